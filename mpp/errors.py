@@ -1,0 +1,99 @@
+"""
+Every error mpp raises on purpose. Blame and phase are in the type.
+
+::
+
+    MppError
+    +-- ConfigError       the operator's input is wrong; the message names the option and what was expected
+    +-- LocateError       a locator's source cannot be read; its last good list stays in force
+    +-- BadRequest        the client's bytes are not a request we serve; carries the status to answer
+    +-- UpstreamError     one attempt on one backend failed; phase and cause are separate axes
+
+This module knows no other module of mpp.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class MppError(Exception):
+    """Base of all errors raised by mpp on purpose. Never raised itself."""
+
+
+class ConfigError(MppError):
+    """
+    What the operator configured cannot work.
+
+    :param option: the option as the operator wrote it, ``--port`` or ``MPP_PORT``.
+    :param problem: what is wrong and what was expected, one line.
+    """
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option}: {problem}")
+        self.option = option
+        self.problem = problem
+
+
+class LocateError(MppError):
+    """A locator's source is gone, unreadable or refused; the message says which and why, one line."""
+
+
+class BadRequest(MppError):
+    """
+    The client sent something that is not answered by a backend.
+
+    :param status: the HTTP status to answer with (400, 413, 431, 501, 505).
+    :param detail: one sentence for the client.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class Phase(enum.Enum):
+    """How far an attempt had come when it failed. The value is the word used in logs."""
+
+    CONNECT = "connect"
+    """No byte of the request was sent: safe to repeat whatever the method."""
+    HEAD = "head"
+    """The request was sent (perhaps in part), no complete answer head had arrived."""
+    BODY = "body"
+    """The answer's head had arrived, its body was not complete."""
+
+
+class Cause(enum.Enum):
+    """What went wrong with an attempt. The value is the ``reason`` label in metrics."""
+
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    """No route, network down, host name without any known address."""
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    RESET = "reset"
+    """The connection ended uncleanly (RST)."""
+    CLOSED = "closed"
+    """The connection ended cleanly (FIN), but too early."""
+    GARBLED = "garbled"
+    """What arrived is not HTTP/1.x."""
+
+
+class UpstreamError(MppError):
+    """
+    One attempt on one backend failed.
+
+    :param phase: how far it had come.
+    :param cause: what went wrong.
+    :param detail: one line for the log.
+    :param stale: the connection had been kept alive from an earlier request and ended before any byte of an answer:
+        says nothing about the backend, the same request belongs on a fresh connection (RFC 9112 section 9.3.1).
+    """
+
+    def __init__(self, phase: Phase, cause: Cause, detail: str = "", *, stale: bool = False) -> None:
+        super().__init__(f"{phase.value}: {cause.value}" + (f" ({detail})" if detail else ""))
+        self.phase = phase
+        self.cause = cause
+        self.detail = detail
+        self.stale = stale

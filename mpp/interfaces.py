@@ -1,0 +1,168 @@
+"""
+All seams of mpp, in one file. Reading it is reading the program.
+
+``ILocator``, ``IStrategy`` and ``IAffinity`` are extension points (see ``mpp.extensions``); the others let one layer use
+the next without importing it, and let a test stand in for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from mpp.model import Backend, Choice, Headers, Observation, RequestFacts, Selection, Standing
+
+
+class ILocator(Interface):
+    """Finds backends somewhere."""
+
+    name: str = Attribute("Short name, unique among the configured locators; the ``locator`` label in metrics.")
+
+    def locate() -> Deferred[tuple[Backend, ...]]:
+        """
+        List the backends known to the source right now, in the source's order, without duplicates.
+
+        Entries that make no sense are reported in the log and skipped.
+
+        :return Deferred(tuple): fires with the backends. Fails with `mpp.errors.LocateError` when the source cannot be
+            read; the caller then keeps the last good list. Cancelling it stops the look-up.
+        """
+
+
+class IStrategy(Interface):
+    """Decides who takes traffic. Pure: no clock, no I/O, no logging; the same arguments give the same answer."""
+
+    def select(observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
+        """
+        Choose among what was observed.
+
+        :param observations: one for each known backend, in the locators' order, which is the tie-breaker.
+        :param previous: the choice in force (an incumbent may be preferred), or None in the first round.
+        :return: every observed backend is either selected or a standby.
+        """
+
+
+class IAffinity(Interface):
+    """Keeps a client on one backend."""
+
+    name: str = Attribute("The option's name; the ``type`` label in metrics.")
+
+    def preferred(facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+        """Give the backend this client belongs on, always one of ``selection.selected``, or None when there is no telling."""
+
+    def remember(facts: RequestFacts, backend: Backend, now: float) -> bytes | None:
+        """
+        Take note that ``backend`` finally answered this client.
+
+        :return: the value of a ``Set-Cookie`` header to send along, or None.
+        """
+
+
+class ISelections(Interface):
+    """The current Selection, and the ways to have it renewed."""
+
+    current: Selection = Attribute("The Selection in force; an empty one before the first round has finished.")
+
+    def ready() -> Deferred[Selection]:
+        """
+        Wait for the first round.
+
+        :return Deferred(Selection): fires at once when a round has finished. Never fails; each caller may cancel its own.
+        """
+
+    def reselect() -> Deferred[Selection]:
+        """
+        Make a fresh Selection: joins the running round if there is one.
+
+        :return Deferred(Selection): fires with the Selection then in force. Never fails; each caller may cancel its own,
+            which does not stop the round.
+        """
+
+    def report(backend: Backend, standing: Standing, why: str) -> None:
+        """
+        Tell what a request saw of a backend, and start a fresh round beside the traffic.
+
+        Takes effect on ``current`` before it returns, and stands until a probe that began later says otherwise.
+        """
+
+
+class IResponse(Interface):
+    """
+    The answer of a backend, whole or begun.
+
+    While it is not ``complete`` its connection is paused, and nothing more happens until ``relay`` or ``cancel`` is called.
+    """
+
+    status: int = Attribute("Status code, 200 to 599.")
+    reason: bytes = Attribute("Reason phrase, may be empty.")
+    headers: Headers = Attribute("As received, hop-by-hop fields included.")
+    held: list[bytes] = Attribute("The body's bytes that have arrived and were not taken, in pieces.")
+    complete: bool = Attribute("``held`` is the whole rest of the body.")
+    length: int | None = Attribute("The whole body's length when it is known (complete, or announced), else None.")
+
+    def relay(consumer: IBodyConsumer) -> None:
+        """
+        Deliver the body: what is held, then what arrives, until its end. Call it once; a complete Response may be relayed
+        too (for a body too large to be written to a slow client at once). Pieces are at most 64 KiB, so that ``pause`` bites;
+        each gives its bytes back to the memory budget as it is delivered. Before it returns it may already have called
+        ``consumer``, even ``body_ended``.
+
+        ``consumer`` may call ``pause``/``resume`` of this Response at any time from then on.
+        """
+
+    def pause() -> None:
+        """Deliver nothing until ``resume``; the backend is made to wait (TCP back-pressure)."""
+
+    def resume() -> None:
+        """Go on delivering."""
+
+    def cancel() -> None:
+        """Give up: abort the connection, deliver nothing more, give back what is held. Harmless when all is over."""
+
+    def release() -> None:
+        """Forget what is held and give its bytes back to the memory budget. Harmless when called again."""
+
+
+class IBodyConsumer(Interface):
+    """Takes a body in pieces."""
+
+    def body_received(data: bytes) -> None:
+        """Take the next piece, at least one byte."""
+
+    def body_ended() -> None:
+        """The body is complete; the last call."""
+
+    def body_failed(error: Exception) -> None:
+        """The backend broke off (`mpp.errors.UpstreamError`, phase BODY); the last call."""
+
+
+class IUpstreams(Interface):
+    """Sends requests to backends."""
+
+    def send(
+        backend: Backend,
+        head: bytes,
+        body: bytes,
+        *,
+        fresh: bool,
+        hold: int,
+        may_hold: Callable[[int, Headers], bool] | None = None,
+    ) -> Deferred[IResponse]:
+        """
+        Send one request on a kept or a new connection and wait for the answer.
+
+        :param head: the complete request head, from the request line to the empty line; what it announces as
+            length is ``body``'s. ``HEAD`` is recognized by its first bytes.
+        :param fresh: always on a new connection.
+        :param hold: hold back up to so many bytes of the body (0: fire as soon as the head is in). The memory budget
+            may be exhausted earlier; then it fires with what there is.
+        :param may_hold: asked once with status and headers when the head is in; answers whether the body may be held
+            back at all (an endless event stream must not be). None: yes.
+        :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
+            come. Fails with `mpp.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
+        """
