@@ -1,0 +1,156 @@
+"""
+Message heads, as bytes: what goes to a backend, what goes back to a client, and mpp's own answers. Pure.
+
+Field values are never changed, only whole fields are left out or added; names keep their case. Which fields concern one
+connection only (hop by hop) says RFC 9110 section 7.6.1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container
+from http import HTTPStatus
+
+from mpp.model import Backend, Headers, RequestFacts
+
+ROUTE_COOKIE = b"MPP.Route"
+
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# Fields that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1).
+_REQUEST_DROPPED = _HOP_BY_HOP | {
+    b"content-length",
+    b"expect",
+    b"host",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+}
+_BODYLESS = frozenset((204, 304))
+
+
+def values(headers: Headers, name: bytes) -> list[bytes]:
+    """Give all values of a field, in order. ``name`` is lower case."""
+    return [value for key, value in headers if key.lower() == name]
+
+
+def _tokens(headers: Headers, name: bytes) -> set[bytes]:
+    return {token.strip().lower() for value in values(headers, name) for token in value.split(b",")}
+
+
+def _dropped(headers: Headers, always: frozenset[bytes]) -> Container[bytes]:
+    """Give the lower-case names of all fields to leave out: ``always``, and those that Connection names."""
+    nominated = _tokens(headers, b"connection")
+    return always | nominated if nominated - {b"close", b"keep-alive", b""} else always
+
+
+def without_route_cookie(value: bytes) -> bytes:
+    """Take mpp's own cookie out of a ``Cookie`` value, leaving the others as they are; may leave nothing."""
+    if ROUTE_COOKIE not in value:
+        return value
+    return b";".join(part for part in value.split(b";") if part.split(b"=", 1)[0].strip() != ROUTE_COOKIE).strip()
+
+
+def request_head(facts: RequestFacts, backend: Backend, target: bytes) -> bytes:
+    """
+    Build the head of the request that goes to a backend.
+
+    :param target: the raw target, with the backend's prefix.
+    """
+    dropped = _dropped(facts.headers, _REQUEST_DROPPED)
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (facts.method, target, backend.netloc.encode("ascii"))]
+    forwarded_for = []
+    host = b""
+    for name, value in facts.headers:
+        lower = name.lower()
+        if lower == b"x-forwarded-for":
+            forwarded_for.append(value)
+        elif lower == b"host":
+            host = value
+        elif lower == b"cookie":
+            value = without_route_cookie(value)
+            if value:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        elif lower not in dropped:
+            lines.append(b"%b: %b\r\n" % (name, value))
+    forwarded_for.append(facts.peer.encode("ascii"))
+    proto = b"https" if facts.secure else b"http"
+    lines.append(b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (b", ".join(forwarded_for), proto))
+    if host:
+        lines.append(b"X-Forwarded-Host: %b\r\n" % host)
+    if facts.body or facts.method not in (b"GET", b"HEAD", b"OPTIONS"):
+        lines.append(b"Content-Length: %d\r\n" % len(facts.body))
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def response_head(
+    status: int, reason: bytes, headers: Headers, added: Headers, *, length: int | None, bodyless: bool, chunked: bool
+) -> bytes:
+    """
+    Build the head of the answer that goes to a client.
+
+    :param headers: the backend's.
+    :param added: mpp's own fields.
+    :param length: the body's length if it is known; written unless the backend's own field stands.
+    :param bodyless: the answer to HEAD: whatever the backend announced stands, and nothing is added to it.
+    :param chunked: the body will be sent in chunks.
+    """
+    dropped = _dropped(headers, _HOP_BY_HOP)
+    announced = False
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
+    for name, value in headers:
+        lower = name.lower()
+        if lower in dropped:
+            continue
+        announced = announced or lower == b"content-length"
+        lines.append(b"%b: %b\r\n" % (name, value))
+    for name, value in added:
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif length is not None and not announced and not bodyless and status not in _BODYLESS:
+        lines.append(b"Content-Length: %d\r\n" % length)
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def connection_field(*, persistent: bool, http_10: bool) -> Headers:
+    """Give the ``Connection`` field an answer needs: none for the default of the client's HTTP version (RFC 9112 section 9.3)."""
+    if not persistent:
+        return ((b"Connection", b"close"),)
+    return ((b"Connection", b"keep-alive"),) if http_10 else ()
+
+
+def error_body(error_type: str, message: str) -> bytes:
+    """
+    Build the body of an error of mpp's own, in the shape of Prometheus' API errors, which is what Grafana can show.
+
+    :param error_type: one of Prometheus' words where one fits (``unavailable``, ``bad_data``, ``timeout``).
+    """
+    return json.dumps({"status": "error", "errorType": error_type, "error": message}).encode()
+
+
+def error_answer(status: int, error_type: str, message: str, added: Headers = (), *, bodyless: bool = False) -> bytes:
+    """
+    Build a whole answer of mpp's own: head and `error_body`.
+
+    :param bodyless: the answer to HEAD.
+    """
+    body = error_body(error_type, message)
+    fields = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), (b"Content-Length", b"%d" % len(body)))
+    reason = HTTPStatus(status).phrase.encode("ascii")
+    head = response_head(status, reason, fields, added, length=None, bodyless=True, chunked=False)
+    return head if bodyless else head + body

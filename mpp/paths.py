@@ -1,0 +1,88 @@
+"""
+What a request target means to a Prometheus. Pure; knows nothing of headers, backends or connections.
+
+Targets are matched decoded and normalized, so that no spelling of a path slips by, and forwarded raw. Matching is at any
+depth, because a server may live under a route prefix (``/prometheus/-/reload``).
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+_UNSAFE = re.compile(rb"(?:^|/)(?:-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$))")
+
+# POST with a form instead of a long query string changes nothing on the server: all of these are reads.
+# Everything else that Prometheus serves under /api/v1 is GET only, or a write.
+_POST_READS = re.compile(
+    rb"(?:^|/)api/v1/(?:query|query_range|query_exemplars|labels|series|format_query|parse_query|read"
+    rb"|search/(?:metric_names|label_names|label_values))/?$"
+)
+
+_READ_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+
+
+def path_of(target: bytes) -> bytes:
+    """Give the raw path of a request target: what stands before the first ``?``."""
+    return target.partition(b"?")[0]
+
+
+def normalized(path: bytes) -> bytes:
+    """
+    Give the path as the most lenient server might understand it: decoded once, slashes merged, dots resolved, lower case.
+
+    >>> normalized(b"/api//v1/x/../%61dmin/")
+    b'/api/v1/admin/'
+    """
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    if b"//" in path:
+        path = re.sub(rb"/+", b"/", path)
+    if b"/." in path:
+        path = _without_dots(path)
+    return path.lower()
+
+
+def _without_dots(path: bytes) -> bytes:
+    kept: list[bytes] = []
+    segments = path.split(b"/")[1:]
+    for segment in segments:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment != b".":
+            kept.append(segment)
+    if segments[-1] in (b".", b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept)
+
+
+def is_own(path: bytes) -> bool:
+    """Tell whether mpp answers this path itself: its first segment is ``mpp``."""
+    return path.startswith(b"/mpp/") or path == b"/mpp"
+
+
+def is_unsafe(path: bytes) -> bool:
+    """Tell whether a request for this path changes or stops the one server it reaches, and so makes a pair diverge."""
+    return _UNSAFE.search(normalized(path)) is not None
+
+
+def is_read(method: bytes, path: bytes) -> bool:
+    """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
+    if is_unsafe(path):
+        return False
+    return method in _READ_METHODS or (method == b"POST" and _POST_READS.search(normalized(path)) is not None)
+
+
+def with_prefix(prefix: str, target: bytes) -> bytes:
+    """
+    Put a backend's path prefix in front of a raw target, unless its path has it already.
+
+    Prometheus redirects to paths with its prefix, so a client that followed one comes back with it.
+    """
+    if not prefix:
+        return target
+    raw = prefix.encode("ascii")
+    path = path_of(target)
+    if path == raw or path.startswith(raw + b"/"):
+        return target
+    return raw + target

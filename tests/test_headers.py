@@ -1,0 +1,137 @@
+"""Message heads."""
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp import headers
+from mpp.model import Backend, Headers, RequestFacts
+
+BACKEND = Backend("http", "prom-a", 9090)
+
+
+def request(fields: Headers = (), **changes: object) -> RequestFacts:
+    values: dict[str, object] = {"method": b"GET", "target": b"/x", "headers": fields, "peer": "192.0.2.7", **changes}
+    return RequestFacts(**values)  # type: ignore[arg-type]
+
+
+def head(fields: Headers = (), **changes: object) -> list[bytes]:
+    facts = request(fields, **changes)
+    return headers.request_head(facts, BACKEND, facts.target).split(b"\r\n")
+
+
+class RequestHeadTests(SynchronousTestCase):
+    """What a backend is sent."""
+
+    def test_target_is_untouched_and_host_is_the_backends(self) -> None:
+        """The raw target arrives as the client wrote it, addressed to the backend."""
+        lines = head(((b"Host", b"mpp.example"),), target=b"/api/v1/query?query=rate(x[5m])%2B1+2")
+        self.assertEqual(lines[0], b"GET /api/v1/query?query=rate(x[5m])%2B1+2 HTTP/1.1")
+        self.assertEqual([line for line in lines if line.lower().startswith(b"host:")], [b"Host: prom-a:9090"])
+        self.assertIn(b"X-Forwarded-Host: mpp.example", lines)
+
+    def test_end_to_end_fields_keep_order_case_and_repetition(self) -> None:
+        """Fields that are the client's business arrive as they were."""
+        fields = ((b"X-a", b"1"), (b"accept-ENCODING", b"gzip;q=0"), (b"X-a", b"2"))
+        self.assertEqual(head(fields)[2:5], [b"X-a: 1", b"accept-ENCODING: gzip;q=0", b"X-a: 2"])
+
+    def test_hop_by_hop_fields_and_those_connection_names_are_removed(self) -> None:
+        """What concerned the client's connection only is not passed on."""
+        fields = (
+            (b"Connection", b"keep-alive, X-Secret"),
+            (b"x-secret", b"1"),
+            (b"Keep-Alive", b"1"),
+            (b"TE", b"trailers"),
+            (b"Transfer-Encoding", b"chunked"),
+            (b"Upgrade", b"h2c"),
+            (b"Expect", b"100-continue"),
+            (b"Proxy-Authorization", b"x"),
+            (b"Kept", b"1"),
+        )
+        names = {line.partition(b":")[0].lower() for line in head(fields)[1:-2]}
+        self.assertEqual(names, {b"host", b"kept", b"x-forwarded-for", b"x-forwarded-proto"})
+
+    def test_client_is_appended_to_the_forwarding_chain(self) -> None:
+        """A backend's log can tell the client, and how it came."""
+        lines = head(((b"X-Forwarded-For", b"198.51.100.1"), (b"X-Forwarded-Proto", b"gopher")), secure=True)
+        self.assertIn(b"X-Forwarded-For: 198.51.100.1, 192.0.2.7", lines)
+        self.assertEqual([line for line in lines if b"Proto" in line], [b"X-Forwarded-Proto: https"])
+
+    def test_only_the_own_cookie_is_stripped(self) -> None:
+        """A backend sees the client's other cookies and not mpp's."""
+        lines = head(((b"Cookie", b"a=1; MPP.Route=abc; b=2"), (b"Cookie", b"MPP.Route=abc")))
+        self.assertEqual([line for line in lines if line.startswith(b"Cookie")], [b"Cookie: a=1; b=2"])
+
+    def test_length_is_announced_for_bodies_and_for_methods_that_have_one(self) -> None:
+        """A body, even an empty one of a POST, is framed by its length."""
+        self.assertIn(b"Content-Length: 3", head(body=b"abc", method=b"POST"))
+        self.assertIn(b"Content-Length: 0", head(method=b"POST"))
+        self.assertNotIn(b"Content-Length: 0", head())
+
+
+class ResponseHeadTests(SynchronousTestCase):
+    """What a client is sent."""
+
+    def build(self, fields: Headers = (), status: int = 200, **changes: object) -> list[bytes]:
+        keywords: dict[str, object] = {"length": None, "bodyless": False, "chunked": False, **changes}
+        return headers.response_head(status, b"Why", fields, ((b"MPP.ServedBy", b"a:1"),), **keywords).split(b"\r\n")  # type: ignore[arg-type]
+
+    def test_whole_answer_gets_a_length(self) -> None:
+        """An answer that came in chunks and is held whole goes out with its length."""
+        lines = self.build(((b"Transfer-Encoding", b"chunked"), (b"X", b"1")), length=5)
+        self.assertEqual(lines, [b"HTTP/1.1 200 Why", b"X: 1", b"MPP.ServedBy: a:1", b"Content-Length: 5", b"", b""])
+
+    def test_announced_length_stands(self) -> None:
+        """A length the backend announced is passed on once, as it wrote it."""
+        lines = self.build(((b"content-length", b"5"),), length=5)
+        self.assertEqual([line for line in lines if b"ength" in line], [b"content-length: 5"])
+
+    def test_answer_to_head_keeps_the_announced_length_and_invents_none(self) -> None:
+        """HEAD tells what GET would have told, no more."""
+        self.assertIn(b"Content-Length: 500", self.build(((b"Content-Length", b"500"),), bodyless=True, length=0))
+        self.assertNotIn(b"Content-Length: 0", self.build(bodyless=True, length=0))
+
+    def test_bodyless_statuses_get_no_length(self) -> None:
+        """204 and 304 have no body to measure (RFC 9110 section 8.6)."""
+        for status in (204, 304):
+            self.assertFalse([line for line in self.build(status=status, length=0) if b"Length" in line])
+
+    def test_stream_of_unknown_length_is_chunked(self) -> None:
+        """An answer that is still being made goes out in chunks."""
+        self.assertIn(b"Transfer-Encoding: chunked", self.build(chunked=True))
+
+    def test_fields_that_connection_names_are_removed(self) -> None:
+        """What concerned the backend's connection only is not passed on."""
+        lines = self.build(((b"Connection", b"close, X-Hop"), (b"X-Hop", b"1"), (b"Y", b"2")))
+        self.assertEqual(lines[1:-2], [b"Y: 2", b"MPP.ServedBy: a:1"])
+
+
+class ConnectionFieldTests(SynchronousTestCase):
+    """Keep-alive."""
+
+    def test_field_says_what_is_not_the_default(self) -> None:
+        """HTTP/1.1 keeps alive by default, HTTP/1.0 does not."""
+        close, keep = ((b"Connection", b"close"),), ((b"Connection", b"keep-alive"),)
+        self.assertEqual(headers.connection_field(persistent=True, http_10=False), ())
+        self.assertEqual(headers.connection_field(persistent=True, http_10=True), keep)
+        self.assertEqual(headers.connection_field(persistent=False, http_10=False), close)
+        self.assertEqual(headers.connection_field(persistent=False, http_10=True), close)
+
+
+class ErrorAnswerTests(SynchronousTestCase):
+    """mpp's own errors."""
+
+    def test_shape_is_prometheus(self) -> None:
+        """Grafana can show an error of mpp, because it looks like one of Prometheus."""
+        answer = headers.error_answer(503, "unavailable", 'no "server"', ((b"Retry-After", b"5"),))
+        top, _, body = answer.partition(b"\r\n\r\n")
+        self.assertEqual(json.loads(body), {"status": "error", "errorType": "unavailable", "error": 'no "server"'})
+        lines = top.split(b"\r\n")
+        self.assertEqual(lines[0], b"HTTP/1.1 503 Service Unavailable")
+        self.assertIn(b"Content-Type: application/json", lines)
+        self.assertIn(b"Content-Length: %d" % len(body), lines)
+        self.assertIn(b"Retry-After: 5", lines)
+
+    def test_head_gets_no_body(self) -> None:
+        """An error to HEAD has the head only."""
+        self.assertTrue(headers.error_answer(503, "unavailable", "x", bodyless=True).endswith(b"\r\n\r\n"))
