@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Mapping
 
 from attrs import field, frozen
 
@@ -174,6 +175,12 @@ class Selection:
     choice: Choice = Choice()
     observations: tuple[Observation, ...] = ()
     changed_at: float = 0.0
+    selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
+    """The selected backends by their ``id``: made once, looked up in every request."""
+
+    @selected_by_id.default
+    def _selected_by_id(self) -> Mapping[str, Backend]:
+        return {backend.id: backend for backend in self.choice.selected}
 
     @property
     def selected(self) -> tuple[Backend, ...]:

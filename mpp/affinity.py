@@ -1,0 +1,176 @@
+"""
+Which backend a client belongs on. Decisions over the request's facts and the Selection; no I/O, no clock.
+
+The only state is the source-address memory, bounded, in `SourceIPAffinity`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from zope.interface import implementer
+
+from mpp import headers
+from mpp.headers import ROUTE_COOKIE
+from mpp.interfaces import IAffinity
+from mpp.model import Backend, RequestFacts, Selection
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# As long as a browser session that is left alone and taken up again; well above any dashboard's refresh.
+IDLE_S = 30 * 60.0
+# About 2 MB of memory; more active addresses than one mpp will see.
+MEMORY = 10_000
+
+
+@implementer(IAffinity)
+class CookieAffinity:
+    """Keeps a client that returns cookies on its backend, by the backend's opaque hash."""
+
+    name = "cookies"
+
+    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+        """Give the selected backend that the cookie names."""
+        route = _route(facts)
+        return selection.selected_by_id.get(route.decode("latin-1")) if route is not None else None
+
+    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> bytes | None:
+        """Give the new cookie when the client holds another one or none."""
+        value = backend.id.encode("ascii")
+        if _route(facts) == value:
+            return None
+        secure = b"; Secure" if facts.secure else b""
+        return b"%b=%b; Path=/; HttpOnly; SameSite=Lax%b" % (ROUTE_COOKIE, value, secure)
+
+
+def _route(facts: RequestFacts) -> bytes | None:
+    """Give the value of mpp's cookie; the last one when a client sends several (an old one with a deeper path comes first)."""
+    found = None
+    for value in headers.values(facts.headers, b"cookie"):
+        for part in value.split(b";"):
+            name, _, content = part.partition(b"=")
+            if name.strip() == ROUTE_COOKIE:
+                found = content.strip()
+    return found
+
+
+@implementer(IAffinity)
+class SourceIPAffinity:
+    """
+    Keeps a client address on its backend.
+
+    First chosen by rendezvous hashing, so that several mpp agree without speaking to each other; then remembered, so that
+    a backend that comes back does not pull clients away from where they are.
+
+    :param trusted: networks whose ``X-Forwarded-For`` or ``Forwarded`` is believed. Only routing depends on it.
+    """
+
+    name = "sourceip"
+
+    def __init__(self, trusted: Sequence[_Network], memory: int = MEMORY, idle: float = IDLE_S) -> None:
+        self._trusted = trusted
+        self._memory = memory
+        self._idle = idle
+        self._recent: OrderedDict[str, tuple[Backend, float]] = OrderedDict()
+
+    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+        """Give the remembered backend while it is selected, else the one the address hashes to."""
+        client = self.client_address(facts)
+        backend, seen = self._recent.get(client, (None, 0.0))
+        if backend is not None and now - seen < self._idle and backend.id in selection.selected_by_id:
+            return backend
+        return rendezvous(client, selection.selected)
+
+    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> None:
+        """Remember the backend for this address, forgetting the address that was idle longest when there are too many."""
+        client = self.client_address(facts)
+        self._recent[client] = (backend, now)
+        self._recent.move_to_end(client)
+        if len(self._recent) > self._memory:
+            self._recent.popitem(last=False)
+
+    def client_address(self, facts: RequestFacts) -> str:
+        """
+        Give the address of the client itself.
+
+        Walks the forwarding chain from the right: the first hop that is not trusted, or, when all are, the left-most
+        (clients in private networks are trusted as proxies, too). An unreadable entry ends the walk.
+        """
+        peer = _parse(facts.peer)
+        if peer is None or not self._trusts(peer):
+            return str(peer or facts.peer)
+        client = peer
+        for entry in reversed(_forwarded_for(facts)):
+            hop = _parse(entry)
+            if hop is None:
+                break
+            client = hop
+            if not self._trusts(hop):
+                break
+        return str(client)
+
+    def _trusts(self, address: _Address) -> bool:
+        return any(address.version == network.version and address in network for network in self._trusted)
+
+
+def _forwarded_for(facts: RequestFacts) -> list[str]:
+    """Give the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
+    chain = b",".join(headers.values(facts.headers, b"x-forwarded-for")).decode("latin-1")
+    if chain:
+        return chain.split(",")
+    forwarded = b",".join(headers.values(facts.headers, b"forwarded")).decode("latin-1")
+    pairs = (pair.partition("=") for element in forwarded.split(",") for pair in element.split(";"))
+    return [value.strip().strip('"') for name, _, value in pairs if name.strip().lower() == "for"]
+
+
+def _parse(text: str) -> _Address | None:
+    """Read an address with or without port and brackets; an IPv4 address mapped into IPv6 is IPv4."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def rendezvous(key: str, backends: Sequence[Backend]) -> Backend | None:
+    """
+    Pick one backend by highest random weight (Thaler, Ravishankar 1998); None when there is none.
+
+    Everyone picks the same, and when a backend goes only its own clients move.
+    """
+    if not backends:
+        return None
+    return max(backends, key=lambda b: hashlib.blake2b(f"{key} {b.id}".encode(), digest_size=8).digest())
+
+
+class AffinityChain:
+    """
+    Several affinities, tried in the order given.
+
+    :param links: empty for no affinity at all.
+    """
+
+    def __init__(self, links: Sequence[IAffinity]) -> None:
+        self._links = tuple(links)
+
+    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> tuple[Backend | None, str]:
+        """Give the first backend that any link prefers, and that link's name; (None, "") when none does."""
+        for link in self._links:
+            backend = link.preferred(facts, selection, now)
+            if backend is not None:
+                return backend, link.name
+        return None, ""
+
+    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> tuple[bytes, ...]:
+        """Tell every link who answered; gives the ``Set-Cookie`` values to send."""
+        cookies = (link.remember(facts, backend, now) for link in self._links)
+        return tuple(cookie for cookie in cookies if cookie is not None)

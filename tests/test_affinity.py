@@ -1,0 +1,180 @@
+"""Which backend a client belongs on."""
+
+import ipaddress
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from mpp.affinity import AffinityChain, CookieAffinity, SourceIPAffinity, rendezvous
+from mpp.interfaces import IAffinity
+from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Settings
+
+BACKENDS = tuple(Backend("http", f"prom-{n}", 9090) for n in range(5))
+A, B = BACKENDS[:2]
+BOTH = Selection(1, Choice((A, B)))
+ONLY_A = Selection(2, Choice((A,), (B,)))
+TRUSTED = [ipaddress.ip_network(text) for text in Settings().trusted_proxies]
+
+
+def request(*fields: tuple[bytes, bytes], peer: str = "203.0.113.9", secure: bool = False) -> RequestFacts:
+    return RequestFacts(b"GET", b"/", fields, peer=peer, secure=secure)
+
+
+def cookie(value: str) -> tuple[bytes, bytes]:
+    return b"Cookie", value.encode()
+
+
+class CookieTests(SynchronousTestCase):
+    """Affinity by cookie."""
+
+    def setUp(self) -> None:
+        self.affinity = CookieAffinity()
+
+    def test_is_an_affinity(self) -> None:
+        """It can be put in a chain."""
+        self.assertTrue(verifyObject(IAffinity, self.affinity))
+
+    def test_client_stays_where_its_cookie_says(self) -> None:
+        """A browser that returns the cookie is kept on its backend."""
+        self.assertEqual(self.affinity.preferred(request(cookie(f"x=1; MPP.Route={B.id}")), BOTH, 0), B)
+
+    def test_cookie_of_a_backend_that_is_not_selected_is_ignored(self) -> None:
+        """Nobody is kept on a backend that takes no traffic, or can choose one by forging a cookie."""
+        for value in (f"MPP.Route={B.id}", "MPP.Route=http://evil:9090", "MPP.Route=", "MPP.Route", "nothing"):
+            self.assertIsNone(self.affinity.preferred(request(cookie(value)), ONLY_A, 0), value)
+        self.assertIsNone(self.affinity.preferred(request(), BOTH, 0))
+
+    def test_cookie_is_set_when_it_changes(self) -> None:
+        """The client learns who answered it, once."""
+        expected = f"MPP.Route={A.id}; Path=/; HttpOnly; SameSite=Lax".encode()
+        self.assertEqual(self.affinity.remember(request(), A, 0), expected)
+        self.assertEqual(self.affinity.remember(request(cookie(f"MPP.Route={B.id}")), A, 0), expected)
+        self.assertIsNone(self.affinity.remember(request(cookie(f"MPP.Route={A.id}")), A, 0))
+
+    def test_cookie_is_secure_under_tls(self) -> None:
+        """A cookie given over TLS does not travel without."""
+        self.assertTrue((self.affinity.remember(request(secure=True), A, 0) or b"").endswith(b"; Secure"))
+
+    def test_value_is_opaque_and_the_same_everywhere(self) -> None:
+        """Several mpp understand each other's cookies, and the value does not tell a backend's address."""
+        self.assertEqual(Backend("http", "prom-a", 9090).id, "7dd6ebed671b900d")
+        self.assertNotEqual(Backend("https", "prom-a", 9090).id, Backend("http", "prom-a", 9090).id)
+
+
+class SourceIPTests(SynchronousTestCase):
+    """Affinity by source address."""
+
+    def setUp(self) -> None:
+        self.affinity = SourceIPAffinity(TRUSTED, memory=3, idle=1800.0)
+
+    def test_is_an_affinity(self) -> None:
+        """It can be put in a chain."""
+        self.assertTrue(verifyObject(IAffinity, self.affinity))
+
+    def test_instances_agree_on_a_client_they_have_not_seen(self) -> None:
+        """Two mpp send the same new client to the same backend."""
+        other = SourceIPAffinity(TRUSTED)
+        for n in range(20):
+            facts = request(peer=f"203.0.113.{n}")
+            self.assertEqual(self.affinity.preferred(facts, BOTH, 0), other.preferred(facts, BOTH, 0))
+
+    def test_memory_wins_until_it_has_been_idle(self) -> None:
+        """A client stays where it was last answered, as long as it comes at least every 30 minutes."""
+        facts = request()
+        hashed = self.affinity.preferred(facts, BOTH, 0)
+        moved = B if hashed == A else A
+        self.affinity.remember(facts, moved, 0.0)
+        self.assertEqual(self.affinity.preferred(facts, BOTH, 1799.0), moved)
+        self.assertEqual(self.affinity.preferred(facts, BOTH, 1800.0), hashed)
+        self.affinity.remember(facts, moved, 1799.0)
+        self.assertEqual(self.affinity.preferred(facts, BOTH, 1800.0), moved)
+
+    def test_memory_of_a_backend_that_is_not_selected_does_not_count(self) -> None:
+        """Nobody is kept on a backend that takes no traffic."""
+        self.affinity.remember(request(), B, 0.0)
+        self.assertEqual(self.affinity.preferred(request(), ONLY_A, 1.0), A)
+
+    def test_memory_is_bounded(self) -> None:
+        """The address that was idle longest is forgotten first."""
+        clients = [request(peer=f"203.0.113.{n}") for n in range(4)]
+        moved = [B if self.affinity.preferred(c, BOTH, 0) == A else A for c in clients]
+        for client, backend in zip(clients[:3], moved[:3], strict=True):
+            self.affinity.remember(client, backend, 0.0)
+        self.affinity.remember(clients[0], moved[0], 0.0)
+        self.affinity.remember(clients[3], moved[3], 0.0)
+        kept = [self.affinity.preferred(c, BOTH, 0) == m for c, m in zip(clients, moved, strict=True)]
+        self.assertEqual(kept, [True, False, True, True])
+
+    def test_nobody_selected(self) -> None:
+        """Without a selection there is nothing to prefer."""
+        self.assertIsNone(self.affinity.preferred(request(), Selection(), 0))
+
+    def test_client_address(self) -> None:
+        """The address is the client's own, seen through the proxies that are trusted, and nobody else's."""
+        xff, forwarded = b"X-Forwarded-For", b"Forwarded"
+        cases: tuple[tuple[str, Headers, str], ...] = (
+            ("203.0.113.9", (), "203.0.113.9"),
+            ("203.0.113.9", ((xff, b"198.51.100.1"),), "203.0.113.9"),
+            ("10.0.0.1", (), "10.0.0.1"),
+            ("10.0.0.1", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"6.6.6.6, 198.51.100.1, 10.0.0.2"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"10.0.0.7, 10.0.0.2"),), "10.0.0.7"),
+            ("10.0.0.1", ((xff, b"198.51.100.1"), (xff, b"10.0.0.2")), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"198.51.100.1:4711"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"[2001:db8::7]:4711"),), "2001:db8::7"),
+            ("10.0.0.1", ((xff, b"2001:DB8:0::7"),), "2001:db8::7"),
+            ("10.0.0.1", ((xff, b"::ffff:198.51.100.1"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"unknown"),), "10.0.0.1"),
+            ("10.0.0.1", ((xff, b"6.6.6.6, unknown, 10.0.0.2"),), "10.0.0.2"),
+            ("::ffff:10.0.0.1", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("::1", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("fe80::1%eth0", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("10.0.0.1", ((forwarded, b'for="[2001:db8::7]:1";proto=http, for=10.0.0.2'),), "2001:db8::7"),
+            ("10.0.0.1", ((forwarded, b"proto=http"),), "10.0.0.1"),
+            ("a-unix-socket", ((xff, b"198.51.100.1"),), "a-unix-socket"),
+        )
+        for peer, fields, expected in cases:
+            self.assertEqual(self.affinity.client_address(request(*fields, peer=peer)), expected, (peer, fields))
+
+
+class RendezvousTests(SynchronousTestCase):
+    """Highest random weight hashing."""
+
+    def test_only_the_clients_of_a_lost_backend_move(self) -> None:
+        """When one of five backends goes, the clients of the four others stay."""
+        keys = [f"198.51.100.{n}" for n in range(200)]
+        before = {key: rendezvous(key, BACKENDS) for key in keys}
+        after = {key: rendezvous(key, BACKENDS[1:]) for key in keys}
+        self.assertTrue(all(after[key] == before[key] for key in keys if before[key] != BACKENDS[0]))
+
+    def test_clients_are_spread(self) -> None:
+        """No backend gets more than twice its share."""
+        placed = [rendezvous(f"198.51.100.{n}", BACKENDS) for n in range(200)]
+        self.assertLess(max(placed.count(b) for b in BACKENDS), 80)
+
+
+class ChainTests(SynchronousTestCase):
+    """Several affinities."""
+
+    def test_first_that_knows_decides(self) -> None:
+        """A cookie, where there is one, comes before the source address when it is configured first."""
+        source = SourceIPAffinity(TRUSTED)
+        chain = AffinityChain((CookieAffinity(), source))
+        hashed = source.preferred(request(), BOTH, 0)
+        other = B if hashed == A else A
+        self.assertEqual(chain.preferred(request(), BOTH, 0), (hashed, "sourceip"))
+        self.assertEqual(chain.preferred(request(cookie(f"MPP.Route={other.id}")), BOTH, 0), (other, "cookies"))
+
+    def test_all_are_told_who_answered(self) -> None:
+        """The cookie is set, and the address remembered."""
+        source = SourceIPAffinity(TRUSTED)
+        chain = AffinityChain((CookieAffinity(), source))
+        moved = B if source.preferred(request(), BOTH, 0) == A else A
+        self.assertEqual(len(chain.remember(request(), moved, 0)), 1)
+        self.assertEqual(source.preferred(request(), BOTH, 0), moved)
+
+    def test_none(self) -> None:
+        """Without any affinity nothing is preferred and nothing is set."""
+        chain = AffinityChain(())
+        self.assertEqual(chain.preferred(request(), BOTH, 0), (None, ""))
+        self.assertEqual(chain.remember(request(), A, 0), ())
