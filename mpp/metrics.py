@@ -1,0 +1,212 @@
+"""
+What mpp counts, under the original's names with today's suffixes. Knows the numbers, not what they mean for anyone.
+
+Counters and histograms are kept here; everything that describes the present is computed at scrape time from values that
+others publish (`Snapshot`), so that it can never be out of step with them.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+
+from attrs import frozen
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from mpp._version import __version__
+from mpp.model import Selection, Standing
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+# From a cached answer on loopback to a heavy query that runs into Prometheus' default timeout of 2 minutes.
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+# The ``backend`` label of answers that no backend gave.
+OWN = "mpp"
+
+
+@frozen
+class LocatorState:
+    """What is known of one locator: whether its last look-up worked, and how many backends it gave last."""
+
+    name: str
+    up: bool
+    backends: int
+
+
+@frozen
+class Snapshot:
+    """All that is true now and not counted: given by the assembly, read at scrape time."""
+
+    selection: Selection
+    locators: tuple[LocatorState, ...]
+    held_bytes: int
+
+
+class Metrics:
+    """
+    The program's metrics, in their own registry.
+
+    :ivar in_flight: client requests being answered now.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.in_flight = 0
+        self._requests = Counter(
+            "mpp_requests", "Client requests, by the backend that answered and status.", ("backend", "code"), registry=registry
+        )
+        self._retries = Counter(
+            "mpp_retries",
+            "Attempts given up for another one, by the backend that failed.",
+            ("backend", "reason"),
+            registry=registry,
+        )
+        self._truncated = Counter(
+            "mpp_truncated_responses",
+            "Answers that broke off after their first byte had gone out.",
+            ("backend",),
+            registry=registry,
+        )
+        self._hits = Counter("mpp_affinity_hits", "Requests whose backend an affinity chose.", ("type",), registry=registry)
+        self._duration = Histogram(
+            "mpp_request_duration_seconds",
+            "From the complete request to the last byte of its answer.",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._upstream = Histogram(
+            "mpp_upstream_duration_seconds",
+            "From sending a request to a backend to its whole or held-back answer.",
+            ("backend",),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.selection_events = Counter("mpp_selection_events", "Changes of the selection.", registry=registry)
+        self.selection_rounds = Counter(
+            "mpp_selection_rounds", "Selection rounds, by how they ended.", ("result",), registry=registry
+        )
+        self.discovery_errors = Counter(
+            "mpp_discovery_errors", "Look-ups of a locator that failed.", ("locator",), registry=registry
+        )
+        self.probe_errors = Counter(
+            "mpp_probe_errors",
+            "Probes that found a backend not viable, by what they found.",
+            ("backend", "standing"),
+            registry=registry,
+        )
+        # labels() costs more than the increment itself, so the few children there are get remembered.
+        self._request_children: dict[tuple[str, int], Callable[[], None]] = {}
+        self._upstream_children: dict[str, Callable[[float], None]] = {}
+        self._hit_children: dict[str, Callable[[], None]] = {}
+
+    def request_began(self) -> None:
+        """Count a client request in."""
+        self.in_flight += 1
+
+    def request_ended(self, backend: str, code: int, seconds: float) -> None:
+        """Count a client request out; ``code`` 499 when the client went away (nginx' convention)."""
+        self.in_flight -= 1
+        key = (backend, code)
+        child = self._request_children.get(key)
+        if child is None:
+            child = self._request_children[key] = self._requests.labels(backend, str(code)).inc
+        child()
+        self._duration.observe(seconds)
+
+    def upstream_answered(self, backend: str, seconds: float) -> None:
+        """Record how long one attempt took."""
+        child = self._upstream_children.get(backend)
+        if child is None:
+            child = self._upstream_children[backend] = self._upstream.labels(backend).observe
+        child(seconds)
+
+    def retried(self, backend: str, reason: str) -> None:
+        """Count an attempt that failed and was followed by another one."""
+        self._retries.labels(backend, reason).inc()
+
+    def truncated(self, backend: str) -> None:
+        """Count an answer that could not be completed."""
+        self._truncated.labels(backend).inc()
+
+    def affinity_hit(self, kind: str) -> None:
+        """Count a request that affinity placed."""
+        child = self._hit_children.get(kind)
+        if child is None:
+            child = self._hit_children[kind] = self._hits.labels(kind).inc
+        child()
+
+    def watch(self, snapshot: Callable[[], Snapshot]) -> None:
+        """Add what is computed at scrape time, and the process' own metrics. Call it once, when the program is assembled."""
+        self.registry.register(_Present(self, snapshot))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """Give the page in the text format 0.0.4, which every Prometheus reads."""
+        return generate_latest(self.registry)
+
+
+class _Present:
+    """The collector of everything that is true now (prometheus_client's custom collector protocol)."""
+
+    def __init__(self, metrics: Metrics, snapshot: Callable[[], Snapshot]) -> None:
+        self._metrics = metrics
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._snapshot()
+        selection = now.selection
+        yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
+        yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, self._metrics.in_flight)])
+        yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
+        yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
+        yield _gauge(
+            "mpp_selection_degraded",
+            "1 while the routing strategy's wish cannot be met and the next best serves.",
+            [({}, int(bool(selection.choice.degraded)))],
+        )
+        yield _gauge(
+            "mpp_backend_selected",
+            "1 for a backend that takes traffic, 0 for a standby.",
+            [({"backend": o.backend.name}, int(o.backend in selection.selected)) for o in selection.observations],
+        )
+        yield _gauge(
+            "mpp_backend_standing",
+            "1 for the standing of a backend, 0 for the others.",
+            [
+                ({"backend": o.backend.name, "standing": standing.name.lower()}, int(o.standing is standing))
+                for o in selection.observations
+                for standing in Standing
+            ],
+        )
+        yield _gauge(
+            "mpp_discovery_up",
+            "1 if the locator's last look-up worked.",
+            [({"locator": s.name}, int(s.up)) for s in now.locators],
+        )
+        yield _gauge(
+            "mpp_discovered_backends",
+            "Backends the locator gave last.",
+            [({"locator": s.name}, s.backends) for s in now.locators],
+        )
+
+
+_BUILD = {"version": __version__, "python": platform.python_version()}
+
+
+def _gauge(name: str, documentation: str, samples: Iterable[tuple[dict[str, str], float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation)
+    for labels, value in samples:
+        family.add_sample(name, labels, value)
+    return family

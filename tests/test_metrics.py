@@ -1,0 +1,74 @@
+"""What mpp counts."""
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.metrics import LocatorState, Metrics, Snapshot
+from mpp.model import Backend, Choice, Observation, Selection, Standing
+
+A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
+OBSERVATIONS = (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN, "refused"))
+
+
+class MetricsTests(SynchronousTestCase):
+    """The page at /mpp/metrics."""
+
+    def setUp(self) -> None:
+        self.metrics = Metrics(CollectorRegistry())
+        self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
+        self.metrics.watch(lambda: Snapshot(self.selection, (LocatorState("file", False, 2),), 17))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+    def test_present_is_computed_at_scrape_time(self) -> None:
+        """Gauges tell what is true at the moment of the scrape."""
+        self.assertEqual(self.value("mpp_selected_backends"), 1)
+        self.selection = Selection(2, Choice((), (A, B), "all is lost"), OBSERVATIONS)
+        self.assertEqual(self.value("mpp_selected_backends"), 0)
+        self.assertEqual(self.value("mpp_selection_degraded"), 1)
+
+    def test_backends_and_locators_are_told_apart(self) -> None:
+        """An alert can name the backend that is down and the locator that fails."""
+        self.assertEqual(self.value("mpp_backend_standing", backend="b:9090", standing="down"), 1)
+        self.assertEqual(self.value("mpp_backend_standing", backend="a:9090", standing="down"), 0)
+        self.assertEqual(
+            (self.value("mpp_backend_selected", backend="a:9090"), self.value("mpp_backend_selected", backend="b:9090")), (1, 0)
+        )
+        self.assertEqual(
+            (self.value("mpp_discovery_up", locator="file"), self.value("mpp_discovered_backends", locator="file")), (0, 2)
+        )
+        self.assertEqual(self.value("mpp_held_bytes"), 17)
+
+    def test_requests_are_counted_once_and_timed(self) -> None:
+        """One client request is one count, by the backend that answered and the status."""
+        for _ in range(2):
+            self.metrics.request_began()
+        self.assertEqual(self.value("mpp_requests_in_flight"), 2)
+        self.metrics.request_ended("a:9090", 200, 0.02)
+        self.metrics.request_ended("a:9090", 200, 3.0)
+        self.assertEqual(self.value("mpp_requests_in_flight"), 0)
+        self.assertEqual(self.value("mpp_requests_total", backend="a:9090", code="200"), 2)
+        self.assertEqual(self.value("mpp_request_duration_seconds_count"), 2)
+        self.assertEqual(self.value("mpp_request_duration_seconds_bucket", le="0.025"), 1)
+
+    def test_page_is_what_prometheus_reads(self) -> None:
+        """The page parses, and has the names the original had."""
+        self.metrics.retried("a:9090", "reset")
+        self.metrics.affinity_hit("cookies")
+        self.metrics.upstream_answered("a:9090", 0.1)
+        self.metrics.truncated("a:9090")
+        names = {family.name for family in text_string_to_metric_families(self.metrics.exposition().decode())}
+        for name in (
+            "mpp_selected_backends",
+            "mpp_retries",
+            "mpp_requests",
+            "mpp_upstream_duration_seconds",
+            "mpp_selection_events",
+            "mpp_affinity_hits",
+            "mpp_build_info",
+            "mpp_truncated_responses",
+            "process_resident_memory_bytes",
+        ):
+            self.assertIn(name, names)
