@@ -1,0 +1,161 @@
+"""Stand-ins around the Forwarder: they record what was asked of them, and the test fires the Deferreds itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from mpp.affinity import AffinityChain, CookieAffinity
+from mpp.forward import Forwarder, IDownstream
+from mpp.interfaces import IBodyConsumer, IResponse, ISelections, IUpstreams
+from mpp.metrics import Metrics
+from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Settings, Standing
+
+A, B, C = (Backend("http", name, 9090) for name in "abc")
+
+
+@implementer(IResponse)
+class FakeResponse:
+    """A whole answer."""
+
+    def __init__(self, status: int, body: bytes = b"", headers: Headers = ()) -> None:
+        self.status = status
+        self.reason = b"Reason"
+        self.headers = headers
+        self.held = [body]
+        self.complete = True
+        self.length: int | None = len(body)
+        self.cancelled = False
+
+    def relay(self, consumer: IBodyConsumer) -> None:
+        raise AssertionError("a fake answer is whole")
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def release(self) -> None: ...
+
+
+@frozen(eq=False)
+class Sent:
+    """One request that was sent, and the Deferred its answer is fired with."""
+
+    backend: Backend
+    head: bytes
+    body: bytes
+    fresh: bool
+    answer: Deferred[IResponse]
+
+
+@implementer(IUpstreams)
+class RecordingUpstreams:
+    """Sends nothing."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.cancelled: list[Backend] = []
+
+    def send(
+        self,
+        backend: Backend,
+        head: bytes,
+        body: bytes,
+        *,
+        fresh: bool,
+        hold: int,
+        may_hold: Callable[[int, Headers], bool] | None = None,
+    ) -> Deferred[IResponse]:
+        answer: Deferred[IResponse] = Deferred(lambda _: self.cancelled.append(backend))
+        self.sent.append(Sent(backend, head, body, fresh, answer))
+        return answer
+
+    @property
+    def backends(self) -> list[Backend]:
+        return [sent.backend for sent in self.sent]
+
+
+@implementer(ISelections)
+class FakeSelections:
+    """Publishes what the test says, when it says so."""
+
+    def __init__(self, selection: Selection) -> None:
+        self.current = selection
+        self.reports: list[tuple[Backend, Standing]] = []
+        self.waiting: list[Deferred[Selection]] = []
+
+    def ready(self) -> Deferred[Selection]:
+        return self.reselect()
+
+    def reselect(self) -> Deferred[Selection]:
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def report(self, backend: Backend, standing: Standing, why: str) -> None:
+        self.reports.append((backend, standing))
+
+    def publish(self, selection: Selection) -> None:
+        self.current = selection
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            waiter.callback(selection)
+
+
+@implementer(IDownstream)
+@define(eq=False)
+class FakeDownstream:
+    """A client that notes what it gets."""
+
+    facts: RequestFacts
+    delivered: IResponse | None = None
+    served_by: Backend | None = None
+    cookies: tuple[bytes, ...] = ()
+    failed: tuple[int, str, int | None] | None = None
+    ended: Callable[[Exception | None], None] = field(default=lambda error: None)
+
+    def deliver(
+        self, response: IResponse, served_by: Backend, cookies: tuple[bytes, ...], ended: Callable[[Exception | None], None]
+    ) -> None:
+        self.delivered, self.served_by, self.cookies, self.ended = response, served_by, cookies, ended
+
+    def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
+        self.failed = status, message, retry_after
+
+
+class World:
+    """Everything around one Exchange."""
+
+    def __init__(self, *, selected: tuple[Backend, ...] = (A,), standbys: tuple[Backend, ...] = (B, C), retries: int = 2) -> None:
+        known = bool(selected or standbys)
+        self.selections = FakeSelections(Selection(1, Choice(selected, standbys)) if known else Selection())
+        self.upstreams = RecordingUpstreams()
+        self.metrics = Metrics(CollectorRegistry())
+        self.clock = Clock()
+        self.forwarder = Forwarder(
+            self.upstreams,
+            self.selections,
+            AffinityChain((CookieAffinity(),)),
+            self.metrics,
+            Settings(retries=retries),
+            self.clock,
+            random.Random(1),
+        )
+
+    def request(self, method: bytes = b"GET", target: bytes = b"/api/v1/query?query=up", headers: Headers = ()) -> FakeDownstream:
+        """Begin a request; its Exchange is ``self.exchange``."""
+        downstream = FakeDownstream(RequestFacts(method, target, headers, b"", "203.0.113.9"))
+        self.exchange = self.forwarder.forward(downstream)
+        return downstream
+
+    def counted(self, name: str, **labels: str) -> float:
+        """Give the value of a metric, 0 when it was never touched."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
