@@ -1,0 +1,162 @@
+"""
+The addresses of backends' host names, resolved beside the traffic. Knows DNS; knows nothing of connections.
+
+The data path asks `AddressBook.addresses`, which answers at once from memory. The selection round calls
+`AddressBook.refresh`. A look-up that fails changes nothing: the addresses that worked last stay in force.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from attrs import Factory, define
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IReactorTime, IResolutionReceiver
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from mpp.model import Backend
+
+_log = make_logger()
+
+# How long a round waits for the first addresses of a new host: most resolvers ask a second server after 5 s or give up
+# earlier; by then the next round asks again.
+FIRST_WAIT_S = 2.0
+# How long a round waits for a host that has addresses: enough for a resolver that works, so that moved hosts are seen in
+# this round; not enough to be felt when it does not.
+REFRESH_WAIT_S = 0.1
+# After so long a look-up is given up for lost and another one is begun. A look-up in a thread cannot be cancelled, and
+# starting one in every round of an outage would soon occupy all threads.
+LOST_AFTER_S = 60.0
+
+
+@define(eq=False)
+class _Host:
+    """
+    What is known of one host name.
+
+    :ivar asked_at: when the running look-up began, None when none runs.
+    :ivar waiting: fire when the running look-up ends.
+    :ivar failing: the last look-up failed, and that was logged.
+    """
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    asked_at: float | None = None
+    waiting: list[Deferred[None]] = Factory(list)
+    failing: bool = False
+
+
+class AddressBook:
+    """
+    Last good addresses of all backends in use.
+
+    :param resolver: looks names up, for both address families (twisted's default does it in a thread).
+    :param clock: for the waits.
+    """
+
+    def __init__(self, resolver: IHostnameResolver, clock: IReactorTime) -> None:
+        self._resolver = resolver
+        self._clock = clock
+        self._hosts: dict[str, _Host] = {}
+
+    def addresses(self, backend: Backend) -> tuple[str, ...]:
+        """Give the IP addresses to try, in the resolver's order; empty while none is known. An IP literal is its own address."""
+        host = self._hosts.get(backend.host)
+        if host is not None:
+            return host.addresses
+        return (backend.host,) if _is_literal(backend.host) else ()
+
+    def refresh(self, backends: Iterable[Backend]) -> Deferred[None]:
+        """
+        Look up the host names of exactly these backends, all at once, and forget all others.
+
+        :return Deferred(None): fires when all are looked up, or after a short while (`FIRST_WAIT_S` if a host has no
+            address yet, else `REFRESH_WAIT_S`); what comes later still counts. Never fails, except by cancellation, which
+            stops the wait and not the look-ups.
+        """
+        names = dict.fromkeys(b.host for b in backends if not _is_literal(b.host))
+        self._hosts = {name: self._hosts.get(name) or _Host(name) for name in names}
+        waits = [self._wait(host) for host in self._hosts.values()]
+        return gatherResults(waits, consumeErrors=True).addCallback(lambda _: None)
+
+    def _wait(self, host: _Host) -> Deferred[None]:
+        ended: Deferred[None] = Deferred()
+        host.waiting.append(ended)
+        # Before asking, which may end the wait at once.
+        ended.addTimeout(REFRESH_WAIT_S if host.addresses else FIRST_WAIT_S, self._clock)
+        ended.addErrback(self._waited_enough, host)
+        if host.asked_at is None or self._clock.seconds() - host.asked_at >= LOST_AFTER_S:
+            self._ask(host)
+        return ended
+
+    def _waited_enough(self, failure: Failure, host: _Host) -> Failure | None:
+        host.waiting = [waiter for waiter in host.waiting if not waiter.called]
+        if failure.check(CancelledError):
+            return failure
+        if not host.addresses:
+            self._complain(host, "no answer yet")
+        return None
+
+    def _ask(self, host: _Host) -> None:
+        host.asked_at = self._clock.seconds()
+        try:
+            self._resolver.resolveHostName(_Answers(self, host), host.name, addressTypes=(IPv4Address, IPv6Address))
+        except Exception as error:  # whatever a resolver thinks of the name; no traffic depends on this look-up
+            self.answered(host, (), f"{type(error).__name__}: {error}")
+
+    def answered(self, host: _Host, addresses: tuple[str, ...], problem: str = "no address found") -> None:
+        """Take the result of a look-up, empty for a failed one. Called by the resolver's receiver."""
+        host.asked_at = None
+        if not addresses:
+            self._complain(host, problem)
+        else:
+            if host.failing:
+                _log.info("Host {host} resolves again", host=host.name)
+            host.failing = False
+            host.addresses = addresses
+        waiting, host.waiting = host.waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    def _complain(self, host: _Host, problem: str) -> None:
+        """Log the beginning of an outage, once."""
+        if not host.failing:
+            kept = ", ".join(host.addresses) or "none"
+            _log.warn(
+                "Host {host} does not resolve ({problem}); known addresses: {kept}", host=host.name, problem=problem, kept=kept
+            )
+        host.failing = True
+
+
+@implementer(IResolutionReceiver)
+class _Answers:
+    """Collects the addresses of one look-up."""
+
+    def __init__(self, book: AddressBook, host: _Host) -> None:
+        self._book = book
+        self._host = host
+        self._addresses: dict[str, None] = {}
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """Take note of nothing: twisted's resolver cannot be cancelled anyway."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """Take one more address; the same one may come once for each socket type."""
+        if isinstance(address, IPv4Address | IPv6Address):
+            self._addresses.setdefault(address.host)
+
+    def resolutionComplete(self) -> None:
+        """Hand over what came; nothing came is how a failed look-up ends."""
+        self._book.answered(self._host, tuple(self._addresses))
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""
+All configured locators seen as one that never fails: each keeps its last good list while its source is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import evolve, frozen
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.errors import LocateError
+from mpp.interfaces import ILocator
+from mpp.model import Backend
+
+_log = make_logger()
+
+# Longer than a healthy API takes; a hanging one delays every round by so much.
+LOCATE_TIMEOUT_S = 3.0
+
+
+@frozen
+class Source:
+    """
+    What is known of one locator.
+
+    :ivar name: the locator's.
+    :ivar backends: its last good list; empty before the first one.
+    :ivar problem: why its last look-up failed, empty when it worked.
+    :ivar errors: how many look-ups failed so far.
+    """
+
+    name: str
+    backends: tuple[Backend, ...] = ()
+    problem: str = ""
+    errors: int = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether the last look-up worked."""
+        return not self.problem
+
+
+class MergedLocator:
+    """
+    Asks all locators at once.
+
+    :param clock: for the time limit of each look-up.
+    :param failed: called with the locator's name for each failed look-up, to be counted.
+    :ivar sources: one for each locator, in their order.
+    """
+
+    def __init__(
+        self,
+        locators: Sequence[ILocator],
+        clock: IReactorTime,
+        *,
+        failed: Callable[[str], None],
+        timeout: float = LOCATE_TIMEOUT_S,
+    ) -> None:
+        self._locators = tuple(locators)
+        self._clock = clock
+        self._failed = failed
+        self._timeout = timeout
+        self.sources = tuple(Source(locator.name) for locator in locators)
+
+    def locate(self) -> Deferred[tuple[Backend, ...]]:
+        """
+        List the backends of all locators, in the locators' order, each backend once.
+
+        :return Deferred(tuple): never fails, except by cancellation, which stops all look-ups.
+        """
+        asked = [self._ask(locator, source) for locator, source in zip(self._locators, self.sources, strict=True)]
+        return gatherResults(asked, consumeErrors=True).addCallback(self._merge)
+
+    def _ask(self, locator: ILocator, last: Source) -> Deferred[Source]:
+        looked_up: Deferred[tuple[Backend, ...]] = maybeDeferred(locator.locate)
+        looked_up.addTimeout(self._timeout, self._clock)
+        return looked_up.addCallbacks(self._good, self._bad, callbackArgs=(last,), errbackArgs=(last,))
+
+    def _good(self, backends: tuple[Backend, ...], last: Source) -> Source:
+        if not last.up:
+            _log.info("Locator {name} works again, {count} backends", name=last.name, count=len(backends))
+        return evolve(last, backends=backends, problem="")
+
+    def _bad(self, failure: Failure, last: Source) -> Source | Failure:
+        if failure.check(CancelledError):
+            return failure
+        problem = self._explain(failure, last)
+        if problem != last.problem:
+            _log.warn(
+                "Locator {name} failed, going on with its last {count} backends: {problem}",
+                name=last.name,
+                count=len(last.backends),
+                problem=problem,
+            )
+        self._failed(last.name)
+        return evolve(last, problem=problem, errors=last.errors + 1)
+
+    def _explain(self, failure: Failure, last: Source) -> str:
+        """Give one line. Locators may be anyone's: a bug in one must not stop the others, so it is logged in full, once."""
+        if failure.check(LocateError):
+            return str(failure.value)
+        if failure.check(TimeoutError):
+            return f"no answer within {self._timeout:g} s"
+        problem = f"bug in the locator: {failure.type.__name__}: {failure.value}" if failure.type else "bug in the locator"
+        if problem != last.problem:
+            _log.failure("Locator {name} raised what it must not", failure, name=last.name)
+        return problem
+
+    def _merge(self, sources: list[Source]) -> tuple[Backend, ...]:
+        self.sources = tuple(sources)
+        return tuple(dict.fromkeys(backend for source in sources for backend in source.backends))

@@ -1,0 +1,182 @@
+"""Addresses of host names, kept over outages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, FirstError
+from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mpp.addresses import FIRST_WAIT_S, LOST_AFTER_S, REFRESH_WAIT_S, AddressBook
+from mpp.model import Backend
+
+A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
+LITERAL_4, LITERAL_6 = Backend("http", "10.0.0.9", 9090), Backend("http", "2001:db8::9", 9090)
+
+
+@implementer(IHostResolution)
+@frozen
+class Resolution:
+    """A look-up that began."""
+
+    name: str
+
+    def cancel(self) -> None:
+        raise NotImplementedError("like twisted's")
+
+
+@implementer(IHostnameResolver)
+class HeldResolver:
+    """A resolver whose answers the test gives."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.receivers: list[IResolutionReceiver] = []
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        if hostName == "broken":
+            raise ValueError("no such name")
+        self.asked.append(hostName)
+        self.receivers.append(resolutionReceiver)
+        resolution = Resolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+        return resolution
+
+    def answer(self, index: int, *addresses: str) -> None:
+        """Answer a look-up; without addresses it failed."""
+        for address in addresses:
+            kind = IPv6Address if ":" in address else IPv4Address
+            self.receivers[index].addressResolved(kind("TCP", address, 0))
+        self.receivers[index].resolutionComplete()
+
+
+class AddressBookTests(SynchronousTestCase):
+    """What is known of hosts."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.resolver = HeldResolver()
+        self.book = AddressBook(self.resolver, self.clock)
+        self.logged: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: dict[str, object]) -> None:
+        """Take note of what is logged about hosts."""
+        if "host" in event:
+            self.logged.append("outage" if "problem" in event else "recovery")
+
+    def know(self, *backends: Backend) -> None:
+        """Have every host resolved to 10.0.0.1, 10.0.0.2, and so on."""
+        refreshed = self.book.refresh(backends)
+        for number in range(len(self.resolver.receivers)):
+            self.resolver.answer(number, f"10.0.0.{number + 1}")
+        self.successResultOf(refreshed)
+        self.resolver.asked.clear()
+        self.resolver.receivers.clear()
+
+    def test_nothing_known_yet(self) -> None:
+        """Before the first look-up a host name has no address; an IP literal is its own."""
+        self.assertEqual([self.book.addresses(b) for b in (A, LITERAL_4, LITERAL_6)], [(), ("10.0.0.9",), ("2001:db8::9",)])
+
+    def test_all_hosts_at_once(self) -> None:
+        """All host names are looked up at the same time, each once, IP literals never."""
+        refreshed = self.book.refresh([A, Backend("https", "prom-a", 443), LITERAL_4, B])
+        self.assertEqual(self.resolver.asked, ["prom-a", "prom-b"])
+        self.resolver.answer(1, "10.0.0.2")
+        self.assertNoResult(refreshed)
+        self.resolver.answer(0, "2001:db8::1", "10.0.0.1", "2001:db8::1")
+        self.successResultOf(refreshed)
+        self.assertEqual([self.book.addresses(b) for b in (A, B)], [("2001:db8::1", "10.0.0.1"), ("10.0.0.2",)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_moved_host(self) -> None:
+        """New addresses replace the old ones."""
+        self.know(A)
+        self.book.refresh([A])
+        self.resolver.answer(0, "10.0.0.7")
+        self.assertEqual(self.book.addresses(A), ("10.0.0.7",))
+
+    def test_outage_keeps_addresses(self) -> None:
+        """A look-up that fails leaves the last good addresses in force, and is logged once, as is its end."""
+        self.know(A)
+        for number in range(3):
+            self.book.refresh([A])
+            self.resolver.answer(number)
+            self.assertEqual(self.book.addresses(A), ("10.0.0.1",))
+        self.book.refresh([A])
+        self.resolver.answer(3, "10.0.0.1")
+        self.assertEqual(self.logged, ["outage", "recovery"])
+
+    def test_outage_does_not_slow_the_round(self) -> None:
+        """A host that has addresses is waited for but briefly; its answer counts when it comes."""
+        self.know(A)
+        refreshed = self.book.refresh([A])
+        self.clock.advance(REFRESH_WAIT_S)
+        self.successResultOf(refreshed)
+        self.assertEqual(self.book.addresses(A), ("10.0.0.1",))
+        self.resolver.answer(0, "10.0.0.7")
+        self.assertEqual(self.book.addresses(A), ("10.0.0.7",))
+
+    def test_unknown_host_is_waited_for(self) -> None:
+        """A host without an address is waited for longer, but not for ever, and complained about."""
+        refreshed = self.book.refresh([A])
+        self.clock.advance(REFRESH_WAIT_S)
+        self.assertNoResult(refreshed)
+        self.clock.advance(FIRST_WAIT_S)
+        self.successResultOf(refreshed)
+        self.assertEqual((self.book.addresses(A), self.logged), ((), ["outage"]))
+
+    def test_one_look_up_at_a_time(self) -> None:
+        """While a look-up hangs no other one is begun for the same host, until it must be lost; all who wait hear of it."""
+        self.book.refresh([A])
+        self.clock.advance(FIRST_WAIT_S)
+        refreshed = self.book.refresh([A])
+        self.assertEqual(len(self.resolver.asked), 1)
+        self.resolver.answer(0, "10.0.0.1")
+        self.successResultOf(refreshed)
+        self.book.refresh([A])
+        self.clock.advance(LOST_AFTER_S)
+        self.book.refresh([A])
+        self.assertEqual(len(self.resolver.asked), 3)
+
+    def test_forgotten_host(self) -> None:
+        """A host that is no longer in use is forgotten."""
+        self.know(A, B)
+        self.book.refresh([B])
+        self.assertEqual((self.book.addresses(A), self.book.addresses(B)), ((), ("10.0.0.2",)))
+        self.assertEqual(self.resolver.asked, ["prom-b"])
+
+    def test_resolver_that_raises(self) -> None:
+        """A resolver that refuses a name is a look-up that failed."""
+        self.successResultOf(self.book.refresh([Backend("http", "broken", 9090)]))
+        self.assertEqual(self.logged, ["outage"])
+
+    def test_foreign_address_is_ignored(self) -> None:
+        """An address of an unknown kind is passed over."""
+        self.book.refresh([A])
+        self.resolver.receivers[0].addressResolved(object())
+        self.resolver.answer(0, "10.0.0.1")
+        self.assertEqual(self.book.addresses(A), ("10.0.0.1",))
+
+    def test_cancelled(self) -> None:
+        """Cancelling stops the wait; the answer counts when it comes."""
+        refreshed = self.book.refresh([A])
+        refreshed.cancel()
+        self.failureResultOf(refreshed, FirstError).value.subFailure.trap(CancelledError)
+        self.resolver.answer(0, "10.0.0.1")
+        self.assertEqual((self.book.addresses(A), self.logged), (("10.0.0.1",), []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])

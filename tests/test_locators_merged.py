@@ -1,0 +1,114 @@
+"""Several locators as one."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred, FirstError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mpp.errors import LocateError
+from mpp.interfaces import ILocator
+from mpp.locators.merged import LOCATE_TIMEOUT_S, MergedLocator, Source
+from mpp.model import Backend
+
+A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
+
+
+@implementer(ILocator)
+class HeldLocator:
+    """A locator whose Deferreds the test holds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[Deferred[tuple[Backend, ...]]] = []
+
+    def locate(self) -> Deferred[tuple[Backend, ...]]:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+@implementer(ILocator)
+class BrokenLocator:
+    """A locator with a bug."""
+
+    name = "broken"
+
+    def locate(self) -> Deferred[tuple[Backend, ...]]:
+        raise ZeroDivisionError("a bug")
+
+
+class MergedLocatorTests(SynchronousTestCase):
+    """What all locators give together."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.failed: list[str] = []
+        self.first, self.second = HeldLocator("first"), HeldLocator("second")
+        self.merged = MergedLocator([self.first, self.second], self.clock, failed=self.failed.append)
+
+    def test_merged_in_order(self) -> None:
+        """All locators are asked at once; their lists are joined in their order, each backend once."""
+        located = self.merged.locate()
+        self.second.asked[0].callback((C, A))
+        self.assertNoResult(located)
+        self.first.asked[0].callback((B, A))
+        self.assertEqual(self.successResultOf(located), (B, A, C))
+
+    def test_failed_locator_keeps_its_list(self) -> None:
+        """A locator that fails keeps its last good list, is counted, and visible."""
+        located = self.merged.locate()
+        self.first.asked[0].callback((A,))
+        self.second.asked[0].callback((B,))
+        self.successResultOf(located)
+        for errors in (1, 2):
+            located = self.merged.locate()
+            self.first.asked[-1].errback(LocateError("gone"))
+            self.second.asked[-1].callback((C,))
+            self.assertEqual(self.successResultOf(located), (A, C))
+            self.assertEqual(self.merged.sources, (Source("first", (A,), "gone", errors), Source("second", (C,))))
+        self.assertEqual([s.up for s in self.merged.sources], [False, True])
+        self.assertEqual(self.failed, ["first", "first"])
+
+    def test_locator_recovers(self) -> None:
+        """A locator that works again is up, and its new list counts."""
+        for result in (LocateError("gone"), None):
+            located = self.merged.locate()
+            self.second.asked[-1].callback(())
+            if result is not None:
+                self.first.asked[-1].errback(result)
+            else:
+                self.first.asked[-1].callback((B,))
+        self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(self.merged.sources[0], Source("first", (B,), "", 1))
+
+    def test_hanging_locator(self) -> None:
+        """A locator that does not answer is given up after a while."""
+        located = self.merged.locate()
+        self.second.asked[0].callback((B,))
+        self.clock.advance(LOCATE_TIMEOUT_S)
+        self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(self.merged.sources[0].problem, "no answer within 3 s")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_bug_in_a_locator(self) -> None:
+        """A bug in one locator is logged once, and the others count."""
+        merged = MergedLocator([BrokenLocator(), self.second], self.clock, failed=self.failed.append)
+        for _ in range(2):
+            located = merged.locate()
+            self.second.asked[-1].callback((B,))
+            self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(merged.sources[0].problem, "bug in the locator: ZeroDivisionError: a bug")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_cancelled(self) -> None:
+        """Cancelling stops all look-ups, and counts as nobody's failure."""
+        located = self.merged.locate()
+        located.cancel()
+        self.failureResultOf(located, FirstError).value.subFailure.trap(CancelledError)
+        self.assertEqual(self.failed, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_locators(self) -> None:
+        """Without locators there are no backends."""
+        self.assertEqual(self.successResultOf(MergedLocator([], self.clock, failed=self.failed.append).locate()), ())
