@@ -1,0 +1,220 @@
+"""
+What Prometheus' own answers say about it. Pure: takes statuses and bodies, gives standings and facts.
+
+What is called how in which version was read in the sources of 1.8 to 3.x; every branch here has a recorded answer among
+the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve, frozen
+
+from mpp.errors import Cause, UpstreamError
+from mpp.exposition import Samples, label
+from mpp.model import Facts, Headers, Standing
+
+METRICS = (
+    "prometheus_build_info",
+    "process_start_time_seconds",
+    "prometheus_local_storage_ingested_samples_total",  # 1.x only
+    "prometheus_tsdb_lowest_timestamp",  # ms, from 2.5 on
+    "prometheus_tsdb_lowest_timestamp_seconds",  # from 2.6 on; absent while the WAL is replayed
+    "prometheus_tsdb_head_max_time",  # ms, from 2.0 on
+    "prometheus_tsdb_head_max_time_seconds",  # from 2.8 on
+)
+"""All metrics that facts are made of."""
+
+# An empty TSDB reports MaxInt64 (and MinInt64) milliseconds: whatever is not a time between 1970 and the year 5138 is no time.
+_LATEST_TIME = 1e11
+
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
+_DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
+
+_QUOTED = 160
+
+
+@frozen
+class Answer:
+    """One answer to a probe: status, and as much of the body as was asked for."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+
+
+Outcome = Answer | UpstreamError
+"""What came of one request; running out of time is an UpstreamError too."""
+
+
+def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
+    """
+    Tell what a backend is worth.
+
+    :param ready: of ``GET /-/ready``.
+    :param query: of a real and cheap query.
+    :return: the standing, and why in one line (empty for VIABLE).
+    """
+    if isinstance(ready, UpstreamError):
+        return Standing.DOWN, f"no answer to /-/ready: {ready}"
+    # 1.x has no /-/ready: the query decides.
+    if ready.status not in (200, 404):
+        return Standing.NOT_READY, _unready(ready)
+    if isinstance(query, UpstreamError):
+        if query.cause is Cause.TIMEOUT:
+            return Standing.BUSY, f"ready, but no answer to a query: {query}"
+        return Standing.DOWN, f"query failed: {query}"
+    return _judge_query(query)
+
+
+def _unready(ready: Answer) -> str:
+    if ready.status == 503:
+        stopping = (b"x-prometheus-stopping", b"true") in {(name.lower(), value.lower()) for name, value in ready.headers}
+        return "shutting down" if stopping else f"not ready ({quote(ready)})"
+    return f"/-/ready answered {quote(ready)}"
+
+
+def _judge_query(query: Answer) -> tuple[Standing, str]:
+    answer = parse_object(query.body)
+    if query.status == 200 and answer.get("status") == "success":
+        return Standing.VIABLE, ""
+    if _starved(query.status, answer.get("errorType"), str(answer.get("error", ""))):
+        return Standing.BUSY, f"ready, but its query slots are taken ({quote(query)})"
+    if query.status == 404:
+        return Standing.NOT_READY, "answers queries with 404: not a Prometheus, or its path prefix is missing from the endpoint"
+    return Standing.NOT_READY, f"answers no queries ({quote(query)})"
+
+
+def _starved(status: int, error_type: object, error: str) -> bool:
+    """Tell whether a query was not even begun for lack of a slot; prometheus/prometheus ``promql/engine.go``."""
+    if status == 503:
+        # Up to 2.45 "query timed out in query queue"; our query is too cheap to run out of time in evaluation for its own sake.
+        return error_type == "timeout"
+    if status == 400:
+        # From 2.46 on: NewInstantQuery waits for a slot before it parses, and the wait's error is wrapped as bad data.
+        return error_type == "bad_data" and error.endswith("context deadline exceeded")
+    if status == 422:
+        # From 2.46 on: the second wait, inside exec, gives the raw error of the context.
+        return error_type == "execution" and error == "context deadline exceeded"
+    # A limiter in front of Prometheus.
+    return status == 429
+
+
+def quote(answer: Answer) -> str:
+    """Give status and the beginning of what the server said, in one line fit for a log."""
+    said = parse_object(answer.body).get("error")
+    text = said if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
+    text = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return f"{answer.status}: {text[:_QUOTED]}" if text else str(answer.status)
+
+
+def parse_object(body: bytes) -> Mapping[str, Any]:
+    """Give the JSON object, or an empty one if it is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@frozen
+class Runtime:
+    """What ``/api/v1/status/runtimeinfo`` (from 2.14 on) says. ``started_at`` and retention as in `mpp.model.Facts`."""
+
+    started_at: float | None = None
+    retention_s: float | None = None
+    retention_by_size: bool = False
+
+
+def read_runtime(outcome: Outcome) -> Runtime | None:
+    """Read a runtimeinfo answer; None when it is none."""
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return None
+    data = parse_object(outcome.body).get("data")
+    if not isinstance(data, dict):
+        return None
+    retention, by_size = read_retention(str(data.get("storageRetention", "")))
+    return Runtime(_timestamp(data.get("startTime")), retention, by_size)
+
+
+def _timestamp(text: object) -> float | None:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_retention(text: str) -> tuple[float | None, bool]:
+    """
+    Read ``storageRetention``: ``15d``, ``10GB``, ``15d or 10GB``, in any order.
+
+    :return: the retention by time in seconds or None, and whether it is limited by something else too.
+    """
+    seconds, by_size = None, False
+    for part in filter(None, (part.strip() for part in text.split(" or "))):
+        found = _DURATION.findall(part)
+        if "".join(number + unit for number, unit in found) == part:
+            seconds = sum(int(number) * _DURATION_UNITS[unit] for number, unit in found) or None
+        else:
+            by_size = True
+    return seconds, by_size
+
+
+def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float) -> Facts:
+    """
+    Make facts of a complete ``/metrics`` page.
+
+    :param runtime: None when the server did not say; then what was known of retention before stays.
+    :param old: the facts so far.
+    """
+    started_at = _time(_value(samples, "process_start_time_seconds"))
+    facts = Facts(
+        version=_version(samples),
+        # The same source as in later rounds, if there is one: a restart is noticed by comparing.
+        started_at=runtime.started_at if runtime and runtime.started_at is not None else started_at,
+        oldest=_either(samples, "prometheus_tsdb_lowest_timestamp_seconds", "prometheus_tsdb_lowest_timestamp"),
+        newest=_either(samples, "prometheus_tsdb_head_max_time_seconds", "prometheus_tsdb_head_max_time"),
+        samples=_value(samples, "prometheus_local_storage_ingested_samples_total"),
+        retention_s=old.retention_s,
+        retention_by_size=old.retention_by_size,
+        read_at=now,
+    )
+    if runtime is None:
+        return facts
+    return evolve(facts, retention_s=runtime.retention_s, retention_by_size=runtime.retention_by_size)
+
+
+def _version(samples: Samples) -> str:
+    found = samples.get("prometheus_build_info", [])
+    return label(found[0][0], "version") if found else ""
+
+
+def _value(samples: Samples, name: str) -> float | None:
+    found = samples.get(name)
+    return found[0][1] if found else None
+
+
+def _either(samples: Samples, seconds: str, milliseconds: str) -> float | None:
+    value = _value(samples, seconds)
+    if value is not None:
+        return _time(value)
+    value = _value(samples, milliseconds)
+    return None if value is None else _time(value / 1000)
+
+
+def _time(value: float | None) -> float | None:
+    """Give a point in time, None for what stands for "no data" (and for NaN)."""
+    return value if value is not None and 0 < value < _LATEST_TIME else None
+
+
+def has_samples(outcome: Outcome) -> bool:
+    """Tell whether an instant query found anything."""
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return False
+    data = parse_object(outcome.body).get("data")
+    return isinstance(data, dict) and bool(data.get("result"))

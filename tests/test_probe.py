@@ -1,0 +1,346 @@
+"""How one backend is observed. The upstreams are recorded, and answered by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define, evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mpp._version import __version__
+from mpp.errors import Cause, Phase, UpstreamError
+from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
+from mpp.model import MIB, Backend, Facts, Headers, Observation, Standing
+from mpp.probe import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, METRICS_TIMEOUT_S, PROBE_TIMEOUT_S, Prober, request_head
+
+RECORDED = Path(__file__).parent / "recorded"
+METRICS_242 = (RECORDED / "prometheus-2.42.0-metrics.txt").read_bytes()
+RUNTIME_242 = (RECORDED / "prometheus-2.42.0-runtimeinfo.json").read_bytes()
+METRICS_18 = (RECORDED / "prometheus-1.8.2-metrics.txt").read_bytes()
+FOUND = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.7e9,"1"]}]}}'
+
+NOW = 1_700_003_620.0
+A = Backend("http", "prom-a", 9090, "/prometheus")
+STARTED = 1_700_000_000.530174
+
+
+@implementer(IResponse)
+class RecordedResponse:
+    """An answer with its body, or with its beginning only."""
+
+    def __init__(self, status: int, body: bytes = b"", *, complete: bool = True) -> None:
+        self.status = status
+        self.reason = b""
+        self.headers: Headers = ()
+        self.held = [body] if body else []
+        self.complete = complete
+        self.length: int | None = None
+        self.consumer: IBodyConsumer | None = None
+        self.ended = ""
+
+    def relay(self, consumer: IBodyConsumer) -> None:
+        self.consumer = consumer
+        for piece in self.held:
+            consumer.body_received(piece)
+        if self.complete:
+            consumer.body_ended()
+
+    def pause(self) -> None:
+        """Do nothing."""
+
+    def resume(self) -> None:
+        """Do nothing."""
+
+    def cancel(self) -> None:
+        self.ended = "cancelled"
+
+    def release(self) -> None:
+        self.ended = "released"
+
+
+@define(eq=False)
+class Sent:
+    """One request that was sent."""
+
+    backend: Backend
+    path: str
+    fresh: bool
+    hold: int
+    answer: Deferred[IResponse]
+    cancelled: bool = False
+
+
+@implementer(IUpstreams)
+class RecordingUpstreams:
+    """Takes requests, and leaves the answers to the test."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    def send(
+        self,
+        backend: Backend,
+        head: bytes,
+        body: bytes,
+        *,
+        fresh: bool,
+        hold: int,
+        may_hold: Callable[[int, Headers], bool] | None = None,
+    ) -> Deferred[IResponse]:
+        def cancel(_: Deferred[IResponse]) -> None:
+            sent.cancelled = True
+
+        sent = Sent(backend, head.decode().split(" ")[1].removeprefix(backend.prefix), fresh, hold, Deferred(cancel))
+        self.sent.append(sent)
+        return sent.answer
+
+    def pending(self, path: str) -> Sent:
+        """Give the unanswered request whose path begins like this."""
+        (found,) = (sent for sent in self.sent if sent.path.startswith(path) and not sent.answer.called)
+        return found
+
+    def paths(self) -> list[str]:
+        """Give the paths of all unanswered requests, without their queries."""
+        return [sent.path.partition("?")[0] for sent in self.sent if not sent.answer.called]
+
+
+class ProberTests(SynchronousTestCase):
+    """Observations."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.upstreams = RecordingUpstreams()
+        self.prober = Prober(self.upstreams, self.clock, wall=self.wall)
+        self.fresh_facts = Facts("2.42.0+ds", STARTED, 1.6989e9, read_at=NOW)
+
+    def wall(self) -> float:
+        """Give the time of day."""
+        return NOW + self.clock.seconds()
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [], "a timer is left")
+
+    def answer(self, path: str, status: int, body: bytes = b"", *, complete: bool = True) -> RecordedResponse:
+        """Answer a request."""
+        response = RecordedResponse(status, body, complete=complete)
+        self.upstreams.pending(path).answer.callback(response)
+        return response
+
+    def fail_request(self, path: str, cause: Cause, *, stale: bool = False) -> None:
+        """Have a request fail."""
+        self.upstreams.pending(path).answer.errback(UpstreamError(Phase.CONNECT, cause, stale=stale))
+
+    def answer_well(self, runtime: bytes | None = RUNTIME_242) -> None:
+        """Answer all that is asked in every round, like 2.42, or like 1.x without runtimeinfo."""
+        self.answer("/-/ready", 200 if runtime else 404)
+        self.answer("/api/v1/query", 200, FOUND)
+        self.answer("/api/v1/status/runtimeinfo", 200 if runtime else 404, runtime or b"")
+
+    def previous(self, *, standing: Standing = Standing.VIABLE, age: float = 0.0, started: float = STARTED) -> Observation:
+        """Give what was seen last, with facts of some age."""
+        return Observation(A, standing, facts=evolve(self.fresh_facts, read_at=NOW - age, started_at=started))
+
+    def asks_for_metrics(self, previous: Observation | None) -> bool:
+        """Tell whether a well answered probe goes on to read the facts."""
+        probed = self.prober.probe(A, previous)
+        self.answer_well()
+        asked = self.upstreams.paths() == ["/metrics"]
+        probed.addErrback(lambda failure: failure.trap(CancelledError))
+        probed.cancel()
+        return asked
+
+    def test_head(self) -> None:
+        """A probe's request is one plain HTTP/1.1 GET below the backend's prefix."""
+        head = request_head(A, "/-/ready").decode()
+        self.assertTrue(head.startswith("GET /prometheus/-/ready HTTP/1.1\r\nHost: prom-a:9090\r\n"))
+        self.assertTrue(head.endswith("\r\n\r\n"))
+        self.assertIn(f"User-Agent: mpp/{__version__}\r\n", head)
+        self.assertIn("Accept-Encoding: identity\r\n", head)
+
+    def test_asked_side_by_side(self) -> None:
+        """Readiness, a query with the server's own time limit, and runtimeinfo are asked at the same time."""
+        probed = self.prober.probe(A, None)
+        self.assertEqual(
+            [sent.path for sent in self.upstreams.sent],
+            ["/-/ready", "/api/v1/query?query=vector%281%29&timeout=900ms", "/api/v1/status/runtimeinfo"],
+        )
+        probed.addErrback(lambda failure: failure.trap(CancelledError))
+        probed.cancel()
+        self.assertEqual([sent.cancelled for sent in self.upstreams.sent], [True] * 3)
+
+    def test_first_probe(self) -> None:
+        """The first probe of a viable server reads its facts from the page as it streams."""
+        probed = self.prober.probe(A, None)
+        self.clock.advance(0.25)
+        self.answer_well()
+        self.assertEqual(self.upstreams.pending("/metrics").hold, 0)
+        page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
+        assert page.consumer is not None
+        page.consumer.body_received(METRICS_242[100:])
+        self.assertNoResult(probed)
+        page.consumer.body_ended()
+        observation = self.successResultOf(probed)
+        self.assertEqual((observation.backend, observation.standing, observation.why), (A, Standing.VIABLE, ""))
+        self.assertEqual((observation.at, observation.took), (NOW, 0.25))
+        facts = observation.facts
+        self.assertEqual((facts.version, facts.oldest, facts.retention_s), ("2.42.0+ds", 1.6989e9, 15 * 86400.0))
+
+    def test_facts_are_kept_for_a_minute(self) -> None:
+        """The metrics page is read once a minute, not at every probe."""
+        probed = self.prober.probe(A, self.previous(age=FACTS_MAX_AGE_S - 1))
+        self.answer_well()
+        self.assertEqual(self.successResultOf(probed).facts, evolve(self.fresh_facts, read_at=NOW - FACTS_MAX_AGE_S + 1))
+        self.assertTrue(self.asks_for_metrics(self.previous(age=FACTS_MAX_AGE_S)))
+
+    def test_facts_are_read_after_a_restart(self) -> None:
+        """Facts are read at once when the server says that it has started since, or when it was away."""
+        self.assertTrue(self.asks_for_metrics(self.previous(started=STARTED - 3600)))
+        for standing, expected in (
+            (Standing.DOWN, True),
+            (Standing.NOT_READY, True),
+            (Standing.SUSPECT, False),
+            (Standing.BUSY, False),
+        ):
+            self.assertEqual(self.asks_for_metrics(self.previous(standing=standing, age=FACTS_MIN_AGE_S)), expected)
+
+    def test_flapping_server_is_not_scraped_at_each_flap(self) -> None:
+        """A server that was away for a moment keeps facts that are only seconds old."""
+        self.assertFalse(self.asks_for_metrics(self.previous(standing=Standing.DOWN, age=FACTS_MIN_AGE_S - 1)))
+
+    def test_young_server_is_read_again_soon(self) -> None:
+        """A server that had no data is asked again after seconds, not after a minute."""
+        for age, expected in ((FACTS_MIN_AGE_S - 1, False), (FACTS_MIN_AGE_S, True)):
+            empty = Observation(A, Standing.VIABLE, facts=Facts("3.5.3", STARTED, read_at=NOW - age))
+            self.assertEqual(self.asks_for_metrics(empty), expected)
+
+    def test_clock_set_back(self) -> None:
+        """Facts from the future are read anew."""
+        self.assertTrue(self.asks_for_metrics(self.previous(age=-3600)))
+
+    def test_unreadable_metrics_keep_facts(self) -> None:
+        """When the page cannot be read the old facts stay, and the next probe tries again."""
+        for status, complete in ((500, True), (200, False)):
+            probed = self.prober.probe(A, self.previous(age=FACTS_MAX_AGE_S))
+            self.answer_well()
+            page = self.answer("/metrics", status, METRICS_242[:100], complete=complete)
+            if page.consumer is not None:
+                page.consumer.body_failed(UpstreamError(Phase.BODY, Cause.RESET))
+            facts = self.successResultOf(probed).facts
+            self.assertEqual(facts, evolve(self.fresh_facts, read_at=0.0))
+        self.assertTrue(self.asks_for_metrics(Observation(A, Standing.VIABLE, facts=facts)))
+
+    def test_slow_metrics_are_given_up(self) -> None:
+        """A page that does not end in time is cancelled, wherever it hangs."""
+        probed = self.prober.probe(A, None)
+        self.answer_well()
+        page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
+        self.clock.advance(METRICS_TIMEOUT_S)
+        self.assertEqual(self.successResultOf(probed).facts, Facts())
+        self.assertEqual(page.ended, "cancelled")
+
+    def test_endless_metrics_are_given_up(self) -> None:
+        """A page that is far too large is cancelled, and what still comes does no harm."""
+        probed = self.prober.probe(A, None)
+        self.answer_well()
+        page = self.answer("/metrics", 200, complete=False)
+        assert page.consumer is not None
+        for _ in range(65):
+            page.consumer.body_received(b"x" * MIB)
+        self.assertEqual((self.successResultOf(probed).facts, page.ended), (Facts(), "cancelled"))
+        page.consumer.body_received(b"x")
+        page.consumer.body_failed(UpstreamError(Phase.BODY, Cause.RESET))
+        page.consumer.body_ended()
+
+    def test_not_ready(self) -> None:
+        """A server that replays its WAL is not ready, is not asked for facts, and keeps those it had."""
+        probed = self.prober.probe(A, self.previous(age=FACTS_MAX_AGE_S))
+        self.answer("/-/ready", 503, b"Service Unavailable")
+        self.answer("/api/v1/query", 503, b"Service Unavailable")
+        self.answer("/api/v1/status/runtimeinfo", 503, b"Service Unavailable")
+        observation = self.successResultOf(probed)
+        self.assertEqual(observation.standing, Standing.NOT_READY)
+        self.assertEqual(observation.facts.oldest, 1.6989e9)
+        self.assertEqual(self.upstreams.paths(), [])
+
+    def test_refused(self) -> None:
+        """A server that cannot be reached is down."""
+        probed = self.prober.probe(A, None)
+        for path in ("/-/ready", "/api/v1/query", "/api/v1/status"):
+            self.fail_request(path, Cause.REFUSED)
+        self.assertEqual(self.successResultOf(probed).why, "no answer to /-/ready: connect: refused")
+
+    def test_hung(self) -> None:
+        """A server that answers nothing is down after a second, and no request is left."""
+        probed = self.prober.probe(A, None)
+        self.clock.advance(PROBE_TIMEOUT_S)
+        observation = self.successResultOf(probed)
+        self.assertEqual((observation.standing, observation.took), (Standing.DOWN, PROBE_TIMEOUT_S))
+        self.assertEqual([sent.cancelled for sent in self.upstreams.sent], [True] * 3)
+
+    def test_starved(self) -> None:
+        """A ready server whose query does not return in time is busy; its facts are read all the same."""
+        probed = self.prober.probe(A, None)
+        self.answer("/-/ready", 200)
+        self.answer("/api/v1/status/runtimeinfo", 200, RUNTIME_242)
+        self.clock.advance(PROBE_TIMEOUT_S)
+        self.answer("/metrics", 200, METRICS_242)
+        observation = self.successResultOf(probed)
+        self.assertEqual((observation.standing, observation.facts.version), (Standing.BUSY, "2.42.0+ds"))
+
+    def test_stale_connection(self) -> None:
+        """A kept connection that turns out dead is replaced by a fresh one, and says nothing about the server."""
+        probed = self.prober.probe(A, self.previous())
+        self.fail_request("/-/ready", Cause.CLOSED, stale=True)
+        self.assertTrue(self.upstreams.pending("/-/ready").fresh)
+        self.answer_well()
+        self.assertEqual(self.successResultOf(probed).standing, Standing.VIABLE)
+
+    def test_bodies_are_given_back(self) -> None:
+        """Small answers are released, endless ones are cut off."""
+        probed = self.prober.probe(A, self.previous())
+        ready = self.answer("/-/ready", 200, b"ready")
+        query = self.answer("/api/v1/query", 200, b"x" * 100_000, complete=False)
+        self.answer("/api/v1/status/runtimeinfo", 404)
+        self.assertEqual(self.successResultOf(probed).standing, Standing.NOT_READY)
+        self.assertEqual((ready.ended, query.ended), ("released", "cancelled"))
+
+    def test_1x(self) -> None:
+        """A 1.x server, which has neither /-/ready nor runtimeinfo, is viable when it answers a query."""
+        probed = self.prober.probe(A, None)
+        self.answer_well(runtime=None)
+        self.answer("/metrics", 200, METRICS_18)
+        observation = self.successResultOf(probed)
+        self.assertEqual((observation.standing, observation.facts.samples), (Standing.VIABLE, 12345678.0))
+
+    def test_minimum_history_of_1x(self) -> None:
+        """A server that cannot tell its oldest sample is asked whether it has any of the minimum age."""
+        self.prober = Prober(self.upstreams, self.clock, wall=self.wall, minimum_history=86400.0)
+        nothing = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
+        for body, oldest in ((FOUND, NOW - 86400), (nothing, None)):
+            probed = self.prober.probe(A, None)
+            self.answer_well(runtime=None)
+            self.answer("/metrics", 200, METRICS_18)
+            self.assertIn("query=count%28up%29&time=1699917220.000&", self.upstreams.pending("/api/v1/query").path)
+            self.answer("/api/v1/query", 200, body)
+            self.assertEqual(self.successResultOf(probed).facts.oldest, oldest)
+
+    def test_minimum_history_of_2x(self) -> None:
+        """A server that tells its oldest sample is not asked."""
+        self.prober = Prober(self.upstreams, self.clock, wall=self.wall, minimum_history=86400.0)
+        probed = self.prober.probe(A, None)
+        self.answer_well()
+        self.answer("/metrics", 200, METRICS_242)
+        self.assertEqual(self.successResultOf(probed).facts.oldest, 1.6989e9)
+
+    def test_cancelled_while_metrics_come(self) -> None:
+        """Cancelling a probe cuts the page off, too."""
+        probed = self.prober.probe(A, None)
+        self.answer_well()
+        page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
+        probed.cancel()
+        self.failureResultOf(probed, CancelledError)
+        self.assertEqual(page.ended, "cancelled")

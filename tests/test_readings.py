@@ -1,0 +1,154 @@
+"""What the answers of Prometheus servers of all versions mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.errors import Cause, Phase, UpstreamError
+from mpp.exposition import MetricsScanner, Samples
+from mpp.model import Facts, Standing
+from mpp.readings import METRICS, Answer, Runtime, has_samples, judge, quote, read_facts, read_retention, read_runtime
+
+RECORDED = Path(__file__).parent / "recorded"
+NOW = 1_700_003_620.0
+VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
+
+READY = Answer(200, b"Prometheus Server is Ready.\n")
+ABSENT = Answer(404, b"404 page not found\n")
+ONE = Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.7e9,"1"]}]}}')
+SLOW = UpstreamError(Phase.HEAD, Cause.TIMEOUT, "after 1 s")
+REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)
+
+
+def error(status: int, kind: str, text: str) -> Answer:
+    """Give an error as the API of Prometheus writes it."""
+    return Answer(status, b'{"status":"error","errorType":"%b","error":"%b"}' % (kind.encode(), text.encode()))
+
+
+def samples(name: str) -> Samples:
+    """Give the samples of a recorded page."""
+    scanner = MetricsScanner(METRICS)
+    scanner.feed((RECORDED / name).read_bytes())
+    return scanner.finish()
+
+
+class JudgeTests(SynchronousTestCase):
+    """What a backend is worth."""
+
+    def test_table(self) -> None:
+        """Readiness decides first, then whether a real query is answered."""
+        unavailable = Answer(503, b"Service Unavailable")
+        stopping = Answer(503, b"Service Unavailable", ((b"X-Prometheus-Stopping", b"true"),))
+        for ready, query, standing, why in [
+            (READY, ONE, VIABLE, ""),
+            (ABSENT, ONE, VIABLE, ""),
+            (REFUSED, ONE, DOWN, "connect: refused"),
+            (SLOW, ONE, DOWN, "no answer to /-/ready: head: timeout (after 1 s)"),
+            (unavailable, ONE, NOT_READY, "not ready (503: Service Unavailable)"),
+            (stopping, SLOW, NOT_READY, "shutting down"),
+            (Answer(401, b"Unauthorized\n"), ONE, NOT_READY, "/-/ready answered 401: Unauthorized"),
+            (Answer(400, b"Client sent an HTTP request to an HTTPS server.\n"), ONE, NOT_READY, "HTTPS server"),
+            (READY, SLOW, BUSY, "no answer to a query"),
+            (READY, REFUSED, DOWN, "query failed: connect: refused"),
+            (READY, error(503, "timeout", "query timed out in query queue"), BUSY, "slots are taken"),
+            (READY, error(503, "canceled", "query was canceled"), NOT_READY, "answers no queries"),
+            (READY, unavailable, NOT_READY, "answers no queries (503: Service Unavailable)"),
+            (READY, error(400, "bad_data", 'invalid parameter \\"query\\": context deadline exceeded'), BUSY, "slots are taken"),
+            (READY, error(400, "bad_data", 'invalid parameter \\"query\\": parse error'), NOT_READY, "parse error"),
+            (READY, error(422, "execution", "context deadline exceeded"), BUSY, "slots are taken"),
+            (READY, error(422, "execution", "unavailable with Prometheus Agent"), NOT_READY, "with Prometheus Agent"),
+            (READY, error(422, "execution", "expanding series: context deadline exceeded"), NOT_READY, "expanding"),
+            (READY, Answer(429, b"slow down"), BUSY, "slow down"),
+            (READY, Answer(403, b""), NOT_READY, "answers no queries (403)"),
+            (ABSENT, ABSENT, NOT_READY, "path prefix"),
+            (READY, Answer(200, b"<html>hello</html>"), NOT_READY, "answers no queries (200: <html>hello</html>)"),
+            (READY, error(200, "internal", "x"), NOT_READY, "answers no queries (200: x)"),
+        ]:
+            with self.subTest(ready=ready, query=query):
+                judged, said = judge(ready, query)
+                self.assertEqual(judged, standing)
+                self.assertIn(why, said)
+
+    def test_quote_is_one_short_line(self) -> None:
+        """What a server says is quoted in one line, shortened, without control characters."""
+        self.assertEqual(quote(Answer(500, b"a\r\n\x1b[31mb\xff" + b"c" * 1000)), "500: a [31mb\ufffd" + "c" * 152)
+
+
+class FactsTests(SynchronousTestCase):
+    """What recorded answers say."""
+
+    def test_1x(self) -> None:
+        """1.x tells how much it ingested, and not how old its data is."""
+        facts = read_facts(samples("prometheus-1.8.2-metrics.txt"), None, Facts(), NOW)
+        self.assertEqual(facts, Facts(version="1.8.2", started_at=1510752200.0, samples=12345678.0, read_at=NOW))
+
+    def test_25(self) -> None:
+        """2.5 tells its oldest and newest sample in milliseconds."""
+        facts = read_facts(samples("prometheus-2.5.0-metrics.txt"), None, Facts(), NOW)
+        self.assertEqual((facts.version, facts.oldest, facts.newest, facts.samples), ("2.5.0", 1541000000.0, 1542283275.0, None))
+
+    def test_242(self) -> None:
+        """2.42 tells everything, with the start and the retention from runtimeinfo."""
+        runtime = read_runtime(Answer(200, (RECORDED / "prometheus-2.42.0-runtimeinfo.json").read_bytes()))
+        facts = read_facts(samples("prometheus-2.42.0-metrics.txt"), runtime, Facts(), NOW)
+        self.assertEqual(
+            facts,
+            Facts(
+                version="2.42.0+ds",
+                started_at=1_700_000_000.530174,
+                oldest=1698900000.0,
+                newest=1700003605.0,
+                retention_s=15 * 86400.0,
+                read_at=NOW,
+            ),
+        )
+
+    def test_replaying(self) -> None:
+        """A server that replays its WAL holds nothing that is known of."""
+        facts = read_facts(samples("prometheus-2.42.0-replaying-metrics.txt"), None, Facts(), NOW)
+        self.assertEqual((facts.oldest, facts.newest), (None, None))
+
+    def test_empty(self) -> None:
+        """A new server says that its oldest sample is of the far future, which means that it has none."""
+        facts = read_facts(samples("prometheus-3.5.3-empty-metrics.txt"), None, Facts(), NOW)
+        self.assertEqual((facts.version, facts.oldest, facts.newest), ("3.5.3", None, None))
+
+    def test_retention_is_kept(self) -> None:
+        """When runtimeinfo cannot be read, what was known of retention stays."""
+        old = Facts(retention_s=86400.0, retention_by_size=True)
+        facts = read_facts({}, None, old, NOW)
+        self.assertEqual(facts, Facts(retention_s=86400.0, retention_by_size=True, read_at=NOW))
+
+    def test_runtime(self) -> None:
+        """Start and retention are read out of runtimeinfo, as far as they are there."""
+        recorded = (RECORDED / "prometheus-3.5.3-runtimeinfo.json").read_bytes()
+        for outcome, runtime in [
+            (Answer(200, recorded), Runtime(1763840000.530174, 15 * 86400.0, True)),
+            (Answer(200, b'{"status":"success","data":{"startTime":"yesterday"}}'), Runtime()),
+            (Answer(200, b'{"status":"success","data":[]}'), None),
+            (Answer(200, b"[" * 100_000), None),
+            (ABSENT, None),
+            (REFUSED, None),
+        ]:
+            self.assertEqual(read_runtime(outcome), runtime)
+
+    def test_retention(self) -> None:
+        """Retention is by time, by size, or both, in any order."""
+        for text, expected in [
+            ("15d", (15 * 86400.0, False)),
+            ("1y2w12h", (379.5 * 86400.0, False)),
+            ("15d or 10GB", (15 * 86400.0, True)),
+            ("10GiB or 15d", (15 * 86400.0, True)),
+            ("512MB", (None, True)),
+            ("0s", (None, False)),
+            ("", (None, False)),
+        ]:
+            self.assertEqual(read_retention(text), expected)
+
+    def test_has_samples(self) -> None:
+        """An instant query found something if its result is not empty."""
+        nothing = Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[]}}')
+        found = [has_samples(outcome) for outcome in (ONE, nothing, ABSENT, REFUSED, Answer(200, b"{}"))]
+        self.assertEqual(found, [True, False, False, False, False])
