@@ -1,0 +1,222 @@
+"""
+Who takes traffic, given what was observed. Pure: no clock, no I/O, no logging.
+
+All strategies share `rank`, which puts every known backend into one order, best first; they differ in how many from the
+top of it they select.
+
+# Note [Most data]
+
+From Prometheus 2.x on, the measure is the length of the held history: the counters of samples start at 0 with every
+restart and say nothing about what is on disk. 1.x does not tell its oldest sample, but its counter of ingested samples is
+meant for this comparison. If a pool has both kinds, as during a migration, samples cannot be weighed against seconds: then a
+1.x server counts with its uptime, the one length of history that it certainly has. No data, or no known data, is a
+measure of 0 and ranks last.
+
+# Note [Hysteresis]
+
+Retention deletes whole blocks, and the largest block is min(31 d, retention / 10), at least 2 h (Prometheus,
+``cmd/prometheus/main.go`` and ``tsdb/db.go``). So the history of a healthy server at its limit grows up to one block beyond
+the retention, drops back, and grows again; two equal servers do so at slightly different moments, and whoever dropped last
+looks poorer by up to 36 h at the default 15 d. If traffic followed, every drop would move all clients for nothing. Therefore
+a backend keeps its place until another one has more than its place's *slack* in addition:
+
+- At the limit (history >= retention - 2 blocks) the slack is the largest block, and 2 h because a server looks for expired
+  blocks only when it cuts a head block, every 2 h.
+- Below it nothing was dropped yet, so a difference is real: one of them is younger, or lost its disk. The slack is then
+  min(2 h, history / 10), enough against servers started one after the other. A server with 10 h does not stay in front
+  of one with 30 h that was restarted.
+- Retention by size: the limit cannot be known, and without a limit in time blocks grow to 31 d. The slack is the
+  largest block, but no more than half of the history, so that young servers are still told apart.
+- Unknown retention: history at the limit is at least the retention, so the largest block is at most history / 10.
+
+Nowhere is the slack more than half of the history: somebody with 1.5 times as much has really more. 1.x counters get a tenth.
+
+Not only the first place is defended like this but each, since the order of the standbys is part of the published choice too, and
+a choice that changes with every probe would be noise. The standing always goes first: nobody is defended against a better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from zope.interface import implementer
+
+from mpp.interfaces import IStrategy
+from mpp.model import Backend, Choice, Observation, Standing
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+# Prometheus cuts its head into blocks of this length; all larger blocks are made of them.
+_SMALLEST_BLOCK = 2 * HOUR
+_LARGEST_BLOCK = 31 * DAY
+
+# Better standings than these may take traffic from the start; these are only tried when all others have failed.
+_LAST_RESORT = Standing.NOT_READY
+
+
+@frozen(eq=False)
+class _Entry:
+    """One backend on its way into the order. ``measure`` as in Note [Most data]; ``slack`` in the same unit."""
+
+    observation: Observation
+    measure: float
+    slack: float
+    place: int
+
+    @property
+    def key(self) -> tuple[float, ...]:
+        """Most data first; then the longest uptime; then the locators' order."""
+        started_at = self.observation.facts.started_at
+        return (-self.measure, float("inf") if started_at is None else started_at, self.place)
+
+
+def rank(observations: Sequence[Observation], previous: Choice | None, now: float) -> tuple[Observation, ...]:
+    """
+    Put all backends into one order: by standing, then by most data, then incumbents, longer uptime, locators' order.
+
+    :param previous: whose order is defended, see Note [Hysteresis]; None defends nobody.
+    """
+    order = () if previous is None else previous.selected + previous.standbys
+    places = {backend: place for place, backend in enumerate(order)}
+    ranked: list[Observation] = []
+    for standing in Standing:
+        peers = [o for o in observations if o.standing is standing]
+        ranked += _rank_peers(peers, places, now)
+    return tuple(ranked)
+
+
+def _rank_peers(peers: Sequence[Observation], places: dict[Backend, int], now: float) -> list[Observation]:
+    challengers = sorted(_entries(peers, now), key=lambda entry: entry.key)
+    incumbents = sorted((e for e in challengers if e.observation.backend in places), key=lambda e: places[e.observation.backend])
+    ranked = []
+    while challengers:
+        best = challengers[0]
+        if incumbents and best.measure - incumbents[0].measure <= incumbents[0].slack:
+            best = incumbents[0]
+        challengers.remove(best)
+        if best in incumbents:
+            incumbents.remove(best)
+        ranked.append(best.observation)
+    return ranked
+
+
+def _entries(peers: Sequence[Observation], now: float) -> list[_Entry]:
+    if any(o.facts.oldest is not None for o in peers):
+        return [_entry_by_history(o, now, place) for place, o in enumerate(peers)]
+    samples = [o.facts.samples or 0.0 for o in peers]
+    return [_Entry(o, count, count / 10, place) for place, (o, count) in enumerate(zip(peers, samples, strict=True))]
+
+
+def _entry_by_history(observation: Observation, now: float, place: int) -> _Entry:
+    facts = observation.facts
+    history = observation.history(now)
+    if facts.oldest is None and facts.samples and facts.started_at is not None:
+        history = max(0.0, now - facts.started_at)
+    return _Entry(observation, history, history_slack(history, facts.retention_s, facts.retention_by_size), place)
+
+
+def history_slack(history: float, retention: float | None, by_size: bool) -> float:
+    """Give how much more history another backend must have to take the place of one with ``history``, see Note [Hysteresis]."""
+    young = min(2 * HOUR, history / 10)
+    if by_size:
+        slack = _LARGEST_BLOCK if retention is None else largest_block(retention)
+    elif retention is None:
+        slack = largest_block(history)
+    else:
+        block = largest_block(retention)
+        slack = block + _SMALLEST_BLOCK if history >= retention - 2 * block else young
+    return min(slack, history / 2)
+
+
+def largest_block(retention: float) -> float:
+    """Give the length of the largest block that a server with this retention makes."""
+    return max(_SMALLEST_BLOCK, min(_LARGEST_BLOCK, retention / 10))
+
+
+def _choose(ranked: Sequence[Observation], selected: Sequence[Observation], degraded: str) -> Choice:
+    """Make the choice of some; everyone else is a standby, in the order given."""
+    taken = {o.backend for o in selected}
+    standbys = tuple(o.backend for o in ranked if o.backend not in taken)
+    return Choice(tuple(o.backend for o in selected), standbys, degraded)
+
+
+def _usable(ranked: Sequence[Observation]) -> tuple[list[Observation], str]:
+    """Give the backends of the best standing there is, none if it is the last resort, and a line if it is not VIABLE."""
+    if not ranked:
+        return [], "no backend is known"
+    best = ranked[0].standing
+    if best >= _LAST_RESORT:
+        return [], "no backend is usable; all are tried in order"
+    degraded = "" if best is Standing.VIABLE else f"no backend is viable, the best is {best.name.lower()}"
+    return [o for o in ranked if o.standing is best], degraded
+
+
+@implementer(IStrategy)
+class SingleMostData:
+    """One backend takes all traffic: the one with the most data among the usable ones. The others are standbys."""
+
+    def __repr__(self) -> str:
+        return "single-most-data"
+
+    def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
+        """Select the first in rank."""
+        ranked = rank(observations, previous, now)
+        usable, degraded = _usable(ranked)
+        return _choose(ranked, usable[:1], degraded)
+
+
+@implementer(IStrategy)
+class RandomStrategy:
+    """All usable backends take traffic, whatever data they hold; each new client gets a random one."""
+
+    def __repr__(self) -> str:
+        return "random"
+
+    def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
+        """Select all of the best standing."""
+        ranked = rank(observations, previous, now)
+        return _choose(ranked, *_usable(ranked))
+
+
+@implementer(IStrategy)
+@frozen(repr=False)
+class MinimumHistory:
+    """
+    All usable backends with enough history take traffic; each new client gets a random one.
+
+    If none has enough, the one with the most history serves, and the choice is flagged as degraded. Busy backends with
+    enough history are the first standbys: a late answer is better than one that lacks data.
+
+    :ivar duration: how much history is enough, in seconds.
+    """
+
+    duration: float
+
+    def __repr__(self) -> str:
+        return f"minimum-history:{describe(self.duration)}"
+
+    def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
+        """Select those with enough history among the best standing, else the one with the most."""
+        ranked = rank(observations, previous, now)
+        usable, degraded = _usable(ranked)
+        enough = {o.backend for o in ranked if o.history(now) >= self.duration}
+        selected = [o for o in usable if o.backend in enough]
+        if usable and not selected:
+            selected = usable[:1]
+            degraded = "; ".join(filter(None, (degraded, self._shortage(selected[0], now))))
+        after_busy = sorted(ranked, key=lambda o: not (o.standing is Standing.BUSY and o.backend in enough))
+        return _choose(after_busy, selected, degraded)
+
+    def _shortage(self, best: Observation, now: float) -> str:
+        held = describe(best.history(now)) if best.facts.oldest is not None else "an unknown amount"
+        return f"no usable backend holds {describe(self.duration)} of history; {best.backend.name} holds the most ({held})"
+
+
+def describe(seconds: float) -> str:
+    """Give a length of history for a human, in the largest unit that fits: ``15d``, ``7.5h``, ``42s``."""
+    for unit, length in (("d", DAY), ("h", HOUR), ("m", 60.0)):
+        if seconds >= length:
+            return f"{round(seconds / length, 1):g}{unit}"
+    return f"{seconds:.0f}s"
