@@ -165,7 +165,7 @@ class Selection:
     """
     The state of the world that every request works with. Published whole, never changed.
 
-    :ivar generation: grows by one whenever ``choice`` changes.
+    :ivar generation: 0 before the first round; grows by one whenever ``choice`` changes.
     :ivar choice: who takes traffic, and who is next.
     :ivar observations: in the locators' order, which is the tie-breaker.
     :ivar changed_at: when ``choice`` last changed.

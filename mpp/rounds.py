@@ -1,0 +1,123 @@
+"""
+Runs something again and again, once at a time, for any number of callers. Knows nothing of what it runs.
+
+# Note [Rounds]
+
+At most one round runs; whoever asks for one while it runs joins it. When something happens that a running round cannot
+know any more, the round is *outdated*: it goes on, another one follows it, and who asks from then on waits for that one.
+
+Rounds begin a certain time apart: a hundred callers one after the other must not become a hundred rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+_log = make_logger()
+
+
+class Waiters:
+    """Deferreds that fire together; each may be cancelled alone."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self) -> Deferred[None]:
+        """Give one more."""
+        waiter: Deferred[None] = Deferred(self._leave)
+        self._waiting.append(waiter)
+        return waiter
+
+    def _leave(self, waiter: Deferred[None]) -> None:
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+
+    def fire(self) -> None:
+        """Fire all that wait now. Who is told may wait again, or cancel another one."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(None)
+
+
+class Rounds:
+    """
+    The rounds of one thing, see Note [Rounds].
+
+    :param run: makes one round; its Deferred is cancelled by `stop`.
+    :param spacing: seconds between the beginnings of two rounds, at least.
+    """
+
+    def __init__(self, run: Callable[[], Deferred[None]], clock: IReactorTime, spacing: float) -> None:
+        self._run = run
+        self._clock = clock
+        self._spacing = spacing
+        self._began = float("-inf")
+        self._in_round = False
+        self._outdated = False
+        self._round: Deferred[None] | None = None
+        self._scheduled: IDelayedCall | None = None
+        self._joined = Waiters()
+        self._next = Waiters()
+
+    def join(self) -> Deferred[None]:
+        """
+        Wait for a round that knows of everything up to now; begin one if need be.
+
+        :return Deferred(None): fires when that round is over, however it ended, or at `stop`. Cancelling it does not
+            stop the round.
+        """
+        waiter = self._next.wait() if self._in_round and self._outdated else self._joined.wait()
+        self._request()
+        return waiter
+
+    def renew(self) -> None:
+        """Have a round begin from now on: a running one is outdated."""
+        self._outdated = self._in_round
+        self._request()
+
+    def stop(self) -> None:
+        """Cancel what runs or is to come, and let go everyone who waits."""
+        self._outdated = False
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if self._round is not None:
+            self._round.cancel()
+        self._joined.fire()
+
+    def _request(self) -> None:
+        """Begin a round now, or when the last one began long enough ago."""
+        if self._in_round or self._scheduled is not None:
+            return
+        wait = self._began + self._spacing - self._clock.seconds()
+        if wait > 0:
+            self._scheduled = self._clock.callLater(wait, self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._scheduled = None
+        self._began = self._clock.seconds()
+        # Before anything runs, for it may ask for a round itself; and `run` may be over before it returns.
+        self._in_round = True
+        self._round = self._run()
+        self._round.addErrback(self._failed)
+        self._round.addCallback(self._over)
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("A round failed", failure)
+
+    def _over(self, _: None) -> None:
+        over, self._joined, self._next = self._joined, self._next, Waiters()
+        again, self._outdated = self._outdated, False
+        self._in_round, self._round = False, None
+        if again:
+            self._request()
+        over.fire()

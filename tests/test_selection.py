@@ -1,0 +1,365 @@
+"""The living Selection: rounds, reports, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve
+from prometheus_client import CollectorRegistry
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from mpp.interfaces import ISelections, IStrategy
+from mpp.metrics import Metrics
+from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+from mpp.selection import MIN_SPACING_S, STRATEGY_FAILED, SelectionService
+from mpp.strategies import DAY, SingleMostData
+
+NOW = 1_700_000_000.0
+A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
+VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
+
+
+def seen(backend: Backend, standing: Standing = VIABLE, why: str = "", *, days: float = 10) -> Observation:
+    """Give an observation."""
+    return Observation(backend, standing, why, Facts(oldest=NOW - days * DAY, retention_s=15 * DAY))
+
+
+class World:
+    """Locators, DNS and probes in one. Look-ups fire at once; the probes' Deferreds are held by the test."""
+
+    def __init__(self, *backends: Backend) -> None:
+        self.backends = backends
+        self.refreshed: list[tuple[Backend, ...]] = []
+        self.probes: dict[Backend, Deferred[Observation]] = {}
+        self.previous: dict[Backend, Observation | None] = {}
+        self.rounds = 0
+        self.failure: Exception | None = None
+
+    def locate(self) -> Deferred[tuple[Backend, ...]]:
+        """List the backends."""
+        self.rounds += 1
+        if self.failure is not None:
+            raise self.failure
+        return succeed(self.backends)
+
+    def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
+        """Take note of the backends."""
+        self.refreshed.append(backends)
+        return succeed(None)
+
+    def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
+        """Begin a probe."""
+        self.probes[backend] = Deferred()
+        self.previous[backend] = previous
+        return self.probes[backend]
+
+    def observe(self, *observations: Observation) -> None:
+        """End the running probes."""
+        for observation in observations:
+            self.probes.pop(observation.backend).callback(observation)
+
+
+@implementer(IStrategy)
+class BrokenStrategy:
+    """A strategy that works, until it does not."""
+
+    broken = False
+
+    def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
+        """Select all, or raise."""
+        if self.broken:
+            raise ZeroDivisionError("a bug")
+        return Choice(tuple(o.backend for o in observations))
+
+
+class SelectionServiceTests(SynchronousTestCase):
+    """Rounds over backends that the test answers for."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.world = World(A, B)
+        self.metrics = Metrics(CollectorRegistry())
+        self.forgotten: list[Backend] = []
+        self.service = self.build(SingleMostData())
+        self.logged: list[str] = []
+        globalLogPublisher.addObserver(self.observe_log)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe_log)
+
+    def build(self, strategy: IStrategy) -> SelectionService:
+        """Give a service over the world."""
+        service = SelectionService(
+            self.world,
+            self.world,
+            self.world,
+            strategy,
+            clock=self.clock,
+            wall=lambda: NOW + self.clock.seconds(),
+            interval=10.0,
+            metrics=self.metrics,
+            forget=self.forgotten.append,
+        )
+        self.addCleanup(lambda: service.running and service.stopService())
+        return service
+
+    def observe_log(self, event: dict[str, object]) -> None:
+        """Take note of what is logged."""
+        if str(event.get("log_namespace", "")).startswith("mpp."):
+            self.logged.append(formatEvent(event))
+
+    def counted(self, name: str, **labels: str) -> float | None:
+        """Give a metric's value."""
+        return self.metrics.registry.get_sample_value(name, labels)
+
+    def start(self, *observations: Observation) -> Selection:
+        """Start, and let the first round see this."""
+        self.service.startService()
+        self.world.observe(*observations)
+        self.clock.advance(1)
+        self.logged.clear()
+        return self.service.current
+
+    def next_round(self) -> None:
+        """Let the interval pass."""
+        self.clock.advance(10)
+
+    def test_provides_the_interface(self) -> None:
+        """The service is what requests know as selections."""
+        self.assertTrue(verifyObject(ISelections, self.service))
+
+    def test_first_round(self) -> None:
+        """Requests that come before the first round wait for it; all backends are probed at once."""
+        early = self.service.ready()
+        self.service.startService()
+        self.assertEqual((set(self.world.probes), self.world.refreshed), ({A, B}, [(A, B)]))
+        self.world.observe(seen(B, days=12))
+        self.assertNoResult(early)
+        self.clock.advance(0.5)
+        self.world.observe(seen(A))
+        selection = self.successResultOf(early)
+        self.assertEqual((selection.generation, selection.choice), (1, Choice((B,), (A,))))
+        self.assertEqual([o.backend for o in selection.observations], [A, B])
+        self.assertEqual((selection.changed_at, self.service.took), (NOW + 0.5, 0.5))
+        self.assertIs(self.successResultOf(self.service.ready()), selection)
+
+    def test_waiter_gives_up(self) -> None:
+        """A request that does not wait any longer changes nothing for the others."""
+        first, second = self.service.ready(), self.service.ready()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.start(seen(A), seen(B))
+        self.successResultOf(second)
+
+    def test_single_flight(self) -> None:
+        """All who ask while a round runs join it."""
+        self.service.startService()
+        waiters = [self.service.reselect() for _ in range(5)]
+        self.assertEqual(self.world.rounds, 1)
+        self.world.observe(seen(A), seen(B))
+        for waiter in waiters:
+            self.assertIs(self.successResultOf(waiter), self.service.current)
+
+    def test_rounds_go_on(self) -> None:
+        """A round is made at every interval, with what was seen last; nothing is published or logged when nothing has changed."""
+        before = self.start(seen(A), seen(B))
+        for _ in range(3):
+            self.next_round()
+            self.assertEqual(self.world.previous[A], seen(A))
+            self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.world.rounds, 4)
+        self.assertEqual(self.service.current, before)
+        self.assertEqual(self.logged, [])
+        self.assertEqual(self.counted("mpp_selection_events_total"), 1.0)
+        self.assertEqual(self.counted("mpp_selection_rounds_total", result="ok"), 4.0)
+
+    def test_backend_fails(self) -> None:
+        """A selected backend that is seen down is replaced; it is logged and counted who left, for whom, and why."""
+        self.start(seen(A), seen(B))
+        self.next_round()
+        self.world.observe(seen(A, DOWN, "connect: refused"), seen(B))
+        self.assertEqual((self.service.current.generation, self.service.current.choice), (2, Choice((B,), (A,))))
+        self.assertEqual(
+            self.logged,
+            [
+                "Selection 2: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
+                "prom-a:9090 is down: connect: refused",
+            ],
+        )
+        self.assertEqual(self.counted("mpp_probe_errors_total", backend="prom-a:9090", standing="down"), 1.0)
+        self.assertEqual(self.counted("mpp_selection_events_total"), 2.0)
+
+    def test_standings_are_logged_once(self) -> None:
+        """A standby that fails and comes back is logged twice, however many rounds see it down."""
+        self.start(seen(A), seen(B))
+        for standing in (DOWN, DOWN, VIABLE):
+            self.next_round()
+            self.world.observe(seen(A), seen(B, standing))
+        self.assertEqual(self.logged, ["prom-b:9090 is down", "prom-b:9090 is viable"])
+
+    def test_report_counts_at_once(self) -> None:
+        """What a request reports is in force before the report returns, and a round is begun beside the traffic."""
+        self.start(seen(A), seen(B))
+        self.service.report(A, DOWN, "connect: refused")
+        self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
+        self.assertEqual(self.service.current.observations[0], seen(A, DOWN, "connect: refused"))
+        self.assertEqual(self.world.rounds, 2)
+        self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.service.current.observations, (seen(A), seen(B)))
+
+    def test_stale_probe_does_not_overwrite_a_report(self) -> None:
+        """A probe that began before a report does not hide it; the round that follows decides."""
+        self.start(seen(A), seen(B))
+        self.next_round()
+        self.service.report(A, DOWN, "connect: refused")
+        after = self.service.reselect()
+        self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.service.current.observations[0], seen(A, DOWN, "connect: refused"))
+        self.assertNoResult(after)
+        self.clock.advance(MIN_SPACING_S)
+        self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.successResultOf(after).observations[0], seen(A))
+
+    def test_report_never_improves(self) -> None:
+        """A report makes a standing worse or leaves it; a milder report does not hide a worse one."""
+        self.start(seen(A), seen(B, DOWN, "gone"))
+        self.service.report(B, SUSPECT, "reset")
+        self.assertEqual(self.service.current.observations[1], seen(B, DOWN, "gone"))
+        self.service.report(A, NOT_READY, "503")
+        self.service.report(A, SUSPECT, "reset")
+        self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.service.current.observations[0], seen(A, NOT_READY, "503"))
+
+    def test_report_of_an_unknown_backend(self) -> None:
+        """A report about a backend that is not known any more changes nothing."""
+        before = self.start(seen(A), seen(B))
+        self.service.report(C, DOWN, "gone")
+        self.assertEqual(self.service.current, before)
+
+    def test_many_reports_are_no_hot_loop(self) -> None:
+        """However many requests fail, rounds keep their distance."""
+        self.start(seen(A), seen(B))
+        began = self.world.rounds
+        for _ in range(100):
+            self.service.report(A, SUSPECT, "reset")
+            self.world.observe(*(seen(b) for b in list(self.world.probes)))
+            self.clock.advance(0.01)
+        self.assertLessEqual(self.world.rounds - began, 6)
+
+    def test_backend_is_no_longer_listed(self) -> None:
+        """A backend that is no longer listed leaves the selection, and is forgotten elsewhere."""
+        self.start(seen(A), seen(B))
+        self.world.backends = (B, C)
+        self.next_round()
+        self.world.observe(seen(B), seen(C))
+        self.assertEqual(self.service.current.choice, Choice((B,), (C,)))
+        self.assertEqual(self.forgotten, [A])
+        self.assertIn("out: prom-a:9090 no longer listed", self.logged[0])
+
+    def test_no_backends(self) -> None:
+        """Without backends the first round is over nevertheless, and says what is wrong."""
+        self.world.backends = ()
+        self.service.startService()
+        selection = self.successResultOf(self.service.ready())
+        self.assertEqual((selection.ranked, selection.choice.degraded), ((), "no backend is known"))
+        self.assertEqual(self.logged, ["Selection is degraded: no backend is known"])
+
+    def test_nobody_usable(self) -> None:
+        """When everyone is down nobody is selected, and all are still known in order."""
+        self.start(seen(A), seen(B))
+        self.next_round()
+        self.world.observe(seen(A, DOWN, "gone"), seen(B, NOT_READY, "replaying"))
+        self.assertEqual((self.service.current.selected, self.service.current.ranked), ((), (B, A)))
+        self.assertIn("Selection 2: nobody (out: prom-a:9090 down: gone)", self.logged)
+
+    def test_degraded_and_back(self) -> None:
+        """A choice that is not what was wished is logged when it begins and when it ends."""
+        self.start(seen(A), seen(B, DOWN))
+        for standing in (BUSY, BUSY, VIABLE):
+            self.next_round()
+            self.world.observe(seen(A, standing), seen(B, DOWN))
+        self.assertEqual(
+            [line for line in self.logged if "degraded" in line],
+            ["Selection is degraded: no backend is viable, the best is busy", "Selection is no longer degraded"],
+        )
+
+    def test_failed_round(self) -> None:
+        """A bug in a round is logged and counted; who waits gets what is in force, and the next round is made."""
+        self.world.failure = ZeroDivisionError("a bug")
+        self.service.startService()
+        joined = self.service.reselect()
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(joined), Selection())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(self.counted("mpp_selection_rounds_total", result="failed"), 2.0)
+        waiting = self.service.ready()
+        self.world.failure = None
+        self.next_round()
+        self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.successResultOf(waiting).selected, (A,))
+
+    def test_bug_in_a_probe(self) -> None:
+        """A probe that raises makes its backend suspect, and the others are selected as ever."""
+        self.start(seen(A), seen(B))
+        self.next_round()
+        self.world.probes.pop(A).errback(ZeroDivisionError("a bug"))
+        self.world.observe(seen(B))
+        self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
+        self.assertEqual(self.service.current.observations[0], seen(A, SUSPECT, "could not be probed: a bug"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_bug_in_the_first_probe(self) -> None:
+        """A backend that could never be probed is suspect."""
+        self.service.startService()
+        self.world.probes.pop(A).errback(ZeroDivisionError("a bug"))
+        self.world.observe(seen(B))
+        self.assertEqual(self.service.current.observations[0].standing, SUSPECT)
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_bug_in_the_strategy(self) -> None:
+        """When the strategy raises, the choice in force is kept for who is usable, reports are safe, and rounds go on."""
+        strategy = BrokenStrategy()
+        self.service = self.build(strategy)
+        self.start(seen(A), seen(B))
+        strategy.broken = True
+        self.service.report(A, DOWN, "gone")
+        self.assertEqual(self.service.current.choice, Choice((B,), (A,), STRATEGY_FAILED))
+        self.world.observe(seen(A, DOWN), seen(B))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        strategy.broken = False
+        self.next_round()
+        self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.service.current.choice, Choice((A, B)))
+
+    def test_bug_in_the_strategy_from_the_start(self) -> None:
+        """A strategy that never works leaves all backends to be tried, best standing first."""
+        strategy = BrokenStrategy()
+        strategy.broken = True
+        self.service = self.build(strategy)
+        self.start(seen(A, BUSY), seen(B))
+        self.assertEqual(self.service.current.choice, Choice((), (B, A), STRATEGY_FAILED))
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_stop(self) -> None:
+        """Stopping cancels the round and lets go all who wait; afterwards there are no more rounds."""
+        self.service.startService()
+        waiters = [self.service.ready(), self.service.reselect()]
+        probes = list(self.world.probes.values())
+        self.service.stopService()
+        for waiter in waiters:
+            self.assertEqual(self.successResultOf(waiter), Selection())
+        self.assertEqual([probe.called for probe in probes], [True, True])
+        self.successResultOf(self.service.reselect())
+        self.service.report(A, DOWN, "gone")
+        self.clock.advance(100)
+        self.assertEqual((self.world.rounds, self.clock.getDelayedCalls(), self.logged), (1, [], []))
+
+    def test_start_time_is_kept(self) -> None:
+        """Between changes of the choice the Selection says since when it is in force."""
+        self.start(seen(A), seen(B))
+        self.next_round()
+        self.world.observe(seen(A), evolve(seen(B), standing=BUSY))
+        self.assertEqual((self.service.current.changed_at, self.service.current.viable), (NOW, 1))
