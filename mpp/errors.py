@@ -43,7 +43,7 @@ class BadRequest(MppError):
     """
     The client sent something that is not answered by a backend.
 
-    :param status: the HTTP status to answer with (400, 413, 431, 501, 505).
+    :param status: the HTTP status to answer with (400, 413, 417, 431, 501, 503, 505).
     :param detail: one sentence for the client.
     """
 

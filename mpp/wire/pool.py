@@ -1,0 +1,214 @@
+"""
+Keeps connections to backends, and lends them for one request at a time.
+
+It knows neither HTTP nor why a request is sent. What is kept is used last in, first out, so that what is not needed grows old and
+is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol as Shape
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mpp.errors import Cause, Phase, UpstreamError
+from mpp.interfaces import IResponse, IUpstreams
+from mpp.model import Backend, Headers
+from mpp.wire.budget import Budget
+from mpp.wire.upstream import UpstreamConnection
+
+# Prometheus closes what is idle for its --web.read-timeout, 5 minutes by default. Well below it the two seldom meet in
+# mid-air, and a firewall's memory (often 5 minutes, seldom below 2) is not outlived either.
+IDLE_TIMEOUT_S = 60.0
+# For each backend. More than Prometheus runs queries at once by default (--query.max-concurrency=20); what comes in a
+# burst beyond it is closed when the burst is over.
+MAX_IDLE = 32
+
+
+class IDialer(Shape):
+    """What the Pool needs of a `mpp.wire.dial.Dialer`."""
+
+    def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
+        """Connect."""
+
+
+@implementer(IUpstreams)
+class Pool:
+    """
+    Sends requests over kept connections. See `mpp.interfaces.IUpstreams`.
+
+    :param dialer: opens connections.
+    :param budget: what all held bodies together may take.
+    :param idle_timeout: seconds until a connection that nobody uses is closed; it may last half as long again.
+    :param max_idle: how many idle connections are kept for each backend.
+    """
+
+    def __init__(
+        self,
+        dialer: IDialer,
+        clock: IReactorTime,
+        budget: Budget,
+        idle_timeout: float = IDLE_TIMEOUT_S,
+        max_idle: int = MAX_IDLE,
+    ) -> None:
+        self.clock = clock
+        self.budget = budget
+        self.idle_timeout = idle_timeout
+        self.max_idle = max_idle
+        self._dialer = dialer
+        self._lanes: dict[Backend, _Lane] = {}
+        self._open: set[UpstreamConnection] = set()
+        self._dialing: set[Deferred[UpstreamConnection]] = set()
+        self._sweep: IDelayedCall | None = None
+        self._closed: Deferred[None] | None = None
+
+    def __repr__(self) -> str:
+        lanes = "; ".join(f"{backend.name}: {lane}" for backend, lane in self._lanes.items())
+        return f"<Pool {lanes or 'empty'}>"
+
+    def active(self, backend: Backend) -> int:
+        """How many requests to ``backend`` are under way, those still connecting included."""
+        lane = self._lanes.get(backend)
+        return 0 if lane is None else lane.active
+
+    def send(
+        self,
+        backend: Backend,
+        head: bytes,
+        body: bytes,
+        *,
+        fresh: bool,
+        hold: int,
+        may_hold: Callable[[int, Headers], bool] | None = None,
+    ) -> Deferred[IResponse]:
+        """Send one request."""
+        lane = self._lanes.get(backend)
+        if lane is None:
+            lane = self._lanes[backend] = _Lane(self)
+        while lane.idle and not fresh:
+            connection = lane.idle.pop()
+            if connection.alive:
+                lane.active += 1
+                return connection.send(head, body, hold, may_hold)
+        if self._closed is not None:
+            return fail(_shutting_down())
+        lane.active += 1
+        return self._send_fresh(lane, backend, (head, body, hold, may_hold))
+
+    def _send_fresh(
+        self, lane: _Lane, backend: Backend, request: tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None]
+    ) -> Deferred[IResponse]:
+        dialing = self._dialer.dial(backend)
+        self._dialing.add(dialing)
+
+        def connected(connection: UpstreamConnection) -> Deferred[IResponse]:
+            self._dialing.discard(dialing)
+            self._open.add(connection)
+            connection.adopt(lane, self.budget)
+            return connection.send(*request)
+
+        def not_connected(failure: Failure) -> Failure:
+            self._dialing.discard(dialing)
+            lane.active -= 1
+            if self._closed is not None:
+                raise _shutting_down()
+            return failure
+
+        return dialing.addCallbacks(connected, not_connected)
+
+    def discard(self, backend: Backend) -> None:
+        """Forget a backend: close what is idle now, and what is in use when it becomes idle."""
+        lane = self._lanes.pop(backend, None)
+        if lane is not None:
+            lane.kept = False
+            lane.close_idle(self.clock.seconds())
+
+    def close(self) -> Deferred[None]:
+        """
+        Close everything; requests under way fail, or break off.
+
+        :return Deferred(None): fires when the last connection is gone.
+        """
+        if self._closed is None:
+            self._closed = Deferred()
+            if self._sweep is not None:
+                self._sweep.cancel()
+                self._sweep = None
+            for dialing in list(self._dialing):
+                dialing.cancel()
+            for lane in self._lanes.values():
+                lane.kept = False
+                lane.idle.clear()
+            for connection in list(self._open):
+                connection.shut()
+            if not self._open:
+                self._closed.callback(None)
+        return self._closed
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """Take note of a connection's end."""
+        self._open.discard(connection)
+        if self._closed is not None and not self._open and not self._closed.called:
+            self._closed.callback(None)
+
+    def sweep_later(self) -> None:
+        """Have idle connections looked at; one timer for all of them, and none while there are none."""
+        if self._sweep is None and self._closed is None:
+            self._sweep = self.clock.callLater(self.idle_timeout / 2, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        self._sweep = None
+        before = self.clock.seconds() - self.idle_timeout
+        for lane in self._lanes.values():
+            lane.close_idle(before)
+        if any(lane.idle for lane in self._lanes.values()):
+            self.sweep_later()
+
+
+class _Lane:
+    """
+    The connections to one backend.
+
+    :ivar idle: the longest idle first.
+    :ivar kept: what becomes idle is kept.
+    """
+
+    __slots__ = ("_pool", "active", "idle", "kept")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.idle: list[UpstreamConnection] = []
+        self.active = 0
+        self.kept = True
+
+    def __str__(self) -> str:
+        return f"{self.active} active, {len(self.idle)} idle"
+
+    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
+        self.active -= 1
+        if not reusable:
+            return
+        if not self.kept or len(self.idle) >= self._pool.max_idle:
+            connection.close()
+            return
+        connection.idle_since = self._pool.clock.seconds()
+        self.idle.append(connection)
+        self._pool.sweep_later()
+
+    def connection_gone(self, connection: UpstreamConnection) -> None:
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self._pool.gone(connection)
+
+    def close_idle(self, before: float) -> None:
+        """Close what is idle since ``before`` or longer."""
+        while self.idle and self.idle[0].idle_since <= before:
+            self.idle.pop(0).close()
+
+
+def _shutting_down() -> UpstreamError:
+    return UpstreamError(Phase.CONNECT, Cause.CLOSED, "shutting down")

@@ -1,0 +1,194 @@
+"""
+Turns a client's bytes into requests, or into a refusal.
+
+It writes nothing and knows no transport: `mpp.wire.server` asks it what there is to answer. However the bytes are cut into
+segments, the requests are the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from attrs import frozen
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from mpp.errors import BadRequest
+from mpp.model import MIB, Headers
+from mpp.wire import rules
+from mpp.wire.budget import Budget
+
+
+@frozen
+class Limits:
+    """
+    What a client may send.
+
+    :ivar max_body: bytes of one request's body.
+    :ivar max_head: bytes of one request's head; what frames a chunked body, and its trailers, count too. Long PromQL in a
+        GET makes heads of many KiB, and clients are refused nothing that Prometheus itself takes (Go's limit is 1 MiB).
+    """
+
+    max_body: int = 10 * MIB
+    max_head: int = MIB
+
+
+class Incoming(NamedTuple):
+    """
+    A complete request.
+
+    :ivar version: ``1.1`` or ``1.0``.
+    :ivar persistent: the client would send another request on this connection.
+    """
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: Headers
+    body: bytes
+    persistent: bool
+
+
+class RequestReader:
+    """
+    Parses one connection's input.
+
+    The bodies in ``ready`` are accounted for in the Budget; whoever takes one gives it back.
+
+    :ivar ready: requests that arrived and were not taken.
+    :ivar refusal: why the input after them is not read, or None.
+    :ivar over: nothing that arrives is read any more: after a refusal, and after a request that was announced as the last.
+    :ivar surplus: something arrived when it was over.
+    :ivar owes_continue: the client waits for ``100 Continue`` before it sends the rest of the request after ``ready``.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_fields",
+        "_head",
+        "_limits",
+        "_overhead",
+        "_parser",
+        "_pieces",
+        "_size",
+        "_target",
+        "_version",
+        "_why",
+        "over",
+        "owes_continue",
+        "ready",
+        "refusal",
+        "surplus",
+    )
+
+    def __init__(self, limits: Limits, budget: Budget) -> None:
+        self._limits = limits
+        self._budget = budget
+        self.ready: deque[Incoming] = deque()
+        self.refusal: BadRequest | None = None
+        self.over = False
+        self.surplus = False
+        self._why: BadRequest | None = None
+        self._reset()
+        self._parser = HttpRequestParser(self)
+
+    def _reset(self) -> None:
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._head: Headers | None = None
+        self._version = b""
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._overhead = 0
+        self.owes_continue = False
+
+    def feed(self, data: bytes) -> None:
+        """Read a segment. Never raises because of what is in it."""
+        while data:
+            if self.over:
+                self.surplus = True
+                return
+            self._overhead += len(data)
+            try:
+                self._parser.feed_data(data)
+                break
+            except HttpParserUpgrade as upgrade:
+                # Nobody here upgrades; the request was an ordinary one (RFC 9110 section 7.8), and so is what follows it.
+                data = data[upgrade.args[0] :]
+                self._parser = HttpRequestParser(self)
+            except HttpParserError as error:
+                if self.over:
+                    self.surplus = True
+                else:
+                    self._refuse(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
+                return
+        if self._overhead - self._size > self._limits.max_head:
+            self._refuse(self._large_head())
+
+    def close(self) -> None:
+        """Give back what nobody will take."""
+        self.over = True
+        self._budget.give(self._size + sum(len(request.body) for request in self.ready))
+        self.ready.clear()
+        self._reset()
+
+    def _refuse(self, refusal: BadRequest) -> None:
+        self.over = True
+        self.refusal = refusal
+        self._budget.give(self._size)
+        self._reset()
+
+    def _head_size(self) -> int:
+        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
+
+    def _large_head(self) -> BadRequest:
+        return BadRequest(431, f"The head is larger than {self._limits.max_head} bytes.")
+
+    # The parser's calls
+
+    def on_url(self, part: bytes) -> None:
+        """Take (a part of) the request target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header field, or a trailer, which nobody will see."""
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Judge the head. Raising stops the parser."""
+        headers = self._head = tuple(self._fields)
+        self._version = version = self._parser.get_http_version().encode()
+        try:
+            # What has arrived since the request began is an upper bound; counting exactly is seldom needed.
+            if self._overhead > self._limits.max_head < self._head_size():
+                raise self._large_head()
+            announced = rules.check_head(self._target, version, headers, self._limits.max_body)
+            if announced.body and self._parser.should_upgrade():
+                raise BadRequest(400, "A request to upgrade the protocol cannot have a body here.")
+        except BadRequest as why:
+            self._why = why
+            raise
+        self.owes_continue = announced.expects_continue
+
+    def on_body(self, data: bytes) -> None:
+        """Take (a part of) the body, if there is room for it."""
+        size = len(data)
+        if self._size + size > self._limits.max_body:
+            self._why = rules.too_large(self._limits.max_body)
+            raise self._why
+        if not self._budget.take(size):
+            self._why = BadRequest(503, "There is no memory left for this request's body.")
+            raise self._why
+        self._size += size
+        self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        """Put the request with those that are ready."""
+        persistent = self._parser.should_keep_alive()
+        pieces = self._pieces
+        body = b"" if not pieces else pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        headers = self._head
+        assert headers is not None
+        self.ready.append(Incoming(self._parser.get_method(), self._target, self._version, headers, body, persistent))
+        self.over = not persistent
+        self._reset()

@@ -1,0 +1,273 @@
+"""
+A client's connection: requests in, answers out, one after the other.
+
+It parses nothing (`mpp.wire.reader`) and decides nothing about requests but their order. To the request it makes for each it is
+what `twisted.web.http.HTTPChannel` would be, so that a `twisted.web.server.Request` can be answered raw or in twisted.web's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from typing import Protocol as Shape
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers as WebHeaders
+
+from mpp.errors import BadRequest
+from mpp.model import MIB, Headers
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.outlet import Outlet
+from mpp.wire.reader import Incoming, Limits, RequestReader
+
+# How long, and how much, a refused client is listened to after the answer: closing while it still sends would reset the
+# connection, and it might never see why (RFC 9112 section 9.6). Ten times a default body, and time for a slow one.
+LINGER_S = 5.0
+LINGER_BYTES = 100 * MIB
+
+
+class IncomingRequest(Shape):
+    """What a channel makes of each request."""
+
+    def received(self, method: bytes, target: bytes, version: bytes, headers: Headers, body: bytes, /) -> None:
+        """Begin the answer. It ends with `ProxyChannel.request_done`, perhaps before this returns."""
+
+    def connectionLost(self, reason: Failure, /) -> None:
+        """Stop: there is nobody to answer to. Called once at most, never after `ProxyChannel.request_done`."""
+
+
+class ProxyChannel(Protocol):
+    """
+    One client's connection.
+
+    Requests are answered strictly one after the other. While one is being answered reading goes on, so that a client's
+    leaving is seen; it pauses as soon as another request waits.
+
+    A client that does not take its answers gets no further ones (see `mpp.wire.outlet`).
+
+    :param request_factory: makes the request object from the channel.
+    :param error_page: gives a complete answer with ``Connection: close`` for what never became a request.
+    :param channels: where to sign in and off.
+    :ivar persistent: the connection will be kept after the current answer; what its ``Connection`` field should say.
+    :ivar idle_since: when the last answer ended, or the connection began: what a client trickles in does not count.
+    :ivar peer: the client's IP address (``::ffff:`` removed).
+    :ivar site: for `twisted.web.server.Request`, as is ``factory``.
+    """
+
+    transport: Any
+    site: Any = None
+    persistent = True
+
+    def __init__(
+        self,
+        request_factory: Callable[[ProxyChannel], IncomingRequest],
+        limits: Limits,
+        budget: Budget,
+        error_page: Callable[[BadRequest], bytes],
+        channels: Channels,
+    ) -> None:
+        self._request_factory = request_factory
+        self._budget = budget
+        self._error_page = error_page
+        self._channels = channels
+        self._reader = RequestReader(limits, budget)
+        self._request: IncomingRequest | None = None
+        self._taken = 0
+        self._serving = False
+        self._reading = True
+        self._draining = False
+        self._closing = False
+        self._lingering: Any = None
+        self._discarded = 0
+        self.idle_since = channels.clock.seconds()
+
+    # IProtocol
+
+    def connectionMade(self) -> None:
+        """Sign in."""
+        transport = self.transport
+        # Each is a system call or two, and asked for with every request.
+        self._peer: IAddress = transport.getPeer()
+        self._host: IAddress = transport.getHost()
+        self.peer = str(getattr(self._peer, "host", "")).removeprefix("::ffff:")
+        self._secure = ISSLTransport.providedBy(transport)
+        self._half_closes = IHalfCloseableDescriptor.providedBy(transport) and not self._secure
+        if ITCPTransport.providedBy(transport):
+            # An answer goes out in one write; waiting for more to come would only delay it.
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        self._outlet = Outlet(transport, self._serve)
+        self._channels.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read a segment, and answer what can be answered."""
+        if self._closing:
+            self._discard(len(data))
+            return
+        self._reader.feed(data)
+        self._serve()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Sign off, and tell whoever is busy with an answer."""
+        self._closing = True
+        self._channels.remove(self)
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        self._reader.close()
+        self._outlet.gone()
+        request, self._request = self._request, None
+        if request is not None:
+            self._budget.give(self._taken)
+            request.connectionLost(reason)
+
+    # One after the other
+
+    def _serve(self) -> None:
+        """Begin the next answer, and the next, while each is complete at once."""
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while self._request is None and not self._outlet.stuck and not self._closing:
+                if self._reader.ready:
+                    self._begin(self._reader.ready.popleft())
+                else:
+                    self._nothing_ready()
+                    break
+        finally:
+            self._serving = False
+        if not self._closing:
+            self._read(not (self._reader.ready or self._reader.refusal))
+
+    def _begin(self, incoming: Incoming) -> None:
+        method, target, version, headers, body, persistent = incoming
+        self.persistent = persistent and not self._draining
+        self._taken = len(body)
+        self._request = request = self._request_factory(self)
+        request.received(method, target, version, headers, body)
+
+    def _nothing_ready(self) -> None:
+        """Between two requests: refuse what came, or encourage what is to come."""
+        reader = self._reader
+        if reader.refusal is not None:
+            self.transport.write(self._error_page(reader.refusal))
+            self._close(linger=True)
+        elif reader.owes_continue:
+            reader.owes_continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def request_done(self) -> None:
+        """End the current answer, after its last byte was written."""
+        if self._request is None:
+            return
+        self._request = None
+        if self._taken:
+            self._budget.give(self._taken)
+            self._taken = 0
+        self.idle_since = self._channels.clock.seconds()
+        if self.persistent:
+            self._serve()
+        else:
+            self._close(linger=self._reader.surplus)
+
+    def _read(self, wanted: bool) -> None:
+        if wanted is not self._reading:
+            self._reading = wanted
+            if wanted:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    # The end
+
+    def drain(self) -> None:
+        """Finish what is being answered, then close; close at once when idle."""
+        self._draining = True
+        self.persistent = False
+        if self._request is None and not self._closing:
+            self._close(linger=False)
+
+    def close_if_idle(self, before: float) -> None:
+        """Close if nothing was answered since ``before``; reset when an earlier close or answer is not taken by the client."""
+        if self._request is not None or self.idle_since > before:
+            return
+        if self._closing or self._outlet.stuck:
+            self.abort()
+        else:
+            self._close(linger=False)
+
+    def abort(self) -> None:
+        """Reset the connection, so that the client can tell that its answer is not complete. ``connectionLost`` follows."""
+        self._closing = True
+        self.transport.abortConnection()
+
+    def loseConnection(self) -> None:
+        """Close when all that was written is sent."""
+        self._close(linger=False)
+
+    def _close(self, *, linger: bool) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        self._reader.close()
+        self._outlet.shut()
+        if linger and self._half_closes:
+            self._read(True)
+            self.transport.loseWriteConnection()
+            self._lingering = self._channels.clock.callLater(LINGER_S, self.transport.abortConnection)
+        else:
+            self.transport.loseConnection()
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > LINGER_BYTES:
+            self.transport.abortConnection()
+
+    # For the request, in the raw way
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the current answer."""
+        self.transport.write(data)
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        """Send bytes of the current answer."""
+        self.transport.writeSequence(pieces)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Have a producer of the current answer paused and resumed, and stopped when the client goes away."""
+        self._outlet.register(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Leave the current answer's producer alone from now on."""
+        self._outlet.unregister()
+
+    # For the request, in twisted.web's way
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: WebHeaders) -> None:
+        """Send the head of an answer."""
+        if version != b"HTTP/1.1":
+            # twisted.web does not chunk for HTTP/1.0, so only the connection's end may end the body.
+            self.persistent = False
+        lines = [b"%b %b %b\r\n" % (version, code, reason)]
+        lines += [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        lines.append(b"\r\n" if self.persistent else b"Connection: close\r\n\r\n")
+        self.transport.write(b"".join(lines))
+
+    def requestDone(self, request: object) -> None:
+        """End the current answer."""
+        self.request_done()
+
+    def getPeer(self) -> IAddress:
+        """Give the client's address."""
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        """Give the address the client connected to."""
+        return self._host
+
+    def isSecure(self) -> bool:
+        """Whether the client came over TLS."""
+        return self._secure

@@ -1,0 +1,205 @@
+"""Tests of `mpp.wire.pool`: kept connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from mpp.errors import Cause, Phase, UpstreamError
+from mpp.interfaces import IResponse, IUpstreams
+from mpp.model import Backend
+from mpp.wire.budget import Budget
+from mpp.wire.pool import Pool
+from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, RecordingDialer
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+class PoolTests(SynchronousTestCase):
+    """Which connection a request is sent on, and what becomes of it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.dialer = RecordingDialer()
+        self.pool = Pool(self.dialer, self.clock, Budget(1000), idle_timeout=60.0, max_idle=2)
+
+    def ask(self, backend: Backend = PROM_A, *, fresh: bool = False) -> Deferred[IResponse]:
+        return self.pool.send(backend, GET, b"", fresh=fresh, hold=100)
+
+    def answer(self, index: int = -1, data: bytes = OK) -> None:
+        self.dialer.connections[index].dataReceived(data)
+
+    def transport(self, index: int = -1) -> Any:
+        return self.dialer.connections[index].transport
+
+    def test_interface(self) -> None:
+        """The pool is what the forwarder sends requests through."""
+        verifyObject(IUpstreams, self.pool)
+        self.assertEqual(repr(self.pool), "<Pool empty>")
+
+    def test_reuse(self) -> None:
+        """The next request goes on the kept connection."""
+        for _ in range(2):
+            asked = self.ask()
+            self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 1 active, 0 idle>")
+            self.answer()
+            self.assertEqual(self.successResultOf(asked).status, 200)
+        self.assertEqual(self.dialer.dialed, [PROM_A])
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
+    def test_another_backend(self) -> None:
+        """A connection serves its own backend only."""
+        self.ask()
+        self.answer()
+        self.ask(PROM_B)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle; prom-b:9090: 1 active, 0 idle>")
+        self.assertEqual((self.pool.active(PROM_A), self.pool.active(PROM_B)), (0, 1))
+        self.assertEqual(self.pool.active(Backend("http", "prom-c", 9090)), 0)
+
+    def test_fresh(self) -> None:
+        """A request that wants it gets a new connection, which is kept for others."""
+        self.ask()
+        self.answer()
+        self.ask(fresh=True)
+        self.answer()
+        self.assertEqual(self.dialer.dialed, [PROM_A, PROM_A])
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 2 idle>")
+
+    def test_last_in_first_out(self) -> None:
+        """The connection used last is used first, so that the others grow old."""
+        self.ask(), self.ask()
+        self.answer(0), self.answer(1)
+        self.transport(0).clear(), self.transport(1).clear()
+        self.ask()
+        self.assertEqual((self.transport(0).value(), self.transport(1).value()), (b"", GET))
+
+    def test_not_reusable(self) -> None:
+        """A connection whose answer was its last is closed."""
+        self.ask()
+        self.answer(data=b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
+        self.assertTrue(self.transport().disconnecting)
+
+    def test_gone_while_idle(self) -> None:
+        """A connection that ended while it was idle is not used."""
+        self.ask()
+        self.answer()
+        self.dialer.connections[0].connectionLost(CLEAN)
+        self.ask()
+        self.assertEqual(len(self.dialer.dialed), 2)
+
+    def test_ending_while_idle(self) -> None:
+        """A connection on which something arrived unasked is not used, although its end was not told yet."""
+        self.ask()
+        self.answer()
+        self.answer(data=b"unasked")
+        self.ask()
+        self.assertEqual(len(self.dialer.dialed), 2)
+
+    def test_relayed(self) -> None:
+        """A connection is kept again when the last byte of a relayed answer has come."""
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        self.answer(data=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell")
+        self.successResultOf(asked)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 1 active, 0 idle>")
+        self.answer(data=b"o")
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
+    def test_idle_timeout(self) -> None:
+        """What is idle too long is closed, by one timer for all; there is no timer when nothing is idle."""
+        self.ask(), self.ask(PROM_B)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.answer(0)
+        self.clock.advance(20)
+        self.answer(1)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.pump([10, 30])
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle; prom-b:9090: 0 active, 1 idle>")
+        self.clock.pump([30])
+        self.assertTrue(self.transport(0).disconnecting and self.transport(1).disconnecting)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_max_idle(self) -> None:
+        """After a burst only so many connections are kept."""
+        for _ in range(3):
+            self.ask()
+        for index in range(3):
+            self.answer(index)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 2 idle>")
+        self.assertTrue(self.transport(2).disconnecting)
+
+    def test_discard(self) -> None:
+        """The connections of a backend that is gone are closed, those in use after their answer."""
+        self.ask(), self.ask()
+        self.answer(0)
+        self.pool.discard(PROM_A)
+        self.pool.discard(PROM_A)
+        self.assertEqual(repr(self.pool), "<Pool empty>")
+        self.assertEqual((self.transport(0).disconnecting, self.transport(1).disconnecting), (True, False))
+        self.answer(1)
+        self.assertTrue(self.transport(1).disconnecting)
+
+    def test_not_connected(self) -> None:
+        """A failure to connect is told, and nothing is left."""
+        self.dialer.hold = True
+        asked = self.ask()
+        self.assertEqual(self.pool.active(PROM_A), 1)
+        self.dialer.waiting[0].errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        self.assertEqual(self.failureResultOf(asked, UpstreamError).value.cause, Cause.REFUSED)
+        self.assertEqual(self.pool.active(PROM_A), 0)
+
+    def test_cancel_while_connecting(self) -> None:
+        """Cancelling a request stops the dialing for it."""
+        self.dialer.hold = True
+        asked = self.ask()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertEqual((self.dialer.cancelled, self.pool.active(PROM_A)), (1, 0))
+
+    def test_cancel_on_new_connection(self) -> None:
+        """Cancelling a request resets the connection it waits on."""
+        self.dialer.hold = True
+        asked = self.ask()
+        self.dialer.waiting[0].callback(self.dialer.connect())
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertTrue(self.transport().aborted)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
+
+    def test_cancel_on_kept_connection(self) -> None:
+        """Cancelling a request resets the kept connection it waits on."""
+        self.ask()
+        self.answer()
+        asked = self.ask()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertTrue(self.transport().aborted)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
+
+    def test_close(self) -> None:
+        """Closing ends everything, tells those who wait, and fires when the last connection is gone."""
+        self.ask()
+        self.answer()
+        waiting = self.ask(fresh=True)
+        self.dialer.hold = True
+        dialing = self.ask(PROM_B)
+        closed = self.pool.close()
+        self.assertEqual(self.failureResultOf(dialing, UpstreamError).value.phase, Phase.CONNECT)
+        for connection in self.dialer.connections:
+            self.assertNoResult(closed)
+            self.assertTrue(connection.transport.aborted)
+            connection.connectionLost(RESET)
+        self.successResultOf(closed)
+        self.failureResultOf(waiting, UpstreamError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_closed(self) -> None:
+        """A closed pool sends nothing, and closes at once when there is nothing to close."""
+        self.successResultOf(self.pool.close())
+        self.successResultOf(self.pool.close())
+        error = self.failureResultOf(self.ask(), UpstreamError).value
+        self.assertEqual((error.phase, self.dialer.dialed), (Phase.CONNECT, []))

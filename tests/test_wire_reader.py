@@ -1,0 +1,152 @@
+"""Tests of `mpp.wire.reader` and `mpp.wire.budget`: from bytes to requests."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.wire.budget import Budget
+from mpp.wire.reader import Limits, RequestReader
+
+PIPELINE = (
+    b"GET /1?a=b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\n\r\n"
+    b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nquery=up{x}"
+    b"\r\n"
+    b"POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: t\r\n\r\n"
+    b"GET /4 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"
+    b"HEAD /5 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    b"GET /6 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+)
+WHOLE = Limits(max_body=1000)
+
+
+def reader(limits: Limits = WHOLE, budget: int = 10**6) -> RequestReader:
+    return RequestReader(limits, Budget(budget))
+
+
+def cut(data: bytes, at: list[int]) -> list[bytes]:
+    """Cut into segments."""
+    edges = [0, *sorted(at), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
+
+
+class BudgetTests(SynchronousTestCase):
+    """The memory all requests share."""
+
+    def test_limit(self) -> None:
+        """What would pass the limit is not taken; what is given back can be taken again."""
+        budget = Budget(10)
+        self.assertTrue(budget.take(10))
+        self.assertFalse(budget.take(1))
+        budget.give(4)
+        self.assertTrue(budget.take(4))
+        self.assertEqual(repr(budget), "<Budget 10 of 10>")
+
+    def test_overdraw(self) -> None:
+        """What is in memory already is counted even when it passes the limit."""
+        budget = Budget(1)
+        budget.overdraw(5)
+        self.assertFalse(budget.take(1))
+        self.assertEqual(budget.held, 5)
+
+
+class RequestReaderTests(SynchronousTestCase):
+    """From bytes to requests."""
+
+    def test_requests(self) -> None:
+        """Requests are given whole, with their fields as sent and their bodies decoded."""
+        subject = reader()
+        subject.feed(PIPELINE)
+        one, two, three, four, five, six = subject.ready
+        self.assertEqual(one, (b"GET", b"/1?a=b", b"1.1", ((b"Host", b"a"), (b"X-One", b"1"), (b"x-one", b"2")), b"", True))
+        self.assertEqual((two.method, two.body), (b"POST", b"query=up{x}"))
+        self.assertEqual((three.headers[-1], three.body), ((b"Transfer-Encoding", b"chunked"), b"hello world"))
+        self.assertEqual((four.target, four.persistent), (b"/4", True))
+        self.assertEqual((five.method, five.version, five.persistent), (b"HEAD", b"1.0", True))
+        self.assertEqual((six.target, six.persistent), (b"/6", False))
+        self.assertIsNone(subject.refusal)
+
+    @given(st.lists(st.integers(0, len(PIPELINE)), max_size=20))
+    def test_segments_do_not_matter(self, at: list[int]) -> None:
+        """However the bytes are cut on their way, the requests are the same."""
+        whole, parts = reader(), reader()
+        whole.feed(PIPELINE)
+        for segment in cut(PIPELINE, at):
+            parts.feed(segment)
+        self.assertEqual(list(parts.ready), list(whole.ready))
+        self.assertTrue(parts.over)
+
+    def test_byte_by_byte(self) -> None:
+        """Requests that come byte by byte are the same as those that come at once."""
+        whole, parts = reader(), reader()
+        whole.feed(PIPELINE)
+        for segment in cut(PIPELINE, list(range(1, len(PIPELINE)))):
+            parts.feed(segment)
+        self.assertEqual(list(parts.ready), list(whole.ready))
+
+    @given(st.binary(max_size=300))
+    def test_never_raises(self, data: bytes) -> None:
+        """Whatever a client sends is read as requests or refused; nothing is raised, and no memory stays taken."""
+        for prefix in (
+            b"",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\n",
+        ):
+            budget = Budget(10**6)
+            subject = RequestReader(WHOLE, budget)
+            subject.feed(prefix)
+            subject.feed(data)
+            subject.close()
+            self.assertEqual(budget.held, 0)
+
+    def test_nothing_after_the_last(self) -> None:
+        """What follows a request that was announced as the last is neither a request nor an error."""
+        subject = reader()
+        subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        subject.feed(b"garbage")
+        self.assertEqual(len(subject.ready), 1)
+        self.assertTrue(subject.surplus)
+        self.assertIsNone(subject.refusal)
+
+    def test_large_head(self) -> None:
+        """A head over the limit is refused before it is complete."""
+        subject = reader(Limits(max_head=100))
+        subject.feed(b"GET /" + b"a" * 200)
+        assert subject.refusal is not None
+        self.assertEqual(subject.refusal.status, 431)
+
+    def test_endless_trailers(self) -> None:
+        """Trailers count as head, so that they cannot fill the memory."""
+        subject = reader(Limits(max_head=1000))
+        subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        for _ in range(100):
+            subject.feed(b"X-Trailer: aaaaaaaaaaa\r\n")
+        assert subject.refusal is not None
+        self.assertEqual(subject.refusal.status, 431)
+
+    def test_large_body_in_chunks(self) -> None:
+        """A chunked body is refused as soon as it is over the limit, and its memory is given back."""
+        budget = Budget(1000)
+        subject = RequestReader(Limits(max_body=8), budget)
+        subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        self.assertEqual(budget.held, 5)
+        subject.feed(b"5\r\nworld\r\n")
+        assert subject.refusal is not None
+        self.assertEqual((subject.refusal.status, budget.held), (413, 0))
+
+    def test_exhausted_budget(self) -> None:
+        """A body for which there is no memory left is refused, not kept."""
+        subject = reader(budget=4)
+        subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+        assert subject.refusal is not None
+        self.assertEqual(subject.refusal.status, 503)
+
+    def test_upgrade_with_a_body(self) -> None:
+        """A request to upgrade that has a body is refused: the parser would take the body for another protocol."""
+        subject = reader()
+        subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc")
+        assert subject.refusal is not None
+        self.assertEqual((subject.refusal.status, len(subject.ready)), (400, 0))

@@ -1,0 +1,77 @@
+"""Tests of `mpp.wire.rules`: which requests are served."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.errors import BadRequest
+from mpp.model import Headers
+from mpp.wire.rules import Announced, check_head
+
+HOST: Headers = ((b"Host", b"a:9090"),)
+
+
+def chunked(value: bytes = b"chunked") -> Headers:
+    return (*HOST, (b"Transfer-Encoding", value))
+
+
+ACCEPTED: list[tuple[str, bytes, bytes, Headers, Announced]] = [
+    ("a plain request", b"/", b"1.1", HOST, Announced(False, False)),
+    ("a query", b"/api/v1/query?query=up%7Bjob%3D%22a%22%7D", b"1.1", HOST, Announced(False, False)),
+    ("braces as they are", b'/q?query={a="b"}|^`', b"1.1", HOST, Announced(False, False)),
+    ("an empty Host", b"/", b"1.1", ((b"host", b""),), Announced(False, False)),
+    ("an IPv6 Host", b"/", b"1.1", ((b"Host", b"[::1]:9090"),), Announced(False, False)),
+    ("HTTP/1.0 without a Host", b"/", b"1.0", (), Announced(False, False)),
+    ("a length", b"/", b"1.1", (*HOST, (b"Content-Length", b"5")), Announced(True, False)),
+    ("a length of zero", b"/", b"1.1", (*HOST, (b"Content-Length", b"0")), Announced(False, False)),
+    ("the largest length", b"/", b"1.1", (*HOST, (b"content-length", b"100")), Announced(True, False)),
+    ("chunks", b"/", b"1.1", chunked(b"Chunked "), Announced(True, False)),
+    ("100-continue", b"/", b"1.1", (*chunked(), (b"Expect", b"100-Continue")), Announced(True, True)),
+    ("100-continue without a body", b"/", b"1.1", (*HOST, (b"Expect", b"100-continue")), Announced(False, False)),
+    ("an expectation of HTTP/1.0", b"/", b"1.0", (*HOST, (b"Expect", b"what")), Announced(False, False)),
+]
+
+REFUSED: list[tuple[str, bytes, bytes, Headers, int]] = [
+    ("HTTP/0.9", b"/", b"0.9", (), 400),
+    ("HTTP/2.0", b"/", b"2.0", HOST, 505),
+    ("an absolute target", b"http://a/", b"1.1", HOST, 400),
+    ("an authority", b"a:80", b"1.1", HOST, 400),
+    ("a userinfo trick", b"@a/", b"1.1", HOST, 400),
+    ("an asterisk", b"*", b"1.1", HOST, 400),
+    ("an empty target", b"", b"1.1", HOST, 400),
+    ("a fragment", b"/a#b", b"1.1", HOST, 400),
+    ("a control byte", b"/a\x7f", b"1.1", HOST, 400),
+    ("a line feed at the end", b"/a\n", b"1.1", HOST, 400),
+    ("a space", b"/a b", b"1.1", HOST, 400),
+    ("a byte above ASCII", b"/\xc3\xa9", b"1.1", HOST, 400),
+    ("no Host", b"/", b"1.1", (), 400),
+    ("two Hosts", b"/", b"1.1", HOST + HOST, 400),
+    ("two Hosts in HTTP/1.0", b"/", b"1.0", HOST + HOST, 400),
+    ("a Host with a path", b"/", b"1.1", ((b"Host", b"a/b"),), 400),
+    ("a Host with userinfo", b"/", b"1.1", ((b"Host", b"x@a"),), 400),
+    ("two Hosts in one", b"/", b"1.1", ((b"Host", b"a b"),), 400),
+    ("an unknown coding", b"/", b"1.1", chunked(b"gzip, chunked"), 501),
+    ("identity", b"/", b"1.1", chunked(b"identity"), 501),
+    ("chunks in HTTP/1.0", b"/", b"1.0", chunked(), 400),
+    ("chunks and a length", b"/", b"1.1", (*chunked(), (b"Content-Length", b"5")), 400),
+    ("a body too large", b"/", b"1.1", (*HOST, (b"Content-Length", b"101")), 413),
+    ("a body too large, expected", b"/", b"1.1", (*HOST, (b"Content-Length", b"101"), (b"Expect", b"100-continue")), 413),
+    ("an unknown expectation", b"/", b"1.1", (*HOST, (b"Expect", b"200-ok")), 417),
+]
+
+
+class CheckHeadTests(SynchronousTestCase):
+    """Which heads are accepted."""
+
+    def test_accepted(self) -> None:
+        """Unambiguous requests for a path are served."""
+        for title, target, version, headers, expected in ACCEPTED:
+            with self.subTest(title):
+                self.assertEqual(check_head(target, version, headers, 100), expected)
+
+    def test_refused(self) -> None:
+        """Whatever two programs could read in two ways is refused, with the status that says what is wrong."""
+        for title, target, version, headers, status in REFUSED:
+            with self.subTest(title):
+                refusal = self.assertRaises(BadRequest, check_head, target, version, headers, 100)
+                self.assertEqual(refusal.status, status)

@@ -1,0 +1,173 @@
+"""What the tests of the wire layer share: a transport, a consumer, a request, a dialer, each recording what is done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mpp.errors import BadRequest
+from mpp.interfaces import IBodyConsumer
+from mpp.model import Backend, Headers
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.reader import Limits
+from mpp.wire.server import ProxyChannel
+from mpp.wire.upstream import UpstreamConnection
+
+PROM_A = Backend("http", "prom-a", 9090)
+PROM_B = Backend("http", "prom-b", 9090)
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+CLEAN = Failure(ConnectionDone())
+RESET = Failure(ConnectionLost())
+
+
+@implementer(IHalfCloseableDescriptor)
+class Transport(StringTransport):
+    """A StringTransport that can be half-closed, and tells a reset from an orderly close."""
+
+    half_closed = False
+    aborted = False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        raise NotImplementedError
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        raise NotImplementedError
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+
+@implementer(IBodyConsumer)
+class Consumer:
+    """Takes a body; ``events`` is the pieces, then ``"end"`` or the error."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(event for event in self.events if isinstance(event, bytes))
+
+    @property
+    def ended(self) -> bool:
+        return self.events[-1:] == ["end"]
+
+    def body_received(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def body_ended(self) -> None:
+        self.events.append("end")
+
+    def body_failed(self, error: Exception) -> None:
+        self.events.append(error)
+
+
+class RecordingRequest:
+    """A request that the test answers itself."""
+
+    def __init__(self, channel: ProxyChannel, made: list[RecordingRequest]) -> None:
+        self.channel = channel
+        self.lost: list[Failure] = []
+        self.incoming: tuple[bytes, bytes, bytes, Headers, bytes] = (b"", b"", b"", (), b"")
+        made.append(self)
+
+    @property
+    def target(self) -> bytes:
+        return self.incoming[1]
+
+    def received(self, method: bytes, target: bytes, version: bytes, headers: Headers, body: bytes) -> None:
+        self.incoming = (method, target, version, headers, body)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost.append(reason)
+
+    def answer(self, data: bytes = b"") -> None:
+        """Answer whole."""
+        self.channel.write(data or b"<%b>" % self.target)
+        self.channel.request_done()
+
+
+class PromptRequest(RecordingRequest):
+    """A request that is answered while it is received."""
+
+    def received(self, method: bytes, target: bytes, version: bytes, headers: Headers, body: bytes) -> None:
+        super().received(method, target, version, headers, body)
+        self.answer()
+
+
+def error_page(error: BadRequest) -> bytes:
+    """Give an answer that says which status it is."""
+    return b"HTTP/1.1 %d No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % error.status
+
+
+class ServerSide:
+    """A ProxyChannel over a Transport, and all around it."""
+
+    def __init__(
+        self, request: type[RecordingRequest] = RecordingRequest, limits: Limits | None = None, budget: int = 10**6
+    ) -> None:
+        self.clock = Clock()
+        self.budget = Budget(budget)
+        self.channels = Channels(self.clock)
+        self.requests: list[RecordingRequest] = []
+        self.transport = Transport()
+        self.channel = ProxyChannel(
+            lambda channel: request(channel, self.requests), limits or Limits(), self.budget, error_page, self.channels
+        )
+        self.channel.makeConnection(self.transport)
+
+    @property
+    def sent(self) -> bytes:
+        return self.transport.value()
+
+    @property
+    def reading(self) -> bool:
+        return self.transport.producerState == "producing"
+
+    def receive(self, *segments: bytes) -> None:
+        for segment in segments:
+            self.channel.dataReceived(segment)
+
+    def disconnect(self, reason: Failure = CLEAN) -> None:
+        self.channel.connectionLost(reason)
+
+
+class RecordingDialer:
+    """Gives connections over Transports, at once or (``hold``) when the test says so."""
+
+    def __init__(self) -> None:
+        self.hold = False
+        self.dialed: list[Backend] = []
+        self.waiting: list[Deferred[UpstreamConnection]] = []
+        self.cancelled = 0
+        self.connections: list[UpstreamConnection] = []
+
+    def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
+        self.dialed.append(backend)
+        if not self.hold:
+            return succeed(self.connect())
+        waiting: Deferred[UpstreamConnection] = Deferred(self._cancelled)
+        self.waiting.append(waiting)
+        return waiting
+
+    def _cancelled(self, waiting: Deferred[UpstreamConnection]) -> None:
+        self.cancelled += 1
+
+    def connect(self) -> UpstreamConnection:
+        connection = UpstreamConnection()
+        connection.makeConnection(Transport())
+        self.connections.append(connection)
+        return connection
