@@ -7,10 +7,33 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 about: dict[str, str] = {}
 exec((here / "mpp" / "_version.py").read_text(), about)
+readme = here / "README.rst"
 
 setup(
     name="mpp",
     version=about["__version__"],
+    description="A high-availability proxy in front of identical Prometheus servers",
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "A proxy in front of Prometheus servers.\n",
+    long_description_content_type="text/x-rst",
+    author="the mpp maintainers",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="prometheus proxy high-availability failover twisted",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Internet :: Proxy Servers",
+        "Topic :: System :: Monitoring",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     # twisted/plugins has no __init__.py (it would overwrite Twisted's), so find_packages() cannot see it.
     packages=[*find_packages(include=["mpp", "mpp.*"]), "twisted.plugins"],
@@ -25,7 +48,8 @@ setup(
         "zope.interface>=6",
     ],
     extras_require={
-        "test": ["coverage[toml]", "hypothesis"],
+        # What script/test needs.
+        "test": ["build", "coverage[toml]", "hypothesis", "mypy", "mypy-zope", "ruff", "setuptools>=68", "twine"],
     },
     entry_points={"console_scripts": ["mpp = mpp.__main__:main"]},
     zip_safe=False,

@@ -1,0 +1,36 @@
+"""
+The ``mpp`` command: ``twistd --nodaemon --pidfile= mpp``, with the simple answers given before Twisted is imported.
+
+There is one way to run: everything but those answers is left to twistd and our plugin.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from mpp.config import answer, read
+from mpp.errors import ConfigError
+
+
+def main() -> None:
+    """Run mpp with the arguments of this process, until it is told to stop."""
+    try:
+        text = answer(sys.argv[1:])
+        if text is None:
+            read(sys.argv[1:], os.environ)
+    except ConfigError as error:
+        from mpp.tap import refuse
+
+        raise refuse(error) from None
+    if text is not None:
+        print(text)
+        return
+    from twisted.scripts.twistd import run
+
+    sys.argv[1:1] = ["--nodaemon", "--pidfile=", "mpp"]
+    run()
+
+
+if __name__ == "__main__":
+    main()

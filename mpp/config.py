@@ -1,0 +1,147 @@
+"""
+Reads what the operator configured: command line over environment over default.
+
+Pure: text in, `mpp.model.Settings` out; nothing is opened, looked up or checked against the world. Which options there are
+is known to `mpp.options`, and nothing here depends on any single one of them but ``--listen``, ``--help`` and ``--version``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from mpp._version import __version__
+from mpp.errors import ConfigError
+from mpp.model import Settings
+from mpp.options import HELP, HELP_WORDS, OPTIONS, VERSION, Option, help_text
+
+
+@frozen
+class Reading:
+    """
+    What the operator wrote, understood.
+
+    :ivar words: for each field that was given, the option or variable as the operator wrote it.
+    :ivar warnings: one line each.
+    """
+
+    settings: Settings
+    words: Mapping[str, str] = field(factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def blame(self, error: ConfigError) -> ConfigError:
+        """Give the same error with the word the operator used: someone who set MPP_PORT knows nothing of a ``--port``."""
+        for option in OPTIONS:
+            if option.flag == error.option and option.field in self.words:
+                return ConfigError(self.words[option.field], error.problem)
+        return error
+
+
+def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
+    """
+    Read the configuration: command line over environment over default.
+
+    :return: the settings, and warnings of one line each.
+    :raise ConfigError: at the first thing that is wrong.
+    """
+    reading = read(argv, environ)
+    return reading.settings, reading.warnings
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
+    """Read the configuration like `read_settings`, and remember who said what."""
+    variables, warnings = _from_environment(environ)
+    given = {**variables, **_from_command_line(argv)}
+    values = {option.field: _value(option, word, texts) for option, (word, texts) in given.items()}
+    if "listen" in values and "port" not in values:
+        values["port"] = None
+    if not any(option.locates for option in given):
+        raise _nothing_located()
+    words = {option.field: word for option, (word, _) in given.items()}
+    return Reading(Settings(**values), words, warnings)
+
+
+def answer(argv: Sequence[str]) -> str | None:
+    """
+    Give the text that the command line asks to be printed (help, version) instead of anything else, or None.
+
+    :raise ConfigError: something unknown comes before it.
+    """
+    if argv and argv[0] in HELP_WORDS:
+        return help_text()
+    for option, _, _ in _split(argv):
+        if option is HELP:
+            return help_text()
+        if option is VERSION:
+            return f"mpp version {__version__}"
+    return None
+
+
+_Given = dict[Option, tuple[str, list[str]]]
+"""For each option that was given: the word that gave it, and the texts of its values."""
+
+
+def _from_command_line(argv: Sequence[str]) -> _Given:
+    given: _Given = {}
+    for option, word, text in _split(argv):
+        earlier = given[option][1] if option in given and option.repeatable else []
+        given[option] = (word, [*earlier, text])
+    return given
+
+
+def _from_environment(environ: Mapping[str, str]) -> tuple[_Given, tuple[str, ...]]:
+    given: _Given = {}
+    warnings = []
+    for option in OPTIONS:
+        name = next((name for name in option.env if environ.get(name)), None)
+        if name is None:
+            continue
+        text = environ[name]
+        if option.not_ours and text.startswith(option.not_ours):
+            warnings.append(f"{name}: {text!r} is ignored: set by Kubernetes for a Service of that name, not by an operator")
+        else:
+            given[option] = (name, text.split() if option.repeatable else [text])
+    return given, tuple(warnings)
+
+
+def _split(argv: Sequence[str]) -> Iterator[tuple[Option, str, str]]:
+    """Take the command line apart into options, the words used for them, and the texts of their values."""
+    names = {name: option for option in OPTIONS for name in (option.flag, option.short) if name}
+    rest = list(argv)
+    while rest:
+        word, equals, text = rest.pop(0).partition("=")
+        option = names.get(word)
+        if option is None:
+            raise _unknown(word, names)
+        if not equals and option.switch:
+            text = "true"
+        elif not equals:
+            if not rest or rest[0].partition("=")[0] in names:
+                raise ConfigError(word, "needs a value")
+            text = rest.pop(0)
+        yield option, word, text
+
+
+def _value(option: Option, word: str, texts: list[str]) -> Any:
+    try:
+        values = tuple(option.parse(text) for text in texts)
+    except ValueError as error:
+        raise ConfigError(word, str(error)) from None
+    return values if option.repeatable else values[-1]
+
+
+def _unknown(word: str, names: Mapping[str, Option]) -> ConfigError:
+    if not word.startswith("-"):
+        return ConfigError(repr(word), "no such command; options begin with --, 'mpp --help' lists them")
+    nearest = difflib.get_close_matches(word, names, n=1)
+    return ConfigError(word, f"no such option; did you mean {nearest[0]}?" if nearest else "no such option; see 'mpp --help'")
+
+
+def _nothing_located() -> ConfigError:
+    locating = [option for option in OPTIONS if option.locates]
+    flags = " or ".join(option.flag for option in locating)
+    names = " or ".join(option.env[0] for option in locating)
+    return ConfigError(flags, f"missing; mpp has to be told where to find Prometheus servers (or by {names})")

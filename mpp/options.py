@@ -1,0 +1,198 @@
+"""
+What can be configured: one table of options, from which everything else derives.
+
+The command line, the environment, ``--help``, and whatever is to come (a configuration file, the README's table) read the
+same `OPTIONS`. How a single value is written is known to `mpp.values`; which source wins, to `mpp.config`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from mpp._version import __version__
+from mpp.values import (
+    parse_affinity_options,
+    parse_boolean,
+    parse_count,
+    parse_endpoint,
+    parse_interval,
+    parse_networks,
+    parse_path,
+    parse_port,
+    parse_size,
+    parse_word,
+)
+
+
+@frozen
+class Option:
+    """
+    One option, in all its spellings.
+
+    :ivar flag: ``--port``.
+    :ivar field: the field of Settings it fills; empty for those that only print something.
+    :ivar help: what it is for, in the operator's words.
+    :ivar parse: turns text into the field's value, or raises ValueError with the value quoted and what was expected.
+    :ivar env: names of environment variables; the first one that is set, and not empty, counts.
+    :ivar default: the default as the operator would write it.
+    :ivar switch: needs no value; ``--verbose`` is ``--verbose=true``.
+    :ivar repeatable: may be given several times, the field is a tuple. In the environment, spaces separate the values.
+    :ivar locates: it says where Prometheus servers are found; at least one such option has to be given.
+    :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
+    """
+
+    flag: str
+    field: str
+    help: str
+    parse: Callable[[str], Any] = parse_word
+    short: str = ""
+    env: tuple[str, ...] = ()
+    default: str = ""
+    switch: bool = False
+    repeatable: bool = False
+    locates: bool = False
+    not_ours: str = ""
+
+
+HELP = Option("--help", "", "show help", short="-h", switch=True)
+VERSION = Option("--version", "", "print the version", short="-v", switch=True)
+
+HELP_WORDS = ("help", "h")
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "--endpoints-file",
+        "endpoints_file",
+        "A file path containing a list of endpoints to use, one per line: a URL or host:port. This file is re-read at every"
+        " selection interval",
+        parse_path,
+        env=("MPP_ENDPOINTS_FILE",),
+        locates=True,
+    ),
+    Option(
+        "--routing-strategy",
+        "routing_strategy",
+        "The strategy to use for choosing viable prometheus endpoint(s) from those located; valid choices include:"
+        " 'single-most-data', 'random', 'minimum-history:DURATION'",
+        env=("MPP_ROUTING_STRATEGY",),
+        default="single-most-data",
+    ),
+    Option(
+        "--selection-interval",
+        "selection_interval",
+        "The interval at which selections are performed; note that selection is automatically performed upon backend failures",
+        parse_interval,
+        env=("MPP_SELECTION_INTERVAL",),
+        default="10s",
+    ),
+    Option(
+        "--affinity-options",
+        "affinity_options",
+        "A comma-separated list of sticky-session modes to enable, of which 'cookies' and 'sourceip' are valid options,"
+        " tried in the order given; or 'none'",
+        parse_affinity_options,
+        env=("MPP_AFFINITY_OPTIONS",),
+        default="cookies",
+    ),
+    Option(
+        "--port",
+        "port",
+        "The port on which the proxy will listen, on all addresses, IPv4 and IPv6",
+        parse_port,
+        env=("MPP_PORT",),
+        default="9090",
+        # Kubernetes sets MPP_PORT=tcp://10.0.0.1:9090 in every pod beside a Service named mpp.
+        not_ours="tcp://",
+    ),
+    Option(
+        "--listen",
+        "listen",
+        "A Twisted server endpoint to listen on, such as tcp:9090:interface=127.0.0.1, systemd:domain=INET6:name=mpp or"
+        " ssl:9443:privateKey=key.pem:certKey=cert.pem; may be repeated (in the environment: separated by spaces). The default"
+        " port is then not opened",
+        parse_endpoint,
+        env=("MPP_LISTEN",),
+        repeatable=True,
+    ),
+    Option(
+        "--retries",
+        "retries",
+        "On how many further backends a failed read is tried",
+        parse_count,
+        env=("MPP_RETRIES",),
+        default="2",
+    ),
+    Option(
+        "--response-buffer",
+        "response_buffer",
+        "How much of an answer is held back, so that it can still be fetched from another backend when the first one breaks off",
+        parse_size,
+        env=("MPP_RESPONSE_BUFFER",),
+        default="1MiB",
+    ),
+    Option(
+        "--max-request-body",
+        "max_request_body",
+        "The largest request body that is accepted",
+        parse_size,
+        env=("MPP_MAX_REQUEST_BODY",),
+        default="10MiB",
+    ),
+    Option(
+        "--trusted-proxies",
+        "trusted_proxies",
+        "A comma-separated list of networks or addresses whose X-Forwarded-For is believed when 'sourceip' looks for the"
+        " client's address; or 'none'",
+        parse_networks,
+        env=("MPP_TRUSTED_PROXIES",),
+        default="loopback, link-local and private networks",
+    ),
+    Option(
+        "--allow-unsafe-paths",
+        "allow_unsafe_paths",
+        "Forward also what changes or stops a single server (reload, quit, admin API, write, OTLP, pprof); refused otherwise",
+        parse_boolean,
+        env=("MPP_ALLOW_UNSAFE_PATHS",),
+        switch=True,
+    ),
+    Option("--verbose", "verbose", "Log debugging information", parse_boolean, short="-V", env=("MPP_VERBOSE",), switch=True),
+    HELP,
+    VERSION,
+)
+
+
+def help_text() -> str:
+    """Give what ``mpp --help`` prints."""
+    lines = [
+        "NAME:",
+        "   mpp - Launch a dynamically configured proxy over multiple prometheus endpoints",
+        "    which selects endpoints based on configurable criteria.",
+        "",
+        "USAGE:",
+        "   mpp [options]",
+        "   twistd [twistd options] mpp [options]",
+        "",
+        "VERSION:",
+        f"   {__version__}",
+        "",
+        "COMMANDS:",
+        f"   {', '.join(HELP_WORDS)}  Shows this list of options",
+        "",
+        "OPTIONS:",
+    ]
+    for option in OPTIONS:
+        lines += _entry(option)
+    return "\n".join(lines)
+
+
+def _entry(option: Option) -> list[str]:
+    """Set one option in two columns."""
+    left = option.flag + ("" if option.switch else " value") + (f", {option.short}" if option.short else "")
+    default = f" (default: {option.default})" if option.default else ""
+    env = "".join(f" [${name}]" for name in option.env)
+    right = textwrap.wrap(option.help + default + env, 72, break_on_hyphens=False, break_long_words=False)
+    return [f"   {left:<28}{right[0]}", *(" " * 31 + line for line in right[1:])]

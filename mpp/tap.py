@@ -1,0 +1,138 @@
+"""
+Puts mpp together for ``twistd``: the composition root, the only place that knows the global reactor.
+
+What the operator did wrong ends here, in one line on stderr and an exit status: in `Options` what is written wrong, in
+`makeService` what can be known before anything is opened, in `Launch` the sockets themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService
+from twisted.python.usage import Options as TwistedOptions
+from txaio.tx import make_logger, set_global_log_level
+
+from mpp.config import Reading, answer, read
+from mpp.errors import ConfigError
+from mpp.listening import endpoint, raise_file_limit
+
+if TYPE_CHECKING:
+    from twisted.application.service import IService
+
+    from mpp.model import Settings
+
+EXIT_STATUS = 2
+"""What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""
+
+_log = make_logger()
+
+
+class Refusal(SystemExit, Exception):
+    """
+    The program ends before it began.
+
+    An Exception too, because ``twistd`` cleans up after those only: it removes its pid file, and tells the waiting parent
+    when it runs as a daemon (which has no stderr any more).
+    """
+
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__(EXIT_STATUS)
+        self._line = f"mpp: {error}"
+
+    def __str__(self) -> str:
+        return self._line
+
+
+def refuse(error: ConfigError) -> Refusal:
+    """Tell the operator in one line on stderr what is wrong, and give the exception that ends the program."""
+    refusal = Refusal(error)
+    # Not sys.stderr: once twistd logs, that is the log.
+    print(refusal, file=sys.__stderr__, flush=True)
+    return refusal
+
+
+class Options(TwistedOptions):
+    """
+    The command line of ``twistd mpp``, in the shape that twistd wants; what it means is known to `mpp.config`.
+
+    :ivar reading: what the operator configured, once ``parseOptions`` was called.
+    """
+
+    reading: Reading
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the command line and the environment; print what was asked for, or what is wrong, and exit."""
+        argv = sys.argv[1:] if options is None else options
+        try:
+            text = answer(argv)
+            if text is None:
+                self.reading = read(argv, os.environ)
+        except ConfigError as error:
+            raise refuse(error) from None
+        if text is not None:
+            print(text)
+            raise SystemExit(0)
+
+
+class Launch(MultiService):
+    """
+    All of mpp, as twistd runs it: what cannot be opened ends the program.
+
+    :param reading: what was configured, to blame the word that the operator used.
+    """
+
+    def __init__(self, service: IService, reading: Reading) -> None:
+        MultiService.__init__(self)
+        self._reading = reading
+        service.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Open the sockets, or end the program: it must not run on without them."""
+        try:
+            MultiService.privilegedStartService(self)
+        except ConfigError as error:
+            raise refuse(self._reading.blame(error)) from None
+
+
+def makeService(options: Options) -> IService:
+    """Build the program that the options describe, on the global reactor."""
+    # Here and not above: it installs a reactor, and all of mpp is not needed to say that an option is wrong.
+    from twisted.internet import reactor
+
+    from mpp.service import build
+
+    reading = options.reading
+    set_global_log_level("debug" if reading.settings.verbose else "info")
+    for warning in reading.warnings:
+        _log.warn("{warning}", warning=warning)
+    try:
+        check(reading.settings, reactor)
+        service = build(reading.settings, reactor)
+    except ConfigError as error:
+        raise refuse(reading.blame(error)) from None
+    _log.debug("at most {limit} open files", limit=raise_file_limit())
+    return Launch(service, reading)
+
+
+def check(settings: Settings, reactor: Any) -> None:
+    """
+    Look for what can never work, before anything is built or opened.
+
+    :raise ConfigError: at the first thing found.
+    """
+    for text in settings.listen:
+        endpoint(reactor, text)
+    if settings.endpoints_file is not None:
+        _check_readable("--endpoints-file", settings.endpoints_file)
+
+
+def _check_readable(option: str, path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise ConfigError(option, f"{path!r} cannot be read ({error.strerror}); expected a file") from None

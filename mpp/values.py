@@ -1,0 +1,136 @@
+"""
+How single values are written by an operator: durations, sizes, networks, and so on.
+
+Every function takes text and gives the value, or raises ValueError with one line that quotes the text and says what was
+expected. Knows nothing of options, and no other module of mpp.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+MIN_INTERVAL = 0.1
+"""Shortest selection interval: a round costs every backend a query, and takes a good part of this on a slow network."""
+
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "\u00b5s": 1e-6,  # micro sign
+    "\u03bcs": 1e-6,  # Greek letter mu; Go takes both
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 7 * 86400.0,
+    "y": 365 * 86400.0,
+}
+_PART = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})(ns|us|\u00b5s|\u03bcs|ms|s|m|h|d|w|y)")
+
+_BYTES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def parse_duration(text: str) -> float:
+    """
+    Give a duration in seconds, as Go (``1h30m``, ``1.5h``, ``250ms``) or Prometheus (``15d``, ``1w``, ``1y``) writes it.
+
+    A day has 24 hours, a year 365 days, as in Prometheus. ``0`` needs no unit.
+    """
+    if text == "0":
+        return 0.0
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is not a duration such as 10s, 1h30m or 15d")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def parse_interval(text: str) -> float:
+    """Give a duration that something can be repeated at."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds < MIN_INTERVAL:
+        raise ValueError(f"{text!r} is not a duration such as 10s or 1m30s (at least 100ms)")
+    return seconds
+
+
+def parse_size(text: str) -> int:
+    """Give a number of bytes: plain, or with KiB, MiB, GiB (powers of 1024) or KB, MB, GB (powers of 1000)."""
+    match = _SIZE.fullmatch(text)
+    factor = _BYTES.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} is not a size such as 1048576, 512KiB or 10MiB")
+    return int(float(match[1]) * factor)
+
+
+def parse_count(text: str) -> int:
+    """Give a whole number that is not negative."""
+    # Not int() alone: it takes "+1", "1_000" and digits of other scripts.
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise ValueError(f"{text!r} is not a whole number (0 or more)")
+    return int(text)
+
+
+def parse_port(text: str) -> int:
+    """Give a TCP port number."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError(f"{text!r} is not a port number (1 to 65535)")
+    return int(text)
+
+
+def parse_boolean(text: str) -> bool:
+    """Give true for ``true``, ``1``, ``yes`` and false for ``false``, ``0``, ``no``, in any case."""
+    value = _BOOLEANS.get(text.lower())
+    if value is None:
+        raise ValueError(f"{text!r} is neither true nor false (true, 1, yes, false, 0, no)")
+    return value
+
+
+def parse_path(text: str) -> str:
+    """Give the path of a file."""
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r} is not the path of a file")
+    return text
+
+
+def parse_word(text: str) -> str:
+    """Give a text that is not empty."""
+    if not text.strip():
+        raise ValueError(f"{text!r} is empty")
+    return text.strip()
+
+
+def parse_affinity_options(text: str) -> tuple[str, ...]:
+    """Give the names in a comma-separated list, each once, in order; nothing for ``none``. Knows no names itself."""
+    names = [name.strip() for name in text.split(",")]
+    if names == ["none"]:
+        return ()
+    if "" in names or "none" in names:
+        raise ValueError(f"{text!r} is not a comma-separated list of 'cookies' and 'sourceip', or 'none' alone")
+    return tuple(dict.fromkeys(names))
+
+
+def parse_networks(text: str) -> tuple[str, ...]:
+    """Give the networks in a comma-separated list, in CIDR notation; nothing for ``none``. An address is a network of one."""
+    if text.strip() == "none":
+        return ()
+    return tuple(_network(item.strip()) for item in text.split(","))
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8 or an address such as 192.0.2.1") from None
+
+
+def parse_endpoint(text: str) -> str:
+    """Give a Twisted server endpoint string; only its form is checked, its type and arguments when it is listened on."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.+-]*:.+", text):
+        raise ValueError(f"{text!r} is not a Twisted server endpoint such as tcp:9090:interface=127.0.0.1")
+    return text

@@ -1,0 +1,174 @@
+"""What the operator wrote, and what mpp makes of it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp._version import __version__
+from mpp.config import answer, read, read_settings
+from mpp.errors import ConfigError
+from mpp.model import Settings
+from mpp.options import help_text
+
+FILE = ["--endpoints-file", "f"]
+
+UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
+    ([], {}, Settings(endpoints_file="f")),
+    (["--port", "80"], {}, Settings(endpoints_file="f", port=80)),
+    (["--port=80"], {}, Settings(endpoints_file="f", port=80)),
+    (["--port=80", "--port=81"], {}, Settings(endpoints_file="f", port=81)),
+    ([], {"MPP_PORT": "80"}, Settings(endpoints_file="f", port=80)),
+    (["--port=81"], {"MPP_PORT": "80"}, Settings(endpoints_file="f", port=81)),
+    ([], {"MPP_PORT": ""}, Settings(endpoints_file="f")),
+    ([], {"MPP_PORT": "tcp://10.0.0.1:9090"}, Settings(endpoints_file="f")),
+    ([], {"MPP_ENDPOINTS_FILE": "g"}, Settings(endpoints_file="f")),
+    (["--endpoints-file=a=b"], {}, Settings(endpoints_file="a=b")),
+    (["--verbose"], {}, Settings(endpoints_file="f", verbose=True)),
+    (["-V"], {}, Settings(endpoints_file="f", verbose=True)),
+    (["--verbose=no"], {"MPP_VERBOSE": "1"}, Settings(endpoints_file="f", verbose=False)),
+    ([], {"MPP_VERBOSE": "YES"}, Settings(endpoints_file="f", verbose=True)),
+    (["--allow-unsafe-paths"], {}, Settings(endpoints_file="f", allow_unsafe_paths=True)),
+    (["--routing-strategy", "minimum-history:1d"], {}, Settings(endpoints_file="f", routing_strategy="minimum-history:1d")),
+    (["--routing-strategy", "of-my-own:x"], {}, Settings(endpoints_file="f", routing_strategy="of-my-own:x")),
+    (["--selection-interval", "1m30s"], {}, Settings(endpoints_file="f", selection_interval=90.0)),
+    (["--affinity-options", "sourceip,cookies"], {}, Settings(endpoints_file="f", affinity_options=("sourceip", "cookies"))),
+    (["--affinity-options", "none"], {}, Settings(endpoints_file="f", affinity_options=())),
+    (["--retries", "0"], {}, Settings(endpoints_file="f", retries=0)),
+    (["--response-buffer", "64KiB"], {}, Settings(endpoints_file="f", response_buffer=65536)),
+    (["--max-request-body", "1MB"], {}, Settings(endpoints_file="f", max_request_body=10**6)),
+    (["--trusted-proxies", "none"], {}, Settings(endpoints_file="f", trusted_proxies=())),
+    (["--trusted-proxies", "192.0.2.1"], {}, Settings(endpoints_file="f", trusted_proxies=("192.0.2.1/32",))),
+    (["--listen", "tcp:1", "--listen=tcp:2"], {}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
+    (["--listen", "tcp:1", "--port=2"], {}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
+    (["--listen", "tcp:1"], {"MPP_PORT": "2"}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
+    (["--listen", "tcp:1"], {"MPP_PORT": "tcp://x"}, Settings(endpoints_file="f", port=None, listen=("tcp:1",))),
+    ([], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
+    (["--listen=tcp:3"], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:3",))),
+]
+
+REFUSED: list[tuple[list[str], dict[str, str], str]] = [
+    (
+        [],
+        {},
+        "--endpoints-file: missing; mpp has to be told where to find Prometheus servers (or by MPP_ENDPOINTS_FILE)",
+    ),
+    ([*FILE, "--port", "abc"], {}, "--port: 'abc' is not a port number (1 to 65535)"),
+    ([*FILE, "--port="], {}, "--port: '' is not a port number (1 to 65535)"),
+    (FILE, {"MPP_PORT": "abc"}, "MPP_PORT: 'abc' is not a port number (1 to 65535)"),
+    ([*FILE, "--port"], {}, "--port: needs a value"),
+    ([*FILE, "--port", "--verbose"], {}, "--port: needs a value"),
+    ([*FILE, "--port", "-V"], {}, "--port: needs a value"),
+    ([*FILE, "--prot", "1"], {}, "--prot: no such option; did you mean --port?"),
+    (["--endpoint-file=f"], {}, "--endpoint-file: no such option; did you mean --endpoints-file?"),
+    ([*FILE, "--frobnicate"], {}, "--frobnicate: no such option; see 'mpp --help'"),
+    ([*FILE, "-x"], {}, "-x: no such option; see 'mpp --help'"),
+    ([*FILE, "serve"], {}, "'serve': no such command; options begin with --, 'mpp --help' lists them"),
+    ([*FILE, "-V=perhaps"], {}, "-V: 'perhaps' is neither true nor false (true, 1, yes, false, 0, no)"),
+    (FILE, {"MPP_VERBOSE": "2"}, "MPP_VERBOSE: '2' is neither true nor false (true, 1, yes, false, 0, no)"),
+    (["--endpoints-file", ""], {}, "--endpoints-file: '' is not the path of a file"),
+    ([*FILE, "--routing-strategy", ""], {}, "--routing-strategy: '' is empty"),
+    (
+        [*FILE, "--selection-interval", "soon"],
+        {},
+        "--selection-interval: 'soon' is not a duration such as 10s or 1m30s (at least 100ms)",
+    ),
+    (
+        FILE,
+        {"MPP_AFFINITY_OPTIONS": "cookies,none"},
+        "MPP_AFFINITY_OPTIONS: 'cookies,none' is not a comma-separated list of 'cookies' and 'sourceip', or 'none' alone",
+    ),
+    ([*FILE, "--listen", "9090"], {}, "--listen: '9090' is not a Twisted server endpoint such as tcp:9090:interface=127.0.0.1"),
+    ([*FILE, "--retries=-1"], {}, "--retries: '-1' is not a whole number (0 or more)"),
+    ([*FILE, "--response-buffer=lots"], {}, "--response-buffer: 'lots' is not a size such as 1048576, 512KiB or 10MiB"),
+    ([*FILE, "--max-request-body=1TiB"], {}, "--max-request-body: '1TiB' is not a size such as 1048576, 512KiB or 10MiB"),
+    (
+        [*FILE, "--trusted-proxies=everyone"],
+        {},
+        "--trusted-proxies: 'everyone' is not a network such as 10.0.0.0/8 or an address such as 192.0.2.1",
+    ),
+    (
+        [*FILE, "--allow-unsafe-paths=all"],
+        {},
+        "--allow-unsafe-paths: 'all' is neither true nor false (true, 1, yes, false, 0, no)",
+    ),
+]
+
+
+class ReadTests(SynchronousTestCase):
+    """Command line and environment become Settings."""
+
+    def test_understood(self) -> None:
+        """The command line wins over the environment, which wins over the default."""
+        for argv, environ, expected in UNDERSTOOD:
+            with self.subTest(argv=argv, environ=environ):
+                settings, _ = read_settings([*FILE, *argv], environ)
+                self.assertEqual(settings, expected)
+
+    def test_refused(self) -> None:
+        """Bad input ends in one line that names the option as the operator wrote it and says what was expected."""
+        for argv, environ, message in REFUSED:
+            with self.subTest(argv=argv, environ=environ):
+                error = self.assertRaises(ConfigError, read_settings, argv, environ)
+                self.assertEqual(str(error), message)
+
+    def test_locator_in_environment(self) -> None:
+        """The environment alone is enough to start."""
+        settings, _ = read_settings([], {"MPP_ENDPOINTS_FILE": "g"})
+        self.assertEqual(settings, Settings(endpoints_file="g"))
+
+    def test_kubernetes_port(self) -> None:
+        """A port that Kubernetes put into the environment is ignored with a warning."""
+        _, warnings = read_settings(FILE, {"MPP_PORT": "tcp://10.0.0.1:9090"})
+        self.assertEqual(
+            warnings,
+            ("MPP_PORT: 'tcp://10.0.0.1:9090' is ignored: set by Kubernetes for a Service of that name, not by an operator",),
+        )
+
+    def test_no_warnings(self) -> None:
+        """Nothing is warned of when all is well."""
+        self.assertEqual(read_settings(FILE, {"MPP_PORT": "80", "MPP_SERVICE_HOST": "10.0.0.1"})[1], ())
+
+
+class BlameTests(SynchronousTestCase):
+    """An error found later is about the word that the operator used."""
+
+    def test_variable(self) -> None:
+        """Who has set a variable reads of that variable."""
+        reading = read(FILE, {"MPP_PORT": "80"})
+        self.assertEqual(str(reading.blame(ConfigError("--port", "80 is taken"))), "MPP_PORT: 80 is taken")
+
+    def test_default(self) -> None:
+        """Who has set nothing reads of the option."""
+        reading = read(FILE, {})
+        self.assertEqual(str(reading.blame(ConfigError("--port", "9090 is taken"))), "--port: 9090 is taken")
+
+    def test_something_else(self) -> None:
+        """An error about no option stays as it is."""
+        error = ConfigError("mpp.strategies", "broken")
+        self.assertIs(read(FILE, {}).blame(error), error)
+
+
+class AnswerTests(SynchronousTestCase):
+    """Command lines that only ask for something to be printed."""
+
+    def test_help(self) -> None:
+        """Help can be had by option, letter and word, whatever else is wrong with the values."""
+        for argv in (["--help"], ["-h"], ["help"], ["h"], ["help", "me"], ["--port", "abc", "--help"], ["-V", "-h"]):
+            with self.subTest(argv=argv):
+                self.assertEqual(answer(argv), help_text())
+
+    def test_version(self) -> None:
+        """The version can be had by option and letter."""
+        for argv in (["--version"], ["-v"], [*FILE, "--version"]):
+            with self.subTest(argv=argv):
+                self.assertEqual(answer(argv), f"mpp version {__version__}")
+
+    def test_nothing_asked(self) -> None:
+        """Everything else means to run."""
+        for argv in ([], FILE, ["--endpoints-file=help"], ["--endpoints-file", "h"]):
+            with self.subTest(argv=argv):
+                self.assertIsNone(answer(argv))
+
+    def test_unknown_before(self) -> None:
+        """Something unknown is not passed over."""
+        self.assertRaises(ConfigError, answer, ["--frobnicate", "--help"])

@@ -1,0 +1,121 @@
+"""Strategies, locators and affinities by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import ip_network
+from typing import Any
+
+from attrs import frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.affinity import CookieAffinity, SourceIPAffinity
+from mpp.errors import ConfigError
+from mpp.extensions import build_affinities, build_locator, build_locators, build_strategy
+from mpp.locators.file import FileLocator
+from mpp.model import Settings
+from mpp.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
+
+
+@frozen
+class Point:
+    """An entry point."""
+
+    name: str
+    value: str
+    load: Callable[[], Any]
+
+
+def missing() -> Any:
+    """Fail like the import of something that is not there."""
+    raise ModuleNotFoundError("No module named 'elsewhere'")
+
+
+def picky(arguments: str) -> RandomStrategy:
+    """Make a strategy of the right arguments."""
+    if arguments != "a:b":
+        raise ValueError(f"expected a:b, not {arguments!r}")
+    return RandomStrategy()
+
+
+POINTS = {
+    "mpp.strategies": [
+        Point("picky", "elsewhere:picky", lambda: picky),
+        Point("missing", "elsewhere:missing", missing),
+        Point("wrong", "elsewhere:wrong", lambda: lambda arguments: object()),
+        Point("random", "elsewhere:imposter", missing),
+    ],
+    "mpp.locators": [Point("consul", "elsewhere:consul", lambda: lambda arguments: FileLocator(arguments, "consul"))],
+}
+
+
+def entry_points(group: str) -> Iterable[Point]:
+    """Give the entry points of a group."""
+    return POINTS.get(group, [])
+
+
+class BuildTests(SynchronousTestCase):
+    """What is made of what is written."""
+
+    def refused(self, spec: str) -> str:
+        """Give why a strategy is refused."""
+        return str(self.assertRaises(ConfigError, build_strategy, spec, entry_points=entry_points))
+
+    def test_own_strategies(self) -> None:
+        """The strategies that mpp brings are known by name; nobody else can take their names."""
+        self.assertIsInstance(build_strategy("single-most-data"), SingleMostData)
+        self.assertIsInstance(build_strategy("random", entry_points=entry_points), RandomStrategy)
+        self.assertEqual(build_strategy("minimum-history:15d"), MinimumHistory(15 * DAY))
+
+    def test_strategy_from_elsewhere(self) -> None:
+        """An installed strategy gets what stands behind the first colon."""
+        self.assertIsInstance(build_strategy("picky:a:b", entry_points=entry_points), RandomStrategy)
+
+    def test_refusals(self) -> None:
+        """A mistake is answered in one line that names the option, the culprit, and what was expected."""
+        for spec, message in {
+            "most": (
+                "--routing-strategy: unknown 'most'; expected one of "
+                "single-most-data, minimum-history:DURATION, random, missing, picky, wrong"
+            ),
+            "": (
+                "--routing-strategy: unknown ''; expected one of "
+                "single-most-data, minimum-history:DURATION, random, missing, picky, wrong"
+            ),
+            "random:3": "--routing-strategy: random: it takes no arguments, not '3'",
+            "minimum-history": "--routing-strategy: minimum-history: expected a duration, like minimum-history:15d",
+            "minimum-history:0": "--routing-strategy: minimum-history: '0' is not longer than nothing",
+            "picky:x": "--routing-strategy: picky: expected a:b, not 'x'",
+            "missing": "--routing-strategy: missing: elsewhere:missing cannot be loaded: No module named 'elsewhere'",
+        }.items():
+            with self.subTest(spec=spec):
+                self.assertEqual(self.refused(spec), message)
+        self.assertIn("minimum-history: 'soon' is not a duration", self.refused("minimum-history:soon"))
+
+    def test_wrong_object(self) -> None:
+        """An entry point that makes something else is blamed by name."""
+        self.assertIn("--routing-strategy: wrong: elsewhere:wrong makes no IStrategy: ", self.refused("wrong"))
+
+    def test_locators(self) -> None:
+        """A locator is made of its name and arguments."""
+        self.assertEqual(repr(build_locator("file:/etc/mpp/endpoints")), "<FileLocator /etc/mpp/endpoints>")
+        self.assertEqual(build_locator("consul:x", entry_points=entry_points).name, "consul")
+        error = self.assertRaises(ConfigError, build_locator, "file")
+        self.assertEqual(error.option, "--locator")
+
+    def test_configured_locators(self) -> None:
+        """The locators that are configured are made; none is none."""
+        self.assertEqual(build_locators(Settings()), ())
+        (locator,) = build_locators(Settings(endpoints_file="endpoints"))
+        self.assertEqual(repr(locator), "<FileLocator endpoints>")
+
+    def test_affinities(self) -> None:
+        """Affinities are made in the order they are tried."""
+        made = build_affinities(["sourceip", "cookies"], [ip_network("10.0.0.0/8")])
+        self.assertEqual([type(affinity) for affinity in made], [SourceIPAffinity, CookieAffinity])
+        error = self.assertRaises(ConfigError, build_affinities, ["cookie"], [])
+        self.assertEqual(str(error), "--affinity-options: unknown 'cookie'; expected one of cookies, sourceip")
+
+    def test_installed_entry_points_are_looked_up(self) -> None:
+        """Without anything installed only mpp's own names are known."""
+        self.assertRaises(ConfigError, build_strategy, "surely-not-installed")

@@ -1,0 +1,211 @@
+"""Opening sockets."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from typing import Any
+
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.filepath import FilePath
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from mpp.errors import ConfigError
+from mpp.listening import BACKLOG, endpoint, listen, raise_file_limit
+from mpp.model import Settings
+
+FACTORY = Factory.forProtocol(Protocol)
+
+
+@define
+class RefusingReactor:
+    """A reactor on which some interfaces cannot be listened on, each for its own reason."""
+
+    errors: dict[str, int]
+    opened: list[str] = field(factory=list)
+    closed: list[str] = field(factory=list)
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """Listen, or fail as told."""
+        if interface in self.errors:
+            raise CannotListenError(interface, port, OSError(self.errors[interface], "no"))
+        self.opened.append(interface)
+        return RecordingPort(interface, self.closed)
+
+
+@define
+class RecordingPort:
+    """A port that notes when it is closed."""
+
+    interface: str
+    closed: list[str]
+
+    def stopListening(self) -> None:
+        """Close."""
+        self.closed.append(self.interface)
+
+
+class PortTests(SynchronousTestCase):
+    """``--port``."""
+
+    def test_both_families(self) -> None:
+        """The port is opened once, for IPv6 and IPv4 together, with room for many who wait."""
+        memory = MemoryReactorClock()
+        ports = listen(Settings(port=9090), memory, FACTORY)
+        self.assertEqual(len(ports), 1)
+        self.assertEqual(memory.tcpServers, [(9090, FACTORY, BACKLOG, "::")])
+        self.assertGreaterEqual(BACKLOG, 1024)
+
+    def test_no_ipv6(self) -> None:
+        """Where there is no IPv6 the port is opened for IPv4."""
+        for number in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            refusing = RefusingReactor({"::": number})
+            self.assertEqual(len(listen(Settings(), refusing, FACTORY)), 1)
+            self.assertEqual(refusing.opened, [""])
+
+    def test_in_use(self) -> None:
+        """A port that is taken is not opened for the other family instead."""
+        refusing = RefusingReactor({"::": errno.EADDRINUSE})
+        error = self.assertRaises(ConfigError, listen, Settings(port=9090), refusing, FACTORY)
+        self.assertEqual(str(error), "--port: 9090 is already in use; expected a free port")
+        self.assertEqual(refusing.opened, [])
+
+    def test_not_allowed(self) -> None:
+        """A privileged port says that it is one."""
+        refusing = RefusingReactor({"::": errno.EACCES})
+        error = self.assertRaises(ConfigError, listen, Settings(port=80), refusing, FACTORY)
+        self.assertEqual(
+            str(error), "--port: 80 may not be opened by this user; expected a port above 1023, or the right to open lower ones"
+        )
+
+    def test_none(self) -> None:
+        """No port is opened that is not asked for."""
+        memory = MemoryReactorClock()
+        self.assertEqual(listen(Settings(port=None), memory, FACTORY), [])
+        self.assertEqual(memory.tcpServers, [])
+
+    def test_all_or_none(self) -> None:
+        """When one socket cannot be opened, those opened before it are closed."""
+        refusing = RefusingReactor({"127.0.0.1": errno.EADDRINUSE})
+        settings = Settings(port=9090, listen=("tcp:9091:interface=127.0.0.1",))
+        error = self.assertRaises(ConfigError, listen, settings, refusing, FACTORY)
+        self.assertEqual(str(error), "--listen: 'tcp:9091:interface=127.0.0.1' is already in use; expected a free port")
+        self.assertEqual(refusing.closed, ["::"])
+
+
+class EndpointTests(SynchronousTestCase):
+    """``--listen``."""
+
+    def test_backlog(self) -> None:
+        """An endpoint that says nothing of it gets the same backlog as the port; one that does keeps its own."""
+        for text, backlog in (("tcp:1", BACKLOG), ("tcp6:1", BACKLOG), ("tcp:1:backlog=7", 7), ("tcp:1:127.0.0.1:7", 7)):
+            with self.subTest(text=text):
+                memory = MemoryReactorClock()
+                listen(Settings(port=None, listen=(text,)), memory, FACTORY)
+                self.assertEqual(memory.tcpServers[0][2], backlog)
+
+    def test_unknown_address(self) -> None:
+        """An address of another machine says so."""
+        refusing = RefusingReactor({"192.0.2.1": errno.EADDRNOTAVAIL})
+        settings = Settings(port=None, listen=("tcp:1:interface=192.0.2.1",))
+        error = self.assertRaises(ConfigError, listen, settings, refusing, FACTORY)
+        self.assertEqual(
+            str(error), "--listen: 'tcp:1:interface=192.0.2.1' is no address of this machine; expected one of its own"
+        )
+
+    def test_refused(self) -> None:
+        """What is wrong with an endpoint is said in one line."""
+        for text, message in (
+            ("foo:1", "'foo:1' is not a Twisted server endpoint (Unknown endpoint type: 'foo')"),
+            ("tcp:abc", "'tcp:abc' is not a Twisted server endpoint (invalid literal for int() with base 10: 'abc')"),
+            ("systemd:domain=INET6:name=mpp", "'systemd:domain=INET6:name=mpp': no such socket was handed over by systemd"),
+            ("systemd:domain=INET6:index=3", "'systemd:domain=INET6:index=3': no such socket was handed over by systemd"),
+            (
+                "ssl:1:privateKey=/nowhere/key.pem",
+                "'ssl:1:privateKey=/nowhere/key.pem': /nowhere/key.pem cannot be read (No such file or directory);"
+                " expected the files of a key and its certificate",
+            ),
+        ):
+            with self.subTest(text=text):
+                error = self.assertRaises(ConfigError, endpoint, MemoryReactorClock(), text)
+                self.assertEqual(str(error), f"--listen: {message}")
+
+    def test_no_certificate(self) -> None:
+        """Files that hold no key and certificate say what they should be."""
+        path = self.mktemp()
+        FilePath(path).setContent(b"http://localhost:9090\n")
+        text = f"ssl:1:privateKey={path}:certKey={path}"
+        error = self.assertRaises(ConfigError, endpoint, MemoryReactorClock(), text)
+        self.assertEqual(
+            str(error), f"--listen: {text!r}: expected privateKey and certKey to be files in PEM format that belong together"
+        )
+
+
+class FileLimitTests(SynchronousTestCase):
+    """The number of open files."""
+
+    def test_raised(self) -> None:
+        """The limit becomes what the system grants at most."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] - 1, before[1]))
+        self.assertEqual(raise_file_limit(), before[1])
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
+        self.assertEqual(raise_file_limit(), before[1])
+
+
+class SocketTests(TestCase):
+    """Real sockets."""
+
+    @inlineCallbacks
+    def test_both_families(self) -> Any:
+        """One port answers on IPv4 and IPv6."""
+        number = free_port()
+        ports = listen(Settings(port=number), reactor, FACTORY)
+        try:
+            for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                with socket.socket(family) as client:
+                    try:
+                        client.connect((host, number))
+                    except OSError as error:
+                        if family is socket.AF_INET6 and error.errno != errno.ECONNREFUSED:
+                            continue  # no IPv6 on this machine
+                        raise
+        finally:
+            for port in ports:
+                yield stop(port)
+
+    @inlineCallbacks
+    def test_in_use(self) -> Any:
+        """A port that is really taken is refused."""
+        number = free_port()
+        ports = listen(Settings(port=number), reactor, FACTORY)
+        try:
+            error = self.assertRaises(ConfigError, listen, Settings(port=number), reactor, FACTORY)
+            self.assertEqual(error.option, "--port")
+            text = f"tcp6:{number}"
+            error = self.assertRaises(ConfigError, listen, Settings(port=None, listen=(text,)), reactor, FACTORY)
+            self.assertEqual(error.option, "--listen")
+        finally:
+            for port in ports:
+                yield stop(port)
+
+
+def free_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def stop(port: Any) -> Deferred[None] | None:
+    """Close a port."""
+    result: Deferred[None] | None = port.stopListening()
+    return result

@@ -1,0 +1,116 @@
+"""How mpp is put together for twistd, and how it refuses to be."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import StringIO
+
+from twisted.application.service import Service
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp._version import __version__
+from mpp.config import read
+from mpp.errors import ConfigError
+from mpp.model import Settings
+from mpp.options import help_text
+from mpp.tap import EXIT_STATUS, Launch, Options, Refusal, check
+
+
+class DeafService(Service):
+    """A service that cannot open its port."""
+
+    def privilegedStartService(self) -> None:
+        """Fail."""
+        raise ConfigError("--port", "9090 is already in use; expected a free port")
+
+
+class Captured(SynchronousTestCase):
+    """Keeps what is printed, and starts from an empty environment."""
+
+    def setUp(self) -> None:
+        """Stand in for the terminal."""
+        self.out, self.err = StringIO(), StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "__stderr__", self.err)
+        self.patch(os, "environ", {})
+
+
+class OptionsTests(Captured):
+    """The command line of ``twistd mpp``."""
+
+    def test_understood(self) -> None:
+        """What is configured is kept for the service."""
+        options = Options()
+        options.parseOptions(["--endpoints-file", "f", "--port=80"])
+        self.assertEqual(options.reading.settings, Settings(endpoints_file="f", port=80))
+
+    def test_arguments_of_the_process(self) -> None:
+        """Without arguments it reads those of the process."""
+        self.patch(sys, "argv", ["mpp", "--endpoints-file", "f"])
+        options = Options()
+        options.parseOptions()
+        self.assertEqual(options.reading.settings, Settings(endpoints_file="f"))
+
+    def test_refused(self) -> None:
+        """Bad input is one line on stderr, and the end: no usage, which would hide it."""
+        refusal = self.assertRaises(SystemExit, Options().parseOptions, ["--port", "abc"])
+        self.assertEqual(refusal.code, EXIT_STATUS)
+        self.assertEqual(self.err.getvalue(), "mpp: --port: 'abc' is not a port number (1 to 65535)\n")
+        self.assertEqual(self.out.getvalue(), "")
+
+    def test_answers(self) -> None:
+        """Help and version are printed, and that is all."""
+        for argv, text in ((["--help"], help_text()), (["-v"], f"mpp version {__version__}")):
+            with self.subTest(argv=argv):
+                self.patch(sys, "stdout", out := StringIO())
+                ended = self.assertRaises(SystemExit, Options().parseOptions, argv)
+                self.assertEqual(ended.code, 0)
+                self.assertEqual(out.getvalue(), text + "\n")
+
+
+class LaunchTests(Captured):
+    """The service that twistd runs."""
+
+    def test_deaf(self) -> None:
+        """A program that cannot listen ends, blaming the word that the operator used."""
+        launch = Launch(DeafService(), read(["--endpoints-file", "f"], {"MPP_PORT": "9090"}))
+        refusal = self.assertRaises(Refusal, launch.privilegedStartService)
+        self.assertEqual(refusal.code, EXIT_STATUS)
+        self.assertEqual(self.err.getvalue(), "mpp: MPP_PORT: 9090 is already in use; expected a free port\n")
+
+    def test_refusal_is_cleaned_up_after(self) -> None:
+        """A refusal ends the interpreter without a traceback, and lets twistd clean up, which it does after Exceptions only."""
+        self.assertTrue(issubclass(Refusal, SystemExit))
+        self.assertTrue(issubclass(Refusal, Exception))
+        # What twistd sends to the parent of a daemon.
+        self.assertEqual(str(Refusal(ConfigError("--port", "9090 is taken"))), "mpp: --port: 9090 is taken")
+
+
+class CheckTests(SynchronousTestCase):
+    """What is looked for before anything is opened."""
+
+    def problem(self, settings: Settings) -> str:
+        """Give what is wrong with settings."""
+        return str(self.assertRaises(ConfigError, check, settings, MemoryReactorClock()))
+
+    def test_no_such_file(self) -> None:
+        """An endpoints file that is not there when mpp starts is most likely a slip of the pen."""
+        self.assertEqual(
+            self.problem(Settings(endpoints_file="/nowhere/endpoints")),
+            "--endpoints-file: '/nowhere/endpoints' cannot be read (No such file or directory); expected a file",
+        )
+
+    def test_folder(self) -> None:
+        """A folder is no endpoints file."""
+        self.assertEqual(
+            self.problem(Settings(endpoints_file="/")), "--endpoints-file: '/' cannot be read (Is a directory); expected a file"
+        )
+
+    def test_endpoint(self) -> None:
+        """An endpoint that makes no sense is found before anything is opened."""
+        self.assertEqual(
+            self.problem(Settings(listen=("foo:1",))),
+            "--listen: 'foo:1' is not a Twisted server endpoint (Unknown endpoint type: 'foo')",
+        )

@@ -1,0 +1,5 @@
+"""Tells ``twistd`` about mpp. Every twistd on the machine imports this file, so it imports nothing of ours."""
+
+from twisted.application.service import ServiceMaker
+
+mpp = ServiceMaker("mpp", "mpp.tap", "A proxy in front of identical Prometheus servers", "mpp")
