@@ -61,7 +61,10 @@ class IDownstream(Interface):
         """
 
     def fail(status: int, error_type: str, message: str, retry_after: int | None) -> None:
-        """Send an error of mpp's own, whole."""
+        """Send an error of mpp's own, whole. Only while nothing was delivered."""
+
+    def abort() -> None:
+        """Reset the client's connection, so that it takes nothing that was sent for a whole answer."""
 
 
 @frozen
@@ -349,9 +352,14 @@ class Exchange:
         _log.failure(
             "request {method} {target} failed", failure=failure, method=self._facts.method, target=self._facts.target[:200]
         )
-        if not self._ended:
-            self._served_by = None
+        if self._ended:
+            return
+        self._served_by = None
+        if self._response is None:
             self._fail(500, "internal error of mpp, see its log", None)
+        else:
+            self._downstream.abort()
+            self._end(500)
 
     def _end(self, code: int) -> None:
         self._ended = True

@@ -18,6 +18,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -60,6 +61,8 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        # A second series for each counter, which only OpenMetrics' readers understand, and ours is the classic format.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.in_flight = 0
         self._requests = Counter(

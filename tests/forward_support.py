@@ -111,7 +111,7 @@ class FakeSelections:
 
 
 @implementer(IDownstream)
-@define(eq=False)
+@define(eq=False, slots=False)
 class FakeDownstream:
     """A client that notes what it gets."""
 
@@ -119,6 +119,7 @@ class FakeDownstream:
     delivered: IResponse | None = None
     served_by: Backend | None = None
     cookies: tuple[bytes, ...] = ()
+    aborted: bool = False
     failed: tuple[int, str, int | None] | None = None
     ended: Callable[[Exception | None], None] = field(default=lambda error: None)
 
@@ -129,6 +130,9 @@ class FakeDownstream:
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         self.failed = status, message, retry_after
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class World:

@@ -311,3 +311,16 @@ class BugTests(SynchronousTestCase):
         world.upstreams.sent[0].answer.errback(Failure(CancelledError()))
         self.assertIsNotNone(client.failed)
         self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
+
+    def test_a_bug_after_the_first_bytes_resets_the_client(self) -> None:
+        """No bug puts an error page behind half an answer."""
+        world = World()
+        client = world.request()
+
+        def broken(*args: object) -> None:
+            raise ZeroDivisionError
+
+        client.deliver = broken  # type: ignore[method-assign]
+        world.upstreams.sent[0].answer.callback(FakeResponse(200))
+        self.assertEqual((client.failed, client.aborted, world.metrics.in_flight), (None, True, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

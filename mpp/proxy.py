@@ -1,0 +1,217 @@
+"""
+The server side in Twisted's terms: the request, the resource at the root of the tree, and the site.
+
+::
+
+    ProxyChannel (mpp.wire.server) → ProxyRequest → first path segment "mpp" → own pages, rendered by twisted.web
+                                                  → anything else → ProxyResource → Exchange (mpp.forward)
+
+A proxied request never touches twisted.web's own header objects and writing: it is answered in bytes. That is several times
+faster, and leaves the backend's bytes alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from mpp import headers, paths
+from mpp.errors import BadRequest
+from mpp.forward import Exchange, Forwarder, IDownstream
+from mpp.interfaces import IResponse
+from mpp.model import Backend, Headers, RequestFacts
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.reader import Limits
+from mpp.wire.relay import Relay
+from mpp.wire.server import ProxyChannel
+
+with warnings.catch_warnings():
+    # It installs the default reactor and uses what Twisted itself has deprecated. Nothing else of mpp may import it.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from twisted.web.proxy import ReverseProxyResource
+
+# What a client's socket takes without being waited for (Twisted's own buffer size): up to here an answer is one write.
+_ONE_WRITE = 64 * 1024
+
+
+def error_page(error: BadRequest) -> bytes:
+    """Give the whole answer to bytes that are no request for us; the connection is closed after it."""
+    error_type = "bad_data" if error.status < 500 else "unavailable"
+    return headers.error_answer(error.status, error_type, error.detail, ((b"Connection", b"close"),))
+
+
+@implementer(IDownstream)
+class ProxyRequest(server.Request):
+    """
+    One request, for a backend or for mpp's own pages.
+
+    For a backend it stays a shell: twisted.web's initializer, which costs more than the parsing, runs for own pages only.
+    """
+
+    defaultContentType = None
+
+    def __init__(self, channel: ProxyChannel) -> None:
+        self.channel: Any = channel  # in place of the base's HTTPChannel, of which it has what is used here
+        self._exchange: Exchange | None = None
+
+    def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
+        """Answer the request; called once by the channel when it is complete."""
+        channel = self.channel
+        # A dual-stack socket shows an IPv4 client as an IPv6 address.
+        peer = channel.getPeer().host.removeprefix("::ffff:")
+        self.facts = RequestFacts(method, target, fields, body, peer, channel.isSecure(), version == b"1.0")
+        if paths.is_own(paths.path_of(target)):
+            self._render_own_page()
+        else:
+            channel.site.resource.render(self)
+
+    def proxy(self, forwarder: Forwarder) -> None:
+        """Have a backend answer."""
+        self._exchange = forwarder.forward(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take note that the client has gone before its answer was complete."""
+        if self._exchange is not None:
+            self._exchange.client_gone()
+        elif hasattr(self, "notifications"):
+            server.Request.connectionLost(self, reason)
+
+    def _render_own_page(self) -> None:
+        facts = self.facts
+        server.Request.__init__(self, self.channel)
+        for name, value in facts.headers:
+            self.requestHeaders.addRawHeader(name, value)
+        server.Request.gotLength(self, len(facts.body))
+        server.Request.handleContentChunk(self, facts.body)
+        server.Request.requestReceived(self, facts.method, facts.target, b"HTTP/1.0" if facts.http_10 else b"HTTP/1.1")
+
+    # IDownstream
+
+    def deliver(
+        self, response: IResponse, served_by: Backend, cookies: tuple[bytes, ...], ended: Callable[[Exception | None], None]
+    ) -> None:
+        """Send a backend's answer: in one write when it is small and whole, else under back-pressure."""
+        channel = self.channel
+        bodyless = self.facts.method == b"HEAD"
+        chunked = response.length is None and not bodyless and not self.facts.http_10
+        if response.length is None and not bodyless and self.facts.http_10:
+            channel.persistent = False
+        head = headers.response_head(
+            response.status,
+            response.reason,
+            response.headers,
+            self._added(served_by, cookies),
+            length=response.length,
+            bodyless=bodyless,
+            chunked=chunked,
+        )
+        if response.complete and sum(map(len, response.held)) <= _ONE_WRITE:
+            channel.write(b"".join((head, *response.held)))
+            response.release()
+            channel.request_done()
+            ended(None)
+            return
+
+        def relayed(error: Exception | None) -> None:
+            if error is None:
+                channel.request_done()
+            else:
+                channel.abort()
+            ended(error)
+
+        channel.write(head)
+        Relay(response, channel, chunked, relayed)
+
+    def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
+        """Send an error of mpp's own."""
+        added = headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
+        if retry_after is not None:
+            added += ((b"Retry-After", b"%d" % retry_after),)
+        bodyless = self.facts.method == b"HEAD"
+        self.channel.write(headers.error_answer(status, error_type, message, added, bodyless=bodyless))
+        self.channel.request_done()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.channel.abort()
+
+    def _added(self, served_by: Backend, cookies: tuple[bytes, ...]) -> Headers:
+        fields: Headers = ((b"MPP.ServedBy", served_by.netloc.encode("ascii")),)
+        fields += tuple((b"Set-Cookie", cookie) for cookie in cookies)
+        return fields + headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
+
+
+class ProxyResource(ReverseProxyResource):
+    """
+    The root: forwards everything but mpp's own pages and what would make a pair diverge.
+
+    It keeps its base's type and place in the resource tree and inherits none of its forwarding, which opens a connection
+    per request, knows no back-pressure and passes truncated answers on as whole ones.
+
+    :param own_pages: what answers below ``/mpp``.
+    :param allow_unsafe: forward what changes one server of a pair, too.
+    """
+
+    def __init__(self, forwarder: Forwarder, own_pages: IResource, *, allow_unsafe: bool) -> None:
+        ReverseProxyResource.__init__(self, "", 0, b"", reactor=forwarder.clock)
+        self._forwarder = forwarder
+        self._own_pages = own_pages
+        self._allow_unsafe = allow_unsafe
+
+    def getChild(self, path: bytes, request: IRequest) -> Any:
+        """Give the own pages for ``/mpp``, and itself for every other path."""
+        return self._own_pages if path == b"mpp" and len(request.prepath) == 1 else self
+
+    def render(self, request: ProxyRequest) -> int:
+        """Forward the request, or refuse it."""
+        path = paths.path_of(request.facts.target)
+        if not self._allow_unsafe and paths.is_unsafe(path):
+            request.fail(403, "forbidden", _refusal(path), None)
+        else:
+            request.proxy(self._forwarder)
+        return server.NOT_DONE_YET
+
+
+def _refusal(path: bytes) -> str:
+    shown = path[:100].decode("ascii", "replace")
+    return (
+        f"{shown} would change or stop only one of the Prometheus servers behind mpp and make them differ; "
+        "send it to each server directly, or start mpp with --allow-unsafe-paths"
+    )
+
+
+class ProxySite(server.Site):
+    """
+    Speaks HTTP through the wire layer instead of Twisted's own channel.
+
+    :param limits: what a client may send.
+    :param budget: what all bodies held may take together.
+    :param channels: where open connections sign in.
+    """
+
+    # Twisted would log each start and stop of listening in its own words.
+    noisy = False
+
+    def __init__(self, root: ProxyResource, *, limits: Limits, budget: Budget, channels: Channels) -> None:
+        server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
+        self._limits = limits
+        self._budget = budget
+        self._channels = channels
+
+    def log(self, request: object) -> None:
+        """Log no line for each request; twisted.web would, for the own pages."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make the `ProxyChannel` of one client connection."""
+        channel = ProxyChannel(ProxyRequest, self._limits, self._budget, error_page, self._channels)
+        channel.site = self
+        channel.factory = self
+        return channel

@@ -1,0 +1,207 @@
+"""
+Puts the parts together, starts them, and stops them in order. The wiring diagram of the program, and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import random
+import time
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IOpenSSLClientConnectionCreator
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+from txaio import tx
+
+from mpp import extensions, listening
+from mpp.addresses import AddressBook
+from mpp.admin import OwnPages
+from mpp.affinity import AffinityChain
+from mpp.forward import Forwarder
+from mpp.locators.merged import MergedLocator
+from mpp.metrics import LocatorState, Metrics, Snapshot
+from mpp.model import MIB, Backend, Settings
+from mpp.probe import Prober
+from mpp.proxy import ProxyResource, ProxySite
+from mpp.selection import SelectionService
+from mpp.status import StatusView
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.dial import Dialer
+from mpp.wire.pool import Pool
+from mpp.wire.reader import Limits
+from mpp.wire.transports import make_eager
+
+_log = tx.make_logger()
+
+# What all bodies held in memory may take together: a dozen of the largest requests, or a hundred answers held back in full.
+BUFFER_MEMORY = 128 * MIB
+# Prometheus' own default (--web.read-timeout), so that clients find the connections they are used to.
+CLIENT_IDLE_TIMEOUT_S = 300.0
+# How long requests in flight may take when the program is told to stop: less than systemd (90 s) and Kubernetes (30 s) wait.
+DRAIN_TIMEOUT_S = 25.0
+# Verifiers kept, one for each https backend; more than anyone has behind one mpp.
+_TLS_NAMES = 256
+
+
+def build(settings: Settings, reactor: Any) -> Program:
+    """
+    Build the whole program; nothing is opened before it is started.
+
+    :raise ConfigError: a strategy, an affinity or a locator cannot be made of what was configured.
+    """
+    return Program(settings, reactor)
+
+
+def _tls(backend: Backend) -> IOpenSSLClientConnectionCreator:
+    """Verify an https backend against the system's trusted certificates and its own name (RFC 9110 section 4.3.4)."""
+    # Not above: it loads OpenSSL, which only https backends need.
+    from twisted.internet.ssl import optionsForClientTLS
+
+    creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(backend.host)
+    return creator
+
+
+class Program(MultiService):
+    """
+    The running program.
+
+    :ivar channels: all open client connections.
+    :ivar ports: what is listened on.
+    """
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        MultiService.__init__(self)
+        self._settings = settings
+        self._reactor = reactor
+        self._started_at = 0.0
+        self._draining = False
+        self.ports: list[IListeningPort] = []
+        self.budget = Budget(BUFFER_MEMORY)
+        self.metrics = Metrics(CollectorRegistry())
+        self.channels = Channels(reactor)
+        book = AddressBook(reactor.nameResolver, reactor)
+        # Making one loads the system's certificates, too slow to be done for each connection.
+        tls = functools.lru_cache(_TLS_NAMES)(_tls)
+        self.pool = Pool(Dialer(reactor, book.addresses, tls=tls, eager=True), reactor, self.budget)
+        strategy = extensions.build_strategy(settings.routing_strategy)
+        self.locator = MergedLocator(extensions.build_locators(settings), reactor, failed=self._count_locator_failure)
+        self.selections = SelectionService(
+            self.locator,
+            book,
+            Prober(self.pool, reactor, wall=time.time, minimum_history=getattr(strategy, "duration", None)),
+            strategy,
+            clock=reactor,
+            wall=time.time,
+            interval=settings.selection_interval,
+            metrics=self.metrics,
+            forget=self.pool.discard,
+        )
+        MultiService.addService(self, self.selections)
+        MultiService.addService(self, _Housekeeping(self.channels, reactor))
+        self.site = self._build_site()
+        self.metrics.watch(self._snapshot)
+
+    def _build_site(self) -> ProxySite:
+        settings = self._settings
+        trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
+        affinity = AffinityChain(extensions.build_affinities(settings.affinity_options, trusted))
+        forwarder = Forwarder(self.pool, self.selections, affinity, self.metrics, settings, self._reactor, random.Random())
+        own_pages = OwnPages(
+            metrics_=self.metrics,
+            selection=lambda: self.selections.current,
+            draining=lambda: self._draining,
+            view=self._view,
+        )
+        root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
+        return ProxySite(root, limits=Limits(max_body=settings.max_request_body), budget=self.budget, channels=self.channels)
+
+    def _count_locator_failure(self, name: str) -> None:
+        self.metrics.discovery_errors.labels(name).inc()
+
+    # What the own pages show
+
+    def _locators(self) -> tuple[LocatorState, ...]:
+        return tuple(LocatorState(s.name, s.up, len(s.backends)) for s in self.locator.sources)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.selections.current, self._locators(), self.budget.held)
+
+    def _view(self) -> StatusView:
+        locators = tuple((s.name, s.up, s.backends) for s in self._locators())
+        return StatusView(self.selections.current, self._settings, locators, self._started_at, time.time())
+
+    # Life
+
+    def privilegedStartService(self) -> None:
+        """
+        Open the ports, while privileges last.
+
+        :raise ConfigError: one of them cannot be opened.
+        """
+        MultiService.privilegedStartService(self)
+        self.ports = listening.listen(self._settings, self._reactor, self.site)
+        for port in self.ports:
+            make_eager(port)
+
+    def startService(self) -> None:
+        """Begin to look for backends."""
+        self._started_at = time.time()
+        MultiService.startService(self)
+        where = ", ".join(_where(port) for port in self.ports)
+        _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self._settings.routing_strategy)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop in order: accept nothing more, finish what is in flight (bounded), stop selecting, close what is kept.
+
+        :return Deferred(None): fires when all is closed.
+        """
+        self._draining = True
+        for port in self.ports:
+            port.stopListening()
+        drained = self.channels.drain()
+        drained.addTimeout(DRAIN_TIMEOUT_S, self._reactor)
+        drained.addErrback(self._drain_timed_out)
+        drained.addCallback(lambda _: MultiService.stopService(self))
+        drained.addCallback(lambda _: self.pool.close())
+        return drained
+
+    def _drain_timed_out(self, failure: Failure) -> None:
+        _log.warn("{count} client connections had to be cut after {s:g} s", count=len(self.channels), s=DRAIN_TIMEOUT_S)
+        self.channels.abort()
+
+
+def _where(port: IListeningPort) -> str:
+    """Give an open port's address as one would write it."""
+    address = port.getHost()
+    host, number = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(address)
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
+class _Housekeeping(Service):
+    """Closes client connections that nobody uses, in one sweep for all."""
+
+    def __init__(self, channels: Channels, reactor: Any) -> None:
+        self._loop = LoopingCall(lambda: channels.close_idle(reactor.seconds(), CLIENT_IDLE_TIMEOUT_S))
+        self._loop.clock = reactor
+
+    def startService(self) -> None:
+        """Begin to sweep."""
+        Service.startService(self)
+        # A LoopingCall stops for ever at its first error; then at least it is told.
+        stopped = self._loop.start(CLIENT_IDLE_TIMEOUT_S / 10, now=False)
+        stopped.addErrback(lambda failure: _log.failure("housekeeping stopped", failure=failure))
+
+    def stopService(self) -> None:
+        """Sweep no more."""
+        Service.stopService(self)
+        if self._loop.running:
+            self._loop.stop()

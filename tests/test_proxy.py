@@ -1,0 +1,350 @@
+"""A client's connection to mpp, in bytes: what it sends, and what it gets."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.proxy import ReverseProxyResource
+
+from mpp.admin import OwnPages
+from mpp.errors import Cause, Phase, UpstreamError
+from mpp.interfaces import IBodyConsumer
+from mpp.metrics import Snapshot
+from mpp.model import MIB, Choice, Headers, Observation, Selection, Standing
+from mpp.proxy import ProxyResource, ProxySite
+from mpp.status import StatusView
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.reader import Limits
+from tests.forward_support import A, B, FakeResponse, World
+
+CLIENT = IPv4Address("TCP", "203.0.113.9", 4711)
+
+
+class Transport(StringTransport):
+    """Tells an abort from a close."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, site: ProxySite, peer: IPv4Address | IPv6Address = CLIENT) -> None:
+        self.channel = site.buildProtocol(peer)
+        self.transport = Transport(peerAddress=peer)
+        self.channel.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        self.channel.dataReceived(data)
+
+    def get(
+        self, target: bytes = b"/api/v1/query?query=up", fields: bytes = b"", method: bytes = b"GET", version: bytes = b"1.1"
+    ) -> None:
+        self.send(b"%b %b HTTP/%b\r\nHost: mpp\r\n%b\r\n" % (method, target, version, fields))
+
+    def received(self) -> bytes:
+        value: bytes = self.transport.value()
+        self.transport.clear()
+        return value
+
+    def hang_up(self) -> None:
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+
+class ProxyCase(SynchronousTestCase):
+    """The real site, channel, request, resource and forwarder, between a transport in memory and upstreams that record."""
+
+    def setUp(self) -> None:
+        self.build()
+
+    def build(self, *, allow_unsafe: bool = False) -> None:
+        self.world = World()
+        self.draining = False
+        own = OwnPages(
+            metrics_=self.world.metrics,
+            selection=lambda: self.world.selections.current,
+            draining=lambda: self.draining,
+            view=lambda: StatusView(self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0),
+        )
+        self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
+        channels = Channels(self.world.clock)
+        self.site = ProxySite(self.root, limits=Limits(max_body=100), budget=Budget(MIB), channels=channels)
+        self.client = Client(self.site)
+
+    def answer(self, response: FakeResponse, number: int = -1) -> None:
+        self.world.upstreams.sent[number].answer.callback(response)
+
+
+class ForwardedTests(ProxyCase):
+    """Requests for a backend."""
+
+    def test_root_is_a_reverse_proxy_resource(self) -> None:
+        """The root keeps the type that the resource tree of a Twisted reverse proxy has."""
+        self.assertIsInstance(self.root, ReverseProxyResource)
+
+    def test_small_answer_is_one_write(self) -> None:
+        """A client gets the backend's answer, and who gave it."""
+        self.client.get()
+        self.answer(FakeResponse(200, b"{}", ((b"Content-Type", b"application/json"), (b"Content-Length", b"2"))))
+        self.assertEqual(
+            self.client.received(),
+            b"HTTP/1.1 200 Reason\r\nContent-Type: application/json\r\nContent-Length: 2\r\nMPP.ServedBy: a:9090\r\n"
+            b"Set-Cookie: MPP.Route=%b; Path=/; HttpOnly; SameSite=Lax\r\n\r\n{}" % A.id.encode(),
+        )
+
+    def test_target_and_body_reach_the_backend_untouched(self) -> None:
+        """Raw query strings and form bodies arrive as they were sent."""
+        self.client.send(b"POST /api/v1/query?x=%2B+[5m]&x=2 HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nquery=up")
+        sent = self.world.upstreams.sent[0]
+        self.assertTrue(sent.head.startswith(b"POST /api/v1/query?x=%2B+[5m]&x=2 HTTP/1.1\r\nHost: a:9090\r\n"))
+        self.assertEqual(sent.body, b"query=up")
+
+    def test_chunked_body_is_forwarded_with_its_length(self) -> None:
+        """A body of unknown length is kept, so that it can be sent again."""
+        self.client.send(b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        sent = self.world.upstreams.sent[0]
+        self.assertEqual(sent.body, b"abcde")
+        self.assertIn(b"Content-Length: 5\r\n", sent.head)
+        self.assertNotIn(b"chunked", sent.head)
+
+    def test_client_behind_a_dual_stack_socket_is_known_by_its_ipv4_address(self) -> None:
+        """IPv4 clients look the same however the port was opened."""
+        client = Client(self.site, IPv6Address("TCP", "::ffff:203.0.113.9", 1))
+        client.get()
+        self.assertIn(b"X-Forwarded-For: 203.0.113.9\r\n", self.world.upstreams.sent[0].head)
+
+    def test_connection_is_kept_alive(self) -> None:
+        """A client sends its next request on the same connection."""
+        for _ in range(2):
+            self.client.get()
+            self.answer(FakeResponse(200))
+        self.assertEqual(self.client.received().count(b"HTTP/1.1 200"), 2)
+        self.assertFalse(self.client.transport.disconnecting)
+
+    def test_close_is_honored(self) -> None:
+        """A client that asks for it is told that the connection closes, and it does."""
+        self.client.get(fields=b"Connection: close\r\n")
+        self.answer(FakeResponse(200))
+        self.assertIn(b"Connection: close\r\n", self.client.received())
+        self.assertTrue(self.client.transport.disconnecting)
+
+    def test_http_10_client_can_keep_its_connection(self) -> None:
+        """HTTP/1.0 with keep-alive works, as ab and old scripts use it."""
+        self.client.get(fields=b"Connection: keep-alive\r\n", version=b"1.0")
+        self.answer(FakeResponse(200, b"x"))
+        received = self.client.received()
+        self.assertIn(b"Connection: keep-alive\r\n", received)
+        self.assertIn(b"Content-Length: 1\r\n", received)
+        self.assertFalse(self.client.transport.disconnecting)
+
+    def test_answer_to_head_has_no_body(self) -> None:
+        """HEAD passes through with the length the backend announced."""
+        self.client.get(b"/-/ready", method=b"HEAD")
+        self.answer(FakeResponse(200, b"", ((b"Content-Length", b"21"),)))
+        received = self.client.received()
+        self.assertTrue(received.endswith(b"\r\n\r\n"))
+        self.assertIn(b"Content-Length: 21\r\n", received)
+
+    def test_hanging_up_cancels(self) -> None:
+        """A client that leaves stops the query on the server."""
+        self.client.get()
+        self.client.hang_up()
+        self.assertEqual(self.world.upstreams.cancelled, [A])
+
+    def test_no_backend_is_told_in_prometheus_words(self) -> None:
+        """When all is lost the client gets JSON with a 503 and when to come back."""
+        self.client.get()
+        for n in range(3):
+            self.world.upstreams.sent[n].answer.errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        head, _, body = self.client.received().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n"))
+        self.assertIn(b"Retry-After: 5", head)
+        self.assertEqual(json.loads(body)["errorType"], "unavailable")
+        self.assertFalse(self.client.transport.disconnecting)
+
+
+class StreamedResponse(FakeResponse):
+    """An answer that is still coming."""
+
+    def __init__(self, length: int | None, headers: Headers = ()) -> None:
+        super().__init__(200, b"", headers)
+        self.complete = False
+        self.length = length
+        self.held = []
+        self.paused = False
+        self.consumer: IBodyConsumer | None = None
+
+    def relay(self, consumer: IBodyConsumer) -> None:
+        self.consumer = consumer
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+
+class StreamedTests(ProxyCase):
+    """Answers too large to be held back."""
+
+    def stream(self, length: int | None = None, version: bytes = b"1.1") -> tuple[StreamedResponse, IBodyConsumer]:
+        self.client.get(version=version)
+        response = StreamedResponse(length)
+        self.answer(response)
+        assert response.consumer is not None
+        return response, response.consumer
+
+    def test_unknown_length_is_chunked(self) -> None:
+        """A client can tell where the answer ends."""
+        _, body = self.stream()
+        body.body_received(b"hello")
+        body.body_ended()
+        received = self.client.received()
+        self.assertIn(b"Transfer-Encoding: chunked\r\n", received)
+        self.assertTrue(received.endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n"))
+        self.assertEqual(self.world.counted("mpp_requests_total", backend="a:9090", code="200"), 1)
+
+    def test_http_10_gets_a_close_instead(self) -> None:
+        """A client that does not know chunks gets the bytes, and a close at their end."""
+        _, body = self.stream(version=b"1.0")
+        body.body_received(b"hello")
+        body.body_ended()
+        received = self.client.received()
+        self.assertIn(b"Connection: close\r\n", received)
+        self.assertTrue(received.endswith(b"\r\n\r\nhello"))
+        self.assertTrue(self.client.transport.disconnecting)
+
+    def test_broken_answer_resets_the_client(self) -> None:
+        """Half an answer never looks like a whole one."""
+        _, body = self.stream()
+        body.body_received(b"hel")
+        body.body_failed(UpstreamError(Phase.BODY, Cause.RESET))
+        self.assertTrue(self.client.transport.aborted)
+        self.assertNotIn(b"0\r\n\r\n", self.client.received())
+        self.assertEqual(self.world.selections.reports, [(A, Standing.SUSPECT)])
+
+    def test_slow_client_makes_the_backend_wait(self) -> None:
+        """An answer is read from the server no faster than the client takes it."""
+        response, _ = self.stream()
+        self.client.transport.producer.pauseProducing()
+        self.assertTrue(response.paused)
+        self.client.transport.producer.resumeProducing()
+        self.assertFalse(response.paused)
+
+    def test_hanging_up_in_mid_answer_cancels(self) -> None:
+        """A client that leaves in mid-answer is counted, and stops the server's work."""
+        response, _ = self.stream()
+        self.client.hang_up()
+        self.assertTrue(response.cancelled)
+        self.assertEqual(self.world.counted("mpp_requests_total", backend="a:9090", code="499"), 1)
+
+
+class RefusedTests(ProxyCase):
+    """Requests that reach no backend."""
+
+    def test_unsafe_path_is_refused_with_the_reason(self) -> None:
+        """What would make a pair diverge is refused, and the answer says how to do it."""
+        self.client.get(b"/-/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
+        received = self.client.received()
+        self.assertTrue(received.startswith(b"HTTP/1.1 403 Forbidden\r\n"))
+        self.assertIn(b"--allow-unsafe-paths", received)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_unsafe_path_is_forwarded_when_allowed(self) -> None:
+        """An operator who knows what he does can have them forwarded."""
+        self.build(allow_unsafe=True)
+        self.client.get(b"/-/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
+        self.assertEqual([(s.backend, s.fresh) for s in self.world.upstreams.sent], [(A, True)])
+
+    def test_too_large_a_body_is_refused(self) -> None:
+        """A body beyond the limit gets a 413 in Prometheus' shape, and no backend sees it."""
+        self.client.send(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n")
+        received = self.client.received()
+        self.assertTrue(received.startswith(b"HTTP/1.1 413 "), received)
+        self.assertEqual(json.loads(received.partition(b"\r\n\r\n")[2])["status"], "error")
+
+    def test_bad_requests_are_answered_and_reach_nobody(self) -> None:
+        """What is no proper request gets a 400 and a closed connection."""
+        for target in (b"http://evil/", b"*", b"evil:443"):
+            client = Client(self.site)
+            client.get(target)
+            self.assertTrue(client.received().startswith(b"HTTP/1.1 400 "), target)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+
+class OwnPagesTests(ProxyCase):
+    """What mpp answers itself."""
+
+    def page(self, path: bytes, method: bytes = b"GET") -> tuple[bytes, bytes, bytes]:
+        self.client.get(path, method=method)
+        head, _, body = self.client.received().partition(b"\r\n\r\n")
+        return head.split(b" ")[1], head, body
+
+    def test_health(self) -> None:
+        """Health is OK as long as the process answers."""
+        self.assertEqual(self.page(b"/mpp/health")[::2], (b"200", b"OK"))
+        self.assertEqual(self.page(b"/mpp/health", b"HEAD")[::2], (b"200", b""))
+
+    def test_ready_from_the_first_round_until_draining(self) -> None:
+        """Traffic may come when backends were looked for, and not any more when mpp is about to stop."""
+        self.world.selections.publish(Selection())
+        self.assertEqual(self.page(b"/mpp/ready")[0], b"503")
+        self.world.selections.publish(Selection(1))
+        self.assertEqual(self.page(b"/mpp/ready")[0], b"200")
+        self.draining = True
+        self.assertEqual(self.page(b"/mpp/ready")[0], b"503")
+
+    def test_ready_can_ask_for_backends(self) -> None:
+        """A check may want to know whether anybody could answer."""
+        self.world.selections.publish(Selection(1, Choice((), (A,)), (Observation(A, Standing.DOWN),)))
+        self.assertEqual([self.page(p)[0] for p in (b"/mpp/ready?backends=1", b"/mpp/ready?backends=0")], [b"503", b"200"])
+        self.world.selections.publish(Selection(2, Choice((A,)), (Observation(A, Standing.VIABLE),)))
+        self.assertEqual(self.page(b"/mpp/ready?backends=1")[0], b"200")
+
+    def test_metrics(self) -> None:
+        """Prometheus can scrape it."""
+        self.world.metrics.watch(lambda: Snapshot(self.world.selections.current, (), 0))
+        code, head, body = self.page(b"/mpp/metrics")
+        self.assertEqual(code, b"200")
+        self.assertIn(b"text/plain; version=0.0.4", head)
+        self.assertIn(b"mpp_build_info{", body)
+
+    def test_status_is_confined(self) -> None:
+        """The status page may load and run nothing."""
+        self.world.selections.publish(
+            Selection(1, Choice((A,), (B,)), (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN)))
+        )
+        code, head, body = self.page(b"/mpp/status")
+        self.assertEqual(code, b"200")
+        self.assertIn(b"Content-Security-Policy: default-src 'none'", head)
+        self.assertIn(b"http://a:9090", body)
+
+    def test_the_root_of_the_own_pages_leads_to_the_status(self) -> None:
+        """Who knows only that mpp has pages finds them."""
+        code, head, _ = self.page(b"/mpp")
+        self.assertEqual(code, b"302")
+        self.assertIn(b"/mpp/status", head)
+        self.assertEqual(self.page(b"/mpp/")[0], b"200")
+
+    def test_unknown_pages_and_methods(self) -> None:
+        """A wrong path below /mpp is a 404 in Prometheus' shape, and nothing can be posted."""
+        code, _, body = self.page(b"/mpp/nothing")
+        self.assertEqual((code, json.loads(body)["errorType"]), (b"404", "not_found"))
+        self.assertEqual(self.page(b"/mpp/health/x")[0], b"404")
+        self.assertEqual(self.page(b"/mpp/status", b"DELETE")[0], b"405")
+
+    def test_own_pages_reach_no_backend(self) -> None:
+        """Looking at mpp costs the servers nothing."""
+        for path in (b"/mpp/health", b"/mpp/metrics", b"/mpp/x"):
+            self.page(path)
+        self.assertEqual(self.world.upstreams.sent, [])
