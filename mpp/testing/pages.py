@@ -1,0 +1,241 @@
+"""
+What stands on each path of a simulated Prometheus, version by version.
+
+Answers were recorded from real servers (2.42.0, 3.5.3) and, for 1.8.2, read in its sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from mpp.testing import queries
+from mpp.testing.messages import EXPOSITION, HTML, JSON, TEXT, Answer, Headers, Request, api_data, api_error, compact, text
+
+if TYPE_CHECKING:
+    from mpp.testing.prometheus import SimulatedPrometheus
+
+DAY = 24 * 3600.0
+PIECE = b"# a line of filler that stands for a sample, 64 bytes of it....\n" * 256
+"""What ``/big`` repeats: 16 KiB."""
+NO_DATA_MS = 9.223372036854776e18
+"""What the gauges of an empty TSDB say (MaxInt64 milliseconds)."""
+
+
+def not_ready(sim: SimulatedPrometheus) -> Answer:
+    """Give what a server that starts or stops answers."""
+    stopping: Headers = ()
+    if sim.release >= (3, 0):
+        stopping = ((b"X-Prometheus-Stopping", b"true" if sim.stopping else b"false"),)
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"Service Unavailable", stopping)
+
+
+def _ready(sim: SimulatedPrometheus, request: Request) -> Answer:
+    if not sim.ready:
+        return not_ready(sim)
+    if request.method == "HEAD":
+        return Answer(200, "")
+    if sim.release < (2, 40):
+        return Answer(200, TEXT, b"Prometheus is Ready.\n")
+    return Answer(200, TEXT, b"Prometheus Server is Ready.\n")
+
+
+def _healthy(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return Answer(200, TEXT, b"Prometheus Server is Healthy.\n" if sim.release >= (2, 40) else b"Prometheus is Healthy.\n")
+
+
+def _starved(sim: SimulatedPrometheus, asked: Mapping[str, list[str]]) -> Answer:
+    """Give what a query gets whose time is over before it had a slot; see the queue in ``promql/engine.go`` of each version."""
+    waits = min(queries.duration(asked.get("timeout", ["2m"])[0]), 120.0)
+    if sim.release >= (2, 46):
+        answer = api_error(400, "bad_data", 'invalid parameter "query": context deadline exceeded')
+    else:
+        answer = api_error(503, "timeout", "query timed out in query queue")
+    return evolve(answer, delay=waits)
+
+
+def _query(sim: SimulatedPrometheus, request: Request) -> Answer:
+    asked = request.parameters
+    if sim.busy:
+        return _starved(sim, asked)
+    ranged = request.path.endswith("/query_range")
+    try:
+        data = (queries.ranged if ranged else queries.instant)(asked, sim.targets, sim.covers, sim.now())
+    except queries.BadQuery as error:
+        return api_error(400, "bad_data", str(error))
+    return evolve(api_data(data), delay=sim.query_takes)
+
+
+def _series(sim: SimulatedPrometheus, request: Request) -> Answer:
+    if not request.parameters.get("match[]"):
+        return api_error(400, "bad_data", "no match[] parameter provided")
+    return api_data([] if sim.oldest is None else [{"__name__": "up", **labels} for labels in queries.identities(sim.targets)])
+
+
+def _labels(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return api_data([] if sim.oldest is None else ["__name__", "instance", "job"])
+
+
+def _label_values(sim: SimulatedPrometheus, request: Request) -> Answer:
+    name = request.path.split("/")[-2]
+    known = {"__name__": ["up"], "job": ["prometheus"], "instance": sorted(sim.targets)}
+    return api_data([] if sim.oldest is None else known.get(name, []))
+
+
+def _build(sim: SimulatedPrometheus) -> dict[str, str]:
+    return {"version": sim.version, "revision": "simulated", "branch": "HEAD", "goVersion": "go1.0"}
+
+
+def _buildinfo(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return api_data(_build(sim))
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _runtimeinfo(sim: SimulatedPrometheus, request: Request) -> Answer:
+    known: dict[str, Any] = {"startTime": _moment(sim.started_at), "CWD": "/", "reloadConfigSuccess": True, "corruptionCount": 0}
+    if sim.release >= (3, 0):
+        known["serverTime"] = _moment(sim.now())
+    return api_data({**known, "storageRetention": _days(sim.retention)})
+
+
+def _flags(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return api_data(
+        {
+            "query.max-concurrency": "20",
+            "query.timeout": "2m",
+            "storage.tsdb.retention.size": "0B",
+            "storage.tsdb.retention.time": _days(sim.retention),
+            "web.route-prefix": sim.prefix or "/",
+        }
+    )
+
+
+def _days(seconds: float) -> str:
+    return f"{round(seconds / DAY)}d" if seconds >= DAY else f"{round(seconds)}s"
+
+
+def _walreplay(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return api_data({"min": 0, "max": 10, "current": 10 if sim.ready else 4})
+
+
+def _metrics(sim: SimulatedPrometheus, request: Request) -> Answer:
+    """Give the metrics that say something about data and age, under the names of that version."""
+    lines = [f'prometheus_build_info{{version="{sim.version}",revision="simulated"}} 1']
+    lines += [f"process_start_time_seconds {sim.started_at!r}"]
+    release, oldest_ms = sim.release, NO_DATA_MS if sim.oldest is None else sim.oldest * 1000
+    newest = -NO_DATA_MS / 1000 if sim.oldest is None else sim.now()
+    if release < (2, 0):
+        lines.append(f"prometheus_local_storage_ingested_samples_total {sim.samples!r}")
+    elif release < (2, 40):
+        lines.append(f"prometheus_tsdb_head_samples_appended_total {sim.samples!r}")
+    else:
+        lines.append(f'prometheus_tsdb_head_samples_appended_total{{type="float"}} {sim.samples!r}')
+        lines.append('prometheus_tsdb_head_samples_appended_total{type="histogram"} 0')
+    if release >= (2, 5):
+        lines.append(f"prometheus_tsdb_lowest_timestamp {oldest_ms if sim.ready else NO_DATA_MS!r}")
+    if release >= (2, 6) and sim.ready:
+        lines.append(f"prometheus_tsdb_lowest_timestamp_seconds {oldest_ms / 1000!r}")
+    if release >= (2, 8) and sim.ready:
+        lines.append(f"prometheus_tsdb_head_max_time_seconds {newest!r}")
+        lines.append("prometheus_tsdb_retention_limit_bytes 0")
+    if release >= (2, 36):
+        lines.append(f"prometheus_ready {int(sim.ready)}")
+    if release >= (3, 0):
+        lines.append(f"prometheus_tsdb_retention_limit_seconds {sim.retention!r}")
+    return Answer(200, EXPOSITION, ("\n".join(lines) + "\n").encode())
+
+
+def _federate(sim: SimulatedPrometheus, request: Request) -> Answer:
+    lines = ["# TYPE up untyped"]
+    for labels in queries.identities(sim.targets) if sim.oldest is not None else ():
+        inner = ",".join(f'{name}="{value}"' for name, value in {**labels, "prometheus_replica": sim.name}.items())
+        lines.append(f"up{{{inner}}} 1 {int(sim.now() * 1000)}")
+    return Answer(200, EXPOSITION, ("\n".join(lines) + "\n").encode())
+
+
+def _read(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return text(400, "snappy: corrupt input")
+
+
+def _live(sim: SimulatedPrometheus, request: Request) -> Answer:
+    event = compact({"text": f"{sim.name} is here", "date": _moment(sim.now()), "active": True})
+    return Answer(200, "text/event-stream", b"data: " + event + b"\n\n", ((b"Cache-Control", b"no-cache"),), live=True)
+
+
+def _graph(sim: SimulatedPrometheus, request: Request) -> Answer:
+    page = f"<!DOCTYPE html><title>Simulated Prometheus</title><h1>Simulated Prometheus {sim.version} ({sim.name})</h1>\n"
+    return Answer(200, HTML, page.encode())
+
+
+def _root(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return Answer(302, HTML, b'<a href="/graph">Found</a>.\n\n', ((b"Location", (sim.prefix + "/graph").encode()),))
+
+
+def _lifecycle(sim: SimulatedPrometheus, request: Request) -> Answer:
+    return Answer(403, TEXT, b"Lifecycle API is not enabled.")
+
+
+def _big(sim: SimulatedPrometheus, request: Request) -> Answer:
+    asked = request.parameters
+    length = int(asked.get("bytes", ["1000000"])[0])
+    return Answer(200, EXPOSITION, pieces=lambda: _filler(length), length=None if "chunked" in asked else length)
+
+
+def _filler(length: int) -> Iterator[bytes]:
+    while length >= len(PIECE):
+        length -= len(PIECE)
+        yield PIECE
+    if length:
+        yield PIECE[:length]
+
+
+def _echo(sim: SimulatedPrometheus, request: Request) -> Answer:
+    """Say what arrived, so that a test can see what a proxy changed."""
+    headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers]
+    target, body = request.target.decode("latin-1"), request.body.decode("latin-1")
+    return Answer(200, JSON, compact({"method": request.method, "target": target, "headers": headers, "body": body}))
+
+
+@frozen
+class Page:
+    """One path: what answers it, with which methods, since which release, and whether only when ready."""
+
+    answer: Callable[[SimulatedPrometheus, Request], Answer]
+    methods: tuple[str, ...] = ("GET", "OPTIONS")
+    since: tuple[int, int] = (1, 0)
+    gated: bool = True
+
+
+READ = ("GET", "OPTIONS", "POST")
+PROBE = ("GET", "HEAD", "OPTIONS")
+ANY = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE")
+PAGES: dict[str, Page] = {
+    "/": Page(_root, ANY, gated=False),
+    "/graph": Page(_graph, gated=False),
+    "/metrics": Page(_metrics, gated=False),
+    "/federate": Page(_federate),
+    "/-/ready": Page(_ready, PROBE, (2, 0), gated=False),
+    "/-/healthy": Page(_healthy, PROBE, (2, 0), gated=False),
+    "/-/reload": Page(_lifecycle, ("POST", "PUT"), gated=False),
+    "/-/quit": Page(_lifecycle, ("POST", "PUT"), gated=False),
+    "/api/v1/query": Page(_query, READ),
+    "/api/v1/query_range": Page(_query, READ),
+    "/api/v1/series": Page(_series, READ),
+    "/api/v1/labels": Page(_labels, READ, (2, 6)),
+    "/api/v1/label/*/values": Page(_label_values),
+    "/api/v1/read": Page(_read, ("OPTIONS", "POST")),
+    "/api/v1/status/buildinfo": Page(_buildinfo, since=(2, 14)),
+    "/api/v1/status/runtimeinfo": Page(_runtimeinfo, since=(2, 14)),
+    "/api/v1/status/flags": Page(_flags, since=(2, 2)),
+    "/api/v1/status/walreplay": Page(_walreplay, since=(2, 28), gated=False),
+    "/api/v1/notifications/live": Page(_live, since=(3, 0), gated=False),
+    "/big": Page(_big, ANY, gated=False),
+    "/echo": Page(_echo, ANY, gated=False),
+}

@@ -1,0 +1,130 @@
+"""
+One simulated Prometheus: its state, which a test changes at will, and the choice of what answers a request.
+
+It must not know connections or timers; what stands on the single pages is in ``pages``.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+
+from attrs import define, evolve, field
+
+from mpp.testing import queries
+from mpp.testing.messages import HTML, Answer, Request, text
+from mpp.testing.pages import DAY, PAGES, not_ready
+from mpp.testing.plan import IFault, Plan
+
+NO_MODIFICATION_TIME = 0
+"""For gzip headers: the same body always gives the same bytes."""
+
+
+@define(eq=False)
+class SimulatedPrometheus:
+    """
+    One simulated server: its state, which a test changes at will, and what it answers.
+
+    :ivar now: gives the time, seconds since the epoch.
+    :ivar version: ``1.8.2``, ``2.42.0``, ``3.5.0`` or any other: decides paths, metric names and error texts.
+    :ivar name: its name as an external label (``prometheus_replica``).
+    :ivar prefix: ``--web.route-prefix``, empty or like ``/prometheus``.
+    :ivar ready: False while it replays its WAL (``/-/ready`` and the API answer 503).
+    :ivar stopping: it says so in a header while it is not ready (from 3.10 on, but harmless earlier).
+    :ivar history: length of the history in seconds when it was made; None for an empty server.
+    :ivar busy: all query slots are taken: queries starve as they do in that version.
+    :ivar query_takes: seconds that each query takes.
+    :ivar targets: instances that ``up`` knows.
+    :ivar requests: what came in, oldest first; the newest ``remembered`` are kept. ``counts`` counts all by path.
+    :ivar plan: what goes wrong, or None; set by ``spoil`` and ``mend``.
+    """
+
+    now: Callable[[], float]
+    version: str = "2.42.0"
+    name: str = "a"
+    prefix: str = ""
+    ready: bool = True
+    stopping: bool = False
+    history: float | None = 15 * DAY
+    retention: float = 15 * DAY
+    samples: float = 1_000_000.0
+    busy: bool = False
+    query_takes: float = 0.0
+    targets: tuple[str, ...] = ("prom-a:9090", "prom-b:9090", "mpp:9090")
+    remembered: int = 10_000
+    plan: Plan | None = field(default=None, init=False)
+    requests: list[Request] = field(factory=list, init=False)
+    counts: dict[str, int] = field(factory=dict, init=False)
+    started_at: float = field(init=False)
+    oldest: float | None = field(init=False)
+    plan_changed: list[Callable[[], None]] = field(factory=list, init=False)
+    """Called after ``plan`` has changed: a socket must be closed or opened."""
+
+    def __attrs_post_init__(self) -> None:
+        self.restart()
+        self.oldest = None if self.history is None else self.started_at - self.history
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version, to be compared."""
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
+
+    def restart(self) -> None:
+        """Look as if the process had started just now; what is stored stays."""
+        self.started_at = self.now()
+
+    def spoil(self, fault: IFault, *, share: float = 1.0, spare_probes: bool = False) -> None:
+        """
+        Let something go wrong from now on.
+
+        :param share: of the requests (of the connections, for a fault that strikes connections) that it strikes.
+        :param spare_probes: leave requests alone that a health check would send.
+        """
+        self._plan(Plan(fault, share=share, spare_probes=spare_probes))
+
+    def mend(self) -> None:
+        """Let nothing go wrong any more. What hangs already keeps hanging."""
+        self._plan(None)
+
+    def _plan(self, plan: Plan | None) -> None:
+        self.plan = plan
+        for call in tuple(self.plan_changed):
+            call()
+
+    def record(self, request: Request) -> None:
+        """Take note of a request, answered or not."""
+        self.counts[request.path] = self.counts.get(request.path, 0) + 1
+        self.requests.append(request)
+        del self.requests[: -self.remembered]
+
+    def answer(self, request: Request) -> Answer:
+        """Give the answer of a healthy server in the present state, compressed if the client asked for it."""
+        answer = self._route(request)
+        if answer.live or answer.pieces is not None or not answer.body or "gzip" not in request.header("accept-encoding"):
+            return answer
+        body = gzip.compress(answer.body, 1, mtime=NO_MODIFICATION_TIME)
+        return evolve(answer, body=body, headers=((b"Content-Encoding", b"gzip"), *answer.headers))
+
+    def _route(self, request: Request) -> Answer:
+        path = request.path
+        if self.prefix:
+            if path == "/":
+                return Answer(302, HTML, b"", ((b"Location", self.prefix.encode()),))
+            if not (path + "/").startswith(self.prefix + "/"):
+                return text(404, "404 page not found")
+            path = path[len(self.prefix) :] or "/"
+        if path.startswith("/api/v1/label/") and path.endswith("/values"):
+            path = "/api/v1/label/*/values"
+        page = PAGES.get(path)
+        if page is None or self.release < page.since:
+            return text(404, "404 page not found")
+        if page.gated and not self.ready:
+            return not_ready(self)
+        if request.method not in page.methods:
+            return text(405, "Method Not Allowed", ((b"Allow", ", ".join(page.methods).encode()),))
+        return page.answer(self, request)
+
+    def covers(self, at: float) -> bool:
+        """Tell whether samples are held for a point in time."""
+        return self.oldest is not None and self.oldest <= at <= self.now() + queries.LOOKBACK
