@@ -1,0 +1,296 @@
+"""
+Starts and stops what the integration tests need as processes: real Prometheus servers, simulated ones, and mpp.
+
+Everything has its own temporary folder and port, and goes away with `close`, at the latest when the test process ends. Blocking:
+nothing here may run in a reactor's thread that has to answer meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+START_DEADLINE = 30.0
+"""Seconds that a server may take to start; two cores may be shared with other loads."""
+_PR_SET_PDEATHSIG = 1
+
+
+class NotStarted(Exception):
+    """A process did not become ready; the message ends with its last output."""
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it is gone (Linux; elsewhere nothing happens)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], what: str, deadline: float = START_DEADLINE, every: float = 0.02) -> Any:
+    """
+    Wait for a condition and give its (true) value.
+
+    :param what: for the message of the AssertionError that ends the waiting.
+    """
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline:g} s: {what}")
+        time.sleep(every)
+
+
+def fetch(
+    port: int,
+    target: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout: float = 10.0,
+) -> tuple[int, dict[str, str], bytes]:
+    """Ask once, on a connection of its own; give status, headers (lower case, repeated ones joined) and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, target, body=body, headers={**(headers or {}), "Connection": "close"})
+        answer = connection.getresponse()
+        found: dict[str, str] = {}
+        for name, value in answer.getheaders():
+            found[name.lower()] = f"{found[name.lower()]}, {value}" if name.lower() in found else value
+        return answer.status, found, answer.read()
+    finally:
+        connection.close()
+
+
+class Process:
+    """
+    A server process with its own folder.
+
+    :ivar port: the port it serves on.
+    :ivar folder: its temporary folder; its output is in ``log``.
+    """
+
+    def __init__(self, name: str, port: int | None = None) -> None:
+        self.name = name
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"mpp-test-{name}-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """Give the command line."""
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        """Tell whether it serves."""
+        raise NotImplementedError
+
+    @property
+    def address(self) -> str:
+        """``127.0.0.1:port``."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id; fails when it does not run."""
+        assert self.process is not None, f"{self.name} does not run"
+        return self.process.pid
+
+    def start(self, *, wait: bool = True) -> Self:
+        """Start it, and wait until it serves unless told not to."""
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent
+            )
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self) -> None:
+        """Wait until it serves; fails with its last output."""
+        end = time.monotonic() + START_DEADLINE
+        while not self._answers():
+            if self.process is None or self.process.poll() is not None or time.monotonic() > end:
+                raise NotStarted(f"{self.name}: {self.log()[-2000:]}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            return self.is_ready()
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def log(self) -> str:
+        """Give all it has printed so far."""
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def signal(self, number: int) -> None:
+        """Send a signal: SIGSTOP and SIGCONT make it hang and go on."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it with SIGKILL and wait."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self, deadline: float = 10.0) -> int:
+        """End it with SIGTERM; give its exit status. Killed, and an AssertionError, when it takes too long."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return self.process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {deadline:g} s of SIGTERM") from None
+        finally:
+            self.kill()
+
+    def close(self) -> None:
+        """End it and remove its folder. May be called again."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Simulated(Process):
+    """A simulated Prometheus in its own process, changed through its control port."""
+
+    def __init__(self, *options: str, name: str = "simulated") -> None:
+        super().__init__(name)
+        self.control_port = free_port()
+        self._options = options
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return f"http://{self.address}"
+
+    def command(self) -> list[str]:
+        """Give the command line."""
+        ports = ["--port", str(self.port), "--control-port", str(self.control_port)]
+        return [sys.executable, "-m", "mpp.testing", *ports, "--name", self.name, *self._options]
+
+    def is_ready(self) -> bool:
+        """Tell whether it can be controlled."""
+        return bool(self.state())
+
+    def state(self) -> dict[str, Any]:
+        """Give its state and counts."""
+        return self._control("GET", "/")
+
+    def set(self, **values: object) -> None:
+        """Change its state."""
+        self._control("POST", "/state", values)
+
+    def spoil(self, fault: str, *, share: float = 1.0, spare_probes: bool = False, **arguments: object) -> None:
+        """Let something go wrong; see ``mpp.testing.faults.FAULTS``."""
+        wanted = {"name": fault, "share": share, "spare_probes": spare_probes, "arguments": arguments}
+        self._control("POST", "/fault", wanted)
+
+    def mend(self) -> None:
+        """Let nothing go wrong."""
+        self._control("DELETE", "/fault")
+
+    def notify(self, text: str) -> None:
+        """Send an event to all who follow the event stream."""
+        self._control("POST", "/event", text)
+
+    def count(self, path: str) -> int:
+        """Tell how many requests there were for a path."""
+        return int(self.state()["counts"].get(path, 0))
+
+    def _control(self, method: str, target: str, value: object = None) -> dict[str, Any]:
+        body = None if value is None else json.dumps(value).encode()
+        status, _, answer = fetch(self.control_port, target, method=method, body=body)
+        assert status == 200, answer
+        return dict(json.loads(answer))
+
+
+class Mpp(Process):
+    """
+    mpp itself, as a process, with an endpoints file.
+
+    :param backends: the lines of the endpoints file.
+    :param options: further command line options.
+    """
+
+    def __init__(self, backends: Sequence[str], *options: str, interval: str = "500ms") -> None:
+        super().__init__("mpp")
+        self._options = options
+        self._interval = interval
+        self.endpoints_file = self.folder / "endpoints"
+        self.write_endpoints(*backends)
+
+    def write_endpoints(self, *lines: str) -> None:
+        """Replace the endpoints file, all at once."""
+        fresh = self.folder / "endpoints.new"
+        fresh.write_text("".join(line + "\n" for line in lines))
+        fresh.replace(self.endpoints_file)
+
+    def command(self) -> list[str]:
+        """Give the command line."""
+        files = ["--endpoints-file", str(self.endpoints_file), "--port", str(self.port)]
+        return [sys.executable, "-m", "mpp", *files, "--selection-interval", self._interval, *self._options]
+
+    def is_ready(self) -> bool:
+        """Tell whether the first round has finished."""
+        return fetch(self.port, "/mpp/ready", timeout=2)[0] == 200
+
+    def samples(self) -> list[tuple[str, dict[str, str], float]]:
+        """Give its own metrics: name, labels, value."""
+        page = fetch(self.port, "/mpp/metrics")[2].decode()
+        return [(s.name, s.labels, s.value) for family in text_string_to_metric_families(page) for s in family.samples]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Give the sum of a metric's samples that have these labels."""
+        return sum(value for found, has, value in self.samples() if found == name and labels.items() <= has.items())
+
+    def standing_of(self, backend: str) -> str:
+        """Give the standing of a backend (by ``host:port``) as its metrics tell it; empty when it is not listed."""
+        shown = [
+            (has.get("standing", ""), value)
+            for found, has, value in self.samples()
+            if found == "mpp_backend_standing" and has.get("backend") == backend
+        ]
+        return next((standing for standing, value in shown if value), "")
+
+    def is_selected(self, backend: str) -> bool:
+        """Tell whether a backend takes traffic."""
+        return self.metric("mpp_backend_selected", backend=backend) == 1
+
+    def wait_selected(self, backend: str) -> None:
+        """Wait until a backend takes traffic."""
+        wait_until(lambda: self.is_selected(backend), f"{backend} is selected; log: {self.log()[-2000:]}")
+
+    def resident(self) -> int:
+        """Give its resident memory in bytes."""
+        fields = Path(f"/proc/{self.pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        """Give the number of its open file descriptors."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
