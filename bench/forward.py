@@ -1,0 +1,281 @@
+"""Requests per second through one pinned core: mpp beside HAProxy, and vmauth where there is one. See README.rst."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PROXY_CORE, LOAD_CORE = 0, 1
+CONNECTIONS = 32
+FORM = "query=up&time=1700000000&start=1699990000&end=1700000000&s=15"
+
+UPSTREAM = """
+global
+    maxconn 2000
+    nbthread 1
+    tune.bufsize {bufsize}
+    tune.maxrewrite 1024
+defaults
+    mode http
+    timeout client 60s
+    timeout server 60s
+    timeout connect 5s
+frontend upstream
+    bind 127.0.0.1:{port}
+    http-request return status 200 content-type text/plain string "Prometheus Server is Ready.\\n" if {{ path /-/ready }}
+    http-request return status 200 content-type "text/plain; version=0.0.4" file {folder}/metrics if {{ path /metrics }}
+{large}    http-request return status 200 content-type application/json file {folder}/small
+"""
+LARGE = """\
+    http-request return status 200 content-type application/json file {folder}/medium if {{ path /api/v1/query_range }}
+    http-request return status 200 content-type text/plain file {folder}/large if {{ path /federate }}
+"""
+HAPROXY = """
+global
+    maxconn 2000
+    nbthread 1
+defaults
+    mode http
+    timeout client 60s
+    timeout server 60s
+    timeout connect 5s
+    http-reuse always
+    option redispatch
+    retries 2
+    option forwardfor
+frontend proxy
+    bind 127.0.0.1:{port}
+    default_backend upstream
+backend upstream
+    server one 127.0.0.1:{upstream}
+"""
+
+
+LARGE_BUFFER = 4 * 1024 * 1024 + 64 * 1024
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked for."""
+
+    name: str
+    target: str
+    post: bool = False
+    bufsize: int = 16384
+    """Of the upstream: the whole answer has to fit, and a large buffer makes small answers slow."""
+
+
+CASES = (
+    Case("266-get", "/api/v1/query?query=up"),
+    Case("266-post", "/api/v1/query", post=True),
+    Case("100k-get", "/api/v1/query_range?query=up&start=1&end=2&step=1", bufsize=LARGE_BUFFER),
+    Case("4m-get", "/federate?match[]=up", bufsize=LARGE_BUFFER),
+)
+
+
+@dataclass
+class Proxy:
+    """A proxy under test."""
+
+    name: str
+    version: str
+    command: list[str]
+    port: int
+    pid: int = 0
+
+
+@dataclass
+class Figures:
+    """What was measured for one proxy in one case, round by round."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    clean: bool = True
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def first_line(*command: str) -> str:
+    """Give the first line that a command prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).strip().partition("\n")[0]
+
+
+@contextmanager
+def running(command: list[str], core: int, log: Path, *, cwd: Path = CHECKOUT) -> Iterator[int]:
+    """Run a command on one core; give its process id."""
+    with open(log, "ab") as output:
+        process = subprocess.Popen(["taskset", "-c", str(core), *command], cwd=cwd, stdout=output, stderr=output)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_answer(url: str, log: Path) -> None:
+    """Wait until a URL answers 200."""
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.1)
+    sys.exit(f"{url} does not answer\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Give the CPU time that a process and its ended children have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(value) for value in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
+def load(case: Case, port: int, seconds: int, folder: Path) -> tuple[float, int, bool]:
+    """Run wrk; give the rate, the number of answers, and whether all of them were good."""
+    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
+    if case.post:
+        command += ["-s", str(folder / "post.lua")]
+    printed = subprocess.run(
+        [*command, f"http://127.0.0.1:{port}{case.target}"], capture_output=True, text=True, check=True
+    ).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])  # type: ignore[index]
+    count = int(re.search(r"(\d+) requests in", printed)[1])  # type: ignore[index]
+    return rate, count, "Socket errors" not in printed and "Non-2xx" not in printed
+
+
+def prepare(folder: Path, upstream: int, bufsize: int) -> None:
+    """Write all files."""
+    small = (
+        b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1700000000,"1"]}]}}'
+    )
+    (folder / "small").write_bytes(small.ljust(266))
+    (folder / "medium").write_bytes(small.ljust(100_000))
+    (folder / "large").write_bytes(b"# filler\n" * (4 * 1024 * 1024 // 9))
+    (folder / "metrics").write_text(
+        f'prometheus_build_info{{version="2.42.0"}} 1\nprometheus_ready 1\nprocess_start_time_seconds {time.time() - 86400}\n'
+        f"prometheus_tsdb_lowest_timestamp_seconds {time.time() - 86400}\n"
+        f"prometheus_tsdb_head_max_time_seconds {time.time()}\n"
+    )
+    (folder / "post.lua").write_text(
+        f'wrk.method = "POST"\nwrk.body = "{FORM}"\nwrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n'
+    )
+    large = LARGE.format(folder=folder) if bufsize == LARGE_BUFFER else ""
+    (folder / "upstream.cfg").write_text(UPSTREAM.format(port=upstream, folder=folder, bufsize=bufsize, large=large))
+    (folder / "endpoints").write_text(f"http://127.0.0.1:{upstream}\n")
+
+
+def proxies(folder: Path, upstream: int, mpp: str | None) -> list[Proxy]:
+    """Describe what can be measured here; HAProxy comes first, the others are compared to it."""
+    found = []
+    port = free_port()
+    (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, upstream=upstream))
+    found.append(Proxy("HAProxy", first_line("haproxy", "-v"), ["haproxy", "-f", str(folder / "haproxy.cfg")], port))
+    port = free_port()
+    command = [mpp] if mpp else [sys.executable, "-m", "mpp"]
+    arguments = ["--endpoints-file", str(folder / "endpoints"), "--port", str(port)]
+    found.append(Proxy("mpp", first_line(*command, "--version"), [*command, *arguments], port))
+    if vmauth := shutil.which("vmauth"):
+        port = free_port()
+        (folder / "vmauth.yml").write_text(f"unauthorized_user:\n  url_prefix: http://127.0.0.1:{upstream}/\n")
+        arguments = [f"-auth.config={folder}/vmauth.yml", f"-httpListenAddr=127.0.0.1:{port}"]
+        found.append(Proxy("vmauth", first_line(vmauth, "-version"), ["env", "GOMAXPROCS=1", vmauth, *arguments], port))
+    return found
+
+
+def measure(found: list[Proxy], cases: list[Case], rounds: int, seconds: int, folder: Path) -> dict[tuple[str, str], Figures]:
+    """Measure all proxies in all cases, interleaved."""
+    figures: dict[tuple[str, str], Figures] = {}
+    for case in cases:
+        for proxy in found:
+            load(case, proxy.port, 1, folder)
+    for number in range(rounds):
+        for case in cases:
+            for proxy in found:
+                before = cpu_seconds(proxy.pid)
+                rate, count, clean = load(case, proxy.port, seconds, folder)
+                row = figures.setdefault((case.name, proxy.name), Figures())
+                row.rates.append(rate)
+                used = cpu_seconds(proxy.pid) - before
+                row.cpu.append(used / max(1, count) * 1e6)
+                row.busy.append(used / max(1, count) * rate)
+                row.clean = row.clean and clean
+        print(f"round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
+    return figures
+
+
+def report(figures: dict[tuple[str, str], Figures], found: list[Proxy], cases: list[Case]) -> None:
+    """Print the table."""
+    columns = f"{'case':10} {'proxy':10} {'requests/s':>11} {'CPU us/request':>15} {'core busy':>10}"
+    print(f"{columns}   ratio to HAProxy: min / median / max")
+    for case in cases:
+        base = figures[case.name, found[0].name].rates
+        for proxy in found:
+            row = figures[case.name, proxy.name]
+            ratios = sorted(rate / other for rate, other in zip(row.rates, base, strict=True))
+            shown = f"{ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}"
+            mark = "" if row.clean else "  !"
+            rate, cpu, busy = (statistics.median(values) for values in (row.rates, row.cpu, row.busy))
+            print(f"{case.name:10} {proxy.name:10} {rate:11.0f} {cpu:15.1f} {busy:10.0%}   {shown}{mark}", flush=True)
+
+
+def bench(cases: list[Case], options: argparse.Namespace) -> None:
+    """Measure cases that have the same upstream, and report."""
+    with tempfile.TemporaryDirectory(prefix="mpp-bench-") as name, ExitStack() as stack:
+        folder, upstream = Path(name), free_port()
+        prepare(folder, upstream, cases[0].bufsize)
+        stack.enter_context(running(["haproxy", "-f", str(folder / "upstream.cfg")], LOAD_CORE, folder / "upstream.log"))
+        wait_answer(f"http://127.0.0.1:{upstream}/-/ready", folder / "upstream.log")
+        found = proxies(folder, upstream, options.mpp)
+        print()
+        for proxy in found:
+            log = folder / f"{proxy.name}.log"
+            proxy.pid = stack.enter_context(running(proxy.command, PROXY_CORE, log))
+            wait_answer(f"http://127.0.0.1:{proxy.port}{cases[0].target}", log)
+            print(f"{proxy.name}: {proxy.version}\n    taskset -c {PROXY_CORE} {' '.join(proxy.command)}")
+        print(f"load: {first_line('wrk', '-v')}\n    taskset -c {LOAD_CORE} wrk -t1 -c{CONNECTIONS} -d{options.seconds}s URL\n")
+        report(measure(found, cases, options.rounds, options.seconds, folder), found, cases)
+
+
+def main() -> None:
+    """Run the bench."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
+    parser.add_argument("--case", action="append", choices=[case.name for case in CASES], help="default: all")
+    parser.add_argument("--mpp", help="the mpp command to measure (default: the one of this checkout)")
+    options = parser.parse_args()
+    for tool in ("haproxy", "wrk", "taskset"):
+        if shutil.which(tool) is None:
+            sys.exit(f"bench/forward.py: {tool} is not on the PATH")
+    wanted = [case for case in CASES if options.case is None or case.name in options.case]
+    for bufsize in dict.fromkeys(case.bufsize for case in wanted):
+        bench([case for case in wanted if case.bufsize == bufsize], options)
+
+
+if __name__ == "__main__":
+    main()
