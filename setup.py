@@ -42,14 +42,17 @@ setup(
         "Twisted[tls]>=25.5",
         "attrs>=23.1",
         "httptools>=0.6.4",
+        "cryptography>=41",
         "prometheus-client>=0.20",
+        "PyYAML>=6",
         "service-identity>=24.1",
+        "treq>=24.9",
         "txaio>=23.1",
         "zope.interface>=6",
     ],
     extras_require={
         # What script/test needs.
-        "test": ["build", "coverage[toml]", "hypothesis", "mypy", "mypy-zope", "ruff", "setuptools>=68", "twine"],
+        "test": ["build", "coverage[toml]", "hypothesis", "mypy", "mypy-zope", "ruff", "setuptools>=68", "twine", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["mpp = mpp.__main__:main"]},
     zip_safe=False,

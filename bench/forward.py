@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 PROXY_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 32
+CREDENTIALS = "Authorization: Basic " + base64.b64encode(b"bench:bench").decode()
 FORM = "query=up&time=1700000000&start=1699990000&end=1700000000&s=15"
 
 UPSTREAM = """
@@ -141,7 +143,8 @@ def wait_answer(url: str, log: Path) -> None:
     """Wait until a URL answers 200."""
     for _ in range(200):
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
+            request = urllib.request.Request(url, headers=dict([CREDENTIALS.split(": ")]))
+            with urllib.request.urlopen(request, timeout=2) as answer:
                 if answer.status == 200:
                     return
         except OSError:
@@ -158,6 +161,8 @@ def cpu_seconds(pid: int) -> float:
 def load(case: Case, port: int, seconds: int, folder: Path) -> tuple[float, int, bool]:
     """Run wrk; give the rate, the number of answers, and whether all of them were good."""
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
+    # Older vmauth serves nobody without a name, so all get one.
+    command += ["-H", CREDENTIALS]
     if case.post:
         command += ["-s", str(folder / "post.lua")]
     printed = subprocess.run(
@@ -201,7 +206,9 @@ def proxies(folder: Path, upstream: int, mpp: str | None) -> list[Proxy]:
     found.append(Proxy("mpp", first_line(*command, "--version"), [*command, *arguments], port))
     if vmauth := shutil.which("vmauth"):
         port = free_port()
-        (folder / "vmauth.yml").write_text(f"unauthorized_user:\n  url_prefix: http://127.0.0.1:{upstream}/\n")
+        (folder / "vmauth.yml").write_text(
+            f"users:\n- username: bench\n  password: bench\n  url_prefix: http://127.0.0.1:{upstream}/\n"
+        )
         arguments = [f"-auth.config={folder}/vmauth.yml", f"-httpListenAddr=127.0.0.1:{port}"]
         found.append(Proxy("vmauth", first_line(vmauth, "-version"), ["env", "GOMAXPROCS=1", vmauth, *arguments], port))
     return found

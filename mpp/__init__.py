@@ -13,11 +13,12 @@ Nothing else has state. All that is mutable lives in: ``selection.SelectionServi
 ``affinity.SourceIPAffinity`` (recent clients), ``metrics.Metrics`` (counters), and, for as long as one request lives,
 its Exchange.
 
-Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``:
+Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
+``locators`` to ``tls``:
 
 - L0 words: ``errors model interfaces``
 - L1 decisions, pure: ``headers paths policy strategies affinity exposition readings status``
-- L2 acts: ``wire/ locators/ addresses probe forward metrics``
+- L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
 - L3 living: ``selection rounds proxy admin``
 - L4 assembly: ``config options values extensions listening service tap __main__ testing/ demo``
 """

@@ -11,12 +11,13 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mpp._version import __version__
 from mpp.errors import ConfigError
 from mpp.model import Settings
 from mpp.options import HELP, HELP_WORDS, OPTIONS, VERSION, Option, help_text
+from mpp.values import is_boolean
 
 
 @frozen
@@ -61,7 +62,16 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
     if not any(option.locates for option in given):
         raise _nothing_located()
     words = {option.field: word for option, (word, _) in given.items()}
-    return Reading(Settings(**values), words, warnings)
+    return Reading(_settings(values), words, warnings)
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    """Put the values of ``group.field`` into their groups."""
+    flat: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    for group in {name.partition(".")[0] for name in values if "." in name}:
+        fields = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{group}.")}
+        flat[group] = evolve(getattr(Settings(), group), **fields)
+    return Settings(**flat)
 
 
 def answer(argv: Sequence[str]) -> str | None:
@@ -117,7 +127,8 @@ def _split(argv: Sequence[str]) -> Iterator[tuple[Option, str, str]]:
         if option is None:
             raise _unknown(word, names)
         if not equals and option.switch:
-            text = "true"
+            # The original wanted a value for some of its switches, so "-k true" is in old scripts.
+            text = rest.pop(0) if rest and is_boolean(rest[0]) else "true"
         elif not equals:
             if not rest or rest[0].partition("=")[0] in names:
                 raise ConfigError(word, "needs a value")
@@ -142,6 +153,6 @@ def _unknown(word: str, names: Mapping[str, Option]) -> ConfigError:
 
 def _nothing_located() -> ConfigError:
     locating = [option for option in OPTIONS if option.locates]
-    flags = " or ".join(option.flag for option in locating)
-    names = " or ".join(option.env[0] for option in locating)
-    return ConfigError(flags, f"missing; mpp has to be told where to find Prometheus servers (or by {names})")
+    others = ", ".join(option.flag for option in locating[1:])
+    why = f"missing; mpp has to be told where to find Prometheus servers, by this option, its variable {locating[0].env[0]}"
+    return ConfigError(locating[0].flag, f"{why}, or one of {others}")

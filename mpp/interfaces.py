@@ -15,7 +15,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from mpp.model import Backend, Choice, Headers, Observation, RequestFacts, Selection, Standing
+    from mpp.model import Backend, Choice, Headers, Located, Observation, RequestFacts, Selection, Standing
 
 
 class ILocator(Interface):
@@ -23,15 +23,26 @@ class ILocator(Interface):
 
     name: str = Attribute("Short name, unique among the configured locators; the ``locator`` label in metrics.")
 
-    def locate() -> Deferred[tuple[Backend, ...]]:
+    def locate() -> Deferred[tuple[Located, ...]]:
         """
-        List the backends known to the source right now, in the source's order, without duplicates.
+        List the backends known to the source right now, in the source's order, each once.
 
         Entries that make no sense are reported in the log and skipped.
 
-        :return Deferred(tuple): fires with the backends. Fails with `mpp.errors.LocateError` when the source cannot be
+        :return Deferred(tuple): fires with what is listed. Fails with `mpp.errors.LocateError` when the source cannot be
             read; the caller then keeps the last good list. Cancelling it stops the look-up.
         """
+
+    def start(changed: Callable[[], None]) -> None:
+        """
+        Begin to watch the source, if it can be watched.
+
+        :param changed: called whenever a look-up would give something new. It only ever hastens the next look-up; a source
+            that can only be asked never calls it.
+        """
+
+    def stop() -> None:
+        """Stop watching, and leave no request behind. Harmless when never started."""
 
 
 class IStrategy(Interface):

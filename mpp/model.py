@@ -59,6 +59,19 @@ class Backend:
 
 
 @frozen
+class Located:
+    """
+    A backend, as a locator lists it.
+
+    :ivar not_ready: why its source holds it not to be ready, one line; empty when it does not. Such a backend is probed
+        and shown, and used only when nothing else is left, whatever it says of itself.
+    """
+
+    backend: Backend
+    not_ready: str = ""
+
+
+@frozen
 class RequestFacts:
     """
     All that policy, affinity and forwarding may know of a client's request.
@@ -199,11 +212,62 @@ class Selection:
 
 
 @frozen
+class MarathonSettings:
+    """
+    Where and how to ask Marathon.
+
+    :ivar urls: base URLs, tried in turn; a path prefix such as ``/service/marathon`` is kept.
+    :ivar apps: app ids, with the leading slash.
+    :ivar principal_secret: the service account's JSON, or ``@`` and the path of a file that holds it; empty for none.
+    :ivar auth_endpoint: login URL that overrides the secret's, or empty.
+    :ivar credentials_file: path of a file that holds ``user:password`` for HTTP basic, or empty.
+    :ivar port: index or name of the port; the first by default.
+    """
+
+    urls: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    principal_secret: str = field(default="", repr=False)
+    auth_endpoint: str = ""
+    credentials_file: str = ""
+    port: str = "0"
+
+
+@frozen
+class KubeSettings:
+    """
+    Where and how to ask Kubernetes.
+
+    :ivar kubeconfig: path or paths (separated by colons) of kubeconfig files; empty: in-cluster.
+    :ivar namespace: empty: the pod's or the context's own, else ``default``.
+    :ivar service_name: wins over ``pod_label_selector``; one of them switches the locator on.
+    :ivar pod_label_selector: passed to the API server verbatim.
+    :ivar port: name or number of the port, empty for a sensible default.
+    :ivar scheme: of the backends, ``http`` or ``https``.
+    :ivar path_prefix: of the backends, empty or like ``/prometheus``.
+    """
+
+    kubeconfig: str = ""
+    namespace: str = ""
+    service_name: str = ""
+    pod_label_selector: str = ""
+    port: str = ""
+    scheme: str = "http"
+    path_prefix: str = ""
+
+
+@frozen
 class Settings:
     """
     Everything configured, in seconds and bytes. The defaults are the documented ones.
 
     :ivar endpoints_file: path of the endpoints file, or None.
+    :ivar endpoints: URLs or ``host:port`` given one by one.
+    :ivar file_sd: paths of file_sd files, the last element may be a glob.
+    :ivar http_sd: URLs of HTTP service discovery.
+    :ivar dns: ``name:port`` (A and AAAA) or ``srv+name`` (SRV, fully qualified).
+    :ivar marathon: what is told about Marathon.
+    :ivar kube: what is told about Kubernetes.
+    :ivar insecure: certificates of https backends and APIs are not verified.
     :ivar routing_strategy: ``name`` or ``name:argument``.
     :ivar affinity_options: names in the order they are tried; empty for ``none``.
     :ivar port: TCP port on all interfaces, or None when only ``listen`` is used.
@@ -214,6 +278,13 @@ class Settings:
     """
 
     endpoints_file: str | None = None
+    endpoints: tuple[str, ...] = ()
+    file_sd: tuple[str, ...] = ()
+    http_sd: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    marathon: MarathonSettings = MarathonSettings()
+    kube: KubeSettings = KubeSettings()
+    insecure: bool = False
     routing_strategy: str = "single-most-data"
     selection_interval: float = 10.0
     affinity_options: tuple[str, ...] = ("cookies",)

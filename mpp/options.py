@@ -16,6 +16,7 @@ from attrs import frozen
 from mpp._version import __version__
 from mpp.values import (
     parse_affinity_options,
+    parse_apps,
     parse_boolean,
     parse_count,
     parse_endpoint,
@@ -23,7 +24,11 @@ from mpp.values import (
     parse_networks,
     parse_path,
     parse_port,
+    parse_prefix,
+    parse_scheme,
     parse_size,
+    parse_url,
+    parse_urls,
     parse_word,
 )
 
@@ -34,14 +39,15 @@ class Option:
     One option, in all its spellings.
 
     :ivar flag: ``--port``.
-    :ivar field: the field of Settings it fills; empty for those that only print something.
+    :ivar field: the field of Settings it fills, ``group.field`` for one of a group; empty for those that only print something.
     :ivar help: what it is for, in the operator's words.
     :ivar parse: turns text into the field's value, or raises ValueError with the value quoted and what was expected.
     :ivar env: names of environment variables; the first one that is set, and not empty, counts.
     :ivar default: the default as the operator would write it.
-    :ivar switch: needs no value; ``--verbose`` is ``--verbose=true``.
+    :ivar switch: needs no value; ``--verbose`` is ``--verbose=true``, and so is ``--verbose true``.
     :ivar repeatable: may be given several times, the field is a tuple. In the environment, spaces separate the values.
     :ivar locates: it says where Prometheus servers are found; at least one such option has to be given.
+    :ivar secret: its value is not repeated in messages.
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
     """
 
@@ -55,6 +61,7 @@ class Option:
     switch: bool = False
     repeatable: bool = False
     locates: bool = False
+    secret: bool = False
     not_ours: str = ""
 
 
@@ -72,6 +79,148 @@ OPTIONS: tuple[Option, ...] = (
         parse_path,
         env=("MPP_ENDPOINTS_FILE",),
         locates=True,
+    ),
+    Option(
+        "--endpoint",
+        "endpoints",
+        "An endpoint to use: a URL or host:port; may be repeated (in the environment: separated by spaces)",
+        env=("MPP_ENDPOINT",),
+        repeatable=True,
+        locates=True,
+    ),
+    Option(
+        "--file-sd",
+        "file_sd",
+        "A file in Prometheus' file_sd format, JSON or YAML, whose targets to use; its name may be a pattern such as"
+        " targets/*.json; may be repeated. Re-read at every selection interval",
+        parse_path,
+        env=("MPP_FILE_SD",),
+        repeatable=True,
+        locates=True,
+    ),
+    Option(
+        "--http-sd",
+        "http_sd",
+        "A URL that gives targets as Prometheus' HTTP service discovery expects it; may be repeated",
+        parse_url,
+        env=("MPP_HTTP_SD",),
+        repeatable=True,
+        locates=True,
+    ),
+    Option(
+        "--dns",
+        "dns",
+        "A host name with a port, all of whose addresses (A, AAAA) are endpoints; or srv+NAME for a fully qualified SRV record;"
+        " may be repeated. Looked up at every selection interval",
+        env=("MPP_DNS",),
+        repeatable=True,
+        locates=True,
+    ),
+    Option(
+        "--marathon-url",
+        "marathon.urls",
+        "The URL for the marathon API endpoint used to locate prometheus instances; several, separated by commas, are tried in"
+        " turn",
+        parse_urls,
+        env=("MPP_MARATHON_URL",),
+        locates=True,
+    ),
+    Option(
+        "--marathon-apps",
+        "marathon.apps",
+        "A comma-separated list of marathon app IDs whose tasks will be queried for prometheus endpoints",
+        parse_apps,
+        env=("MPP_MARATHON_APPS",),
+    ),
+    Option(
+        "--marathon-principal-secret",
+        "marathon.principal_secret",
+        "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
+        env=("MPP_MARATHON_PRINCIPAL_SECRET",),
+        secret=True,
+    ),
+    Option(
+        "--marathon-auth-endpoint",
+        "marathon.auth_endpoint",
+        "The authentication endpoint to use with the 'marathon-principal-secret', overriding the value contained within the"
+        " secret",
+        parse_url,
+        env=("MPP_MARATHON_AUTH_ENDPOINT",),
+    ),
+    Option(
+        "--marathon-credentials-file",
+        "marathon.credentials_file",
+        "A file that holds user:password for HTTP basic authentication with marathon",
+        parse_path,
+        env=("MPP_MARATHON_CREDENTIALS_FILE",),
+    ),
+    Option(
+        "--marathon-port",
+        "marathon.port",
+        "The port, by index or name, where prometheus is listening in marathon tasks",
+        env=("MPP_MARATHON_PORT",),
+        default="0",
+        not_ours="tcp://",
+    ),
+    Option(
+        "--kubeconfig",
+        "kube.kubeconfig",
+        "The path to a kubeconfig file used to communicate with the kubernetes api server to locate prometheus instances;"
+        " without it the pod's own service account is used",
+        parse_path,
+        env=("MPP_KUBECONFIG", "KUBECONFIG"),
+    ),
+    Option(
+        "--kube-service-name",
+        "kube.service_name",
+        "The service name used to locate prometheus endpoints; takes precedence over 'kube-pod-label-selector'",
+        env=("MPP_KUBE_SERVICE_NAME", "MPP_SERVICE_NAME"),
+        locates=True,
+    ),
+    Option(
+        "--kube-pod-label-selector",
+        "kube.pod_label_selector",
+        "The label selector used to find prometheus pods",
+        env=("MPP_KUBE_POD_LABEL_SELECTOR",),
+        locates=True,
+    ),
+    Option(
+        "--kube-namespace",
+        "kube.namespace",
+        "The namespace in which prometheus pods/endpoints exist; by default the pod's or the context's own",
+        env=("MPP_KUBE_NAMESPACE",),
+    ),
+    Option(
+        "--kube-port",
+        "kube.port",
+        "The port (name or number) where prometheus is listening on individual pods/endpoints; by default one named web,"
+        " http-web, http or prometheus, else 9090, else the first",
+        env=("MPP_KUBE_PORT",),
+        not_ours="tcp://",
+    ),
+    Option(
+        "--kube-scheme",
+        "kube.scheme",
+        "How the servers in kubernetes are spoken to: http or https",
+        parse_scheme,
+        env=("MPP_KUBE_SCHEME",),
+        default="http",
+    ),
+    Option(
+        "--kube-path-prefix",
+        "kube.path_prefix",
+        "The path prefix of the servers in kubernetes, such as /prometheus",
+        parse_prefix,
+        env=("MPP_KUBE_PATH_PREFIX",),
+    ),
+    Option(
+        "--insecure",
+        "insecure",
+        "Whether connections to https endpoints with unverifiable certs are allowed",
+        parse_boolean,
+        short="-k",
+        env=("MPP_INSECURE_CERTS",),
+        switch=True,
     ),
     Option(
         "--routing-strategy",
@@ -95,6 +244,7 @@ OPTIONS: tuple[Option, ...] = (
         "A comma-separated list of sticky-session modes to enable, of which 'cookies' and 'sourceip' are valid options,"
         " tried in the order given; or 'none'",
         parse_affinity_options,
+        parse_apps,
         env=("MPP_AFFINITY_OPTIONS",),
         default="cookies",
     ),

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from mpp.interfaces import ISelections, IStrategy
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.model import Backend, Choice, Located, Observation, Selection, Standing
 from mpp.rounds import Rounds, Waiters
 from mpp.strategies import describe
 
@@ -37,7 +37,13 @@ STRATEGY_FAILED = "the routing strategy failed (see the log), the last choice is
 class Locates(Protocol):
     """Lists the backends, and fails only when cancelled: `mpp.locators.merged.MergedLocator`."""
 
-    def locate(self) -> Deferred[tuple[Backend, ...]]:
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """See `MergedLocator`."""
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """See `MergedLocator`."""
+
+    def stop(self) -> None:
         """See `MergedLocator`."""
 
 
@@ -102,11 +108,13 @@ class SelectionService(Service):
     def startService(self) -> None:
         """Begin the first round at once."""
         Service.startService(self)
+        self._locator.start(self._rounds.renew)
         self._loop.start(self._interval).addErrback(lambda f: _log.failure("Selection rounds have ended", f))
 
     def stopService(self) -> None:
         """End the rounds; who still waits for one gets the current Selection."""
         Service.stopService(self)
+        self._locator.stop()
         if self._loop.running:
             self._loop.stop()
         self._rounds.stop()
@@ -152,14 +160,17 @@ class SelectionService(Service):
         return round_.addCallback(self._conclude, began).addErrback(self._failed)
 
     async def _observe(self) -> tuple[Observation, ...]:
-        backends = await self._locator.locate()
-        await self._addresses.refresh(backends)
+        located = await self._locator.locate()
+        await self._addresses.refresh(tuple(each.backend for each in located))
         # What was reported so far is older than these probes.
         self._reports.clear()
         known = {o.backend: o for o in self.current.observations}
-        return tuple(await gatherResults([self._probe(b, known.get(b)) for b in backends], consumeErrors=True))
+        probes = [self._probe(each, known.get(each.backend)) for each in located]
+        return tuple(await gatherResults(probes, consumeErrors=True))
 
-    def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[Observation]:
+    def _probe(self, located: Located, previous: Observation | None) -> Deferred[Observation]:
+        backend = located.backend
+
         def unobserved(failure: Failure) -> Observation:
             if failure.check(CancelledError):
                 failure.raiseException()
@@ -168,7 +179,7 @@ class SelectionService(Service):
             return evolve(last, standing=Standing.SUSPECT, why=f"could not be probed: {failure.getErrorMessage()}")
 
         probed: Deferred[Observation] = maybeDeferred(self._prober.probe, backend, previous)
-        return probed.addErrback(unobserved)
+        return probed.addErrback(unobserved).addCallback(_as_located, located)
 
     def _conclude(self, observed: tuple[Observation, ...], began: float) -> None:
         known = {o.backend for o in observed}
@@ -227,6 +238,13 @@ class SelectionService(Service):
             if last.degraded != STRATEGY_FAILED:
                 _log.failure("Bug in routing strategy {strategy}", strategy=repr(self._strategy))
             return keep_choice(last, observations)
+
+
+def _as_located(observation: Observation, located: Located) -> Observation:
+    """Believe the locator when it says that a backend is not ready, whatever the backend says."""
+    if located.not_ready and observation.standing < Standing.NOT_READY:
+        return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready)
+    return observation
 
 
 def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:

@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio import tx
@@ -25,11 +25,12 @@ from mpp.affinity import AffinityChain
 from mpp.forward import Forwarder
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import LocatorState, Metrics, Snapshot
-from mpp.model import MIB, Backend, Settings
+from mpp.model import MIB, Settings
 from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.selection import SelectionService
 from mpp.status import StatusView
+from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
@@ -58,15 +59,6 @@ def build(settings: Settings, reactor: Any) -> Program:
     return Program(settings, reactor)
 
 
-def _tls(backend: Backend) -> IOpenSSLClientConnectionCreator:
-    """Verify an https backend against the system's trusted certificates and its own name (RFC 9110 section 4.3.4)."""
-    # Not above: it loads OpenSSL, which only https backends need.
-    from twisted.internet.ssl import optionsForClientTLS
-
-    creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(backend.host)
-    return creator
-
-
 class Program(MultiService):
     """
     The running program.
@@ -87,8 +79,9 @@ class Program(MultiService):
         self.channels = Channels(reactor)
         book = AddressBook(reactor.nameResolver, reactor)
         # Making one loads the system's certificates, too slow to be done for each connection.
-        tls = functools.lru_cache(_TLS_NAMES)(_tls)
-        self.pool = Pool(Dialer(reactor, book.addresses, tls=tls, eager=True), reactor, self.budget)
+        tls = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
+        dialer = Dialer(reactor, book.addresses, tls=lambda backend: tls(backend.host), eager=True)
+        self.pool = Pool(dialer, reactor, self.budget)
         strategy = extensions.build_strategy(settings.routing_strategy)
         self.locator = MergedLocator(extensions.build_locators(settings), reactor, failed=self._count_locator_failure)
         self.selections = SelectionService(
@@ -127,7 +120,7 @@ class Program(MultiService):
     # What the own pages show
 
     def _locators(self) -> tuple[LocatorState, ...]:
-        return tuple(LocatorState(s.name, s.up, len(s.backends)) for s in self.locator.sources)
+        return tuple(LocatorState(s.name, s.up, len(s.located)) for s in self.locator.sources)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.selections.current, self._locators(), self.budget.held)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 MIN_INTERVAL = 0.1
 """Shortest selection interval: a round costs every backend a query, and takes a good part of this on a slow network."""
@@ -30,6 +31,8 @@ _PART = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})(ns|us|\u00b5s|\u0
 
 _BYTES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
+
+_CREDENTIALS = re.compile(r"//[^/@]*@")
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -91,6 +94,11 @@ def parse_boolean(text: str) -> bool:
     return value
 
 
+def is_boolean(text: str) -> bool:
+    """Tell whether `parse_boolean` would take it."""
+    return text.lower() in _BOOLEANS
+
+
 def parse_path(text: str) -> str:
     """Give the path of a file."""
     if not text or "\0" in text:
@@ -127,6 +135,46 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8 or an address such as 192.0.2.1") from None
+
+
+def parse_url(text: str) -> str:
+    """Give an http or https URL with a host; the message does not repeat credentials in it."""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or any(character.isspace() for character in text):
+        raise ValueError(f"{_CREDENTIALS.sub('//...@', text)!r} is not a URL such as http://host:8080/path")
+    return text
+
+
+def parse_urls(text: str) -> tuple[str, ...]:
+    """Give the URLs in a comma-separated list."""
+    return tuple(parse_url(item.strip()) for item in text.split(","))
+
+
+def parse_apps(text: str) -> tuple[str, ...]:
+    """Give the Marathon app ids in a comma-separated list, each with its leading slash, each once."""
+    ids = [item.strip().strip("/") for item in text.split(",")]
+    for app in ids:
+        if not re.fullmatch(r"[a-z0-9.-]+(/[a-z0-9.-]+)*", app):
+            raise ValueError(f"{app!r} is not a Marathon app id such as /monitoring/prometheus")
+    return tuple(dict.fromkeys(f"/{app}" for app in ids))
+
+
+def parse_scheme(text: str) -> str:
+    """Give ``http`` or ``https``."""
+    if text not in ("http", "https"):
+        raise ValueError(f"{text!r} is neither http nor https")
+    return text
+
+
+def parse_prefix(text: str) -> str:
+    """Give a path prefix with a leading slash and without one at the end; nothing for ``/``."""
+    if not re.fullmatch(r"/[A-Za-z0-9/._~%:@!$&'()*+,;=-]*", text):
+        raise ValueError(f"{text!r} is not a path prefix such as /prometheus")
+    return text.rstrip("/")
 
 
 def parse_endpoint(text: str) -> str:

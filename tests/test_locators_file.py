@@ -39,7 +39,7 @@ class FileLocatorTests(SynchronousTestCase):
     def located(self, content: bytes) -> tuple[Backend, ...]:
         """Give what is located in this content."""
         self.write(content)
-        return self.successResultOf(self.locator.locate())
+        return tuple(located.backend for located in self.successResultOf(self.locator.locate()))
 
     def refused(self) -> str:
         """Give why the file as it is cannot be used."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import CancelledError, Deferred, FirstError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,31 +12,43 @@ from zope.interface import implementer
 from mpp.errors import LocateError
 from mpp.interfaces import ILocator
 from mpp.locators.merged import LOCATE_TIMEOUT_S, MergedLocator, Source
-from mpp.model import Backend
+from mpp.model import Backend, Located
 
-A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
+A, B, C = (Located(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
+
+
+class Quiet:
+    """A source that cannot be watched."""
+
+    changed: Callable[[], None] | None = None
+
+    def start(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
+
+    def stop(self) -> None:
+        self.changed = None
 
 
 @implementer(ILocator)
-class HeldLocator:
+class HeldLocator(Quiet):
     """A locator whose Deferreds the test holds."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.asked: list[Deferred[tuple[Backend, ...]]] = []
+        self.asked: list[Deferred[tuple[Located, ...]]] = []
 
-    def locate(self) -> Deferred[tuple[Backend, ...]]:
+    def locate(self) -> Deferred[tuple[Located, ...]]:
         self.asked.append(Deferred())
         return self.asked[-1]
 
 
 @implementer(ILocator)
-class BrokenLocator:
+class BrokenLocator(Quiet):
     """A locator with a bug."""
 
     name = "broken"
 
-    def locate(self) -> Deferred[tuple[Backend, ...]]:
+    def locate(self) -> Deferred[tuple[Located, ...]]:
         raise ZeroDivisionError("a bug")
 
 
@@ -54,6 +68,23 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertNoResult(located)
         self.first.asked[0].callback((B, A))
         self.assertEqual(self.successResultOf(located), (B, A, C))
+
+    def test_ready_if_anybody_says_so(self) -> None:
+        """A backend that one source holds to be ready and another one not is ready."""
+        located = self.merged.locate()
+        self.first.asked[0].callback((Located(A.backend, "pod not ready"), Located(B.backend, "pod not ready")))
+        self.second.asked[0].callback((A,))
+        self.assertEqual(self.successResultOf(located), (A, Located(B.backend, "pod not ready")))
+
+    def test_all_are_watched(self) -> None:
+        """A change in any source is heard of, until watching stops."""
+        heard: list[str] = []
+        self.merged.start(lambda: heard.append("changed"))
+        for locator in (self.first, self.second):
+            assert locator.changed is not None
+            locator.changed()
+        self.merged.stop()
+        self.assertEqual((heard, self.first.changed, self.second.changed), (["changed"] * 2, None, None))
 
     def test_failed_locator_keeps_its_list(self) -> None:
         """A locator that fails keeps its last good list, is counted, and visible."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 from prometheus_client import CollectorRegistry
@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from mpp.interfaces import ISelections, IStrategy
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+from mpp.model import Backend, Choice, Facts, Located, Observation, Selection, Standing
 from mpp.selection import MIN_SPACING_S, STRATEGY_FAILED, SelectionService
 from mpp.strategies import DAY, SingleMostData
 
@@ -39,13 +39,23 @@ class World:
         self.previous: dict[Backend, Observation | None] = {}
         self.rounds = 0
         self.failure: Exception | None = None
+        self.not_ready: dict[Backend, str] = {}
+        self.stopped = False
 
-    def locate(self) -> Deferred[tuple[Backend, ...]]:
+    def locate(self) -> Deferred[tuple[Located, ...]]:
         """List the backends."""
         self.rounds += 1
         if self.failure is not None:
             raise self.failure
-        return succeed(self.backends)
+        return succeed(tuple(Located(b, self.not_ready.get(b, "")) for b in self.backends))
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Keep how to tell of a change."""
+        self.changed = changed
+
+    def stop(self) -> None:
+        """Take note."""
+        self.stopped = True
 
     def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
         """Take note of the backends."""
@@ -342,6 +352,25 @@ class SelectionServiceTests(SynchronousTestCase):
         self.start(seen(A, BUSY), seen(B))
         self.assertEqual(self.service.current.choice, Choice((), (B, A), STRATEGY_FAILED))
         self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_change_in_a_source(self) -> None:
+        """A source that tells of a change is looked at again at once, not an interval later."""
+        self.service.startService()
+        self.world.observe(seen(A), seen(B))
+        self.clock.advance(MIN_SPACING_S)
+        self.world.changed()
+        self.assertEqual(self.world.rounds, 2)
+
+    def test_locator_holds_a_backend_not_ready(self) -> None:
+        """A backend that its source holds not to be ready is shown with the reason, and not selected, whatever it says."""
+        self.world.not_ready[A] = "pod not ready"
+        self.service.startService()
+        self.world.observe(seen(A, days=12), seen(B))
+        selection = self.service.current
+        self.assertEqual((selection.selected, selection.choice.standbys), ((B,), (A,)))
+        self.assertEqual(
+            [(o.standing, o.why) for o in selection.observations], [(Standing.NOT_READY, "pod not ready"), (VIABLE, "")]
+        )
 
     def test_stop(self) -> None:
         """Stopping cancels the round and lets go all who wait; afterwards there are no more rounds."""

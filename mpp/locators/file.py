@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, fail, succeed
@@ -20,7 +20,7 @@ from zope.interface import implementer
 from mpp.errors import LocateError
 from mpp.interfaces import ILocator
 from mpp.locators.endpoints import parse_endpoint
-from mpp.model import MIB, Backend
+from mpp.model import MIB, Backend, Located
 
 _log = make_logger()
 
@@ -81,7 +81,7 @@ class FileLocator:
     def __repr__(self) -> str:
         return f"<FileLocator {self._path}>"
 
-    def locate(self) -> Deferred[tuple[Backend, ...]]:
+    def locate(self) -> Deferred[tuple[Located, ...]]:
         """
         Read the file.
 
@@ -96,7 +96,13 @@ class FileLocator:
         self._tell(reading.problems)
         if reading.problems and not reading.backends:
             return fail(LocateError(f"{self._path}: no line is an endpoint; line {reading.problems[0]}"))
-        return succeed(reading.backends)
+        return succeed(tuple(map(Located, reading.backends)))
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Do nothing: the file is read at every look-up."""
+
+    def stop(self) -> None:
+        """Do nothing."""
 
     def _tell(self, problems: tuple[str, ...]) -> None:
         for problem in problems:

@@ -14,7 +14,7 @@ from txaio.tx import make_logger
 
 from mpp.errors import LocateError
 from mpp.interfaces import ILocator
-from mpp.model import Backend
+from mpp.model import Backend, Located
 
 _log = make_logger()
 
@@ -28,13 +28,13 @@ class Source:
     What is known of one locator.
 
     :ivar name: the locator's.
-    :ivar backends: its last good list; empty before the first one.
+    :ivar located: its last good list; empty before the first one.
     :ivar problem: why its last look-up failed, empty when it worked.
     :ivar errors: how many look-ups failed so far.
     """
 
     name: str
-    backends: tuple[Backend, ...] = ()
+    located: tuple[Located, ...] = ()
     problem: str = ""
     errors: int = 0
 
@@ -67,9 +67,9 @@ class MergedLocator:
         self._timeout = timeout
         self.sources = tuple(Source(locator.name) for locator in locators)
 
-    def locate(self) -> Deferred[tuple[Backend, ...]]:
+    def locate(self) -> Deferred[tuple[Located, ...]]:
         """
-        List the backends of all locators, in the locators' order, each backend once.
+        List the backends of all locators, in the locators' order, each backend once: ready, if any of them holds it to be.
 
         :return Deferred(tuple): never fails, except by cancellation, which stops all look-ups.
         """
@@ -77,14 +77,14 @@ class MergedLocator:
         return gatherResults(asked, consumeErrors=True).addCallback(self._merge)
 
     def _ask(self, locator: ILocator, last: Source) -> Deferred[Source]:
-        looked_up: Deferred[tuple[Backend, ...]] = maybeDeferred(locator.locate)
+        looked_up: Deferred[tuple[Located, ...]] = maybeDeferred(locator.locate)
         looked_up.addTimeout(self._timeout, self._clock)
         return looked_up.addCallbacks(self._good, self._bad, callbackArgs=(last,), errbackArgs=(last,))
 
-    def _good(self, backends: tuple[Backend, ...], last: Source) -> Source:
+    def _good(self, located: tuple[Located, ...], last: Source) -> Source:
         if not last.up:
-            _log.info("Locator {name} works again, {count} backends", name=last.name, count=len(backends))
-        return evolve(last, backends=backends, problem="")
+            _log.info("Locator {name} works again, {count} backends", name=last.name, count=len(located))
+        return evolve(last, located=located, problem="")
 
     def _bad(self, failure: Failure, last: Source) -> Source | Failure:
         if failure.check(CancelledError):
@@ -94,7 +94,7 @@ class MergedLocator:
             _log.warn(
                 "Locator {name} failed, going on with its last {count} backends: {problem}",
                 name=last.name,
-                count=len(last.backends),
+                count=len(last.located),
                 problem=problem,
             )
         self._failed(last.name)
@@ -111,6 +111,21 @@ class MergedLocator:
             _log.failure("Locator {name} raised what it must not", failure, name=last.name)
         return problem
 
-    def _merge(self, sources: list[Source]) -> tuple[Backend, ...]:
+    def _merge(self, sources: list[Source]) -> tuple[Located, ...]:
         self.sources = tuple(sources)
-        return tuple(dict.fromkeys(backend for source in sources for backend in source.backends))
+        merged: dict[Backend, Located] = {}
+        for each in (located for source in sources for located in source.located):
+            known = merged.setdefault(each.backend, each)
+            if known.not_ready and not each.not_ready:
+                merged[each.backend] = each
+        return tuple(merged.values())
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Have every locator watch its source; see `ILocator.start`."""
+        for locator in self._locators:
+            locator.start(changed)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        for locator in self._locators:
+            locator.stop()

@@ -8,6 +8,7 @@ has passed, and it asks the resolver each time.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -247,8 +248,10 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 
 def _cause(reason: Failure) -> Cause:
     """Name what went wrong; what Twisted's network errors do not name is the TLS layer's."""
+    if getattr(reason.value, "osError", None) == errno.ECONNRESET:
+        return Cause.RESET
     return next((cause for kind, cause in _CAUSES if reason.check(kind)), Cause.TLS)
 
 
 def _detail(reason: Failure) -> str:
-    return f"{type(reason.value).__name__}: {reason.getErrorMessage()}"
+    return reason.getErrorMessage().rstrip(".")
