@@ -20,5 +20,5 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths policy strategies affinity exposition readings status``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
 - L3 living: ``selection rounds proxy admin``
-- L4 assembly: ``config options values extensions listening service tap __main__ testing/ demo``
+- L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``
 """

@@ -16,7 +16,8 @@ from attrs import evolve, field, frozen
 from mpp._version import __version__
 from mpp.errors import ConfigError
 from mpp.model import Settings
-from mpp.options import HELP, HELP_WORDS, OPTIONS, VERSION, Option, help_text
+from mpp.options import HELP, HELP_WORDS, OPTIONS, VERSION, Option
+from mpp.usage import help_text
 from mpp.values import is_boolean
 
 

@@ -7,13 +7,11 @@ same `OPTIONS`. How a single value is written is known to `mpp.values`; which so
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
 
-from mpp._version import __version__
 from mpp.values import (
     parse_affinity_options,
     parse_apps,
@@ -244,7 +242,6 @@ OPTIONS: tuple[Option, ...] = (
         "A comma-separated list of sticky-session modes to enable, of which 'cookies' and 'sourceip' are valid options,"
         " tried in the order given; or 'none'",
         parse_affinity_options,
-        parse_apps,
         env=("MPP_AFFINITY_OPTIONS",),
         default="cookies",
     ),
@@ -313,36 +310,3 @@ OPTIONS: tuple[Option, ...] = (
     HELP,
     VERSION,
 )
-
-
-def help_text() -> str:
-    """Give what ``mpp --help`` prints."""
-    lines = [
-        "NAME:",
-        "   mpp - Launch a dynamically configured proxy over multiple prometheus endpoints",
-        "    which selects endpoints based on configurable criteria.",
-        "",
-        "USAGE:",
-        "   mpp [options]",
-        "   twistd [twistd options] mpp [options]",
-        "",
-        "VERSION:",
-        f"   {__version__}",
-        "",
-        "COMMANDS:",
-        f"   {', '.join(HELP_WORDS)}  Shows this list of options",
-        "",
-        "OPTIONS:",
-    ]
-    for option in OPTIONS:
-        lines += _entry(option)
-    return "\n".join(lines)
-
-
-def _entry(option: Option) -> list[str]:
-    """Set one option in two columns."""
-    left = option.flag + ("" if option.switch else " value") + (f", {option.short}" if option.short else "")
-    default = f" (default: {option.default})" if option.default else ""
-    env = "".join(f" [${name}]" for name in option.env)
-    right = textwrap.wrap(option.help + default + env, 72, break_on_hyphens=False, break_long_words=False)
-    return [f"   {left:<28}{right[0]}", *(" " * 31 + line for line in right[1:])]

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp._version import __version__
 from mpp.config import answer, read, read_settings
 from mpp.errors import ConfigError
-from mpp.model import Settings
-from mpp.options import help_text
+from mpp.model import KubeSettings, MarathonSettings, Settings
+from mpp.usage import help_text
 
 FILE = ["--endpoints-file", "f"]
 
@@ -43,6 +43,23 @@ UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
     (["--listen", "tcp:1"], {"MPP_PORT": "2"}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
     (["--listen", "tcp:1"], {"MPP_PORT": "tcp://x"}, Settings(endpoints_file="f", port=None, listen=("tcp:1",))),
     ([], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
+    (["-k", "true", "--verbose"], {}, Settings(endpoints_file="f", insecure=True, verbose=True)),
+    (["-k"], {"MPP_VERBOSE": "no"}, Settings(endpoints_file="f", insecure=True)),
+    ([], {"MPP_INSECURE_CERTS": "true"}, Settings(endpoints_file="f", insecure=True)),
+    (["--endpoint", "a:1", "--endpoint=b:2"], {}, Settings(endpoints_file="f", endpoints=("a:1", "b:2"))),
+    (
+        ["--marathon-url=http://m1:8080,http://m2:8080/service/marathon", "--marathon-apps", "prom, /a/b"],
+        {},
+        Settings(
+            endpoints_file="f",
+            marathon=MarathonSettings(("http://m1:8080", "http://m2:8080/service/marathon"), ("/prom", "/a/b")),
+        ),
+    ),
+    (
+        ["--kube-path-prefix", "/prom/"],
+        {"MPP_SERVICE_NAME": "prometheus", "KUBECONFIG": "k", "MPP_KUBE_PORT": "tcp://10.0.0.1:9090"},
+        Settings(endpoints_file="f", kube=KubeSettings(kubeconfig="k", service_name="prometheus", path_prefix="/prom")),
+    ),
     (["--listen=tcp:3"], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:3",))),
 ]
 
@@ -50,8 +67,18 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     (
         [],
         {},
-        "--endpoints-file: missing; mpp has to be told where to find Prometheus servers (or by MPP_ENDPOINTS_FILE)",
+        "--endpoints-file: missing; mpp has to be told where to find Prometheus servers, by this option, its variable"
+        " MPP_ENDPOINTS_FILE, or one of --endpoint, --file-sd, --http-sd, --dns, --marathon-url, --kube-service-name,"
+        " --kube-pod-label-selector",
     ),
+    ([*FILE, "--kube-scheme", "ftp"], {}, "--kube-scheme: 'ftp' is neither http nor https"),
+    (
+        ["--marathon-url", "http://user:secret@host:99999"],
+        {},
+        "--marathon-url: 'http://...@host:99999' is not a URL such as http://host:8080/path",
+    ),
+    (["--marathon-apps", "Prom_1"], {}, "--marathon-apps: 'Prom_1' is not a Marathon app id such as /monitoring/prometheus"),
+    ([*FILE, "--kube-path-prefix", "x"], {}, "--kube-path-prefix: 'x' is not a path prefix such as /prometheus"),
     ([*FILE, "--port", "abc"], {}, "--port: 'abc' is not a port number (1 to 65535)"),
     ([*FILE, "--port="], {}, "--port: '' is not a port number (1 to 65535)"),
     (FILE, {"MPP_PORT": "abc"}, "MPP_PORT: 'abc' is not a port number (1 to 65535)"),
