@@ -45,7 +45,6 @@ class Option:
     :ivar switch: needs no value; ``--verbose`` is ``--verbose=true``, and so is ``--verbose true``.
     :ivar repeatable: may be given several times, the field is a tuple. In the environment, spaces separate the values.
     :ivar locates: it says where Prometheus servers are found; at least one such option has to be given.
-    :ivar secret: its value is not repeated in messages.
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
     """
 
@@ -59,7 +58,6 @@ class Option:
     switch: bool = False
     repeatable: bool = False
     locates: bool = False
-    secret: bool = False
     not_ours: str = ""
 
 
@@ -135,7 +133,6 @@ OPTIONS: tuple[Option, ...] = (
         "marathon.principal_secret",
         "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
         env=("MPP_MARATHON_PRINCIPAL_SECRET",),
-        secret=True,
     ),
     Option(
         "--marathon-auth-endpoint",
