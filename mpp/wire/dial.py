@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
@@ -24,6 +24,12 @@ from mpp.errors import Cause, Phase, UpstreamError
 from mpp.model import Backend
 from mpp.wire import transports
 from mpp.wire.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    _ClientFactory = ClientFactory[Any]
+else:
+    # Generic in newer releases of Twisted only; 25.5 is supported.
+    _ClientFactory = ClientFactory
 
 # A server in the same data center answers a SYN within milliseconds; a lost SYN is sent again after one second.
 CONNECT_TIMEOUT_S = 1.0
@@ -151,7 +157,7 @@ class _Dialing:
             self._timers[index].cancel()
 
 
-class _Attempt(ClientFactory[Any]):
+class _Attempt(_ClientFactory):
     """The attempt on one address: makes the connection, and tells the race how it went."""
 
     noisy = False
