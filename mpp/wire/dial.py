@@ -236,7 +236,9 @@ class _Handshaking(_Connecting):
         pass
 
     def handshakeCompleted(self) -> None:
-        self._won()
+        # Twisted 25.5 calls this even when it has just refused the certificate and aborted the connection.
+        if not self.transport.disconnecting:
+            self._won()
 
 
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
