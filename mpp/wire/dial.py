@@ -262,4 +262,6 @@ def _cause(reason: Failure) -> Cause:
 
 
 def _detail(reason: Failure) -> str:
-    return reason.getErrorMessage().rstrip(".")
+    """Give one line; what the TLS layer raises says little without its type."""
+    message = reason.getErrorMessage().rstrip(".")
+    return message if reason.check(error.ConnectError, error.ConnectionClosed) else f"{type(reason.value).__name__}: {message}"
