@@ -6,15 +6,20 @@ Every error mpp raises on purpose. Blame and phase are in the type.
     MppError
     +-- ConfigError       the operator's input is wrong; the message names the option and what was expected
     +-- LocateError       a locator's source cannot be read; its last good list stays in force
+    |   +-- PartlyLocated     some of its sources cannot be read; it tells itself what stands
     +-- BadRequest        the client's bytes are not a request we serve; carries the status to answer
     +-- UpstreamError     one attempt on one backend failed; phase and cause are separate axes
 
-This module knows no other module of mpp.
+This module knows no other module of mpp (but for the type of what `PartlyLocated` carries).
 """
 
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpp.model import Located
 
 
 class MppError(Exception):
@@ -37,6 +42,18 @@ class ConfigError(MppError):
 
 class LocateError(MppError):
     """A locator's source is gone, unreadable or refused; the message says which and why, one line."""
+
+
+class PartlyLocated(LocateError):
+    """
+    Some of a locator's sources cannot be read.
+
+    :ivar located: what is known nevertheless; stands instead of the locator's last good list.
+    """
+
+    def __init__(self, problem: str, located: tuple[Located, ...]) -> None:
+        super().__init__(problem)
+        self.located = located
 
 
 class BadRequest(MppError):

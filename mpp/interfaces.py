@@ -30,7 +30,8 @@ class ILocator(Interface):
         Entries that make no sense are reported in the log and skipped.
 
         :return Deferred(tuple): fires with what is listed. Fails with `mpp.errors.LocateError` when the source cannot be
-            read; the caller then keeps the last good list. Cancelling it stops the look-up.
+            read; the caller then keeps the last good list, or what a `mpp.errors.PartlyLocated` carries. Cancelling it
+            stops the look-up.
         """
 
     def start(changed: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from mpp.errors import LocateError
+from mpp.errors import LocateError, PartlyLocated
 from mpp.interfaces import ILocator
 from mpp.locators.merged import LOCATE_TIMEOUT_S, MergedLocator, Source
 from mpp.model import Backend, Located
@@ -100,6 +100,14 @@ class MergedLocatorTests(SynchronousTestCase):
             self.assertEqual(self.merged.sources, (Source("first", (A,), "gone", errors), Source("second", (C,))))
         self.assertEqual([s.up for s in self.merged.sources], [False, True])
         self.assertEqual(self.failed, ["first", "first"])
+
+    def test_partly_failed_locator(self) -> None:
+        """A locator of which a part fails is not up, and what it knows nevertheless counts."""
+        located = self.merged.locate()
+        self.first.asked[0].errback(PartlyLocated("b.json is broken", (A, B)))
+        self.second.asked[0].callback((C,))
+        self.assertEqual(self.successResultOf(located), (A, B, C))
+        self.assertEqual((self.merged.sources[0].up, self.failed), (False, ["first"]))
 
     def test_locator_recovers(self) -> None:
         """A locator that works again is up, and its new list counts."""

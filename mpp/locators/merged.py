@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.errors import LocateError
+from mpp.errors import LocateError, PartlyLocated
 from mpp.interfaces import ILocator
 from mpp.model import Backend, Located
 
@@ -90,15 +90,16 @@ class MergedLocator:
         if failure.check(CancelledError):
             return failure
         problem = self._explain(failure, last)
+        located = failure.value.located if isinstance(failure.value, PartlyLocated) else last.located
         if problem != last.problem:
             _log.warn(
-                "Locator {name} failed, going on with its last {count} backends: {problem}",
+                "Locator {name} failed, going on with {count} backends: {problem}",
                 name=last.name,
-                count=len(last.located),
+                count=len(located),
                 problem=problem,
             )
         self._failed(last.name)
-        return evolve(last, problem=problem, errors=last.errors + 1)
+        return evolve(last, located=located, problem=problem, errors=last.errors + 1)
 
     def _explain(self, failure: Failure, last: Source) -> str:
         """Give one line. Locators may be anyone's: a bug in one must not stop the others, so it is logged in full, once."""

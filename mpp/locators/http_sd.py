@@ -1,0 +1,116 @@
+"""
+Prometheus' HTTP service discovery: a URL that gives target groups. Knows the contract; what is in the groups is
+`mpp.locators.targets`.
+
+The contract (https://prometheus.io/docs/prometheus/latest/http_sd/): a GET is answered with status 200, Content-Type
+``application/json`` and the whole list, ``[]`` if it is empty; anything else is an error, and the last list stays in force.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
+
+from twisted.internet.defer import Deferred
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from mpp.errors import LocateError
+from mpp.interfaces import ILocator
+from mpp.locators.api import Answer, Api, shown, take_credentials
+from mpp.locators.targets import parse_json, read_groups
+from mpp.model import MIB, Located
+
+_log = make_logger()
+
+# Room for more targets than are taken from one list.
+MAX_BYTES = 1 * MIB
+# The charset is all that Prometheus allows beside the type.
+_CONTENT_TYPE = re.compile(r'\s*application/json\s*(;\s*charset=("utf-8"|utf-8)\s*)?', re.IGNORECASE)
+
+
+@implementer(ILocator)
+class HTTPSDLocator:
+    """
+    Backends that a URL lists, asked at every look-up.
+
+    An entry that makes no sense is logged when it appears or changes, not at every look-up.
+
+    :param url: http or https; user and password in it are sent as HTTP basic.
+    :param api: sends the requests; closed by who made it.
+    :param interval: seconds between look-ups, for the server's information.
+    """
+
+    def __init__(self, url: str, api: Api, name: str = "http-sd", *, interval: float = 10.0) -> None:
+        self.name = name
+        self._shown = shown(url)
+        self._url, authorization = take_credentials(url)
+        self._hide = tuple(filter(None, [unquote(urlsplit(url).password or "")]))
+        self._api = api
+        self._headers = {"Accept": "application/json", "X-Prometheus-Refresh-Interval-Seconds": f"{interval:g}"}
+        if authorization:
+            self._headers["Authorization"] = authorization
+        self._known_problems: frozenset[str] = frozenset()
+        self._looking: set[Deferred[tuple[Located, ...]]] = set()
+
+    def __repr__(self) -> str:
+        return f"<HTTPSDLocator {self._shown}>"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        Ask.
+
+        :return Deferred(tuple): fires with what the answer lists. Fails with `LocateError` when nobody answers, the answer
+            breaks the contract, or it has entries of which none makes sense.
+        """
+        looking = Deferred.fromCoroutine(self._locate())
+        self._looking.add(looking)
+
+        def ended(result: object) -> object:
+            self._looking.discard(looking)
+            return result
+
+        return looking.addBoth(ended)
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Do nothing: a URL can only be asked."""
+
+    def stop(self) -> None:
+        """Give up the look-ups that are under way."""
+        for looking in list(self._looking):
+            looking.cancel()
+
+    async def _locate(self) -> tuple[Located, ...]:
+        answer = await self._api.request("GET", self._url, headers=self._headers, hide=self._hide)
+        text = self._text(answer)
+        try:
+            reading = read_groups(parse_json(text))
+        except ValueError as error:
+            raise LocateError(f"{self._shown}: {error}") from None
+        self._tell(reading.problems)
+        return tuple(map(Located, reading.backends))
+
+    def _text(self, answer: Answer) -> str:
+        """
+        Give the text of an answer that keeps to the contract.
+
+        :raises LocateError: it does not.
+        """
+        if answer.status != 200:
+            raise answer.refused()
+        content_type = answer.headers.get("content-type", "")
+        if not _CONTENT_TYPE.fullmatch(content_type):
+            raise LocateError(f"{self._shown}: expected Content-Type application/json, not {content_type[:100]!r}")
+        if len(answer.body) > MAX_BYTES:
+            raise LocateError(f"{self._shown}: the answer is larger than {MAX_BYTES // MIB} MiB")
+        try:
+            return answer.body.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise LocateError(f"{self._shown}: not UTF-8 text (byte {error.start})") from None
+
+    def _tell(self, problems: tuple[str, ...]) -> None:
+        for problem in problems:
+            if problem not in self._known_problems:
+                _log.warn("{url}: {problem}; skipped", url=self._shown, problem=problem)
+        self._known_problems = frozenset(problems)

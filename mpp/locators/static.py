@@ -1,0 +1,53 @@
+"""Backends named one by one on the command line. What an endpoint looks like is `mpp.locators.endpoints`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from mpp.errors import ConfigError
+from mpp.interfaces import ILocator
+from mpp.locators.endpoints import parse_endpoint
+from mpp.locators.targets import without_secrets
+from mpp.model import Backend, Located
+
+
+@implementer(ILocator)
+class StaticLocator:
+    """
+    Backends that are always the same.
+
+    :param texts: the endpoints, see `parse_endpoint`; one written twice counts once.
+    :param option: to blame.
+    :raises ConfigError: one of them is none. Unlike a line in a file, which somebody mends while mpp runs, it can never work.
+    """
+
+    def __init__(self, texts: Sequence[str], name: str = "endpoint", *, option: str = "--endpoint") -> None:
+        self.name = name
+        self._located = tuple(map(Located, dict.fromkeys(_parse(text, option) for text in texts)))
+
+    def __repr__(self) -> str:
+        return f"<StaticLocator {' '.join(located.backend.url for located in self._located)}>"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        Give them.
+
+        :return Deferred(tuple): has fired already; never fails.
+        """
+        return succeed(self._located)
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Do nothing: there is nothing to watch."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def _parse(text: str, option: str) -> Backend:
+    try:
+        return parse_endpoint(text)
+    except ValueError as error:
+        raise ConfigError(option, f"{without_secrets(text)!r}: {error}") from None

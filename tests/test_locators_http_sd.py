@@ -1,0 +1,198 @@
+"""Prometheus' HTTP service discovery, against a server in memory."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+
+from treq.testing import RequestTraversalAgent
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from mpp.errors import LocateError
+from mpp.locators.api import Api
+from mpp.locators.http_sd import MAX_BYTES, HTTPSDLocator
+from mpp.model import Backend
+from tests.locator_contract import locator_tests
+
+A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
+PASSWORD = "s3cret pass"
+URL = "http://me:s3cret%20pass@sd.example.org:8080/targets?env=token-in-url"
+SHOWN = "http://sd.example.org:8080/targets"
+
+
+class FakeSD(Resource):
+    """
+    Answers as it is told, and remembers who asked.
+
+    :ivar authorization: what is asked for; nothing if empty.
+    :ivar hanging: does not answer.
+    :ivar waiting: requests that are not answered, and whose connections are open.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        Resource.__init__(self)
+        self.status = 200
+        self.content_type = "application/json"
+        self.body = b"[]"
+        self.authorization = ""
+        self.hanging = False
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.waiting: list[Request] = []
+
+    def render(self, request: Request) -> bytes | int:
+        headers = {name.decode().lower(): values[0].decode() for name, values in request.requestHeaders.getAllRawHeaders()}
+        self.asked.append((f"{request.method.decode()} {request.uri.decode()}", headers))
+        if self.hanging:
+            self.waiting.append(request)
+            request.notifyFinish().addErrback(lambda _: self.waiting.remove(request))
+            return NOT_DONE_YET
+        request.setHeader("content-type", self.content_type)
+        if self.authorization and headers.get("authorization") != self.authorization:
+            request.setResponseCode(401)
+            return json.dumps({"error": f"{PASSWORD!r} ({headers.get('authorization')}) is not the password"}).encode()
+        request.setResponseCode(self.status)
+        return self.body
+
+    def have(self, *addresses: str) -> None:
+        """List these, one group for each."""
+        self.body = json.dumps([{"targets": [address]} for address in addresses]).encode()
+
+
+class SDSource:
+    """Such a server, as the contract wants it."""
+
+    secrets: Sequence[str] = (PASSWORD, "s3cret%20pass", "token-in-url", base64.b64encode(f"me:{PASSWORD}".encode()).decode())
+    watched = False
+
+    def __init__(self, case: SynchronousTestCase) -> None:
+        self.fake = FakeSD()
+        self.clock = Clock()
+        self.agent = RequestTraversalAgent(self.fake)
+        self.locator = HTTPSDLocator(URL, Api(self.agent, self.clock))
+
+    def have(self, *addresses: str) -> None:
+        self.fake.have(*addresses)
+        self.fake.authorization, self.fake.hanging = "", False
+
+    def fail(self) -> None:
+        self.fake.authorization = "another one"
+
+    def hang(self) -> None:
+        self.fake.hanging = True
+
+    def leftovers(self) -> Sequence[object]:
+        return [*self.fake.waiting, *self.clock.getDelayedCalls()]
+
+    def settle(self) -> None:
+        self.agent.flush()
+
+
+class HTTPSDContractTests(locator_tests(SDSource)):  # type: ignore[misc]
+    """What every locator keeps to."""
+
+
+class HTTPSDLocatorTests(SynchronousTestCase):
+    """What a URL gives."""
+
+    def setUp(self) -> None:
+        self.fake = FakeSD()
+        self.agent = RequestTraversalAgent(self.fake)
+        self.locator = HTTPSDLocator(URL, Api(self.agent, Clock()), interval=2.5)
+        self.logged: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: dict[str, object]) -> None:
+        """Take note of what is logged about entries."""
+        if "problem" in event:
+            self.logged.append(formatEvent(event))
+
+    def located(self) -> tuple[Backend, ...]:
+        """Give what is located now."""
+        looked = self.locator.locate()
+        self.agent.flush()
+        return tuple(each.backend for each in self.successResultOf(looked))
+
+    def refused(self) -> str:
+        """Give why nothing can be located now."""
+        looked = self.locator.locate()
+        self.agent.flush()
+        return str(self.failureResultOf(looked, LocateError).value)
+
+    def test_request(self) -> None:
+        """It asks as Prometheus does, with user and password as HTTP basic."""
+        self.located()
+        ((line, headers),) = self.fake.asked
+        self.assertEqual(line, "GET /targets?env=token-in-url")
+        self.assertEqual(headers["accept"], "application/json")
+        self.assertEqual(headers["x-prometheus-refresh-interval-seconds"], "2.5")
+        self.assertEqual(headers["host"], "sd.example.org:8080")
+        self.assertEqual(base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode(), f"me:{PASSWORD}")
+
+    def test_without_credentials(self) -> None:
+        """Without user and password there is no Authorization."""
+        self.locator = HTTPSDLocator("http://sd/targets", Api(self.agent, Clock()))
+        self.located()
+        self.assertNotIn("authorization", self.fake.asked[0][1])
+
+    def test_labels(self) -> None:
+        """The labels that say where a server is count as in files."""
+        self.fake.body = b'[{"targets": ["prom-a"], "labels": {"__scheme__": "https", "__path_prefix__": "/p"}}]'
+        self.assertEqual([b.url for b in self.located()], ["https://prom-a:443/p"])
+
+    def test_empty_list(self) -> None:
+        """An empty list is no error."""
+        self.assertEqual(self.located(), ())
+
+    def test_content_type(self) -> None:
+        """The Content-Type must be JSON, with no other charset than UTF-8."""
+        good = ("application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"')
+        for self.fake.content_type in good:
+            self.assertEqual(self.located(), ())
+        for self.fake.content_type in ("text/html", "application/json; charset=latin-1", "application/jsonp"):
+            problem = f"expected Content-Type application/json, not {self.fake.content_type!r}"
+            self.assertEqual(self.refused(), f"{SHOWN}: {problem}")
+
+    def test_broken_contract(self) -> None:
+        """Whatever else is wrong with an answer, it is told with the URL, and is no list."""
+        table = (
+            (b"[{\n", "line 2: not JSON: Expecting property name enclosed in double quotes"),
+            (b"{}", "expected a list of target groups, like [{targets: [host:port]}], found an object"),
+            (b"\xff", "not UTF-8 text (byte 0)"),
+            (b'["x"]', "no target is usable; group 1: expected targets and labels, found text"),
+            (b" " * (MAX_BYTES + 1), "the answer is larger than 1 MiB"),
+        )
+        for self.fake.body, problem in table:
+            self.assertEqual(self.refused(), f"{SHOWN}: {problem}")
+
+    def test_status(self) -> None:
+        """Only 200 is an answer; what the server says is repeated."""
+        for self.fake.status in (204, 404, 503):
+            self.fake.body = b'{"error": "out of targets"}' if self.fake.status != 204 else b""
+            self.assertTrue(self.refused().startswith(f"{SHOWN}: status {self.fake.status}"))
+        self.assertIn("out of targets", self.refused())
+
+    def test_bad_entry_is_logged_once(self) -> None:
+        """A bad entry is logged with the URL when it appears or changes; the others count."""
+        self.fake.have("prom-a:9090", "http://me:s3cret@prom")
+        for _ in range(2):
+            self.assertEqual(self.located(), (A,))
+        (logged,) = self.logged
+        self.assertTrue(logged.startswith(f"{SHOWN}: group 2, target 1 (http://***@prom): "), logged)
+        self.fake.have("prom-a:9090", "prom-b:9090")
+        self.assertEqual(self.located(), (A, B))
+        self.fake.have("prom-a:9090", "http://me:s3cret@prom")
+        self.located()
+        self.assertEqual(len(self.logged), 2)
+
+    def test_repr(self) -> None:
+        """It shows its URL, without what may be secret."""
+        self.assertEqual(repr(self.locator), f"<HTTPSDLocator {SHOWN}>")
