@@ -1,0 +1,181 @@
+"""
+Where the tasks of a Marathon app listen. Pure: knows the shapes of Marathon's answers, old and new; asks nobody.
+
+See Note [Addresses].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from mpp.locators.endpoints import parse_endpoint
+from mpp.model import Backend
+
+# Note [Addresses]
+#
+# How a task is reached depends on how its app is connected, which Marathon tells in three ways (RAML of the API, v2):
+#
+# - ``networks[].mode`` since 1.5: ``host``, ``container/bridge``, ``container``;
+# - before, ``container.docker.network``: ``HOST``, ``BRIDGE``, ``USER``;
+# - before that, for the Mesos containerizer, an ``ipAddress`` object meant a container network. Nothing meant host.
+#
+# In host and bridge mode a task has its agent's address, and the ports in ``tasks[].ports``, which are in the order of
+# ``portDefinitions`` (host) or ``portMappings`` (bridge). These only lend their names, and their number where the task has none.
+# In a container network a task has its own address, and the ports are the ``containerPort`` of the mappings, whatever host
+# ports there are besides. ``portMappings`` moved from ``container.docker`` to ``container`` in 1.5.
+
+_MODES = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
+
+
+@frozen
+class Reading:
+    """
+    What an app says of its tasks.
+
+    :ivar backends: of the tasks that run and are not known to be unhealthy, in Marathon's order, each once.
+    :ivar problems: one line for each such task that cannot be reached.
+    """
+
+    backends: tuple[Backend, ...]
+    problems: tuple[str, ...] = ()
+
+
+def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> Reading:
+    """
+    Read the tasks of an app.
+
+    :param port: index or name of the port.
+    """
+    backends: dict[Backend, None] = {}
+    problems = []
+    for task in _objects(tasks):
+        if not _runs(task) or _is_unhealthy(task):
+            continue
+        try:
+            backends[_backend(app, task, port)] = None
+        except ValueError as error:
+            problems.append(f"task {task.get('id')!s} {error}")
+    return Reading(tuple(backends), tuple(problems))
+
+
+def _runs(task: dict[str, Any]) -> bool:
+    """Tell whether a task is started. Versions before 0.16 did not say its state."""
+    state = task.get("state")
+    return state == "TASK_RUNNING" if isinstance(state, str) else bool(task.get("startedAt"))
+
+
+def _is_unhealthy(task: dict[str, Any]) -> bool:
+    """Tell whether a health check failed. No result yet, as in the grace period, is no failure."""
+    return any(result.get("alive") is False and not _is_untried(result) for result in _objects(task.get("healthCheckResults")))
+
+
+def _is_untried(result: dict[str, Any]) -> bool:
+    """Tell a result that Marathon made before the first check: not alive, but without any failure."""
+    return result.get("consecutiveFailures") == 0 and not result.get("lastFailure")
+
+
+def _backend(app: dict[str, Any], task: dict[str, Any], port: str) -> Backend:
+    mode = _mode(app)
+    number = _pick(_container_ports(app, task) if mode == "container" else _host_ports(app, task, mode), port)
+    host = _own_address(task) if mode == "container" else str(task.get("host") or "")
+    if not host:
+        raise ValueError("has no address")
+    try:
+        return parse_endpoint(f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
+    except ValueError as error:
+        raise ValueError(f"has no usable address: {error}") from None
+
+
+def _mode(app: dict[str, Any]) -> str:
+    networks = _objects(app.get("networks"))
+    if networks:
+        # A container network is what the API's definition has as the default.
+        return str(networks[0].get("mode") or "container")
+    docker = _object(_object(app.get("container")).get("docker"))
+    known = _MODES.get(str(docker.get("network")).upper())
+    return known or ("container" if isinstance(app.get("ipAddress"), dict) else "host")
+
+
+def _own_address(task: dict[str, Any]) -> str:
+    addresses = [address.get("ipAddress") for address in _objects(task.get("ipAddresses"))]
+    return next((address for address in addresses if isinstance(address, str) and address), "")
+
+
+_Ports = list[tuple[str, int]]
+"""Name, or nothing, and number, or 0 if there is none."""
+
+
+def _host_ports(app: dict[str, Any], task: dict[str, Any], mode: str) -> _Ports:
+    assigned = _numbers(task.get("ports"))
+    if mode == "host":
+        # Unless it is required, the number in a definition is not the task's, but the service port of load balancers.
+        fixed = bool(app.get("requirePorts"))
+        declared = [(_name(each), _number(each.get("port")) if fixed else 0) for each in _objects(app.get("portDefinitions"))]
+    else:
+        declared = [(_name(each), _number(each.get("hostPort"))) for each in _mappings(app)]
+    count = max(len(declared), len(assigned))
+    declared += [("", 0)] * (count - len(declared))
+    assigned += [0] * (count - len(assigned))
+    return [(name, own or number) for (name, number), own in zip(declared, assigned, strict=True)]
+
+
+def _container_ports(app: dict[str, Any], task: dict[str, Any]) -> _Ports:
+    discovery = _object(_object(app.get("ipAddress")).get("discovery"))
+    mappings = _mappings(app)
+    if not mappings:
+        return [(_name(each), _number(each.get("number"))) for each in _objects(discovery.get("ports"))]
+    ports = []
+    assigned = iter(_numbers(task.get("ports")))
+    for mapping in mappings:
+        # Only a mapping that has a host port takes one of the task's. A container port of 0 means the same number.
+        host_port = next(assigned, 0) if mapping.get("hostPort") is not None else 0
+        ports.append((_name(mapping), _number(mapping.get("containerPort")) or host_port))
+    return ports
+
+
+def _mappings(app: dict[str, Any]) -> list[dict[str, Any]]:
+    container = _object(app.get("container"))
+    return _objects(container.get("portMappings")) or _objects(_object(container.get("docker")).get("portMappings"))
+
+
+def _pick(ports: _Ports, wanted: str) -> int:
+    """
+    Choose a port.
+
+    :raise ValueError: there is none such.
+    """
+    if not ports:
+        raise ValueError("has no ports")
+    if wanted.isdecimal():
+        number = ports[int(wanted)][1] if int(wanted) < len(ports) else 0
+        problem = f"has no port of index {int(wanted)} (--marathon-port), it has {len(ports)}"
+    else:
+        number = next((number for name, number in ports if name == wanted), 0)
+        names = ", ".join(name for name, _ in ports if name)
+        problem = f"has no port named {wanted!r} (--marathon-port), " + (f"only {names}" if names else "its ports have no names")
+    if not number:
+        raise ValueError(problem)
+    return number
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Give a JSON object, an empty one for what is none: missing and null are the same in Marathon's answers."""
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _numbers(value: Any) -> list[int]:
+    return [_number(each) for each in value] if isinstance(value, list) else []
+
+
+def _name(value: dict[str, Any]) -> str:
+    return str(value.get("name") or "")
