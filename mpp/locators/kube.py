@@ -1,0 +1,188 @@
+"""
+Prometheus servers in Kubernetes: the endpoints of a service, or pods by label.
+
+Knows what to do with a list of objects; how it is got, and how they are read, is for the other ``kube_`` modules, from the
+bottom: `kube_objects` reads objects; `kube_files`, `kube_pem`, `kube_user` and `kube_config` read credentials, `kube_exec` has
+them made by a program, `kube_credentials` keeps them fresh; `kube_client` asks, `kube_lists` asks for lists, `kube_watch` for
+changes, line by line from `kube_stream`.
+
+# Note [Listing and watching]
+
+A look-up always lists. The watch keeps no second copy of what is there: it only has a look-up made at once instead of at the
+next interval. So nothing depends on a stream: if it is cut, late or forbidden, the look-ups at intervals go on as before.
+A list of one service's slices costs an API server less than one client of kubectl.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from mpp.errors import ConfigError, LocateError
+from mpp.interfaces import ILocator
+from mpp.locators.kube_client import KubeClient, Refused, connecting
+from mpp.locators.kube_config import SERVICE_ACCOUNT, read_access
+from mpp.locators.kube_credentials import Credentials
+from mpp.locators.kube_exec import run_plugin
+from mpp.locators.kube_lists import Collections, list_all
+from mpp.locators.kube_objects import located, one_line
+from mpp.locators.kube_watch import Watch
+from mpp.model import KubeSettings, Located, Settings
+
+_log = make_logger()
+
+T = TypeVar("T")
+
+SELECTOR = "--kube-pod-label-selector"
+_BAD_REQUEST = 400
+
+# RFC 1123 label: what a namespace is, and what contains all that a service may be called.
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9-]{1,63}")
+
+
+def check(settings: Settings, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> None:
+    """
+    Find out what can never work, without asking anybody. Does nothing when Kubernetes is not configured.
+
+    :param environ: the program's own.
+    :raise ConfigError: an option has no possible value, or the kubeconfig or the service account is of no use.
+    """
+    kube = settings.kube
+    if not (kube.service_name or kube.pod_label_selector):
+        return
+    if kube.service_name and not _LABEL.fullmatch(kube.service_name):
+        raise ConfigError("--kube-service-name", f"{kube.service_name!r} is not the name of a service, such as prometheus")
+    if kube.namespace and not _LABEL.fullmatch(kube.namespace):
+        raise ConfigError("--kube-namespace", f"{kube.namespace!r} is not the name of a namespace, such as monitoring")
+    if not _is_port(kube.port):
+        raise ConfigError("--kube-port", f"{kube.port!r} is neither a port number (1 to 65535) nor the name of a port")
+    read_access(kube, environ, insecure=settings.insecure, account=account)
+
+
+def _is_port(text: str) -> bool:
+    if re.fullmatch(r"[0-9]{1,5}", text):
+        return 1 <= int(text) <= 65535
+    return not text or _PORT_NAME.fullmatch(text) is not None
+
+
+def build(settings: Settings, reactor: Any, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> KubeLocator:
+    """
+    Make the locator of the program. Opens and reads nothing yet.
+
+    :param environ: the program's own: says where the API server of a pod is, and is what plugins are run with.
+    """
+    credentials = Credentials(
+        lambda: read_access(settings.kube, environ, insecure=settings.insecure, account=account),
+        lambda plugin: run_plugin(plugin, reactor, environ),
+        clock=reactor,
+        wall=time.time,
+    )
+    client = KubeClient(credentials, lambda access: connecting(reactor, access))
+    return KubeLocator(settings.kube, client, clock=reactor, rng=random.Random())
+
+
+@implementer(ILocator)
+class KubeLocator:
+    """
+    Backends in Kubernetes, listed at every look-up, see Note [Listing and watching].
+
+    :param kube: says what to look for; checked before, see `check`.
+    :param client: asks the API server.
+    """
+
+    def __init__(
+        self, kube: KubeSettings, client: KubeClient, *, clock: IReactorTime, rng: random.Random, name: str = "kubernetes"
+    ) -> None:
+        self.name = name
+        self._kube = kube
+        self._client = client
+        self._sources = Collections(client, kube, clock)
+        self._watch = Watch(client, self._sources, port=kube.port, clock=clock, rng=rng)
+        self._looking: list[Deferred[Any]] = []
+        self._known_problems: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        if self._kube.service_name:
+            return f"<KubeLocator service {self._kube.service_name!r}>"
+        return f"<KubeLocator pods {self._kube.pod_label_selector!r}>"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        List what is there, in the order of the pods' names.
+
+        :return Deferred(tuple): fails with `LocateError` when the API server cannot be asked or refuses, and when there is
+            something of which nothing can be used: rather a wrong option than the end of all servers.
+        """
+        looking = Deferred.fromCoroutine(self._locate())
+        self._looking.append(looking)
+        return looking.addBoth(self._looked, looking)
+
+    def _looked(self, outcome: T, looking: Deferred[Any]) -> T:
+        self._looking.remove(looking)
+        return outcome
+
+    async def _locate(self) -> tuple[Located, ...]:
+        try:
+            collection, listing = await self._sources.first(list_all)
+        except Refused as error:
+            raise self._refused(error) from None
+        readings = [collection.read(item, self._kube.port) for item in listing.items]
+        problems = tuple(problem for reading in readings for problem in reading.problems)
+        self._tell(problems)
+        found = located((each for reading in readings for each in reading.candidates), self._kube)
+        if problems and not found:
+            raise LocateError(f"{collection.query.what}: {problems[0]}")
+        return found
+
+    def verify(self) -> Deferred[None]:
+        """
+        Ask the server whether it understands the selector, which nobody else can tell.
+
+        :return Deferred(None): fails with `ConfigError` when it refuses it, and with nothing else: a server that is down, or
+            forbids something, may be mended.
+        """
+        return Deferred.fromCoroutine(self._verify())
+
+    async def _verify(self) -> None:
+        try:
+            await self._sources.first(list_all)
+        except Refused as error:
+            if error.status == _BAD_REQUEST and not self._kube.service_name:
+                raise ConfigError(SELECTOR, self._selector_problem(error)) from None
+        except LocateError:
+            return
+
+    def _refused(self, error: Refused) -> LocateError:
+        if error.status == _BAD_REQUEST and not self._kube.service_name:
+            return LocateError(f"{SELECTOR}: {self._selector_problem(error)}")
+        return error
+
+    def _selector_problem(self, error: Refused) -> str:
+        words = f": {error.words}" if error.words else ""
+        return f"the API server refuses {one_line(self._kube.pod_label_selector)!r}{words}"
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin to watch."""
+        self._watch.start(changed)
+
+    def stop(self) -> None:
+        """Stop watching, give up what is being looked up, and close all connections."""
+        self._watch.stop()
+        for looking in list(self._looking):
+            looking.cancel()
+        self._client.stop()
+
+    def _tell(self, problems: tuple[str, ...]) -> None:
+        for problem in dict.fromkeys(problems):
+            if problem not in self._known_problems:
+                _log.warn("{problem}; skipped", problem=problem)
+        self._known_problems = frozenset(problems)
