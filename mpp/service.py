@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 import random
 import time
 from typing import Any
@@ -83,7 +84,9 @@ class Program(MultiService):
         dialer = Dialer(reactor, book.addresses, tls=lambda backend: tls(backend.host), eager=True)
         self.pool = Pool(dialer, reactor, self.budget)
         strategy = extensions.build_strategy(settings.routing_strategy)
-        self.locator = MergedLocator(extensions.build_locators(settings), reactor, failed=self._count_locator_failure)
+        self.locator = MergedLocator(
+            extensions.build_locators(settings, reactor, os.environ), reactor, failed=self._count_locator_failure
+        )
         self.selections = SelectionService(
             self.locator,
             book,

@@ -7,13 +7,14 @@ from ipaddress import ip_network
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.affinity import CookieAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
 from mpp.extensions import build_affinities, build_locator, build_locators, build_strategy
 from mpp.locators.file import FileLocator
-from mpp.model import Settings
+from mpp.model import KubeSettings, MarathonSettings, Settings
 from mpp.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
 
 
@@ -105,9 +106,31 @@ class BuildTests(SynchronousTestCase):
 
     def test_configured_locators(self) -> None:
         """The locators that are configured are made; none is none."""
-        self.assertEqual(build_locators(Settings()), ())
-        (locator,) = build_locators(Settings(endpoints_file="endpoints"))
-        self.assertEqual(repr(locator), "<FileLocator endpoints>")
+        self.assertEqual(self.located(Settings()), [])
+        settings = Settings(
+            endpoints_file="endpoints",
+            endpoints=("prom-a:9090",),
+            file_sd=("targets/*.json",),
+            http_sd=("http://sd/a", "http://sd/b"),
+            dns=("prom:9090",),
+            marathon=MarathonSettings(("http://marathon:8080",), ("/prom",)),
+        )
+        self.assertEqual(self.located(settings), ["file", "endpoint", "file-sd", "http-sd-1", "http-sd-2", "dns", "marathon"])
+
+    def test_locators_that_can_never_work(self) -> None:
+        """What is wrong with a locator's options is told before anything starts."""
+        for settings, option in (
+            (Settings(endpoints=("x:y",)), "--endpoint"),
+            (Settings(file_sd=("targets",)), "--file-sd"),
+            (Settings(marathon=MarathonSettings(("http://marathon:8080",))), "--marathon-apps"),
+            (Settings(kube=KubeSettings(kubeconfig="/nonexistent", service_name="prom")), "--kubeconfig"),
+        ):
+            error = self.assertRaises(ConfigError, self.located, settings)
+            self.assertEqual(error.option, option)
+
+    def located(self, settings: Settings) -> list[str]:
+        """Give the names of the locators that are made."""
+        return [locator.name for locator in build_locators(settings, MemoryReactorClock(), {})]
 
     def test_affinities(self) -> None:
         """Affinities are made in the order they are tried."""

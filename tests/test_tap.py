@@ -14,8 +14,8 @@ from mpp._version import __version__
 from mpp.config import read
 from mpp.errors import ConfigError
 from mpp.model import Settings
-from mpp.usage import help_text
 from mpp.tap import EXIT_STATUS, Launch, Options, Refusal, check
+from mpp.usage import help_text
 
 
 class DeafService(Service):

@@ -96,8 +96,8 @@ class Api:
     """
 
     def __init__(self, agent: IAgent, clock: IReactorTime, connections: Connections | None = None) -> None:
-        # treq's client would be the natural choice, but as of 26.7 it refuses the IPv6 addresses that are usual in Kubernetes,
-        # and it writes the query anew, where a selector has to go out as it is.
+        # treq's client would be the natural choice, but as of 26.7 it refuses URLs with an IPv6 address, which are usual in
+        # Kubernetes: hyperlink takes the address for an international host name.
         self._agent = ContentDecoderAgent(agent, [(b"gzip", GzipDecoder)])
         self._clock = clock
         self._connections = connections
