@@ -80,6 +80,8 @@ class SourceIPAffinity:
     def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
         """Give the remembered backend while it is selected, else the one the address hashes to."""
         client = self.client_address(facts)
+        if not client:
+            return None
         backend, seen = self._recent.get(client, (None, 0.0))
         if backend is not None and now - seen < self._idle and backend.id in selection.selected_by_id:
             return backend
@@ -88,6 +90,8 @@ class SourceIPAffinity:
     def remember(self, facts: RequestFacts, backend: Backend, now: float) -> None:
         """Remember the backend for this address, forgetting the address that was idle longest when there are too many."""
         client = self.client_address(facts)
+        if not client:
+            return
         self._recent[client] = (backend, now)
         self._recent.move_to_end(client)
         if len(self._recent) > self._memory:
@@ -98,12 +102,12 @@ class SourceIPAffinity:
         Give the address of the client itself.
 
         Walks the forwarding chain from the right: the first hop that is not trusted, or, when all are, the left-most
-        (clients in private networks are trusted as proxies, too). An unreadable entry ends the walk.
+        (clients in private networks are trusted as proxies, too). An unreadable entry ends the walk. Whoever comes through a
+        Unix socket is trusted; empty when it does not tell for whom.
         """
-        peer = _parse(facts.peer)
-        if peer is None or not self._trusts(peer):
-            return str(peer or facts.peer)
-        client = peer
+        client = _parse(facts.peer)
+        if facts.peer and (client is None or not self._trusts(client)):
+            return str(client or facts.peer)
         for entry in reversed(_forwarded_for(facts)):
             hop = _parse(entry)
             if hop is None:
@@ -111,7 +115,7 @@ class SourceIPAffinity:
             client = hop
             if not self._trusts(hop):
                 break
-        return str(client)
+        return str(client or "")
 
     def _trusts(self, address: _Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)

@@ -133,7 +133,7 @@ def _dns(settings: Settings, reactor: Any) -> Iterator[ILocator]:
 
 
 def _marathon(settings: Settings, reactor: Any) -> Iterator[ILocator]:
-    if settings.marathon.urls:
+    if settings.marathon.urls or settings.marathon.apps:
         from mpp.locators.marathon import build
 
         yield build(settings, reactor)

@@ -36,8 +36,9 @@ from mpp.policy import Verdict
 
 _log = tx.make_logger()
 
-# Longer than a round over dead backends takes, shorter than Grafana's patience.
-SELECTION_WAIT_S = 5.0
+# Longer than a slow first round takes (locating 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), shorter than the
+# patience of Grafana (60 s) and of most scripts.
+SELECTION_WAIT_S = 10.0
 # What a client is told to wait before it asks again (Retry-After): by then a round has passed.
 RETRY_AFTER_S = 5
 # What the status would be had the client waited (nginx' convention; it is only counted and logged).
@@ -103,7 +104,7 @@ class Exchange:
         "_downstream",
         "_ended",
         "_facts",
-        "_fresh",
+        "_given_up",
         "_gone",
         "_last_why",
         "_maybe_done",
@@ -132,6 +133,7 @@ class Exchange:
         self._by_affinity = ""
         self._last_why = ""
         self._maybe_done = False
+        self._given_up: tuple[str, str] | None = None
         self._served_by: Backend | None = None
         self._status = 0
         self._response: IResponse | None = None
@@ -143,10 +145,13 @@ class Exchange:
         """Make the first attempt, after the first selection round if need be."""
         self._context.metrics.request_began()
         selection = self._context.selections.current
-        if selection.ranked:
-            self._first(selection)
-        else:
-            self._wait(self._context.selections.ready(), self._first)
+        try:
+            if selection.ranked:
+                self._first(selection)
+            else:
+                self._wait(self._context.selections.ready(), self._first)
+        except Exception:
+            self._stopped(Failure())
 
     def client_gone(self) -> None:
         """
@@ -162,6 +167,12 @@ class Exchange:
         if self._response is not None:
             self._response.cancel()
         self._end(CLIENT_GONE)
+
+    def draining(self) -> None:
+        """Break off an event stream, which would not end by itself; its client connects anew, elsewhere."""
+        response = self._response
+        if response is not None and not policy.may_hold(response.status, response.headers):
+            self._downstream.abort()
 
     # Choosing
 
@@ -197,6 +208,9 @@ class Exchange:
     def _attempt(self, backend: Backend, *, fresh: bool) -> None:
         context = self._context
         target = paths.with_prefix(backend.prefix, self._facts.target)
+        if self._given_up is not None:
+            context.metrics.retried(*self._given_up)
+            self._given_up = None
         self._served_by = backend
         self._sent_at = context.clock.seconds()
         answer = context.upstreams.send(
@@ -230,7 +244,7 @@ class Exchange:
             self._exhausted_with(response, backend, verdict)
             return
         response.cancel()
-        self._next(backend)
+        self._next()
 
     def _failed(self, failure: Failure) -> None:
         self._waiting = None
@@ -250,10 +264,10 @@ class Exchange:
         # A kept connection that broke and a server that is not there any more make one crash.
         self._crashes += verdict.crash or self._was_stale
         self._was_stale = False
-        self._maybe_done = not (self._read or verdict.resend)
+        self._maybe_done = self._maybe_done or not (self._read or verdict.resend)
         self._report(backend, verdict, str(error))
         if self._retry(backend, verdict):
-            self._next(backend)
+            self._next()
         else:
             self._give_up()
 
@@ -281,10 +295,10 @@ class Exchange:
             crashes=self._crashes,
         )
         if go_on:
-            self._context.metrics.retried(backend.name, verdict.reason)
+            self._given_up = (backend.name, verdict.reason)
         return go_on
 
-    def _next(self, failed: Backend) -> None:
+    def _next(self) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
         selections = self._context.selections
         backend = policy.choose(selections.current, None, self._tried, self._context.rng)
@@ -330,7 +344,7 @@ class Exchange:
         self._served_by = None
         if not known and not self._attempts:
             self._fail(503, "no Prometheus server is known; see /mpp/status", RETRY_AFTER_S)
-        elif not self._read:
+        elif self._maybe_done:
             self._fail(
                 502, f"the request may have been carried out, its answer is lost; it is not repeated: {self._last_why}", None
             )

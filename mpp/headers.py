@@ -38,6 +38,8 @@ _REQUEST_DROPPED = _HOP_BY_HOP | {
     b"x-forwarded-host",
     b"x-forwarded-proto",
 }
+# A backend that is an mpp itself says who served it; the client is told who served us.
+_RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby"}
 _BODYLESS = frozenset((204, 304))
 
 
@@ -79,15 +81,19 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes) -> bytes:
             forwarded_for.append(value)
         elif lower == b"host":
             host = value
+        elif lower in dropped:
+            continue
         elif lower == b"cookie":
             value = without_route_cookie(value)
             if value:
                 lines.append(b"%b: %b\r\n" % (name, value))
-        elif lower not in dropped:
+        else:
             lines.append(b"%b: %b\r\n" % (name, value))
-    forwarded_for.append(facts.peer.encode("ascii"))
-    proto = b"https" if facts.secure else b"http"
-    lines.append(b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (b", ".join(forwarded_for), proto))
+    if facts.peer:
+        forwarded_for.append(facts.peer.encode("ascii"))
+    if forwarded_for:
+        lines.append(b"X-Forwarded-For: %b\r\n" % b", ".join(forwarded_for))
+    lines.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
     if host:
         lines.append(b"X-Forwarded-Host: %b\r\n" % host)
     if facts.body or facts.method not in (b"GET", b"HEAD", b"OPTIONS"):
@@ -108,7 +114,7 @@ def response_head(
     :param bodyless: the answer to HEAD: whatever the backend announced stands, and nothing is added to it.
     :param chunked: the body will be sent in chunks.
     """
-    dropped = _dropped(headers, _HOP_BY_HOP)
+    dropped = _dropped(headers, _RESPONSE_DROPPED)
     announced = False
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
     for name, value in headers:

@@ -119,12 +119,19 @@ class Metrics:
     def request_ended(self, backend: str, code: int, seconds: float) -> None:
         """Count a client request out; ``code`` 499 when the client went away (nginx' convention)."""
         self.in_flight -= 1
+        self._count(backend, code)
+        self._duration.observe(seconds)
+
+    def refused(self, code: int) -> None:
+        """Count a request that mpp refused before any backend was chosen."""
+        self._count(OWN, code)
+
+    def _count(self, backend: str, code: int) -> None:
         key = (backend, code)
         child = self._request_children.get(key)
         if child is None:
             child = self._request_children[key] = self._requests.labels(backend, str(code)).inc
         child()
-        self._duration.observe(seconds)
 
     def upstream_answered(self, backend: str, seconds: float) -> None:
         """Record how long one attempt took."""

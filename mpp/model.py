@@ -80,7 +80,7 @@ class RequestFacts:
     :ivar target: the raw request target, starts with ``/``; never decoded and encoded again.
     :ivar headers: as received.
     :ivar body: the whole body, decoded from chunks if it came in chunks.
-    :ivar peer: the client's IP address as the socket tells it (``::ffff:`` removed).
+    :ivar peer: the client's IP address as the socket tells it (``::ffff:`` removed); empty for a Unix socket.
     :ivar secure: the client came over TLS.
     :ivar http_10: the client speaks HTTP/1.0.
     """
@@ -190,6 +190,13 @@ class Selection:
     changed_at: float = 0.0
     selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
     """The selected backends by their ``id``: made once, looked up in every request."""
+
+    prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
+    """The different path prefixes of all known backends, ``("",)`` for most."""
+
+    @prefixes.default
+    def _prefixes(self) -> tuple[str, ...]:
+        return tuple({backend.prefix: None for backend in self.choice.selected + self.choice.standbys}) or ("",)
 
     @selected_by_id.default
     def _selected_by_id(self) -> Mapping[str, Backend]:

@@ -125,7 +125,7 @@ def _prometheus_error(fields: Headers, body: bytes) -> tuple[str | None, str]:
     try:
         found = json.loads(_decoded(fields, body))
         return str(found["errorType"]), str(found.get("error", ""))
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError):
         return None, ""
 
 

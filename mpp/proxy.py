@@ -26,6 +26,7 @@ from mpp import headers, paths
 from mpp.errors import BadRequest
 from mpp.forward import Exchange, Forwarder, IDownstream
 from mpp.interfaces import IResponse
+from mpp.metrics import Metrics
 from mpp.model import Backend, Headers, RequestFacts
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -65,9 +66,7 @@ class ProxyRequest(server.Request):
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
-        # A dual-stack socket shows an IPv4 client as an IPv6 address.
-        peer = channel.getPeer().host.removeprefix("::ffff:")
-        self.facts = RequestFacts(method, target, fields, body, peer, channel.isSecure(), version == b"1.0")
+        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.isSecure(), version == b"1.0")
         if paths.is_own(paths.path_of(target)):
             self._render_own_page()
         else:
@@ -76,6 +75,11 @@ class ProxyRequest(server.Request):
     def proxy(self, forwarder: Forwarder) -> None:
         """Have a backend answer."""
         self._exchange = forwarder.forward(self)
+
+    def draining(self) -> None:
+        """Take note that mpp is about to stop."""
+        if self._exchange is not None:
+            self._exchange.draining()
 
     def connectionLost(self, reason: Failure) -> None:
         """Take note that the client has gone before its answer was complete."""
@@ -173,11 +177,17 @@ class ProxyResource(ReverseProxyResource):
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
         path = paths.path_of(request.facts.target)
-        if not self._allow_unsafe and paths.is_unsafe(path):
+        if not self._allow_unsafe and self._is_unsafe(path):
+            self._forwarder.metrics.refused(403)
             request.fail(403, "forbidden", _refusal(path), None)
         else:
             request.proxy(self._forwarder)
         return server.NOT_DONE_YET
+
+    def _is_unsafe(self, path: bytes) -> bool:
+        """Tell whether the path is unsafe as it stands, or with any backend's prefix in front."""
+        prefixes = self._forwarder.selections.current.prefixes
+        return paths.is_unsafe(path) or any(prefix and paths.is_unsafe(paths.with_prefix(prefix, path)) for prefix in prefixes)
 
 
 def _refusal(path: bytes) -> str:
@@ -200,18 +210,23 @@ class ProxySite(server.Site):
     # Twisted would log each start and stop of listening in its own words.
     noisy = False
 
-    def __init__(self, root: ProxyResource, *, limits: Limits, budget: Budget, channels: Channels) -> None:
+    def __init__(self, root: ProxyResource, *, limits: Limits, budget: Budget, channels: Channels, metrics: Metrics) -> None:
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
         self._limits = limits
         self._budget = budget
         self._channels = channels
+        self._metrics = metrics
+
+    def _refuse(self, error: BadRequest) -> bytes:
+        self._metrics.refused(error.status)
+        return error_page(error)
 
     def log(self, request: object) -> None:
         """Log no line for each request; twisted.web would, for the own pages."""
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
-        channel = ProxyChannel(ProxyRequest, self._limits, self._budget, error_page, self._channels)
+        channel = ProxyChannel(ProxyRequest, self._limits, self._budget, self._refuse, self._channels)
         channel.site = self
         channel.factory = self
         return channel

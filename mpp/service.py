@@ -115,7 +115,13 @@ class Program(MultiService):
             view=self._view,
         )
         root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
-        return ProxySite(root, limits=Limits(max_body=settings.max_request_body), budget=self.budget, channels=self.channels)
+        return ProxySite(
+            root,
+            limits=Limits(max_body=settings.max_request_body),
+            budget=self.budget,
+            channels=self.channels,
+            metrics=self.metrics,
+        )
 
     def _count_locator_failure(self, name: str) -> None:
         self.metrics.discovery_errors.labels(name).inc()

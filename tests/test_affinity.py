@@ -105,6 +105,11 @@ class SourceIPTests(SynchronousTestCase):
         kept = [self.affinity.preferred(c, BOTH, 0) == m for c, m in zip(clients, moved, strict=True)]
         self.assertEqual(kept, [True, False, True, True])
 
+    def test_client_without_an_address(self) -> None:
+        """Clients of a Unix socket that tell no address are not all taken for one."""
+        self.affinity.remember(request(peer=""), B, 0.0)
+        self.assertIsNone(self.affinity.preferred(request(peer=""), BOTH, 0.0))
+
     def test_nobody_selected(self) -> None:
         """Without a selection there is nothing to prefer."""
         self.assertIsNone(self.affinity.preferred(request(), Selection(), 0))
@@ -131,7 +136,9 @@ class SourceIPTests(SynchronousTestCase):
             ("fe80::1%eth0", ((xff, b"198.51.100.1"),), "198.51.100.1"),
             ("10.0.0.1", ((forwarded, b'for="[2001:db8::7]:1";proto=http, for=10.0.0.2'),), "2001:db8::7"),
             ("10.0.0.1", ((forwarded, b"proto=http"),), "10.0.0.1"),
-            ("a-unix-socket", ((xff, b"198.51.100.1"),), "a-unix-socket"),
+            ("something", ((xff, b"198.51.100.1"),), "something"),
+            ("", ((xff, b"198.51.100.1, 10.0.0.2"),), "198.51.100.1"),
+            ("", (), ""),
         )
         for peer, fields, expected in cases:
             self.assertEqual(self.affinity.client_address(request(*fields, peer=peer)), expected, (peer, fields))

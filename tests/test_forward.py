@@ -205,6 +205,15 @@ class WriteTests(SynchronousTestCase):
         world.upstreams.sent[0].answer.errback(REFUSED)
         self.assertEqual([(s.backend, s.fresh) for s in world.upstreams.sent], [(A, True), (B, True)])
 
+    def test_a_write_that_nobody_took_was_not_carried_out(self) -> None:
+        """A client whose write reached nobody is told to come back, not that it may have happened."""
+        world = World()
+        client = world.request(b"POST", b"/x")
+        for n in range(3):
+            world.upstreams.sent[n].answer.errback(REFUSED)
+        assert client.failed is not None
+        self.assertEqual((client.failed[0], client.failed[2]), (503, 5))
+
     def test_any_answer_to_a_write_is_an_answer(self) -> None:
         """A write gets the server's words, whatever they are."""
         world = World()
@@ -227,11 +236,12 @@ class RenewedSelectionTests(SynchronousTestCase):
         self.assertEqual(client.served_by, A)
 
     def test_request_fails_when_nobody_is_found(self) -> None:
-        """When there is nobody, the client is told so, and when to come back."""
+        """When there is nobody, the client is told so, and when to come back; no retry is counted, for there was none."""
         world = World(standbys=())
         client = world.request()
         world.upstreams.sent[0].answer.errback(REFUSED)
         world.selections.publish(Selection(2, Choice((), (A,))))
+        self.assertEqual(world.counted("mpp_retries_total", backend="a:9090", reason="refused"), 0)
         assert client.failed is not None
         self.assertEqual((client.failed[0], client.failed[2]), (503, 5))
 
@@ -300,6 +310,19 @@ class BugTests(SynchronousTestCase):
         world = World()
         client = world.request()
         world.upstreams.sent[0].answer.errback(Failure(ZeroDivisionError()))
+        assert client.failed is not None
+        self.assertEqual((client.failed[0], world.metrics.in_flight), (500, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_bug_while_choosing(self) -> None:
+        """A bug before anything was sent is answered, too."""
+        world = World()
+
+        def broken(*args: object, **keywords: object) -> None:
+            raise ZeroDivisionError
+
+        world.upstreams.send = broken  # type: ignore[method-assign, assignment]
+        client = world.request()
         assert client.failed is not None
         self.assertEqual((client.failed[0], world.metrics.in_flight), (500, 0))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

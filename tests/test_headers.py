@@ -57,6 +57,16 @@ class RequestHeadTests(SynchronousTestCase):
         self.assertIn(b"X-Forwarded-For: 198.51.100.1, 192.0.2.7", lines)
         self.assertEqual([line for line in lines if b"Proto" in line], [b"X-Forwarded-Proto: https"])
 
+    def test_client_of_a_unix_socket_adds_nothing_to_the_chain(self) -> None:
+        """Who has no address is not named; who came before him is."""
+        self.assertEqual([line for line in head(peer="") if b"-For:" in line], [])
+        fields = ((b"X-Forwarded-For", b"198.51.100.1"),)
+        self.assertIn(b"X-Forwarded-For: 198.51.100.1", head(fields, peer=""))
+
+    def test_cookies_that_connection_names_are_removed(self) -> None:
+        """No field is exempt from what Connection names."""
+        self.assertNotIn(b"Cookie: a=1", head(((b"Connection", b"Cookie"), (b"Cookie", b"a=1"))))
+
     def test_only_the_own_cookie_is_stripped(self) -> None:
         """A backend sees the client's other cookies and not mpp's."""
         lines = head(((b"Cookie", b"a=1; MPP.Route=abc; b=2"), (b"Cookie", b"MPP.Route=abc")))
@@ -104,6 +114,18 @@ class ResponseHeadTests(SynchronousTestCase):
         """What concerned the backend's connection only is not passed on."""
         lines = self.build(((b"Connection", b"close, X-Hop"), (b"X-Hop", b"1"), (b"Y", b"2")))
         self.assertEqual(lines[1:-2], [b"Y: 2", b"MPP.ServedBy: a:1"])
+
+
+class ChainedTests(SynchronousTestCase):
+    """An mpp behind an mpp."""
+
+    def test_the_nearest_says_who_served(self) -> None:
+        """A client is told one server, the one that its mpp asked."""
+        built = headers.response_head(
+            200, b"OK", ((b"mpp.servedby", b"b:2"),), ((b"MPP.ServedBy", b"a:1"),), length=0, bodyless=False, chunked=False
+        )
+        self.assertEqual(built.lower().count(b"mpp.servedby"), 1)
+        self.assertIn(b"MPP.ServedBy: a:1", built)
 
 
 class ConnectionFieldTests(SynchronousTestCase):

@@ -20,7 +20,7 @@ class FileLocatorTests(SynchronousTestCase):
     """What a file gives."""
 
     def setUp(self) -> None:
-        self.path = self.mktemp()
+        self.path = os.path.abspath(self.mktemp())
         self.locator = FileLocator(self.path)
         self.logged: list[str] = []
         globalLogPublisher.addObserver(self.observe)
@@ -93,6 +93,10 @@ class FileLocatorTests(SynchronousTestCase):
         """A file with lines of which none is an endpoint is not taken for an empty list."""
         self.write(b"<html>\n<p>Not found\n")
         self.assertIn("no line is an endpoint; line 1: ", self.refused())
+
+    def test_relative_path(self) -> None:
+        """A relative path means the directory that mpp was started in, whatever it changes to later."""
+        self.assertEqual(repr(FileLocator("endpoints")), f"<FileLocator {os.path.abspath('endpoints')}>")
 
     def test_missing_file(self) -> None:
         """A file that is not there is an error that names it."""

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from mpp.errors import LocateError
 from mpp.locators.kube import KubeLocator, build, check
-from mpp.model import Backend, KubeSettings, Located, Settings
+from mpp.model import Backend, KubeSettings, Settings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, listen, pair, pod
 
@@ -92,6 +92,8 @@ class _Served(TestCase):
         self.fake.put("pods", pod("prometheus-0", "10.0.0.1", ready=False))
         self.port = listen(reactor, self.fake, self.authority, NAME, "127.0.0.1")
         self.addCleanup(self.port.stopListening)
+        self.built_locators: list[KubeLocator] = []
+        self.addCleanup(self.stopped)
         (self.folder / "ca.pem").write_bytes(self.authority.pem)
 
     def cluster(self, **changes: Any) -> dict[str, Any]:
@@ -105,16 +107,17 @@ class _Served(TestCase):
         return self.built(Settings(kube=kube, insecure=insecure), os.environ)
 
     def built(self, settings: Settings, environ: Any, **options: Any) -> KubeLocator:
+        """Give a locator; it is stopped, and all of it gone, at the end."""
         check(settings, environ, **options)
-        locator = build(settings, reactor, environ, **options)
-        self.addCleanup(self.stopped, locator)
-        return locator
+        self.built_locators.append(build(settings, reactor, environ, **options))
+        return self.built_locators[-1]
 
-    def stopped(self, locator: KubeLocator) -> Deferred[None]:
-        """Stop a locator; fires when the server has noticed."""
-        locator.stop()
+    def stopped(self) -> Deferred[None]:
+        """Stop all locators; fires when the server has noticed."""
+        for locator in self.built_locators:
+            locator.stop()
         gone: Deferred[None] = Deferred()
-        reactor.callLater(0, self.wait_for_quiet, gone)
+        self.wait_for_quiet(gone)
         return gone
 
     def wait_for_quiet(self, gone: Deferred[None]) -> None:
@@ -252,20 +255,5 @@ class RealWatchTests(_Served):
         for _ in range(2):
             await self.told(lambda: self.watching.start(self.change))
             await self.watched()
-            await self.stopped(self.watching)
+            await self.stopped()
             self.assertEqual(self.fake.watches, [])
-
-    def test_listed(self) -> None:
-        """The same as a value."""
-        looked = self.watching.locate()
-        return looked.addCallback(  # type: ignore[return-value]
-            lambda found: self.assertEqual(
-                found,
-                (
-                    Located(
-                        Backend("http", "10.0.0.1", 9090),
-                        "prometheus-0 is not ready: containers with unready status: [prometheus]",
-                    ),
-                ),
-            )
-        )

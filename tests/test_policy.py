@@ -74,7 +74,13 @@ class JudgeAnswerTests(SynchronousTestCase):
     def test_damaged_errors_are_no_prometheus_errors(self) -> None:
         """A body that cannot be read is judged by its status."""
         encoded: Headers = ((b"content-encoding", b"gzip"),)
-        bodies: tuple[tuple[Headers, bytes], ...] = ((encoded, b"no gzip"), ((), b"[]"), ((), b"\xff"), ((), b'{"errorType'))
+        bodies: tuple[tuple[Headers, bytes], ...] = (
+            (encoded, b"no gzip"),
+            ((), b"[]"),
+            ((), b"\xff"),
+            ((), b'{"errorType'),
+            ((), b"[" * 60_000),
+        )
         for fields, body in bodies:
             self.assertEqual(policy.judge_answer(503, fields, body).reason, "not_ready", body)
 

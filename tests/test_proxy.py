@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -15,7 +15,7 @@ from mpp.admin import OwnPages
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.interfaces import IBodyConsumer
 from mpp.metrics import Snapshot
-from mpp.model import MIB, Choice, Headers, Observation, Selection, Standing
+from mpp.model import MIB, Backend, Choice, Headers, Observation, Selection, Standing
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.status import StatusView
 from mpp.wire.budget import Budget
@@ -39,7 +39,7 @@ class Transport(StringTransport):
 class Client:
     """One connection."""
 
-    def __init__(self, site: ProxySite, peer: IPv4Address | IPv6Address = CLIENT) -> None:
+    def __init__(self, site: ProxySite, peer: IPv4Address | IPv6Address | UNIXAddress = CLIENT) -> None:
         self.channel = site.buildProtocol(peer)
         self.transport = Transport(peerAddress=peer)
         self.channel.makeConnection(self.transport)
@@ -78,7 +78,9 @@ class ProxyCase(SynchronousTestCase):
         )
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
         channels = Channels(self.world.clock)
-        self.site = ProxySite(self.root, limits=Limits(max_body=100), budget=Budget(MIB), channels=channels)
+        self.site = ProxySite(
+            self.root, limits=Limits(max_body=100), budget=Budget(MIB), channels=channels, metrics=self.world.metrics
+        )
         self.client = Client(self.site)
 
     def answer(self, response: FakeResponse, number: int = -1) -> None:
@@ -87,6 +89,13 @@ class ProxyCase(SynchronousTestCase):
 
 class ForwardedTests(ProxyCase):
     """Requests for a backend."""
+
+    def test_client_of_a_unix_socket(self) -> None:
+        """A client that has no address is served like every other one."""
+        client = Client(self.site, UNIXAddress(None))
+        client.get()
+        self.answer(FakeResponse(200, b"x"))
+        self.assertTrue(client.received().endswith(b"\r\n\r\nx"))
 
     def test_root_is_a_reverse_proxy_resource(self) -> None:
         """The root keeps the type that the resource tree of a Twisted reverse proxy has."""
@@ -197,6 +206,15 @@ class StreamedResponse(FakeResponse):
 class StreamedTests(ProxyCase):
     """Answers too large to be held back."""
 
+    def test_endless_stream_ends_when_mpp_stops(self) -> None:
+        """An event stream does not keep mpp from stopping; another answer is finished first."""
+        for headers, ended in (((b"Content-Type", b"text/event-stream"),), True), (((b"Content-Type", b"text/plain"),), False):
+            client = self.client = Client(self.site)
+            client.get()
+            self.answer(StreamedResponse(None, headers))
+            client.channel.drain()
+            self.assertEqual(client.transport.aborted, ended)
+
     def stream(self, length: int | None = None, version: bytes = b"1.1") -> tuple[StreamedResponse, IBodyConsumer]:
         self.client.get(version=version)
         response = StreamedResponse(length)
@@ -259,6 +277,20 @@ class RefusedTests(ProxyCase):
         self.assertTrue(received.startswith(b"HTTP/1.1 403 Forbidden\r\n"))
         self.assertIn(b"--allow-unsafe-paths", received)
         self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_unsafe_path_behind_a_backends_prefix_is_refused(self) -> None:
+        """No path prefix of a backend makes an unsafe path of a harmless one."""
+        prefixed = Backend("http", "a", 9090, "/api")
+        self.world.selections.publish(Selection(1, Choice((prefixed,))))
+        self.client.get(b"/v1/admin/tsdb/snapshot", method=b"POST", fields=b"Content-Length: 0\r\n")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "))
+
+    def test_refused_requests_are_counted(self) -> None:
+        """Every client request is counted, those that mpp refuses too."""
+        self.client.get(b"/-/quit")
+        Client(self.site).get(b"http://evil/")
+        for code in ("403", "400"):
+            self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code=code), 1)
 
     def test_unsafe_path_is_forwarded_when_allowed(self) -> None:
         """An operator who knows what he does can have them forwarded."""

@@ -129,6 +129,9 @@ class ForwardedRequest:
         if self.channel is not None:
             self.channel.abort()
 
+    def draining(self) -> None:
+        """Answer to the end."""
+
     def connectionLost(self, reason: Failure) -> None:
         self.waiting.cancel()
 

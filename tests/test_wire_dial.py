@@ -225,6 +225,14 @@ class TLSTests(TestCase):
             self.assertEqual((failed.phase, failed.cause), (Phase.CONNECT, Cause.TLS))
             self.assertIn("rror", failed.detail)
 
+    def test_a_name_no_certificate_can_be_for(self) -> None:
+        """A backend whose name TLS cannot even ask for fails like every other one."""
+        dialer = Dialer(
+            MemoryReactorClock(), lambda backend: ("127.0.0.1",), tls=lambda backend: ssl.optionsForClientTLS("prom_\u2603")
+        )
+        failure = self.failureResultOf(dialer.dial(Backend("https", "prom_a", 443)), UpstreamError)
+        self.assertEqual((failure.value.phase, failure.value.cause), (Phase.CONNECT, Cause.TLS))
+
     @inlineCallbacks
     def test_no_tls_there(self) -> Any:
         """A backend that does not speak TLS fails because of TLS; one that hangs up is told from it."""

@@ -312,6 +312,7 @@ class EndTests(SynchronousTestCase):
         side.receive(get(b"/1") + get(b"/2"))
         side.channels.drain()
         self.assertEqual((side.channel.persistent, side.transport.disconnecting), (False, False))
+        self.assertTrue(side.requests[0].told_to_end)
         side.requests[0].answer()
         self.assertEqual((side.sent, side.transport.disconnecting, len(side.requests)), (b"</1>", True, 1))
 
@@ -343,6 +344,20 @@ class EndTests(SynchronousTestCase):
             side.clock.advance(60)
             side.channels.close_idle(side.clock.seconds(), 60)
             self.assertTrue(side.transport.disconnecting)
+
+    def test_a_request_that_arrives_is_not_idleness(self) -> None:
+        """A connection on which a request begins to arrive after a long pause is not closed under it."""
+        side = ServerSide(PromptRequest)
+        side.receive(GET)
+        side.clock.advance(59)
+        side.receive(GET[:-2])
+        side.clock.advance(2)
+        side.channels.close_idle(side.clock.seconds(), 60)
+        self.assertFalse(side.transport.disconnecting)
+        side.receive(b"X: y\r\n")
+        side.clock.advance(59)
+        side.channels.close_idle(side.clock.seconds(), 60)
+        self.assertTrue(side.transport.disconnecting)
 
     def test_busy_is_not_idle(self) -> None:
         """A client that waits for its answer is not idle."""

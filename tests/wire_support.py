@@ -81,12 +81,16 @@ class RecordingRequest:
     def __init__(self, channel: ProxyChannel, made: list[RecordingRequest]) -> None:
         self.channel = channel
         self.lost: list[Failure] = []
+        self.told_to_end = False
         self.incoming: tuple[bytes, bytes, bytes, Headers, bytes] = (b"", b"", b"", (), b"")
         made.append(self)
 
     @property
     def target(self) -> bytes:
         return self.incoming[1]
+
+    def draining(self) -> None:
+        self.told_to_end = True
 
     def received(self, method: bytes, target: bytes, version: bytes, headers: Headers, body: bytes) -> None:
         self.incoming = (method, target, version, headers, body)

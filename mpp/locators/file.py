@@ -70,12 +70,13 @@ class FileLocator:
 
     A line that is no endpoint is logged when it appears or changes, not at every look-up.
 
-    :param path: the file; a relative path is taken from the current directory of the moment.
+    :param path: the file; a relative path is taken from the directory that is current now.
     """
 
     def __init__(self, path: str, name: str = "file") -> None:
         self.name = name
-        self._path = path
+        # twistd may change the current directory before the first look-up.
+        self._path = os.path.abspath(path)
         self._known_problems: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:

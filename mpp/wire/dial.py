@@ -12,6 +12,7 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator, ITCPTransport
@@ -97,7 +98,11 @@ class _Dialing:
             if self._dialer.tls is None:
                 done.errback(UpstreamError(Phase.CONNECT, Cause.TLS, "TLS is not set up"))
                 return done
-            self._tls = self._dialer.tls(self._backend)
+            try:
+                self._tls = self._dialer.tls(self._backend)
+            except (ValueError, SSL.Error) as problem:  # a name that no certificate can be for
+                done.errback(UpstreamError(Phase.CONNECT, Cause.TLS, f"{self._backend.host}: {problem}"))
+                return done
         self._timers.append(self._dialer.reactor.callLater(self._dialer.connect_timeout, self._too_late))
         self._next()
         return done

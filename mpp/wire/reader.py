@@ -102,6 +102,11 @@ class RequestReader:
         self._overhead = 0
         self.owes_continue = False
 
+    @property
+    def partial(self) -> bool:
+        """Whether a request has begun to arrive and is not complete."""
+        return self._overhead > 0
+
     def feed(self, data: bytes) -> None:
         """Read a segment. Never raises because of what is in it."""
         while data:

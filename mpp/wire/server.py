@@ -35,6 +35,9 @@ class IncomingRequest(Shape):
     def received(self, method: bytes, target: bytes, version: bytes, headers: Headers, body: bytes, /) -> None:
         """Begin the answer. It ends with `ProxyChannel.request_done`, perhaps before this returns."""
 
+    def draining(self) -> None:
+        """Take note that the program is about to stop: an answer that would never end by itself should end."""
+
     def connectionLost(self, reason: Failure, /) -> None:
         """Stop: there is nobody to answer to. Called once at most, never after `ProxyChannel.request_done`."""
 
@@ -107,6 +110,9 @@ class ProxyChannel(Protocol):
         if self._closing:
             self._discard(len(data))
             return
+        if not self._reader.partial:
+            # What follows is not idleness: a request is arriving, and has as long to arrive as a connection may be idle.
+            self.idle_since = self._channels.clock.seconds()
         self._reader.feed(data)
         self._serve()
 
@@ -187,7 +193,9 @@ class ProxyChannel(Protocol):
         """Finish what is being answered, then close; close at once when idle."""
         self._draining = True
         self.persistent = False
-        if self._request is None and not self._closing:
+        if self._request is not None:
+            self._request.draining()
+        elif not self._closing:
             self._close(linger=False)
 
     def close_if_idle(self, before: float) -> None:
