@@ -269,4 +269,7 @@ def _cause(reason: Failure) -> Cause:
 def _detail(reason: Failure) -> str:
     """Give one line; what the TLS layer raises says little without its type."""
     message = reason.getErrorMessage().rstrip(".")
+    if isinstance(reason.value, SSL.Error) and reason.value.args and reason.value.args[0]:
+        # A list of (library, function, reason); the last reason says it.
+        return str(reason.value.args[0][-1][-1])
     return message if reason.check(error.ConnectError, error.ConnectionClosed) else f"{type(reason.value).__name__}: {message}"
