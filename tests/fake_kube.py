@@ -199,6 +199,7 @@ class Stream:
     namespace: str
     selector: Selector
     fields: Mapping[str, str]
+    bookmarks: bool = False
     timeout: Any = None
 
     def wants(self, item: Object | None) -> bool:
@@ -226,6 +227,7 @@ class Faults:
 
     :ivar status: answered to everything, or 0.
     :ivar hanging: nothing is answered.
+    :ivar hanging_watches: watches are not answered.
     :ivar forbidden: (verb, resource) that nobody may.
     :ivar not_served: resources that this version of Kubernetes does not know.
     :ivar gone_as_status: a version that is not known any more is a status (else an event), for watches.
@@ -233,6 +235,7 @@ class Faults:
 
     status: int = 0
     hanging: bool = False
+    hanging_watches: bool = False
     forbidden: frozenset[tuple[str, str]] = frozenset()
     not_served: frozenset[str] = frozenset()
     gone_as_status: bool = False
@@ -315,8 +318,8 @@ class FakeKube(Resource):
     # Watches
 
     def bookmark(self) -> None:
-        """Tell all watches the present version."""
-        for watch in self.watches:
+        """Tell all watches that want to know it the present version."""
+        for watch in filter(lambda watch: watch.bookmarks, self.watches):
             version, kind = SERVED[watch.resource]
             metadata = {"resourceVersion": str(self._version), "creationTimestamp": None}
             watch.send("BOOKMARK", {"kind": kind, "apiVersion": version, "metadata": metadata})
@@ -362,7 +365,7 @@ class FakeKube(Resource):
         try:
             seen = self._authenticated(request)
             self.seen.append(seen)
-            if self.faults.hanging:
+            if self.faults.hanging or (self.faults.hanging_watches and seen.verb == "watch"):
                 self._held.append(request)
                 request.notifyFinish().addBoth(self._let_go, request)
                 return NOT_DONE_YET
@@ -410,6 +413,9 @@ class FakeKube(Resource):
         documents = self._documents()
         if seen.path in documents:
             return _sent(request, documents[seen.path])
+        if match := re.fullmatch(r"/api/v1/namespaces/([^/]+)", seen.path):
+            # Asked by kubectl when it does not find something in it.
+            return _sent(request, {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": match[1]}})
         match = re.fullmatch(r"(/api/v1|/apis/discovery\.k8s\.io/v1)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?", seen.path)
         if match is None:
             raise Refusal(404, "the server could not find the requested resource")
@@ -468,7 +474,8 @@ class FakeKube(Resource):
             raise too_old
         request.setHeader("Content-Type", "application/json")
         request.write(b"")
-        watch = Stream(request, resource, namespace, selector, fields)
+        bookmarks = seen.query.get("allowWatchBookmarks") == "true"
+        watch = Stream(request, resource, namespace, selector, fields, bookmarks)
         if 0 < version < self._compacted:
             watch.send("ERROR", too_old.object())
             request.finish()

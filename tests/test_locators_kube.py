@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrs import evolve
+from twisted.internet.defer import succeed
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import ConfigError, LocateError
 from mpp.interfaces import ILocator
+from mpp.locators.api import Api
 from mpp.locators.kube import check
 from mpp.locators.kube_config import Access
 from mpp.locators.kube_lists import PAGE
 from mpp.model import Backend, KubeSettings, Located, Settings
+from mpp.tls import TLSPolicy
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod
 from tests.locator_contract import locator_tests
 
@@ -337,11 +340,45 @@ class CredentialTests(_Located):
         seen = self.fake.seen[0].fields
         self.assertEqual((seen["impersonate-user"], seen["impersonate-group"]), (("bob",), ("dev", "ops")))
 
+    def test_certificates_change(self) -> None:
+        """New certificates mean new connections; the old ones may finish what they do, and are closed at the next change."""
+        connect, closed = self.world.client._connect, []
+
+        def recorded(access: Access) -> Api:
+            api = connect(access)
+            api.close = lambda: succeed(closed.append(access.tls.server_name))  # type: ignore[method-assign,func-returns-value]
+            return api
+
+        self.world.client._connect = recorded
+        for name in ("a", "a", "b", "c", "d"):
+            self.world.access = evolve(ACCESS, tls=TLSPolicy(server_name=name))
+            self.located()
+            self.world.clock.advance(60)
+        self.assertEqual(closed, ["a", "b"])
+        self.world.locator.stop()
+        self.assertEqual(closed, ["a", "b", "c", "d"])
+
+    def test_files_become_bad(self) -> None:
+        """Files that become unreadable while the program runs are told, and read again when they are mended."""
+
+        def unreadable() -> Access:
+            raise ConfigError("--kubeconfig", "/config: No such file or directory")
+
+        good = self.world.credentials._read
+        self.world.credentials._read = unreadable
+        self.assertEqual(self.refused(), "--kubeconfig: /config: No such file or directory")
+        self.world.credentials._read = good
+        self.assertEqual(self.located(), ())
+
     def test_garbage(self) -> None:
         """An answer that is no list is an error, whatever it is."""
-        for answer in ([], {}, {"items": {}, "metadata": {}}, {"items": [], "metadata": 1}):
+        for answer in (7, [], {}, {"items": {}, "metadata": {}}, {"items": [], "metadata": 1}):
             self.fake._list = lambda *_, answer=answer: answer  # type: ignore[method-assign,misc,assignment]
             self.assertTrue(self.refused())
+        self.fake._list = lambda *_: {"items": [], "metadata": {}}  # type: ignore[method-assign,assignment,return-value]
+        self.world.locator.start(self.world.changed)
+        self.assertEqual(self.world.changes, 0)
+        self.world.locator.stop()
         self.fake._list = lambda *_: {"items": None, "metadata": {}}  # type: ignore[method-assign,assignment,return-value]
         self.assertEqual(self.located(), ())
 

@@ -142,6 +142,16 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.refused(), f"{WHO}prints too much")
         self.end(None, 9)
 
+    def test_cannot_be_run(self) -> None:
+        """A program that the system refuses to run is told."""
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError(12, "Cannot allocate memory")
+
+        self.reactor.spawnProcess = refuse  # type: ignore[method-assign]
+        self.run_it()
+        self.assertEqual(self.refused(), f"{WHO}Cannot allocate memory")
+
     def test_no_such_program(self) -> None:
         """A program that is not there is told, with the hint of who configured it."""
         self.run_it(evolve(PLUGIN, command="gke-auth", install_hint="Install gke-auth\nfrom example.com"))

@@ -224,13 +224,23 @@ class TroubledWatchTests(_Watched):
 
     def test_no_answer(self) -> None:
         """A server that takes the request and is silent is given up, and asked again."""
-        self.fake.fault(hanging=True)
+        for fault in ("hanging", "hanging_watches"):
+            self.fake.fault(**{fault: True})
+            self.start()
+            self.assertEqual(self.fake.held, 1)
+            self.world.advance(11)
+            self.assertEqual(self.fake.held, 0)
+            self.fake.fault(**{fault: False})
+            self.world.advance(2)
+            self.assertEqual(len(self.fake.watches), 1)
+
+    def test_stopped_while_it_begins(self) -> None:
+        """Stopping gives up a request that is not answered yet, and leaves nothing behind."""
+        self.fake.fault(hanging_watches=True)
         self.start()
-        self.assertEqual(self.fake.held, 1)
-        self.world.advance(11)
-        self.fake.fault(hanging=False)
-        self.world.advance(2)
-        self.assertEqual(len(self.fake.watches), 1)
+        self.world.locator.stop()
+        self.world.settle()
+        self.assertEqual((self.fake.held, self.world.clock.getDelayedCalls()), (0, []))
 
     def test_token_expires(self) -> None:
         """A token that has expired when the stream begins anew is read again."""

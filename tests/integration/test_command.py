@@ -29,7 +29,13 @@ PATIENCE = 30
 """Seconds after which a command that should have ended, or answered, is given up: generous, for a busy machine."""
 
 WRONG: list[tuple[list[str], dict[str, str], str]] = [
-    ([], {}, "--endpoints-file: missing; mpp has to be told where to find Prometheus servers (or by MPP_ENDPOINTS_FILE)"),
+    (
+        [],
+        {},
+        "--endpoints-file: missing; mpp has to be told where to find Prometheus servers, by this option, its variable"
+        " MPP_ENDPOINTS_FILE, or one of --endpoint, --file-sd, --http-sd, --dns, --marathon-url, --kube-service-name,"
+        " --kube-pod-label-selector",
+    ),
     (["--port", "abc"], {}, "--port: 'abc' is not a port number (1 to 65535)"),
     ([], {"MPP_PORT": "70000"}, "MPP_PORT: '70000' is not a port number (1 to 65535)"),
     (["--endpoint-file", "x"], {}, "--endpoint-file: no such option; did you mean --endpoints-file?"),
