@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 from OpenSSL import SSL
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -74,11 +75,14 @@ class _Unverified:
         options: dict[str, Any] = {}
         if own is not None:
             options = {"privateKey": own.privateKey.original, "certificate": own.original}
-        self._name = name.encode("idna") if not name.isascii() else name.encode("ascii")
+        # Only names are asked for, no addresses (RFC 6066 section 3).
+        literal = isIPAddress(name) or isIPv6Address(name)
+        self._name = b"" if literal else name.encode("ascii" if name.isascii() else "idna")
         self._context = CertificateOptions(verify=False, **options).getContext()
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """Make one connection's state."""
         connection = SSL.Connection(self._context, None)
-        connection.set_tlsext_host_name(self._name)
+        if self._name:
+            connection.set_tlsext_host_name(self._name)
         return connection
