@@ -24,14 +24,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio import tx
-from zope.interface import Attribute, Interface
 
 from mpp import headers, paths, policy
 from mpp.affinity import AffinityChain
 from mpp.errors import UpstreamError
-from mpp.interfaces import IResponse, ISelections, IUpstreams
+from mpp.interfaces import IDownstream, IResponse, ISelections, IUpstreams
 from mpp.metrics import OWN, Metrics
-from mpp.model import Backend, RequestFacts, Selection, Settings
+from mpp.model import Backend, Selection, Settings
 from mpp.policy import Verdict
 
 _log = tx.make_logger()
@@ -43,29 +42,6 @@ SELECTION_WAIT_S = 10.0
 RETRY_AFTER_S = 5
 # What the status would be had the client waited (nginx' convention; it is only counted and logged).
 CLIENT_GONE = 499
-
-
-class IDownstream(Interface):
-    """The client's side of one request."""
-
-    facts: RequestFacts = Attribute("What the client asked.")
-
-    def deliver(
-        response: IResponse, served_by: Backend, cookies: tuple[bytes, ...], ended: Callable[[Exception | None], None]
-    ) -> None:
-        """
-        Send a backend's answer, and take the Response over: nobody else relays, releases or cancels it from now on.
-
-        :param cookies: ``Set-Cookie`` values of mpp's own.
-        :param ended: called once, perhaps before this returns: with None when the last byte was handed to the transport, or
-            with the error that broke the answer off; the client's connection is then reset, so that it can tell.
-        """
-
-    def fail(status: int, error_type: str, message: str, retry_after: int | None) -> None:
-        """Send an error of mpp's own, whole. Only while nothing was delivered."""
-
-    def abort() -> None:
-        """Reset the client's connection, so that it takes nothing that was sent for a whole answer."""
 
 
 @frozen

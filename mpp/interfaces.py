@@ -178,3 +178,26 @@ class IUpstreams(Interface):
         :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
             come. Fails with `mpp.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
         """
+
+
+class IDownstream(Interface):
+    """The client's side of one request."""
+
+    facts: RequestFacts = Attribute("What the client asked.")
+
+    def deliver(
+        response: IResponse, served_by: Backend, cookies: tuple[bytes, ...], ended: Callable[[Exception | None], None]
+    ) -> None:
+        """
+        Send a backend's answer, and take the Response over: nobody else relays, releases or cancels it from now on.
+
+        :param cookies: ``Set-Cookie`` values of mpp's own.
+        :param ended: called once, perhaps before this returns: with None when the last byte was handed to the transport, or
+            with the error that broke the answer off; the client's connection is then reset, so that it can tell.
+        """
+
+    def fail(status: int, error_type: str, message: str, retry_after: int | None) -> None:
+        """Send an error of mpp's own, whole. Only while nothing was delivered."""
+
+    def abort() -> None:
+        """Reset the client's connection, so that it takes nothing that was sent for a whole answer."""

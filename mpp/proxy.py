@@ -24,8 +24,8 @@ from zope.interface import implementer
 
 from mpp import headers, paths
 from mpp.errors import BadRequest
-from mpp.forward import Exchange, Forwarder, IDownstream
-from mpp.interfaces import IResponse
+from mpp.forward import Exchange, Forwarder
+from mpp.interfaces import IDownstream, IResponse
 from mpp.metrics import Metrics
 from mpp.model import Backend, Headers, RequestFacts
 from mpp.wire.budget import Budget

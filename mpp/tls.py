@@ -1,7 +1,7 @@
 """
 How the other side of a TLS connection is verified. Makes OpenSSL contexts; opens nothing.
 
-One policy serves the data path (`mpp.wire.dial`) and the locators' APIs (an `IPolicyForHTTPS` for treq's agents).
+One policy serves the data path (`mpp.wire.dial`) and the locators' APIs (an `IPolicyForHTTPS` for Twisted's Agent).
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from mpp.affinity import AffinityChain, CookieAffinity
-from mpp.forward import Forwarder, IDownstream
-from mpp.interfaces import IBodyConsumer, IResponse, ISelections, IUpstreams
+from mpp.forward import Forwarder
+from mpp.interfaces import IBodyConsumer, IDownstream, IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Settings, Standing
 

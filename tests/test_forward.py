@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.forward import SELECTION_WAIT_S, IDownstream
-from mpp.interfaces import IResponse, ISelections, IUpstreams
+from mpp.forward import SELECTION_WAIT_S
+from mpp.interfaces import IDownstream, IResponse, ISelections, IUpstreams
 from mpp.model import Choice, Headers, Selection, Standing
 from tests.forward_support import A, B, FakeResponse, World
 
