@@ -1,0 +1,96 @@
+"""The whole program in front of servers that Kubernetes lists: a change there is followed at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.fake_https import FakeAuthority
+from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen
+from tests.integration.clients import Load
+from tests.integration.processes import Mpp, Simulated, wait_until
+from tests.test_locators_kube_tls import make_kubeconfig
+
+# Nothing in these tests may be due to the next regular round.
+INTERVAL = "60s"
+
+
+class KubeTests(TestCase):
+    """A service of two servers; the API server runs in this process, so that whatever waits does so in a thread."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        """Start the API server and the servers; one of them is not ready yet."""
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        authority = FakeAuthority()
+        (self.folder / "ca.pem").write_bytes(authority.pem)
+        self.fake = FakeKube(reactor)
+        self.fake.tokens = {"good-token": "alice"}
+        api = listen(reactor, self.fake, authority, "127.0.0.1", "127.0.0.1")
+        self.addCleanup(api.stopListening)
+        cluster = {
+            "server": f"https://127.0.0.1:{api.getHost().port}",
+            "certificate-authority": "ca.pem",
+            "tls-server-name": "127.0.0.1",
+        }
+        self.kubeconfig = make_kubeconfig(self.folder, {"token": "good-token"}, cluster)
+        self.servers = [Simulated("--history", "10d"), Simulated("--history", "10d")]
+        for number, server in enumerate(self.servers):
+            self.addCleanup(server.close)
+            self.list_server(number, ready=number == 0)
+
+    def list_server(self, number: int, *, ready: bool) -> None:
+        """Have Kubernetes list a server; each has a port, and so a slice, of its own."""
+        conditions = {"ready": ready, "serving": ready, "terminating": False}
+        each = endpoint("127.0.0.1", f"prometheus-{number}", conditions=conditions)
+        port = {"name": "web", "port": self.servers[number].port, "protocol": "TCP"}
+        self.fake.put("endpointslices", endpoint_slice(f"prometheus-{number}", [each], ports=[port]))
+
+    def start(self) -> Mpp:
+        """Start everything."""
+        for server in self.servers:
+            server.start()
+        options = ["--kubeconfig", str(self.kubeconfig), "--kube-service-name", "prometheus", "--routing-strategy", "random"]
+        mpp = Mpp(["# all in Kubernetes"], *options, interval=INTERVAL)
+        self.addCleanup(mpp.close)
+        return mpp.start()
+
+    async def seconds_until(self, condition: Callable[[], bool], what: str) -> float:
+        """Give how long it takes until something is true."""
+        began = time.monotonic()
+        await deferToThread(wait_until, condition, what, 10)
+        return time.monotonic() - began
+
+    async def test_changes_are_followed_at_once(self) -> None:
+        """A server that becomes ready is selected within a second, one that is deleted is forgotten; no request fails."""
+        mpp = await deferToThread(self.start)
+        second = self.servers[1].address
+        self.assertEqual(await deferToThread(mpp.standing_of, second), "not_ready")
+        self.assertFalse(await deferToThread(mpp.is_selected, second))
+        # The first round is over; the watch begins beside it.
+        await self.seconds_until(lambda: any(seen.verb == "watch" for seen in self.fake.seen), "a watch")
+        load = Load(mpp.port, clients=4)
+        await deferToThread(load.start)
+        self.list_server(1, ready=True)
+        became_ready = await self.seconds_until(lambda: mpp.is_selected(second), "the second server is selected")
+        self.fake.delete("endpointslices", "prometheus-1")
+        deleted = await self.seconds_until(lambda: not mpp.standing_of(second), "the second server is forgotten")
+        tally = await deferToThread(load.stop)
+        self.assertEqual(tally.failures, [], mpp.log()[-3000:])
+        self.assertLess(max(became_ready, deleted), 1.0)
+        await self.quiet(mpp)
+
+    async def quiet(self, mpp: Mpp) -> None:
+        """Stop mpp, and wait until the API server has noticed."""
+        await deferToThread(mpp.close)
+        gone: Deferred[None] = Deferred()
+        reactor.callLater(0.3, gone.callback, None)  # type: ignore[attr-defined]
+        await gone
