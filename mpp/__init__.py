@@ -16,7 +16,7 @@ its Exchange.
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
 ``locators`` to ``tls``:
 
-- L0 words: ``errors model interfaces``
+- L0 words: ``errors model settings interfaces``
 - L1 decisions, pure: ``headers paths policy strategies affinity exposition readings status``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
 - L3 living: ``selection rounds proxy admin``

@@ -1,7 +1,7 @@
 """
 Reads what the operator configured: command line over environment over default.
 
-Pure: text in, `mpp.model.Settings` out; nothing is opened, looked up or checked against the world. Which options there are
+Pure: text in, `mpp.settings.Settings` out; nothing is opened, looked up or checked against the world. Which options there are
 is known to `mpp.options`, and nothing here depends on any single one of them but ``--listen``, ``--help`` and ``--version``.
 """
 
@@ -15,8 +15,8 @@ from attrs import evolve, field, frozen
 
 from mpp._version import __version__
 from mpp.errors import ConfigError
-from mpp.model import Settings
 from mpp.options import HELP, HELP_WORDS, OPTIONS, VERSION, Option
+from mpp.settings import Settings
 from mpp.usage import help_text
 from mpp.values import is_boolean
 

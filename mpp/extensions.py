@@ -24,7 +24,7 @@ from mpp.interfaces import IAffinity, ILocator, IStrategy
 from mpp.locators.file import FileLocator
 from mpp.locators.file_sd import FileSDLocator
 from mpp.locators.static import StaticLocator
-from mpp.model import Settings
+from mpp.settings import Settings
 from mpp.strategies import MinimumHistory, RandomStrategy, SingleMostData
 from mpp.values import parse_duration, parse_path
 

@@ -30,8 +30,9 @@ from mpp.affinity import AffinityChain
 from mpp.errors import UpstreamError
 from mpp.interfaces import IDownstream, IResponse, ISelections, IUpstreams
 from mpp.metrics import OWN, Metrics
-from mpp.model import Backend, Selection, Settings
+from mpp.model import Backend, Selection
 from mpp.policy import Verdict
+from mpp.settings import Settings
 
 _log = tx.make_logger()
 

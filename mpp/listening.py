@@ -22,7 +22,7 @@ from mpp.errors import ConfigError
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
-    from mpp.model import Settings
+    from mpp.settings import Settings
 
 BACKLOG = 1024
 """

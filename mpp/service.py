@@ -26,10 +26,11 @@ from mpp.affinity import AffinityChain
 from mpp.forward import Forwarder
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import LocatorState, Metrics, Snapshot
-from mpp.model import MIB, Settings
+from mpp.model import MIB
 from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.selection import SelectionService
+from mpp.settings import Settings
 from mpp.status import StatusView
 from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget

@@ -11,7 +11,8 @@ from html import escape
 from attrs import frozen
 
 from mpp._version import __version__
-from mpp.model import Observation, Selection, Settings, Standing
+from mpp.model import Observation, Selection, Standing
+from mpp.settings import Settings
 
 CONTENT_SECURITY_POLICY = (
     b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"

@@ -23,7 +23,7 @@ from mpp.listening import endpoint, raise_file_limit
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
-    from mpp.model import Settings
+    from mpp.settings import Settings
 
 EXIT_STATUS = 2
 """What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""

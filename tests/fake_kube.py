@@ -30,7 +30,7 @@ from mpp.locators.kube_config import Access
 from mpp.locators.kube_credentials import Credentials
 from mpp.locators.kube_exec import Issued
 from mpp.locators.kube_user import Plugin
-from mpp.model import KubeSettings
+from mpp.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 
 SERVED: Mapping[str, tuple[str, str]] = {

@@ -15,7 +15,8 @@ from mpp.affinity import AffinityChain, CookieAffinity
 from mpp.forward import Forwarder
 from mpp.interfaces import IBodyConsumer, IDownstream, IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Settings, Standing
+from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
+from mpp.settings import Settings
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 

@@ -7,7 +7,8 @@ from zope.interface.verify import verifyObject
 
 from mpp.affinity import AffinityChain, CookieAffinity, SourceIPAffinity, rendezvous
 from mpp.interfaces import IAffinity
-from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Settings
+from mpp.model import Backend, Choice, Headers, RequestFacts, Selection
+from mpp.settings import Settings
 
 BACKENDS = tuple(Backend("http", f"prom-{n}", 9090) for n in range(5))
 A, B = BACKENDS[:2]

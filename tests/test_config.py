@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp._version import __version__
 from mpp.config import answer, read, read_settings
 from mpp.errors import ConfigError
-from mpp.model import KubeSettings, MarathonSettings, Settings
+from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.usage import help_text
 
 FILE = ["--endpoints-file", "f"]

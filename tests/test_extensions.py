@@ -14,7 +14,7 @@ from mpp.affinity import CookieAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
 from mpp.extensions import build_affinities, build_locator, build_locators, build_strategy
 from mpp.locators.file import FileLocator
-from mpp.model import KubeSettings, MarathonSettings, Settings
+from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
 
 

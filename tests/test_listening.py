@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.errors import ConfigError
 from mpp.listening import BACKLOG, endpoint, listen, raise_file_limit
-from mpp.model import Settings
+from mpp.settings import Settings
 
 FACTORY = Factory.forProtocol(Protocol)
 

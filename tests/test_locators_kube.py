@@ -15,7 +15,8 @@ from mpp.locators.api import Api
 from mpp.locators.kube import check
 from mpp.locators.kube_config import Access
 from mpp.locators.kube_lists import PAGE
-from mpp.model import Backend, KubeSettings, Located, Settings
+from mpp.model import Backend, Located
+from mpp.settings import KubeSettings, Settings
 from mpp.tls import TLSPolicy
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod
 from tests.locator_contract import locator_tests

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import ConfigError
 from mpp.locators.kube_config import Access, read_access
-from mpp.model import KubeSettings
+from mpp.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import pair
 

@@ -21,7 +21,7 @@ from mpp.errors import LocateError
 from mpp.locators.kube_config import Access
 from mpp.locators.kube_exec import TIMEOUT_S, Issued, read_credential, run_plugin
 from mpp.locators.kube_user import Plugin
-from mpp.model import KubeSettings
+from mpp.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import InMemory, pair
 

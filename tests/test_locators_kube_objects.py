@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.locators.kube_objects import Port, Reading, choose_port, located, one_line, read_endpoints, read_pod, read_slice
-from mpp.model import KubeSettings
+from mpp.settings import KubeSettings
 from tests.fake_kube import endpoint, endpoint_slice, endpoints_object, pod
 
 

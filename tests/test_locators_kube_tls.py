@@ -17,7 +17,8 @@ from twisted.trial.unittest import TestCase
 
 from mpp.errors import LocateError
 from mpp.locators.kube import KubeLocator, build, check
-from mpp.model import Backend, KubeSettings, Settings
+from mpp.model import Backend
+from mpp.settings import KubeSettings, Settings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, listen, pair, pod
 

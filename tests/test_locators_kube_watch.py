@@ -14,7 +14,7 @@ from mpp.errors import LocateError
 from mpp.locators.kube_config import Access
 from mpp.locators.kube_stream import Lines
 from mpp.locators.kube_watch import Gone, pause, read_event
-from mpp.model import KubeSettings
+from mpp.settings import KubeSettings
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod
 
 PODS = KubeSettings(pod_label_selector="app=prometheus")

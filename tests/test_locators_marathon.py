@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.errors import LocateError, PartlyLocated
 from mpp.locators.api import Api, basic
 from mpp.locators.marathon import MarathonLocator
-from mpp.model import Backend, Located, MarathonSettings
+from mpp.model import Backend, Located
+from mpp.settings import MarathonSettings
 from tests.fake_marathon import LOGIN_PATH, PASSWORD, UID, FakeMarathon, FakeNetwork, host_app, pem, principal_secret, task
 from tests.locator_contract import locator_tests
 

@@ -15,7 +15,7 @@ from mpp.errors import ConfigError
 from mpp.locators.marathon import build
 from mpp.locators.marathon_login import expiry, read_principal
 from mpp.locators.marathon_settings import check
-from mpp.model import MarathonSettings, Settings
+from mpp.settings import MarathonSettings, Settings
 from tests.fake_marathon import key, principal_secret
 
 SECRET, AUTH, CREDENTIALS = "--marathon-principal-secret", "--marathon-auth-endpoint", "--marathon-credentials-file"

@@ -14,7 +14,8 @@ from twisted.web.server import Site
 from mpp.errors import LocateError
 from mpp.locators.api import Api
 from mpp.locators.marathon import MarathonLocator, build
-from mpp.model import Backend, Located, MarathonSettings, Settings
+from mpp.model import Backend, Located
+from mpp.settings import MarathonSettings, Settings
 from mpp.tls import TLSPolicy
 from tests.fake_https import FakeAuthority
 from tests.fake_marathon import LOGIN_PATH, FakeMarathon, host_app, principal_secret, task

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import fields, has
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.model import Settings
 from mpp.options import OPTIONS
+from mpp.settings import Settings
 from mpp.usage import help_text
 
 

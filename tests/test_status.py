@@ -3,7 +3,8 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp import status
-from mpp.model import Backend, Choice, Facts, Observation, Selection, Settings, Standing
+from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+from mpp.settings import Settings
 from mpp.status import StatusView
 
 NOW = 1_700_000_000.0

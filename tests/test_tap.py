@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp._version import __version__
 from mpp.config import read
 from mpp.errors import ConfigError
-from mpp.model import Settings
+from mpp.settings import Settings
 from mpp.tap import EXIT_STATUS, Launch, Options, Refusal, check
 from mpp.usage import help_text
 

@@ -35,7 +35,8 @@ from mpp.locators.kube_exec import run_plugin
 from mpp.locators.kube_lists import Collections, list_all
 from mpp.locators.kube_objects import located, one_line
 from mpp.locators.kube_watch import Watch
-from mpp.model import KubeSettings, Located, Settings
+from mpp.model import Located
+from mpp.settings import KubeSettings, Settings
 
 _log = make_logger()
 

@@ -21,7 +21,7 @@ from mpp.errors import ConfigError
 from mpp.locators import kube_user
 from mpp.locators.kube_files import Section, read_bytes, read_kubeconfig, read_text
 from mpp.locators.kube_pem import check_ca, check_client
-from mpp.model import KubeSettings
+from mpp.settings import KubeSettings
 from mpp.tls import TLSPolicy
 
 OPTION = "--kubeconfig"

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from mpp.errors import LocateError
 from mpp.locators.kube_client import KubeClient, Query, Refused
 from mpp.locators.kube_objects import Read, read_endpoints, read_pod, read_slice
-from mpp.model import KubeSettings
+from mpp.settings import KubeSettings
 
 # A slice of the usual 100 endpoints has 50 KB, a pod has 15 KB: some MB at most for a page, and one page is the rule.
 PAGE = 100

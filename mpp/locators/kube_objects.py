@@ -13,7 +13,8 @@ from typing import Any
 
 from attrs import frozen
 
-from mpp.model import Backend, KubeSettings, Located
+from mpp.model import Backend, Located
+from mpp.settings import KubeSettings
 
 # Names in the manifests of the projects that people install Prometheus from; the operator's is "web" or "http-web".
 # First those that can mean nothing but the web interface: its neighbour may be a "reloader-web".

@@ -23,7 +23,8 @@ from mpp.locators.api import Answer, Api, NoAnswer, take_credentials
 from mpp.locators.marathon_login import Login, read_credentials_file, secret_reader
 from mpp.locators.marathon_settings import check
 from mpp.locators.marathon_tasks import Reading, read_tasks
-from mpp.model import Backend, Located, MarathonSettings, Settings
+from mpp.model import Backend, Located
+from mpp.settings import MarathonSettings, Settings
 from mpp.tls import TLSPolicy
 
 _log = make_logger()

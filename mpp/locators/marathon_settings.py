@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from mpp.errors import ConfigError, LocateError
 from mpp.locators.api import shown, take_credentials
 from mpp.locators.marathon_login import read_credentials_file, read_principal, secret_reader
-from mpp.model import MarathonSettings
+from mpp.settings import MarathonSettings
 
 
 def check(settings: MarathonSettings) -> None:

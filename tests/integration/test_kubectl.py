@@ -22,7 +22,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from mpp.locators.kube import KubeLocator, build
-from mpp.model import KubeSettings, Settings
+from mpp.settings import KubeSettings, Settings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.integration.processes import CHECKOUT

@@ -1,0 +1,107 @@
+"""
+What can be configured, as values: in seconds and bytes, checked and ready to be used. How it is written is `mpp.options`.
+
+This module knows no other module of mpp but its words.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from mpp.model import MIB
+
+
+@frozen
+class MarathonSettings:
+    """
+    Where and how to ask Marathon.
+
+    :ivar urls: base URLs, tried in turn; a path prefix such as ``/service/marathon`` is kept.
+    :ivar apps: app ids, with the leading slash.
+    :ivar principal_secret: the service account's JSON, or ``@`` and the path of a file that holds it; empty for none.
+    :ivar auth_endpoint: login URL that overrides the secret's, or empty.
+    :ivar credentials_file: path of a file that holds ``user:password`` for HTTP basic, or empty.
+    :ivar port: index or name of the port; the first by default.
+    """
+
+    urls: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    principal_secret: str = field(default="", repr=False)
+    auth_endpoint: str = ""
+    credentials_file: str = ""
+    port: str = "0"
+
+
+@frozen
+class KubeSettings:
+    """
+    Where and how to ask Kubernetes.
+
+    :ivar kubeconfig: path or paths (separated by colons) of kubeconfig files; empty: in-cluster.
+    :ivar namespace: empty: the pod's or the context's own, else ``default``.
+    :ivar service_name: wins over ``pod_label_selector``; one of them switches the locator on.
+    :ivar pod_label_selector: passed to the API server verbatim.
+    :ivar port: name or number of the port, empty for a sensible default.
+    :ivar scheme: of the backends, ``http`` or ``https``.
+    :ivar path_prefix: of the backends, empty or like ``/prometheus``.
+    """
+
+    kubeconfig: str = ""
+    namespace: str = ""
+    service_name: str = ""
+    pod_label_selector: str = ""
+    port: str = ""
+    scheme: str = "http"
+    path_prefix: str = ""
+
+
+@frozen
+class Settings:
+    """
+    Everything configured, in seconds and bytes. The defaults are the documented ones.
+
+    :ivar endpoints_file: path of the endpoints file, or None.
+    :ivar endpoints: URLs or ``host:port`` given one by one.
+    :ivar file_sd: paths of file_sd files, the last element may be a glob.
+    :ivar http_sd: URLs of HTTP service discovery.
+    :ivar dns: ``name:port`` (A and AAAA) or ``srv+name`` (SRV, fully qualified).
+    :ivar marathon: what is told about Marathon.
+    :ivar kube: what is told about Kubernetes.
+    :ivar insecure: certificates of https backends and APIs are not verified.
+    :ivar routing_strategy: ``name`` or ``name:argument``.
+    :ivar affinity_options: names in the order they are tried; empty for ``none``.
+    :ivar port: TCP port on all interfaces, or None when only ``listen`` is used.
+    :ivar listen: further Twisted server endpoint strings.
+    :ivar retries: on how many further backends a failed read is tried.
+    :ivar response_buffer: how much of an answer is held back, per request.
+    :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed, as a routing hint only.
+    """
+
+    endpoints_file: str | None = None
+    endpoints: tuple[str, ...] = ()
+    file_sd: tuple[str, ...] = ()
+    http_sd: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    marathon: MarathonSettings = MarathonSettings()
+    kube: KubeSettings = KubeSettings()
+    insecure: bool = False
+    routing_strategy: str = "single-most-data"
+    selection_interval: float = 10.0
+    affinity_options: tuple[str, ...] = ("cookies",)
+    port: int | None = 9090
+    listen: tuple[str, ...] = ()
+    verbose: bool = False
+    allow_unsafe_paths: bool = False
+    max_request_body: int = 10 * MIB
+    retries: int = 2
+    response_buffer: int = 1 * MIB
+    trusted_proxies: tuple[str, ...] = (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
