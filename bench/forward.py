@@ -120,7 +120,7 @@ def free_port() -> int:
 def first_line(*command: str) -> str:
     """Give the first line that a command prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).strip().partition("\n")[0]
+    return (done.stdout + done.stderr).strip().partition("\n")[0] or f"{Path(command[0]).name} does not tell its version"
 
 
 @contextmanager
