@@ -87,13 +87,15 @@ def _verdict(selection: Selection) -> str:
 def _row(observation: Observation, selection: Selection, now: float) -> str:
     backend, facts = observation.backend, observation.facts
     word, color = _WORDS[observation.standing]
+    # What is known of a server that is down was true before.
+    up = facts.started_at is not None and observation.standing is not Standing.DOWN
     cells = (
         f"<td>{escape(backend.url)}</td>",
         f"<td><b>{'selected' if backend in selection.selected else 'standby'}</b></td>",
         f'<td class="{color}">{word}</td>',
         f'<td class="why">{escape(observation.why or _why_standby(observation, selection))}</td>',
         f"<td>{escape(facts.version or '?')}</td>",
-        f"<td>{duration(now - facts.started_at) if facts.started_at else '?'}</td>",
+        f"<td>{duration(now - (facts.started_at or now)) if up else '?'}</td>",
         f"<td>{duration(observation.history(now)) if facts.oldest is not None else 'none'}</td>",
         f"<td>{duration(now - observation.at)} ago, {observation.took * 1000:.0f} ms</td>",
     )

@@ -36,6 +36,11 @@ class PageTests(SynchronousTestCase):
         """A healthy standby does not look like a fault."""
         self.assertIn("another one was chosen", page(Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE)))
 
+    def test_server_that_is_down_has_no_uptime(self) -> None:
+        """The page does not tell for how long a server runs that does not run."""
+        html = page(Observation(A, Standing.DOWN, "refused", Facts("2.42.0", NOW - 5 * 86400)))
+        self.assertNotIn("5d", html)
+
     def test_configuration_is_shown(self) -> None:
         """The page tells which strategy and affinity are in force, and where backends come from."""
         html = page()
