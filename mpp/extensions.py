@@ -1,8 +1,8 @@
 """
-Makes strategies, locators and affinities of what the operator wrote: ``name`` or ``name:arguments``.
+Makes strategies and affinities of what the operator wrote, ``name`` or ``name:arguments``, and the configured locators.
 
-What mpp brings along is in tables here; what it does not know is looked for among the entry points of installed
-distributions, in the groups ``mpp.strategies``, ``mpp.locators`` and ``mpp.affinities``. An entry point names a
+Strategies and affinities that mpp brings along are in tables here; what it does not know is looked for among the entry points
+of installed distributions, in the groups ``mpp.strategies`` and ``mpp.affinities``. An entry point names a
 callable that takes what stood behind the colon (an empty text if there was none) and gives an object that provides the
 interface; it raises ValueError, with one line that says what was expected, if it does not like its arguments.
 """
@@ -26,10 +26,9 @@ from mpp.locators.file_sd import FileSDLocator
 from mpp.locators.static import StaticLocator
 from mpp.settings import Settings
 from mpp.strategies import MinimumHistory, RandomStrategy, SingleMostData
-from mpp.values import parse_duration, parse_path
+from mpp.values import parse_duration
 
 STRATEGIES = "mpp.strategies"
-LOCATORS = "mpp.locators"
 AFFINITIES = "mpp.affinities"
 
 T = TypeVar("T")
@@ -71,17 +70,6 @@ def build_strategy(spec: str, option: str = "--routing-strategy", *, entry_point
     """
     build: Build[IStrategy] = Build(option, IStrategy, STRATEGIES, entry_points)
     return build(spec, _STRATEGIES)
-
-
-def build_locator(spec: str, option: str = "--locator", *, entry_points: Installed = installed) -> ILocator:
-    """
-    Make a locator.
-
-    :param spec: ``file:PATH``, or one from elsewhere.
-    :raises ConfigError: there is no such locator, or it does not like its arguments.
-    """
-    build: Build[ILocator] = Build(option, ILocator, LOCATORS, entry_points)
-    return build(spec, _LOCATORS)
 
 
 def build_locators(settings: Settings, reactor: Any, environ: Mapping[str, str]) -> tuple[ILocator, ...]:
@@ -190,17 +178,12 @@ def _minimum_history(arguments: str) -> IStrategy:
     return MinimumHistory(duration)
 
 
-def _file(arguments: str) -> ILocator:
-    return FileLocator(parse_path(arguments))
-
-
 # By name: how it is written, and its factory.
 _STRATEGIES: Mapping[str, tuple[str, Factory[IStrategy]]] = {
     "single-most-data": ("single-most-data", _alone(SingleMostData)),
     "minimum-history": ("minimum-history:DURATION", _minimum_history),
     "random": ("random", _alone(RandomStrategy)),
 }
-_LOCATORS: Mapping[str, tuple[str, Factory[ILocator]]] = {"file": ("file:PATH", _file)}
 
 
 class Build(Generic[T]):

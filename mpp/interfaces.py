@@ -1,7 +1,7 @@
 """
 All seams of mpp, in one file. Reading it is reading the program.
 
-``ILocator``, ``IStrategy`` and ``IAffinity`` are extension points (see ``mpp.extensions``); the others let one layer use
+``IStrategy`` and ``IAffinity`` are extension points (see ``mpp.extensions``); the others let one layer use
 the next without importing it, and let a test stand in for it.
 """
 

@@ -12,8 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.affinity import CookieAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
-from mpp.extensions import build_affinities, build_locator, build_locators, build_strategy
-from mpp.locators.file import FileLocator
+from mpp.extensions import build_affinities, build_locators, build_strategy
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
 
@@ -46,7 +45,6 @@ POINTS = {
         Point("wrong", "elsewhere:wrong", lambda: lambda arguments: object()),
         Point("random", "elsewhere:imposter", missing),
     ],
-    "mpp.locators": [Point("consul", "elsewhere:consul", lambda: lambda arguments: FileLocator(arguments, "consul"))],
 }
 
 
@@ -96,13 +94,6 @@ class BuildTests(SynchronousTestCase):
     def test_wrong_object(self) -> None:
         """An entry point that makes something else is blamed by name."""
         self.assertIn("--routing-strategy: wrong: elsewhere:wrong makes no IStrategy: ", self.refused("wrong"))
-
-    def test_locators(self) -> None:
-        """A locator is made of its name and arguments."""
-        self.assertEqual(repr(build_locator("file:/etc/mpp/endpoints")), "<FileLocator /etc/mpp/endpoints>")
-        self.assertEqual(build_locator("consul:x", entry_points=entry_points).name, "consul")
-        error = self.assertRaises(ConfigError, build_locator, "file")
-        self.assertEqual(error.option, "--locator")
 
     def test_configured_locators(self) -> None:
         """The locators that are configured are made; none is none."""

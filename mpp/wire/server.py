@@ -55,7 +55,8 @@ class ProxyChannel(Protocol):
     :param error_page: gives a complete answer with ``Connection: close`` for what never became a request.
     :param channels: where to sign in and off.
     :ivar persistent: the connection will be kept after the current answer; what its ``Connection`` field should say.
-    :ivar idle_since: when the last answer ended, or the connection began: what a client trickles in does not count.
+    :ivar idle_since: when the connection or the arriving request began, or the last answer ended, whichever was last: what a
+        client trickles in after the first byte of a request does not count.
     :ivar peer: the client's IP address (``::ffff:`` removed).
     :ivar site: for `twisted.web.server.Request`, as is ``factory``.
     """
