@@ -38,8 +38,8 @@ class PageTests(SynchronousTestCase):
 
     def test_server_that_is_down_has_no_uptime(self) -> None:
         """The page does not tell for how long a server runs that does not run."""
-        html = page(Observation(A, Standing.DOWN, "refused", Facts("2.42.0", NOW - 5 * 86400)))
-        self.assertNotIn("5d", html)
+        html = page(Observation(A, Standing.DOWN, "refused", Facts("2.42.0", NOW - 5 * 86400), NOW))
+        self.assertNotIn("<td>5d</td>", html)
 
     def test_configuration_is_shown(self) -> None:
         """The page tells which strategy and affinity are in force, and where backends come from."""
