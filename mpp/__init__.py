@@ -10,14 +10,14 @@ pooled upstream connection, and relays the answer under back-pressure. If an att
 Nothing else has state. All that is mutable lives in: ``selection.SelectionService`` (the current Selection, reports),
 ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
 ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.budget.Budget`` (bytes held),
-``affinity.SourceIPAffinity`` (recent clients), ``metrics.Metrics`` (counters), and, for as long as one request lives,
-its Exchange.
+``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts), ``forward.allowance.RetryBudget``,
+``metrics.Metrics`` (counters), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
 ``locators`` to ``tls``:
 
 - L0 words: ``errors model settings interfaces``
-- L1 decisions, pure: ``headers paths policy strategies affinity exposition readings status``
+- L1 decisions, pure: ``headers paths timeouts policy strategies affinity exposition readings status``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
 - L3 living: ``selection rounds proxy admin``
 - L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``

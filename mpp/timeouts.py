@@ -1,0 +1,107 @@
+"""
+The ``timeout`` parameter of queries: what a client asked for, and how a server is told of what is left. Pure.
+
+A server goes on with a query when nobody waits for it any more, unless it was told when to stop. Only ``query`` and
+``query_range`` have the parameter (Prometheus API page, "Expression queries"). The edit is textual: a value is put in or made
+smaller, every other byte stays; what is percent-encoded where a plain word is expected is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from attrs import evolve
+
+from mpp import headers
+from mpp.model import RequestFacts
+
+_QUERY_PATH = re.compile(rb"/api/v1/query(?:_range)?/?$").search
+# The first one counts (Go's url.Values.Get).
+_PARAMETER = re.compile(rb"(?:^|(?<=&))timeout=([^&]*)")
+
+_SECONDS = {b"ms": 1e-3, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 7 * 86400.0, b"y": 365 * 86400.0}
+_NUMBER = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,9})?")
+_DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
+_PART = re.compile(rb"([0-9]+)(ms|[smhdwy])")
+
+_FORM = b"application/x-www-form-urlencoded"
+
+
+def takes_timeout(path: bytes) -> bool:
+    """Tell whether what is asked for at this raw path has a ``timeout`` parameter."""
+    return _QUERY_PATH(path) is not None
+
+
+def asked(facts: RequestFacts) -> float | None:
+    """Give the timeout that a query asks for, in seconds; None when it asks for none, or not for one that makes sense."""
+    found = _find(facts)
+    return None if found is None else _seconds(found[1][1])
+
+
+def limited(facts: RequestFacts, seconds: float) -> RequestFacts:
+    """
+    Have a query stop after ``seconds`` at the latest.
+
+    :return: the same request with a ``timeout`` put in or made smaller; itself if that is not needed, or cannot be done by a
+        plain edit (a body that is no plain form, a value that is not understood: the server shall complain about that itself).
+    """
+    found = _find(facts)
+    value = b"%dms" % max(1, int(seconds * 1000))
+    if found is None:
+        return _added(facts, b"timeout=" + value)
+    in_body, match = found
+    given = _seconds(match[1])
+    if given is None or given <= seconds:
+        return facts
+    if in_body:
+        return evolve(facts, body=_replaced(facts.body, match, value))
+    path, _, query = facts.target.partition(b"?")
+    return evolve(facts, target=path + b"?" + _replaced(query, match, value))
+
+
+def _find(facts: RequestFacts) -> tuple[bool, re.Match[bytes]] | None:
+    """Find the parameter that counts, and tell whether it stands in the body: there it wins (Go's Request.FormValue)."""
+    if facts.body and _is_form(facts):
+        match = _PARAMETER.search(facts.body)
+        if match is not None:
+            return True, match
+    _, _, query = facts.target.partition(b"?")
+    match = _PARAMETER.search(query) if b"timeout=" in query else None
+    return None if match is None else (False, match)
+
+
+def _is_form(facts: RequestFacts) -> bool:
+    """Tell whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
+    if facts.method != b"POST" or headers.values(facts.headers, b"content-encoding"):
+        return False
+    kinds = headers.values(facts.headers, b"content-type")
+    return len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == _FORM
+
+
+def _added(facts: RequestFacts, parameter: bytes) -> RequestFacts:
+    if facts.body:
+        if not _is_form(facts):
+            return facts
+        return evolve(facts, body=_joined(facts.body, parameter))
+    path, mark, query = facts.target.partition(b"?")
+    return evolve(facts, target=path + b"?" + (_joined(query, parameter) if mark else parameter))
+
+
+def _joined(text: bytes, parameter: bytes) -> bytes:
+    return text + parameter if not text or text.endswith(b"&") else text + b"&" + parameter
+
+
+def _replaced(text: bytes, match: re.Match[bytes], value: bytes) -> bytes:
+    return text[: match.start(1)] + value + text[match.end(1) :]
+
+
+def _seconds(text: bytes) -> float | None:
+    """Read a duration as the API does: seconds as a number, or a Prometheus duration; None when it is neither."""
+    if b"%" in text:
+        text = unquote_to_bytes(text)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    return None

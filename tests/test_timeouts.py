@@ -1,0 +1,107 @@
+"""The ``timeout`` of queries: what clients asked for, and what servers are told."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.model import Headers, RequestFacts
+from mpp.timeouts import asked, limited, takes_timeout
+
+FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded; charset=utf-8"),)
+
+
+def get(query: bytes) -> RequestFacts:
+    return RequestFacts(b"GET", b"/api/v1/query" + query, ())
+
+
+def post(body: bytes, headers: Headers = FORM, query: bytes = b"") -> RequestFacts:
+    return RequestFacts(b"POST", b"/api/v1/query" + query, headers, body)
+
+
+class TakesTimeoutTests(SynchronousTestCase):
+    """Which paths have the parameter."""
+
+    def test_queries_do_and_nothing_else_does(self) -> None:
+        """Only the two query endpoints, with or without a prefix, are told when to stop."""
+        for path in (b"/api/v1/query", b"/api/v1/query_range", b"/prometheus/api/v1/query", b"/api/v1/query/"):
+            self.assertTrue(takes_timeout(path), path)
+        for path in (
+            b"/api/v1/query_exemplars",
+            b"/api/v1/series",
+            b"/federate",
+            b"/api/v1/labels",
+            b"/graph",
+            b"/xapi/v1/query2",
+        ):
+            self.assertFalse(takes_timeout(path), path)
+
+
+class AskedTests(SynchronousTestCase):
+    """What a client asked for."""
+
+    def test_values(self) -> None:
+        """Numbers of seconds and Prometheus durations are read, nonsense is nothing."""
+        for text, seconds in (
+            (b"5", 5.0),
+            (b"0.25", 0.25),
+            (b"30s", 30.0),
+            (b"1m30s", 90.0),
+            (b"500ms", 0.5),
+            (b"1%6d", 60.0),
+            (b"", None),
+            (b"soon", None),
+            (b"-1s", None),
+            (b"1s 2", None),
+        ):
+            self.assertEqual(asked(get(b"?query=up&timeout=" + text)), seconds, text)
+
+    def test_where_it_stands(self) -> None:
+        """The body's wins over the target's, the first over the second, and look-alikes do not count."""
+        for facts, seconds in (
+            (get(b""), None),
+            (get(b"?timeout=1&query=up"), 1.0),
+            (get(b"?xtimeout=1&query=timeout=2"), None),
+            (get(b"?timeout=1&timeout=2"), 1.0),
+            (post(b"query=up&timeout=3", query=b"?timeout=9"), 3.0),
+            (post(b"query=up", query=b"?timeout=9"), 9.0),
+            (post(b"query=up&timeout=3", headers=()), None),
+            (post(b"query=up&timeout=3", headers=(*FORM, (b"Content-Encoding", b"gzip"))), None),
+        ):
+            self.assertEqual(asked(facts), seconds, facts)
+
+
+class LimitedTests(SynchronousTestCase):
+    """What a server is told."""
+
+    def test_target(self) -> None:
+        """A timeout is put in, or made smaller, and nothing else changes."""
+        for before, after in (
+            (b"?query=up%7B%7D", b"?query=up%7B%7D&timeout=1500ms"),
+            (b"", b"?timeout=1500ms"),
+            (b"?", b"?timeout=1500ms"),
+            (b"?query=up&", b"?query=up&timeout=1500ms"),
+            (b"?timeout=60s&query=up[5m]", b"?timeout=1500ms&query=up[5m]"),
+            (b"?query=up&timeout=1m", b"?query=up&timeout=1500ms"),
+            (b"?query=up&timeout=1", b"?query=up&timeout=1"),
+            (b"?query=up&timeout=soon", b"?query=up&timeout=soon"),
+        ):
+            self.assertEqual(limited(get(before), 1.5).target, b"/api/v1/query" + after, before)
+
+    def test_body(self) -> None:
+        """In a form it is the body that says so; any other body is left alone."""
+        for facts, body in (
+            (post(b"query=up"), b"query=up&timeout=1500ms"),
+            (post(b"timeout=1h&query=up"), b"timeout=1500ms&query=up"),
+            (post(b"timeout=1s&query=up"), b"timeout=1s&query=up"),
+            (post(b"\x1f\x8b", headers=(*FORM, (b"Content-Encoding", b"gzip"))), b"\x1f\x8b"),
+            (post(b"query=up", headers=((b"Content-Type", b"multipart/form-data"),)), b"query=up"),
+        ):
+            changed = limited(facts, 1.5)
+            self.assertEqual((changed.target, changed.body), (facts.target, body))
+
+    def test_form_whose_timeout_is_in_the_target(self) -> None:
+        """A form that leaves it to the target has it made smaller there."""
+        changed = limited(post(b"query=up", query=b"?timeout=60"), 1.5)
+        self.assertEqual((changed.target, changed.body), (b"/api/v1/query?timeout=1500ms", b"query=up"))
+
+    def test_at_least_a_millisecond(self) -> None:
+        """Zero would mean no limit to some versions."""
+        self.assertEqual(limited(get(b"?a=b"), 0.0).target, b"/api/v1/query?a=b&timeout=1ms")
