@@ -93,6 +93,10 @@ class Cause(enum.Enum):
     """The connection ended uncleanly (RST)."""
     CLOSED = "closed"
     """The connection ended cleanly (FIN), but too early."""
+    FULL = "full"
+    """So many requests wait for the backend already that no other may."""
+    LOCAL = "local"
+    """mpp itself ran out of something, such as file descriptors: says nothing about the backend."""
     GARBLED = "garbled"
     """What arrived is not HTTP/1.x."""
 

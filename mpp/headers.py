@@ -11,6 +11,7 @@ import json
 from collections.abc import Container
 from http import HTTPStatus
 
+from mpp._version import __version__
 from mpp.model import Backend, Headers, RequestFacts
 
 ROUTE_COOKIE = b"MPP.Route"
@@ -100,6 +101,18 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes) -> bytes:
         lines.append(b"Content-Length: %d\r\n" % len(facts.body))
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+def own_request_head(backend: Backend, path: str) -> bytes:
+    """Give the head of a request of mpp's own. Not compressed: the answers are small, or are scanned as they come."""
+    return (
+        f"GET {backend.prefix}{path} HTTP/1.1\r\n"
+        f"Host: {backend.netloc}\r\n"
+        f"User-Agent: mpp/{__version__}\r\n"
+        "Accept: application/json, text/plain;version=0.0.4;q=0.9, */*;q=0.1\r\n"
+        "Accept-Encoding: identity\r\n"
+        "\r\n"
+    ).encode("ascii")
 
 
 def response_head(

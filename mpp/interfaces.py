@@ -102,6 +102,9 @@ class ISelections(Interface):
         Takes effect on ``current`` before it returns, and stands until a probe that began later says otherwise.
         """
 
+    def answered(backend: Backend) -> None:
+        """Take note that a request was answered well. Called for each: costs next to nothing."""
+
 
 class IResponse(Interface):
     """
@@ -116,6 +119,7 @@ class IResponse(Interface):
     held: list[bytes] = Attribute("The body's bytes that have arrived and were not taken, in pieces.")
     complete: bool = Attribute("``held`` is the whole rest of the body.")
     length: int | None = Attribute("The whole body's length when it is known (complete, or announced), else None.")
+    paused: bool = Attribute("``pause`` was called, and ``resume`` has not been since.")
 
     def relay(consumer: IBodyConsumer) -> None:
         """
@@ -153,6 +157,12 @@ class IBodyConsumer(Interface):
         """The backend broke off (`mpp.errors.UpstreamError`, phase BODY); the last call."""
 
 
+class IProgress(Interface):
+    """Where it is counted how an answer comes in."""
+
+    received: int = Attribute("Bytes of the answer that have arrived, head included; only ever counted up.")
+
+
 class IUpstreams(Interface):
     """Sends requests to backends."""
 
@@ -164,6 +174,8 @@ class IUpstreams(Interface):
         fresh: bool,
         hold: int,
         may_hold: Callable[[int, Headers], bool] | None = None,
+        progress: IProgress | None = None,
+        urgent: bool = False,
     ) -> Deferred[IResponse]:
         """
         Send one request on a kept or a new connection and wait for the answer.
@@ -175,6 +187,8 @@ class IUpstreams(Interface):
             may be exhausted earlier; then it fires with what there is.
         :param may_hold: asked once with status and headers when the head is in; answers whether the body may be held
             back at all (an endless event stream must not be). None: yes.
+        :param progress: whose count of bytes is kept as they arrive.
+        :param urgent: sent at once, however many requests the backend is busy with; for probes.
         :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
             come. Fails with `mpp.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
         """
@@ -186,12 +200,17 @@ class IDownstream(Interface):
     facts: RequestFacts = Attribute("What the client asked.")
 
     def deliver(
-        response: IResponse, served_by: Backend, cookies: tuple[bytes, ...], ended: Callable[[Exception | None], None]
+        response: IResponse,
+        served_by: Backend,
+        cookies: tuple[bytes, ...],
+        attempts: int,
+        ended: Callable[[Exception | None], None],
     ) -> None:
         """
         Send a backend's answer, and take the Response over: nobody else relays, releases or cancels it from now on.
 
         :param cookies: ``Set-Cookie`` values of mpp's own.
+        :param attempts: how many it took; the client is told when it was more than one.
         :param ended: called once, perhaps before this returns: with None when the last byte was handed to the transport, or
             with the error that broke the answer off; the client's connection is then reset, so that it can tell.
         """

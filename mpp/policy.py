@@ -138,7 +138,7 @@ def _decoded(fields: Headers, body: bytes) -> bytes:
     return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, _JUDGED_BYTES)
 
 
-_CONNECT_STANDING = {
+_CONNECT_STANDING: dict[Cause, Standing | None] = {
     Cause.REFUSED: Standing.DOWN,
     Cause.UNREACHABLE: Standing.DOWN,
     Cause.TLS: Standing.DOWN,
@@ -147,6 +147,8 @@ _CONNECT_STANDING = {
     Cause.RESET: Standing.SUSPECT,
     Cause.CLOSED: Standing.SUSPECT,
     Cause.GARBLED: Standing.SUSPECT,
+    Cause.FULL: None,
+    Cause.LOCAL: None,
 }
 
 

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from mpp._version import __version__
+from mpp import headers
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.exposition import MetricsScanner, Samples
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
@@ -117,13 +117,13 @@ class Prober:
 
     async def _send(self, backend: Backend, path: str, hold: int) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head = request_head(backend, path)
+        head = headers.own_request_head(backend, path)
         try:
-            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold)
+            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold)
+        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold, urgent=True)
 
     def _within(self, seconds: float, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Run a coroutine; cancel it, and fail with `UpstreamError`, when the time is up."""
@@ -189,18 +189,6 @@ class _Page:
     def body_failed(self, error: Exception) -> None:
         if not self.ended.called:
             self.ended.errback(error)
-
-
-def request_head(backend: Backend, path: str) -> bytes:
-    """Give the head of a probe's request. Not compressed: the answers are small, or are scanned as they come."""
-    return (
-        f"GET {backend.prefix}{path} HTTP/1.1\r\n"
-        f"Host: {backend.netloc}\r\n"
-        f"User-Agent: mpp/{__version__}\r\n"
-        "Accept: application/json, text/plain;version=0.0.4;q=0.9, */*;q=0.1\r\n"
-        "Accept-Encoding: identity\r\n"
-        "\r\n"
-    ).encode("ascii")
 
 
 def _query(expression: str, **parameters: str) -> str:

@@ -94,11 +94,12 @@ class JudgeFailureTests(SynchronousTestCase):
     """What failed attempts mean."""
 
     def test_connection_failures(self) -> None:
-        """Who cannot be reached is down at once; a write that was not sent may be sent elsewhere."""
+        """Who cannot be reached is down at once, our own shortages blame nobody; a write that was not sent may go elsewhere."""
+        standings = dict.fromkeys((Cause.REFUSED, Cause.UNREACHABLE, Cause.TLS), Standing.DOWN)
+        standings |= dict.fromkeys((Cause.FULL, Cause.LOCAL))
         for cause in Cause:
             verdict = policy.judge_failure(UpstreamError(Phase.CONNECT, cause))
-            down = cause in (Cause.REFUSED, Cause.UNREACHABLE, Cause.TLS)
-            self.assertEqual(verdict.standing, Standing.DOWN if down else Standing.SUSPECT)
+            self.assertEqual(verdict.standing, standings.get(cause, Standing.SUSPECT))
             self.assertEqual((verdict.retry, verdict.resend, verdict.crash), (YES, True, False))
 
     def test_broken_answers(self) -> None:

@@ -13,9 +13,10 @@ from zope.interface import implementer
 
 from mpp._version import __version__
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
+from mpp.headers import own_request_head
+from mpp.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Facts, Headers, Observation, Standing
-from mpp.probe import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, METRICS_TIMEOUT_S, PROBE_TIMEOUT_S, Prober, request_head
+from mpp.probe import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, METRICS_TIMEOUT_S, PROBE_TIMEOUT_S, Prober
 
 RECORDED = Path(__file__).parent / "recorded"
 METRICS_242 = (RECORDED / "prometheus-2.42.0-metrics.txt").read_bytes()
@@ -90,6 +91,8 @@ class RecordingUpstreams:
         fresh: bool,
         hold: int,
         may_hold: Callable[[int, Headers], bool] | None = None,
+        progress: IProgress | None = None,
+        urgent: bool = False,
     ) -> Deferred[IResponse]:
         def cancel(_: Deferred[IResponse]) -> None:
             sent.cancelled = True
@@ -155,7 +158,7 @@ class ProberTests(SynchronousTestCase):
 
     def test_head(self) -> None:
         """A probe's request is one plain HTTP/1.1 GET below the backend's prefix."""
-        head = request_head(A, "/-/ready").decode()
+        head = own_request_head(A, "/-/ready").decode()
         self.assertTrue(head.startswith("GET /prometheus/-/ready HTTP/1.1\r\nHost: prom-a:9090\r\n"))
         self.assertTrue(head.endswith("\r\n\r\n"))
         self.assertIn(f"User-Agent: mpp/{__version__}\r\n", head)

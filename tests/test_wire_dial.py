@@ -95,7 +95,7 @@ class RaceTests(SynchronousTestCase):
             (error.NoRouteError(), Cause.UNREACHABLE),
             (error.ConnectError(113, "No route to host"), Cause.UNREACHABLE),
             (error.TCPTimedOutError(), Cause.TIMEOUT),
-            (error.ConnectBindError(24, "Too many open files"), Cause.UNREACHABLE),
+            (error.ConnectBindError(24, "Too many open files"), Cause.LOCAL),
         ):
             dialing = self.dial("10.0.0.1")
             self.refuse(0, reason)

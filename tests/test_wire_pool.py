@@ -143,6 +143,64 @@ class PoolTests(SynchronousTestCase):
         self.answer(1)
         self.assertTrue(self.transport(1).disconnecting)
 
+    def test_turns(self) -> None:
+        """What exceeds the limit waits for its turn, in order, and uses the connection that is free then."""
+        self.pool.max_active = 1
+        first, second, third = self.ask(), self.ask(), self.ask()
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 1 active, 0 idle, 2 queued>")
+        self.assertEqual((self.pool.active(PROM_A), self.pool.queued(PROM_A), self.pool.queued(PROM_B)), (1, 2, 0))
+        for asked in (first, second, third):
+            self.answer()
+            self.assertEqual(self.successResultOf(asked).status, 200)
+        self.assertEqual(self.dialer.dialed, [PROM_A])
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
+    def test_turn_after_a_failure(self) -> None:
+        """A request that fails makes room, too: while it connects, and after."""
+        self.pool.max_active = 1
+        self.dialer.hold = True
+        failing, waiting = self.ask(), self.ask()
+        self.dialer.waiting[0].errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        self.failureResultOf(failing, UpstreamError)
+        self.assertEqual(len(self.dialer.dialed), 2)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual((self.pool.active(PROM_A), self.pool.queued(PROM_A)), (0, 0))
+
+    def test_full_queue(self) -> None:
+        """When too many wait already the caller is told at once, and can go elsewhere; another backend has its own queue."""
+        self.pool.max_active, self.pool.max_queued = 1, 1
+        self.ask(), self.ask()
+        error = self.failureResultOf(self.ask(), UpstreamError).value
+        self.assertEqual((error.phase, error.cause), (Phase.CONNECT, Cause.FULL))
+        self.ask(PROM_B)
+        self.assertEqual(self.pool.active(PROM_B), 1)
+
+    def test_urgent(self) -> None:
+        """A probe does not wait behind those whose server it asks after."""
+        self.pool.max_active = 1
+        self.ask()
+        self.pool.send(PROM_A, GET, b"", fresh=False, hold=100, urgent=True)
+        self.assertEqual(self.pool.active(PROM_A), 2)
+
+    def test_leaving_the_queue(self) -> None:
+        """Who is cancelled while waiting was never there."""
+        self.pool.max_active = 1
+        first, second = self.ask(), self.ask()
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.answer()
+        self.successResultOf(first)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
+    def test_close_refuses_who_waits(self) -> None:
+        """At the end nobody is left waiting."""
+        self.pool.max_active = 1
+        self.ask().addErrback(lambda _: None)
+        waiting = self.ask()
+        self.pool.close()
+        self.failureResultOf(waiting, UpstreamError)
+
     def test_not_connected(self) -> None:
         """A failure to connect is told, and nothing is left."""
         self.dialer.hold = True

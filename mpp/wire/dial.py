@@ -215,7 +215,7 @@ class _Connecting(UpstreamConnection):
     def connectionMade(self) -> None:
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
+            transports.find_dead_peers(self.transport)
         self._connected()
 
     def _connected(self) -> None:
@@ -246,6 +246,9 @@ class _Handshaking(_Connecting):
             self._won()
 
 
+# What this process, or this machine, has run out of.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (error.ConnectionRefusedError, Cause.REFUSED),
     (error.TimeoutError, Cause.TIMEOUT),
@@ -261,7 +264,10 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 
 def _cause(reason: Failure) -> Cause:
     """Name what went wrong; what Twisted's network errors do not name is the TLS layer's."""
-    if getattr(reason.value, "osError", None) == errno.ECONNRESET:
+    number = getattr(reason.value, "osError", None) or getattr(reason.value, "errno", None)
+    if number in _SHORTAGES:
+        return Cause.LOCAL
+    if number == errno.ECONNRESET:
         return Cause.RESET
     return next((cause for kind, cause in _CAUSES if reason.check(kind)), Cause.TLS)
 

@@ -7,6 +7,7 @@ is closed.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol as Shape
 
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.interfaces import IResponse, IUpstreams
+from mpp.interfaces import IProgress, IResponse, IUpstreams
 from mpp.model import Backend, Headers
 from mpp.wire.budget import Budget
 from mpp.wire.upstream import UpstreamConnection
@@ -27,6 +28,9 @@ IDLE_TIMEOUT_S = 60.0
 # For each backend. More than Prometheus runs queries at once by default (--query.max-concurrency=20); what comes in a
 # burst beyond it is closed when the burst is over.
 MAX_IDLE = 32
+
+_Request = tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None, IProgress | None]
+"""What `UpstreamConnection.send` takes."""
 
 
 class IDialer(Shape):
@@ -45,6 +49,8 @@ class Pool:
     :param budget: what all held bodies together may take.
     :param idle_timeout: seconds until a connection that nobody uses is closed; it may last half as long again.
     :param max_idle: how many idle connections are kept for each backend.
+    :param max_active: how many requests may be under way on each backend; further ones wait for their turn, in order.
+    :param max_queued: how many may wait for each backend.
     """
 
     def __init__(
@@ -54,11 +60,15 @@ class Pool:
         budget: Budget,
         idle_timeout: float = IDLE_TIMEOUT_S,
         max_idle: int = MAX_IDLE,
+        max_active: int = 2**31,
+        max_queued: int = 2**31,
     ) -> None:
         self.clock = clock
         self.budget = budget
         self.idle_timeout = idle_timeout
         self.max_idle = max_idle
+        self.max_active = max_active
+        self.max_queued = max_queued
         self._dialer = dialer
         self._lanes: dict[Backend, _Lane] = {}
         self._open: set[UpstreamConnection] = set()
@@ -75,6 +85,11 @@ class Pool:
         lane = self._lanes.get(backend)
         return 0 if lane is None else lane.active
 
+    def queued(self, backend: Backend) -> int:
+        """How many requests wait for their turn on ``backend``."""
+        lane = self._lanes.get(backend)
+        return 0 if lane is None else len(lane.queue)
+
     def send(
         self,
         backend: Backend,
@@ -84,24 +99,42 @@ class Pool:
         fresh: bool,
         hold: int,
         may_hold: Callable[[int, Headers], bool] | None = None,
+        progress: IProgress | None = None,
+        urgent: bool = False,
     ) -> Deferred[IResponse]:
-        """Send one request."""
+        """Send one request, or have it wait for its turn."""
         lane = self._lanes.get(backend)
         if lane is None:
             lane = self._lanes[backend] = _Lane(self)
+        request = (head, body, hold, may_hold, progress)
+        if lane.active >= self.max_active and not urgent:
+            return self._enqueue(lane, backend, request, fresh)
+        return self._send_now(lane, backend, request, fresh)
+
+    def _enqueue(self, lane: _Lane, backend: Backend, request: _Request, fresh: bool) -> Deferred[IResponse]:
+        if len(lane.queue) >= self.max_queued:
+            detail = f"{lane.active} requests are under way and {len(lane.queue)} wait"
+            return fail(UpstreamError(Phase.CONNECT, Cause.FULL, detail))
+
+        def begin(_: None) -> Deferred[IResponse]:
+            return self._send_now(lane, backend, request, fresh)
+
+        turn: Deferred[None] = Deferred(lane.queue.remove)
+        lane.queue.append(turn)
+        return turn.addCallback(begin)
+
+    def _send_now(self, lane: _Lane, backend: Backend, request: _Request, fresh: bool) -> Deferred[IResponse]:
         while lane.idle and not fresh:
             connection = lane.idle.pop()
             if connection.alive:
                 lane.active += 1
-                return connection.send(head, body, hold, may_hold)
+                return connection.send(*request)
         if self._closed is not None:
             return fail(_shutting_down())
         lane.active += 1
-        return self._send_fresh(lane, backend, (head, body, hold, may_hold))
+        return self._send_fresh(lane, backend, request)
 
-    def _send_fresh(
-        self, lane: _Lane, backend: Backend, request: tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None]
-    ) -> Deferred[IResponse]:
+    def _send_fresh(self, lane: _Lane, backend: Backend, request: _Request) -> Deferred[IResponse]:
         dialing = self._dialer.dial(backend)
         self._dialing.add(dialing)
 
@@ -113,7 +146,7 @@ class Pool:
 
         def not_connected(failure: Failure) -> Failure:
             self._dialing.discard(dialing)
-            lane.active -= 1
+            lane.freed()
             if self._closed is not None:
                 raise _shutting_down()
             return failure
@@ -143,6 +176,7 @@ class Pool:
             for lane in self._lanes.values():
                 lane.kept = False
                 lane.idle.clear()
+                lane.refuse_queued()
             for connection in list(self._open):
                 connection.shut()
             if not self._open:
@@ -175,29 +209,46 @@ class _Lane:
 
     :ivar idle: the longest idle first.
     :ivar kept: what becomes idle is kept.
+    :ivar queue: requests that wait for their turn.
     """
 
-    __slots__ = ("_pool", "active", "idle", "kept")
+    __slots__ = ("_pool", "active", "idle", "kept", "queue")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.idle: list[UpstreamConnection] = []
         self.active = 0
         self.kept = True
+        self.queue: deque[Deferred[None]] = deque()
 
     def __str__(self) -> str:
-        return f"{self.active} active, {len(self.idle)} idle"
+        queued = f", {len(self.queue)} queued" if self.queue else ""
+        return f"{self.active} active, {len(self.idle)} idle{queued}"
 
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        self.active -= 1
-        if not reusable:
-            return
+        if reusable:
+            self._keep(connection)
+        self.freed()
+
+    def _keep(self, connection: UpstreamConnection) -> None:
         if not self.kept or len(self.idle) >= self._pool.max_idle:
             connection.close()
             return
         connection.idle_since = self._pool.clock.seconds()
         self.idle.append(connection)
         self._pool.sweep_later()
+
+    def freed(self) -> None:
+        """One request less is under way: it is the next one's turn."""
+        self.active -= 1
+        if self.queue and self.active < self._pool.max_active:
+            self.queue.popleft().callback(None)
+
+    def refuse_queued(self) -> None:
+        """Fail what waits."""
+        queue, self.queue = self.queue, deque()
+        for turn in queue:
+            turn.errback(_shutting_down())
 
     def connection_gone(self, connection: UpstreamConnection) -> None:
         if connection in self.idle:

@@ -78,6 +78,11 @@ class Response:
         return f"<Response {self.status} {state}, {self._held_size} held>"
 
     @property
+    def paused(self) -> bool:
+        """Whether it is paused."""
+        return self._paused
+
+    @property
     def held_size(self) -> int:
         """How many bytes are held."""
         return self._held_size

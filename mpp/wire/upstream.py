@@ -19,7 +19,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.interfaces import IResponse
+from mpp.interfaces import IProgress, IResponse
 from mpp.model import Headers
 from mpp.wire.answer import AnswerReader, Garbled
 from mpp.wire.budget import Budget
@@ -94,6 +94,7 @@ class UpstreamConnection(Protocol):
         self._used = False
         self._silent = True
         self._reading = True
+        self._progress: IProgress | None = None
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self._state.value}>"
@@ -108,12 +109,20 @@ class UpstreamConnection(Protocol):
         """Whether a request can be sent, as far as is known."""
         return self._state is _IDLE
 
-    def send(self, head: bytes, body: bytes, hold: int, may_hold: Callable[[int, Headers], bool] | None) -> Deferred[IResponse]:
+    def send(
+        self,
+        head: bytes,
+        body: bytes,
+        hold: int,
+        may_hold: Callable[[int, Headers], bool] | None,
+        progress: IProgress | None = None,
+    ) -> Deferred[IResponse]:
         """Send a request; see `mpp.interfaces.IUpstreams.send`. The connection must be ``alive``."""
         self._state = _BUSY
         self._silent = True
         self._hold = hold
         self._may_hold = may_hold
+        self._progress = progress
         self._answer.expect(head_only=head.startswith(b"HEAD "))
         waiting: Deferred[IResponse] = Deferred(self._cancelled)
         self._waiting = waiting
@@ -149,6 +158,8 @@ class UpstreamConnection(Protocol):
             self._die()
             return
         self._silent = False
+        if self._progress is not None:
+            self._progress.received += len(data)
         answer = self._answer
         try:
             answer.feed(data)
