@@ -45,12 +45,22 @@ class LocatorState:
 
 
 @frozen
+class BackendLoad:
+    """How many requests are under way on one backend, by its label, and how many wait for their turn."""
+
+    name: str
+    active: int
+    queued: int
+
+
+@frozen
 class Snapshot:
     """All that is true now and not counted: given by the assembly, read at scrape time."""
 
     selection: Selection
     locators: tuple[LocatorState, ...]
     held_bytes: int
+    load: tuple[BackendLoad, ...] = ()
 
 
 class Metrics:
@@ -79,6 +89,21 @@ class Metrics:
             "Answers that broke off after their first byte had gone out.",
             ("backend",),
             registry=registry,
+        )
+        self._hedges = Counter(
+            "mpp_hedges",
+            "Attempts made beside one that took too long, by the backend that did.",
+            ("backend", "reason"),
+            registry=registry,
+        )
+        self._suspicions = Counter(
+            "mpp_suspicion_probes",
+            "Questions to silent backends whether they are there, by what came of them.",
+            ("backend", "result"),
+            registry=registry,
+        )
+        self._budget_exhausted = Counter(
+            "mpp_retry_budget_exhausted", "Retries and hedges that were not made for want of budget.", registry=registry
         )
         self._hits = Counter("mpp_affinity_hits", "Requests whose backend an affinity chose.", ("type",), registry=registry)
         self._duration = Histogram(
@@ -144,6 +169,18 @@ class Metrics:
         """Count an attempt that failed and was followed by another one."""
         self._retries.labels(backend, reason).inc()
 
+    def hedged(self, backend: str, reason: str) -> None:
+        """Count an attempt that was made beside one on ``backend``."""
+        self._hedges.labels(backend, reason).inc()
+
+    def suspected(self, backend: str, result: str) -> None:
+        """Count a question to a silent backend."""
+        self._suspicions.labels(backend, result).inc()
+
+    def retry_budget_exhausted(self) -> None:
+        """Count a retry or hedge that was not made."""
+        self._budget_exhausted.inc()
+
     def truncated(self, backend: str) -> None:
         """Count an answer that could not be completed."""
         self._truncated.labels(backend).inc()
@@ -180,6 +217,15 @@ class _Present:
         yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
         yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, self._metrics.in_flight)])
         yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
+        yield _gauge(
+            "mpp_backend_requests",
+            "Requests under way on a backend, and those that wait for their turn.",
+            [
+                ({"backend": each.name, "state": state}, count)
+                for each in now.load
+                for state, count in (("active", each.active), ("queued", each.queued))
+            ],
+        )
         yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
         yield _gauge(
             "mpp_selection_degraded",

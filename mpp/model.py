@@ -212,6 +212,12 @@ class Selection:
         """All known backends: the selected ones, then the standbys, best first."""
         return self.choice.selected + self.choice.standbys
 
+    def is_usable(self, backend: Backend) -> bool:
+        """Tell whether a backend is expected to answer: it takes traffic, or could."""
+        if backend in self.choice.selected:
+            return True
+        return all(o.standing < Standing.NOT_READY for o in self.observations if o.backend == backend)
+
     @property
     def viable(self) -> int:
         """How many backends are viable."""

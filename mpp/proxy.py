@@ -4,7 +4,7 @@ The server side in Twisted's terms: the request, the resource at the root of the
 ::
 
     ProxyChannel (mpp.wire.server) → ProxyRequest → first path segment "mpp" → own pages, rendered by twisted.web
-                                                  → anything else → ProxyResource → Exchange (mpp.forward)
+                                                  → anything else → ProxyResource → Exchange (mpp.forward.exchange)
 
 A proxied request never touches twisted.web's own header objects and writing: it is answered in bytes. That is several times
 faster, and leaves the backend's bytes alone.
@@ -24,7 +24,8 @@ from zope.interface import implementer
 
 from mpp import headers, paths
 from mpp.errors import BadRequest
-from mpp.forward import Exchange, Forwarder
+from mpp.forward.exchange import Exchange
+from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IDownstream, IResponse
 from mpp.metrics import Metrics
 from mpp.model import Backend, Headers, RequestFacts
@@ -100,7 +101,12 @@ class ProxyRequest(server.Request):
     # IDownstream
 
     def deliver(
-        self, response: IResponse, served_by: Backend, cookies: tuple[bytes, ...], ended: Callable[[Exception | None], None]
+        self,
+        response: IResponse,
+        served_by: Backend,
+        cookies: tuple[bytes, ...],
+        attempts: int,
+        ended: Callable[[Exception | None], None],
     ) -> None:
         """Send a backend's answer: in one write when it is small and whole, else under back-pressure."""
         channel = self.channel
@@ -112,7 +118,7 @@ class ProxyRequest(server.Request):
             response.status,
             response.reason,
             response.headers,
-            self._added(served_by, cookies),
+            self._added(served_by, cookies, attempts),
             length=response.length,
             bodyless=bodyless,
             chunked=chunked,
@@ -147,8 +153,10 @@ class ProxyRequest(server.Request):
         """Reset the connection."""
         self.channel.abort()
 
-    def _added(self, served_by: Backend, cookies: tuple[bytes, ...]) -> Headers:
+    def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int) -> Headers:
         fields: Headers = ((b"MPP.ServedBy", served_by.netloc.encode("ascii")),)
+        if attempts > 1:
+            fields += ((b"MPP.Attempts", b"%d" % attempts),)
         fields += tuple((b"Set-Cookie", cookie) for cookie in cookies)
         return fields + headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
 

@@ -146,6 +146,9 @@ class SelectionService(Service):
         if self.running:
             self._rounds.renew()
 
+    def answered(self, backend: Backend) -> None:
+        """Take note of a good answer, see `ISelections`."""
+
     def _with_reports(self, observations: tuple[Observation, ...]) -> tuple[Observation, ...]:
         return tuple(self._with_report(o) for o in observations) if self._reports else observations
 

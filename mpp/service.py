@@ -23,10 +23,10 @@ from mpp import extensions, listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
 from mpp.affinity import AffinityChain
-from mpp.forward import Forwarder
+from mpp.forward.forwarder import Forwarder
 from mpp.locators.merged import MergedLocator
-from mpp.metrics import LocatorState, Metrics, Snapshot
-from mpp.model import MIB
+from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
+from mpp.model import MIB, Backend
 from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.selection import SelectionService
@@ -83,7 +83,7 @@ class Program(MultiService):
         # Making one loads the system's certificates, too slow to be done for each connection.
         tls = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
         dialer = Dialer(reactor, book.addresses, tls=lambda backend: tls(backend.host), eager=True)
-        self.pool = Pool(dialer, reactor, self.budget)
+        self.pool = Pool(dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         strategy = extensions.build_strategy(settings.routing_strategy)
         self.locator = MergedLocator(
             extensions.build_locators(settings, reactor, os.environ), reactor, failed=self._count_locator_failure
@@ -97,7 +97,7 @@ class Program(MultiService):
             wall=time.time,
             interval=settings.selection_interval,
             metrics=self.metrics,
-            forget=self.pool.discard,
+            forget=self._forget,
         )
         MultiService.addService(self, self.selections)
         MultiService.addService(self, _Housekeeping(self.channels, reactor))
@@ -108,7 +108,9 @@ class Program(MultiService):
         settings = self._settings
         trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
         affinity = AffinityChain(extensions.build_affinities(settings.affinity_options, trusted))
-        forwarder = Forwarder(self.pool, self.selections, affinity, self.metrics, settings, self._reactor, random.Random())
+        self._forwarder = forwarder = Forwarder(
+            self.pool, self.selections, affinity, self.metrics, settings, self._reactor, random.Random()
+        )
         own_pages = OwnPages(
             metrics_=self.metrics,
             selection=lambda: self.selections.current,
@@ -124,6 +126,10 @@ class Program(MultiService):
             metrics=self.metrics,
         )
 
+    def _forget(self, backend: Backend) -> None:
+        self._forwarder.forget(backend)
+        self.pool.discard(backend)
+
     def _count_locator_failure(self, name: str) -> None:
         self.metrics.discovery_errors.labels(name).inc()
 
@@ -133,7 +139,10 @@ class Program(MultiService):
         return tuple(LocatorState(s.name, s.up, len(s.located)) for s in self.locator.sources)
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self.selections.current, self._locators(), self.budget.held)
+        pool = self.pool
+        backends = [observation.backend for observation in self.selections.current.observations]
+        load = tuple(BackendLoad(each.name, pool.active(each), pool.queued(each)) for each in backends)
+        return Snapshot(self.selections.current, self._locators(), self.budget.held, load)
 
     def _view(self) -> StatusView:
         locators = tuple((s.name, s.up, s.backends) for s in self._locators())
@@ -172,6 +181,7 @@ class Program(MultiService):
         drained.addTimeout(DRAIN_TIMEOUT_S, self._reactor)
         drained.addErrback(self._drain_timed_out)
         drained.addCallback(lambda _: MultiService.stopService(self))
+        drained.addCallback(lambda _: self._forwarder.stop())
         drained.addCallback(lambda _: self.pool.close())
         return drained
 

@@ -73,6 +73,14 @@ class Settings:
     :ivar port: TCP port on all interfaces, or None when only ``listen`` is used.
     :ivar listen: further Twisted server endpoint strings.
     :ivar retries: on how many further backends a failed read is tried.
+    :ivar retry_budget: how many retries and hedges there may be for each request, in the long run.
+    :ivar request_timeout: how long a client waits for its answer to begin, at most.
+    :ivar suspect_after: after how long without progress a backend is asked whether it is there.
+    :ivar stall_timeout: for how long an answer that has begun may pause.
+    :ivar hedge_after: after how long a second backend is asked although the first one is well; 0: never.
+    :ivar no_timeout_parameter: queries are forwarded without telling the server when nobody waits any more.
+    :ivar max_concurrency: requests under way on one backend.
+    :ivar max_queue: requests that wait for one backend beyond these.
     :ivar response_buffer: how much of an answer is held back, per request.
     :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed, as a routing hint only.
     """
@@ -94,6 +102,14 @@ class Settings:
     allow_unsafe_paths: bool = False
     max_request_body: int = 10 * MIB
     retries: int = 2
+    retry_budget: float = 0.2
+    request_timeout: float = 120.0
+    suspect_after: float = 0.25
+    stall_timeout: float = 15.0
+    hedge_after: float = 0.0
+    no_timeout_parameter: bool = False
+    max_concurrency: int = 256
+    max_queue: int = 1024
     response_buffer: int = 1 * MIB
     trusted_proxies: tuple[str, ...] = (
         "127.0.0.0/8",

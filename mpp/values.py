@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 MIN_INTERVAL = 0.1
 """Shortest selection interval: a round costs every backend a query, and takes a good part of this on a slow network."""
 
+MIN_TIMEOUT = 0.01
+"""Shortest time limit: less is shorter than one turn of a busy reactor."""
+
 _SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -31,6 +34,8 @@ _PART = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})(ns|us|\u00b5s|\u0
 
 _BYTES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
+
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)")
 
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 
@@ -62,6 +67,23 @@ def parse_interval(text: str) -> float:
     return seconds
 
 
+def parse_timeout(text: str) -> float:
+    """Give a duration that something may take, longer than nothing."""
+    seconds = parse_duration(text)
+    if seconds < MIN_TIMEOUT:
+        raise ValueError(f"{text!r} is too short; expected a duration such as 10s or 1m30s (at least 10ms)")
+    return seconds
+
+
+def parse_share(text: str) -> float:
+    """Give a share of a whole, from 0 to 1: ``0.2`` or ``20%``."""
+    match = _SHARE.fullmatch(text)
+    share = float(match[1]) / (100 if match[2] else 1) if match else 2.0
+    if share > 1:
+        raise ValueError(f"{text!r} is not a share such as 20% or 0.2")
+    return share
+
+
 def parse_size(text: str) -> int:
     """Give a number of bytes: plain, or with KiB, MiB, GiB (powers of 1024) or KB, MB, GB (powers of 1000)."""
     match = _SIZE.fullmatch(text)
@@ -76,6 +98,13 @@ def parse_count(text: str) -> int:
     # Not int() alone: it takes "+1", "1_000" and digits of other scripts.
     if not re.fullmatch(r"[0-9]{1,6}", text):
         raise ValueError(f"{text!r} is not a whole number (0 or more)")
+    return int(text)
+
+
+def parse_positive(text: str) -> int:
+    """Give a whole number above 0."""
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not int(text):
+        raise ValueError(f"{text!r} is not a whole number (1 or more)")
     return int(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field, frozen
 from prometheus_client import CollectorRegistry
@@ -12,8 +13,8 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from mpp.affinity import AffinityChain, CookieAffinity
-from mpp.forward import Forwarder
-from mpp.interfaces import IBodyConsumer, IDownstream, IResponse, ISelections, IUpstreams
+from mpp.forward.forwarder import Forwarder
+from mpp.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
 from mpp.settings import Settings
@@ -33,6 +34,7 @@ class FakeResponse:
         self.complete = True
         self.length: int | None = len(body)
         self.cancelled = False
+        self.paused = False
 
     def relay(self, consumer: IBodyConsumer) -> None:
         raise AssertionError("a fake answer is whole")
@@ -56,6 +58,7 @@ class Sent:
     body: bytes
     fresh: bool
     answer: Deferred[IResponse]
+    progress: IProgress | None
 
 
 @implementer(IUpstreams)
@@ -64,6 +67,9 @@ class RecordingUpstreams:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.probes: list[Sent] = []
+        self.there = False
+        """Every server says at once that it is there."""
         self.cancelled: list[Backend] = []
 
     def send(
@@ -75,9 +81,14 @@ class RecordingUpstreams:
         fresh: bool,
         hold: int,
         may_hold: Callable[[int, Headers], bool] | None = None,
+        progress: IProgress | None = None,
+        urgent: bool = False,
     ) -> Deferred[IResponse]:
         answer: Deferred[IResponse] = Deferred(lambda _: self.cancelled.append(backend))
-        self.sent.append(Sent(backend, head, body, fresh, answer))
+        sent = Sent(backend, head, body, fresh, answer, progress)
+        (self.probes if urgent else self.sent).append(sent)
+        if urgent and self.there:
+            answer.callback(FakeResponse(200))
         return answer
 
     @property
@@ -92,6 +103,7 @@ class FakeSelections:
     def __init__(self, selection: Selection) -> None:
         self.current = selection
         self.reports: list[tuple[Backend, Standing]] = []
+        self.well: list[Backend] = []
         self.waiting: list[Deferred[Selection]] = []
 
     def ready(self) -> Deferred[Selection]:
@@ -103,6 +115,9 @@ class FakeSelections:
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         self.reports.append((backend, standing))
+
+    def answered(self, backend: Backend) -> None:
+        self.well.append(backend)
 
     def publish(self, selection: Selection) -> None:
         self.current = selection
@@ -119,15 +134,22 @@ class FakeDownstream:
     facts: RequestFacts
     delivered: IResponse | None = None
     served_by: Backend | None = None
+    attempts: int = 0
     cookies: tuple[bytes, ...] = ()
     aborted: bool = False
     failed: tuple[int, str, int | None] | None = None
     ended: Callable[[Exception | None], None] = field(default=lambda error: None)
 
     def deliver(
-        self, response: IResponse, served_by: Backend, cookies: tuple[bytes, ...], ended: Callable[[Exception | None], None]
+        self,
+        response: IResponse,
+        served_by: Backend,
+        cookies: tuple[bytes, ...],
+        attempts: int,
+        ended: Callable[[Exception | None], None],
     ) -> None:
         self.delivered, self.served_by, self.cookies, self.ended = response, served_by, cookies, ended
+        self.attempts = attempts
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         self.failed = status, message, retry_after
@@ -139,7 +161,7 @@ class FakeDownstream:
 class World:
     """Everything around one Exchange."""
 
-    def __init__(self, *, selected: tuple[Backend, ...] = (A,), standbys: tuple[Backend, ...] = (B, C), retries: int = 2) -> None:
+    def __init__(self, *, selected: tuple[Backend, ...] = (A,), standbys: tuple[Backend, ...] = (B, C), **settings: Any) -> None:
         known = bool(selected or standbys)
         self.selections = FakeSelections(Selection(1, Choice(selected, standbys)) if known else Selection())
         self.upstreams = RecordingUpstreams()
@@ -150,7 +172,7 @@ class World:
             self.selections,
             AffinityChain((CookieAffinity(),)),
             self.metrics,
-            Settings(retries=retries),
+            Settings(**settings),
             self.clock,
             random.Random(1),
         )

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.metrics import LocatorState, Metrics, Snapshot
+from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
@@ -17,7 +17,9 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics(CollectorRegistry())
         self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
-        self.metrics.watch(lambda: Snapshot(self.selection, (LocatorState("file", False, 2),), 17))
+        self.metrics.watch(
+            lambda: Snapshot(self.selection, (LocatorState("file", False, 2),), 17, (BackendLoad("a:9090", 3, 1),))
+        )
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
@@ -28,6 +30,11 @@ class MetricsTests(SynchronousTestCase):
         self.selection = Selection(2, Choice((), (A, B), "all is lost"), OBSERVATIONS)
         self.assertEqual(self.value("mpp_selected_backends"), 0)
         self.assertEqual(self.value("mpp_selection_degraded"), 1)
+
+    def test_load_of_each_backend(self) -> None:
+        """It can be seen who is busy, and that requests wait."""
+        self.assertEqual(self.value("mpp_backend_requests", backend="a:9090", state="active"), 3)
+        self.assertEqual(self.value("mpp_backend_requests", backend="a:9090", state="queued"), 1)
 
     def test_backends_and_locators_are_told_apart(self) -> None:
         """An alert can name the backend that is down and the locator that fails."""

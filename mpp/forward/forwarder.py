@@ -1,0 +1,75 @@
+"""What all client requests share on their way to a backend."""
+
+from __future__ import annotations
+
+import random
+
+from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.affinity import AffinityChain
+from mpp.forward.allowance import RetryBudget
+from mpp.forward.exchange import Exchange
+from mpp.forward.suspicion import Suspicions
+from mpp.forward.watch import TICKS, Watch
+from mpp.interfaces import IDownstream, ISelections, IUpstreams
+from mpp.metrics import Metrics
+from mpp.model import Backend
+from mpp.settings import Settings
+
+
+@frozen
+class Forwarder:
+    """
+    What all exchanges share.
+
+    :ivar clock: for durations and waits, monotonic.
+    :ivar rng: picks among several selected backends.
+    :ivar budget: how many retries and hedges there may be.
+    :ivar watch: tells exchanges how long they wait.
+    :ivar suspicions: tells whether a server that is silent is there.
+    :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
+    """
+
+    upstreams: IUpstreams
+    selections: ISelections
+    affinity: AffinityChain
+    metrics: Metrics
+    settings: Settings
+    clock: IReactorTime
+    rng: random.Random
+    budget: RetryBudget = field(init=False)
+    watch: Watch = field(init=False)
+    suspicions: Suspicions = field(init=False)
+    stall_ticks: float = field(init=False)
+
+    @budget.default
+    def _budget(self) -> RetryBudget:
+        return RetryBudget(self.settings.retry_budget, self.clock.seconds())
+
+    @watch.default
+    def _watch(self) -> Watch:
+        return Watch(self.clock, self.settings.suspect_after / TICKS)
+
+    @suspicions.default
+    def _suspicions(self) -> Suspicions:
+        return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch)
+
+    @stall_ticks.default
+    def _stall_ticks(self) -> float:
+        return self.settings.stall_timeout / self.watch.period
+
+    def forward(self, downstream: IDownstream) -> Exchange:
+        """Start answering a request; the Exchange tells when the client goes away."""
+        exchange = Exchange(self, downstream)
+        exchange.start()
+        return exchange
+
+    def forget(self, backend: Backend) -> None:
+        """Forget a backend that is not known any more."""
+        self.suspicions.forget(backend)
+
+    def stop(self) -> None:
+        """Leave no timer and no question behind. For when the last exchange has ended."""
+        self.watch.stop()
+        self.suspicions.stop()

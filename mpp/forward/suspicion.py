@@ -1,0 +1,171 @@
+"""
+Asks servers whether they are still there, for all requests that wait on them.
+
+# Note [Suspicion]
+
+A query that takes long is normal; a server that does not answer is not. The two look alike from outside, so a request that
+has waited a while without progress has its server asked something that is answered at once even when all query slots are
+taken: ``/-/ready``. Any answer to it is a sign of life: then the query is just heavy, and nothing is run twice. Without one
+within the same while the server is stuck: stopped, swapped out, cut off, or behind something that swallows what it says.
+
+However many requests wait, one such question at a time is put to a server; and however often it is answered, it is put again
+as long as there is no progress.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txaio import tx
+
+from mpp import headers
+from mpp.errors import Cause, UpstreamError
+from mpp.forward.watch import TICKS, Watch
+from mpp.interfaces import IResponse, ISelections, IUpstreams
+from mpp.metrics import Metrics
+from mpp.model import Backend, Standing
+
+_log = tx.make_logger()
+
+# How long a late answer is waited for: it tells that the server has come back. Then it is asked anew, if anyone still waits.
+_PATIENCE_S = 5.0
+# An answer to /-/ready has a few hundred bytes.
+_HOLD = 4096
+_NEVER = -(10**9)
+
+
+class Sign(enum.Enum):
+    """What is known of a server that somebody waits for."""
+
+    ALIVE = "alive"
+    UNKNOWN = "unknown"
+    """It has just been asked."""
+    STUCK = "stuck"
+
+
+@define(eq=False)
+class _Doubt:
+    """
+    What is known of one server, in ticks.
+
+    :ivar asked: when the question under way was put, or None.
+    :ivar alive: when the last answer came.
+    :ivar failed: when a question failed, or was found to be unanswered for too long.
+    :ivar probe: the question under way.
+    :ivar told: its being stuck was reported.
+    """
+
+    asked: int | None = None
+    alive: int = _NEVER
+    failed: int = _NEVER
+    probe: Deferred[None] | None = None
+    told: bool = False
+
+
+class Suspicions:
+    """The doubts about all servers, see Note [Suspicion]."""
+
+    def __init__(
+        self, upstreams: IUpstreams, selections: ISelections, metrics: Metrics, clock: IReactorTime, watch: Watch
+    ) -> None:
+        self._upstreams = upstreams
+        self._selections = selections
+        self._metrics = metrics
+        self._clock = clock
+        self._watch = watch
+        self._doubts: dict[Backend, _Doubt] = {}
+
+    def __repr__(self) -> str:
+        asked = [backend.name for backend, doubt in self._doubts.items() if doubt.asked is not None]
+        return f"<Suspicions, asked: {', '.join(asked) or 'nobody'}>"
+
+    def sign(self, backend: Backend, quiet: int) -> Sign:
+        """
+        Tell whether a server is there, or ask it.
+
+        :param quiet: since so many ticks who asks has seen no progress.
+        """
+        now = self._watch.ticks
+        doubt = self._doubts.get(backend)
+        if doubt is None:
+            doubt = self._doubts[backend] = _Doubt()
+        if now - doubt.alive < quiet:
+            return Sign.ALIVE
+        if doubt.asked is not None:
+            if now - doubt.asked < TICKS:
+                return Sign.UNKNOWN
+            self._tell(backend, doubt, f"no answer to /-/ready within {TICKS * self._watch.period:g} s")
+            return Sign.STUCK
+        if now - doubt.failed < quiet:
+            return Sign.STUCK
+        self._ask(backend, doubt)
+        return Sign.UNKNOWN
+
+    def forget(self, backend: Backend) -> None:
+        """Forget a server that is not known any more."""
+        doubt = self._doubts.pop(backend, None)
+        if doubt is not None and doubt.probe is not None:
+            doubt.probe.cancel()
+
+    def stop(self) -> None:
+        """Leave no question behind."""
+        for backend in list(self._doubts):
+            self.forget(backend)
+
+    def _ask(self, backend: Backend, doubt: _Doubt) -> None:
+        doubt.asked = self._watch.ticks
+        doubt.told = False
+        probe = Deferred.fromCoroutine(self._probe(backend))
+        doubt.probe = probe
+        probe.addTimeout(_PATIENCE_S, self._clock)
+        probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, doubt), errbackArgs=(backend, doubt))
+        probe.addErrback(self._broken)
+
+    async def _probe(self, backend: Backend) -> None:
+        head = headers.own_request_head(backend, "/-/ready")
+        try:
+            response = await self._upstreams.send(backend, head, b"", fresh=False, hold=_HOLD, urgent=True)
+        except UpstreamError as error:
+            if not error.stale:
+                raise
+            response = await self._upstreams.send(backend, head, b"", fresh=True, hold=_HOLD, urgent=True)
+        _dismiss(response)
+
+    def _answered(self, _: None, backend: Backend, doubt: _Doubt) -> None:
+        doubt.asked = doubt.probe = None
+        doubt.alive = self._watch.ticks
+        self._metrics.suspected(backend.name, Sign.ALIVE.value)
+
+    def _failed(self, failure: Failure, backend: Backend, doubt: _Doubt) -> None:
+        doubt.asked = doubt.probe = None
+        if failure.check(CancelledError) and self._doubts.get(backend) is not doubt:
+            return
+        if isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL:
+            # It could not even be asked: says nothing about it.
+            doubt.alive = self._watch.ticks
+            return
+        doubt.failed = self._watch.ticks
+        self._tell(backend, doubt, failure.getErrorMessage())
+
+    def _tell(self, backend: Backend, doubt: _Doubt, why: str) -> None:
+        """Take the server out of the selection, once for each question."""
+        if doubt.told:
+            return
+        doubt.told = True
+        self._metrics.suspected(backend.name, Sign.STUCK.value)
+        _log.warn("{backend} is stuck: {why}", backend=backend.name, why=why)
+        self._selections.report(backend, Standing.DOWN, f"stuck: {why}")
+
+    def _broken(self, failure: Failure) -> None:
+        _log.failure("Bug: a server could not be asked whether it is there", failure)
+
+
+def _dismiss(response: IResponse) -> None:
+    if response.complete:
+        response.release()
+    else:
+        response.cancel()

@@ -1,0 +1,334 @@
+"""What a request does while nothing comes: doubts, hedges, deadlines."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.errors import Cause, Phase, UpstreamError
+from mpp.forward.allowance import BURST, FLOOR_PER_S, RetryBudget
+from mpp.forward.attempt import ENOUGH
+from mpp.model import Choice, Headers, Observation, Selection, Standing
+from mpp.settings import Settings
+from tests.forward_support import A, B, C, FakeResponse, World
+
+SUSPECT_AFTER = Settings().suspect_after
+REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)
+RESET = UpstreamError(Phase.HEAD, Cause.RESET)
+STALE = UpstreamError(Phase.HEAD, Cause.CLOSED, stale=True)
+
+
+def wait(world: World, seconds: float) -> None:
+    """Let time pass tick by tick, as it does."""
+    world.clock.pump([world.forwarder.watch.period] * round(seconds / world.forwarder.watch.period))
+
+
+class SuspicionTests(SynchronousTestCase):
+    """When a server is silent."""
+
+    def setUp(self) -> None:
+        self.world = World()
+
+    def until_asked(self) -> None:
+        wait(self.world, SUSPECT_AFTER)
+
+    def test_a_quick_answer_raises_no_doubt(self) -> None:
+        """A server that answers within the time is asked nothing else."""
+        client = self.world.request()
+        wait(self.world, SUSPECT_AFTER - 0.05)
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200))
+        client.ended(None)
+        wait(self.world, 10)
+        self.assertEqual(self.world.upstreams.probes, [])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_a_heavy_query_runs_once(self) -> None:
+        """A server that is there is waited for, as long as it shows signs of life."""
+        self.world.upstreams.there = True
+        self.world.request()
+        wait(self.world, 30)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        asked = len(self.world.upstreams.probes)
+        self.assertTrue(90 <= asked <= 120, asked)
+        self.assertEqual(self.world.counted("mpp_suspicion_probes_total", backend="a:9090", result="alive"), asked)
+        self.assertEqual(self.world.selections.reports, [])
+
+    def test_a_stuck_server_is_overtaken(self) -> None:
+        """A server that does not even say that it is there loses its traffic, and another one is asked beside it."""
+        client = self.world.request()
+        self.until_asked()
+        self.assertEqual(self.world.upstreams.probes[0].head.split()[1], b"/-/ready")
+        wait(self.world, SUSPECT_AFTER)
+        self.assertEqual(self.world.upstreams.backends, [A, B])
+        self.assertEqual(self.world.selections.reports, [(A, Standing.DOWN)])
+        self.assertEqual(self.world.counted("mpp_hedges_total", backend="a:9090", reason="stuck"), 1)
+        self.world.upstreams.sent[1].answer.callback(FakeResponse(200))
+        self.assertEqual((client.served_by, client.attempts), (B, 2))
+        self.assertEqual(self.world.upstreams.cancelled, [A])
+
+    def test_the_first_answer_wins(self) -> None:
+        """A server that wakes up in time answers after all, and the other one need not."""
+        client = self.world.request()
+        wait(self.world, 3 * SUSPECT_AFTER)
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200))
+        self.assertEqual(client.served_by, A)
+        self.assertEqual(self.world.upstreams.cancelled, [B])
+
+    def test_requests_share_the_question(self) -> None:
+        """However many wait, a server is asked once."""
+        for _ in range(10):
+            self.world.request()
+        self.until_asked()
+        self.assertEqual(len(self.world.upstreams.probes), 1)
+        wait(self.world, SUSPECT_AFTER)
+        self.assertEqual(self.world.upstreams.backends, [A] * 10 + [B] * 10)
+        self.assertEqual(self.world.selections.reports, [(A, Standing.DOWN)])
+
+    def test_a_server_that_refuses_the_question_is_stuck(self) -> None:
+        """Whoever cannot be asked at all is not waited for any longer."""
+        self.world.request()
+        self.until_asked()
+        self.world.upstreams.probes[0].answer.errback(REFUSED)
+        wait(self.world, 0.06)
+        self.assertEqual(self.world.upstreams.backends, [A, B])
+
+    def test_a_stale_connection_is_no_answer(self) -> None:
+        """The question is put again on a fresh connection."""
+        self.world.request()
+        self.until_asked()
+        self.world.upstreams.probes[0].answer.errback(STALE)
+        self.assertEqual([probe.fresh for probe in self.world.upstreams.probes], [False, True])
+        self.world.upstreams.probes[1].answer.callback(FakeResponse(503))
+        wait(self.world, SUSPECT_AFTER - 0.02)
+        self.assertEqual(self.world.upstreams.backends, [A])
+
+    def test_our_own_shortage_blames_nobody(self) -> None:
+        """When mpp has no descriptor left to ask with, that says nothing about the server."""
+        self.world.request()
+        self.until_asked()
+        self.world.upstreams.probes[0].answer.errback(UpstreamError(Phase.CONNECT, Cause.LOCAL))
+        wait(self.world, 0.06)
+        self.assertEqual((self.world.upstreams.backends, self.world.selections.reports), ([A], []))
+
+    def test_progress_dispels_doubt(self) -> None:
+        """A long answer that comes in at a good pace is just long; one that drips is not."""
+        self.world.request()
+        progress = self.world.upstreams.sent[0].progress
+        assert progress is not None
+        for _ in range(100):
+            progress.received += ENOUGH
+            wait(self.world, 0.1)
+        self.assertEqual(self.world.upstreams.probes, [])
+        for _ in range(10):
+            progress.received += 1
+            wait(self.world, 0.05)
+        self.assertEqual(len(self.world.upstreams.probes), 1)
+
+    def test_writes_are_not_run_twice(self) -> None:
+        """What changes something waits for the server it was sent to."""
+        self.world.request(b"POST", b"/somewhere")
+        wait(self.world, 10)
+        self.assertEqual(self.world.upstreams.backends, [A])
+
+    def test_nobody_is_asked_who_cannot_answer(self) -> None:
+        """With nobody better to ask, the request waits for its server, and goes elsewhere when somebody comes up."""
+        down = Selection(1, Choice((A,), (B,)), (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN, "refused")))
+        self.world.selections.current = down
+        self.world.request()
+        wait(self.world, 2)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        self.world.selections.current = Selection(
+            2, Choice((B,), (A,)), (Observation(A, Standing.DOWN), Observation(B, Standing.VIABLE))
+        )
+        wait(self.world, 1)
+        self.assertEqual(self.world.upstreams.backends, [A, B])
+
+    def test_both_stuck(self) -> None:
+        """When the second server is stuck too the third is asked, and no more than retries allow."""
+        client = self.world.request()
+        wait(self.world, 1.2)
+        self.assertEqual(self.world.upstreams.backends, [A, B, C])
+        self.world.upstreams.sent[1].answer.errback(RESET)
+        self.world.upstreams.sent[2].answer.errback(RESET)
+        self.assertIsNone(client.failed)
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200))
+        self.assertEqual((client.served_by, client.attempts), (A, 3))
+
+    def test_an_error_of_the_hedge_does_not_win(self) -> None:
+        """As long as somebody may still answer well, the client does not get somebody else's trouble."""
+        self.world = World(standbys=(B,))
+        client = self.world.request()
+        wait(self.world, 3 * SUSPECT_AFTER)
+        self.world.upstreams.sent[1].answer.callback(FakeResponse(500, b"oops"))
+        self.assertIsNone(client.delivered)
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200))
+        self.assertEqual(client.served_by, A)
+
+    def test_a_pause_of_our_own_is_not_the_servers(self) -> None:
+        """After mpp itself was stopped for a while, nobody is suspected for it."""
+        self.world.request()
+        wait(self.world, SUSPECT_AFTER / 2)
+        self.world.clock.advance(60)
+        self.assertEqual(self.world.upstreams.probes, [])
+
+    def test_client_that_leaves_cancels_all(self) -> None:
+        """Nothing goes on for a client that is gone."""
+        self.world.request()
+        wait(self.world, 3 * SUSPECT_AFTER)
+        self.world.exchange.client_gone()
+        self.assertEqual(self.world.upstreams.cancelled, [A, B])
+        self.assertEqual(self.world.metrics.in_flight, 0)
+
+
+class HedgeTests(SynchronousTestCase):
+    """Hedging by delay, for those who want it."""
+
+    def test_slow_is_overtaken_when_asked_for(self) -> None:
+        """With --hedge-after a second server is asked although the first one is there."""
+        world = World(hedge_after=1.0)
+        world.upstreams.there = True
+        world.request()
+        wait(world, 0.9)
+        self.assertEqual(world.upstreams.backends, [A])
+        wait(world, 0.2)
+        self.assertEqual(world.upstreams.backends, [A, B])
+        self.assertEqual(world.counted("mpp_hedges_total", backend="a:9090", reason="slow"), 1)
+
+
+class DeadlineTests(SynchronousTestCase):
+    """Nobody waits for ever."""
+
+    def test_request_timeout(self) -> None:
+        """A query that never ends gets a 504 in Prometheus' shape, and its server is told to stop."""
+        world = World(standbys=())
+        world.upstreams.there = True
+        client = world.request(target=b"/api/v1/series?match[]=up")
+        wait(world, 119)
+        self.assertIsNone(client.failed)
+        wait(world, 2)
+        assert client.failed is not None
+        self.assertEqual(client.failed[0], 504)
+        self.assertIn("no answer within 120 s: a:9090 did not answer", client.failed[1])
+        self.assertEqual(world.upstreams.cancelled, [A])
+        self.assertEqual(world.counted("mpp_requests_total", backend="mpp", code="504"), 1)
+
+    def test_the_querys_own_timeout(self) -> None:
+        """Who says how long to wait does not wait much longer."""
+        world = World(standbys=())
+        client = world.request(target=b"/api/v1/query?query=up&timeout=3s")
+        wait(world, 3)
+        self.assertIsNone(client.failed)
+        wait(world, 1.1)
+        assert client.failed is not None
+        self.assertEqual(client.failed[0], 504)
+
+    def test_waiting_for_a_selection_counts(self) -> None:
+        """The time is over, whatever it was that took it."""
+        world = World(selected=(), standbys=(), request_timeout=2.0)
+        client = world.request()
+        wait(world, 2.1)
+        assert client.failed is not None
+        self.assertEqual((client.failed[0], world.metrics.in_flight), (504, 0))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_servers_are_told_what_is_left(self) -> None:
+        """Each attempt's server knows when nobody waits any more; what is no query is not touched."""
+        world = World()
+        world.upstreams.there = True
+        world.request(target=b"/api/v1/query?query=up")
+        world.clock.advance(60)
+        world.upstreams.sent[0].answer.errback(RESET)
+        self.assertEqual(
+            [sent.head.split()[1] for sent in world.upstreams.sent],
+            [b"/api/v1/query?query=up&timeout=119000ms", b"/api/v1/query?query=up&timeout=59000ms"],
+        )
+        world.request(target=b"/api/v1/series?match[]=up")
+        self.assertEqual(world.upstreams.sent[-1].head.split()[1], b"/api/v1/series?match[]=up")
+
+    def test_timeout_parameter_can_be_switched_off(self) -> None:
+        """With --no-timeout-parameter queries are sent as they came."""
+        world = World(no_timeout_parameter=True)
+        world.request(target=b"/api/v1/query?query=up")
+        self.assertEqual(world.upstreams.sent[0].head.split()[1], b"/api/v1/query?query=up")
+
+
+class StallTests(SynchronousTestCase):
+    """Answers that begin and do not go on."""
+
+    def test_a_held_answer_is_asked_for_elsewhere(self) -> None:
+        """A server that is there, but whose answer stands still, is given up after a while."""
+        world = World(standbys=(B,))
+        world.upstreams.there = True
+        world.request()
+        progress = world.upstreams.sent[0].progress
+        assert progress is not None
+        progress.received = 300
+        wait(world, 14)
+        self.assertEqual(world.upstreams.backends, [A])
+        wait(world, 2)
+        self.assertEqual((world.upstreams.backends, world.upstreams.cancelled), ([A, B], [A]))
+        self.assertEqual(world.counted("mpp_retries_total", backend="a:9090", reason="truncated_timeout"), 1)
+
+    def begun(self, world: World, headers: Headers = ()) -> FakeResponse:
+        response = FakeResponse(200, headers=headers)
+        response.complete = False
+        world.upstreams.sent[0].answer.callback(response)
+        return response
+
+    def test_an_answer_under_way_is_broken_off(self) -> None:
+        """A client is not left hanging in mid-answer; it can tell that there is more."""
+        world = World()
+        client = world.request()
+        response = self.begun(world)
+        wait(world, 14)
+        self.assertFalse(client.aborted)
+        wait(world, 2)
+        self.assertEqual((client.aborted, response.cancelled), (True, True))
+        self.assertEqual(world.counted("mpp_truncated_responses_total", backend="a:9090"), 1)
+        self.assertEqual((world.metrics.in_flight, world.clock.getDelayedCalls()), (0, []))
+
+    def test_a_slow_client_is_not_the_servers_fault(self) -> None:
+        """While the client does not take what there is, the server is not expected to send more."""
+        world = World()
+        client = world.request()
+        self.begun(world).paused = True
+        wait(world, 60)
+        self.assertFalse(client.aborted)
+
+    def test_event_streams_may_be_silent(self) -> None:
+        """An event stream has no deadline, and says nothing as long as nothing happens."""
+        world = World()
+        client = world.request(target=b"/api/v1/notifications/live")
+        self.begun(world, ((b"Content-Type", b"text/event-stream"),))
+        wait(world, 300)
+        self.assertFalse(client.aborted)
+
+
+class RetryBudgetTests(SynchronousTestCase):
+    """How many retries there may be."""
+
+    def test_share_floor_and_burst(self) -> None:
+        """A burst is allowed, then a share of the requests, and a little in any case."""
+        budget = RetryBudget(0.2, 0.0)
+        self.assertEqual(sum(budget.take(0.0) for _ in range(2000)), BURST)
+        for _ in range(100):
+            budget.deposit()
+        self.assertIn(sum(budget.take(0.0) for _ in range(100)), (19, 20))
+        self.assertEqual(sum(budget.take(1.0) for _ in range(100)), FLOOR_PER_S)
+
+    def test_without_budget_a_failure_is_told(self) -> None:
+        """A pair that is dying is not sent everything twice; it is counted."""
+        world = World(retry_budget=0.0)
+        for _ in range(int(BURST) + 1):
+            client = world.request()
+            world.upstreams.sent[-1].answer.errback(RESET)
+        assert client.failed is not None
+        self.assertEqual(client.failed[0], 503)
+        self.assertEqual(world.counted("mpp_retry_budget_exhausted_total"), 1)
+
+    def test_what_was_not_sent_costs_nothing(self) -> None:
+        """Going on after a server that could not be reached burdens nobody."""
+        world = World(retry_budget=0.0)
+        for _ in range(int(BURST) + 1):
+            world.request()
+            world.upstreams.sent[-1].answer.errback(REFUSED)
+        self.assertEqual(world.upstreams.backends[-1], B)
