@@ -1,0 +1,236 @@
+"""
+What clients see of it when one of two Prometheus servers misbehaves: mpp beside HAProxy and vmauth. See README.rst.
+
+Row by row, all proxies in turn: a load begins, all is well for a while, one server misbehaves, is mended, the load ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from bench import heavy  # noqa: E402
+from bench.figures import cell, explain, table  # noqa: E402
+from bench.proxies import Front, MppProxy, Proxy, all_proxies, settle  # noqa: E402
+from tests.integration.processes import die_with_parent  # noqa: E402
+from tests.integration.servers import Prometheus, require_binary, version_of  # noqa: E402
+
+WELL = 2.0
+"""Seconds of load before the fault, and after it."""
+HOUR = 3600
+MARK = "BENCH_FAULTS_ALONE"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to misbehave; ``fault`` as in `mpp.testing.faults`, none for SIGSTOP."""
+
+    name: str
+    title: str
+    fault: str = ""
+    share: float = 1.0
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+ROWS = (
+    Row("refuse", "refuses connections", "refuse"),
+    Row("silence", "accepts, never answers", "silence"),
+    Row("sigstop", "SIGSTOP"),
+    Row("late", "answers after 2 s", "late", arguments={"seconds": 2.0}),
+    Row("503", "503 to everything", "status", arguments={"status": 503}),
+    Row("500", "500 to everything", "status", arguments={"status": 500}),
+    Row("half-fin", "half the body, then FIN", "half-close"),
+    Row("half-rst", "half the body, then RST", "half-reset"),
+    Row("garbage", "not HTTP at all", "garbage"),
+    Row("close", "closes without a word", "close"),
+    Row("half-silence", "headers and half a body, then silence", "half-silence"),
+    Row("drip", "one byte every 50 ms", "drip", arguments={"every": 0.05}),
+    Row("die", "30 % of connections die", "die", share=0.3),
+    Row("vanish", "vanishes: packets dropped, no RST", "vanish"),
+)
+
+
+@dataclass
+class Scene:
+    """Two real servers, the faulty one (with more data) behind a front."""
+
+    faulty: Prometheus
+    well: Prometheus
+    front: Front
+
+    def spoil(self, row: Row) -> None:
+        """Let the fault begin."""
+        if row.fault:
+            self.front.tell("spoil", fault=row.fault, share=row.share, arguments=row.arguments)
+        else:
+            self.faulty.signal(signal.SIGSTOP)
+
+    def mend(self, row: Row) -> None:
+        """Let the fault end."""
+        if row.fault:
+            self.front.tell("mend")
+        else:
+            self.faulty.signal(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def scene(*, namespace: bool) -> Iterator[Scene]:
+    """Start the servers and the front."""
+    binary = require_binary()
+    with contextlib.ExitStack() as stack:
+        faulty, well = Prometheus(binary, name="faulty", history=20 * HOUR), Prometheus(binary, name="well", history=10 * HOUR)
+        front = Front(faulty.port, namespace=namespace)
+        for process in (faulty, well, front):
+            stack.callback(process.close)
+        faulty.scrape([faulty.address, well.address])
+        well.scrape([faulty.address, well.address])
+        for process in (faulty, well, front):
+            process.start()
+        for server in (faulty, well):
+            server.wait_scraped(2)
+        yield Scene(faulty, well, front)
+
+
+def load(proxy: Proxy, clients: int, seconds: float) -> subprocess.Popen[str]:
+    """Start a load; return when it has begun."""
+    command = [sys.executable, "-m", "bench.load", f"--port={proxy.port}", f"--clients={clients}", f"--seconds={seconds}"]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "began\n"
+    return process
+
+
+def measure(at: Scene, row: Row, proxy: Proxy, clients: int, seconds: float) -> dict[str, Any]:
+    """Put load on one proxy while the row's fault comes and goes; give what the load tells."""
+    settle(proxy, at.front.requests)
+    process = load(proxy, clients, WELL + seconds + WELL)
+    try:
+        time.sleep(WELL)
+        at.spoil(row)
+        try:
+            time.sleep(seconds)
+        finally:
+            at.mend(row)
+        output, _ = process.communicate(timeout=WELL + 30)
+    finally:
+        process.kill()
+        # What still hangs belongs to this row.
+        at.front.tell("reset")
+    return dict(json.loads(output))
+
+
+def run_row(at: Scene, row: Row, proxies: list[Proxy], clients: int, options: argparse.Namespace) -> list[str]:
+    """Measure all proxies in one row; give its cells."""
+    cells = []
+    for proxy in proxies:
+        before = proxy.counters() if isinstance(proxy, MppProxy) else {}
+        try:
+            result = measure(at, row, proxy, clients, options.seconds)
+        except AssertionError as error:
+            # It never came back: told, and started anew for the rows to come.
+            cells.append(f"**{error}**")
+            proxy.stop()
+            proxy.start()
+            continue
+        cells.append(cell(result))
+        after = proxy.counters() if isinstance(proxy, MppProxy) else {}
+        changed = {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+        told = f"    {row.name}, {clients} clients, {proxy.title}: {cells[-1]}"
+        if options.explain:
+            told += "\n        " + explain(result, changed)
+        print(told, file=sys.stderr, flush=True)
+    return cells
+
+
+def show_faults(options: argparse.Namespace) -> bool:
+    """Print the table; tell whether mpp kept its promise in all rows."""
+    rows = [row for row in ROWS if options.row is None or row.name in options.row]
+    kept = True
+    with scene(namespace=options.namespace) as at, contextlib.ExitStack() as stack:
+        strategies = options.strategy.split(",")
+        proxies = all_proxies(
+            [at.front.where, at.well.address], strategies, options.mpp, options.mpp_options.split(), options.only
+        )
+        for proxy in proxies:
+            stack.callback(proxy.close)
+            proxy.start()
+        describe(at, proxies, options)
+        for clients in [int(text) for text in options.clients.split(",")]:
+            lines = [[row.title, *run_row(at, row, proxies, clients, options)] for row in rows]
+            print(f"\n{clients} clients; failed of all requests, worst latency\n", flush=True)
+            print(table(["backend does", *(proxy.title for proxy in proxies)], lines), flush=True)
+            columns = [n for n, proxy in enumerate(proxies, 1) if isinstance(proxy, MppProxy)]
+            kept = kept and not any("**" in line[n] for line in lines for n in columns)
+    return kept
+
+
+def describe(at: Scene, proxies: list[Proxy], options: argparse.Namespace) -> None:
+    """Print what is measured."""
+    cores = len(os.sched_getaffinity(0))
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    print(f"{time.strftime('%Y-%m-%d')}, {cores} cores, {system}")
+    print(f"Prometheus {'.'.join(str(part) for part in version_of(at.well.binary))}, twice; the faulty one has more data")
+    how = "packets are dropped in a network namespace" if options.namespace else "a full accept queue (no right to namespaces)"
+    print(f"load {WELL:g} s + {options.seconds:g} s of the fault + {WELL:g} s, timeout 15 s; vanishing: {how}")
+    for proxy in proxies:
+        print(f"{proxy.title}: {proxy.version}\n    {' '.join(proxy.command())}")
+
+
+def alone() -> bool:
+    """
+    Go on in a network namespace of our own, which has no way out, if this machine lets us.
+
+    :return bool: we are in one.
+    """
+    if os.environ.get(MARK):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return True
+    for how in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
+        if all(map(shutil.which, ("unshare", "ip"))) and not subprocess.run([*how, "true"], capture_output=True).returncode:
+            os.environ[MARK] = "1"
+            os.execvp(how[0], [*how, sys.executable, str(Path(__file__).resolve()), *sys.argv[1:]])
+    return False
+
+
+def main() -> int:
+    """Run the bench."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each fault lasts")
+    parser.add_argument("--clients", default="8,200", help="one table for each number (default: %(default)s)")
+    parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="default: all")
+    parser.add_argument("--strategy", default="random,single-most-data", help="of mpp, each one column (default: %(default)s)")
+    parser.add_argument("--mpp", default="", help="the mpp command (default: the one of this checkout)")
+    parser.add_argument("--mpp-options", default="", help="further options for mpp (default: none, its own defaults)")
+    parser.add_argument("--only", default="", help="only the proxies whose names begin so: mpp, HAProxy, vmauth")
+    parser.add_argument("--explain", action="store_true", help="tell what failed and what mpp counted")
+    parser.add_argument("--heavy", action="store_true", help="instead: heavy queries on healthy servers, each to run once")
+    parser.add_argument("--saturated", action="store_true", help="instead: both servers have all query slots taken")
+    options = parser.parse_args()
+    options.namespace = alone()
+    kept = True
+    if options.heavy:
+        kept = heavy.show_heavy(options)
+    if options.saturated:
+        kept = heavy.show_saturated(options) and kept
+    if not options.heavy and not options.saturated:
+        kept = show_faults(options)
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""
+Mixed load on mpp while one server at a time misbehaves at random; memory, descriptors and delayed calls have to stay flat.
+
+``python -m tests.integration.long.soak [--minutes 10] [--seed 1]``
+
+Good clients (small reads by GET and POST), large answers, clients that hang up in mid-answer, slow readers and hostile heads, in
+front of two simulated servers. No request of a good client may fail. Memory counts from the end of the second minute on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from tests.integration.clients import Load
+from tests.integration.long.weather import Rabble, Weather
+from tests.integration.processes import Mpp, Simulated
+
+MB = 1_000_000
+WARM_UP = 120.0
+"""Seconds until memory has to be flat: allocators and caches fill."""
+FLAT = 0.3
+"""Megabytes per minute that resident memory may grow: 3 MB in ten minutes, less than its ups and downs."""
+REST = 120.0
+"""Seconds that idle connections may take to be closed: mpp's own limit is 60, and half as long again."""
+
+
+class MeasuredMpp(Mpp):
+    """mpp with a witness in its process."""
+
+    def command(self) -> list[str]:
+        """Give the command line."""
+        ours = super().command()
+        options = ours[ours.index("mpp") + 1 :]
+        return [sys.executable, "-m", "tests.integration.long.measured", str(self.folder / "readings"), *options]
+
+    def reading(self) -> dict[str, float]:
+        """Give the witness's last reading, and what the kernel knows."""
+        lines = (self.folder / "readings").read_text().splitlines()
+        memory = {"resident": self.resident() / MB, "proportional": self.proportional() / MB}
+        return {**json.loads(lines[-1]), **memory, "descriptors": float(self.descriptors())}
+
+    def proportional(self) -> int:
+        """Give its memory in bytes, with its share of what it shares with others."""
+        with open(f"/proc/{self.pid}/smaps_rollup") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """Give the slope of the line through points, by least squares, per minute; 0 for fewer than two."""
+    if len(points) < 2:
+        return 0.0
+    mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
+    return 60 * sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+
+
+HEADS = ("minute", "RSS MB", "PSS MB", "fds", "delayed", "threads", "objects", "requests", "failed", "faults")
+
+
+def line(minute: str, reading: dict[str, float], *counts: int) -> str:
+    """Give a line of the table."""
+    shown = [f"{reading[name]:.1f}" for name in ("resident", "proportional")]
+    shown += [f"{reading[name]:.0f}" for name in ("descriptors", "delayed", "threads", "objects")]
+    return " ".join(f"{text:>9}" for text in (minute, *shown, *map(str, counts)))
+
+
+def at_rest(mpp: MeasuredMpp, before: dict[str, float] | None) -> dict[str, float]:
+    """Wait until there is no more of anything than before, or for long enough; give the reading."""
+    end = time.monotonic() + (REST if before else 5)
+    while True:
+        time.sleep(2.5)
+        reading = mpp.reading()
+        calm = before is not None and all(reading[name] <= before[name] for name in ("descriptors", "delayed", "threads"))
+        if calm or time.monotonic() > end:
+            return reading
+
+
+def run(mpp: MeasuredMpp, servers: tuple[Simulated, Simulated], seconds: float, seed: int) -> list[str]:
+    """Run it; give what promises were broken."""
+    print(" ".join(f"{head:>9}" for head in HEADS))
+    before = at_rest(mpp, None)
+    print(line("before", before), flush=True)
+    weather, rabble, points = Weather(servers, seed), Rabble(mpp.port, seed), list[tuple[float, float]]()
+    rabble.start()
+    began, shown = time.monotonic(), 0
+    with Load(mpp.port, clients=6, at_most=seconds + 60, pause=0.01) as load:
+        while (now := time.monotonic() - began) < seconds:
+            weather.blow()
+            time.sleep(0.25)
+            if now - (points[-1][0] if points else 0.0) >= 2:
+                points.append((now, mpp.resident() / MB))
+            if now // 60 > shown:
+                shown = int(now // 60)
+                tally = load.tally()
+                print(line(str(shown), mpp.reading(), tally.requests, len(tally.failures), weather.faults), flush=True)
+        weather.clear()
+        tally = load.stop()
+    rabble.stop()
+    after = at_rest(mpp, before)
+    print(line("at rest", after, tally.requests, len(tally.failures), weather.faults))
+    grown = slope([point for point in points if point[0] > min(WARM_UP, seconds / 2)])
+    print(
+        f"\ngood clients: {tally}\nthe others: {rabble.counts}\n"
+        f"resident memory grows by {grown:+.2f} MB per minute after the warm-up"
+    )
+    return verdict(mpp, before, after, grown if seconds > WARM_UP else 0.0, len(tally.failures))
+
+
+def verdict(mpp: MeasuredMpp, before: dict[str, float], after: dict[str, float], grown: float, failed: int) -> list[str]:
+    """Give what promises were broken."""
+    broken = [f"{failed} requests of good clients failed"] if failed else []
+    if grown > FLAT:
+        broken.append(f"memory grows by {grown:.2f} MB per minute")
+    for name in ("descriptors", "delayed", "threads"):
+        if after[name] > before[name]:
+            broken.append(f"{name}: {after[name]:.0f} at rest, {before[name]:.0f} before")
+    held = mpp.metric("mpp_held_bytes")
+    if held:
+        broken.append(f"{held:.0f} bytes are held at rest")
+    if mpp.log().count("Traceback"):
+        broken.append(f"{mpp.log().count('Traceback')} tracebacks in the log: {mpp.log().partition('Traceback')[2][:1500]}")
+    return broken
+
+
+def main() -> int:
+    """Run it and tell the verdict."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    servers = (
+        Simulated("--version", "3.5.0", "--history", "30d", name="a"),
+        Simulated("--version", "3.5.0", "--history", "10d", name="b"),
+    )
+    mpp = MeasuredMpp([server.url for server in servers])
+    try:
+        for process in (*servers, mpp):
+            process.start()
+        broken = run(mpp, servers, options.minutes * 60, options.seed)
+    finally:
+        for process in (*servers, mpp):
+            process.close()
+    for promise in broken:
+        print(f"BROKEN: {promise}")
+    print("verdict: " + ("broken" if broken else "flat, and no request of a good client failed"))
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
