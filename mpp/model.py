@@ -218,6 +218,10 @@ class Selection:
             return True
         return all(o.standing < Standing.NOT_READY for o in self.observations if o.backend == backend)
 
+    def is_busy(self, backend: Backend) -> bool:
+        """Tell whether a backend is known to have more to do than it can."""
+        return any(o.standing is Standing.BUSY for o in self.observations if o.backend == backend)
+
     @property
     def viable(self) -> int:
         """How many backends are viable."""

@@ -42,6 +42,7 @@ class Verdict:
     :ivar standing: what the backend is worth from now on, or None when its standing is not touched.
     :ivar crash: the server may have died of this very request.
     :ivar resend: nothing was sent, so that even a write may be repeated.
+    :ivar busy: the server has more to do than it can: only one that is not busy itself is worth a try.
     :ivar mask: when no backend is left, the client gets mpp's own error instead of this answer.
     """
 
@@ -50,6 +51,7 @@ class Verdict:
     standing: Standing | None = None
     crash: bool = False
     resend: bool = False
+    busy: bool = False
     mask: bool = False
 
 
@@ -79,7 +81,7 @@ class Rule:
         return error == self.error if self.exact else self.error in error
 
 
-_SATURATED = Verdict("saturated", Retry.YES)
+_SATURATED = Verdict("saturated", Retry.YES, busy=True)
 _NOT_READY = Verdict("not_ready", Retry.YES, Standing.NOT_READY, mask=True)
 _SOFT = Standing.SUSPECT
 
@@ -101,7 +103,7 @@ RULES: tuple[Rule, ...] = (
     Rule((500,), Verdict("server_error", Retry.YES, _SOFT), None),
     Rule((502, 504), Verdict("bad_gateway", Retry.YES, _SOFT, mask=True), None),
     # A limiter in front of the server: says how busy it is, not how well.
-    Rule((429,), Verdict("limited", Retry.YES)),
+    Rule((429,), Verdict("limited", Retry.YES, busy=True)),
 )
 
 

@@ -303,6 +303,36 @@ class StallTests(SynchronousTestCase):
         self.assertFalse(client.aborted)
 
 
+class SaturatedTests(SynchronousTestCase):
+    """When servers have more to do than they can."""
+
+    STARVED = (503, b'{"status":"error","errorType":"timeout","error":"query timed out in query queue"}')
+
+    def test_an_idle_server_is_tried(self) -> None:
+        """A query that found no slot is worth a try where there may be one."""
+        world = World()
+        world.request()
+        world.upstreams.sent[0].answer.callback(FakeResponse(*self.STARVED))
+        self.assertEqual((world.upstreams.backends, world.selections.reports), ([A, B], []))
+
+    def test_a_busy_one_is_not(self) -> None:
+        """When the other server is busy as well the client gets the first one's words, and nobody more work."""
+        world = World(standbys=(B,))
+        busy = (Observation(A, Standing.VIABLE), Observation(B, Standing.BUSY))
+        world.selections.current = Selection(1, Choice((A,), (B,)), busy)
+        client = world.request()
+        world.upstreams.sent[0].answer.callback(FakeResponse(*self.STARVED))
+        self.assertEqual((world.upstreams.backends, client.served_by), ([A], A))
+
+    def test_when_its_time_is_over_a_query_is_not_begun_again(self) -> None:
+        """A query that has waited for a slot as long as it was meant to has its answer."""
+        world = World()
+        client = world.request(target=b"/api/v1/query?query=up&timeout=3s")
+        world.clock.advance(3)
+        world.upstreams.sent[0].answer.callback(FakeResponse(*self.STARVED))
+        self.assertEqual((world.upstreams.backends, client.served_by), ([A], A))
+
+
 class RetryBudgetTests(SynchronousTestCase):
     """How many retries there may be."""
 

@@ -59,6 +59,7 @@ class Exchange:
     """One client request, from its last byte to the last byte of its answer."""
 
     __slots__ = (
+        "_asked_until",
         "_began",
         "_by_affinity",
         "_context",
@@ -92,7 +93,10 @@ class Exchange:
         self._read = paths.is_read(facts.method, path)
         self._began = context.clock.seconds()
         self._takes_timeout = timeouts.takes_timeout(path)
-        self._deadline = self._began + self._patience(context.settings.request_timeout)
+        asked = timeouts.asked(facts) if self._takes_timeout else None
+        longest = context.settings.request_timeout
+        self._asked_until = self._began + (longest if asked is None else min(asked, longest))
+        self._deadline = self._began + (longest if asked is None else min(asked + GRACE_S, longest))
         self._running: list[Attempt] = []
         self._started = 0
         self._tried: list[Backend] = []
@@ -109,11 +113,6 @@ class Exchange:
         self._waiting: Deferred[Selection] | None = None
         self._gone = False
         self._ended = False
-
-    def _patience(self, most: float) -> float:
-        """Give how long the client waits for the answer to begin, in seconds."""
-        asked = timeouts.asked(self._facts) if self._takes_timeout else None
-        return most if asked is None else min(asked + GRACE_S, most)
 
     def start(self) -> None:
         """Make the first attempt, after the first selection round if need be."""
@@ -287,12 +286,21 @@ class Exchange:
         go_on = policy.may_retry(
             verdict, read=self._read, attempts=self._started, retries=context.settings.retries, crashes=self._crashes
         )
+        if go_on and verdict.busy:
+            go_on = self._is_worth_it()
         # Where nothing was sent, nobody had any work from it.
         if go_on and not verdict.resend:
             go_on = self._afford()
         if go_on:
             self._given_up = (attempt.backend.name, verdict.reason)
         return go_on
+
+    def _is_worth_it(self) -> bool:
+        """Tell whether it may help to leave a busy server: there is time, and somebody else with less to do."""
+        context = self._context
+        selection = context.selections.current
+        backend = policy.choose(selection, None, self._tried, context.rng)
+        return backend is not None and not selection.is_busy(backend) and context.clock.seconds() < self._asked_until
 
     def _afford(self) -> bool:
         context = self._context
