@@ -1,0 +1,377 @@
+"""
+Has one request answered: attempts on one backend after the other, beside each other where one is stuck.
+
+It decides nothing itself: which backend, whether to retry and what an outcome means is `mpp.policy`; how bytes move is
+`mpp.wire`; whether the world has changed is told to, and asked of, `ISelections`; whether a silent server is still there is asked
+of `mpp.forward.suspicion`.
+
+::
+
+    start ── no selection yet: wait for the first round, bounded
+      └─ attempt(backend) ──────────────── answered, usable → cancel the other attempts → deliver
+           ^    │ failed, or an answer that blames the server
+           │    ├─ stale kept connection → the same backend, a fresh one, not counted
+           │    ├─ an untried backend is left → at once; the standing is reported, a new selection is made beside it
+           │    ├─ another attempt still runs → wait for that one
+           ├────┴─ none left → wait for the new selection once, bounded → whoever it selects, else refuse
+           └── tick: no progress, and the server shows no sign of life → another attempt beside this one
+    deadline ── nothing to deliver by then → refuse
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from txaio import tx
+
+from mpp import policy
+from mpp.errors import Cause, Phase, UpstreamError
+from mpp.forward import refusal
+from mpp.forward.attempt import Attempt
+from mpp.forward.suspicion import Sign
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from mpp.forward.forwarder import Forwarder
+    from mpp.forward.refusal import Refusal
+    from mpp.forward.terms import Terms
+    from mpp.interfaces import IResponse
+    from mpp.model import Backend, Selection
+    from mpp.policy import Verdict
+
+_log = tx.make_logger()
+
+# Longer than a slow first round takes (locating 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), shorter than the
+# patience of Grafana (60 s) and of most scripts.
+SELECTION_WAIT_S = 10.0
+
+
+class Owner(Protocol):
+    """Whom the answer is for: an `mpp.forward.exchange.Exchange`."""
+
+    @property
+    def ended(self) -> bool:
+        """Nobody waits any more."""
+
+    def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
+        """Take the answer over."""
+
+    def refuse(self, why: Refusal, /) -> None:
+        """There is no answer."""
+
+    def failed(self, failure: Failure, /) -> None:
+        """There is a bug."""
+
+
+class Attempts:
+    """
+    All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before.
+    """
+
+    __slots__ = (
+        "_by_affinity",
+        "_context",
+        "_crashes",
+        "_given_up",
+        "_last_why",
+        "_maybe_done",
+        "_owner",
+        "_renewed",
+        "_running",
+        "_started",
+        "_terms",
+        "_tried",
+        "_waiting",
+    )
+
+    def __init__(self, context: Forwarder, terms: Terms, owner: Owner) -> None:
+        self._context = context
+        self._terms = terms
+        self._owner = owner
+        self._running: list[Attempt] = []
+        self._started = 0
+        self._tried: list[Backend] = []
+        self._crashes = 0
+        self._renewed = False
+        self._by_affinity = ""
+        self._last_why = ""
+        self._maybe_done = False
+        self._given_up: tuple[str, str] | None = None
+        self._waiting: Deferred[Selection] | None = None
+
+    def start(self) -> None:
+        """Make the first attempt, after the first selection round if need be."""
+        selections = self._context.selections
+        selection = selections.current
+        if selection.ranked:
+            self._first(selection)
+        else:
+            self._wait(selections.ready(), self._first)
+
+    def cancel(self) -> None:
+        """Give up all attempts, and the wait for a selection. Only when the owner has ended, or has its answer."""
+        running, self._running = self._running, []
+        for attempt in running:
+            attempt.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    @property
+    def latest(self) -> Backend | None:
+        """The backend that was asked last and has not answered."""
+        return self._running[-1].backend if self._running else None
+
+    # Choosing
+
+    def _wait(self, selection: Deferred[Selection], then: Callable[[Selection], None]) -> None:
+        """Go on with the Selection when it comes, or with the one in force when it takes too long."""
+
+        def too_late(result: object, timeout: float) -> Selection:
+            return self._context.selections.current
+
+        self._waiting = selection
+        selection.addTimeout(SELECTION_WAIT_S, self._context.clock, onTimeoutCancel=too_late)
+        selection.addCallback(then)
+        selection.addErrback(self._stopped)
+
+    def _first(self, selection: Selection) -> None:
+        context = self._context
+        preferred, self._by_affinity = context.affinity.preferred(self._terms.facts, selection, self._terms.began)
+        self._attempt_or_refuse(policy.choose(selection, preferred, (), context.rng))
+
+    def _again(self, selection: Selection) -> None:
+        """Choose once more, after a round that began when all known backends had failed this request."""
+        self._renewed = True
+        self._attempt_or_refuse(policy.choose(selection, None, self._tried, self._context.rng, renewed=True))
+
+    def _attempt_or_refuse(self, backend: Backend | None) -> None:
+        self._waiting = None
+        if self._owner.ended:
+            return
+        if backend is None:
+            self._refuse()
+        else:
+            self._attempt(backend)
+
+    # Attempting
+
+    def _attempt(self, backend: Backend) -> None:
+        context = self._context
+        if self._given_up is not None:
+            context.metrics.retried(*self._given_up)
+            self._given_up = None
+        attempt = Attempt(backend, context.clock.seconds())
+        self._started += 1
+        self._running.append(attempt)
+        self._send(attempt, fresh=not self._terms.read)
+
+    def _send(self, attempt: Attempt, *, fresh: bool) -> None:
+        context, backend = self._context, attempt.backend
+        head, body = self._terms.request(backend, attempt.sent_at)
+        answer = attempt.answer = context.upstreams.send(
+            backend,
+            head,
+            body,
+            fresh=fresh,
+            hold=context.settings.response_buffer,
+            may_hold=policy.may_hold,
+            progress=attempt,
+        )
+        answer.addCallbacks(self._answered, self._failed, callbackArgs=(attempt,), errbackArgs=(attempt,))
+        answer.addErrback(self._stopped)
+
+    def _answered(self, response: IResponse, attempt: Attempt) -> None:
+        attempt.answer = None
+        self._running.remove(attempt)
+        context, backend = self._context, attempt.backend
+        context.metrics.upstream_answered(backend.name, context.clock.seconds() - attempt.sent_at)
+        if response.status < 400:
+            context.selections.answered(backend)
+            self._deliver(response, attempt)
+            return
+        verdict = policy.judge_answer(response.status, response.headers, b"".join(response.held))
+        if verdict is policy.ANSWERED or not self._terms.read:
+            context.selections.answered(backend)
+            self._deliver(response, attempt)
+            return
+        self.report(attempt, verdict, f"answered {response.status}")
+        if self._may_go_on(attempt, verdict):
+            response.cancel()
+            self._next()
+        elif self._running or verdict.mask:
+            # Another attempt may do better; and some answers are of no use to a client.
+            response.cancel()
+            self._refuse()
+        else:
+            self._deliver(response, attempt)
+
+    def _failed(self, failure: Failure, attempt: Attempt) -> None:
+        attempt.answer = None
+        if attempt not in self._running:
+            # Cancelled: the client is gone, or another attempt was faster.
+            if not failure.check(CancelledError):
+                _log.failure("Bug: an attempt that was given up failed", failure)
+            return
+        failure.trap(UpstreamError)
+        error = failure.value
+        assert isinstance(error, UpstreamError)
+        if error.stale:
+            attempt.was_stale = True
+            self._send(attempt, fresh=True)
+        else:
+            self._running.remove(attempt)
+            self._lost(attempt, error)
+
+    def _lost(self, attempt: Attempt, error: UpstreamError) -> None:
+        """Go on after an attempt that brought no usable answer."""
+        verdict = policy.judge_failure(error)
+        # A kept connection that broke and a server that is not there any more make one crash.
+        self._crashes += verdict.crash or attempt.was_stale
+        self._maybe_done = self._maybe_done or not (self._terms.read or verdict.resend)
+        self.report(attempt, verdict, str(error))
+        if self._may_go_on(attempt, verdict):
+            self._next()
+        else:
+            self._refuse()
+
+    def report(self, attempt: Attempt, verdict: Verdict, why: str) -> str:
+        """Tell the world what an outcome says about a backend; give it in one line."""
+        backend = attempt.backend
+        self._last_why = f"{backend.name}: {why}"
+        _log.debug(
+            "attempt {attempts} of {method} {target} on {why}: {reason}",
+            attempts=self._started,
+            method=self._terms.facts.method,
+            target=self._terms.facts.target[:200],
+            why=self._last_why,
+            reason=verdict.reason,
+        )
+        if verdict.standing is not None:
+            self._context.selections.report(backend, verdict.standing, why)
+        return self._last_why
+
+    def _may_go_on(self, attempt: Attempt, verdict: Verdict) -> bool:
+        """Decide whether to try another backend, and note it."""
+        context = self._context
+        self._tried.append(attempt.backend)
+        go_on = policy.may_retry(
+            verdict, read=self._terms.read, attempts=self._started, retries=context.settings.retries, crashes=self._crashes
+        )
+        if go_on and verdict.busy:
+            go_on = self._is_worth_it()
+        # Where nothing was sent, nobody had any work from it.
+        if go_on and not verdict.resend:
+            go_on = self._afford()
+        if go_on:
+            self._given_up = (attempt.backend.name, verdict.reason)
+        return go_on
+
+    def _is_worth_it(self) -> bool:
+        """Tell whether it may help to leave a busy server: there is time, and somebody else with less to do."""
+        context = self._context
+        selection = context.selections.current
+        backend = policy.choose(selection, None, self._tried, context.rng)
+        return backend is not None and not selection.is_busy(backend) and context.clock.seconds() < self._terms.asked_until
+
+    def _afford(self) -> bool:
+        context = self._context
+        if context.budget.take(context.clock.seconds()):
+            return True
+        context.metrics.retry_budget_exhausted()
+        return False
+
+    def _next(self) -> None:
+        """Try the next untried backend at once, or the next selection's when all were tried."""
+        context = self._context
+        busy = [*self._tried, *(attempt.backend for attempt in self._running)] if self._running else self._tried
+        backend = policy.choose(context.selections.current, None, busy, context.rng)
+        if backend is not None:
+            self._attempt(backend)
+        elif self._running or self._renewed:
+            self._refuse()
+        else:
+            self._wait(context.selections.reselect(), self._again)
+
+    # Waiting
+
+    def tick(self) -> None:
+        """Look after what takes long."""
+        if self._context.clock.seconds() >= self._terms.deadline:
+            self._too_late()
+            return
+        for attempt in tuple(self._running):
+            self._look_after(attempt)
+
+    def _look_after(self, attempt: Attempt) -> None:
+        context = self._context
+        quiet = attempt.tick()
+        if attempt.received and attempt.silent >= context.stall_ticks:
+            self._stalled(attempt)
+        elif attempt.overtaken or not self._terms.read or attempt not in self._running:
+            pass
+        elif quiet:
+            sign = context.suspicions.sign(attempt.backend, quiet)
+            if sign is Sign.STUCK:
+                self._overtake(attempt, "stuck")
+            elif sign is Sign.ALIVE:
+                attempt.trust()
+        if 0 < context.settings.hedge_after <= context.clock.seconds() - attempt.sent_at and self._started == 1:
+            self._overtake(attempt, "slow")
+
+    def _overtake(self, attempt: Attempt, reason: str) -> None:
+        """Hedge: make another attempt beside one that takes too long, if there is a usable backend for it."""
+        context = self._context
+        if attempt.overtaken or not self._terms.read or self._started > context.settings.retries:
+            return
+        busy = [*self._tried, *(each.backend for each in self._running)]
+        backend = policy.choose(context.selections.current, None, busy, context.rng)
+        if backend is None or not context.selections.current.is_usable(backend) or not self._afford():
+            # Perhaps there is one later.
+            attempt.trust()
+            return
+        attempt.overtaken = True
+        context.metrics.hedged(attempt.backend.name, reason)
+        self._attempt(backend)
+
+    def _stalled(self, attempt: Attempt) -> None:
+        """Give up an answer that has begun and does not go on."""
+        self._running.remove(attempt)
+        attempt.cancel()
+        detail = f"silent for {self._context.settings.stall_timeout:g} s"
+        self._lost(attempt, UpstreamError(Phase.BODY, Cause.TIMEOUT, detail))
+
+    # Ending
+
+    def _too_late(self) -> None:
+        asked = ", ".join(attempt.backend.name for attempt in self._running)
+        why = f"{asked} did not answer" if asked else self._last_why or "no Prometheus server is known"
+        self._owner.refuse(refusal.too_late(self._terms.deadline - self._terms.began, why, read=self._terms.read))
+        self.cancel()
+
+    def _deliver(self, response: IResponse, attempt: Attempt) -> None:
+        """Hand the answer over; whoever else was asked need not answer any more."""
+        if self._running:
+            self.cancel()
+        self._owner.deliver(response, attempt, self._started, self._by_affinity if self._started == 1 else "")
+
+    def _refuse(self) -> None:
+        """Say that nobody could answer. Unless one is still being asked."""
+        if self._running:
+            return
+        if not self._started and not self._context.selections.current.ranked:
+            why = refusal.UNKNOWN
+        elif self._maybe_done:
+            why = refusal.lost(self._last_why)
+        elif self._crashes >= 2:
+            why = refusal.deadly(self._crashes, self._last_why)
+        else:
+            why = refusal.exhausted(self._started, self._last_why)
+        self._owner.refuse(why)
+
+    def _stopped(self, failure: Failure) -> None:
+        """The outermost errback: somebody who went away while we waited, or a bug."""
+        if not (self._owner.ended and failure.check(CancelledError)):
+            self._owner.failed(failure)

@@ -1,0 +1,49 @@
+"""What a client is told when no backend has answered it. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# What a client is told to wait before it asks again (Retry-After): by then a round has passed.
+RETRY_AFTER_S = 5
+
+
+class Refusal(NamedTuple):
+    """
+    An answer of mpp's own.
+
+    :ivar error_type: as Prometheus' API would say.
+    :ivar retry_after: seconds, or None.
+    """
+
+    status: int
+    error_type: str
+    message: str
+    retry_after: int | None = None
+
+
+UNKNOWN = Refusal(503, "unavailable", "no Prometheus server is known; see /mpp/status", RETRY_AFTER_S)
+BUG = Refusal(500, "internal", "internal error of mpp, see its log")
+
+
+def lost(last: str) -> Refusal:
+    """Refuse to repeat what must not be done twice."""
+    message = f"the request may have been carried out, its answer is lost; it is not repeated; last: {last}"
+    return Refusal(502, "unavailable", message)
+
+
+def deadly(crashes: int, last: str) -> Refusal:
+    """Refuse to try a further server with a request that may have killed some."""
+    message = f"{crashes} servers broke off under this request; it is not tried on another; last: {last}"
+    return Refusal(502, "unavailable", message)
+
+
+def exhausted(tried: int, last: str) -> Refusal:
+    """Say that nobody could."""
+    return Refusal(503, "unavailable", f"no Prometheus server could answer, tried {tried}; last: {last}", RETRY_AFTER_S)
+
+
+def too_late(seconds: float, why: str, *, read: bool) -> Refusal:
+    """Say that the client's time is over."""
+    maybe = "" if read else ", the request may have been carried out"
+    return Refusal(504, "timeout", f"no answer within {seconds:g} s{maybe}: {why}")

@@ -1,0 +1,50 @@
+"""What one client asked, and how long it waits for the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpp import headers, paths, timeouts
+
+if TYPE_CHECKING:
+    from mpp.model import Backend, RequestFacts
+    from mpp.settings import Settings
+
+# A query that has a timeout of its own is ended by the server; so much later its answer must be here.
+GRACE_S = 1.0
+# A server is told to stop so much before nobody waits any more, so that it can say so: a second, less of short times.
+_MARGIN_S = 1.0
+_MARGIN_SHARE = 0.1
+
+
+class Terms:
+    """
+    The terms of one request. Times are points in time, by the monotonic clock.
+
+    :ivar read: it may be sent more than once.
+    :ivar began: when it was complete.
+    :ivar asked_until: when the time is over that the client gives the server.
+    :ivar deadline: when nobody waits any more.
+    """
+
+    __slots__ = ("_limits_query", "asked_until", "began", "deadline", "facts", "read")
+
+    def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
+        self.facts = facts
+        self.began = began
+        path = paths.path_of(facts.target)
+        self.read = paths.is_read(facts.method, path)
+        takes_timeout = timeouts.takes_timeout(path)
+        self._limits_query = takes_timeout and self.read and not settings.no_timeout_parameter
+        asked = timeouts.asked(facts) if takes_timeout else None
+        longest = settings.request_timeout
+        self.asked_until = began + (longest if asked is None else min(asked, longest))
+        self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
+
+    def request(self, backend: Backend, now: float) -> tuple[bytes, bytes]:
+        """Give head and body of what is sent to a backend."""
+        facts = self.facts
+        if self._limits_query:
+            left = self.deadline - now
+            facts = timeouts.limited(facts, left - min(_MARGIN_S, left * _MARGIN_SHARE))
+        return headers.request_head(facts, backend, paths.with_prefix(backend.prefix, facts.target)), facts.body
