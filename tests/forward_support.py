@@ -104,6 +104,9 @@ class FakeSelections:
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         self.reports.append((backend, standing))
 
+    def answered(self, backend: Backend) -> None:
+        """Nothing is counted here."""
+
     def publish(self, selection: Selection) -> None:
         self.current = selection
         waiting, self.waiting = self.waiting, []
