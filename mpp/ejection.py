@@ -9,7 +9,7 @@ it, and is told the time; it knows neither the other backends nor who acts on wh
      └─── a request failed hard, or a probe finds it not ready or down ──────────────────────> out
     out ── a good probe that began after all that was reported: counted
      │       anything bad: the count is forgotten
-     └─── enough good probes, and out for long enough ───────────────────────────────────────> in
+     └─── enough good probes, and out for long enough, or nobody else is in ─────────────────> in
 
 # Note [Enough good probes]
 
@@ -27,7 +27,7 @@ next to nothing (the rounds, which come anyway, put off its next follow-up). Aft
 
 The first time a backend comes back as soon as it may. When it is out again soon, it stays out for a second at least, then
 for two, four, and so on: each return costs some requests a second attempt, so there must not be many returns. For each
-`FORGIVEN_AFTER_S` that it is well, one ejection is forgotten.
+`FORGIVEN_AFTER_S` that it is well, one ejection is forgotten. When nobody else is in service it is not made to wait.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def failed(record: Record, standing: Standing, why: str, now: float, *, spare: b
     Soft evidence ejects only if another backend answers what this one does not: else the requests may be the fault.
 
     :param standing: ``SUSPECT`` is soft evidence, anything worse is hard.
-    :param spare: another backend is usable; nobody is ejected for soft evidence who is the last one.
+    :param spare: another backend is in service; nobody is ejected for soft evidence who is the last one.
     """
     record = evolve(record, reports=record.reports + 1)
     if record.absence is not None:
@@ -135,11 +135,12 @@ def other_answered(record: Record) -> Record:
     return record if record.others_answered or not record.failures else evolve(record, others_answered=True)
 
 
-def observed(record: Record, standing: Standing, why: str, now: float, *, reports: int) -> Record:
+def observed(record: Record, standing: Standing, why: str, now: float, *, reports: int, spare: bool) -> Record:
     """
     Note the outcome of a probe.
 
     :param reports: the record's ``reports`` when the probe began: a good probe says nothing of what was reported since.
+    :param spare: another backend is in service; without one nobody who is well is kept out any longer.
     """
     if standing > Standing.SUSPECT:
         return _found_bad(record, standing, why, now)
@@ -149,7 +150,7 @@ def observed(record: Record, standing: Standing, why: str, now: float, *, report
         settled = due == record.due and (record.admitted or not good)
         return record if settled else evolve(record, admitted=record.admitted or good, due=due)
     if good and news:
-        return _found_good(record, record.absence, now)
+        return _found_good(record, record.absence, now, spare)
     absence = record.absence if good else _worsened(record.absence, standing, why)
     return evolve(record, absence=absence, due=_next_probe(absence, now))
 
@@ -165,9 +166,9 @@ def _found_bad(record: Record, standing: Standing, why: str, now: float) -> Reco
     return evolve(record, failures=0, others_answered=False, due=now + FOLLOW_UP_S, absence=absence)
 
 
-def _found_good(record: Record, absence: Absence, now: float) -> Record:
+def _found_good(record: Record, absence: Absence, now: float, spare: bool) -> Record:
     absence = evolve(absence, standing=Standing.SUSPECT, good=absence.good + 1)
-    if absence.good >= absence.needs and now >= absence.until:
+    if absence.good >= absence.needs and (now >= absence.until or not spare):
         return evolve(record, admitted=True, returned_at=now, due=None, absence=None)
     return evolve(record, absence=absence, due=_next_probe(absence, now))
 

@@ -35,6 +35,7 @@ class Roster:
         self._wall = wall
         self._metrics = metrics
         self._records: dict[Backend, Record] = {}
+        self._in_service: set[Backend] = set()
         self._due: dict[Backend, float] = {}
         self._ejected_at: dict[Backend, float] = {}
         self._told: dict[Backend, Standing] = {}
@@ -44,10 +45,10 @@ class Roster:
         """When (by the clock) backends are to be probed that cannot wait for a round; changes as they do."""
         return self._due
 
-    def failed(self, backend: Backend, standing: Standing, why: str, *, spare: bool) -> None:
+    def failed(self, backend: Backend, standing: Standing, why: str) -> None:
         """Note a request that failed, see `mpp.ejection.failed`."""
-        before = self._records.get(backend, _NEW)
-        self._put(backend, before, ejection.failed(before, standing, why, self._clock.seconds(), spare=spare))
+        before, now, spare = self._records.get(backend, _NEW), self._clock.seconds(), self._spare(backend)
+        self._put(backend, before, ejection.failed(before, standing, why, now, spare=spare))
 
     def answered(self, backend: Backend) -> None:
         """Note that a request was answered. Of interest only while somebody is ``failing``."""
@@ -65,9 +66,8 @@ class Roster:
         backend, standing = observation.backend, observation.standing
         if standing is not Standing.VIABLE:
             self._metrics.probe_errors.labels(backend.name, standing.name.lower()).inc()
-        before = self._records.get(backend, _NEW)
-        after = ejection.observed(before, standing, observation.why, self._clock.seconds(), reports=reports)
-        self._put(backend, before, after)
+        before, now, spare = self._records.get(backend, _NEW), self._clock.seconds(), self._spare(backend)
+        self._put(backend, before, ejection.observed(before, standing, observation.why, now, reports=reports, spare=spare))
 
     def shown(self, observation: Observation) -> Observation:
         """Give an observation as it is published."""
@@ -79,6 +79,11 @@ class Roster:
         for records in (self._records, self._due, self._ejected_at, self._told):
             records.pop(backend, None)
         self.failing.discard(backend)
+        self._in_service.discard(backend)
+
+    def _spare(self, backend: Backend) -> bool:
+        """Tell whether another one is in service."""
+        return len(self._in_service) > (backend in self._in_service)
 
     def _put(self, backend: Backend, before: Record, after: Record) -> None:
         if after is before:
@@ -88,14 +93,18 @@ class Roster:
             self._due.pop(backend, None)
         else:
             self._due[backend] = after.due
-        if after.failures:
-            self.failing.add(backend)
-        else:
-            self.failing.discard(backend)
+        _keep(self.failing, backend, after.failures > 0)
+        _keep(self._in_service, backend, after.admitted and after.absence is None)
         if after.ejected and not before.ejected:
             self._tell_ejection(backend, after)
+            self._hurry()
         elif before.ejected and not after.ejected:
             self._tell_return(backend, before)
+
+    def _hurry(self) -> None:
+        """When nobody is in service any more, have everyone probed at once: somebody may be well, and only made to wait."""
+        if not self._in_service:
+            self._due.update(dict.fromkeys(self._due, self._clock.seconds()))
 
     def _tell_ejection(self, backend: Backend, record: Record) -> None:
         absence = record.absence
@@ -126,6 +135,13 @@ class Roster:
         tell = _log.warn if before is not None and standing > before else _log.info
         why = _after_colon(observation.why)
         tell("{backend} is {standing}{why}", backend=backend.name, standing=standing.name.lower(), why=why)
+
+
+def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:
+    if belongs:
+        those.add(backend)
+    else:
+        those.discard(backend)
 
 
 def _after_colon(why: str) -> str:

@@ -149,8 +149,7 @@ class SelectionService(Service):
         observation = self._published.observation(backend)
         if observation is None:
             return
-        spare = any(o.standing < Standing.SUSPECT for o in self.current.observations if o.backend != backend)
-        self._roster.failed(backend, standing, why, spare=spare)
+        self._roster.failed(backend, standing, why)
         self._published.replace(self._shown(observation))
         if self.running:
             self._follow_ups.plan()
@@ -190,15 +189,10 @@ class SelectionService(Service):
         return self._probe(backend, self._published.observation(backend)).addCallback(self._merge)
 
     def _merge(self, probed: _Probed) -> None:
-        observation = self._seen(probed)
+        self._roster.observed(*probed)
+        observation = self._shown(probed[0])
         self._published.replace(observation)
         self._roster.tell_standing(observation)
-
-    def _seen(self, probed: _Probed) -> Observation:
-        """Note what a probe saw, and give what is published of it."""
-        observation, reports = probed
-        self._roster.observed(observation, reports)
-        return self._shown(observation)
 
     def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[_Probed]:
         reports = self._roster.reports(backend)
@@ -214,14 +208,18 @@ class SelectionService(Service):
         return probed.addErrback(unobserved).addCallback(lambda observation: (observation, reports))
 
     def _conclude(self, probed: list[_Probed], began: float) -> None:
-        observations = tuple(self._seen(each) for each in probed)
         gone = [o.backend for o in self.current.observations if o.backend not in self._located]
+        for backend in gone:
+            self._roster.forget(backend)
+        # The bad ones first: whether another backend is in service counts for the good ones.
+        for observation, reports in sorted(probed, key=_badness):
+            self._roster.observed(observation, reports)
+        observations = tuple(self._shown(observation) for observation, _ in probed)
         self._published.publish(observations)
         for observation in observations:
             self._roster.tell_standing(observation)
         for backend in gone:
             _log.info("{backend} is no longer listed", backend=backend.name)
-            self._roster.forget(backend)
             self._forget(backend)
         self._metrics.selection_rounds.labels("ok").inc()
         self.took = self._clock.seconds() - began
@@ -232,6 +230,10 @@ class SelectionService(Service):
         if self.running:
             _log.failure("A selection round failed", failure)
             self._metrics.selection_rounds.labels("failed").inc()
+
+
+def _badness(probed: _Probed) -> int:
+    return -probed[0].standing
 
 
 def _as_located(observation: Observation, located: Located | None) -> Observation:

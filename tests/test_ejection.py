@@ -46,7 +46,7 @@ class Story:
     def probed(self, standing: Standing = VIABLE, why: str = "", *, missed: int = 0) -> Story:
         """Let a probe end; ``missed`` requests have failed since it began."""
         reports = self.record.reports - missed
-        self.record = ejection.observed(self.record, standing, why, self.now, reports=reports)
+        self.record = ejection.observed(self.record, standing, why, self.now, reports=reports, spare=self.spare)
         return self
 
     def follow_up(self, standing: Standing = VIABLE) -> Story:
@@ -297,6 +297,14 @@ class FlappingTests(SynchronousTestCase):
         story.follow_up(DOWN)
         self.assertFalse(story.follow_up().is_in)
         self.assertTrue(story.follow_up().is_in)
+
+    def test_nobody_else_is_left(self) -> None:
+        """Who is well is not kept out while nobody else is in service."""
+        story = admitted()
+        for _ in range(5):
+            story.out_for()
+        story.spare = False
+        self.assertEqual(story.out_for(), 0.5)
 
     def test_forgiven(self) -> None:
         """Two minutes of being well make good one ejection, long enough make good all."""

@@ -281,7 +281,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.service.report(A, SUSPECT, "reset")
         self.assertEqual(self.service.current.observations[0], out(seen(A, NOT_READY, "503")))
 
-    def fail(self, times: int, backend: Backend = A) -> None:
+    def spoil(self, times: int, backend: Backend = A) -> None:
         """Let requests fail on one backend, and be answered by the other one."""
         for _ in range(times):
             self.service.report(backend, SUSPECT, "head: reset")
@@ -290,12 +290,12 @@ class SelectionServiceTests(SynchronousTestCase):
     def test_soft_failures(self) -> None:
         """Two requests that fail change nothing but that the server is probed alone; the third one ejects it."""
         before = self.start(seen(A), seen(B))
-        self.fail(2)
+        self.spoil(2)
         self.assertIs(self.service.current, before)
         self.clock.advance(FOLLOW_UP_S)
         self.assertEqual((self.world.rounds, set(self.world.probes)), (1, {A}))
         self.world.observe(seen(A))
-        self.fail(1)
+        self.spoil(1)
         self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
         self.assertEqual(self.logged[0], "prom-a:9090 is ejected, suspect: 3 requests in a row failed, the last: head: reset")
         self.assertEqual(self.counted("mpp_ejections_total", backend="prom-a:9090", reason="failures"), 1.0)
@@ -304,7 +304,7 @@ class SelectionServiceTests(SynchronousTestCase):
         """A server that answers some of the requests well is not ejected for those that it does not."""
         before = self.start(seen(A), seen(B))
         for _ in range(10):
-            self.fail(2)
+            self.spoil(2)
             self.service.answered(A)
         self.assertIs(self.service.current, before)
 
@@ -312,17 +312,26 @@ class SelectionServiceTests(SynchronousTestCase):
         """Requests that fail on the last usable server leave it where it is."""
         self.start(seen(A), seen(B, DOWN, "gone"))
         before = self.service.current
-        self.fail(10)
+        self.spoil(10)
         self.assertIs(self.service.current, before)
         self.assertFalse(before.last_resort)
 
     def test_least_bad_serves(self) -> None:
         """When the other server goes too, the one that was ejected for failures serves, and that is told."""
         self.start(seen(A), seen(B))
-        self.fail(3)
+        self.spoil(3)
         self.service.report(B, DOWN, "connect: refused")
         self.assertEqual((self.service.current.selected, self.service.current.last_resort), ((A,), True))
         self.assertEqual(self.service.current.choice.degraded, "no backend is usable; the least bad serves, which is suspect")
+
+    def until_back(self) -> None:
+        """Let all probes end well until the first server, which has more data, takes traffic."""
+        for _ in range(2000):
+            if self.service.current.selected == (A,):
+                return
+            self.world.observe(*(seen(b, days=30 if b == A else 10) for b in list(self.world.probes)))
+            self.clock.advance(0.05)
+        self.fail("it is not back")
 
     def test_hung_server_is_continued(self) -> None:
         """A server that hung for five seconds takes traffic again within a second after it went on."""
@@ -335,9 +344,7 @@ class SelectionServiceTests(SynchronousTestCase):
                 if self.clock.seconds() - began >= 1:
                     self.world.observe(seen(backend, DOWN, "does not answer"))
         continued = self.clock.seconds()
-        while self.service.current.selected != (A,) and self.clock.seconds() < 60:
-            self.world.observe(*(seen(b, days=30 if b == A else 10) for b in list(self.world.probes)))
-            self.clock.advance(0.05)
+        self.until_back()
         self.assertLess(self.clock.seconds() - continued, 1.0)
         self.assertIn("prom-a:9090 is back after", self.logged[-2])
         self.assertEqual(self.counted("mpp_readmissions_total", backend="prom-a:9090"), 1.0)
@@ -349,17 +356,60 @@ class SelectionServiceTests(SynchronousTestCase):
         for _ in range(1200):
             if self.service.current.selected == (A,):
                 tried += 1
-                self.fail(1)
+                self.spoil(1)
             self.world.observe(*(seen(b, days=30 if b == A else 10) for b in list(self.world.probes)))
             self.clock.advance(0.1)
         self.assertLessEqual(tried, 8 * 3)
         ejections = self.counted("mpp_ejections_total", backend="prom-a:9090", reason="failures")
         self.assertEqual(ejections, 8)
 
+    def flap(self) -> None:
+        """Let one server come and go until it is kept out for a long time, although it is well."""
+        self.start(seen(A, days=30), seen(B))
+        for _ in range(5):
+            self.spoil(3)
+            self.until_back()
+        self.spoil(3)
+        for _ in range(2):
+            self.clock.advance(FOLLOW_UP_S)
+            self.world.observe(seen(A, days=30))
+        self.assertIn("so it stays out a while", self.service.current.observations[0].why)
+
+    def test_kept_out_until_the_other_one_fails(self) -> None:
+        """A server that is kept out although it is well takes over at once when the last other one fails a request."""
+        self.flap()
+        self.service.report(B, DOWN, "gone")
+        self.world.observe(seen(A, days=30), seen(B, DOWN, "gone"))
+        self.assertEqual((self.service.current.selected, self.service.current.last_resort), ((A,), False))
+
+    def test_kept_out_until_a_probe_finds_the_other_one_down(self) -> None:
+        """It is probed at once when a probe finds the last other one down."""
+        self.flap()
+        self.service.report(B, SUSPECT, "reset")
+        self.clock.advance(FOLLOW_UP_S)
+        self.world.observe(seen(B, DOWN, "gone"))
+        self.clock.advance(0.05)
+        self.world.observe(seen(A, days=30))
+        self.assertEqual(self.service.current.selected, (A,))
+
+    def test_kept_out_until_a_round_finds_the_other_one_down_or_gone(self) -> None:
+        """It is back in the very round that finds the last other one down, or not listed any more."""
+        for gone in (False, True):
+            self.service.stopService()
+            self.world.backends = (A, B)
+            self.service = self.build(SingleMostData())
+            self.flap()
+            rounds = self.world.rounds
+            self.world.backends = (A,) if gone else (A, B)
+            self.clock.pump([FOLLOW_UP_S] * 40)
+            self.assertEqual(self.world.rounds, rounds + 1)
+            self.world.observe(*(seen(b, DOWN if b == B else VIABLE) for b in list(self.world.probes)))
+            self.assertEqual(self.service.current.observations[0], seen(A), gone)
+
     def test_round_takes_over(self) -> None:
         """A round that begins while one server is probed alone cancels that probe, and nobody is probed twice at a time."""
         self.start(seen(A), seen(B))
-        self.fail(1)
+        self.spoil(1)
         self.clock.advance(FOLLOW_UP_S)
         alone = self.world.probes[A]
         self.world.changed()
@@ -373,7 +423,7 @@ class SelectionServiceTests(SynchronousTestCase):
         """A server that its source holds not to be ready stays so, whatever a probe between the rounds says."""
         self.world.not_ready[B] = "pod not ready"
         self.start(seen(A), seen(B))
-        self.fail(1, B)
+        self.spoil(1, B)
         self.clock.advance(FOLLOW_UP_S)
         self.world.observe(seen(B))
         self.assertEqual(self.service.current.observations[1], seen(B, NOT_READY, "pod not ready"))
@@ -381,14 +431,14 @@ class SelectionServiceTests(SynchronousTestCase):
     def test_unlisted_backend_is_forgotten(self) -> None:
         """A server that is listed again after it was not begins anew, whatever it did before."""
         self.start(seen(A), seen(B))
-        self.fail(3)
+        self.spoil(3)
         for backends in ((B,), (A, B)):
             self.world.backends = backends
             self.next_round()
             self.world.probes.pop(C, None)
             self.world.observe(*(seen(backend) for backend in backends))
         self.assertEqual(self.service.current.observations, (seen(A), seen(B)))
-        self.fail(2)
+        self.spoil(2)
         self.assertEqual(self.service.current.observations, (seen(A), seen(B)))
 
     def test_report_of_an_unknown_backend(self) -> None:
