@@ -7,9 +7,9 @@ request becomes an **Exchange**; the **Forwarder** picks a backend from the curr
 pooled upstream connection, and relays the answer under back-pressure. If an attempt fails before any byte went to the client,
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
-Nothing else has state. All that is mutable lives in: ``selection.SelectionService`` (the current Selection, reports),
-``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
-``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.budget.Budget`` (bytes held),
+Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection),
+``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
+DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.budget.Budget`` (bytes held),
 ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts), ``forward.allowance.RetryBudget``,
 ``metrics.Metrics`` (counters), and, for as long as one request lives, its Exchange.
 
@@ -17,8 +17,8 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 ``locators`` to ``tls``:
 
 - L0 words: ``errors model settings interfaces``
-- L1 decisions, pure: ``headers paths timeouts policy strategies affinity exposition readings status``
+- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
-- L3 living: ``selection rounds proxy admin``
+- L3 living: ``selection publication roster rounds proxy admin``
 - L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``
 """

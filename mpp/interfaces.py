@@ -97,13 +97,15 @@ class ISelections(Interface):
 
     def report(backend: Backend, standing: Standing, why: str) -> None:
         """
-        Tell what a request saw of a backend, and start a fresh round beside the traffic.
+        Tell that a request failed through a backend's fault, and have the backend probed beside the traffic.
 
-        Takes effect on ``current`` before it returns, and stands until a probe that began later says otherwise.
+        Hard evidence (``NOT_READY``, ``DOWN``) ejects it: it takes effect on ``current`` before it returns, and stands until
+        enough probes that began later say otherwise. Soft evidence (``SUSPECT``) is counted, and ejects when there is enough
+        of it. See `mpp.ejection`.
         """
 
     def answered(backend: Backend) -> None:
-        """Take note that a request was answered well. Called for each: costs next to nothing."""
+        """Tell that a request was answered well: soft evidence against this backend is forgotten. Call it for every one."""
 
 
 class IResponse(Interface):

@@ -132,6 +132,13 @@ class Metrics:
             ("backend", "standing"),
             registry=registry,
         )
+        self.ejections = Counter(
+            "mpp_ejections",
+            "Backends taken out of service, by what was held against them.",
+            ("backend", "reason"),
+            registry=registry,
+        )
+        self.readmissions = Counter("mpp_readmissions", "Ejected backends that came back.", ("backend",), registry=registry)
         # labels() costs more than the increment itself, so the few children there are get remembered.
         self._request_children: dict[tuple[str, int], Callable[[], None]] = {}
         self._upstream_children: dict[str, Callable[[float], None]] = {}
@@ -236,6 +243,16 @@ class _Present:
             "mpp_backend_selected",
             "1 for a backend that takes traffic, 0 for a standby.",
             [({"backend": o.backend.name}, int(o.backend in selection.selected)) for o in selection.observations],
+        )
+        yield _gauge(
+            "mpp_backend_ejected",
+            "1 for a backend that is out of service until it has proved to be well.",
+            [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
+        )
+        yield _gauge(
+            "mpp_last_resort",
+            "1 while no backend is usable and the least bad serves.",
+            [({}, int(selection.last_resort))],
         )
         yield _gauge(
             "mpp_backend_standing",

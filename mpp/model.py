@@ -102,7 +102,7 @@ class Standing(enum.IntEnum):
     BUSY = 1
     """Ready, but its query slots are taken: usable, after the viable ones."""
     SUSPECT = 2
-    """An answer broke off; nothing is known against it since, its readiness was not checked yet."""
+    """Requests failed on it, or it was worse a moment ago: nothing is known against it since, but too little for it."""
     NOT_READY = 3
     """It says so itself (start, WAL replay, shutdown), or it answers no queries."""
     DOWN = 4
@@ -137,13 +137,14 @@ class Facts:
 @frozen
 class Observation:
     """
-    What one probe, or one failed request since, saw of one backend. A failed probe is a value, not an exception.
+    What one probe, and the requests since, saw of one backend. A failed probe is a value, not an exception.
 
     :ivar standing: what may be expected of it.
     :ivar why: one line for a human, empty for VIABLE.
     :ivar facts: the slow facts, as last read; empty Facts when never read.
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
+    :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
     """
 
     backend: Backend
@@ -152,6 +153,7 @@ class Observation:
     facts: Facts = Facts()
     at: float = 0.0
     took: float = 0.0
+    ejected_at: float = 0.0
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""
@@ -226,3 +228,8 @@ class Selection:
     def viable(self) -> int:
         """How many backends are viable."""
         return sum(o.standing is Standing.VIABLE for o in self.observations)
+
+    @property
+    def last_resort(self) -> bool:
+        """No backend is usable, and the least bad ones serve."""
+        return bool(self.observations) and all(o.standing >= Standing.SUSPECT for o in self.observations)

@@ -93,13 +93,19 @@ def _row(observation: Observation, selection: Selection, now: float) -> str:
         f"<td>{escape(backend.url)}</td>",
         f"<td><b>{'selected' if backend in selection.selected else 'standby'}</b></td>",
         f'<td class="{color}">{word}</td>',
-        f'<td class="why">{escape(observation.why or _why_standby(observation, selection))}</td>',
+        f'<td class="why">{escape(_why(observation, selection, now))}</td>',
         f"<td>{escape(facts.version or '?')}</td>",
         f"<td>{duration(now - (facts.started_at or now)) if up else '?'}</td>",
         f"<td>{duration(observation.history(now)) if facts.oldest is not None else 'none'}</td>",
         f"<td>{duration(now - observation.at)} ago, {observation.took * 1000:.0f} ms</td>",
     )
     return f"<tr>{''.join(cells)}</tr>\n"
+
+
+def _why(observation: Observation, selection: Selection, now: float) -> str:
+    if observation.ejected_at:
+        return f"ejected {duration(now - observation.ejected_at)} ago; {observation.why}"
+    return observation.why or _why_standby(observation, selection)
 
 
 def _why_standby(observation: Observation, selection: Selection) -> str:

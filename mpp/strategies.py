@@ -53,7 +53,13 @@ _SMALLEST_BLOCK = 2 * HOUR
 _LARGEST_BLOCK = 31 * DAY
 
 # Better standings than these may take traffic from the start; these are only tried when all others have failed.
-_LAST_RESORT = Standing.NOT_READY
+_TRIED_IN_ORDER = Standing.NOT_READY
+
+_DEGRADED = {
+    Standing.VIABLE: "",
+    Standing.BUSY: "no backend is viable, the best is busy",
+    Standing.SUSPECT: "no backend is usable; the least bad serves, which is suspect",
+}
 
 
 @frozen(eq=False)
@@ -143,14 +149,13 @@ def _choose(ranked: Sequence[Observation], selected: Sequence[Observation], degr
 
 
 def _usable(ranked: Sequence[Observation]) -> tuple[list[Observation], str]:
-    """Give the backends of the best standing there is, none if it is the last resort, and a line if it is not VIABLE."""
+    """Give the backends of the best standing there is, none if it is too bad to be chosen, and a line if it is not VIABLE."""
     if not ranked:
         return [], "no backend is known"
     best = ranked[0].standing
-    if best >= _LAST_RESORT:
-        return [], "no backend is usable; all are tried in order"
-    degraded = "" if best is Standing.VIABLE else f"no backend is viable, the best is {best.name.lower()}"
-    return [o for o in ranked if o.standing is best], degraded
+    if best >= _TRIED_IN_ORDER:
+        return [], "no backend is usable; all are tried in order, the least bad first"
+    return [o for o in ranked if o.standing is best], _DEGRADED[best]
 
 
 @implementer(IStrategy)

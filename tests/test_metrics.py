@@ -48,6 +48,15 @@ class MetricsTests(SynchronousTestCase):
         )
         self.assertEqual(self.value("mpp_held_bytes"), 17)
 
+    def test_ejections_are_told(self) -> None:
+        """An alert can name who is out of service, and tell that nobody is left who is well."""
+        self.assertEqual((self.value("mpp_backend_ejected", backend="b:9090"), self.value("mpp_last_resort")), (0, 0))
+        observations = (Observation(A, Standing.SUSPECT, "reset", ejected_at=5.0), OBSERVATIONS[1])
+        self.selection = Selection(2, Choice((A,), (B,), "all is lost"), observations)
+        self.assertEqual((self.value("mpp_backend_ejected", backend="a:9090"), self.value("mpp_last_resort")), (1, 1))
+        self.selection = Selection(3, Choice((), (), "no backend is known"))
+        self.assertEqual(self.value("mpp_last_resort"), 0)
+
     def test_requests_are_counted_once_and_timed(self) -> None:
         """One client request is one count, by the backend that answered and the status."""
         for _ in range(2):

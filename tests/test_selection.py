@@ -13,10 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from mpp.ejection import FOLLOW_UP_S
 from mpp.interfaces import ISelections, IStrategy
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Facts, Located, Observation, Selection, Standing
-from mpp.selection import MIN_SPACING_S, STRATEGY_FAILED, SelectionService
+from mpp.publication import STRATEGY_FAILED
+from mpp.selection import MIN_SPACING_S, SelectionService
 from mpp.strategies import DAY, SingleMostData
 
 NOW = 1_700_000_000.0
@@ -29,13 +31,20 @@ def seen(backend: Backend, standing: Standing = VIABLE, why: str = "", *, days: 
     return Observation(backend, standing, why, Facts(oldest=NOW - days * DAY, retention_s=15 * DAY))
 
 
+def out(observation: Observation, at: float = 1) -> Observation:
+    """Give it as it is published when its backend was ejected, so many seconds after the beginning."""
+    return evolve(observation, ejected_at=NOW + at)
+
+
 class World:
     """Locators, DNS and probes in one. Look-ups fire at once; the probes' Deferreds are held by the test."""
 
-    def __init__(self, *backends: Backend) -> None:
+    def __init__(self, clock: Clock, *backends: Backend) -> None:
+        self.clock = clock
         self.backends = backends
         self.refreshed: list[tuple[Backend, ...]] = []
         self.probes: dict[Backend, Deferred[Observation]] = {}
+        self.began: dict[Backend, float] = {}
         self.previous: dict[Backend, Observation | None] = {}
         self.rounds = 0
         self.failure: Exception | None = None
@@ -65,12 +74,14 @@ class World:
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
         """Begin a probe."""
         self.probes[backend] = Deferred()
+        self.began[backend] = self.clock.seconds()
         self.previous[backend] = previous
         return self.probes[backend]
 
     def observe(self, *observations: Observation) -> None:
         """End the running probes."""
         for observation in observations:
+            del self.began[observation.backend]
             self.probes.pop(observation.backend).callback(observation)
 
 
@@ -92,7 +103,7 @@ class SelectionServiceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.world = World(A, B)
+        self.world = World(self.clock, A, B)
         self.metrics = Metrics(CollectorRegistry())
         self.forgotten: list[Backend] = []
         self.service = self.build(SingleMostData())
@@ -195,43 +206,71 @@ class SelectionServiceTests(SynchronousTestCase):
         self.assertEqual(
             self.logged,
             [
+                "prom-a:9090 is ejected, down: connect: refused",
                 "Selection 2: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
-                "prom-a:9090 is down: connect: refused",
             ],
         )
         self.assertEqual(self.counted("mpp_probe_errors_total", backend="prom-a:9090", standing="down"), 1.0)
         self.assertEqual(self.counted("mpp_selection_events_total"), 2.0)
 
     def test_standings_are_logged_once(self) -> None:
-        """A standby that fails and comes back is logged twice, however many rounds see it down."""
+        """A standby that fails and comes back is logged twice, however many probes see it down."""
         self.start(seen(A), seen(B))
-        for standing in (DOWN, DOWN, VIABLE):
-            self.next_round()
-            self.world.observe(seen(A), seen(B, standing))
-        self.assertEqual(self.logged, ["prom-b:9090 is down", "prom-b:9090 is viable"])
+        self.next_round()
+        self.world.observe(seen(A), seen(B, DOWN))
+        for standing in (DOWN, DOWN, DOWN, VIABLE, VIABLE):
+            self.clock.advance(FOLLOW_UP_S)
+            self.world.observe(seen(B, standing))
+        self.assertEqual(self.logged, ["prom-b:9090 is ejected, down", "prom-b:9090 is back after 1.2 s"])
+
+    def test_standings_in_service_and_before(self) -> None:
+        """Of a server that is merely busy, or that was never in service, the log tells the standing."""
+        self.service.startService()
+        self.world.observe(seen(A, BUSY, "slots taken"), seen(B, NOT_READY, "replaying"))
+        self.clock.advance(FOLLOW_UP_S)
+        self.world.observe(seen(B, DOWN, "refused"))
+        self.clock.advance(FOLLOW_UP_S)
+        self.world.observe(seen(B))
+        self.clock.advance(FOLLOW_UP_S)
+        self.world.observe(seen(B))
+        self.assertEqual(
+            [line for line in self.logged if "election" not in line],
+            [
+                "prom-a:9090 is busy: slots taken",
+                "prom-b:9090 is not_ready: replaying",
+                "prom-b:9090 is down: refused",
+                "prom-b:9090 is viable",
+            ],
+        )
+        self.assertIsNone(self.counted("mpp_readmissions_total", backend="prom-b:9090"))
 
     def test_report_counts_at_once(self) -> None:
         """What a request reports is in force before the report returns, and a round is begun beside the traffic."""
         self.start(seen(A), seen(B))
         self.service.report(A, DOWN, "connect: refused")
         self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
-        self.assertEqual(self.service.current.observations[0], seen(A, DOWN, "connect: refused"))
+        self.assertEqual(self.service.current.observations[0], out(seen(A, DOWN, "connect: refused")))
         self.assertEqual(self.world.rounds, 2)
         self.world.observe(seen(A), seen(B))
+        self.assertEqual(self.service.current.selected, (B,))
+        self.clock.advance(FOLLOW_UP_S)
+        self.assertEqual((self.world.rounds, set(self.world.probes)), (2, {A}))
+        self.world.observe(seen(A))
         self.assertEqual(self.service.current.observations, (seen(A), seen(B)))
 
     def test_stale_probe_does_not_overwrite_a_report(self) -> None:
-        """A probe that began before a report does not hide it; the round that follows decides."""
+        """A probe that began before a report does not count; those that follow decide."""
         self.start(seen(A), seen(B))
         self.next_round()
         self.service.report(A, DOWN, "connect: refused")
         after = self.service.reselect()
         self.world.observe(seen(A), seen(B))
-        self.assertEqual(self.service.current.observations[0], seen(A, DOWN, "connect: refused"))
+        self.assertEqual(self.service.current.observations[0], out(seen(A, DOWN, "connect: refused"), 11))
         self.assertNoResult(after)
         self.clock.advance(MIN_SPACING_S)
         self.world.observe(seen(A), seen(B))
-        self.assertEqual(self.successResultOf(after).observations[0], seen(A))
+        on_its_way = out(seen(A, SUSPECT, "1 of 2 good probes since: connect: refused"), 11)
+        self.assertEqual(self.successResultOf(after).observations[0], on_its_way)
 
     def test_report_never_improves(self) -> None:
         """A report makes a standing worse or leaves it; a milder report does not hide a worse one."""
@@ -240,8 +279,167 @@ class SelectionServiceTests(SynchronousTestCase):
         self.assertEqual(self.service.current.observations[1], seen(B, DOWN, "gone"))
         self.service.report(A, NOT_READY, "503")
         self.service.report(A, SUSPECT, "reset")
+        self.assertEqual(self.service.current.observations[0], out(seen(A, NOT_READY, "503")))
+
+    def spoil(self, times: int, backend: Backend = A) -> None:
+        """Let requests fail on one backend, and be answered by the other one."""
+        for _ in range(times):
+            self.service.report(backend, SUSPECT, "head: reset")
+            self.service.answered(B if backend == A else A)
+
+    def test_soft_failures(self) -> None:
+        """Two requests that fail change nothing but that the server is probed alone; the third one ejects it."""
+        before = self.start(seen(A), seen(B))
+        self.spoil(2)
+        self.assertIs(self.service.current, before)
+        self.clock.advance(FOLLOW_UP_S)
+        self.assertEqual((self.world.rounds, set(self.world.probes)), (1, {A}))
+        self.world.observe(seen(A))
+        self.spoil(1)
+        self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
+        self.assertEqual(self.logged[0], "prom-a:9090 is ejected, suspect: 3 requests in a row failed, the last: head: reset")
+        self.assertEqual(self.counted("mpp_ejections_total", backend="prom-a:9090", reason="failures"), 1.0)
+
+    def test_answers_in_between(self) -> None:
+        """A server that answers some of the requests well is not ejected for those that it does not."""
+        before = self.start(seen(A), seen(B))
+        for _ in range(10):
+            self.spoil(2)
+            self.service.answered(A)
+        self.assertIs(self.service.current, before)
+
+    def test_last_one_is_not_ejected(self) -> None:
+        """Requests that fail on the last usable server leave it where it is."""
+        self.start(seen(A), seen(B, DOWN, "gone"))
+        before = self.service.current
+        self.spoil(10)
+        self.assertIs(self.service.current, before)
+        self.assertFalse(before.last_resort)
+
+    def test_least_bad_serves(self) -> None:
+        """When the other server goes too, the one that was ejected for failures serves, and that is told."""
+        self.start(seen(A), seen(B))
+        self.spoil(3)
+        self.service.report(B, DOWN, "connect: refused")
+        self.assertEqual((self.service.current.selected, self.service.current.last_resort), ((A,), True))
+        self.assertEqual(self.service.current.choice.degraded, "no backend is usable; the least bad serves, which is suspect")
+
+    def until_back(self) -> None:
+        """Let all probes end well until the first server, which has more data, takes traffic."""
+        for _ in range(2000):
+            if self.service.current.selected == (A,):
+                return
+            self.world.observe(*(seen(b, days=30 if b == A else 10) for b in list(self.world.probes)))
+            self.clock.advance(0.05)
+        self.fail("it is not back")
+
+    def test_hung_server_is_continued(self) -> None:
+        """A server that hung for five seconds takes traffic again within a second after it went on."""
+        self.start(seen(A, days=30), seen(B))
+        self.service.report(A, DOWN, "does not answer")
+        self.world.observe(seen(B))
+        for _ in range(100):
+            self.clock.advance(0.05)
+            for backend, began in list(self.world.began.items()):
+                if self.clock.seconds() - began >= 1:
+                    self.world.observe(seen(backend, DOWN, "does not answer"))
+        continued = self.clock.seconds()
+        self.until_back()
+        self.assertLess(self.clock.seconds() - continued, 1.0)
+        self.assertIn("prom-a:9090 is back after", self.logged[-2])
+        self.assertEqual(self.counted("mpp_readmissions_total", backend="prom-a:9090"), 1.0)
+
+    def test_flapping_server(self) -> None:
+        """A server that spoils all requests and answers all probes is tried less and less often."""
+        self.start(seen(A, days=30), seen(B))
+        tried = 0
+        for _ in range(1200):
+            if self.service.current.selected == (A,):
+                tried += 1
+                self.spoil(1)
+            self.world.observe(*(seen(b, days=30 if b == A else 10) for b in list(self.world.probes)))
+            self.clock.advance(0.1)
+        self.assertLessEqual(tried, 8 * 3)
+        ejections = self.counted("mpp_ejections_total", backend="prom-a:9090", reason="failures")
+        self.assertEqual(ejections, 8)
+
+    def flap(self) -> None:
+        """Let one server come and go until it is kept out for a long time, although it is well."""
+        self.start(seen(A, days=30), seen(B))
+        for _ in range(5):
+            self.spoil(3)
+            self.until_back()
+        self.spoil(3)
+        for _ in range(2):
+            self.clock.advance(FOLLOW_UP_S)
+            self.world.observe(seen(A, days=30))
+        self.assertIn("so it stays out a while", self.service.current.observations[0].why)
+
+    def test_kept_out_until_the_other_one_fails(self) -> None:
+        """A server that is kept out although it is well takes over at once when the last other one fails a request."""
+        self.flap()
+        self.service.report(B, DOWN, "gone")
+        self.world.observe(seen(A, days=30), seen(B, DOWN, "gone"))
+        self.assertEqual((self.service.current.selected, self.service.current.last_resort), ((A,), False))
+
+    def test_kept_out_until_a_probe_finds_the_other_one_down(self) -> None:
+        """It is probed at once when a probe finds the last other one down."""
+        self.flap()
+        self.service.report(B, SUSPECT, "reset")
+        self.clock.advance(FOLLOW_UP_S)
+        self.world.observe(seen(B, DOWN, "gone"))
+        self.clock.advance(0.05)
+        self.world.observe(seen(A, days=30))
+        self.assertEqual(self.service.current.selected, (A,))
+
+    def test_kept_out_until_a_round_finds_the_other_one_down_or_gone(self) -> None:
+        """It is back in the very round that finds the last other one down, or not listed any more."""
+        for gone in (False, True):
+            self.service.stopService()
+            self.world.backends = (A, B)
+            self.service = self.build(SingleMostData())
+            self.flap()
+            rounds = self.world.rounds
+            self.world.backends = (A,) if gone else (A, B)
+            self.clock.pump([FOLLOW_UP_S] * 40)
+            self.assertEqual(self.world.rounds, rounds + 1)
+            self.world.observe(*(seen(b, DOWN if b == B else VIABLE) for b in list(self.world.probes)))
+            self.assertEqual(self.service.current.observations[0], seen(A), gone)
+
+    def test_round_takes_over(self) -> None:
+        """A round that begins while one server is probed alone cancels that probe, and nobody is probed twice at a time."""
+        self.start(seen(A), seen(B))
+        self.spoil(1)
+        self.clock.advance(FOLLOW_UP_S)
+        alone = self.world.probes[A]
+        self.world.changed()
+        self.assertTrue(alone.called)
+        self.assertIsNot(self.world.probes[A], alone)
+        self.clock.advance(5)
         self.world.observe(seen(A), seen(B))
-        self.assertEqual(self.service.current.observations[0], seen(A, NOT_READY, "503"))
+        self.assertEqual(self.world.probes, {})
+
+    def test_follow_up_heeds_the_locator(self) -> None:
+        """A server that its source holds not to be ready stays so, whatever a probe between the rounds says."""
+        self.world.not_ready[B] = "pod not ready"
+        self.start(seen(A), seen(B))
+        self.spoil(1, B)
+        self.clock.advance(FOLLOW_UP_S)
+        self.world.observe(seen(B))
+        self.assertEqual(self.service.current.observations[1], seen(B, NOT_READY, "pod not ready"))
+
+    def test_unlisted_backend_is_forgotten(self) -> None:
+        """A server that is listed again after it was not begins anew, whatever it did before."""
+        self.start(seen(A), seen(B))
+        self.spoil(3)
+        for backends in ((B,), (A, B)):
+            self.world.backends = backends
+            self.next_round()
+            self.world.probes.pop(C, None)
+            self.world.observe(*(seen(backend) for backend in backends))
+        self.assertEqual(self.service.current.observations, (seen(A), seen(B)))
+        self.spoil(2)
+        self.assertEqual(self.service.current.observations, (seen(A), seen(B)))
 
     def test_report_of_an_unknown_backend(self) -> None:
         """A report about a backend that is not known any more changes nothing."""

@@ -36,6 +36,14 @@ class PageTests(SynchronousTestCase):
         """A healthy standby does not look like a fault."""
         self.assertIn("another one was chosen", page(Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE)))
 
+    def test_ejected_server_says_since_when(self) -> None:
+        """Of a server that was taken out of service the page tells when and why, whatever its last probe said."""
+        html = page(
+            Observation(A, Standing.SUSPECT, "reset", ejected_at=NOW - 90), Observation(B, Standing.VIABLE), selected=(B,)
+        )
+        self.assertIn("ejected 1m 30s ago; reset", html)
+        self.assertEqual(html.count("ejected"), 1)
+
     def test_server_that_is_down_has_no_uptime(self) -> None:
         """The page does not tell for how long a server runs that does not run."""
         html = page(Observation(A, Standing.DOWN, "refused", Facts("2.42.0", NOW - 5 * 86400), NOW))

@@ -162,10 +162,15 @@ class SingleMostDataTests(SynchronousTestCase):
         choice = self.select(seen(A, 3 * DAY, DOWN), seen(B, 1 * DAY, BUSY), seen(C, 2 * DAY, SUSPECT))
         self.assertEqual(choice, Choice((B,), (C, A), "no backend is viable, the best is busy"))
 
+    def test_least_bad_serves(self) -> None:
+        """When nobody is usable, a suspect one serves, and the choice says so."""
+        choice = self.select(seen(A, 3 * DAY, DOWN), seen(B, 1 * DAY, SUSPECT))
+        self.assertEqual(choice, Choice((B,), (A,), "no backend is usable; the least bad serves, which is suspect"))
+
     def test_nobody_is_selected_when_all_look_bad(self) -> None:
         """When nobody is even suspect, nobody is selected, and all are standbys, best first."""
         choice = self.select(seen(A, 3 * DAY, DOWN), seen(B, 1 * DAY, NOT_READY))
-        self.assertEqual(choice, Choice((), (B, A), "no backend is usable; all are tried in order"))
+        self.assertEqual(choice, Choice((), (B, A), "no backend is usable; all are tried in order, the least bad first"))
 
     def test_no_backends(self) -> None:
         """Without backends there is an empty choice that says so."""
@@ -229,7 +234,7 @@ class MinimumHistoryTests(SynchronousTestCase):
     def test_nobody_is_selected_when_all_look_bad(self) -> None:
         """When all look bad nobody is selected, and all are standbys."""
         choice = self.select(seen(A, 8 * DAY, DOWN), seen(B, 1 * DAY, NOT_READY))
-        self.assertEqual(choice, Choice((), (B, A), "no backend is usable; all are tried in order"))
+        self.assertEqual(choice, Choice((), (B, A), "no backend is usable; all are tried in order, the least bad first"))
 
 
 class DescribeTests(SynchronousTestCase):

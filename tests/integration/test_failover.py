@@ -189,8 +189,9 @@ class FaultTests(_Failover):
     def test_no_fault_is_seen(self) -> None:
         """No client sees any of it, whether the server's health checks fail too or not."""
         faulty, well = self.simulated_pair()
-        mpp = self.mpp([faulty.url, well.url], "--affinity-options", "none")
         for fault, arguments in self.FAULTS:
+            # Another one each time: the same one would keep such a server out for longer and longer.
+            mpp = self.mpp([faulty.url, well.url], "--affinity-options", "none")
             for spare_probes in (True, False):
                 mpp.wait_selected(faulty.address)
                 with Load(mpp.port, clients=4) as load:
@@ -201,6 +202,7 @@ class FaultTests(_Failover):
                 faulty.mend()
                 self.assertEqual(tally.failures, [], f"{fault} {arguments} {spare_probes}: {tally}\n{mpp.log()[-3000:]}")
                 self.assertGreater(tally.requests, 10, fault)
+            mpp.close()
 
     def test_starved_queries_go_elsewhere(self) -> None:
         """A query that starved in one server's queue is asked of another one."""

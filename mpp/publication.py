@@ -1,0 +1,98 @@
+"""
+Puts a Selection in force: asks the strategy what to make of the observations, and tells the log and the metrics what has
+changed. Knows the strategy; does not know where observations come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+from txaio.tx import make_logger
+
+from mpp.interfaces import IStrategy
+from mpp.metrics import Metrics
+from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.strategies import describe
+
+_log = make_logger()
+
+STRATEGY_FAILED = "the routing strategy failed (see the log), the last choice is kept"
+
+
+class Publication:
+    """
+    What is published.
+
+    :param wall: the time of day, seconds since the epoch.
+    :ivar current: the Selection in force.
+    """
+
+    def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics) -> None:
+        self.current = Selection()
+        self._strategy = strategy
+        self._wall = wall
+        self._metrics = metrics
+
+    def observation(self, backend: Backend) -> Observation | None:
+        """Give what is published of a backend, None when it is not known."""
+        return next((o for o in self.current.observations if o.backend == backend), None)
+
+    def replace(self, observation: Observation) -> None:
+        """Publish what is known of one backend now, beside what was known of the others."""
+        observations = tuple(observation if o.backend == observation.backend else o for o in self.current.observations)
+        if observations != self.current.observations:
+            self.publish(observations)
+
+    def publish(self, observations: tuple[Observation, ...]) -> None:
+        """Make a Selection of what is known now, and put it in force."""
+        last, now = self.current, self._wall()
+        choice = self._choose(observations, now)
+        if choice == last.choice and last.generation:
+            self.current = evolve(last, observations=observations)
+            return
+        self.current = Selection(last.generation + 1, choice, observations, now)
+        if choice.degraded and choice.degraded != last.choice.degraded:
+            _log.warn("Selection is degraded: {degraded}", degraded=choice.degraded)
+        elif last.choice.degraded and not choice.degraded:
+            _log.info("Selection is no longer degraded")
+        if choice.selected != last.choice.selected:
+            self._metrics.selection_events.inc()
+            _log.info("{change}", change=describe_change(last, self.current, now))
+
+    def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
+        """Ask the strategy. It may be anyone's, and requests depend on what is published: its bugs end here."""
+        last = self.current.choice
+        try:
+            return self._strategy.select(observations, last if self.current.generation else None, now)
+        except Exception:
+            if last.degraded != STRATEGY_FAILED:
+                _log.failure("Bug in routing strategy {strategy}", strategy=repr(self._strategy))
+            return keep_choice(last, observations)
+
+
+def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
+    """Give the last choice, less who is gone, unusable or (if others are left) suspect; the rest are standbys, by standing."""
+    standings = {o.backend: o.standing for o in observations if o.standing < Standing.NOT_READY}
+    well = tuple(b for b in last.selected if standings.get(b, Standing.DOWN) < Standing.SUSPECT)
+    selected = well or tuple(b for b in last.selected if b in standings)
+    ranked = (o.backend for o in sorted(observations, key=lambda o: o.standing))
+    return Choice(selected, tuple(b for b in ranked if b not in selected), STRATEGY_FAILED)
+
+
+def describe_change(last: Selection, new: Selection, now: float) -> str:
+    """Give one line for the log: who takes traffic, and what became of who took it before."""
+    left = [b for b in last.selected if b not in new.selected]
+    came = [b for b in new.selected if b not in last.selected]
+    known = {o.backend: o for o in new.observations}
+    text = f"Selection {new.generation}: {', '.join(b.name for b in new.selected) or 'nobody'}"
+    parts = [f"new: {_state(b, known.get(b), now)}" for b in came] + [f"out: {_state(b, known.get(b), now)}" for b in left]
+    return f"{text} ({'; '.join(parts)})" if parts else text
+
+
+def _state(backend: Backend, observation: Observation | None, now: float) -> str:
+    if observation is None:
+        return f"{backend.name} no longer listed"
+    if observation.why:
+        return f"{backend.name} {observation.standing.name.lower()}: {observation.why}"
+    return f"{backend.name} with {describe(observation.history(now))} of history"

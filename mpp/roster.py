@@ -1,0 +1,148 @@
+"""
+Who is in service and who is out. Keeps what `mpp.ejection` remembers of each known backend, tells the log and the metrics
+of every ejection and return, and knows nobody's address book, probes or choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from txaio.tx import make_logger
+
+from mpp import ejection
+from mpp.ejection import Record
+from mpp.metrics import Metrics
+from mpp.model import Backend, Observation, Standing
+
+_log = make_logger()
+
+_NEW = Record()
+
+
+class Roster:
+    """
+    The records of all known backends.
+
+    :param clock: for what is remembered, monotonic.
+    :param wall: the time of day, for what is published.
+    :ivar failing: backends in service on which the last request failed; mostly empty.
+    """
+
+    def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics) -> None:
+        self.failing: set[Backend] = set()
+        self._clock = clock
+        self._wall = wall
+        self._metrics = metrics
+        self._records: dict[Backend, Record] = {}
+        self._in_service: set[Backend] = set()
+        self._due: dict[Backend, float] = {}
+        self._ejected_at: dict[Backend, float] = {}
+        self._told: dict[Backend, Standing] = {}
+
+    @property
+    def due(self) -> Mapping[Backend, float]:
+        """When (by the clock) backends are to be probed that cannot wait for a round; changes as they do."""
+        return self._due
+
+    def failed(self, backend: Backend, standing: Standing, why: str) -> None:
+        """Note a request that failed, see `mpp.ejection.failed`."""
+        before, now, spare = self._records.get(backend, _NEW), self._clock.seconds(), self._spare(backend)
+        self._put(backend, before, ejection.failed(before, standing, why, now, spare=spare))
+
+    def answered(self, backend: Backend) -> None:
+        """Note that a request was answered. Of interest only while somebody is ``failing``."""
+        for failing in tuple(self.failing):
+            before = self._records[failing]
+            after = ejection.answered(before) if failing == backend else ejection.other_answered(before)
+            self._put(failing, before, after)
+
+    def reports(self, backend: Backend) -> int:
+        """Give what a probe that begins now has to know, see `mpp.ejection.observed`."""
+        return self._records.get(backend, _NEW).reports
+
+    def observed(self, observation: Observation, reports: int) -> None:
+        """Note what a probe saw, see `mpp.ejection.observed`."""
+        backend, standing = observation.backend, observation.standing
+        if standing is not Standing.VIABLE:
+            self._metrics.probe_errors.labels(backend.name, standing.name.lower()).inc()
+        before, now, spare = self._records.get(backend, _NEW), self._clock.seconds(), self._spare(backend)
+        self._put(backend, before, ejection.observed(before, standing, observation.why, now, reports=reports, spare=spare))
+
+    def shown(self, observation: Observation) -> Observation:
+        """Give an observation as it is published."""
+        backend = observation.backend
+        return ejection.shown(self._records.get(backend, _NEW), observation, self._ejected_at.get(backend, 0.0))
+
+    def forget(self, backend: Backend) -> None:
+        """Forget all of a backend: when it is listed again, it is a new one."""
+        for records in (self._records, self._due, self._ejected_at, self._told):
+            records.pop(backend, None)
+        self.failing.discard(backend)
+        self._in_service.discard(backend)
+
+    def _spare(self, backend: Backend) -> bool:
+        """Tell whether another one is in service."""
+        return len(self._in_service) > (backend in self._in_service)
+
+    def _put(self, backend: Backend, before: Record, after: Record) -> None:
+        if after is before:
+            return
+        self._records[backend] = after
+        if after.due is None:
+            self._due.pop(backend, None)
+        else:
+            self._due[backend] = after.due
+        _keep(self.failing, backend, after.failures > 0)
+        _keep(self._in_service, backend, after.admitted and after.absence is None)
+        if after.ejected and not before.ejected:
+            self._tell_ejection(backend, after)
+            self._hurry()
+        elif before.ejected and not after.ejected:
+            self._tell_return(backend, before)
+
+    def _hurry(self) -> None:
+        """When nobody is in service any more, have everyone probed at once: somebody may be well, and only made to wait."""
+        if not self._in_service:
+            self._due.update(dict.fromkeys(self._due, self._clock.seconds()))
+
+    def _tell_ejection(self, backend: Backend, record: Record) -> None:
+        absence = record.absence
+        assert absence is not None
+        self._ejected_at[backend] = self._wall()
+        self._told[backend] = absence.standing
+        standing = absence.standing.name.lower()
+        self._metrics.ejections.labels(backend.name, "failures" if absence.standing is Standing.SUSPECT else standing).inc()
+        at_least = f" (for {absence.until - absence.since:g} s at least)" if absence.until > absence.since else ""
+        text = "{backend} is ejected, {standing}{why}{at_least}"
+        _log.warn(text, backend=backend.name, standing=standing, why=_after_colon(absence.why), at_least=at_least)
+
+    def _tell_return(self, backend: Backend, before: Record) -> None:
+        assert before.absence is not None
+        self._ejected_at.pop(backend, None)
+        self._told[backend] = Standing.VIABLE
+        self._metrics.readmissions.labels(backend.name).inc()
+        away = self._clock.seconds() - before.absence.since
+        _log.info("{backend} is back after {away:.1f} s", backend=backend.name, away=away)
+
+    def tell_standing(self, observation: Observation) -> None:
+        """Log the standing of a backend if it has changed, and is not told by its ejection or return."""
+        backend, standing, before = observation.backend, observation.standing, self._told.get(observation.backend)
+        # On its way back it is suspect for a moment, which is no news.
+        if standing == before or (standing is Standing.SUSPECT and self._records.get(backend, _NEW).absence is not None):
+            return
+        self._told[backend] = standing
+        tell = _log.warn if before is not None and standing > before else _log.info
+        why = _after_colon(observation.why)
+        tell("{backend} is {standing}{why}", backend=backend.name, standing=standing.name.lower(), why=why)
+
+
+def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:
+    if belongs:
+        those.add(backend)
+    else:
+        those.discard(backend)
+
+
+def _after_colon(why: str) -> str:
+    return f": {why}" if why else ""
