@@ -175,7 +175,7 @@ def main() -> int:
             process.close()
     for promise in broken:
         print(f"BROKEN: {promise}")
-    print("verdict: " + ("broken" if broken else "flat, and no request of a good client failed"))
+    print("verdict: " + ("broken" if broken else "no promise broken"))
     return 1 if broken else 0
 
 
