@@ -106,24 +106,25 @@ def scene(*, namespace: bool) -> Iterator[Scene]:
         yield Scene(faulty, well, front)
 
 
-def load(proxy: Proxy, clients: int, seconds: float) -> subprocess.Popen[str]:
+def load(proxy: Proxy, clients: int, options: argparse.Namespace) -> subprocess.Popen[str]:
     """Start a load; return when it has begun."""
-    command = [sys.executable, "-m", "bench.load", f"--port={proxy.port}", f"--clients={clients}", f"--seconds={seconds}"]
+    times = [f"--seconds={WELL + options.seconds + WELL}", f"--fault-begins={WELL}", f"--pause={options.pause}"]
+    command = [sys.executable, "-m", "bench.load", f"--port={proxy.port}", f"--clients={clients}", *times]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
     assert process.stdout is not None
     assert process.stdout.readline() == "began\n"
     return process
 
 
-def measure(at: Scene, row: Row, proxy: Proxy, clients: int, seconds: float) -> dict[str, Any]:
+def measure(at: Scene, row: Row, proxy: Proxy, clients: int, options: argparse.Namespace) -> dict[str, Any]:
     """Put load on one proxy while the row's fault comes and goes; give what the load tells."""
     settle(proxy, at.front.requests)
-    process = load(proxy, clients, WELL + seconds + WELL)
+    process = load(proxy, clients, options)
     try:
         time.sleep(WELL)
         at.spoil(row)
         try:
-            time.sleep(seconds)
+            time.sleep(options.seconds)
         finally:
             at.mend(row)
         output, _ = process.communicate(timeout=WELL + 30)
@@ -140,7 +141,7 @@ def run_row(at: Scene, row: Row, proxies: list[Proxy], clients: int, options: ar
     for proxy in proxies:
         before = proxy.counters() if isinstance(proxy, MppProxy) else {}
         try:
-            result = measure(at, row, proxy, clients, options.seconds)
+            result = measure(at, row, proxy, clients, options)
         except AssertionError as error:
             # It never came back: told, and started anew for the rows to come.
             cells.append(f"**{error}**")
@@ -186,7 +187,8 @@ def describe(at: Scene, proxies: list[Proxy], options: argparse.Namespace) -> No
     print(f"{time.strftime('%Y-%m-%d')}, {cores} cores, {system}")
     print(f"Prometheus {'.'.join(str(part) for part in version_of(at.well.binary))}, twice; the faulty one has more data")
     how = "packets are dropped in a network namespace" if options.namespace else "a full accept queue (no right to namespaces)"
-    print(f"load {WELL:g} s + {options.seconds:g} s of the fault + {WELL:g} s, timeout 15 s; vanishing: {how}")
+    print(f"load {WELL:g} s + {options.seconds:g} s of the fault + {WELL:g} s, timeout 15 s, pause {options.pause:g} s")
+    print(f"vanishing: {how}; the machine's load before it: {os.getloadavg()[0]:.1f}")
     for proxy in proxies:
         print(f"{proxy.title}: {proxy.version}\n    {' '.join(proxy.command())}")
 
@@ -212,11 +214,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each fault lasts")
     parser.add_argument("--clients", default="8,200", help="one table for each number (default: %(default)s)")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds that a client waits after an answer (default: 0)")
     parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="default: all")
     parser.add_argument("--strategy", default="random,single-most-data", help="of mpp, each one column (default: %(default)s)")
     parser.add_argument("--mpp", default="", help="the mpp command (default: the one of this checkout)")
     parser.add_argument("--mpp-options", default="", help="further options for mpp (default: none, its own defaults)")
-    parser.add_argument("--only", default="", help="only the proxies whose names begin so: mpp, HAProxy, vmauth")
+    parser.add_argument("--only", default="", help="only the proxies whose names begin with one of these: mpp,haproxy,vmauth")
     parser.add_argument("--explain", action="store_true", help="tell what failed and what mpp counted")
     parser.add_argument("--heavy", action="store_true", help="instead: heavy queries on healthy servers, each to run once")
     parser.add_argument("--saturated", action="store_true", help="instead: both servers have all query slots taken")

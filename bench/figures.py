@@ -12,13 +12,16 @@ def cell(result: dict[str, Any]) -> str:
     """Give the text of a cell: failed requests of all, worst latency; bold when it breaks the promise."""
     failed, count = sum(result["failed"].values()), sum(result["requests"].values())
     shown = f"{failed} of {count}, {result['worst']:.2f} s"
+    if result["well"] > LIMIT / 2:
+        shown += f" ({result['well']:.2f} s when well)"
     return f"**{shown}**" if failed or result["worst"] > LIMIT else shown
 
 
 def explain(result: dict[str, Any], changed: dict[str, int]) -> str:
     """Give a line or more about what happened."""
     ways = ", ".join(f"{method} {result['failed'].get(method, 0)}/{count}" for method, count in result["requests"].items())
-    line = f"{ways}; median {result['median'] * 1000:.1f} ms, p99 {result['p99'] * 1000:.0f} ms; "
+    line = f"{ways}; median {result['median'] * 1000:.1f} ms, p99 {result['p99'] * 1000:.0f} ms, "
+    line += f"worst before the fault {result['well'] * 1000:.0f} ms; "
     line += f"{result['slow']} of 1 s or more (began, took): {result['slowest']}; {result['reasons'] or ''}"
     return line + "".join(f"\n        {name} +{value}" for name, value in sorted(changed.items()))
 

@@ -54,22 +54,24 @@ class Front:
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         """Do what is wanted, tell the counts."""
         if order["do"] == "spoil":
-            fault = FAULTS[order["fault"]](**order.get("arguments", {}))
-            self.plan = Plan(fault, order.get("share", 1.0))
-            if order["fault"] == "refuse" and self._server is not None:
-                self._server.close()
-                self._server = None
-                self.reset()
-            elif order["fault"] == "vanish":
-                self.link.cut()
+            self._spoil(order["fault"], order.get("share", 1.0), order.get("arguments", {}))
         elif order["do"] == "mend":
-            if self.plan is not None and type(self.plan.fault).__name__ == "Vanish":
-                self.link.join()
             self.plan = None
+            self.link.join()
             await self.open()
         elif order["do"] == "reset":
             self.reset()
         return {"accepted": self.accepted, "requests": self.requests, "open": len(self.connections), "address": self.link.address}
+
+    def _spoil(self, name: str, share: float, arguments: dict[str, Any]) -> None:
+        if name == "vanish" and self.link.cut():
+            # What comes through before or after the cut is well.
+            return
+        self.plan = Plan(FAULTS[name](**arguments), share)
+        if name == "refuse" and self._server is not None:
+            self._server.close()
+            self._server = None
+            self.reset()
 
     async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one control connection."""

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.proxies import MppProxy
-from tests.integration.clients import FORM, Ask, Load
+from tests.integration.clients import FORM, Ask, Load, Tally
 from tests.integration.processes import fetch, wait_until
 from tests.integration.servers import Prometheus, require_binary
 
@@ -141,30 +141,42 @@ def show_saturated(options: argparse.Namespace) -> bool:
     with in_front(options, 1) as (mpp, servers):
         steps = steps_for(servers[0], SLOW_TAKES)
         before, asked = mpp.counters(), sum(server.range_requests() for server in servers)
-        least = 2.0
-        asks = [Ask("/api/v1/query_range?" + form(steps, mark, **({"timeout": HURRY} if mark % 2 else {}))) for mark in range(8)]
-        with Load(mpp.port, clients=SATURATED_CLIENTS, asks=asks, timeout=60, at_most=SATURATED_FOR) as load:
-            end = time.monotonic() + SATURATED_FOR
-            while time.monotonic() < end:
-                least = min(least, mpp.metric("mpp_selected_backends"))
-                time.sleep(0.2)
-            tally = load.stop()
+        tally, least = _saturate(mpp, steps)
         # The servers count a request when it has ended, and their queues may still be full.
         wait_until(lambda: _idle(servers), "the servers are at rest", 130, every=0.5)
         attempts = sum(server.range_requests() for server in servers) - asked
-        ejections = sum(value for name, value in (mpp.counters() - before).items() if "eject" in name)
-        known = any("eject" in name for name, _, _ in mpp.samples())
-        shown = f"{ejections}" if known else "not counted by this mpp"
+        ejections, counts = _ejections(mpp, before)
         allowed = tally.requests * (1 + BUDGET) + FLOOR
         print(
-            f"\n{SATURATED_CLIENTS} clients for {SATURATED_FOR:g} s; queries of {SLOW_TAKES:g} s, one slot per server, ", end=""
+            f"\n{SATURATED_CLIENTS} clients for {SATURATED_FOR:g} s; one slot per server, queries of {SLOW_TAKES:g} s, ", end=""
         )
         print(f"every other one with timeout={HURRY}")
         print(f"requests {tally.requests}, attempts that reached the servers {attempts} (allowed: {allowed:.0f})")
         print(f"answers {dict(tally.statuses)}, slowest {tally.slowest():.1f} s")
-        print(f"ejections: {shown}; servers selected at least: {least:g} of 2")
-        print("mpp counted:\n" + counted(mpp, before), flush=True)
-        return ejections == 0 and attempts <= allowed and least > 0
+        print(f"ejections: {ejections if counts else 'not counted by this mpp'}; servers selected at least: {least:g} of 2")
+        print("mpp counted:\n" + counted(mpp, before))
+        kept = ejections == 0 and attempts <= allowed and least > 0
+        print("no ejection, no storm" if kept else "**an ejection, or too many attempts**", flush=True)
+        return kept
+
+
+def _saturate(mpp: MppProxy, steps: int) -> tuple[Tally, float]:
+    """Put the load on; give what happened to it, and how few servers were selected at the least."""
+    least = 2.0
+    hurried: dict[str, str] = {"timeout": HURRY}
+    asks = [Ask("/api/v1/query_range?" + form(steps, mark, **(hurried if mark % 2 else {}))) for mark in range(8)]
+    with Load(mpp.port, clients=SATURATED_CLIENTS, asks=asks, timeout=60, at_most=SATURATED_FOR) as load:
+        end = time.monotonic() + SATURATED_FOR
+        while time.monotonic() < end:
+            least = min(least, mpp.metric("mpp_selected_backends"))
+            time.sleep(0.2)
+        return load.stop(), least
+
+
+def _ejections(mpp: MppProxy, before: Counter[str]) -> tuple[int, bool]:
+    """Give the number of ejections since, and whether this mpp counts them."""
+    number = sum(value for name, value in (mpp.counters() - before).items() if name.startswith("mpp_ejections_total"))
+    return number, b"mpp_ejections_total" in fetch(mpp.port, "/mpp/metrics")[2]
 
 
 def _idle(servers: Sequence[LoggedPrometheus]) -> bool:

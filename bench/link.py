@@ -106,12 +106,17 @@ class Link:
         with self._inside():
             ip("neigh", "replace", HERE, "lladdr", outside, "dev", INSIDE, "nud", "permanent")
 
-    def cut(self) -> None:
-        """Drop all packets."""
+    def cut(self) -> bool:
+        """
+        Drop all packets, or at least what wants to connect.
+
+        :return bool: all packets are dropped, those of open connections too.
+        """
         if self._namespace:
             self._point(NOBODY, NOBODY)
         elif self._listener is not None:
             self._crowd = [self._knock(self._listener) for _ in range(2)]
+        return self._namespace
 
     def _knock(self, listener: socket.socket) -> socket.socket:
         listener.listen(0)
@@ -124,7 +129,7 @@ class Link:
         """Let packets through."""
         if self._namespace:
             self._point(self._mac_inside, self._mac_outside)
-        elif self._listener is not None:
+        elif self._listener is not None and self._crowd:
             self._listener.listen(self._backlog)
             while self._crowd:
                 self._crowd.pop().close()

@@ -54,11 +54,14 @@ class Tally:
     """
     What happened to all requests.
 
+    :ivar well: the longest time a request took that was over before the fault began.
     :ivar slow: for each request of a second and more: when it began (since the load did) and how long it took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fault_begins: float) -> None:
         self.began = time.monotonic()
+        self._fault_begins = self.began + fault_begins
+        self.well = 0.0
         self.requests: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -67,7 +70,10 @@ class Tally:
 
     def add(self, method: str, began: float, reason: str) -> None:
         """Count one."""
-        took = time.monotonic() - began
+        now = time.monotonic()
+        took = now - began
+        if now < self._fault_begins:
+            self.well = max(self.well, took)
         self.requests[method] += 1
         self.seconds.append(took)
         if took >= 1.0:
@@ -86,6 +92,7 @@ class Tally:
             "median": ordered[len(ordered) // 2],
             "p99": ordered[int(len(ordered) * 0.99)],
             "worst": ordered[-1],
+            "well": self.well,
             "slow": len(self.slow),
             "slowest": sorted(self.slow, key=lambda one: -one[1])[:5],
         }
@@ -155,7 +162,7 @@ class Client(asyncio.Protocol):
         if reason or not self._parser.should_keep_alive():
             self._hang_up()
         # From the loop, not from here: one client's luck must not starve the others.
-        self._loop.call_soon(self.next)
+        self._loop.call_later(self._options.pause, self.next)
 
     def received(self, transport: Any, data: bytes) -> None:
         """Take bytes."""
@@ -212,7 +219,7 @@ class _Wire(asyncio.Protocol):
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run all clients."""
-    tally = Tally()
+    tally = Tally(options.fault_begins)
     clients = [Client(tally, options, number, options.up) for number in range(options.clients)]
     print("began", flush=True)
     for client in clients:
@@ -228,6 +235,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=9.0, help="no request begins later")
     parser.add_argument("--timeout", type=float, default=15.0)
+    parser.add_argument("--fault-begins", type=float, default=0.0, help="so long after the load")
+    parser.add_argument("--pause", type=float, default=0.0, help="between an answer and the client's next request")
     parser.add_argument("--up", type=int, default=2, help="what count(up) gives")
     print(json.dumps(asyncio.run(run(parser.parse_args()))), flush=True)
     return 0

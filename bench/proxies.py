@@ -198,7 +198,7 @@ def all_proxies(servers: Sequence[str], strategies: Sequence[str], mpp: str, opt
         found.append(HAProxy(servers))
     if binary := shutil.which("vmauth"):
         found.append(Vmauth(servers, binary))
-    return [proxy for proxy in found if proxy.title.lower().startswith(only.lower())]
+    return [proxy for proxy in found if proxy.title.lower().startswith(tuple(only.lower().split(",")))]
 
 
 class Front(Process):
