@@ -1,7 +1,7 @@
 """
 The ``mpp`` command: ``twistd --nodaemon --pidfile= mpp``, with the simple answers given before Twisted is imported.
 
-There is one way to run: everything but those answers is left to twistd and our plugin.
+There is one way to run: everything but those answers, and the choice of the reactor, is left to twistd and our plugin.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ def main() -> None:
         print(text)
         return
     from twisted.scripts.twistd import run
+
+    from mpp.wire.reactor import install
+
+    install()
 
     sys.argv[1:1] = ["--nodaemon", "--pidfile=", "mpp"]
     run()

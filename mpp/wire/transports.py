@@ -10,12 +10,13 @@ back to Twisted's own transports, and a test fails.
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import socket
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet import abstract, tcp
+from twisted.internet import abstract, main, tcp
 from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.posixbase import PosixReactorBase
 
@@ -67,6 +68,16 @@ class _EagerWrites(_Base):
             sent = 0
         if sent < len(data):
             super().write(data[sent:] if sent else data)  # type: ignore[no-untyped-call]
+
+    def doRead(self) -> Any:
+        """Read once, and hand it on: as Twisted does, in one step instead of two."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except OSError as problem:
+            return None if problem.args[0] == errno.EWOULDBLOCK else main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        return self.protocol.dataReceived(data)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one."""

@@ -1,0 +1,96 @@
+"""
+A reactor that goes straight to who can read.
+
+Twisted's own sets a logging context around every single read (``log.callWithLogger``), for the sake of a prefix that mpp's log
+does not have; for a small request that costs as much as parsing it. This one calls ``doRead`` itself when reading is all there is
+to do, and leaves everything else to Twisted.
+
+This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not, or where there is no
+epoll, `install` installs Twisted's own choice, and a test fails.
+"""
+
+from __future__ import annotations
+
+import inspect
+import select
+from typing import TYPE_CHECKING, Any
+
+from twisted.python import log
+
+if TYPE_CHECKING:
+    from twisted.internet.epollreactor import EPollReactor
+
+
+def _make() -> type[EPollReactor] | None:
+    """Give the reactor's class, or None where it cannot be had."""
+    if not hasattr(select, "epoll"):
+        return None
+    from twisted.internet.epollreactor import EPollReactor
+
+    readable = select.EPOLLIN
+
+    class LeanReactor(EPollReactor):
+        """Calls ``doRead`` without a logging context around it."""
+
+        def doPoll(self, timeout: float | None) -> None:
+            """Wait for events, and act on them."""
+            selectables: dict[int, Any] = self._selectables
+            try:
+                events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
+            except InterruptedError:
+                return
+            for fd, event in events:
+                selectable = selectables.get(fd)
+                if selectable is None:
+                    # It was closed by one that came before it in this turn.
+                    continue
+                if event != readable:
+                    log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)  # type: ignore[no-untyped-call]
+                    continue
+                try:
+                    why = selectable.doRead()
+                # As Twisted does: whatever it is must not stop the others, and ends the connection.
+                except BaseException as error:
+                    log.err()  # type: ignore[no-untyped-call]
+                    why = error
+                if why:
+                    self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
+
+        doIteration = doPoll
+
+    return LeanReactor
+
+
+def changed_privates() -> tuple[str, ...]:
+    """Name what this module needs of Twisted's private parts and does not find; empty when all is well."""
+    from twisted.internet.epollreactor import EPollReactor
+
+    source = inspect.getsource(EPollReactor)
+    checks = {
+        "EPollReactor._selectables, by file descriptor": "self._selectables[fd] = " in source,
+        "EPollReactor._poller.poll(timeout, maxevents)": "self._poller.poll(timeout, len(self._selectables))" in source,
+        "EPollReactor.doIteration is doPoll": EPollReactor.__dict__.get("doIteration") is EPollReactor.__dict__.get("doPoll"),
+        "_doReadOrWrite(selectable, fd, event)": _parameters(EPollReactor, "_doReadOrWrite") == ["selectable", "fd", "event"],
+        "_disconnectSelectable(selectable, why, isRead)": (
+            _parameters(EPollReactor, "_disconnectSelectable")[:3] == ["selectable", "why", "isRead"]
+        ),
+    }
+    return tuple(name for name, holds in checks.items() if not holds)
+
+
+def _parameters(kind: type, name: str) -> list[str]:
+    method = getattr(kind, name, None)
+    return list(inspect.signature(method).parameters)[1:] if method is not None else []
+
+
+def install() -> None:
+    """Install it, or Twisted's own choice where it cannot be had. Before anything imports ``twisted.internet.reactor``."""
+    lean = None if not hasattr(select, "epoll") or changed_privates() else _make()
+    if lean is None:
+        from twisted.internet import default
+
+        default.install()
+        return
+    from twisted.internet.main import installReactor
+
+    installReactor(lean())
