@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from twisted.internet.epollreactor import EPollReactor
 
 
-def _make() -> type[EPollReactor] | None:
+def lean_reactor() -> type[EPollReactor] | None:
     """Give the reactor's class, or None where it cannot be had."""
-    if not hasattr(select, "epoll"):
+    if not hasattr(select, "epoll") or changed_privates():
         return None
     from twisted.internet.epollreactor import EPollReactor
 
@@ -45,13 +45,13 @@ def _make() -> type[EPollReactor] | None:
                     # It was closed by one that came before it in this turn.
                     continue
                 if event != readable:
-                    log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)  # type: ignore[no-untyped-call]
+                    log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
                     continue
                 try:
                     why = selectable.doRead()
                 # As Twisted does: whatever it is must not stop the others, and ends the connection.
                 except BaseException as error:
-                    log.err()  # type: ignore[no-untyped-call]
+                    log.err()
                     why = error
                 if why:
                     self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
@@ -67,7 +67,7 @@ def changed_privates() -> tuple[str, ...]:
 
     source = inspect.getsource(EPollReactor)
     checks = {
-        "EPollReactor._selectables, by file descriptor": "self._selectables[fd] = " in source,
+        "EPollReactor._selectables, by file descriptor": "selectables[fd] = xer" in source,
         "EPollReactor._poller.poll(timeout, maxevents)": "self._poller.poll(timeout, len(self._selectables))" in source,
         "EPollReactor.doIteration is doPoll": EPollReactor.__dict__.get("doIteration") is EPollReactor.__dict__.get("doPoll"),
         "_doReadOrWrite(selectable, fd, event)": _parameters(EPollReactor, "_doReadOrWrite") == ["selectable", "fd", "event"],
@@ -85,7 +85,7 @@ def _parameters(kind: type, name: str) -> list[str]:
 
 def install() -> None:
     """Install it, or Twisted's own choice where it cannot be had. Before anything imports ``twisted.internet.reactor``."""
-    lean = None if not hasattr(select, "epoll") or changed_privates() else _make()
+    lean = lean_reactor()
     if lean is None:
         from twisted.internet import default
 
