@@ -122,7 +122,7 @@ def read_plugin(user: Section, cluster_info: Callable[[], dict[str, Any]]) -> Pl
         api_version=version,
         command=command,
         arguments=section.texts("args"),
-        environ=(*variables, ("KUBERNETES_EXEC_INFO", json.dumps(info))),
+        environ=(*variables, ("KUBERNETES_EXEC_INFO", json.dumps(info, default=str))),
         install_hint=section.text("installHint"),
     )
 
