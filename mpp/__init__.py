@@ -14,7 +14,7 @@ Nothing else has state. All that is mutable lives in: ``selection.SelectionServi
 its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
-``locators`` to ``tls``:
+``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model settings interfaces``
 - L1 decisions, pure: ``headers paths policy strategies affinity exposition readings status``

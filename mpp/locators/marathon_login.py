@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -226,5 +227,9 @@ class Login:
 
 
 def secret_reader(secret: str) -> Callable[[], str]:
-    """Give what reads the principal's secret: the text itself, or the file named behind an ``@``."""
-    return SecretFile(secret[1:]).read if secret.startswith("@") else lambda: secret
+    """
+    Give what reads the principal's secret: the text itself, or the file named behind an ``@``.
+
+    A relative path is taken from the directory that is current now: twistd may change it before the file is read.
+    """
+    return SecretFile(os.path.abspath(secret[1:])).read if secret.startswith("@") else lambda: secret
