@@ -1,8 +1,7 @@
 """
 The fake API server talks to real kubectls, with the kubeconfigs that mpp reads: what mpp is tested against is Kubernetes.
 
-A kubectl is looked for in ``MPP_TEST_KUBECTL``, in ``.cache/kubectl`` of the checkout, and in the PATH. On Debian, without
-installing anything: ``apt-get download kubernetes-client``, ``dpkg-deb -x``, and its ``usr/bin/kubectl`` into ``.cache/kubectl``.
+A kubectl is looked for in ``MPP_TEST_KUBECTL``, among those that ``script/fetch-kubectl`` got, and in the PATH.
 """
 
 from __future__ import annotations
@@ -34,9 +33,10 @@ SELECTOR = "app in (prometheus),tier!=test"
 @functools.cache
 def kubectls() -> tuple[tuple[str, tuple[int, int]], ...]:
     """Give the kubectls there are, each with its version."""
-    listed = [os.environ.get("MPP_TEST_KUBECTL"), str(CHECKOUT / ".cache" / "kubectl" / "kubectl"), shutil.which("kubectl")]
+    cache = CHECKOUT / ".cache" / "kubectl" / "binaries"
+    fetched = cache.read_text().split("\n") if cache.exists() else []
     found = {}
-    for path in filter(None, listed):
+    for path in filter(None, [os.environ.get("MPP_TEST_KUBECTL"), *fetched, shutil.which("kubectl")]):
         version = version_of(path)
         if version is not None:
             found[path] = version
@@ -62,7 +62,7 @@ class KubectlTests(TestCase):
     def setUp(self) -> None:
         """Start the server, with a service of two pods."""
         if not kubectls():
-            raise SkipTest("no kubectl: set MPP_TEST_KUBECTL, or put one into .cache/kubectl")
+            raise SkipTest("no kubectl: run script/fetch-kubectl or set MPP_TEST_KUBECTL")
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.authority = FakeAuthority()
