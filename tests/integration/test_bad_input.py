@@ -28,8 +28,9 @@ from twisted.web.server import Site
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, listen, pod
 from tests.fake_marathon import FakeMarathon, principal_secret
-from tests.integration.processes import die_with_parent, fetch, free_port
-from tests.integration.test_command import MPP, PATIENCE, ROOT, TWISTD_MPP, environment
+from tests.integration.processes import die_with_parent, fetch, free_port, wait_until
+from tests.integration.quiet import quiet
+from tests.integration.test_command import MPP, PATIENCE, ROOT, TWISTD, TWISTD_MPP, environment, run
 
 AT_ONCE = 3
 """How many programs run side by side: a few, for a machine with few cores."""
@@ -334,6 +335,7 @@ class Sources:
 
     def __init__(self, case: TestCase) -> None:
         self._case = case
+        case.addCleanup(quiet)
         self.folder = Path(case.mktemp()).absolute()
         self.folder.mkdir()
         self.authority = FakeAuthority()
@@ -496,3 +498,16 @@ class BadInputTests(TestCase):
     async def test_others(self) -> None:
         """Files, URLs, names."""
         await self.check(OTHERS)
+
+    async def test_daemon(self) -> None:
+        """A daemon that learns of it when its parent has long gone says so in its log, and leaves no pid file."""
+        self.sources = Sources(self)
+        folder = self.sources.folder
+        here = (f"--pidfile={folder}/pid", f"--logfile={folder}/log")
+        argv = (*kubeconfig("good"), *_SELECTOR, "--port", str(free_port()))
+        began = await deferToThread(run, (*TWISTD, *here, "mpp", *(text.format(**self.sources.told) for text in argv)))
+        self.assertEqual((began.returncode, began.stderr), (0, ""))
+        await deferToThread(wait_until, lambda: not (folder / "pid").exists(), "the daemon has ended")
+        told = (folder / "log").read_text()
+        self.assertRegex(told, f"mpp: --kube-pod-label-selector: {_REFUSED}; mpp ends")
+        self.assertNotIn("Traceback", told)

@@ -25,6 +25,7 @@ from mpp.settings import KubeSettings, Settings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.integration.processes import CHECKOUT
+from tests.integration.quiet import quiet
 from tests.test_locators_kube_tls import NAME, credential_forms, make_kubeconfig
 
 SELECTOR = "app in (prometheus),tier!=test"
@@ -83,16 +84,7 @@ class KubectlTests(TestCase):
         """Stop all locators; fires when the server has noticed."""
         for locator in self.locators:
             locator.stop()
-        gone: Deferred[None] = Deferred()
-        self.wait_for_quiet(gone)
-        return gone
-
-    def wait_for_quiet(self, gone: Deferred[None]) -> None:
-        """Fire when nobody is connected any more."""
-        if any(type(reader).__name__ == "Server" for reader in reactor.getReaders()):
-            reactor.callLater(0.01, self.wait_for_quiet, gone)
-        else:
-            gone.callback(None)
+        return quiet()
 
     def kubeconfig(self, user: dict[str, Any]) -> Path:
         """Write a kubeconfig for a user."""

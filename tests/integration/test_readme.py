@@ -19,6 +19,7 @@ from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.fake_marathon import LOGIN_PATH, FakeMarathon, host_app, principal_secret, task
 from tests.integration.processes import CHECKOUT, Process, Simulated, fetch, free_port, wait_until
+from tests.integration.quiet import quiet
 from tests.integration.test_hosts import hindrance
 from tests.test_locators_kube_tls import make_kubeconfig
 
@@ -68,6 +69,7 @@ class ReadmeCase(TestCase):
 
     def setUp(self) -> None:
         """Start what all need."""
+        self.addCleanup(quiet)
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.authority = FakeAuthority()
