@@ -14,8 +14,9 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import LocateError, PartlyLocated
-from mpp.locators.api import Api, basic
+from mpp.locators.api import Api
 from mpp.locators.marathon import MarathonLocator
+from mpp.locators.urls import basic
 from mpp.model import Backend, Located
 from mpp.settings import MarathonSettings
 from tests.fake_marathon import LOGIN_PATH, PASSWORD, UID, FakeMarathon, FakeNetwork, host_app, pem, principal_secret, task

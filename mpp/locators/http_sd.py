@@ -18,9 +18,10 @@ from zope.interface import implementer
 
 from mpp.errors import LocateError
 from mpp.interfaces import ILocator
-from mpp.locators.api import Answer, Api, shown, take_credentials
+from mpp.locators.api import Answer, Api
 from mpp.locators.look_ups import LookUps
 from mpp.locators.targets import parse_json, read_groups
+from mpp.locators.urls import shown, take_credentials
 from mpp.model import MIB, Located
 
 _log = make_logger()

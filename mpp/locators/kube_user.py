@@ -15,8 +15,8 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from mpp.errors import ConfigError
-from mpp.locators.api import basic
 from mpp.locators.kube_files import OPTION, Section, read_text
+from mpp.locators.urls import basic
 from mpp.tls import TLSPolicy
 
 EXEC_EXTENSION = "client.authentication.k8s.io/exec"

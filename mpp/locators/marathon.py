@@ -20,11 +20,12 @@ from zope.interface import implementer
 
 from mpp.errors import LocateError, PartlyLocated
 from mpp.interfaces import ILocator
-from mpp.locators.api import Answer, Api, NoAnswer, take_credentials
+from mpp.locators.api import Answer, Api, NoAnswer
 from mpp.locators.look_ups import LookUps
 from mpp.locators.marathon_login import Login, read_credentials_file, secret_reader
 from mpp.locators.marathon_settings import check
 from mpp.locators.marathon_tasks import Reading, read_tasks
+from mpp.locators.urls import take_credentials
 from mpp.model import Backend, Located
 from mpp.settings import MarathonSettings, Settings
 from mpp.tls import TLSPolicy

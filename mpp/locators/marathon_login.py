@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.defer import DeferredLock
 
 from mpp.errors import LocateError
-from mpp.locators.api import Api, NoAnswer, basic, shown
+from mpp.locators.api import Api, NoAnswer
 from mpp.locators.secret_file import SecretFile
+from mpp.locators.urls import basic, shown
 
 # A login token is used at once; this is room for clocks that disagree.
 LOGIN_TOKEN_S = 300

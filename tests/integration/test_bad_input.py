@@ -31,6 +31,7 @@ from tests.fake_marathon import FakeMarathon, principal_secret
 from tests.integration.processes import die_with_parent, fetch, free_port, wait_until
 from tests.integration.quiet import quiet
 from tests.integration.test_command import MPP, PATIENCE, ROOT, TWISTD, TWISTD_MPP, environment, run
+from tests.test_locators_plain_yaml import alias_bomb
 
 AT_ONCE = 3
 """How many programs run side by side: a few, for a machine with few cores."""
@@ -134,6 +135,11 @@ KUBERNETES: tuple[Case, ...] = (
         "--kubeconfig: missing, and this is no pod of a cluster: KUBERNETES_SERVICE_HOST and _PORT are not set",
     ),
     Case("kubeconfig is no YAML", (*kubeconfig("torn"), *PODS), r"--kubeconfig: {folder}/torn: line 2: not YAML"),
+    Case(
+        "kubeconfig's aliases",
+        (*kubeconfig("aliases"), *PODS),
+        "--kubeconfig: {folder}/aliases: line 7: aliases stand for too much",
+    ),
     Case("kubeconfig nests", (*kubeconfig("nested"), *PODS), "--kubeconfig: {folder}/nested: line 1: nested too deeply"),
     Case(
         "kubeconfig merges",
@@ -388,6 +394,7 @@ class Sources:
         self.kubeconfig("server", {"server": "kube.example"})
         (self.folder / "torn").write_text("users:\n\ttoken: s3cr3t\n")
         (self.folder / "nested").write_text("[" * 200_000)
+        (self.folder / "aliases").write_text(alias_bomb())
         (self.folder / "merging").write_text("a: &a {x: y}\nb: {<<: [*a, *a]}\n")
 
     def _serve_marathon(self) -> None:
