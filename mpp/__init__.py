@@ -14,7 +14,7 @@ DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connection
 ``metrics.Metrics`` (counters), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
-``locators`` to ``tls``:
+``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model settings interfaces``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status``

@@ -8,7 +8,8 @@ The data path asks `AddressBook.addresses`, which answers at once from memory. T
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from attrs import Factory, define
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -104,7 +105,8 @@ class AddressBook:
     def _ask(self, host: _Host) -> None:
         host.asked_at = self._clock.seconds()
         try:
-            self._resolver.resolveHostName(_Answers(self, host), host.name, addressTypes=(IPv4Address, IPv6Address))
+            answers = Answers(partial(self.answered, host))
+            self._resolver.resolveHostName(answers, host.name, addressTypes=(IPv4Address, IPv6Address))
         except Exception as error:  # whatever a resolver thinks of the name; no traffic depends on this look-up
             self.answered(host, (), f"{type(error).__name__}: {error}")
 
@@ -133,12 +135,15 @@ class AddressBook:
 
 
 @implementer(IResolutionReceiver)
-class _Answers:
-    """Collects the addresses of one look-up."""
+class Answers:
+    """
+    Collects the addresses of one look-up.
 
-    def __init__(self, book: AddressBook, host: _Host) -> None:
-        self._book = book
-        self._host = host
+    :param complete: called once, with each address once, in the resolver's order; none is how a failed look-up ends.
+    """
+
+    def __init__(self, complete: Callable[[tuple[str, ...]], None]) -> None:
+        self._complete = complete
         self._addresses: dict[str, None] = {}
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
@@ -150,8 +155,8 @@ class _Answers:
             self._addresses.setdefault(address.host)
 
     def resolutionComplete(self) -> None:
-        """Hand over what came; nothing came is how a failed look-up ends."""
-        self._book.answered(self._host, tuple(self._addresses))
+        """Hand over what came."""
+        self._complete(tuple(self._addresses))
 
 
 def _is_literal(host: str) -> bool:

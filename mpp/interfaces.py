@@ -46,6 +46,18 @@ class ILocator(Interface):
         """Stop watching, and leave no request behind. Harmless when never started."""
 
 
+class IVerifiedLocator(ILocator):
+    """A locator with a part of its configuration that only its source can judge."""
+
+    def verify() -> Deferred[None]:
+        """
+        Ask the source whether it understands what is configured.
+
+        :return Deferred(None): fails with `mpp.errors.ConfigError` when it does not, and never will; with nothing else: a
+            source that is down, or forbids something, may be mended. May be cancelled.
+        """
+
+
 class IStrategy(Interface):
     """Decides who takes traffic. Pure: no clock, no I/O, no logging; the same arguments give the same answer."""
 

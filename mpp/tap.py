@@ -2,26 +2,32 @@
 Puts mpp together for ``twistd``: the composition root, the only place that knows the global reactor.
 
 What the operator did wrong ends here, in one line on stderr and an exit status: in `Options` what is written wrong, in
-`makeService` what can be known before anything is opened, in `Launch` the sockets themselves.
+`makeService` what can be known before anything is opened, in `Launch` the sockets themselves, and what only others can tell.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
 from mpp.config import Reading, answer, read
 from mpp.errors import ConfigError
 from mpp.listening import endpoint, raise_file_limit
+from mpp.locators.file import MAX_BYTES
+from mpp.locators.small_file import Unreadable, read_small
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+    from twisted.python.failure import Failure
 
     from mpp.settings import Settings
 
@@ -80,14 +86,22 @@ class Options(TwistedOptions):
 
 class Launch(MultiService):
     """
-    All of mpp, as twistd runs it: what cannot be opened ends the program.
+    All of mpp, as twistd runs it: what cannot be opened ends the program, and so does what others say can never work.
 
     :param reading: what was configured, to blame the word that the operator used.
+    :param verify: asks others, once, while the program already serves; fails with `ConfigError`, or is content.
+    :param end: ends the running program, with `EXIT_STATUS`.
     """
 
-    def __init__(self, service: IService, reading: Reading) -> None:
+    def __init__(
+        self, service: IService, reading: Reading, *, reactor: Any, verify: Callable[[], Deferred[None]], end: Callable[[], None]
+    ) -> None:
         MultiService.__init__(self)
         self._reading = reading
+        self._reactor = reactor
+        self._verify = verify
+        self._end = end
+        self._verifying: Deferred[None] | None = None
         service.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
@@ -96,6 +110,48 @@ class Launch(MultiService):
             MultiService.privilegedStartService(self)
         except ConfigError as error:
             raise refuse(self._reading.blame(error)) from None
+
+    def startService(self) -> None:
+        """Begin to work, and ask others what they think of the configuration as soon as they can be asked."""
+        MultiService.startService(self)
+        self._reactor.callWhenRunning(self._begin_to_verify)
+
+    def stopService(self) -> Deferred[None]:
+        """Ask nobody any more, and stop."""
+        if self._verifying is not None:
+            self._verifying.cancel()
+        stopped: Deferred[None] = MultiService.stopService(self)
+        return stopped
+
+    def _begin_to_verify(self) -> None:
+        if self.running:
+            self._verifying = self._verify()
+            self._verifying.addErrback(self._refused).addErrback(lambda failure: _log.failure("Bug in verifying", failure))
+
+    def _refused(self, failure: Failure) -> None:
+        failure.trap(ConfigError, CancelledError)
+        if isinstance(failure.value, ConfigError) and self.running:
+            # The log, too: nobody reads the stderr of a daemon.
+            _log.error("{refusal}; mpp ends", refusal=str(refuse(self._reading.blame(failure.value))))
+            self._end()
+
+
+def end(reactor: Any) -> None:
+    """
+    Stop the reactor, and have the process end with `EXIT_STATUS`.
+
+    twistd has no status for a program that stopped its own reactor but 0: it cleans up (its pid file) and returns. What is
+    left then is the end of the interpreter.
+    """
+    atexit.register(_exit)
+    reactor.stop()
+
+
+def _exit() -> None:
+    # Not sys.stdout: once twistd logs, that is the log.
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        stream.flush()
+    os._exit(EXIT_STATUS)
 
 
 def makeService(options: Options) -> IService:
@@ -115,7 +171,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         raise refuse(reading.blame(error)) from None
     _log.debug("at most {limit} open files", limit=raise_file_limit())
-    return Launch(service, reading)
+    return Launch(service, reading, reactor=reactor, verify=service.locator.verify, end=partial(end, reactor))
 
 
 def check(settings: Settings, reactor: Any) -> None:
@@ -132,7 +188,6 @@ def check(settings: Settings, reactor: Any) -> None:
 
 def _check_readable(option: str, path: str) -> None:
     try:
-        with open(path, "rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise ConfigError(option, f"{path!r} cannot be read ({error.strerror}); expected a file") from None
+        read_small(path, MAX_BYTES, "an endpoints file")
+    except Unreadable as error:
+        raise ConfigError(option, f"{path!r} cannot be read ({error}); expected a file") from None

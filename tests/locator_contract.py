@@ -38,14 +38,18 @@ class Source(Protocol):
     def fail(self) -> None:
         """Have it fail, until ``have`` is called."""
 
-    def hang(self) -> None:
-        """Have it not answer, until ``have`` is called; a source that cannot hang raises `unittest.SkipTest`."""
-
     def leftovers(self) -> Sequence[object]:
         """Give what the locator still does: requests, connections in use, delayed calls, processes."""
 
     def settle(self) -> None:
         """Let happen what is due by now: deliver what the fake has written, advance a clock that the locator waits for."""
+
+
+class HangingSource(Source, Protocol):
+    """A source that can leave a look-up without an answer, as a file cannot."""
+
+    def hang(self) -> None:
+        """Have it not answer, until ``have`` is called."""
 
 
 ONE, TWO, THREE = "10.0.0.1:9090", "10.0.0.2:9090", "10.0.0.3:9090"
@@ -56,12 +60,43 @@ def _backend(address: str) -> Backend:
     return Backend("http", host, int(port))
 
 
-def locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -> type[SynchronousTestCase]:
+def locator_tests(make_source: Callable[[SynchronousTestCase], HangingSource]) -> type[SynchronousTestCase]:
     """
     Give the test case that a locator must pass.
 
     :param make_source: called once for each test; may add cleanups to the case it gets.
     """
+
+    class HangingLocatorTests(prompt_locator_tests(make_source)):  # type: ignore[misc]
+        """What every locator keeps to whose source can hang."""
+
+        def test_cancelled(self) -> None:
+            """A look-up can be given up; nothing of it goes on, and the next one works."""
+            self.source.hang()
+            looked = self.look()
+            self.assertNoResult(looked)
+            looked.cancel()
+            self.source.settle()
+            self.failureResultOf(looked, CancelledError, LocateError)
+            self.assertEqual(list(self.source.leftovers()), [])
+            self.source.have(ONE)
+            self.assertEqual(self.located(), (_backend(ONE),))
+
+        def test_stopped_while_looking(self) -> None:
+            """Stopping ends a look-up that is under way."""
+            self.source.hang()
+            looked = self.look()
+            self.assertNoResult(looked)
+            self.locator.stop()
+            self.source.settle()
+            self.failureResultOf(looked, CancelledError, LocateError)
+            self.assertEqual(list(self.source.leftovers()), [])
+
+    return HangingLocatorTests
+
+
+def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -> type[SynchronousTestCase]:
+    """Give the test case for a locator whose look-ups end before they return; see `locator_tests`."""
 
     class LocatorTests(SynchronousTestCase):
         """What every locator keeps to."""
@@ -139,28 +174,6 @@ def locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -> type[
             self.refused()
             self.source.have(TWO)
             self.assertEqual(self.located(), (_backend(TWO),))
-
-        def test_cancelled(self) -> None:
-            """A look-up can be given up; nothing of it goes on, and the next one works."""
-            self.source.hang()
-            looked = self.look()
-            self.assertNoResult(looked)
-            looked.cancel()
-            self.source.settle()
-            self.failureResultOf(looked, CancelledError, LocateError)
-            self.assertEqual(list(self.source.leftovers()), [])
-            self.source.have(ONE)
-            self.assertEqual(self.located(), (_backend(ONE),))
-
-        def test_stopped_while_looking(self) -> None:
-            """Stopping ends a look-up that is under way."""
-            self.source.hang()
-            looked = self.look()
-            self.assertNoResult(looked)
-            self.locator.stop()
-            self.source.settle()
-            self.failureResultOf(looked, CancelledError, LocateError)
-            self.assertEqual(list(self.source.leftovers()), [])
 
         def test_two_at_once(self) -> None:
             """Two look-ups that overlap both answer."""

@@ -12,7 +12,7 @@ import mpp
 
 PACKAGE = Path(mpp.__file__).parent
 
-SIDEWAYS = {("forward", "wire"), ("forward", "metrics"), ("locators", "tls")}
+SIDEWAYS = {("forward", "wire"), ("forward", "metrics"), ("locators", "tls"), ("locators", "addresses")}
 """The only imports between two different parts of L2."""
 
 EVERYWHERE = {"__init__", "_version"}

@@ -24,9 +24,10 @@ from zope.interface import implementer
 
 from mpp.errors import LocateError
 from mpp.locators import api as api_module
-from mpp.locators.api import Answer, Api, NoAnswer, basic, shown, take_credentials
+from mpp.locators.api import Answer, Api, NoAnswer
 from mpp.locators.connections import Body, Connections, explain
 from mpp.locators.secret_file import MAX_BYTES, SecretFile
+from mpp.locators.urls import basic
 from mpp.tls import TLSPolicy
 
 URL = "http://user:hush@api.example/list?token=hush"
@@ -288,26 +289,6 @@ class WordsTests(SynchronousTestCase):
     def test_repr(self) -> None:
         """What was answered, and what is to be hidden, is in no repr."""
         self.assertEqual(repr(Answer("http://a", 200, {"a": "hush"}, b"hush", ("hush",))), "Answer(url='http://a', status=200)")
-
-
-class URLTests(SynchronousTestCase):
-    """URLs with secrets in them."""
-
-    def test_shown(self) -> None:
-        """User, password, query and fragment are not shown."""
-        self.assertEqual(shown(URL), "http://api.example/list")
-        self.assertEqual(shown("https://u:p@ss@[::1]:6443/a#b"), "https://[::1]:6443/a")
-
-    def test_take_credentials(self) -> None:
-        """User and password are taken out, and unquoted."""
-        self.assertEqual(take_credentials(URL), ("http://api.example/list?token=hush", basic("user", "hush")))
-        self.assertEqual(take_credentials("http://a%40b:c%3Ad@e/"), ("http://e/", basic("a@b", "c:d")))
-        self.assertEqual(take_credentials("http://token@e"), ("http://e", basic("token", "")))
-        self.assertEqual(take_credentials("http://e/@"), ("http://e/@", ""))
-
-    def test_basic(self) -> None:
-        """HTTP basic as in RFC 7617, section 2."""
-        self.assertEqual(basic("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
 
 
 class ConnectionsTests(SynchronousTestCase):

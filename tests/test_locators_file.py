@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,8 +14,39 @@ from mpp.errors import LocateError
 from mpp.interfaces import ILocator
 from mpp.locators.file import MAX_BYTES, FileLocator
 from mpp.model import Backend
+from tests.locator_contract import prompt_locator_tests
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
+
+
+class FileSource:
+    """A file that somebody edits."""
+
+    secrets: Sequence[str] = ()
+    watched = False
+
+    def __init__(self, case: SynchronousTestCase) -> None:
+        self._path = Path(case.mktemp()).absolute()
+        self.locator: ILocator = FileLocator(str(self._path))
+
+    def have(self, *addresses: str) -> None:
+        """Write it."""
+        self._path.write_text("".join(f"{address}\n" for address in addresses))
+
+    def fail(self) -> None:
+        """Take it away."""
+        self._path.unlink(missing_ok=True)
+
+    def leftovers(self) -> Sequence[object]:
+        """Give nothing: a look-up ends before it returns."""
+        return ()
+
+    def settle(self) -> None:
+        """Do nothing."""
+
+
+class FileContractTests(prompt_locator_tests(FileSource)):  # type: ignore[misc]
+    """What every locator keeps to."""
 
 
 class FileLocatorTests(SynchronousTestCase):

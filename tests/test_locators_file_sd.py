@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.logger import formatEvent, globalLogPublisher
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import ConfigError, LocateError, PartlyLocated
 from mpp.locators import file_sd
 from mpp.locators.file_sd import MAX_BYTES, FileSDLocator
 from mpp.model import Backend
-from tests.locator_contract import locator_tests
+from tests.locator_contract import prompt_locator_tests
 
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
 
@@ -44,10 +44,6 @@ class FileSource:
         """Break it."""
         self._path.write_text("[{")
 
-    def hang(self) -> None:
-        """Do nothing."""
-        raise SkipTest("a file does not hang")
-
     def leftovers(self) -> Sequence[object]:
         """Give nothing: a look-up ends before it returns."""
         return ()
@@ -56,7 +52,7 @@ class FileSource:
         """Do nothing."""
 
 
-class FileSDContractTests(locator_tests(FileSource)):  # type: ignore[misc]
+class FileSDContractTests(prompt_locator_tests(FileSource)):  # type: ignore[misc]
     """What every locator keeps to."""
 
 
@@ -64,7 +60,7 @@ class FileSDLocatorTests(SynchronousTestCase):
     """What files give."""
 
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp())
+        self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.locator = FileSDLocator([str(self.folder / "*.json"), str(self.folder / "*.yml")])
         self.logged: list[str] = []
@@ -147,7 +143,7 @@ class FileSDLocatorTests(SynchronousTestCase):
 
     def test_repr(self) -> None:
         """It shows its patterns."""
-        self.assertEqual(repr(FileSDLocator(["a/*.json", "b.yml"])), "<FileSDLocator a/*.json b.yml>")
+        self.assertEqual(repr(FileSDLocator(["/a/*.json", "/b.yml"])), "<FileSDLocator /a/*.json /b.yml>")
 
     def test_added_changed_removed(self) -> None:
         """Files come, change and go with their servers."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 
 from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -95,12 +96,28 @@ class SDSource:
         self.agent.flush()
 
 
+class RecordingApi(Api):
+    """Takes note of its end."""
+
+    closed = 0
+
+    def close(self) -> Deferred[None]:
+        self.closed += 1
+        return super().close()
+
+
 class HTTPSDContractTests(locator_tests(SDSource)):  # type: ignore[misc]
     """What every locator keeps to."""
 
 
 class HTTPSDLocatorTests(SynchronousTestCase):
     """What a URL gives."""
+
+    def test_stop_closes_connections(self) -> None:
+        """Stopping closes the connections that were kept for the next look-up."""
+        api = RecordingApi(self.agent, Clock())
+        HTTPSDLocator(URL, api).stop()
+        self.assertEqual(api.closed, 1)
 
     def setUp(self) -> None:
         self.fake = FakeSD()

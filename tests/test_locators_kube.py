@@ -291,6 +291,22 @@ class PodTests(_Located):
         for faults in ({"status": 503}, {"forbidden": frozenset({("list", "pods")})}, {}):
             self.fake.fault(**{"status": 0, **faults})
             self.assertIsNone(self.successResultOf(self.world.locator.verify()))
+        self.assertEqual(self.fake.seen[-1].query["limit"], "1")
+
+    def test_status_400_of_others(self) -> None:
+        """What a proxy, or a TLS port that was spoken to without TLS, says with the same status is not about the selector."""
+        world = InMemory(PODS)
+        said = b"Client sent an HTTP request to an HTTPS server.\n"
+        world.fake.render = lambda request: (request.setResponseCode(400), said)[1]  # type: ignore[method-assign]
+        self.assertIsNone(self.successResultOf(world.locator.verify()))
+        told = str(self.failureResultOf(world.locator.locate(), LocateError).value)
+        self.assertTrue(told.startswith("pods in namespace 'monitoring': status 400"), told)
+
+    def test_service_needs_no_verification(self) -> None:
+        """A service's name is a selector that every server understands: nobody is asked."""
+        world = InMemory(SERVICE)
+        self.assertIsNone(self.successResultOf(world.locator.verify()))
+        self.assertEqual(world.fake.seen, [])
 
     def test_forbidden(self) -> None:
         """A role that does not allow it is told in the server's own words."""

@@ -17,6 +17,7 @@ from mpp.locators.kube_config import Access, read_access
 from mpp.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import pair
+from tests.test_locators_plain_yaml import NESTED, alias_bomb, merge_bomb
 
 AUTHORITY = FakeAuthority()
 CLIENT, CLIENT_KEY = pair(AUTHORITY.issue("alice"))
@@ -268,13 +269,24 @@ class BadKubeconfigTests(_Files):
         """A file that is no kubeconfig is named, and not quoted."""
         for content, expected in (
             (b"\xff\xfe", "config: not UTF-8 text"),
-            ("users:\n\ttoken: s3cr3t-token", "config: neither YAML nor JSON (line 2)"),
-            ("users: *s3cr3t-token", "config: neither YAML nor JSON (line 1)"),
+            ("users:\n\ttoken: s3cr3t-token", "config: line 2: not YAML"),
+            ("users: *s3cr3t-token", "config: line 1: an alias of nothing"),
             ("[]", "config: not a kubeconfig"),
             ("", "config: current-context is not set; there are no contexts"),
             ("x" * 2 * 1024 * 1024, "config: larger than 1 MiB"),
         ):
             self.assertIn(f": {expected}", self.refused(content))
+
+    def test_hostile_files(self) -> None:
+        """A file that was made to do harm is named, with the line, and does none."""
+        nests = "config: line 1: nested too deeply"
+        table = {
+            **dict.fromkeys(NESTED, nests),
+            merge_bomb(): "config: line 2: merge keys (<<) are not supported",
+            alias_bomb(): "config: line 7: aliases stand for too much",
+        }
+        for content, expected in table.items():
+            self.assertEqual(self.refused(content), f"--kubeconfig: {expected}")
 
 
 class InClusterTests(_Files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import LocateError, PartlyLocated
-from mpp.locators.api import Api, basic
+from mpp.locators.api import Api
 from mpp.locators.marathon import MarathonLocator
+from mpp.locators.urls import basic
 from mpp.model import Backend, Located
 from mpp.settings import MarathonSettings
 from tests.fake_marathon import LOGIN_PATH, PASSWORD, UID, FakeMarathon, FakeNetwork, host_app, pem, principal_secret, task
@@ -366,7 +368,7 @@ class LoginTests(MarathonCase):
 
     def test_secret_file(self) -> None:
         """A secret in a file is read again for each login."""
-        path = self.mktemp()
+        path = os.path.abspath(self.mktemp())
         locator = self.make(principal_secret=f"@{path}")
         self.assertEqual(self.refused(locator), f"{path}: No such file or directory")
         for secret, uid in ((principal_secret(uid="old"), "old"), (principal_secret(), UID)):
@@ -378,7 +380,7 @@ class LoginTests(MarathonCase):
 
     def test_broken_secret_file(self) -> None:
         """A secret file that became unreadable is told, not quoted."""
-        path = self.mktemp()
+        path = os.path.abspath(self.mktemp())
         with open(path, "w") as file:
             file.write('{"uid": "hush"')
         self.assertRegex(
@@ -405,7 +407,7 @@ class LoginTests(MarathonCase):
 
     def test_credentials_file(self) -> None:
         """User and password in a file are sent as HTTP basic, as they are in the file at that moment."""
-        path = self.mktemp()
+        path = os.path.abspath(self.mktemp())
         locator = self.make(credentials_file=path)
         for password in ("old", "new:er"):
             with open(path, "w") as file:

@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from mpp.errors import LocateError, PartlyLocated
-from mpp.interfaces import ILocator
-from mpp.locators.merged import LOCATE_TIMEOUT_S, MergedLocator, Source
+from mpp.errors import ConfigError, LocateError, PartlyLocated
+from mpp.interfaces import ILocator, IVerifiedLocator
+from mpp.locators.merged import LOCATE_TIMEOUT_S, VERIFY_TIMEOUT_S, MergedLocator, Source
 from mpp.model import Backend, Located
 
 A, B, C = (Located(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
@@ -42,6 +42,18 @@ class HeldLocator(Quiet):
         return self.asked[-1]
 
 
+@implementer(IVerifiedLocator)
+class VerifiedLocator(HeldLocator):
+    """A locator whose source has its own opinion."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.verifying: Deferred[None] = Deferred()
+
+    def verify(self) -> Deferred[None]:
+        return self.verifying
+
+
 @implementer(ILocator)
 class BrokenLocator(Quiet):
     """A locator with a bug."""
@@ -50,6 +62,51 @@ class BrokenLocator(Quiet):
 
     def locate(self) -> Deferred[tuple[Located, ...]]:
         raise ZeroDivisionError("a bug")
+
+
+class VerifyTests(SynchronousTestCase):
+    """What sources say of the configuration."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.first, self.second = VerifiedLocator("first"), VerifiedLocator("second")
+        merged = MergedLocator([HeldLocator("silent"), self.first, self.second], self.clock, failed=lambda name: None)
+        self.verified = merged.verify()
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_content(self) -> None:
+        """All that can tell are asked; there is nothing to say when none of them refuses."""
+        self.first.verifying.callback(None)
+        self.assertNoResult(self.verified)
+        self.second.verifying.callback(None)
+        self.assertIsNone(self.successResultOf(self.verified))
+
+    def test_refused(self) -> None:
+        """A refusal is told at once, in the words of who refuses."""
+        error = ConfigError("--selector", "refused")
+        self.second.verifying.errback(error)
+        self.assertIs(self.failureResultOf(self.verified, ConfigError).value, error)
+        self.first.verifying.callback(None)
+
+    def test_slow(self) -> None:
+        """Who does not answer soon refuses nothing."""
+        self.first.verifying.callback(None)
+        self.clock.advance(VERIFY_TIMEOUT_S)
+        self.assertIsNone(self.successResultOf(self.verified))
+
+    def test_bug(self) -> None:
+        """A bug refuses nothing, and is logged."""
+        self.first.verifying.errback(ZeroDivisionError())
+        self.second.verifying.callback(None)
+        self.assertIsNone(self.successResultOf(self.verified))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_cancelled(self) -> None:
+        """Who asks may give up."""
+        self.verified.cancel()
+        self.failureResultOf(self.verified, CancelledError)
 
 
 class MergedLocatorTests(SynchronousTestCase):

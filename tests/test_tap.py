@@ -7,6 +7,7 @@ import sys
 from io import StringIO
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -73,9 +74,67 @@ class OptionsTests(Captured):
 class LaunchTests(Captured):
     """The service that twistd runs."""
 
+    def setUp(self) -> None:
+        """Stand in for everyone around."""
+        super().setUp()
+        self.reactor = MemoryReactorClock()
+        self.verifying: Deferred[None] = Deferred()
+        self.asked: list[str] = []
+        self.ended: list[str] = []
+
+    def verify(self) -> Deferred[None]:
+        """Take note that somebody asks."""
+        self.asked.append("asked")
+        return self.verifying
+
+    def launch(self, service: Service, environ: dict[str, str]) -> Launch:
+        """Make the service of a program that is configured so."""
+        reading = read(["--endpoints-file", "f"], environ)
+        return Launch(service, reading, reactor=self.reactor, verify=self.verify, end=lambda: self.ended.append("ended"))
+
+    def running(self, environ: dict[str, str] | None = None) -> Launch:
+        """Give a program that runs."""
+        launch = self.launch(Service(), environ or {})
+        launch.startService()
+        self.assertEqual(self.asked, [])
+        for call, arguments, keywords in self.reactor.whenRunningHooks:
+            call(*arguments, **keywords)
+        self.assertEqual(self.asked, ["asked"])
+        return launch
+
+    def test_refused_by_others(self) -> None:
+        """What others say can never work ends the running program, in one line that blames the word of the operator."""
+        self.running({"MPP_KUBE_POD_LABEL_SELECTOR": "a=("})
+        self.verifying.errback(ConfigError("--kube-pod-label-selector", "the API server refuses 'a=('"))
+        self.assertEqual(self.err.getvalue(), "mpp: MPP_KUBE_POD_LABEL_SELECTOR: the API server refuses 'a=('\n")
+        self.assertEqual(self.ended, ["ended"])
+
+    def test_accepted_by_others(self) -> None:
+        """What others have nothing against runs on."""
+        self.running()
+        self.verifying.callback(None)
+        self.assertEqual((self.err.getvalue(), self.ended), ("", []))
+
+    def test_stopped_while_others_are_asked(self) -> None:
+        """A program that is told to stop asks nobody any more."""
+        launch = self.running()
+        self.assertFalse(self.verifying.called)
+        launch.stopService()
+        self.assertTrue(self.verifying.called)
+        self.assertEqual((self.err.getvalue(), self.ended), ("", []))
+
+    def test_stopped_before_it_ran(self) -> None:
+        """A program that is stopped at once asks nobody."""
+        launch = self.launch(Service(), {})
+        launch.startService()
+        launch.stopService()
+        for call, arguments, keywords in self.reactor.whenRunningHooks:
+            call(*arguments, **keywords)
+        self.assertEqual(self.asked, [])
+
     def test_deaf(self) -> None:
         """A program that cannot listen ends, blaming the word that the operator used."""
-        launch = Launch(DeafService(), read(["--endpoints-file", "f"], {"MPP_PORT": "9090"}))
+        launch = self.launch(DeafService(), {"MPP_PORT": "9090"})
         refusal = self.assertRaises(Refusal, launch.privilegedStartService)
         self.assertEqual(refusal.code, EXIT_STATUS)
         self.assertEqual(self.err.getvalue(), "mpp: MPP_PORT: 9090 is already in use; expected a free port\n")
@@ -106,6 +165,15 @@ class CheckTests(SynchronousTestCase):
         """A folder is no endpoints file."""
         self.assertEqual(
             self.problem(Settings(endpoints_file="/")), "--endpoints-file: '/' cannot be read (Is a directory); expected a file"
+        )
+
+    def test_pipe(self) -> None:
+        """A named pipe is no endpoints file either, and stops nothing."""
+        path = os.path.abspath(self.mktemp())
+        os.mkfifo(path)
+        self.assertEqual(
+            self.problem(Settings(endpoints_file=path)),
+            f"--endpoints-file: {path!r} cannot be read (not a regular file); expected a file",
         )
 
     def test_endpoint(self) -> None:

@@ -1,6 +1,7 @@
 """
 JSON over HTTP, as locators need it. Knows HTTP; knows no particular API. Its connections are those of
-`mpp.locators.connections`; secrets that are kept in files are read with `mpp.locators.secret_file`.
+`mpp.locators.connections`, what is in a URL is known to `mpp.locators.urls`; secrets that are kept in files are read with
+`mpp.locators.secret_file`.
 
 Every failure is a `LocateError` of one line that names the URL, without user, password and query: those may be secrets.
 """
@@ -12,7 +13,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -24,6 +24,7 @@ from twisted.web.iweb import IAgent, IResponse
 
 from mpp.errors import LocateError
 from mpp.locators.connections import Body, BytesProducer, Connections, explain, is_cancelled
+from mpp.locators.urls import origin, redirected, shown
 from mpp.model import MIB
 from mpp.tls import TLSPolicy
 
@@ -190,8 +191,8 @@ class Api:
             location = answer.headers.get("location")
             if method != "GET" or answer.status not in _REDIRECTS or location is None:
                 return answer
-            target = _target(url, location)
-            if _origin(target) != _origin(url):
+            target = redirected(url, location)
+            if origin(target) != origin(url):
                 headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
             url = target
         raise LocateError(f"{shown(url)}: redirects without end")
@@ -217,42 +218,6 @@ class Api:
             if is_cancelled(error):
                 raise CancelledError from None
             raise NoAnswer(f"{shown(url)}: {explain(error)}") from error
-
-
-def shown(url: str) -> str:
-    """Give a URL without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(an unreadable URL)"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def take_credentials(url: str) -> tuple[str, str]:
-    """Give a URL without user and password, and the ``Authorization`` made of them; empty if there are none."""
-    parts = urlsplit(url)
-    userinfo, separator, netloc = parts.netloc.rpartition("@")
-    if not separator:
-        return url, ""
-    user, _, password = userinfo.partition(":")
-    return urlunsplit(parts._replace(netloc=netloc)), basic(unquote(user), unquote(password))
-
-
-def basic(user: str, password: str) -> str:
-    """Give the value of ``Authorization`` for HTTP basic (RFC 7617, in UTF-8)."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-
-
-def _target(url: str, location: str) -> str:
-    try:
-        return take_credentials(urljoin(url, location))[0]
-    except ValueError:
-        raise LocateError(f"{shown(url)}: redirects to what is no URL") from None
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _secrets(headers: Mapping[str, str]) -> list[str]:

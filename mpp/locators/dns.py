@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import evolve
 from twisted.internet import error as errors
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.names import error as names_errors
 from twisted.names.dns import SRV, Record_SRV
 from txaio.tx import make_logger
 from zope.interface import implementer
 
+from mpp.addresses import Answers
 from mpp.errors import ConfigError, LocateError
 from mpp.interfaces import ILocator
 from mpp.locators.endpoints import parse_endpoint
+from mpp.locators.look_ups import LookUps
 from mpp.locators.targets import Reading, without_secrets
 from mpp.model import Backend, Located
 
@@ -86,7 +89,7 @@ class DNSLocator:
         self._spec = spec
         self._source: _LooksUp = _Services(names, like) if service else _Addresses(resolver, like)
         self._known_problems: frozenset[str] = frozenset()
-        self._looking: set[Deferred[tuple[Located, ...]]] = set()
+        self._looking = LookUps()
 
     def __repr__(self) -> str:
         return f"<DNSLocator {self._spec}>"
@@ -99,22 +102,14 @@ class DNSLocator:
             record, by priority, weight and name. Fails with `LocateError` when the name or its records do not exist, or nobody
             answers.
         """
-        looking = self._source.look_up().addCallback(self._located)
-        self._looking.add(looking)
-
-        def ended(result: object) -> object:
-            self._looking.discard(looking)
-            return result
-
-        return looking.addBoth(ended)
+        return self._looking.add(self._source.look_up().addCallback(self._located))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing: DNS can only be asked."""
 
     def stop(self) -> None:
         """Give up the look-ups that are under way."""
-        for looking in list(self._looking):
-            looking.cancel()
+        self._looking.cancel()
 
     def _located(self, reading: Reading) -> tuple[Located, ...]:
         for problem in reading.problems:
@@ -209,7 +204,7 @@ class _Addresses:
         self._resolver = resolver
         self._like = like
         self._waiting: list[Deferred[Reading]] = []
-        self._running: _Answers | None = None
+        self._running: object = None
         self._joined = 0
         self._late: Reading | LocateError | None = None
 
@@ -230,14 +225,15 @@ class _Addresses:
 
     def _ask(self) -> None:
         self._joined = 0
-        running = self._running = _Answers(self._answered)
+        running = self._running = object()
+        answers = Answers(partial(self._answered, running))
         try:
-            self._resolver.resolveHostName(running, self._like.host, addressTypes=(IPv4Address, IPv6Address))
+            self._resolver.resolveHostName(answers, self._like.host, addressTypes=(IPv4Address, IPv6Address))
         except ValueError as error:  # what an encoding thinks of the name
             self._answered(running, (), str(error))
 
-    def _answered(self, answers: _Answers, addresses: Sequence[str], problem: str = "does not resolve to any address") -> None:
-        if answers is not self._running:
+    def _answered(self, running: object, addresses: Sequence[str], problem: str = "does not resolve to any address") -> None:
+        if running is not self._running:
             return  # given up for lost
         self._running = None
         self._late = read_addresses(addresses, self._like) if addresses else LocateError(f"{self._like.host}: {problem}")
@@ -252,24 +248,3 @@ class _Addresses:
                 waiter.errback(result)
             else:
                 waiter.callback(result)
-
-
-@implementer(IResolutionReceiver)
-class _Answers:
-    """Collects the addresses of one look-up, and tells when they are complete; none is how a failed look-up ends."""
-
-    def __init__(self, complete: Callable[[_Answers, Sequence[str]], None]) -> None:
-        self._complete = complete
-        self._addresses: dict[str, None] = {}
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Take note of nothing: twisted's resolver cannot be cancelled anyway."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """Take one more address; the same one may come once for each socket type."""
-        if isinstance(address, IPv4Address | IPv6Address):
-            self._addresses.setdefault(address.host)
-
-    def resolutionComplete(self) -> None:
-        """Hand over what came."""
-        self._complete(self, tuple(self._addresses))

@@ -1,15 +1,13 @@
 """
 The endpoints file: one endpoint per line. Knows files and lines; what an endpoint looks like is `mpp.locators.endpoints`.
 
-The file is small and local and read anew at every round, so it is read directly, up to a bound. Only regular files:
-opening a named pipe would stop the reactor.
+The file is small and local and read anew at every round, so it is read directly.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 
 from attrs import frozen
@@ -20,6 +18,7 @@ from zope.interface import implementer
 from mpp.errors import LocateError
 from mpp.interfaces import ILocator
 from mpp.locators.endpoints import parse_endpoint
+from mpp.locators.small_file import Unreadable, read_small
 from mpp.model import MIB, Backend, Located
 
 _log = make_logger()
@@ -114,17 +113,11 @@ class FileLocator:
 
 def _read(path: str) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise LocateError(f"{path}: not a regular file")
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise LocateError(f"{path}: {error.strerror or error}") from error
+        data = read_small(path, MAX_BYTES, "an endpoints file")
+    except Unreadable as error:
+        raise LocateError(f"{path}: {error}") from None
     if not data:
         raise LocateError(f"{path}: empty; expected at least one endpoint or comment")
-    if len(data) > MAX_BYTES:
-        raise LocateError(f"{path}: larger than {MAX_BYTES // MIB} MiB, not an endpoints file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

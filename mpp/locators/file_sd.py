@@ -2,8 +2,8 @@
 Prometheus' file_sd: files of target groups. Knows files, folders and patterns; what is in a file is `mpp.locators.targets`.
 
 Each file stands for itself: one that cannot be used any more keeps the backends it had last, while the others' changes count
-(Note [Broken files]). The files are small and local and read anew at every round, so they are read directly, up to a bound,
-and their content is taken apart only when it has changed. Only regular files: opening a named pipe would stop the reactor.
+(Note [Broken files]). The files are small and local and read anew at every round, so they are read directly; their content
+is taken apart only when it has changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -22,6 +21,7 @@ from zope.interface import implementer
 
 from mpp.errors import ConfigError, PartlyLocated
 from mpp.interfaces import ILocator
+from mpp.locators.small_file import read_small
 from mpp.locators.targets import Reading, parse_json, parse_yaml, read_groups
 from mpp.model import MIB, Backend, Located
 
@@ -70,8 +70,8 @@ class FileSDLocator:
     one is missing. An entry that makes no sense is logged when it appears or changes, not at every look-up.
 
     :param patterns: paths, whose last element may have the wildcards ``*``, ``?`` and ``[...]``; they match no hidden file,
-        so that what others write there before they rename it does not count. Relative ones are taken from the current
-        directory of the moment. Duplicates count once; names found are sorted.
+        so that what others write there before they rename it does not count. Relative ones are taken from the directory that
+        is current now. Duplicates count once; names found are sorted.
     :param option: to blame.
     :raises ConfigError: a name has another ending than ``.json``, ``.yml`` and ``.yaml``, or wildcards elsewhere.
     """
@@ -82,7 +82,8 @@ class FileSDLocator:
                 expected = "a path that ends in .json, .yml or .yaml, with wildcards in its last element only"
                 raise ConfigError(option, f"{pattern!r}: expected {expected}")
         self.name = name
-        self._patterns = tuple(dict.fromkeys(patterns))
+        # twistd may change the current directory before the first look-up.
+        self._patterns = tuple(dict.fromkeys(map(os.path.abspath, patterns)))
         self._files: dict[str, _File] = {}
 
     def __repr__(self) -> str:
@@ -171,19 +172,10 @@ def _read(path: str) -> bytes:
 
     :raises ValueError: it cannot be read, is too large, empty, or not a file.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("not a regular file")
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ValueError(error.strerror or str(error)) from None
+    data = read_small(path, MAX_BYTES, "a file of target groups")
     if not data:
         # Somebody is writing it.
         raise ValueError("empty; a list without targets is []")
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"larger than {MAX_BYTES // MIB} MiB, not a file of target groups")
     return data
 
 

@@ -18,8 +18,10 @@ from zope.interface import implementer
 
 from mpp.errors import LocateError
 from mpp.interfaces import ILocator
-from mpp.locators.api import Answer, Api, shown, take_credentials
+from mpp.locators.api import Answer, Api
+from mpp.locators.look_ups import LookUps
 from mpp.locators.targets import parse_json, read_groups
+from mpp.locators.urls import shown, take_credentials
 from mpp.model import MIB, Located
 
 _log = make_logger()
@@ -38,7 +40,7 @@ class HTTPSDLocator:
     An entry that makes no sense is logged when it appears or changes, not at every look-up.
 
     :param url: http or https; user and password in it are sent as HTTP basic.
-    :param api: sends the requests; closed by who made it.
+    :param api: sends the requests; closed by `stop`.
     :param interval: seconds between look-ups, for the server's information.
     """
 
@@ -52,7 +54,7 @@ class HTTPSDLocator:
         if authorization:
             self._headers["Authorization"] = authorization
         self._known_problems: frozenset[str] = frozenset()
-        self._looking: set[Deferred[tuple[Located, ...]]] = set()
+        self._looking = LookUps()
 
     def __repr__(self) -> str:
         return f"<HTTPSDLocator {self._shown}>"
@@ -64,22 +66,17 @@ class HTTPSDLocator:
         :return Deferred(tuple): fires with what the answer lists. Fails with `LocateError` when nobody answers, the answer
             breaks the contract, or it has entries of which none makes sense.
         """
-        looking = Deferred.fromCoroutine(self._locate())
-        self._looking.add(looking)
-
-        def ended(result: object) -> object:
-            self._looking.discard(looking)
-            return result
-
-        return looking.addBoth(ended)
+        return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing: a URL can only be asked."""
 
     def stop(self) -> None:
-        """Give up the look-ups that are under way."""
-        for looking in list(self._looking):
-            looking.cancel()
+        """Give up the look-ups that are under way, and close all connections."""
+        self._looking.cancel()
+        self._api.close().addErrback(
+            lambda failure: _log.failure("Closing connections to {url} failed", failure, url=self._shown)
+        )
 
     async def _locate(self) -> tuple[Located, ...]:
         answer = await self._api.request("GET", self._url, headers=self._headers, hide=self._hide)

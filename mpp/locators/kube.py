@@ -15,32 +15,33 @@ A list of one service's slices costs an API server less than one client of kubec
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 from zope.interface import implementer
 
 from mpp.errors import ConfigError, LocateError
-from mpp.interfaces import ILocator
+from mpp.interfaces import IVerifiedLocator
 from mpp.locators.kube_client import KubeClient, Refused, connecting
 from mpp.locators.kube_config import SERVICE_ACCOUNT, read_access
 from mpp.locators.kube_credentials import Credentials
 from mpp.locators.kube_exec import run_plugin
-from mpp.locators.kube_lists import Collections, list_all
+from mpp.locators.kube_lists import Collections, list_all, list_version
 from mpp.locators.kube_objects import located, one_line
 from mpp.locators.kube_watch import Watch
+from mpp.locators.look_ups import LookUps
 from mpp.model import Located
 from mpp.settings import KubeSettings, Settings
 
 _log = make_logger()
-
-T = TypeVar("T")
 
 SELECTOR = "--kube-pod-label-selector"
 _BAD_REQUEST = 400
@@ -81,17 +82,20 @@ def build(settings: Settings, reactor: Any, environ: Mapping[str, str], *, accou
 
     :param environ: the program's own: says where the API server of a pod is, and is what plugins are run with.
     """
+    # twistd may change the current directory before they are read.
+    kubeconfig = os.pathsep.join(os.path.abspath(path) for path in settings.kube.kubeconfig.split(os.pathsep) if path)
+    kube = evolve(settings.kube, kubeconfig=kubeconfig)
     credentials = Credentials(
-        lambda: read_access(settings.kube, environ, insecure=settings.insecure, account=account),
+        lambda: read_access(kube, environ, insecure=settings.insecure, account=account),
         lambda plugin: run_plugin(plugin, reactor, environ),
         clock=reactor,
         wall=time.time,
     )
     client = KubeClient(credentials, lambda access: connecting(reactor, access))
-    return KubeLocator(settings.kube, client, clock=reactor, rng=random.Random())
+    return KubeLocator(kube, client, clock=reactor, rng=random.Random())
 
 
-@implementer(ILocator)
+@implementer(IVerifiedLocator)
 class KubeLocator:
     """
     Backends in Kubernetes, listed at every look-up, see Note [Listing and watching].
@@ -108,7 +112,7 @@ class KubeLocator:
         self._client = client
         self._sources = Collections(client, kube, clock)
         self._watch = Watch(client, self._sources, port=kube.port, clock=clock, rng=rng)
-        self._looking: list[Deferred[Any]] = []
+        self._looking = LookUps()
         self._known_problems: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
@@ -123,13 +127,7 @@ class KubeLocator:
         :return Deferred(tuple): fails with `LocateError` when the API server cannot be asked or refuses, and when there is
             something of which nothing can be used: rather a wrong option than the end of all servers.
         """
-        looking = Deferred.fromCoroutine(self._locate())
-        self._looking.append(looking)
-        return looking.addBoth(self._looked, looking)
-
-    def _looked(self, outcome: T, looking: Deferred[Any]) -> T:
-        self._looking.remove(looking)
-        return outcome
+        return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
     async def _locate(self) -> tuple[Located, ...]:
         try:
@@ -148,24 +146,27 @@ class KubeLocator:
         """
         Ask the server whether it understands the selector, which nobody else can tell.
 
-        :return Deferred(None): fails with `ConfigError` when it refuses it, and with nothing else: a server that is down, or
-            forbids something, may be mended.
+        :return Deferred(None): see `IVerifiedLocator`.
         """
-        return Deferred.fromCoroutine(self._verify())
+        return self._looking.add(Deferred.fromCoroutine(self._verify()))
 
     async def _verify(self) -> None:
+        if self._kube.service_name:
+            # A service's name becomes a selector that every server understands, see `check`.
+            return
         try:
-            await self._sources.first(list_all)
+            await self._sources.first(list_version)
         except Refused as error:
-            if error.status == _BAD_REQUEST and not self._kube.service_name:
+            if self._is_about_selector(error):
                 raise ConfigError(SELECTOR, self._selector_problem(error)) from None
         except LocateError:
             return
 
     def _refused(self, error: Refused) -> LocateError:
-        if error.status == _BAD_REQUEST and not self._kube.service_name:
-            return LocateError(f"{SELECTOR}: {self._selector_problem(error)}")
-        return error
+        return LocateError(f"{SELECTOR}: {self._selector_problem(error)}") if self._is_about_selector(error) else error
+
+    def _is_about_selector(self, error: Refused) -> bool:
+        return error.status == _BAD_REQUEST and error.by_kubernetes and not self._kube.service_name
 
     def _selector_problem(self, error: Refused) -> str:
         words = f": {error.words}" if error.words else ""
@@ -178,8 +179,7 @@ class KubeLocator:
     def stop(self) -> None:
         """Stop watching, give up what is being looked up, and close all connections."""
         self._watch.stop()
-        for looking in list(self._looking):
-            looking.cancel()
+        self._looking.cancel()
         self._client.stop()
 
     def _tell(self, problems: tuple[str, ...]) -> None:

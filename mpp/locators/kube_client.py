@@ -41,6 +41,7 @@ class Refused(LocateError):
 
     :param answer: what it answered.
     :param what: what was asked for, first in the message.
+    :ivar by_kubernetes: an API server looked at the request, and not a proxy, or a TLS port that was spoken to without TLS.
     """
 
     def __init__(self, answer: Answer, what: str) -> None:
@@ -48,6 +49,7 @@ class Refused(LocateError):
         super().__init__(f"{answer.refused(what)}{hint}")
         self.status = answer.status
         self.words = answer.words()
+        self.by_kubernetes = _is_status(answer)
 
 
 @frozen
@@ -180,6 +182,14 @@ def _headers(access: Access) -> dict[str, str]:
     if access.authorization:
         headers["Authorization"] = access.authorization
     return headers
+
+
+def _is_status(answer: Answer) -> bool:
+    try:
+        found = answer.json()
+    except LocateError:
+        return False
+    return isinstance(found, dict) and found.get("kind") == "Status"
 
 
 def _close(api: Api) -> None:

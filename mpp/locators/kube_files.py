@@ -11,16 +11,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from attrs import field, frozen
 
 from mpp.errors import ConfigError, LocateError
+from mpp.locators.plain_yaml import PlainYAMLError, as_typed, read_yaml
 from mpp.locators.secret_file import SecretFile
 
 OPTION = "--kubeconfig"
 
-# The one in C is ten times as fast; not every build of PyYAML has it.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# The variables of a plugin are on the seventh level; clusters may have extensions, which may hold anything.
+_MAX_DEPTH = 32
 
 
 def read_bytes(path: str) -> bytes:
@@ -163,13 +163,13 @@ def read_kubeconfig(paths: str) -> Kubeconfig:
 def _parse(path: str) -> Mapping[str, Any]:
     try:
         # YAML contains JSON.
-        found = yaml.load(read_bytes(path).decode("utf-8-sig"), Loader=_LOADER)
+        found = read_yaml(read_bytes(path).decode("utf-8-sig"), depth=_MAX_DEPTH, scalar=as_typed)
     except UnicodeDecodeError:
         raise ConfigError(OPTION, f"{path}: not UTF-8 text") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Only where: what it says quotes the file.
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(OPTION, f"{path}: neither YAML nor JSON{f' (line {mark.line + 1})' if mark else ''}") from None
+    except PlainYAMLError as error:
+        # Not its text, which quotes the file.
+        where = path if error.line is None else f"{path}: line {error.line}"
+        raise ConfigError(OPTION, f"{where}: {error.problem}") from None
     if found is None:
         return {}
     if not isinstance(found, dict):

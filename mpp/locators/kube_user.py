@@ -15,8 +15,8 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from mpp.errors import ConfigError
-from mpp.locators.api import basic
 from mpp.locators.kube_files import OPTION, Section, read_text
+from mpp.locators.urls import basic
 from mpp.tls import TLSPolicy
 
 EXEC_EXTENSION = "client.authentication.k8s.io/exec"
@@ -122,7 +122,7 @@ def read_plugin(user: Section, cluster_info: Callable[[], dict[str, Any]]) -> Pl
         api_version=version,
         command=command,
         arguments=section.texts("args"),
-        environ=(*variables, ("KUBERNETES_EXEC_INFO", json.dumps(info))),
+        environ=(*variables, ("KUBERNETES_EXEC_INFO", json.dumps(info, default=str))),
         install_hint=section.text("installHint"),
     )
 

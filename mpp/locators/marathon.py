@@ -7,6 +7,7 @@ Not supported: Marathon's event stream (the look-up of each round is soon enough
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,10 +20,12 @@ from zope.interface import implementer
 
 from mpp.errors import LocateError, PartlyLocated
 from mpp.interfaces import ILocator
-from mpp.locators.api import Answer, Api, NoAnswer, take_credentials
+from mpp.locators.api import Answer, Api, NoAnswer
+from mpp.locators.look_ups import LookUps
 from mpp.locators.marathon_login import Login, read_credentials_file, secret_reader
 from mpp.locators.marathon_settings import check
 from mpp.locators.marathon_tasks import Reading, read_tasks
+from mpp.locators.urls import take_credentials
 from mpp.model import Backend, Located
 from mpp.settings import MarathonSettings, Settings
 from mpp.tls import TLSPolicy
@@ -90,13 +93,15 @@ class MarathonLocator:
         self._api = api
         self._masters = tuple(map(_Master.at, settings.urls))
         self._apps = tuple(dict.fromkeys("/" + app.strip("/") for app in settings.apps))
+        # twistd may change the current directory before the first look-up.
+        self._credentials_file = os.path.abspath(settings.credentials_file) if settings.credentials_file else ""
         self._login: Login | None = None
         if settings.principal_secret:
             self._login = Login(api, secret_reader(settings.principal_secret), settings.auth_endpoint, wall)
         self._first = 0
         self._last: dict[str, tuple[Backend, ...]] = {}
         self._known_problems: frozenset[str] = frozenset()
-        self._running: set[Deferred[tuple[Located, ...]]] = set()
+        self._running = LookUps()
 
     def __repr__(self) -> str:
         return f"<MarathonLocator {', '.join(master.base for master in self._masters)}: {', '.join(self._apps)}>"
@@ -109,21 +114,14 @@ class MarathonLocator:
             it refuses, and with `PartlyLocated` when an app does not exist, see Note [Missing apps]. Cancelling it aborts the
             request; the next look-up begins with the next master.
         """
-        located = Deferred.fromCoroutine(self._locate())
-        self._running.add(located)
-        return located.addBoth(self._done, located)
-
-    def _done(self, result: Any, located: Deferred[tuple[Located, ...]]) -> Any:
-        self._running.discard(located)
-        return result
+        return self._running.add(Deferred.fromCoroutine(self._locate()))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing: Marathon is asked at every look-up."""
 
     def stop(self) -> None:
         """Give up the running look-ups, and close all connections."""
-        for located in list(self._running):
-            located.cancel()
+        self._running.cancel()
         self._api.close().addErrback(lambda failure: _log.failure("Closing connections to Marathon failed", failure))
 
     async def _locate(self) -> tuple[Located, ...]:
@@ -176,8 +174,8 @@ class MarathonLocator:
     async def _authorization(self, master: _Master) -> str:
         if self._login is not None:
             return await self._login.authorization()
-        if self._settings.credentials_file:
-            return read_credentials_file(self._settings.credentials_file)
+        if self._credentials_file:
+            return read_credentials_file(self._credentials_file)
         return master.authorization
 
     def _conclude(self, found: Mapping[str, Reading | _Missing]) -> tuple[Located, ...]:

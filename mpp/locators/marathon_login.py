@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.defer import DeferredLock
 
 from mpp.errors import LocateError
-from mpp.locators.api import Api, NoAnswer, basic, shown
+from mpp.locators.api import Api, NoAnswer
 from mpp.locators.secret_file import SecretFile
+from mpp.locators.urls import basic, shown
 
 # A login token is used at once; this is room for clocks that disagree.
 LOGIN_TOKEN_S = 300
@@ -226,5 +228,9 @@ class Login:
 
 
 def secret_reader(secret: str) -> Callable[[], str]:
-    """Give what reads the principal's secret: the text itself, or the file named behind an ``@``."""
-    return SecretFile(secret[1:]).read if secret.startswith("@") else lambda: secret
+    """
+    Give what reads the principal's secret: the text itself, or the file named behind an ``@``.
+
+    A relative path is taken from the directory that is current now: twistd may change it before the file is read.
+    """
+    return SecretFile(os.path.abspath(secret[1:])).read if secret.startswith("@") else lambda: secret

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from mpp.errors import ConfigError, LocateError
-from mpp.locators.api import shown, take_credentials
 from mpp.locators.marathon_login import read_credentials_file, read_principal, secret_reader
+from mpp.locators.urls import shown, take_credentials
 from mpp.settings import MarathonSettings
 
 

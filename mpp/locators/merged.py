@@ -7,19 +7,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.errors import LocateError, PartlyLocated
-from mpp.interfaces import ILocator
+from mpp.errors import ConfigError, LocateError, PartlyLocated
+from mpp.interfaces import ILocator, IVerifiedLocator
 from mpp.model import Backend, Located
 
 _log = make_logger()
 
 # Longer than a healthy API takes; a hanging one delays every round by so much.
 LOCATE_TIMEOUT_S = 3.0
+# Nobody waits for it; a source that is slower than this at the start of the program may be down as well.
+VERIFY_TIMEOUT_S = 5.0
 
 
 @frozen
@@ -121,6 +123,27 @@ class MergedLocator:
                 merged[each.backend] = each
         return tuple(merged.values())
 
+    def verify(self) -> Deferred[None]:
+        """
+        Ask the sources that can tell whether they understand what is configured.
+
+        :return Deferred(None): fails with `ConfigError` as soon as one of them does not. Who does not answer soon
+            (`VERIFY_TIMEOUT_S`) has nothing against it. May be cancelled.
+        """
+        asked = [self._verify(locator) for locator in self._locators if IVerifiedLocator.providedBy(locator)]
+        return gatherResults(asked, consumeErrors=True).addCallbacks(lambda _: None, _first)
+
+    def _verify(self, locator: IVerifiedLocator) -> Deferred[None]:
+        verified: Deferred[None] = maybeDeferred(locator.verify)
+        verified.addTimeout(VERIFY_TIMEOUT_S, self._clock)
+        return verified.addErrback(self._not_verified, locator)
+
+    def _not_verified(self, failure: Failure, locator: IVerifiedLocator) -> None:
+        if failure.check(ConfigError, CancelledError):
+            failure.raiseException()
+        if not failure.check(TimeoutError):
+            _log.failure("Locator {name} raised what it must not", failure, name=locator.name)
+
     def start(self, changed: Callable[[], None]) -> None:
         """Have every locator watch its source; see `ILocator.start`."""
         for locator in self._locators:
@@ -130,3 +153,9 @@ class MergedLocator:
         """Stop watching."""
         for locator in self._locators:
             locator.stop()
+
+
+def _first(failure: Failure) -> Failure:
+    """Give the failure that is inside of the one that `gatherResults` makes."""
+    inner: Failure = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
+    return inner

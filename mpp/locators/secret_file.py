@@ -1,18 +1,15 @@
 """
 Secrets kept in files: tokens, passwords, keys. Never repeats their content, in no message and no repr.
 
-They are small and local, so they are read directly and anew at every use: whoever rotates them need not tell. Only regular
-files are read: opening a named pipe would stop the reactor.
+They are small and local, so they are read directly and anew at every use: whoever rotates them need not tell.
 """
 
 from __future__ import annotations
 
-import os
-import stat
-
 from attrs import frozen
 
 from mpp.errors import LocateError
+from mpp.locators.small_file import Unreadable, read_small
 from mpp.model import MIB
 
 # A kubeconfig with several embedded bundles of certificates is some 100 KiB.
@@ -50,15 +47,8 @@ class SecretFile:
         :raise LocateError: it is gone, not readable, not a regular file, or larger than `MAX_BYTES`.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise LocateError(f"{self.path}: not a regular file")
-                data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise LocateError(f"{self.path}: {error.strerror or error}") from None
-        except ValueError:
-            raise LocateError(f"{self.path!r}: not a path") from None
-        if len(data) > MAX_BYTES:
-            raise LocateError(f"{self.path}: larger than {MAX_BYTES // MIB} MiB, not a secret")
-        return data
+            return read_small(self.path, MAX_BYTES, "a secret")
+        except Unreadable as error:
+            # What does not fit into one line has quotes.
+            shown = self.path if self.path.isprintable() else repr(self.path)
+            raise LocateError(f"{shown}: {error}") from None

@@ -18,16 +18,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-from attrs import define, field, frozen
+from attrs import frozen
 
 from mpp.locators.endpoints import parse_endpoint
+from mpp.locators.plain_yaml import read_yaml
 from mpp.model import Backend
 
 # Reading YAML takes a second per MiB, on the reactor's thread; this is room for some thousand servers.
 MAX_YAML_BYTES = 256 * 1024
-# A list, a group, its labels; what nests deeper is something else. libyaml's own way to read nested text is recursive and
-# not bounded, see Note [YAML].
+# A list, a group, its labels; what nests deeper is something else.
 _MAX_DEPTH = 8
 # In one list. Aliases in YAML could make many more of a short text.
 MAX_TARGETS = 10_000
@@ -35,16 +34,8 @@ MAX_TARGETS = 10_000
 _MAX_PROBLEMS = 20
 _MAX_PROBLEM = 300
 
-# Typed stubs do not know that it may be missing.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _USERINFO = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 _MAX_SHOWN = 100
-
-# Note [YAML]
-# PyYAML's composer follows nested collections recursively; with libyaml that is recursion in C, and 100 KB of "[" end the
-# process with a segmentation fault. Its constructor copies merge keys ("<<"), so that a few lines can make gigabytes. Hence
-# the parser's events are read here: no recursion, bounded depth, aliases shared and not copied, no merge keys, no types other
-# than text, which is all that target groups consist of (and 10:30 stays what it is, instead of the number 630).
 
 
 @frozen
@@ -171,7 +162,7 @@ def _label(labels: dict[Any, Any], name: str) -> str:
 def _kind(value: object) -> str:
     """Say in JSON's words what a value is, without repeating it."""
     kinds: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
-    return kinds.get(type(value), "a number")
+    return next((words for kind, words in kinds.items() if isinstance(value, kind)), "a number")
 
 
 def parse_json(text: str) -> object:
@@ -191,85 +182,11 @@ def parse_json(text: str) -> object:
 
 def parse_yaml(text: str) -> object:
     """
-    Read YAML, all scalars as text; a text without a value (comments only) gives an empty list. See Note [YAML].
+    Read YAML, all scalars as text; a text without a value (comments only) gives an empty list.
 
     :raises ValueError: it is none, or larger than `MAX_YAML_BYTES`; the message begins with the line, if one is to blame.
     """
     if len(text) > MAX_YAML_BYTES:
         raise ValueError(f"larger than {MAX_YAML_BYTES // 1024} KiB; use JSON for long lists")
-    document = _Document()
-    try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            document.take(event)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ValueError(f"line {mark.line + 1 if mark else '?'}: not YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {str(error).splitlines()[0]}") from None
-    value = document.roots[0] if document.roots else None
+    value = read_yaml(text, depth=_MAX_DEPTH)
     return [] if value is None else value
-
-
-@define(eq=False)
-class _Open:
-    """A list or an object whose end has not come yet."""
-
-    value: list[object] | dict[str, object]
-    anchor: str | None = None
-    key: str | None = None
-
-    def add(self, value: object) -> None:
-        """Take the next value, or key."""
-        if isinstance(self.value, list):
-            self.value.append(value)
-        elif self.key is not None:
-            self.value[self.key] = value
-            self.key = None
-        elif not isinstance(value, str) or value == "<<":
-            raise ValueError("a key must be plain text; merge keys (<<) are not supported")
-        elif value in self.value:
-            raise ValueError(f"key {without_secrets(value)!r} for the second time")
-        else:
-            self.key = value
-
-
-@define(eq=False)
-class _Document:
-    """A YAML text as far as it is read."""
-
-    roots: list[object] = field(factory=list)
-    _open: list[_Open] = field(factory=list)
-    _anchors: dict[str, object] = field(factory=dict)
-
-    def take(self, event: Any) -> None:
-        """Take the parser's next event."""
-        try:
-            self._take(event)
-        except ValueError as error:
-            raise ValueError(f"line {event.start_mark.line + 1}: {error}") from None
-
-    def _take(self, event: Any) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            absent = event.implicit[0] and event.value in ("", "~", "null", "Null", "NULL")
-            self._add(None if absent else event.value, event.anchor)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            if len(self._open) >= _MAX_DEPTH:
-                raise ValueError("nested too deeply")
-            self._open.append(_Open([] if isinstance(event, yaml.SequenceStartEvent) else {}, event.anchor))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            ended = self._open.pop()
-            self._add(ended.value, ended.anchor)
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self._anchors:
-                raise ValueError(f"unknown alias {event.anchor!r}")
-            self._add(self._anchors[event.anchor], None)
-
-    def _add(self, value: object, anchor: str | None) -> None:
-        if anchor is not None:
-            self._anchors[anchor] = value
-        if self._open:
-            self._open[-1].add(value)
-        elif self.roots:
-            raise ValueError("a second document begins; expected one")
-        else:
-            self.roots.append(value)

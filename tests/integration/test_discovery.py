@@ -182,6 +182,8 @@ class HTTPSDTests(DiscoveryCase):
         self.wait_listed(self.first, self.second)
         self.list.body = groups(self.second)
         self.wait_listed(self.second)
+        self.list.body = groups(self.first)
+        self.wait_listed(self.first)
         self.wait_state("http-sd", 1, 1)
         self.assert_none_failed(self.load, self.first, self.second)
         asked = self.list.asked[-1]

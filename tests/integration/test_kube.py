@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -15,6 +14,7 @@ from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen
 from tests.integration.clients import Load
 from tests.integration.processes import Mpp, Simulated, wait_until
+from tests.integration.quiet import quiet
 from tests.test_locators_kube_tls import make_kubeconfig
 
 # Nothing in these tests may be due to the next regular round.
@@ -91,6 +91,4 @@ class KubeTests(TestCase):
     async def quiet(self, mpp: Mpp) -> None:
         """Stop mpp, and wait until the API server has noticed."""
         await deferToThread(mpp.close)
-        gone: Deferred[None] = Deferred()
-        reactor.callLater(0.3, gone.callback, None)  # type: ignore[attr-defined]
-        await gone
+        await quiet()

@@ -1,8 +1,7 @@
 """
 The fake API server talks to real kubectls, with the kubeconfigs that mpp reads: what mpp is tested against is Kubernetes.
 
-A kubectl is looked for in ``MPP_TEST_KUBECTL``, in ``.cache/kubectl`` of the checkout, and in the PATH. On Debian, without
-installing anything: ``apt-get download kubernetes-client``, ``dpkg-deb -x``, and its ``usr/bin/kubectl`` into ``.cache/kubectl``.
+A kubectl is looked for in ``MPP_TEST_KUBECTL``, among those that ``script/fetch-kubectl`` got, and in the PATH.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from mpp.settings import KubeSettings, Settings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.integration.processes import CHECKOUT
+from tests.integration.quiet import quiet
 from tests.test_locators_kube_tls import NAME, credential_forms, make_kubeconfig
 
 SELECTOR = "app in (prometheus),tier!=test"
@@ -34,9 +34,10 @@ SELECTOR = "app in (prometheus),tier!=test"
 @functools.cache
 def kubectls() -> tuple[tuple[str, tuple[int, int]], ...]:
     """Give the kubectls there are, each with its version."""
-    listed = [os.environ.get("MPP_TEST_KUBECTL"), str(CHECKOUT / ".cache" / "kubectl" / "kubectl"), shutil.which("kubectl")]
+    cache = CHECKOUT / ".cache" / "kubectl" / "binaries"
+    fetched = cache.read_text().split("\n") if cache.exists() else []
     found = {}
-    for path in filter(None, listed):
+    for path in filter(None, [os.environ.get("MPP_TEST_KUBECTL"), *fetched, shutil.which("kubectl")]):
         version = version_of(path)
         if version is not None:
             found[path] = version
@@ -62,7 +63,7 @@ class KubectlTests(TestCase):
     def setUp(self) -> None:
         """Start the server, with a service of two pods."""
         if not kubectls():
-            raise SkipTest("no kubectl: set MPP_TEST_KUBECTL, or put one into .cache/kubectl")
+            raise SkipTest("no kubectl: run script/fetch-kubectl or set MPP_TEST_KUBECTL")
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.authority = FakeAuthority()
@@ -83,16 +84,7 @@ class KubectlTests(TestCase):
         """Stop all locators; fires when the server has noticed."""
         for locator in self.locators:
             locator.stop()
-        gone: Deferred[None] = Deferred()
-        self.wait_for_quiet(gone)
-        return gone
-
-    def wait_for_quiet(self, gone: Deferred[None]) -> None:
-        """Fire when nobody is connected any more."""
-        if any(type(reader).__name__ == "Server" for reader in reactor.getReaders()):
-            reactor.callLater(0.01, self.wait_for_quiet, gone)
-        else:
-            gone.callback(None)
+        return quiet()
 
     def kubeconfig(self, user: dict[str, Any]) -> Path:
         """Write a kubeconfig for a user."""

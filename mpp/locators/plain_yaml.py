@@ -1,0 +1,194 @@
+"""
+Reads YAML that others wrote, without harm: bounded in depth, and in memory by the length of the text. Pure.
+
+What comes out is lists, mappings that know their lines (`Table`), and scalars, which the caller chooses to have as text or by
+their type. There are no merge keys, no tags, no dates, and only text is a key. What the values mean is for the caller.
+
+# Note [YAML]
+
+PyYAML's composer follows nested collections recursively; with libyaml that is recursion in C, and 100 KB of "[" end the
+process with a segmentation fault. Its constructor copies merge keys ("<<"), so that a few lines can make gigabytes. Hence
+the parser's events are read here: no recursion, bounded depth, no merge keys, and aliases that are shared and not copied; all
+the same, who walks through the value would meet them again and again, so what they stand for is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from attrs import define, field, frozen
+from yaml.resolver import Resolver
+
+# The parser in C is ten times as fast. Typed stubs do not know that it may be missing.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER = Resolver()
+# Scalars, lists and mappings, those behind an alias counted each time; a text of 1 MiB without aliases has half of it at most.
+MAX_NODES = 1_000_000
+# What JSON has, in a length that takes no time to be read.
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_FRACTION = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
+# A key that is fit to be shown. An address can hold a password.
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+
+
+class PlainYAMLError(ValueError):
+    """
+    A text is not the YAML that is read here. Its text begins with the line, if one is to blame.
+
+    :ivar problem: what is wrong, with nothing in it from the text, which may hold secrets.
+    :ivar line: the line, beginning with 1, or None.
+    """
+
+    def __init__(self, problem: str, line: int | None = None, detail: str = "") -> None:
+        super().__init__(f"{'' if line is None else f'line {line}: '}{problem}{detail}")
+        self.problem = problem
+        self.line = line
+
+
+class Table(dict[str, object]):
+    """
+    A mapping.
+
+    :ivar lines: where each key is, by line, beginning with 1. A mapping that an alias stands for is where it was written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: dict[str, int] = {}
+
+
+@frozen
+class OtherScalar:
+    """A scalar that is nothing in JSON, but is not text either: a date, a number in base 8 or 60, infinity."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def as_text(scalar: str) -> object:
+    """Give a scalar without quotes as text, whatever YAML makes of it elsewhere (10:30 is the number 630); nothing is None."""
+    return None if scalar in ("", "~", "null", "Null", "NULL") else scalar
+
+
+def as_typed(scalar: str) -> object:
+    """Give a scalar without quotes by its type in YAML 1.1."""
+    tag = _RESOLVER.resolve(yaml.ScalarNode, scalar, (True, False))  # type: ignore[no-untyped-call]
+    kind = str(tag).rpartition(":")[2]
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return scalar.lower() in ("yes", "true", "on")
+    if _INTEGER.fullmatch(scalar):
+        return int(scalar)
+    if _FRACTION.fullmatch(scalar):
+        return float(scalar)
+    return scalar if kind == "str" else OtherScalar(scalar)
+
+
+def read_yaml(text: str, *, depth: int, scalar: Callable[[str], object] = as_text) -> object:
+    """
+    Read a text of one document; None for none, or an empty one.
+
+    :param depth: how deeply lists and mappings may be nested.
+    :param scalar: gives the value of a scalar without quotes; one with quotes is text.
+    :raises PlainYAMLError: it is no YAML, or more than is read here.
+    """
+    document = _Document(depth, scalar)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            document.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise PlainYAMLError("not YAML", mark.line + 1 if mark else None, f": {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise PlainYAMLError("not YAML", None, f": {str(error).splitlines()[0]}") from None
+    return document.roots[0] if document.roots else None
+
+
+class _Wrong(Exception):
+    """What is wrong with an event: the problem, and a detail, see `PlainYAMLError`."""
+
+
+@define(eq=False)
+class _Open:
+    """A list or a mapping whose end has not come yet."""
+
+    value: list[object] | Table
+    anchor: str | None = None
+    key: str | None = None
+    nodes: int = 1
+
+    def add(self, value: object, nodes: int, line: int) -> None:
+        """Take the next value, or key."""
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            raise _Wrong("aliases stand for too much")
+        if isinstance(self.value, list):
+            self.value.append(value)
+        elif self.key is not None:
+            self.value[self.key] = value
+            self.key = None
+        elif value == "<<":
+            raise _Wrong("merge keys (<<) are not supported")
+        elif not isinstance(value, str):
+            raise _Wrong("a key must be plain text")
+        elif value in self.value:
+            raise _Wrong("a key for the second time", f": {value}" if _NAME.fullmatch(value) else "")
+        else:
+            self.key = value
+            self.value.lines[value] = line
+
+
+@define(eq=False)
+class _Document:
+    """A text as far as it is read."""
+
+    _depth: int
+    _scalar: Callable[[str], object]
+    roots: list[object] = field(factory=list)
+    _open: list[_Open] = field(factory=list)
+    _anchors: dict[str, tuple[object, int]] = field(factory=dict)
+
+    def take(self, event: Any) -> None:
+        """Take the parser's next event."""
+        line = event.start_mark.line + 1
+        try:
+            self._take(event, line)
+        except _Wrong as error:
+            problem, *detail = error.args
+            raise PlainYAMLError(problem, line, "".join(detail)) from None
+
+    def _take(self, event: Any, line: int) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._add((self._value(event), 1), event.anchor, line)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(self._open) >= self._depth:
+                raise _Wrong("nested too deeply")
+            self._open.append(_Open([] if isinstance(event, yaml.SequenceStartEvent) else Table(), event.anchor))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            ended = self._open.pop()
+            self._add((ended.value, ended.nodes), ended.anchor, line)
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                raise _Wrong("an alias of nothing", f": *{event.anchor:.40}")
+            self._add(self._anchors[event.anchor], None, line)
+
+    def _value(self, event: Any) -> object:
+        # A key is text whatever its type would be: in `on: 1` nobody means true.
+        is_key = bool(self._open) and isinstance(self._open[-1].value, Table) and self._open[-1].key is None
+        return self._scalar(event.value) if event.implicit[0] and not is_key else event.value
+
+    def _add(self, counted: tuple[object, int], anchor: str | None, line: int) -> None:
+        if anchor is not None:
+            self._anchors[anchor] = counted
+        if self._open:
+            self._open[-1].add(*counted, line)
+        elif self.roots:
+            raise _Wrong("a second document begins; expected one")
+        else:
+            self.roots.append(counted[0])

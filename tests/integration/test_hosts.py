@@ -1,0 +1,145 @@
+"""
+``--dns`` while requests run: the system's own resolver is asked, and what it answers changes.
+
+mpp runs in a mount namespace of its own, where other files lie over ``/etc/hosts`` and ``/etc/nsswitch.conf``; that needs no
+rights where user namespaces are allowed, and changes nothing outside. Writing such a file is not atomic: a look-up may fail
+meanwhile, which no request may notice.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import subprocess
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
+
+from tests.integration.clients import Load
+from tests.integration.processes import NotStarted, Simulated, free_port
+from tests.integration.test_discovery import Bare, DiscoveryCase
+
+NAME = "prometheus.test"
+
+# The kernel ends the program with its parent; what was asked for before is forgotten in a new user namespace.
+_ENTER = 'mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/nsswitch.conf && shift 2 && exec setpriv --pdeathsig KILL "$@"'
+
+
+def within(hosts: Path, switch: Path, *command: str) -> list[str]:
+    """Give the command line that runs a command with these files."""
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", _ENTER, "sh", str(hosts), str(switch), *command]
+
+
+@functools.cache
+def hindrance() -> str:
+    """Give why nothing can be run like that here; empty if it can."""
+    try:
+        subprocess.run(
+            within(Path("/etc/hosts"), Path("/etc/nsswitch.conf"), "true"), check=True, capture_output=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(getattr(error, "stderr", b"").decode(errors="replace").strip() or error)
+    return ""
+
+
+class At(Simulated):
+    """A simulated server at an address of this machine; all of them have the same port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__("--interface", host)
+        self._host = host
+        self.port = port
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
+
+    def is_ready(self) -> bool:
+        """Tell whether it accepts connections."""
+        with socket.create_connection((self._host, self.port), timeout=2):
+            return True
+
+
+class Resolving(Bare):
+    """mpp, with a hosts file of its own."""
+
+    def __init__(self, hosts: Path, switch: Path, *options: str) -> None:
+        super().__init__(*options)
+        self._files = (hosts, switch)
+
+    def command(self) -> list[str]:
+        """Give the command line."""
+        return within(*self._files, *super().command())
+
+
+class HostsTests(DiscoveryCase):
+    """The addresses of a name change."""
+
+    def setUp(self) -> None:
+        if hindrance():
+            raise SkipTest(f"no mount namespace can be made here: {hindrance()}")
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.hosts, self.switch = folder / "hosts", folder / "nsswitch.conf"
+        self.switch.write_text("hosts: files\n")
+        self.port = free_port()
+        self.first, self.second = (self.started(At(host, self.port)) for host in ("127.0.0.1", "127.0.0.2"))
+
+    def resolve(self, *addresses: str) -> None:
+        """Have the name stand for these addresses; in the same file, over which another one lies."""
+        self.hosts.write_text("".join(f"{address}\t{NAME}\n" for address in addresses) + "127.0.0.9\tothers.test\n")
+
+    def launch(self, *options: str) -> Load:
+        """Start mpp with that name, wait until the first server is selected, and put a load on it."""
+        self.mpp = self.started(Resolving(self.hosts, self.switch, "--dns", f"{NAME}:{self.port}", *options))
+        self.mpp.wait_selected(self.first.address)
+        load = Load(self.mpp.port, clients=4)
+        self.addCleanup(load.stop)
+        return load.start()
+
+    def test_added_changed_removed(self) -> None:
+        """Servers come and go with the addresses of the name."""
+        self.resolve("127.0.0.1")
+        load = self.launch()
+        self.wait_state("dns", 1, 1)
+        self.resolve("127.0.0.1", "127.0.0.2")
+        self.wait_listed(self.first, self.second)
+        self.resolve("127.0.0.2")
+        self.wait_listed(self.second)
+        self.first.kill()
+        self.wait_state("dns", 1, 1)
+        self.assert_none_failed(load, self.first, self.second)
+
+    def test_broken_and_mended(self) -> None:
+        """While the name is gone its last addresses stay; that is told once, and over when it is back with new ones."""
+        self.resolve("127.0.0.1")
+        load = self.launch()
+        for _ in range(2):
+            self.resolve()
+            self.wait_state("dns", 0, 1)
+            self.assertEqual(self.selected(), {self.first.address})
+            self.resolve("127.0.0.1")
+            self.wait_state("dns", 1, 1)
+        self.resolve()
+        self.wait_state("dns", 0, 1)
+        self.resolve("127.0.0.2", "127.0.0.1")
+        self.wait_listed(self.first, self.second)
+        self.wait_state("dns", 1, 2)
+        self.assert_none_failed(load, self.first, self.second)
+        said = f"Locator dns failed, going on with 1 backends: {NAME}: does not resolve to any address"
+        self.assertGreaterEqual(self.mpp.log().count(said), 3, self.mpp.log())
+
+    def test_both_families(self) -> None:
+        """An IPv6 address is a server like those of IPv4."""
+        try:
+            third = self.started(At("::1", self.port))
+        except NotStarted as error:
+            raise SkipTest(f"no IPv6 here: {error}") from None
+        self.resolve("127.0.0.1")
+        load = self.launch()
+        self.resolve("127.0.0.1", "::1")
+        self.wait_listed(self.first, third)
+        self.resolve("::1")
+        self.wait_listed(third)
+        self.assert_none_failed(load, self.first, third)
