@@ -13,12 +13,12 @@ DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connection
 ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts), ``forward.allowance.RetryBudget``,
 ``metrics.Metrics`` (counters), and, for as long as one request lives, its Exchange.
 
-Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
-``locators`` to ``tls`` and ``addresses``:
+Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
+``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model settings interfaces``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status``
-- L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
+- L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally``
 - L3 living: ``selection publication roster rounds proxy admin``
 - L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``
 """

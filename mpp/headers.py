@@ -8,7 +8,6 @@ connection only (hop by hop) says RFC 9110 section 7.6.1.
 from __future__ import annotations
 
 import json
-from collections.abc import Container
 from http import HTTPStatus
 
 from mpp._version import __version__
@@ -39,6 +38,8 @@ _REQUEST_DROPPED = _HOP_BY_HOP | {
     b"x-forwarded-host",
     b"x-forwarded-proto",
 }
+# All that are not just passed on.
+_REQUEST_SPECIAL = _REQUEST_DROPPED | {b"cookie"}
 # A backend that is an mpp itself says who served it; the client is told who served us.
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby"}
 _BODYLESS = frozenset((204, 304))
@@ -46,15 +47,22 @@ _BODYLESS = frozenset((204, 304))
 
 def values(headers: Headers, name: bytes) -> list[bytes]:
     """Give all values of a field, in order. ``name`` is lower case."""
-    return [value for key, value in headers if key.lower() == name]
+    # Most names have another length: comparing that first saves the lower-case copies.
+    size = len(name)
+    return [value for key, value in headers if len(key) == size and key.lower() == name]
 
 
 def _tokens(headers: Headers, name: bytes) -> set[bytes]:
     return {token.strip().lower() for value in values(headers, name) for token in value.split(b",")}
 
 
-def _dropped(headers: Headers, always: frozenset[bytes]) -> Container[bytes]:
+def _dropped(headers: Headers, always: frozenset[bytes]) -> frozenset[bytes]:
     """Give the lower-case names of all fields to leave out: ``always``, and those that Connection names."""
+    for name, _ in headers:
+        if len(name) == 10 and name.lower() == b"connection":
+            break
+    else:
+        return always
     nominated = _tokens(headers, b"connection")
     return always | nominated if nominated - {b"close", b"keep-alive", b""} else always
 
@@ -73,23 +81,22 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes) -> bytes:
     :param target: the raw target, with the backend's prefix.
     """
     dropped = _dropped(facts.headers, _REQUEST_DROPPED)
+    special = _REQUEST_SPECIAL if dropped is _REQUEST_DROPPED else dropped | _REQUEST_SPECIAL
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (facts.method, target, backend.netloc.encode("ascii"))]
     forwarded_for = []
     host = b""
     for name, value in facts.headers:
         lower = name.lower()
-        if lower == b"x-forwarded-for":
+        if lower not in special:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif lower == b"x-forwarded-for":
             forwarded_for.append(value)
         elif lower == b"host":
             host = value
-        elif lower in dropped:
-            continue
-        elif lower == b"cookie":
+        elif lower == b"cookie" and lower not in dropped:
             value = without_route_cookie(value)
             if value:
                 lines.append(b"%b: %b\r\n" % (name, value))
-        else:
-            lines.append(b"%b: %b\r\n" % (name, value))
     if facts.peer:
         forwarded_for.append(facts.peer.encode("ascii"))
     if forwarded_for:

@@ -15,7 +15,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
@@ -25,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from mpp._version import __version__
 from mpp.model import Selection, Standing
+from mpp.tally import Counts, Distributions
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -75,9 +75,22 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.in_flight = 0
-        self._requests = Counter(
-            "mpp_requests", "Client requests, by the backend that answered and status.", ("backend", "code"), registry=registry
+        # Counted with every request.
+        self._requests = Counts("mpp_requests", "Client requests, by the backend that answered and status.", ("backend", "code"))
+        self._hits = Counts("mpp_affinity_hits", "Requests whose backend an affinity chose.", ("type",))
+        durations = Distributions(
+            "mpp_request_duration_seconds", "From the complete request to the last byte of its answer.", _BUCKETS
         )
+        self._duration = durations.of("")
+        self._upstream = Distributions(
+            "mpp_upstream_duration_seconds",
+            "From sending a request to a backend to its whole or held-back answer.",
+            _BUCKETS,
+            "backend",
+        )
+        for tally in (self._requests, self._hits, durations, self._upstream):
+            registry.register(tally)
+        # Counted now and then.
         self._retries = Counter(
             "mpp_retries",
             "Attempts given up for another one, by the backend that failed.",
@@ -105,20 +118,6 @@ class Metrics:
         self._budget_exhausted = Counter(
             "mpp_retry_budget_exhausted", "Retries and hedges that were not made for want of budget.", registry=registry
         )
-        self._hits = Counter("mpp_affinity_hits", "Requests whose backend an affinity chose.", ("type",), registry=registry)
-        self._duration = Histogram(
-            "mpp_request_duration_seconds",
-            "From the complete request to the last byte of its answer.",
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self._upstream = Histogram(
-            "mpp_upstream_duration_seconds",
-            "From sending a request to a backend to its whole or held-back answer.",
-            ("backend",),
-            buckets=_BUCKETS,
-            registry=registry,
-        )
         self.selection_events = Counter("mpp_selection_events", "Changes of the selection.", registry=registry)
         self.selection_rounds = Counter(
             "mpp_selection_rounds", "Selection rounds, by how they ended.", ("result",), registry=registry
@@ -139,10 +138,6 @@ class Metrics:
             registry=registry,
         )
         self.readmissions = Counter("mpp_readmissions", "Ejected backends that came back.", ("backend",), registry=registry)
-        # labels() costs more than the increment itself, so the few children there are get remembered.
-        self._request_children: dict[tuple[str, int], Callable[[], None]] = {}
-        self._upstream_children: dict[str, Callable[[float], None]] = {}
-        self._hit_children: dict[str, Callable[[], None]] = {}
 
     def request_began(self) -> None:
         """Count a client request in."""
@@ -151,26 +146,16 @@ class Metrics:
     def request_ended(self, backend: str, code: int, seconds: float) -> None:
         """Count a client request out; ``code`` 499 when the client went away (nginx' convention)."""
         self.in_flight -= 1
-        self._count(backend, code)
+        self._requests.inc(backend, code)
         self._duration.observe(seconds)
 
     def refused(self, code: int) -> None:
         """Count a request that mpp refused before any backend was chosen."""
-        self._count(OWN, code)
-
-    def _count(self, backend: str, code: int) -> None:
-        key = (backend, code)
-        child = self._request_children.get(key)
-        if child is None:
-            child = self._request_children[key] = self._requests.labels(backend, str(code)).inc
-        child()
+        self._requests.inc(OWN, code)
 
     def upstream_answered(self, backend: str, seconds: float) -> None:
         """Record how long one attempt took."""
-        child = self._upstream_children.get(backend)
-        if child is None:
-            child = self._upstream_children[backend] = self._upstream.labels(backend).observe
-        child(seconds)
+        self._upstream.of(backend).observe(seconds)
 
     def retried(self, backend: str, reason: str) -> None:
         """Count an attempt that failed and was followed by another one."""
@@ -194,10 +179,7 @@ class Metrics:
 
     def affinity_hit(self, kind: str) -> None:
         """Count a request that affinity placed."""
-        child = self._hit_children.get(kind)
-        if child is None:
-            child = self._hit_children[kind] = self._hits.labels(kind).inc
-        child()
+        self._hits.inc(kind)
 
     def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Add what is computed at scrape time, and the process' own metrics. Call it once, when the program is assembled."""

@@ -7,6 +7,7 @@ depth, because a server may live under a route prefix (``/prometheus/-/reload``)
 
 from __future__ import annotations
 
+import functools
 import re
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +19,9 @@ _POST_READS = re.compile(
     rb"(?:^|/)api/v1/(?:query|query_range|query_exemplars|labels|series|format_query|parse_query|read"
     rb"|search/(?:metric_names|label_names|label_values))/?$"
 )
+
+# Longer paths are not remembered: 512 of this length take 128 KiB.
+_REMEMBERED = 256
 
 _READ_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
@@ -63,14 +67,20 @@ def is_own(path: bytes) -> bool:
 
 def is_unsafe(path: bytes) -> bool:
     """Tell whether a request for this path changes or stops the one server it reaches, and so makes a pair diverge."""
-    return _UNSAFE.search(normalized(path)) is not None
+    return _meaning(path)[0] if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)[0]
 
 
 def is_read(method: bytes, path: bytes) -> bool:
     """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
-    if is_unsafe(path):
-        return False
-    return method in _READ_METHODS or (method == b"POST" and _POST_READS.search(normalized(path)) is not None)
+    unsafe, post_read = _meaning(path) if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)
+    return not unsafe and (method in _READ_METHODS or (method == b"POST" and post_read))
+
+
+@functools.lru_cache(512)
+def _meaning(path: bytes) -> tuple[bool, bool]:
+    """Tell whether a path is unsafe, and whether a POST to it is a read. Remembered: dashboards ask for the same few."""
+    plain = normalized(path)
+    return _UNSAFE.search(plain) is not None, _POST_READS.search(plain) is not None
 
 
 def with_prefix(prefix: str, target: bytes) -> bytes:

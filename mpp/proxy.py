@@ -195,7 +195,10 @@ class ProxyResource(ReverseProxyResource):
     def _is_unsafe(self, path: bytes) -> bool:
         """Tell whether the path is unsafe as it stands, or with any backend's prefix in front."""
         prefixes = self._forwarder.selections.current.prefixes
-        return paths.is_unsafe(path) or any(prefix and paths.is_unsafe(paths.with_prefix(prefix, path)) for prefix in prefixes)
+        if paths.is_unsafe(path):
+            return True
+        # Nearly always: there are no prefixes, so there is nothing more to look at.
+        return prefixes != ("",) and any(paths.is_unsafe(paths.with_prefix(prefix, path)) for prefix in prefixes)
 
 
 def _refusal(path: bytes) -> str:

@@ -12,7 +12,13 @@ import mpp
 
 PACKAGE = Path(mpp.__file__).parent
 
-SIDEWAYS = {("forward", "wire"), ("forward", "metrics"), ("locators", "tls"), ("locators", "addresses")}
+SIDEWAYS = {
+    ("forward", "wire"),
+    ("forward", "metrics"),
+    ("metrics", "tally"),
+    ("locators", "tls"),
+    ("locators", "addresses"),
+}
 """The only imports between two different parts of L2."""
 
 EVERYWHERE = {"__init__", "_version"}
