@@ -138,7 +138,7 @@ class IResponse(Interface):
     def relay(consumer: IBodyConsumer) -> None:
         """
         Deliver the body: what is held, then what arrives, until its end. Call it once; a complete Response may be relayed
-        too (for a body too large to be written to a slow client at once). Pieces are at most 64 KiB, so that ``pause`` bites;
+        too (for a body too large to be written to a slow client at once). Pieces are at most 128 KiB, so that ``pause`` bites;
         each gives its bytes back to the memory budget as it is delivered. Before it returns it may already have called
         ``consumer``, even ``body_ended``.
 

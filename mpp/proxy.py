@@ -40,8 +40,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from twisted.web.proxy import ReverseProxyResource
 
-# What a client's socket takes without being waited for (Twisted's own buffer size): up to here an answer is one write.
-_ONE_WRITE = 64 * 1024
+# What a client's socket usually takes at once: up to here an answer is one write, and what a slow client leaves of it is
+# bounded by this for each.
+_ONE_WRITE = 128 * 1024
 
 
 def error_page(error: BadRequest) -> bytes:
@@ -124,7 +125,7 @@ class ProxyRequest(server.Request):
             chunked=chunked,
         )
         if response.complete and sum(map(len, response.held)) <= _ONE_WRITE:
-            channel.write(b"".join((head, *response.held)))
+            channel.writeSequence((head, *response.held))
             response.release()
             channel.request_done()
             ended(None)

@@ -145,6 +145,26 @@ class EagerWritesTests(SynchronousTestCase):
         self.transport.write(b"at once")
         self.assertEqual(self.theirs.recv(100), b"at once")
 
+    def test_large_pieces(self) -> None:
+        """Pieces too large to be joined are sent in order, wherever the socket stops taking them."""
+        for pieces in (
+            [b"head", b"x" * 20_000],
+            [b"head", b"x" * 300_000, b"y" * 300_000, b"z" * 300_000],
+            [b"x" * 900_000, b"", b"tail"],
+            [b"x" * 1000] * 100,
+        ):
+            self.transport.writeSequence(pieces)
+            self.transport.write(b"after")
+            self.assertEqual(self.received(), b"".join(pieces) + b"after")
+
+    def test_large_pieces_to_nobody(self) -> None:
+        """A failure to send many pieces is told as any other."""
+        self.theirs.close()
+        self.transport.writeSequence([b"x" * 20_000, b"y" * 20_000])
+        self.assertIsNone(self.endpoint.lost)
+        self.assertEqual(self.reactor.writers, [self.transport])
+        self.assertIsInstance(self.transport.doWrite(), Exception)
+
     def test_push_producer(self) -> None:
         """A push producer is paused when the socket does not take its data, and resumed when all is sent."""
         producer = RecordingProducer()

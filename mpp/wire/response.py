@@ -16,9 +16,9 @@ from mpp.interfaces import IBodyConsumer, IResponse
 from mpp.model import Headers
 from mpp.wire.budget import Budget
 
-# The largest piece a consumer is given: what a Twisted transport buffers before it pauses its producer, so that a
-# slow client stops the delivery after each piece at the latest.
-MAX_PIECE = 64 * 1024
+# The largest piece a consumer is given: what is read from a backend at once, so that nothing is cut, and more than a transport
+# buffers before it pauses its producer (64 KiB), so that a slow client stops the delivery after each piece at the latest.
+MAX_PIECE = 128 * 1024
 
 
 class Source(Protocol):
