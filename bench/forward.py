@@ -21,7 +21,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PROXY_CORE, LOAD_CORE = 0, 1
-CONNECTIONS = 32
+CONNECTIONS = 16
 CREDENTIALS = "Authorization: Basic " + base64.b64encode(b"bench:bench").decode()
 FORM = "query=up&time=1700000000&start=1699990000&end=1700000000&s=15"
 
