@@ -18,6 +18,11 @@ from mpp.model import MIB, Headers
 from mpp.wire import rules
 from mpp.wire.budget import Budget
 
+# A byte in a chunk of its own takes five bytes of framing, in the shortest form; some senders pad the size with zeros.
+FRAMING = 8
+# More than any client sends; what they take in memory is many times their bytes (Apache and HAProxy allow 100).
+MAX_FIELDS = 1000
+
 
 @frozen
 class Limits:
@@ -25,8 +30,9 @@ class Limits:
     What a client may send.
 
     :ivar max_body: bytes of one request's body.
-    :ivar max_head: bytes of one request's head; what frames a chunked body, and its trailers, count too. Long PromQL in a
-        GET makes heads of many KiB, and clients are refused nothing that Prometheus itself takes (Go's limit is 1 MiB).
+    :ivar max_head: bytes of one request's head, trailers included, and what frames a chunked body beyond `FRAMING` times its
+        size. Long PromQL in a GET makes heads of many KiB, and clients are refused nothing that Prometheus itself takes (Go's
+        limit is 1 MiB).
     """
 
     max_body: int = 10 * MIB
@@ -63,13 +69,13 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_body",
         "_budget",
         "_fields",
         "_head",
         "_limits",
         "_overhead",
         "_parser",
-        "_pieces",
         "_size",
         "_target",
         "_version",
@@ -97,7 +103,7 @@ class RequestReader:
         self._fields: list[tuple[bytes, bytes]] = []
         self._head: Headers | None = None
         self._version = b""
-        self._pieces: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._size = 0
         self._overhead = 0
         self.owes_continue = False
@@ -106,6 +112,20 @@ class RequestReader:
     def partial(self) -> bool:
         """Whether a request has begun to arrive and is not complete."""
         return self._overhead > 0
+
+    @property
+    def in_head(self) -> bool:
+        """Whether that request's head is not complete."""
+        return self._head is None
+
+    @property
+    def received(self) -> int:
+        """How many bytes of that request have arrived, about."""
+        return self._overhead
+
+    def time_out(self) -> None:
+        """Refuse the request that is arriving: it takes too long."""
+        self._refuse(BadRequest(408, f"The {'head' if self.in_head else 'body'} of the request took too long to arrive."))
 
     def feed(self, data: bytes) -> None:
         """Read a segment. Never raises because of what is in it."""
@@ -127,8 +147,10 @@ class RequestReader:
                 else:
                     self._refuse(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
                 return
-        if self._overhead - self._size > self._limits.max_head:
+        if self._overhead - (1 + FRAMING) * self._size > self._limits.max_head:
             self._refuse(self._large_head())
+        elif len(self._fields) > MAX_FIELDS:
+            self._refuse(self._many_fields())
 
     def close(self) -> None:
         """Give back what nobody will take."""
@@ -149,6 +171,9 @@ class RequestReader:
     def _large_head(self) -> BadRequest:
         return BadRequest(431, f"The head is larger than {self._limits.max_head} bytes.")
 
+    def _many_fields(self) -> BadRequest:
+        return BadRequest(431, f"The head has more than {MAX_FIELDS} fields.")
+
     # The parser's calls
 
     def on_url(self, part: bytes) -> None:
@@ -167,6 +192,8 @@ class RequestReader:
             # What has arrived since the request began is an upper bound; counting exactly is seldom needed.
             if self._overhead > self._limits.max_head < self._head_size():
                 raise self._large_head()
+            if len(headers) > MAX_FIELDS:
+                raise self._many_fields()
             announced = rules.check_head(self._target, version, headers, self._limits.max_body)
             if announced.body and self._parser.should_upgrade():
                 raise BadRequest(400, "A request to upgrade the protocol cannot have a body here.")
@@ -184,16 +211,21 @@ class RequestReader:
         if not self._budget.take(size):
             self._why = BadRequest(503, "There is no memory left for this request's body.")
             raise self._why
+        if not self._size:
+            self._body = data
+        elif type(self._body) is bytearray:
+            self._body += data
+        else:
+            # Not a list of the pieces: small ones would take many times their bytes.
+            self._body = bytearray(self._body + data)
         self._size += size
-        self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         """Put the request with those that are ready."""
         persistent = self._parser.should_keep_alive()
-        pieces = self._pieces
-        body = b"" if not pieces else pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = self._body
         headers = self._head
         assert headers is not None
-        self.ready.append(Incoming(self._parser.get_method(), self._target, self._version, headers, body, persistent))
+        self.ready.append(Incoming(self._parser.get_method(), self._target, self._version, headers, bytes(body), persistent))
         self.over = not persistent
         self._reset()
