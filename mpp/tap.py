@@ -8,6 +8,7 @@ What the operator did wrong ends here, in one line on stderr and an exit status:
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from mpp.listening import endpoint, raise_file_limit
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+    from twisted.internet.defer import Deferred
 
+    from mpp.service import Program
     from mpp.settings import Settings
 
 EXIT_STATUS = 2
@@ -80,15 +83,18 @@ class Options(TwistedOptions):
 
 class Launch(MultiService):
     """
-    All of mpp, as twistd runs it: what cannot be opened ends the program.
+    All of mpp, as twistd runs it: what cannot be opened ends the program, and a second signal its patience at the end.
 
+    :param program: all of mpp.
     :param reading: what was configured, to blame the word that the operator used.
     """
 
-    def __init__(self, service: IService, reading: Reading) -> None:
+    def __init__(self, program: Program, reading: Reading, reactor: Any) -> None:
         MultiService.__init__(self)
+        self._program = program
         self._reading = reading
-        service.setServiceParent(self)
+        self._reactor = reactor
+        self.addService(program)  # type: ignore[no-untyped-call]
 
     def privilegedStartService(self) -> None:
         """Open the sockets, or end the program: it must not run on without them."""
@@ -96,6 +102,22 @@ class Launch(MultiService):
             MultiService.privilegedStartService(self)
         except ConfigError as error:
             raise refuse(self._reading.blame(error)) from None
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Stop in order; one more SIGTERM or SIGINT cuts it short.
+
+        :return Deferred(object): fires when all is closed.
+        """
+
+        def again(number: int, frame: object) -> None:
+            self._reactor.callFromThread(self._program.cut_short)
+
+        # Twisted's own would try to stop the reactor once more, and log a traceback that it cannot.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, again)
+        stopped: Deferred[Any] = MultiService.stopService(self)
+        return stopped
 
 
 def makeService(options: Options) -> IService:
@@ -111,11 +133,11 @@ def makeService(options: Options) -> IService:
         _log.warn("{warning}", warning=warning)
     try:
         check(reading.settings, reactor)
-        service = build(reading.settings, reactor)
+        _log.debug("at most {limit} open files", limit=raise_file_limit())
+        program = build(reading.settings, reactor)
     except ConfigError as error:
         raise refuse(reading.blame(error)) from None
-    _log.debug("at most {limit} open files", limit=raise_file_limit())
-    return Launch(service, reading)
+    return Launch(program, reading, reactor)
 
 
 def check(settings: Settings, reactor: Any) -> None:

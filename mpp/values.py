@@ -79,6 +79,13 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_places(text: str) -> int:
+    """Give a whole number, at least 1."""
+    if not re.fullmatch(r"[0-9]{1,7}", text) or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number (1 or more)")
+    return int(text)
+
+
 def parse_port(text: str) -> int:
     """Give a TCP port number."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:

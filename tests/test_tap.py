@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from io import StringIO
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.testing import MemoryReactorClock
@@ -75,7 +76,8 @@ class LaunchTests(Captured):
 
     def test_deaf(self) -> None:
         """A program that cannot listen ends, blaming the word that the operator used."""
-        launch = Launch(DeafService(), read(["--endpoints-file", "f"], {"MPP_PORT": "9090"}))
+        program: Any = DeafService()
+        launch = Launch(program, read(["--endpoints-file", "f"], {"MPP_PORT": "9090"}), MemoryReactorClock())
         refusal = self.assertRaises(Refusal, launch.privilegedStartService)
         self.assertEqual(refusal.code, EXIT_STATUS)
         self.assertEqual(self.err.getvalue(), "mpp: MPP_PORT: 9090 is already in use; expected a free port\n")

@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import resource, server
 
 from mpp.model import MIB
+from mpp.wire.patience import LINGER_S
 from mpp.wire.reader import Limits
-from mpp.wire.server import LINGER_BYTES, LINGER_S, ProxyChannel
+from mpp.wire.server import LINGER_BYTES, ProxyChannel
 from tests.wire_support import GET, RESET, PromptRequest, RecordingRequest, ServerSide, error_page
 
 
@@ -213,6 +214,7 @@ class BadRequestTests(SynchronousTestCase):
         side.receive(b"more")
         self.assertEqual((side.transport.half_closed, side.transport.disconnecting, side.reading), (True, False, True))
         side.clock.advance(LINGER_S)
+        side.channels.sweep(60)
         self.assertTrue(side.transport.aborted)
 
     def test_lingering_is_bounded(self) -> None:
@@ -296,86 +298,6 @@ class EndTests(SynchronousTestCase):
         side.receive(get(b"/", b"Connection: close") + b"surplus")
         self.assertEqual((side.sent, side.transport.half_closed, side.transport.disconnecting), (b"</>", True, False))
 
-    def test_drain_idle(self) -> None:
-        """Draining closes an idle connection at once."""
-        side = ServerSide(PromptRequest)
-        side.receive(GET)
-        drained = side.channels.drain()
-        self.assertTrue(side.transport.disconnecting)
-        self.assertNoResult(drained)
-        side.disconnect()
-        self.successResultOf(drained)
-
-    def test_drain_busy(self) -> None:
-        """Draining lets an answer end, and says in it that it is the last."""
-        side = ServerSide()
-        side.receive(get(b"/1") + get(b"/2"))
-        side.channels.drain()
-        self.assertEqual((side.channel.persistent, side.transport.disconnecting), (False, False))
-        self.assertTrue(side.requests[0].told_to_end)
-        side.requests[0].answer()
-        self.assertEqual((side.sent, side.transport.disconnecting, len(side.requests)), (b"</1>", True, 1))
-
-    def test_drain_nothing(self) -> None:
-        """Draining is over at once when nobody is connected; waiting for it can be given up."""
-        side = ServerSide()
-        waiting = side.channels.drain()
-        waiting.addErrback(lambda failure: None)
-        waiting.cancel()
-        side.disconnect()
-        self.successResultOf(side.channels.drain())
-
-    def test_abort_the_rest(self) -> None:
-        """Whoever does not end in time can be reset."""
-        side = ServerSide()
-        side.receive(GET)
-        side.channels.abort()
-        self.assertTrue(side.transport.aborted)
-        self.assertEqual(repr(side.channels), "<Channels 1 open>")
-
-    def test_idle(self) -> None:
-        """A client that has been idle too long is closed, also one that trickles in a head."""
-        for received in (b"", GET, GET[:-2]):
-            side = ServerSide(PromptRequest)
-            side.clock.advance(50)
-            side.receive(received)
-            side.channels.close_idle(side.clock.seconds(), 60)
-            self.assertFalse(side.transport.disconnecting)
-            side.clock.advance(60)
-            side.channels.close_idle(side.clock.seconds(), 60)
-            self.assertTrue(side.transport.disconnecting)
-
-    def test_a_request_that_arrives_is_not_idleness(self) -> None:
-        """A connection on which a request begins to arrive after a long pause is not closed under it."""
-        side = ServerSide(PromptRequest)
-        side.receive(GET)
-        side.clock.advance(59)
-        side.receive(GET[:-2])
-        side.clock.advance(2)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertFalse(side.transport.disconnecting)
-        side.receive(b"X: y\r\n")
-        side.clock.advance(59)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertTrue(side.transport.disconnecting)
-
-    def test_busy_is_not_idle(self) -> None:
-        """A client that waits for its answer is not idle."""
-        side = ServerSide()
-        side.receive(GET)
-        side.clock.advance(1000)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertFalse(side.transport.disconnecting)
-
-    def test_idle_and_closing(self) -> None:
-        """A client that does not let its connection end is reset."""
-        side = ServerSide(PromptRequest)
-        side.receive(get(b"/", b"Connection: close"))
-        self.assertFalse(side.transport.aborted)
-        side.clock.advance(60)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertTrue(side.transport.aborted)
-
 
 class SlowClientTests(SynchronousTestCase):
     """Clients that do not take their answers."""
@@ -399,15 +321,6 @@ class SlowClientTests(SynchronousTestCase):
         self.producer(side).pauseProducing()
         self.producer(side).resumeProducing()
         self.assertEqual(len(side.requests), 1)
-
-    def test_stuck_and_idle(self) -> None:
-        """A client that never takes its answer is reset in the end."""
-        side = ServerSide(PromptRequest)
-        side.receive(GET)
-        self.producer(side).pauseProducing()
-        side.clock.advance(60)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertTrue(side.transport.aborted)
 
     def test_pull_producer(self) -> None:
         """A producer that wants to be asked for each piece is asked by the transport itself."""

@@ -21,11 +21,11 @@ from mpp.model import MIB, Headers
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.outlet import Outlet
+from mpp.wire.patience import ACTIVE_S, LINGER_S, TAKE_S, time_to_arrive
 from mpp.wire.reader import Incoming, Limits, RequestReader
+from mpp.wire.transports import has_arrived
 
-# How long, and how much, a refused client is listened to after the answer: closing while it still sends would reset the
-# connection, and it might never see why (RFC 9112 section 9.6). Ten times a default body, and time for a slow one.
-LINGER_S = 5.0
+# How much a refused client is listened to after the answer (and `LINGER_S` long): ten times a default body.
 LINGER_BYTES = 100 * MIB
 
 
@@ -36,7 +36,7 @@ class IncomingRequest(Shape):
         """Begin the answer. It ends with `ProxyChannel.request_done`, perhaps before this returns."""
 
     def draining(self) -> None:
-        """Take note that the program is about to stop: an answer that would never end by itself should end."""
+        """Take note, perhaps again, that the program is about to stop: an answer that would never end by itself should end."""
 
     def connectionLost(self, reason: Failure, /) -> None:
         """Stop: there is nobody to answer to. Called once at most, never after `ProxyChannel.request_done`."""
@@ -56,7 +56,7 @@ class ProxyChannel(Protocol):
     :param channels: where to sign in and off.
     :ivar persistent: the connection will be kept after the current answer; what its ``Connection`` field should say.
     :ivar idle_since: when the connection or the arriving request began, or the last answer ended, whichever was last: what a
-        client trickles in after the first byte of a request does not count.
+        client trickles in after the first byte of a request does not count. When closing: since when.
     :ivar peer: the client's IP address (``::ffff:`` removed).
     :ivar site: for `twisted.web.server.Request`, as is ``factory``.
     """
@@ -82,9 +82,8 @@ class ProxyChannel(Protocol):
         self._taken = 0
         self._serving = False
         self._reading = True
-        self._draining = False
         self._closing = False
-        self._lingering: Any = None
+        self._lingering = False
         self._discarded = 0
         self.idle_since = channels.clock.seconds()
 
@@ -121,8 +120,6 @@ class ProxyChannel(Protocol):
         """Sign off, and tell whoever is busy with an answer."""
         self._closing = True
         self._channels.remove(self)
-        if self._lingering is not None and self._lingering.active():
-            self._lingering.cancel()
         self._reader.close()
         self._outlet.gone()
         request, self._request = self._request, None
@@ -151,7 +148,7 @@ class ProxyChannel(Protocol):
 
     def _begin(self, incoming: Incoming) -> None:
         method, target, version, headers, body, persistent = incoming
-        self.persistent = persistent and not self._draining
+        self.persistent = persistent and self._channels.keeping
         self._taken = len(body)
         self._request = request = self._request_factory(self)
         request.received(method, target, version, headers, body)
@@ -190,22 +187,45 @@ class ProxyChannel(Protocol):
 
     # The end
 
-    def drain(self) -> None:
-        """Finish what is being answered, then close; close at once when idle."""
-        self._draining = True
-        self.persistent = False
-        if self._request is not None:
-            self._request.draining()
-        elif not self._closing:
-            self._close(linger=False)
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being asked nor answered, and the connection is open for the next request."""
+        return self._request is None and not (self._closing or self._reader.partial or self._outlet.stuck)
 
-    def close_if_idle(self, before: float) -> None:
-        """Close if nothing was answered since ``before``; reset when an earlier close or answer is not taken by the client."""
-        if self._request is not None or self.idle_since > before:
-            return
-        if self._closing or self._outlet.stuck:
-            self.abort()
-        else:
+    def drain(self, now: float) -> None:
+        """
+        Take a step towards the end: close, unless an answer or a request is under way or likely.
+
+        Nobody loses a request by it: what is answered from now on says that it is the last, and a client that cannot have been
+        told so, because its last answer has just ended or its head is sent already, has time to ask once more.
+        """
+        if self._request is not None:
+            self.persistent = self.persistent and self._outlet.busy
+            self._request.draining()
+        elif self.idle and now - self.idle_since >= ACTIVE_S:
+            self.close_idle()
+
+    def sweep(self, now: float, idle_timeout: float) -> None:
+        """End what takes too long: `mpp.wire.patience` says how long that is."""
+        waited = now - self.idle_since
+        if self._lingering:
+            if waited >= LINGER_S:
+                self.abort()
+        elif self._closing or self._outlet.stuck:
+            if self._outlet.stalled(now, TAKE_S):
+                self.abort()
+        elif self._request is None:
+            reader = self._reader
+            if not reader.partial:
+                if waited >= idle_timeout:
+                    self.close_idle()
+            elif waited >= time_to_arrive(in_head=reader.in_head, received=reader.received):
+                reader.time_out()
+                self._serve()
+
+    def close_idle(self) -> None:
+        """Close, unless a request has arrived in this moment."""
+        if not has_arrived(self.transport):
             self._close(linger=False)
 
     def abort(self) -> None:
@@ -221,12 +241,13 @@ class ProxyChannel(Protocol):
         if self._closing:
             return
         self._closing = True
+        self.idle_since = self._channels.clock.seconds()
         self._reader.close()
         self._outlet.shut()
         if linger and self._half_closes:
+            self._lingering = True
             self._read(True)
             self.transport.loseWriteConnection()
-            self._lingering = self._channels.clock.callLater(LINGER_S, self.transport.abortConnection)
         else:
             self.transport.loseConnection()
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import abstract, tcp
 from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.protocols.policies import ProtocolWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,6 +92,7 @@ def changed_privates() -> tuple[str, ...]:
     """Name what this module needs of Twisted's private parts and does not find; empty when all is well."""
     checks = {
         "FileDescriptor.write buffers in _tempDataBuffer and starts writing": _write_buffers,
+        "FileDescriptor.offset": lambda: abstract.FileDescriptor.offset == 0,
         "Connection.TLS": lambda: tcp.Connection.TLS is False,
         "Connection._aborting": lambda: tcp.Connection._aborting is False,
         "Connection._writeDisconnected": lambda: tcp.Connection._writeDisconnected is False,
@@ -148,3 +151,28 @@ def connect(reactor: IReactorTCP, host: str, port: int, factory: Any, *, eager: 
     connector = EagerConnector(host, port, factory, None, None, reactor)  # type: ignore[arg-type]
     connector.connect()
     return connector
+
+
+def unsent(transport: Any) -> int:
+    """Tell how many bytes a transport still has to send, so that two looks at it show whether its peer takes any."""
+    transport = _innermost(transport)
+    try:
+        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
+    except AttributeError:
+        return -1
+
+
+def has_arrived(transport: Any) -> bool:
+    """Tell whether bytes have arrived that the reactor has not read yet."""
+    try:
+        return bool(_innermost(transport).getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    # Nothing there, or the connection is broken, or there is no socket below.
+    except (OSError, AttributeError):
+        return False
+
+
+def _innermost(transport: Any) -> Any:
+    """Give the transport that has the socket: TLS is a protocol around it."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
