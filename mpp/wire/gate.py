@@ -131,5 +131,6 @@ def close_empty(port: Any) -> None:
     port.stopReading()
     port.numberAccepts = WHOLE_QUEUE
     type(port).doRead(port)
-    # What `stopListening` does, but one turn of the reactor later, in which more would come.
+    # At once: `stopListening` would close it in the next turn of the reactor, `connectionLost` after a line in the log.
+    port.socket.close()
     port.connectionLost(Failure(ConnectionDone()))
