@@ -7,6 +7,8 @@ Knows Twisted's ports and the number of open connections; nothing of what is ser
 from __future__ import annotations
 
 import functools
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +24,11 @@ _log = make_logger()
 
 # Connections accepted before those that are open get their turn: Twisted's own number.
 AT_ONCE = 100
-# When all places are taken, this share of them is emptied, if so many connections are idle: not to have to look again at once.
+# When all places are taken, as many are emptied as there are clients waiting; where the kernel does not tell (it does on Linux),
+# this share of all.
 SHARE = 10
+# Where a listening socket's TCP_INFO says how many wait in its queue: tcpi_unacked, the fifth number after eight bytes.
+_WAITING = struct.Struct("=24xI")
 # The queue of a socket that is about to be closed is emptied; the kernel holds no more than this in it (net.core.somaxconn).
 WHOLE_QUEUE = 4096
 # How often it is logged that there is no room.
@@ -100,7 +105,14 @@ class Gate:
         now = self._channels.clock.seconds()
         if now - self._looked_at >= 1.0:
             self._looked_at = now
-            self._channels.make_room(max(1, self.limit // SHARE))
+            self._channels.make_room(sum(map(self._waiting, self._ports)))
+
+    def _waiting(self, port: Any) -> int:
+        try:
+            (waiting,) = _WAITING.unpack(port.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _WAITING.size))
+        except (AttributeError, OSError, struct.error):
+            waiting = 1 + self.limit // SHARE
+        return int(waiting)
 
     def _left(self) -> None:
         if self._is_shut:
