@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire.channels import DRAIN_STEP_S, Channels
-from mpp.wire.patience import ACTIVE_S, BODY_RATE, BODY_S, HEAD_S, TAKE_S, time_to_arrive
+from mpp.wire.patience import ACTIVE_S, BODY_RATE, BODY_S, GONE_S, HEAD_S, TAKE_S, time_to_arrive
 from tests.wire_support import GET, PromptRequest, ServerSide
 
 IDLE_S = 300.0
@@ -229,6 +229,61 @@ class SlowRequestTests(SynchronousTestCase):
         later(side, BODY_S - 1)
         side.receive(b"x" * 1000)
         self.assertEqual(len(side.requests), 2)
+
+
+class HalfClosedTests(SynchronousTestCase):
+    """Clients that close their sending side."""
+
+    def hang_up(self, side: ServerSide) -> None:
+        side.channel.readConnectionLost()
+
+    def test_answered(self) -> None:
+        """All that was asked is answered, then the connection ends."""
+        side = ServerSide()
+        side.receive(GET + GET + GET[:-2])
+        self.hang_up(side)
+        for request in (0, 1):
+            self.assertFalse(side.transport.disconnecting)
+            side.requests[request].answer()
+        self.assertEqual((side.sent, side.transport.disconnecting, side.budget.held), (b"</></>", True, 0))
+
+    def test_given_up(self) -> None:
+        """A client that has probably hung up is not worked for any longer: its request is told by the end of the connection."""
+        side = ServerSide()
+        later(side, 100)
+        side.receive(GET)
+        self.hang_up(side)
+        later(side, GONE_S / 2)
+        self.assertFalse(side.transport.aborted)
+        later(side, GONE_S / 2)
+        self.assertTrue(side.transport.aborted)
+
+    def test_nothing_asked(self) -> None:
+        """A client that asks nothing, or not all of a request, is closed at once."""
+        for data in (b"", GET[:-2], POST + b"x"):
+            side = ServerSide()
+            side.receive(data)
+            self.hang_up(side)
+            self.assertEqual((side.transport.disconnecting, side.budget.held, side.sent), (True, 0, b""))
+
+    def test_refused(self) -> None:
+        """A refused client that has read why is let go."""
+        side = ServerSide()
+        side.receive(b"garbage\r\n\r\n")
+        self.assertFalse(side.transport.disconnecting)
+        self.hang_up(side)
+        self.assertTrue(side.transport.disconnecting)
+
+    def test_slow(self) -> None:
+        """A client that is still to take its answer is given the time."""
+        side = ServerSide()
+        side.receive(GET)
+        side.transport.producer.pauseProducing()  # type: ignore[attr-defined]
+        side.requests[0].answer()
+        self.hang_up(side)
+        self.assertFalse(side.transport.disconnecting)
+        side.transport.producer.resumeProducing()  # type: ignore[attr-defined]
+        self.assertTrue(side.transport.disconnecting)
 
 
 class SlowReaderTests(SynchronousTestCase):

@@ -31,6 +31,12 @@ whoever sends steadily has all the time he needs, whoever trickles has not.
 TAKE_S = 60.0
 """How long a client may take nothing of an answer that waits for it (nginx' default): no network comes back after that."""
 
+GONE_S = 2.0
+"""
+How long a client that has closed its sending side is answered. Who hangs up and who only says that no more requests follow look
+the same (Prometheus takes both for gone): the one's query shall be cancelled soon, the other shall have a quick answer.
+"""
+
 LINGER_S = 5.0
 """
 How long a refused client is listened to after the answer: closing while it still sends would reset the connection, and it might

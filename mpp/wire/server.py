@@ -11,17 +11,24 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from typing import Protocol as Shape
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers as WebHeaders
+from zope.interface import implementer
 
 from mpp.errors import BadRequest
 from mpp.model import MIB, Headers
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.outlet import Outlet
-from mpp.wire.patience import ACTIVE_S, LINGER_S, TAKE_S, time_to_arrive
+from mpp.wire.patience import ACTIVE_S, GONE_S, LINGER_S, TAKE_S, time_to_arrive
 from mpp.wire.reader import Incoming, Limits, RequestReader
 from mpp.wire.transports import has_arrived
 
@@ -42,6 +49,7 @@ class IncomingRequest(Shape):
         """Stop: there is nobody to answer to. Called once at most, never after `ProxyChannel.request_done`."""
 
 
+@implementer(IHalfCloseableProtocol)
 class ProxyChannel(Protocol):
     """
     One client's connection.
@@ -84,6 +92,7 @@ class ProxyChannel(Protocol):
         self._reading = True
         self._closing = False
         self._lingering = False
+        self._heard_all = False
         self._discarded = 0
         self.idle_since = channels.clock.seconds()
 
@@ -127,6 +136,22 @@ class ProxyChannel(Protocol):
             self._budget.give(self._taken)
             request.connectionLost(reason)
 
+    # IHalfCloseableProtocol
+
+    def readConnectionLost(self) -> None:
+        """Answer what was asked (for a while, see `GONE_S`): nothing more will be."""
+        self._heard_all = True
+        self._reading = False
+        if self._closing:
+            self.transport.loseConnection()
+        elif self._request is None and not self._outlet.stuck:
+            self._close(linger=False)
+        else:
+            self.idle_since = self._channels.clock.seconds()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing: it was us."""
+
     # One after the other
 
     def _serve(self) -> None:
@@ -159,6 +184,8 @@ class ProxyChannel(Protocol):
         if reader.refusal is not None:
             self.transport.write(self._error_page(reader.refusal))
             self._close(linger=True)
+        elif self._heard_all:
+            self._close(linger=False)
         elif reader.owes_continue:
             reader.owes_continue = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -178,7 +205,7 @@ class ProxyChannel(Protocol):
             self._close(linger=self._reader.surplus)
 
     def _read(self, wanted: bool) -> None:
-        if wanted is not self._reading:
+        if wanted is not self._reading and not self._heard_all:
             self._reading = wanted
             if wanted:
                 self.transport.resumeProducing()
@@ -214,6 +241,8 @@ class ProxyChannel(Protocol):
         elif self._closing or self._outlet.stuck:
             if self._outlet.stalled(now, TAKE_S):
                 self.abort()
+        elif self._heard_all and waited >= GONE_S:
+            self.abort()
         elif self._request is None:
             reader = self._reader
             if not reader.partial:
