@@ -188,7 +188,8 @@ class SlowRequestTests(SynchronousTestCase):
     def test_head(self) -> None:
         """A head that trickles in is refused, however steadily it does."""
         side = ServerSide()
-        for byte in GET[: int(HEAD_S)]:
+        side.receive(GET[:3])
+        for byte in GET[3:][: int(HEAD_S)]:
             self.assertEqual(side.sent, b"")
             side.receive(bytes([byte]))
             later(side, 1)
@@ -204,6 +205,20 @@ class SlowRequestTests(SynchronousTestCase):
         later(side, HEAD_S - 1)
         side.receive(b"\r\n")
         self.assertEqual(len(side.requests), 2)
+
+    def test_head_behind_a_request(self) -> None:
+        """A head that began to arrive in one segment with the request before it is one that is arriving."""
+        side = ServerSide(PromptRequest)
+        side.receive(GET + GET[:-2])
+        later(side, HEAD_S)
+        self.assertTrue(side.sent.startswith(b"</>HTTP/1.1 408 "), side.sent)
+
+    def test_empty_line(self) -> None:
+        """An empty line after a request, which some clients send, is not the next one."""
+        side = ServerSide(PromptRequest)
+        side.receive(GET, b"\r\n")
+        later(side, HEAD_S)
+        self.assertEqual((side.sent, side.transport.disconnecting), (b"</>", False))
 
     def test_body(self) -> None:
         """A body of which nothing comes any more is refused, and its memory given back."""

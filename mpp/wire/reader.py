@@ -110,8 +110,8 @@ class RequestReader:
 
     @property
     def partial(self) -> bool:
-        """Whether a request has begun to arrive and is not complete."""
-        return self._overhead > 0
+        """Whether a request has begun to arrive and is not complete; not yet by an empty line, which some send after a body."""
+        return self._overhead > 2 or bool(self._target)
 
     @property
     def in_head(self) -> bool:
