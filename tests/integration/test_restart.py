@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import signal
 import socket
+import ssl
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fake_https import FakeAuthority
 from tests.integration.processes import Mpp, Simulated, fetch, free_port, wait_until
 from tests.integration.restarts import Activated, Crowd, Shared, clean
 
@@ -83,6 +85,32 @@ class StopTests(RestartTestCase):
             answer = connection.getresponse()
             self.assertEqual((answer.status, answer.getheader("Connection")), (status, "close"))
         self.end(mpp, QUIET)
+
+    def test_other_sockets(self) -> None:
+        """The same is true on Unix sockets and over TLS."""
+        folder = self.simulated.folder  # its path is short enough for a Unix socket
+        (folder / "pem").write_bytes(FakeAuthority().issue("127.0.0.1"))
+        port = free_port()
+        tls = f"ssl:{port}:privateKey={folder}/pem:certKey={folder}/pem:interface=127.0.0.1"
+        mpp = self.begin("--listen", tls, "--listen", f"unix:{folder}/mpp.sock")
+        unverified = ssl.create_default_context()
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+        local = http.client.HTTPConnection("localhost")
+        local.sock = socket.socket(socket.AF_UNIX)
+        local.sock.connect(f"{folder}/mpp.sock")
+        connections = [http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=unverified), local]
+        for connection in connections:
+            self.addCleanup(connection.close)
+            connection.request("GET", QUERY)
+            self.assertEqual(len(connection.getresponse().read()) > 0, True)
+        mpp.signal(signal.SIGTERM)
+        wait_until(lambda: not self.accepts(mpp.port), "nobody is let in", 1.5, every=0.001)
+        for connection in connections:
+            connection.request("GET", QUERY)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.getheader("Connection")), (200, "close"))
+        self.end(mpp, QUIET)
+        self.assertFalse((folder / "mpp.sock").exists())
 
     def test_event_stream(self) -> None:
         """An event stream does not keep mpp from ending."""
