@@ -9,7 +9,8 @@ pooled upstream connection, and relays the answer under back-pressure. If an att
 
 Nothing else has state. All that is mutable lives in: ``selection.SelectionService`` (the current Selection, reports),
 ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
-``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.budget.Budget`` (bytes held),
+``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
+``wire.budget.Budget`` (bytes held),
 ``affinity.SourceIPAffinity`` (recent clients), ``metrics.Metrics`` (counters), and, for as long as one request lives,
 its Exchange.
 

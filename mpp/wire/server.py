@@ -1,8 +1,8 @@
 """
 A client's connection: requests in, answers out, one after the other.
 
-It parses nothing (`mpp.wire.reader`) and decides nothing about requests but their order. To the request it makes for each it is
-what `twisted.web.http.HTTPChannel` would be, so that a `twisted.web.server.Request` can be answered raw or in twisted.web's way.
+It parses nothing (`mpp.wire.reader`) and decides nothing about requests but their order. How long a client may take is in
+`mpp.wire.patience`. A `twisted.web.server.Request` is answered over it raw, or in twisted.web's way by `mpp.wire.web`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers as WebHeaders
 from zope.interface import implementer
 
 from mpp.errors import BadRequest
@@ -66,7 +65,7 @@ class ProxyChannel(Protocol):
     :ivar idle_since: when the connection or the arriving request began, or the last answer ended, whichever was last: what a
         client trickles in after the first byte of a request does not count. When closing: since when.
     :ivar peer: the client's IP address (``::ffff:`` removed).
-    :ivar site: for `twisted.web.server.Request`, as is ``factory``.
+    :ivar site: the `twisted.web.server.Site` that made it.
     """
 
     transport: Any
@@ -285,7 +284,7 @@ class ProxyChannel(Protocol):
         if self._discarded > LINGER_BYTES:
             self.transport.abortConnection()
 
-    # For the request, in the raw way
+    # For the request
 
     def write(self, data: bytes) -> None:
         """Send bytes of the current answer."""
@@ -303,30 +302,12 @@ class ProxyChannel(Protocol):
         """Leave the current answer's producer alone from now on."""
         self._outlet.unregister()
 
-    # For the request, in twisted.web's way
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: WebHeaders) -> None:
-        """Send the head of an answer."""
-        if version != b"HTTP/1.1":
-            # twisted.web does not chunk for HTTP/1.0, so only the connection's end may end the body.
-            self.persistent = False
-        lines = [b"%b %b %b\r\n" % (version, code, reason)]
-        lines += [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        lines.append(b"\r\n" if self.persistent else b"Connection: close\r\n\r\n")
-        self.transport.write(b"".join(lines))
-
-    def requestDone(self, request: object) -> None:
-        """End the current answer."""
-        self.request_done()
-
-    def getPeer(self) -> IAddress:
-        """Give the client's address."""
-        return self._peer
-
-    def getHost(self) -> IAddress:
-        """Give the address the client connected to."""
-        return self._host
-
-    def isSecure(self) -> bool:
+    def is_secure(self) -> bool:
         """Whether the client came over TLS."""
         return self._secure
+
+    # What `mpp.wire.web` tells a request of twisted.web
+
+    def addresses(self) -> tuple[IAddress, IAddress]:
+        """Give the client's address, and the one it connected to."""
+        return self._peer, self._host
