@@ -183,6 +183,19 @@ class RequestReaderTests(SynchronousTestCase):
         assert subject.refusal is not None
         self.assertEqual(subject.refusal.status, 503)
 
+    def test_large_heads_are_held(self) -> None:
+        """Large heads count while they arrive, and are refused when there is no memory for them; then nothing stays taken."""
+        budget = Budget(250_000)
+        readers = [RequestReader(Limits(), budget) for _ in range(3)]
+        for each in readers:
+            each.feed(b"GET /?" + b"a" * 100_000)
+        self.assertEqual([each.refusal and each.refusal.status for each in readers], [None, None, 503])
+        self.assertGreater(budget.held, 200_000)
+        readers[0].feed(b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(len(readers[0].ready), 1)
+        readers[1].close()
+        self.assertEqual(budget.held, 0)
+
     def test_upgrade_with_a_body(self) -> None:
         """A request to upgrade that has a body is refused: the parser would take the body for another protocol."""
         subject = reader()

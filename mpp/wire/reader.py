@@ -22,6 +22,8 @@ from mpp.wire.budget import Budget
 FRAMING = 8
 # More than any client sends; what they take in memory is many times their bytes (Apache and HAProxy allow 100).
 MAX_FIELDS = 1000
+# Heads up to here are not worth counting; beyond, many clients that never complete theirs could take all memory.
+SMALL_HEAD = 64 * 1024
 
 
 @frozen
@@ -59,7 +61,7 @@ class RequestReader:
     """
     Parses one connection's input.
 
-    The bodies in ``ready`` are accounted for in the Budget; whoever takes one gives it back.
+    The bodies in ``ready`` are accounted for in the Budget, whoever takes one gives it back. Large heads are while they arrive.
 
     :ivar ready: requests that arrived and were not taken.
     :ivar refusal: why the input after them is not read, or None.
@@ -73,6 +75,7 @@ class RequestReader:
         "_budget",
         "_fields",
         "_head",
+        "_head_held",
         "_limits",
         "_overhead",
         "_parser",
@@ -95,6 +98,7 @@ class RequestReader:
         self.over = False
         self.surplus = False
         self._why: BadRequest | None = None
+        self._head_held = 0
         self._reset()
         self._parser = HttpRequestParser(self)
 
@@ -106,6 +110,9 @@ class RequestReader:
         self._body: bytes | bytearray = b""
         self._size = 0
         self._overhead = 0
+        if self._head_held:
+            self._budget.give(self._head_held)
+            self._head_held = 0
         self.owes_continue = False
 
     @property
@@ -151,6 +158,8 @@ class RequestReader:
             self._refuse(self._large_head())
         elif len(self._fields) > MAX_FIELDS:
             self._refuse(self._many_fields())
+        elif self._overhead > SMALL_HEAD and self._head is None:
+            self._hold_head()
 
     def close(self) -> None:
         """Give back what nobody will take."""
@@ -164,6 +173,13 @@ class RequestReader:
         self.refusal = refusal
         self._budget.give(self._size)
         self._reset()
+
+    def _hold_head(self) -> None:
+        """Have the part of a head that has arrived count, if there is room for it."""
+        if self._budget.take(self._overhead - self._head_held):
+            self._head_held = self._overhead
+        else:
+            self._refuse(BadRequest(503, "There is no memory left for this request's head."))
 
     def _head_size(self) -> int:
         return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)

@@ -234,14 +234,9 @@ class ProxyChannel(Protocol):
     def sweep(self, now: float, idle_timeout: float) -> None:
         """End what takes too long: `mpp.wire.patience` says how long that is."""
         waited = now - self.idle_since
-        if self._lingering:
-            if waited >= LINGER_S:
+        if self._closing or self._outlet.stuck or self._heard_all:
+            if self._overstayed(now, waited):
                 self.abort()
-        elif self._closing or self._outlet.stuck:
-            if self._outlet.stalled(now, TAKE_S):
-                self.abort()
-        elif self._heard_all and waited >= GONE_S:
-            self.abort()
         elif self._request is None:
             reader = self._reader
             if not reader.partial:
@@ -250,6 +245,14 @@ class ProxyChannel(Protocol):
             elif waited >= time_to_arrive(in_head=reader.in_head, received=reader.received):
                 reader.time_out()
                 self._serve()
+
+    def _overstayed(self, now: float, waited: float) -> bool:
+        """Whether a client does not take what it is sent, or its connection's end, or has probably hung up."""
+        if self._lingering:
+            return waited >= LINGER_S
+        if self._closing or self._outlet.stuck:
+            return self._outlet.stalled(now, TAKE_S)
+        return waited >= GONE_S
 
     def close_idle(self) -> None:
         """Close, unless a request has arrived in this moment."""
