@@ -51,6 +51,8 @@ class Snapshot:
     selection: Selection
     locators: tuple[LocatorState, ...]
     held_bytes: int
+    client_connections: int = 0
+    client_connections_limit: int = 0
 
 
 class Metrics:
@@ -180,6 +182,10 @@ class _Present:
         yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
         yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, self._metrics.in_flight)])
         yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
+        yield _gauge("mpp_client_connections", "Open client connections.", [({}, now.client_connections)])
+        yield _gauge(
+            "mpp_client_connections_limit", "How many there may be; further ones wait.", [({}, now.client_connections_limit)]
+        )
         yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
         yield _gauge(
             "mpp_selection_degraded",

@@ -133,7 +133,8 @@ class Program(MultiService):
         return tuple(LocatorState(s.name, s.up, len(s.located)) for s in self.locator.sources)
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self.selections.current, self._locators(), self.budget.held)
+        connections = len(self.channels), self._gate.limit
+        return Snapshot(self.selections.current, self._locators(), self.budget.held, *connections)
 
     def _view(self) -> StatusView:
         locators = tuple((s.name, s.up, s.backends) for s in self._locators())

@@ -17,7 +17,7 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics(CollectorRegistry())
         self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
-        self.metrics.watch(lambda: Snapshot(self.selection, (LocatorState("file", False, 2),), 17))
+        self.metrics.watch(lambda: Snapshot(self.selection, (LocatorState("file", False, 2),), 17, 5, 480))
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
@@ -40,6 +40,7 @@ class MetricsTests(SynchronousTestCase):
             (self.value("mpp_discovery_up", locator="file"), self.value("mpp_discovered_backends", locator="file")), (0, 2)
         )
         self.assertEqual(self.value("mpp_held_bytes"), 17)
+        self.assertEqual((self.value("mpp_client_connections"), self.value("mpp_client_connections_limit")), (5, 480))
 
     def test_requests_are_counted_once_and_timed(self) -> None:
         """One client request is one count, by the backend that answered and the status."""

@@ -31,7 +31,7 @@ SHARE = 10
 _WAITING = struct.Struct("=24xI")
 # The queue of a socket that is about to be closed is emptied; the kernel holds no more than this in it (net.core.somaxconn).
 WHOLE_QUEUE = 4096
-# How often it is logged that there is no room.
+# How often it is logged that there is no room, for each reason.
 QUIET_S = 60.0
 
 
@@ -51,8 +51,9 @@ class Gate:
         self._channels = channels
         self._ports: list[Any] = []
         self._is_shut = False
-        self._looked_at = self._told_at = float("-inf")
-        self._shed = 0
+        self._looked_at = float("-inf")
+        self._told_at: dict[str, float] = {}
+        self._exhausted = False
         channels.left = self._left
 
     def __repr__(self) -> str:
@@ -83,21 +84,21 @@ class Gate:
         if room > 0:
             port.numberAccepts = min(room, AT_ONCE)
             accept()
-            if self._shed:
-                self._shut("out of file descriptors: closed {shed} connections", shed=self._shed)
-                self._shed = 0
+            if self._exhausted:
+                self._exhausted = False
+                self._shut("out of file descriptors with {open} client connections: new ones had to be closed")
         else:
-            self._shut("all places for client connections are taken ({limit}): further ones wait", limit=self.limit)
+            self._shut("all places for client connections are taken ({open}): further ones wait")
 
-    def _shut(self, why: str, **values: int) -> None:
+    def _shut(self, why: str) -> None:
         self._is_shut = True
         self._channels.keeping = False
         for port in self._ports:
             port.stopReading()
         now = self._channels.clock.seconds()
-        if now - self._told_at >= QUIET_S:
-            self._told_at = now
-            _log.warn(why, **values)
+        if now - self._told_at.get(why, float("-inf")) >= QUIET_S:
+            self._told_at[why] = now
+            _log.warn(why, open=len(self._channels))
         self._make_room()
 
     def _make_room(self) -> None:
@@ -128,7 +129,7 @@ class Gate:
         return True
 
     def _no_descriptor(self, event: dict[str, Any]) -> None:
-        self._shed += 1
+        self._exhausted = True
 
 
 def close_empty(port: Any) -> None:

@@ -125,6 +125,7 @@ class CrowdTests(SynchronousTestCase):
         for _ in range(3):
             self.assertEqual(fetch(mpp.port, "/api/v1/query?query=up", timeout=30)[0], 200)
         self.assertLess(mpp.descriptors(), FewFiles.files)
+        self.assertLessEqual(mpp.metric("mpp_client_connections"), mpp.metric("mpp_client_connections_limit"))
         self.assertEqual((self.lines(mpp, "places for client connections"), self.lines(mpp, "descriptors")), (1, 0))
 
     def test_more_clients_than_places(self) -> None:
