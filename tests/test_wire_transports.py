@@ -277,11 +277,16 @@ class LookTests(SynchronousTestCase):
 
     def test_unsent(self) -> None:
         """What waits to be sent is counted, wherever it waits."""
-        transport, _ = self.pair()
+        transport, far = self.pair()
         transport.connected = 1
         self.assertEqual(transports.unsent(transport), 0)
         transport.write(b"x" * 10)
         self.assertEqual(transports.unsent(transport), 10)
         transport.dataBuffer, transport.offset = b"y" * 10, 4
+        self.assertEqual(transports.unsent(transport), 16)
+        transport.socket.send(b"z" * 1000)
+        queued = transports.unsent(transport)
+        self.assertGreater(queued, 1000)
+        far.recv(1000)
         self.assertEqual(transports.unsent(transport), 16)
         self.assertEqual(transports.unsent(object()), -1)

@@ -40,6 +40,9 @@ class Transport(StringTransport):
     dataBuffer = b""
     offset = _tempDataLen = 0
 
+    def fileno(self) -> int:
+        return -1
+
     def getHandle(self) -> Transport:
         return self
 

@@ -10,9 +10,12 @@ back to Twisted's own transports, and a test fails.
 
 from __future__ import annotations
 
+import array
+import fcntl
 import functools
 import inspect
 import socket
+import termios
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import abstract, tcp
@@ -154,12 +157,26 @@ def connect(reactor: IReactorTCP, host: str, port: int, factory: Any, *, eager: 
 
 
 def unsent(transport: Any) -> int:
-    """Tell how many bytes a transport still has to send, so that two looks at it show whether its peer takes any."""
+    """
+    Tell how many bytes its peer has not taken yet of what was written, so that two looks at it show whether it takes any.
+
+    The kernel's buffer counts: it holds megabytes, and takes more only when a good part of them has gone.
+    """
     transport = _innermost(transport)
     try:
-        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
+        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen) + _queued(transport.fileno())
     except AttributeError:
         return -1
+
+
+def _queued(descriptor: int) -> int:
+    count = array.array("i", (0,))
+    try:
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, count)
+    # No socket, or a system that does not tell.
+    except (OSError, ValueError):
+        return 0
+    return count[0]
 
 
 def has_arrived(transport: Any) -> bool:
