@@ -60,7 +60,7 @@ class BadRequest(MppError):
     """
     The client sent something that is not answered by a backend.
 
-    :param status: the HTTP status to answer with (400, 413, 417, 431, 501, 503, 505).
+    :param status: the HTTP status to answer with (400, 408, 413, 417, 431, 501, 503, 505).
     :param detail: one sentence for the client.
     """
 

@@ -8,16 +8,19 @@ nobody notices. Knows nothing of what is served; needs a reactor and a factory.
 from __future__ import annotations
 
 import errno
+import functools
 import resource
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
 from mpp.errors import ConfigError
+from mpp.wire.gate import close_empty
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -30,27 +33,57 @@ Connections that may wait to be accepted. With Twisted's 50, the clients of a da
 dropped, and wait a second for the next one. The kernel has its own limit (``net.core.somaxconn``, 4096 on Linux).
 """
 
+OWN_DESCRIPTORS = 64
+"""Descriptors that are left for mpp itself: log, files, probes, service discovery, DNS; far fewer are in use at any time."""
+
+MOST_CONNECTIONS = 16384
+"""Client connections at most by default, whatever the file limit: beyond that one process could not serve them anyway."""
+
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
-def listen(settings: Settings, reactor: Any, factory: IProtocolFactory) -> list[IListeningPort]:
+@frozen
+class Opened:
+    """
+    An open socket.
+
+    :ivar inherited: it was handed over by systemd, which keeps it open for the next process.
+    """
+
+    port: IListeningPort
+    inherited: bool = False
+
+    def close(self) -> None:
+        """
+        Accept nothing more.
+
+        Who waits to be accepted still is, at once; on a socket that was inherited the next process will do that.
+        """
+        if self.inherited:
+            self.port.stopListening()
+        else:
+            close_empty(self.port)
+
+
+def listen(settings: Settings, reactor: Any, factory: IProtocolFactory) -> list[Opened]:
     """
     Open every socket that is configured, all or none.
 
-    :return: the open ports, already accepting; the caller stops them.
+    :return: the open sockets, already accepting; the caller closes them.
     :raise ConfigError: one of them cannot be opened; those opened before it are closed again.
     """
     # Twisted would log a line for every port opened and closed, in its own words.
     factory.noisy = False  # type: ignore[attr-defined]
-    opened: list[IListeningPort] = []
+    opened: list[Opened] = []
     try:
         if settings.port is not None:
-            opened += _open_port(reactor, settings.port, factory)
+            bind = functools.partial(_bind_shared if settings.reuse_port else _bind, reactor, settings.port, factory)
+            opened += map(Opened, _open_port(settings, bind))
         for text in settings.listen:
-            opened.append(_open_endpoint(text, endpoint(reactor, text), factory))
+            opened.append(Opened(_open_endpoint(text, endpoint(reactor, text), factory), text.startswith("systemd:")))
     except ConfigError:
-        for port in opened:
-            port.stopListening()
+        for each in opened:
+            each.port.stopListening()
         raise
     return opened
 
@@ -85,18 +118,59 @@ def raise_file_limit() -> int:
     return hard
 
 
-def _open_port(reactor: Any, number: int, factory: IProtocolFactory) -> list[IListeningPort]:
+def room_for_connections() -> int:
+    """
+    Tell how many client connections the number of files this process may have open allows for.
+
+    Half of it but for `OWN_DESCRIPTORS`: each client may be waiting for a backend, on a connection of its own.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(1, (soft - OWN_DESCRIPTORS) // 2))
+
+
+def _open_port(settings: Settings, bind: Callable[[str], IListeningPort]) -> list[IListeningPort]:
     """Open a port on all addresses: one socket for IPv6 and IPv4 where that can be had."""
     try:
         try:
-            both = reactor.listenTCP(number, factory, BACKLOG, "::")
+            both = bind("::")
         except CannotListenError as error:
             if getattr(error.socketError, "errno", None) not in _NO_IPV6:
                 raise
-            return [reactor.listenTCP(number, factory, BACKLOG, "")]
-        return [both, *_open_ipv4_beside(both, lambda: reactor.listenTCP(number, factory, BACKLOG, ""))]
+            return [bind("")]
+        return [both, *_open_ipv4_beside(both, lambda: bind(""))]
     except CannotListenError as error:
-        raise ConfigError("--port", _why_not_open(str(number), error)) from None
+        if settings.reuse_port and getattr(error.socketError, "errno", None) == errno.EADDRINUSE:
+            raise ConfigError("--port", f"{settings.port} {_NOT_SHARED}") from None
+        raise ConfigError("--port", _why_not_open(str(settings.port), error)) from None
+
+
+_NOT_SHARED = (
+    "is in use by somebody who does not share it; expected a free port, or another mpp with --reuse-port, of the same user"
+)
+
+
+def _bind(reactor: Any, number: int, factory: IProtocolFactory, interface: str) -> IListeningPort:
+    port: IListeningPort = reactor.listenTCP(number, factory, BACKLOG, interface)
+    return port
+
+
+def _bind_shared(reactor: Any, number: int, factory: IProtocolFactory, interface: str) -> IListeningPort:
+    """Open a port that other processes may open, too; the kernel deals connections out among them."""
+    family = socket.AF_INET6 if interface else socket.AF_INET
+    try:
+        # The reactor takes a copy of the descriptor.
+        with socket.socket(family, socket.SOCK_STREAM) as skt:
+            skt.setblocking(False)
+            skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            skt.bind((interface, number))
+            skt.listen(BACKLOG)
+            port: IListeningPort = reactor.adoptStreamPort(skt.fileno(), family, factory)
+            return port
+    except OSError as error:
+        raise CannotListenError(interface, number, error) from None
 
 
 def _open_ipv4_beside(port: IListeningPort, open_ipv4: Callable[[], IListeningPort]) -> list[IListeningPort]:

@@ -61,6 +61,8 @@ class Snapshot:
     locators: tuple[LocatorState, ...]
     held_bytes: int
     load: tuple[BackendLoad, ...] = ()
+    client_connections: int = 0
+    client_connections_limit: int = 0
 
 
 class Metrics:
@@ -214,6 +216,10 @@ class _Present:
                 for each in now.load
                 for state, count in (("active", each.active), ("queued", each.queued))
             ],
+        )
+        yield _gauge("mpp_client_connections", "Open client connections.", [({}, now.client_connections)])
+        yield _gauge(
+            "mpp_client_connections_limit", "How many there may be; further ones wait.", [({}, now.client_connections_limit)]
         )
         yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
         yield _gauge(

@@ -267,6 +267,38 @@ OPTIONS: tuple[Option, ...] = (
         repeatable=True,
     ),
     Option(
+        "--reuse-port",
+        "reuse_port",
+        "Open the port so that another mpp can open it too (SO_REUSEPORT): the next one may start before this one has ended",
+        parse_boolean,
+        env=("MPP_REUSE_PORT",),
+        switch=True,
+    ),
+    Option(
+        "--max-connections",
+        "max_connections",
+        "How many client connections may be open; further ones wait. By default half of the open files allowed, 64 set aside, and"
+        " 16384 at most",
+        parse_positive,
+        env=("MPP_MAX_CONNECTIONS",),
+    ),
+    Option(
+        "--client-idle-timeout",
+        "client_idle_timeout",
+        "For how long a client's connection is kept open without a request",
+        parse_interval,
+        env=("MPP_CLIENT_IDLE_TIMEOUT",),
+        default="5m",
+    ),
+    Option(
+        "--drain-timeout",
+        "drain_timeout",
+        "For how long requests in flight may go on when mpp is told to stop; then they are cut off",
+        parse_duration,
+        env=("MPP_DRAIN_TIMEOUT",),
+        default="30s",
+    ),
+    Option(
         "--retries",
         "retries",
         "On how many further backends a failed read is tried",

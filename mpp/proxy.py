@@ -34,6 +34,7 @@ from mpp.wire.channels import Channels
 from mpp.wire.reader import Limits
 from mpp.wire.relay import Relay
 from mpp.wire.server import ProxyChannel
+from mpp.wire.web import WebChannel
 
 with warnings.catch_warnings():
     # It installs the default reactor and uses what Twisted itself has deprecated. Nothing else of mpp may import it.
@@ -68,7 +69,7 @@ class ProxyRequest(server.Request):
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
-        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.isSecure(), version == b"1.0")
+        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0")
         if paths.is_own(paths.path_of(target)):
             self._render_own_page()
         else:
@@ -92,7 +93,7 @@ class ProxyRequest(server.Request):
 
     def _render_own_page(self) -> None:
         facts = self.facts
-        server.Request.__init__(self, self.channel)
+        server.Request.__init__(self, WebChannel(self.channel))
         for name, value in facts.headers:
             self.requestHeaders.addRawHeader(name, value)
         server.Request.gotLength(self, len(facts.body))
@@ -240,5 +241,4 @@ class ProxySite(server.Site):
         """Make the `ProxyChannel` of one client connection."""
         channel = ProxyChannel(ProxyRequest, self._limits, self._budget, self._refuse, self._channels)
         channel.site = self
-        channel.factory = self
         return channel

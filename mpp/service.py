@@ -36,6 +36,8 @@ from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
+from mpp.wire.gate import Gate
+from mpp.wire.patience import SWEEP_S
 from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
 from mpp.wire.transports import make_eager
@@ -44,10 +46,6 @@ _log = tx.make_logger()
 
 # What all bodies held in memory may take together: a dozen of the largest requests, or a hundred answers held back in full.
 BUFFER_MEMORY = 128 * MIB
-# Prometheus' own default (--web.read-timeout), so that clients find the connections they are used to.
-CLIENT_IDLE_TIMEOUT_S = 300.0
-# How long requests in flight may take when the program is told to stop: less than systemd (90 s) and Kubernetes (30 s) wait.
-DRAIN_TIMEOUT_S = 25.0
 # Verifiers kept, one for each https backend; more than anyone has behind one mpp.
 _TLS_NAMES = 256
 
@@ -66,7 +64,7 @@ class Program(MultiService):
     The running program.
 
     :ivar channels: all open client connections.
-    :ivar ports: what is listened on.
+    :ivar sockets: what is listened on.
     """
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
@@ -75,10 +73,12 @@ class Program(MultiService):
         self._reactor = reactor
         self._started_at = 0.0
         self._draining = False
-        self.ports: list[IListeningPort] = []
+        self._drained: Deferred[None] | None = None
+        self.sockets: list[listening.Opened] = []
         self.budget = Budget(BUFFER_MEMORY)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
+        self._gate = Gate(self.channels, settings.max_connections or listening.room_for_connections())
         book = AddressBook(reactor.nameResolver, reactor)
         # Making one loads the system's certificates, too slow to be done for each connection.
         tls = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
@@ -100,7 +100,7 @@ class Program(MultiService):
             forget=self._forget,
         )
         MultiService.addService(self, self.selections)
-        MultiService.addService(self, _Housekeeping(self.channels, reactor))
+        MultiService.addService(self, _Housekeeping(self.channels, self._gate, settings.client_idle_timeout, reactor))
         self.site = self._build_site()
         self.metrics.watch(self._snapshot)
 
@@ -142,7 +142,8 @@ class Program(MultiService):
         pool = self.pool
         backends = [observation.backend for observation in self.selections.current.observations]
         load = tuple(BackendLoad(each.name, pool.active(each), pool.queued(each)) for each in backends)
-        return Snapshot(self.selections.current, self._locators(), self.budget.held, load)
+        connections = len(self.channels), self._gate.limit
+        return Snapshot(self.selections.current, self._locators(), self.budget.held, load, *connections)
 
     def _view(self) -> StatusView:
         locators = tuple((s.name, s.up, s.backends) for s in self._locators())
@@ -157,15 +158,16 @@ class Program(MultiService):
         :raise ConfigError: one of them cannot be opened.
         """
         MultiService.privilegedStartService(self)
-        self.ports = listening.listen(self._settings, self._reactor, self.site)
-        for port in self.ports:
-            make_eager(port)
+        self.sockets = listening.listen(self._settings, self._reactor, self.site)
+        for each in self.sockets:
+            make_eager(each.port)
+            self._gate.guard(each.port)
 
     def startService(self) -> None:
         """Begin to look for backends."""
         self._started_at = time.time()
         MultiService.startService(self)
-        where = ", ".join(_where(port) for port in self.ports)
+        where = ", ".join(_where(each.port) for each in self.sockets)
         _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self._settings.routing_strategy)
 
     def stopService(self) -> Deferred[None]:
@@ -175,18 +177,26 @@ class Program(MultiService):
         :return Deferred(None): fires when all is closed.
         """
         self._draining = True
-        for port in self.ports:
-            port.stopListening()
-        drained = self.channels.drain()
-        drained.addTimeout(DRAIN_TIMEOUT_S, self._reactor)
-        drained.addErrback(self._drain_timed_out)
+        _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.channels))
+        self._gate.leave()
+        for each in self.sockets:
+            each.close()
+        drained = self._drained = self.channels.drain()
+        drained.addTimeout(self._settings.drain_timeout, self._reactor)
+        drained.addErrback(self._cut)
         drained.addCallback(lambda _: MultiService.stopService(self))
         drained.addCallback(lambda _: self._forwarder.stop())
         drained.addCallback(lambda _: self.pool.close())
         return drained
 
-    def _drain_timed_out(self, failure: Failure) -> None:
-        _log.warn("{count} client connections had to be cut after {s:g} s", count=len(self.channels), s=DRAIN_TIMEOUT_S)
+    def cut_short(self) -> None:
+        """Wait no longer for what is in flight; only while stopping."""
+        if self._drained is not None:
+            self._drained.cancel()
+
+    def _cut(self, failure: Failure) -> None:
+        """End what does not end by itself."""
+        _log.warn("{count} client connections are cut off", count=len(self.channels))
         self.channels.abort()
 
 
@@ -200,17 +210,20 @@ def _where(port: IListeningPort) -> str:
 
 
 class _Housekeeping(Service):
-    """Closes client connections that nobody uses, in one sweep for all."""
+    """Looks after all client connections, in one sweep: ends what takes too long, makes room where there is none."""
 
-    def __init__(self, channels: Channels, reactor: Any) -> None:
-        self._loop = LoopingCall(lambda: channels.close_idle(reactor.seconds(), CLIENT_IDLE_TIMEOUT_S))
+    def __init__(self, channels: Channels, gate: Gate, idle_timeout: float, reactor: Any) -> None:
+        self._channels = channels
+        self._gate = gate
+        self._idle_timeout = idle_timeout
+        self._loop = LoopingCall(self._sweep)
         self._loop.clock = reactor
 
     def startService(self) -> None:
         """Begin to sweep."""
         Service.startService(self)
         # A LoopingCall stops for ever at its first error; then at least it is told.
-        stopped = self._loop.start(CLIENT_IDLE_TIMEOUT_S / 10, now=False)
+        stopped = self._loop.start(SWEEP_S, now=False)
         stopped.addErrback(lambda failure: _log.failure("housekeeping stopped", failure=failure))
 
     def stopService(self) -> None:
@@ -218,3 +231,7 @@ class _Housekeeping(Service):
         Service.stopService(self)
         if self._loop.running:
             self._loop.stop()
+
+    def _sweep(self) -> None:
+        self._channels.sweep(self._idle_timeout)
+        self._gate.sweep()

@@ -72,6 +72,10 @@ class Settings:
     :ivar affinity_options: names in the order they are tried; empty for ``none``.
     :ivar port: TCP port on all interfaces, or None when only ``listen`` is used.
     :ivar listen: further Twisted server endpoint strings.
+    :ivar reuse_port: ``port`` may be opened by several processes at the same time.
+    :ivar max_connections: client connections open at once, or None for what the file limit allows.
+    :ivar client_idle_timeout: for how long a client connection is kept without a request.
+    :ivar drain_timeout: for how long requests in flight are waited for at the end.
     :ivar retries: on how many further backends a failed read is tried.
     :ivar retry_budget: how many retries and hedges there may be for each request, in the long run.
     :ivar request_timeout: how long a client waits for its answer to begin, at most.
@@ -98,6 +102,10 @@ class Settings:
     affinity_options: tuple[str, ...] = ("cookies",)
     port: int | None = 9090
     listen: tuple[str, ...] = ()
+    reuse_port: bool = False
+    max_connections: int | None = None
+    client_idle_timeout: float = 300.0
+    drain_timeout: float = 30.0
     verbose: bool = False
     allow_unsafe_paths: bool = False
     max_request_body: int = 10 * MIB

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,8 +28,10 @@ from mpp.locators.small_file import Unreadable, read_small
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
+    from mpp.service import Program
     from mpp.settings import Settings
 
 EXIT_STATUS = 2
@@ -86,23 +89,26 @@ class Options(TwistedOptions):
 
 class Launch(MultiService):
     """
-    All of mpp, as twistd runs it: what cannot be opened ends the program, and so does what others say can never work.
+    All of mpp, as twistd runs it: what cannot be opened ends the program, and so does what others say can never work; a second
+    signal ends its patience at the end.
 
+    :param program: all of mpp.
     :param reading: what was configured, to blame the word that the operator used.
     :param verify: asks others, once, while the program already serves; fails with `ConfigError`, or is content.
     :param end: ends the running program, with `EXIT_STATUS`.
     """
 
     def __init__(
-        self, service: IService, reading: Reading, *, reactor: Any, verify: Callable[[], Deferred[None]], end: Callable[[], None]
+        self, program: Program, reading: Reading, *, reactor: Any, verify: Callable[[], Deferred[None]], end: Callable[[], None]
     ) -> None:
         MultiService.__init__(self)
+        self._program = program
         self._reading = reading
         self._reactor = reactor
         self._verify = verify
         self._end = end
         self._verifying: Deferred[None] | None = None
-        service.setServiceParent(self)
+        self.addService(program)  # type: ignore[no-untyped-call]
 
     def privilegedStartService(self) -> None:
         """Open the sockets, or end the program: it must not run on without them."""
@@ -116,11 +122,22 @@ class Launch(MultiService):
         MultiService.startService(self)
         self._reactor.callWhenRunning(self._begin_to_verify)
 
-    def stopService(self) -> Deferred[None]:
-        """Ask nobody any more, and stop."""
+    def stopService(self) -> Deferred[Any]:
+        """
+        Stop in order; one more SIGTERM or SIGINT cuts it short.
+
+        :return Deferred(object): fires when all is closed.
+        """
+
+        def again(number: int, frame: object) -> None:
+            self._reactor.callFromThread(self._program.cut_short)
+
+        # Twisted's own would try to stop the reactor once more, and log a traceback that it cannot.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, again)
         if self._verifying is not None:
             self._verifying.cancel()
-        stopped: Deferred[None] = MultiService.stopService(self)
+        stopped: Deferred[Any] = MultiService.stopService(self)
         return stopped
 
     def _begin_to_verify(self) -> None:
@@ -167,11 +184,11 @@ def makeService(options: Options) -> IService:
         _log.warn("{warning}", warning=warning)
     try:
         check(reading.settings, reactor)
-        service = build(reading.settings, reactor)
+        _log.debug("at most {limit} open files", limit=raise_file_limit())
+        program = build(reading.settings, reactor)
     except ConfigError as error:
         raise refuse(reading.blame(error)) from None
-    _log.debug("at most {limit} open files", limit=raise_file_limit())
-    return Launch(service, reading, reactor=reactor, verify=service.locator.verify, end=partial(end, reactor))
+    return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor))
 
 
 def check(settings: Settings, reactor: Any) -> None:

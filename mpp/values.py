@@ -103,7 +103,7 @@ def parse_count(text: str) -> int:
 
 def parse_positive(text: str) -> int:
     """Give a whole number above 0."""
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not int(text):
+    if not re.fullmatch(r"[0-9]{1,7}", text) or not int(text):
         raise ValueError(f"{text!r} is not a whole number (1 or more)")
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import resource
 import socket
@@ -12,12 +13,23 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.errors import ConfigError
-from mpp.listening import BACKLOG, endpoint, listen, raise_file_limit
+from mpp.listening import (
+    BACKLOG,
+    MOST_CONNECTIONS,
+    OWN_DESCRIPTORS,
+    Opened,
+    endpoint,
+    listen,
+    raise_file_limit,
+    room_for_connections,
+)
 from mpp.settings import Settings
 
 FACTORY = Factory.forProtocol(Protocol)
@@ -159,9 +171,88 @@ class FileLimitTests(SynchronousTestCase):
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
         self.assertEqual(raise_file_limit(), before[1])
 
+    def test_room(self) -> None:
+        """Of the files allowed, each client may take two, one of them for a backend; some are left for mpp itself."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        for files, room in ((1024, 480), (OWN_DESCRIPTORS, 1), (min(before[1], 4 * MOST_CONNECTIONS), None)):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, before[1]))
+            expected = min(MOST_CONNECTIONS, (files - OWN_DESCRIPTORS) // 2) if room is None else room
+            self.assertEqual(room_for_connections(), expected)
+
+
+class Greeting(Protocol):
+    """Says something to whoever is let in."""
+
+    def connectionMade(self) -> None:
+        """Greet and close."""
+        assert self.transport is not None
+        self.transport.write(b"hello")
+        self.transport.loseConnection()
+
 
 class SocketTests(TestCase):
     """Real sockets."""
+
+    def listen(self, **how: Any) -> list[Opened]:
+        """Listen, for as long as the test takes."""
+        opened = listen(Settings(**how), reactor, Factory.forProtocol(Greeting))
+        for each in opened:
+            self.addCleanup(stop, each.port)
+        return opened
+
+    @inlineCallbacks
+    def test_shared(self) -> Any:
+        """A port that is opened to be shared can be opened once more, for both families, and each of the two can be closed."""
+        number = free_port()
+        (first,) = self.listen(port=number, reuse_port=True)
+        (second,) = self.listen(port=number, reuse_port=True)
+        first.close()
+        yield deferToThread(self.greeted, number, "127.0.0.1")
+        second.close()
+        error = yield self.assertFailure(deferToThread(self.greeted, number, "127.0.0.1"), OSError)
+        self.assertEqual(error.errno, errno.ECONNREFUSED)
+
+    def test_not_shared(self) -> None:
+        """A port that somebody has for himself is refused in words that say so."""
+        number = free_port()
+        for held, wanted in ((False, True), (True, False)):
+            (holder,) = self.listen(port=number, reuse_port=held)
+            error = self.assertRaises(ConfigError, self.listen, port=number, reuse_port=wanted)
+            self.assertIn(f"--port: {number} is ", str(error))
+            self.assertEqual("--reuse-port" in str(error), wanted)
+            holder.close()
+
+    @inlineCallbacks
+    def test_queue_is_emptied(self) -> Any:
+        """Clients that wait to be accepted when the port is closed are served."""
+        number = free_port()
+        (opened,) = self.listen(port=number)
+        with contextlib.ExitStack() as stack:
+            # The kernel makes the connections; the reactor has no turn before the port is closed.
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", number))) for _ in range(150)]
+            opened.close()
+            for client in clients:
+                greeting = yield deferToThread(client.recv, 10)
+                self.assertEqual(greeting, b"hello")
+
+    @inlineCallbacks
+    def test_inherited_queue_is_left(self) -> Any:
+        """Clients that wait on an inherited socket are left to the next process."""
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            held.setblocking(False)
+            port = reactor.adoptStreamPort(held.fileno(), socket.AF_INET, FACTORY)  # type: ignore[attr-defined]
+            with socket.create_connection(held.getsockname()):
+                Opened(port, inherited=True).close()
+                yield deferLater(reactor, 0)  # type: ignore[arg-type]
+                accepted, _ = held.accept()
+                accepted.close()
+
+    def greeted(self, number: int, host: str) -> None:
+        """Connect and read to the end."""
+        with socket.create_connection((host, number), timeout=5) as client:
+            while client.recv(100):
+                pass
 
     @inlineCallbacks
     def test_both_families(self) -> Any:
@@ -179,7 +270,7 @@ class SocketTests(TestCase):
                         raise
         finally:
             for port in ports:
-                yield stop(port)
+                yield stop(port.port)
 
     @inlineCallbacks
     def test_in_use(self) -> Any:
@@ -194,7 +285,7 @@ class SocketTests(TestCase):
             self.assertEqual(error.option, "--listen")
         finally:
             for port in ports:
-                yield stop(port)
+                yield stop(port.port)
 
 
 def free_port() -> int:

@@ -17,9 +17,8 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.metrics = Metrics(CollectorRegistry())
         self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
-        self.metrics.watch(
-            lambda: Snapshot(self.selection, (LocatorState("file", False, 2),), 17, (BackendLoad("a:9090", 3, 1),))
-        )
+        locators, load = (LocatorState("file", False, 2),), (BackendLoad("a:9090", 3, 1),)
+        self.metrics.watch(lambda: Snapshot(self.selection, locators, 17, load, 5, 480))
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
@@ -47,6 +46,7 @@ class MetricsTests(SynchronousTestCase):
             (self.value("mpp_discovery_up", locator="file"), self.value("mpp_discovered_backends", locator="file")), (0, 2)
         )
         self.assertEqual(self.value("mpp_held_bytes"), 17)
+        self.assertEqual((self.value("mpp_client_connections"), self.value("mpp_client_connections_limit")), (5, 480))
 
     def test_ejections_are_told(self) -> None:
         """An alert can name who is out of service, and tell that nobody is left who is well."""

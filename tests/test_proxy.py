@@ -212,7 +212,7 @@ class StreamedTests(ProxyCase):
             client = self.client = Client(self.site)
             client.get()
             self.answer(StreamedResponse(None, headers))
-            client.channel.drain()
+            client.channel.drain(0.0)
             self.assertEqual(client.transport.aborted, ended)
 
     def stream(self, length: int | None = None, version: bytes = b"1.1") -> tuple[StreamedResponse, IBodyConsumer]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from io import StringIO
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -77,6 +79,8 @@ class LaunchTests(Captured):
     def setUp(self) -> None:
         """Stand in for everyone around."""
         super().setUp()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.reactor = MemoryReactorClock()
         self.verifying: Deferred[None] = Deferred()
         self.asked: list[str] = []
@@ -87,10 +91,10 @@ class LaunchTests(Captured):
         self.asked.append("asked")
         return self.verifying
 
-    def launch(self, service: Service, environ: dict[str, str]) -> Launch:
+    def launch(self, program: Any, environ: dict[str, str]) -> Launch:
         """Make the service of a program that is configured so."""
         reading = read(["--endpoints-file", "f"], environ)
-        return Launch(service, reading, reactor=self.reactor, verify=self.verify, end=lambda: self.ended.append("ended"))
+        return Launch(program, reading, reactor=self.reactor, verify=self.verify, end=lambda: self.ended.append("ended"))
 
     def running(self, environ: dict[str, str] | None = None) -> Launch:
         """Give a program that runs."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire.budget import Budget
-from mpp.wire.reader import Limits, RequestReader
+from mpp.wire.reader import MAX_FIELDS, Limits, RequestReader
 
 PIPELINE = (
     b"GET /1?a=b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\n\r\n"
@@ -137,12 +138,63 @@ class RequestReaderTests(SynchronousTestCase):
         assert subject.refusal is not None
         self.assertEqual((subject.refusal.status, budget.held), (413, 0))
 
+    def test_tiny_chunks(self) -> None:
+        """A body in chunks of one byte is taken: its framing does not count as head."""
+        subject = reader(Limits(max_head=1000, max_body=5000))
+        subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(5000):
+            subject.feed(b"01\r\nx\r\n")
+        subject.feed(b"0\r\n\r\n")
+        self.assertEqual(subject.ready[0].body, b"x" * 5000)
+
+    def test_padded_chunks(self) -> None:
+        """What frames a body may not be many times its size."""
+        for filler in (b"0" * 20 + b"1\r\nx\r\n", b"1;" + b"e" * 20 + b"\r\nx\r\n"):
+            subject = reader(Limits(max_head=1000, max_body=5000))
+            subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for _ in range(1000):
+                subject.feed(filler)
+            assert subject.refusal is not None
+            self.assertIn(subject.refusal.status, (400, 431))
+
+    def test_small_pieces_take_little(self) -> None:
+        """A body that comes in small pieces takes no more memory than one that comes at once."""
+        subject = reader(Limits(max_body=300_000))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(100_000):
+            subject.feed(b"2\r\nxy\r\n")
+        self.assertLess(tracemalloc.get_traced_memory()[0], 500_000)
+
+    def test_many_fields(self) -> None:
+        """A head or trailer of very many fields is refused: they take far more memory than their bytes."""
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        for before, after in ((head, b""), (head, b"\r\n"), (head + b"\r\n0\r\n", b"")):
+            subject = reader()
+            subject.feed(before + b"A:\r\n" * (MAX_FIELDS + 1) + after)
+            assert subject.refusal is not None, before
+            self.assertEqual((subject.refusal.status, len(subject.ready)), (431, 0))
+
     def test_exhausted_budget(self) -> None:
         """A body for which there is no memory left is refused, not kept."""
         subject = reader(budget=4)
         subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
         assert subject.refusal is not None
         self.assertEqual(subject.refusal.status, 503)
+
+    def test_large_heads_are_held(self) -> None:
+        """Large heads count while they arrive, and are refused when there is no memory for them; then nothing stays taken."""
+        budget = Budget(250_000)
+        readers = [RequestReader(Limits(), budget) for _ in range(3)]
+        for each in readers:
+            each.feed(b"GET /?" + b"a" * 100_000)
+        self.assertEqual([each.refusal and each.refusal.status for each in readers], [None, None, 503])
+        self.assertGreater(budget.held, 200_000)
+        readers[0].feed(b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(len(readers[0].ready), 1)
+        readers[1].close()
+        self.assertEqual(budget.held, 0)
 
     def test_upgrade_with_a_body(self) -> None:
         """A request to upgrade that has a body is refused: the parser would take the body for another protocol."""

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv6Address
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web import resource, server
 
 from mpp.model import MIB
+from mpp.wire.patience import LINGER_S
 from mpp.wire.reader import Limits
-from mpp.wire.server import LINGER_BYTES, LINGER_S, ProxyChannel
+from mpp.wire.server import LINGER_BYTES, ProxyChannel
 from tests.wire_support import GET, RESET, PromptRequest, RecordingRequest, ServerSide, error_page
 
 
@@ -166,9 +166,8 @@ class RequestsTests(SynchronousTestCase):
     def test_facts(self) -> None:
         """A channel knows both ends' addresses, and whether it is secure."""
         side = ServerSide()
-        self.assertEqual(side.channel.getPeer(), side.transport.getPeer())
-        self.assertEqual(side.channel.getHost(), side.transport.getHost())
-        self.assertEqual((side.channel.peer, side.channel.isSecure()), ("192.168.1.1", False))
+        self.assertEqual(side.channel.addresses(), (side.transport.getPeer(), side.transport.getHost()))
+        self.assertEqual((side.channel.peer, side.channel.is_secure()), ("192.168.1.1", False))
         mapped = ProxyChannel(lambda channel: RecordingRequest(channel, []), Limits(), side.budget, error_page, side.channels)
         mapped.makeConnection(StringTransport(peerAddress=IPv6Address("TCP", "::ffff:10.0.0.9", 1)))
         self.assertEqual(mapped.peer, "10.0.0.9")
@@ -213,6 +212,7 @@ class BadRequestTests(SynchronousTestCase):
         side.receive(b"more")
         self.assertEqual((side.transport.half_closed, side.transport.disconnecting, side.reading), (True, False, True))
         side.clock.advance(LINGER_S)
+        side.channels.sweep(60)
         self.assertTrue(side.transport.aborted)
 
     def test_lingering_is_bounded(self) -> None:
@@ -296,86 +296,6 @@ class EndTests(SynchronousTestCase):
         side.receive(get(b"/", b"Connection: close") + b"surplus")
         self.assertEqual((side.sent, side.transport.half_closed, side.transport.disconnecting), (b"</>", True, False))
 
-    def test_drain_idle(self) -> None:
-        """Draining closes an idle connection at once."""
-        side = ServerSide(PromptRequest)
-        side.receive(GET)
-        drained = side.channels.drain()
-        self.assertTrue(side.transport.disconnecting)
-        self.assertNoResult(drained)
-        side.disconnect()
-        self.successResultOf(drained)
-
-    def test_drain_busy(self) -> None:
-        """Draining lets an answer end, and says in it that it is the last."""
-        side = ServerSide()
-        side.receive(get(b"/1") + get(b"/2"))
-        side.channels.drain()
-        self.assertEqual((side.channel.persistent, side.transport.disconnecting), (False, False))
-        self.assertTrue(side.requests[0].told_to_end)
-        side.requests[0].answer()
-        self.assertEqual((side.sent, side.transport.disconnecting, len(side.requests)), (b"</1>", True, 1))
-
-    def test_drain_nothing(self) -> None:
-        """Draining is over at once when nobody is connected; waiting for it can be given up."""
-        side = ServerSide()
-        waiting = side.channels.drain()
-        waiting.addErrback(lambda failure: None)
-        waiting.cancel()
-        side.disconnect()
-        self.successResultOf(side.channels.drain())
-
-    def test_abort_the_rest(self) -> None:
-        """Whoever does not end in time can be reset."""
-        side = ServerSide()
-        side.receive(GET)
-        side.channels.abort()
-        self.assertTrue(side.transport.aborted)
-        self.assertEqual(repr(side.channels), "<Channels 1 open>")
-
-    def test_idle(self) -> None:
-        """A client that has been idle too long is closed, also one that trickles in a head."""
-        for received in (b"", GET, GET[:-2]):
-            side = ServerSide(PromptRequest)
-            side.clock.advance(50)
-            side.receive(received)
-            side.channels.close_idle(side.clock.seconds(), 60)
-            self.assertFalse(side.transport.disconnecting)
-            side.clock.advance(60)
-            side.channels.close_idle(side.clock.seconds(), 60)
-            self.assertTrue(side.transport.disconnecting)
-
-    def test_a_request_that_arrives_is_not_idleness(self) -> None:
-        """A connection on which a request begins to arrive after a long pause is not closed under it."""
-        side = ServerSide(PromptRequest)
-        side.receive(GET)
-        side.clock.advance(59)
-        side.receive(GET[:-2])
-        side.clock.advance(2)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertFalse(side.transport.disconnecting)
-        side.receive(b"X: y\r\n")
-        side.clock.advance(59)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertTrue(side.transport.disconnecting)
-
-    def test_busy_is_not_idle(self) -> None:
-        """A client that waits for its answer is not idle."""
-        side = ServerSide()
-        side.receive(GET)
-        side.clock.advance(1000)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertFalse(side.transport.disconnecting)
-
-    def test_idle_and_closing(self) -> None:
-        """A client that does not let its connection end is reset."""
-        side = ServerSide(PromptRequest)
-        side.receive(get(b"/", b"Connection: close"))
-        self.assertFalse(side.transport.aborted)
-        side.clock.advance(60)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertTrue(side.transport.aborted)
-
 
 class SlowClientTests(SynchronousTestCase):
     """Clients that do not take their answers."""
@@ -399,15 +319,6 @@ class SlowClientTests(SynchronousTestCase):
         self.producer(side).pauseProducing()
         self.producer(side).resumeProducing()
         self.assertEqual(len(side.requests), 1)
-
-    def test_stuck_and_idle(self) -> None:
-        """A client that never takes its answer is reset in the end."""
-        side = ServerSide(PromptRequest)
-        side.receive(GET)
-        self.producer(side).pauseProducing()
-        side.clock.advance(60)
-        side.channels.close_idle(side.clock.seconds(), 60)
-        self.assertTrue(side.transport.aborted)
 
     def test_pull_producer(self) -> None:
         """A producer that wants to be asked for each piece is asked by the transport itself."""
@@ -433,63 +344,3 @@ class SlowClientTests(SynchronousTestCase):
         side.channel.registerProducer(Producer(), True)
         side.disconnect()
         self.assertEqual(events, ["stopped, 0 told"])
-
-
-class Page(resource.Resource):
-    """A page in twisted.web's way."""
-
-    isLeaf = True
-
-    def render_GET(self, request: server.Request) -> bytes:
-        request.setHeader(b"content-type", b"text/plain")
-        if request.path == b"/chunks":
-            request.write(b"one")
-            request.write(b"two")
-            request.finish()
-            return server.NOT_DONE_YET  # type: ignore[return-value]
-        return b"page"
-
-
-class WebRequest(server.Request):
-    """Shows twisted.web's way: what a request class has to do with what the channel gives it."""
-
-    def __init__(self, channel: ProxyChannel) -> None:
-        channel.site = channel.factory = server.Site(Page())
-        super().__init__(channel)
-
-    def received(self, method: bytes, target: bytes, version: bytes, headers: Any, body: bytes) -> None:
-        for name, value in headers:
-            self.requestHeaders.addRawHeader(name, value)
-        self.gotLength(len(body))
-        self.handleContentChunk(body)
-        self.requestReceived(method, target, b"HTTP/" + version)
-
-
-class WebTests(SynchronousTestCase):
-    """Answers in twisted.web's way."""
-
-    def receive(self, data: bytes) -> ServerSide:
-        side = ServerSide()
-        side.channel._request_factory = WebRequest
-        side.receive(data)
-        return side
-
-    def test_page(self) -> None:
-        """A resource of twisted.web is rendered, and the connection lives on."""
-        side = self.receive(get(b"/a") + get(b"/b"))
-        self.assertEqual(side.sent.count(b"\r\n\r\npage"), 2)
-        self.assertIn(b"Content-Length: 4\r\n", side.sent)
-        self.assertNotIn(b"Connection:", side.sent)
-        self.assertFalse(side.transport.disconnecting)
-
-    def test_chunks(self) -> None:
-        """A page of unknown length is sent in chunks."""
-        side = self.receive(get(b"/chunks"))
-        self.assertTrue(side.sent.endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"))
-
-    def test_close(self) -> None:
-        """An answer that is the connection's last says so."""
-        for data in (get(b"/", b"Connection: close"), b"GET /chunks HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"):
-            side = self.receive(data)
-            self.assertIn(b"Connection: close\r\n", side.sent)
-            self.assertTrue(side.transport.disconnecting)

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet import defer, protocol, tcp
 from twisted.internet.testing import MemoryReactor
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -267,3 +268,45 @@ class LoopbackTests(TestCase):
         collected = yield client.ended
         self.assertEqual(collected, data)
         self.assertIsInstance(client.transport, transports.EagerClient)
+
+
+class LookTests(SynchronousTestCase):
+    """What can be seen of a transport from outside."""
+
+    def pair(self) -> tuple[Any, socket.socket]:
+        """Give a transport and the socket at its other end."""
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        self.addCleanup(near.close)
+        self.addCleanup(far.close)
+        return tcp.Connection(near, protocol.Protocol(), RecordingReactor()), far  # type: ignore[arg-type]
+
+    def test_has_arrived(self) -> None:
+        """Bytes that nobody has read yet are seen, and stay; an end is no bytes. TLS is looked through."""
+        transport, far = self.pair()
+        wrapped = ProtocolWrapper(WrappingFactory(protocol.Factory()), protocol.Protocol())
+        wrapped.transport = transport
+        self.assertFalse(transports.has_arrived(wrapped))
+        far.send(b"x")
+        self.assertTrue(transports.has_arrived(wrapped))
+        self.assertTrue(transports.has_arrived(transport))
+        transport.socket.recv(10)
+        far.close()
+        self.assertFalse(transports.has_arrived(transport))
+        self.assertFalse(transports.has_arrived(object()))
+
+    def test_unsent(self) -> None:
+        """What waits to be sent is counted, wherever it waits."""
+        transport, far = self.pair()
+        transport.connected = 1
+        self.assertEqual(transports.unsent(transport), 0)
+        transport.write(b"x" * 10)
+        self.assertEqual(transports.unsent(transport), 10)
+        transport.dataBuffer, transport.offset = b"y" * 10, 4
+        self.assertEqual(transports.unsent(transport), 16)
+        transport.socket.send(b"z" * 1000)
+        queued = transports.unsent(transport)
+        self.assertGreater(queued, 1000)
+        far.recv(1000)
+        self.assertEqual(transports.unsent(transport), 16)
+        self.assertEqual(transports.unsent(object()), -1)

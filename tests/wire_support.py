@@ -35,6 +35,21 @@ class Transport(StringTransport):
 
     half_closed = False
     aborted = False
+    arrived = b""
+    """What has arrived and was not read by the reactor yet."""
+    dataBuffer = b""
+    offset = _tempDataLen = 0
+
+    def fileno(self) -> int:
+        return -1
+
+    def getHandle(self) -> Transport:
+        return self
+
+    def recv(self, size: int, flags: int) -> bytes:
+        if not self.arrived:
+            raise BlockingIOError
+        return self.arrived[:size]
 
     def loseWriteConnection(self) -> None:
         self.half_closed = True
@@ -118,14 +133,18 @@ def error_page(error: BadRequest) -> bytes:
 
 
 class ServerSide:
-    """A ProxyChannel over a Transport, and all around it."""
+    """A ProxyChannel over a Transport, and all around it; one ``beside`` another is among the same channels."""
 
     def __init__(
-        self, request: type[RecordingRequest] = RecordingRequest, limits: Limits | None = None, budget: int = 10**6
+        self,
+        request: type[RecordingRequest] = RecordingRequest,
+        limits: Limits | None = None,
+        budget: int = 10**6,
+        beside: ServerSide | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = beside.clock if beside else Clock()
         self.budget = Budget(budget)
-        self.channels = Channels(self.clock)
+        self.channels = beside.channels if beside else Channels(self.clock)
         self.requests: list[RecordingRequest] = []
         self.transport = Transport()
         self.channel = ProxyChannel(

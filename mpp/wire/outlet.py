@@ -12,6 +12,8 @@ from typing import Any
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from mpp.wire.transports import unsent
+
 
 @implementer(IPushProducer)
 class Outlet:
@@ -24,7 +26,7 @@ class Outlet:
     :ivar stuck: the client does not take what it is sent.
     """
 
-    __slots__ = ("_flowing", "_open", "_producer", "_pulling", "_transport", "stuck")
+    __slots__ = ("_flowing", "_open", "_producer", "_pulling", "_since", "_transport", "_unsent", "stuck")
 
     def __init__(self, transport: Any, flowing: Callable[[], None]) -> None:
         self.stuck = False
@@ -32,6 +34,8 @@ class Outlet:
         self._producer: Any = None
         self._pulling = False
         self._open = True
+        self._unsent: int | None = None
+        self._since = 0.0
         self._transport = transport
         transport.registerProducer(self, True)
 
@@ -58,6 +62,19 @@ class Outlet:
                 self._transport.unregisterProducer()
                 self._transport.registerProducer(self, True)
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is a producer: an answer has begun, and goes on."""
+        return self._producer is not None
+
+    def stalled(self, now: float, patience: float) -> bool:
+        """Tell whether the client has taken nothing for so many seconds. To be asked now and then: it looks when it is asked."""
+        left = unsent(self._transport)
+        if left != self._unsent:
+            self._unsent = left
+            self._since = now
+        return now - self._since >= patience
+
     def shut(self) -> None:
         """Leave the transport alone: with a producer it would not close."""
         if self._open:
@@ -76,6 +93,8 @@ class Outlet:
     def pauseProducing(self) -> None:
         """The client is slow."""
         self.stuck = True
+        # What is left to send may be as much as when it was slow before.
+        self._unsent = None
         if self._producer is not None:
             self._producer.pauseProducing()
 

@@ -18,6 +18,13 @@ from mpp.model import MIB, Headers
 from mpp.wire import rules
 from mpp.wire.budget import Budget
 
+# A byte in a chunk of its own takes five bytes of framing, in the shortest form; some senders pad the size with zeros.
+FRAMING = 8
+# More than any client sends; what they take in memory is many times their bytes (Apache and HAProxy allow 100).
+MAX_FIELDS = 1000
+# Heads up to here are not worth counting; beyond, many clients that never complete theirs could take all memory.
+SMALL_HEAD = 64 * 1024
+
 
 @frozen
 class Limits:
@@ -25,8 +32,9 @@ class Limits:
     What a client may send.
 
     :ivar max_body: bytes of one request's body.
-    :ivar max_head: bytes of one request's head; what frames a chunked body, and its trailers, count too. Long PromQL in a
-        GET makes heads of many KiB, and clients are refused nothing that Prometheus itself takes (Go's limit is 1 MiB).
+    :ivar max_head: bytes of one request's head, trailers included, and what frames a chunked body beyond `FRAMING` times its
+        size. Long PromQL in a GET makes heads of many KiB, and clients are refused nothing that Prometheus itself takes (Go's
+        limit is 1 MiB).
     """
 
     max_body: int = 10 * MIB
@@ -53,7 +61,7 @@ class RequestReader:
     """
     Parses one connection's input.
 
-    The bodies in ``ready`` are accounted for in the Budget; whoever takes one gives it back.
+    The bodies in ``ready`` are accounted for in the Budget, whoever takes one gives it back. Large heads are while they arrive.
 
     :ivar ready: requests that arrived and were not taken.
     :ivar refusal: why the input after them is not read, or None.
@@ -63,13 +71,14 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_body",
         "_budget",
         "_fields",
         "_head",
+        "_head_held",
         "_limits",
         "_overhead",
         "_parser",
-        "_pieces",
         "_size",
         "_target",
         "_version",
@@ -89,6 +98,7 @@ class RequestReader:
         self.over = False
         self.surplus = False
         self._why: BadRequest | None = None
+        self._head_held = 0
         self._reset()
         self._parser = HttpRequestParser(self)
 
@@ -97,15 +107,32 @@ class RequestReader:
         self._fields: list[tuple[bytes, bytes]] = []
         self._head: Headers | None = None
         self._version = b""
-        self._pieces: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._size = 0
         self._overhead = 0
+        if self._head_held:
+            self._budget.give(self._head_held)
+            self._head_held = 0
         self.owes_continue = False
 
     @property
     def partial(self) -> bool:
-        """Whether a request has begun to arrive and is not complete."""
-        return self._overhead > 0
+        """Whether a request has begun to arrive and is not complete; not yet by an empty line, which some send after a body."""
+        return self._overhead > 2 or bool(self._target)
+
+    @property
+    def in_head(self) -> bool:
+        """Whether that request's head is not complete."""
+        return self._head is None
+
+    @property
+    def received(self) -> int:
+        """How many bytes of that request have arrived, about."""
+        return self._overhead
+
+    def time_out(self) -> None:
+        """Refuse the request that is arriving: it takes too long."""
+        self._refuse(BadRequest(408, f"The {'head' if self.in_head else 'body'} of the request took too long to arrive."))
 
     def feed(self, data: bytes) -> None:
         """Read a segment. Never raises because of what is in it."""
@@ -127,8 +154,12 @@ class RequestReader:
                 else:
                     self._refuse(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
                 return
-        if self._overhead - self._size > self._limits.max_head:
+        if self._overhead - (1 + FRAMING) * self._size > self._limits.max_head:
             self._refuse(self._large_head())
+        elif len(self._fields) > MAX_FIELDS:
+            self._refuse(self._many_fields())
+        elif self._overhead > SMALL_HEAD and self._head is None:
+            self._hold_head()
 
     def close(self) -> None:
         """Give back what nobody will take."""
@@ -143,11 +174,21 @@ class RequestReader:
         self._budget.give(self._size)
         self._reset()
 
+    def _hold_head(self) -> None:
+        """Have the part of a head that has arrived count, if there is room for it."""
+        if self._budget.take(self._overhead - self._head_held):
+            self._head_held = self._overhead
+        else:
+            self._refuse(BadRequest(503, "There is no memory left for this request's head."))
+
     def _head_size(self) -> int:
         return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
 
     def _large_head(self) -> BadRequest:
         return BadRequest(431, f"The head is larger than {self._limits.max_head} bytes.")
+
+    def _many_fields(self) -> BadRequest:
+        return BadRequest(431, f"The head has more than {MAX_FIELDS} fields.")
 
     # The parser's calls
 
@@ -167,6 +208,8 @@ class RequestReader:
             # What has arrived since the request began is an upper bound; counting exactly is seldom needed.
             if self._overhead > self._limits.max_head < self._head_size():
                 raise self._large_head()
+            if len(headers) > MAX_FIELDS:
+                raise self._many_fields()
             announced = rules.check_head(self._target, version, headers, self._limits.max_body)
             if announced.body and self._parser.should_upgrade():
                 raise BadRequest(400, "A request to upgrade the protocol cannot have a body here.")
@@ -184,16 +227,21 @@ class RequestReader:
         if not self._budget.take(size):
             self._why = BadRequest(503, "There is no memory left for this request's body.")
             raise self._why
+        if not self._size:
+            self._body = data
+        elif type(self._body) is bytearray:
+            self._body += data
+        else:
+            # Not a list of the pieces: small ones would take many times their bytes.
+            self._body = bytearray(self._body + data)
         self._size += size
-        self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         """Put the request with those that are ready."""
         persistent = self._parser.should_keep_alive()
-        pieces = self._pieces
-        body = b"" if not pieces else pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = self._body
         headers = self._head
         assert headers is not None
-        self.ready.append(Incoming(self._parser.get_method(), self._target, self._version, headers, body, persistent))
+        self.ready.append(Incoming(self._parser.get_method(), self._target, self._version, headers, bytes(body), persistent))
         self.over = not persistent
         self._reset()

@@ -1,8 +1,8 @@
 """
 A client's connection: requests in, answers out, one after the other.
 
-It parses nothing (`mpp.wire.reader`) and decides nothing about requests but their order. To the request it makes for each it is
-what `twisted.web.http.HTTPChannel` would be, so that a `twisted.web.server.Request` can be answered raw or in twisted.web's way.
+It parses nothing (`mpp.wire.reader`) and decides nothing about requests but their order. How long a client may take is in
+`mpp.wire.patience`. A `twisted.web.server.Request` is answered over it raw, or in twisted.web's way by `mpp.wire.web`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,27 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from typing import Protocol as Shape
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers as WebHeaders
+from zope.interface import implementer
 
 from mpp.errors import BadRequest
 from mpp.model import MIB, Headers
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.outlet import Outlet
+from mpp.wire.patience import ACTIVE_S, GONE_S, LINGER_S, TAKE_S, time_to_arrive
 from mpp.wire.reader import Incoming, Limits, RequestReader
+from mpp.wire.transports import has_arrived
 
-# How long, and how much, a refused client is listened to after the answer: closing while it still sends would reset the
-# connection, and it might never see why (RFC 9112 section 9.6). Ten times a default body, and time for a slow one.
-LINGER_S = 5.0
+# How much a refused client is listened to after the answer (and `LINGER_S` long): ten times a default body.
 LINGER_BYTES = 100 * MIB
 
 
@@ -36,12 +42,13 @@ class IncomingRequest(Shape):
         """Begin the answer. It ends with `ProxyChannel.request_done`, perhaps before this returns."""
 
     def draining(self) -> None:
-        """Take note that the program is about to stop: an answer that would never end by itself should end."""
+        """Take note, perhaps again, that the program is about to stop: an answer that would never end by itself should end."""
 
     def connectionLost(self, reason: Failure, /) -> None:
         """Stop: there is nobody to answer to. Called once at most, never after `ProxyChannel.request_done`."""
 
 
+@implementer(IHalfCloseableProtocol)
 class ProxyChannel(Protocol):
     """
     One client's connection.
@@ -56,9 +63,9 @@ class ProxyChannel(Protocol):
     :param channels: where to sign in and off.
     :ivar persistent: the connection will be kept after the current answer; what its ``Connection`` field should say.
     :ivar idle_since: when the connection or the arriving request began, or the last answer ended, whichever was last: what a
-        client trickles in after the first byte of a request does not count.
+        client trickles in after the first byte of a request does not count. When closing: since when.
     :ivar peer: the client's IP address (``::ffff:`` removed).
-    :ivar site: for `twisted.web.server.Request`, as is ``factory``.
+    :ivar site: the `twisted.web.server.Site` that made it.
     """
 
     transport: Any
@@ -82,9 +89,9 @@ class ProxyChannel(Protocol):
         self._taken = 0
         self._serving = False
         self._reading = True
-        self._draining = False
         self._closing = False
-        self._lingering: Any = None
+        self._lingering = False
+        self._heard_all = False
         self._discarded = 0
         self.idle_since = channels.clock.seconds()
 
@@ -121,14 +128,28 @@ class ProxyChannel(Protocol):
         """Sign off, and tell whoever is busy with an answer."""
         self._closing = True
         self._channels.remove(self)
-        if self._lingering is not None and self._lingering.active():
-            self._lingering.cancel()
         self._reader.close()
         self._outlet.gone()
         request, self._request = self._request, None
         if request is not None:
             self._budget.give(self._taken)
             request.connectionLost(reason)
+
+    # IHalfCloseableProtocol
+
+    def readConnectionLost(self) -> None:
+        """Answer what was asked (for a while, see `GONE_S`): nothing more will be."""
+        self._heard_all = True
+        self._reading = False
+        if self._closing:
+            self.transport.loseConnection()
+        elif self._request is None and not self._outlet.stuck:
+            self._close(linger=False)
+        else:
+            self.idle_since = self._channels.clock.seconds()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing: it was us."""
 
     # One after the other
 
@@ -151,7 +172,7 @@ class ProxyChannel(Protocol):
 
     def _begin(self, incoming: Incoming) -> None:
         method, target, version, headers, body, persistent = incoming
-        self.persistent = persistent and not self._draining
+        self.persistent = persistent and self._channels.keeping
         self._taken = len(body)
         self._request = request = self._request_factory(self)
         request.received(method, target, version, headers, body)
@@ -162,6 +183,8 @@ class ProxyChannel(Protocol):
         if reader.refusal is not None:
             self.transport.write(self._error_page(reader.refusal))
             self._close(linger=True)
+        elif self._heard_all:
+            self._close(linger=False)
         elif reader.owes_continue:
             reader.owes_continue = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -181,7 +204,7 @@ class ProxyChannel(Protocol):
             self._close(linger=self._reader.surplus)
 
     def _read(self, wanted: bool) -> None:
-        if wanted is not self._reading:
+        if wanted is not self._reading and not self._heard_all:
             self._reading = wanted
             if wanted:
                 self.transport.resumeProducing()
@@ -190,22 +213,50 @@ class ProxyChannel(Protocol):
 
     # The end
 
-    def drain(self) -> None:
-        """Finish what is being answered, then close; close at once when idle."""
-        self._draining = True
-        self.persistent = False
-        if self._request is not None:
-            self._request.draining()
-        elif not self._closing:
-            self._close(linger=False)
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being asked nor answered, and the connection is open for the next request."""
+        return self._request is None and not (self._closing or self._reader.partial or self._outlet.stuck)
 
-    def close_if_idle(self, before: float) -> None:
-        """Close if nothing was answered since ``before``; reset when an earlier close or answer is not taken by the client."""
-        if self._request is not None or self.idle_since > before:
-            return
+    def drain(self, now: float) -> None:
+        """
+        Take a step towards the end: close, unless an answer or a request is under way or likely.
+
+        Nobody loses a request by it: what is answered from now on says that it is the last, and a client that cannot have been
+        told so, because its last answer has just ended or its head is sent already, has time to ask once more.
+        """
+        if self._request is not None:
+            self.persistent = self.persistent and self._outlet.busy
+            self._request.draining()
+        elif self.idle and now - self.idle_since >= ACTIVE_S:
+            self.close_idle()
+
+    def sweep(self, now: float, idle_timeout: float) -> None:
+        """End what takes too long: `mpp.wire.patience` says how long that is."""
+        waited = now - self.idle_since
+        if self._closing or self._outlet.stuck or self._heard_all:
+            if self._overstayed(now, waited):
+                self.abort()
+        elif self._request is None:
+            reader = self._reader
+            if not reader.partial:
+                if waited >= idle_timeout:
+                    self.close_idle()
+            elif waited >= time_to_arrive(in_head=reader.in_head, received=reader.received):
+                reader.time_out()
+                self._serve()
+
+    def _overstayed(self, now: float, waited: float) -> bool:
+        """Whether a client does not take what it is sent, or its connection's end, or has probably hung up."""
+        if self._lingering:
+            return waited >= LINGER_S
         if self._closing or self._outlet.stuck:
-            self.abort()
-        else:
+            return self._outlet.stalled(now, TAKE_S)
+        return waited >= GONE_S
+
+    def close_idle(self) -> None:
+        """Close, unless a request has arrived in this moment."""
+        if not has_arrived(self.transport):
             self._close(linger=False)
 
     def abort(self) -> None:
@@ -221,12 +272,13 @@ class ProxyChannel(Protocol):
         if self._closing:
             return
         self._closing = True
+        self.idle_since = self._channels.clock.seconds()
         self._reader.close()
         self._outlet.shut()
         if linger and self._half_closes:
+            self._lingering = True
             self._read(True)
             self.transport.loseWriteConnection()
-            self._lingering = self._channels.clock.callLater(LINGER_S, self.transport.abortConnection)
         else:
             self.transport.loseConnection()
 
@@ -235,7 +287,7 @@ class ProxyChannel(Protocol):
         if self._discarded > LINGER_BYTES:
             self.transport.abortConnection()
 
-    # For the request, in the raw way
+    # For the request
 
     def write(self, data: bytes) -> None:
         """Send bytes of the current answer."""
@@ -253,30 +305,12 @@ class ProxyChannel(Protocol):
         """Leave the current answer's producer alone from now on."""
         self._outlet.unregister()
 
-    # For the request, in twisted.web's way
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: WebHeaders) -> None:
-        """Send the head of an answer."""
-        if version != b"HTTP/1.1":
-            # twisted.web does not chunk for HTTP/1.0, so only the connection's end may end the body.
-            self.persistent = False
-        lines = [b"%b %b %b\r\n" % (version, code, reason)]
-        lines += [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        lines.append(b"\r\n" if self.persistent else b"Connection: close\r\n\r\n")
-        self.transport.write(b"".join(lines))
-
-    def requestDone(self, request: object) -> None:
-        """End the current answer."""
-        self.request_done()
-
-    def getPeer(self) -> IAddress:
-        """Give the client's address."""
-        return self._peer
-
-    def getHost(self) -> IAddress:
-        """Give the address the client connected to."""
-        return self._host
-
-    def isSecure(self) -> bool:
+    def is_secure(self) -> bool:
         """Whether the client came over TLS."""
         return self._secure
+
+    # What `mpp.wire.web` tells a request of twisted.web
+
+    def addresses(self) -> tuple[IAddress, IAddress]:
+        """Give the client's address, and the one it connected to."""
+        return self._peer, self._host

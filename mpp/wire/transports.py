@@ -10,15 +10,19 @@ back to Twisted's own transports, and a test fails.
 
 from __future__ import annotations
 
+import array
 import errno
+import fcntl
 import functools
 import inspect
 import socket
+import termios
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import abstract, main, tcp
 from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.protocols.policies import ProtocolWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,6 +157,7 @@ def changed_privates() -> tuple[str, ...]:
     """Name what this module needs of Twisted's private parts and does not find; empty when all is well."""
     checks = {
         "FileDescriptor.write buffers in _tempDataBuffer and starts writing": _write_buffers,
+        "FileDescriptor.offset": lambda: abstract.FileDescriptor.offset == 0,
         "Connection.TLS": lambda: tcp.Connection.TLS is False,
         "Connection._aborting": lambda: tcp.Connection._aborting is False,
         "Connection._writeDisconnected": lambda: tcp.Connection._writeDisconnected is False,
@@ -211,3 +216,42 @@ def connect(reactor: IReactorTCP, host: str, port: int, factory: Any, *, eager: 
     connector = EagerConnector(host, port, factory, None, None, reactor)  # type: ignore[arg-type]
     connector.connect()
     return connector
+
+
+def unsent(transport: Any) -> int:
+    """
+    Tell how many bytes its peer has not taken yet of what was written, so that two looks at it show whether it takes any.
+
+    The kernel's buffer counts: it holds megabytes, and takes more only when a good part of them has gone.
+    """
+    transport = _innermost(transport)
+    try:
+        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen) + _queued(transport.fileno())
+    except AttributeError:
+        return -1
+
+
+def _queued(descriptor: int) -> int:
+    count = array.array("i", (0,))
+    try:
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, count)
+    # No socket, or a system that does not tell.
+    except (OSError, ValueError):
+        return 0
+    return count[0]
+
+
+def has_arrived(transport: Any) -> bool:
+    """Tell whether bytes have arrived that the reactor has not read yet."""
+    try:
+        return bool(_innermost(transport).getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    # Nothing there, or the connection is broken, or there is no socket below.
+    except (OSError, AttributeError):
+        return False
+
+
+def _innermost(transport: Any) -> Any:
+    """Give the transport that has the socket: TLS is a protocol around it."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport

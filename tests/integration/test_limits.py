@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.clients import SlowReader, hang_up, raw
+from tests.integration.clients import Load, SlowReader, hang_up, raw
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 
 MB = 1_000_000
@@ -79,3 +81,80 @@ class LimitTests(SynchronousTestCase):
                 request = b"GET %b HTTP/%b\r\nHost: x\r\nConnection: close\r\n\r\n" % (target, version)
                 self.assertRaises(ConnectionResetError, raw, self.mpp.port, request)
         self.assertEqual(self.mpp.metric("mpp_truncated_responses_total"), 4)
+
+
+class FewFiles(Mpp):
+    """mpp that may have few files open."""
+
+    files = 100
+
+    def command(self) -> list[str]:
+        """Give the command line."""
+        return ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.files), *super().command()]
+
+
+class CrowdTests(SynchronousTestCase):
+    """More clients than there is room for."""
+
+    def setUp(self) -> None:
+        """Start a simulated server."""
+        self.simulated = Simulated("--version", "3.5.0")
+        self.addCleanup(self.simulated.close)
+        self.simulated.start()
+        self.crowd = contextlib.ExitStack()
+        self.addCleanup(self.crowd.close)
+
+    def begin(self, *options: str) -> Mpp:
+        """Start mpp in front of it."""
+        mpp = FewFiles([self.simulated.url], *options)
+        self.addCleanup(mpp.close)
+        return mpp.start()
+
+    def connect(self, port: int, count: int) -> list[socket.socket]:
+        """Let many connect, and say nothing."""
+        return [self.crowd.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(count)]
+
+    def lines(self, mpp: Mpp, text: str) -> int:
+        """Count lines of the log."""
+        return sum(text in line for line in mpp.log().splitlines())
+
+    def test_places(self) -> None:
+        """Idle connections make room for those that ask; nobody is refused, and mpp stays within its files."""
+        mpp = self.begin()
+        self.connect(mpp.port, 60)
+        for _ in range(3):
+            self.assertEqual(fetch(mpp.port, "/api/v1/query?query=up", timeout=30)[0], 200)
+        self.assertLess(mpp.descriptors(), FewFiles.files)
+        self.assertLessEqual(mpp.metric("mpp_client_connections"), mpp.metric("mpp_client_connections_limit"))
+        self.assertEqual((self.lines(mpp, "places for client connections"), self.lines(mpp, "descriptors")), (1, 0))
+
+    def test_more_clients_than_places(self) -> None:
+        """Twice as many clients as there are places are all served, without a failure."""
+        mpp = self.begin("--max-connections", "10")
+        load = Load(mpp.port, clients=20, at_most=10).start()
+        time.sleep(4)
+        tally = load.stop()
+        self.assertEqual(tally.failures, [])
+        self.assertGreater(tally.requests, 200)
+        self.assertLess(tally.slowest(), 5)
+
+    def test_out_of_descriptors(self) -> None:
+        """Out of descriptors new connections are shed, in one line of the log; afterwards all is as before."""
+        mpp = self.begin("--max-connections", "1000")
+        before, lines = mpp.descriptors(), len(mpp.log().splitlines())
+        for _ in range(10):
+            self.connect(mpp.port, 100)
+            time.sleep(0.2)
+        self.crowd.close()
+        wait_until(lambda: self.answers(mpp.port), "it answers again", 10)
+        wait_until(lambda: mpp.descriptors() <= before + KEPT, "descriptors are back", 10)
+        self.assertEqual(self.lines(mpp, "out of file descriptors"), 1)
+        self.assertLess(len(mpp.log().splitlines()) - lines, 20, mpp.log())
+        self.assertNotIn("Traceback", mpp.log())
+
+    def answers(self, port: int) -> bool:
+        """Tell whether a query is answered."""
+        try:
+            return fetch(port, "/api/v1/query?query=up", timeout=2)[0] == 200
+        except OSError:
+            return False

@@ -1,5 +1,1 @@
-"""
-Runs of a minute and more, against real servers, started by hand: ``python -m tests.integration.long.<name>`` from the checkout.
-
-Each prints a table and ends with status 1 if a promise was broken.
-"""
+"""Runs of a minute and more, started by hand; each is a script that says what it does."""

@@ -1,0 +1,54 @@
+"""
+How long a client may take for what: pure numbers and decisions; the acts are `mpp.wire.server`'s.
+
+All of them are looked after in one sweep a second over all connections (`SWEEP_S`), so each may be exceeded by that much.
+"""
+
+from __future__ import annotations
+
+SWEEP_S = 1.0
+"""How often all connections are looked at: 10,000 of them take less than 10 ms."""
+
+ACTIVE_S = 1.0
+"""
+For how long after an answer the client's next request is expected. Closing a connection while a request is on its way to us loses
+that request; clients in a loop send the next one within milliseconds, and a second covers the slowest network between.
+"""
+
+HEAD_S = 10.0
+"""
+How long a request's head may take from its first byte: even one that is sent twice over a bad line (TCP retransmits after 1, 2
+and 4 s) arrives in that time. HAProxy's manual recommends the same.
+"""
+
+BODY_S = 20.0
+BODY_RATE = 500
+"""
+A body may take `BODY_S`, and a second more for each `BODY_RATE` bytes that have come (the defaults of Apache's mod_reqtimeout):
+whoever sends steadily has all the time he needs, whoever trickles has not.
+"""
+
+TAKE_S = 60.0
+"""How long a client may take nothing of an answer that waits for it (nginx' default): no network comes back after that."""
+
+GONE_S = 2.0
+"""
+How long a client that has closed its sending side is answered. Who hangs up and who only says that no more requests follow look
+the same (Prometheus takes both for gone): the one's query shall be cancelled soon, the other shall have a quick answer.
+"""
+
+LINGER_S = 5.0
+"""
+How long a refused client is listened to after the answer: closing while it still sends would reset the connection, and it might
+never see why (RFC 9112 section 9.6).
+"""
+
+
+def time_to_arrive(*, in_head: bool, received: int) -> float:
+    """
+    Tell how many seconds after its first byte a request must be complete.
+
+    :param in_head: its head is not complete yet: that alone is waited for.
+    :param received: bytes of it that have come.
+    """
+    return HEAD_S if in_head else BODY_S + received / BODY_RATE
