@@ -324,13 +324,31 @@ class SaturatedTests(SynchronousTestCase):
         world.upstreams.sent[0].answer.callback(FakeResponse(*self.STARVED))
         self.assertEqual((world.upstreams.backends, client.served_by), ([A], A))
 
-    def test_when_its_time_is_over_a_query_is_not_begun_again(self) -> None:
-        """A query that has waited for a slot as long as it was meant to has its answer."""
-        world = World()
-        client = world.request(target=b"/api/v1/query?query=up&timeout=3s")
-        world.clock.advance(3)
+    def test_the_servers_words_are_better_than_ours(self) -> None:
+        """When the second server has not answered when the time is over, or fails, the client gets what the first one said."""
+        for fail in (True, False):
+            world = World(standbys=(B,))
+            client = world.request(target=b"/api/v1/query?query=up&timeout=3s")
+            wait(world, 3)
+            words = FakeResponse(*self.STARVED)
+            world.upstreams.sent[0].answer.callback(words)
+            self.assertEqual(world.upstreams.backends, [A, B])
+            if fail:
+                world.upstreams.sent[1].answer.errback(RESET)
+                world.selections.publish(Selection())
+            else:
+                wait(world, 1.1)
+                self.assertEqual(world.upstreams.cancelled, [B])
+            self.assertIs(client.delivered, words)
+            self.assertEqual(client.served_by, A)
+
+    def test_reserve_is_not_needed(self) -> None:
+        """When the second server answers, that is the answer."""
+        world = World(standbys=(B,))
+        client = world.request()
         world.upstreams.sent[0].answer.callback(FakeResponse(*self.STARVED))
-        self.assertEqual((world.upstreams.backends, client.served_by), ([A], A))
+        world.upstreams.sent[1].answer.callback(FakeResponse(200))
+        self.assertEqual((client.served_by, client.attempts), (B, 2))
 
 
 class RetryBudgetTests(SynchronousTestCase):

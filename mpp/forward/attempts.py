@@ -80,6 +80,7 @@ class Attempts:
         "_maybe_done",
         "_owner",
         "_renewed",
+        "_reserve",
         "_running",
         "_started",
         "_terms",
@@ -101,6 +102,7 @@ class Attempts:
         self._maybe_done = False
         self._given_up: tuple[str, str] | None = None
         self._waiting: Deferred[Selection] | None = None
+        self._reserve: tuple[IResponse, Attempt] | None = None
 
     def start(self) -> None:
         """Make the first attempt, after the first selection round if need be."""
@@ -118,6 +120,7 @@ class Attempts:
             attempt.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
+        self._forget_reserve()
 
     @property
     def latest(self) -> Backend | None:
@@ -199,7 +202,10 @@ class Attempts:
             return
         self.report(attempt, verdict, f"answered {response.status}")
         if self._may_go_on(attempt, verdict):
-            response.cancel()
+            if verdict.busy and response.complete:
+                self._keep(response, attempt)
+            else:
+                response.cancel()
             self._next()
         elif self._running or verdict.mask:
             # Another attempt may do better; and some answers are of no use to a client.
@@ -270,11 +276,21 @@ class Attempts:
         return go_on
 
     def _is_worth_it(self) -> bool:
-        """Tell whether it may help to leave a busy server: there is time, and somebody else with less to do."""
+        """Tell whether it may help to leave a busy server: there is somebody with less to do."""
         context = self._context
         selection = context.selections.current
         backend = policy.choose(selection, None, self._tried, context.rng)
-        return backend is not None and not selection.is_busy(backend) and context.clock.seconds() < self._terms.asked_until
+        return backend is not None and not selection.is_busy(backend)
+
+    def _keep(self, response: IResponse, attempt: Attempt) -> None:
+        """Have an answer in reserve: a busy server's own words tell more than ours, should nobody do better in time."""
+        self._forget_reserve()
+        self._reserve = (response, attempt)
+
+    def _forget_reserve(self) -> None:
+        if self._reserve is not None:
+            self._reserve[0].release()
+            self._reserve = None
 
     def _afford(self) -> bool:
         context = self._context
@@ -347,12 +363,19 @@ class Attempts:
 
     def _too_late(self) -> None:
         asked = ", ".join(attempt.backend.name for attempt in self._running)
+        if self._reserve is not None:
+            self._deliver(*self._reserve)
+            return
         why = f"{asked} did not answer" if asked else self._last_why or "no Prometheus server is known"
         self._owner.refuse(refusal.too_late(self._terms.deadline - self._terms.began, why, read=self._terms.read))
         self.cancel()
 
     def _deliver(self, response: IResponse, attempt: Attempt) -> None:
         """Hand the answer over; whoever else was asked need not answer any more."""
+        if self._reserve is not None:
+            if response is self._reserve[0]:
+                self._reserve = None
+            self._forget_reserve()
         if self._running:
             self.cancel()
         self._owner.deliver(response, attempt, self._started, self._by_affinity if self._started == 1 else "")
@@ -360,6 +383,9 @@ class Attempts:
     def _refuse(self) -> None:
         """Say that nobody could answer. Unless one is still being asked."""
         if self._running:
+            return
+        if self._reserve is not None:
+            self._deliver(*self._reserve)
             return
         if not self._started and not self._context.selections.current.ranked:
             why = refusal.UNKNOWN

@@ -23,11 +23,10 @@ class Terms:
 
     :ivar read: it may be sent more than once.
     :ivar began: when it was complete.
-    :ivar asked_until: when the time is over that the client gives the server.
     :ivar deadline: when nobody waits any more.
     """
 
-    __slots__ = ("_limits_query", "asked_until", "began", "deadline", "facts", "read")
+    __slots__ = ("_limits_query", "began", "deadline", "facts", "read")
 
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
@@ -38,7 +37,6 @@ class Terms:
         self._limits_query = takes_timeout and self.read and not settings.no_timeout_parameter
         asked = timeouts.asked(facts) if takes_timeout else None
         longest = settings.request_timeout
-        self.asked_until = began + (longest if asked is None else min(asked, longest))
         self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
 
     def request(self, backend: Backend, now: float) -> tuple[bytes, bytes]:
