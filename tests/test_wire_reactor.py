@@ -81,6 +81,24 @@ class LeanReactorTests(SynchronousTestCase):
         self.reactor.doPoll(0)
         self.assertEqual((first.data, second.data), ([b"x"], []))
 
+    def test_turn(self) -> None:
+        """What is written while others are still read is sent when all have been."""
+        story: list[str] = []
+        first, second = self.reader(), self.reader()
+        for number, each in enumerate((first, second)):
+
+            def read(number: int = number, each: Reader = each) -> None:
+                each.socket.recv(100)
+                story.append("read")
+                self.reactor.turn.append(each)
+
+            each.doRead = read  # type: ignore[method-assign]
+            each.send_late = lambda: story.append("sent")  # type: ignore[attr-defined]
+            each.other.send(b"x")
+        self.reactor.doPoll(0)
+        self.assertEqual(story, ["read", "read", "sent", "sent"])
+        self.assertIsNone(self.reactor.turn)
+
     def test_end(self) -> None:
         """Who says that it is over is removed, and told so."""
         reader = self.reader(answer=main.CONNECTION_LOST)

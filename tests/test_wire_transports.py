@@ -46,6 +46,7 @@ class RecordingReactor:
     def __init__(self) -> None:
         self.readers: list[object] = []
         self.writers: list[object] = []
+        self.turn: list[Any] | None = None
         self.later: list[tuple[Callable[..., object], tuple[object, ...]]] = []
 
     def addReader(self, reader: object) -> None:
@@ -165,6 +166,55 @@ class EagerWritesTests(SynchronousTestCase):
         self.assertIsNone(self.endpoint.lost)
         self.assertTrue(self.reactor.writers)
         self.assertIsInstance(self.transport.doWrite(), Exception)
+
+    def end_turn(self) -> None:
+        turn, self.reactor.turn = self.reactor.turn, None
+        for each in turn or ():
+            each.send_late()
+
+    def test_end_of_turn(self) -> None:
+        """In a reactor's turn small writes are sent at its end, as one, and large ones in order with them."""
+        large = b"x" * 100_000
+        for written in ([b"a", b"b", b"c"], [b"a", large, b"b", b"c"], [b"small" * 3000, b"small" * 3000, large]):
+            self.reactor.turn = []
+            for data in written:
+                self.transport.write(data)
+            self.end_turn()
+            self.assertEqual(self.received(), b"".join(written))
+        self.reactor.turn = []
+        self.transport.write(b"a")
+        self.assertRaises(BlockingIOError, self.theirs.recv, 100)
+        self.transport.writeSequence([b"b", large, large])
+        self.transport.writeSequence([b"c", b"d"])
+        self.end_turn()
+        self.assertEqual(self.received(), b"ab" + large + large + b"cd")
+
+    def test_end_of_turn_after_the_end(self) -> None:
+        """What was written before a connection was closed is sent; after it was reset, it is not."""
+        self.reactor.turn = []
+        self.transport.write(b"bye")
+        self.transport.loseConnection()
+        self.end_turn()
+        self.assertEqual(self.received(), b"bye")
+        self.assertIsNotNone(self.endpoint.lost)
+
+    def test_end_of_turn_after_a_reset(self) -> None:
+        """Nothing is sent at the end of the turn in which a connection was reset."""
+        self.reactor.turn = []
+        self.transport.write(b"bye")
+        self.transport.abortConnection()
+        self.end_turn()
+        self.assertRaises(BlockingIOError, self.theirs.recv, 100)
+
+    def test_end_of_turn_with_a_pull_producer(self) -> None:
+        """What a pull producer gives comes after what was written before it."""
+        producer = RecordingProducer()
+        self.reactor.turn = []
+        self.transport.write(b"before ")
+        self.transport.registerProducer(producer, False)
+        self.transport.write(b"x" * 20_000)
+        self.end_turn()
+        self.assertEqual(self.received(), b"before " + b"x" * 20_000)
 
     def test_push_producer(self) -> None:
         """A push producer is paused when the socket does not take its data, and resumed when all is sent."""

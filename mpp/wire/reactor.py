@@ -30,7 +30,14 @@ def lean_reactor() -> type[EPollReactor] | None:
     readable = select.EPOLLIN
 
     class LeanReactor(EPollReactor):
-        """Calls ``doRead`` without a logging context around it."""
+        """
+        Calls ``doRead`` without a logging context around it.
+
+        :ivar turn: while events are acted on: who has something to send when all of them have been
+            (``send_late``, see Note [Turns] in `mpp.wire.transports`).
+        """
+
+        turn: list[Any] | None = None
 
         def doPoll(self, timeout: float | None) -> None:
             """Wait for events, and act on them."""
@@ -39,6 +46,7 @@ def lean_reactor() -> type[EPollReactor] | None:
                 events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
             except InterruptedError:
                 return
+            turn = self.turn = []
             for fd, event in events:
                 selectable = selectables.get(fd)
                 if selectable is None:
@@ -55,6 +63,9 @@ def lean_reactor() -> type[EPollReactor] | None:
                     why = error
                 if why:
                     self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
+            self.turn = None
+            for transport in turn:
+                transport.send_late()
 
         doIteration = doPoll
 

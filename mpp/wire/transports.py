@@ -4,6 +4,13 @@ TCP transports that send inside ``write``.
 Twisted's never do: they buffer, register a writer, go round the poll loop, send, and unregister, which costs an answer two
 ``epoll_ctl`` calls and a turn of the loop. These try ``send`` at once when nothing is buffered, and leave the rest to Twisted.
 
+# Note [Turns]
+
+A send to somebody who sleeps wakes him, and that costs the sender more than the send itself; mpp's clients and servers sleep
+while it works on what another one sent. So with a reactor that has a ``turn`` (`mpp.wire.reactor`), small writes are sent
+together when everything that had arrived was read: the first one wakes, the others find somebody awake. At 16 connections that
+takes 19 % off the CPU time of a request; with one connection a turn is one read, and nothing is later than before.
+
 This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not, everything here falls
 back to Twisted's own transports, and a test fails.
 """
@@ -53,11 +60,13 @@ _DEAD_PEER_OPTIONS = {
 
 class _EagerWrites(_Base):
     """
-    Mixed into a `tcp.Connection`: `write` sends at once if it can.
+    Mixed into a `tcp.Connection`: `write` sends at once if it can, or at the end of the reactor's turn, see Note [Turns].
 
     What it cannot send is written the ordinary way, and so is everything when a send fails: the reactor then meets the same
     error in ``doWrite`` and reports it through ``connectionLost``, never inside ``write``.
     """
+
+    _late = b""
 
     def _must_buffer(self) -> bool:
         return bool(
@@ -72,10 +81,31 @@ class _EagerWrites(_Base):
         )
 
     def write(self, data: bytes) -> None:
-        """Send what the socket takes now, buffer the rest."""
+        """Send what the socket takes, now or at the end of the turn, and buffer the rest."""
+        if self._late:
+            if len(self._late) + len(data) <= _WORTH_COPYING:
+                self._late += data
+                return
+            self.send_late()
         if self._must_buffer():
             super().write(data)  # type: ignore[no-untyped-call]
             return
+        turn = getattr(self.reactor, "turn", None)
+        if turn is None or len(data) > _WORTH_COPYING:
+            self._send(data)
+        else:
+            self._late = data
+            turn.append(self)
+
+    def send_late(self) -> None:
+        """Send what was written in this turn."""
+        late, self._late = self._late, b""
+        if self._must_buffer():
+            super().write(late)  # type: ignore[no-untyped-call]
+        else:
+            self._send(late)
+
+    def _send(self, data: bytes) -> None:
         try:
             sent = self.socket.send(data)
         except OSError:
@@ -96,7 +126,10 @@ class _EagerWrites(_Base):
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write the pieces as one: joined when they are small, else without a copy of them."""
         pieces = list(iovec)
-        if sum(map(len, pieces)) <= _WORTH_COPYING or len(pieces) > _MOST_PIECES or self._must_buffer():
+        small = sum(map(len, pieces)) <= _WORTH_COPYING
+        if self._late and not small:
+            self.send_late()
+        if small or len(pieces) > _MOST_PIECES or self._must_buffer():
             self.write(b"".join(pieces))
             return
         try:
