@@ -49,7 +49,11 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
     """Give all values of a field, in order. ``name`` is lower case."""
     # Most names have another length: comparing that first saves the lower-case copies.
     size = len(name)
-    return [value for key, value in headers if len(key) == size and key.lower() == name]
+    found = []
+    for key, value in headers:
+        if len(key) == size and key.lower() == name:
+            found.append(value)
+    return found
 
 
 def _tokens(headers: Headers, name: bytes) -> set[bytes]:

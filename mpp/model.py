@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -71,8 +72,7 @@ class Located:
     not_ready: str = ""
 
 
-@frozen
-class RequestFacts:
+class RequestFacts(NamedTuple):
     """
     All that policy, affinity and forwarding may know of a client's request.
 
@@ -83,6 +83,8 @@ class RequestFacts:
     :ivar peer: the client's IP address as the socket tells it (``::ffff:`` removed); empty for a Unix socket.
     :ivar secure: the client came over TLS.
     :ivar http_10: the client speaks HTTP/1.0.
+
+    A tuple, for one is made with every request: that takes a third of the time.
     """
 
     method: bytes

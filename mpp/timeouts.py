@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
-from attrs import evolve
-
 from mpp import headers
 from mpp.model import RequestFacts
 
@@ -55,9 +53,9 @@ def limited(facts: RequestFacts, seconds: float) -> RequestFacts:
     if given is None or given <= seconds:
         return facts
     if in_body:
-        return evolve(facts, body=_replaced(facts.body, match, value))
+        return facts._replace(body=_replaced(facts.body, match, value))
     path, _, query = facts.target.partition(b"?")
-    return evolve(facts, target=path + b"?" + _replaced(query, match, value))
+    return facts._replace(target=path + b"?" + _replaced(query, match, value))
 
 
 def _find(facts: RequestFacts) -> tuple[bool, re.Match[bytes]] | None:
@@ -83,9 +81,9 @@ def _added(facts: RequestFacts, parameter: bytes) -> RequestFacts:
     if facts.body:
         if not _is_form(facts):
             return facts
-        return evolve(facts, body=_joined(facts.body, parameter))
+        return facts._replace(body=_joined(facts.body, parameter))
     path, mark, query = facts.target.partition(b"?")
-    return evolve(facts, target=path + b"?" + (_joined(query, parameter) if mark else parameter))
+    return facts._replace(target=path + b"?" + (_joined(query, parameter) if mark else parameter))
 
 
 def _joined(text: bytes, parameter: bytes) -> bytes:
