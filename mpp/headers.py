@@ -78,11 +78,12 @@ def without_route_cookie(value: bytes) -> bytes:
     return b";".join(part for part in value.split(b";") if part.split(b"=", 1)[0].strip() != ROUTE_COOKIE).strip()
 
 
-def request_head(facts: RequestFacts, backend: Backend, target: bytes) -> bytes:
+def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: int) -> bytes:
     """
     Build the head of the request that goes to a backend.
 
     :param target: the raw target, with the backend's prefix.
+    :param length: bytes of the body that is sent with it.
     """
     dropped = _dropped(facts.headers, _REQUEST_DROPPED)
     special = _REQUEST_SPECIAL if dropped is _REQUEST_DROPPED else dropped | _REQUEST_SPECIAL
@@ -108,8 +109,8 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes) -> bytes:
     lines.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
     if host:
         lines.append(b"X-Forwarded-Host: %b\r\n" % host)
-    if facts.body or facts.method not in (b"GET", b"HEAD", b"OPTIONS"):
-        lines.append(b"Content-Length: %d\r\n" % len(facts.body))
+    if length or facts.method not in (b"GET", b"HEAD", b"OPTIONS"):
+        lines.append(b"Content-Length: %d\r\n" % length)
     lines.append(b"\r\n")
     return b"".join(lines)
 

@@ -37,25 +37,36 @@ def asked(facts: RequestFacts) -> float | None:
     return None if found is None else _seconds(found[1][1])
 
 
-def limited(facts: RequestFacts, seconds: float) -> RequestFacts:
+def limited(facts: RequestFacts, seconds: float) -> tuple[bytes, bytes]:
     """
     Have a query stop after ``seconds`` at the latest.
 
-    :return: the same request with a ``timeout`` put in or made smaller; itself if that is not needed, or cannot be done by a
-        plain edit (a body that is no plain form, a value that is not understood: the server shall complain about that itself).
+    :return: its target and body with a ``timeout`` put in or made smaller; as they are if that is not needed, or cannot be
+        done by a plain edit (a body that is no plain form, a value that is not understood: the server shall complain about
+        that itself).
     """
-    found = _find(facts)
+    target, body = facts.target, facts.body
     value = b"%dms" % max(1, int(seconds * 1000))
+    # By far the most: nothing to look for.
+    found = _find(facts) if body or b"timeout=" in target else None
     if found is None:
-        return _added(facts, b"timeout=" + value)
+        if not body:
+            return _with_parameter(target, b"timeout=" + value), body
+        return target, _joined(body, b"timeout=" + value) if _is_form(facts) else body
     in_body, match = found
     given = _seconds(match[1])
     if given is None or given <= seconds:
-        return facts
+        return target, body
     if in_body:
-        return facts._replace(body=_replaced(facts.body, match, value))
-    path, _, query = facts.target.partition(b"?")
-    return facts._replace(target=path + b"?" + _replaced(query, match, value))
+        return target, _replaced(body, match, value)
+    path, _, query = target.partition(b"?")
+    return path + b"?" + _replaced(query, match, value), body
+
+
+def _with_parameter(target: bytes, parameter: bytes) -> bytes:
+    if b"?" not in target:
+        return target + b"?" + parameter
+    return target + parameter if target.endswith((b"?", b"&")) else target + b"&" + parameter
 
 
 def _find(facts: RequestFacts) -> tuple[bool, re.Match[bytes]] | None:
@@ -77,17 +88,8 @@ def _is_form(facts: RequestFacts) -> bool:
     return len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == _FORM
 
 
-def _added(facts: RequestFacts, parameter: bytes) -> RequestFacts:
-    if facts.body:
-        if not _is_form(facts):
-            return facts
-        return facts._replace(body=_joined(facts.body, parameter))
-    path, mark, query = facts.target.partition(b"?")
-    return facts._replace(target=path + b"?" + (_joined(query, parameter) if mark else parameter))
-
-
 def _joined(text: bytes, parameter: bytes) -> bytes:
-    return text + parameter if not text or text.endswith(b"&") else text + b"&" + parameter
+    return text + parameter if text.endswith(b"&") else text + b"&" + parameter
 
 
 def _replaced(text: bytes, match: re.Match[bytes], value: bytes) -> bytes:

@@ -17,7 +17,7 @@ def request(fields: Headers = (), **changes: object) -> RequestFacts:
 
 def head(fields: Headers = (), **changes: object) -> list[bytes]:
     facts = request(fields, **changes)
-    return headers.request_head(facts, BACKEND, facts.target).split(b"\r\n")
+    return headers.request_head(facts, BACKEND, facts.target, len(facts.body)).split(b"\r\n")
 
 
 class RequestHeadTests(SynchronousTestCase):

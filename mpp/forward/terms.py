@@ -42,7 +42,8 @@ class Terms:
     def request(self, backend: Backend, now: float) -> tuple[bytes, bytes]:
         """Give head and body of what is sent to a backend."""
         facts = self.facts
+        target, body = facts.target, facts.body
         if self._limits_query:
             left = self.deadline - now
-            facts = timeouts.limited(facts, left - min(_MARGIN_S, left * _MARGIN_SHARE))
-        return headers.request_head(facts, backend, paths.with_prefix(backend.prefix, facts.target)), facts.body
+            target, body = timeouts.limited(facts, left - min(_MARGIN_S, left * _MARGIN_SHARE))
+        return headers.request_head(facts, backend, paths.with_prefix(backend.prefix, target), len(body)), body
