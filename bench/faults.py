@@ -24,11 +24,11 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from bench import heavy  # noqa: E402
-from bench.figures import cell, explain, table  # noqa: E402
-from bench.proxies import Front, MppProxy, Proxy, all_proxies, settle  # noqa: E402
-from tests.integration.processes import die_with_parent  # noqa: E402
-from tests.integration.servers import Prometheus, require_binary, version_of  # noqa: E402
+from bench import heavy
+from bench.figures import cell, explain, table
+from bench.proxies import Front, MppProxy, Proxy, all_proxies, settle
+from tests.integration.processes import die_with_parent
+from tests.integration.servers import Prometheus, require_binary, version_of
 
 WELL = 2.0
 """Seconds of load before the fault, and after it."""

@@ -27,7 +27,7 @@ FORM = "query=up&time=1700000000&start=1699990000&end=1700000000&s=15"
 
 UPSTREAM = """
 global
-    maxconn 2000
+    maxconn 5000
     nbthread 1
     tune.bufsize {bufsize}
     tune.maxrewrite 1024
@@ -48,7 +48,7 @@ LARGE = """\
 """
 HAPROXY = """
 global
-    maxconn 2000
+    maxconn 5000
     nbthread 1
 defaults
     mode http
