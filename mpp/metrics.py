@@ -102,7 +102,7 @@ class Metrics:
         self._truncated = Counter(
             "mpp_truncated_responses",
             "Answers that broke off after their first byte had gone out.",
-            ("backend",),
+            ("backend", "reason"),
             registry=registry,
         )
         self._hedges = Counter(
@@ -118,7 +118,10 @@ class Metrics:
             registry=registry,
         )
         self._budget_exhausted = Counter(
-            "mpp_retry_budget_exhausted", "Retries and hedges that were not made for want of budget.", registry=registry
+            "mpp_retry_budget_exhausted",
+            "Retries and hedges that were not made for want of budget.",
+            ("reason",),
+            registry=registry,
         )
         self.selection_events = Counter("mpp_selection_events", "Changes of the selection.", registry=registry)
         self.selection_rounds = Counter(
@@ -171,13 +174,13 @@ class Metrics:
         """Count a question to a silent backend."""
         self._suspicions.labels(backend, result).inc()
 
-    def retry_budget_exhausted(self) -> None:
-        """Count a retry or hedge that was not made."""
-        self._budget_exhausted.inc()
+    def retry_budget_exhausted(self, reason: str) -> None:
+        """Count a ``retry`` or a ``hedge`` that was not made."""
+        self._budget_exhausted.labels(reason).inc()
 
-    def truncated(self, backend: str) -> None:
+    def truncated(self, backend: str, reason: str) -> None:
         """Count an answer that could not be completed."""
-        self._truncated.labels(backend).inc()
+        self._truncated.labels(backend, reason).inc()
 
     def affinity_hit(self, kind: str) -> None:
         """Count a request that affinity placed."""

@@ -298,7 +298,7 @@ class BrokenOffTests(SynchronousTestCase):
         client = world.request()
         world.upstreams.sent[0].answer.callback(FakeResponse(200))
         client.ended(TRUNCATED)
-        self.assertEqual(world.counted("mpp_truncated_responses_total", backend="a:9090"), 1)
+        self.assertEqual(world.counted("mpp_truncated_responses_total", backend="a:9090", reason="closed"), 1)
         self.assertEqual((world.selections.reports, world.metrics.in_flight), ([(A, Standing.SUSPECT)], 0))
 
 

@@ -283,7 +283,7 @@ class StallTests(SynchronousTestCase):
         self.assertFalse(client.aborted)
         wait(world, 2)
         self.assertEqual((client.aborted, response.cancelled), (True, True))
-        self.assertEqual(world.counted("mpp_truncated_responses_total", backend="a:9090"), 1)
+        self.assertEqual(world.counted("mpp_truncated_responses_total", backend="a:9090", reason="timeout"), 1)
         self.assertEqual((world.metrics.in_flight, world.clock.getDelayedCalls()), (0, []))
 
     def test_a_slow_client_is_not_the_servers_fault(self) -> None:
@@ -371,7 +371,7 @@ class RetryBudgetTests(SynchronousTestCase):
             world.upstreams.sent[-1].answer.errback(RESET)
         assert client.failed is not None
         self.assertEqual(client.failed[0], 503)
-        self.assertEqual(world.counted("mpp_retry_budget_exhausted_total"), 1)
+        self.assertEqual(world.counted("mpp_retry_budget_exhausted_total", reason="retry"), 1)
 
     def test_what_was_not_sent_costs_nothing(self) -> None:
         """Going on after a server that could not be reached burdens nobody."""

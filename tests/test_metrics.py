@@ -74,7 +74,7 @@ class MetricsTests(SynchronousTestCase):
         self.metrics.retried("a:9090", "reset")
         self.metrics.affinity_hit("cookies")
         self.metrics.upstream_answered("a:9090", 0.1)
-        self.metrics.truncated("a:9090")
+        self.metrics.truncated("a:9090", "reset")
         names = {family.name for family in text_string_to_metric_families(self.metrics.exposition().decode())}
         for name in (
             "mpp_selected_backends",

@@ -270,7 +270,7 @@ class Attempts:
             go_on = self._is_worth_it()
         # Where nothing was sent, nobody had any work from it.
         if go_on and not verdict.resend:
-            go_on = self._afford()
+            go_on = self._afford("retry")
         if go_on:
             self._given_up = (attempt.backend.name, verdict.reason)
         return go_on
@@ -292,11 +292,12 @@ class Attempts:
             self._reserve[0].release()
             self._reserve = None
 
-    def _afford(self) -> bool:
+    def _afford(self, what: str) -> bool:
         context = self._context
         if context.budget.take(context.clock.seconds()):
             return True
-        context.metrics.retry_budget_exhausted()
+        context.metrics.retry_budget_exhausted(what)
+        _log.debug("no {what} of {target}: the retry budget is used up", what=what, target=self._terms.facts.target[:200])
         return False
 
     def _next(self) -> None:
@@ -344,12 +345,19 @@ class Attempts:
             return
         busy = [*self._tried, *(each.backend for each in self._running)]
         backend = policy.choose(context.selections.current, None, busy, context.rng)
-        if backend is None or not context.selections.current.is_usable(backend) or not self._afford():
+        if backend is None or not context.selections.current.is_usable(backend) or not self._afford("hedge"):
             # Perhaps there is one later.
             attempt.trust()
             return
         attempt.overtaken = True
         context.metrics.hedged(attempt.backend.name, reason)
+        _log.debug(
+            "hedge of {target}: {slow} is {reason}, {backend} is asked as well",
+            target=self._terms.facts.target[:200],
+            slow=attempt.backend.name,
+            reason=reason,
+            backend=backend.name,
+        )
         self._attempt(backend)
 
     def _stalled(self, attempt: Attempt) -> None:

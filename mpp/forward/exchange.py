@@ -160,7 +160,7 @@ class Exchange:
         if self.ended:
             return
         if isinstance(error, UpstreamError) and attempt is not None:
-            self._context.metrics.truncated(attempt.backend.name)
+            self._context.metrics.truncated(attempt.backend.name, error.cause.value)
             why = self._attempts.report(attempt, policy.judge_failure(error), str(error))
             _log.warn("answer of {why} broke off after its first bytes had gone out", why=why)
         self._end(self._status)
