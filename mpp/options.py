@@ -240,8 +240,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--affinity-options",
         "affinity_options",
-        "A comma-separated list of sticky-session modes to enable, of which 'cookies' and 'sourceip' are valid options,"
-        " tried in the order given; or 'none'",
+        "A comma-separated list of sticky-session modes to enable, of which 'cookies', 'sourceip' and 'header:NAME' (the same"
+        " value of that header field, the same server) are valid options, tried in the order given; or 'none'",
         parse_affinity_options,
         env=("MPP_AFFINITY_OPTIONS",),
         default="cookies",
