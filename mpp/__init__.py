@@ -20,5 +20,5 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics notify``
 - L3 living: ``selection publication roster rounds proxy admin``
-- L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``
+- L4 assembly: ``config options usage completion values extensions listening service tap __main__ testing/ demo``
 """
