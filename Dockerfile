@@ -23,6 +23,6 @@ USER 65532:65532
 WORKDIR /
 EXPOSE 9090
 # No curl in here. Beside a Service named mpp, Kubernetes sets MPP_PORT=tcp://..., which mpp ignores, too.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import os, urllib.request as u; p = os.environ.get('MPP_PORT', ''); u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:%s/mpp/health' % (p if p.isdecimal() else 9090), timeout=4)"]
 ENTRYPOINT ["mpp"]
