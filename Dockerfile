@@ -9,6 +9,8 @@ FROM ${PYTHON} AS build
 COPY . /src
 RUN python -m venv /opt/mpp \
  && /opt/mpp/bin/python -m pip install --no-cache-dir --disable-pip-version-check /src \
+ # Twisted's own tests are a good part of it.
+ && find /opt/mpp -type d -name test -path '*/twisted/*' -prune -exec rm -rf {} + \
  # Twisted keeps a list of its plugins beside them; in the finished image nobody may write it.
  && /opt/mpp/bin/twistd --help >/dev/null \
  && /opt/mpp/bin/mpp --version \
