@@ -11,8 +11,10 @@ RUN python -m venv /opt/mpp \
  && /opt/mpp/bin/python -m pip install --no-cache-dir --disable-pip-version-check /src \
  # Twisted's own tests are a good part of it.
  && find /opt/mpp -type d -name test -path '*/twisted/*' -prune -exec rm -rf {} + \
- # Twisted keeps a list of its plugins beside them; in the finished image nobody may write it.
+ # Twisted keeps a list of its plugins beside them, and makes it anew unless it is newer than they are; in the finished
+ # image nobody may write it, and times are in whole seconds.
  && /opt/mpp/bin/twistd --help >/dev/null \
+ && find /opt/mpp -name dropin.cache -exec touch --date='1 minute' {} + \
  && /opt/mpp/bin/mpp --version \
  && /opt/mpp/bin/python -m pip uninstall --yes --quiet pip \
  && rm -rf /opt/mpp/bin/pip* /opt/mpp/bin/[Aa]ctivate*
