@@ -54,6 +54,7 @@ setup(
         "test": [
             "build",
             "coverage[toml]",
+            "docutils",
             "hypothesis",
             "mypy",
             "mypy-zope",

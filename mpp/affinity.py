@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -25,6 +26,9 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IDLE_S = 30 * 60.0
 # About 2 MB of memory; more active addresses than one mpp will see.
 MEMORY = 10_000
+
+# RFC 9110 section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @implementer(IAffinity)
@@ -129,6 +133,34 @@ def _forwarded_for(facts: RequestFacts) -> list[str]:
     forwarded = b",".join(headers.values(facts.headers, b"forwarded")).decode("latin-1")
     pairs = (pair.partition("=") for element in forwarded.split(",") for pair in element.split(";"))
     return [value.strip().strip('"') for name, _, value in pairs if name.strip().lower() == "for"]
+
+
+@implementer(IAffinity)
+class HeaderAffinity:
+    """
+    Keeps all requests with the same value of a header field on one backend, alike on every mpp.
+
+    It remembers nothing: there are more dashboards and users than it could tell apart from values that somebody made up.
+
+    :param header: the field's name, as the operator wrote it.
+    :raise ValueError: it is no name of a field.
+    """
+
+    def __init__(self, header: str) -> None:
+        if not header:
+            raise ValueError("expected the name of a header field, like header:X-Dashboard-Uid")
+        if not _TOKEN.fullmatch(header):
+            raise ValueError(f"{header!r} is not the name of a header field such as X-Dashboard-Uid")
+        self.name = f"header:{header}"
+        self._field = header.lower().encode("ascii")
+
+    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+        """Give the backend that the field's value hashes to; None when the field is absent or empty."""
+        value = b", ".join(headers.values(facts.headers, self._field)).strip()
+        return rendezvous(value.decode("latin-1"), selection.selected) if value else None
+
+    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> None:
+        """Nothing is remembered."""
 
 
 def _parse(text: str) -> _Address | None:

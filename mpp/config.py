@@ -2,7 +2,7 @@
 Reads what the operator configured: command line over environment over default.
 
 Pure: text in, `mpp.settings.Settings` out; nothing is opened, looked up or checked against the world. Which options there are
-is known to `mpp.options`, and nothing here depends on any single one of them but ``--listen``, ``--help`` and ``--version``.
+is known to `mpp.options`, and nothing here depends on any single one of them but ``--listen`` and those that only print.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from mpp._version import __version__
+from mpp.completion import completion
 from mpp.errors import ConfigError
-from mpp.options import HELP, HELP_WORDS, OPTIONS, VERSION, Option
+from mpp.options import COMPLETION, HELP, HELP_WORDS, OPTIONS, VERSION, Option
 from mpp.settings import Settings
 from mpp.usage import help_text
 from mpp.values import is_boolean
@@ -77,17 +78,19 @@ def _settings(values: Mapping[str, Any]) -> Settings:
 
 def answer(argv: Sequence[str]) -> str | None:
     """
-    Give the text that the command line asks to be printed (help, version) instead of anything else, or None.
+    Give the text that the command line asks to be printed (help, version, completion) instead of anything else, or None.
 
-    :raise ConfigError: something unknown comes before it.
+    :raise ConfigError: something unknown comes before it, or it is itself unknown.
     """
     if argv and argv[0] in HELP_WORDS:
         return help_text()
-    for option, _, _ in _split(argv):
+    for option, _, text in _split(argv):
         if option is HELP:
             return help_text()
         if option is VERSION:
             return f"mpp version {__version__}"
+        if option is COMPLETION:
+            return completion(text)
     return None
 
 

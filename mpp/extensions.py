@@ -18,7 +18,7 @@ from zope.interface import Interface
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
-from mpp.affinity import CookieAffinity, SourceIPAffinity
+from mpp.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
 from mpp.interfaces import IAffinity, ILocator, IStrategy
 from mpp.locators.file import FileLocator
@@ -146,13 +146,14 @@ def build_affinities(
     """
     Make the affinities, in the order they are tried.
 
-    :param names: ``cookies``, ``sourceip``, or some from elsewhere.
+    :param names: ``cookies``, ``sourceip``, ``header:NAME``, or some from elsewhere.
     :param trusted: networks whose ``X-Forwarded-For`` is believed.
     :raises ConfigError: there is no such affinity, or it does not like its arguments.
     """
     table: dict[str, tuple[str, Factory[IAffinity]]] = {
         "cookies": ("cookies", _alone(CookieAffinity)),
         "sourceip": ("sourceip", _alone(lambda: SourceIPAffinity(trusted))),
+        "header": ("header:NAME", HeaderAffinity),
     }
     build: Build[IAffinity] = Build(option, IAffinity, AFFINITIES, entry_points)
     return tuple(build(name, table) for name in names)

@@ -49,6 +49,7 @@ class Option:
     :ivar switch: needs no value; ``--verbose`` is ``--verbose=true``, and so is ``--verbose true``.
     :ivar repeatable: may be given several times, the field is a tuple. In the environment, spaces separate the values.
     :ivar locates: it says where Prometheus servers are found; at least one such option has to be given.
+    :ivar choices: values that a shell may offer, not necessarily all there are.
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
     """
 
@@ -63,10 +64,14 @@ class Option:
     repeatable: bool = False
     locates: bool = False
     not_ours: str = ""
+    choices: tuple[str, ...] = ()
 
 
 HELP = Option("--help", "", "show help", short="-h", switch=True)
 VERSION = Option("--version", "", "print the version", short="-v", switch=True)
+COMPLETION = Option(
+    "--completion", "", "print a completion script for a shell: bash, zsh or fish", choices=("bash", "zsh", "fish")
+)
 
 HELP_WORDS = ("help", "h")
 
@@ -204,6 +209,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_scheme,
         env=("MPP_KUBE_SCHEME",),
         default="http",
+        choices=("http", "https"),
     ),
     Option(
         "--kube-path-prefix",
@@ -228,6 +234,7 @@ OPTIONS: tuple[Option, ...] = (
         " 'single-most-data', 'random', 'minimum-history:DURATION'",
         env=("MPP_ROUTING_STRATEGY",),
         default="single-most-data",
+        choices=("single-most-data", "random", "minimum-history:15d"),
     ),
     Option(
         "--selection-interval",
@@ -240,11 +247,12 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--affinity-options",
         "affinity_options",
-        "A comma-separated list of sticky-session modes to enable, of which 'cookies' and 'sourceip' are valid options,"
-        " tried in the order given; or 'none'",
+        "A comma-separated list of sticky-session modes to enable, of which 'cookies', 'sourceip' and 'header:NAME' (the same"
+        " value of that header field, the same server) are valid options, tried in the order given; or 'none'",
         parse_affinity_options,
         env=("MPP_AFFINITY_OPTIONS",),
         default="cookies",
+        choices=("cookies", "sourceip", "header:X-Dashboard-Uid", "none"),
     ),
     Option(
         "--port",
@@ -407,6 +415,7 @@ OPTIONS: tuple[Option, ...] = (
         switch=True,
     ),
     Option("--verbose", "verbose", "Log debugging information", parse_boolean, short="-V", env=("MPP_VERBOSE",), switch=True),
+    COMPLETION,
     HELP,
     VERSION,
 )

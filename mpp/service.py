@@ -27,6 +27,7 @@ from mpp.forward.forwarder import Forwarder
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
 from mpp.model import MIB, Backend
+from mpp.notify import Notices, Supervisor
 from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.selection import SelectionService
@@ -101,6 +102,8 @@ class Program(MultiService):
         )
         MultiService.addService(self, self.selections)
         MultiService.addService(self, _Housekeeping(self.channels, self._gate, settings.client_idle_timeout, reactor))
+        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
+        MultiService.addService(self, self._notices)
         self.site = self._build_site()
         self.metrics.watch(self._snapshot)
 
@@ -177,6 +180,7 @@ class Program(MultiService):
         :return Deferred(None): fires when all is closed.
         """
         self._draining = True
+        self._notices.stopping()
         _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.channels))
         self._gate.leave()
         for each in self.sockets:

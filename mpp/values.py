@@ -148,7 +148,7 @@ def parse_affinity_options(text: str) -> tuple[str, ...]:
     if names == ["none"]:
         return ()
     if "" in names or "none" in names:
-        raise ValueError(f"{text!r} is not a comma-separated list of 'cookies' and 'sourceip', or 'none' alone")
+        raise ValueError(f"{text!r} is not a comma-separated list of 'cookies', 'sourceip' and 'header:NAME', or 'none' alone")
     return tuple(dict.fromkeys(names))
 
 

@@ -5,7 +5,7 @@ import ipaddress
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.affinity import AffinityChain, CookieAffinity, SourceIPAffinity, rendezvous
+from mpp.affinity import AffinityChain, CookieAffinity, HeaderAffinity, SourceIPAffinity, rendezvous
 from mpp.interfaces import IAffinity
 from mpp.model import Backend, Choice, Headers, RequestFacts, Selection
 from mpp.settings import Settings
@@ -143,6 +143,72 @@ class SourceIPTests(SynchronousTestCase):
         )
         for peer, fields, expected in cases:
             self.assertEqual(self.affinity.client_address(request(*fields, peer=peer)), expected, (peer, fields))
+
+
+class HeaderTests(SynchronousTestCase):
+    """Affinity by the value of a header field."""
+
+    def setUp(self) -> None:
+        self.affinity = HeaderAffinity("X-Dashboard-Uid")
+
+    def test_is_an_affinity(self) -> None:
+        """It can be put in a chain, under the name that the operator gave it."""
+        self.assertTrue(verifyObject(IAffinity, self.affinity))
+        self.assertEqual(self.affinity.name, "header:X-Dashboard-Uid")
+
+    def test_same_value_same_backend_on_every_instance(self) -> None:
+        """All panels of a dashboard ask the same server, whoever looks at it, and whichever mpp they come through."""
+        other = HeaderAffinity("x-dashboard-uid")
+        seen = set()
+        for n in range(20):
+            field = (b"X-DASHBOARD-UID", b"dash-%d" % n)
+            placed = self.affinity.preferred(request(field), BOTH, 0)
+            self.assertEqual(other.preferred(request(field, peer="198.51.100.1"), BOTH, 9e9), placed)
+            seen.add(placed)
+        self.assertEqual(seen, {A, B})
+
+    def test_only_the_dashboards_of_a_lost_backend_move(self) -> None:
+        """When a server leaves, the dashboards of the others stay; when it is back, its own return."""
+        fields = [(b"X-Dashboard-Uid", b"dash-%d" % n) for n in range(100)]
+        all_five, without = Selection(1, Choice(BACKENDS)), Selection(2, Choice(BACKENDS[1:]))
+        before = [self.affinity.preferred(request(each), all_five, 0) for each in fields]
+        for backend, field in zip(before, fields, strict=True):
+            after = self.affinity.preferred(request(field), without, 0)
+            self.assertTrue(after == backend or backend == BACKENDS[0], field)
+            self.assertIn(after, without.selected)
+
+    def test_without_the_field(self) -> None:
+        """A request without the field, or with an empty one, is left to the next in the chain."""
+        for fields in ((), ((b"X-Dashboard-Uid", b" "),), ((b"X-Panel-Id", b"1"),)):
+            self.assertIsNone(self.affinity.preferred(request(*fields), BOTH, 0), fields)
+        chain = AffinityChain((self.affinity, HeaderAffinity("X-Grafana-User"), CookieAffinity()))
+        self.assertEqual(chain.preferred(request((b"X-Grafana-User", b"ada")), BOTH, 0)[1], "header:X-Grafana-User")
+        self.assertEqual(chain.preferred(request(cookie(f"MPP.Route={B.id}")), BOTH, 0), (B, "cookies"))
+
+    def test_nobody_selected(self) -> None:
+        """Without a selection there is nothing to prefer."""
+        self.assertIsNone(self.affinity.preferred(request((b"X-Dashboard-Uid", b"1")), Selection(), 0))
+
+    def test_any_bytes(self) -> None:
+        """A value is bytes, and a field may be repeated."""
+        repeated = request((b"X-Dashboard-Uid", b"\xff\xfe"), (b"X-Dashboard-Uid", b"1"))
+        joined = request((b"X-Dashboard-Uid", b"\xff\xfe, 1"))
+        self.assertEqual(self.affinity.preferred(repeated, BOTH, 0), self.affinity.preferred(joined, BOTH, 0))
+
+    def test_remembers_nothing(self) -> None:
+        """It sets no cookie, and where a request was answered does not change where the next one goes."""
+        facts = request((b"X-Dashboard-Uid", b"1"))
+        placed = self.affinity.preferred(facts, BOTH, 0)
+        self.assertIsNone(self.affinity.remember(facts, B if placed == A else A, 0))
+        self.assertEqual(self.affinity.preferred(facts, BOTH, 0), placed)
+
+    def test_name_of_no_field(self) -> None:
+        """What cannot be a field's name is refused with what was expected."""
+        for name in ("X Dashboard", "X-Dashboard:", "X-D\u00e4sh", "X-Dash\n"):
+            error = self.assertRaises(ValueError, HeaderAffinity, name)
+            self.assertEqual(str(error), f"{name!r} is not the name of a header field such as X-Dashboard-Uid")
+        error = self.assertRaises(ValueError, HeaderAffinity, "")
+        self.assertEqual(str(error), "expected the name of a header field, like header:X-Dashboard-Uid")
 
 
 class RendezvousTests(SynchronousTestCase):

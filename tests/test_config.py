@@ -102,7 +102,8 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     (
         FILE,
         {"MPP_AFFINITY_OPTIONS": "cookies,none"},
-        "MPP_AFFINITY_OPTIONS: 'cookies,none' is not a comma-separated list of 'cookies' and 'sourceip', or 'none' alone",
+        "MPP_AFFINITY_OPTIONS: 'cookies,none' is not a comma-separated list of 'cookies', 'sourceip' and 'header:NAME',"
+        " or 'none' alone",
     ),
     ([*FILE, "--listen", "9090"], {}, "--listen: '9090' is not a Twisted server endpoint such as tcp:9090:interface=127.0.0.1"),
     ([*FILE, "--retries=-1"], {}, "--retries: '-1' is not a whole number (0 or more)"),

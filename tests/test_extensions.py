@@ -10,7 +10,7 @@ from attrs import frozen
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.affinity import CookieAffinity, SourceIPAffinity
+from mpp.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
 from mpp.extensions import build_affinities, build_locators, build_strategy
 from mpp.settings import KubeSettings, MarathonSettings, Settings
@@ -125,10 +125,11 @@ class BuildTests(SynchronousTestCase):
 
     def test_affinities(self) -> None:
         """Affinities are made in the order they are tried."""
-        made = build_affinities(["sourceip", "cookies"], [ip_network("10.0.0.0/8")])
-        self.assertEqual([type(affinity) for affinity in made], [SourceIPAffinity, CookieAffinity])
+        made = build_affinities(["header:X-Dashboard-Uid", "sourceip", "cookies"], [ip_network("10.0.0.0/8")])
+        self.assertEqual([affinity.name for affinity in made], ["header:X-Dashboard-Uid", "sourceip", "cookies"])
+        self.assertEqual([type(affinity) for affinity in made], [HeaderAffinity, SourceIPAffinity, CookieAffinity])
         error = self.assertRaises(ConfigError, build_affinities, ["cookie"], [])
-        self.assertEqual(str(error), "--affinity-options: unknown 'cookie'; expected one of cookies, sourceip")
+        self.assertEqual(str(error), "--affinity-options: unknown 'cookie'; expected one of cookies, sourceip, header:NAME")
 
     def test_installed_entry_points_are_looked_up(self) -> None:
         """Without anything installed only mpp's own names are known."""

@@ -116,7 +116,7 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
         (
             values.parse_affinity_options,
             text,
-            f"{text!r} is not a comma-separated list of 'cookies' and 'sourceip', or 'none' alone",
+            f"{text!r} is not a comma-separated list of 'cookies', 'sourceip' and 'header:NAME', or 'none' alone",
         )
         for text in ("", ",", "cookies,", "cookies,none", "none,none")
     ],

@@ -86,13 +86,16 @@ class PackagingTests(SynchronousTestCase):
         names = set(ZipFile(self.wheel()).namelist())
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / "mpp").rglob("*.py")}
         self.assertEqual({name for name in names if name.endswith(".py")}, {*modules, "twisted/plugins/mpp_plugin.py"})
-        self.assertIn("mpp/py.typed", names)
+        beside = {name for name in names if not name.endswith(".py") and ".dist-info/" not in name}
+        self.assertEqual(beside, {"mpp/py.typed"})
 
     def test_source(self) -> None:
         """The source archive has what is needed to build, test and run from it."""
         with tarfile.open(next(path for path in self.archives() if path.suffix == ".gz")) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
         for path in ("setup.py", "pyproject.toml", "tox.ini", "LICENSE", "NEWS.rst", "script/test", "tests/test_config.py"):
+            self.assertIn(path, names)
+        for path in ("Dockerfile", ".dockerignore", "systemd/mpp.service", "contrib/grafana/mpp.json", "script/build-man"):
             self.assertIn(path, names)
         self.assertNotIn("twisted/__init__.py", names)
         self.assertNotIn("twisted/plugins/__init__.py", names)

@@ -125,3 +125,36 @@ class SourceAddressTests(_Sticky):
         """What an untrusted peer tells about addresses is ignored."""
         mpp = self.start("--affinity-options", "sourceip", "--trusted-proxies", "none")
         self.assertEqual(len({self.served(mpp, X_Forwarded_For=f"192.0.2.{number}") for number in range(12)}), 1)
+
+
+class HeaderAffinityTests(_Sticky):
+    """``--affinity-options header:NAME`` in front of Grafana."""
+
+    CHAIN = "header:X-Dashboard-Uid,header:X-Grafana-User,cookies,sourceip"
+
+    def test_dashboards_and_users(self) -> None:
+        """A dashboard is asked of one server, whichever mpp it comes through; what belongs to none goes by its user."""
+        first, second = (self.start("--affinity-options", self.CHAIN) for _ in range(2))
+        seen = set()
+        for number in range(12):
+            wanted = {"X_Dashboard_Uid": f"dash-{number}"}
+            servers = {
+                self.served(mpp, X_Grafana_User=f"user-{turn}", **wanted) for turn, mpp in enumerate((first, second, first))
+            }
+            self.assertEqual(len(servers), 1, wanted)
+            seen |= servers
+        self.assertGreater(len(seen), 1)
+        for number in range(6):
+            self.assertEqual(len({self.served(mpp, X_Grafana_User=f"user-{number}") for mpp in (first, second, first)}), 1)
+        self.assertEqual(first.metric("mpp_affinity_hits_total", type="header:X-Dashboard-Uid"), 24)
+        self.assertEqual(first.metric("mpp_affinity_hits_total", type="header:X-Grafana-User"), 12)
+
+    def test_only_the_dashboards_of_a_lost_server_move(self) -> None:
+        """When a server dies its dashboards are answered by others, and the others' stay."""
+        mpp = self.start("--affinity-options", self.CHAIN)
+        homes = {f"dash-{number}": self.served(mpp, X_Dashboard_Uid=f"dash-{number}") for number in range(12)}
+        lost = self.servers[0]
+        lost.kill()
+        for uid, home in homes.items():
+            served = self.served(mpp, X_Dashboard_Uid=uid)
+            self.assertTrue(served == home or (home == lost.address and served != home), uid)

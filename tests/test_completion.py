@@ -1,0 +1,35 @@
+"""The completion scripts; that shells understand them is tested with shells, in tests/integration."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.completion import completion
+from mpp.config import answer
+from mpp.errors import ConfigError
+from mpp.options import COMPLETION, OPTIONS
+
+
+class CompletionTests(SynchronousTestCase):
+    """What ``mpp --completion`` prints."""
+
+    def test_every_option_in_every_script(self) -> None:
+        """No option is forgotten."""
+        for shell in COMPLETION.choices:
+            script = completion(shell)
+            for option in OPTIONS:
+                written = rf"-l {option.flag[2:]}\b" if shell == "fish" else rf"{option.flag}(?![\w-])"
+                self.assertTrue(re.search(written, script), (shell, option.flag))
+
+    def test_printed(self) -> None:
+        """It is printed instead of anything else."""
+        self.assertEqual(answer(["--completion", "fish"]), completion("fish"))
+        self.assertEqual(answer(["--completion=zsh", "--verbose"]), completion("zsh"))
+
+    def test_unknown_shell(self) -> None:
+        """A shell that there is no script for is refused, with those there are."""
+        error = self.assertRaises(ConfigError, answer, ["--completion", "tcsh"])
+        self.assertEqual(str(error), "--completion: 'tcsh' is no shell that is known; expected one of bash, zsh, fish")
+        self.assertEqual(str(self.assertRaises(ConfigError, answer, ["--completion"])), "--completion: needs a value")

@@ -1,0 +1,252 @@
+"""What is shipped beside the program: that it is sound in itself, and speaks of what there is."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client import CollectorRegistry
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
+from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.options import OPTIONS
+from mpp.settings import Settings
+from mpp.tap import EXIT_STATUS
+
+ROOT = Path(__file__).parent.parent
+CONTRIB = ROOT / "contrib"
+KUBERNETES = CONTRIB / "kubernetes"
+
+BACKEND = Backend("http", "prom-a", 9090)
+
+NAME = re.compile(r"\b(?:mpp|process|python)_[a-z_]+\b")
+SELECTOR = re.compile(r"\b(mpp_[a-z_]+)\{([^}]*)\}")
+LABELS = {"mpp_requests_total": {"backend", "code"}, "mpp_selection_rounds_total": {"result"}}
+"""Of counters that have counted nothing, no series tells the labels."""
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Reads YAML, and refuses keys that are given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"given twice: {twice}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def documents(path: Path) -> list[Any]:
+    """Give the documents of a YAML file, read strictly."""
+    return list(yaml.load_all(path.read_text(encoding="utf-8"), StrictLoader))
+
+
+def series() -> dict[str, set[str]]:
+    """Give the names of all series that mpp exposes, with the names of their labels."""
+    metrics = Metrics(CollectorRegistry())
+    selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
+    snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, (BackendLoad(BACKEND.name, 0, 0),))
+    metrics.watch(lambda: snapshot)
+    found: dict[str, set[str]] = {}
+    for family in metrics.registry.collect():
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+        for suffix in suffixes:
+            found[family.name + suffix] = {label for sample in family.samples for label in sample.labels}
+    return found
+
+
+def strings(value: Any, key: str) -> Iterator[str]:
+    """Give all texts that stand anywhere under a key."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == key and isinstance(inner, str):
+                yield inner
+            yield from strings(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner, key)
+
+
+class PrometheusTests(SynchronousTestCase):
+    """``contrib/prometheus``; whether Prometheus itself takes it is asked of promtool, in tests/integration."""
+
+    def setUp(self) -> None:
+        (groups,) = documents(CONTRIB / "prometheus" / "mpp.rules.yml")
+        self.rules = [rule for group in groups["groups"] for rule in group["rules"]]
+
+    def test_metrics_exist(self) -> None:
+        """No alert waits for a series that mpp does not have."""
+        used = {name for rule in self.rules for name in NAME.findall(rule["expr"])}
+        self.assertGreater(len(used), 10)
+        self.assertEqual(used - set(series()), set())
+
+    def test_each_alert_is_tested(self) -> None:
+        """Each alert has a case in which it fires, and one in which it does not."""
+        (tests,) = documents(CONTRIB / "prometheus" / "mpp.rules.test.yml")
+        cases = [case for test in tests["tests"] for case in test["alert_rule_test"]]
+        alerts = {rule["alert"] for rule in self.rules}
+        self.assertEqual({case["alertname"] for case in cases if case["exp_alerts"]}, alerts)
+        self.assertEqual({case["alertname"] for case in cases if not case["exp_alerts"]}, alerts)
+
+    def test_for_people(self) -> None:
+        """Each alert has a severity, and says in words what is wrong and what that means."""
+        for rule in self.rules:
+            self.assertIn(rule["labels"]["severity"], ("warning", "critical"), rule["alert"])
+            self.assertEqual(set(rule["annotations"]), {"summary", "description"}, rule["alert"])
+
+
+class GrafanaTests(SynchronousTestCase):
+    """``contrib/grafana``."""
+
+    def setUp(self) -> None:
+        self.dashboard = json.loads((CONTRIB / "grafana" / "mpp.json").read_text(encoding="utf-8"))
+        self.panels = [panel for panel in self.dashboard["panels"] if panel["type"] != "row"]
+
+    def test_metrics_exist(self) -> None:
+        """No panel shows a series that mpp does not have, or asks for a label that the series has not."""
+        known = series()
+        expressions = [*strings(self.dashboard, "expr"), *strings(self.dashboard, "query")]
+        used = {name for expression in expressions for name in NAME.findall(expression)}
+        self.assertGreater(len(used), 20)
+        self.assertEqual(used - set(known), set())
+        for name, matchers in (found for expression in expressions for found in SELECTOR.findall(expression)):
+            asked = set(re.findall(r"(\w+)=", matchers)) - {"job", "instance"}
+            self.assertLessEqual(asked, LABELS.get(name, known[name]), name)
+
+    def test_panels(self) -> None:
+        """Every panel has its own number, a title, a description, a query, and its place without another one."""
+        self.assertEqual(len({panel["id"] for panel in self.dashboard["panels"]}), len(self.dashboard["panels"]))
+        taken: set[tuple[int, int]] = set()
+        for panel in self.dashboard["panels"]:
+            place = panel["gridPos"]
+            cells = {
+                (x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])
+            }
+            self.assertFalse(cells & taken, panel["title"])
+            self.assertLessEqual(place["x"] + place["w"], 24)
+            taken |= cells
+        for panel in self.panels:
+            self.assertTrue(panel["title"] and panel["description"], panel["id"])
+            self.assertTrue(all(target["expr"] for target in panel["targets"]), panel["title"])
+            self.assertEqual(len({target["refId"] for target in panel["targets"]}), len(panel["targets"]))
+
+    def test_any_data_source(self) -> None:
+        """It works with the data source that is chosen, whatever it is called."""
+        self.assertEqual(set(strings(self.dashboard, "uid")) - {"mpp"}, {"${datasource}"})
+
+    def test_data_source(self) -> None:
+        """The data source is asked by Grafana's server: only that tells the dashboard."""
+        (provisioned,) = documents(CONTRIB / "grafana" / "datasource.yml")
+        self.assertEqual(provisioned["apiVersion"], 1)
+        (source,) = provisioned["datasources"]
+        self.assertEqual((source["type"], source["access"]), ("prometheus", "proxy"))
+
+
+class KubernetesTests(SynchronousTestCase):
+    """``contrib/kubernetes``; whether Kubernetes takes it is asked of kubectl, in tests/integration."""
+
+    def setUp(self) -> None:
+        self.objects = {each["kind"]: each for name in ("rbac", "mpp") for each in documents(KUBERNETES / f"{name}.yaml")}
+        self.pod = self.objects["Deployment"]["spec"]["template"]
+        (self.container,) = self.pod["spec"]["containers"]
+
+    def test_kinds(self) -> None:
+        """All that mpp needs is there, in whatever namespace it is put."""
+        kinds = {"Deployment", "Service", "PodDisruptionBudget", "ServiceAccount", "Role", "RoleBinding"}
+        self.assertEqual(set(self.objects), kinds)
+        for each in self.objects.values():
+            self.assertEqual((each["metadata"]["name"], "namespace" in each["metadata"]), ("mpp", False))
+
+    def test_they_belong_together(self) -> None:
+        """Service and disruption budget select the pods, and the pods run with the rights."""
+        labels = self.pod["metadata"]["labels"].items()
+        spec = self.objects["Deployment"]["spec"]
+        self.assertEqual(spec["replicas"], 2)
+        for selector in (
+            spec["selector"]["matchLabels"],
+            self.objects["Service"]["spec"]["selector"],
+            self.objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        ):
+            self.assertLessEqual(selector.items(), labels)
+        self.assertEqual(self.pod["spec"]["serviceAccountName"], self.objects["ServiceAccount"]["metadata"]["name"])
+        self.assertEqual(self.objects["PodDisruptionBudget"]["spec"], {"minAvailable": 1, "selector": spec["selector"]})
+        self.assertIs(self.pod["spec"]["enableServiceLinks"], False)
+
+    def test_environment(self) -> None:
+        """The variables are mpp's."""
+        known = {name for option in OPTIONS for name in option.env}
+        self.assertLessEqual({variable["name"] for variable in self.container["env"]}, known)
+
+    def test_ending(self) -> None:
+        """Kubernetes waits for longer than mpp takes to finish what is in flight, the pause before it included."""
+        pause = float(self.container["lifecycle"]["preStop"]["exec"]["command"][1])
+        self.assertGreater(self.pod["spec"]["terminationGracePeriodSeconds"], pause + Settings().drain_timeout)
+
+    def test_probes(self) -> None:
+        """Alive is not the same as ready."""
+        paths = {name: self.container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+        expected = {"startupProbe": "/mpp/ready", "livenessProbe": "/mpp/health", "readinessProbe": "/mpp/ready"}
+        self.assertEqual(paths, expected)
+
+    def test_restricted(self) -> None:
+        """The pods may run where Kubernetes enforces its "restricted" standard, on a root file system that is read-only."""
+        pod, container = self.pod["spec"]["securityContext"], self.container["securityContext"]
+        self.assertTrue(pod["runAsNonRoot"] and pod["seccompProfile"] == {"type": "RuntimeDefault"})
+        expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        self.assertEqual(container, expected)
+
+
+class SystemdTests(SynchronousTestCase):
+    """``systemd/``; whether systemd takes it is asked of systemd-analyze, in tests/integration."""
+
+    def setUp(self) -> None:
+        self.service = self.read("mpp.service")
+        self.socket = self.read("mpp.socket")
+
+    def read(self, name: str) -> configparser.ConfigParser:
+        parser = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes="#", delimiters="=")
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+        parser.read(ROOT / "systemd" / name)
+        return parser
+
+    def test_the_socket_is_handed_over(self) -> None:
+        """The service takes the socket by the name that it has."""
+        name = self.socket["Socket"]["FileDescriptorName"]
+        self.assertTrue(self.service["Service"]["ExecStart"].endswith(f"--listen systemd:domain=INET6:name={name}"))
+
+    def test_time_to_stop(self) -> None:
+        """systemd waits for longer than mpp takes to finish what is in flight."""
+        self.assertGreater(float(self.service["Service"]["TimeoutStopSec"].removesuffix("s")), Settings().drain_timeout)
+
+    def test_not_restarted_when_configured_wrongly(self) -> None:
+        """What would fail again is not tried again."""
+        self.assertEqual(self.service["Service"]["RestartPreventExitStatus"], str(EXIT_STATUS))
+
+    def test_defaults(self) -> None:
+        """The variables in the environment file are mpp's, also those that are commented out."""
+        text = (ROOT / "systemd" / "mpp.default").read_text(encoding="utf-8")
+        names = re.findall(r"(?m)^#?(MPP_\w+)=", text)
+        self.assertLessEqual(set(names), {name for option in OPTIONS for name in option.env})
+        self.assertIn("MPP_ENDPOINT", names)
+
+
+class DockerTests(SynchronousTestCase):
+    """The Dockerfile."""
+
+    def test_all_that_is_needed_is_sent(self) -> None:
+        """Nothing is left out of the build that the package is made of."""
+        sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+        self.assertEqual(sent, {"LICENSE", "README.rst", "mpp", "pyproject.toml", "setup.py", "twisted"})
+
+    def test_nobody(self) -> None:
+        """The program runs as a user who owns nothing, and Kubernetes knows the same one."""
+        text = (ROOT / "Dockerfile").read_text()
+        (pod,) = [each for each in documents(KUBERNETES / "mpp.yaml") if each["kind"] == "Deployment"]
+        context = pod["spec"]["template"]["spec"]["securityContext"]
+        self.assertIn(f"\nUSER {context['runAsUser']}:{context['runAsGroup']}\n", text)
