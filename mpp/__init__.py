@@ -11,15 +11,16 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
 DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.budget.Budget`` (bytes held),
 ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts), ``forward.allowance.RetryBudget``,
-``metrics.Metrics`` (counters), and, for as long as one request lives, its Exchange.
+``metrics.Metrics`` (counters), ``recorder.Recorder`` and ``journal.Journal`` (the last minutes), and, for as long as one
+request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
 ``locators`` to ``tls``:
 
 - L0 words: ``errors model settings interfaces``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime
-  readings status``
+  readings drift recent status/``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
-- L3 living: ``selection publication roster rounds proxy admin``
+- L3 living: ``selection publication roster rounds journal recorder proxy admin``
 - L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``
 """

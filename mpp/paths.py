@@ -8,6 +8,7 @@ depth, because a server may live under a route prefix (``/prometheus/-/reload``)
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 _UNSAFE = re.compile(rb"(?:^|/)(?:-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$))")
@@ -64,6 +65,11 @@ def is_own(path: bytes) -> bool:
 def is_unsafe(path: bytes) -> bool:
     """Tell whether a request for this path changes or stops the one server it reaches, and so makes a pair diverge."""
     return _UNSAFE.search(normalized(path)) is not None
+
+
+def is_unsafe_behind(path: bytes, prefixes: Iterable[str]) -> bool:
+    """Tell whether a path is unsafe as it stands, or with any backend's prefix in front."""
+    return is_unsafe(path) or any(prefix and is_unsafe(with_prefix(prefix, path)) for prefix in prefixes)
 
 
 def is_read(method: bytes, path: bytes) -> bool:

@@ -11,6 +11,7 @@ from attrs import evolve
 from txaio.tx import make_logger
 
 from mpp.interfaces import IStrategy
+from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.strategies import describe
@@ -28,11 +29,12 @@ class Publication:
     :ivar current: the Selection in force.
     """
 
-    def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
         self.current = Selection()
         self._strategy = strategy
         self._wall = wall
         self._metrics = metrics
+        self._journal = journal
 
     def observation(self, backend: Backend) -> Observation | None:
         """Give what is published of a backend, None when it is not known."""
@@ -58,7 +60,9 @@ class Publication:
             _log.info("Selection is no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
-            _log.info("{change}", change=describe_change(last, self.current, now))
+            change = describe_change(last, self.current, now)
+            self._journal.note("selection", change)
+            _log.info("{change}", change=change)
 
     def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
         """Ask the strategy. It may be anyone's, and requests depend on what is published: its bugs end here."""

@@ -213,6 +213,21 @@ class SelectionServiceTests(SynchronousTestCase):
         self.assertEqual(self.counted("mpp_probe_errors_total", backend="prom-a:9090", standing="down"), 1.0)
         self.assertEqual(self.counted("mpp_selection_events_total"), 2.0)
 
+    def test_what_happened_is_remembered(self) -> None:
+        """Who looks later sees who left and who came back, when, and why, newest first."""
+        self.start(seen(A), seen(B))
+        self.next_round()
+        self.world.observe(seen(A), seen(B, DOWN, "connect: refused"))
+        for standing in (VIABLE, VIABLE):
+            self.clock.advance(FOLLOW_UP_S)
+            self.world.observe(seen(B, standing))
+        back, out, first = self.service.journal.events
+        self.assertEqual((out.at, out.kind, out.text), (NOW + 11, "ejection", "prom-b:9090 is ejected, down: connect: refused"))
+        self.assertEqual((back.at, back.kind, back.text), (NOW + 11.5, "return", "prom-b:9090 is back after 0.5 s"))
+        self.assertEqual(
+            (first.kind, first.text), ("selection", "Selection 1: prom-a:9090 (new: prom-a:9090 with 10d of history)")
+        )
+
     def test_standings_are_logged_once(self) -> None:
         """A standby that fails and comes back is logged twice, however many probes see it down."""
         self.start(seen(A), seen(B))
