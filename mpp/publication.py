@@ -18,6 +18,9 @@ from mpp.strategies import describe
 
 _log = make_logger()
 
+# For people, who want to know what has changed.
+_NAMED = 4
+
 STRATEGY_FAILED = "the routing strategy failed (see the log), the last choice is kept"
 
 
@@ -61,7 +64,7 @@ class Publication:
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
             change = describe_change(last, self.current, now)
-            self._journal.note("selection", change)
+            self._journal.note("selection", describe_change(last, self.current, now, most=_NAMED))
             _log.info("{change}", change=change)
 
     def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
@@ -84,12 +87,18 @@ def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
     return Choice(selected, tuple(b for b in ranked if b not in selected), STRATEGY_FAILED)
 
 
-def describe_change(last: Selection, new: Selection, now: float) -> str:
-    """Give one line for the log: who takes traffic, and what became of who took it before."""
+def describe_change(last: Selection, new: Selection, now: float, most: int | None = None) -> str:
+    """
+    Give one line: who takes traffic, and what became of who took it before.
+
+    :param most: how many names are given of those who take traffic; None: all.
+    """
+    names = [backend.name for backend in new.selected]
+    more = "" if most is None or len(names) <= most else f" and {len(names) - most} others"
     left = [b for b in last.selected if b not in new.selected]
     came = [b for b in new.selected if b not in last.selected]
     known = {o.backend: o for o in new.observations}
-    text = f"Selection {new.generation}: {', '.join(b.name for b in new.selected) or 'nobody'}"
+    text = f"Selection {new.generation}: {', '.join(names[:most]) or 'nobody'}{more}"
     parts = [f"new: {_state(b, known.get(b), now)}" for b in came] + [f"out: {_state(b, known.get(b), now)}" for b in left]
     return f"{text} ({'; '.join(parts)})" if parts else text
 

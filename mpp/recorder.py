@@ -60,7 +60,7 @@ class Recorder(Service):
         looks = tuple(self._looks)
         if looks and self._clock.seconds() - looks[-1].at >= _NEW_S:
             looks += (self._look(),)
-        names = looks[-1].totals if looks else ()
+        names = {**looks[-1].states, **looks[-1].totals} if looks else ()
         return {name: recall(looks, name) for name in names}
 
     def _look(self) -> Look:

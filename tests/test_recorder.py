@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.journal import REMEMBERED, Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
-from mpp.recent import SLOT_S, SLOTS
+from mpp.recent import SLOT_S, SLOTS, Recent
 from mpp.recorder import Recorder, read_totals
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
@@ -52,7 +52,7 @@ class RecorderTests(SynchronousTestCase):
 
     def test_what_is_asked_between_two_looks_is_fresh(self) -> None:
         """Who looks sees the last seconds, too."""
-        self.assertEqual(self.recorder.recall(), {})
+        self.assertEqual(self.recorder.recall()[A.name], Recent())
         self.request()
         self.clock.advance(SLOT_S / 2)
         self.assertEqual(self.recorder.recall()[A.name].requests, 1)
@@ -74,6 +74,12 @@ class RecorderTests(SynchronousTestCase):
         self.clock.advance(SLOT_S)
         states = [slot.state for slot in self.recorder.recall()[A.name].slots]
         self.assertEqual(states, ["selected", "ejected", "selected"])
+
+    def test_idle_backend_has_its_role(self) -> None:
+        """A backend that was never asked has its last minutes, too: what it was."""
+        self.clock.advance(SLOT_S)
+        recent = self.recorder.recall()[B.name]
+        self.assertEqual(([slot.state for slot in recent.slots], recent.rate, recent.p99), (["standby"], 0.0, None))
 
     def test_who_is_gone_is_forgotten(self) -> None:
         """Of a backend that is not listed any more nothing is told; of mpp's own answers it is."""

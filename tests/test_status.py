@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.model import Backend, Facts, Observation, Replay, Selection, Standing
@@ -115,7 +116,7 @@ class WhyTests(SynchronousTestCase):
         """A healthy standby does not look like a fault, and says what it lacks."""
         younger = well(B, facts_oldest=NOW - 86400)
         for observation, strategy, words in (
-            (younger, "single-most-data", "15d of history beside 1d of history here"),
+            (younger, "single-most-data", "prom-a:9090 was chosen with 15d of history; here it is 1d."),
             (well(B), "single-most-data", "15d of history here are not clearly more"),
             (younger, "minimum-history:7d", "It has 1d of history, less than the 7d"),
             (well(B), "mine", "chosen by the routing strategy"),
@@ -215,11 +216,14 @@ class PageTests(SynchronousTestCase):
             self.assertNotIn(words, html)
 
     def test_twenty_backends(self) -> None:
-        """Many servers are shown, those who serve first."""
+        """Of many servers those who are not well come first, then those who serve; what they tell of themselves is folded."""
         many = [well(Backend("http", f"prom-{number:02}", 9090)) for number in range(20)]
+        many[13] = evolve(many[13], standing=Standing.DOWN, why="refused")
         html = page(*many, selected=(many[7].backend,))
         self.assertEqual(html.count("<article"), 20)
+        self.assertLess(html.index("http://prom-13:9090"), html.index("http://prom-07:9090"))
         self.assertLess(html.index("http://prom-07:9090"), html.index("http://prom-00:9090"))
+        self.assertEqual(html.count("<details"), 20)
 
 
 def foreign_view() -> StatusView:

@@ -6,6 +6,7 @@ and remembers nothing.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from mpp import paths, policy, timeouts
 from mpp.affinity import AffinityChain
@@ -51,7 +52,7 @@ def _forwarded(
     reasons = (
         _by_affinity(preferred, name, settings),
         _by_strategy(selection, settings),
-        *(each for each in (_standing(known.get(backend)) for backend in candidates) if each),
+        *_standings([known[backend] for backend in candidates if backend in known]),
         _repeats(terms, settings, after, alone=len(selection.ranked) == 1),
         _deadline(terms, facts, deadline),
     )
@@ -98,13 +99,12 @@ def _by_strategy(selection: Selection, settings: Settings) -> str:
     return f"The routing strategy {settings.routing_strategy} {who}{degraded}."
 
 
-def _standing(observation: Observation | None) -> str:
-    if observation is None:
-        return ""
-    standing = observation.standing.name.lower().replace("_", " ")
-    if observation.standing is Standing.VIABLE:
-        return f"{observation.backend.name} is {standing}."
-    return f"{observation.backend.name} is {standing}: {observation.why}."
+def _standings(observations: Sequence[Observation]) -> list[str]:
+    """Say how those are who would be asked; of those who are well in one line."""
+    well = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
+    ill = [o for o in observations if o.standing is not Standing.VIABLE]
+    said = [f"{listing(well)} {'is' if len(well) == 1 else 'are'} viable."] if well else []
+    return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
 
 
 def _repeats(terms: Terms, settings: Settings, after: tuple[Backend, ...], *, alone: bool) -> str:

@@ -36,18 +36,19 @@ p { margin: 0; overflow-wrap: anywhere; }
 .card .why { margin: .35rem 0 .8rem; } figure { margin: 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .8rem 0 0; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-dl.pairs { grid-template-columns: repeat(2, max-content 1fr); }
+dl.pairs { grid-template-columns: repeat(2, max-content 1fr); } .pairs dd { white-space: nowrap; }
 svg.picture { display: block; width: 100%; height: 56px; }
 progress { display: block; width: 100%; height: .5rem; margin: 0 0 .8rem; accent-color: var(--warn); }
 .ok { fill: var(--bar); } .err { fill: var(--bad); } .again { fill: var(--warn); } .base { stroke: var(--line); }
 .s-selected { fill: var(--good); } .s-standby { fill: var(--idle); } .s-ejected, .s-unusable { fill: var(--bad); }
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .78rem; }
-.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+.scroll { margin-top: .4rem; overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .8rem; border-top: 1px solid var(--line); }
 tr:first-child > * { border-top: 0; } th { font-weight: 500; color: var(--soft); white-space: nowrap; }
 td { overflow-wrap: anywhere; } td.at { white-space: nowrap; color: var(--soft); } td.at, th { width: 1%; }
-form { display: flex; flex-wrap: wrap; gap: .5rem; margin: .5rem 0 0; }
+summary { margin-top: .6rem; color: var(--soft); font-size: .9rem; cursor: pointer; }
+form { display: flex; flex-wrap: wrap; gap: .5rem; margin: .5rem 0; }
 input, button { font: inherit; padding: .35rem .6rem; color: inherit; background: var(--card); border: 1px solid var(--idle);
   border-radius: 4px; min-width: 0; }
 input { flex: 1 1 18rem; } button { cursor: pointer; }
@@ -64,6 +65,7 @@ SCRIPT = """
 "use strict";
 (() => {
   let busy = false;
+  const opened = () => [...document.querySelectorAll("details[open]")].map((each) => each.id);
   const lost = document.getElementById("lost");
   const renew = async () => {
     if (busy || document.hidden) return;
@@ -72,7 +74,9 @@ SCRIPT = """
       const answer = await fetch(location.href, {cache: "no-store", signal: AbortSignal.timeout(4000)});
       if (!answer.ok) throw new Error(answer.statusText);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const open = opened();
       document.querySelector("main").replaceWith(fresh.querySelector("main"));
+      open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
       document.title = fresh.title;
       lost.hidden = true;
     } catch {

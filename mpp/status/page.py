@@ -22,7 +22,8 @@ _EVENTS = 15
 def render(view: StatusView) -> bytes:
     """Render the page, UTF-8."""
     report = reports.make(view)
-    cards = "".join(_card(each, view) for each in report.backends)
+    many = len(report.backends) > reports.FEW
+    cards = "".join(_card(each, view, folded=many) for each in report.backends)
     main = "".join(
         (
             f'<section class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p></section>',
@@ -44,14 +45,17 @@ def render(view: StatusView) -> bytes:
 _MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
 
 
-def _card(each: BackendReport, view: StatusView) -> str:
+def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
     replay = each.observation.replay
     progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
+    facts = pairs(_facts(each, view))
+    if folded:
+        facts = f'<details id="of-{each.backend.id}"><summary>What it tells of itself</summary>{facts}</details>'
     calm = "calm" if each.level == "good" and each.role != "selected" else each.level
     return (
         f'<article class="card {each.level} {each.role}"><div class="head"><h3>{text(each.backend.url)}</h3>'
         f'<span class="badge {calm}">{each.role}</span></div><p class="why">{text(each.why)}</p>'
-        f"<figure>{progress}{picture(each.recent)}</figure>{pairs(_traffic(each), 'pairs')}{pairs(_facts(each, view))}</article>"
+        f"<figure>{progress}{picture(each.recent)}</figure>{pairs(_traffic(each), 'pairs')}{facts}</article>"
     )
 
 

@@ -23,11 +23,12 @@ def picture(recent: Recent) -> str:
     most = max((_per_second(slot, slot.requests + slot.retries) for slot in slots), default=0.0)
     begin = _WIDTH - len(slots) * _STEP
     bars = "".join(_bar(begin + number * _STEP, slot, most) for number, slot in enumerate(slots))
-    told = f"Last {duration(SLOTS * SLOT_S)}: at most {rate(most)}"
+    peak = f"peak {rate(most)}" if most else "no requests"
+    told = f"Last {duration(SLOTS * SLOT_S)}: {peak}"
     return (
         f'<svg class="picture" viewBox="0 0 {_WIDTH} {_RIBBON_Y + _RIBBON}" preserveAspectRatio="none" role="img" '
         f'aria-label="{told}"><line class="base" x1="0" x2="{_WIDTH}" y1="{_HEIGHT + 1}" y2="{_HEIGHT + 1}"/>{bars}</svg>'
-        f'<div class="axis"><span>{duration(SLOTS * SLOT_S)} ago</span><span>peak {rate(most)}</span><span>now</span></div>'
+        f'<div class="axis"><span>{duration(SLOTS * SLOT_S)} ago</span><span>{peak}</span><span>now</span></div>'
     )
 
 

@@ -16,6 +16,9 @@ from mpp.strategies import describe
 
 GOOD, WARN, BAD = "good", "warn", "bad"
 
+# So many are seen at once. Of more, those that need somebody's attention come first.
+FEW = 6
+
 
 @frozen
 class BackendReport:
@@ -50,7 +53,7 @@ class Report:
 
     :ivar verdict: how things stand, in a sentence or two.
     :ivar count: the same in numbers, empty when nothing is known.
-    :ivar backends: best first, as requests would try them.
+    :ivar backends: best first, as requests would try them; of many, those that are not well before these.
     """
 
     view: StatusView
@@ -73,8 +76,11 @@ def make(view: StatusView) -> Report:
         level, verdict = WARN, f"{verdict} But {listing(failing)} cannot be asked for servers; the last good list stays."
     places = {backend: place for place, backend in enumerate(selection.ranked)}
     ranked = sorted(selection.observations, key=lambda o: places.get(o.backend, len(places)))
+    backends = [_backend(o, view) for o in ranked]
+    if len(backends) > FEW:
+        backends.sort(key=lambda each: (BAD, WARN, GOOD).index(each.level))
     count = f"{selection.viable} of {len(ranked)} backends viable, {len(selection.selected)} selected" if ranked else ""
-    return Report(view, level, verdict, count, tuple(_backend(o, view) for o in ranked), differences)
+    return Report(view, level, verdict, count, tuple(backends), differences)
 
 
 def role(observation: Observation, selection: Selection) -> str:
@@ -212,10 +218,10 @@ def _why_standby(observation: Observation, view: StatusView) -> str:
     if strategy == "minimum-history" and not view.selection.choice.degraded:
         return f"It is well and steps in at once. It has {held}, less than the {argument} asked for."
     if strategy == "single-most-data" and len(chosen) == 1:
-        theirs = _held(chosen[0], view.now)
+        theirs, here = _held(chosen[0], view.now), held.removesuffix(" of history")
         less = observation.history(view.now) < chosen[0].history(view.now) and theirs != held
-        compared = f"{theirs} beside {held} here" if less else f"{held} here are not clearly more"
-        return f"It is well and steps in at once. {names} was chosen: {compared}."
+        compared = f"with {theirs}; here it is {here}" if less else f"{held} here are not clearly more"
+        return f"It is well and steps in at once. {names} was chosen{' ' if less else ': '}{compared}."
     return f"It is well and steps in at once. {names} was chosen by the routing strategy."
 
 
