@@ -16,6 +16,8 @@ from mpp.model import Facts, Observation, Standing
 CLOCKS_APART_S = 2.0
 # Longer than any sensible scrape interval: a server whose newest sample is older ingests nothing.
 STALE_S = 300.0
+# A server that has just started finds its targets one by one; by then it has asked for all of them more than once.
+SETTLED_S = 60.0
 # Retentions are written in days or hours: what is nearer than that is the same, differently rounded.
 _RETENTION_S = 60.0
 
@@ -52,9 +54,14 @@ def age(facts: Facts) -> float | None:
     return max(0.0, facts.read_at + (facts.skew or 0.0) - facts.newest)
 
 
+def is_stale(facts: Facts) -> bool:
+    """Tell whether a server ingests nothing any more; one that has just started may not have begun."""
+    seconds = age(facts)
+    return seconds is not None and seconds > STALE_S and _uptime(facts) >= SETTLED_S
+
+
 def _stale(told: Told) -> Difference | None:
-    ages = [(name, age(facts)) for name, facts in told]
-    old = [(name, f"{seconds / 60:.0f} minutes") for name, seconds in ages if seconds is not None and seconds > STALE_S]
+    old = [(name, f"{(age(facts) or 0) / 60:.0f} minutes") for name, facts in told if is_stale(facts)]
     return Difference("stale", "The newest sample is old: nothing is ingested any more.", tuple(old)) if old else None
 
 
@@ -73,7 +80,13 @@ def _configuration(told: Told) -> Difference | None:
 
 
 def _targets(told: Told) -> Difference | None:
-    return _unequal(told, "targets", "They scrape different numbers of targets.", lambda f: f.targets, str)
+    settled = [(name, facts) for name, facts in told if _uptime(facts) >= SETTLED_S]
+    return _unequal(settled, "targets", "They scrape different numbers of targets.", lambda f: f.targets, str)
+
+
+def _uptime(facts: Facts) -> float:
+    """Give for how long the server was up when its facts were read; for ever when it does not tell."""
+    return float("inf") if facts.started_at is None else facts.read_at + (facts.skew or 0.0) - facts.started_at
 
 
 def _retention(told: Told) -> Difference | None:

@@ -59,6 +59,12 @@ class DriftTests(SynchronousTestCase):
         for changed in ({"skew": 1.5}, {"retention_s": 15 * 86400.0 + 1}, {"newest": 1.7e9 - 200}):
             self.assertEqual(kinds(evolve(FACTS, **changed)), [])
 
+    def test_server_that_has_just_started(self) -> None:
+        """A server that still looks for its targets, or has ingested nothing since its start, is given time."""
+        for up, expected in ((5, []), (120, ["stale", "targets"])):
+            young = evolve(FACTS, targets=0, newest=FACTS.read_at - 3600, started_at=FACTS.read_at - up)
+            self.assertEqual(kinds(young), expected)
+
     def test_configurations_of_two_versions_are_not_compared(self) -> None:
         """Each version writes out other defaults, so only equal versions have comparable configurations."""
         self.assertEqual(kinds(evolve(FACTS, version="3.6.0", config_hash="5678")), ["version"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpp.drift import STALE_S
+from mpp.drift import is_stale
 from mpp.model import Facts
 from mpp.recent import Event
 from mpp.status import StatusView
@@ -85,7 +85,7 @@ def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
         ("History", _history(each, now)),
     ]
     if each.age is not None:
-        kind = "bad" if each.age > STALE_S else ""
+        kind = "bad" if is_stale(facts) else ""
         listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
     if facts.targets is not None:
         listed.append(("Targets", f"{facts.targets:,}"))

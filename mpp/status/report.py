@@ -161,7 +161,7 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     backend = observation.backend
     what = role(observation, view.selection)
     age = drift.age(observation.facts)
-    stale = age is not None and age > drift.STALE_S
+    stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
     if level == GOOD and (stale or observation.standing is not Standing.VIABLE):
         level = WARN

@@ -187,7 +187,8 @@ class DocumentTests(PairCase):
     def test_drift(self) -> None:
         """Servers that differ are told as no pair, each difference with its values."""
         changed = {"config": "scrape_configs: []\n", "targets": ["a:1"], "ahead": 30, "reload_ok": False, "retention": 86400}
-        self.second.set(**changed, config_at=time.time())
+        self.first.set(started_at=time.time() - 3600)
+        self.second.set(**changed, config_at=time.time(), started_at=time.time() - 3600)
         mpp = Mpp([self.first.url, self.second.url])
         self.addCleanup(mpp.close)
         mpp.start()
@@ -195,6 +196,9 @@ class DocumentTests(PairCase):
         kinds = [each["kind"] for each in found["drift"]]
         self.assertEqual(kinds, ["reload", "configuration", "targets", "retention", "clock"])
         self.assertEqual(found["verdict"]["level"], "warn")
+
+
+HAS_TARGETS = b'prometheus_target_scrape_pool_targets{scrape_job="prometheus"} 2'
 
 
 class RealServersTests(SynchronousTestCase):
@@ -209,7 +213,8 @@ class RealServersTests(SynchronousTestCase):
                 self.addCleanup(server.close)
                 server.scrape([each.address for each in servers])
                 server.kill()
-                server.start().wait_scraped(2)
+                server.start()
+                wait_until(lambda server=server: HAS_TARGETS in fetch(server.port, "/metrics")[2], "it has its targets")
             mpp = Mpp([server.url for server in servers])
             self.addCleanup(mpp.close)
             mpp.start()
