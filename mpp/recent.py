@@ -143,9 +143,7 @@ def quantile(share: float, histogram: Sequence[tuple[float, float]]) -> float | 
     if not histogram or histogram[-1][1] <= 0:
         return None
     wanted = share * histogram[-1][1]
-    below, lower = 0.0, 0.0
-    for bound, count in histogram:
-        if count >= wanted:
-            return lower if bound == float("inf") else lower + (bound - lower) * (wanted - below) / (count - below)
-        below, lower = count, bound
-    return lower
+    place = next(place for place, (_, count) in enumerate(histogram) if count >= wanted)
+    bound, count = histogram[place]
+    lower, below = histogram[place - 1] if place else (0.0, 0.0)
+    return lower if bound == float("inf") else lower + (bound - lower) * (wanted - below) / (count - below)

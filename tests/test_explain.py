@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from typing import Any
 
@@ -71,6 +72,13 @@ class ExplainTests(SynchronousTestCase):
         told = explanation(b"/api/v1/rules", method=b"DELETE")
         self.assertEqual((told.read, told.next_backends), (False, ()))
         self.assertTrue(any("sent once" in reason for reason in told.reasons))
+
+    def test_no_affinity_and_nobody_else(self) -> None:
+        """It is told when there is no affinity, and when no other server is tried."""
+        self.assertIn("There is no affinity.", explanation(affinity_options=()).reasons)
+        for told in (explanation(retries=0), explanation(selection=Selection(1, Choice((A,)), WELL[:1]))):
+            self.assertEqual(told.next_backends, ())
+            self.assertIn("It is a read, but no other server is tried if this one fails.", told.reasons)
 
     def test_deadline(self) -> None:
         """A query's own timeout counts, and no path but a query's has one."""
@@ -157,10 +165,13 @@ class RenderedTests(SynchronousTestCase):
 
     def test_all_say_the_same(self) -> None:
         """Verdict and reasons are in each form."""
-        told = explanation()
+        for told in (explanation(), explanation(b"/mpp/status")):
+            self.say_the_same(told)
+
+    def say_the_same(self, told: Explanation) -> None:
         document = json.loads(explained.as_json(told))
         self.assertEqual((document["verdict"], tuple(document["reasons"])), (told.verdict, told.reasons))
-        for rendered in (explained.as_text(told).decode(), explained.as_page(told).decode()):
+        for rendered in (explained.as_text(told).decode(), html.unescape(explained.as_page(told).decode())):
             for words in (told.verdict, *told.reasons):
                 self.assertIn(words, rendered)
 

@@ -64,6 +64,10 @@ class VerdictTests(SynchronousTestCase):
             ((well(A), DOWN, Observation(C, Standing.DOWN)), "Two servers are down. prom-a:9090 serves."),
             ((DOWN, Observation(A, Standing.DOWN)), "No server is well. As a last resort prom-a:9090 serves."),
             ((), "No backend is known. Nobody can be served."),
+            (
+                (Observation(C, Standing.NOT_READY), Observation(B, Standing.BUSY)),
+                "One server is not ready, one server is busy. prom-a:9090 serves.",
+            ),
         ]:
             self.assertEqual(self.verdict(*observations), verdict)
 
@@ -75,6 +79,10 @@ class VerdictTests(SynchronousTestCase):
     def test_before_the_first_round(self) -> None:
         """Nobody is alarmed while mpp is still looking."""
         self.assertIn("not finished its first look", self.verdict(selection=Selection()))
+
+    def test_nobody_is_selected(self) -> None:
+        """When a strategy selects nobody that is said."""
+        self.assertEqual(self.verdict(well(A), well(B), selected=()), "Both servers are well; nobody serves.")
 
     def test_degraded(self) -> None:
         """A choice that is not what was asked for is told first."""
@@ -346,7 +354,7 @@ class PictureTests(SynchronousTestCase):
         self.assertIn('height="1.5"', drawn)
         self.assertIn("peak 100/s", drawn)
         self.assertEqual(picture(Recent(slots=slots * SLOTS)).count("s-selected"), SLOTS // 2)
-        self.assertNotIn("<rect", picture(Recent()))
+        self.assertNotIn("<rect", picture(Recent(slots=(Slot(10.0, 0, 0, 0, ""),))))
 
 
 class WordsTests(SynchronousTestCase):
