@@ -91,16 +91,21 @@ def describe_change(last: Selection, new: Selection, now: float, most: int | Non
     """
     Give one line: who takes traffic, and what became of who took it before.
 
-    :param most: how many names are given of those who take traffic; None: all.
+    :param most: how many are named of those who take traffic, came, and left; None: all.
     """
-    names = [backend.name for backend in new.selected]
-    more = "" if most is None or len(names) <= most else f" and {len(names) - most} others"
     left = [b for b in last.selected if b not in new.selected]
     came = [b for b in new.selected if b not in last.selected]
     known = {o.backend: o for o in new.observations}
-    text = f"Selection {new.generation}: {', '.join(names[:most]) or 'nobody'}{more}"
-    parts = [f"new: {_state(b, known.get(b), now)}" for b in came] + [f"out: {_state(b, known.get(b), now)}" for b in left]
+    text = f"Selection {new.generation}: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
+    parts = _first([f"new: {_state(b, known.get(b), now)}" for b in came], most)
+    parts += _first([f"out: {_state(b, known.get(b), now)}" for b in left], most)
     return f"{text} ({'; '.join(parts)})" if parts else text
+
+
+def _first(texts: list[str], most: int | None) -> list[str]:
+    if most is None or len(texts) <= most:
+        return texts
+    return [*texts[:most], f"{len(texts) - most} more"]
 
 
 def _state(backend: Backend, observation: Observation | None, now: float) -> str:
