@@ -1,5 +1,5 @@
 """
-mpp's own pages, below ``/mpp``: health, ready, metrics, status. Twisted resources; they read, and change nothing.
+mpp's own pages, below ``/mpp``: health, ready, metrics, status, explain. Twisted resources; they read, and change nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from typing import Any
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 
-from mpp import headers, metrics, status
+from mpp import headers, metrics
 from mpp.metrics import Metrics
-from mpp.model import Selection
-from mpp.status import StatusView
+from mpp.model import RequestFacts, Selection
+from mpp.status import StatusView, document, explained, page, question
+from mpp.status.explained import Explanation
+from mpp.status.markup import CONTENT_SECURITY_POLICY
 
 _TEXT = b"text/plain; charset=utf-8"
 _HTML = b"text/html; charset=utf-8"
@@ -24,10 +26,10 @@ class _Page(Resource):
     """
     A page computed anew for every request.
 
-    :param render_page: gives status, content type and body; it is told the query arguments' names and values.
+    :param render_page: gives status, content type and body.
     """
 
-    def __init__(self, render_page: Callable[[dict[bytes, list[bytes]]], tuple[int, bytes, bytes]]) -> None:
+    def __init__(self, render_page: Callable[[Any], tuple[int, bytes, bytes]]) -> None:
         Resource.__init__(self)
         self._render_page = render_page
 
@@ -41,7 +43,7 @@ class _Page(Resource):
             request.setHeader(b"Allow", b"GET, HEAD")
             code, content_type, body = 405, _JSON, headers.error_body("bad_data", "mpp's own pages can be read only")
         else:
-            code, content_type, body = self._render_page(request.args)
+            code, content_type, body = self._render_page(request)
         request.setResponseCode(code)
         request.setHeader(b"Server", b"mpp")
         request.setHeader(b"Content-Type", content_type)
@@ -49,12 +51,13 @@ class _Page(Resource):
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
         if content_type is _HTML:
-            request.setHeader(b"Content-Security-Policy", status.CONTENT_SECURITY_POLICY)
+            request.setHeader(b"Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            request.setHeader(b"Referrer-Policy", b"no-referrer")
         return b"" if request.method == b"HEAD" else body
 
 
-def _missing(args: dict[bytes, list[bytes]]) -> tuple[int, bytes, bytes]:
-    body = headers.error_body("not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics and /mpp/status")
+def _missing(request: Any) -> tuple[int, bytes, bytes]:
+    body = headers.error_body("not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status and /mpp/explain")
     return 404, _JSON, body
 
 
@@ -65,6 +68,7 @@ class OwnPages(Resource):
     :param selection: gives the Selection in force.
     :param draining: tells whether the program is about to stop.
     :param view: gives what the status page shows.
+    :param explain: tells what would become of a request.
     """
 
     def __init__(
@@ -74,16 +78,19 @@ class OwnPages(Resource):
         selection: Callable[[], Selection],
         draining: Callable[[], bool],
         view: Callable[[], StatusView],
+        explain: Callable[[RequestFacts], Explanation],
     ) -> None:
         Resource.__init__(self)
         self._metrics = metrics_
         self._selection = selection
         self._draining = draining
         self._view = view
+        self._explain = explain
         self.putChild(b"health", _Page(self._health))
         self.putChild(b"ready", _Page(self._ready))
         self.putChild(b"metrics", _Page(self._metrics_page))
         self.putChild(b"status", _Page(self._status))
+        self.putChild(b"explain", _Page(self._explained))
 
     def getChild(self, path: bytes, request: IRequest) -> Resource:
         """Give a 404 in Prometheus' shape for every other path."""
@@ -94,21 +101,50 @@ class OwnPages(Resource):
         request.redirect(b"/mpp/status")
         return b""
 
-    def _health(self, args: dict[bytes, list[bytes]]) -> tuple[int, bytes, bytes]:
+    def _health(self, request: Any) -> tuple[int, bytes, bytes]:
         return 200, _TEXT, b"OK"
 
-    def _ready(self, args: dict[bytes, list[bytes]]) -> tuple[int, bytes, bytes]:
+    def _ready(self, request: Any) -> tuple[int, bytes, bytes]:
         selection = self._selection()
         if self._draining():
             return 503, _TEXT, b"draining"
         if not selection.generation:
             return 503, _TEXT, b"the first selection round has not finished"
+        args = request.args
         if b"backends" in args and args[b"backends"][-1] not in (b"0", b"false", b"no") and not selection.viable:
             return 503, _TEXT, b"no backend is viable"
         return 200, _TEXT, b"OK"
 
-    def _metrics_page(self, args: dict[bytes, list[bytes]]) -> tuple[int, bytes, bytes]:
+    def _metrics_page(self, request: Any) -> tuple[int, bytes, bytes]:
         return 200, metrics.CONTENT_TYPE, self._metrics.exposition()
 
-    def _status(self, args: dict[bytes, list[bytes]]) -> tuple[int, bytes, bytes]:
-        return 200, _HTML, status.page(self._view())
+    def _status(self, request: Any) -> tuple[int, bytes, bytes]:
+        asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
+        if asked not in ("", "html", "json"):
+            return 400, _JSON, headers.error_body("bad_data", "format has to be html or json")
+        if question.wanted_format(asked, _accepted(request), "html") == "json":
+            return 200, _JSON, document.render(self._view())
+        return 200, _HTML, page.render(self._view())
+
+    def _explained(self, request: Any) -> tuple[int, bytes, bytes]:
+        facts: RequestFacts = request.facts
+        asked = question.read(facts.target.partition(b"?")[2])
+        wanted = question.wanted_format(asked.format, _accepted(request), "text")
+        if not asked.target and wanted == "html":
+            return 200, _HTML, explained.nothing_asked()
+        if not asked.target:
+            usage = "what stands behind the question mark is explained: /mpp/explain?/api/v1/query?query=up"
+            return 400, _JSON, headers.error_body("bad_data", usage)
+        explanation = self._explain(facts._replace(method=asked.method, target=asked.target, body=b""))
+        return 200, *_EXPLAINED[wanted](explanation)
+
+
+_EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
+    "html": lambda explanation: (_HTML, explained.as_page(explanation)),
+    "text": lambda explanation: (_TEXT, explained.as_text(explanation)),
+    "json": lambda explanation: (_JSON, explained.as_json(explanation)),
+}
+
+
+def _accepted(request: Any) -> bytes:
+    return b",".join(request.requestHeaders.getRawHeaders(b"accept", []))

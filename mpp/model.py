@@ -124,6 +124,12 @@ class Facts:
     :ivar retention_s: retention by time in seconds, or None when not known.
     :ivar retention_by_size: retention is limited by size (too), so the length of history moves with the load.
     :ivar read_at: when these facts were read.
+    :ivar targets: how many targets it scrapes, or None.
+    :ivar config_hash: short hash of its configuration without the external labels, in which replicas are meant to differ; empty
+        when not known. Comparable within one version only: each writes out other defaults.
+    :ivar config_at: when it loaded that configuration, or None.
+    :ivar reload_ok: its last attempt to load a configuration worked, or None.
+    :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
     """
 
     version: str = ""
@@ -134,6 +140,38 @@ class Facts:
     retention_s: float | None = None
     retention_by_size: bool = False
     read_at: float = 0.0
+    targets: int | None = None
+    config_hash: str = ""
+    config_at: float | None = None
+    reload_ok: bool | None = None
+    skew: float | None = None
+
+
+@frozen
+class Replay:
+    """
+    How far a server has come with the replay of its WAL.
+
+    :ivar done: segments that are read.
+    :ivar total: segments there are, at least one.
+    :ivar since: when this replay was seen first.
+    :ivar done_then: segments that were read then.
+    """
+
+    done: int
+    total: int
+    since: float
+    done_then: int
+
+    @property
+    def share(self) -> float:
+        """The part that is done, 0 to 1."""
+        return self.done / self.total
+
+    def left(self, at: float) -> float | None:
+        """Give the seconds that it still takes, judging by what was done since it was seen first; None when too little was."""
+        progress = self.done - self.done_then
+        return (self.total - self.done) * (at - self.since) / progress if progress > 0 and at > self.since else None
 
 
 @frozen
@@ -147,6 +185,7 @@ class Observation:
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
+    :ivar replay: the progress of its WAL replay, None while there is none that is known of.
     """
 
     backend: Backend
@@ -156,6 +195,7 @@ class Observation:
     at: float = 0.0
     took: float = 0.0
     ejected_at: float = 0.0
+    replay: Replay | None = None
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""

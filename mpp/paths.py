@@ -70,6 +70,14 @@ def is_unsafe(path: bytes) -> bool:
     return _meaning(path)[0] if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)[0]
 
 
+def is_unsafe_behind(path: bytes, prefixes: tuple[str, ...]) -> bool:
+    """Tell whether a path is unsafe as it stands, or with any backend's prefix in front."""
+    if is_unsafe(path):
+        return True
+    # Nearly always: there are no prefixes, so there is nothing more to look at.
+    return prefixes != ("",) and any(is_unsafe(with_prefix(prefix, path)) for prefix in prefixes)
+
+
 def is_read(method: bytes, path: bytes) -> bool:
     """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
     unsafe, post_read = _meaning(path) if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)

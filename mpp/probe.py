@@ -9,7 +9,7 @@ limit. The big ``/metrics`` page is read, as it streams, about once a minute and
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from attrs import evolve
@@ -19,10 +19,12 @@ from zope.interface import implementer
 
 from mpp import headers
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.exposition import MetricsScanner, Samples
+from mpp.exposition import MetricsScanner
+from mpp.fingerprint import Fingerprint
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Facts, Observation, Standing
-from mpp.readings import METRICS, Answer, Outcome, Runtime, has_samples, judge, read_facts, read_runtime
+from mpp.readings import METRICS, has_samples, judge, read_facts
+from mpp.runtime import Answer, Outcome, Runtime, read_replay, read_runtime
 
 # A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
 PROBE_TIMEOUT_S = 1.0
@@ -44,6 +46,17 @@ _SAME_START_S = 10.0
 
 
 T = TypeVar("T")
+Found = TypeVar("Found", covariant=True)
+
+
+class Scanner(Protocol[Found]):
+    """Makes something of a page that comes in pieces."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next piece."""
+
+    def finish(self) -> Found:
+        """Give what was found in the complete page."""
 
 
 class Prober:
@@ -82,7 +95,7 @@ class Prober:
 
     async def _probe(self, backend: Backend, previous: Observation | None) -> Observation:
         at, began = self._wall(), self._clock.seconds()
-        ready, query, status = await self._ask_all(backend)
+        ready, query, status, *replay = await self._ask_all(backend, previous)
         standing, why = judge(ready, query)
         facts = Facts() if previous is None else previous.facts
         if standing in (Standing.VIABLE, Standing.BUSY):
@@ -91,11 +104,16 @@ class Prober:
             if restarted or _due(previous, at):
                 facts = await self._read_facts(backend, facts, runtime)
         took = self._clock.seconds() - began
-        return Observation(backend, standing, why, facts, at, took)
+        observation = Observation(backend, standing, why, facts, at, took)
+        if previous is not None and replay and standing is Standing.NOT_READY:
+            return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
+        return observation
 
-    async def _ask_all(self, backend: Backend) -> list[Outcome]:
+    async def _ask_all(self, backend: Backend, previous: Observation | None) -> list[Outcome]:
         query = _query("vector(1)", timeout=f"{self._timeout * _SERVER_SHARE * 1000:.0f}ms")
-        paths = ("/-/ready", query, "/api/v1/status/runtimeinfo")
+        paths = ["/-/ready", query, "/api/v1/status/runtimeinfo"]
+        if previous is not None and previous.standing > Standing.BUSY:
+            paths.append("/api/v1/status/walreplay")
         asked = [Deferred.fromCoroutine(self._ask(backend, path)) for path in paths]
         try:
             return await gatherResults(asked, consumeErrors=True)
@@ -104,6 +122,7 @@ class Prober:
 
     async def _ask(self, backend: Backend, path: str) -> Outcome:
         """Make one small request; whatever goes wrong with it is its outcome."""
+        at = self._wall()
         try:
             response = await self._within(self._timeout, self._send(backend, path, _BODY_BYTES))
         except UpstreamError as error:
@@ -113,7 +132,7 @@ class Prober:
             response.release()
         else:
             response.cancel()
-        return Answer(response.status, body, response.headers)
+        return Answer(response.status, body, response.headers, (at + self._wall()) / 2)
 
     async def _send(self, backend: Backend, path: str, hold: int) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
@@ -135,21 +154,32 @@ class Prober:
 
     async def _read_facts(self, backend: Backend, old: Facts, runtime: Runtime | None) -> Facts:
         """Give new facts, or the old ones marked to be read again in the next round."""
+        until = self._clock.seconds() + METRICS_TIMEOUT_S
         try:
-            samples = await self._within(METRICS_TIMEOUT_S, self._scan_metrics(backend))
+            samples = await self._within(METRICS_TIMEOUT_S, self._scan(backend, "/metrics", MetricsScanner(METRICS)))
         except UpstreamError:
             return evolve(old, read_at=0.0)
         facts = read_facts(samples, runtime, old, self._wall())
         if facts.oldest is None and self._minimum_history is not None:
-            return evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
-        return facts
+            facts = evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
+        return evolve(facts, config_hash=await self._read_config(backend, old, facts, until))
 
-    async def _scan_metrics(self, backend: Backend) -> Samples:
-        response = await self._send(backend, "/metrics", 0)
+    async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> str:
+        """Give the hash of the configuration: the old one as long as no other was loaded."""
+        if facts.config_at is None or (old.config_hash and (old.config_at, old.version) == (facts.config_at, facts.version)):
+            return old.config_hash if facts.config_at is not None else ""
+        try:
+            left = max(0.0, until - self._clock.seconds())
+            return await self._within(left, self._scan(backend, "/api/v1/status/config", Fingerprint()))
+        except UpstreamError:
+            return ""
+
+    async def _scan(self, backend: Backend, path: str, scanner: Scanner[T]) -> T:
+        response = await self._send(backend, path, 0)
         if response.status != 200:
             response.cancel()
-            raise UpstreamError(Phase.HEAD, Cause.GARBLED, f"/metrics answered {response.status}")
-        page = _Page(response)
+            raise UpstreamError(Phase.HEAD, Cause.GARBLED, f"{path} answered {response.status}")
+        page = _Page(response, path, scanner)
         response.relay(page)
         return await page.ended
 
@@ -161,18 +191,19 @@ class Prober:
 
 
 @implementer(IBodyConsumer)
-class _Page:
+class _Page(Generic[T]):
     """
-    Scans a metrics page while it comes.
+    Scans a page while it comes.
 
-    :ivar ended: fires with the samples; fails with `UpstreamError`. Cancelling it ends the connection.
+    :ivar ended: fires with what was found; fails with `UpstreamError`. Cancelling it ends the connection.
     """
 
-    def __init__(self, response: IResponse) -> None:
+    def __init__(self, response: IResponse, path: str, scanner: Scanner[T]) -> None:
         self._response = response
-        self._scanner = MetricsScanner(METRICS)
+        self._path = path
+        self._scanner = scanner
         self._left = _METRICS_BYTES
-        self.ended: Deferred[Samples] = Deferred(lambda _: response.cancel())
+        self.ended: Deferred[T] = Deferred(lambda _: response.cancel())
 
     def body_received(self, data: bytes) -> None:
         self._left -= len(data)
@@ -180,7 +211,8 @@ class _Page:
             self._scanner.feed(data)
         elif not self.ended.called:
             self._response.cancel()
-            self.ended.errback(UpstreamError(Phase.BODY, Cause.GARBLED, f"/metrics is larger than {_METRICS_BYTES // MIB} MiB"))
+            detail = f"{self._path} is larger than {_METRICS_BYTES // MIB} MiB"
+            self.ended.errback(UpstreamError(Phase.BODY, Cause.GARBLED, detail))
 
     def body_ended(self) -> None:
         if not self.ended.called:

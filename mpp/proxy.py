@@ -187,20 +187,12 @@ class ProxyResource(ReverseProxyResource):
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
         path = paths.path_of(request.facts.target)
-        if not self._allow_unsafe and self._is_unsafe(path):
+        if not self._allow_unsafe and paths.is_unsafe_behind(path, self._forwarder.selections.current.prefixes):
             self._forwarder.metrics.refused(403)
             request.fail(403, "forbidden", _refusal(path), None)
         else:
             request.proxy(self._forwarder)
         return server.NOT_DONE_YET
-
-    def _is_unsafe(self, path: bytes) -> bool:
-        """Tell whether the path is unsafe as it stands, or with any backend's prefix in front."""
-        prefixes = self._forwarder.selections.current.prefixes
-        if paths.is_unsafe(path):
-            return True
-        # Nearly always: there are no prefixes, so there is nothing more to look at.
-        return prefixes != ("",) and any(paths.is_unsafe(paths.with_prefix(prefix, path)) for prefix in prefixes)
 
 
 def _refusal(path: bytes) -> str:

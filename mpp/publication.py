@@ -11,11 +11,15 @@ from attrs import evolve
 from txaio.tx import make_logger
 
 from mpp.interfaces import IStrategy
+from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.strategies import describe
 
 _log = make_logger()
+
+# For people, who want to know what has changed.
+_NAMED = 4
 
 STRATEGY_FAILED = "the routing strategy failed (see the log), the last choice is kept"
 
@@ -28,11 +32,12 @@ class Publication:
     :ivar current: the Selection in force.
     """
 
-    def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
         self.current = Selection()
         self._strategy = strategy
         self._wall = wall
         self._metrics = metrics
+        self._journal = journal
 
     def observation(self, backend: Backend) -> Observation | None:
         """Give what is published of a backend, None when it is not known."""
@@ -58,7 +63,9 @@ class Publication:
             _log.info("Selection is no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
-            _log.info("{change}", change=describe_change(last, self.current, now))
+            change = describe_change(last, self.current, now)
+            self._journal.note("selection", describe_change(last, self.current, now, most=_NAMED))
+            _log.info("{change}", change=change)
 
     def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
         """Ask the strategy. It may be anyone's, and requests depend on what is published: its bugs end here."""
@@ -80,14 +87,25 @@ def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
     return Choice(selected, tuple(b for b in ranked if b not in selected), STRATEGY_FAILED)
 
 
-def describe_change(last: Selection, new: Selection, now: float) -> str:
-    """Give one line for the log: who takes traffic, and what became of who took it before."""
+def describe_change(last: Selection, new: Selection, now: float, most: int | None = None) -> str:
+    """
+    Give one line: who takes traffic, and what became of who took it before.
+
+    :param most: how many are named of those who take traffic, came, and left; None: all.
+    """
     left = [b for b in last.selected if b not in new.selected]
     came = [b for b in new.selected if b not in last.selected]
     known = {o.backend: o for o in new.observations}
-    text = f"Selection {new.generation}: {', '.join(b.name for b in new.selected) or 'nobody'}"
-    parts = [f"new: {_state(b, known.get(b), now)}" for b in came] + [f"out: {_state(b, known.get(b), now)}" for b in left]
+    text = f"Selection {new.generation}: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
+    parts = _first([f"new: {_state(b, known.get(b), now)}" for b in came], most)
+    parts += _first([f"out: {_state(b, known.get(b), now)}" for b in left], most)
     return f"{text} ({'; '.join(parts)})" if parts else text
+
+
+def _first(texts: list[str], most: int | None) -> list[str]:
+    if most is None or len(texts) <= most:
+        return texts
+    return [*texts[:most], f"{len(texts) - most} more"]
 
 
 def _state(backend: Backend, observation: Observation | None, now: float) -> str:

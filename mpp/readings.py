@@ -7,17 +7,12 @@ the tests.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
-
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mpp.errors import Cause, UpstreamError
 from mpp.exposition import Samples, label
-from mpp.model import Facts, Headers, Standing
+from mpp.model import Facts, Standing
+from mpp.runtime import Answer, Outcome, Runtime, parse_object, quote
 
 METRICS = (
     "prometheus_build_info",
@@ -27,29 +22,15 @@ METRICS = (
     "prometheus_tsdb_lowest_timestamp_seconds",  # from 2.6 on; absent while the WAL is replayed
     "prometheus_tsdb_head_max_time",  # ms, from 2.0 on
     "prometheus_tsdb_head_max_time_seconds",  # from 2.8 on
+    "prometheus_config_last_reload_successful",
+    "prometheus_config_last_reload_success_timestamp_seconds",
+    "prometheus_target_scrape_pool_targets",  # by job; younger than the next one
+    "prometheus_sd_discovered_targets",  # by job, before relabeling; name="scrape" is for targets
 )
 """All metrics that facts are made of."""
 
 # An empty TSDB reports MaxInt64 (and MinInt64) milliseconds: whatever is not a time between 1970 and the year 5138 is no time.
 _LATEST_TIME = 1e11
-
-_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
-_DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
-
-_QUOTED = 160
-
-
-@frozen
-class Answer:
-    """One answer to a probe: status, and as much of the body as was asked for."""
-
-    status: int
-    body: bytes = b""
-    headers: Headers = ()
-
-
-Outcome = Answer | UpstreamError
-"""What came of one request; running out of time is an UpstreamError too."""
 
 
 def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
@@ -105,66 +86,6 @@ def _starved(status: int, error_type: object, error: str) -> bool:
     return status == 429
 
 
-def quote(answer: Answer) -> str:
-    """Give status and the beginning of what the server said, in one line fit for a log."""
-    said = parse_object(answer.body).get("error")
-    text = said if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
-    text = "".join(c for c in " ".join(text.split()) if c.isprintable())
-    return f"{answer.status}: {text[:_QUOTED]}" if text else str(answer.status)
-
-
-def parse_object(body: bytes) -> Mapping[str, Any]:
-    """Give the JSON object, or an empty one if it is none."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-@frozen
-class Runtime:
-    """What ``/api/v1/status/runtimeinfo`` (from 2.14 on) says. ``started_at`` and retention as in `mpp.model.Facts`."""
-
-    started_at: float | None = None
-    retention_s: float | None = None
-    retention_by_size: bool = False
-
-
-def read_runtime(outcome: Outcome) -> Runtime | None:
-    """Read a runtimeinfo answer; None when it is none."""
-    if isinstance(outcome, UpstreamError) or outcome.status != 200:
-        return None
-    data = parse_object(outcome.body).get("data")
-    if not isinstance(data, dict):
-        return None
-    retention, by_size = read_retention(str(data.get("storageRetention", "")))
-    return Runtime(_timestamp(data.get("startTime")), retention, by_size)
-
-
-def _timestamp(text: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def read_retention(text: str) -> tuple[float | None, bool]:
-    """
-    Read ``storageRetention``: ``15d``, ``10GB``, ``15d or 10GB``, in any order.
-
-    :return: the retention by time in seconds or None, and whether it is limited by something else too.
-    """
-    seconds, by_size = None, False
-    for part in filter(None, (part.strip() for part in text.split(" or "))):
-        found = _DURATION.findall(part)
-        if "".join(number + unit for number, unit in found) == part:
-            seconds = sum(int(number) * _DURATION_UNITS[unit] for number, unit in found) or None
-        else:
-            by_size = True
-    return seconds, by_size
-
-
 def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float) -> Facts:
     """
     Make facts of a complete ``/metrics`` page.
@@ -183,10 +104,27 @@ def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float
         retention_s=old.retention_s,
         retention_by_size=old.retention_by_size,
         read_at=now,
+        targets=_targets(samples),
+        config_at=_time(_value(samples, "prometheus_config_last_reload_success_timestamp_seconds")),
+        reload_ok=_truth(_value(samples, "prometheus_config_last_reload_successful")),
     )
     if runtime is None:
         return facts
-    return evolve(facts, retention_s=runtime.retention_s, retention_by_size=runtime.retention_by_size)
+    return evolve(facts, retention_s=runtime.retention_s, retention_by_size=runtime.retention_by_size, skew=runtime.skew)
+
+
+def _targets(samples: Samples) -> int | None:
+    """Give the number of targets: of those scraped, else of those discovered."""
+    found = samples.get("prometheus_target_scrape_pool_targets")
+    if found is None:
+        discovered = samples.get("prometheus_sd_discovered_targets", [])
+        found = [sample for sample in discovered if label(sample[0], "name") in ("scrape", "")]
+    total = sum(value for _, value in found)
+    return int(total) if found and 0 <= total < _LATEST_TIME else None
+
+
+def _truth(value: float | None) -> bool | None:
+    return None if value is None else value == 1
 
 
 def _version(samples: Samples) -> str:

@@ -1,6 +1,6 @@
 """
-Who is in service and who is out. Keeps what `mpp.ejection` remembers of each known backend, tells the log and the metrics
-of every ejection and return, and knows nobody's address book, probes or choice.
+Who is in service and who is out. Keeps what `mpp.ejection` remembers of each known backend, tells the log, the journal and the
+metrics of every ejection and return, and knows nobody's address book, probes or choice.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from txaio.tx import make_logger
 
 from mpp import ejection
 from mpp.ejection import Record
+from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Observation, Standing
 
@@ -29,11 +30,12 @@ class Roster:
     :ivar failing: backends in service on which the last request failed; mostly empty.
     """
 
-    def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
         self.failing: set[Backend] = set()
         self._clock = clock
         self._wall = wall
         self._metrics = metrics
+        self._journal = journal
         self._records: dict[Backend, Record] = {}
         self._in_service: set[Backend] = set()
         self._due: dict[Backend, float] = {}
@@ -116,6 +118,9 @@ class Roster:
         at_least = f" (for {absence.until - absence.since:g} s at least)" if absence.until > absence.since else ""
         text = "{backend} is ejected, {standing}{why}{at_least}"
         _log.warn(text, backend=backend.name, standing=standing, why=_after_colon(absence.why), at_least=at_least)
+        self._journal.note(
+            "ejection", f"{backend.name} is ejected, {standing.replace('_', ' ')}{_after_colon(absence.why)}{at_least}"
+        )
 
     def _tell_return(self, backend: Backend, before: Record) -> None:
         assert before.absence is not None
@@ -124,6 +129,7 @@ class Roster:
         self._metrics.readmissions.labels(backend.name).inc()
         away = self._clock.seconds() - before.absence.since
         _log.info("{backend} is back after {away:.1f} s", backend=backend.name, away=away)
+        self._journal.note("return", f"{backend.name} is back after {away:.1f} s")
 
     def tell_standing(self, observation: Observation) -> None:
         """Log the standing of a backend if it has changed, and is not told by its ejection or return."""

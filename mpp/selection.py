@@ -22,6 +22,7 @@ from txaio.tx import make_logger
 from zope.interface import implementer
 
 from mpp.interfaces import ISelections, IStrategy
+from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Located, Observation, Selection, Standing
 from mpp.publication import Publication
@@ -75,6 +76,7 @@ class SelectionService(Service):
     :param wall: the time of day, seconds since the epoch.
     :param interval: seconds between rounds.
     :param forget: called with each backend that no locator knows any more.
+    :ivar journal: what became of the selection lately.
     :ivar took: how long the last round took, in seconds; None before the first one has finished.
     """
 
@@ -103,8 +105,9 @@ class SelectionService(Service):
         self._first = Waiters()
         self._loop = LoopingCall(self.reselect)
         self._loop.clock = clock
-        self._published = Publication(strategy, wall, metrics)
-        self._roster = Roster(clock, wall, metrics)
+        self.journal = Journal(wall)
+        self._published = Publication(strategy, wall, metrics, self.journal)
+        self._roster = Roster(clock, wall, metrics, self.journal)
         self._follow_ups = FollowUps(self._follow_up, self._roster.due, clock, _FOLLOW_UP_SPACING_S)
         self._located: dict[Backend, Located] = {}
 

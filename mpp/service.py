@@ -23,16 +23,19 @@ from mpp import extensions, listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
 from mpp.affinity import AffinityChain
+from mpp.forward.explain import explain
 from mpp.forward.forwarder import Forwarder
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
-from mpp.model import MIB, Backend
+from mpp.model import MIB, Backend, RequestFacts
 from mpp.notify import Notices, Supervisor
 from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
+from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.settings import Settings
-from mpp.status import StatusView
+from mpp.status import LocatorView, StatusView
+from mpp.status.explained import Explanation
 from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -101,6 +104,8 @@ class Program(MultiService):
             forget=self._forget,
         )
         MultiService.addService(self, self.selections)
+        self.recorder = Recorder(self.metrics.registry, reactor, lambda: self.selections.current)
+        MultiService.addService(self, self.recorder)
         MultiService.addService(self, _Housekeeping(self.channels, self._gate, settings.client_idle_timeout, reactor))
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
         MultiService.addService(self, self._notices)
@@ -119,6 +124,7 @@ class Program(MultiService):
             selection=lambda: self.selections.current,
             draining=lambda: self._draining,
             view=self._view,
+            explain=self._explain,
         )
         root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
         return ProxySite(
@@ -149,8 +155,22 @@ class Program(MultiService):
         return Snapshot(self.selections.current, self._locators(), self.budget.held, load, *connections)
 
     def _view(self) -> StatusView:
-        locators = tuple((s.name, s.up, s.backends) for s in self._locators())
-        return StatusView(self.selections.current, self._settings, locators, self._started_at, time.time())
+        pool, current = self.pool, self.selections.current
+        backends = [observation.backend for observation in current.observations]
+        return StatusView(
+            current,
+            self._settings,
+            tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in self.locator.sources),
+            self._started_at,
+            time.time(),
+            self.recorder.recall(),
+            self.selections.journal.events,
+            {each.name: (pool.active(each), pool.queued(each)) for each in backends},
+        )
+
+    def _explain(self, facts: RequestFacts) -> Explanation:
+        forwarder = self._forwarder
+        return explain(facts, self.selections.current, forwarder.affinity, self._settings, forwarder.clock.seconds())
 
     # Life
 

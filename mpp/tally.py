@@ -32,6 +32,10 @@ class Counts:
         except KeyError:
             self.values[key] = 1
 
+    def describe(self) -> Iterator[Metric]:
+        """Give the name only."""
+        yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+
     def collect(self) -> Iterator[Metric]:
         """Give all counts (prometheus_client's custom collector protocol)."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
@@ -76,6 +80,10 @@ class Distributions:
         if series is None:
             series = self._series[value] = Distribution(self._bounds)
         return series
+
+    def describe(self) -> Iterator[Metric]:
+        """Give the name only."""
+        yield HistogramMetricFamily(self._name, self._documentation)
 
     def collect(self) -> Iterator[Metric]:
         """Give all series (prometheus_client's custom collector protocol)."""

@@ -15,12 +15,15 @@ from mpp._version import __version__
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.headers import own_request_head
 from mpp.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
-from mpp.model import MIB, Backend, Facts, Headers, Observation, Standing
+from mpp.model import MIB, Backend, Facts, Headers, Observation, Replay, Standing
 from mpp.probe import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, METRICS_TIMEOUT_S, PROBE_TIMEOUT_S, Prober
 
 RECORDED = Path(__file__).parent / "recorded"
 METRICS_242 = (RECORDED / "prometheus-2.42.0-metrics.txt").read_bytes()
 RUNTIME_242 = (RECORDED / "prometheus-2.42.0-runtimeinfo.json").read_bytes()
+METRICS_353 = (RECORDED / "prometheus-3.5.3-metrics.txt").read_bytes()
+CONFIG_353 = (RECORDED / "prometheus-3.5.3-config.json").read_bytes()
+REPLAYING = (RECORDED / "prometheus-3.5.3-walreplay.json").read_bytes()
 METRICS_18 = (RECORDED / "prometheus-1.8.2-metrics.txt").read_bytes()
 FOUND = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.7e9,"1"]}]}}'
 
@@ -142,6 +145,8 @@ class ProberTests(SynchronousTestCase):
         self.answer("/-/ready", 200 if runtime else 404)
         self.answer("/api/v1/query", 200, FOUND)
         self.answer("/api/v1/status/runtimeinfo", 200 if runtime else 404, runtime or b"")
+        if "/api/v1/status/walreplay" in self.upstreams.paths():
+            self.answer("/api/v1/status/walreplay", 200, REPLAYING)
 
     def previous(self, *, standing: Standing = Standing.VIABLE, age: float = 0.0, started: float = STARTED) -> Observation:
         """Give what was seen last, with facts of some age."""
@@ -236,6 +241,39 @@ class ProberTests(SynchronousTestCase):
             self.assertEqual(facts, evolve(self.fresh_facts, read_at=0.0))
         self.assertTrue(self.asks_for_metrics(Observation(A, Standing.VIABLE, facts=facts)))
 
+    def read_config(self, previous: Observation | None, status: int = 200) -> Facts:
+        """Probe a server that tells when it loaded its configuration; it is asked for it."""
+        probed = self.prober.probe(A, previous)
+        self.answer_well()
+        self.answer("/metrics", 200, METRICS_353)
+        self.answer("/api/v1/status/config", status, CONFIG_353)
+        return self.successResultOf(probed).facts
+
+    def test_configuration_is_read_when_another_one_was_loaded(self) -> None:
+        """The configuration is asked for when the server has loaded one since, and not each minute."""
+        facts = self.read_config(None)
+        self.assertRegex(facts.config_hash, "^[0-9a-f]{12}$")
+        probed = self.prober.probe(A, Observation(A, Standing.VIABLE, facts=evolve(facts, read_at=NOW - FACTS_MAX_AGE_S)))
+        self.answer_well()
+        self.answer("/metrics", 200, METRICS_353)
+        self.assertEqual(self.successResultOf(probed).facts.config_hash, facts.config_hash)
+        stale = evolve(facts, read_at=NOW - FACTS_MAX_AGE_S, config_at=1.0, config_hash="old")
+        self.assertEqual(self.read_config(Observation(A, Standing.VIABLE, facts=stale)).config_hash, facts.config_hash)
+
+    def test_configuration_that_is_not_shown(self) -> None:
+        """A server that does not show its configuration is observed like any other."""
+        facts = self.read_config(None, status=403)
+        self.assertEqual((facts.version, facts.config_hash), ("3.5.3+ds1", ""))
+
+    def test_configuration_that_does_not_come(self) -> None:
+        """Reading the configuration does not make a probe longer than the metrics page may."""
+        probed = self.prober.probe(A, None)
+        self.answer_well()
+        self.clock.advance(METRICS_TIMEOUT_S - 1)
+        self.answer("/metrics", 200, METRICS_353)
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(probed).facts.config_hash, "")
+
     def test_slow_metrics_are_given_up(self) -> None:
         """A page that does not end in time is cancelled, wherever it hangs."""
         probed = self.prober.probe(A, None)
@@ -268,6 +306,19 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual(observation.standing, Standing.NOT_READY)
         self.assertEqual(observation.facts.oldest, 1.6989e9)
         self.assertEqual(self.upstreams.paths(), [])
+
+    def test_replay_is_asked_for_and_told(self) -> None:
+        """A server that was not well is asked how far its WAL replay is, and that is told while it is not ready."""
+        probed = self.prober.probe(A, self.previous(standing=Standing.DOWN))
+        for path in ("/-/ready", "/api/v1/query", "/api/v1/status/runtimeinfo"):
+            self.answer(path, 503, b"Service Unavailable")
+        self.answer("/api/v1/status/walreplay", 200, REPLAYING)
+        observation = self.successResultOf(probed)
+        self.assertEqual(observation.replay, Replay(1, 4, NOW, 1))
+        self.clock.advance(1.0)
+        probed = self.prober.probe(A, observation)
+        self.answer_well()
+        self.assertIsNone(self.successResultOf(probed).replay)
 
     def test_refused(self) -> None:
         """A server that cannot be reached is down."""

@@ -13,11 +13,13 @@ from twisted.web.proxy import ReverseProxyResource
 
 from mpp.admin import OwnPages
 from mpp.errors import Cause, Phase, UpstreamError
+from mpp.forward.explain import explain
 from mpp.interfaces import IBodyConsumer
 from mpp.metrics import Snapshot
-from mpp.model import MIB, Backend, Choice, Headers, Observation, Selection, Standing
+from mpp.model import MIB, Backend, Choice, Headers, Observation, RequestFacts, Selection, Standing
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.status import StatusView
+from mpp.status.explained import Explanation
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.reader import Limits
@@ -75,6 +77,7 @@ class ProxyCase(SynchronousTestCase):
             selection=lambda: self.world.selections.current,
             draining=lambda: self.draining,
             view=lambda: StatusView(self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0),
+            explain=self.explain,
         )
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
         channels = Channels(self.world.clock)
@@ -82,6 +85,10 @@ class ProxyCase(SynchronousTestCase):
             self.root, limits=Limits(max_body=100), budget=Budget(MIB), channels=channels, metrics=self.world.metrics
         )
         self.client = Client(self.site)
+
+    def explain(self, facts: RequestFacts) -> Explanation:
+        forwarder = self.world.forwarder
+        return explain(facts, self.world.selections.current, forwarder.affinity, forwarder.settings, self.world.clock.seconds())
 
     def answer(self, response: FakeResponse, number: int = -1) -> None:
         self.world.upstreams.sent[number].answer.callback(response)
@@ -360,6 +367,40 @@ class OwnPagesTests(ProxyCase):
         self.assertEqual(code, b"200")
         self.assertIn(b"Content-Security-Policy: default-src 'none'", head)
         self.assertIn(b"http://a:9090", body)
+
+    def test_status_as_json(self) -> None:
+        """Programs get the same as JSON, and are told when they ask for something else."""
+        for path, fields in ((b"/mpp/status?format=json", b""), (b"/mpp/status", b"Accept: application/json\r\n")):
+            self.client.get(path, fields)
+            head, _, body = self.client.received().partition(b"\r\n\r\n")
+            self.assertIn(b"Content-Type: application/json", head)
+            self.assertEqual(json.loads(body)["schema"], 1)
+        self.assertEqual(self.page(b"/mpp/status?format=xml")[0], b"400")
+
+    def test_explain(self) -> None:
+        """Who asks which backend would answer is told as text, as a page, or as JSON, by his own cookies; nothing is sent."""
+        self.world.selections.publish(
+            Selection(1, Choice((A, B)), (Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE)))
+        )
+        cookie = b"Cookie: MPP.Route=%b\r\n" % B.id.encode()
+        for fields, kind in (
+            (b"", b"text/plain"),
+            (b"Accept: text/html\r\n", b"text/html"),
+            (b"Accept: application/json\r\n", b"json"),
+        ):
+            self.client.get(b"/mpp/explain?/api/v1/query?query=up", cookie + fields)
+            received = self.client.received()
+            self.assertIn(b"b:9090 would answer this.", received)
+            self.assertIn(kind, received.partition(b"\r\n\r\n")[0])
+        _, _, body = self.page(b"/mpp/explain?/-/reload&format=json")
+        self.assertEqual((json.loads(body)["outcome"], json.loads(body)["target"]), ("refused", "/-/reload"))
+        self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_nothing_to_explain(self) -> None:
+        """Who asks for nothing is told how to, a person by a form."""
+        self.assertEqual(self.page(b"/mpp/explain")[0], b"400")
+        self.client.get(b"/mpp/explain", b"Accept: text/html\r\n")
+        self.assertIn(b"<form", self.client.received())
 
     def test_the_root_of_the_own_pages_leads_to_the_status(self) -> None:
         """Who knows only that mpp has pages finds them."""

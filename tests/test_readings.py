@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.exposition import MetricsScanner, Samples
-from mpp.model import Facts, Standing
-from mpp.readings import METRICS, Answer, Runtime, has_samples, judge, quote, read_facts, read_retention, read_runtime
+from mpp.model import Facts, Replay, Standing
+from mpp.readings import METRICS, has_samples, judge, read_facts
+from mpp.runtime import Answer, Runtime, quote, read_replay, read_retention, read_runtime
 
 RECORDED = Path(__file__).parent / "recorded"
 NOW = 1_700_003_620.0
@@ -133,6 +134,57 @@ class FactsTests(SynchronousTestCase):
             (REFUSED, None),
         ]:
             self.assertEqual(read_runtime(outcome), runtime)
+
+    def test_configuration_and_targets(self) -> None:
+        """A server tells how many targets it has, when it loaded its configuration, and whether the last attempt worked."""
+        facts = read_facts(samples("prometheus-3.5.3-metrics.txt"), None, Facts(), NOW)
+        self.assertEqual((facts.targets, facts.config_at, facts.reload_ok), (3, 1795383232.090165, True))
+
+    def test_targets_of_old_servers(self) -> None:
+        """Older servers tell what they discovered, for scraping and for notifying; only the first are targets."""
+        found: Samples = {"prometheus_sd_discovered_targets": [('name="scrape"', 7.0), ('name="notify"', 1.0)]}
+        self.assertEqual(read_facts(found, None, Facts(), NOW).targets, 7)
+        self.assertIsNone(read_facts({"prometheus_target_scrape_pool_targets": [("", float("nan"))]}, None, Facts(), NOW).targets)
+
+    def test_clock(self) -> None:
+        """A server's clock is read from its answer or, before 3.0, from the answer's Date; with neither it is not known."""
+        told = b'{"data":{"serverTime":"2023-11-14T22:13:50.5Z"}}'
+        date = ((b"Date", b"Tue, 14 Nov 2023 22:13:50 GMT"),)
+        for answer, skew in [
+            (Answer(200, told, at=1_700_000_000.0), 30.5),
+            (Answer(200, told, date, 1_700_000_030.0), 0.5),
+            (Answer(200, b'{"data":{}}', date, 1_700_000_030.0), 0.5),
+            (Answer(200, b'{"data":{}}', ((b"Date", b"today"),), 1_700_000_030.0), None),
+            (Answer(200, b'{"data":{}}', at=1_700_000_030.0), None),
+            (Answer(200, told), None),
+        ]:
+            runtime = read_runtime(answer)
+            assert runtime is not None
+            self.assertEqual(runtime.skew, skew)
+            self.assertEqual(read_facts({}, runtime, Facts(), NOW).skew, skew)
+
+    def test_replay(self) -> None:
+        """The share of the WAL that is replayed is told, and from its growth how long it still takes."""
+        recorded = Answer(200, (RECORDED / "prometheus-3.5.3-walreplay.json").read_bytes())
+        first = read_replay(recorded, None, 100.0)
+        self.assertEqual(first, Replay(1, 4, 100.0, 1))
+        later = read_replay(Answer(200, b'{"data":{"min":0,"max":4,"current":3}}'), first, 120.0)
+        assert first is not None and later is not None
+        self.assertEqual((later.share, later.left(120.0)), (0.75, 10.0))
+        self.assertIsNone(first.left(110.0))
+        self.assertEqual(read_replay(recorded, later, 130.0), Replay(1, 4, 130.0, 1))
+
+    def test_no_replay(self) -> None:
+        """Before the replay begins, and of servers that do not tell, nothing is said."""
+        for outcome in (
+            Answer(200, b'{"status":"success","data":{"min":0,"max":0,"current":0,"state":"waiting"}}'),
+            Answer(200, b'{"data":{"min":"0","max":true,"current":null}}'),
+            Answer(200, b'{"data":[]}'),
+            Answer(200, b"no"),
+            ABSENT,
+            REFUSED,
+        ):
+            self.assertIsNone(read_replay(outcome, None, NOW))
 
     def test_retention(self) -> None:
         """Retention is by time, by size, or both, in any order."""

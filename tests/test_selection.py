@@ -17,7 +17,7 @@ from mpp.ejection import FOLLOW_UP_S
 from mpp.interfaces import ISelections, IStrategy
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Facts, Located, Observation, Selection, Standing
-from mpp.publication import STRATEGY_FAILED
+from mpp.publication import STRATEGY_FAILED, describe_change
 from mpp.selection import MIN_SPACING_S, SelectionService
 from mpp.strategies import DAY, SingleMostData
 
@@ -212,6 +212,32 @@ class SelectionServiceTests(SynchronousTestCase):
         )
         self.assertEqual(self.counted("mpp_probe_errors_total", backend="prom-a:9090", standing="down"), 1.0)
         self.assertEqual(self.counted("mpp_selection_events_total"), 2.0)
+
+    def test_what_happened_is_remembered(self) -> None:
+        """Who looks later sees who left and who came back, when, and why, newest first."""
+        self.start(seen(A), seen(B))
+        self.next_round()
+        self.world.observe(seen(A), seen(B, DOWN, "connect: refused"))
+        for standing in (VIABLE, VIABLE):
+            self.clock.advance(FOLLOW_UP_S)
+            self.world.observe(seen(B, standing))
+        back, out, first = self.service.journal.events
+        self.assertEqual((out.at, out.kind, out.text), (NOW + 11, "ejection", "prom-b:9090 is ejected, down: connect: refused"))
+        self.assertEqual((back.at, back.kind, back.text), (NOW + 11.5, "return", "prom-b:9090 is back after 0.5 s"))
+        self.assertEqual(
+            (first.kind, first.text), ("selection", "Selection 1: prom-a:9090 (new: prom-a:9090 with 10d of history)")
+        )
+
+    def test_change_of_many_is_remembered_in_brief(self) -> None:
+        """Where many servers change at once, people are told of the first ones, and how many more there are."""
+        many = tuple(Backend("http", f"prom-{number}", 9090) for number in range(6))
+        old, new = Selection(1, Choice(many)), Selection(2, Choice(many[:1], many[1:]), tuple(seen(backend) for backend in many))
+        text = describe_change(old, new, NOW, most=2)
+        self.assertEqual(
+            text, "Selection 2: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
+        )
+        self.assertEqual(describe_change(old, new, NOW).count("out: "), 5)
+        self.assertIn("prom-0:9090, prom-1:9090, 4 more", describe_change(Selection(), Selection(1, Choice(many)), NOW, most=2))
 
     def test_standings_are_logged_once(self) -> None:
         """A standby that fails and comes back is logged twice, however many probes see it down."""

@@ -1,80 +1,364 @@
-"""The status page, as text."""
+"""The status page: in words, as HTML, as JSON."""
 
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp import status
-from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
-from mpp.settings import Settings
-from mpp.status import StatusView
+from mpp.model import Backend, Facts, Observation, Replay, Selection, Standing
+from mpp.recent import SLOTS, Event, Recent, Slot
+from mpp.status import LocatorView, StatusView, document, report
+from mpp.status import page as pages
+from mpp.status.markup import CONTENT_SECURITY_POLICY
+from mpp.status.picture import picture
+from mpp.status.words import ago, duration, latency, listing, number, rate, share
+from tests.status_support import FOREIGN, NOW, A, B, view, well
 
-NOW = 1_700_000_000.0
-A, B = Backend("http", "prom-a", 9090), Backend("https", "prom-b", 9090, "/x")
+DOWN = Observation(B, Standing.DOWN, "no answer to /-/ready: connect: refused", at=NOW - 1)
+C = Backend("http", "prom-c", 9090)
 
 
-def page(*observations: Observation, selected: tuple[Backend, ...] = (A,), degraded: str = "") -> str:
-    standbys = tuple(o.backend for o in observations if o.backend not in selected)
-    selection = Selection(3, Choice(selected, standbys, degraded), observations, NOW - 60)
-    view = StatusView(selection, Settings(), (("file", True, 2),), NOW - 7200, NOW)
-    return status.page(view).decode()
+def page(*observations: Observation, **more: Any) -> str:
+    """Give the page of these."""
+    return pages.render(view(*observations, **more)).decode()
+
+
+class Elements(HTMLParser):
+    """All elements of a page, with their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+class VerdictTests(SynchronousTestCase):
+    """How the pair stands, at one glance."""
+
+    def verdict(self, *observations: Observation, **more: Any) -> str:
+        return report.make(view(*observations, **more)).verdict
+
+    def test_table(self) -> None:
+        """The first sentence says who is not well and who serves."""
+        ejected = well(B, standing=Standing.SUSPECT, why="reset", ejected_at=NOW - 90)
+        replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(1, 4, NOW - 9, 1))
+        for observations, verdict in [
+            ((well(A), well(B)), "Both servers are well; prom-a:9090 serves."),
+            ((well(A),), "The only server is well; prom-a:9090 serves. There is no second one."),
+            ((well(A), well(B), well(C)), "All 3 servers are well; prom-a:9090 serves."),
+            ((well(A), ejected), "One server is ejected. prom-a:9090 serves."),
+            ((well(A), replaying), "One server replays its WAL. prom-a:9090 serves."),
+            ((well(A), DOWN), "One server is down. prom-a:9090 serves."),
+            ((well(A), ejected, Observation(C, Standing.BUSY)), "One server is ejected, one server is busy. prom-a:9090 serves."),
+            ((well(A), DOWN, Observation(C, Standing.DOWN)), "Two servers are down. prom-a:9090 serves."),
+            ((DOWN, Observation(A, Standing.DOWN)), "No server is well. As a last resort prom-a:9090 serves."),
+            ((), "No backend is known. Nobody can be served."),
+            (
+                (Observation(C, Standing.NOT_READY), Observation(B, Standing.BUSY)),
+                "One server is not ready, one server is busy. prom-a:9090 serves.",
+            ),
+        ]:
+            self.assertEqual(self.verdict(*observations), verdict)
+
+    def test_several_serve(self) -> None:
+        """All who take traffic are named."""
+        verdict = self.verdict(well(A), well(B), selected=(A, B))
+        self.assertEqual(verdict, "Both servers are well; prom-a:9090 and prom-b:9090/x serve.")
+
+    def test_before_the_first_round(self) -> None:
+        """Nobody is alarmed while mpp is still looking."""
+        self.assertIn("not finished its first look", self.verdict(selection=Selection()))
+
+    def test_nobody_is_selected(self) -> None:
+        """When a strategy selects nobody that is said."""
+        self.assertEqual(self.verdict(well(A), well(B), selected=()), "Both servers are well; nobody serves.")
+
+    def test_degraded(self) -> None:
+        """A choice that is not what was asked for is told first."""
+        self.assertEqual(self.verdict(well(A), degraded="none has enough"), "None has enough. prom-a:9090 serves.")
+
+    def test_what_does_not_spoil_answers_is_a_warning(self) -> None:
+        """A pair that differs, and a source that fails, are told beside how the servers are."""
+        apart = report.make(view(well(A), well(B, facts_targets=7)))
+        self.assertEqual((apart.level, "not alike" in apart.verdict), ("warn", True))
+        lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
+        self.assertEqual((lost.level, "dns cannot be asked" in lost.verdict), ("warn", True))
+
+
+class WhyTests(SynchronousTestCase):
+    """Why a backend has its role, in words."""
+
+    def why(self, *observations: Observation, number: int = 0, **more: Any) -> tuple[str, str]:
+        told = report.make(view(*observations, **more)).backends[number]
+        return told.role, told.why
+
+    def test_selected(self) -> None:
+        """Who serves says what it has."""
+        self.assertEqual(self.why(well(A), well(B))[0], "selected")
+        self.assertIn("15d of history; nobody who is well has clearly more", self.why(well(A), well(B))[1])
+        self.assertIn("as the only one", self.why(well(A))[1])
+        self.assertIn("least bad", self.why(Observation(A, Standing.DOWN, "refused"))[1])
+        self.assertIn("nobody is better", self.why(Observation(A, Standing.BUSY, "slots are taken"))[1])
+
+    def test_each_strategy_has_its_words(self) -> None:
+        """The words are those of the strategy in force, of one from elsewhere too."""
+        for strategy, words in (
+            ("minimum-history:7d", "at least the 7d asked for"),
+            ("random", "like everyone who is well"),
+            ("mine:x", "routing strategy mine:x, with 15d of history"),
+        ):
+            self.assertIn(words, self.why(well(A), settings={"routing_strategy": strategy})[1])
+
+    def test_standby_that_is_well(self) -> None:
+        """A healthy standby does not look like a fault, and says what it lacks."""
+        younger = well(B, facts_oldest=NOW - 86400)
+        for observation, strategy, words in (
+            (younger, "single-most-data", "prom-a:9090 was chosen with 15d of history; here it is 1d."),
+            (well(B), "single-most-data", "15d of history here are not clearly more"),
+            (younger, "minimum-history:7d", "It has 1d of history, less than the 7d"),
+            (well(B), "mine", "chosen by the routing strategy"),
+        ):
+            role, why = self.why(well(A), observation, number=1, settings={"routing_strategy": strategy})
+            self.assertEqual(role, "standby")
+            self.assertIn(words, why)
+            self.assertIn("well and steps in", why)
+
+    def test_ejected(self) -> None:
+        """Who was taken out of service says since when and for what, whatever its last probe said."""
+        out = well(A, standing=Standing.SUSPECT, why="3 requests in a row failed, the last: reset", ejected_at=NOW - 90)
+        self.assertEqual(
+            self.why(out, well(B), number=1, selected=(B,)),
+            ("ejected", "Out of service for 1m 30s. 3 requests in a row failed, the last: reset."),
+        )
+
+    def test_replaying(self) -> None:
+        """A server that replays its WAL says how far it is and how long it still takes."""
+        replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
+        role, why = self.why(well(A), replaying, number=1)
+        self.assertEqual((role, why), ("unusable", "It replays its WAL: 3 of 4 segments (75%), about 16s left."))
+
+    def test_stale_server_is_marked(self) -> None:
+        """A server that ingests nothing any more is not shown as well."""
+        told = report.make(view(well(A, facts_newest=NOW - 900), well(B))).backends[0]
+        self.assertEqual(told.level, "warn")
 
 
 class PageTests(SynchronousTestCase):
     """What an operator reads."""
 
-    def test_every_backend_has_a_row_that_says_how_it_is(self) -> None:
-        """Role, standing, version, uptime, history and last probe of each backend are on the page."""
-        facts = Facts("2.42.0", NOW - 3600, NOW - 15 * 86400)
-        html = page(
-            Observation(A, Standing.VIABLE, "", facts, NOW - 4, 0.012), Observation(B, Standing.NOT_READY, "replaying its WAL")
-        )
-        for words in ("http://prom-a:9090", "selected", "viable", "2.42.0", "1h", "15d", "4s ago, 12 ms"):
+    def test_every_backend_says_how_it_is(self) -> None:
+        """Role, standing, version, uptime, history, freshness, targets, configuration, clock and probe are on the page."""
+        html = page(well(A), DOWN)
+        for words in (
+            "http://prom-a:9090",
+            ">selected<",
+            "viable",
+            "3.5.3",
+            "1h",
+            "15d, keeps 15d",
+            "3s old",
+            "1,234",
+            "01234567",
+        ):
             self.assertIn(words, html)
-        for words in ("https://prom-b:9090/x", "standby", "not ready", "replaying its WAL", "1 of 2 backends viable"):
+        for words in ("loaded 2h ago", "+0.2s", "4s ago, 12 ms", "https://prom-b:9090/x", ">unusable<", "No answer to /-/ready"):
             self.assertIn(words, html)
+        self.assertIn("1 of 2 backends viable, 1 selected", html)
 
-    def test_a_standby_that_is_well_says_why_it_stands_by(self) -> None:
-        """A healthy standby does not look like a fault."""
-        self.assertIn("another one was chosen", page(Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE)))
-
-    def test_ejected_server_says_since_when(self) -> None:
-        """Of a server that was taken out of service the page tells when and why, whatever its last probe said."""
-        html = page(
-            Observation(A, Standing.SUSPECT, "reset", ejected_at=NOW - 90), Observation(B, Standing.VIABLE), selected=(B,)
-        )
-        self.assertIn("ejected 1m 30s ago; reset", html)
-        self.assertEqual(html.count("ejected"), 1)
+    def test_last_minutes(self) -> None:
+        """Requests, errors, latencies, retries, and what is under way are told with a picture."""
+        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),))
+        html = page(well(A), recent={A.name: recent}, load={A.name: (5, 2)})
+        for words in ("12.5/s", ">1.0%<", "4.2 ms", "1.25 s", ">3<", "5 + 2 waiting", "<svg", 'class="err"', "s-selected"):
+            self.assertIn(words, html)
 
     def test_server_that_is_down_has_no_uptime(self) -> None:
         """The page does not tell for how long a server runs that does not run."""
         html = page(Observation(A, Standing.DOWN, "refused", Facts("2.42.0", NOW - 5 * 86400), NOW))
-        self.assertNotIn("<td>5d</td>", html)
+        self.assertNotIn("<dd>5d</dd>", html)
+        self.assertIn("not running", html)
+
+    def test_progress_of_a_replay(self) -> None:
+        """The replay of a WAL has a bar."""
+        html = page(well(A), well(B, standing=Standing.NOT_READY, replay=Replay(3, 4, NOW, 3)))
+        self.assertIn('<progress value="3" max="4">75%</progress>', html)
+
+    def test_drift(self) -> None:
+        """What differs in a pair is told with the values of both; nothing of it when there is one server."""
+        html = page(well(A), well(B, facts_version="2.42.0", facts_reload_ok=False))
+        for words in ("different versions", "prom-a:9090: 3.5.3", "prom-b:9090/x: 2.42.0", "the last reload failed"):
+            self.assertIn(words, html)
+        self.assertIn("are alike", page(well(A), well(B)))
+        self.assertNotIn("Drift", page(well(A)))
+
+    def test_events(self) -> None:
+        """What happened is told with time and reason, newest first."""
+        events = (Event(NOW - 61, "ejection", "prom-b is ejected, down: refused"), Event(NOW - 3600, "return", "it is back"))
+        html = page(well(A), events=events)
+        self.assertIn("22:12:19 UTC, 1m 1s ago", html)
+        self.assertLess(html.index("prom-b is ejected, down: refused"), html.index("it is back"))
+        self.assertIn("Nothing has changed", page(well(A)))
 
     def test_configuration_is_shown(self) -> None:
         """The page tells which strategy and affinity are in force, and where backends come from."""
-        html = page()
-        for words in ("single-most-data", "cookies", "10s", "file: 2 backends", "generation 3, changed 1m ago", "2h"):
+        html = page(well(A), locators=(LocatorView("file", True, 2), LocatorView("dns", False, 1, "no such name")))
+        for words in ("single-most-data", "cookies", "10s", "2 backends", "no such name", "generation 3, changed 1m ago", "2h"):
             self.assertIn(words, html)
 
-    def test_trouble_is_told_first(self) -> None:
-        """No backend, or a choice that is not what was asked for, is said in the first line."""
-        self.assertIn("No backend is known", page(selected=()))
-        self.assertIn("none has enough", page(Observation(A, Standing.VIABLE), degraded="none has enough"))
+    def test_old_servers_tell_little(self) -> None:
+        """A 1.x server, of which little is known, has its row too."""
+        html = page(Observation(A, Standing.VIABLE, facts=Facts("1.8.2", samples=12345678.0, read_at=NOW)))
+        self.assertIn("12,345,678 samples ingested", html)
+        for words in ("Newest sample", "Targets", "Clock", "None"):
+            self.assertNotIn(words, html)
 
-    def test_foreign_words_are_escaped(self) -> None:
-        """Nothing a server says becomes markup."""
-        html = page(Observation(A, Standing.DOWN, '<script>alert("x")</script>', Facts("<b>")))
-        self.assertNotIn("<script", html)
-        self.assertNotIn("<b></", html)
+    def test_twenty_backends(self) -> None:
+        """Of many servers those who are not well come first, then those who serve; what they tell of themselves is folded."""
+        many = [well(Backend("http", f"prom-{number:02}", 9090)) for number in range(20)]
+        many[13] = evolve(many[13], standing=Standing.DOWN, why="refused")
+        html = page(*many, selected=(many[7].backend,))
+        self.assertEqual(html.count("<article"), 20)
+        self.assertLess(html.index("http://prom-13:9090"), html.index("http://prom-07:9090"))
+        self.assertLess(html.index("http://prom-07:9090"), html.index("http://prom-00:9090"))
+        self.assertEqual(html.count("<details"), 20)
+
+
+def foreign_view() -> StatusView:
+    """Give a view in which all that others may write is as bad as can be."""
+    return view(
+        Observation(A, Standing.DOWN, FOREIGN, Facts(FOREIGN, config_hash=FOREIGN, config_at=1.0, read_at=1.0), ejected_at=1.0),
+        well(B, facts_version=FOREIGN, facts_config_hash=FOREIGN),
+        well(C, facts_version="1", facts_config_hash="2"),
+        selected=(B,),
+        degraded=FOREIGN,
+        settings={"routing_strategy": FOREIGN, "affinity_options": (FOREIGN,)},
+        locators=(LocatorView(FOREIGN, False, 1, FOREIGN),),
+        events=(Event(NOW, FOREIGN, FOREIGN),),
+    )
+
+
+class ForeignWordsTests(SynchronousTestCase):
+    """What servers and operators write is text, whatever it looks like."""
+
+    def test_nothing_becomes_markup(self) -> None:
+        """Nothing that a server says becomes an element or an attribute."""
+        for name, value in (("a", foreign_view()), ("b", view(well(A), well(B), selected=(A, B)))):
+            html = pages.render(value).decode()
+            found = Elements(html).found
+            self.assertEqual([tag for tag, _ in found if tag in ("script", "img")], ["script"], name)
+            self.assertEqual([a for _, attributes in found for a in attributes if a.startswith(("on", "style"))], [], name)
+        self.assertNotIn("\u202e", pages.render(foreign_view()).decode())
+
+
+class ConfinedTests(SynchronousTestCase):
+    """The page under a strict Content-Security-Policy."""
+
+    def test_policy_allows_what_is_on_the_page_and_nothing_else(self) -> None:
+        """The style and the script on the page are those whose hashes the policy names."""
+        html = page(well(A))
+        for tag in ("style", "script"):
+            (inside,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+            digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+            self.assertIn(f"{tag}-src 'sha256-{digest}'", CONTENT_SECURITY_POLICY.decode())
+        self.assertTrue(CONTENT_SECURITY_POLICY.startswith(b"default-src 'none'; "))
+        self.assertNotIn(b"unsafe", CONTENT_SECURITY_POLICY)
 
     def test_page_is_self_contained(self) -> None:
-        """The page loads nothing from anywhere."""
-        html = page(Observation(A, Standing.VIABLE))
-        for word in ("src=", "href=", "@import", "url("):
-            self.assertNotIn(word, html)
+        """The page loads nothing from anywhere; its links stay on mpp."""
+        for tag, attributes in Elements(page(well(A))).found:
+            self.assertNotIn("src", attributes)
+            link = attributes.get("href") or attributes.get("action") or ""
+            self.assertRegex(link, r"^(data:image/svg\+xml,.*|status\?format=json|metrics|explain)?$", tag)
+        for word in ("@import", "url("):
+            self.assertNotIn(word, page(well(A)))
+
+    def test_page_renews_itself_without_scripts(self) -> None:
+        """Where scripts are off the browser loads the page again."""
+        self.assertIn('<noscript><meta http-equiv="refresh" content="10"></noscript>', page(well(A)))
 
 
-class DurationTests(SynchronousTestCase):
-    """Durations for humans."""
+README = (Path(__file__).parent.parent / "README.rst").read_text(encoding="utf-8")
+
+
+def keys(value: object, path: str = "") -> set[str]:
+    """Give the paths of all values in a JSON value that hold no others; ``[]`` for the elements of a list."""
+    if isinstance(value, dict):
+        return set[str]().union(*(keys(each, f"{path}.{key}".lstrip(".")) for key, each in value.items()))
+    if isinstance(value, list):
+        return set[str]().union(*(keys(each, f"{path}[]") for each in value))
+    return {path}
+
+
+class DocumentTests(SynchronousTestCase):
+    """The same, for programs."""
+
+    def full(self) -> dict[str, Any]:
+        """Give a document in which every key has a value."""
+        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),))
+        replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
+        value = view(
+            well(A),
+            replaying,
+            well(C, facts_targets=7),
+            recent={A.name: recent, B.name: recent, C.name: recent},
+            events=(Event(NOW, "return", "it is back"),),
+        )
+        return dict(json.loads(document.render(value)))
+
+    def test_document_says_what_the_page_says(self) -> None:
+        """Verdict, roles, reasons and numbers are those of the page."""
+        found = self.full()
+        self.assertEqual(found["schema"], 1)
+        self.assertEqual(found["verdict"], {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves."})
+        first = next(each for each in found["backends"] if each["name"] == B.name)
+        self.assertEqual((first["role"], first["url"], first["standing"]), ("unusable", "https://prom-b:9090/x", "not_ready"))
+        self.assertEqual(first["wal_replay"], {"done": 3, "total": 4, "share": 0.75, "seconds_left": 20.0})
+        self.assertEqual((found["backends"][0]["recent"]["requests_per_second"], found["drift"][0]["kind"]), (12.5, "targets"))
+
+    def test_every_key_is_documented_and_there(self) -> None:
+        """The README's table names every key of the document, and no other."""
+        table = README.partition(".. _status-json:")[2].partition("\n\n\n")[0]
+        documented = set(re.findall(r"^   \* - ``([a-z0-9_.\[\]*]+)``", table, re.MULTILINE))
+        # Who has no replay has null in its place, and the values of a difference have the backends' names as keys.
+        found = {re.sub(r"values\..*", "values.*", key) for key in keys(self.full())} - {"backends[].wal_replay"}
+        self.assertEqual(documented, found)
+
+    def test_foreign_words_and_unknown_values(self) -> None:
+        """The document is JSON whatever servers say, and what is not known is null."""
+        value = view(Observation(A, Standing.DOWN, FOREIGN, Facts(FOREIGN)))
+        found = json.loads(document.render(value))
+        self.assertEqual(found["backends"][0]["version"], FOREIGN)
+        for key in ("history_seconds", "newest_sample_age_seconds", "targets", "clock_skew_seconds", "wal_replay", "ejected_at"):
+            self.assertIsNone(found["backends"][0][key], key)
+
+
+class PictureTests(SynchronousTestCase):
+    """The last minutes, drawn."""
+
+    def test_bars(self) -> None:
+        """There is a bar for each slot, at most as many as fit; what was rare can be seen; nothing is drawn of nothing."""
+        slots = (Slot(10.0, 0, 0, 0, "standby"), Slot(10.0, 1000, 1, 0, "selected"))
+        drawn = picture(Recent(slots=slots))
+        self.assertEqual((drawn.count('class="ok"'), drawn.count('class="err"'), drawn.count("s-")), (1, 1, 2))
+        self.assertIn('height="1.5"', drawn)
+        self.assertIn("peak 100/s", drawn)
+        self.assertEqual(picture(Recent(slots=slots * SLOTS)).count("s-selected"), SLOTS // 2)
+        self.assertNotIn("<rect", picture(Recent(slots=(Slot(10.0, 0, 0, 0, ""),))))
+
+
+class WordsTests(SynchronousTestCase):
+    """Numbers for humans."""
 
     def test_two_largest_units(self) -> None:
         """A duration is as exact as a human needs it."""
@@ -87,4 +371,16 @@ class DurationTests(SynchronousTestCase):
             (93784, "1d 2h"),
             (86405, "1d"),
         ):
-            self.assertEqual(status.duration(seconds), text)
+            self.assertEqual(duration(seconds), text)
+
+    def test_numbers(self) -> None:
+        """Rates, shares, latencies and lists are short, and what is little is not nothing."""
+        self.assertEqual([rate(n) for n in (0, 0.05, 0.5, 12.34, 1234.5)], ["0.0/s", "3.0/min", "0.5/s", "12.3/s", "1,234/s"])
+        self.assertEqual([share(n) for n in (0, 0.0001, 0.0123, 0.5, 1)], ["0%", "<0.1%", "1.2%", "50%", "100%"])
+        self.assertEqual([latency(n) for n in (None, 0.00042, 0.9999, 12)], ["-", "0.42 ms", "1 s", "12 s"])
+        self.assertEqual([ago(0.2), ago(61)], ["just now", "1m 1s ago"])
+        self.assertEqual([number(1), number(20)], ["One", "20"])
+        self.assertEqual(
+            [listing(["a"]), listing(["a", "b", "c"]), listing(list("abcdef"))], ["a", "a, b and c", "a, b, c and 3 others"]
+        )
+        self.assertEqual(listing([]), "")

@@ -33,6 +33,12 @@ SETTABLE = (
     "query_takes",
     "oldest",
     "started_at",
+    "targets",
+    "config",
+    "config_at",
+    "reload_ok",
+    "ahead",
+    "replayed",
 )
 
 

@@ -99,9 +99,10 @@ def _moment(at: float) -> str:
 
 
 def _runtimeinfo(sim: SimulatedPrometheus, request: Request) -> Answer:
-    known: dict[str, Any] = {"startTime": _moment(sim.started_at), "CWD": "/", "reloadConfigSuccess": True, "corruptionCount": 0}
+    known: dict[str, Any] = {"startTime": _moment(sim.started_at), "CWD": "/", "reloadConfigSuccess": sim.reload_ok}
+    known["corruptionCount"] = 0
     if sim.release >= (3, 0):
-        known["serverTime"] = _moment(sim.now())
+        known["serverTime"] = _moment(sim.now() + sim.ahead)
     return api_data({**known, "storageRetention": _days(sim.retention)})
 
 
@@ -122,13 +123,22 @@ def _days(seconds: float) -> str:
 
 
 def _walreplay(sim: SimulatedPrometheus, request: Request) -> Answer:
-    return api_data({"min": 0, "max": 10, "current": 10 if sim.ready else 4})
+    return api_data({"min": 0, "max": 10, "current": 10 if sim.ready else sim.replayed})
+
+
+def _config(sim: SimulatedPrometheus, request: Request) -> Answer:
+    external = f"global:\n  scrape_interval: 15s\n  external_labels:\n    prometheus_replica: {sim.name}\n"
+    return api_data({"yaml": external + sim.config})
 
 
 def _metrics(sim: SimulatedPrometheus, request: Request) -> Answer:
     """Give the metrics that say something about data and age, under the names of that version."""
     lines = [f'prometheus_build_info{{version="{sim.version}",revision="simulated"}} 1']
     lines += [f"process_start_time_seconds {sim.started_at!r}"]
+    lines.append(f"prometheus_config_last_reload_success_timestamp_seconds {sim.config_at!r}")
+    lines.append(f"prometheus_config_last_reload_successful {int(sim.reload_ok)}")
+    if sim.release >= (2, 14):
+        lines.append(f'prometheus_target_scrape_pool_targets{{scrape_job="prometheus"}} {len(sim.targets)}')
     release, oldest_ms = sim.release, NO_DATA_MS if sim.oldest is None else sim.oldest * 1000
     newest = -NO_DATA_MS / 1000 if sim.oldest is None else sim.now()
     if release < (2, 0):
@@ -233,6 +243,7 @@ PAGES: dict[str, Page] = {
     "/api/v1/read": Page(_read, ("OPTIONS", "POST")),
     "/api/v1/status/buildinfo": Page(_buildinfo, since=(2, 14)),
     "/api/v1/status/runtimeinfo": Page(_runtimeinfo, since=(2, 14)),
+    "/api/v1/status/config": Page(_config, since=(2, 0)),
     "/api/v1/status/flags": Page(_flags, since=(2, 2)),
     "/api/v1/status/walreplay": Page(_walreplay, since=(2, 28), gated=False),
     "/api/v1/notifications/live": Page(_live, since=(3, 0), gated=False),

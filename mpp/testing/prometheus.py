@@ -35,6 +35,10 @@ class SimulatedPrometheus:
     :ivar busy: all query slots are taken: queries starve as they do in that version.
     :ivar query_takes: seconds that each query takes.
     :ivar targets: instances that ``up`` knows.
+    :ivar config: its configuration, but for the external labels; ``config_at``: when it was loaded.
+    :ivar reload_ok: its last attempt to load a configuration worked.
+    :ivar ahead: seconds by which it tells a later time than ``now``.
+    :ivar replayed: tenths of its WAL that are replayed while it is not ready.
     :ivar requests: what came in, oldest first; the newest ``remembered`` are kept. ``counts`` counts all by path.
     :ivar plan: what goes wrong, or None; set by ``spoil`` and ``mend``.
     """
@@ -51,12 +55,17 @@ class SimulatedPrometheus:
     busy: bool = False
     query_takes: float = 0.0
     targets: tuple[str, ...] = ("prom-a:9090", "prom-b:9090", "mpp:9090")
+    config: str = "scrape_configs:\n- job_name: prometheus\n"
+    reload_ok: bool = True
+    ahead: float = 0.0
+    replayed: int = 4
     remembered: int = 10_000
     plan: Plan | None = field(default=None, init=False)
     requests: list[Request] = field(factory=list, init=False)
     counts: dict[str, int] = field(factory=dict, init=False)
     started_at: float = field(init=False)
     oldest: float | None = field(init=False)
+    config_at: float = field(init=False)
     plan_changed: list[Callable[[], None]] = field(factory=list, init=False)
     """Called after ``plan`` has changed: a socket must be closed or opened."""
 
@@ -72,7 +81,7 @@ class SimulatedPrometheus:
 
     def restart(self) -> None:
         """Look as if the process had started just now; what is stored stays."""
-        self.started_at = self.now()
+        self.started_at = self.config_at = self.now()
 
     def spoil(self, fault: IFault, *, share: float = 1.0, spare_probes: bool = False) -> None:
         """

@@ -1,0 +1,123 @@
+"""
+In what the servers of a pair differ that ought to be identical. Pure.
+
+Compared is what usable servers last told; of one that is down or not ready it is not known what is true now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from mpp.model import Facts, Observation, Standing
+
+# Data of two servers whose clocks are so far apart are told apart by eye. A Date field alone is exact to half a second.
+CLOCKS_APART_S = 2.0
+# Longer than any sensible scrape interval: a server whose newest sample is older ingests nothing.
+STALE_S = 300.0
+# A server that has just started finds its targets one by one; by then it has asked for all of them more than once.
+SETTLED_S = 60.0
+# Retentions are written in days or hours: what is nearer than that is the same, differently rounded.
+_RETENTION_S = 60.0
+
+
+@frozen
+class Difference:
+    """
+    One thing in which servers differ.
+
+    :ivar kind: ``version``, ``configuration``, ``retention``, ``targets``, ``clock``, ``reload`` or ``stale``.
+    :ivar text: what it means, one sentence.
+    :ivar values: for each server that told, its name and what it told.
+    """
+
+    kind: str
+    text: str
+    values: tuple[tuple[str, str], ...]
+
+
+Told = list[tuple[str, Facts]]
+
+
+def compare(observations: Sequence[Observation]) -> tuple[Difference, ...]:
+    """Give all differences there are, the gravest first."""
+    told = [(o.backend.name, o.facts) for o in observations if o.standing < Standing.NOT_READY and o.facts.read_at]
+    found = (rule(told) for rule in (_stale, _reload, _configuration, _targets, _retention, _version, _clock))
+    return tuple(difference for difference in found if difference is not None)
+
+
+def age(facts: Facts) -> float | None:
+    """Give how old the newest sample was when the facts were read, in seconds; None when there is no telling."""
+    if facts.newest is None or not facts.read_at:
+        return None
+    return max(0.0, facts.read_at + (facts.skew or 0.0) - facts.newest)
+
+
+def is_stale(facts: Facts) -> bool:
+    """Tell whether a server ingests nothing any more; one that has just started may not have begun."""
+    seconds = age(facts)
+    return seconds is not None and seconds > STALE_S and _uptime(facts) >= SETTLED_S
+
+
+def _stale(told: Told) -> Difference | None:
+    old = [(name, f"{(age(facts) or 0) / 60:.0f} minutes") for name, facts in told if is_stale(facts)]
+    return Difference("stale", "The newest sample is old: nothing is ingested any more.", tuple(old)) if old else None
+
+
+def _reload(told: Told) -> Difference | None:
+    failed = tuple((name, "failed") for name, facts in told if facts.reload_ok is False)
+    return Difference("reload", "The last reload failed: an older configuration is in force.", failed) if failed else None
+
+
+def _configuration(told: Told) -> Difference | None:
+    # Each version writes out the defaults it knows.
+    for version in {facts.version: None for _, facts in told}:
+        values = tuple((name, facts.config_hash) for name, facts in told if facts.config_hash and facts.version == version)
+        if len({value for _, value in values}) > 1:
+            return Difference("configuration", "The configurations differ in more than external labels.", values)
+    return None
+
+
+def _targets(told: Told) -> Difference | None:
+    settled = [(name, facts) for name, facts in told if _uptime(facts) >= SETTLED_S]
+    return _unequal(settled, "targets", "They scrape different numbers of targets.", lambda f: f.targets, str)
+
+
+def _uptime(facts: Facts) -> float:
+    """Give for how long the server was up when its facts were read; for ever when it does not tell."""
+    return float("inf") if facts.started_at is None else facts.read_at + (facts.skew or 0.0) - facts.started_at
+
+
+def _retention(told: Told) -> Difference | None:
+    def days(seconds: float) -> str:
+        return f"{seconds / 86400:g}d"
+
+    return _unequal(told, "retention", "They keep data for different times.", lambda f: f.retention_s, days, _RETENTION_S)
+
+
+def _version(told: Told) -> Difference | None:
+    values = tuple((name, facts.version) for name, facts in told if facts.version)
+    different = len({value for _, value in values}) > 1
+    return Difference("version", "They run different versions of Prometheus.", values) if different else None
+
+
+def _clock(told: Told) -> Difference | None:
+    def ahead(seconds: float) -> str:
+        return f"{seconds:+.1f}s"
+
+    return _unequal(told, "clock", "Their clocks are apart (told beside mpp's).", lambda f: f.skew, ahead, CLOCKS_APART_S)
+
+
+def _unequal(
+    told: Told,
+    kind: str,
+    text: str,
+    of: Callable[[Facts], float | None],
+    write: Callable[[float], str],
+    tolerance: float = 0.0,
+) -> Difference | None:
+    values = [(name, value) for name, value in ((name, of(facts)) for name, facts in told) if value is not None]
+    if not values or max(value for _, value in values) - min(value for _, value in values) <= tolerance:
+        return None
+    return Difference(kind, text, tuple((name, write(value)) for name, value in values))

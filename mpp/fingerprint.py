@@ -1,0 +1,53 @@
+"""
+A short hash by which configurations of Prometheus servers are compared, without keeping them. Pure.
+
+The external labels do not count: by these the replicas of a pair are meant to be told apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+# Lines of a configuration are far shorter; bounds what is held of one that is not.
+MAX_LINE = 64 * 1024
+
+# How a line ends within the JSON text of ``/api/v1/status/config``.
+_LINE_END = b"\\n"
+_HASH_BYTES = 6
+
+
+class Fingerprint:
+    """
+    Makes the hash of a page that comes in pieces: the JSON answer of ``/api/v1/status/config``.
+
+    The server writes the configuration out by itself, in one canonical way, so the same configuration gives the same bytes;
+    the section ``external_labels`` is one line, two spaces deep, and all deeper ones that follow.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=_HASH_BYTES)
+        self._rest = b""
+        self._skipping = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next piece, split anywhere."""
+        *lines, self._rest = (self._rest + chunk).split(_LINE_END)
+        for line in lines:
+            self._take(line)
+        if len(self._rest) > MAX_LINE:
+            # The last byte may be the first half of a line end.
+            self._hash.update(self._rest[:-1])
+            self._rest = self._rest[-1:]
+
+    def finish(self) -> str:
+        """Give the hash."""
+        self._take(self._rest)
+        self._rest = b""
+        return self._hash.hexdigest()
+
+    def _take(self, line: bytes) -> None:
+        if line.startswith(b"  external_labels:"):
+            self._skipping = True
+        elif not (self._skipping and line.startswith(b"   ")):
+            self._skipping = False
+            self._hash.update(line + b"\n")

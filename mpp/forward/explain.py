@@ -1,0 +1,123 @@
+"""
+Says which backend a request would go to, and why. Asks the same functions as forwarding does, in the same order; sends nothing
+and remembers nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from mpp import paths, policy, timeouts
+from mpp.affinity import AffinityChain
+from mpp.forward.terms import Terms
+from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
+from mpp.settings import Settings
+from mpp.status.explained import Explanation
+from mpp.status.words import duration, listing
+
+
+def explain(facts: RequestFacts, selection: Selection, affinity: AffinityChain, settings: Settings, now: float) -> Explanation:
+    """
+    Explain one request.
+
+    :param now: by the clock that requests are timed with.
+    """
+    path = paths.path_of(facts.target)
+    if paths.is_own(path):
+        return _told(facts, "own", "Paths below /mpp are mpp's own; no server sees them.")
+    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(path, selection.prefixes):
+        why = "It would change or stop only one of the servers, and make them differ. --allow-unsafe-paths would let it through."
+        return _told(facts, "refused", why)
+    if not selection.ranked:
+        return _told(facts, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503.")
+    return _forwarded(facts, selection, affinity, settings, Terms(facts, now, settings))
+
+
+def _told(facts: RequestFacts, outcome: str, *reasons: str) -> Explanation:
+    return Explanation(facts.method.decode("latin-1"), facts.target.decode("latin-1"), facts.peer, outcome, reasons)
+
+
+def _forwarded(
+    facts: RequestFacts, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
+) -> Explanation:
+    preferred, name = affinity.preferred(facts, selection, terms.began)
+    first = policy.choose(selection, preferred, (), random.Random())
+    assert first is not None, "somebody is known"
+    by_chance = preferred is None and len(selection.selected) > 1
+    candidates = selection.selected if by_chance else (first,)
+    after = _after(selection, candidates, settings.retries) if terms.read and not by_chance else ()
+    deadline = terms.deadline - terms.began
+    known = {o.backend: o for o in selection.observations}
+    reasons = (
+        _by_affinity(preferred, name, settings),
+        _by_strategy(selection, settings),
+        *_standings([known[backend] for backend in candidates if backend in known]),
+        _repeats(terms, settings, after, alone=len(selection.ranked) == 1),
+        _deadline(terms, facts, deadline),
+    )
+    return Explanation(
+        facts.method.decode("latin-1"),
+        facts.target.decode("latin-1"),
+        facts.peer,
+        "forwarded",
+        reasons,
+        tuple(backend.name for backend in candidates),
+        tuple(backend.name for backend in after),
+        "affinity" if preferred is not None else "chance" if by_chance else "strategy",
+        name,
+        terms.read,
+        deadline,
+    )
+
+
+def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> tuple[Backend, ...]:
+    """Give who is tried next, in order, up to where chance decides: among several selected ones."""
+    tried = list(candidates[:1])
+    after: list[Backend] = []
+    while len(after) < most and sum(backend not in tried for backend in selection.selected) <= 1:
+        backend = policy.choose(selection, None, tried, random.Random())
+        if backend is None:
+            break
+        tried.append(backend)
+        after.append(backend)
+    return tuple(after)
+
+
+def _by_affinity(preferred: Backend | None, name: str, settings: Settings) -> str:
+    if preferred is not None:
+        return f"The affinity {name} keeps this client on {preferred.name}."
+    if not settings.affinity_options:
+        return "There is no affinity."
+    return f"The affinity ({', '.join(settings.affinity_options)}) knows no server for this client."
+
+
+def _by_strategy(selection: Selection, settings: Settings) -> str:
+    names = [backend.name for backend in selection.selected]
+    who = f"selects {listing(names)}" if names else "selects nobody, so the best standby is asked"
+    degraded = f" ({selection.choice.degraded})" if selection.choice.degraded else ""
+    return f"The routing strategy {settings.routing_strategy} {who}{degraded}."
+
+
+def _standings(observations: Sequence[Observation]) -> list[str]:
+    """Say how those are who would be asked; of those who are well in one line."""
+    well = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
+    ill = [o for o in observations if o.standing is not Standing.VIABLE]
+    said = [f"{listing(well)} {'is' if len(well) == 1 else 'are'} viable."] if well else []
+    return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
+
+
+def _repeats(terms: Terms, settings: Settings, after: tuple[Backend, ...], *, alone: bool) -> str:
+    if not terms.read:
+        return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
+    if alone or not settings.retries:
+        return "It is a read, but no other server is tried if this one fails."
+    most = f"up to {settings.retries} other server{'' if settings.retries == 1 else 's'}"
+    order = f"next on {after[0].name}" if after else "first on another selected one, at random"
+    return f"It is a read: if it fails it is tried on {most}, {order}."
+
+
+def _deadline(terms: Terms, facts: RequestFacts, deadline: float) -> str:
+    asked = timeouts.asked(facts) if timeouts.takes_timeout(paths.path_of(facts.target)) else None
+    own = "" if asked is None else f" (it asks for a timeout of {duration(asked)} itself)"
+    return f"Its answer has to begin within {duration(deadline)}{own}."

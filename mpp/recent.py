@@ -1,0 +1,149 @@
+"""
+What happened in the last minutes, per backend: rates, shares, latencies, and what went on. Pure.
+
+Counters that are kept anyway are looked at every `SLOT_S`; everything here is the difference of two such looks. So a request
+costs nothing more, and what is remembered is bounded by the number of slots.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+SLOT_S = 10.0
+SLOTS = 60
+"""Ten minutes: the time in which somebody who is called looks at the page."""
+
+
+@frozen
+class Event:
+    """Something that happened. ``kind``: ``selection``, ``ejection`` or ``return``."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@frozen
+class Totals:
+    """
+    What was counted of one backend since the start.
+
+    :ivar requests: answered by it.
+    :ivar errors: of these, with a status of 500 and more.
+    :ivar retries: attempts on it given up for another one, hedges included.
+    :ivar ejections: how often it was taken out of service.
+    :ivar latency: for each upper bound, in order, how many attempts took no longer (as in a Prometheus histogram).
+    """
+
+    requests: float = 0.0
+    errors: float = 0.0
+    retries: float = 0.0
+    ejections: float = 0.0
+    latency: tuple[tuple[float, float], ...] = ()
+
+
+@frozen
+class Look:
+    """
+    One look at all counters.
+
+    :ivar at: when, by any clock that does not jump.
+    :ivar totals: by the backend's name.
+    :ivar states: by the backend's name, how it was then: ``selected``, ``standby``, ``ejected`` or ``unusable``.
+    """
+
+    at: float
+    totals: Mapping[str, Totals]
+    states: Mapping[str, str]
+
+
+@frozen
+class Slot:
+    """What happened between two looks: counts, and ``state`` at its end (``ejected`` if it was that in between)."""
+
+    seconds: float
+    requests: float
+    errors: float
+    retries: float
+    state: str
+
+
+@frozen
+class Recent:
+    """
+    The last minutes of one backend.
+
+    :ivar seconds: how long they are; 0 when there was one look only.
+    :ivar p50: median of the attempts' durations in seconds, None when there were none; ``p99`` likewise.
+    :ivar slots: oldest first.
+    """
+
+    seconds: float = 0.0
+    requests: float = 0.0
+    errors: float = 0.0
+    retries: float = 0.0
+    p50: float | None = None
+    p99: float | None = None
+    slots: tuple[Slot, ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds if self.seconds else 0.0
+
+    @property
+    def error_share(self) -> float:
+        """The part of the answers that were errors of the server, 0 to 1."""
+        return self.errors / self.requests if self.requests else 0.0
+
+
+_NOTHING = Totals()
+
+
+def recall(looks: Sequence[Look], name: str) -> Recent:
+    """Give the last minutes of a backend, of looks in the order of time."""
+    if len(looks) < 2:
+        return Recent()
+    first, last = (look.totals.get(name, _NOTHING) for look in (looks[0], looks[-1]))
+    taken = difference(first.latency, last.latency)
+    return Recent(
+        looks[-1].at - looks[0].at,
+        last.requests - first.requests,
+        last.errors - first.errors,
+        last.retries - first.retries,
+        quantile(0.5, taken),
+        quantile(0.99, taken),
+        tuple(_slot(*pair, name) for pair in itertools.pairwise(looks)),
+    )
+
+
+def _slot(before: Look, after: Look, name: str) -> Slot:
+    first, last = (look.totals.get(name, _NOTHING) for look in (before, after))
+    state = "ejected" if last.ejections > first.ejections else after.states.get(name, "")
+    return Slot(
+        after.at - before.at, last.requests - first.requests, last.errors - first.errors, last.retries - first.retries, state
+    )
+
+
+def difference(before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Give the histogram of what came between two looks at one."""
+    had = dict(before)
+    return [(bound, count - had.get(bound, 0.0)) for bound, count in after]
+
+
+def quantile(share: float, histogram: Sequence[tuple[float, float]]) -> float | None:
+    """
+    Estimate a quantile, like PromQL's histogram_quantile; None of an empty histogram.
+
+    :param histogram: upper bounds and cumulative counts; where the last one is infinite, the one before is all that is known.
+    """
+    if not histogram or histogram[-1][1] <= 0:
+        return None
+    wanted = share * histogram[-1][1]
+    place = next(place for place, (_, count) in enumerate(histogram) if count >= wanted)
+    bound, count = histogram[place]
+    lower, below = histogram[place - 1] if place else (0.0, 0.0)
+    return lower if bound == float("inf") else lower + (bound - lower) * (wanted - below) / (count - below)

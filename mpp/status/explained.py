@@ -1,0 +1,100 @@
+"""Which backend would answer a request, and why: for people, for terminals and for programs. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import asdict, frozen
+
+from mpp.status.markup import explain_form, frame, pairs, text
+from mpp.status.words import duration, listing
+
+SCHEMA = 1
+
+
+@frozen
+class Explanation:
+    """
+    What would become of one request.
+
+    :ivar target: its path and query; ``client``: the address that it came from, empty for a Unix socket.
+    :ivar outcome: ``forwarded``, ``own`` (mpp answers itself), ``refused`` or ``unavailable`` (nobody is known).
+    :ivar backends: who would be asked first: one, or several of whom one is taken at random.
+    :ivar next_backends: who is tried after that, in order, as far as it is not left to chance; empty for what is sent once.
+    :ivar decided_by: ``affinity``, ``strategy`` or ``chance``; empty unless forwarded.
+    :ivar affinity: name of the affinity that decided, or empty.
+    :ivar read: it may be sent to another backend when one fails.
+    :ivar deadline_seconds: for how long its answer may take to begin.
+    :ivar reasons: all that in words, in the order of the decision.
+    """
+
+    method: str
+    target: str
+    client: str
+    outcome: str
+    reasons: tuple[str, ...]
+    backends: tuple[str, ...] = ()
+    next_backends: tuple[str, ...] = ()
+    decided_by: str = ""
+    affinity: str = ""
+    read: bool = False
+    deadline_seconds: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The answer in a sentence."""
+        if self.outcome == "own":
+            return "mpp would answer this itself."
+        if self.outcome == "refused":
+            return "mpp would refuse this."
+        if self.outcome == "unavailable":
+            return "Nobody would answer this."
+        if len(self.backends) == 1:
+            return f"{self.backends[0]} would answer this."
+        return f"One of {listing(self.backends)} would answer this, taken at random."
+
+
+_LEVELS = {"forwarded": "good", "own": "good", "refused": "warn", "unavailable": "bad"}
+
+
+def document(explanation: Explanation) -> dict[str, Any]:
+    """Give it as values of JSON's."""
+    return {"schema": SCHEMA, "verdict": explanation.verdict, **asdict(explanation)}
+
+
+def as_json(explanation: Explanation) -> bytes:
+    """Render it as JSON, ASCII."""
+    return json.dumps(document(explanation), indent=2, allow_nan=False).encode() + b"\n"
+
+
+def as_text(explanation: Explanation) -> bytes:
+    """Render it for a terminal, UTF-8. What a client sent cannot steer the terminal."""
+    lines = [f"{explanation.method} {explanation.target}", explanation.verdict, *(f"- {why}" for why in explanation.reasons)]
+    return "".join("".join(c if c.isprintable() else "\ufffd" for c in line) + "\n" for line in lines).encode()
+
+
+def nothing_asked() -> bytes:
+    """Render the page for who has not asked for anything yet, UTF-8."""
+    main = (
+        '<section class="verdict good"><p>Who would answer a request?</p><p>Give path and query, or a whole URL.</p></section>'
+        f"{explain_form()}"
+    )
+    return frame("mpp: who would answer?", main, level="good", live=False)
+
+
+def as_page(explanation: Explanation) -> bytes:
+    """Render it as a page, UTF-8."""
+    level = _LEVELS[explanation.outcome]
+    reasons = "".join(f"<li>{text(reason)}</li>" for reason in explanation.reasons)
+    listed = [("Request", text(f"{explanation.method} {explanation.target}")), ("From", text(explanation.client or "unknown"))]
+    if explanation.next_backends:
+        listed.append(("If it fails", text(", ".join(explanation.next_backends))))
+    if explanation.deadline_seconds is not None:
+        listed.append(("Deadline", duration(explanation.deadline_seconds)))
+    main = (
+        f'<section class="verdict {level}"><p>{text(explanation.verdict)}</p></section>'
+        f"{pairs(listed)}<h2>Why</h2><ol>{reasons}</ol><h2>Another one</h2>{explain_form(explanation.target)}"
+        '<p class="soft small">Nothing was sent, and nothing is remembered of this. <a href="status">How the servers are</a></p>'
+    )
+    return frame(f"mpp: {explanation.verdict}", main, level=level, live=False)

@@ -1,0 +1,165 @@
+"""The status page, as HTML. Pure: what it says is `mpp.status.report`'s, how it looks `mpp.status.markup`'s."""
+
+from __future__ import annotations
+
+from mpp.drift import is_stale
+from mpp.model import Facts
+from mpp.recent import Event
+from mpp.status import StatusView
+from mpp.status import report as reports
+from mpp.status.markup import explain_form, frame, pairs, text
+from mpp.status.picture import picture
+from mpp.status.report import BackendReport, Report
+from mpp.status.words import ago, clock, duration, latency, rate, share
+
+_LEGEND = (
+    "Bars: answers, errors of the server (red) and attempts given up for another server (amber) in ten seconds each. "
+    "Ribbon: selected (green), standby (gray), ejected or unusable (red)."
+)
+_EVENTS = 15
+
+
+def render(view: StatusView) -> bytes:
+    """Render the page, UTF-8."""
+    report = reports.make(view)
+    many = len(report.backends) > reports.FEW
+    cards = "".join(_card(each, view, folded=many) for each in report.backends)
+    main = "".join(
+        (
+            f'<section class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p></section>',
+            f'<section class="cards">{cards}</section><p class="soft small">{_LEGEND}</p>' if cards else "",
+            _drift(report),
+            _events(view),
+            _locators(view),
+            f"<h2>mpp itself</h2>{_itself(view)}",
+        )
+    )
+    below = (
+        '<h2>Who would answer?</h2><p class="soft small">For a request of yours, as it would come from here: '
+        f"path and query, or a whole URL.</p>{explain_form()}"
+        '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>.</p>'
+    )
+    return frame(f"{_MARKS[report.level]} mpp: {report.verdict}", main, level=report.level, live=True, below=below)
+
+
+_MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
+
+
+def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
+    replay = each.observation.replay
+    progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
+    facts = pairs(_facts(each, view))
+    if folded:
+        facts = f'<details id="of-{each.backend.id}"><summary>What it tells of itself</summary>{facts}</details>'
+    calm = "calm" if each.level == "good" and each.role != "selected" else each.level
+    return (
+        f'<article class="card {each.level} {each.role}"><div class="head"><h3>{text(each.backend.url)}</h3>'
+        f'<span class="badge {calm}">{each.role}</span></div><p class="why">{text(each.why)}</p>'
+        f"<figure>{progress}{picture(each.recent)}</figure>{pairs(_traffic(each), 'pairs')}{facts}</article>"
+    )
+
+
+def _traffic(each: BackendReport) -> list[tuple[str, str]]:
+    recent = each.recent
+    wrong = f'<span class="bad">{share(recent.error_share)}</span>' if recent.errors else "0%"
+    waiting = f" + {each.queued} waiting" if each.queued else ""
+    return [
+        ("Requests", rate(recent.rate)),
+        ("Errors", wrong),
+        ("p50", latency(recent.p50)),
+        ("p99", latency(recent.p99)),
+        ("Retries", f"{recent.retries:,.0f}"),
+        ("Under way", f"{each.active}{waiting}"),
+    ]
+
+
+def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
+    observation, facts, now = each.observation, each.observation.facts, view.now
+    # What is known of a server that is down was true before.
+    up = facts.started_at is not None and observation.standing.name != "DOWN"
+    uptime = duration(now - (facts.started_at or now)) if up else "not running" if facts.started_at else "?"
+    listed = [
+        ("Standing", f'<span class="{each.level}">{observation.standing.name.lower().replace("_", " ")}</span>'),
+        ("Version", text(facts.version or "?")),
+        ("Uptime", uptime),
+        ("History", _history(each, now)),
+    ]
+    if each.age is not None:
+        kind = "bad" if is_stale(facts) else ""
+        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
+    if facts.targets is not None:
+        listed.append(("Targets", f"{facts.targets:,}"))
+    if facts.config_hash or facts.config_at is not None:
+        listed.append(("Configuration", _configuration(facts, now)))
+    if facts.skew is not None:
+        listed.append(("Clock", f"{facts.skew:+.1f}s beside mpp's"))
+    listed.append(("Last probe", f"{ago(now - observation.at)}, {latency(observation.took)}" if observation.at else "none"))
+    return listed
+
+
+def _history(each: BackendReport, now: float) -> str:
+    facts = each.observation.facts
+    if facts.oldest is None:
+        return "none" if facts.samples is None else f"{facts.samples:,.0f} samples ingested"
+    kept = "" if facts.retention_s is None else f", keeps {duration(facts.retention_s)}"
+    return duration(each.observation.history(now)) + kept + (", limited by size" if facts.retention_by_size else "")
+
+
+def _configuration(facts: Facts, now: float) -> str:
+    loaded = "" if facts.config_at is None else f"loaded {ago(now - facts.config_at)}"
+    failed = ' <span class="bad">the last reload failed</span>' if facts.reload_ok is False else ""
+    return text(" ".join(filter(None, (facts.config_hash[:8], loaded)))) + failed
+
+
+def _drift(report: Report) -> str:
+    if len(report.backends) < 2:
+        return ""
+    if not report.drift:
+        return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
+    rows = "".join(
+        f'<tr><th class="warn">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
+        + ", ".join(f"{text(name)}: {text(value)}" for name, value in each.values)
+        + "</span></td></tr>"
+        for each in report.drift
+    )
+    intro = "Servers that are no pair give different answers, depending on who serves."
+    return f'<h2>Drift</h2><p class="soft small">{intro}</p><div class="scroll"><table>{rows}</table></div>'
+
+
+def _events(view: StatusView) -> str:
+    rows = "".join(_event(each, view.now) for each in view.events[:_EVENTS])
+    nothing = '<p class="soft">Nothing has changed since mpp was started.</p>'
+    table = f'<div class="scroll"><table class="events">{rows}</table></div>'
+    return f"<h2>What happened</h2>{table if rows else nothing}"
+
+
+def _event(event: Event, now: float) -> str:
+    kind = {"ejection": "bad", "return": "good"}.get(event.kind, "soft")
+    return (
+        f'<tr><td class="at">{clock(event.at)} UTC, {ago(now - event.at)}</td><th class="{kind}">{text(event.kind)}</th>'
+        f"<td>{text(event.text)}</td></tr>"
+    )
+
+
+def _locators(view: StatusView) -> str:
+    listed = []
+    for each in view.locators:
+        found = f"{each.backends} backend{'' if each.backends == 1 else 's'}"
+        problem = each.problem or "the source cannot be read"
+        listed.append((each.name, found if each.up else f'{found}, the last good list; <span class="bad">{text(problem)}</span>'))
+    nothing = '<p class="soft">No locator has answered yet.</p>'
+    return f"<h2>Found by</h2>{pairs(listed) if listed else nothing}"
+
+
+def _itself(view: StatusView) -> str:
+    settings, selection = view.settings, view.selection
+    changed = f", changed {ago(view.now - selection.changed_at)}" if selection.changed_at else ""
+    own = view.recent.get("mpp")
+    listed = [
+        ("Uptime", duration(view.now - view.started_at)),
+        ("Routing strategy", text(settings.routing_strategy)),
+        ("Selection", f"generation {selection.generation}{changed}; a round every {duration(settings.selection_interval)}"),
+        ("Affinity", text(", ".join(settings.affinity_options) or "none")),
+        ("Own errors", "none" if own is None or not own.errors else f'<span class="bad">{own.errors:,.0f}</span>'),
+    ]
+    return pairs(listed)

@@ -1,0 +1,73 @@
+"""
+What somebody asks of ``/mpp/explain``: the request behind the question mark. Pure.
+
+``/mpp/explain?/api/v1/query?query=up`` is meant to be typed in front of any URL, so what follows the question mark is taken as it
+stands; ``format``, ``method`` and ``url`` (percent-encoded, as a form sends it) may stand before it, ``format`` also behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+
+_LEADING = re.compile(rb"(format|method|url)=([^&]*)(?:&|$)")
+_TRAILING = re.compile(rb"[?&]format=(json|text|html)$")
+_ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+_ENCODED = re.compile(rb"(?:%2f|https?(?:%3a|:)%2f)", re.IGNORECASE)
+_METHOD = re.compile(rb"[A-Z]{1,16}")
+# What no request line may hold.
+_UNFIT = re.compile(rb"[\x00-\x20\x7f-\xff]")
+
+FORMATS = ("json", "text", "html")
+
+
+@frozen
+class Question:
+    """
+    What is asked.
+
+    :ivar format: one of `FORMATS`, or empty when it was not said.
+    :ivar target: a request target, begins with ``/``; empty when nothing was asked.
+    """
+
+    format: str
+    method: bytes
+    target: bytes
+
+
+def read(query: bytes) -> Question:
+    """Read what stands behind the first question mark."""
+    known: dict[bytes, bytes] = {}
+    while (found := _LEADING.match(query)) and found[1] not in known:
+        known[found[1]] = found[2]
+        query = query[found.end() :]
+    if b"url" in known:
+        query = unquote_to_bytes(known[b"url"].replace(b"+", b" ")).strip()
+    elif (behind := _TRAILING.search(query)) and b"format" not in known:
+        known[b"format"] = behind[1]
+        query = query[: behind.start()]
+    form = known.get(b"format", b"").decode("latin-1")
+    method = known.get(b"method", b"").upper()
+    return Question(form if form in FORMATS else "", method if _METHOD.fullmatch(method) else b"GET", _target(query))
+
+
+def _target(asked: bytes) -> bytes:
+    if _ENCODED.match(asked):
+        asked = unquote_to_bytes(asked)
+    if not asked:
+        return b""
+    origin = _ORIGIN.match(asked)
+    target = (asked[origin.end() :] if origin else asked).partition(b"#")[0]
+    target = _UNFIT.sub(lambda unfit: b"%%%02X" % unfit[0][0], target)
+    return target if target.startswith(b"/") else b"/" + target
+
+
+def wanted_format(asked: str, accept: bytes, otherwise: str) -> str:
+    """Give the format to answer in: the one asked for, else by the Accept field; browsers take HTML."""
+    if asked:
+        return asked
+    if b"text/html" in accept:
+        return "html"
+    return "json" if b"application/json" in accept else otherwise

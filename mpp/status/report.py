@@ -1,0 +1,247 @@
+"""
+What is known, in words: how the pair stands, what each backend is and why. Pure; knows neither HTML nor JSON.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from mpp import drift
+from mpp.drift import Difference
+from mpp.model import Backend, Observation, Selection, Standing
+from mpp.recent import Recent
+from mpp.status import StatusView
+from mpp.status.words import duration, listing, number
+from mpp.strategies import describe
+
+GOOD, WARN, BAD = "good", "warn", "bad"
+
+# So many are seen at once. Of more, those that need somebody's attention come first.
+FEW = 6
+
+
+@frozen
+class BackendReport:
+    """
+    What is told of one backend.
+
+    :ivar role: ``selected``, ``standby``, ``ejected`` or ``unusable`` (it is not well, and never was in service).
+    :ivar level: ``good``, ``warn`` or ``bad``.
+    :ivar why: why it has this role, in words.
+    :ivar age: how old its newest sample was when last looked at, in seconds, or None.
+    """
+
+    observation: Observation
+    role: str
+    level: str
+    why: str
+    age: float | None
+    recent: Recent
+    active: int
+    queued: int
+
+    @property
+    def backend(self) -> Backend:
+        """Of whom it tells."""
+        return self.observation.backend
+
+
+@frozen
+class Report:
+    """
+    All that is told.
+
+    :ivar verdict: how things stand, in a sentence or two.
+    :ivar count: the same in numbers, empty when nothing is known.
+    :ivar backends: best first, as requests would try them; of many, those that are not well before these.
+    """
+
+    view: StatusView
+    level: str
+    verdict: str
+    count: str
+    backends: tuple[BackendReport, ...]
+    drift: tuple[Difference, ...]
+
+
+def make(view: StatusView) -> Report:
+    """Put all that is known into words."""
+    selection = view.selection
+    differences = drift.compare(selection.observations)
+    level, verdict = _verdict(selection)
+    if differences and level == GOOD:
+        level, verdict = WARN, f"{verdict} But they are not alike, see Drift."
+    failing = [each.name for each in view.locators if not each.up]
+    if failing and level == GOOD:
+        level, verdict = WARN, f"{verdict} But {listing(failing)} cannot be asked for servers; the last good list stays."
+    places = {backend: place for place, backend in enumerate(selection.ranked)}
+    ranked = sorted(selection.observations, key=lambda o: places.get(o.backend, len(places)))
+    backends = [_backend(o, view) for o in ranked]
+    if len(backends) > FEW:
+        backends.sort(key=lambda each: (BAD, WARN, GOOD).index(each.level))
+    count = f"{selection.viable} of {len(ranked)} backends viable, {len(selection.selected)} selected" if ranked else ""
+    return Report(view, level, verdict, count, tuple(backends), differences)
+
+
+def role(observation: Observation, selection: Selection) -> str:
+    """Give a backend's role, see `BackendReport`. Who takes traffic is selected, whatever else it is."""
+    if observation.backend in selection.selected:
+        return "selected"
+    if observation.ejected_at:
+        return "ejected"
+    return "standby" if observation.standing < Standing.NOT_READY else "unusable"
+
+
+# How the pair stands
+
+
+def _verdict(selection: Selection) -> tuple[str, str]:
+    if not selection.generation:
+        return WARN, "mpp has not finished its first look at the servers."
+    if not selection.observations:
+        return BAD, "No backend is known. Nobody can be served."
+    serves = _serves(selection)
+    if selection.last_resort:
+        return BAD, f"No server is well. As a last resort {serves}"
+    ill = _ill(selection)
+    if selection.choice.degraded:
+        return WARN, f"{_sentence(selection.choice.degraded)} {ill or serves}"
+    if ill:
+        return WARN, f"{ill} {_capital(serves)}"
+    return GOOD, _all_well(selection, serves)
+
+
+def _all_well(selection: Selection, serves: str) -> str:
+    total = len(selection.observations)
+    if total == 1:
+        return f"The only server is well; {serves} There is no second one."
+    return f"{'Both' if total == 2 else f'All {total}'} servers are well; {serves}"
+
+
+def _serves(selection: Selection) -> str:
+    names = [backend.name for backend in selection.selected]
+    if not names:
+        return "nobody serves."
+    return f"{listing(names)} {'serves' if len(names) == 1 else 'serve'}."
+
+
+def _ill(selection: Selection) -> str:
+    """Say who is not well, by what is the matter; empty when all are well."""
+    kinds: dict[str, int] = {}
+    for observation in selection.observations:
+        kind = _trouble(observation)
+        kinds[kind] = kinds.get(kind, 0) + 1
+    kinds.pop("", None)
+    said = [f"{number(count)} server{'' if count == 1 else 's'} {_plural(kind, count)}" for kind, count in kinds.items()]
+    return f"{', '.join([*said[:1], *(_lower(each) for each in said[1:])])}." if said else ""
+
+
+def _trouble(observation: Observation) -> str:
+    if observation.replay is not None:
+        return "replays its WAL"
+    if observation.ejected_at:
+        return "is ejected"
+    return {
+        Standing.VIABLE: "",
+        Standing.BUSY: "is busy",
+        Standing.SUSPECT: "is suspect",
+        Standing.NOT_READY: "is not ready",
+        Standing.DOWN: "is down",
+    }[observation.standing]
+
+
+def _plural(kind: str, count: int) -> str:
+    return kind if count == 1 else kind.replace("replays its", "replay their").replace("is ", "are ", 1)
+
+
+# Each backend
+
+
+def _backend(observation: Observation, view: StatusView) -> BackendReport:
+    backend = observation.backend
+    what = role(observation, view.selection)
+    age = drift.age(observation.facts)
+    stale = drift.is_stale(observation.facts)
+    level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
+    if level == GOOD and (stale or observation.standing is not Standing.VIABLE):
+        level = WARN
+    active, queued = view.load.get(backend.name, (0, 0))
+    why = _why(observation, what, view)
+    return BackendReport(observation, what, level, why, age, view.recent.get(backend.name, Recent()), active, queued)
+
+
+def _why(observation: Observation, what: str, view: StatusView) -> str:
+    parts = []
+    if observation.ejected_at:
+        parts.append(f"Out of service for {duration(view.now - observation.ejected_at)}.")
+    if observation.replay is not None:
+        parts.append(_replaying(observation, view.now))
+    elif observation.why:
+        parts.append(_sentence(observation.why))
+    if what == "selected":
+        parts.append(_why_selected(observation, view))
+    elif not parts:
+        parts.append(_why_standby(observation, view))
+    return " ".join(parts)
+
+
+def _replaying(observation: Observation, now: float) -> str:
+    replay = observation.replay
+    assert replay is not None
+    left = replay.left(observation.at)
+    rest = "" if left is None else f", about {duration(max(1.0, left - (now - observation.at)))} left"
+    return f"It replays its WAL: {replay.done} of {replay.total} segments ({replay.share:.0%}){rest}."
+
+
+def _why_selected(observation: Observation, view: StatusView) -> str:
+    if view.selection.last_resort:
+        return "It serves as the least bad one."
+    if observation.standing is not Standing.VIABLE:
+        return "It serves because nobody is better."
+    strategy, _, argument = view.settings.routing_strategy.partition(":")
+    held = _held(observation, view.now)
+    if strategy == "single-most-data":
+        alone = len(view.selection.observations) == 1
+        return f"It serves with {held}" + (", as the only one." if alone else "; nobody who is well has clearly more.")
+    if strategy == "minimum-history" and not view.selection.choice.degraded:
+        return f"It serves with {held}: at least the {argument} asked for."
+    if strategy == "random":
+        return "It serves like everyone who is well."
+    return f"It was chosen by the routing strategy {view.settings.routing_strategy}, with {held}."
+
+
+def _why_standby(observation: Observation, view: StatusView) -> str:
+    strategy, _, argument = view.settings.routing_strategy.partition(":")
+    chosen = [o for o in view.selection.observations if o.backend in view.selection.selected]
+    names = listing([o.backend.name for o in chosen]) or "nobody"
+    held = _held(observation, view.now)
+    if strategy == "minimum-history" and not view.selection.choice.degraded:
+        return f"It is well and steps in at once. It has {held}, less than the {argument} asked for."
+    if strategy == "single-most-data" and len(chosen) == 1:
+        theirs, here = _held(chosen[0], view.now), held.removesuffix(" of history")
+        less = observation.history(view.now) < chosen[0].history(view.now) and theirs != held
+        compared = f"with {theirs}; here it is {here}" if less else f"{held} here are not clearly more"
+        return f"It is well and steps in at once. {names} was chosen{' ' if less else ': '}{compared}."
+    return f"It is well and steps in at once. {names} was chosen by the routing strategy."
+
+
+def _held(observation: Observation, now: float) -> str:
+    facts = observation.facts
+    if facts.oldest is not None:
+        return f"{describe(observation.history(now))} of history"
+    return f"{facts.samples:,.0f} ingested samples" if facts.samples else "no known history"
+
+
+def _sentence(text: str) -> str:
+    text = _capital(text)
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def _capital(text: str) -> str:
+    """Begin with a capital, unless it begins with a name (one with a port or a dot)."""
+    first = text.split(" ", 1)[0]
+    return text if ":" in first or "." in first.rstrip(".") else text[:1].upper() + text[1:]
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

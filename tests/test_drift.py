@@ -1,0 +1,90 @@
+"""In what the servers of a pair differ."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.drift import Difference, age, compare
+from mpp.model import Backend, Facts, Observation, Standing
+
+A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
+FACTS = Facts(
+    "3.5.3",
+    1e9,
+    1.6e9,
+    1.7e9,
+    None,
+    15 * 86400.0,
+    False,
+    1.7e9 + 3,
+    100,
+    config_hash="1234",
+    config_at=1.0,
+    reload_ok=True,
+    skew=0.1,
+)
+
+
+def kinds(*facts: Facts, standing: Standing = Standing.VIABLE) -> list[str]:
+    """Compare a well server with another one; give the kinds of what differs."""
+    others = tuple(Observation(B, standing, facts=each) for each in facts)
+    return [difference.kind for difference in compare((Observation(A, Standing.VIABLE, facts=FACTS), *others))]
+
+
+class DriftTests(SynchronousTestCase):
+    """What is told of a pair."""
+
+    def test_identical_servers(self) -> None:
+        """Servers that are a pair differ in nothing; nor does one with itself, or with one that does not tell."""
+        for others in ((FACTS,), (), (Facts(read_at=1.0),), (evolve(FACTS, started_at=1.5e9, oldest=1.65e9),)):
+            self.assertEqual(kinds(*others), [])
+
+    def test_each_difference_is_told(self) -> None:
+        """Whatever makes the servers of a pair give different answers is told by its name."""
+        for changed, kind in [
+            ({"version": "2.42.0"}, ["version"]),
+            ({"config_hash": "5678"}, ["configuration"]),
+            ({"retention_s": 86400.0}, ["retention"]),
+            ({"targets": 99}, ["targets"]),
+            ({"skew": 2.2}, ["clock"]),
+            ({"skew": -30.0}, ["clock"]),
+            ({"reload_ok": False}, ["reload"]),
+            ({"newest": 1.7e9 - 600}, ["stale"]),
+        ]:
+            self.assertEqual(kinds(evolve(FACTS, **changed)), kind)
+
+    def test_small_differences_are_none(self) -> None:
+        """What measuring alone explains is no difference."""
+        for changed in ({"skew": 1.5}, {"retention_s": 15 * 86400.0 + 1}, {"newest": 1.7e9 - 200}):
+            self.assertEqual(kinds(evolve(FACTS, **changed)), [])
+
+    def test_server_that_has_just_started(self) -> None:
+        """A server that still looks for its targets, or has ingested nothing since its start, is given time."""
+        for up, expected in ((5, []), (120, ["stale", "targets"])):
+            young = evolve(FACTS, targets=0, newest=FACTS.read_at - 3600, started_at=FACTS.read_at - up)
+            self.assertEqual(kinds(young), expected)
+
+    def test_configurations_of_two_versions_are_not_compared(self) -> None:
+        """Each version writes out other defaults, so only equal versions have comparable configurations."""
+        self.assertEqual(kinds(evolve(FACTS, version="3.6.0", config_hash="5678")), ["version"])
+
+    def test_absent_servers_are_not_compared(self) -> None:
+        """What a server told before it went down says nothing about now."""
+        for standing in (Standing.NOT_READY, Standing.DOWN):
+            self.assertEqual(kinds(evolve(FACTS, targets=1), standing=standing), [])
+
+    def test_values_of_all_are_told(self) -> None:
+        """A difference names each server and what it told."""
+        other = Observation(B, Standing.VIABLE, facts=evolve(FACTS, targets=99, retention_s=36 * 3600.0))
+        targets, retention = compare((Observation(A, Standing.VIABLE, facts=FACTS), other))
+        self.assertEqual(
+            targets, Difference("targets", "They scrape different numbers of targets.", (("a:9090", "100"), ("b:9090", "99")))
+        )
+        self.assertEqual(retention.values, (("a:9090", "15d"), ("b:9090", "1.5d")))
+
+    def test_age(self) -> None:
+        """The age of the newest sample is told by the server's own clock."""
+        self.assertAlmostEqual(age(FACTS) or 0, 3.1, places=5)
+        self.assertIsNone(age(Facts()))
+        self.assertEqual(age(evolve(FACTS, newest=1.8e9)), 0.0)
