@@ -30,6 +30,7 @@ from mpp import policy
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward import refusal
 from mpp.forward.attempt import Attempt
+from mpp.forward.setbacks import Setbacks
 from mpp.forward.suspicion import Sign
 
 if TYPE_CHECKING:
@@ -74,17 +75,11 @@ class Attempts:
     __slots__ = (
         "_by_affinity",
         "_context",
-        "_crashes",
-        "_given_up",
-        "_last_why",
-        "_maybe_done",
         "_owner",
-        "_renewed",
-        "_reserve",
         "_running",
+        "_setbacks",
         "_started",
         "_terms",
-        "_tried",
         "_waiting",
     )
 
@@ -94,15 +89,9 @@ class Attempts:
         self._owner = owner
         self._running: list[Attempt] = []
         self._started = 0
-        self._tried: list[Backend] = []
-        self._crashes = 0
-        self._renewed = False
+        self._setbacks: Setbacks | None = None
         self._by_affinity = ""
-        self._last_why = ""
-        self._maybe_done = False
-        self._given_up: tuple[str, str] | None = None
         self._waiting: Deferred[Selection] | None = None
-        self._reserve: tuple[IResponse, Attempt] | None = None
 
     def start(self) -> None:
         """Make the first attempt, after the first selection round if need be."""
@@ -120,7 +109,8 @@ class Attempts:
             attempt.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
-        self._forget_reserve()
+        if self._setbacks is not None:
+            self._setbacks.forget_reserve()
 
     @property
     def latest(self) -> Backend | None:
@@ -147,8 +137,9 @@ class Attempts:
 
     def _again(self, selection: Selection) -> None:
         """Choose once more, after a round that began when all known backends had failed this request."""
-        self._renewed = True
-        self._attempt_or_refuse(policy.choose(selection, None, self._tried, self._context.rng, renewed=True))
+        setbacks = self._so_far()
+        setbacks.renewed = True
+        self._attempt_or_refuse(policy.choose(selection, None, setbacks.tried, self._context.rng, renewed=True))
 
     def _attempt_or_refuse(self, backend: Backend | None) -> None:
         self._waiting = None
@@ -163,9 +154,10 @@ class Attempts:
 
     def _attempt(self, backend: Backend) -> None:
         context = self._context
-        if self._given_up is not None:
-            context.metrics.retried(*self._given_up)
-            self._given_up = None
+        setbacks = self._setbacks
+        if setbacks is not None and setbacks.given_up is not None:
+            context.metrics.retried(*setbacks.given_up)
+            setbacks.given_up = None
         attempt = Attempt(backend, context.clock.seconds())
         self._started += 1
         self._running.append(attempt)
@@ -201,12 +193,14 @@ class Attempts:
             self._deliver(response, attempt)
             return
         self.report(attempt, verdict, f"answered {response.status}")
-        if self._may_go_on(attempt, verdict):
+        setbacks = self._so_far()
+        setbacks.tried.append(backend)
+        if self._may_go_on(attempt, verdict, setbacks):
             if verdict.busy and response.complete:
-                self._keep(response, attempt)
+                setbacks.keep(response, attempt)
             else:
                 response.cancel()
-            self._next()
+            self._next(setbacks)
         elif self._running or verdict.mask:
             # Another attempt may do better; and some answers are of no use to a client.
             response.cancel()
@@ -233,64 +227,50 @@ class Attempts:
 
     def _lost(self, attempt: Attempt, error: UpstreamError) -> None:
         """Go on after an attempt that brought no usable answer."""
-        verdict = policy.judge_failure(error)
-        # A kept connection that broke and a server that is not there any more make one crash.
-        self._crashes += verdict.crash or attempt.was_stale
-        self._maybe_done = self._maybe_done or not (self._terms.read or verdict.resend)
+        setbacks = self._so_far()
+        verdict = setbacks.failed(attempt, error, read=self._terms.read)
         self.report(attempt, verdict, str(error))
-        if self._may_go_on(attempt, verdict):
-            self._next()
+        if self._may_go_on(attempt, verdict, setbacks):
+            self._next(setbacks)
         else:
             self._refuse()
+
+    def _so_far(self) -> Setbacks:
+        if self._setbacks is None:
+            self._setbacks = Setbacks()
+        return self._setbacks
 
     def report(self, attempt: Attempt, verdict: Verdict, why: str) -> str:
         """Tell the world what an outcome says about a backend; give it in one line."""
         backend = attempt.backend
-        self._last_why = f"{backend.name}: {why}"
+        line = self._so_far().last_why = f"{backend.name}: {why}"
         _log.debug(
             "attempt {attempts} of {method} {target} on {why}: {reason}",
             attempts=self._started,
             method=self._terms.facts.method,
             target=self._terms.facts.target[:200],
-            why=self._last_why,
+            why=line,
             reason=verdict.reason,
         )
         if verdict.standing is not None:
             self._context.selections.report(backend, verdict.standing, why)
-        return self._last_why
+        return line
 
-    def _may_go_on(self, attempt: Attempt, verdict: Verdict) -> bool:
+    def _may_go_on(self, attempt: Attempt, verdict: Verdict, setbacks: Setbacks) -> bool:
         """Decide whether to try another backend, and note it."""
         context = self._context
-        self._tried.append(attempt.backend)
-        go_on = policy.may_retry(
-            verdict, read=self._terms.read, attempts=self._started, retries=context.settings.retries, crashes=self._crashes
-        )
+        go_on = setbacks.may_go_on(verdict, read=self._terms.read, attempts=self._started, retries=context.settings.retries)
         if go_on and verdict.busy:
-            go_on = self._is_worth_it()
+            # It helps only if there is somebody with less to do.
+            selection = context.selections.current
+            backend = policy.choose(selection, None, setbacks.tried, context.rng)
+            go_on = backend is not None and not selection.is_busy(backend)
         # Where nothing was sent, nobody had any work from it.
         if go_on and not verdict.resend:
             go_on = self._afford("retry")
         if go_on:
-            self._given_up = (attempt.backend.name, verdict.reason)
+            setbacks.given_up = (attempt.backend.name, verdict.reason)
         return go_on
-
-    def _is_worth_it(self) -> bool:
-        """Tell whether it may help to leave a busy server: there is somebody with less to do."""
-        context = self._context
-        selection = context.selections.current
-        backend = policy.choose(selection, None, self._tried, context.rng)
-        return backend is not None and not selection.is_busy(backend)
-
-    def _keep(self, response: IResponse, attempt: Attempt) -> None:
-        """Have an answer in reserve: a busy server's own words tell more than ours, should nobody do better in time."""
-        self._forget_reserve()
-        self._reserve = (response, attempt)
-
-    def _forget_reserve(self) -> None:
-        if self._reserve is not None:
-            self._reserve[0].release()
-            self._reserve = None
 
     def _afford(self, what: str) -> bool:
         context = self._context
@@ -300,14 +280,18 @@ class Attempts:
         _log.debug("no {what} of {target}: the retry budget is used up", what=what, target=self._terms.facts.target[:200])
         return False
 
-    def _next(self) -> None:
+    def _busy(self) -> list[Backend]:
+        """Give the backends that need not be asked: they failed, or are being asked."""
+        tried = self._setbacks.tried if self._setbacks is not None else []
+        return [*tried, *(attempt.backend for attempt in self._running)]
+
+    def _next(self, setbacks: Setbacks) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
         context = self._context
-        busy = [*self._tried, *(attempt.backend for attempt in self._running)] if self._running else self._tried
-        backend = policy.choose(context.selections.current, None, busy, context.rng)
+        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
         if backend is not None:
             self._attempt(backend)
-        elif self._running or self._renewed:
+        elif self._running or setbacks.renewed:
             self._refuse()
         else:
             self._wait(context.selections.reselect(), self._again)
@@ -343,8 +327,7 @@ class Attempts:
         context = self._context
         if attempt.overtaken or not self._terms.read or self._started > context.settings.retries:
             return
-        busy = [*self._tried, *(each.backend for each in self._running)]
-        backend = policy.choose(context.selections.current, None, busy, context.rng)
+        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
         if backend is None or not context.selections.current.is_usable(backend) or not self._afford("hedge"):
             # Perhaps there is one later.
             attempt.trust()
@@ -370,21 +353,22 @@ class Attempts:
     # Ending
 
     def _too_late(self) -> None:
-        asked = ", ".join(attempt.backend.name for attempt in self._running)
-        if self._reserve is not None:
-            self._deliver(*self._reserve)
+        setbacks = self._so_far()
+        if setbacks.reserve is not None:
+            self._deliver(*setbacks.reserve)
             return
-        why = f"{asked} did not answer" if asked else self._last_why or "no Prometheus server is known"
-        self._owner.refuse(refusal.too_late(self._terms.deadline - self._terms.began, why, read=self._terms.read))
+        asked = ", ".join(attempt.backend.name for attempt in self._running)
+        why = f"{asked} did not answer" if asked else setbacks.last_why or "no Prometheus server is known"
+        terms = self._terms
+        self._owner.refuse(refusal.too_late(terms.deadline - terms.began, why, read=terms.read))
         self.cancel()
 
     def _deliver(self, response: IResponse, attempt: Attempt) -> None:
         """Hand the answer over; whoever else was asked need not answer any more."""
-        if self._reserve is not None:
-            if response is self._reserve[0]:
-                self._reserve = None
-            self._forget_reserve()
-        if self._running:
+        setbacks = self._setbacks
+        if setbacks is not None and setbacks.reserve is not None and setbacks.reserve[0] is response:
+            setbacks.reserve = None
+        if self._running or setbacks is not None:
             self.cancel()
         self._owner.deliver(response, attempt, self._started, self._by_affinity if self._started == 1 else "")
 
@@ -392,18 +376,13 @@ class Attempts:
         """Say that nobody could answer. Unless one is still being asked."""
         if self._running:
             return
-        if self._reserve is not None:
-            self._deliver(*self._reserve)
-            return
-        if not self._started and not self._context.selections.current.ranked:
-            why = refusal.UNKNOWN
-        elif self._maybe_done:
-            why = refusal.lost(self._last_why)
-        elif self._crashes >= 2:
-            why = refusal.deadly(self._crashes, self._last_why)
+        setbacks = self._so_far()
+        if setbacks.reserve is not None:
+            self._deliver(*setbacks.reserve)
+        elif not self._started and not self._context.selections.current.ranked:
+            self._owner.refuse(refusal.UNKNOWN)
         else:
-            why = refusal.exhausted(self._started, self._last_why)
-        self._owner.refuse(why)
+            self._owner.refuse(setbacks.refusal(self._started))
 
     def _stopped(self, failure: Failure) -> None:
         """The outermost errback: somebody who went away while we waited, or a bug."""

@@ -1,0 +1,75 @@
+"""
+What has gone wrong with one request so far: made at the first thing that does, which most requests never see.
+
+It remembers, and knows what that means for the next attempt and for the client; it acts on nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpp import policy
+from mpp.forward import refusal
+
+if TYPE_CHECKING:
+    from mpp.errors import UpstreamError
+    from mpp.forward.attempt import Attempt
+    from mpp.forward.refusal import Refusal
+    from mpp.interfaces import IResponse
+    from mpp.model import Backend
+    from mpp.policy import Verdict
+
+
+class Setbacks:
+    """
+    The setbacks of one request.
+
+    :ivar tried: the backends that failed it.
+    :ivar last_why: what the last one did, in one line.
+    :ivar renewed: a selection was waited for that knows of all of them.
+    :ivar given_up: backend and reason of the last attempt, until another one follows it.
+    :ivar reserve: an answer that is better than none, and who gave it.
+    """
+
+    __slots__ = ("_crashes", "_maybe_done", "given_up", "last_why", "renewed", "reserve", "tried")
+
+    def __init__(self) -> None:
+        self.tried: list[Backend] = []
+        self.last_why = ""
+        self.renewed = False
+        self.given_up: tuple[str, str] | None = None
+        self.reserve: tuple[IResponse, Attempt] | None = None
+        self._crashes = 0
+        self._maybe_done = False
+
+    def failed(self, attempt: Attempt, error: UpstreamError, *, read: bool) -> Verdict:
+        """Note an attempt that brought no usable answer; give what it means."""
+        verdict = policy.judge_failure(error)
+        # A kept connection that broke and a server that is not there any more make one crash.
+        self._crashes += verdict.crash or attempt.was_stale
+        self._maybe_done = self._maybe_done or not (read or verdict.resend)
+        self.tried.append(attempt.backend)
+        return verdict
+
+    def may_go_on(self, verdict: Verdict, *, read: bool, attempts: int, retries: int) -> bool:
+        """Tell whether another backend may be tried, see `mpp.policy.may_retry`."""
+        return policy.may_retry(verdict, read=read, attempts=attempts, retries=retries, crashes=self._crashes)
+
+    def keep(self, response: IResponse, attempt: Attempt) -> None:
+        """Have an answer in reserve: a busy server's own words tell more than ours, should nobody do better in time."""
+        self.forget_reserve()
+        self.reserve = (response, attempt)
+
+    def forget_reserve(self) -> None:
+        """Need it no more."""
+        if self.reserve is not None:
+            self.reserve[0].release()
+            self.reserve = None
+
+    def refusal(self, attempts: int) -> Refusal:
+        """Give what the client is told when there is nobody left to try."""
+        if self._maybe_done:
+            return refusal.lost(self.last_why)
+        if self._crashes >= 2:
+            return refusal.deadly(self._crashes, self.last_why)
+        return refusal.exhausted(attempts, self.last_why)
