@@ -1,54 +1,126 @@
-"""One attempt to have a request answered by one backend: what has come of it, and for how long nothing has."""
+"""
+One attempt to have a request answered by one backend: sends it, and knows what has come of it, and for how long nothing has.
+
+What the outcome means is not known here.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from txaio import tx
 from zope.interface import implementer
 
+from mpp import policy
+from mpp.errors import UpstreamError
 from mpp.forward.watch import TICKS
 from mpp.interfaces import IProgress
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-
+    from mpp.forward.forwarder import Forwarder
+    from mpp.forward.terms import Terms
     from mpp.interfaces import IResponse
     from mpp.model import Backend
+
+_log = tx.make_logger()
 
 # Less than so many bytes in the time of `TICKS` is no progress (4 KiB/s at the default of 250 ms): slower than any network
 # that a dashboard is used over, and no server on a local one takes its time with an answer that it has begun.
 ENOUGH = 1024
 
 
+class Keeper(Protocol):
+    """Who made the attempt: `mpp.forward.attempts.Attempts`."""
+
+    def answered(self, attempt: Attempt, response: IResponse, /) -> None:
+        """The backend has answered, whole or as far as may be held."""
+
+    def lost(self, attempt: Attempt, error: UpstreamError, /) -> None:
+        """There is no usable answer."""
+
+    def stopped(self, failure: Failure, /) -> None:
+        """There is a bug in one of these."""
+
+
 @implementer(IProgress)
 class Attempt:
     """
-    One attempt.
+    One attempt. Ends with one call of its keeper's, unless it is cancelled before.
 
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
-    :ivar answer: as long as it is waited for.
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
     :ivar overtaken: another attempt runs beside this one, because this one takes too long.
     :ivar was_stale: its first connection turned out to be dead.
     :ivar silent: for how many ticks not a byte has come.
     """
 
-    __slots__ = ("_marked", "_quiet", "_seen", "answer", "backend", "overtaken", "received", "sent_at", "silent", "was_stale")
+    __slots__ = (
+        "_answer",
+        "_cancelled",
+        "_keeper",
+        "_marked",
+        "_quiet",
+        "_seen",
+        "backend",
+        "overtaken",
+        "received",
+        "sent_at",
+        "silent",
+        "was_stale",
+    )
 
-    def __init__(self, backend: Backend, sent_at: float) -> None:
+    def __init__(self, keeper: Keeper, backend: Backend, sent_at: float) -> None:
+        self._keeper = keeper
         self.backend = backend
         self.sent_at = sent_at
         self.received = 0
-        self.answer: Deferred[IResponse] | None = None
         self.overtaken = False
         self.was_stale = False
         self.silent = 0
+        self._answer: Deferred[IResponse] | None = None
+        self._cancelled = False
         self._quiet = 0
         self._marked = 0
         self._seen = 0
 
     def __repr__(self) -> str:
         return f"<Attempt on {self.backend.name}, {self.received} bytes, quiet for {self._quiet} ticks>"
+
+    def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
+        """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
+        head, body = terms.request(self.backend, self.sent_at)
+        answer = self._answer = context.upstreams.send(
+            self.backend,
+            head,
+            body,
+            fresh=fresh,
+            hold=context.settings.response_buffer,
+            may_hold=policy.may_hold,
+            progress=self,
+        )
+        answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
+        answer.addErrback(self._keeper.stopped)
+
+    def _answered(self, response: IResponse) -> None:
+        self._answer = None
+        self._keeper.answered(self, response)
+
+    def _failed(self, failure: Failure, context: Forwarder, terms: Terms) -> None:
+        self._answer = None
+        if self._cancelled:
+            if not failure.check(CancelledError):
+                _log.failure("Bug: an attempt that was given up failed", failure)
+            return
+        failure.trap(UpstreamError)
+        error = failure.value
+        assert isinstance(error, UpstreamError)
+        if error.stale:
+            self.was_stale = True
+            self.send(context, terms, fresh=True)
+        else:
+            self._keeper.lost(self, error)
 
     def tick(self) -> int:
         """Count one tick; give for how many there was no progress, 0 as long as that is no reason for doubt."""
@@ -69,6 +141,7 @@ class Attempt:
         self._quiet = 0
 
     def cancel(self) -> None:
-        """Give it up."""
-        if self.answer is not None:
-            self.answer.cancel()
+        """Give it up: the client is gone, or another attempt was faster."""
+        self._cancelled = True
+        if self._answer is not None:
+            self._answer.cancel()

@@ -68,9 +68,7 @@ class Owner(Protocol):
 
 
 class Attempts:
-    """
-    All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before.
-    """
+    """All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before."""
 
     __slots__ = (
         "_by_affinity",
@@ -128,7 +126,7 @@ class Attempts:
         self._waiting = selection
         selection.addTimeout(SELECTION_WAIT_S, self._context.clock, onTimeoutCancel=too_late)
         selection.addCallback(then)
-        selection.addErrback(self._stopped)
+        selection.addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
         context = self._context
@@ -158,28 +156,13 @@ class Attempts:
         if setbacks is not None and setbacks.given_up is not None:
             context.metrics.retried(*setbacks.given_up)
             setbacks.given_up = None
-        attempt = Attempt(backend, context.clock.seconds())
+        attempt = Attempt(self, backend, context.clock.seconds())
         self._started += 1
         self._running.append(attempt)
-        self._send(attempt, fresh=not self._terms.read)
+        attempt.send(context, self._terms, fresh=not self._terms.read)
 
-    def _send(self, attempt: Attempt, *, fresh: bool) -> None:
-        context, backend = self._context, attempt.backend
-        head, body = self._terms.request(backend, attempt.sent_at)
-        answer = attempt.answer = context.upstreams.send(
-            backend,
-            head,
-            body,
-            fresh=fresh,
-            hold=context.settings.response_buffer,
-            may_hold=policy.may_hold,
-            progress=attempt,
-        )
-        answer.addCallbacks(self._answered, self._failed, callbackArgs=(attempt,), errbackArgs=(attempt,))
-        answer.addErrback(self._stopped)
-
-    def _answered(self, response: IResponse, attempt: Attempt) -> None:
-        attempt.answer = None
+    def answered(self, attempt: Attempt, response: IResponse) -> None:
+        """Deliver an answer, or go on elsewhere if it blames the server."""
         self._running.remove(attempt)
         context, backend = self._context, attempt.backend
         context.metrics.upstream_answered(backend.name, context.clock.seconds() - attempt.sent_at)
@@ -208,25 +191,9 @@ class Attempts:
         else:
             self._deliver(response, attempt)
 
-    def _failed(self, failure: Failure, attempt: Attempt) -> None:
-        attempt.answer = None
-        if attempt not in self._running:
-            # Cancelled: the client is gone, or another attempt was faster.
-            if not failure.check(CancelledError):
-                _log.failure("Bug: an attempt that was given up failed", failure)
-            return
-        failure.trap(UpstreamError)
-        error = failure.value
-        assert isinstance(error, UpstreamError)
-        if error.stale:
-            attempt.was_stale = True
-            self._send(attempt, fresh=True)
-        else:
-            self._running.remove(attempt)
-            self._lost(attempt, error)
-
-    def _lost(self, attempt: Attempt, error: UpstreamError) -> None:
+    def lost(self, attempt: Attempt, error: UpstreamError) -> None:
         """Go on after an attempt that brought no usable answer."""
+        self._running.remove(attempt)
         setbacks = self._so_far()
         verdict = setbacks.failed(attempt, error, read=self._terms.read)
         self.report(attempt, verdict, str(error))
@@ -345,10 +312,8 @@ class Attempts:
 
     def _stalled(self, attempt: Attempt) -> None:
         """Give up an answer that has begun and does not go on."""
-        self._running.remove(attempt)
         attempt.cancel()
-        detail = f"silent for {self._context.settings.stall_timeout:g} s"
-        self._lost(attempt, UpstreamError(Phase.BODY, Cause.TIMEOUT, detail))
+        self.lost(attempt, silence(self._context.settings.stall_timeout))
 
     # Ending
 
@@ -384,7 +349,12 @@ class Attempts:
         else:
             self._owner.refuse(setbacks.refusal(self._started))
 
-    def _stopped(self, failure: Failure) -> None:
+    def stopped(self, failure: Failure) -> None:
         """The outermost errback: somebody who went away while we waited, or a bug."""
         if not (self._owner.ended and failure.check(CancelledError)):
             self._owner.failed(failure)
+
+
+def silence(seconds: float) -> UpstreamError:
+    """Give the failure of an answer that has begun and does not go on."""
+    return UpstreamError(Phase.BODY, Cause.TIMEOUT, f"silent for {seconds:g} s")

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from txaio import tx
 
 from mpp import policy
-from mpp.errors import Cause, Phase, UpstreamError
+from mpp.errors import UpstreamError
 from mpp.forward import refusal
-from mpp.forward.attempts import Attempts
+from mpp.forward.attempts import Attempts, silence
 from mpp.forward.refusal import Refusal
 from mpp.forward.terms import Terms
 from mpp.metrics import OWN
@@ -171,8 +171,3 @@ class Exchange:
         context.watch.discard(self)
         name = self._served_by.name if self._served_by is not None else OWN
         context.metrics.request_ended(name, code, context.clock.seconds() - self._began)
-
-
-def silence(seconds: float) -> UpstreamError:
-    """Give the failure of an answer that has begun and does not go on."""
-    return UpstreamError(Phase.BODY, Cause.TIMEOUT, f"silent for {seconds:g} s")
