@@ -17,7 +17,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model settings interfaces``
-- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status``
+- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status plain_yaml``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
 - L3 living: ``selection publication roster rounds proxy admin``
 - L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``

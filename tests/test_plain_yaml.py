@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.locators import plain_yaml
-from mpp.locators.plain_yaml import OtherScalar, PlainYAMLError, Table, as_typed, read_yaml
+from mpp import plain_yaml
+from mpp.plain_yaml import OtherScalar, PlainYAMLError, Table, as_typed, read_yaml
 
 DEPTH = 8
 
