@@ -20,5 +20,6 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status plain_yaml``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
 - L3 living: ``selection publication roster rounds proxy admin``
-- L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``
+- L4 assembly: ``config config_file config_tree options usage values checks extensions locating wiring listening service tap
+  __main__ testing/ demo``
 """

@@ -5,7 +5,6 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
 import random
 import time
@@ -19,11 +18,11 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp import extensions, listening
+from mpp import listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
-from mpp.affinity import AffinityChain
 from mpp.forward.forwarder import Forwarder
+from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
 from mpp.model import MIB, Backend
@@ -39,6 +38,7 @@ from mpp.wire.dial import Dialer
 from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
 from mpp.wire.transports import make_eager
+from mpp.wiring import Wiring, wire
 
 _log = tx.make_logger()
 
@@ -84,15 +84,14 @@ class Program(MultiService):
         tls = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
         dialer = Dialer(reactor, book.addresses, tls=lambda backend: tls(backend.host), eager=True)
         self.pool = Pool(dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
-        strategy = extensions.build_strategy(settings.routing_strategy)
-        self.locator = MergedLocator(
-            extensions.build_locators(settings, reactor, os.environ), reactor, failed=self._count_locator_failure
-        )
+        self._locating = Locating(reactor, os.environ)
+        self._wiring = wiring = wire(settings, self._locating)
+        self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.selections = SelectionService(
             self.locator,
             book,
-            Prober(self.pool, reactor, wall=time.time, minimum_history=getattr(strategy, "duration", None)),
-            strategy,
+            self._prober(wiring),
+            wiring.strategy,
             clock=reactor,
             wall=time.time,
             interval=settings.selection_interval,
@@ -106,11 +105,7 @@ class Program(MultiService):
 
     def _build_site(self) -> ProxySite:
         settings = self._settings
-        trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
-        affinity = AffinityChain(extensions.build_affinities(settings.affinity_options, trusted))
-        self._forwarder = forwarder = Forwarder(
-            self.pool, self.selections, affinity, self.metrics, settings, self._reactor, random.Random()
-        )
+        self._forwarder = forwarder = self._build_forwarder(self._wiring)
         own_pages = OwnPages(
             metrics_=self.metrics,
             selection=lambda: self.selections.current,
@@ -124,6 +119,15 @@ class Program(MultiService):
             budget=self.budget,
             channels=self.channels,
             metrics=self.metrics,
+        )
+
+    def _prober(self, wiring: Wiring) -> Prober:
+        minimum_history = getattr(wiring.strategy, "duration", None)
+        return Prober(self.pool, self._reactor, wall=time.time, minimum_history=minimum_history)
+
+    def _build_forwarder(self, wiring: Wiring) -> Forwarder:
+        return Forwarder(
+            self.pool, self.selections, wiring.affinity, self.metrics, wiring.settings, self._reactor, random.Random()
         )
 
     def _forget(self, backend: Backend) -> None:

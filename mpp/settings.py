@@ -60,6 +60,7 @@ class Settings:
     """
     Everything configured, in seconds and bytes. The defaults are the documented ones.
 
+    :ivar config: path of the configuration file, or None.
     :ivar endpoints_file: path of the endpoints file, or None.
     :ivar endpoints: URLs or ``host:port`` given one by one.
     :ivar file_sd: paths of file_sd files, the last element may be a glob.
@@ -85,6 +86,7 @@ class Settings:
     :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed, as a routing hint only.
     """
 
+    config: str | None = None
     endpoints_file: str | None = None
     endpoints: tuple[str, ...] = ()
     file_sd: tuple[str, ...] = ()

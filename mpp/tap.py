@@ -19,17 +19,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
-from mpp.config import Reading, answer, read
+from mpp.checks import check, check_config
+from mpp.config import Reading, Sources, answer, wants_check
 from mpp.errors import ConfigError
-from mpp.listening import endpoint, raise_file_limit
-from mpp.locators.file import MAX_BYTES
-from mpp.locators.small_file import Unreadable, read_small
+from mpp.listening import raise_file_limit
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.python.failure import Failure
 
-    from mpp.settings import Settings
 
 EXIT_STATUS = 2
 """What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""
@@ -47,14 +45,14 @@ class Refusal(SystemExit, Exception):
 
     def __init__(self, error: ConfigError) -> None:
         super().__init__(EXIT_STATUS)
-        self._line = f"mpp: {error}"
+        self._lines = "\n".join(f"mpp: {each}" for each in error.all)
 
     def __str__(self) -> str:
-        return self._line
+        return self._lines
 
 
 def refuse(error: ConfigError) -> Refusal:
-    """Tell the operator in one line on stderr what is wrong, and give the exception that ends the program."""
+    """Tell the operator on stderr what is wrong, a line for each thing, and give the exception that ends the program."""
     refusal = Refusal(error)
     # Not sys.stderr: once twistd logs, that is the log.
     print(refusal, file=sys.__stderr__, flush=True)
@@ -66,17 +64,22 @@ class Options(TwistedOptions):
     The command line of ``twistd mpp``, in the shape that twistd wants; what it means is known to `mpp.config`.
 
     :ivar reading: what the operator configured, once ``parseOptions`` was called.
+    :ivar sources: where that was written.
     """
 
     reading: Reading
+    sources: Sources
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line and the environment; print what was asked for, or what is wrong, and exit."""
+        """Read the command line, environment and file; print what was asked for, or what is wrong, and exit."""
         argv = sys.argv[1:] if options is None else options
+        self.sources = Sources.of(argv, os.environ)
         try:
             text = answer(argv)
+            if text is None and wants_check(argv):
+                text = _check_config(self.sources)
             if text is None:
-                self.reading = read(argv, os.environ)
+                self.reading = self.sources.survey().sound()
         except ConfigError as error:
             raise refuse(error) from None
         if text is not None:
@@ -174,20 +177,7 @@ def makeService(options: Options) -> IService:
     return Launch(service, reading, reactor=reactor, verify=service.locator.verify, end=partial(end, reactor))
 
 
-def check(settings: Settings, reactor: Any) -> None:
-    """
-    Look for what can never work, before anything is built or opened.
+def _check_config(sources: Sources) -> str:
+    from twisted.internet import reactor
 
-    :raise ConfigError: at the first thing found.
-    """
-    for text in settings.listen:
-        endpoint(reactor, text)
-    if settings.endpoints_file is not None:
-        _check_readable("--endpoints-file", settings.endpoints_file)
-
-
-def _check_readable(option: str, path: str) -> None:
-    try:
-        read_small(path, MAX_BYTES, "an endpoints file")
-    except Unreadable as error:
-        raise ConfigError(option, f"{path!r} cannot be read ({error}); expected a file") from None
+    return check_config(sources, reactor)
