@@ -14,6 +14,7 @@ from attrs import frozen
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -138,6 +139,14 @@ class Metrics:
             ("backend", "reason"),
             registry=registry,
         )
+        self._reload_succeeded = Gauge(
+            "mpp_config_last_reload_successful", "1 if the configuration was applied when it was read last.", registry=registry
+        )
+        self._reload_succeeded_at = Gauge(
+            "mpp_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last applied, in seconds since the epoch.",
+            registry=registry,
+        )
         self.readmissions = Counter("mpp_readmissions", "Ejected backends that came back.", ("backend",), registry=registry)
         # labels() costs more than the increment itself, so the few children there are get remembered.
         self._request_children: dict[tuple[str, int], Callable[[], None]] = {}
@@ -198,6 +207,12 @@ class Metrics:
         if child is None:
             child = self._hit_children[kind] = self._hits.labels(kind).inc
         child()
+
+    def config_read(self, *, applied: bool, at: float) -> None:
+        """Take note that the configuration was read, and whether it is in force now."""
+        self._reload_succeeded.set(int(applied))
+        if applied:
+            self._reload_succeeded_at.set(at)
 
     def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Add what is computed at scrape time, and the process' own metrics. Call it once, when the program is assembled."""

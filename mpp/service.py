@@ -8,12 +8,14 @@ import functools
 import os
 import random
 import time
+from collections.abc import Callable
 from typing import Any
+from weakref import ReferenceType, ref
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort, IOpenSSLClientConnectionCreator
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio import tx
@@ -21,15 +23,17 @@ from txaio import tx
 from mpp import listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
+from mpp.errors import ConfigError
 from mpp.forward.forwarder import Forwarder
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
-from mpp.model import MIB, Backend
+from mpp.model import MIB, Backend, Reloaded
 from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.selection import SelectionService
 from mpp.settings import Settings
+from mpp.sockets import Sockets
 from mpp.status import StatusView
 from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
@@ -71,7 +75,6 @@ class Program(MultiService):
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
         MultiService.__init__(self)
-        self._settings = settings
         self._reactor = reactor
         self._started_at = 0.0
         self._draining = False
@@ -80,10 +83,8 @@ class Program(MultiService):
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
         book = AddressBook(reactor.nameResolver, reactor)
-        # Making one loads the system's certificates, too slow to be done for each connection.
-        tls = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
-        dialer = Dialer(reactor, book.addresses, tls=lambda backend: tls(backend.host), eager=True)
-        self.pool = Pool(dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
+        self._dialer = Dialer(reactor, book.addresses, tls=_tls(settings), eager=True)
+        self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self._locating = Locating(reactor, os.environ)
         self._wiring = wiring = wire(settings, self._locating)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
@@ -100,19 +101,30 @@ class Program(MultiService):
         )
         MultiService.addService(self, self.selections)
         MultiService.addService(self, _Housekeeping(self.channels, reactor))
+        self._retired: list[ReferenceType[Forwarder]] = []
+        self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.site = self._build_site()
+        self._sockets = Sockets(lambda alone: listening.listen(alone, reactor, self.site), _close)
+        self.metrics.config_read(applied=True, at=time.time())
         self.metrics.watch(self._snapshot)
 
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._wiring.settings
+
     def _build_site(self) -> ProxySite:
-        settings = self._settings
+        settings = self.settings
         self._forwarder = forwarder = self._build_forwarder(self._wiring)
         own_pages = OwnPages(
             metrics_=self.metrics,
             selection=lambda: self.selections.current,
             draining=lambda: self._draining,
             view=self._view,
+            reload=lambda: self._reload(),
+            lifecycle=lambda: self.settings.enable_lifecycle,
         )
-        root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
+        self._root = root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
         return ProxySite(
             root,
             limits=Limits(max_body=settings.max_request_body),
@@ -130,12 +142,67 @@ class Program(MultiService):
             self.pool, self.selections, wiring.affinity, self.metrics, wiring.settings, self._reactor, random.Random()
         )
 
+    def _forwarders(self) -> list[Forwarder]:
+        """Give all that still have requests under way."""
+        return [self._forwarder, *filter(None, (retired() for retired in self._retired))]
+
     def _forget(self, backend: Backend) -> None:
-        self._forwarder.forget(backend)
+        for forwarder in self._forwarders():
+            forwarder.forget(backend)
         self.pool.discard(backend)
 
     def _count_locator_failure(self, name: str) -> None:
         self.metrics.discovery_errors.labels(name).inc()
+
+    # Another configuration
+
+    def reload_by(self, reload: Callable[[], Deferred[Reloaded]]) -> None:
+        """Have the configuration read again by this when a client asks for it."""
+        self._reload = reload
+
+    def prepare(self, settings: Settings) -> Wiring:
+        """
+        Make what is different in other settings, and change nothing yet.
+
+        :raise ConfigError: something can never work.
+        """
+        if self._draining:
+            raise ConfigError("mpp", "is about to stop")
+        return wire(settings, self._locating, self._wiring)
+
+    def verify(self, wiring: Wiring) -> Deferred[None]:
+        """Ask those sources that are new, see `MergedLocator.verify`."""
+        return MergedLocator(wiring.made, self._reactor, failed=self._count_locator_failure).verify()
+
+    def apply(self, wiring: Wiring) -> None:
+        """
+        Put what was prepared in force. Requests under way go on as they began, connections stay open.
+
+        :raise ConfigError: a socket cannot be opened; then nothing has changed.
+        """
+        known, settings, last = set(self.ports), wiring.settings, self.settings
+        close_former = self._sockets.follow(settings)
+        self.ports = self._sockets.open
+        for port in set(self.ports) - known:
+            make_eager(port)
+        self._wiring = wiring
+        self._retired = [retired for retired in (*self._retired, ref(self._forwarder)) if retired() is not None]
+        self._forwarder = self._build_forwarder(wiring)
+        self._root.reconfigure(self._forwarder, allow_unsafe=settings.allow_unsafe_paths)
+        self.site.limits = Limits(max_body=settings.max_request_body)
+        self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
+        if settings.insecure != last.insecure:
+            self._dialer.tls = _tls(settings)
+            self._renew_connections()
+        self.locator.replace([locator for _, locator in wiring.locators])
+        self.selections.reconfigure(self._prober(wiring), wiring.strategy, settings.selection_interval)
+        close_former()
+
+    def _renew_connections(self) -> None:
+        """Use no connection again whose other side was verified in another way."""
+        for observation in self.selections.current.observations:
+            if observation.backend.scheme == "https":
+                self.pool.discard(observation.backend)
 
     # What the own pages show
 
@@ -150,7 +217,7 @@ class Program(MultiService):
 
     def _view(self) -> StatusView:
         locators = tuple((s.name, s.up, s.backends) for s in self._locators())
-        return StatusView(self.selections.current, self._settings, locators, self._started_at, time.time())
+        return StatusView(self.selections.current, self.settings, locators, self._started_at, time.time())
 
     # Life
 
@@ -161,7 +228,8 @@ class Program(MultiService):
         :raise ConfigError: one of them cannot be opened.
         """
         MultiService.privilegedStartService(self)
-        self.ports = listening.listen(self._settings, self._reactor, self.site)
+        self._sockets.follow(self.settings)
+        self.ports = self._sockets.open
         for port in self.ports:
             make_eager(port)
 
@@ -170,7 +238,7 @@ class Program(MultiService):
         self._started_at = time.time()
         MultiService.startService(self)
         where = ", ".join(_where(port) for port in self.ports)
-        _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self._settings.routing_strategy)
+        _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self.settings.routing_strategy)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -185,13 +253,31 @@ class Program(MultiService):
         drained.addTimeout(DRAIN_TIMEOUT_S, self._reactor)
         drained.addErrback(self._drain_timed_out)
         drained.addCallback(lambda _: MultiService.stopService(self))
-        drained.addCallback(lambda _: self._forwarder.stop())
+        drained.addCallback(self._stop_forwarding)
         drained.addCallback(lambda _: self.pool.close())
         return drained
+
+    def _stop_forwarding(self, _: object) -> None:
+        for forwarder in self._forwarders():
+            forwarder.stop()
 
     def _drain_timed_out(self, failure: Failure) -> None:
         _log.warn("{count} client connections had to be cut after {s:g} s", count=len(self.channels), s=DRAIN_TIMEOUT_S)
         self.channels.abort()
+
+
+def _tls(settings: Settings) -> Callable[[Backend], IOpenSSLClientConnectionCreator]:
+    """Give what verifies backends. Making one loads the system's certificates, too slow to be done for each connection."""
+    creator = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
+    return lambda backend: creator(backend.host)
+
+
+def _not_reloadable() -> Deferred[Reloaded]:
+    return succeed(Reloaded(errors=("there is nothing to read the configuration from",)))
+
+
+def _close(port: IListeningPort) -> None:
+    port.stopListening()
 
 
 def _where(port: IListeningPort) -> str:

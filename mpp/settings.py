@@ -83,6 +83,7 @@ class Settings:
     :ivar max_concurrency: requests under way on one backend.
     :ivar max_queue: requests that wait for one backend beyond these.
     :ivar response_buffer: how much of an answer is held back, per request.
+    :ivar enable_lifecycle: a client may have the configuration read again.
     :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed, as a routing hint only.
     """
 
@@ -102,6 +103,7 @@ class Settings:
     listen: tuple[str, ...] = ()
     verbose: bool = False
     allow_unsafe_paths: bool = False
+    enable_lifecycle: bool = False
     max_request_body: int = 10 * MIB
     retries: int = 2
     retry_budget: float = 0.2

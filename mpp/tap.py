@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from mpp.listening import raise_file_limit
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.python.failure import Failure
+
+    from mpp.settings import Settings
 
 
 EXIT_STATUS = 2
@@ -162,10 +165,11 @@ def makeService(options: Options) -> IService:
     # Here and not above: it installs a reactor, and all of mpp is not needed to say that an option is wrong.
     from twisted.internet import reactor
 
+    from mpp.reload import HangUp, Reloader
     from mpp.service import build
 
     reading = options.reading
-    set_global_log_level("debug" if reading.settings.verbose else "info")
+    _set_log_level(reading.settings)
     for warning in reading.warnings:
         _log.warn("{warning}", warning=warning)
     try:
@@ -174,7 +178,20 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         raise refuse(reading.blame(error)) from None
     _log.debug("at most {limit} open files", limit=raise_file_limit())
+    reloader = Reloader(
+        service,
+        options.sources,
+        check=partial(check, reactor=reactor),
+        applied=_set_log_level,
+        told=lambda applied: service.metrics.config_read(applied=applied, at=time.time()),
+    )
+    service.reload_by(reloader.reload)
+    service.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
     return Launch(service, reading, reactor=reactor, verify=service.locator.verify, end=partial(end, reactor))
+
+
+def _set_log_level(settings: Settings) -> None:
+    set_global_log_level("debug" if settings.verbose else "info")
 
 
 def _check_config(sources: Sources) -> str:
