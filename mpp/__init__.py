@@ -11,16 +11,17 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
 DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.budget.Budget`` (bytes held),
 ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts), ``forward.allowance.RetryBudget``,
-``metrics.Metrics`` (counters), ``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole
-when they are read again, and the open ``sockets.Sockets``), and, for as long as one request lives, its Exchange.
+``credentials.Credentials`` (what was read of their files), ``metrics.Metrics`` (counters), ``service.Program`` (the current
+Wiring: all that is made of the settings, replaced as a whole when they are read again, and the open ``sockets.Sockets``), and,
+for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, and from
 ``locators`` to ``tls`` and ``addresses``:
 
-- L0 words: ``errors model settings interfaces``
+- L0 words: ``errors model http_config settings interfaces``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status plain_yaml``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
-- L3 living: ``selection publication roster rounds proxy admin``
-- L4 assembly: ``config config_file config_tree options usage values checks extensions locating wiring listening sockets
-  changes reload service tap __main__ testing/ demo``
+- L3 living: ``selection publication roster rounds credentials authorized proxy admin``
+- L4 assembly: ``config config_file config_http config_tree options usage values checks extensions locating wiring listening
+  sockets changes reload service tap __main__ testing/ demo``
 """

@@ -92,6 +92,8 @@ class Sources:
         file = _read_file(given.get(CONFIG), self.folder)
         values = {option.field: value for option, value in file.given.items()} if file else {}
         words = {option.field: word for option, word in file.words.items()} if file else {}
+        if file:
+            values["http"] = file.http
         errors = list(file.errors) if file else []
         for option, (word, texts) in given.items():
             words[option.field] = word

@@ -13,8 +13,10 @@ from typing import Any
 
 from attrs import field, frozen
 
+from mpp import config_http
 from mpp.config_tree import Tree, boolean_of, number_of, read_tree, text_of
 from mpp.errors import ConfigError
+from mpp.http_config import HTTPConfigs
 from mpp.locators.small_file import Unreadable, read_small
 from mpp.options import CONFIG, OPTIONS, Option
 from mpp.values import (
@@ -55,11 +57,13 @@ class FileReading:
     :ivar given: the value of each option that makes sense.
     :ivar words: where each option stands, also those that make none.
     :ivar errors: what is wrong with it.
+    :ivar http: how backends are spoken to.
     """
 
     given: Mapping[Option, Any] = field(factory=dict)
     words: Mapping[Option, str] = field(factory=dict)
     errors: tuple[ConfigError, ...] = ()
+    http: HTTPConfigs = field(factory=HTTPConfigs)
 
 
 def read_file(path: str, word: str, folder: str = "") -> FileReading:
@@ -85,14 +89,18 @@ def read_text(text: str, name: str, folder: str = "") -> FileReading:
     if tree is None:
         return FileReading(errors=tuple(errors))
     given, words = {}, {}
-    for key in tree.keys(KEYS, {CONFIG.flag.removeprefix("--"): "a configuration file cannot name another one"}):
+    hints = {CONFIG.flag.removeprefix("--"): "a configuration file cannot name another one"}
+    for key in tree.keys((*KEYS, *config_http.KEYS), hints):
+        if key in config_http.KEYS:
+            continue
         option = KEYS[key]
         words[option] = tree.where(key)
         try:
             given[option] = _value(option, tree, key, folder)
         except ValueError as error:
             tree.wrong(key, str(error))
-    return FileReading(given, words, tuple(sorted(errors, key=_line)))
+    http = config_http.read_http_configs(tree, folder)
+    return FileReading(given, words, tuple(sorted(errors, key=_line)), http)
 
 
 def _value(option: Option, tree: Tree, key: str, folder: str) -> Any:

@@ -4,7 +4,6 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import time
@@ -15,7 +14,7 @@ from weakref import ReferenceType, ref
 from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio import tx
@@ -23,8 +22,10 @@ from txaio import tx
 from mpp import listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
+from mpp.authorized import Authorized
 from mpp.errors import ConfigError
 from mpp.forward.forwarder import Forwarder
+from mpp.interfaces import IUpstreams
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
@@ -35,7 +36,6 @@ from mpp.selection import SelectionService
 from mpp.settings import Settings
 from mpp.sockets import Sockets
 from mpp.status import StatusView
-from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
@@ -52,8 +52,6 @@ BUFFER_MEMORY = 128 * MIB
 CLIENT_IDLE_TIMEOUT_S = 300.0
 # How long requests in flight may take when the program is told to stop: less than systemd (90 s) and Kubernetes (30 s) wait.
 DRAIN_TIMEOUT_S = 25.0
-# Verifiers kept, one for each https backend; more than anyone has behind one mpp.
-_TLS_NAMES = 256
 
 
 def build(settings: Settings, reactor: Any) -> Program:
@@ -82,15 +80,15 @@ class Program(MultiService):
         self.budget = Budget(BUFFER_MEMORY)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
-        book = AddressBook(reactor.nameResolver, reactor)
-        self._dialer = Dialer(reactor, book.addresses, tls=_tls(settings), eager=True)
-        self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self._locating = Locating(reactor, os.environ)
         self._wiring = wiring = wire(settings, self._locating)
+        self._book = book = AddressBook(reactor.nameResolver, reactor)
+        self._dialer = Dialer(reactor, book.addresses, tls=wiring.credentials.tls, eager=True)
+        self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.selections = SelectionService(
             self.locator,
-            book,
+            self,
             self._prober(wiring),
             wiring.strategy,
             clock=reactor,
@@ -133,14 +131,23 @@ class Program(MultiService):
             metrics=self.metrics,
         )
 
+    def _upstreams(self, wiring: Wiring) -> IUpstreams:
+        credentials = wiring.credentials
+        return Authorized(self.pool, credentials.authorization) if credentials.authorizes else self.pool
+
+    def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
+        """Look after what may change from round to round: credentials, and the addresses of host names."""
+        if self._wiring.credentials.refresh():
+            self._renew_connections()
+        return self._book.refresh(backends)
+
     def _prober(self, wiring: Wiring) -> Prober:
         minimum_history = getattr(wiring.strategy, "duration", None)
-        return Prober(self.pool, self._reactor, wall=time.time, minimum_history=minimum_history)
+        return Prober(self._upstreams(wiring), self._reactor, wall=time.time, minimum_history=minimum_history)
 
     def _build_forwarder(self, wiring: Wiring) -> Forwarder:
-        return Forwarder(
-            self.pool, self.selections, wiring.affinity, self.metrics, wiring.settings, self._reactor, random.Random()
-        )
+        upstreams, settings = self._upstreams(wiring), wiring.settings
+        return Forwarder(upstreams, self.selections, wiring.affinity, self.metrics, settings, self._reactor, random.Random())
 
     def _forwarders(self) -> list[Forwarder]:
         """Give all that still have requests under way."""
@@ -180,7 +187,7 @@ class Program(MultiService):
 
         :raise ConfigError: a socket cannot be opened; then nothing has changed.
         """
-        known, settings, last = set(self.ports), wiring.settings, self.settings
+        known, settings, last = set(self.ports), wiring.settings, self._wiring
         close_former = self._sockets.follow(settings)
         self.ports = self._sockets.open
         for port in set(self.ports) - known:
@@ -191,8 +198,8 @@ class Program(MultiService):
         self._root.reconfigure(self._forwarder, allow_unsafe=settings.allow_unsafe_paths)
         self.site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        if settings.insecure != last.insecure:
-            self._dialer.tls = _tls(settings)
+        if wiring.credentials is not last.credentials:
+            self._dialer.tls = wiring.credentials.tls
             self._renew_connections()
         self.locator.replace([locator for _, locator in wiring.locators])
         self.selections.reconfigure(self._prober(wiring), wiring.strategy, settings.selection_interval)
@@ -264,12 +271,6 @@ class Program(MultiService):
     def _drain_timed_out(self, failure: Failure) -> None:
         _log.warn("{count} client connections had to be cut after {s:g} s", count=len(self.channels), s=DRAIN_TIMEOUT_S)
         self.channels.abort()
-
-
-def _tls(settings: Settings) -> Callable[[Backend], IOpenSSLClientConnectionCreator]:
-    """Give what verifies backends. Making one loads the system's certificates, too slow to be done for each connection."""
-    creator = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
-    return lambda backend: creator(backend.host)
 
 
 def _not_reloadable() -> Deferred[Reloaded]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from mpp.http_config import HTTPConfigs
 from mpp.model import MIB
 
 
@@ -61,6 +62,7 @@ class Settings:
     Everything configured, in seconds and bytes. The defaults are the documented ones.
 
     :ivar config: path of the configuration file, or None.
+    :ivar http: how backends are spoken to; in the configuration file only.
     :ivar endpoints_file: path of the endpoints file, or None.
     :ivar endpoints: URLs or ``host:port`` given one by one.
     :ivar file_sd: paths of file_sd files, the last element may be a glob.
@@ -88,6 +90,7 @@ class Settings:
     """
 
     config: str | None = None
+    http: HTTPConfigs = field(factory=HTTPConfigs)
     endpoints_file: str | None = None
     endpoints: tuple[str, ...] = ()
     file_sd: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from mpp import extensions
 from mpp.affinity import AffinityChain
+from mpp.credentials import Credentials
 from mpp.errors import ConfigError, ConfigErrors
 from mpp.interfaces import ILocator, IStrategy
 from mpp.locating import Locating, LocatorPlan
@@ -34,6 +35,7 @@ class Wiring:
     settings: Settings
     strategy: IStrategy
     affinity: AffinityChain
+    credentials: Credentials
     locators: tuple[tuple[LocatorPlan, ILocator], ...]
     made: tuple[ILocator, ...] = field(repr=False)
 
@@ -53,15 +55,16 @@ def wire(settings: Settings, locating: Locating, last: Wiring | None = None) -> 
     errors: list[ConfigError] = []
     strategy = _attempt(errors, lambda: extensions.build_strategy(settings.routing_strategy))
     affinity = _attempt(errors, lambda: _affinity(settings, last))
+    credentials = _attempt(errors, lambda: _credentials(settings, last))
     known = dict(last.locators) if last is not None else {}
     found = [(plan, known.get(plan) or _attempt(errors, plan.build)) for plan in locating.plans(settings)]
     locators = tuple((plan, locator) for plan, locator in found if locator is not None)
     made = tuple(locator for plan, locator in locators if plan not in known)
-    if errors or strategy is None or affinity is None:
+    if errors or strategy is None or affinity is None or credentials is None:
         for locator in made:
             locator.stop()
         raise errors[0] if len(errors) == 1 else ConfigErrors(errors)
-    return Wiring(settings, strategy, affinity, locators, made)
+    return Wiring(settings, strategy, affinity, credentials, locators, made)
 
 
 def _attempt(errors: list[ConfigError], make: Callable[[], T]) -> T | None:
@@ -70,6 +73,12 @@ def _attempt(errors: list[ConfigError], make: Callable[[], T]) -> T | None:
     except ConfigError as error:
         errors += error.all
         return None
+
+
+def _credentials(settings: Settings, last: Wiring | None) -> Credentials:
+    if last is not None and (last.settings.http, last.settings.insecure) == (settings.http, settings.insecure):
+        return last.credentials
+    return Credentials(settings.http, insecure=settings.insecure)
 
 
 def _affinity(settings: Settings, last: Wiring | None) -> AffinityChain:

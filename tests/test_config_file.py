@@ -132,14 +132,17 @@ class TextTests(SynchronousTestCase):
 
 
 class ReadmeTests(SynchronousTestCase):
-    """The example in the README."""
+    """The examples in the README."""
 
-    def test_example(self) -> None:
-        """It works as it stands there."""
+    def test_examples(self) -> None:
+        """They work as they stand there."""
         text = (Path(__file__).parent.parent / "README.rst").read_text(encoding="utf-8")
         example = textwrap.dedent(text.partition("    # mpp.yaml\n")[2].partition("\n\n")[0])
         reading = read_text(example, "mpp.yaml")
         self.assertEqual((reading.errors, len(reading.given)), ((), 8))
+        example = textwrap.dedent(text.partition("    # servers.yaml\n")[2].partition("\n\n")[0])
+        reading = read_text(example, "servers.yaml")
+        self.assertEqual((reading.errors, len(reading.http.rules)), ((), 2))
 
 
 class FileTests(SynchronousTestCase):
