@@ -22,6 +22,6 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status plain_yaml``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics``
 - L3 living: ``selection publication roster rounds credentials authorized proxy admin``
-- L4 assembly: ``config config_file config_http config_tree options usage values checks extensions locating wiring listening
-  sockets changes reload service tap __main__ testing/ demo``
+- L4 assembly: ``config config_file config_http config_tree options usage values checks extensions locating wiring forwarders
+  listening sockets changes reload service tap __main__ testing/ demo``
 """

@@ -5,11 +5,9 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable
 from typing import Any
-from weakref import ReferenceType, ref
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
@@ -22,15 +20,12 @@ from txaio import tx
 from mpp import listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
-from mpp.authorized import Authorized
 from mpp.errors import ConfigError
-from mpp.forward.forwarder import Forwarder
-from mpp.interfaces import IUpstreams
+from mpp.forwarders import Forwarders
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
 from mpp.model import MIB, Backend, Reloaded
-from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.selection import SelectionService
 from mpp.settings import Settings
@@ -89,7 +84,7 @@ class Program(MultiService):
         self.selections = SelectionService(
             self.locator,
             self,
-            self._prober(wiring),
+            wiring.prober(self.pool, reactor, time.time),
             wiring.strategy,
             clock=reactor,
             wall=time.time,
@@ -99,7 +94,7 @@ class Program(MultiService):
         )
         MultiService.addService(self, self.selections)
         MultiService.addService(self, _Housekeeping(self.channels, reactor))
-        self._retired: list[ReferenceType[Forwarder]] = []
+        self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
         self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.site = self._build_site()
         self._sockets = Sockets(lambda alone: listening.listen(alone, reactor, self.site), _close)
@@ -113,7 +108,6 @@ class Program(MultiService):
 
     def _build_site(self) -> ProxySite:
         settings = self.settings
-        self._forwarder = forwarder = self._build_forwarder(self._wiring)
         own_pages = OwnPages(
             metrics_=self.metrics,
             selection=lambda: self.selections.current,
@@ -122,7 +116,7 @@ class Program(MultiService):
             reload=lambda: self._reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
         )
-        self._root = root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
+        self._root = root = ProxyResource(self._forwarders.current, own_pages, allow_unsafe=settings.allow_unsafe_paths)
         return ProxySite(
             root,
             limits=Limits(max_body=settings.max_request_body),
@@ -131,31 +125,14 @@ class Program(MultiService):
             metrics=self.metrics,
         )
 
-    def _upstreams(self, wiring: Wiring) -> IUpstreams:
-        credentials = wiring.credentials
-        return Authorized(self.pool, credentials.authorization) if credentials.authorizes else self.pool
-
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, and the addresses of host names."""
         if self._wiring.credentials.refresh():
             self._renew_connections()
         return self._book.refresh(backends)
 
-    def _prober(self, wiring: Wiring) -> Prober:
-        minimum_history = getattr(wiring.strategy, "duration", None)
-        return Prober(self._upstreams(wiring), self._reactor, wall=time.time, minimum_history=minimum_history)
-
-    def _build_forwarder(self, wiring: Wiring) -> Forwarder:
-        upstreams, settings = self._upstreams(wiring), wiring.settings
-        return Forwarder(upstreams, self.selections, wiring.affinity, self.metrics, settings, self._reactor, random.Random())
-
-    def _forwarders(self) -> list[Forwarder]:
-        """Give all that still have requests under way."""
-        return [self._forwarder, *filter(None, (retired() for retired in self._retired))]
-
     def _forget(self, backend: Backend) -> None:
-        for forwarder in self._forwarders():
-            forwarder.forget(backend)
+        self._forwarders.forget(backend)
         self.pool.discard(backend)
 
     def _count_locator_failure(self, name: str) -> None:
@@ -173,8 +150,6 @@ class Program(MultiService):
 
         :raise ConfigError: something can never work.
         """
-        if self._draining:
-            raise ConfigError("mpp", "is about to stop")
         return wire(settings, self._locating, self._wiring)
 
     def verify(self, wiring: Wiring) -> Deferred[None]:
@@ -185,24 +160,26 @@ class Program(MultiService):
         """
         Put what was prepared in force. Requests under way go on as they began, connections stay open.
 
-        :raise ConfigError: a socket cannot be opened; then nothing has changed.
+        :raise ConfigError: a socket cannot be opened, or it is too late; then nothing has changed.
         """
+        if self._draining:
+            raise ConfigError("mpp", "is about to stop")
         known, settings, last = set(self.ports), wiring.settings, self._wiring
         close_former = self._sockets.follow(settings)
         self.ports = self._sockets.open
         for port in set(self.ports) - known:
             make_eager(port)
         self._wiring = wiring
-        self._retired = [retired for retired in (*self._retired, ref(self._forwarder)) if retired() is not None]
-        self._forwarder = self._build_forwarder(wiring)
-        self._root.reconfigure(self._forwarder, allow_unsafe=settings.allow_unsafe_paths)
+        self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
+        self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
         self.site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         if wiring.credentials is not last.credentials:
             self._dialer.tls = wiring.credentials.tls
             self._renew_connections()
         self.locator.replace([locator for _, locator in wiring.locators])
-        self.selections.reconfigure(self._prober(wiring), wiring.strategy, settings.selection_interval)
+        prober = wiring.prober(self.pool, self._reactor, time.time)
+        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
         close_former()
 
     def _renew_connections(self) -> None:
@@ -260,13 +237,9 @@ class Program(MultiService):
         drained.addTimeout(DRAIN_TIMEOUT_S, self._reactor)
         drained.addErrback(self._drain_timed_out)
         drained.addCallback(lambda _: MultiService.stopService(self))
-        drained.addCallback(self._stop_forwarding)
+        drained.addCallback(lambda _: self._forwarders.stop())
         drained.addCallback(lambda _: self.pool.close())
         return drained
-
-    def _stop_forwarding(self, _: object) -> None:
-        for forwarder in self._forwarders():
-            forwarder.stop()
 
     def _drain_timed_out(self, failure: Failure) -> None:
         _log.warn("{count} client connections had to be cut after {s:g} s", count=len(self.channels), s=DRAIN_TIMEOUT_S)

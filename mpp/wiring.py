@@ -7,17 +7,23 @@ What lives on when it is replaced (connections, counts, what is known of the bac
 from __future__ import annotations
 
 import ipaddress
+import random
 from collections.abc import Callable
 from typing import TypeVar
 
 from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
 
 from mpp import extensions
 from mpp.affinity import AffinityChain
+from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError, ConfigErrors
-from mpp.interfaces import ILocator, IStrategy
+from mpp.forward.forwarder import Forwarder
+from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
 from mpp.locating import Locating, LocatorPlan
+from mpp.metrics import Metrics
+from mpp.probe import Prober
 from mpp.settings import Settings
 
 T = TypeVar("T")
@@ -38,6 +44,18 @@ class Wiring:
     credentials: Credentials
     locators: tuple[tuple[LocatorPlan, ILocator], ...]
     made: tuple[ILocator, ...] = field(repr=False)
+
+    def upstreams(self, pool: IUpstreams) -> IUpstreams:
+        """Give what sends requests as it is configured."""
+        return Authorized(pool, self.credentials.authorization) if self.credentials.authorizes else pool
+
+    def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
+        """Give what observes backends as the strategy needs it."""
+        return Prober(self.upstreams(pool), clock, wall=wall, minimum_history=getattr(self.strategy, "duration", None))
+
+    def forwarder(self, pool: IUpstreams, selections: ISelections, metrics: Metrics, clock: IReactorTime) -> Forwarder:
+        """Give what answers requests."""
+        return Forwarder(self.upstreams(pool), selections, self.affinity, metrics, self.settings, clock, random.Random())
 
     def discard(self) -> None:
         """Leave nothing behind of what was made for it. Only when it is not used after all."""
