@@ -42,8 +42,9 @@ def read_tree(text: str, name: str) -> tuple[Tree | None, list[ConfigError]]:
     try:
         value = read_yaml(text, depth=_MAX_DEPTH, scalar=Plain, repeated=repeated)
     except PlainYAMLError as error:
-        # Not its detail, which may repeat what should not be shown.
-        return None, [*errors, ConfigError(name if error.line is None else f"{name}:{error.line}", error.problem)]
+        # What the parser says is no secret; a name, such as an alias', may be one that lacks its quotes.
+        detail = error.detail if error.problem == "not YAML" else ""
+        return None, [*errors, ConfigError(name if error.line is None else f"{name}:{error.line}", error.problem + detail)]
     if value is None or (isinstance(value, Plain) and as_typed(value.text) is None):
         value = Table()
     if not isinstance(value, Table):

@@ -40,12 +40,14 @@ class PlainYAMLError(ValueError):
 
     :ivar problem: what is wrong, with nothing in it from the text, which may hold secrets.
     :ivar line: the line, beginning with 1, or None.
+    :ivar detail: what the parser says, or a name from the text; empty, or begins with a colon.
     """
 
     def __init__(self, problem: str, line: int | None = None, detail: str = "") -> None:
         super().__init__(f"{'' if line is None else f'line {line}: '}{problem}{detail}")
         self.problem = problem
         self.line = line
+        self.detail = detail
 
 
 class Table(dict[str, object]):

@@ -74,7 +74,7 @@ REFUSED: list[tuple[str, str]] = [
     ),
     ("- port: 1\n", "mpp.yaml:1: expected keys and values such as 'port: 9090', found a list"),
     ("port 9090\n", "mpp.yaml:1: expected keys and values such as 'port: 9090', found the text 'port 9090'"),
-    ("a: b\n\tc: d\n", "mpp.yaml:2: not YAML"),
+    ("a: *s3cr3t\n", "mpp.yaml:1: an alias of nothing"),
     ("port: 1\n---\nport: 2\n", "mpp.yaml:2: a second document begins; expected one"),
     ("a: &a {b: c}\nd: {<<: *a}\n", "mpp.yaml:2: merge keys (<<) are not supported"),
     ("[" * 100_000, "mpp.yaml:1: nested too deeply"),
@@ -120,6 +120,11 @@ class TextTests(SynchronousTestCase):
                 errors = read_text(text, "mpp.yaml").errors
                 self.assertEqual([str(error) for error in errors], [message])
                 self.assertNotIn("cr3t", str(errors))
+
+    def test_not_yaml(self) -> None:
+        """What the parser says of a text that it does not understand is told; how it says so depends on the parser."""
+        (error,) = read_text("a: b\n\tc: d\n", "mpp.yaml").errors
+        self.assertRegex(str(error), r"\Ampp\.yaml:2: not YAML: found .*(tab|token)")
 
     def test_all_at_once(self) -> None:
         """Everything that is wrong is told, in the order of the lines."""

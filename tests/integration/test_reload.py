@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -142,6 +143,23 @@ class ReloadTests(SynchronousTestCase):
         mpp.write(endpoint=self.urls)
         self.under_load(mpp, "added backend", lambda: mpp.hang_up("changed: endpoint"))
         self.assertEqual(self.viable(mpp), self.both)
+
+    def test_in_flight(self) -> None:
+        """An answer that takes long is awaited from a server that is taken out, through a port that is closed meanwhile."""
+        mpp = self.mpp(suspect_after="5s")
+        (victim,) = (server for server in self.servers if mpp.is_selected(server.address))
+        (other,) = (server for server in self.servers if server is not victim)
+        victim.spoil("late", seconds=2.0, spare_probes=True)
+        answers: list[tuple[int, dict[str, str], bytes]] = []
+        waiting = threading.Thread(target=lambda: answers.append(fetch(mpp.port, "/api/v1/query?query=up")))
+        waiting.start()
+        wait_until(lambda: mpp.metric("mpp_backend_requests", backend=victim.address, state="active") == 1, "it has begun", 5)
+        mpp.write(endpoint=other.url, port=free_port(), suspect_after="5s", routing_strategy="random", request_timeout="1s")
+        mpp.hang_up("changed: endpoint, routing-strategy, port, request-timeout, enable-lifecycle")
+        wait_until(lambda: f"{victim.address} is no longer listed" in mpp.log(), "it is forgotten", 5)
+        self.assertEqual(answers, [])
+        waiting.join(10)
+        self.assertEqual([(status, headers["mpp.servedby"]) for status, headers, _ in answers], [(200, victim.address)])
 
     def test_invalid_file(self) -> None:
         """A file with mistakes changes nothing, tells them all, and is no longer held against it when it is mended."""
