@@ -79,7 +79,7 @@ class Sources:
     @classmethod
     def of(cls, argv: Sequence[str], environ: Mapping[str, str]) -> Sources:
         """Give what is there now, so that it means the same later, whatever becomes of environment and current directory."""
-        return cls(tuple(argv), dict(environ), os.getcwd())
+        return cls(tuple(argv), dict(environ), _current_folder())
 
     def survey(self) -> Reading:
         """
@@ -87,9 +87,11 @@ class Sources:
 
         :raise ConfigError: there is something wrong with the command line, so that the rest cannot be known.
         """
+        # As the operator wrote them, as long as that means the same.
+        folder = "" if self.folder == _current_folder() else self.folder
         variables, warnings = _from_environment(self.environ)
         given = {**variables, **_from_command_line(self.argv)}
-        file = _read_file(given.get(CONFIG), self.folder)
+        file = _read_file(given.get(CONFIG), folder)
         values = {option.field: value for option, value in file.given.items()} if file else {}
         words = {option.field: word for option, word in file.words.items()} if file else {}
         if file:
@@ -99,7 +101,7 @@ class Sources:
             words[option.field] = word
             values.pop(option.field, None)
             try:
-                values[option.field] = _value(option, word, texts, self.folder)
+                values[option.field] = _value(option, word, texts, folder)
             except ConfigError as error:
                 errors.append(error)
         if "listen" in words and "port" not in words:
@@ -124,6 +126,14 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Sett
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
     """Read the configuration like `read_settings`, and remember who said what."""
     return Sources(tuple(argv), environ).survey().sound()
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        # It was removed while we are in it.
+        return ""
 
 
 def _read_file(given: tuple[str, list[str]] | None, folder: str) -> FileReading | None:

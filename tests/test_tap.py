@@ -45,14 +45,14 @@ class OptionsTests(Captured):
         """What is configured is kept for the service."""
         options = Options()
         options.parseOptions(["--endpoints-file", "f", "--port=80"])
-        self.assertEqual(options.reading.settings, Settings(endpoints_file=os.path.abspath("f"), port=80))
+        self.assertEqual(options.reading.settings, Settings(endpoints_file="f", port=80))
 
     def test_arguments_of_the_process(self) -> None:
         """Without arguments it reads those of the process."""
         self.patch(sys, "argv", ["mpp", "--endpoints-file", "f"])
         options = Options()
         options.parseOptions()
-        self.assertEqual(options.reading.settings, Settings(endpoints_file=os.path.abspath("f")))
+        self.assertEqual(options.reading.settings, Settings(endpoints_file="f"))
 
     def test_refused(self) -> None:
         """Bad input is one line on stderr, and the end: no usage, which would hide it."""
