@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mpp.config import answer, read
+from mpp.config import answer, read, wants_check
 from mpp.errors import ConfigError
 
 
@@ -17,7 +17,8 @@ def main() -> None:
     """Run mpp with the arguments of this process, until it is told to stop."""
     try:
         text = answer(sys.argv[1:])
-        if text is None:
+        # What is checked more closely needs more of mpp, and a reactor.
+        if text is None and not wants_check(sys.argv[1:]):
             read(sys.argv[1:], os.environ)
     except ConfigError as error:
         from mpp.tap import refuse

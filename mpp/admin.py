@@ -1,18 +1,23 @@
 """
-mpp's own pages, below ``/mpp``: health, ready, metrics, status, explain. Twisted resources; they read, and change nothing.
+mpp's own pages, below ``/mpp``: health, ready, metrics, status, explain, reload. Twisted resources; all but the last change
+nothing.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from mpp import headers, metrics
 from mpp.metrics import Metrics
-from mpp.model import RequestFacts, Selection
+from mpp.model import Reloaded, RequestFacts, Selection
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
 from mpp.status.markup import CONTENT_SECURITY_POLICY
@@ -61,6 +66,53 @@ def _missing(request: Any) -> tuple[int, bytes, bytes]:
     return 404, _JSON, body
 
 
+class _Reload(Resource):
+    """
+    Has the configuration read again.
+
+    :param reload: gives what came of it, at some time: the options that have changed, and what is wrong.
+    :param enabled: tells whether anyone may.
+    """
+
+    isLeaf = True
+
+    def __init__(self, reload: Callable[[], Deferred[Reloaded]], enabled: Callable[[], bool]) -> None:
+        Resource.__init__(self)
+        self._reload = reload
+        self._enabled = enabled
+
+    def render(self, request: Any) -> bytes | int:
+        """Answer POST (and PUT, as Prometheus does) when it is over."""
+        if request.method not in (b"POST", b"PUT"):
+            request.setHeader(b"Allow", b"POST, PUT")
+            return self._send(request, 405, headers.error_body("bad_data", "the configuration is reloaded by POST"))
+        if not self._enabled():
+            off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
+            return self._send(request, 403, headers.error_body("forbidden", off))
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+        self._reload().addCallback(self._finish, request, gone)
+        return NOT_DONE_YET
+
+    def _finish(self, reloaded: Reloaded, request: Any, gone: list[Failure]) -> None:
+        if gone:
+            return
+        if reloaded.errors:
+            code, body = 500, headers.error_body("internal", "; ".join(reloaded.errors))
+        else:
+            code, body = 200, json.dumps({"status": "success", "data": {"changed": reloaded.changed}}).encode()
+        request.write(self._send(request, code, body))
+        request.finish()
+
+    def _send(self, request: Any, code: int, body: bytes) -> bytes:
+        request.setResponseCode(code)
+        request.setHeader(b"Server", b"mpp")
+        request.setHeader(b"Content-Type", _JSON)
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        request.setHeader(b"Cache-Control", b"no-store")
+        return b"" if request.method == b"HEAD" else body
+
+
 class OwnPages(Resource):
     """
     The resource at ``/mpp``.
@@ -69,6 +121,8 @@ class OwnPages(Resource):
     :param draining: tells whether the program is about to stop.
     :param view: gives what the status page shows.
     :param explain: tells what would become of a request.
+    :param reload: reads the configuration again.
+    :param lifecycle: tells whether a client may have it do so.
     """
 
     def __init__(
@@ -79,6 +133,8 @@ class OwnPages(Resource):
         draining: Callable[[], bool],
         view: Callable[[], StatusView],
         explain: Callable[[RequestFacts], Explanation],
+        reload: Callable[[], Deferred[Reloaded]],
+        lifecycle: Callable[[], bool],
     ) -> None:
         Resource.__init__(self)
         self._metrics = metrics_
@@ -91,6 +147,7 @@ class OwnPages(Resource):
         self.putChild(b"metrics", _Page(self._metrics_page))
         self.putChild(b"status", _Page(self._status))
         self.putChild(b"explain", _Page(self._explained))
+        self.putChild(b"reload", _Reload(reload, lifecycle))
 
     def getChild(self, path: bytes, request: IRequest) -> Resource:
         """Give a 404 in Prometheus' shape for every other path."""

@@ -1,25 +1,30 @@
 """
-Reads what the operator configured: command line over environment over default.
+Reads what the operator configured: command line over environment over configuration file over default.
 
-Pure: text in, `mpp.settings.Settings` out; nothing is opened, looked up or checked against the world. Which options there are
-is known to `mpp.options`, and nothing here depends on any single one of them but ``--listen`` and those that only print.
+Text in, `mpp.settings.Settings` out; the one file that is opened is the configuration file, and nothing is looked up or
+checked against the world. Which options there are is known to `mpp.options`, and nothing here depends on any single one of
+them but ``--config``, ``--check-config``, ``--listen``, ``--help`` and ``--version``.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from mpp._version import __version__
 from mpp.completion import completion
-from mpp.errors import ConfigError
-from mpp.options import COMPLETION, HELP, HELP_WORDS, OPTIONS, VERSION, Option
+from mpp.errors import ConfigError, ConfigErrors
+from mpp.options import CHECK_CONFIG, COMPLETION, CONFIG, HELP, HELP_WORDS, OPTIONS, VERSION, Option
 from mpp.settings import Settings
 from mpp.usage import help_text
 from mpp.values import is_boolean
+
+if TYPE_CHECKING:
+    from mpp.config_file import FileReading
 
 
 @frozen
@@ -27,28 +32,93 @@ class Reading:
     """
     What the operator wrote, understood.
 
-    :ivar words: for each field that was given, the option or variable as the operator wrote it.
+    :ivar words: for each field that was given, the option, the variable or the place in the file as the operator knows it.
     :ivar warnings: one line each.
+    :ivar errors: what is wrong; where something is, the settings have the default.
+    :ivar name: of the file, as the operator wrote it; or else what there was to be read.
     """
 
     settings: Settings
     words: Mapping[str, str] = field(factory=dict)
     warnings: tuple[str, ...] = ()
+    errors: tuple[ConfigError, ...] = ()
+    name: str = ""
 
     def blame(self, error: ConfigError) -> ConfigError:
         """Give the same error with the word the operator used: someone who set MPP_PORT knows nothing of a ``--port``."""
+        if len(error.all) > 1:
+            return ConfigErrors([self.blame(each) for each in error.all])
         for option in OPTIONS:
             if option.flag == error.option and option.field in self.words:
                 return ConfigError(self.words[option.field], error.problem)
         return error
 
+    def sound(self) -> Reading:
+        """
+        Give itself.
+
+        :raise ConfigError: something is wrong with it.
+        """
+        if self.errors:
+            raise self.errors[0] if len(self.errors) == 1 else ConfigErrors(self.errors)
+        return self
+
+
+@frozen
+class Sources:
+    """
+    Where everything that is configured is written. Read it again, and what has changed in the file has changed.
+
+    :ivar argv: the arguments of the command line.
+    :ivar folder: where relative paths on the command line and in the environment begin; empty: where they are used.
+    """
+
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+    folder: str = ""
+
+    @classmethod
+    def of(cls, argv: Sequence[str], environ: Mapping[str, str]) -> Sources:
+        """Give what is there now, so that it means the same later, whatever becomes of environment and current directory."""
+        return cls(tuple(argv), dict(environ), _current_folder())
+
+    def survey(self) -> Reading:
+        """
+        Read everything, and find all that is wrong.
+
+        :raise ConfigError: there is something wrong with the command line, so that the rest cannot be known.
+        """
+        # As the operator wrote them, as long as that means the same.
+        folder = "" if self.folder == _current_folder() else self.folder
+        variables, warnings = _from_environment(self.environ)
+        given = {**variables, **_from_command_line(self.argv)}
+        file = _read_file(given.get(CONFIG), folder)
+        values = {option.field: value for option, value in file.given.items()} if file else {}
+        words = {option.field: word for option, word in file.words.items()} if file else {}
+        if file:
+            values["http"] = file.http
+        errors = list(file.errors) if file else []
+        for option, (word, texts) in given.items():
+            words[option.field] = word
+            values.pop(option.field, None)
+            try:
+                values[option.field] = _value(option, word, texts, folder)
+            except ConfigError as error:
+                errors.append(error)
+        if "listen" in words and "port" not in words:
+            values["port"] = None
+        if not errors and not any(option.locates and option.field in words for option in OPTIONS):
+            errors.append(_nothing_located())
+        name = given[CONFIG][1][-1] if CONFIG in given else "command line and environment"
+        return Reading(_settings(values), words, warnings, tuple(errors), name)
+
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
     """
-    Read the configuration: command line over environment over default.
+    Read the configuration: command line over environment over configuration file over default.
 
     :return: the settings, and warnings of one line each.
-    :raise ConfigError: at the first thing that is wrong.
+    :raise ConfigError: something is wrong.
     """
     reading = read(argv, environ)
     return reading.settings, reading.warnings
@@ -56,15 +126,25 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Sett
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
     """Read the configuration like `read_settings`, and remember who said what."""
-    variables, warnings = _from_environment(environ)
-    given = {**variables, **_from_command_line(argv)}
-    values = {option.field: _value(option, word, texts) for option, (word, texts) in given.items()}
-    if "listen" in values and "port" not in values:
-        values["port"] = None
-    if not any(option.locates for option in given):
-        raise _nothing_located()
-    words = {option.field: word for option, (word, _) in given.items()}
-    return Reading(_settings(values), words, warnings)
+    return Sources(tuple(argv), environ).survey().sound()
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        # It was removed while we are in it.
+        return ""
+
+
+def _read_file(given: tuple[str, list[str]] | None, folder: str) -> FileReading | None:
+    if given is None:
+        return None
+    # What it imports takes a while, and most programs have no such file.
+    from mpp.config_file import read_file
+
+    word, texts = given
+    return read_file(texts[-1], word, folder)
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
@@ -94,6 +174,15 @@ def answer(argv: Sequence[str]) -> str | None:
     return None
 
 
+def wants_check(argv: Sequence[str]) -> bool:
+    """
+    Tell whether the configuration is to be checked, and nothing else done.
+
+    :raise ConfigError: something unknown is on the command line.
+    """
+    return any(option is CHECK_CONFIG for option, _, _ in _split(argv))
+
+
 _Given = dict[Option, tuple[str, list[str]]]
 """For each option that was given: the word that gave it, and the texts of its values."""
 
@@ -101,6 +190,8 @@ _Given = dict[Option, tuple[str, list[str]]]
 def _from_command_line(argv: Sequence[str]) -> _Given:
     given: _Given = {}
     for option, word, text in _split(argv):
+        if not option.field:
+            continue
         earlier = given[option][1] if option in given and option.repeatable else []
         given[option] = (word, [*earlier, text])
     return given
@@ -140,9 +231,9 @@ def _split(argv: Sequence[str]) -> Iterator[tuple[Option, str, str]]:
         yield option, word, text
 
 
-def _value(option: Option, word: str, texts: list[str]) -> Any:
+def _value(option: Option, word: str, texts: list[str], folder: str) -> Any:
     try:
-        values = tuple(option.parse(text) for text in texts)
+        values = tuple(option.anchored(option.parse(text), folder) for text in texts)
     except ValueError as error:
         raise ConfigError(word, str(error)) from None
     return values if option.repeatable else values[-1]

@@ -5,6 +5,7 @@ Every error mpp raises on purpose. Blame and phase are in the type.
 
     MppError
     +-- ConfigError       the operator's input is wrong; the message names the option and what was expected
+    |   +-- ConfigErrors      several of them
     +-- LocateError       a locator's source cannot be read; its last good list stays in force
     |   +-- PartlyLocated     some of its sources cannot be read; it tells itself what stands
     +-- BadRequest        the client's bytes are not a request we serve; carries the status to answer
@@ -19,6 +20,8 @@ import enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mpp.model import Located
 
 
@@ -38,6 +41,28 @@ class ConfigError(MppError):
         super().__init__(f"{option}: {problem}")
         self.option = option
         self.problem = problem
+
+    @property
+    def all(self) -> tuple[ConfigError, ...]:
+        """Every error there is, one line each."""
+        return (self,)
+
+
+class ConfigErrors(ConfigError):
+    """
+    Several things are wrong with what the operator configured; as one error, it is the first of them.
+
+    :param errors: at least one, none of them several.
+    """
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__(errors[0].option, errors[0].problem)
+        self._errors = tuple(errors)
+
+    @property
+    def all(self) -> tuple[ConfigError, ...]:
+        """All of them, in their order."""
+        return self._errors
 
 
 class LocateError(MppError):

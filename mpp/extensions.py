@@ -1,5 +1,5 @@
 """
-Makes strategies and affinities of what the operator wrote, ``name`` or ``name:arguments``, and the configured locators.
+Makes strategies and affinities of what the operator wrote, ``name`` or ``name:arguments``.
 
 Strategies and affinities that mpp brings along are in tables here; what it does not know is looked for among the entry points
 of installed distributions, in the groups ``mpp.strategies`` and ``mpp.affinities``. An entry point names a
@@ -9,7 +9,7 @@ interface; it raises ValueError, with one line that says what was expected, if i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Generic, Protocol, TypeVar
@@ -20,11 +20,7 @@ from zope.interface.verify import verifyObject
 
 from mpp.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
-from mpp.interfaces import IAffinity, ILocator, IStrategy
-from mpp.locators.file import FileLocator
-from mpp.locators.file_sd import FileSDLocator
-from mpp.locators.static import StaticLocator
-from mpp.settings import Settings
+from mpp.interfaces import IAffinity, IStrategy
 from mpp.strategies import MinimumHistory, RandomStrategy, SingleMostData
 from mpp.values import parse_duration
 
@@ -70,74 +66,6 @@ def build_strategy(spec: str, option: str = "--routing-strategy", *, entry_point
     """
     build: Build[IStrategy] = Build(option, IStrategy, STRATEGIES, entry_points)
     return build(spec, _STRATEGIES)
-
-
-def build_locators(settings: Settings, reactor: Any, environ: Mapping[str, str]) -> tuple[ILocator, ...]:
-    """
-    Make all locators that are configured, in the order in which their backends are ranked.
-
-    :param environ: the program's own: Kubernetes tells a pod in it where the API server is.
-    :raises ConfigError: one of them can never work as it is configured.
-    """
-    found: list[ILocator] = []
-    if settings.endpoints_file is not None:
-        found.append(FileLocator(settings.endpoints_file))
-    if settings.endpoints:
-        found.append(StaticLocator(settings.endpoints))
-    if settings.file_sd:
-        found.append(FileSDLocator(settings.file_sd))
-    found += _http_sd(settings, reactor)
-    found += _dns(settings, reactor)
-    found += _marathon(settings, reactor)
-    found += _kubernetes(settings, reactor, environ)
-    return tuple(found)
-
-
-# What these import takes longer than all the rest of a start, and most programs use one of them or none.
-
-
-def _http_sd(settings: Settings, reactor: Any) -> Iterator[ILocator]:
-    if settings.http_sd:
-        from mpp.locators.api import Api
-        from mpp.locators.http_sd import HTTPSDLocator
-        from mpp.tls import TLSPolicy
-
-        for name, url in _named("http-sd", settings.http_sd):
-            api = Api.connecting(reactor, TLSPolicy(insecure=settings.insecure))
-            yield HTTPSDLocator(url, api, name, interval=settings.selection_interval)
-
-
-def _dns(settings: Settings, reactor: Any) -> Iterator[ILocator]:
-    if settings.dns:
-        from mpp.locators.dns import DNSLocator
-
-        names = None
-        if any(spec.startswith("srv+") for spec in settings.dns):
-            from twisted.names.client import Resolver
-
-            names = Resolver(resolv="/etc/resolv.conf", reactor=reactor)
-        for name, spec in _named("dns", settings.dns):
-            yield DNSLocator(spec, reactor.nameResolver, names, name)
-
-
-def _marathon(settings: Settings, reactor: Any) -> Iterator[ILocator]:
-    if settings.marathon.urls or settings.marathon.apps:
-        from mpp.locators.marathon import build
-
-        yield build(settings, reactor)
-
-
-def _kubernetes(settings: Settings, reactor: Any, environ: Mapping[str, str]) -> Iterator[ILocator]:
-    if settings.kube.service_name or settings.kube.pod_label_selector:
-        from mpp.locators.kube import build, check
-
-        check(settings, environ)
-        yield build(settings, reactor, environ)
-
-
-def _named(kind: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Give each of several locators of a kind a name of its own: ``dns`` for a single one, else ``dns-1``, ``dns-2``."""
-    return [(kind if len(values) == 1 else f"{kind}-{number}", value) for number, value in enumerate(values, start=1)]
 
 
 def build_affinities(

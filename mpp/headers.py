@@ -8,6 +8,7 @@ connection only (hop by hop) says RFC 9110 section 7.6.1.
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 
 from mpp._version import __version__
@@ -113,6 +114,15 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
         lines.append(b"Content-Length: %d\r\n" % length)
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+_AUTHORIZATION = re.compile(rb"(?<=\r\n)authorization:[^\r\n]*\r\n", re.IGNORECASE)
+
+
+def with_authorization(head: bytes, value: bytes) -> bytes:
+    """Give a request head with this ``Authorization`` in place of any other."""
+    line, _, fields = _AUTHORIZATION.sub(b"", head).partition(b"\r\n")
+    return b"%b\r\nAuthorization: %b\r\n%b" % (line, value, fields)
 
 
 def own_request_head(backend: Backend, path: str) -> bytes:

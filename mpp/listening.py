@@ -88,6 +88,15 @@ def listen(settings: Settings, reactor: Any, factory: IProtocolFactory) -> list[
     return opened
 
 
+def where(port: IListeningPort) -> str:
+    """Give an open port's address as one would write it."""
+    address = port.getHost()
+    host, number = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(address)
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
 def endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """
     Give the server endpoint that a string describes; nothing is opened yet, but certificates are read.

@@ -14,6 +14,7 @@ from attrs import frozen
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     PlatformCollector,
     ProcessCollector,
@@ -142,6 +143,14 @@ class Metrics:
             ("backend", "reason"),
             registry=registry,
         )
+        self._reload_succeeded = Gauge(
+            "mpp_config_last_reload_successful", "1 if the configuration was applied when it was read last.", registry=registry
+        )
+        self._reload_succeeded_at = Gauge(
+            "mpp_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last applied, in seconds since the epoch.",
+            registry=registry,
+        )
         self.readmissions = Counter("mpp_readmissions", "Ejected backends that came back.", ("backend",), registry=registry)
 
     def request_began(self) -> None:
@@ -185,6 +194,12 @@ class Metrics:
     def affinity_hit(self, kind: str) -> None:
         """Count a request that affinity placed."""
         self._hits.inc(kind)
+
+    def config_read(self, *, applied: bool, at: float) -> None:
+        """Take note that the configuration was read, and whether it is in force now."""
+        self._reload_succeeded.set(int(applied))
+        if applied:
+            self._reload_succeeded_at.set(at)
 
     def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Add what is computed at scrape time, and the process' own metrics. Call it once, when the program is assembled."""

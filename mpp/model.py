@@ -275,3 +275,16 @@ class Selection:
     def last_resort(self) -> bool:
         """No backend is usable, and the least bad ones serve."""
         return bool(self.observations) and all(o.standing >= Standing.SUSPECT for o in self.observations)
+
+
+@frozen
+class Reloaded:
+    """
+    What came of reading the configuration again.
+
+    :ivar changed: the options that have another value now.
+    :ivar errors: one line each; when there are any, nothing has changed.
+    """
+
+    changed: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()

@@ -1,12 +1,13 @@
 """
 What can be configured: one table of options, from which everything else derives.
 
-The command line, the environment, ``--help``, and whatever is to come (a configuration file, the README's table) read the
-same `OPTIONS`. How a single value is written is known to `mpp.values`; which source wins, to `mpp.config`.
+The command line, the environment, the configuration file and ``--help`` read the same `OPTIONS`. How a single value is written
+is known to `mpp.values`; which source wins, to `mpp.config`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from mpp.values import (
     parse_interval,
     parse_networks,
     parse_path,
+    parse_paths,
     parse_port,
     parse_positive,
     parse_prefix,
@@ -32,7 +34,14 @@ from mpp.values import (
     parse_url,
     parse_urls,
     parse_word,
+    secret_in_text,
+    secret_in_urls,
 )
+
+
+def no_secret(text: str) -> str:
+    """Say that a value is none that should not be seen."""
+    return ""
 
 
 @frozen
@@ -51,6 +60,7 @@ class Option:
     :ivar locates: it says where Prometheus servers are found; at least one such option has to be given.
     :ivar choices: values that a shell may offer, not necessarily all there are.
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
+    :ivar secret: says what is wrong with a value in a configuration file that holds a secret; empty for one without.
     """
 
     flag: str
@@ -65,6 +75,17 @@ class Option:
     locates: bool = False
     not_ours: str = ""
     choices: tuple[str, ...] = ()
+    secret: Callable[[str], str] = no_secret
+
+    def anchored(self, value: Any, folder: str) -> Any:
+        """Give a value whose relative paths begin in a folder; itself if it has none, or without a folder."""
+        if self.parse is parse_path:
+            return os.path.join(folder, value)
+        if self.parse is parse_paths:
+            return os.pathsep.join(os.path.join(folder, path) for path in value.split(os.pathsep) if path)
+        if self.secret is secret_in_text and value.startswith("@"):
+            return "@" + os.path.join(folder, value[1:])
+        return value
 
 
 HELP = Option("--help", "", "show help", short="-h", switch=True)
@@ -72,10 +93,25 @@ VERSION = Option("--version", "", "print the version", short="-v", switch=True)
 COMPLETION = Option(
     "--completion", "", "print a completion script for a shell: bash, zsh or fish", choices=("bash", "zsh", "fish")
 )
+CONFIG = Option(
+    "--config",
+    "config",
+    "A YAML file with further options, each by its name without the dashes (port: 9090); what is given on the command line or in"
+    " the environment wins over it",
+    parse_path,
+    env=("MPP_CONFIG",),
+)
+CHECK_CONFIG = Option(
+    "--check-config",
+    "",
+    "check everything that is configured, print all that is wrong with it, and end: with status 0 if it is nothing, else 2",
+    switch=True,
+)
 
 HELP_WORDS = ("help", "h")
 
 OPTIONS: tuple[Option, ...] = (
+    CONFIG,
     Option(
         "--endpoints-file",
         "endpoints_file",
@@ -111,6 +147,7 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_HTTP_SD",),
         repeatable=True,
         locates=True,
+        secret=secret_in_urls,
     ),
     Option(
         "--dns",
@@ -129,6 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_urls,
         env=("MPP_MARATHON_URL",),
         locates=True,
+        secret=secret_in_urls,
     ),
     Option(
         "--marathon-apps",
@@ -142,6 +180,7 @@ OPTIONS: tuple[Option, ...] = (
         "marathon.principal_secret",
         "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
         env=("MPP_MARATHON_PRINCIPAL_SECRET",),
+        secret=secret_in_text,
     ),
     Option(
         "--marathon-auth-endpoint",
@@ -171,7 +210,7 @@ OPTIONS: tuple[Option, ...] = (
         "kube.kubeconfig",
         "The path to a kubeconfig file used to communicate with the kubernetes api server to locate prometheus instances;"
         " without it the pod's own service account is used",
-        parse_path,
+        parse_paths,
         env=("MPP_KUBECONFIG", "KUBECONFIG"),
     ),
     Option(
@@ -414,8 +453,17 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_ALLOW_UNSAFE_PATHS",),
         switch=True,
     ),
+    Option(
+        "--enable-lifecycle",
+        "enable_lifecycle",
+        "Have the configuration read again by POST /mpp/reload, as it is by SIGHUP",
+        parse_boolean,
+        env=("MPP_ENABLE_LIFECYCLE",),
+        switch=True,
+    ),
     Option("--verbose", "verbose", "Log debugging information", parse_boolean, short="-V", env=("MPP_VERBOSE",), switch=True),
     COMPLETION,
+    CHECK_CONFIG,
     HELP,
     VERSION,
 )

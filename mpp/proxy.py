@@ -180,6 +180,11 @@ class ProxyResource(ReverseProxyResource):
         self._own_pages = own_pages
         self._allow_unsafe = allow_unsafe
 
+    def reconfigure(self, forwarder: Forwarder, *, allow_unsafe: bool) -> None:
+        """Treat requests like this from now on; those under way go on as they began."""
+        self._forwarder = forwarder
+        self._allow_unsafe = allow_unsafe
+
     def getChild(self, path: bytes, request: IRequest) -> Any:
         """Give the own pages for ``/mpp``, and itself for every other path."""
         return self._own_pages if path == b"mpp" and len(request.prepath) == 1 else self
@@ -207,9 +212,9 @@ class ProxySite(server.Site):
     """
     Speaks HTTP through the wire layer instead of Twisted's own channel.
 
-    :param limits: what a client may send.
     :param budget: what all bodies held may take together.
     :param channels: where open connections sign in.
+    :ivar limits: what a client may send; another value counts for connections that come then.
     """
 
     # Twisted would log each start and stop of listening in its own words.
@@ -217,7 +222,7 @@ class ProxySite(server.Site):
 
     def __init__(self, root: ProxyResource, *, limits: Limits, budget: Budget, channels: Channels, metrics: Metrics) -> None:
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
-        self._limits = limits
+        self.limits = limits
         self._budget = budget
         self._channels = channels
         self._metrics = metrics
@@ -231,6 +236,6 @@ class ProxySite(server.Site):
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
-        channel = ProxyChannel(ProxyRequest, self._limits, self._budget, self._refuse, self._channels)
+        channel = ProxyChannel(ProxyRequest, self.limits, self._budget, self._refuse, self._channels)
         channel.site = self
         return channel

@@ -30,11 +30,12 @@ class Publication:
 
     :param wall: the time of day, seconds since the epoch.
     :ivar current: the Selection in force.
+    :ivar strategy: whom the next choice is asked of.
     """
 
     def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
         self.current = Selection()
-        self._strategy = strategy
+        self.strategy = strategy
         self._wall = wall
         self._metrics = metrics
         self._journal = journal
@@ -71,10 +72,10 @@ class Publication:
         """Ask the strategy. It may be anyone's, and requests depend on what is published: its bugs end here."""
         last = self.current.choice
         try:
-            return self._strategy.select(observations, last if self.current.generation else None, now)
+            return self.strategy.select(observations, last if self.current.generation else None, now)
         except Exception:
             if last.degraded != STRATEGY_FAILED:
-                _log.failure("Bug in routing strategy {strategy}", strategy=repr(self._strategy))
+                _log.failure("Bug in routing strategy {strategy}", strategy=repr(self.strategy))
             return keep_choice(last, observations)
 
 

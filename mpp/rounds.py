@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
@@ -123,6 +124,42 @@ class Rounds:
         if again:
             self._request()
         over.fire()
+
+
+class Repeated:
+    """
+    Calls something again and again, at an interval that can be changed.
+
+    :param call: its Deferred, if it gives one, is waited for.
+    :param interval: in seconds.
+    """
+
+    def __init__(self, call: Callable[[], object], clock: IReactorTime, interval: float) -> None:
+        self._call = call
+        self._clock = clock
+        self._interval = interval
+        self._loop: LoopingCall | None = None
+
+    def start(self) -> None:
+        """Begin, now."""
+        # Always another one: a LoopingCall that is started again while it waits for a Deferred would run twice.
+        self._loop = LoopingCall(self._call)
+        self._loop.clock = self._clock
+        self._loop.start(self._interval).addErrback(lambda failure: _log.failure("What is repeated has ended", failure))
+
+    def stop(self) -> None:
+        """Call no more."""
+        loop, self._loop = self._loop, None
+        if loop is not None and loop.running:
+            loop.stop()
+
+    def change(self, interval: float) -> None:
+        """Have another interval from now on."""
+        if interval != self._interval:
+            self._interval = interval
+            if self._loop is not None:
+                self.stop()
+                self.start()
 
 
 class FollowUps(Generic[T]):

@@ -14,9 +14,8 @@ from typing import Protocol
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
@@ -27,7 +26,7 @@ from mpp.metrics import Metrics
 from mpp.model import Backend, Located, Observation, Selection, Standing
 from mpp.publication import Publication
 from mpp.roster import Roster
-from mpp.rounds import FollowUps, Rounds, Waiters
+from mpp.rounds import FollowUps, Repeated, Rounds, Waiters
 
 _log = make_logger()
 
@@ -98,13 +97,11 @@ class SelectionService(Service):
         self._addresses = addresses
         self._prober = prober
         self._clock = clock
-        self._interval = interval
         self._metrics = metrics
         self._forget = forget
         self._rounds = Rounds(self._run, clock, MIN_SPACING_S)
         self._first = Waiters()
-        self._loop = LoopingCall(self.reselect)
-        self._loop.clock = clock
+        self._repeated = Repeated(self.reselect, clock, interval)
         self.journal = Journal(wall)
         self._published = Publication(strategy, wall, metrics, self.journal)
         self._roster = Roster(clock, wall, metrics, self.journal)
@@ -120,17 +117,24 @@ class SelectionService(Service):
         """Begin the first round at once."""
         Service.startService(self)
         self._locator.start(self._rounds.renew)
-        self._loop.start(self._interval).addErrback(lambda f: _log.failure("Selection rounds have ended", f))
+        self._repeated.start()
 
     def stopService(self) -> None:
         """End the rounds; who still waits for one gets the current Selection."""
         Service.stopService(self)
         self._locator.stop()
-        if self._loop.running:
-            self._loop.stop()
+        self._repeated.stop()
         self._rounds.stop()
         self._follow_ups.pause()
         self._first.fire()
+
+    def reconfigure(self, prober: Probes, strategy: IStrategy, interval: float) -> None:
+        """Go on with these, at once. What is known of the backends stays."""
+        self._prober = prober
+        self._published.strategy = strategy
+        if self.running:
+            self._rounds.renew()
+        self._repeated.change(interval)
 
     def ready(self) -> Deferred[Selection]:
         """Wait for the first round, see `ISelections`."""
@@ -141,7 +145,7 @@ class SelectionService(Service):
 
     def reselect(self) -> Deferred[Selection]:
         """Join or begin a round, see `ISelections`. Once the service is stopped there are no more rounds."""
-        waiter = self._rounds.join() if self.running else _done()
+        waiter = self._rounds.join() if self.running else succeed(None)
         return waiter.addCallback(self._give_current)
 
     def _give_current(self, _: None) -> Selection:
@@ -244,9 +248,3 @@ def _as_located(observation: Observation, located: Located | None) -> Observatio
     if located is not None and located.not_ready and observation.standing < Standing.NOT_READY:
         return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready)
     return observation
-
-
-def _done() -> Deferred[None]:
-    done: Deferred[None] = Deferred()
-    done.callback(None)
-    return done

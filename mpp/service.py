@@ -4,54 +4,49 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 
 from __future__ import annotations
 
-import functools
-import ipaddress
 import os
-import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp import extensions, listening
+from mpp import listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
-from mpp.affinity import AffinityChain
+from mpp.errors import ConfigError
 from mpp.forward.explain import explain
-from mpp.forward.forwarder import Forwarder
+from mpp.forwarders import Forwarders
+from mpp.housekeeping import Housekeeping
+from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
-from mpp.model import MIB, Backend, RequestFacts
+from mpp.model import MIB, Backend, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
-from mpp.probe import Prober
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.settings import Settings
+from mpp.sockets import Sockets
 from mpp.status import LocatorView, StatusView
 from mpp.status.explained import Explanation
-from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
 from mpp.wire.gate import Gate
-from mpp.wire.patience import SWEEP_S
 from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
 from mpp.wire.transports import make_eager
+from mpp.wiring import Wiring, wire
 
 _log = tx.make_logger()
 
 # What all bodies held in memory may take together: a dozen of the largest requests, or a hundred answers held back in full.
 BUFFER_MEMORY = 128 * MIB
-# Verifiers kept, one for each https backend; more than anyone has behind one mpp.
-_TLS_NAMES = 256
 
 
 def build(settings: Settings, reactor: Any) -> Program:
@@ -73,7 +68,6 @@ class Program(MultiService):
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
         MultiService.__init__(self)
-        self._settings = settings
         self._reactor = reactor
         self._started_at = 0.0
         self._draining = False
@@ -82,21 +76,18 @@ class Program(MultiService):
         self.budget = Budget(BUFFER_MEMORY)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
-        self._gate = Gate(self.channels, settings.max_connections or listening.room_for_connections())
-        book = AddressBook(reactor.nameResolver, reactor)
-        # Making one loads the system's certificates, too slow to be done for each connection.
-        tls = functools.lru_cache(_TLS_NAMES)(TLSPolicy(insecure=settings.insecure).creator)
-        dialer = Dialer(reactor, book.addresses, tls=lambda backend: tls(backend.host), eager=True)
-        self.pool = Pool(dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
-        strategy = extensions.build_strategy(settings.routing_strategy)
-        self.locator = MergedLocator(
-            extensions.build_locators(settings, reactor, os.environ), reactor, failed=self._count_locator_failure
-        )
+        self._gate = Gate(self.channels, _places(settings))
+        self._locating = Locating(reactor, os.environ)
+        self._wiring = wiring = wire(settings, self._locating)
+        self._book = book = AddressBook(reactor.nameResolver, reactor)
+        self._dialer = Dialer(reactor, book.addresses, tls=wiring.credentials.tls, eager=True)
+        self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
+        self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.selections = SelectionService(
             self.locator,
-            book,
-            Prober(self.pool, reactor, wall=time.time, minimum_history=getattr(strategy, "duration", None)),
-            strategy,
+            self,
+            wiring.prober(self.pool, reactor, time.time),
+            wiring.strategy,
             clock=reactor,
             wall=time.time,
             interval=settings.selection_interval,
@@ -106,27 +97,33 @@ class Program(MultiService):
         MultiService.addService(self, self.selections)
         self.recorder = Recorder(self.metrics.registry, reactor, lambda: self.selections.current)
         MultiService.addService(self, self.recorder)
-        MultiService.addService(self, _Housekeeping(self.channels, self._gate, settings.client_idle_timeout, reactor))
+        MultiService.addService(self, Housekeeping(self._sweep, reactor))
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
         MultiService.addService(self, self._notices)
+        self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
+        self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.site = self._build_site()
+        self._sockets = Sockets(self._open_socket, self._close_socket)
+        self.metrics.config_read(applied=True, at=time.time())
         self.metrics.watch(self._snapshot)
 
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._wiring.settings
+
     def _build_site(self) -> ProxySite:
-        settings = self._settings
-        trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
-        affinity = AffinityChain(extensions.build_affinities(settings.affinity_options, trusted))
-        self._forwarder = forwarder = Forwarder(
-            self.pool, self.selections, affinity, self.metrics, settings, self._reactor, random.Random()
-        )
+        settings = self.settings
         own_pages = OwnPages(
             metrics_=self.metrics,
             selection=lambda: self.selections.current,
             draining=lambda: self._draining,
             view=self._view,
             explain=self._explain,
+            reload=lambda: self._reload(),
+            lifecycle=lambda: self.settings.enable_lifecycle,
         )
-        root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
+        self._root = root = ProxyResource(self._forwarders.current, own_pages, allow_unsafe=settings.allow_unsafe_paths)
         return ProxySite(
             root,
             limits=Limits(max_body=settings.max_request_body),
@@ -135,12 +132,83 @@ class Program(MultiService):
             metrics=self.metrics,
         )
 
+    def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
+        """Look after what may change from round to round: credentials, and the addresses of host names."""
+        if self._wiring.credentials.refresh():
+            self._renew_connections()
+        return self._book.refresh(backends)
+
     def _forget(self, backend: Backend) -> None:
-        self._forwarder.forget(backend)
+        self._forwarders.forget(backend)
         self.pool.discard(backend)
 
     def _count_locator_failure(self, name: str) -> None:
         self.metrics.discovery_errors.labels(name).inc()
+
+    # Another configuration
+
+    def reload_by(self, reload: Callable[[], Deferred[Reloaded]]) -> None:
+        """Have the configuration read again by this when a client asks for it."""
+        self._reload = reload
+
+    def prepare(self, settings: Settings) -> Wiring:
+        """
+        Make what is different in other settings, and change nothing yet.
+
+        :raise ConfigError: something can never work.
+        """
+        return wire(settings, self._locating, self._wiring)
+
+    def verify(self, wiring: Wiring) -> Deferred[None]:
+        """Ask those sources that are new, see `MergedLocator.verify`."""
+        return MergedLocator(wiring.made, self._reactor, failed=self._count_locator_failure).verify()
+
+    def apply(self, wiring: Wiring) -> None:
+        """
+        Put what was prepared in force. Requests under way go on as they began, connections stay open.
+
+        :raise ConfigError: a socket cannot be opened, or it is too late; then nothing has changed.
+        """
+        if self._draining:
+            raise ConfigError("mpp", "is about to stop")
+        settings, last = wiring.settings, self._wiring
+        close_former = self._sockets.follow(settings)
+        self.sockets = self._sockets.open
+        self._wiring = wiring
+        self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
+        self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
+        self._gate.limit = _places(settings)
+        self.site.limits = Limits(max_body=settings.max_request_body)
+        self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
+        if wiring.credentials is not last.credentials:
+            self._dialer.tls = wiring.credentials.tls
+            self._renew_connections()
+        self.locator.replace([locator for _, locator in wiring.locators])
+        prober = wiring.prober(self.pool, self._reactor, time.time)
+        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
+        close_former()
+
+    def _open_socket(self, alone: Settings) -> list[listening.Opened]:
+        opened = listening.listen(alone, self._reactor, self.site)
+        for each in opened:
+            make_eager(each.port)
+            self._gate.guard(each.port)
+        return opened
+
+    def _close_socket(self, socket: listening.Opened) -> None:
+        self._gate.release(socket.port)
+        socket.close()
+
+    def _sweep(self) -> None:
+        """Look after all client connections: end what takes too long, make room where there is none."""
+        self.channels.sweep(self.settings.client_idle_timeout)
+        self._gate.sweep()
+
+    def _renew_connections(self) -> None:
+        """Use no connection again whose other side was verified in another way."""
+        for observation in self.selections.current.observations:
+            if observation.backend.scheme == "https":
+                self.pool.discard(observation.backend)
 
     # What the own pages show
 
@@ -159,7 +227,7 @@ class Program(MultiService):
         backends = [observation.backend for observation in current.observations]
         return StatusView(
             current,
-            self._settings,
+            self.settings,
             tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in self.locator.sources),
             self._started_at,
             time.time(),
@@ -169,8 +237,8 @@ class Program(MultiService):
         )
 
     def _explain(self, facts: RequestFacts) -> Explanation:
-        forwarder = self._forwarder
-        return explain(facts, self.selections.current, forwarder.affinity, self._settings, forwarder.clock.seconds())
+        forwarder = self._forwarders.current
+        return explain(facts, self.selections.current, forwarder.affinity, self.settings, forwarder.clock.seconds())
 
     # Life
 
@@ -181,17 +249,15 @@ class Program(MultiService):
         :raise ConfigError: one of them cannot be opened.
         """
         MultiService.privilegedStartService(self)
-        self.sockets = listening.listen(self._settings, self._reactor, self.site)
-        for each in self.sockets:
-            make_eager(each.port)
-            self._gate.guard(each.port)
+        self._sockets.follow(self.settings)
+        self.sockets = self._sockets.open
 
     def startService(self) -> None:
         """Begin to look for backends."""
         self._started_at = time.time()
         MultiService.startService(self)
-        where = ", ".join(_where(each.port) for each in self.sockets)
-        _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self._settings.routing_strategy)
+        where = ", ".join(listening.where(each.port) for each in self.sockets)
+        _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self.settings.routing_strategy)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -206,10 +272,10 @@ class Program(MultiService):
         for each in self.sockets:
             each.close()
         drained = self._drained = self.channels.drain()
-        drained.addTimeout(self._settings.drain_timeout, self._reactor)
+        drained.addTimeout(self.settings.drain_timeout, self._reactor)
         drained.addErrback(self._cut)
         drained.addCallback(lambda _: MultiService.stopService(self))
-        drained.addCallback(lambda _: self._forwarder.stop())
+        drained.addCallback(lambda _: self._forwarders.stop())
         drained.addCallback(lambda _: self.pool.close())
         return drained
 
@@ -224,38 +290,9 @@ class Program(MultiService):
         self.channels.abort()
 
 
-def _where(port: IListeningPort) -> str:
-    """Give an open port's address as one would write it."""
-    address = port.getHost()
-    host, number = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(address)
-    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+def _not_reloadable() -> Deferred[Reloaded]:
+    return succeed(Reloaded(errors=("there is nothing to read the configuration from",)))
 
 
-class _Housekeeping(Service):
-    """Looks after all client connections, in one sweep: ends what takes too long, makes room where there is none."""
-
-    def __init__(self, channels: Channels, gate: Gate, idle_timeout: float, reactor: Any) -> None:
-        self._channels = channels
-        self._gate = gate
-        self._idle_timeout = idle_timeout
-        self._loop = LoopingCall(self._sweep)
-        self._loop.clock = reactor
-
-    def startService(self) -> None:
-        """Begin to sweep."""
-        Service.startService(self)
-        # A LoopingCall stops for ever at its first error; then at least it is told.
-        stopped = self._loop.start(SWEEP_S, now=False)
-        stopped.addErrback(lambda failure: _log.failure("housekeeping stopped", failure=failure))
-
-    def stopService(self) -> None:
-        """Sweep no more."""
-        Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
-
-    def _sweep(self) -> None:
-        self._channels.sweep(self._idle_timeout)
-        self._gate.sweep()
+def _places(settings: Settings) -> int:
+    return settings.max_connections or listening.room_for_connections()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from mpp.http_config import HTTPConfigs
 from mpp.model import MIB
 
 
@@ -60,6 +61,8 @@ class Settings:
     """
     Everything configured, in seconds and bytes. The defaults are the documented ones.
 
+    :ivar config: path of the configuration file, or None.
+    :ivar http: how backends are spoken to; in the configuration file only.
     :ivar endpoints_file: path of the endpoints file, or None.
     :ivar endpoints: URLs or ``host:port`` given one by one.
     :ivar file_sd: paths of file_sd files, the last element may be a glob.
@@ -86,9 +89,12 @@ class Settings:
     :ivar max_concurrency: requests under way on one backend.
     :ivar max_queue: requests that wait for one backend beyond these.
     :ivar response_buffer: how much of an answer is held back, per request.
+    :ivar enable_lifecycle: a client may have the configuration read again.
     :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed, as a routing hint only.
     """
 
+    config: str | None = None
+    http: HTTPConfigs = field(factory=HTTPConfigs)
     endpoints_file: str | None = None
     endpoints: tuple[str, ...] = ()
     file_sd: tuple[str, ...] = ()
@@ -108,6 +114,7 @@ class Settings:
     drain_timeout: float = 30.0
     verbose: bool = False
     allow_unsafe_paths: bool = False
+    enable_lifecycle: bool = False
     max_request_body: int = 10 * MIB
     retries: int = 2
     retry_budget: float = 0.2

@@ -11,6 +11,7 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
-from mpp.config import Reading, answer, read
+from mpp.checks import check, check_config
+from mpp.config import Reading, Sources, answer, wants_check
 from mpp.errors import ConfigError
-from mpp.listening import endpoint, raise_file_limit
-from mpp.locators.file import MAX_BYTES
-from mpp.locators.small_file import Unreadable, read_small
+from mpp.listening import raise_file_limit
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from mpp.service import Program
     from mpp.settings import Settings
+
 
 EXIT_STATUS = 2
 """What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""
@@ -50,14 +51,14 @@ class Refusal(SystemExit, Exception):
 
     def __init__(self, error: ConfigError) -> None:
         super().__init__(EXIT_STATUS)
-        self._line = f"mpp: {error}"
+        self._lines = "\n".join(f"mpp: {each}" for each in error.all)
 
     def __str__(self) -> str:
-        return self._line
+        return self._lines
 
 
 def refuse(error: ConfigError) -> Refusal:
-    """Tell the operator in one line on stderr what is wrong, and give the exception that ends the program."""
+    """Tell the operator on stderr what is wrong, a line for each thing, and give the exception that ends the program."""
     refusal = Refusal(error)
     # Not sys.stderr: once twistd logs, that is the log.
     print(refusal, file=sys.__stderr__, flush=True)
@@ -69,17 +70,22 @@ class Options(TwistedOptions):
     The command line of ``twistd mpp``, in the shape that twistd wants; what it means is known to `mpp.config`.
 
     :ivar reading: what the operator configured, once ``parseOptions`` was called.
+    :ivar sources: where that was written.
     """
 
     reading: Reading
+    sources: Sources
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line and the environment; print what was asked for, or what is wrong, and exit."""
+        """Read the command line, environment and file; print what was asked for, or what is wrong, and exit."""
         argv = sys.argv[1:] if options is None else options
+        self.sources = Sources.of(argv, os.environ)
         try:
             text = answer(argv)
+            if text is None and wants_check(argv):
+                text = _check_config(self.sources)
             if text is None:
-                self.reading = read(argv, os.environ)
+                self.reading = self.sources.survey().sound()
         except ConfigError as error:
             raise refuse(error) from None
         if text is not None:
@@ -176,10 +182,11 @@ def makeService(options: Options) -> IService:
     # Here and not above: it installs a reactor, and all of mpp is not needed to say that an option is wrong.
     from twisted.internet import reactor
 
+    from mpp.reload import HangUp, Reloader
     from mpp.service import build
 
     reading = options.reading
-    set_global_log_level("debug" if reading.settings.verbose else "info")
+    _set_log_level(reading.settings)
     for warning in reading.warnings:
         _log.warn("{warning}", warning=warning)
     try:
@@ -188,23 +195,23 @@ def makeService(options: Options) -> IService:
         program = build(reading.settings, reactor)
     except ConfigError as error:
         raise refuse(reading.blame(error)) from None
+    reloader = Reloader(
+        program,
+        options.sources,
+        check=partial(check, reactor=reactor),
+        applied=_set_log_level,
+        told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
+    )
+    program.reload_by(reloader.reload)
+    program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
     return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor))
 
 
-def check(settings: Settings, reactor: Any) -> None:
-    """
-    Look for what can never work, before anything is built or opened.
-
-    :raise ConfigError: at the first thing found.
-    """
-    for text in settings.listen:
-        endpoint(reactor, text)
-    if settings.endpoints_file is not None:
-        _check_readable("--endpoints-file", settings.endpoints_file)
+def _set_log_level(settings: Settings) -> None:
+    set_global_log_level("debug" if settings.verbose else "info")
 
 
-def _check_readable(option: str, path: str) -> None:
-    try:
-        read_small(path, MAX_BYTES, "an endpoints file")
-    except Unreadable as error:
-        raise ConfigError(option, f"{path!r} cannot be read ({error}); expected a file") from None
+def _check_config(sources: Sources) -> str:
+    from twisted.internet import reactor
+
+    return check_config(sources, reactor)

@@ -6,6 +6,7 @@ One policy serves the data path (`mpp.wire.dial`) and the locators' APIs (an `IP
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -16,6 +17,7 @@ from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
     PrivateCertificate,
+    TLSVersion,
     optionsForClientTLS,
     trustRootFromCertificates,
 )
@@ -36,12 +38,14 @@ class TLSPolicy:
     :ivar ca: PEM of the certificates that are trusted instead of the system's, or None.
     :ivar client: PEM of the own certificate and its key, in one, or None.
     :ivar server_name: the name to verify and to ask for (SNI) instead of the host's, or empty.
+    :ivar only_13: TLS 1.2 is not spoken either.
     """
 
     insecure: bool = False
     ca: bytes | None = None
     client: bytes | None = field(default=None, repr=False)
     server_name: str = ""
+    only_13: bool = False
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """Give what makes a connection to a host, for an Agent."""
@@ -55,10 +59,11 @@ class TLSPolicy:
         """
         name = self.server_name or host
         own = None if self.client is None else PrivateCertificate.loadPEM(self.client)
+        versions = {"raiseMinimumTo": TLSVersion.TLSv1_3} if self.only_13 else {}
         if self.insecure:
-            return _Unverified(name, own)
+            return _Unverified(name, own, versions)
         trusted = None if self.ca is None else trustRootFromCertificates(_certificates(self.ca))
-        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(name, trusted, own)
+        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(name, trusted, own, extraCertificateOptions=versions)
         return creator
 
 
@@ -71,10 +76,10 @@ def _certificates(pem: bytes) -> list[Certificate]:
 class _Unverified:
     """Connects to whoever answers."""
 
-    def __init__(self, name: str, own: PrivateCertificate | None) -> None:
-        options: dict[str, Any] = {}
+    def __init__(self, name: str, own: PrivateCertificate | None, versions: Mapping[str, Any]) -> None:
+        options = dict(versions)
         if own is not None:
-            options = {"privateKey": own.privateKey.original, "certificate": own.original}
+            options |= {"privateKey": own.privateKey.original, "certificate": own.original}
         # Only names are asked for, no addresses (RFC 6066 section 3).
         literal = isIPAddress(name) or isIPv6Address(name)
         self._name = b"" if literal else name.encode("ascii" if name.isascii() else "idna")

@@ -135,6 +135,22 @@ def parse_path(text: str) -> str:
     return text
 
 
+def parse_paths(text: str) -> str:
+    """Give the paths of files, separated as the system separates them."""
+    return parse_path(text)
+
+
+def secret_in_text(text: str) -> str:
+    """Say what is wrong with a secret that stands where only the path of its file may; empty for ``@`` and a path."""
+    return "" if text.startswith("@") else "a secret has no place in this file; give it as @ and the path of a file, or"
+
+
+def secret_in_urls(text: str) -> str:
+    """Say what is wrong with URLs that have a user and password; empty for others."""
+    # Anywhere, since a password may contain what would end the host.
+    return "a user and password (an @) have no place in this file; give the URL" if "@" in text else ""
+
+
 def parse_word(text: str) -> str:
     """Give a text that is not empty."""
     if not text.strip():

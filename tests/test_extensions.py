@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
-from mpp.extensions import build_affinities, build_locators, build_strategy
+from mpp.extensions import build_affinities, build_strategy
+from mpp.locating import build_locators
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
 

@@ -17,7 +17,7 @@ from mpp.locators.kube_config import Access, read_access
 from mpp.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import pair
-from tests.test_locators_plain_yaml import NESTED, alias_bomb, merge_bomb
+from tests.test_plain_yaml import NESTED, alias_bomb, merge_bomb
 
 AUTHORITY = FakeAuthority()
 CLIENT, CLIENT_KEY = pair(AUTHORITY.issue("alice"))

@@ -154,7 +154,9 @@ class MergedLocatorTests(SynchronousTestCase):
             self.first.asked[-1].errback(LocateError("gone"))
             self.second.asked[-1].callback((C,))
             self.assertEqual(self.successResultOf(located), (A, C))
-            self.assertEqual(self.merged.sources, (Source("first", (A,), "gone", errors), Source("second", (C,))))
+            self.assertEqual(
+                self.merged.sources, (Source("first", (A,), "gone", errors, True), Source("second", (C,), read=True))
+            )
         self.assertEqual([s.up for s in self.merged.sources], [False, True])
         self.assertEqual(self.failed, ["first", "first"])
 
@@ -176,7 +178,7 @@ class MergedLocatorTests(SynchronousTestCase):
             else:
                 self.first.asked[-1].callback((B,))
         self.assertEqual(self.successResultOf(located), (B,))
-        self.assertEqual(self.merged.sources[0], Source("first", (B,), "", 1))
+        self.assertEqual(self.merged.sources[0], Source("first", (B,), "", 1, True))
 
     def test_hanging_locator(self) -> None:
         """A locator that does not answer is given up after a while."""
@@ -208,3 +210,63 @@ class MergedLocatorTests(SynchronousTestCase):
     def test_no_locators(self) -> None:
         """Without locators there are no backends."""
         self.assertEqual(self.successResultOf(MergedLocator([], self.clock, failed=self.failed.append).locate()), ())
+
+
+class ReplaceTests(SynchronousTestCase):
+    """Other locators than before."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.first, self.second, self.third = (HeldLocator(name) for name in ("first", "second", "third"))
+        self.merged = MergedLocator([self.first, self.second], self.clock, failed=lambda name: None)
+        self.merged.start(lambda: None)
+        self.listed((self.first, (A,)), (self.second, (B,)))
+
+    def listed(self, *answers: tuple[HeldLocator, tuple[Located, ...] | Exception]) -> tuple[Located, ...]:
+        """Make a round, and give what comes of it."""
+        located = self.merged.locate()
+        for locator, answer in answers:
+            if isinstance(answer, Exception):
+                locator.asked[-1].errback(answer)
+            else:
+                locator.asked[-1].callback(answer)
+        found: tuple[Located, ...] = self.successResultOf(located)
+        return found
+
+    def test_kept_and_gone(self) -> None:
+        """Who stays keeps what is known of it, who goes is stopped, who comes is started."""
+        self.merged.replace([self.third, self.first])
+        self.assertEqual([source.name for source in self.merged.sources], ["third", "first"])
+        self.assertEqual(self.merged.sources[1].located, (A,))
+        self.assertIsNone(self.second.changed)
+        self.assertIsNotNone(self.third.changed)
+        self.assertEqual(self.listed((self.third, (C,)), (self.first, (A,))), (C, A))
+
+    def test_taken_away(self) -> None:
+        """What nobody lists any more goes at once when nothing has come in its place."""
+        self.merged.replace([self.first])
+        self.assertEqual(self.listed((self.first, (A,))), (A,))
+
+    def test_source_that_is_down(self) -> None:
+        """What was found before stays until each new source has answered once, and only so long."""
+        self.merged.replace([self.third])
+        self.assertEqual(self.listed((self.third, LocateError("down"))), (A, B))
+        self.merged.replace([self.third])
+        self.assertEqual(self.listed((self.third, PartlyLocated("down", ()))), (A, B))
+        self.assertEqual(self.listed((self.third, (C,))), (C,))
+        self.assertEqual(self.listed((self.third, LocateError("down"))), (C,))
+
+    def test_replaced_while_asked(self) -> None:
+        """A look-up that is under way when its locator goes fails no round, and is not waited for in vain."""
+        located = self.merged.locate()
+        self.merged.replace([self.first, self.third])
+        self.second.asked[-1].errback(CancelledError())
+        self.first.asked[-1].callback((A, C))
+        self.assertEqual(self.successResultOf(located), (A, C, B))
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A,))
+
+    def test_not_started(self) -> None:
+        """Before the program runs nothing is started."""
+        merged = MergedLocator([self.first], self.clock, failed=lambda name: None)
+        merged.replace([self.third])
+        self.assertIsNone(self.third.changed)

@@ -12,8 +12,8 @@ import yaml
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.extensions import build_locators
 from mpp.interfaces import ILocator
+from mpp.locating import build_locators
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from tests.fake_marathon import principal_secret
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -16,7 +17,7 @@ from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward.explain import explain
 from mpp.interfaces import IBodyConsumer
 from mpp.metrics import Snapshot
-from mpp.model import MIB, Backend, Choice, Headers, Observation, RequestFacts, Selection, Standing
+from mpp.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestFacts, Selection, Standing
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.status import StatusView
 from mpp.status.explained import Explanation
@@ -72,12 +73,16 @@ class ProxyCase(SynchronousTestCase):
     def build(self, *, allow_unsafe: bool = False) -> None:
         self.world = World()
         self.draining = False
+        self.lifecycle = True
+        self.reloaded: Deferred[Reloaded] = Deferred()
         own = OwnPages(
             metrics_=self.world.metrics,
             selection=lambda: self.world.selections.current,
             draining=lambda: self.draining,
             view=lambda: StatusView(self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0),
             explain=self.explain,
+            reload=lambda: self.reloaded,
+            lifecycle=lambda: self.lifecycle,
         )
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
         channels = Channels(self.world.clock)
@@ -421,3 +426,56 @@ class OwnPagesTests(ProxyCase):
         for path in (b"/mpp/health", b"/mpp/metrics", b"/mpp/x"):
             self.page(path)
         self.assertEqual(self.world.upstreams.sent, [])
+
+
+class ReloadTests(ProxyCase):
+    """``/mpp/reload``."""
+
+    def body(self) -> tuple[int, dict[str, object]]:
+        """Give status and JSON of the answer."""
+        head, _, body = self.client.received().partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(body)
+
+    def test_applied(self) -> None:
+        """The client waits until it is over, and is told what has changed; its connection can be used again."""
+        self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
+        self.assertEqual(self.client.received(), b"")
+        self.reloaded.callback(Reloaded(("retries",)))
+        self.assertEqual(self.body(), (200, {"status": "success", "data": {"changed": ["retries"]}}))
+        self.client.get(b"/mpp/health")
+        self.assertTrue(self.client.received().endswith(b"OK"))
+
+    def test_refused(self) -> None:
+        """What is wrong is told in the shape of Prometheus' errors."""
+        self.reloaded.callback(Reloaded(errors=("f:1: a: x", "f:2: b: y")))
+        self.client.get(b"/mpp/reload", method=b"PUT", fields=b"Content-Length: 0\r\n")
+        self.assertEqual(self.body(), (500, {"status": "error", "errorType": "internal", "error": "f:1: a: x; f:2: b: y"}))
+
+    def test_client_gone(self) -> None:
+        """A client that does not wait for the end is no trouble."""
+        self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
+        self.client.hang_up()
+        self.reloaded.callback(Reloaded())
+        self.assertEqual(self.client.received(), b"")
+
+    def test_off(self) -> None:
+        """Nobody reloads where it is not allowed."""
+        self.lifecycle = False
+        self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
+        status, answer = self.body()
+        self.assertEqual((status, answer["errorType"]), (403, "forbidden"))
+
+    def test_get(self) -> None:
+        """Looking changes nothing."""
+        self.client.get(b"/mpp/reload")
+        received = self.client.received()
+        self.assertTrue(received.startswith(b"HTTP/1.1 405 "))
+        self.assertIn(b"Allow: POST, PUT\r\n", received)
+
+    def test_reconfigured(self) -> None:
+        """What was refused is forwarded when it is allowed."""
+        self.client.get(b"/-/quit", method=b"POST", fields=b"Content-Length: 0\r\n")
+        self.assertIn(b" 403 ", self.client.received())
+        self.root.reconfigure(self.world.forwarder, allow_unsafe=True)
+        self.client.get(b"/-/quit", method=b"POST", fields=b"Content-Length: 0\r\n")
+        self.assertEqual(len(self.world.upstreams.sent), 1)

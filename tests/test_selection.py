@@ -19,7 +19,7 @@ from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Facts, Located, Observation, Selection, Standing
 from mpp.publication import STRATEGY_FAILED, describe_change
 from mpp.selection import MIN_SPACING_S, SelectionService
-from mpp.strategies import DAY, SingleMostData
+from mpp.strategies import DAY, RandomStrategy, SingleMostData
 
 NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
@@ -143,6 +143,23 @@ class SelectionServiceTests(SynchronousTestCase):
         self.clock.advance(1)
         self.logged.clear()
         return self.service.current
+
+    def test_reconfigured(self) -> None:
+        """Another strategy chooses at once among what is known, another interval counts from then on; nothing is forgotten."""
+        self.start(seen(A), seen(B, days=5))
+        self.assertEqual(self.service.current.selected, (A,))
+        self.service.reconfigure(self.world, RandomStrategy(), 3.0)
+        self.assertEqual(self.world.previous[A], seen(A))
+        self.world.observe(seen(A), seen(B, days=5))
+        self.assertEqual(self.service.current.selected, (A, B))
+        rounds = self.world.rounds
+        self.clock.advance(3.1)
+        self.assertEqual(self.world.rounds, rounds + 1)
+
+    def test_reconfigured_before_it_runs(self) -> None:
+        """Nothing is begun by it."""
+        self.service.reconfigure(self.world, RandomStrategy(), 3.0)
+        self.assertEqual((self.world.rounds, self.clock.getDelayedCalls()), (0, []))
 
     def next_round(self) -> None:
         """Let the interval pass."""

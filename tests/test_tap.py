@@ -17,7 +17,7 @@ from mpp._version import __version__
 from mpp.config import read
 from mpp.errors import ConfigError
 from mpp.settings import Settings
-from mpp.tap import EXIT_STATUS, Launch, Options, Refusal, check
+from mpp.tap import EXIT_STATUS, Launch, Options, Refusal
 from mpp.usage import help_text
 
 
@@ -149,40 +149,3 @@ class LaunchTests(Captured):
         self.assertTrue(issubclass(Refusal, Exception))
         # What twistd sends to the parent of a daemon.
         self.assertEqual(str(Refusal(ConfigError("--port", "9090 is taken"))), "mpp: --port: 9090 is taken")
-
-
-class CheckTests(SynchronousTestCase):
-    """What is looked for before anything is opened."""
-
-    def problem(self, settings: Settings) -> str:
-        """Give what is wrong with settings."""
-        return str(self.assertRaises(ConfigError, check, settings, MemoryReactorClock()))
-
-    def test_no_such_file(self) -> None:
-        """An endpoints file that is not there when mpp starts is most likely a slip of the pen."""
-        self.assertEqual(
-            self.problem(Settings(endpoints_file="/nowhere/endpoints")),
-            "--endpoints-file: '/nowhere/endpoints' cannot be read (No such file or directory); expected a file",
-        )
-
-    def test_folder(self) -> None:
-        """A folder is no endpoints file."""
-        self.assertEqual(
-            self.problem(Settings(endpoints_file="/")), "--endpoints-file: '/' cannot be read (Is a directory); expected a file"
-        )
-
-    def test_pipe(self) -> None:
-        """A named pipe is no endpoints file either, and stops nothing."""
-        path = os.path.abspath(self.mktemp())
-        os.mkfifo(path)
-        self.assertEqual(
-            self.problem(Settings(endpoints_file=path)),
-            f"--endpoints-file: {path!r} cannot be read (not a regular file); expected a file",
-        )
-
-    def test_endpoint(self) -> None:
-        """An endpoint that makes no sense is found before anything is opened."""
-        self.assertEqual(
-            self.problem(Settings(listen=("foo:1",))),
-            "--listen: 'foo:1' is not a Twisted server endpoint (Unknown endpoint type: 'foo')",
-        )

@@ -14,8 +14,8 @@ from typing import Any
 from attrs import field, frozen
 
 from mpp.errors import ConfigError, LocateError
-from mpp.locators.plain_yaml import PlainYAMLError, as_typed, read_yaml
 from mpp.locators.secret_file import SecretFile
+from mpp.plain_yaml import PlainYAMLError, as_typed, read_yaml
 
 OPTION = "--kubeconfig"
 

@@ -33,12 +33,14 @@ class Source:
     :ivar located: its last good list; empty before the first one.
     :ivar problem: why its last look-up failed, empty when it worked.
     :ivar errors: how many look-ups failed so far.
+    :ivar read: a look-up has worked, or found something at least.
     """
 
     name: str
     located: tuple[Located, ...] = ()
     problem: str = ""
     errors: int = 0
+    read: bool = False
 
     @property
     def up(self) -> bool:
@@ -68,6 +70,8 @@ class MergedLocator:
         self._failed = failed
         self._timeout = timeout
         self.sources = tuple(Source(locator.name) for locator in locators)
+        self._changed: Callable[[], None] | None = None
+        self._former: tuple[Located, ...] = ()
 
     def locate(self) -> Deferred[tuple[Located, ...]]:
         """
@@ -75,24 +79,29 @@ class MergedLocator:
 
         :return Deferred(tuple): never fails, except by cancellation, which stops all look-ups.
         """
-        asked = [self._ask(locator, source) for locator, source in zip(self._locators, self.sources, strict=True)]
-        return gatherResults(asked, consumeErrors=True).addCallback(self._merge)
+        locators = self._locators
+        asked = [self._ask(locator, source) for locator, source in zip(locators, self.sources, strict=True)]
+        return gatherResults(asked, consumeErrors=True).addCallback(self._merge, locators)
 
     def _ask(self, locator: ILocator, last: Source) -> Deferred[Source]:
         looked_up: Deferred[tuple[Located, ...]] = maybeDeferred(locator.locate)
         looked_up.addTimeout(self._timeout, self._clock)
-        return looked_up.addCallbacks(self._good, self._bad, callbackArgs=(last,), errbackArgs=(last,))
+        return looked_up.addCallbacks(self._good, self._bad, callbackArgs=(last,), errbackArgs=(last, locator))
 
     def _good(self, located: tuple[Located, ...], last: Source) -> Source:
         if not last.up:
             _log.info("Locator {name} works again, {count} backends", name=last.name, count=len(located))
-        return evolve(last, located=located, problem="")
+        return evolve(last, located=located, problem="", read=True)
 
-    def _bad(self, failure: Failure, last: Source) -> Source | Failure:
+    def _bad(self, failure: Failure, last: Source, locator: ILocator) -> Source | Failure:
+        if all(locator is not each for each in self._locators):
+            # It was stopped while it was asked, and nobody wants to know any more.
+            return last
         if failure.check(CancelledError):
             return failure
         problem = self._explain(failure, last)
-        located = failure.value.located if isinstance(failure.value, PartlyLocated) else last.located
+        partly = failure.value.located if isinstance(failure.value, PartlyLocated) else None
+        located = last.located if partly is None else partly
         if problem != last.problem:
             _log.warn(
                 "Locator {name} failed, going on with {count} backends: {problem}",
@@ -101,7 +110,7 @@ class MergedLocator:
                 problem=problem,
             )
         self._failed(last.name)
-        return evolve(last, located=located, problem=problem, errors=last.errors + 1)
+        return evolve(last, located=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly))
 
     def _explain(self, failure: Failure, last: Source) -> str:
         """Give one line. Locators may be anyone's: a bug in one must not stop the others, so it is logged in full, once."""
@@ -114,10 +123,14 @@ class MergedLocator:
             _log.failure("Locator {name} raised what it must not", failure, name=last.name)
         return problem
 
-    def _merge(self, sources: list[Source]) -> tuple[Located, ...]:
-        self.sources = tuple(sources)
+    def _merge(self, sources: list[Source], locators: tuple[ILocator, ...]) -> tuple[Located, ...]:
+        # They may have been replaced while they were asked.
+        found = dict(zip(map(id, locators), sources, strict=True))
+        self.sources = tuple(found.get(id(locator), source) for locator, source in zip(self._locators, self.sources, strict=True))
+        if all(source.read for source in self.sources):
+            self._former = ()
         merged: dict[Backend, Located] = {}
-        for each in (located for source in sources for located in source.located):
+        for each in (*(located for source in self.sources for located in source.located), *self._former):
             known = merged.setdefault(each.backend, each)
             if known.not_ready and not each.not_ready:
                 merged[each.backend] = each
@@ -144,13 +157,38 @@ class MergedLocator:
         if not failure.check(TimeoutError):
             _log.failure("Locator {name} raised what it must not", failure, name=locator.name)
 
+    def replace(self, locators: Sequence[ILocator]) -> None:
+        """
+        Ask these from now on: those that were asked before keep what is known of them, the others are stopped.
+
+        What the others had found stays for as long as one of the new ones has never answered: a source that is down when it is
+        configured must not leave clients without any server.
+        """
+        known = dict(zip(map(id, self._locators), self.sources, strict=True))
+        wanted = {id(locator) for locator in locators}
+        gone = [locator for locator in self._locators if id(locator) not in wanted]
+        fresh = [locator for locator in locators if id(locator) not in known]
+        former = (*(each for locator in gone for each in known[id(locator)].located), *self._former)
+        self._locators = tuple(locators)
+        self.sources = tuple(known.get(id(locator), Source(locator.name)) for locator in locators)
+        self._former = former if fresh or self._former else ()
+        if self._former:
+            _log.info("{count} backends stay until all locators have answered", count=len(set(self._former)))
+        if self._changed is not None:
+            for locator in fresh:
+                locator.start(self._changed)
+        for locator in gone:
+            locator.stop()
+
     def start(self, changed: Callable[[], None]) -> None:
         """Have every locator watch its source; see `ILocator.start`."""
+        self._changed = changed
         for locator in self._locators:
             locator.start(changed)
 
     def stop(self) -> None:
         """Stop watching."""
+        self._changed = None
         for locator in self._locators:
             locator.stop()
 

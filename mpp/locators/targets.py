@@ -21,8 +21,8 @@ from typing import Any
 from attrs import frozen
 
 from mpp.locators.endpoints import parse_endpoint
-from mpp.locators.plain_yaml import read_yaml
 from mpp.model import Backend
+from mpp.plain_yaml import read_yaml
 
 # Reading YAML takes a second per MiB, on the reactor's thread; this is room for some thousand servers.
 MAX_YAML_BYTES = 256 * 1024

@@ -69,6 +69,11 @@ class Gate:
         port._logger = Logger(namespace="mpp.accept", observer=self._no_descriptor)  # type: ignore[arg-type]
         return True
 
+    def release(self, port: object) -> None:
+        """Govern a port no more: it is about to be closed."""
+        if port in self._ports:
+            self._ports.remove(port)
+
     def sweep(self) -> None:
         """Look for room again, if there was none. To be called now and then."""
         if self._is_shut and not self._open_if_room():

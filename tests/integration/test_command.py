@@ -259,3 +259,40 @@ def listening_ports(pid: int) -> set[int]:
             if fields[3] == "0A" and fields[9] in inodes:
                 ports.add(int(fields[1].rpartition(":")[2], 16))
     return ports
+
+
+class CheckConfigTests(CommandTestCase):
+    """``--check-config``, of both commands."""
+
+    def write(self, text: str) -> list[str]:
+        """Write a configuration file; give the options for it."""
+        path = Path(self.mktemp()).absolute()
+        path.write_text(text)
+        return ["--config", str(path)]
+
+    def test_ok(self) -> None:
+        """A sound file ends with status 0, though the port is taken, and nothing is logged."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            config = self.write(f"port: {taken.getsockname()[1]}\nendpoint: 127.0.0.1:1\n")
+            for command in (MPP, TWISTD_MPP):
+                with self.subTest(command=command):
+                    ended = run((*command, *config, "--check-config"))
+                    self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, f"{config[1]}: ok\n", ""))
+
+    def test_everything(self) -> None:
+        """All that is wrong is told at once, one line each, and the status is 2; a start with such a file ends alike."""
+        config = self.write("prot: 1\nretries: many\n")
+        lines = (
+            f"mpp: {config[1]}:1: prot: no such key; did you mean port?\n"
+            f"mpp: {config[1]}:2: retries: expected a whole number, found the text 'many'\n"
+        )
+        for command in (MPP, TWISTD_MPP):
+            with self.subTest(command=command):
+                started = run((*command, *config))
+                self.assertEqual((started.returncode, started.stdout, started.stderr), (2, "", lines))
+                checked = run((*command, *config, "--check-config", "--routing-strategy", "best"))
+                strategies = "expected one of single-most-data, minimum-history:DURATION, random"
+                more = f"mpp: --routing-strategy: unknown 'best'; {strategies}\n"
+                self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (2, "", lines + more))

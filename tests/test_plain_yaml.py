@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.locators import plain_yaml
-from mpp.locators.plain_yaml import OtherScalar, PlainYAMLError, Table, as_typed, read_yaml
+from mpp import plain_yaml
+from mpp.plain_yaml import OtherScalar, PlainYAMLError, Table, as_typed, read_yaml
 
 DEPTH = 8
 
@@ -51,6 +51,12 @@ class PlainYAMLTests(SynchronousTestCase):
         self.assertEqual(read_yaml(text, depth=DEPTH, scalar=as_typed), {"on": value})
         for other in ("10:30", "2024-01-01", "017", "0x1f", ".inf", "1_000", "9" * 100_000, "1" + ":1" * 50_000):
             self.assertEqual(read_yaml(other, depth=DEPTH, scalar=as_typed), OtherScalar(other))
+
+    def test_repeated(self) -> None:
+        """A key that comes a second time can be told instead of refused; then its later value counts."""
+        told: list[tuple[str, int]] = []
+        value = read_yaml("a: 1\nb: 2\na: 3\n", depth=DEPTH, repeated=lambda key, line: told.append((key, line)))
+        self.assertEqual((value, told), ({"a": "3", "b": "2"}, [("a", 3)]))
 
     def test_json(self) -> None:
         """JSON is YAML."""
@@ -108,7 +114,7 @@ class PlainYAMLTests(SynchronousTestCase):
             "? [a]\n: b\n": "line 1: a key must be plain text",
             "- *a\n": "line 1: an alias of nothing: *a",
             "&a [*a]\n": "line 1: an alias of nothing: *a",
-            "[]\n---\n[]\n": "line 3: a second document begins; expected one",
+            "[]\n---\n[]\n": "line 2: a second document begins; expected one",
             "a\0b": "not YAML: ",
         }
         for text, problem in table.items():

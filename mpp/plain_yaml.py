@@ -40,12 +40,14 @@ class PlainYAMLError(ValueError):
 
     :ivar problem: what is wrong, with nothing in it from the text, which may hold secrets.
     :ivar line: the line, beginning with 1, or None.
+    :ivar detail: what the parser says, or a name from the text; empty, or begins with a colon.
     """
 
     def __init__(self, problem: str, line: int | None = None, detail: str = "") -> None:
         super().__init__(f"{'' if line is None else f'line {line}: '}{problem}{detail}")
         self.problem = problem
         self.line = line
+        self.detail = detail
 
 
 class Table(dict[str, object]):
@@ -90,15 +92,19 @@ def as_typed(scalar: str) -> object:
     return scalar if kind == "str" else OtherScalar(scalar)
 
 
-def read_yaml(text: str, *, depth: int, scalar: Callable[[str], object] = as_text) -> object:
+def read_yaml(
+    text: str, *, depth: int, scalar: Callable[[str], object] = as_text, repeated: Callable[[str, int], None] | None = None
+) -> object:
     """
     Read a text of one document; None for none, or an empty one.
 
     :param depth: how deeply lists and mappings may be nested.
     :param scalar: gives the value of a scalar without quotes; one with quotes is text.
+    :param repeated: called with each key that comes a second time, and its line; its later value counts. Without it, that is an
+        error as well.
     :raises PlainYAMLError: it is no YAML, or more than is read here.
     """
-    document = _Document(depth, scalar)
+    document = _Document(depth, scalar, repeated)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             document.take(event)
@@ -123,7 +129,7 @@ class _Open:
     key: str | None = None
     nodes: int = 1
 
-    def add(self, value: object, nodes: int, line: int) -> None:
+    def add(self, value: object, nodes: int, line: int, repeated: Callable[[str, int], None] | None) -> None:
         """Take the next value, or key."""
         self.nodes += nodes
         if self.nodes > MAX_NODES:
@@ -137,9 +143,11 @@ class _Open:
             raise _Wrong("merge keys (<<) are not supported")
         elif not isinstance(value, str):
             raise _Wrong("a key must be plain text")
-        elif value in self.value:
-            raise _Wrong("a key for the second time", f": {value}" if _NAME.fullmatch(value) else "")
         else:
+            if value in self.value and repeated is None:
+                raise _Wrong("a key for the second time", f": {value}" if _NAME.fullmatch(value) else "")
+            if value in self.value and repeated is not None:
+                repeated(value, line)
             self.key = value
             self.value.lines[value] = line
 
@@ -150,6 +158,7 @@ class _Document:
 
     _depth: int
     _scalar: Callable[[str], object]
+    _repeated: Callable[[str, int], None] | None = None
     roots: list[object] = field(factory=list)
     _open: list[_Open] = field(factory=list)
     _anchors: dict[str, tuple[object, int]] = field(factory=dict)
@@ -173,6 +182,9 @@ class _Document:
         elif isinstance(event, yaml.CollectionEndEvent):
             ended = self._open.pop()
             self._add((ended.value, ended.nodes), ended.anchor, line)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            if self.roots:
+                raise _Wrong("a second document begins; expected one")
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise _Wrong("an alias of nothing", f": *{event.anchor:.40}")
@@ -187,8 +199,6 @@ class _Document:
         if anchor is not None:
             self._anchors[anchor] = counted
         if self._open:
-            self._open[-1].add(*counted, line)
-        elif self.roots:
-            raise _Wrong("a second document begins; expected one")
+            self._open[-1].add(*counted, line, self._repeated)
         else:
             self.roots.append(counted[0])

@@ -1,0 +1,73 @@
+"""
+What can be known to be wrong with a configuration before anything is opened, and before anybody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from mpp.errors import ConfigError, ConfigErrors
+from mpp.listening import endpoint
+from mpp.locators.file import MAX_BYTES
+from mpp.locators.small_file import Unreadable, read_small
+
+if TYPE_CHECKING:
+    from mpp.config import Sources
+    from mpp.settings import Settings
+
+
+def check_config(sources: Sources, reactor: Any) -> str:
+    """
+    Look for everything that is wrong with what is configured.
+
+    :return: one line to print when it is nothing.
+    :raise ConfigError: all of it.
+    """
+    # Here and not above: a start needs it only after the reactor.
+    from mpp.locating import Locating
+    from mpp.wiring import wire
+
+    reading = sources.survey()
+    # What systemd hands over is there for the service only, and not for who checks its file.
+    listen = tuple(text for text in reading.settings.listen if not text.startswith("systemd:"))
+    settings = evolve(reading.settings, listen=listen)
+    found = _errors(partial(check, settings, reactor))
+    found += _errors(lambda: wire(settings, Locating(reactor, sources.environ)).discard())
+    # Who was told that a value is wrong need not be told that it is missing.
+    told = {error.option for error in reading.errors}
+    errors = [*reading.errors, *(error for error in map(reading.blame, found) if error.option not in told)]
+    if errors:
+        raise ConfigErrors(errors)
+    return f"{reading.name}: ok"
+
+
+def check(settings: Settings, reactor: Any) -> None:
+    """
+    Look for what can never work, before anything is built.
+
+    :raise ConfigError: everything that was found.
+    """
+    errors = [error for text in settings.listen for error in _errors(partial(endpoint, reactor, text))]
+    if settings.endpoints_file is not None:
+        errors += _errors(partial(_check_readable, "--endpoints-file", settings.endpoints_file))
+    if errors:
+        raise ConfigErrors(errors)
+
+
+def _errors(look: Callable[[], object]) -> list[ConfigError]:
+    try:
+        look()
+    except ConfigError as error:
+        return list(error.all)
+    return []
+
+
+def _check_readable(option: str, path: str) -> None:
+    try:
+        read_small(path, MAX_BYTES, "an endpoints file")
+    except Unreadable as error:
+        raise ConfigError(option, f"{path!r} cannot be read ({error}); expected a file") from None

@@ -1,0 +1,110 @@
+"""
+Reads ``http_config`` and ``backends`` of the configuration file, in the form that Prometheus gives to ``http_config``. Pure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from mpp.config_tree import Tree
+from mpp.http_config import HTTPConfig, HTTPConfigs
+from mpp.locators.endpoints import parse_endpoint
+
+KEYS = ("http_config", "backends")
+
+_SECRET = "a secret has no place in this file; give {} instead"
+_NOT_SUPPORTED = "not supported"
+
+_FORMS: Mapping[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "basic_auth": (("username", "username_file", "password_file"), {"password": _SECRET.format("password_file")}),
+    "authorization": (("type", "credentials_file"), {"credentials": _SECRET.format("credentials_file")}),
+    "tls_config": (
+        ("ca_file", "cert_file", "key_file", "server_name", "insecure_skip_verify", "min_version"),
+        {
+            "ca": "not supported; give ca_file instead",
+            "cert": "not supported; give cert_file instead",
+            "key": _SECRET.format("key_file"),
+            "max_version": _NOT_SUPPORTED,
+        },
+    ),
+}
+_HINTS = {
+    "bearer_token": _SECRET.format("authorization with credentials_file"),
+    "bearer_token_file": "not supported; give authorization with credentials_file instead",
+    **dict.fromkeys(("oauth2", "proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header"), _NOT_SUPPORTED),
+    **dict.fromkeys(("follow_redirects", "enable_http2", "http_headers"), _NOT_SUPPORTED),
+}
+_FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
+
+
+def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
+    """
+    Read what a file's outermost mapping has of it; what is wrong is noted there.
+
+    :param folder: where relative paths begin.
+    """
+    default = _http_config(tree, folder) if "http_config" in tree.table else HTTPConfig()
+    entries = tree.each("backends") if "backends" in tree.table else ()
+    return HTTPConfigs(default, tuple(_rule(entry, folder) for entry in entries))
+
+
+def _rule(entry: Tree, folder: str) -> tuple[str, HTTPConfig]:
+    found = set(entry.keys(("url", "http_config")))
+    for key in ("url", "http_config"):
+        if key not in found:
+            entry.wrong(key, "missing")
+    url = entry.text("url") if "url" in found else ""
+    if url and "*" not in url:
+        try:
+            url = parse_endpoint(url).url
+        except ValueError as error:
+            entry.wrong("url", str(error))
+    return url, _http_config(entry, folder) if "http_config" in found else HTTPConfig()
+
+
+def _http_config(parent: Tree, folder: str) -> HTTPConfig:
+    tree = parent.inside("http_config")
+    if tree is None:
+        return HTTPConfig()
+    mistakes = len(tree.errors)
+    found: dict[str, object] = {}
+    places: dict[str, str] = {}
+    for form in tree.keys(_FORMS, _HINTS):
+        inner = tree.inside(form)
+        for key in inner.keys(*_FORMS[form]) if inner is not None else ():
+            assert inner is not None
+            name = "auth_type" if key == "type" else key
+            places[name] = inner.where(key)
+            found[name] = inner.boolean(key) if key == "insecure_skip_verify" else inner.text(key)
+            if key in _FILES and found[name]:
+                found[name] = os.path.join(folder, str(found[name]))
+        if inner is not None:
+            _check(form, inner)
+    if "basic_auth" in tree.table and "authorization" in tree.table:
+        tree.wrong("authorization", "given together with basic_auth; only one of them can be used")
+    if len(tree.errors) > mistakes:
+        # With a part of it missing, more would seem to be wrong than is.
+        return HTTPConfig()
+    return HTTPConfig(**found, places=places)  # type: ignore[arg-type]
+
+
+def _check(form: str, inner: Tree) -> None:
+    """Note what is missing, and what cannot be."""
+    table = inner.table
+    if form == "basic_auth":
+        if "username" not in table and "username_file" not in table:
+            inner.wrong("username", "missing")
+        if "password_file" not in table and "password" not in table:
+            inner.wrong("password_file", "missing")
+    elif form == "authorization":
+        if "credentials_file" not in table and "credentials" not in table:
+            inner.wrong("credentials_file", "missing")
+        if "type" in table and inner.text("type").lower() == "basic":
+            inner.wrong("type", "is for other schemes; give basic_auth instead")
+    else:
+        for key, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
+            if key in table and other not in table:
+                inner.wrong(other, f"missing; a {key} is of no use without it")
+        if "min_version" in table and inner.text("min_version") not in ("TLS12", "TLS13"):
+            inner.wrong("min_version", "expected TLS12 or TLS13; mpp speaks nothing older")

@@ -1,0 +1,190 @@
+"""
+What mpp shows to backends, and asks of them: ``Authorization``, certificates. Keeps what it has read of the files, and reads
+them again when they change; as long as a changed file is of no use, what it said before stays in force.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from OpenSSL import SSL, crypto
+from twisted.internet.error import VerifyError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from txaio.tx import make_logger
+
+from mpp.errors import ConfigError, ConfigErrors, LocateError
+from mpp.http_config import HTTPConfig, HTTPConfigs
+from mpp.locators.secret_file import SecretFile
+from mpp.locators.urls import basic
+from mpp.model import Backend
+from mpp.tls import TLSPolicy
+
+_log = make_logger()
+
+T = TypeVar("T")
+
+# Verifiers and look-ups kept; more than anyone has behind one mpp.
+_KEPT = 256
+
+
+class Credentials:
+    """
+    Those for all backends.
+
+    :param insecure: certificates are not verified, where nothing else is said.
+    :raise ConfigError: a file cannot be used; all that is wrong.
+    """
+
+    def __init__(self, configs: HTTPConfigs, *, insecure: bool = False) -> None:
+        self._configs = configs
+        held, errors = {}, []
+        for config in configs.all:
+            try:
+                held[config] = _Held(config, insecure=insecure)
+            except ConfigError as error:
+                errors.append(error)
+        if errors:
+            raise ConfigErrors(errors)
+        self._held: dict[HTTPConfig, _Held] = held
+        self._of: dict[Backend, _Held] = {}
+
+    def __repr__(self) -> str:
+        return f"<Credentials of {len(self._held)}>"
+
+    @property
+    def authorizes(self) -> bool:
+        """Whether there is a backend that credentials may be sent to."""
+        return any(config.authorizes for config in self._held)
+
+    def authorization(self, backend: Backend) -> bytes | None:
+        """Give the value of ``Authorization`` for a backend; None if mpp has none of its own."""
+        return self._for(backend).authorization
+
+    def tls(self, backend: Backend) -> IOpenSSLClientConnectionCreator:
+        """Give what makes a connection to an https backend."""
+        return self._for(backend).creator(backend.host)
+
+    def refresh(self) -> bool:
+        """Read what has changed on disk; tell whether connections are made in another way from now on."""
+        # Not any(), which would stop at the first one.
+        return True in [held.refresh() for held in self._held.values()]
+
+    def _for(self, backend: Backend) -> _Held:
+        held = self._of.get(backend)
+        if held is None:
+            if len(self._of) >= _KEPT:
+                self._of.clear()
+            held = self._of[backend] = self._held[self._configs.of(backend)]
+        return held
+
+
+class _Held:
+    """
+    What was read for one configuration.
+
+    :ivar authorization: as it is sent, or None.
+    """
+
+    def __init__(self, config: HTTPConfig, *, insecure: bool) -> None:
+        self._config = config
+        self._insecure = insecure if config.insecure_skip_verify is None else config.insecure_skip_verify
+        paths = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
+        self._paths = tuple(filter(None, (getattr(config, name) for name in paths)))
+        self._problem = ""
+        self._stamps = self._look()
+        self.authorization = self._read_authorization()
+        self._policy = self._read_policy()
+        self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
+
+    def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
+        """Give what makes a connection to a host. Making one loads the system's certificates, so it is kept."""
+        creator = self._creators.get(host)
+        if creator is None:
+            if len(self._creators) >= _KEPT:
+                self._creators.clear()
+            creator = self._creators[host] = self._policy.creator(host)
+        return creator
+
+    def refresh(self) -> bool:
+        """See `Credentials.refresh`."""
+        stamps = self._look()
+        if stamps == self._stamps:
+            return False
+        try:
+            authorization, policy = self._read_authorization(), self._read_policy()
+        except ConfigError as error:
+            # The stamps stay as they are: it is tried again in the next round.
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.warn("Credentials stay as they were: {problem}", problem=self._problem)
+            return False
+        self._problem = ""
+        self._stamps = stamps
+        self.authorization = authorization
+        _log.info("Credentials were read again: {paths}", paths=", ".join(self._paths))
+        if policy == self._policy:
+            return False
+        self._policy = policy
+        self._creators.clear()
+        return True
+
+    def _look(self) -> tuple[object, ...]:
+        return tuple(map(_stamp, self._paths))
+
+    def _read_authorization(self) -> bytes | None:
+        config = self._config
+        if config.credentials_file:
+            return self._in_header("credentials_file", f"{config.auth_type} {self._text('credentials_file')}")
+        if config.username or config.username_file:
+            user = self._text("username_file") if config.username_file else config.username
+            return basic(user, self._text("password_file")).encode("ascii")
+        return None
+
+    def _in_header(self, name: str, value: str) -> bytes:
+        if not value.isascii() or not value.isprintable():
+            raise self._wrong(name, "has what cannot stand in a header; expected one line of ASCII")
+        return value.encode("ascii")
+
+    def _read_policy(self) -> TLSPolicy:
+        config = self._config
+        ca = self._bytes("ca_file") if config.ca_file else None
+        own = self._bytes("cert_file") + b"\n" + self._bytes("key_file") if config.cert_file and config.key_file else None
+        policy = TLSPolicy(self._insecure, ca, own, config.server_name, config.min_version == "TLS13")
+        name = "cert_file" if own is not None else "ca_file"
+        if ca is not None or own is not None:
+            try:
+                policy.creator("localhost")
+            except (SSL.Error, crypto.Error, VerifyError, ValueError):
+                raise self._wrong(name, "expected PEM: certificates, and a key that belongs to its certificate") from None
+        if ca is not None and b"-----BEGIN CERTIFICATE-----" not in ca:
+            raise self._wrong("ca_file", "expected certificates in PEM format")
+        return policy
+
+    def _text(self, name: str) -> str:
+        return self._read(name, lambda file: file.read())
+
+    def _bytes(self, name: str) -> bytes:
+        return self._read(name, lambda file: file.read_bytes())
+
+    def _read(self, name: str, read: Callable[[SecretFile], T]) -> T:
+        try:
+            return read(SecretFile(getattr(self._config, name)))
+        except LocateError as error:
+            raise ConfigError(self._place(name), str(error)) from None
+
+    def _wrong(self, name: str, problem: str) -> ConfigError:
+        return ConfigError(self._place(name), f"{getattr(self._config, name)}: {problem}")
+
+    def _place(self, name: str) -> str:
+        return self._config.places.get(name, name)
+
+
+def _stamp(path: str) -> object:
+    """Give what changes when a file does."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

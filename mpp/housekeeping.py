@@ -1,0 +1,39 @@
+"""Does something small again and again, for as long as the program runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.task import LoopingCall
+from txaio import tx
+
+from mpp.wire.patience import SWEEP_S
+
+_log = tx.make_logger()
+
+
+class Housekeeping(Service):
+    """
+    One sweep for everything that takes time.
+
+    :param sweep: called every `SWEEP_S` seconds.
+    """
+
+    def __init__(self, sweep: Callable[[], None], reactor: Any) -> None:
+        self._loop = LoopingCall(sweep)
+        self._loop.clock = reactor
+
+    def startService(self) -> None:
+        """Begin to sweep."""
+        Service.startService(self)
+        # A LoopingCall stops for ever at its first error; then at least it is told.
+        stopped = self._loop.start(SWEEP_S, now=False)
+        stopped.addErrback(lambda failure: _log.failure("housekeeping stopped", failure=failure))
+
+    def stopService(self) -> None:
+        """Sweep no more."""
+        Service.stopService(self)
+        if self._loop.running:
+            self._loop.stop()

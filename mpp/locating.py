@@ -1,0 +1,115 @@
+"""
+Makes the configured locators. Knows how each kind is made of the settings; what they do is known to `mpp.locators`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import define, field, frozen
+
+from mpp.interfaces import ILocator
+from mpp.locators.file import FileLocator
+from mpp.locators.file_sd import FileSDLocator
+from mpp.locators.static import StaticLocator
+from mpp.settings import Settings
+
+
+@frozen
+class LocatorPlan:
+    """
+    How one locator is made.
+
+    :ivar key: two plans with equal keys make locators that find the same.
+    :ivar build: makes it; raises `mpp.errors.ConfigError` if it can never work as it is configured.
+    """
+
+    key: tuple[Hashable, ...]
+    build: Callable[[], ILocator] = field(eq=False)
+
+
+def build_locators(settings: Settings, reactor: Any, environ: Mapping[str, str]) -> tuple[ILocator, ...]:
+    """
+    Make all locators that are configured, see `Locating.plans`.
+
+    :raises ConfigError: one of them can never work as it is configured.
+    """
+    return tuple(plan.build() for plan in Locating(reactor, environ).plans(settings))
+
+
+# What these import takes longer than all the rest of a start, and most programs use one of them or none.
+
+
+@define
+class Locating:
+    """
+    The making of locators.
+
+    :param environ: the program's own: Kubernetes tells a pod in it where the API server is.
+    """
+
+    _reactor: Any
+    _environ: Mapping[str, str] = field(repr=False)
+    _names: Any = None
+
+    def plans(self, settings: Settings) -> tuple[LocatorPlan, ...]:
+        """Plan all locators that are configured, in the order in which their backends are ranked."""
+        return tuple(self._plans(settings))
+
+    def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:
+        path, insecure = settings.endpoints_file, settings.insecure
+        if path is not None:
+            yield LocatorPlan(("file", path), partial(FileLocator, path))
+        if settings.endpoints:
+            yield LocatorPlan(("endpoint", settings.endpoints), partial(StaticLocator, settings.endpoints))
+        if settings.file_sd:
+            yield LocatorPlan(("file-sd", settings.file_sd), partial(FileSDLocator, settings.file_sd))
+        for name, url in _named("http-sd", settings.http_sd):
+            key = (name, url, insecure, settings.selection_interval)
+            yield LocatorPlan(key, partial(self._http_sd, name, url, settings))
+        for name, spec in _named("dns", settings.dns):
+            yield LocatorPlan((name, spec), partial(self._dns, name, spec))
+        if settings.marathon.urls or settings.marathon.apps:
+            yield LocatorPlan((settings.marathon, insecure), partial(self._marathon, settings))
+        if settings.kube.service_name or settings.kube.pod_label_selector:
+            yield LocatorPlan((settings.kube, insecure), partial(self._kubernetes, settings))
+
+    def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
+        from mpp.locators.api import Api
+        from mpp.locators.http_sd import HTTPSDLocator
+        from mpp.tls import TLSPolicy
+
+        api = Api.connecting(self._reactor, TLSPolicy(insecure=settings.insecure))
+        return HTTPSDLocator(url, api, name, interval=settings.selection_interval)
+
+    def _dns(self, name: str, spec: str) -> ILocator:
+        from mpp.locators.dns import DNSLocator
+
+        names = self._name_servers() if spec.startswith("srv+") else None
+        return DNSLocator(spec, self._reactor.nameResolver, names, name)
+
+    def _name_servers(self) -> Any:
+        """Give what asks name servers: one for all, since it looks after its configuration as long as the program lives."""
+        if self._names is None:
+            from twisted.names.client import Resolver
+
+            self._names = Resolver(resolv="/etc/resolv.conf", reactor=self._reactor)
+        return self._names
+
+    def _marathon(self, settings: Settings) -> ILocator:
+        from mpp.locators.marathon import build
+
+        return build(settings, self._reactor)
+
+    def _kubernetes(self, settings: Settings) -> ILocator:
+        from mpp.locators.kube import build, check
+
+        check(settings, self._environ)
+        return build(settings, self._reactor, self._environ)
+
+
+def _named(kind: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Give each of several locators of a kind a name of its own: ``dns`` for a single one, else ``dns-1``, ``dns-2``."""
+    return [(kind if len(values) == 1 else f"{kind}-{number}", value) for number, value in enumerate(values, start=1)]

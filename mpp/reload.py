@@ -1,0 +1,141 @@
+"""
+Reads the configuration again while the program runs, and has it applied: whole, or not at all.
+
+Knows the order of the steps, who is told what came of them, and the signal; what is made of the settings is `mpp.wiring`, and
+what becomes of what runs is `mpp.service`.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.changes import changes
+from mpp.config import Reading, Sources
+from mpp.errors import ConfigError
+from mpp.model import Reloaded
+from mpp.settings import Settings
+from mpp.wiring import Wiring
+
+_log = make_logger()
+
+
+class Reloadable(Protocol):
+    """What is reloaded: `mpp.service.Program`."""
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+
+    def prepare(self, settings: Settings) -> Wiring:
+        """Make what is new; raises `ConfigError` if it cannot work."""
+
+    def verify(self, wiring: Wiring) -> Deferred[None]:
+        """Ask others; fails with `ConfigError`."""
+
+    def apply(self, wiring: Wiring) -> None:
+        """Put it in force; raises `ConfigError`, and then nothing has changed."""
+
+
+class Reloader:
+    """
+    Reloads the program.
+
+    :param sources: where everything that is configured is written.
+    :param check: looks for what can never work; raises `ConfigError`.
+    :param applied: called with the settings that have come into force.
+    :param told: called with whether a reload worked.
+    """
+
+    def __init__(
+        self,
+        program: Reloadable,
+        sources: Sources,
+        *,
+        check: Callable[[Settings], None],
+        applied: Callable[[Settings], None],
+        told: Callable[[bool], None],
+    ) -> None:
+        self._program = program
+        self._sources = sources
+        self._check = check
+        self._applied = applied
+        self._told = told
+        self._lock = DeferredLock()
+
+    def reload(self) -> Deferred[Reloaded]:
+        """
+        Read everything again, and apply it; one reload after the other.
+
+        :return Deferred(Reloaded): never fails.
+        """
+        reloading: Deferred[Reloaded] = self._lock.run(lambda: Deferred.fromCoroutine(self._reload()))
+        return reloading.addErrback(self._broken)
+
+    async def _reload(self) -> Reloaded:
+        reading = None
+        try:
+            reading = self._sources.survey()
+            changed = await self._put_in_force(reading)
+        except ConfigError as error:
+            return self._refused([str(each) for each in (reading.blame(error) if reading else error).all])
+        self._told(True)
+        self._applied(reading.settings)
+        for warning in reading.warnings:
+            _log.warn("{warning}", warning=warning)
+        what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
+        _log.info("Configuration read again ({name}), {what}", name=reading.name, what=what)
+        return Reloaded(changed)
+
+    async def _put_in_force(self, reading: Reading) -> tuple[str, ...]:
+        settings = reading.sound().settings
+        changed = changes(self._program.settings, settings)
+        self._check(settings)
+        wiring = self._program.prepare(settings)
+        try:
+            await self._program.verify(wiring)
+            if changed:
+                self._program.apply(wiring)
+        except BaseException:
+            wiring.discard()
+            raise
+        return changed
+
+    def _refused(self, errors: list[str]) -> Reloaded:
+        self._told(False)
+        for error in errors:
+            _log.error("Configuration not applied: {error}", error=error)
+        return Reloaded(errors=tuple(errors))
+
+    def _broken(self, failure: Failure) -> Reloaded:
+        _log.failure("Bug: the configuration could not be applied", failure)
+        self._told(False)
+        return Reloaded(errors=("internal error of mpp, see its log",))
+
+
+class HangUp(Service):
+    """
+    Calls something at each SIGHUP, for as long as the program runs; then the signal means nothing any more.
+
+    :param call: in the reactor's thread.
+    """
+
+    def __init__(self, reactor: Any, call: Callable[[], object]) -> None:
+        self._reactor = reactor
+        self._call = call
+
+    def startService(self) -> None:
+        """Listen to the signal. Without that, it would end the process."""
+        Service.startService(self)
+        signal.signal(signal.SIGHUP, lambda number, frame: self._reactor.callFromThread(self._call))
+
+    def stopService(self) -> None:
+        """Do not end because of it while requests are finished."""
+        Service.stopService(self)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)

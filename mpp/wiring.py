@@ -1,0 +1,109 @@
+"""
+Everything that is made of the settings and may be made anew while the program runs: one value, replaced as a whole.
+
+What lives on when it is replaced (connections, counts, what is known of the backends) is not in it, see `mpp.service`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from mpp import extensions
+from mpp.affinity import AffinityChain
+from mpp.authorized import Authorized
+from mpp.credentials import Credentials
+from mpp.errors import ConfigError, ConfigErrors
+from mpp.forward.forwarder import Forwarder
+from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
+from mpp.locating import Locating, LocatorPlan
+from mpp.metrics import Metrics
+from mpp.probe import Prober
+from mpp.settings import Settings
+
+T = TypeVar("T")
+
+
+@frozen
+class Wiring:
+    """
+    What the settings make of the program.
+
+    :ivar locators: with their plans, in the order in which their backends are ranked.
+    :ivar made: those of the locators that were made for this wiring, and not taken over from the last one.
+    """
+
+    settings: Settings
+    strategy: IStrategy
+    affinity: AffinityChain
+    credentials: Credentials
+    locators: tuple[tuple[LocatorPlan, ILocator], ...]
+    made: tuple[ILocator, ...] = field(repr=False)
+
+    def upstreams(self, pool: IUpstreams) -> IUpstreams:
+        """Give what sends requests as it is configured."""
+        return Authorized(pool, self.credentials.authorization) if self.credentials.authorizes else pool
+
+    def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
+        """Give what observes backends as the strategy needs it."""
+        return Prober(self.upstreams(pool), clock, wall=wall, minimum_history=getattr(self.strategy, "duration", None))
+
+    def forwarder(self, pool: IUpstreams, selections: ISelections, metrics: Metrics, clock: IReactorTime) -> Forwarder:
+        """Give what answers requests."""
+        return Forwarder(self.upstreams(pool), selections, self.affinity, metrics, self.settings, clock, random.Random())
+
+    def discard(self) -> None:
+        """Leave nothing behind of what was made for it. Only when it is not used after all."""
+        for locator in self.made:
+            locator.stop()
+
+
+def wire(settings: Settings, locating: Locating, last: Wiring | None = None) -> Wiring:
+    """
+    Make what the settings ask for. Nothing is opened, and nobody asked.
+
+    :param last: the wiring in force: what would be made the same way is taken over from it, with all it remembers.
+    :raise ConfigError: something can never work as it is configured; all there is of this (`mpp.errors.ConfigErrors`).
+    """
+    errors: list[ConfigError] = []
+    strategy = _attempt(errors, lambda: extensions.build_strategy(settings.routing_strategy))
+    affinity = _attempt(errors, lambda: _affinity(settings, last))
+    credentials = _attempt(errors, lambda: _credentials(settings, last))
+    known = dict(last.locators) if last is not None else {}
+    found = [(plan, known.get(plan) or _attempt(errors, plan.build)) for plan in locating.plans(settings)]
+    locators = tuple((plan, locator) for plan, locator in found if locator is not None)
+    made = tuple(locator for plan, locator in locators if plan not in known)
+    if errors or strategy is None or affinity is None or credentials is None:
+        for locator in made:
+            locator.stop()
+        raise errors[0] if len(errors) == 1 else ConfigErrors(errors)
+    return Wiring(settings, strategy, affinity, credentials, locators, made)
+
+
+def _attempt(errors: list[ConfigError], make: Callable[[], T]) -> T | None:
+    try:
+        return make()
+    except ConfigError as error:
+        errors += error.all
+        return None
+
+
+def _credentials(settings: Settings, last: Wiring | None) -> Credentials:
+    if last is not None and (last.settings.http, last.settings.insecure) == (settings.http, settings.insecure):
+        return last.credentials
+    return Credentials(settings.http, insecure=settings.insecure)
+
+
+def _affinity(settings: Settings, last: Wiring | None) -> AffinityChain:
+    def asked(of: Settings) -> tuple[object, ...]:
+        return of.affinity_options, of.trusted_proxies
+
+    if last is not None and asked(last.settings) == asked(settings):
+        return last.affinity
+    trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
+    return AffinityChain(extensions.build_affinities(settings.affinity_options, trusted))

@@ -1,0 +1,189 @@
+"""What mpp shows to backends, and asks of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.authorized import Authorized
+from mpp.credentials import Credentials
+from mpp.errors import ConfigError
+from mpp.http_config import HTTPConfig, HTTPConfigs
+from mpp.interfaces import IResponse
+from mpp.model import Backend
+from tests.fake_https import FakeAuthority
+
+A, B = (Backend("https", name, 9090) for name in ("prom-a", "prom-b"))
+
+
+class CredentialsTests(SynchronousTestCase):
+    """Files, and what is made of them."""
+
+    authority = FakeAuthority()
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        self.age = 0
+
+    def observe(self, event: dict[str, Any]) -> None:
+        self.lines.append(str(formatEvent(event)))
+
+    def write(self, name: str, content: str | bytes) -> str:
+        """Write a file, which is always seen to be another one than before."""
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        self.age += 1
+        os.utime(path, (self.age, self.age))
+        return str(path)
+
+    def problem(self, **config: Any) -> str:
+        """Give what is wrong with a configuration."""
+        places = {name: f"f:1: {name}" for name in config}
+        return str(self.assertRaises(ConfigError, Credentials, HTTPConfigs(HTTPConfig(**config, places=places))))
+
+    def test_none(self) -> None:
+        """Nothing is sent where nothing is configured."""
+        credentials = Credentials(HTTPConfigs())
+        self.assertEqual((credentials.authorizes, credentials.authorization(A), credentials.refresh()), (False, None, False))
+
+    def test_basic(self) -> None:
+        """User and password are sent as HTTP basic; without the line end that an editor adds."""
+        config = HTTPConfig(username_file=self.write("u", "alice\n"), password_file=self.write("p", "s3cr3t\n"))
+        credentials = Credentials(HTTPConfigs(rules=(("*prom-a*", config),)))
+        self.assertTrue(credentials.authorizes)
+        self.assertEqual([credentials.authorization(each) for each in (A, B)], [b"Basic YWxpY2U6czNjcjN0", None])
+
+    def test_token(self) -> None:
+        """A token is sent with its scheme."""
+        path = self.write("t", "token\n")
+        for scheme in ("Bearer", "Token"):
+            credentials = Credentials(HTTPConfigs(HTTPConfig(auth_type=scheme, credentials_file=path)))
+            self.assertEqual(credentials.authorization(A), f"{scheme} token".encode())
+
+    def test_changed(self) -> None:
+        """A file that changes is read again; while it is of no use, the credentials stay, and that is told once."""
+        path = self.write("t", "one")
+        credentials = Credentials(HTTPConfigs(HTTPConfig(credentials_file=path)))
+        self.write("t", "two")
+        self.assertFalse(credentials.refresh())
+        self.assertEqual(credentials.authorization(A), b"Bearer two")
+        os.remove(path)
+        self.assertFalse(credentials.refresh() or credentials.refresh())
+        self.assertEqual(credentials.authorization(A), b"Bearer two")
+        self.write("t", "three")
+        credentials.refresh()
+        self.assertEqual(credentials.authorization(A), b"Bearer three")
+        again = f"Credentials were read again: {path}"
+        gone = f"Credentials stay as they were: credentials_file: {path}: No such file or directory"
+        self.assertEqual(self.lines, [again, gone, again])
+
+    def test_certificates(self) -> None:
+        """Another authority means other connections; the same one in a file that was touched does not."""
+        path = self.write("ca", self.authority.pem)
+        credentials = Credentials(HTTPConfigs(HTTPConfig(ca_file=path)))
+        before = credentials.tls(A)
+        self.assertIs(credentials.tls(A), before)
+        self.assertIsNot(credentials.tls(B), before)
+        self.write("ca", self.authority.pem)
+        self.assertFalse(credentials.refresh())
+        self.assertIs(credentials.tls(A), before)
+        self.write("ca", FakeAuthority().pem)
+        self.assertTrue(credentials.refresh())
+        self.assertIsNot(credentials.tls(A), before)
+
+    def test_insecure(self) -> None:
+        """What is said for a backend wins over --insecure, in both directions."""
+        for general, own, verified in ((True, None, False), (True, False, True), (False, True, False), (False, None, True)):
+            credentials = Credentials(HTTPConfigs(HTTPConfig(insecure_skip_verify=own)), insecure=general)
+            self.assertEqual(type(credentials.tls(A)).__name__ == "ClientTLSOptions", verified, (general, own))
+
+    def test_versions(self) -> None:
+        """TLS 1.2 is the least, and may be refused."""
+        # The extension "supported versions" of the first message (RFC 8446 section 4.2.1).
+        for minimum, versions in (("TLS12", b"\x00\x2b\x00\x05\x04\x03\x04\x03\x03"), ("TLS13", b"\x00\x2b\x00\x03\x02\x03\x04")):
+            for insecure in (False, True):
+                config = HTTPConfig(min_version=minimum, insecure_skip_verify=insecure)
+                creator = Credentials(HTTPConfigs(config)).tls(A)
+                protocol = TLSMemoryBIOFactory(creator, True, Factory.forProtocol(Protocol)).buildProtocol(None)
+                transport = StringTransport()
+                protocol.makeConnection(transport)
+                self.assertIn(versions, transport.value())
+
+    def test_wrong_files(self) -> None:
+        """What cannot be used is told at the start, by its place, and never shown."""
+        good, other = self.authority.issue("alice"), self.authority.issue("bob")
+        torn = self.write("torn", "-----BEGIN CERTIFICATE-----\ns3cr3t\n-----END CERTIFICATE-----\n")
+        text, lines = self.write("text", "s3cr3t"), self.write("lines", "s3c\nr3t")
+        cert, key = (
+            self.write("cert", good.partition(b"-----BEGIN PRIVATE")[0]),
+            self.write("key", other[other.index(b"-----BEGIN P") :]),
+        )
+        pem = "expected PEM: certificates, and a key that belongs to its certificate"
+        for config, message in (
+            ({"credentials_file": "/nowhere"}, "f:1: credentials_file: /nowhere: No such file or directory"),
+            ({"credentials_file": self.write("empty", "")}, f"f:1: credentials_file: {self.folder}/empty: empty"),
+            (
+                {"credentials_file": lines},
+                f"f:1: credentials_file: {lines}: has what cannot stand in a header; expected one line of ASCII",
+            ),
+            ({"ca_file": text}, f"f:1: ca_file: {text}: expected certificates in PEM format"),
+            ({"ca_file": torn}, f"f:1: ca_file: {torn}: {pem}"),
+            ({"cert_file": cert, "key_file": key}, f"f:1: cert_file: {cert}: {pem}"),
+            ({"cert_file": text, "key_file": text}, f"f:1: cert_file: {text}: {pem}"),
+        ):
+            with self.subTest(config=config):
+                self.assertEqual(self.problem(**config), message)
+                self.assertNotIn("s3c", message)
+
+    def test_many_backends(self) -> None:
+        """What is kept of backends that come and go is bounded."""
+        credentials = Credentials(HTTPConfigs())
+        for number in range(1000):
+            credentials.tls(Backend("https", f"prom-{number}", 1))
+        self.assertEqual(repr(credentials), "<Credentials of 1>")
+
+
+class Recording:
+    """Takes note of what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Backend, bytes, bytes, dict[str, Any]]] = []
+
+    def send(self, backend: Backend, head: bytes, body: bytes, **how: Any) -> Deferred[IResponse]:
+        self.sent.append((backend, head, body, how))
+        answer: Deferred[Any] = succeed(None)
+        return answer
+
+
+class AuthorizedTests(SynchronousTestCase):
+    """Whose credentials a backend sees."""
+
+    HEAD = b"GET /?authorization:x HTTP/1.1\r\nHost: h\r\nauthorization: Basic client\r\nX-Authorization: x\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.recording = Recording()
+        upstreams: Any = self.recording
+        self.authorized = Authorized(upstreams, lambda backend: b"Bearer own" if backend == A else None)
+
+    def test_own(self) -> None:
+        """A backend that mpp has credentials for sees these, and not the client's."""
+        self.authorized.send(A, self.HEAD, b"body", fresh=True, hold=1)
+        head = b"GET /?authorization:x HTTP/1.1\r\nAuthorization: Bearer own\r\nHost: h\r\nX-Authorization: x\r\n\r\n"
+        self.assertEqual(self.recording.sent, [(A, head, b"body", {"fresh": True, "hold": 1})])
+
+    def test_of_the_client(self) -> None:
+        """Every other one sees what the client sent."""
+        self.authorized.send(B, self.HEAD, b"", fresh=False, hold=1)
+        self.assertEqual(self.recording.sent[0][1], self.HEAD)

@@ -1,0 +1,202 @@
+"""The configuration, read again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.changes import changes
+from mpp.config import Sources
+from mpp.errors import ConfigError, ConfigErrors
+from mpp.locating import Locating
+from mpp.model import Reloaded
+from mpp.reload import HangUp, Reloader
+from mpp.settings import KubeSettings, MarathonSettings, Settings
+from mpp.wiring import Wiring, wire
+
+
+class ChangesTests(SynchronousTestCase):
+    """What differs."""
+
+    def test_names(self) -> None:
+        """Options are named as in a file, in the order of the table; their values are not told."""
+        before = Settings(endpoints=("a:1",), marathon=MarathonSettings(principal_secret="s3cr3t"))
+        after = Settings(config="f", endpoints=("b:1",), kube=KubeSettings(namespace="n"), retries=5)
+        self.assertEqual(changes(before, after), ("endpoint", "marathon-principal-secret", "kube-namespace", "retries"))
+        self.assertEqual(changes(before, before), ())
+
+
+class WiringTests(SynchronousTestCase):
+    """What is made anew, and what is taken over."""
+
+    def wire(self, last: Wiring | None = None, **settings: object) -> Wiring:
+        """Wire some settings."""
+        return wire(Settings(**settings), Locating(MemoryReactorClock(), {}), last)  # type: ignore[arg-type]
+
+    def test_unchanged(self) -> None:
+        """A locator or affinity that is configured as before goes on with all it remembers."""
+        first = self.wire(endpoints=("a:1",), endpoints_file="f")
+        second = self.wire(first, endpoints=("b:1",), endpoints_file="f")
+        self.assertIs(second.locators[0][1], first.locators[0][1])
+        self.assertEqual(second.made, (second.locators[1][1],))
+        self.assertIs(second.affinity, first.affinity)
+        self.assertIsNot(self.wire(first, affinity_options=()).affinity, first.affinity)
+
+    def test_everything_wrong(self) -> None:
+        """All that cannot work is told."""
+        error = self.assertRaises(ConfigErrors, self.wire, routing_strategy="x", affinity_options=("y",), endpoints=("z",))
+        self.assertEqual([each.option for each in error.all], ["--routing-strategy", "--affinity-options", "--endpoint"])
+
+
+class FakeProgram:
+    """A program that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.settings = Settings(endpoints=("a:1",))
+        self.verifying: Deferred[None] = succeed(None)
+        self.refusal: ConfigError | None = None
+        self.prepared: list[Wiring] = []
+        self.locating = Locating(MemoryReactorClock(), {})
+
+    def prepare(self, settings: Settings) -> Wiring:
+        self.prepared.append(wire(settings, self.locating))
+        return self.prepared[-1]
+
+    def verify(self, wiring: Wiring) -> Deferred[None]:
+        return self.verifying
+
+    def apply(self, wiring: Wiring) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.settings = wiring.settings
+
+
+class ReloaderTests(SynchronousTestCase):
+    """The order of the steps."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.file = folder / "mpp.yaml"
+        self.file.write_text("endpoint: a:1\n")
+        self.program = FakeProgram()
+        self.told: list[bool] = []
+        self.applied: list[int] = []
+        self.lines: list[str] = []
+        self.checked: ConfigError | None = None
+        self.reloader = Reloader(
+            self.program,
+            Sources(("--config", "mpp.yaml"), {}, str(folder.absolute())),
+            check=self.check,
+            applied=lambda settings: self.applied.append(settings.retries),
+            told=self.told.append,
+        )
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: dict[str, object]) -> None:
+        if str(event.get("log_namespace", "")).startswith("mpp."):
+            self.lines.append(str(formatEvent(event)))
+
+    def check(self, settings: Settings) -> None:
+        if self.checked is not None:
+            raise self.checked
+
+    def reload(self, text: str) -> Reloaded:
+        """Have another file, and read it."""
+        self.file.write_text(text)
+        reloaded: Reloaded = self.successResultOf(self.reloader.reload())
+        return reloaded
+
+    def test_changed(self) -> None:
+        """What has changed is in force, and told by name."""
+        self.assertEqual(self.reload("endpoint: b:1\nretries: 5\n"), Reloaded(("endpoint", "retries")))
+        self.assertEqual((self.program.settings.endpoints, self.applied, self.told), (("b:1",), [5], [True]))
+        self.assertEqual(self.lines, ["Configuration read again (mpp.yaml), changed: endpoint, retries"])
+
+    def test_nothing_changed(self) -> None:
+        """A file that says the same is no trouble."""
+        before = self.program.settings
+        self.assertEqual(self.reload("endpoint: [a:1]\n"), Reloaded())
+        self.assertIs(self.program.settings, before)
+        self.assertEqual(self.lines, ["Configuration read again (mpp.yaml), nothing has changed"])
+
+    def test_wrong(self) -> None:
+        """All that is wrong is told, and nothing changes."""
+        before = self.program.settings
+        reloaded = self.reload("endpoint: b:1\nretries: x\nprot: 1\n")
+        self.assertEqual(reloaded.changed, ())
+        self.assertEqual(
+            reloaded.errors,
+            (
+                "mpp.yaml:2: retries: expected a whole number, found the text 'x'",
+                "mpp.yaml:3: prot: no such key; did you mean port?",
+            ),
+        )
+        self.assertEqual(self.lines, [f"Configuration not applied: {error}" for error in reloaded.errors])
+        self.assertEqual((self.told, self.applied), ([False], []))
+        self.assertIs(self.program.settings, before)
+
+    def test_blame(self) -> None:
+        """What is found by whatever step is told with the line."""
+        text = "endpoint: b:1\nport: 1\n"
+        wrong = ConfigError("--port", "is taken")
+        expected = Reloaded(errors=("mpp.yaml:2: port: is taken",))
+        self.checked = wrong
+        self.assertEqual(self.reload(text), expected)
+        self.checked, self.program.refusal = None, wrong
+        self.assertEqual(self.reload(text), expected)
+        self.program.refusal, self.program.verifying = None, Deferred()
+        self.program.verifying.errback(wrong)
+        self.assertEqual(self.reload(text), expected)
+        self.assertEqual(self.reload("endpoint: b\n").errors[0].partition(": 'b'")[0], "mpp.yaml:1: endpoint")
+
+    def test_one_after_the_other(self) -> None:
+        """A reload waits for the one before, and reads the file when it is its turn."""
+        self.program.verifying = Deferred()
+        self.file.write_text("endpoint: b:1\n")
+        first, second = self.reloader.reload(), self.reloader.reload()
+        self.assertNoResult(first)
+        self.file.write_text("endpoint: c:1\n")
+        self.program.verifying.callback(None)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(self.program.settings.endpoints, ("c:1",))
+
+    def test_bug(self) -> None:
+        """A bug is logged, and the next reload is made all the same."""
+        self.program.verifying = Deferred()
+        self.program.verifying.errback(ZeroDivisionError())
+        self.assertEqual(self.reload("endpoint: b:1\n").errors, ("internal error of mpp, see its log",))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.program.verifying = succeed(None)
+        self.assertEqual(self.reload("endpoint: b:1\n"), Reloaded(("endpoint",)))
+
+
+class AtOnce:
+    """The part of a reactor that a signal needs."""
+
+    def callFromThread(self, call: Callable[[], object]) -> None:
+        call()
+
+
+class HangUpTests(SynchronousTestCase):
+    """SIGHUP."""
+
+    def test_signal(self) -> None:
+        """It is acted on while the program runs, and ignored while it stops."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        called: list[str] = []
+        service = HangUp(AtOnce(), lambda: called.append("called"))
+        service.startService()
+        os.kill(os.getpid(), signal.SIGHUP)
+        service.stopService()
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(called, ["called"])
