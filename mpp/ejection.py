@@ -27,7 +27,8 @@ next to nothing (the rounds, which come anyway, put off its next follow-up). Aft
 
 The first time a backend comes back as soon as it may. When it is out again soon, it stays out for a second at least, then
 for two, four, and so on: each return costs some requests a second attempt, so there must not be many returns. For each
-`FORGIVEN_AFTER_S` that it is well, one ejection is forgotten. When nobody else is in service it is not made to wait.
+`FORGIVEN_AFTER_S` that it is well, one ejection is forgotten. When nobody else is in service it is not made to wait; and
+whoever spoils requests meanwhile goes, for it is not the last one then.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def failed(record: Record, standing: Standing, why: str, now: float, *, spare: b
     Soft evidence ejects only if another backend answers what this one does not: else the requests may be the fault.
 
     :param standing: ``SUSPECT`` is soft evidence, anything worse is hard.
-    :param spare: another backend is in service; nobody is ejected for soft evidence who is the last one.
+    :param spare: another backend is in service, or could be; nobody is ejected for soft evidence who is the last one.
     """
     record = evolve(record, reports=record.reports + 1)
     if record.absence is not None:
@@ -153,6 +154,11 @@ def observed(record: Record, standing: Standing, why: str, now: float, *, report
         return _found_good(record, record.absence, now, spare)
     absence = record.absence if good else _worsened(record.absence, standing, why)
     return evolve(record, absence=absence, due=_next_probe(absence, now))
+
+
+def is_proven(record: Record) -> bool:
+    """Tell whether it is out only for having come and gone too often, see Note [Flapping]."""
+    return record.absence is not None and record.absence.good >= record.absence.needs
 
 
 def _found_bad(record: Record, standing: Standing, why: str, now: float) -> Record:

@@ -49,7 +49,8 @@ class Roster:
 
     def failed(self, backend: Backend, standing: Standing, why: str) -> None:
         """Note a request that failed, see `mpp.ejection.failed`."""
-        before, now, spare = self._records.get(backend, _NEW), self._clock.seconds(), self._spare(backend)
+        before, now = self._records.get(backend, _NEW), self._clock.seconds()
+        spare = self._spare(backend) or self._somebody_waits()
         self._put(backend, before, ejection.failed(before, standing, why, now, spare=spare))
 
     def answered(self, backend: Backend) -> None:
@@ -86,6 +87,10 @@ class Roster:
     def _spare(self, backend: Backend) -> bool:
         """Tell whether another one is in service."""
         return len(self._in_service) > (backend in self._in_service)
+
+    def _somebody_waits(self) -> bool:
+        """Tell whether somebody who is well is kept out for having come and gone too often: he can take over at once."""
+        return any(ejection.is_proven(self._records[backend]) for backend in self._ejected_at)
 
     def _put(self, backend: Backend, before: Record, after: Record) -> None:
         if after is before:

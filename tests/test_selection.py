@@ -425,6 +425,17 @@ class SelectionServiceTests(SynchronousTestCase):
         self.world.observe(seen(A, days=30), seen(B, DOWN, "gone"))
         self.assertEqual((self.service.current.selected, self.service.current.last_resort), ((A,), False))
 
+    def test_kept_out_until_the_other_one_spoils_requests(self) -> None:
+        """It takes over as well when the other one is no better: that one is not the last that could serve."""
+        self.flap()
+        for _ in range(3):
+            self.service.report(B, SUSPECT, "head: garbled")
+            self.service.answered(A)
+        self.assertIsNotNone(self.service.current.observations[1].ejected_at)
+        self.clock.advance(0.05)
+        self.world.observe(*(seen(b, days=30 if b == A else 10) for b in list(self.world.probes)))
+        self.assertEqual((self.service.current.selected, self.service.current.last_resort), ((A,), False))
+
     def test_kept_out_until_a_probe_finds_the_other_one_down(self) -> None:
         """It is probed at once when a probe finds the last other one down."""
         self.flap()
