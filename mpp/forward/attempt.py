@@ -25,6 +25,8 @@ class Attempt:
     """
     One attempt.
 
+    :ivar turn_at: when it was its turn, if it had to wait for that, else 0; set by the wire layer, too.
+    :ivar took: how long its answer took, once it is there.
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
     :ivar answer: as long as it is waited for.
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
@@ -33,11 +35,26 @@ class Attempt:
     :ivar silent: for how many ticks not a byte has come.
     """
 
-    __slots__ = ("_marked", "_quiet", "_seen", "answer", "backend", "overtaken", "received", "sent_at", "silent", "was_stale")
+    __slots__ = (
+        "_marked",
+        "_quiet",
+        "_seen",
+        "answer",
+        "backend",
+        "overtaken",
+        "received",
+        "sent_at",
+        "silent",
+        "took",
+        "turn_at",
+        "was_stale",
+    )
 
     def __init__(self, backend: Backend, sent_at: float) -> None:
         self.backend = backend
         self.sent_at = sent_at
+        self.turn_at = 0.0
+        self.took = 0.0
         self.received = 0
         self.answer: Deferred[IResponse] | None = None
         self.overtaken = False

@@ -76,7 +76,6 @@ class Attempts:
         "_context",
         "_crashes",
         "_given_up",
-        "_last_why",
         "_maybe_done",
         "_owner",
         "_renewed",
@@ -86,6 +85,7 @@ class Attempts:
         "_terms",
         "_tried",
         "_waiting",
+        "whys",
     )
 
     def __init__(self, context: Forwarder, terms: Terms, owner: Owner) -> None:
@@ -98,7 +98,8 @@ class Attempts:
         self._crashes = 0
         self._renewed = False
         self._by_affinity = ""
-        self._last_why = ""
+        self.whys: tuple[str, ...] = ()
+        """Why there was more than one attempt, or none that was any good; one line each."""
         self._maybe_done = False
         self._given_up: tuple[str, str] | None = None
         self._waiting: Deferred[Selection] | None = None
@@ -121,6 +122,15 @@ class Attempts:
         if self._waiting is not None:
             self._waiting.cancel()
         self._forget_reserve()
+
+    @property
+    def started(self) -> int:
+        """How many attempts were made."""
+        return self._started
+
+    @property
+    def _last_why(self) -> str:
+        return self.whys[-1] if self.whys else ""
 
     @property
     def latest(self) -> Backend | None:
@@ -190,7 +200,8 @@ class Attempts:
         attempt.answer = None
         self._running.remove(attempt)
         context, backend = self._context, attempt.backend
-        context.metrics.upstream_answered(backend.name, context.clock.seconds() - attempt.sent_at)
+        attempt.took = context.clock.seconds() - attempt.sent_at
+        context.metrics.upstream_answered(backend.name, attempt.took)
         if response.status < 400:
             context.selections.answered(backend)
             self._deliver(response, attempt)
@@ -246,18 +257,19 @@ class Attempts:
     def report(self, attempt: Attempt, verdict: Verdict, why: str) -> str:
         """Tell the world what an outcome says about a backend; give it in one line."""
         backend = attempt.backend
-        self._last_why = f"{backend.name}: {why}"
+        blamed = f"{backend.name}: {why}"
+        self.whys += (blamed,)
         _log.debug(
             "attempt {attempts} of {method} {target} on {why}: {reason}",
             attempts=self._started,
-            method=self._terms.facts.method,
-            target=self._terms.facts.target[:200],
-            why=self._last_why,
+            method=self._terms.facts.method.decode("latin-1"),
+            target=self._terms.facts.target[:200].decode("latin-1"),
+            why=blamed,
             reason=verdict.reason,
         )
         if verdict.standing is not None:
             self._context.selections.report(backend, verdict.standing, why)
-        return self._last_why
+        return blamed
 
     def _may_go_on(self, attempt: Attempt, verdict: Verdict) -> bool:
         """Decide whether to try another backend, and note it."""
@@ -350,6 +362,7 @@ class Attempts:
             return
         attempt.overtaken = True
         context.metrics.hedged(attempt.backend.name, reason)
+        self.whys += (f"{attempt.backend.name}: {reason}",)
         self._attempt(backend)
 
     def _stalled(self, attempt: Attempt) -> None:
