@@ -7,12 +7,12 @@ request becomes an **Exchange**; the **Forwarder** picks a backend from the curr
 pooled upstream connection, and relays the answer under back-pressure. If an attempt fails before any byte went to the client,
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
-Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection), ``roster.Roster``
-(who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
-``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
-``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
-``forward.allowance.RetryBudget``, ``metrics.Metrics`` (counters), ``output.Descriptor`` (lines of the log that nobody has
-taken yet), and, for as long as one request lives, its Exchange.
+Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection),
+``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
+DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let
+in), ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions``
+(doubts), ``forward.allowance.RetryBudget``, ``metrics.Metrics`` (counters),
+``output.Descriptor`` (lines of the log that nobody has taken yet), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:

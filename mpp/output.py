@@ -190,12 +190,13 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any) -> 
     Make the observer for the place that twistd was told to log to.
 
     :param twistd: twistd's own options.
-    :return: None when it was told to log in a way of its own: by ``--logger`` or ``--syslog``.
+    :return: None when it was told to log in a way of its own, by ``--logger`` or ``--syslog``, or in none that there is: a
+        daemon has no standard output.
     """
-    if twistd.get("logger") or twistd.get("syslog"):
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+    if twistd.get("logger") or twistd.get("syslog") or (name == "-" and not twistd.get("nodaemon")):
         return None
     lines = LineObserver(form, least)
-    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     if name != "-":
         lines.write = File(_rotated(name, reactor)).write
         return lines

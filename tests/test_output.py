@@ -220,6 +220,10 @@ class PlaceTests(SynchronousTestCase):
         self.assertIsNone(self.log({"syslog": True}))
         self.assertIsNone(self.log({"logger": lambda: None}))
 
+    def test_daemon_without_a_file(self) -> None:
+        """twistd itself refuses a daemon that is to log to standard output."""
+        self.assertIsNone(self.log({"logfile": "-"}))
+
     def test_file(self) -> None:
         """twistd's log file has the same lines, and is rotated by a signal."""
         path = Path(self.mktemp())
