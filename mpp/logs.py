@@ -33,6 +33,8 @@ _RESERVED = frozenset((*_FIRST, "err", "stack"))
 # What Twisted adds to an event for observers of its older kind.
 _NOT_OWN = frozenset(("message", "time", "system", "format", "isError", "printed"))
 
+_TALKATIVE = "twisted.web.client."
+
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]")
 # A space (of whatever kind), an equals sign or a quote would end a value; a backslash is an escape to some readers.
 _QUOTED = re.compile('[\\s\x00-\x20"=\\\\\x7f-\x9f\ud800-\udfff]').search
@@ -64,8 +66,15 @@ def fields(event: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def level_of(event: Mapping[str, Any]) -> str:
-    """Give an event's level, one of `LEVELS`: what Twisted calls critical (whatever has a traceback) is an error."""
+    """
+    Give an event's level, one of `LEVELS`.
+
+    What Twisted calls critical (whatever has a traceback) is an error; that its client opens connections, which it tells of
+    each one, is of interest to nobody but who looks for a bug.
+    """
     level = getattr(event.get("log_level"), "name", "info")
+    if level == "info" and str(event.get("log_namespace")).startswith(_TALKATIVE):
+        return "debug"
     return level if level in LEVELS else "error"
 
 

@@ -116,6 +116,14 @@ class FieldsTests(SynchronousTestCase):
         found = told("{it}", it="x" * 100_000, other="y" * 100_000)
         self.assertEqual([len(str(found[name])) for name in ("msg", "other")], [logs.MAX_VALUE] * 2)
 
+    def test_talkative_client(self) -> None:
+        """That Twisted's client opens a connection is told to who debugs; its warnings to everyone."""
+        events: list[Any] = []
+        logger = Logger("twisted.web.client._HTTP11ClientFactory", observer=LogPublisher(events.append))
+        logger.info("Starting factory")
+        logger.warn("Strange")
+        self.assertEqual([logs.level_of(event) for event in events], ["debug", "warn"])
+
     def test_levels(self) -> None:
         """The levels are those that may be configured, and so are the formats."""
         for level in logs.LEVELS:
