@@ -168,6 +168,17 @@ def response_head(
     return b"".join(lines)
 
 
+def server_timing(total: float, backend: Backend, took: float, waited: float) -> bytes:
+    """
+    Give the value of ``Server-Timing`` (W3C): times in seconds until the head of the answer, all told, and of its backend.
+
+    :param waited: how long the request waited in mpp for its turn.
+    """
+    queue = b"queue;dur=%.1f, " % (waited * 1000) if waited else b""
+    server = backend.netloc.encode("ascii")
+    return b'mpp;dur=%.1f, %bupstream;dur=%.1f;desc="%b"' % (total * 1000, queue, took * 1000, server)
+
+
 def connection_field(*, persistent: bool, http_10: bool) -> Headers:
     """Give the ``Connection`` field an answer needs: none for the default of the client's HTTP version (RFC 9112 section 9.3)."""
     if not persistent:

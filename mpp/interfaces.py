@@ -175,6 +175,7 @@ class IProgress(Interface):
     """Where it is counted how an answer comes in."""
 
     received: int = Attribute("Bytes of the answer that have arrived, head included; only ever counted up.")
+    turn_at: float = Attribute("When it was the request's turn, if it had to wait for that: by the monotonic clock; else 0.")
 
 
 class IUpstreams(Interface):
@@ -212,6 +213,7 @@ class IDownstream(Interface):
     """The client's side of one request."""
 
     facts: RequestFacts = Attribute("What the client asked.")
+    sent: int = Attribute("Bytes of the answer's body that were handed to the transport, chunking not counted.")
 
     def deliver(
         response: IResponse,
@@ -219,6 +221,7 @@ class IDownstream(Interface):
         cookies: tuple[bytes, ...],
         attempts: int,
         ended: Callable[[Exception | None], None],
+        timing: bytes = b"",
     ) -> None:
         """
         Send a backend's answer, and take the Response over: nobody else relays, releases or cancels it from now on.
@@ -227,6 +230,7 @@ class IDownstream(Interface):
         :param attempts: how many it took; the client is told when it was more than one.
         :param ended: called once, perhaps before this returns: with None when the last byte was handed to the transport, or
             with the error that broke the answer off; the client's connection is then reset, so that it can tell.
+        :param timing: the value of ``Server-Timing``, or empty.
         """
 
     def fail(status: int, error_type: str, message: str, retry_after: int | None) -> None:

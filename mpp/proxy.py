@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -24,10 +25,11 @@ from zope.interface import implementer
 
 from mpp import headers, paths
 from mpp.errors import BadRequest
+from mpp.forward.accesslog import AccessLog
 from mpp.forward.exchange import Exchange
 from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IDownstream, IResponse
-from mpp.metrics import Metrics
+from mpp.metrics import OWN, Metrics
 from mpp.model import Backend, Headers, RequestFacts
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -65,6 +67,8 @@ class ProxyRequest(server.Request):
     def __init__(self, channel: ProxyChannel) -> None:
         self.channel: Any = channel  # in place of the base's HTTPChannel, of which it has what is used here
         self._exchange: Exchange | None = None
+        self._relay: Relay | None = None
+        self._sent = 0
 
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request; called once by the channel when it is complete."""
@@ -78,6 +82,18 @@ class ProxyRequest(server.Request):
     def proxy(self, forwarder: Forwarder) -> None:
         """Have a backend answer."""
         self._exchange = forwarder.forward(self)
+
+    @property
+    def sent(self) -> int:
+        """How many bytes of the body were handed to the transport."""
+        return self._sent if self._relay is None else self._relay.sent
+
+    def refuse(self, status: int, error_type: str, message: str, log: AccessLog | None) -> None:
+        """Answer with an error of mpp's own before any backend was asked."""
+        began = 0.0 if log is None else log.clock.seconds()
+        self.fail(status, error_type, message, None)
+        if log is not None:
+            log.tell(self.facts, status, began=began, sent=self.sent, backend=OWN, whys=(message,))
 
     def draining(self) -> None:
         """Take note that mpp is about to stop."""
@@ -93,6 +109,7 @@ class ProxyRequest(server.Request):
 
     def _render_own_page(self) -> None:
         facts = self.facts
+        self.began = self.channel.site.clock.seconds()
         server.Request.__init__(self, WebChannel(self.channel))
         for name, value in facts.headers:
             self.requestHeaders.addRawHeader(name, value)
@@ -109,6 +126,7 @@ class ProxyRequest(server.Request):
         cookies: tuple[bytes, ...],
         attempts: int,
         ended: Callable[[Exception | None], None],
+        timing: bytes = b"",
     ) -> None:
         """Send a backend's answer: in one write when it is small and whole, else under back-pressure."""
         channel = self.channel
@@ -120,12 +138,14 @@ class ProxyRequest(server.Request):
             response.status,
             response.reason,
             response.headers,
-            self._added(served_by, cookies, attempts),
+            self._added(served_by, cookies, attempts, timing),
             length=response.length,
             bodyless=bodyless,
             chunked=chunked,
         )
-        if response.complete and sum(map(len, response.held)) <= _ONE_WRITE:
+        size = sum(map(len, response.held)) if response.complete else _ONE_WRITE + 1
+        if size <= _ONE_WRITE:
+            self._sent = size
             channel.writeSequence((head, *response.held))
             response.release()
             channel.request_done()
@@ -140,7 +160,8 @@ class ProxyRequest(server.Request):
             ended(error)
 
         channel.write(head)
-        Relay(response, channel, chunked, relayed)
+        self._relay = Relay(response, channel, chunked, relayed)
+        self._relay.begin()
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         """Send an error of mpp's own."""
@@ -148,17 +169,21 @@ class ProxyRequest(server.Request):
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
         bodyless = self.facts.method == b"HEAD"
-        self.channel.write(headers.error_answer(status, error_type, message, added, bodyless=bodyless))
+        answer = headers.error_answer(status, error_type, message, added, bodyless=bodyless)
+        self._sent = len(answer.partition(b"\r\n\r\n")[2])
+        self.channel.write(answer)
         self.channel.request_done()
 
     def abort(self) -> None:
         """Reset the connection."""
         self.channel.abort()
 
-    def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int) -> Headers:
+    def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
         fields: Headers = ((b"MPP.ServedBy", served_by.netloc.encode("ascii")),)
         if attempts > 1:
             fields += ((b"MPP.Attempts", b"%d" % attempts),)
+        if timing:
+            fields += ((b"Server-Timing", timing),)
         fields += tuple((b"Set-Cookie", cookie) for cookie in cookies)
         return fields + headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
 
@@ -179,11 +204,13 @@ class ProxyResource(ReverseProxyResource):
         self._forwarder = forwarder
         self._own_pages = own_pages
         self._allow_unsafe = allow_unsafe
+        self.access = forwarder.access
 
     def reconfigure(self, forwarder: Forwarder, *, allow_unsafe: bool) -> None:
         """Treat requests like this from now on; those under way go on as they began."""
         self._forwarder = forwarder
         self._allow_unsafe = allow_unsafe
+        self.access = forwarder.access
 
     def getChild(self, path: bytes, request: IRequest) -> Any:
         """Give the own pages for ``/mpp``, and itself for every other path."""
@@ -194,7 +221,7 @@ class ProxyResource(ReverseProxyResource):
         path = paths.path_of(request.facts.target)
         if not self._allow_unsafe and paths.is_unsafe_behind(path, self._forwarder.selections.current.prefixes):
             self._forwarder.metrics.refused(403)
-            request.fail(403, "forbidden", _refusal(path), None)
+            request.refuse(403, "forbidden", _refusal(path), self._forwarder.access)
         else:
             request.proxy(self._forwarder)
         return server.NOT_DONE_YET
@@ -221,21 +248,28 @@ class ProxySite(server.Site):
     noisy = False
 
     def __init__(self, root: ProxyResource, *, limits: Limits, budget: Budget, channels: Channels, metrics: Metrics) -> None:
+        self._root = root
+        self.clock = channels.clock
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
         self.limits = limits
         self._budget = budget
         self._channels = channels
         self._metrics = metrics
 
-    def _refuse(self, error: BadRequest) -> bytes:
+    def _refuse(self, client: str, error: BadRequest) -> bytes:
         self._metrics.refused(error.status)
+        if self._root.access is not None:
+            self._root.access.tell_refused(client, error.status, error.detail)
         return error_page(error)
 
-    def log(self, request: object) -> None:
-        """Log no line for each request; twisted.web would, for the own pages."""
+    def log(self, request: Any) -> None:
+        """Tell of a request for one of the own pages, when it has ended."""
+        if self._root.access is not None:
+            self._root.access.tell(request.facts, request.code, began=request.began, sent=request.sentLength, backend=OWN)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
-        channel = ProxyChannel(ProxyRequest, self.limits, self._budget, self._refuse, self._channels)
+        client = str(getattr(addr, "host", "")).removeprefix("::ffff:")
+        channel = ProxyChannel(ProxyRequest, self.limits, self._budget, partial(self._refuse, client), self._channels)
         channel.site = self
         return channel

@@ -64,9 +64,13 @@ class Publication:
             _log.info("Selection is no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
-            change = describe_change(last, self.current, now)
             self._journal.note("selection", describe_change(last, self.current, now, most=_NAMED))
-            _log.info("{change}", change=change)
+            _log.info(
+                "{change}",
+                change=describe_change(last, self.current, now),
+                generation=self.current.generation,
+                selected=",".join(backend.name for backend in choice.selected),
+            )
 
     def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
         """Ask the strategy. It may be anyone's, and requests depend on what is published: its bugs end here."""

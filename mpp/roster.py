@@ -19,6 +19,8 @@ from mpp.model import Backend, Observation, Standing
 _log = make_logger()
 
 _NEW = Record()
+# What a message says of the reason, if there is one.
+_WHY = {False: "", True: ": {why}"}
 
 
 class Roster:
@@ -120,12 +122,14 @@ class Roster:
         self._told[backend] = absence.standing
         standing = absence.standing.name.lower()
         self._metrics.ejections.labels(backend.name, "failures" if absence.standing is Standing.SUSPECT else standing).inc()
-        at_least = f" (for {absence.until - absence.since:g} s at least)" if absence.until > absence.since else ""
-        text = "{backend} is ejected, {standing}{why}{at_least}"
-        _log.warn(text, backend=backend.name, standing=standing, why=_after_colon(absence.why), at_least=at_least)
-        self._journal.note(
-            "ejection", f"{backend.name} is ejected, {standing.replace('_', ' ')}{_after_colon(absence.why)}{at_least}"
+        away = absence.until - absence.since
+        at_least = f" (for {away:g} s at least)" if away > 0 else ""
+        text = (
+            "{backend} is ejected, {standing}" + _WHY[bool(absence.why)] + (" (for {at_least:g} s at least)" if away > 0 else "")
         )
+        _log.warn(text, backend=backend.name, standing=standing, why=absence.why, at_least=away if away > 0 else None)
+        why = f": {absence.why}" if absence.why else ""
+        self._journal.note("ejection", f"{backend.name} is ejected, {standing.replace('_', ' ')}{why}{at_least}")
 
     def _tell_return(self, backend: Backend, before: Record) -> None:
         assert before.absence is not None
@@ -144,8 +148,8 @@ class Roster:
             return
         self._told[backend] = standing
         tell = _log.warn if before is not None and standing > before else _log.info
-        why = _after_colon(observation.why)
-        tell("{backend} is {standing}{why}", backend=backend.name, standing=standing.name.lower(), why=why)
+        text = "{backend} is {standing}" + _WHY[bool(observation.why)]
+        tell(text, backend=backend.name, standing=standing.name.lower(), why=observation.why)
 
 
 def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:
@@ -153,7 +157,3 @@ def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:
         those.add(backend)
     else:
         those.discard(backend)
-
-
-def _after_colon(why: str) -> str:
-    return f": {why}" if why else ""

@@ -90,6 +90,11 @@ class Settings:
     :ivar max_queue: requests that wait for one backend beyond these.
     :ivar response_buffer: how much of an answer is held back, per request.
     :ivar enable_lifecycle: a client may have the configuration read again.
+    :ivar verbose: as ``log_level`` debug, whatever that is.
+    :ivar log_format: one of `mpp.logs.RENDERERS`.
+    :ivar log_level: one of `mpp.logs.LEVELS`.
+    :ivar access_log: every request is logged.
+    :ivar server_timing: answers tell how long they took, and where.
     :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed, as a routing hint only.
     """
 
@@ -113,6 +118,10 @@ class Settings:
     client_idle_timeout: float = 300.0
     drain_timeout: float = 30.0
     verbose: bool = False
+    log_format: str = "logfmt"
+    log_level: str = "info"
+    access_log: bool = False
+    server_timing: bool = False
     allow_unsafe_paths: bool = False
     enable_lifecycle: bool = False
     max_request_body: int = 10 * MIB

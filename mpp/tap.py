@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import ILogObserver
 from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
@@ -25,6 +26,7 @@ from mpp.checks import check, check_config
 from mpp.config import Reading, Sources, answer, wants_check
 from mpp.errors import ConfigError
 from mpp.listening import raise_file_limit
+from mpp.output import observer
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -102,10 +104,18 @@ class Launch(MultiService):
     :param reading: what was configured, to blame the word that the operator used.
     :param verify: asks others, once, while the program already serves; fails with `ConfigError`, or is content.
     :param end: ends the running program, with `EXIT_STATUS`.
+    :param log: takes all events that are logged; None leaves that to twistd.
     """
 
     def __init__(
-        self, program: Program, reading: Reading, *, reactor: Any, verify: Callable[[], Deferred[None]], end: Callable[[], None]
+        self,
+        program: Program,
+        reading: Reading,
+        *,
+        reactor: Any,
+        verify: Callable[[], Deferred[None]],
+        end: Callable[[], None],
+        log: ILogObserver | None = None,
     ) -> None:
         MultiService.__init__(self)
         self._program = program
@@ -113,8 +123,15 @@ class Launch(MultiService):
         self._reactor = reactor
         self._verify = verify
         self._end = end
+        self._log = log
         self._verifying: Deferred[None] | None = None
         self.addService(program)  # type: ignore[no-untyped-call]
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of twistd's application, which is where twistd looks for an observer before it makes its own."""
+        if self._log is not None:
+            parent.setComponent(ILogObserver, self._log)
+        MultiService.setServiceParent(self, parent)
 
     def privilegedStartService(self) -> None:
         """Open the sockets, or end the program: it must not run on without them."""
@@ -187,6 +204,7 @@ def makeService(options: Options) -> IService:
 
     reading = options.reading
     _set_log_level(reading.settings)
+    log = observer(reading.settings.log_format, _level(reading.settings), getattr(options, "parent", None) or {}, reactor)
     for warning in reading.warnings:
         _log.warn("{warning}", warning=warning)
     try:
@@ -204,11 +222,15 @@ def makeService(options: Options) -> IService:
     )
     program.reload_by(reloader.reload)
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
-    return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor))
+    return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
 
 
 def _set_log_level(settings: Settings) -> None:
-    set_global_log_level("debug" if settings.verbose else "info")
+    set_global_log_level(_level(settings))
+
+
+def _level(settings: Settings) -> str:
+    return "debug" if settings.verbose else settings.log_level
 
 
 def _check_config(sources: Sources) -> str:

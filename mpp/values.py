@@ -215,6 +215,20 @@ def parse_scheme(text: str) -> str:
     return text
 
 
+def parse_log_format(text: str) -> str:
+    """Give ``logfmt`` or ``json``."""
+    if text not in ("logfmt", "json"):
+        raise ValueError(f"{text!r} is neither logfmt nor json")
+    return text
+
+
+def parse_log_level(text: str) -> str:
+    """Give one of the levels, in lower case."""
+    if text.lower() not in ("debug", "info", "warn", "error"):
+        raise ValueError(f"{text!r} is not a level (debug, info, warn, error)")
+    return text.lower()
+
+
 def parse_prefix(text: str) -> str:
     """Give a path prefix with a leading slash and without one at the end; nothing for ``/``."""
     if not re.fullmatch(r"/[A-Za-z0-9/._~%:@!$&'()*+,;=-]*", text):

@@ -139,6 +139,8 @@ class FakeDownstream:
     aborted: bool = False
     failed: tuple[int, str, int | None] | None = None
     ended: Callable[[Exception | None], None] = field(default=lambda error: None)
+    timing: bytes = b""
+    sent: int = 0
 
     def deliver(
         self,
@@ -147,9 +149,10 @@ class FakeDownstream:
         cookies: tuple[bytes, ...],
         attempts: int,
         ended: Callable[[Exception | None], None],
+        timing: bytes = b"",
     ) -> None:
         self.delivered, self.served_by, self.cookies, self.ended = response, served_by, cookies, ended
-        self.attempts = attempts
+        self.attempts, self.timing = attempts, timing
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         self.failed = status, message, retry_after

@@ -140,6 +140,18 @@ class ConnectionFieldTests(SynchronousTestCase):
         self.assertEqual(headers.connection_field(persistent=False, http_10=True), close)
 
 
+class ServerTimingTests(SynchronousTestCase):
+    """The field that tells where time was spent."""
+
+    def test_queue_is_told_when_there_was_one(self) -> None:
+        """All times are in milliseconds; the queue's only if the request waited."""
+        backend = Backend("http", "::1", 9090, "/p")
+        self.assertEqual(
+            headers.server_timing(0.0357, backend, 0.0345, 0.0), b'mpp;dur=35.7, upstream;dur=34.5;desc="[::1]:9090"'
+        )
+        self.assertIn(b"queue;dur=1.1, upstream", headers.server_timing(0.0357, backend, 0.0345, 0.0011))
+
+
 class ErrorAnswerTests(SynchronousTestCase):
     """mpp's own errors."""
 

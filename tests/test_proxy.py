@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -70,8 +71,8 @@ class ProxyCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.build()
 
-    def build(self, *, allow_unsafe: bool = False) -> None:
-        self.world = World()
+    def build(self, *, allow_unsafe: bool = False, **settings: Any) -> None:
+        self.world = World(**settings)
         self.draining = False
         self.lifecycle = True
         self.reloaded: Deferred[Reloaded] = Deferred()
@@ -143,6 +144,34 @@ class ForwardedTests(ProxyCase):
         client = Client(self.site, IPv6Address("TCP", "::ffff:203.0.113.9", 1))
         client.get()
         self.assertIn(b"X-Forwarded-For: 203.0.113.9\r\n", self.world.upstreams.sent[0].head)
+
+    def test_trace_context_passes_through(self) -> None:
+        """W3C trace context reaches every backend that is tried, byte for byte."""
+        trace = (
+            b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+            b"TraceState: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE;x , vendor@sys=1\r\ntracestate: more=2\r\n"
+        )
+        self.client.get(fields=trace)
+        self.world.upstreams.sent[0].answer.errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        self.assertEqual([trace in sent.head for sent in self.world.upstreams.sent], [True, True])
+
+    def test_timing_is_told_when_asked_for(self) -> None:
+        """The answer tells how long it took in all and on the server, if that is wanted."""
+        self.client.get()
+        self.answer(FakeResponse(200))
+        self.assertNotIn(b"Server-Timing", self.client.received())
+        self.build(server_timing=True)
+        self.client.get()
+        self.world.clock.advance(0.2)
+        self.world.upstreams.sent[0].answer.errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        attempt = self.world.upstreams.sent[1]
+        assert attempt.progress is not None
+        self.world.clock.advance(0.01)
+        attempt.progress.turn_at = self.world.clock.seconds()
+        self.world.clock.advance(0.03)
+        attempt.answer.callback(FakeResponse(200))
+        timing = b'Server-Timing: mpp;dur=240.0, queue;dur=10.0, upstream;dur=30.0;desc="%b:9090"\r\n'
+        self.assertIn(timing % attempt.backend.host.encode(), self.client.received())
 
     def test_connection_is_kept_alive(self) -> None:
         """A client sends its next request on the same connection."""

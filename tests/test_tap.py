@@ -8,14 +8,16 @@ import sys
 from io import StringIO
 from typing import Any
 
-from twisted.application.service import Service
+from twisted.application.service import Application, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp._version import __version__
 from mpp.config import read
 from mpp.errors import ConfigError
+from mpp.output import LineObserver
 from mpp.settings import Settings
 from mpp.tap import EXIT_STATUS, Launch, Options, Refusal
 from mpp.usage import help_text
@@ -149,3 +151,23 @@ class LaunchTests(Captured):
         self.assertTrue(issubclass(Refusal, Exception))
         # What twistd sends to the parent of a daemon.
         self.assertEqual(str(Refusal(ConfigError("--port", "9090 is taken"))), "mpp: --port: 9090 is taken")
+
+
+class LogTests(Captured):
+    """Where twistd finds how to log."""
+
+    def launch(self, log: Any) -> Any:
+        """Give the application that twistd makes of the service."""
+        reading = read(["--endpoints-file", "f"], {})
+        launch = Launch(Service(), reading, reactor=MemoryReactorClock(), verify=Deferred, end=lambda: None, log=log)  # type: ignore[arg-type]
+        application = Application("mpp")
+        launch.setServiceParent(application)
+        return application
+
+    def test_own(self) -> None:
+        """twistd takes the observer of mpp for its own, from the first line on."""
+        self.assertIs(self.launch(log := LineObserver("json", "info")).getComponent(ILogObserver), log)
+
+    def test_none(self) -> None:
+        """twistd logs in its own way where it was told to."""
+        self.assertIsNone(self.launch(None).getComponent(ILogObserver, None))

@@ -117,7 +117,7 @@ class ForwardedRequest:
             chunked = response.length is None
             framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % response.length  # type: ignore[str-bytes-safe]
             self.channel.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % framing)
-            Relay(response, self.channel, chunked, self.relayed)
+            Relay(response, self.channel, chunked, self.relayed).begin()
 
     def relayed(self, error: Exception | None) -> None:
         if error is None:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.interfaces import IResponse, IUpstreams
+from mpp.interfaces import IProgress, IResponse, IUpstreams
 from mpp.model import Backend
 from mpp.wire.budget import Budget
 from mpp.wire.pool import Pool
@@ -27,8 +27,8 @@ class PoolTests(SynchronousTestCase):
         self.dialer = RecordingDialer()
         self.pool = Pool(self.dialer, self.clock, Budget(1000), idle_timeout=60.0, max_idle=2)
 
-    def ask(self, backend: Backend = PROM_A, *, fresh: bool = False) -> Deferred[IResponse]:
-        return self.pool.send(backend, GET, b"", fresh=fresh, hold=100)
+    def ask(self, backend: Backend = PROM_A, *, fresh: bool = False, progress: IProgress | None = None) -> Deferred[IResponse]:
+        return self.pool.send(backend, GET, b"", fresh=fresh, hold=100, progress=progress)
 
     def answer(self, index: int = -1, data: bytes = OK) -> None:
         self.dialer.connections[index].dataReceived(data)
@@ -154,6 +154,16 @@ class PoolTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(asked).status, 200)
         self.assertEqual(self.dialer.dialed, [PROM_A])
         self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
+    def test_turn_is_told(self) -> None:
+        """A request that had to wait for its turn is told when it came, and one that had not is told nothing."""
+        self.pool.max_active = 1
+        first, second = (Attempt(PROM_A, self.clock.seconds()) for _ in range(2))
+        self.ask(progress=first)
+        self.ask(progress=second)
+        self.clock.advance(3)
+        self.answer()
+        self.assertEqual((first.turn_at, second.turn_at), (0.0, 3.0))
 
     def test_turn_after_a_failure(self) -> None:
         """A request that fails makes room, too: while it connects, and after."""

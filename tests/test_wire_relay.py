@@ -33,7 +33,9 @@ class RelayTests(SynchronousTestCase):
     def relay(self, *, chunked: bool = False) -> Relay:
         asked = self.upstream.send(GET, b"", 0, None)
         self.upstream.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
-        return Relay(self.successResultOf(asked), self.server.channel, chunked, self.done.append)
+        relay = Relay(self.successResultOf(asked), self.server.channel, chunked, self.done.append)
+        relay.begin()
+        return relay
 
     def test_as_it_is(self) -> None:
         """A body whose length was announced goes out as it is."""

@@ -49,6 +49,8 @@ class Attempt:
     """
     One attempt. Ends with one call of its keeper's, unless it is cancelled before.
 
+    :ivar turn_at: when it was its turn, if it had to wait for that, else 0; set by the wire layer, too.
+    :ivar took: how long its answer took, once it is there.
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
     :ivar overtaken: another attempt runs beside this one, because this one takes too long.
@@ -68,6 +70,8 @@ class Attempt:
         "received",
         "sent_at",
         "silent",
+        "took",
+        "turn_at",
         "was_stale",
     )
 
@@ -75,6 +79,8 @@ class Attempt:
         self._keeper = keeper
         self.backend = backend
         self.sent_at = sent_at
+        self.turn_at = 0.0
+        self.took = 0.0
         self.received = 0
         self.overtaken = False
         self.was_stale = False

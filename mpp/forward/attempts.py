@@ -79,6 +79,7 @@ class Attempts:
         "_started",
         "_terms",
         "_waiting",
+        "whys",
     )
 
     def __init__(self, context: Forwarder, terms: Terms, owner: Owner) -> None:
@@ -89,6 +90,8 @@ class Attempts:
         self._started = 0
         self._setbacks: Setbacks | None = None
         self._by_affinity = ""
+        self.whys: tuple[str, ...] = ()
+        """Why there was more than one attempt, or none that was any good; one line each."""
         self._waiting: Deferred[Selection] | None = None
 
     def start(self) -> None:
@@ -109,6 +112,11 @@ class Attempts:
             self._waiting.cancel()
         if self._setbacks is not None:
             self._setbacks.forget_reserve()
+
+    @property
+    def started(self) -> int:
+        """How many attempts were made."""
+        return self._started
 
     @property
     def latest(self) -> Backend | None:
@@ -165,7 +173,8 @@ class Attempts:
         """Deliver an answer, or go on elsewhere if it blames the server."""
         self._running.remove(attempt)
         context, backend = self._context, attempt.backend
-        context.metrics.upstream_answered(backend.name, context.clock.seconds() - attempt.sent_at)
+        attempt.took = context.clock.seconds() - attempt.sent_at
+        context.metrics.upstream_answered(backend.name, attempt.took)
         if response.status < 400:
             context.selections.answered(backend)
             self._deliver(response, attempt)
@@ -211,11 +220,12 @@ class Attempts:
         """Tell the world what an outcome says about a backend; give it in one line."""
         backend = attempt.backend
         line = self._so_far().last_why = f"{backend.name}: {why}"
+        self.whys += (line,)
         _log.debug(
             "attempt {attempts} of {method} {target} on {why}: {reason}",
             attempts=self._started,
-            method=self._terms.facts.method,
-            target=self._terms.facts.target[:200],
+            method=self._terms.facts.method.decode("latin-1"),
+            target=self._terms.facts.target[:200].decode("latin-1"),
             why=line,
             reason=verdict.reason,
         )
@@ -244,7 +254,11 @@ class Attempts:
         if context.budget.take(context.clock.seconds()):
             return True
         context.metrics.retry_budget_exhausted(what)
-        _log.debug("no {what} of {target}: the retry budget is used up", what=what, target=self._terms.facts.target[:200])
+        _log.debug(
+            "no {what} of {target}: the retry budget is used up",
+            what=what,
+            target=self._terms.facts.target[:200].decode("latin-1"),
+        )
         return False
 
     def _busy(self) -> list[Backend]:
@@ -301,9 +315,10 @@ class Attempts:
             return
         attempt.overtaken = True
         context.metrics.hedged(attempt.backend.name, reason)
+        self.whys += (f"{attempt.backend.name}: {reason}",)
         _log.debug(
             "hedge of {target}: {slow} is {reason}, {backend} is asked as well",
-            target=self._terms.facts.target[:200],
+            target=self._terms.facts.target[:200].decode("latin-1"),
             slow=attempt.backend.name,
             reason=reason,
             backend=backend.name,

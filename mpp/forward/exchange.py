@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp import policy
+from mpp import headers, policy
 from mpp.errors import UpstreamError
 from mpp.forward import refusal
 from mpp.forward.attempts import Attempts, silence
@@ -80,7 +80,7 @@ class Exchange:
             self._attempts.cancel()
         else:
             self._response.cancel()
-        self._end(CLIENT_GONE)
+        self._end(CLIENT_GONE, "client gone")
 
     def draining(self) -> None:
         """Break off an event stream, which would not end by itself; its client connects anew, elsewhere."""
@@ -118,18 +118,25 @@ class Exchange:
         if affinity:
             context.metrics.affinity_hit(affinity)
         cookies = context.affinity.remember(self._downstream.facts, backend, self._began)
-        self._downstream.deliver(response, backend, cookies, attempts, self._delivered)
+        timing = self._timing(attempt) if context.settings.server_timing else b""
+        self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing)
+
+    def _timing(self, attempt: Attempt) -> bytes:
+        waited = attempt.turn_at - attempt.sent_at if attempt.turn_at else 0.0
+        total = self._context.clock.seconds() - self._began
+        return headers.server_timing(total, attempt.backend, attempt.took - waited, waited)
 
     def refuse(self, why: Refusal) -> None:
         """Answer for all backends: none could."""
         self._served_by = None
         self._downstream.fail(*why)
-        self._end(why.status)
+        self._end(why.status, why.message)
 
     def failed(self, failure: Failure) -> None:
         """End on a bug, which must not leave the client hanging: the outermost errback."""
         facts = self._downstream.facts
-        _log.failure("request {method} {target} failed", failure=failure, method=facts.method, target=facts.target[:200])
+        method, target = facts.method.decode("latin-1"), facts.target[:200].decode("latin-1")
+        _log.failure("Bug: request {method} {target} failed", failure=failure, method=method, target=target)
         if self.ended:
             return
         if self._response is None:
@@ -138,7 +145,7 @@ class Exchange:
         else:
             self._served_by = None
             self._downstream.abort()
-            self._end(500)
+            self._end(500, refusal.BUG.message)
 
     # Delivering
 
@@ -161,13 +168,29 @@ class Exchange:
             return
         if isinstance(error, UpstreamError) and attempt is not None:
             self._context.metrics.truncated(attempt.backend.name, error.cause.value)
-            why = self._attempts.report(attempt, policy.judge_failure(error), str(error))
-            _log.warn("answer of {why} broke off after its first bytes had gone out", why=why)
-        self._end(self._status)
+            _log.warn(
+                "The answer of {backend} broke off after its first bytes had gone out: {why}",
+                backend=attempt.backend.name,
+                why=str(error),
+            )
+            self._attempts.report(attempt, policy.judge_failure(error), str(error))
+            self._end(self._status, "the answer broke off")
+        else:
+            self._end(self._status)
 
-    def _end(self, code: int) -> None:
+    def _end(self, code: int, why: str = "") -> None:
         context = self._context
         self.ended = True
         context.watch.discard(self)
         name = self._served_by.name if self._served_by is not None else OWN
         context.metrics.request_ended(name, code, context.clock.seconds() - self._began)
+        if context.access is not None:
+            context.access.tell(
+                self._downstream.facts,
+                code,
+                began=self._began,
+                sent=self._downstream.sent,
+                backend=name,
+                attempts=self._attempts.started,
+                whys=(*self._attempts.whys, why),
+            )

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.affinity import AffinityChain
+from mpp.forward.accesslog import AccessLog
 from mpp.forward.allowance import RetryBudget
 from mpp.forward.exchange import Exchange
 from mpp.forward.suspicion import Suspicions
@@ -28,6 +29,7 @@ class Forwarder:
     :ivar budget: how many retries and hedges there may be.
     :ivar watch: tells exchanges how long they wait.
     :ivar suspicions: tells whether a server that is silent is there.
+    :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
     """
 
@@ -41,6 +43,7 @@ class Forwarder:
     budget: RetryBudget = field(init=False)
     watch: Watch = field(init=False)
     suspicions: Suspicions = field(init=False)
+    access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
 
     @budget.default
@@ -54,6 +57,10 @@ class Forwarder:
     @suspicions.default
     def _suspicions(self) -> Suspicions:
         return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch)
+
+    @access.default
+    def _access(self) -> AccessLog | None:
+        return AccessLog(self.clock) if self.settings.access_log else None
 
     @stall_ticks.default
     def _stall_ticks(self) -> float:

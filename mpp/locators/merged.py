@@ -90,7 +90,7 @@ class MergedLocator:
 
     def _good(self, located: tuple[Located, ...], last: Source) -> Source:
         if not last.up:
-            _log.info("Locator {name} works again, {count} backends", name=last.name, count=len(located))
+            _log.info("Locator {locator} works again, {count} backends", locator=last.name, count=len(located))
         return evolve(last, located=located, problem="", read=True)
 
     def _bad(self, failure: Failure, last: Source, locator: ILocator) -> Source | Failure:
@@ -104,8 +104,8 @@ class MergedLocator:
         located = last.located if partly is None else partly
         if problem != last.problem:
             _log.warn(
-                "Locator {name} failed, going on with {count} backends: {problem}",
-                name=last.name,
+                "Locator {locator} failed, going on with {count} backends: {problem}",
+                locator=last.name,
                 count=len(located),
                 problem=problem,
             )
@@ -120,7 +120,7 @@ class MergedLocator:
             return f"no answer within {self._timeout:g} s"
         problem = f"bug in the locator: {failure.type.__name__}: {failure.value}" if failure.type else "bug in the locator"
         if problem != last.problem:
-            _log.failure("Locator {name} raised what it must not", failure, name=last.name)
+            _log.failure("Locator {locator} raised what it must not", failure, locator=last.name)
         return problem
 
     def _merge(self, sources: list[Source], locators: tuple[ILocator, ...]) -> tuple[Located, ...]:
@@ -155,7 +155,7 @@ class MergedLocator:
         if failure.check(ConfigError, CancelledError):
             failure.raiseException()
         if not failure.check(TimeoutError):
-            _log.failure("Locator {name} raised what it must not", failure, name=locator.name)
+            _log.failure("Locator {locator} raised what it must not", failure, locator=locator.name)
 
     def replace(self, locators: Sequence[ILocator]) -> None:
         """

@@ -117,6 +117,9 @@ class Pool:
             return fail(UpstreamError(Phase.CONNECT, Cause.FULL, detail))
 
         def begin(_: None) -> Deferred[IResponse]:
+            progress = request[4]
+            if progress is not None:
+                progress.turn_at = self.clock.seconds()
             return self._send_now(lane, backend, request, fresh)
 
         turn: Deferred[None] = Deferred(lane.queue.remove)

@@ -34,12 +34,12 @@ class Sink(Shape):
 @implementer(IPushProducer, IBodyConsumer)
 class Relay:
     """
-    The passage of one body; it begins at once, so the head must have been written.
+    The passage of one body.
 
     Nothing is kept here: what the client does not take the Response holds, and the backend waits.
 
     :param chunked: encode the body in chunks (the head announced it); otherwise its bytes go out as they are.
-    :param done: called once at the end, perhaps before the Relay is made: with None when the last byte was written, or with the
+    :param done: called once at the end, perhaps before `begin` returns: with None when the last byte was written, or with the
         error that broke the body off; what was sent is then not complete, and must not look so. Not called when the client
         goes away first: the channel tells its request of that.
     :ivar sent: bytes of the body that were written.
@@ -53,8 +53,11 @@ class Relay:
         self._chunked = chunked
         self._done: Callable[[Exception | None], None] | None = done
         self.sent = 0
-        channel.registerProducer(self, True)
-        response.relay(self)
+
+    def begin(self) -> None:
+        """Begin; the head must have been written."""
+        self._channel.registerProducer(self, True)
+        self._response.relay(self)
 
     # IBodyConsumer
 

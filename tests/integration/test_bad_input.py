@@ -31,6 +31,7 @@ from tests.fake_marathon import FakeMarathon, principal_secret
 from tests.integration.processes import die_with_parent, fetch, free_port, wait_until
 from tests.integration.quiet import quiet
 from tests.integration.test_command import MPP, PATIENCE, ROOT, TWISTD, TWISTD_MPP, environment, run
+from tests.test_logs import read_logfmt
 from tests.test_plain_yaml import alias_bomb
 
 AT_ONCE = 3
@@ -484,8 +485,9 @@ class BadInputTests(TestCase):
         deadline.start()
         for line in process.stdout:
             told.append(line)
-            if wanted.search(line):
-                found = line.partition("]")[2].strip() or line.strip()
+            said = read_logfmt(line.removesuffix("\n"))["msg"]
+            if wanted.search(said):
+                found = said
                 break
         deadline.cancel()
         serves = bool(found) and fetch(port, "/mpp/health")[0] == 200 and process.poll() is None

@@ -159,7 +159,8 @@ class FileSDTests(DiscoveryCase):
         self.wait_state("file-sd", 0, 2)
         errors = self.mpp.metric("mpp_discovery_errors_total", locator="file-sd")
         wait_until(lambda: self.mpp.metric("mpp_discovery_errors_total", locator="file-sd") > errors + 2, "errors are counted")
-        self.assertEqual(self.mpp.log().count(f"{self.json}: line 2: not JSON"), 1, self.mpp.log())
+        told = [line for line in self.mpp.log().splitlines() if f"{self.json}: line 2: not JSON" in line]
+        self.assertEqual(len(told), 1, self.mpp.log())
         self.json.write_text(groups())
         self.wait_listed(self.second)
         self.wait_state("file-sd", 1, 1)

@@ -1,0 +1,63 @@
+"""Writes the access log: one event for each request. What is told of the request itself is known to `mpp.access`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+# Not txaio's: its loggers follow the level, and who asked for the access log wants all of it.
+from twisted.logger import Logger
+
+from mpp import access
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from mpp.model import RequestFacts
+
+_log = Logger(namespace=access.COMPONENT)
+
+
+class AccessLog:
+    """
+    Where requests are told of when they have ended.
+
+    :param clock: the monotonic one, by which they began.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.clock = clock
+
+    def tell(
+        self,
+        facts: RequestFacts,
+        status: int,
+        *,
+        began: float,
+        sent: int,
+        backend: str,
+        attempts: int = 0,
+        whys: tuple[str, ...] = (),
+    ) -> None:
+        """
+        Tell of one request.
+
+        :param status: what the client got, or would have had it waited.
+        :param sent: bytes of the body handed to the client's transport.
+        :param backend: who answered.
+        :param attempts: how many there were.
+        :param whys: why there were more than one, or none was any good.
+        """
+        _log.info(
+            "request",
+            **access.describe(facts),
+            status=status,
+            backend=backend,
+            attempts=attempts,
+            reason=access.reason_of(whys),
+            duration_s=self.clock.seconds() - began,
+            bytes=sent,
+        )
+
+    def tell_refused(self, client: str, status: int, why: str) -> None:
+        """Tell of what never became a request."""
+        _log.info("request", client=client, status=status, backend="mpp", reason=access.reason_of((why,)))

@@ -1,0 +1,162 @@
+r"""
+Log events as lines: one event, one line, in logfmt or JSON. Pure.
+
+A line has ``ts``, ``level``, ``msg`` and ``component`` as Prometheus has them, then what the event itself carries, by the names
+it was logged with, and for a failure ``err`` (in a word) and ``stack`` (the traceback). Whatever a value holds, it cannot begin a
+new line, forge a field, or speak to a terminal.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.logger import formatEvent
+from twisted.python.reflect import safe_str
+
+Value = str | int | float | bool
+
+LEVELS = ("debug", "info", "warn", "error")
+"""Least important first."""
+
+# What one value may have: room for a deep traceback, and less than journald (48 KiB) and Docker (16 KiB) split a line at.
+MAX_VALUE = 12 * 1024
+
+_FIRST = ("ts", "level", "msg", "component")
+_RESERVED = frozenset((*_FIRST, "err", "stack"))
+# What Twisted adds to an event for observers of its older kind.
+_NOT_OWN = frozenset(("message", "time", "system", "format", "isError", "printed"))
+
+_TALKATIVE = "twisted.web.client."
+
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]")
+# A space (of whatever kind), an equals sign or a quote would end a value; a backslash is an escape to some readers.
+_QUOTED = re.compile('[\\s\x00-\x20"=\\\\\x7f-\x9f\ud800-\udfff]').search
+# Those that json.dumps leaves as they are: C1 controls, Unicode's line ends, halves of characters.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def fields(event: Mapping[str, Any]) -> dict[str, Value]:
+    """Give what is told of an event, in order. Values that are empty are left out, and those that are all of the message."""
+    failure = event.get("failure" if _is_old(event) else "log_failure")
+    error = "" if failure is None else _error(failure)
+    message = _message(event, failure) or error
+    found: dict[str, Value] = {
+        "ts": timestamp(event["log_time"]),
+        "level": level_of(event),
+        "msg": message,
+        "component": "twisted" if _is_old(event) else safe_str(event.get("log_namespace") or "mpp"),
+    }
+    for name, value in () if _is_old(event) else event.items():
+        key = _name(name)
+        if key and value is not None:
+            shown = plain(value)
+            if shown not in ("", message):
+                found[key] = shown
+    if failure is not None:
+        found["err"] = error
+        found["stack"] = _last(failure.getTraceback().strip())
+    return found
+
+
+def level_of(event: Mapping[str, Any]) -> str:
+    """
+    Give an event's level, one of `LEVELS`.
+
+    What Twisted calls critical (whatever has a traceback) is an error; that its client opens connections, which it tells of
+    each one, is of interest to nobody but who looks for a bug.
+    """
+    level = getattr(event.get("log_level"), "name", "info")
+    if level == "info" and str(event.get("log_namespace")).startswith(_TALKATIVE):
+        return "debug"
+    return level if level in LEVELS else "error"
+
+
+def timestamp(seconds: float) -> str:
+    """Give a point in time as Prometheus' log has it: UTC, in milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def plain(value: object) -> Value:
+    """Give a value as it is shown: numbers and truth as they are, all else as bounded text."""
+    if isinstance(value, str):
+        return _bounded(value)
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        # JSON has no word for the others.
+        return round(value, 6) if math.isfinite(value) else str(value)
+    if isinstance(value, bytes):
+        return _bounded(value.decode("utf-8", "backslashreplace"))
+    return _bounded(safe_str(value))
+
+
+def logfmt(told: Mapping[str, Value]) -> str:
+    """Give a line of ``key=value``, quoted where needed (as Go's logfmt does: quotes, and JSON's escapes within)."""
+    return " ".join([f"{name}={_quoted(value)}" for name, value in told.items()])
+
+
+def json_line(told: Mapping[str, Value]) -> str:
+    """Give a line of JSON, all ASCII."""
+    return json.dumps(told, separators=(",", ":"))
+
+
+RENDERERS: Mapping[str, Callable[[Mapping[str, Value]], str]] = {"logfmt": logfmt, "json": json_line}
+"""How lines are written, by the name of the format."""
+
+
+def _quoted(value: Value) -> str:
+    if isinstance(value, str):
+        if value and not _QUOTED(value):
+            return value
+    elif isinstance(value, bool):
+        return "true" if value else "false"
+    else:
+        return str(value)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+def _is_old(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event was logged by ``twisted.python.log``, and carries its own makings."""
+    return event.get("log_namespace") == "log_legacy"
+
+
+def _message(event: Mapping[str, Any], failure: object) -> str:
+    if failure is not None and _is_old(event):
+        # All of the traceback is in the text of such an event.
+        return _bounded(safe_str(event.get("why") or ""))
+    return _bounded(formatEvent(event).strip())  # type: ignore[arg-type]
+
+
+# There are as many as the program has in its calls.
+@functools.lru_cache(1024)
+def _name(name: str) -> str:
+    """Give a field's name: without what would break the line, and none of those that every line has; empty for no field."""
+    if name.startswith("log_") or name in _NOT_OWN:
+        return ""
+    name = _UNNAMEABLE.sub("_", name) or "_"
+    return f"{name}_" if name in _RESERVED else name
+
+
+def _error(failure: Any) -> str:
+    """Give a failure in a word: its type and what it says."""
+    kind = getattr(failure.type, "__name__", "Failure")
+    said = safe_str(failure.value)
+    return _bounded(f"{kind}: {said}" if said else kind)
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
+
+
+def _last(text: str) -> str:
+    """Bound a traceback: its end says most."""
+    return text if len(text) <= MAX_VALUE else "..." + text[-MAX_VALUE + 3 :]
