@@ -11,14 +11,15 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
 DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let
 in), ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions``
-(doubts), ``forward.allowance.RetryBudget``, ``metrics.Metrics`` (counters), and, for as long as one request lives, its Exchange.
+(doubts), ``forward.allowance.RetryBudget``, ``front`` (the web configuration in force, who is known by his password),
+``metrics.Metrics`` (counters), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model settings interfaces``
-- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status``
+- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition readings status values``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally``
-- L3 living: ``selection publication roster rounds proxy admin``
-- L4 assembly: ``config options usage values extensions listening service tap __main__ testing/ demo``
+- L3 living: ``selection publication roster rounds proxy admin front``
+- L4 assembly: ``config options usage extensions listening service tap __main__ testing/ demo``
 """
