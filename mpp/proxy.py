@@ -61,6 +61,8 @@ class ProxyRequest(server.Request):
     """
 
     defaultContentType = None
+    extra: Headers = ()
+    """Fields that answers of mpp's own get beside their own."""
 
     def __init__(self, channel: ProxyChannel) -> None:
         self.channel: Any = channel  # in place of the base's HTTPChannel, of which it has what is used here
@@ -144,7 +146,7 @@ class ProxyRequest(server.Request):
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         """Send an error of mpp's own."""
-        added = headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
+        added = headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10) + self.extra
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
         bodyless = self.facts.method == b"HEAD"
@@ -218,17 +220,28 @@ class ProxySite(server.Site):
     :param limits: what a client may send.
     :param budget: what all bodies held may take together.
     :param channels: where open connections sign in.
+    :param request: makes a request of a channel.
     """
 
     # Twisted would log each start and stop of listening in its own words.
     noisy = False
 
-    def __init__(self, root: ProxyResource, *, limits: Limits, budget: Budget, channels: Channels, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        root: IResource,
+        *,
+        limits: Limits,
+        budget: Budget,
+        channels: Channels,
+        metrics: Metrics,
+        request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
+    ) -> None:
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
         self._limits = limits
         self._budget = budget
         self._channels = channels
         self._metrics = metrics
+        self._request = request
 
     def _refuse(self, error: BadRequest) -> bytes:
         self._metrics.refused(error.status)
@@ -239,6 +252,6 @@ class ProxySite(server.Site):
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
-        channel = ProxyChannel(ProxyRequest, self._limits, self._budget, self._refuse, self._channels)
+        channel = ProxyChannel(self._request, self._limits, self._budget, self._refuse, self._channels)
         channel.site = self
         return channel

@@ -21,14 +21,15 @@ from txaio import tx
 
 from mpp import extensions, listening
 from mpp.addresses import AddressBook
-from mpp.admin import OwnPages
+from mpp.admin import OwnPages, OwnRoot
 from mpp.affinity import AffinityChain
 from mpp.forward.forwarder import Forwarder
+from mpp.front.service import Front
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
 from mpp.model import MIB, Backend
 from mpp.probe import Prober
-from mpp.proxy import ProxyResource, ProxySite
+from mpp.proxy import ProxyRequest, ProxyResource, ProxySite
 from mpp.selection import SelectionService
 from mpp.settings import Settings
 from mpp.status import StatusView
@@ -101,10 +102,15 @@ class Program(MultiService):
         )
         MultiService.addService(self, self.selections)
         MultiService.addService(self, _Housekeeping(self.channels, self._gate, settings.client_idle_timeout, reactor))
-        self.site = self._build_site()
+        self._front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
+        if self._front is not None:
+            self._front.check(settings)
+            MultiService.addService(self, self._front)
+        self.site, self.admin_site = self._build_sites()
         self.metrics.watch(self._snapshot)
 
-    def _build_site(self) -> ProxySite:
+    def _build_sites(self) -> tuple[ProxySite, ProxySite | None]:
+        """Build what answers clients, and what answers those who look after mpp where that is apart."""
         settings = self._settings
         trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
         affinity = AffinityChain(extensions.build_affinities(settings.affinity_options, trusted))
@@ -117,14 +123,18 @@ class Program(MultiService):
             draining=lambda: self._draining,
             view=self._view,
         )
-        root = ProxyResource(forwarder, own_pages, allow_unsafe=settings.allow_unsafe_paths)
-        return ProxySite(
-            root,
+        site = functools.partial(
+            ProxySite,
             limits=Limits(max_body=settings.max_request_body),
             budget=self.budget,
             channels=self.channels,
             metrics=self.metrics,
+            request=ProxyRequest if self._front is None else self._front.request,
         )
+        apart = bool(settings.admin_listen)
+        shown = own_pages.probes() if apart else own_pages
+        root = ProxyResource(forwarder, shown, allow_unsafe=settings.allow_unsafe_paths)
+        return site(root), site(OwnRoot(own_pages, self.metrics)) if apart else None
 
     def _forget(self, backend: Backend) -> None:
         self._forwarder.forget(backend)
@@ -158,7 +168,9 @@ class Program(MultiService):
         :raise ConfigError: one of them cannot be opened.
         """
         MultiService.privilegedStartService(self)
-        self.sockets = listening.listen(self._settings, self._reactor, self.site)
+        protect = self._front.protect if self._front is not None else lambda site: site
+        admin = None if self.admin_site is None else protect(self.admin_site)
+        self.sockets = listening.listen(self._settings, self._reactor, protect(self.site), admin)
         for each in self.sockets:
             make_eager(each.port)
             self._gate.guard(each.port)

@@ -199,6 +199,8 @@ def check(settings: Settings, reactor: Any) -> None:
     """
     for text in settings.listen:
         endpoint(reactor, text)
+    for text in settings.admin_listen:
+        endpoint(reactor, text, "--admin-listen")
     if settings.endpoints_file is not None:
         _check_readable("--endpoints-file", settings.endpoints_file)
 
