@@ -6,12 +6,16 @@ import base64
 import http.client
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -21,7 +25,7 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fake_https import FakeAuthority
-from tests.integration.processes import Mpp, Simulated, fetch, free_port, wait_until
+from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
 
 QUERY = "/api/v1/query?query=up"
 TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem"
@@ -317,6 +321,168 @@ class FloodTests(WebConfigCase):
         self.assertGreater(seen[401], 0)
         self.assertEqual(set(seen), {401, 429})
         self.assertEqual(fetch(mpp.port, QUERY, headers=basic("bob", "b"), timeout=30)[0], 200)
+
+
+_GOOD = TLS + "}"
+_AT = "line 1: tls_server_config"
+BAD: tuple[tuple[str, str | None, tuple[str, ...], str], ...] = (
+    ("no file", None, (), "cannot be read (No such file or directory)"),
+    ("no YAML", "a: [", (), "line 2: not YAML: did not find expected node content"),
+    (
+        "unknown section",
+        "tls: {}",
+        (),
+        "line 1: tls: no such key; expected one of tls_server_config, http_server_config, basic_auth_users, rate_limit",
+    ),
+    ("misspelled key", "tls_server_config: {cert_fil: x}", (), f"{_AT}.cert_fil: no such key; did you mean cert_file?"),
+    ("wrong type", "tls_server_config: {cert_file: [x]}", (), f"{_AT}.cert_file: expected text, found a list"),
+    ("no key", "tls_server_config: {cert_file: cert.pem}", (), "tls_server_config: key_file (or key) is missing"),
+    (
+        "no such certificate",
+        "tls_server_config: {cert_file: gone.pem, key_file: key.pem}",
+        (),
+        f"{_AT}.cert_file: '{{folder}}/gone.pem' cannot be read (No such file or directory)",
+    ),
+    (
+        "key of another certificate",
+        TLS.replace("key.pem", "other.pem") + "}",
+        (),
+        f"{_AT}.key_file: '{{folder}}/other.pem' is not a private key in PEM without a passphrase,"
+        " or not that of the certificate",
+    ),
+    (
+        "certificate is none",
+        TLS.replace("cert.pem", "web.yml") + "}",
+        (),
+        f"{_AT}.cert_file: '{{folder}}/web.yml' is not a certificate in PEM",
+    ),
+    (
+        "old TLS",
+        TLS + ", min_version: TLS11}",
+        (),
+        f"{_AT}.min_version: TLS11 is not served: deprecated, and no client needs it; expected TLS12 or TLS13",
+    ),
+    (
+        "unknown cipher",
+        TLS + ", cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA38]}",
+        (),
+        f"{_AT}.cipher_suites: 'TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA38' is no cipher suite;"
+        " did you mean TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384?",
+    ),
+    (
+        "CA without effect",
+        TLS + ", client_ca_file: ca.pem}",
+        (),
+        f"{_AT}.client_ca_file: has no effect without client_auth_type",
+    ),
+    (
+        "names without effect",
+        TLS + ", client_allowed_sans: [a]}",
+        (),
+        f"{_AT}.client_allowed_sans: requires client_auth_type RequireAnyClientCert or RequireAndVerifyClientCert",
+    ),
+    (
+        "plain password",
+        "basic_auth_users:\n  alice: s3cret",
+        (),
+        "line 2: basic_auth_users.alice: expected a bcrypt hash ($2y$10$ and 53 more characters)",
+    ),
+    (
+        "unknown header",
+        "http_server_config: {headers: {X-Frame-Option: deny}}",
+        (),
+        "line 1: http_server_config.headers.X-Frame-Option: no such key; did you mean X-Frame-Options?",
+    ),
+    (
+        "nanoseconds",
+        "rate_limit: {interval: 10, burst: 1}",
+        (),
+        "line 1: rate_limit.interval: '10' has no unit (the toolkit takes it for nanoseconds); expected a duration such as 10ms",
+    ),
+    (
+        "ssl: beside TLS",
+        _GOOD,
+        ("--listen", "ssl:1:privateKey=other.pem"),
+        "--listen: 'ssl:1:privateKey=other.pem' has a certificate of its own, and the one of tls_server_config in"
+        " {folder}/web.yml as well; expected tcp: in place of ssl:",
+    ),
+    (
+        "no admin endpoint",
+        _GOOD,
+        ("--admin-listen", "9099"),
+        "--admin-listen: '9099' is not a Twisted server endpoint such as tcp:9090:interface=127.0.0.1",
+    ),
+)
+"""What is wrong; the file; further options; what is said."""
+
+
+class BadInputTests(WebConfigCase):
+    """Everything that can be wrong, and what the ``mpp`` command makes of it."""
+
+    def said(self, number: int, text: str | None, options: tuple[str, ...]) -> tuple[int, str]:
+        """Run mpp; give its status and what it printed, with the folder left out."""
+        folder = self.folder / str(number)
+        folder.mkdir()
+        for name in ("cert.pem", "key.pem", "ca.pem"):
+            shutil.copy(self.folder / name, folder)
+        (folder / "other.pem").write_bytes(self.authority.issue("other"))
+        if text is not None:
+            (folder / "web.yml").write_text(text)
+        argv = ["--endpoint", "127.0.0.1:1", "--port", str(free_port()), "--web-config", str(folder / "web.yml"), *options]
+        command = [sys.executable, "-m", "mpp", *argv]
+        environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stderr.strip().replace(str(folder), "{folder}")
+
+    def test_all(self) -> None:
+        """Each ends mpp with status 2 and one line that names file, line and key."""
+        with ThreadPoolExecutor(3) as pool:
+            rows = list(pool.map(lambda row: self.said(row[0], row[1][1], row[1][2]), enumerate(BAD)))
+        print()
+        for (what, _, options, message), (status, said) in zip(BAD, rows, strict=True):
+            print(f"{what:<28} | {said.removeprefix('mpp: ').replace('{folder}/', '')}")
+            with self.subTest(what=what):
+                begin = "" if options else "--web-config: {folder}/web.yml: "
+                self.assertEqual((status, said), (2, f"mpp: {begin}{message}"))
+
+
+class ReadmeTests(SynchronousTestCase):
+    """The README's example."""
+
+    def test_securing(self) -> None:
+        """The commands work as they are written; only ports and the server's address are others."""
+        for tool in ("openssl", "curl"):
+            if shutil.which(tool) is None:
+                raise SkipTest(f"no {tool}")
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        simulated = Simulated()
+        self.addCleanup(simulated.close)
+        simulated.start()
+        text = (CHECKOUT / "README.rst").read_text()
+        section = text.partition("\nSecuring mpp\n====")[2].partition("\nThe file\n----")[0]
+        prepare, run, _ = (textwrap.dedent(block) for block in re.findall(r"::\n\n((?:    [^\n]*\n|\n)+)", section))
+        python = f'python3() {{ {sys.executable} "$@"; }}\n'
+        subprocess.run(["sh", "-ec", python + prepare], cwd=folder, check=True, capture_output=True, timeout=60)
+        start, ask = run.strip().splitlines()
+        port = free_port()
+        options = start.replace("localhost:9091", simulated.address).removeprefix("mpp ").split()
+        mpp = subprocess.Popen(
+            [sys.executable, "-m", "mpp", *options, "--port", str(port)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+        )
+        self.addCleanup(mpp.wait)
+        self.addCleanup(mpp.terminate)
+        command = ["sh", "-c", ask.replace("curl", "curl -s").replace(":9090", f":{port}")]
+
+        def answer() -> str:
+            return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20).stdout
+
+        wait_until(lambda: '"status":"success"' in answer(), "a query is answered")
 
 
 class AdminListenTests(WebConfigCase):
