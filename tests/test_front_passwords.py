@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 
+import bcrypt
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.front.bucket import Bucket
+from mpp.front.computing import Computing
 from mpp.front.passwords import MOST_OF_ONE, MOST_REMEMBERED, MOST_WAITING, REMEMBERED_S, Passwords, Verdict
 from mpp.front.words import RateLimit
 
@@ -136,6 +139,27 @@ class PasswordsTests(SynchronousTestCase):
         self.asked.pop()[2].errback(MemoryError())
         self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
         self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+
+
+class ComputingTests(TestCase):
+    """bcrypt itself, on its thread."""
+
+    async def test_verify(self) -> None:
+        """A password has its own hash and no other, in the spelling of htpasswd, too; nonsense is nobody's hash."""
+        computing = Computing(reactor)
+        computing.start()
+        hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
+        for password, against, right in (
+            (b"secret", hashed, True),
+            (b"secret", hashed.replace(b"$2b$", b"$2y$"), True),
+            (b"Secret", hashed, False),
+            (b"", hashed, False),
+            (b"secret\0", hashed, False),
+            (b"secret", b"nonsense", False),
+        ):
+            with self.subTest(password=password, against=against):
+                self.assertIs(await computing.verify(password, against), right)
+        computing.stop()
 
 
 class BucketTests(SynchronousTestCase):

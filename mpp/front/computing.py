@@ -4,6 +4,7 @@ Computes bcrypt, on threads of its own: few, so that a flood of passwords leaves
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import Any
@@ -59,5 +60,7 @@ def _step_back() -> None:
     if os.uname().sysname != "Linux":
         return
     thread = threading.get_native_id()
-    if os.getpriority(os.PRIO_PROCESS, thread) < NICENESS:
-        os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+    # A sandbox may forbid it.
+    with contextlib.suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, thread) < NICENESS:
+            os.setpriority(os.PRIO_PROCESS, thread, NICENESS)

@@ -28,7 +28,10 @@ OPEN_PATHS = frozenset((b"/mpp/health", b"/mpp/ready"))
 
 _CHALLENGE: Headers = ((b"WWW-Authenticate", b'Basic realm="mpp"'),)
 _RETRY: Headers = ((b"Retry-After", b"5"),)
-_REFUSALS: dict[Verdict, tuple[int, str, str, Headers]] = {
+_Received = tuple[bytes, bytes, bytes, Headers, bytes]
+_Refusal = tuple[int, str, str, Headers]
+_TOO_FAST: _Refusal = (429, "unavailable", "more requests than rate_limit allows", _RETRY)
+_REFUSALS: dict[Verdict, _Refusal] = {
     Verdict.WRONG: (401, "unauthorized", "user and password are expected (HTTP basic authentication)", _CHALLENGE),
     Verdict.TOO_MANY_OF_ONE: (429, "unavailable", "too many passwords of this address wait to be verified", _RETRY),
     Verdict.TOO_MANY: (503, "unavailable", "too many passwords wait to be verified", _RETRY),
@@ -53,41 +56,43 @@ class GuardedRequest(ProxyRequest):
 
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request, perhaps when its password is verified."""
-        current = self._current
+        request = method, target, version, fields, body
         if paths.path_of(target) in OPEN_PATHS:
-            super().received(method, target, version, fields, body)
-            return
-        # What a refusal needs to know; what is let through gets its own.
-        self.facts = RequestFacts(method, target, fields, http_10=version == b"1.0")
-        if not current.allows():
-            self._refuse(429, "unavailable", "more requests than rate_limit allows", _RETRY)
-        elif not current.config.users:
-            super().received(method, target, version, fields, body)
+            super().received(*request)
+        elif not self._current.allows():
+            self._refuse(_TOO_FAST, request)
+        elif not self._current.config.users:
+            super().received(*request)
         else:
-            self._verify(method, target, version, fields, body)
+            self._verify(request)
 
-    def _verify(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
+    def _verify(self, request: _Received) -> None:
+        method, target, version, fields, body = request
         authorization = next(iter(headers.values(fields, b"authorization")), b"")
         # It was for us: the backends get none.
-        fields = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
+        rest = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
+        request = method, target, version, rest, body
         if self._passwords.is_known(authorization):
-            super().received(method, target, version, fields, body)
+            super().received(*request)
             return
         verdict = self._passwords.verdict(authorization, self.channel.peer)
-        verdict.addCallback(self._decided, method, target, version, fields, body)
+        verdict.addCallback(self._decided, request)
         verdict.addErrback(self._broken)
 
-    def _decided(self, verdict: Verdict, *request: Any) -> None:
+    def _decided(self, verdict: Verdict, request: _Received) -> None:
         if self._gone:
             return
         if verdict is Verdict.RIGHT:
             super().received(*request)
         else:
-            self._refuse(*_REFUSALS[verdict])
+            self._refuse(_REFUSALS[verdict], request)
 
-    def _refuse(self, status: int, error_type: str, message: str, fields: Headers) -> None:
+    def _refuse(self, why: _Refusal, request: _Received) -> None:
+        method, target, version, fields, _ = request
+        status, error_type, message, added = why
+        self.facts = RequestFacts(method, target, fields, http_10=version == b"1.0")
+        self.extra += added
         self._refused(status)
-        self.extra += fields
         self.fail(status, error_type, message, None)
 
     def _broken(self, failure: Failure) -> None:
