@@ -50,14 +50,18 @@ class CurrentTests(SynchronousTestCase):
         passwords = Passwords(lambda password, hashed: Deferred(), self.clock)
         return Current(str(self.folder / "web.yml"), passwords, self.clock, self.registry)
 
-    def shown(self, current: Current) -> str:
-        """Give the name in the certificate that a client would be shown."""
+    def connected(self, current: Current) -> SSL.Connection:
+        """Give the client's end of a connection."""
         server = current.serverConnectionForTLS(None)
         client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
         server.set_accept_state()
         client.set_connect_state()
         shake_hands(client, server)
-        certificate = client.get_peer_certificate()
+        return client
+
+    def shown(self, current: Current) -> str:
+        """Give the name in the certificate that a client would be shown."""
+        certificate = self.connected(current).get_peer_certificate()
         assert certificate is not None
         return str(certificate.get_subject().CN)
 
@@ -76,6 +80,21 @@ class CurrentTests(SynchronousTestCase):
         self.later()
         self.assertEqual(self.shown(current), "elsewhere")
         self.assertEqual(self.good(), 1)
+
+    def test_chain(self) -> None:
+        """Certificates after the first are shown as well, and what stands before a key does not matter."""
+        self.write("cert.pem", (self.folder / "cert.pem").read_bytes() + b"text\n" + self.authority.pem)
+        parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+        self.write("key.pem", parameters + (self.folder / "key.pem").read_bytes())
+        chain = self.connected(self.current()).get_peer_cert_chain()
+        assert chain is not None
+        self.assertEqual([each.get_subject().CN for each in chain], ["localhost", "mpp test CA"])
+
+    def test_inline(self) -> None:
+        """Certificate and key may stand in the file itself."""
+        texts = ((self.folder / name).read_text().strip().replace("\n", "\n    ") for name in ("cert.pem", "key.pem"))
+        self.write("web.yml", "tls_server_config:\n  cert: |\n    {}\n  key: |\n    {}\n".format(*texts))
+        self.assertEqual(self.shown(self.current()), "localhost")
 
     def test_broken(self) -> None:
         """What is broken changes nothing but the metric, until it is mended."""

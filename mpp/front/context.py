@@ -11,6 +11,7 @@ import os
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.python.randbytes import secureRandom
+from txaio.tx import make_logger
 
 from mpp.front.ciphers import DEFAULT_CIPHERS
 from mpp.front.sections import WebConfigError
@@ -18,6 +19,8 @@ from mpp.front.words import Source, TLSServer
 from mpp.locators.small_file import Unreadable, read_small
 from mpp.model import MIB
 from mpp.wire.curves import set_curves
+
+_log = make_logger()
 
 _VERSIONS = {2: SSL.TLS1_2_VERSION, 3: SSL.TLS1_3_VERSION}
 _BAD = (SSL.Error, crypto.Error, ValueError, TypeError)
@@ -67,8 +70,13 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
 
     def accepts(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         if verified and not ok:
+            # The number is what `openssl verify` names.
+            _log.debug("client certificate {name} is not verified: error {error}", name=_shown(certificate), error=error)
             return False
-        return depth > 0 or allowed is None or bool(names_of(certificate.to_cryptography()).intersection(allowed))
+        if depth > 0 or allowed is None or names_of(certificate.to_cryptography()).intersection(allowed):
+            return True
+        _log.debug("client certificate {name} has none of client_allowed_sans", name=_shown(certificate))
+        return False
 
     context.set_verify(mode, accepts)
     store = context.get_cert_store()
@@ -79,6 +87,10 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
         for each in trusted:
             store.add_cert(each)
         context.set_client_ca_list([each.get_subject() for each in trusted])
+
+
+def _shown(certificate: crypto.X509) -> str:
+    return certificate.to_cryptography().subject.rfc4514_string()[:200]
 
 
 def names_of(certificate: x509.Certificate) -> set[str]:

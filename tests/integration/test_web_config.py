@@ -140,7 +140,7 @@ class ClientCertificateTests(WebConfigCase):
             ("RequireAndVerifyClientCert", ca, (False, True, False, True)),
             ("RequireAndVerifyClientCert", ca + san, (False, True, False, False)),
         )
-        mpp = self.start(TLS + "}")
+        mpp = self.start(TLS + "}", "--verbose")
         for word, more, expected in rows:
             self.write("web.yml", f"{TLS}, client_auth_type: {word}{more}}}\n# {word}{more}")
             time.sleep(2.2)
@@ -150,6 +150,8 @@ class ClientCertificateTests(WebConfigCase):
                 self.assertEqual(found, expected)
         self.assertNotIn("Traceback", mpp.log())
         self.assertNotIn("Unhandled", mpp.log())
+        self.assertIn("client certificate CN=grafana.example.org is not verified: error 20", mpp.log())
+        self.assertIn("client certificate CN=other.example.org has none of client_allowed_sans", mpp.log())
 
 
 class TLSTests(WebConfigCase):
