@@ -104,6 +104,12 @@ class WebConfigCase(SynchronousTestCase):
         mpp.start()
         return mpp
 
+    def change(self, mpp: TLSMpp, text: str) -> None:
+        """Replace the web configuration, and wait until it is in force."""
+        before = mpp.log().count(" is in force")
+        self.write("web.yml", text)
+        wait_until(lambda: mpp.log().count(" is in force") > before, "the change is noticed", 10)
+
     def client(self, authority: FakeAuthority | None, *names: str) -> ssl.SSLContext:
         """Give what a client with a certificate connects with; with none if there is no authority."""
         context = ssl.create_default_context(cadata=self.authority.pem.decode())
@@ -142,8 +148,7 @@ class ClientCertificateTests(WebConfigCase):
         )
         mpp = self.start(TLS + "}", "--verbose")
         for word, more, expected in rows:
-            self.write("web.yml", f"{TLS}, client_auth_type: {word}{more}}}\n# {word}{more}")
-            time.sleep(2.2)
+            self.change(mpp, f"{TLS}, client_auth_type: {word}{more}}}")
             with self.subTest(word=word, more=more):
                 found = tuple(self.outcome(mpp, context) for context in (none, ours, strange, other))
                 print(f"{word + more:<90} none, ours, another CA's, other name: {found}")
@@ -174,8 +179,7 @@ class TLSTests(WebConfigCase):
         self.assertIn("alert handshake failure", self.s_client(mpp.port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"))
         self.assertIn("TLSv1.3", self.s_client(mpp.port))
         self.assertIn("alert protocol version", self.s_client(mpp.port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"))
-        self.write("web.yml", f"{TLS}, min_version: TLS13}}")
-        time.sleep(2.2)
+        self.change(mpp, f"{TLS}, min_version: TLS13}}")
         self.assertIn("alert protocol version", self.s_client(mpp.port, "-tls1_2"))
 
     def test_curl(self) -> None:
