@@ -41,6 +41,7 @@ setup(
     install_requires=[
         "Twisted[tls]>=25.5",
         "attrs>=23.1",
+        "bcrypt>=4.0",
         "httptools>=0.6.4",
         "cryptography>=41",
         "prometheus-client>=0.20",

@@ -11,20 +11,20 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
 DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let
 in), ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions``
-(doubts), ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (what was read of their files), ``metrics.Metrics``
-(counters), ``recorder.Recorder`` and ``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last),
-``output.Descriptor`` (lines of the log that nobody has taken yet), ``service.Program`` (the current Wiring: all that is made of
-the settings, replaced as a whole when they are read again, and the open ``sockets.Sockets``), and, for as long as one request
-lives, its Exchange.
+(doubts), ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (what was read of their files), ``front`` (the web
+configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
+``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``output.Descriptor`` (lines of the log that
+nobody has taken yet), ``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole when they
+are read again, and the open ``sockets.Sockets``), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model http_config settings interfaces``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime
-  readings drift recent status/ plain_yaml logs access``
+  readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify output``
-- L3 living: ``selection publication roster rounds journal recorder credentials authorized proxy admin``
-- L4 assembly: ``config config_file config_http config_tree options usage completion values checks extensions locating wiring
+- L3 living: ``selection publication roster rounds journal recorder credentials authorized proxy admin front/``
+- L4 assembly: ``config config_file config_http config_tree options usage completion checks extensions locating wiring
   forwarders listening sockets changes reload housekeeping service tap __main__ testing/ demo``
 """

@@ -18,6 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 from mpp import headers, metrics
 from mpp.metrics import Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
+from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
 from mpp.status.markup import CONTENT_SECURITY_POLICY
@@ -158,6 +159,10 @@ class OwnPages(Resource):
         request.redirect(b"/mpp/status")
         return b""
 
+    def probes(self) -> Resource:
+        """Give the resource at ``/mpp`` where only health and ready are served, because the rest is elsewhere."""
+        return _Probes({name: self.children[name] for name in (b"health", b"ready")})
+
     def _health(self, request: Any) -> tuple[int, bytes, bytes]:
         return 200, _TEXT, b"OK"
 
@@ -205,3 +210,44 @@ _EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
 
 def _accepted(request: Any) -> bytes:
     return b",".join(request.requestHeaders.getRawHeaders(b"accept", []))
+
+
+class OwnRoot(Resource):
+    """
+    The root where nothing but mpp's own pages is served.
+
+    :param own_pages: what answers below ``/mpp``.
+    """
+
+    def __init__(self, own_pages: OwnPages, metrics_: Metrics) -> None:
+        Resource.__init__(self)
+        self.putChild(b"mpp", own_pages)
+        self._metrics = metrics_
+
+    def render(self, request: ProxyRequest) -> int:
+        """Refuse what a backend would answer elsewhere."""
+        self._metrics.refused(404)
+        request.fail(404, "not_found", "only mpp's own pages are served here, below /mpp", None)
+        return NOT_DONE_YET
+
+
+class _Probes(Resource):
+    """What is left of the own pages when the others have a listener of their own."""
+
+    def __init__(self, pages: dict[bytes, Resource]) -> None:
+        Resource.__init__(self)
+        for name, shown in pages.items():
+            self.putChild(name, shown)
+
+    def getChild(self, path: bytes, request: IRequest) -> Resource:
+        """Give a 404 in Prometheus' shape for every other path."""
+        return _Page(_elsewhere)
+
+    def render(self, request: Any) -> bytes:
+        """Give the same for ``/mpp`` itself."""
+        return _Page(_elsewhere).render(request)
+
+
+def _elsewhere(request: Any) -> tuple[int, bytes, bytes]:
+    body = headers.error_body("not_found", "mpp serves /mpp/health and /mpp/ready here, its other pages on its admin listener")
+    return 404, _JSON, body

@@ -36,6 +36,8 @@ def check_config(sources: Sources, reactor: Any) -> str:
     listen = tuple(text for text in reading.settings.listen if not text.startswith("systemd:"))
     settings = evolve(reading.settings, listen=listen)
     found = _errors(partial(check, settings, reactor))
+    if settings.web_config:
+        found += _errors(partial(_check_front, settings, reactor))
     found += _errors(lambda: wire(settings, Locating(reactor, sources.environ)).discard())
     # Who was told that a value is wrong need not be told that it is missing.
     told = {error.option for error in reading.errors}
@@ -52,10 +54,22 @@ def check(settings: Settings, reactor: Any) -> None:
     :raise ConfigError: everything that was found.
     """
     errors = [error for text in settings.listen for error in _errors(partial(endpoint, reactor, text))]
+    errors += [error for text in settings.admin_listen for error in _errors(partial(endpoint, reactor, text, "--admin-listen"))]
     if settings.endpoints_file is not None:
         errors += _errors(partial(_check_readable, "--endpoints-file", settings.endpoints_file))
     if errors:
         raise ConfigErrors(errors)
+
+
+def _check_front(settings: Settings, reactor: Any) -> None:
+    # Here and not above, as in `check_config`.
+    from prometheus_client import CollectorRegistry
+
+    from mpp.front.service import Front
+    from mpp.metrics import Metrics
+
+    assert settings.web_config is not None
+    Front(settings.web_config, reactor, Metrics(CollectorRegistry())).check(settings)
 
 
 def _errors(look: Callable[[], object]) -> list[ConfigError]:

@@ -65,25 +65,29 @@ class Opened:
             close_empty(self.port)
 
 
-def listen(settings: Settings, reactor: Any, factory: IProtocolFactory) -> list[Opened]:
+def listen(settings: Settings, reactor: Any, factory: IProtocolFactory, admin: IProtocolFactory | None = None) -> list[Opened]:
     """
     Open every socket that is configured, all or none.
 
+    :param factory: for clients.
+    :param admin: for those who look after mpp, on the sockets that are theirs.
     :return: the open sockets, already accepting; the caller closes them.
     :raise ConfigError: one of them cannot be opened; those opened before it are closed again.
     """
     # Twisted would log a line for every port opened and closed, in its own words.
-    factory.noisy = False  # type: ignore[attr-defined]
+    for each in filter(None, (factory, admin)):
+        each.noisy = False  # type: ignore[attr-defined]
     opened: list[Opened] = []
     try:
         if settings.port is not None:
             bind = functools.partial(_bind_shared if settings.reuse_port else _bind, reactor, settings.port, factory)
             opened += map(Opened, _open_port(settings, bind))
-        for text in settings.listen:
-            opened.append(Opened(_open_endpoint(text, endpoint(reactor, text), factory), text.startswith("systemd:")))
+        opened += (_open(reactor, "--listen", text, factory) for text in settings.listen)
+        if admin is not None:
+            opened += (_open(reactor, "--admin-listen", text, admin) for text in settings.admin_listen)
     except ConfigError:
-        for each in opened:
-            each.port.stopListening()
+        for socket_ in opened:
+            socket_.port.stopListening()
         raise
     return opened
 
@@ -97,17 +101,18 @@ def where(port: IListeningPort) -> str:
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
-def endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServerEndpoint:
     """
     Give the server endpoint that a string describes; nothing is opened yet, but certificates are read.
 
+    :param option: to blame.
     :raise ConfigError: there is no such type of endpoint, or its arguments make no sense, or its files cannot be read.
     """
     try:
         return _with_backlog(reactor, text)
     # Not only ValueError: each type is a plugin of its own, and fails as it likes.
     except Exception as error:
-        raise ConfigError("--listen", _why_not_endpoint(text, error)) from None
+        raise ConfigError(option, _why_not_endpoint(text, error)) from None
 
 
 def raise_file_limit() -> int:
@@ -204,17 +209,17 @@ def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
     return described
 
 
-def _open_endpoint(text: str, described: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort:
+def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Opened:
     """Open an endpoint now; every server endpoint of Twisted answers before ``listen`` returns."""
     outcome: list[IListeningPort | Failure] = []
-    waiting = described.listen(factory)
+    waiting = endpoint(reactor, text, option).listen(factory)
     waiting.addBoth(outcome.append)
     if not outcome:
         waiting.cancel()
-        raise ConfigError("--listen", f"{text!r} does not listen at once, which is not supported")
+        raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
     if isinstance(outcome[0], Failure):
-        raise ConfigError("--listen", _why_not_open(repr(text), outcome[0].value))
-    return outcome[0]
+        raise ConfigError(option, _why_not_open(repr(text), outcome[0].value))
+    return Opened(outcome[0], text.startswith("systemd:"))
 
 
 def _why_not_open(what: str, error: BaseException | None) -> str:

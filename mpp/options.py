@@ -316,6 +316,23 @@ OPTIONS: tuple[Option, ...] = (
         repeatable=True,
     ),
     Option(
+        "--admin-listen",
+        "admin_listen",
+        "A Twisted server endpoint for mpp's own pages: all but /mpp/health and /mpp/ready are then served there only; may be"
+        " repeated (in the environment: separated by spaces)",
+        parse_endpoint,
+        env=("MPP_ADMIN_LISTEN",),
+        repeatable=True,
+    ),
+    Option(
+        "--web-config",
+        "web_config",
+        "A file in the format of Prometheus' web configuration: TLS, users and passwords, headers, for all that is listened on."
+        " It is read again when it changes",
+        parse_path,
+        env=("MPP_WEB_CONFIG",),
+    ),
+    Option(
         "--reuse-port",
         "reuse_port",
         "Open the port so that another mpp can open it too (SO_REUSEPORT): the next one may start before this one has ended",

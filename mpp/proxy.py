@@ -63,6 +63,8 @@ class ProxyRequest(server.Request):
     """
 
     defaultContentType = None
+    extra: Headers = ()
+    """Fields that answers of mpp's own get beside their own."""
 
     def __init__(self, channel: ProxyChannel) -> None:
         self.channel: Any = channel  # in place of the base's HTTPChannel, of which it has what is used here
@@ -165,7 +167,7 @@ class ProxyRequest(server.Request):
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         """Send an error of mpp's own."""
-        added = headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
+        added = headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10) + self.extra
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
         bodyless = self.facts.method == b"HEAD"
@@ -204,13 +206,11 @@ class ProxyResource(ReverseProxyResource):
         self._forwarder = forwarder
         self._own_pages = own_pages
         self._allow_unsafe = allow_unsafe
-        self.access = forwarder.access
 
     def reconfigure(self, forwarder: Forwarder, *, allow_unsafe: bool) -> None:
         """Treat requests like this from now on; those under way go on as they began."""
         self._forwarder = forwarder
         self._allow_unsafe = allow_unsafe
-        self.access = forwarder.access
 
     def getChild(self, path: bytes, request: IRequest) -> Any:
         """Give the own pages for ``/mpp``, and itself for every other path."""
@@ -242,34 +242,49 @@ class ProxySite(server.Site):
     :param budget: what all bodies held may take together.
     :param channels: where open connections sign in.
     :ivar limits: what a client may send; another value counts for connections that come then.
+    :param access: gives where requests are logged, or None.
+    :param request: makes a request of a channel.
     """
 
     # Twisted would log each start and stop of listening in its own words.
     noisy = False
 
-    def __init__(self, root: ProxyResource, *, limits: Limits, budget: Budget, channels: Channels, metrics: Metrics) -> None:
-        self._root = root
+    def __init__(
+        self,
+        root: IResource,
+        *,
+        limits: Limits,
+        budget: Budget,
+        channels: Channels,
+        metrics: Metrics,
+        access: Callable[[], AccessLog | None] = lambda: None,
+        request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
+    ) -> None:
+        self._access = access
         self.clock = channels.clock
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
         self.limits = limits
         self._budget = budget
         self._channels = channels
         self._metrics = metrics
+        self._request = request
 
     def _refuse(self, client: str, error: BadRequest) -> bytes:
         self._metrics.refused(error.status)
-        if self._root.access is not None:
-            self._root.access.tell_refused(client, error.status, error.detail)
+        access = self._access()
+        if access is not None:
+            access.tell_refused(client, error.status, error.detail)
         return error_page(error)
 
     def log(self, request: Any) -> None:
         """Tell of a request for one of the own pages, when it has ended."""
-        if self._root.access is not None:
-            self._root.access.tell(request.facts, request.code, began=request.began, sent=request.sentLength, backend=OWN)
+        access = self._access()
+        if access is not None:
+            access.tell(request.facts, request.code, began=request.began, sent=request.sentLength, backend=OWN)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
         client = str(getattr(addr, "host", "")).removeprefix("::ffff:")
-        channel = ProxyChannel(ProxyRequest, self.limits, self._budget, partial(self._refuse, client), self._channels)
+        channel = ProxyChannel(self._request, self.limits, self._budget, partial(self._refuse, client), self._channels)
         channel.site = self
         return channel

@@ -4,6 +4,7 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -17,17 +18,18 @@ from txaio import tx
 
 from mpp import listening
 from mpp.addresses import AddressBook
-from mpp.admin import OwnPages
+from mpp.admin import OwnPages, OwnRoot
 from mpp.errors import ConfigError
 from mpp.forward.explain import explain
 from mpp.forwarders import Forwarders
+from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
 from mpp.model import MIB, Backend, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
-from mpp.proxy import ProxyResource, ProxySite
+from mpp.proxy import ProxyRequest, ProxyResource, ProxySite
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.settings import Settings
@@ -100,9 +102,13 @@ class Program(MultiService):
         MultiService.addService(self, Housekeeping(self._sweep, reactor))
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
         MultiService.addService(self, self._notices)
+        self._front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
+        if self._front is not None:
+            self._front.check(settings)
+            MultiService.addService(self, self._front)
         self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
         self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self.site = self._build_site()
+        self.sites = self._build_sites()
         self._sockets = Sockets(self._open_socket, self._close_socket)
         self.metrics.config_read(applied=True, at=time.time())
         self.metrics.watch(self._snapshot)
@@ -112,7 +118,8 @@ class Program(MultiService):
         """Those in force."""
         return self._wiring.settings
 
-    def _build_site(self) -> ProxySite:
+    def _build_sites(self) -> tuple[ProxySite, ProxySite]:
+        """Build what answers clients, and what answers those who look after mpp where that is apart."""
         settings = self.settings
         own_pages = OwnPages(
             metrics_=self.metrics,
@@ -123,14 +130,18 @@ class Program(MultiService):
             reload=lambda: self._reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
         )
-        self._root = root = ProxyResource(self._forwarders.current, own_pages, allow_unsafe=settings.allow_unsafe_paths)
-        return ProxySite(
-            root,
+        site = functools.partial(
+            ProxySite,
             limits=Limits(max_body=settings.max_request_body),
             budget=self.budget,
             channels=self.channels,
             metrics=self.metrics,
+            access=lambda: self._forwarders.current.access,
+            request=ProxyRequest if self._front is None else self._front.request,
         )
+        shown = own_pages.probes() if settings.admin_listen else own_pages
+        self._root = root = ProxyResource(self._forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)
+        return site(root), site(OwnRoot(own_pages, self.metrics))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, and the addresses of host names."""
@@ -171,6 +182,7 @@ class Program(MultiService):
         """
         if self._draining:
             raise ConfigError("mpp", "is about to stop")
+        _check_lasting(self.settings, wiring.settings)
         settings, last = wiring.settings, self._wiring
         close_former = self._sockets.follow(settings)
         self.sockets = self._sockets.open
@@ -178,7 +190,8 @@ class Program(MultiService):
         self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
         self._gate.limit = _places(settings)
-        self.site.limits = Limits(max_body=settings.max_request_body)
+        for site in self.sites:
+            site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         if wiring.credentials is not last.credentials:
             self._dialer.tls = wiring.credentials.tls
@@ -189,7 +202,8 @@ class Program(MultiService):
         close_former()
 
     def _open_socket(self, alone: Settings) -> list[listening.Opened]:
-        opened = listening.listen(alone, self._reactor, self.site)
+        protect: Callable[[Any], Any] = self._front.protect if self._front is not None else lambda site: site
+        opened = listening.listen(alone, self._reactor, *map(protect, self.sites))
         for each in opened:
             make_eager(each.port)
             self._gate.guard(each.port)
@@ -292,6 +306,18 @@ class Program(MultiService):
 
 def _not_reloadable() -> Deferred[Reloaded]:
     return succeed(Reloaded(errors=("there is nothing to read the configuration from",)))
+
+
+def _check_lasting(last: Settings, new: Settings) -> None:
+    """
+    See that what was built once and for all is to stay.
+
+    :raise ConfigError: it is not.
+    """
+    if new.web_config != last.web_config:
+        raise ConfigError("--web-config", "another file needs a restart; what is in it is read again by itself")
+    if bool(new.admin_listen) is not bool(last.admin_listen):
+        raise ConfigError("--admin-listen", "to put mpp's own pages elsewhere, or back, needs a restart")
 
 
 def _places(settings: Settings) -> int:

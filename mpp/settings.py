@@ -75,6 +75,8 @@ class Settings:
     :ivar affinity_options: names in the order they are tried; empty for ``none``.
     :ivar port: TCP port on all interfaces, or None when only ``listen`` is used.
     :ivar listen: further Twisted server endpoint strings.
+    :ivar admin_listen: Twisted server endpoint strings where mpp's own pages are served, and elsewhere not.
+    :ivar web_config: path of a web configuration file (TLS, users), or None.
     :ivar reuse_port: ``port`` may be opened by several processes at the same time.
     :ivar max_connections: client connections open at once, or None for what the file limit allows.
     :ivar client_idle_timeout: for how long a client connection is kept without a request.
@@ -113,6 +115,8 @@ class Settings:
     affinity_options: tuple[str, ...] = ("cookies",)
     port: int | None = 9090
     listen: tuple[str, ...] = ()
+    admin_listen: tuple[str, ...] = ()
+    web_config: str | None = None
     reuse_port: bool = False
     max_connections: int | None = None
     client_idle_timeout: float = 300.0

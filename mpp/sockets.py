@@ -17,12 +17,15 @@ T = TypeVar("T")
 
 def sockets_of(settings: Settings) -> tuple[Settings, ...]:
     """Give settings for each socket that is to be opened alone, each socket once. Pure."""
-    alone = [evolve(settings, listen=())] if settings.port is not None else []
-    return (*alone, *(evolve(settings, port=None, listen=(text,)) for text in dict.fromkeys(settings.listen)))
+    nothing = evolve(settings, port=None, listen=(), admin_listen=())
+    alone = [evolve(nothing, port=settings.port)] if settings.port is not None else []
+    alone += (evolve(nothing, listen=(text,)) for text in dict.fromkeys(settings.listen))
+    alone += (evolve(nothing, admin_listen=(text,)) for text in dict.fromkeys(settings.admin_listen))
+    return tuple(alone)
 
 
 def _key(alone: Settings) -> tuple[object, ...]:
-    return alone.port, alone.listen, alone.reuse_port
+    return alone.port, alone.listen, alone.admin_listen, alone.reuse_port
 
 
 class Sockets(Generic[T]):

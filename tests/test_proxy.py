@@ -88,7 +88,12 @@ class ProxyCase(SynchronousTestCase):
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
         channels = Channels(self.world.clock)
         self.site = ProxySite(
-            self.root, limits=Limits(max_body=100), budget=Budget(MIB), channels=channels, metrics=self.world.metrics
+            self.root,
+            limits=Limits(max_body=100),
+            budget=Budget(MIB),
+            channels=channels,
+            metrics=self.world.metrics,
+            access=lambda: self.world.forwarder.access,
         )
         self.client = Client(self.site)
 

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mpp.errors import Cause, Phase, UpstreamError
@@ -17,6 +18,14 @@ from mpp.wire.pool import Pool
 from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, RecordingDialer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@implementer(IProgress)
+class Progress:
+    """Counts nothing, and takes note of its turn."""
+
+    received = 0
+    turn_at = 0.0
 
 
 class PoolTests(SynchronousTestCase):
@@ -158,7 +167,7 @@ class PoolTests(SynchronousTestCase):
     def test_turn_is_told(self) -> None:
         """A request that had to wait for its turn is told when it came, and one that had not is told nothing."""
         self.pool.max_active = 1
-        first, second = (Attempt(PROM_A, self.clock.seconds()) for _ in range(2))
+        first, second = (Progress() for _ in range(2))
         self.ask(progress=first)
         self.ask(progress=second)
         self.clock.advance(3)

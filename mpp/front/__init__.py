@@ -1,0 +1,1 @@
+"""What stands between a client and mpp when ``--web-config`` is given: TLS, passwords, a rate limit, security headers."""

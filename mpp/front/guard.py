@@ -1,0 +1,124 @@
+"""
+A client's request behind a web configuration: refused, or answered like any other one.
+
+Kept apart from `mpp.proxy.ProxyRequest`, so that without a web configuration no request pays for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.web import server
+from txaio.tx import make_logger
+
+from mpp import headers, paths
+from mpp.front.current import Current
+from mpp.front.passwords import Passwords, Verdict
+from mpp.interfaces import IResponse
+from mpp.model import Backend, Headers, RequestFacts
+from mpp.proxy import ProxyRequest
+from mpp.wire.server import ProxyChannel
+
+_log = make_logger()
+
+OPEN_PATHS = frozenset((b"/mpp/health", b"/mpp/ready"))
+"""For probes of Kubernetes and load balancers, which have no password and are not to be limited; they tell one word."""
+
+_CHALLENGE: Headers = ((b"WWW-Authenticate", b'Basic realm="mpp"'),)
+_RETRY: Headers = ((b"Retry-After", b"5"),)
+_Received = tuple[bytes, bytes, bytes, Headers, bytes]
+_Refusal = tuple[int, str, str, Headers]
+_TOO_FAST: _Refusal = (429, "unavailable", "more requests than rate_limit allows", _RETRY)
+_REFUSALS: dict[Verdict, _Refusal] = {
+    Verdict.WRONG: (401, "unauthorized", "user and password are expected (HTTP basic authentication)", _CHALLENGE),
+    Verdict.TOO_MANY_OF_ONE: (429, "unavailable", "too many passwords of this address wait to be verified", _RETRY),
+    Verdict.TOO_MANY: (503, "unavailable", "too many passwords wait to be verified", _RETRY),
+}
+
+
+class GuardedRequest(ProxyRequest):
+    """
+    One request that is let through if the web configuration in force allows it.
+
+    :param current: what is in force.
+    :param refused: counts a refusal by its status.
+    """
+
+    def __init__(self, channel: ProxyChannel, *, current: Current, passwords: Passwords, refused: Callable[[int], None]) -> None:
+        ProxyRequest.__init__(self, channel)
+        self._current = current
+        self._passwords = passwords
+        self._refused = refused
+        self._gone = False
+        self.extra = current.config.headers
+
+    def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
+        """Answer the request, perhaps when its password is verified."""
+        request = method, target, version, fields, body
+        if paths.path_of(target) in OPEN_PATHS:
+            super().received(*request)
+        elif not self._current.allows():
+            self._refuse(_TOO_FAST, request)
+        elif not self._current.config.users:
+            super().received(*request)
+        else:
+            self._verify(request)
+
+    def _verify(self, request: _Received) -> None:
+        method, target, version, fields, body = request
+        authorization = next(iter(headers.values(fields, b"authorization")), b"")
+        # It was for us: the backends get none.
+        rest = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
+        request = method, target, version, rest, body
+        if self._passwords.is_known(authorization):
+            super().received(*request)
+            return
+        verdict = self._passwords.verdict(authorization, self.channel.peer)
+        verdict.addCallback(self._decided, request)
+        verdict.addErrback(self._broken)
+
+    def _decided(self, verdict: Verdict, request: _Received) -> None:
+        if self._gone:
+            return
+        if verdict is Verdict.RIGHT:
+            super().received(*request)
+        else:
+            self._refuse(_REFUSALS[verdict], request)
+
+    def _refuse(self, why: _Refusal, request: _Received) -> None:
+        method, target, version, fields, _ = request
+        status, error_type, message, added = why
+        self.facts = RequestFacts(method, target, fields, http_10=version == b"1.0")
+        self.extra += added
+        self._refused(status)
+        self.fail(status, error_type, message, None)
+
+    def _broken(self, failure: Failure) -> None:
+        """End on a bug, which must not leave the client hanging."""
+        _log.failure("a request failed after its password was verified", failure=failure)
+        self.channel.abort()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take note that the client has gone."""
+        self._gone = True
+        super().connectionLost(reason)
+
+    # What every answer gets
+
+    def process(self) -> None:
+        """Render an own page; a field that it sets itself is its own."""
+        for name, value in self.extra:
+            self.responseHeaders.setRawHeaders(name, [value])
+        server.Request.process(self)
+
+    def deliver(self, response: IResponse, *delivery: Any, **how: Any) -> None:
+        """Send a backend's answer; the configured fields are there instead of the backend's."""
+        if self.extra:
+            ours = {name.lower() for name, _ in self.extra}
+            response.headers = tuple(field for field in response.headers if field[0].lower() not in ours)
+        super().deliver(response, *delivery, **how)
+
+    def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
+        return super()._added(served_by, cookies, attempts, timing) + self.extra

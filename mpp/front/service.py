@@ -1,0 +1,83 @@
+"""Puts the parts of a web configuration together, starts and stops them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.task import LoopingCall
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from txaio.tx import make_logger
+
+from mpp.errors import ConfigError
+from mpp.front.computing import Computing
+from mpp.front.current import LOOK_S, Current
+from mpp.front.guard import GuardedRequest
+from mpp.front.passwords import Passwords
+from mpp.metrics import Metrics
+from mpp.settings import Settings
+
+_log = make_logger()
+
+
+class Front(Service):
+    """
+    What a web configuration puts in front of mpp.
+
+    :param path: the web configuration file.
+    :ivar request: makes a request of a channel.
+    :raise ConfigError: it is no good, or a file that it names.
+    """
+
+    def __init__(self, path: str, reactor: Any, metrics: Metrics) -> None:
+        self._reactor = reactor
+        self._computing = Computing(reactor)
+        passwords = Passwords(self._computing.verify, reactor)
+        self._current = Current(path, passwords, reactor, metrics.registry)
+        self.request = functools.partial(GuardedRequest, current=self._current, passwords=passwords, refused=metrics.refused)
+        self._loop = LoopingCall(self._current.refresh)
+        self._loop.clock = reactor
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether connections are encrypted; that does not change."""
+        return self._current.config.tls is not None
+
+    def check(self, settings: Settings) -> None:
+        """
+        See that nothing that is listened on goes round what the file asks of clients.
+
+        :raise ConfigError: something would.
+        """
+        endpoints = (("--listen", settings.listen), ("--admin-listen", settings.admin_listen))
+        for option, text in ((option, text) for option, texts in endpoints for text in texts):
+            if self.is_tls and text.startswith("ssl:"):
+                raise ConfigError(
+                    option,
+                    f"{text!r} has a certificate of its own, and the one of tls_server_config in {self._current.path} as well;"
+                    " expected tcp: in place of ssl:",
+                )
+
+    def protect(self, site: IProtocolFactory) -> IProtocolFactory:
+        """Give what a site is listened for with."""
+        if not self.is_tls:
+            return site
+        return TLSMemoryBIOFactory(self._current, False, site, self._reactor)
+
+    def startService(self) -> None:
+        """Begin to look for changes."""
+        Service.startService(self)
+        self._computing.start()
+        _log.info("{path} is in force: {what}", path=self._current.path, what=self._current.summary())
+        stopped = self._loop.start(LOOK_S, now=False)
+        # A LoopingCall stops for ever at its first error; then at least it is told.
+        stopped.addErrback(lambda failure: _log.failure("the web configuration is not watched any more", failure=failure))
+
+    def stopService(self) -> None:
+        """Look no more."""
+        Service.stopService(self)
+        if self._loop.running:
+            self._loop.stop()
+        self._computing.stop()

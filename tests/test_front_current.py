@@ -1,0 +1,204 @@
+"""The web configuration in force, as its files change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from OpenSSL import SSL
+from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.errors import ConfigError
+from mpp.front.current import LOOK_S, Current
+from mpp.front.passwords import Passwords
+from mpp.wire.curves import set_curves
+from tests.fake_https import FakeAuthority
+from tests.test_front_reading import HASH
+
+WEB = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+
+
+class CurrentTests(SynchronousTestCase):
+    """A folder with a web configuration and a certificate."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.clock = Clock()
+        self.registry = CollectorRegistry()
+        self.authority = FakeAuthority()
+        self.issue("localhost")
+        self.write("web.yml", WEB)
+
+    def write(self, name: str, text: str | bytes) -> None:
+        """Replace a file at once."""
+        fresh = self.folder / "fresh"
+        fresh.write_bytes(text.encode() if isinstance(text, str) else text)
+        os.replace(fresh, self.folder / name)
+
+    def issue(self, name: str) -> None:
+        """Write a new certificate and key."""
+        certificate, begin, key = self.authority.issue(name).partition(b"-----BEGIN PRIVATE KEY-----")
+        self.write("cert.pem", certificate)
+        self.write("key.pem", begin + key)
+
+    def current(self) -> Current:
+        passwords = Passwords(lambda password, hashed: Deferred(), self.clock)
+        return Current(str(self.folder / "web.yml"), passwords, self.clock, self.registry)
+
+    def connected(self, current: Current) -> SSL.Connection:
+        """Give the client's end of a connection."""
+        server = current.serverConnectionForTLS(None)
+        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+        server.set_accept_state()
+        client.set_connect_state()
+        shake_hands(client, server)
+        return client
+
+    def shown(self, current: Current) -> str:
+        """Give the name in the certificate that a client would be shown."""
+        certificate = self.connected(current).get_peer_certificate()
+        assert certificate is not None
+        return str(certificate.get_subject().CN)
+
+    def later(self) -> None:
+        self.clock.advance(LOOK_S)
+
+    def good(self) -> float | None:
+        return self.registry.get_sample_value("mpp_web_config_last_reload_successful")
+
+    def test_certificate_replaced(self) -> None:
+        """A new certificate is shown on the next connection that begins a second later."""
+        current = self.current()
+        self.assertEqual(self.shown(current), "localhost")
+        self.issue("elsewhere")
+        self.assertEqual(self.shown(current), "localhost")
+        self.later()
+        self.assertEqual(self.shown(current), "elsewhere")
+        self.assertEqual(self.good(), 1)
+
+    def test_chain(self) -> None:
+        """Certificates after the first are shown as well, and what stands before a key does not matter."""
+        self.write("cert.pem", (self.folder / "cert.pem").read_bytes() + b"text\n" + self.authority.pem)
+        parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+        self.write("key.pem", parameters + (self.folder / "key.pem").read_bytes())
+        chain = self.connected(self.current()).get_peer_cert_chain()
+        assert chain is not None
+        self.assertEqual([each.get_subject().CN for each in chain], ["localhost", "mpp test CA"])
+
+    def test_inline(self) -> None:
+        """Certificate and key may stand in the file itself."""
+        texts = ((self.folder / name).read_text().strip().replace("\n", "\n    ") for name in ("cert.pem", "key.pem"))
+        self.write("web.yml", "tls_server_config:\n  cert: |\n    {}\n  key: |\n    {}\n".format(*texts))
+        self.assertEqual(self.shown(self.current()), "localhost")
+
+    def test_broken(self) -> None:
+        """What is broken changes nothing but the metric, until it is mended."""
+        current = self.current()
+        for text in ("tls_server_config: [", "tls_server_config: {cert_file: gone.pem, key_file: key.pem}", "{}"):
+            self.write("web.yml", text)
+            self.later()
+            self.assertEqual(self.shown(current), "localhost")
+            self.assertEqual(self.good(), 0)
+        self.write("web.yml", WEB + f"basic_auth_users: {{alice: {HASH}}}")
+        self.later()
+        current.look()
+        self.assertEqual(self.good(), 1)
+        self.assertEqual(list(current.config.users), [b"alice"])
+
+    def test_mended_elsewhere(self) -> None:
+        """A file that only the broken configuration names is watched, too."""
+        current = self.current()
+        self.write("web.yml", WEB.replace("cert.pem", "new.pem"))
+        self.later()
+        current.look()
+        self.assertEqual(self.good(), 0)
+        os.replace(self.folder / "cert.pem", self.folder / "new.pem")
+        self.later()
+        current.look()
+        self.assertEqual(self.good(), 1)
+
+    def test_key_of_another(self) -> None:
+        """A certificate that was replaced before its key does not take effect alone."""
+        current = self.current()
+        key = (self.folder / "key.pem").read_bytes()
+        self.issue("elsewhere")
+        fresh = (self.folder / "key.pem").read_bytes()
+        self.write("key.pem", key)
+        self.later()
+        self.assertEqual(self.shown(current), "localhost")
+        self.assertEqual(self.good(), 0)
+        self.write("key.pem", fresh)
+        self.later()
+        self.assertEqual(self.shown(current), "elsewhere")
+
+    def test_limit_lives_on(self) -> None:
+        """A change elsewhere does not refill the rate limit."""
+        limit = "rate_limit: {interval: 1h, burst: 1}\n"
+        self.write("web.yml", limit)
+        current = self.current()
+        self.assertEqual([current.allows(), current.allows()], [True, False])
+        self.write("web.yml", limit + "# more")
+        self.later()
+        current.look()
+        self.assertFalse(current.allows())
+
+    def test_refused(self) -> None:
+        """What is wrong at the start is said in one line with file and key."""
+        self.write("other.pem", self.authority.issue("x"))
+        self.write("encrypted.pem", ENCRYPTED)
+        for text, message in (
+            (WEB.replace("cert.pem", "gone.pem"), "line 1: tls_server_config.cert_file: '{}/gone.pem' cannot be read (No such"),
+            (WEB.replace("cert.pem", "web.yml"), "tls_server_config.cert_file: '{}/web.yml' is not a certificate in PEM"),
+            (
+                WEB.replace("key.pem", "other.pem"),
+                "key_file: '{}/other.pem' is not a private key in PEM without a passphrase, or",
+            ),
+            (WEB.replace("key.pem", "encrypted.pem"), "key_file: '{}/encrypted.pem' is not a private key in PEM without"),
+            (
+                WEB.replace("}", ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: web.yml}"),
+                "tls_server_config.client_ca_file: '{}/web.yml' is not a certificate in PEM",
+            ),
+        ):
+            with self.subTest(text=text):
+                self.write("web.yml", text)
+                error = self.assertRaises(ConfigError, self.current)
+                self.assertEqual(error.option, "--web-config")
+                self.assertIn(message.format(self.folder), str(error))
+        self.write("web.yml", b"\xff")
+        self.assertIn("not text in UTF-8", str(self.assertRaises(ConfigError, self.current)))
+        os.remove(self.folder / "web.yml")
+        self.assertIn("web.yml: cannot be read (No such file", str(self.assertRaises(ConfigError, self.current)))
+
+    def test_curves(self) -> None:
+        """Several curves are taken in their order; so what pyOpenSSL hides is still there."""
+        self.write("web.yml", WEB.replace("}", ", curve_preferences: [CurveP384, CurveP256]}"))
+        current = self.current()
+        self.assertEqual(self.shown(current), "localhost")
+        self.assertTrue(set_curves(SSL.Context(SSL.TLS_SERVER_METHOD), ["X25519", "P-256"]))
+        self.assertFalse(set_curves(SSL.Context(SSL.TLS_SERVER_METHOD), ["nonsense"]))
+
+
+def shake_hands(client: SSL.Connection, server: SSL.Connection) -> None:
+    """Let two ends in memory agree."""
+    done = 0
+    while done < 2:
+        done = 0
+        for one, other in ((client, server), (server, client)):
+            try:
+                one.do_handshake()
+                done += 1
+            except SSL.WantReadError:
+                pass
+            with contextlib.suppress(SSL.WantReadError):
+                other.bio_write(one.bio_read(65536))
+
+
+ENCRYPTED = """-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBA=
+-----END ENCRYPTED PRIVATE KEY-----
+"""

@@ -1,0 +1,272 @@
+"""A client's requests behind a web configuration, in bytes."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.admin import OwnRoot
+from mpp.errors import ConfigError
+from mpp.front.current import Current
+from mpp.front.guard import GuardedRequest
+from mpp.front.passwords import MOST_OF_ONE, Passwords
+from mpp.front.service import Front
+from mpp.metrics import Metrics
+from mpp.model import MIB
+from mpp.proxy import ProxyRequest, ProxySite
+from mpp.service import build
+from mpp.settings import Settings
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.reader import Limits
+from tests.fake_https import FakeAuthority
+from tests.forward_support import FakeResponse
+from tests.test_front_passwords import basic
+from tests.test_front_reading import HASH
+from tests.test_proxy import Client, ProxyCase
+
+USERS = f"basic_auth_users: {{alice: {HASH}}}\n"
+HEADERS = "http_server_config: {headers: {X-Frame-Options: deny, Content-Security-Policy: default-src x}}\n"
+QUERY = b"/api/v1/query?query=up"
+
+
+def field(user: str, password: str) -> bytes:
+    """Give a header line."""
+    return b"Authorization: %b\r\n" % basic(user, password)
+
+
+class GuardCase(ProxyCase):
+    """The real site with guarded requests; the test says which passwords are right."""
+
+    def guard(self, text: str) -> None:
+        path = Path(self.mktemp())
+        path.write_text(text)
+        self.asked: list[Deferred[bool]] = []
+        self.passwords = Passwords(self.verify, self.world.clock)
+        self.current = Current(str(path), self.passwords, self.world.clock, CollectorRegistry())
+        metrics = self.world.metrics
+        request = functools.partial(GuardedRequest, current=self.current, passwords=self.passwords, refused=metrics.refused)
+        self.site = ProxySite(
+            self.root,
+            limits=Limits(max_body=100),
+            budget=Budget(MIB),
+            channels=Channels(self.world.clock),
+            metrics=metrics,
+            request=request,
+        )
+        self.client = Client(self.site)
+
+    def verify(self, password: bytes, hashed: bytes) -> Deferred[bool]:
+        answer: Deferred[bool] = Deferred()
+        self.asked.append(answer)
+        return answer
+
+    def say(self, right: bool) -> None:
+        self.asked.pop(0).callback(right)
+
+    def split(self) -> tuple[bytes, Any]:
+        """Give the head and the JSON of what was received."""
+        head, _, body = self.client.received().partition(b"\r\n\r\n")
+        return head, json.loads(body)
+
+
+class PasswordTests(GuardCase):
+    """Basic authentication."""
+
+    def test_none(self) -> None:
+        """Who has no password is asked for one, in a form that browsers and Prometheus' clients understand."""
+        self.guard(USERS)
+        self.client.get(QUERY)
+        head, body = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 401 Unauthorized\r\n"))
+        self.assertIn(b'\r\nWWW-Authenticate: Basic realm="mpp"', head)
+        self.assertEqual((body["status"], body["errorType"]), ("error", "unauthorized"))
+        self.assertEqual(self.world.upstreams.sent, [])
+        self.assertIn(b'mpp_requests_total{backend="mpp",code="401"} 1.0', self.world.metrics.exposition())
+
+    def test_right(self) -> None:
+        """A right password is for mpp alone: the servers do not get it; the next request does not wait."""
+        self.guard(USERS)
+        for number in range(2):
+            self.client.get(QUERY, field("alice", "secret") + b"X-Other: 1\r\n")
+            if not number:
+                self.assertEqual(self.world.upstreams.sent, [])
+                self.say(True)
+            self.answer(FakeResponse(200, b"{}"))
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200"))
+        for sent in self.world.upstreams.sent:
+            self.assertNotIn(b"uthorization", sent.head)
+            self.assertIn(b"X-Other: 1\r\n", sent.head)
+
+    def test_wrong(self) -> None:
+        """A wrong password is refused, and the connection may be used again."""
+        self.guard(USERS)
+        self.client.get(QUERY, field("alice", "x"))
+        self.say(False)
+        self.assertIn(b" 401 ", self.split()[0])
+        self.assertFalse(self.client.transport.disconnecting)
+
+    def test_no_users(self) -> None:
+        """Without users the servers get what the client sent."""
+        self.guard(HEADERS)
+        self.client.get(QUERY, field("alice", "secret"))
+        self.assertIn(field("alice", "secret"), self.world.upstreams.sent[0].head)
+
+    def test_own_pages(self) -> None:
+        """Health and ready are told to everyone, everything else only with a password, however it is spelled."""
+        self.guard(USERS)
+        for path, status in (
+            (b"/mpp/health", b"200"),
+            (b"/mpp/ready?backends=1", b"503"),
+            (b"/mpp/status", b"401"),
+            (b"/mpp/metrics", b"401"),
+            (b"/mpp/health/../metrics", b"401"),
+            (b"/mpp/health%2f", b"401"),
+            (b"/-/healthy", b"401"),
+        ):
+            with self.subTest(path=path):
+                self.client.get(path)
+                self.assertEqual(self.client.received().split(b" ")[1], status)
+        self.client.get(b"/mpp/metrics", field("alice", "secret"))
+        self.say(True)
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200"))
+
+    def test_gone(self) -> None:
+        """A client that hangs up before its password is verified costs no query."""
+        self.guard(USERS)
+        self.client.get(QUERY, field("alice", "secret"))
+        self.client.hang_up()
+        self.say(True)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_next_request_waits(self) -> None:
+        """Requests sent one after the other without waiting are verified and answered in their order."""
+        self.guard(USERS)
+        for _ in range(2):
+            self.client.get(b"/mpp/metrics", field("alice", "secret"))
+        self.say(True)
+        self.assertEqual(self.client.received().count(b"HTTP/1.1 200"), 2)
+
+    def test_flood(self) -> None:
+        """Too many passwords of one address are refused unseen, with the advice to come later."""
+        self.guard(USERS)
+        for number in range(MOST_OF_ONE + 1):
+            self.client = Client(self.site)
+            self.client.get(QUERY, field("alice", str(number)))
+        head, body = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 429 "))
+        self.assertIn(b"Retry-After: 5", head)
+        self.assertEqual(body["errorType"], "unavailable")
+
+
+class AnswerTests(GuardCase):
+    """What else the file asks for."""
+
+    def test_headers(self) -> None:
+        """Every answer has the configured fields, once; an own page keeps those that it needs."""
+        self.guard(HEADERS)
+        self.client.get()
+        self.answer(FakeResponse(200, b"x", ((b"x-frame-options", b"sameorigin"), (b"X-Other", b"1"))))
+        received = self.client.received()
+        self.assertIn(b"X-Frame-Options: deny\r\n", received)
+        self.assertIn(b"X-Other: 1\r\n", received)
+        self.assertNotIn(b"sameorigin", received)
+        self.client.get(b"/-/quit")
+        self.assertIn(b"X-Frame-Options: deny\r\n", self.client.received())
+        self.client.get(b"/mpp/status")
+        received = self.client.received()
+        self.assertIn(b"X-Frame-Options: deny\r\n", received)
+        self.assertEqual(received.count(b"Content-Security-Policy"), 1)
+        self.assertNotIn(b"default-src x", received)
+
+    def test_rate_limit(self) -> None:
+        """What comes too fast is refused; probes are not."""
+        self.guard("rate_limit: {interval: 1s, burst: 1}\n")
+        for path, status in ((b"/mpp/metrics", b"200"), (b"/mpp/metrics", b"429"), (b"/mpp/health", b"200")):
+            self.client.get(path)
+            self.assertEqual(self.client.received().split(b" ")[1], status)
+        self.world.clock.advance(1)
+        self.client.get(b"/mpp/metrics")
+        self.assertEqual(self.client.received().split(b" ")[1], b"200")
+
+
+class AdminTests(ProxyCase):
+    """The own pages on a listener of their own."""
+
+    def site_of(self, root: Any) -> ProxySite:
+        return ProxySite(
+            root,
+            limits=Limits(max_body=100),
+            budget=Budget(MIB),
+            channels=Channels(self.world.clock),
+            metrics=self.world.metrics,
+        )
+
+    def status(self, client: Client, path: bytes) -> bytes:
+        client.get(path)
+        return client.received().split(b" ")[1]
+
+    def test_apart(self) -> None:
+        """There they all are, and nothing else; elsewhere only health and ready."""
+        own = self.root._own_pages
+        admin = Client(self.site_of(OwnRoot(own, self.world.metrics)))
+        for path, status in ((b"/mpp/metrics", b"200"), (b"/mpp/health", b"200"), (QUERY, b"404"), (b"/", b"404")):
+            self.assertEqual(self.status(admin, path), status)
+        self.assertEqual(self.world.upstreams.sent, [])
+        self.root._own_pages = own.probes()  # type: ignore[attr-defined]
+        public = Client(self.site_of(self.root))
+        for path, status in (
+            (b"/mpp/health", b"200"),
+            (b"/mpp/ready", b"200"),
+            (b"/mpp/metrics", b"404"),
+            (b"/mpp/status", b"404"),
+            (b"/mpp/", b"404"),
+            (b"/mpp", b"404"),
+            (b"/mpp/health/metrics", b"404"),
+        ):
+            with self.subTest(path=path):
+                self.assertEqual(self.status(public, path), status)
+
+
+class FrontTests(SynchronousTestCase):
+    """The parts together."""
+
+    def front(self, text: str) -> Front:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        (folder / "both.pem").write_bytes(FakeAuthority().issue("localhost"))
+        (folder / "web.yml").write_text(text)
+        return Front(str(folder / "web.yml"), MemoryReactorClock(), Metrics(CollectorRegistry()))
+
+    def test_tls(self) -> None:
+        """With a certificate all that is listened on is encrypted, and what is by itself is refused."""
+        front = self.front("tls_server_config: {cert_file: both.pem, key_file: both.pem}")
+        site: Any = object()
+        self.assertIsInstance(front.protect(site), TLSMemoryBIOFactory)
+        front.check(Settings(listen=("tcp:1",)))
+        for option, settings in (
+            ("--listen", Settings(listen=("ssl:1",))),
+            ("--admin-listen", Settings(admin_listen=("ssl:1",))),
+        ):
+            self.assertEqual(self.assertRaises(ConfigError, front.check, settings).option, option)
+
+    def test_no_tls(self) -> None:
+        """Without one nothing is between."""
+        front = self.front(USERS)
+        site: Any = object()
+        self.assertIs(front.protect(site), site)
+        front.check(Settings(listen=("ssl:1",)))
+
+    def test_costs_nothing_without(self) -> None:
+        """Without a web configuration requests are made as ever, with nothing before them."""
+        program = build(Settings(endpoints=("prom:9090",)), MemoryReactorClock())
+        channel = program.sites[0].buildProtocol(None)
+        self.assertIs(channel._request_factory, ProxyRequest)
