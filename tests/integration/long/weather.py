@@ -28,6 +28,8 @@ FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("wrong-length", {}),
     ("interim", {}),
 )
+SILENT = frozenset(["vanish", "silence", "half-silence", "late", "drip"])
+"""Faults by which a server that answers its probes cannot be told from one with heavy queries: they strike probes, too."""
 QUERY = b"GET /api/v1/query?query=up HTTP/1.1\r\nHost: x\r\n"
 HOSTILE = (
     QUERY + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -111,7 +113,8 @@ class Weather:
             return
         self._struck = self._random.choice(self._servers)
         name, arguments = self._random.choice(FAULTS)
-        self._struck.spoil(name, spare_probes=self._random.random() < 0.3, **arguments)
+        spare_probes = name not in SILENT and self._random.random() < 0.3
+        self._struck.spoil(name, spare_probes=spare_probes, **arguments)
         self.faults += 1
         self._until = time.monotonic() + self._random.uniform(1, 5)
 
