@@ -61,6 +61,8 @@ class Option:
     :ivar repeatable: may be given several times, the field is a tuple. In the environment, spaces separate the values.
     :ivar locates: it says where Prometheus servers are found; at least one such option has to be given.
     :ivar choices: values that a shell may offer, not necessarily all there are.
+    :ivar metavar: what the manual calls its value.
+    :ivar chapter: of the manual, where there is more about it.
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
     :ivar secret: says what is wrong with a value in a configuration file that holds a secret; empty for one without.
     """
@@ -76,6 +78,8 @@ class Option:
     repeatable: bool = False
     locates: bool = False
     not_ours: str = ""
+    metavar: str = "VALUE"
+    chapter: str = ""
     choices: tuple[str, ...] = ()
     secret: Callable[[str], str] = no_secret
 
@@ -93,7 +97,11 @@ class Option:
 HELP = Option("--help", "", "show help", short="-h", switch=True)
 VERSION = Option("--version", "", "print the version", short="-v", switch=True)
 COMPLETION = Option(
-    "--completion", "", "print a completion script for a shell: bash, zsh or fish", choices=("bash", "zsh", "fish")
+    "--completion",
+    "",
+    "print a completion script for a shell: bash, zsh or fish",
+    choices=("bash", "zsh", "fish"),
+    metavar="SHELL",
 )
 CONFIG = Option(
     "--config",
@@ -102,12 +110,15 @@ CONFIG = Option(
     " the environment wins over it",
     parse_path,
     env=("MPP_CONFIG",),
+    metavar="FILE",
+    chapter="Configuration file",
 )
 CHECK_CONFIG = Option(
     "--check-config",
     "",
     "check everything that is configured, print all that is wrong with it, and end: with status 0 if it is nothing, else 2",
     switch=True,
+    chapter="Configuration file",
 )
 
 HELP_WORDS = ("help", "h")
@@ -122,6 +133,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_path,
         env=("MPP_ENDPOINTS_FILE",),
         locates=True,
+        metavar="FILE",
+        chapter="Endpoints file",
     ),
     Option(
         "--endpoint",
@@ -130,6 +143,7 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_ENDPOINT",),
         repeatable=True,
         locates=True,
+        metavar="URL",
     ),
     Option(
         "--file-sd",
@@ -140,6 +154,8 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_FILE_SD",),
         repeatable=True,
         locates=True,
+        metavar="PATTERN",
+        chapter="Files and HTTP",
     ),
     Option(
         "--http-sd",
@@ -150,6 +166,8 @@ OPTIONS: tuple[Option, ...] = (
         repeatable=True,
         locates=True,
         secret=secret_in_urls,
+        metavar="URL",
+        chapter="Files and HTTP",
     ),
     Option(
         "--dns",
@@ -159,6 +177,8 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_DNS",),
         repeatable=True,
         locates=True,
+        metavar="NAME:PORT",
+        chapter="DNS",
     ),
     Option(
         "--marathon-url",
@@ -169,6 +189,8 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_MARATHON_URL",),
         locates=True,
         secret=secret_in_urls,
+        metavar="URLS",
+        chapter="Marathon",
     ),
     Option(
         "--marathon-apps",
@@ -176,6 +198,7 @@ OPTIONS: tuple[Option, ...] = (
         "A comma-separated list of marathon app IDs whose tasks will be queried for prometheus endpoints",
         parse_apps,
         env=("MPP_MARATHON_APPS",),
+        metavar="IDS",
     ),
     Option(
         "--marathon-principal-secret",
@@ -183,6 +206,7 @@ OPTIONS: tuple[Option, ...] = (
         "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
         env=("MPP_MARATHON_PRINCIPAL_SECRET",),
         secret=secret_in_text,
+        metavar="JSON",
     ),
     Option(
         "--marathon-auth-endpoint",
@@ -191,6 +215,7 @@ OPTIONS: tuple[Option, ...] = (
         " secret",
         parse_url,
         env=("MPP_MARATHON_AUTH_ENDPOINT",),
+        metavar="URL",
     ),
     Option(
         "--marathon-credentials-file",
@@ -198,6 +223,7 @@ OPTIONS: tuple[Option, ...] = (
         "A file that holds user:password for HTTP basic authentication with marathon",
         parse_path,
         env=("MPP_MARATHON_CREDENTIALS_FILE",),
+        metavar="FILE",
     ),
     Option(
         "--marathon-port",
@@ -206,6 +232,7 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_MARATHON_PORT",),
         default="0",
         not_ours="tcp://",
+        metavar="PORT",
     ),
     Option(
         "--kubeconfig",
@@ -214,6 +241,8 @@ OPTIONS: tuple[Option, ...] = (
         " without it the pod's own service account is used",
         parse_paths,
         env=("MPP_KUBECONFIG", "KUBECONFIG"),
+        metavar="FILE",
+        chapter="Kubernetes",
     ),
     Option(
         "--kube-service-name",
@@ -221,6 +250,7 @@ OPTIONS: tuple[Option, ...] = (
         "The service name used to locate prometheus endpoints; takes precedence over 'kube-pod-label-selector'",
         env=("MPP_KUBE_SERVICE_NAME", "MPP_SERVICE_NAME"),
         locates=True,
+        metavar="NAME",
     ),
     Option(
         "--kube-pod-label-selector",
@@ -228,12 +258,14 @@ OPTIONS: tuple[Option, ...] = (
         "The label selector used to find prometheus pods",
         env=("MPP_KUBE_POD_LABEL_SELECTOR",),
         locates=True,
+        metavar="SELECTOR",
     ),
     Option(
         "--kube-namespace",
         "kube.namespace",
         "The namespace in which prometheus pods/endpoints exist; by default the pod's or the context's own",
         env=("MPP_KUBE_NAMESPACE",),
+        metavar="NAME",
     ),
     Option(
         "--kube-port",
@@ -242,6 +274,7 @@ OPTIONS: tuple[Option, ...] = (
         " http-web, http or prometheus, else 9090, else the first",
         env=("MPP_KUBE_PORT",),
         not_ours="tcp://",
+        metavar="PORT",
     ),
     Option(
         "--kube-scheme",
@@ -251,6 +284,7 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_KUBE_SCHEME",),
         default="http",
         choices=("http", "https"),
+        metavar="SCHEME",
     ),
     Option(
         "--kube-path-prefix",
@@ -258,6 +292,7 @@ OPTIONS: tuple[Option, ...] = (
         "The path prefix of the servers in kubernetes, such as /prometheus",
         parse_prefix,
         env=("MPP_KUBE_PATH_PREFIX",),
+        metavar="PATH",
     ),
     Option(
         "--insecure",
@@ -276,6 +311,8 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_ROUTING_STRATEGY",),
         default="single-most-data",
         choices=("single-most-data", "random", "minimum-history:15d"),
+        metavar="STRATEGY",
+        chapter="How mpp decides",
     ),
     Option(
         "--selection-interval",
@@ -284,6 +321,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_interval,
         env=("MPP_SELECTION_INTERVAL",),
         default="10s",
+        metavar="DURATION",
     ),
     Option(
         "--affinity-options",
@@ -294,6 +332,8 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_AFFINITY_OPTIONS",),
         default="cookies",
         choices=("cookies", "sourceip", "header:X-Dashboard-Uid", "none"),
+        metavar="LIST",
+        chapter="Affinity",
     ),
     Option(
         "--port",
@@ -304,6 +344,7 @@ OPTIONS: tuple[Option, ...] = (
         default="9090",
         # Kubernetes sets MPP_PORT=tcp://10.0.0.1:9090 in every pod beside a Service named mpp.
         not_ours="tcp://",
+        metavar="PORT",
     ),
     Option(
         "--listen",
@@ -314,6 +355,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_endpoint,
         env=("MPP_LISTEN",),
         repeatable=True,
+        metavar="ENDPOINT",
+        chapter="Listening",
     ),
     Option(
         "--admin-listen",
@@ -323,6 +366,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_endpoint,
         env=("MPP_ADMIN_LISTEN",),
         repeatable=True,
+        metavar="ENDPOINT",
     ),
     Option(
         "--web-config",
@@ -331,6 +375,8 @@ OPTIONS: tuple[Option, ...] = (
         " It is read again when it changes",
         parse_path,
         env=("MPP_WEB_CONFIG",),
+        metavar="FILE",
+        chapter="Securing mpp",
     ),
     Option(
         "--reuse-port",
@@ -339,6 +385,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         env=("MPP_REUSE_PORT",),
         switch=True,
+        chapter="Restarting",
     ),
     Option(
         "--max-connections",
@@ -347,6 +394,8 @@ OPTIONS: tuple[Option, ...] = (
         " 16384 at most",
         parse_positive,
         env=("MPP_MAX_CONNECTIONS",),
+        metavar="NUMBER",
+        chapter="Limits",
     ),
     Option(
         "--client-idle-timeout",
@@ -355,6 +404,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_interval,
         env=("MPP_CLIENT_IDLE_TIMEOUT",),
         default="5m",
+        metavar="DURATION",
     ),
     Option(
         "--drain-timeout",
@@ -363,6 +413,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_duration,
         env=("MPP_DRAIN_TIMEOUT",),
         default="30s",
+        metavar="DURATION",
+        chapter="Restarting",
     ),
     Option(
         "--retries",
@@ -371,6 +423,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_count,
         env=("MPP_RETRIES",),
         default="2",
+        metavar="NUMBER",
     ),
     Option(
         "--retry-budget",
@@ -380,6 +433,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_share,
         env=("MPP_RETRY_BUDGET",),
         default="20%",
+        metavar="SHARE",
     ),
     Option(
         "--request-timeout",
@@ -388,6 +442,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_timeout,
         env=("MPP_REQUEST_TIMEOUT",),
         default="2m",
+        metavar="DURATION",
+        chapter="Waiting",
     ),
     Option(
         "--suspect-after",
@@ -397,6 +453,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_timeout,
         env=("MPP_SUSPECT_AFTER",),
         default="250ms",
+        metavar="DURATION",
+        chapter="Waiting",
     ),
     Option(
         "--stall-timeout",
@@ -405,6 +463,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_timeout,
         env=("MPP_STALL_TIMEOUT",),
         default="15s",
+        metavar="DURATION",
     ),
     Option(
         "--hedge-after",
@@ -414,6 +473,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_duration,
         env=("MPP_HEDGE_AFTER",),
         default="0",
+        metavar="DURATION",
     ),
     Option(
         "--max-concurrency",
@@ -422,6 +482,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_positive,
         env=("MPP_MAX_CONCURRENCY",),
         default="256",
+        metavar="NUMBER",
     ),
     Option(
         "--max-queue",
@@ -430,6 +491,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_count,
         env=("MPP_MAX_QUEUE",),
         default="1024",
+        metavar="NUMBER",
     ),
     Option(
         "--no-timeout-parameter",
@@ -438,6 +500,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         env=("MPP_NO_TIMEOUT_PARAMETER",),
         switch=True,
+        chapter="What is changed",
     ),
     Option(
         "--response-buffer",
@@ -446,6 +509,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_size,
         env=("MPP_RESPONSE_BUFFER",),
         default="1MiB",
+        metavar="SIZE",
     ),
     Option(
         "--max-request-body",
@@ -454,6 +518,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_size,
         env=("MPP_MAX_REQUEST_BODY",),
         default="10MiB",
+        metavar="SIZE",
     ),
     Option(
         "--trusted-proxies",
@@ -463,6 +528,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_networks,
         env=("MPP_TRUSTED_PROXIES",),
         default="loopback, link-local and private networks",
+        metavar="LIST",
     ),
     Option(
         "--allow-unsafe-paths",
@@ -471,6 +537,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         env=("MPP_ALLOW_UNSAFE_PATHS",),
         switch=True,
+        chapter="What is refused",
     ),
     Option(
         "--enable-lifecycle",
@@ -479,6 +546,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         env=("MPP_ENABLE_LIFECYCLE",),
         switch=True,
+        chapter="Changing it while mpp runs",
     ),
     Option("--verbose", "verbose", "Log debugging information", parse_boolean, short="-V", env=("MPP_VERBOSE",), switch=True),
     Option(
@@ -488,6 +556,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_log_format,
         env=("MPP_LOG_FORMAT",),
         default="logfmt",
+        metavar="FORMAT",
+        chapter="Logs",
     ),
     Option(
         "--log-level",
@@ -496,6 +566,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_log_level,
         env=("MPP_LOG_LEVEL",),
         default="info",
+        metavar="LEVEL",
     ),
     Option(
         "--access-log",
@@ -504,6 +575,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         env=("MPP_ACCESS_LOG",),
         switch=True,
+        chapter="Logs",
     ),
     Option(
         "--server-timing",
@@ -512,6 +584,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         env=("MPP_SERVER_TIMING",),
         switch=True,
+        chapter="Logs",
     ),
     COMPLETION,
     CHECK_CONFIG,
