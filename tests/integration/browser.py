@@ -68,8 +68,9 @@ class Browser:
         self._in, theirs_out = os.pipe()
         command = [require_chromium(), *OPTIONS, f"--user-data-dir={self._folder}", "about:blank"]
         self._process = subprocess.Popen(
-            # Descriptors 3 and 4 are put in place by a shell, which can do so after those of Python's are settled.
-            ["/bin/sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command],
+            # Descriptors 3 and 4 are put in place by a shell, which can do so after those of Python's are settled. Not by any sh:
+            # in a long run Python's have two digits, and dash takes one.
+            ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
