@@ -71,6 +71,7 @@ class Metrics:
     The program's metrics, in their own registry.
 
     :ivar in_flight: client requests being answered now.
+    :ivar round_duration: of each selection round that did not fail.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -91,7 +92,9 @@ class Metrics:
             _BUCKETS,
             "backend",
         )
-        for tally in (self._requests, self._hits, durations, self._upstream):
+        rounds = Distributions("mpp_selection_round_duration_seconds", "From locating the backends to their selection.", _BUCKETS)
+        self.round_duration = rounds.of("")
+        for tally in (self._requests, self._hits, durations, self._upstream, rounds):
             registry.register(tally)
         # Counted now and then.
         self._retries = Counter(
@@ -248,7 +251,7 @@ class _Present:
         yield _gauge(
             "mpp_backend_selected",
             "1 for a backend that takes traffic, 0 for a standby.",
-            [({"backend": o.backend.name}, int(o.backend in selection.selected)) for o in selection.observations],
+            [({"backend": o.backend.name}, int(o.backend.id in selection.selected_by_id)) for o in selection.observations],
         )
         yield _gauge(
             "mpp_backend_ejected",

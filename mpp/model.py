@@ -235,12 +235,19 @@ class Selection:
     selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
     """The selected backends by their ``id``: made once, looked up in every request."""
 
+    observed: Mapping[Backend, Observation] = field(init=False, eq=False, repr=False)
+    """The observations by backend: there may be hundreds, and requests that fail look theirs up."""
+
     prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
     """The different path prefixes of all known backends, ``("",)`` for most."""
 
     @prefixes.default
     def _prefixes(self) -> tuple[str, ...]:
         return tuple({backend.prefix: None for backend in self.choice.selected + self.choice.standbys}) or ("",)
+
+    @observed.default
+    def _observed(self) -> Mapping[Backend, Observation]:
+        return {observation.backend: observation for observation in self.observations}
 
     @selected_by_id.default
     def _selected_by_id(self) -> Mapping[str, Backend]:
@@ -258,13 +265,15 @@ class Selection:
 
     def is_usable(self, backend: Backend) -> bool:
         """Tell whether a backend is expected to answer: it takes traffic, or could."""
-        if backend in self.choice.selected:
+        if backend.id in self.selected_by_id:
             return True
-        return all(o.standing < Standing.NOT_READY for o in self.observations if o.backend == backend)
+        observation = self.observed.get(backend)
+        return observation is None or observation.standing < Standing.NOT_READY
 
     def is_busy(self, backend: Backend) -> bool:
         """Tell whether a backend is known to have more to do than it can."""
-        return any(o.standing is Standing.BUSY for o in self.observations if o.backend == backend)
+        observation = self.observed.get(backend)
+        return observation is not None and observation.standing is Standing.BUSY
 
     @property
     def viable(self) -> int:

@@ -82,6 +82,8 @@ class Prober:
         self._wall = wall
         self._timeout = timeout
         self._minimum_history = minimum_history
+        query = _query("vector(1)", timeout=f"{timeout * _SERVER_SHARE * 1000:.0f}ms")
+        self._paths: tuple[str, ...] = ("/-/ready", query, "/api/v1/status/runtimeinfo")
 
     def probe(self, backend: Backend, previous: Observation | None) -> Deferred[Observation]:
         """
@@ -110,10 +112,9 @@ class Prober:
         return observation
 
     async def _ask_all(self, backend: Backend, previous: Observation | None) -> list[Outcome]:
-        query = _query("vector(1)", timeout=f"{self._timeout * _SERVER_SHARE * 1000:.0f}ms")
-        paths = ["/-/ready", query, "/api/v1/status/runtimeinfo"]
+        paths = self._paths
         if previous is not None and previous.standing > Standing.BUSY:
-            paths.append("/api/v1/status/walreplay")
+            paths = (*paths, "/api/v1/status/walreplay")
         asked = [Deferred.fromCoroutine(self._ask(backend, path)) for path in paths]
         try:
             return await gatherResults(asked, consumeErrors=True)

@@ -42,13 +42,13 @@ class Publication:
 
     def observation(self, backend: Backend) -> Observation | None:
         """Give what is published of a backend, None when it is not known."""
-        return next((o for o in self.current.observations if o.backend == backend), None)
+        return self.current.observed.get(backend)
 
     def replace(self, observation: Observation) -> None:
         """Publish what is known of one backend now, beside what was known of the others."""
-        observations = tuple(observation if o.backend == observation.backend else o for o in self.current.observations)
-        if observations != self.current.observations:
-            self.publish(observations)
+        last = self.current.observed.get(observation.backend)
+        if last is not None and observation != last:
+            self.publish(tuple(observation if o is last else o for o in self.current.observations))
 
     def publish(self, observations: tuple[Observation, ...]) -> None:
         """Make a Selection of what is known now, and put it in force."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
@@ -26,7 +26,7 @@ from mpp.metrics import Metrics
 from mpp.model import Backend, Located, Observation, Selection, Standing
 from mpp.publication import Publication
 from mpp.roster import Roster
-from mpp.rounds import FollowUps, Repeated, Rounds, Waiters
+from mpp.rounds import FollowUps, Repeated, Rounds, Waiters, of_each
 
 _log = make_logger()
 
@@ -183,9 +183,8 @@ class SelectionService(Service):
         await self._addresses.refresh(tuple(each.backend for each in located))
         self._follow_ups.pause()
         self._located = {each.backend: each for each in located}
-        known = {o.backend: o for o in self.current.observations}
-        probes = [self._probe(backend, known.get(backend)) for backend in self._located]
-        return await gatherResults(probes, consumeErrors=True)
+        known = self.current.observed
+        return await of_each(lambda backend: self._probe(backend, known.get(backend)), self._located, self._clock)
 
     def _go_on(self, _: None) -> None:
         if self.running:
@@ -230,6 +229,7 @@ class SelectionService(Service):
             self._forget(backend)
         self._metrics.selection_rounds.labels("ok").inc()
         self.took = self._clock.seconds() - began
+        self._metrics.round_duration.observe(self.took)
         self._first.fire()
 
     def _failed(self, failure: Failure) -> None:

@@ -213,6 +213,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.assertEqual(self.logged, [])
         self.assertEqual(self.counted("mpp_selection_events_total"), 1.0)
         self.assertEqual(self.counted("mpp_selection_rounds_total", result="ok"), 4.0)
+        self.assertEqual(self.counted("mpp_selection_round_duration_seconds_count"), 4.0)
 
     def test_backend_fails(self) -> None:
         """A selected backend that is seen down is replaced; it is logged and counted who left, for whom, and why."""
