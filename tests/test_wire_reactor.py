@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import main
@@ -10,6 +13,8 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire import reactor
+
+ROOT = Path(__file__).parent.parent
 
 
 class Reader:
@@ -136,3 +141,16 @@ class LeanReactorTests(SynchronousTestCase):
             one.doRead = lambda one=one, two=two: (one.data.append(b"read"), self.reactor.removeReader(two))[1]  # type: ignore
         self.reactor.doPoll(0)
         self.assertEqual(len(first.data) + len(second.data), 1)
+
+
+class GarbageTests(SynchronousTestCase):
+    """What holds up the reactor from outside."""
+
+    def test_frozen(self) -> None:
+        """What is there when the reactor begins to run is not looked through for garbage any more."""
+        code = (
+            "import gc; from mpp.wire.reactor import install; install(); from twisted.internet import reactor;"
+            "reactor.callWhenRunning(lambda: (print(gc.get_freeze_count() > 10000), reactor.stop())); reactor.run()"
+        )
+        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+        self.assertEqual(run.stdout, "True\n")
