@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp._version import __version__
 from mpp.usage import help_text
+from tests.integration.processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -218,7 +219,8 @@ class WrongInputTests(CommandTestCase):
         self.assertEqual(ended.returncode, 1)
         self.assertIn(f"mpp: --port: {port} is already in use; expected a free port", ended.stderr)
         self.assertNotIn("Traceback", ended.stderr)
-        self.assertFalse((folder / "pid").exists())
+        # The parent is told of the trouble before the daemon has tidied up.
+        wait_until(lambda: not (folder / "pid").exists(), "the pid file is gone")
 
 
 class RunningTests(CommandTestCase):

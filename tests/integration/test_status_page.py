@@ -215,6 +215,7 @@ class RealServersTests(SynchronousTestCase):
                 server.kill()
                 server.start()
                 wait_until(lambda server=server: HAS_TARGETS in fetch(server.port, "/metrics")[2], "it has its targets")
+                server.wait_scraped(2)
             mpp = Mpp([server.url for server in servers])
             self.addCleanup(mpp.close)
             mpp.start()
