@@ -8,11 +8,12 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.wire.pool import MAX_IDLE
 from tests.integration.clients import Load, SlowReader, hang_up, raw
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 
 MB = 1_000_000
-KEPT = 40
+KEPT = MAX_IDLE + 8
 """Connections to the backend that mpp may keep open for the next requests."""
 
 
