@@ -5,6 +5,7 @@ nothing.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -18,53 +19,10 @@ from twisted.web.server import NOT_DONE_YET
 from mpp import headers, metrics
 from mpp.metrics import Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
+from mpp.pages import HTML, JSON, TEXT, Answer, Page, answer, missing
 from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
-from mpp.status.markup import CONTENT_SECURITY_POLICY
-
-_TEXT = b"text/plain; charset=utf-8"
-_HTML = b"text/html; charset=utf-8"
-_JSON = b"application/json"
-
-
-class _Page(Resource):
-    """
-    A page computed anew for every request.
-
-    :param render_page: gives status, content type and body.
-    """
-
-    def __init__(self, render_page: Callable[[Any], tuple[int, bytes, bytes]]) -> None:
-        Resource.__init__(self)
-        self._render_page = render_page
-
-    def getChild(self, path: bytes, request: IRequest) -> Resource:
-        """Nothing is below a page."""
-        return _Page(_missing)
-
-    def render(self, request: Any) -> bytes:
-        """Answer GET and HEAD (twisted.web's own HEAD would log a line for each), refuse what would change something."""
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"Allow", b"GET, HEAD")
-            code, content_type, body = 405, _JSON, headers.error_body("bad_data", "mpp's own pages can be read only")
-        else:
-            code, content_type, body = self._render_page(request)
-        request.setResponseCode(code)
-        request.setHeader(b"Server", b"mpp")
-        request.setHeader(b"Content-Type", content_type)
-        request.setHeader(b"Content-Length", b"%d" % len(body))
-        request.setHeader(b"Cache-Control", b"no-store")
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        if content_type is _HTML:
-            request.setHeader(b"Content-Security-Policy", CONTENT_SECURITY_POLICY)
-            request.setHeader(b"Referrer-Policy", b"no-referrer")
-        return b"" if request.method == b"HEAD" else body
-
-
-def _missing(request: Any) -> tuple[int, bytes, bytes]:
-    body = headers.error_body("not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status and /mpp/explain")
-    return 404, _JSON, body
 
 
 class _Reload(Resource):
@@ -86,10 +44,10 @@ class _Reload(Resource):
         """Answer POST (and PUT, as Prometheus does) when it is over."""
         if request.method not in (b"POST", b"PUT"):
             request.setHeader(b"Allow", b"POST, PUT")
-            return self._send(request, 405, headers.error_body("bad_data", "the configuration is reloaded by POST"))
+            return answer(request, 405, JSON, headers.error_body("bad_data", "the configuration is reloaded by POST"))
         if not self._enabled():
             off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
-            return self._send(request, 403, headers.error_body("forbidden", off))
+            return answer(request, 403, JSON, headers.error_body("forbidden", off))
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
         self._reload().addCallback(self._finish, request, gone)
@@ -102,16 +60,8 @@ class _Reload(Resource):
             code, body = 500, headers.error_body("internal", "; ".join(reloaded.errors))
         else:
             code, body = 200, json.dumps({"status": "success", "data": {"changed": reloaded.changed}}).encode()
-        request.write(self._send(request, code, body))
+        request.write(answer(request, code, JSON, body))
         request.finish()
-
-    def _send(self, request: Any, code: int, body: bytes) -> bytes:
-        request.setResponseCode(code)
-        request.setHeader(b"Server", b"mpp")
-        request.setHeader(b"Content-Type", _JSON)
-        request.setHeader(b"Content-Length", b"%d" % len(body))
-        request.setHeader(b"Cache-Control", b"no-store")
-        return b"" if request.method == b"HEAD" else body
 
 
 class OwnPages(Resource):
@@ -143,16 +93,26 @@ class OwnPages(Resource):
         self._draining = draining
         self._view = view
         self._explain = explain
-        self.putChild(b"health", _Page(self._health))
-        self.putChild(b"ready", _Page(self._ready))
-        self.putChild(b"metrics", _Page(self._metrics_page))
-        self.putChild(b"status", _Page(self._status))
-        self.putChild(b"explain", _Page(self._explained))
+        self._whole_status: Callable[[str], Answer | Deferred[Answer]] = self.status
+        self.putChild(b"health", Page(self._health))
+        self.putChild(b"ready", Page(self._ready))
+        self.putChild(b"metrics", Page(self._metrics_page))
+        self.putChild(b"status", Page(self._status))
+        self.putChild(b"explain", Page(self._explained))
         self.putChild(b"reload", _Reload(reload, lifecycle))
 
-    def getChild(self, path: bytes, request: IRequest) -> Resource:
-        """Give a 404 in Prometheus' shape for every other path."""
-        return _Page(self._status if path == b"" else _missing)
+    def getChild(self, path: bytes, request: IRequest) -> Any:
+        """Give the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
+        return self.children[b"status"] if path == b"" else Page(missing)
+
+    def relay(self, ask: Callable[..., Deferred[Answer]]) -> None:
+        """
+        Have the pages that speak for the whole of mpp come from elsewhere.
+
+        :param ask: gives one, of its name, and for ``status`` its format.
+        """
+        self.putChild(b"metrics", Page(lambda request: ask("metrics")))
+        self._whole_status = functools.partial(ask, "status")
 
     def render(self, request: Any) -> bytes:
         """Send ``/mpp`` on to the status page."""
@@ -163,48 +123,50 @@ class OwnPages(Resource):
         """Give the resource at ``/mpp`` where only health and ready are served, because the rest is elsewhere."""
         return _Probes({name: self.children[name] for name in (b"health", b"ready")})
 
-    def _health(self, request: Any) -> tuple[int, bytes, bytes]:
-        return 200, _TEXT, b"OK"
+    def _health(self, request: Any) -> Answer:
+        return 200, TEXT, b"OK"
 
-    def _ready(self, request: Any) -> tuple[int, bytes, bytes]:
+    def _ready(self, request: Any) -> Answer:
         selection = self._selection()
         if self._draining():
-            return 503, _TEXT, b"draining"
+            return 503, TEXT, b"draining"
         if not selection.generation:
-            return 503, _TEXT, b"the first selection round has not finished"
+            return 503, TEXT, b"the first selection round has not finished"
         args = request.args
         if b"backends" in args and args[b"backends"][-1] not in (b"0", b"false", b"no") and not selection.viable:
-            return 503, _TEXT, b"no backend is viable"
-        return 200, _TEXT, b"OK"
+            return 503, TEXT, b"no backend is viable"
+        return 200, TEXT, b"OK"
 
-    def _metrics_page(self, request: Any) -> tuple[int, bytes, bytes]:
+    def _metrics_page(self, request: Any) -> Answer:
         return 200, metrics.CONTENT_TYPE, self._metrics.exposition()
 
-    def _status(self, request: Any) -> tuple[int, bytes, bytes]:
+    def _status(self, request: Any) -> Answer | Deferred[Answer]:
         asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
         if asked not in ("", "html", "json"):
-            return 400, _JSON, headers.error_body("bad_data", "format has to be html or json")
-        if question.wanted_format(asked, _accepted(request), "html") == "json":
-            return 200, _JSON, document.render(self._view())
-        return 200, _HTML, page.render(self._view())
+            return 400, JSON, headers.error_body("bad_data", "format has to be html or json")
+        return self._whole_status(question.wanted_format(asked, _accepted(request), "html"))
 
-    def _explained(self, request: Any) -> tuple[int, bytes, bytes]:
+    def status(self, form: str) -> Answer:
+        """Give the status page; ``form`` is ``html`` or ``json``."""
+        return (200, JSON, document.render(self._view())) if form == "json" else (200, HTML, page.render(self._view()))
+
+    def _explained(self, request: Any) -> Answer:
         facts: RequestFacts = request.facts
         asked = question.read(facts.target.partition(b"?")[2])
         wanted = question.wanted_format(asked.format, _accepted(request), "text")
         if not asked.target and wanted == "html":
-            return 200, _HTML, explained.nothing_asked()
+            return 200, HTML, explained.nothing_asked()
         if not asked.target:
             usage = "what stands behind the question mark is explained: /mpp/explain?/api/v1/query?query=up"
-            return 400, _JSON, headers.error_body("bad_data", usage)
+            return 400, JSON, headers.error_body("bad_data", usage)
         explanation = self._explain(facts._replace(method=asked.method, target=asked.target, body=b""))
         return 200, *_EXPLAINED[wanted](explanation)
 
 
 _EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
-    "html": lambda explanation: (_HTML, explained.as_page(explanation)),
-    "text": lambda explanation: (_TEXT, explained.as_text(explanation)),
-    "json": lambda explanation: (_JSON, explained.as_json(explanation)),
+    "html": lambda explanation: (HTML, explained.as_page(explanation)),
+    "text": lambda explanation: (TEXT, explained.as_text(explanation)),
+    "json": lambda explanation: (JSON, explained.as_json(explanation)),
 }
 
 
@@ -241,13 +203,13 @@ class _Probes(Resource):
 
     def getChild(self, path: bytes, request: IRequest) -> Resource:
         """Give a 404 in Prometheus' shape for every other path."""
-        return _Page(_elsewhere)
+        return Page(_elsewhere)
 
-    def render(self, request: Any) -> bytes:
+    def render(self, request: Any) -> Any:
         """Give the same for ``/mpp`` itself."""
-        return _Page(_elsewhere).render(request)
+        return Page(_elsewhere).render(request)
 
 
-def _elsewhere(request: Any) -> tuple[int, bytes, bytes]:
+def _elsewhere(request: Any) -> Answer:
     body = headers.error_body("not_found", "mpp serves /mpp/health and /mpp/ready here, its other pages on its admin listener")
-    return 404, _JSON, body
+    return 404, JSON, body

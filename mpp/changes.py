@@ -1,11 +1,12 @@
 """
-What differs between two configurations, in the operator's words. Pure.
+What differs between two configurations, in the operator's words, and what of that needs a restart. Pure.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from mpp.errors import ConfigError
 from mpp.options import CONFIG, OPTIONS
 from mpp.settings import Settings
 
@@ -25,3 +26,19 @@ def _of(settings: Settings, field: str) -> Any:
     for name in field.split("."):
         value = getattr(value, name)
     return value
+
+
+def check_lasting(last: Settings, new: Settings) -> None:
+    """
+    See that what was built once and for all is to stay.
+
+    :raise ConfigError: it is not.
+    """
+    if new.web_config != last.web_config:
+        raise ConfigError("--web-config", "another file needs a restart; what is in it is read again by itself")
+    if bool(new.admin_listen) is not bool(last.admin_listen):
+        raise ConfigError("--admin-listen", "to put mpp's own pages elsewhere, or back, needs a restart")
+    if new.workers != last.workers:
+        raise ConfigError("--workers", "another number of workers needs a restart")
+    if new.reuse_port is not last.reuse_port and new.workers > 1:
+        raise ConfigError("--reuse-port", "with workers, to share the port or not to share it any more needs a restart")

@@ -4,6 +4,7 @@ What can be known to be wrong with a configuration before anything is opened, an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ def check(settings: Settings, reactor: Any) -> None:
     """
     errors = [error for text in settings.listen for error in _errors(partial(endpoint, reactor, text))]
     errors += [error for text in settings.admin_listen for error in _errors(partial(endpoint, reactor, text, "--admin-listen"))]
+    if settings.workers > 1 and not hasattr(os, "memfd_create"):
+        errors.append(ConfigError("--workers", f"{settings.workers} workers need Linux; expected 1 here"))
     if settings.endpoints_file is not None:
         errors += _errors(partial(_check_readable, "--endpoints-file", settings.endpoints_file))
     if errors:

@@ -18,7 +18,7 @@ from zope.interface import Interface
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
-from mpp.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
+from mpp.affinity import MEMORY, CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
 from mpp.interfaces import IAffinity, IStrategy
 from mpp.strategies import MinimumHistory, RandomStrategy, SingleMostData
@@ -69,18 +69,24 @@ def build_strategy(spec: str, option: str = "--routing-strategy", *, entry_point
 
 
 def build_affinities(
-    names: Iterable[str], trusted: Sequence[Network], option: str = "--affinity-options", *, entry_points: Installed = installed
+    names: Iterable[str],
+    trusted: Sequence[Network],
+    option: str = "--affinity-options",
+    *,
+    memory: int = MEMORY,
+    entry_points: Installed = installed,
 ) -> tuple[IAffinity, ...]:
     """
     Make the affinities, in the order they are tried.
 
     :param names: ``cookies``, ``sourceip``, ``header:NAME``, or some from elsewhere.
     :param trusted: networks whose ``X-Forwarded-For`` is believed.
+    :param memory: how many client addresses are remembered.
     :raises ConfigError: there is no such affinity, or it does not like its arguments.
     """
     table: dict[str, tuple[str, Factory[IAffinity]]] = {
         "cookies": ("cookies", _alone(CookieAffinity)),
-        "sourceip": ("sourceip", _alone(lambda: SourceIPAffinity(trusted))),
+        "sourceip": ("sourceip", _alone(lambda: SourceIPAffinity(trusted, memory))),
         "header": ("header:NAME", HeaderAffinity),
     }
     build: Build[IAffinity] = Build(option, IAffinity, AFFINITIES, entry_points)

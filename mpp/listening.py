@@ -39,6 +39,7 @@ OWN_DESCRIPTORS = 64
 MOST_CONNECTIONS = 16384
 """Client connections at most by default, whatever the file limit: beyond that one process could not serve them anyway."""
 
+_SYSTEMD = "systemd:"
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
@@ -201,6 +202,10 @@ def _open_ipv4_beside(port: IListeningPort, open_ipv4: Callable[[], IListeningPo
 
 def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
     described: IStreamServerEndpoint
+    if text.startswith(_SYSTEMD) and hasattr(reactor, "inherited_endpoint"):
+        # A worker has from its parent what systemd handed over to that.
+        described = reactor.inherited_endpoint()
+        return described
     try:
         described = serverFromString(reactor, text if "backlog=" in text else f"{text}:backlog={BACKLOG}")
     # Not every type of endpoint has a backlog of its own (systemd), or it was given by position.
@@ -219,7 +224,7 @@ def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Op
         raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
     if isinstance(outcome[0], Failure):
         raise ConfigError(option, _why_not_open(repr(text), outcome[0].value))
-    return Opened(outcome[0], text.startswith("systemd:"))
+    return Opened(outcome[0], text.startswith(_SYSTEMD))
 
 
 def _why_not_open(what: str, error: BaseException | None) -> str:
@@ -237,7 +242,7 @@ def _why_not_open(what: str, error: BaseException | None) -> str:
 def _why_not_endpoint(text: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{text!r}: {error.filename} cannot be read ({error.strerror}); expected the files of a key and its certificate"
-    if text.startswith("systemd:") and isinstance(error, LookupError):
+    if text.startswith(_SYSTEMD) and isinstance(error, LookupError):
         return f"{text!r}: no such socket was handed over by systemd"
     # OpenSSL's errors have no common base that could be named without importing it.
     if "OpenSSL" in type(error).__module__:

@@ -43,7 +43,13 @@ _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def fields(event: Mapping[str, Any]) -> dict[str, Value]:
-    """Give what is told of an event, in order. Values that are empty are left out, and those that are all of the message."""
+    """
+    Give what is told of an event, in order. Values that are empty are left out, and those that are all of the message.
+
+    An event of another process has all of that already, as ``log_told``.
+    """
+    if "log_told" in event:
+        return dict(event["log_told"])
     failure = event.get("failure" if _is_old(event) else "log_failure")
     error = "" if failure is None else _error(failure)
     message = _message(event, failure) or error

@@ -388,6 +388,15 @@ OPTIONS: tuple[Option, ...] = (
         chapter="Restarting",
     ),
     Option(
+        "--workers",
+        "workers",
+        "How many processes serve clients, to use as many cores; with more than one, another process looks for servers and"
+        " after the workers",
+        parse_positive,
+        env=("MPP_WORKERS",),
+        default="1",
+    ),
+    Option(
         "--max-connections",
         "max_connections",
         "How many client connections may be open; further ones wait. By default half of the open files allowed, 64 set aside, and"

@@ -31,11 +31,13 @@ class Publication:
     :param wall: the time of day, seconds since the epoch.
     :ivar current: the Selection in force.
     :ivar strategy: whom the next choice is asked of.
+    :ivar changed: called when there is a new one.
     """
 
     def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
         self.current = Selection()
         self.strategy = strategy
+        self.changed: Callable[[], None] = _unwatched
         self._wall = wall
         self._metrics = metrics
         self._journal = journal
@@ -52,6 +54,10 @@ class Publication:
 
     def publish(self, observations: tuple[Observation, ...]) -> None:
         """Make a Selection of what is known now, and put it in force."""
+        self._put_in_force(observations)
+        self.changed()
+
+    def _put_in_force(self, observations: tuple[Observation, ...]) -> None:
         last, now = self.current, self._wall()
         choice = self._choose(observations, now)
         if choice == last.choice and last.generation:
@@ -81,6 +87,10 @@ class Publication:
             if last.degraded != STRATEGY_FAILED:
                 _log.failure("Bug in routing strategy {strategy}", strategy=repr(self.strategy))
             return keep_choice(last, observations)
+
+
+def _unwatched() -> None:
+    """Nobody wants to know."""
 
 
 def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:

@@ -6,10 +6,10 @@ is `mpp.recent`.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import define
-from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -18,12 +18,14 @@ from txaio.tx import make_logger
 from mpp.metrics import OWN
 from mpp.model import Selection
 from mpp.recent import SLOT_S, SLOTS, Look, Recent, Totals, recall
+from mpp.serving import Collect
 from mpp.status.report import role
 
 _log = make_logger()
 
 _METRICS = ("mpp_requests_total", "mpp_retries_total", "mpp_hedges_total", "mpp_ejections_total")
 _LATENCY = "mpp_upstream_duration_seconds_bucket"
+LOOKED_AT = (*_METRICS, _LATENCY)
 # A look that is older than this is worth another one when somebody asks.
 _NEW_S = 1.0
 
@@ -32,12 +34,13 @@ class Recorder(Service):
     """
     Remembers the looks of the last minutes.
 
+    :param collect: gives what is counted, by the names of samples.
     :param clock: monotonic.
     :param current: gives the Selection in force: of whom to remember something.
     """
 
-    def __init__(self, registry: CollectorRegistry, clock: IReactorTime, current: Callable[[], Selection]) -> None:
-        self._registry = registry
+    def __init__(self, collect: Collect, clock: IReactorTime, current: Callable[[], Selection]) -> None:
+        self._collect = collect
         self._clock = clock
         self._current = current
         self._looks: deque[Look] = deque(maxlen=SLOTS + 1)
@@ -67,7 +70,7 @@ class Recorder(Service):
         selection = self._current()
         states = {o.backend.name: role(o, selection) for o in selection.observations}
         # Who is gone keeps its counters, and would be remembered for ever.
-        totals = {name: each for name, each in read_totals(self._registry).items() if name in states or name == OWN}
+        totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == OWN}
         return Look(self._clock.seconds(), totals, states)
 
 
@@ -79,12 +82,14 @@ class _Sums:
     ejections: float = 0.0
 
 
-def read_totals(registry: CollectorRegistry) -> dict[str, Totals]:
-    """Give what is counted now, by the ``backend`` label."""
+def read_totals(families: Iterable[Metric]) -> dict[str, Totals]:
+    """Give what was counted, by the ``backend`` label; of the families that have samples `LOOKED_AT`."""
     sums: defaultdict[str, _Sums] = defaultdict(_Sums)
     latency: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for family in registry.restricted_registry([*_METRICS, _LATENCY]).collect():
+    for family in families:
         for sample in family.samples:
+            if sample.name not in LOOKED_AT:
+                continue
             name, value = sample.labels["backend"], sample.value
             if sample.name == _LATENCY:
                 latency[name].append((float(sample.labels["le"]), value))

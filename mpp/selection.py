@@ -9,7 +9,7 @@ current Selection. A round probes everyone, so it puts off all these follow-ups.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from attrs import evolve
@@ -167,6 +167,15 @@ class SelectionService(Service):
         """Take note of a request that was answered, see `ISelections`. Nearly always there is nothing to do."""
         if self._roster.failing:
             self._roster.answered(backend)
+
+    @property
+    def failing(self) -> Mapping[Backend, int]:
+        """The backends in service on which the last request failed, with the number of failed requests reported of each."""
+        return {backend: self._roster.reports(backend) for backend in self._roster.failing}
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call this whenever there is a new Selection in force."""
+        self._published.changed = changed
 
     def _shown(self, observation: Observation) -> Observation:
         """Give an observation as it is published: what the roster and the locator hold against the backend counts."""

@@ -19,6 +19,7 @@ from txaio import tx
 from mpp import listening
 from mpp.addresses import AddressBook
 from mpp.admin import OwnPages, OwnRoot
+from mpp.changes import check_lasting
 from mpp.errors import ConfigError
 from mpp.forward.explain import explain
 from mpp.forwarders import Forwarders
@@ -26,24 +27,26 @@ from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
-from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
+from mpp.metrics import Metrics
 from mpp.model import MIB, Backend, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
 from mpp.proxy import ProxyRequest, ProxyResource, ProxySite
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
+from mpp.serving import Alone, Serving
 from mpp.settings import Settings
 from mpp.sockets import Sockets
-from mpp.status import LocatorView, StatusView
 from mpp.status.explained import Explanation
+from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
-from mpp.wire.gate import Gate
+from mpp.wire.gate import AT_ONCE, Gate
 from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
 from mpp.wire.transports import make_eager
 from mpp.wiring import Wiring, wire
+from mpp.workers.remote import RemoteSelections
 
 _log = tx.make_logger()
 
@@ -64,40 +67,37 @@ class Program(MultiService):
     """
     The running program.
 
-    :ivar channels: all open client connections.
+    :param remote: the Selection when another process makes it; nobody is located nor probed here then.
+    :ivar channels: all open client connections of this process.
+    :ivar serving: who has the client connections: this process, or workers.
     :ivar sockets: what is listened on.
+    :ivar opener: the reactor as far as sockets to listen on are opened with it.
+    :ivar addresses: gives the known IP addresses of a backend.
+    :ivar started_at: seconds since the epoch.
     """
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(self, settings: Settings, reactor: Any, remote: RemoteSelections | None = None) -> None:
         MultiService.__init__(self)
-        self._reactor = reactor
-        self._started_at = 0.0
+        self._reactor = self.opener = reactor
+        self.started_at = 0.0
         self._draining = False
         self._drained: Deferred[None] | None = None
         self.sockets: list[listening.Opened] = []
         self.budget = Budget(BUFFER_MEMORY)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
-        self._gate = Gate(self.channels, _places(settings))
+        self.gate = Gate(self.channels, _places(settings), AT_ONCE if settings.workers == 1 else 1)
         self._locating = Locating(reactor, os.environ)
         self._wiring = wiring = wire(settings, self._locating)
         self._book = book = AddressBook(reactor.nameResolver, reactor)
-        self._dialer = Dialer(reactor, book.addresses, tls=wiring.credentials.tls, eager=True)
+        self.addresses = book.addresses if remote is None else remote.addresses
+        self._dialer = Dialer(reactor, self.addresses, tls=wiring.credentials.tls, eager=True)
         self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
-        self.selections = SelectionService(
-            self.locator,
-            self,
-            wiring.prober(self.pool, reactor, time.time),
-            wiring.strategy,
-            clock=reactor,
-            wall=time.time,
-            interval=settings.selection_interval,
-            metrics=self.metrics,
-            forget=self._forget,
-        )
+        self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
+        self.selections = self._select() if remote is None else remote.by(self._forget)
         MultiService.addService(self, self.selections)
-        self.recorder = Recorder(self.metrics.registry, reactor, lambda: self.selections.current)
+        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
         MultiService.addService(self, self.recorder)
         MultiService.addService(self, Housekeeping(self._sweep, reactor))
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
@@ -108,10 +108,25 @@ class Program(MultiService):
             MultiService.addService(self, self._front)
         self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
         self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
+        self._views = Views(self, time.time)
         self.sites = self._build_sites()
         self._sockets = Sockets(self._open_socket, self._close_socket)
         self.metrics.config_read(applied=True, at=time.time())
-        self.metrics.watch(self._snapshot)
+        self.metrics.watch(self._views.snapshot)
+
+    def _select(self) -> SelectionService:
+        settings, wiring = self.settings, self._wiring
+        return SelectionService(
+            self.locator,
+            self,
+            wiring.prober(self.pool, self._reactor, time.time),
+            wiring.strategy,
+            clock=self._reactor,
+            wall=time.time,
+            interval=settings.selection_interval,
+            metrics=self.metrics,
+            forget=self._forget,
+        )
 
     @property
     def settings(self) -> Settings:
@@ -121,13 +136,13 @@ class Program(MultiService):
     def _build_sites(self) -> tuple[ProxySite, ProxySite]:
         """Build what answers clients, and what answers those who look after mpp where that is apart."""
         settings = self.settings
-        own_pages = OwnPages(
+        self.own_pages = own_pages = OwnPages(
             metrics_=self.metrics,
             selection=lambda: self.selections.current,
             draining=lambda: self._draining,
-            view=self._view,
+            view=self._views.status,
             explain=self._explain,
-            reload=lambda: self._reload(),
+            reload=self.reload,
             lifecycle=lambda: self.settings.enable_lifecycle,
         )
         site = functools.partial(
@@ -145,9 +160,16 @@ class Program(MultiService):
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, and the addresses of host names."""
-        if self._wiring.credentials.refresh():
-            self._renew_connections()
+        if self.renew():
+            self.serving.renew()
         return self._book.refresh(backends)
+
+    def renew(self) -> bool:
+        """Read those credentials again that have changed; tell whether there are any."""
+        changed = self._wiring.credentials.refresh()
+        if changed:
+            self._renew_connections()
+        return changed
 
     def _forget(self, backend: Backend) -> None:
         self._forwarders.forget(backend)
@@ -161,6 +183,10 @@ class Program(MultiService):
     def reload_by(self, reload: Callable[[], Deferred[Reloaded]]) -> None:
         """Have the configuration read again by this when a client asks for it."""
         self._reload = reload
+
+    def reload(self) -> Deferred[Reloaded]:
+        """Have the configuration read again."""
+        return self._reload()
 
     def prepare(self, settings: Settings) -> Wiring:
         """
@@ -182,14 +208,14 @@ class Program(MultiService):
         """
         if self._draining:
             raise ConfigError("mpp", "is about to stop")
-        _check_lasting(self.settings, wiring.settings)
+        check_lasting(self.settings, wiring.settings)
         settings, last = wiring.settings, self._wiring
         close_former = self._sockets.follow(settings)
         self.sockets = self._sockets.open
         self._wiring = wiring
         self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
-        self._gate.limit = _places(settings)
+        self.gate.limit = _places(settings)
         for site in self.sites:
             site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
@@ -199,56 +225,31 @@ class Program(MultiService):
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time)
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
+        self.serving.follow(settings)
         close_former()
 
     def _open_socket(self, alone: Settings) -> list[listening.Opened]:
         protect: Callable[[Any], Any] = self._front.protect if self._front is not None else lambda site: site
-        opened = listening.listen(alone, self._reactor, *map(protect, self.sites))
+        opened = listening.listen(alone, self.opener, *map(protect, self.sites))
         for each in opened:
             make_eager(each.port)
-            self._gate.guard(each.port)
+            self.gate.guard(each.port)
         return opened
 
     def _close_socket(self, socket: listening.Opened) -> None:
-        self._gate.release(socket.port)
+        self.gate.release(socket.port)
         socket.close()
 
     def _sweep(self) -> None:
         """Look after all client connections: end what takes too long, make room where there is none."""
         self.channels.sweep(self.settings.client_idle_timeout)
-        self._gate.sweep()
+        self.gate.sweep()
 
     def _renew_connections(self) -> None:
         """Use no connection again whose other side was verified in another way."""
         for observation in self.selections.current.observations:
             if observation.backend.scheme == "https":
                 self.pool.discard(observation.backend)
-
-    # What the own pages show
-
-    def _locators(self) -> tuple[LocatorState, ...]:
-        return tuple(LocatorState(s.name, s.up, len(s.located)) for s in self.locator.sources)
-
-    def _snapshot(self) -> Snapshot:
-        pool = self.pool
-        backends = [observation.backend for observation in self.selections.current.observations]
-        load = tuple(BackendLoad(each.name, pool.active(each), pool.queued(each)) for each in backends)
-        connections = len(self.channels), self._gate.limit
-        return Snapshot(self.selections.current, self._locators(), self.budget.held, load, *connections)
-
-    def _view(self) -> StatusView:
-        pool, current = self.pool, self.selections.current
-        backends = [observation.backend for observation in current.observations]
-        return StatusView(
-            current,
-            self.settings,
-            tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in self.locator.sources),
-            self._started_at,
-            time.time(),
-            self.recorder.recall(),
-            self.selections.journal.events,
-            {each.name: (pool.active(each), pool.queued(each)) for each in backends},
-        )
 
     def _explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self._forwarders.current
@@ -268,7 +269,7 @@ class Program(MultiService):
 
     def startService(self) -> None:
         """Begin to look for backends."""
-        self._started_at = time.time()
+        self.started_at = time.time()
         MultiService.startService(self)
         where = ", ".join(listening.where(each.port) for each in self.sockets)
         _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self.settings.routing_strategy)
@@ -281,11 +282,11 @@ class Program(MultiService):
         """
         self._draining = True
         self._notices.stopping()
-        _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.channels))
-        self._gate.leave()
+        _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.serving))
+        self.gate.leave()
         for each in self.sockets:
             each.close()
-        drained = self._drained = self.channels.drain()
+        drained = self._drained = self.serving.drain()
         drained.addTimeout(self.settings.drain_timeout, self._reactor)
         drained.addErrback(self._cut)
         drained.addCallback(lambda _: MultiService.stopService(self))
@@ -300,24 +301,12 @@ class Program(MultiService):
 
     def _cut(self, failure: Failure) -> None:
         """End what does not end by itself."""
-        _log.warn("{count} client connections are cut off", count=len(self.channels))
-        self.channels.abort()
+        _log.warn("{count} client connections are cut off", count=len(self.serving))
+        self.serving.abort()
 
 
 def _not_reloadable() -> Deferred[Reloaded]:
     return succeed(Reloaded(errors=("there is nothing to read the configuration from",)))
-
-
-def _check_lasting(last: Settings, new: Settings) -> None:
-    """
-    See that what was built once and for all is to stay.
-
-    :raise ConfigError: it is not.
-    """
-    if new.web_config != last.web_config:
-        raise ConfigError("--web-config", "another file needs a restart; what is in it is read again by itself")
-    if bool(new.admin_listen) is not bool(last.admin_listen):
-        raise ConfigError("--admin-listen", "to put mpp's own pages elsewhere, or back, needs a restart")
 
 
 def _places(settings: Settings) -> int:

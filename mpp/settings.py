@@ -77,6 +77,7 @@ class Settings:
     :ivar listen: further Twisted server endpoint strings.
     :ivar admin_listen: Twisted server endpoint strings where mpp's own pages are served, and elsewhere not.
     :ivar web_config: path of a web configuration file (TLS, users), or None.
+    :ivar workers: processes that serve clients.
     :ivar reuse_port: ``port`` may be opened by several processes at the same time.
     :ivar max_connections: client connections open at once, or None for what the file limit allows.
     :ivar client_idle_timeout: for how long a client connection is kept without a request.
@@ -117,6 +118,7 @@ class Settings:
     listen: tuple[str, ...] = ()
     admin_listen: tuple[str, ...] = ()
     web_config: str | None = None
+    workers: int = 1
     reuse_port: bool = False
     max_connections: int | None = None
     client_idle_timeout: float = 300.0

@@ -56,7 +56,8 @@ class Sockets(Generic[T]):
         wanted = {_key(alone): alone for alone in sockets_of(settings)}
         fresh: dict[tuple[object, ...], list[T]] = {}
         try:
-            for key in wanted.keys() - self._open.keys():
+            # In order: who inherits sockets relies on it.
+            for key in [key for key in wanted if key not in self._open]:
                 fresh[key] = list(self._open_(wanted[key]))
         except ConfigError:
             self._close_all(fresh)

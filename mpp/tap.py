@@ -211,6 +211,10 @@ def makeService(options: Options) -> IService:
         check(reading.settings, reactor)
         _log.debug("at most {limit} open files", limit=raise_file_limit())
         program = build(reading.settings, reactor)
+        if reading.settings.workers > 1:
+            from mpp.workers.parent import employ
+
+            employ(program, reading.settings, reactor)
     except ConfigError as error:
         raise refuse(reading.blame(error)) from None
     reloader = Reloader(

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mpp import extensions
-from mpp.affinity import AffinityChain
+from mpp.affinity import MEMORY, AffinityChain
 from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError, ConfigErrors
@@ -106,4 +106,6 @@ def _affinity(settings: Settings, last: Wiring | None) -> AffinityChain:
     if last is not None and asked(last.settings) == asked(settings):
         return last.affinity
     trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
-    return AffinityChain(extensions.build_affinities(settings.affinity_options, trusted))
+    # What one worker remembers of a client, another one would not know.
+    memory = MEMORY if settings.workers == 1 else 0
+    return AffinityChain(extensions.build_affinities(settings.affinity_options, trusted, memory=memory))

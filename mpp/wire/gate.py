@@ -43,11 +43,13 @@ class Gate:
     last, and accepting pauses until there is room. The same when the process is out of file descriptors before that, but then
     Twisted has closed what was waiting: with no descriptor left it cannot be left waiting without being accepted over and over.
 
+    :param at_once: how many are accepted before those that are open get their turn.
     :ivar limit: how many connections may be open.
     """
 
-    def __init__(self, channels: Channels, limit: int) -> None:
+    def __init__(self, channels: Channels, limit: int, at_once: int = AT_ONCE) -> None:
         self.limit = limit
+        self._at_once = at_once
         self._channels = channels
         self._ports: list[Any] = []
         self._is_shut = False
@@ -87,7 +89,7 @@ class Gate:
     def _admit(self, port: Any, accept: Callable[[], None]) -> None:
         room = self.limit - len(self._channels)
         if room > 0:
-            port.numberAccepts = min(room, AT_ONCE)
+            port.numberAccepts = min(room, self._at_once)
             accept()
             if self._exhausted:
                 self._exhausted = False

@@ -1,0 +1,80 @@
+"""How a page of mpp's own is answered: its head, and who may ask how. Twisted resources; knows nothing of what is on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from mpp import headers
+from mpp.status.markup import CONTENT_SECURITY_POLICY
+
+TEXT = b"text/plain; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
+JSON = b"application/json"
+
+Answer = tuple[int, bytes, bytes]
+"""Status, content type and body."""
+
+
+class Page(Resource):
+    """
+    A page computed anew for every request.
+
+    :param render_page: gives the answer, of a request; at some time, if need be.
+    """
+
+    def __init__(self, render_page: Callable[[Any], Answer | Deferred[Answer]]) -> None:
+        Resource.__init__(self)
+        self._render_page = render_page
+
+    def getChild(self, path: bytes, request: IRequest) -> Resource:
+        """Nothing is below a page."""
+        return Page(missing)
+
+    def render(self, request: Any) -> Any:
+        """Answer GET and HEAD (twisted.web's own HEAD would log a line for each), refuse what would change something."""
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader(b"Allow", b"GET, HEAD")
+            return answer(request, 405, JSON, headers.error_body("bad_data", "mpp's own pages can be read only"))
+        page = self._render_page(request)
+        if not isinstance(page, Deferred):
+            return answer(request, *page)
+        request.notifyFinish().addErrback(lambda _: page.cancel())
+        page.addCallback(_finish, request).addErrback(_failed, request)
+        return NOT_DONE_YET
+
+
+def _finish(page: Answer, request: Any) -> None:
+    request.write(answer(request, *page))
+    request.finish()
+
+
+def _failed(failure: Failure, request: Any) -> None:
+    if not failure.check(CancelledError):
+        _finish((503, TEXT, b"the process that knows does not answer"), request)
+
+
+def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:
+    """Set the head of an answer, and give what remains to be written of it."""
+    request.setResponseCode(code)
+    request.setHeader(b"Server", b"mpp")
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.setHeader(b"Cache-Control", b"no-store")
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    if content_type == HTML:
+        request.setHeader(b"Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        request.setHeader(b"Referrer-Policy", b"no-referrer")
+    return b"" if request.method == b"HEAD" else body
+
+
+def missing(request: Any) -> Answer:
+    """Give a 404 in Prometheus' shape."""
+    body = headers.error_body("not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status and /mpp/explain")
+    return 404, JSON, body

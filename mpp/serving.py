@@ -1,0 +1,85 @@
+"""
+Who serves the clients: the program itself, or workers in its place (`mpp.workers`). The rest of the program asks only this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from twisted.internet.defer import Deferred
+
+from mpp.model import Backend
+from mpp.settings import Settings
+from mpp.wire.channels import Channels
+from mpp.wire.pool import Pool
+
+Collect = Callable[[Sequence[str]], Iterable[Metric]]
+"""Gives the families of metrics that have samples of these names, as they are now."""
+
+
+class Serving(Protocol):
+    """Those who have the client connections."""
+
+    def __len__(self) -> int:
+        """How many client connections there are."""
+
+    def drain(self) -> Deferred[None]:
+        """
+        Finish what is being answered, and close.
+
+        :return Deferred(None): fires when the last connection is closed. Cancel it to bound the wait.
+        """
+
+    def abort(self) -> None:
+        """Cut off what is left."""
+
+    def follow(self, settings: Settings) -> None:
+        """Serve by these from now on; the sockets they ask for are open."""
+
+    def renew(self) -> None:
+        """Read credentials again, which have changed."""
+
+    def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
+        """Give how many requests are under way on each backend, by its name, and how many wait."""
+
+    def collect(self, names: Sequence[str]) -> Iterable[Metric]:
+        """See `Collect`."""
+
+
+class Alone:
+    """The program serves its clients itself; what it is told as the Program, it need not be told again."""
+
+    def __init__(self, channels: Channels, pool: Pool, registry: CollectorRegistry) -> None:
+        self._channels = channels
+        self._pool = pool
+        self._registry = registry
+
+    def __len__(self) -> int:
+        """See `Serving`."""
+        return len(self._channels)
+
+    def drain(self) -> Deferred[None]:
+        """See `Serving`."""
+        return self._channels.drain()
+
+    def abort(self) -> None:
+        """See `Serving`."""
+        self._channels.abort()
+
+    def follow(self, settings: Settings) -> None:
+        """Do nothing, see `Alone`."""
+
+    def renew(self) -> None:
+        """Do nothing, see `Alone`."""
+
+    def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
+        """See `Serving`."""
+        return {each.name: (self._pool.active(each), self._pool.queued(each)) for each in backends}
+
+    def collect(self, names: Sequence[str]) -> Iterable[Metric]:
+        """See `Serving`."""
+        found: Iterable[Metric] = self._registry.restricted_registry(names).collect()
+        return found

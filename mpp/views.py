@@ -1,0 +1,71 @@
+"""What the own pages show: taken together from where it lives, at the moment when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mpp.locators.merged import MergedLocator
+from mpp.metrics import BackendLoad, LocatorState, Snapshot
+from mpp.model import Backend
+from mpp.recorder import Recorder
+from mpp.selection import SelectionService
+from mpp.serving import Serving
+from mpp.settings import Settings
+from mpp.status import LocatorView, StatusView
+from mpp.wire.budget import Budget
+from mpp.wire.gate import Gate
+from mpp.workers.remote import RemoteSelections
+
+
+class Parts(Protocol):
+    """What is asked of the program."""
+
+    selections: SelectionService | RemoteSelections
+    locator: MergedLocator
+    recorder: Recorder
+    budget: Budget
+    gate: Gate
+    serving: Serving
+    started_at: float
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+
+
+class Views:
+    """
+    What is shown of a program.
+
+    :param wall: the time of day, seconds since the epoch.
+    """
+
+    def __init__(self, program: Parts, wall: Callable[[], float]) -> None:
+        self._program = program
+        self._wall = wall
+
+    def snapshot(self) -> Snapshot:
+        """Give what the metrics describe of the present."""
+        program = self._program
+        load = tuple(BackendLoad(name, *each) for name, each in program.serving.load(self._backends()).items())
+        sources = tuple(LocatorState(s.name, s.up, len(s.located)) for s in program.locator.sources)
+        connections = len(program.serving), program.gate.limit
+        return Snapshot(program.selections.current, sources, program.budget.held, load, *connections)
+
+    def status(self) -> StatusView:
+        """Give what the status page shows."""
+        program = self._program
+        return StatusView(
+            program.selections.current,
+            program.settings,
+            tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in program.locator.sources),
+            program.started_at,
+            self._wall(),
+            program.recorder.recall(),
+            program.selections.journal.events,
+            program.serving.load(self._backends()),
+        )
+
+    def _backends(self) -> list[Backend]:
+        return [observation.backend for observation in self._program.selections.current.observations]

@@ -1,0 +1,22 @@
+"""``python -m mpp.workers``: one worker. Started by the parent only, who passes it its sockets."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Install the reactor, then be a worker: what is imported after that may want one."""
+    # What the service manager wants to hear it hears from the parent.
+    os.environ.pop("NOTIFY_SOCKET", None)
+    from mpp.wire.reactor import install
+
+    install()
+    from mpp.workers.worker import run
+
+    run(*map(int, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""
+What all workers count, gathered: asked of each, added up, and what those that have ended had counted. Knows no process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from prometheus_client.core import Metric
+from twisted.internet.defer import Deferred, DeferredList
+
+from mpp.model import Backend
+from mpp.workers import sums
+from mpp.workers.hand import Hand
+from mpp.workers.sums import Families
+
+_LOAD = "mpp_backend_requests"
+
+
+class Gathering:
+    """
+    The metrics of parent and workers.
+
+    :param hands: gives the workers there are.
+    :param own: gives the parent's own metrics.
+    :ivar restarts: how many workers were replaced.
+    :ivar unanswered: how often one did not tell its metrics in time.
+    """
+
+    def __init__(self, hands: Callable[[], Iterable[Hand]], own: Callable[[], Families]) -> None:
+        self._hands = hands
+        self._own = own
+        self._departed: Families = []
+        self.restarts = self.unanswered = 0
+
+    def ask_all(self, timeout: float) -> Deferred[None]:
+        """
+        Have all workers tell their metrics; who does not in time is represented by what it had counted when it told last.
+
+        :param timeout: seconds.
+        :return Deferred(None): never fails.
+        """
+        return DeferredList([self._ask(hand, timeout) for hand in self._hands()]).addCallback(lambda _: None)
+
+    def _ask(self, hand: Hand, timeout: float) -> Deferred[None]:
+        def told(metrics: Families) -> None:
+            hand.metrics, hand.silences = metrics, 0
+
+        def silent(_: object) -> None:
+            self.unanswered += 1
+            hand.metrics, hand.silences = sums.counted(hand.metrics), hand.silences + 1
+
+        return hand.line.ask("samples", timeout=timeout).addCallbacks(told, silent)
+
+    def has_ended(self, hand: Hand) -> None:
+        """Remember what it had counted."""
+        self._departed = sums.counted(sums.add(self._departed, [hand.metrics]))
+
+    def exposition(self) -> bytes:
+        """Give the page that speaks for all."""
+        workers = [hand.metrics for hand in self._hands()]
+        total = sums.add(self._own(), [self._departed, *workers])
+        for name, kind, documentation, value in (
+            ("mpp_workers", "gauge", "Worker processes.", len(workers)),
+            ("mpp_worker_restarts", "counter", "Worker processes that died and were replaced.", self.restarts),
+            ("mpp_worker_unanswered", "counter", "Times that a worker did not tell its metrics in time.", self.unanswered),
+        ):
+            sample = f"{name}_total" if kind == "counter" else name
+            total.append([name, kind, documentation, [[sample, {}, value]]])
+        return sums.exposition(total)
+
+    def collect(self, names: Sequence[str]) -> Iterable[Metric]:
+        """Give the families that have samples of these names, see `mpp.serving.Collect`."""
+        workers = [self._departed, *(hand.metrics for hand in self._hands())]
+        return sums.metrics(sums.add([], [sums.restricted(each, names) for each in (self._own(), *workers)]))
+
+    def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
+        """Give what is under way on each backend and what waits, as the workers told last, see `mpp.serving.Serving`."""
+        told = {
+            (sample.labels["backend"], sample.labels["state"]): int(sample.value)
+            for family in sums.metrics(sums.add([], [sums.restricted(hand.metrics, [_LOAD]) for hand in self._hands()]))
+            for sample in family.samples
+        }
+        return {each.name: (told.get((each.name, "active"), 0), told.get((each.name, "queued"), 0)) for each in backends}

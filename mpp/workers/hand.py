@@ -1,0 +1,100 @@
+"""
+One worker, as the parent has it: its process, its line, and what it has been told. Knows how to start and to end it, not when.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.model import Selection
+from mpp.workers.line import Line, Questions, Words
+from mpp.workers.sums import Families
+
+_log = make_logger()
+
+LINE_DESCRIPTOR = 3
+COUNTS_DESCRIPTOR = 4
+FIRST_SOCKET = 5
+
+
+class Hand(ProcessProtocol):
+    """
+    A worker's process.
+
+    :param number: its place, from 0.
+    :param gone: called once with this when the process has ended.
+    :ivar line: to it.
+    :ivar heard: the number of its last report.
+    :ivar metrics: as it told them last.
+    :ivar silences: how often in a row it did not tell them when it was asked.
+    """
+
+    def __init__(
+        self, number: int, words: Words, questions: Questions, clock: IReactorTime, gone: Callable[[Hand], None]
+    ) -> None:
+        self.number = number
+        self.heard = 0
+        self.metrics: Families = []
+        self.silences = 0
+        self.began = clock.seconds()
+        self.line = Line(words, questions, clock, self._hung_up)
+        self._gone = gone
+        self._told: tuple[Selection | None, str, int] = (None, "", 0)
+
+    def __repr__(self) -> str:
+        return f"<Hand {self.number}>"
+
+    def start(self, reactor: Any, boot: str, counts: int, sockets: Sequence[int]) -> None:
+        """
+        Start the process.
+
+        :param boot: all that it has to know, as `mpp.workers.worker` understands it.
+        """
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            inherited = {0: 0, 1: 1, 2: 2, LINE_DESCRIPTOR: theirs.fileno(), COUNTS_DESCRIPTOR: counts}
+            inherited.update(enumerate(sockets, FIRST_SOCKET))
+            command = [sys.executable, "-m", "mpp.workers", str(self.number), str(os.getpid()), str(len(sockets))]
+            reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=inherited)
+            ours.setblocking(False)
+            reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
+        self.line.tell("boot", boot)
+
+    def publish(self, selection: Selection, failing: str, world: Callable[[], str]) -> None:
+        """Tell it what it does not know yet."""
+        told, self._told = self._told, (selection, failing, self.heard)
+        if selection is not told[0]:
+            self.line.tell_encoded(f'["selection",{self.heard},{failing},{world()}]')
+        elif told != self._told:
+            self.line.tell_encoded(f'["heard",{self.heard},{failing}]')
+
+    def signal(self, name: str) -> None:
+        """Send a signal, if it is there."""
+        if self.transport is not None and self.transport.pid is not None:
+            self.transport.signalProcess(name)
+
+    def _hung_up(self) -> None:
+        # Without its line it is of no use, if it is still there.
+        self.signal("KILL")
+
+    def processEnded(self, reason: Failure) -> None:
+        """Take note of its end."""
+        transport = self.line.transport
+        if transport is not None:
+            transport.abortConnection()
+        self._gone(self)
+
+
+def encoded(value: object) -> str:
+    """Give JSON."""
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,78 @@
+"""Makes the whole program the parent of workers. Knows what of the configuration is whose."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from mpp.pages import Answer
+from mpp.selection import SelectionService
+from mpp.settings import KubeSettings, MarathonSettings, Settings
+from mpp.workers.crew import Crew
+from mpp.workers.sockets import Binder
+from mpp.workers.sums import families
+
+if TYPE_CHECKING:
+    from mpp.model import Backend
+    from mpp.service import Program
+
+
+def employ(program: Program, settings: Settings, reactor: Any) -> None:
+    """Have workers serve clients instead of this program. Before it is started."""
+    program.opener = Binder(reactor)
+    program.serving = crew = Crew(settings.workers, encoded(settings), reactor, Parent(program))
+    program.addService(crew)  # type: ignore[no-untyped-call]
+
+
+class Parent:
+    """The program as the crew sees it, see `mpp.workers.crew.World`."""
+
+    def __init__(self, program: Program) -> None:
+        assert isinstance(program.selections, SelectionService)
+        self._program = program
+        self.selections = program.selections
+        self.addresses: Callable[[Backend], tuple[str, ...]] = program.addresses
+        self.status: Callable[[str], Answer] = program.own_pages.status
+        self.reload: Callable[[], Deferred[Any]] = program.reload
+        self.encoded: Callable[[Settings], str] = encoded
+
+    def descriptors(self) -> list[int]:
+        """Give the open sockets, in the order in which a worker opens them."""
+        return [each.port.socket.fileno() for each in self._program.sockets]  # type: ignore[attr-defined]
+
+    def collect(self) -> list[list[Any]]:
+        """Give the parent's own metrics."""
+        return families(self._program.metrics.registry.collect())
+
+
+def workers_settings(settings: Settings) -> Settings:
+    """Give what is configured for one worker: its share of what is limited, and nothing of where backends are found."""
+    share = settings.workers
+    return evolve(
+        settings,
+        endpoints_file=None,
+        endpoints=(),
+        file_sd=(),
+        http_sd=(),
+        dns=(),
+        marathon=MarathonSettings(),
+        kube=KubeSettings(),
+        reuse_port=False,
+        max_connections=settings.max_connections and _share(settings.max_connections, share),
+        max_concurrency=_share(settings.max_concurrency, share),
+        max_queue=-(-settings.max_queue // share),
+    )
+
+
+def _share(whole: int, workers: int) -> int:
+    return max(1, whole // workers)
+
+
+def encoded(settings: Settings) -> str:
+    """Give one worker's settings as the worker reads them. Only ever read from the parent, which may well be trusted."""
+    return base64.b64encode(pickle.dumps(workers_settings(settings))).decode()

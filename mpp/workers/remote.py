@@ -1,0 +1,154 @@
+"""
+The Selection in a worker: what the parent published last, and what this worker's requests have found out since.
+
+Knows the line to the parent; does not know how the parent comes to its Selection.
+
+# Note [Until the parent has heard]
+
+Hard evidence has to take effect at once (`mpp.interfaces.ISelections.report`), before the parent's answer to it comes. So whom
+a report is about leaves the Selection here and now. Reports are numbered, and the parent says with everything it publishes
+which one it has heard last: those it has not are applied to what it published, the others are forgotten, since the parent knows
+better.
+
+# Note [Answers]
+
+The parent wants to know of requests that were answered well, but only while some backend is failing, and then only once from each
+backend until something new is known about those that fail.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mpp.interfaces import ISelections
+from mpp.journal import Journal
+from mpp.model import Backend, Choice, Selection, Standing
+from mpp.rounds import Waiters
+from mpp.workers.line import Line
+from mpp.workers.words import backend_in, backend_out, selection_in
+
+
+@implementer(ISelections)
+class RemoteSelections(Service):
+    """
+    The Selection as the parent publishes it.
+
+    :ivar current: see `ISelections`.
+    :ivar line: to the parent.
+    :ivar journal: remains empty, the parent keeps it.
+    """
+
+    line: Line
+
+    def __init__(self) -> None:
+        self.current = Selection()
+        self.journal = Journal(time.time)
+        self._forget: Callable[[Backend], None] = lambda _: None
+        self._published = Selection()
+        self._addresses: Mapping[str, tuple[str, ...]] = {}
+        self._first = Waiters()
+        self._reported = 0
+        self._unheard: list[tuple[int, Backend, Standing, str]] = []
+        self._failing: dict[Backend, int] = {}
+        self._told: set[Backend] = set()
+
+    def by(self, forget: Callable[[Backend], None]) -> RemoteSelections:
+        """Call this with each backend that is not known any more."""
+        self._forget = forget
+        return self
+
+    # From the parent
+
+    def published(self, heard: int, failing: list[Any], selection: Any, addresses: dict[str, list[str]]) -> None:
+        """Take a new Selection."""
+        before, self._published = self._published, selection_in(selection)
+        self._addresses = {host: tuple(found) for host, found in addresses.items()}
+        self.heard(heard, failing)
+        for backend in before.observed:
+            if backend not in self._published.observed:
+                self._forget(backend)
+        if self.current.generation:
+            self._first.fire()
+
+    def heard(self, heard: int, failing: list[Any]) -> None:
+        """Take note of what the parent knows."""
+        self._unheard = [report for report in self._unheard if report[0] > heard]
+        self.current = self._published
+        for _, backend, standing, why in self._unheard:
+            self.current = without(self.current, backend, standing, why)
+        now = {backend_in(backend): reports for backend, reports in failing}
+        if now != self._failing:
+            self._failing = now
+            self._told.clear()
+
+    # For this worker
+
+    def addresses(self, backend: Backend) -> tuple[str, ...]:
+        """Give the IP addresses to try, see `mpp.addresses.AddressBook`."""
+        return self._addresses.get(backend.host, ())
+
+    def reconfigure(self, prober: object, strategy: object, interval: float) -> None:
+        """Do nothing: that is the parent's affair."""
+
+    def stopService(self) -> None:
+        """Let go who waits."""
+        Service.stopService(self)
+        self._first.fire()
+
+    def ready(self) -> Deferred[Selection]:
+        """Wait for the first round, see `ISelections`."""
+        waiter = self._first.wait()
+        if self.current.generation:
+            self._first.fire()
+        return waiter.addCallback(self._give_current)
+
+    def reselect(self) -> Deferred[Selection]:
+        """Have the parent make a round, see `ISelections`. The new Selection comes before the answer."""
+        return self.line.ask("reselect").addBoth(self._unless_cancelled)
+
+    def _unless_cancelled(self, result: Any) -> Any:
+        return result if isinstance(result, Failure) and result.check(CancelledError) else self.current
+
+    def _give_current(self, _: None) -> Selection:
+        return self.current
+
+    def report(self, backend: Backend, standing: Standing, why: str) -> None:
+        """Tell the parent of a request that failed, see `ISelections` and Note [Until the parent has heard]."""
+        self._reported += 1
+        if standing > Standing.SUSPECT:
+            self._unheard.append((self._reported, backend, standing, why))
+            self.current = without(self.current, backend, standing, why)
+        else:
+            # What is answered from now on is news.
+            self._failing[backend] = -1
+            self._told.clear()
+        self.line.tell("report", self._reported, backend_out(backend), int(standing), why)
+
+    def answered(self, backend: Backend) -> None:
+        """Tell the parent of a request that was answered, if it wants to know; see Note [Answers]."""
+        if self._failing and backend not in self._told:
+            self._told.add(backend)
+            self.line.tell("answered", backend_out(backend))
+
+
+def without(selection: Selection, backend: Backend, standing: Standing, why: str) -> Selection:
+    """Give a Selection in which a backend is used only when no other one is left."""
+    observation = selection.observed.get(backend)
+    if observation is None or observation.standing >= standing:
+        return selection
+    spoiled = evolve(observation, standing=standing, why=why)
+    selected = tuple(each for each in selection.selected if each != backend)
+    standbys = [each for each in selection.choice.standbys if each != backend]
+    if not selected and standbys and selection.is_usable(standbys[0]):
+        selected = (standbys.pop(0),)
+    choice = Choice(selected, (*standbys, backend), selection.choice.degraded)
+    observations = tuple(spoiled if each is observation else each for each in selection.observations)
+    return Selection(selection.generation, choice, observations, selection.changed_at)

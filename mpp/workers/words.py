@@ -1,0 +1,58 @@
+"""
+What parent and workers say to each other, as values that JSON can carry. Pure.
+
+Everything is a list whose order both sides know: they are the same version of the same program.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import astuple
+
+from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+
+
+def backend_out(backend: Backend) -> list[Any]:
+    """Give a backend."""
+    return [backend.scheme, backend.host, backend.port, backend.prefix]
+
+
+def backend_in(value: Any) -> Backend:
+    """Read a backend."""
+    scheme, host, port, prefix = value
+    return Backend(str(scheme), str(host), int(port), str(prefix))
+
+
+def selection_out(selection: Selection) -> list[Any]:
+    """Give a Selection; the choice refers to the observations by their number, and to nobody else's backend."""
+    number = {observation.backend: place for place, observation in enumerate(selection.observations)}
+    choice = selection.choice
+    return [
+        selection.generation,
+        [number[backend] for backend in choice.selected if backend in number],
+        [number[backend] for backend in choice.standbys if backend in number],
+        choice.degraded,
+        [_observation_out(observation) for observation in selection.observations],
+        selection.changed_at,
+    ]
+
+
+def selection_in(value: Any) -> Selection:
+    """Read a Selection."""
+    generation, selected, standbys, degraded, observed, changed_at = value
+    observations = tuple(map(_observation_in, observed))
+    backends = [observation.backend for observation in observations]
+    choice = Choice(tuple(backends[n] for n in selected), tuple(backends[n] for n in standbys), degraded)
+    return Selection(generation, choice, observations, changed_at)
+
+
+def _observation_out(observation: Observation) -> list[Any]:
+    each = observation
+    facts = astuple(each.facts)
+    return [backend_out(each.backend), int(each.standing), each.why, facts, each.at, each.took, each.ejected_at]
+
+
+def _observation_in(value: Any) -> Observation:
+    backend, standing, why, facts, *times = value
+    return Observation(backend_in(backend), Standing(standing), why, Facts(*facts), *times)

@@ -1,0 +1,214 @@
+"""
+A worker: the program that serves clients, on inherited sockets, with the parent's Selection.
+
+It lives as long as the parent: whatever ends that ends it, too. Signals are the parent's affair: a terminal and a supervisor send
+them to all processes at once, and the second one would cut short what the first one began.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import sys
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
+from txaio.tx import make_logger, set_global_log_level
+from zope.interface import implementer
+
+from mpp import logs
+from mpp.errors import ConfigError
+from mpp.listening import raise_file_limit
+from mpp.model import Reloaded
+from mpp.pages import Answer
+from mpp.service import Program
+from mpp.settings import Settings
+from mpp.workers.hand import COUNTS_DESCRIPTOR, FIRST_SOCKET, LINE_DESCRIPTOR
+from mpp.workers.line import Line, Words
+from mpp.workers.remote import RemoteSelections
+from mpp.workers.sockets import Heir
+from mpp.workers.sums import Families, families
+from mpp.workers.turns import Counts, Turns
+
+_log = make_logger()
+
+# From Linux' ``sys/prctl.h``.
+_PR_SET_PDEATHSIG = 1
+# How long a page is waited for: the parent waits a second for the other workers.
+_PAGE_S = 5.0
+
+
+@implementer(ILogObserver)
+class Worker:
+    """
+    One worker.
+
+    :param number: its place among the workers.
+    :param sockets: how many there are to listen on.
+    """
+
+    def __init__(self, reactor: Any, number: int, sockets: int) -> None:
+        self._reactor = reactor
+        self._number = number
+        self._remote = RemoteSelections()
+        self._program: Program | None = None
+        self._stopping = False
+        self._heir = Heir(reactor, list(range(FIRST_SOCKET, FIRST_SOCKET + sockets)))
+        self._guarded: list[Any] = []
+        words: Words = {
+            "boot": self._boot,
+            "settings": self._follow,
+            "renew": self._renew,
+            "selection": self._remote.published,
+            "heard": self._remote.heard,
+            "drain": self._drain,
+            "cut": self._cut,
+        }
+        self.line = Line(words, {"samples": self._samples}, reactor, _exit, self._heir.descriptors.append)
+        self._remote.line = self.line
+
+    def begin(self) -> None:
+        """Open the line; all else comes over it."""
+        self._reactor.adoptStreamConnection(LINE_DESCRIPTOR, socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
+        os.close(LINE_DESCRIPTOR)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Have the parent log an event."""
+        level = event.get("log_level", LogLevel.info)
+        if level is LogLevel.debug and not str(event.get("log_namespace", "")).startswith("mpp"):
+            return
+        told = {**logs.fields(event), "worker": self._number}
+        self.line.tell("log", level.name, str(event.get("log_namespace", "mpp")), told)
+
+    # What the parent says
+
+    def _boot(self, text: str) -> None:
+        try:
+            self._start(text)
+        except ConfigError as error:
+            _log.error("Worker {number} cannot start: {error}", number=self._number, error=str(error))
+            self.line.hang_up()
+
+    def _start(self, text: str) -> None:
+        settings = _decoded(text)
+        raise_file_limit()
+        program = self._program = Program(settings, self._reactor, self._remote)
+        program.opener = self._heir
+        program.own_pages.relay(self._fetch)
+        program.reload_by(self._have_reloaded)
+        program.privilegedStartService()
+        self._take_turns(program, settings.workers)
+        program.startService()
+
+    def _follow(self, text: str) -> None:
+        program = self._program
+        if program is None or self._stopping:
+            return
+        try:
+            program.apply(program.prepare(_decoded(text)))
+        except ConfigError as error:
+            # What the parent could do (read a file, say) ought to be possible here; if not, it is for whoever comes next.
+            _log.error("Worker {number} ends, since it cannot follow: {error}", number=self._number, error=str(error))
+            self._drain()
+        else:
+            self._guard()
+
+    def _renew(self) -> None:
+        if self._program is not None:
+            self._program.renew()
+
+    def _take_turns(self, program: Program, workers: int) -> None:
+        channels = program.channels
+        counts = Counts(COUNTS_DESCRIPTOR, workers)
+        turns = self._turns = Turns(counts, self._number, lambda: len(channels), self._reactor)
+        self._guard()
+        make_room = channels.left
+
+        def left() -> None:
+            turns.note()
+            if make_room is not None:
+                make_room()
+
+        channels.left = left
+        turns.note()
+
+    def _guard(self) -> None:
+        assert self._program is not None
+        ports = [each.port for each in self._program.sockets]
+        for port in ports:
+            if isinstance(port, tcp.Port) and port not in self._guarded:
+                self._turns.guard(port)
+        self._guarded = ports
+
+    def _drain(self) -> None:
+        if not self._stopping and self._program is not None:
+            self._stopping = True
+            self._program.stopService().addBoth(lambda _: self._reactor.stop())
+
+    def _cut(self) -> None:
+        if self._program is None:
+            self._reactor.stop()
+            return
+        self._drain()
+        self._program.cut_short()
+
+    # Questions
+
+    def _samples(self) -> Deferred[Families]:
+        return succeed([] if self._program is None else families(self._program.metrics.registry.collect()))
+
+    def _fetch(self, *asked: str) -> Deferred[Answer]:
+        return self.line.ask(*asked, timeout=_PAGE_S).addCallback(_page)
+
+    def _have_reloaded(self) -> Deferred[Reloaded]:
+        asked = self.line.ask("reload")
+        asked.addErrback(lambda _: [(), ("the process that reads the configuration does not answer",)])
+        return asked.addCallback(lambda told: Reloaded(*map(tuple, told)))
+
+
+def _page(told: list[Any]) -> Answer:
+    code, content_type, body = told
+    return int(code), content_type.encode(), body.encode()
+
+
+def _decoded(text: str) -> Settings:
+    # The parent is the only one who can say anything here.
+    settings: Settings = pickle.loads(base64.b64decode(text))
+    set_global_log_level("debug" if settings.verbose else settings.log_level)
+    return settings
+
+
+def _exit() -> None:
+    """Go at once: without the parent nothing here is of use to anyone."""
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def bind_to(parent: int) -> None:
+    """Have the kernel end this process when the parent has ended, however it did (Linux; elsewhere the line tells)."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def run(number: int, parent: int, sockets: int) -> None:
+    """Be a worker until the end."""
+    bind_to(parent)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    from twisted.internet import reactor as typeless
+
+    reactor: Any = typeless
+    worker = Worker(reactor, number, sockets)
+    globalLogBeginner.beginLoggingTo([worker], redirectStandardIO=False)
+    worker.begin()
+    reactor.run(installSignalHandlers=False)

@@ -1,0 +1,63 @@
+"""What the crew has to know of the parent's program. Says it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from mpp.model import Backend, Reloaded, Selection, Standing
+from mpp.pages import Answer
+from mpp.settings import Settings
+from mpp.workers.sums import Families
+
+
+class Selections(Protocol):
+    """The living Selection, see `mpp.selection.SelectionService`."""
+
+    @property
+    def current(self) -> Selection:
+        """The Selection in force."""
+
+    @property
+    def failing(self) -> Mapping[Backend, int]:
+        """The backends on which the last request failed, and how many reports there were."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call this whenever ``current`` has changed."""
+
+    def report(self, backend: Backend, standing: Standing, why: str) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
+    def answered(self, backend: Backend) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
+    def reselect(self) -> Deferred[Selection]:
+        """See `mpp.interfaces.ISelections`."""
+
+
+class World(Protocol):
+    """
+    What the crew has to know of the parent's program.
+
+    :ivar addresses: gives the known IP addresses of a backend.
+    :ivar status: gives the status page in a format.
+    :ivar reload: has the configuration read again.
+    :ivar encoded: gives what a worker has to know of settings, in text.
+    """
+
+    @property
+    def selections(self) -> Selections:
+        """The living Selection."""
+
+    addresses: Callable[[Backend], tuple[str, ...]]
+    status: Callable[[str], Answer]
+    reload: Callable[[], Deferred[Reloaded]]
+    encoded: Callable[[Settings], str]
+
+    def descriptors(self) -> list[int]:
+        """Give the open sockets, in the order in which a worker opens them."""
+
+    def collect(self) -> Families:
+        """Give the parent's own metrics."""
