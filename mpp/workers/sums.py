@@ -27,8 +27,8 @@ ADDED = frozenset(
     }
 )
 _COUNTED = frozenset({"counter", "histogram", "summary"})
-# The parent lets no clients in.
-_NOT_THE_PARENTS = frozenset({"mpp_client_connections", "mpp_client_connections_limit"})
+# The parent lets no clients in, and says of these what the workers told it.
+_NOT_THE_PARENTS = frozenset({"mpp_backend_requests", "mpp_client_connections", "mpp_client_connections_limit"})
 
 Families = list[list[Any]]
 """Each: name, type, documentation, and samples of name, labels and value; as JSON carries them."""

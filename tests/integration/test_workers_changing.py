@@ -124,12 +124,17 @@ class ShownTests(WorkersCase):
         for client in crowd:
             client.request("GET", QUERY)
         wait_until(lambda: self.active(mpp) == 10, "all are under way", 5)
+        self.assertEqual(sum(self.active_on(mpp, server) for server in self.servers), 10)
         self.assertEqual({client.getresponse().status for client in crowd}, {200})
 
     def active(self, mpp: Mpp) -> int:
         """Tell how many requests the page says are under way."""
         told = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
         return sum(int(each["active"]) for each in told["backends"])
+
+    def active_on(self, mpp: Mpp, server: Simulated) -> float:
+        """Tell how many requests the metrics say are under way on a server."""
+        return mpp.metric("mpp_backend_requests", backend=server.address, state="active")
 
     def test_logs(self) -> None:
         """The access log has each request once, in the format asked for, with the worker; so has whatever else is logged."""
