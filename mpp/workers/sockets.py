@@ -8,13 +8,16 @@ later are sent after (SCM_RIGHTS).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import stat
 from collections.abc import Callable
 from typing import Any
 
 from attrs import define, frozen
+from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -132,10 +135,33 @@ class Heir:
 
     def _adopt(self, factory: Any) -> Any:
         descriptor = self.descriptors.pop(0)
-        # The reactor takes a copy.
-        port = self._reactor.adoptStreamPort(descriptor, _family(descriptor), factory)
+        family = _family(descriptor)
+        # The port has a copy.
+        if family is socket.AF_UNIX:
+            port: Any = _UNIXPort._fromListeningDescriptor(self._reactor, descriptor, factory)  # type: ignore[no-untyped-call]
+            port.startListening()
+        else:
+            port = self._reactor.adoptStreamPort(descriptor, family, factory)
         os.close(descriptor)
         return port
+
+
+class _UNIXPort(unix.Port):
+    """
+    A UNIX socket whose file is the parent's affair.
+
+    Twisted's, when it adopts one, sets the file's mode to its own default, and removes the file at the end.
+    """
+
+    def startListening(self) -> None:
+        """Leave the mode as it is."""
+        with contextlib.suppress(OSError):
+            self.mode = stat.S_IMODE(os.stat(self._bindPath).st_mode)
+        unix.Port.startListening(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Leave the file where it is."""
+        tcp.Port.connectionLost(self, reason)
 
 
 def _family(descriptor: int) -> socket.AddressFamily:

@@ -177,15 +177,18 @@ class SocketTests(WorkersCase):
         self.assertEqual(set(tally.statuses), {200}, f"{tally}\n{mpp.log()[-3000:]}")
 
     def test_unix(self) -> None:
-        """A UNIX socket is served by the workers."""
+        """A UNIX socket is served by the workers; its file has the mode asked for, and is gone at the end."""
         path = str(Path(self.mktemp()).absolute())
-        mpp = self.started(Mpp(self.urls, "--workers", "2", "--listen", f"unix:{path}"))
+        mpp = self.started(Mpp(self.urls, "--workers", "2", "--listen", f"unix:{path}:mode=600"))
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
         for _ in range(4):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(path)
                 client.sendall(b"GET /api/v1/query?query=up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 self.assertTrue(client.makefile("rb").read().startswith(b"HTTP/1.1 200 OK"))
         self.assertEqual(mpp.stop(), -signal.SIGTERM)
+        self.assertFalse(os.path.exists(path))
+        self.assertNotIn("error", mpp.log())
 
 
 class WebConfigTests(WebConfigCase):
