@@ -10,9 +10,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp import access, logs
 from mpp.admin import OwnRoot
 from mpp.errors import ConfigError
 from mpp.front.current import Current
@@ -60,6 +62,7 @@ class GuardCase(ProxyCase):
             budget=Budget(MIB),
             channels=Channels(self.world.clock),
             metrics=metrics,
+            access=lambda: self.world.forwarder.access,
             request=request,
         )
         self.client = Client(self.site)
@@ -165,6 +168,75 @@ class PasswordTests(GuardCase):
         self.assertTrue(head.startswith(b"HTTP/1.1 429 "))
         self.assertIn(b"Retry-After: 5", head)
         self.assertEqual(body["errorType"], "unavailable")
+
+
+class AccessLogTests(GuardCase):
+    """What the access log tells of who is asking."""
+
+    def setUp(self) -> None:
+        """Begin to listen."""
+        self.events: list[Any] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.build(access_log=True)
+        self.guard(USERS)
+
+    def told(self, *names: str) -> list[tuple[Any, ...]]:
+        """Give these fields of each line."""
+        lines = [logs.fields(event) for event in self.events if event["log_namespace"] == access.COMPONENT]
+        self.assertNotIn("secret", str(lines))
+        return [tuple(line.get(name) for name in names) for line in lines]
+
+    def test_user(self) -> None:
+        """The user whose password was right is told of, the first time and when he is known; Grafana's user is somebody else."""
+        for number in range(2):
+            self.client.get(QUERY, field("alice", "secret") + b"X-Grafana-User: bob\r\n")
+            if not number:
+                self.say(True)
+            self.answer(FakeResponse(200, b"{}"))
+        self.assertEqual(self.told("user", "grafana_user", "status"), [("alice", "bob", 200)] * 2)
+
+    def test_user_of_an_own_page(self) -> None:
+        """So is who looks at mpp's own pages."""
+        self.client.get(b"/mpp/metrics", field("alice", "secret"))
+        self.say(True)
+        self.assertEqual(self.told("user", "path", "status"), [("alice", "/mpp/metrics", 200)])
+
+    def test_refused(self) -> None:
+        """Who is refused is told of, with his address, what he asked, and why not."""
+        self.client.get(QUERY)
+        ((client, user, path, query, status, backend, reason),) = self.told(
+            "client", "user", "path", "query", "status", "backend", "reason"
+        )
+        self.assertEqual((client, user, path, query), ("203.0.113.9", None, "/api/v1/query", "up"))
+        self.assertEqual((status, backend), (401, "mpp"))
+        self.assertIn("user and password are expected", reason)
+
+    def test_wrong_password(self) -> None:
+        """With a wrong password the user is told who somebody tried to be, if there is such a user; the password never is."""
+        for user in ("alice", "secret"):
+            self.client.get(QUERY, field(user, "x-secret"))
+            self.say(False)
+        self.assertEqual(self.told("user", "status"), [("alice", 401), (None, 401)])
+
+    def test_unverified(self) -> None:
+        """A name that nobody verifies, as for the probes, is not told of as a user."""
+        self.client.get(b"/mpp/health", field("alice", "x"))
+        self.assertEqual(self.told("user", "status"), [(None, 200)])
+
+    def test_too_fast(self) -> None:
+        """What the rate limit refuses is told of, too."""
+        self.guard("rate_limit: {interval: 1s, burst: 1}\n")
+        for _ in range(2):
+            self.client.get(b"/mpp/metrics")
+        self.assertEqual(self.told("status"), [(200,), (429,)])
+
+    def test_no_users(self) -> None:
+        """Where mpp asks for no password, the user is who the client says to the servers that he is."""
+        self.guard(HEADERS)
+        self.client.get(QUERY, field("alice", "secret"))
+        self.answer(FakeResponse(200, b"{}"))
+        self.assertEqual(self.told("user"), [("alice",)])
 
 
 class AnswerTests(GuardCase):

@@ -58,7 +58,7 @@ class GuardedRequest(ProxyRequest):
         """Answer the request, perhaps when its password is verified."""
         request = method, target, version, fields, body
         if paths.path_of(target) in OPEN_PATHS:
-            super().received(*request)
+            super().received(*(_without_credentials(request) if self._current.config.users else request))
         elif not self._current.allows():
             self._refuse(_TOO_FAST, request)
         elif not self._current.config.users:
@@ -67,14 +67,15 @@ class GuardedRequest(ProxyRequest):
             self._verify(request)
 
     def _verify(self, request: _Received) -> None:
-        method, target, version, fields, body = request
-        authorization = next(iter(headers.values(fields, b"authorization")), b"")
-        # It was for us: the backends get none.
-        rest = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
-        request = method, target, version, rest, body
-        if self._passwords.is_known(authorization):
+        authorization = next(iter(headers.values(request[3], b"authorization")), b"")
+        request = _without_credentials(request)
+        user = self._passwords.known(authorization)
+        if user is not None:
+            self.user = user
             super().received(*request)
             return
+        # The log tells of those who are refused, too, who they say they are.
+        self.user = self._passwords.named(authorization)
         verdict = self._passwords.verdict(authorization, self.channel.peer)
         verdict.addCallback(self._decided, request)
         verdict.addErrback(self._broken)
@@ -88,12 +89,13 @@ class GuardedRequest(ProxyRequest):
             self._refuse(_REFUSALS[verdict], request)
 
     def _refuse(self, why: _Refusal, request: _Received) -> None:
-        method, target, version, fields, _ = request
+        method, target, version, fields, body = _without_credentials(request)
         status, error_type, message, added = why
-        self.facts = RequestFacts(method, target, fields, http_10=version == b"1.0")
+        channel = self.channel
+        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
         self.extra += added
         self._refused(status)
-        self.fail(status, error_type, message, None)
+        self.refuse(status, error_type, message, channel.site.access())
 
     def _broken(self, failure: Failure) -> None:
         """End on a bug, which must not leave the client hanging."""
@@ -122,3 +124,10 @@ class GuardedRequest(ProxyRequest):
 
     def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
         return super()._added(served_by, cookies, attempts, timing) + self.extra
+
+
+def _without_credentials(request: _Received) -> _Received:
+    """Give a request without its ``Authorization``: it was for us, and the backends get none."""
+    method, target, version, fields, body = request
+    rest = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
+    return method, target, version, rest, body
