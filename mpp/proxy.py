@@ -246,6 +246,7 @@ class ProxySite(server.Site):
     :ivar limits: what a client may send; another value counts for connections that come then.
     :ivar access: gives where requests are logged, or None.
     :param request: makes a request of a channel.
+    :param channel: the kind of channel that such requests need.
     """
 
     # Twisted would log each start and stop of listening in its own words.
@@ -261,6 +262,7 @@ class ProxySite(server.Site):
         metrics: Metrics,
         access: Callable[[], AccessLog | None] = lambda: None,
         request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
+        channel: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
         self.access = access
         self.clock = channels.clock
@@ -270,6 +272,7 @@ class ProxySite(server.Site):
         self._channels = channels
         self._metrics = metrics
         self._request = request
+        self._channel = channel
 
     def _refuse(self, client: str, error: BadRequest) -> bytes:
         self._metrics.refused(error.status)
@@ -287,6 +290,6 @@ class ProxySite(server.Site):
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
         client = str(getattr(addr, "host", "")).removeprefix("::ffff:")
-        channel = ProxyChannel(self._request, self.limits, self._budget, partial(self._refuse, client), self._channels)
+        channel = self._channel(self._request, self.limits, self._budget, partial(self._refuse, client), self._channels)
         channel.site = self
         return channel

@@ -40,8 +40,10 @@ from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
 from mpp.wire.gate import Gate
+from mpp.wire.judged import JudgedChannel
 from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
+from mpp.wire.server import ProxyChannel
 from mpp.wire.transports import make_eager
 from mpp.wiring import Wiring, wire
 
@@ -138,6 +140,7 @@ class Program(MultiService):
             metrics=self.metrics,
             access=lambda: self._forwarders.current.access,
             request=ProxyRequest if self._front is None else self._front.request,
+            channel=ProxyChannel if self._front is None else JudgedChannel,
         )
         shown = own_pages.probes() if settings.admin_listen else own_pages
         self._root = root = ProxyResource(self._forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)

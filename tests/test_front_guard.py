@@ -28,7 +28,9 @@ from mpp.service import build
 from mpp.settings import Settings
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
+from mpp.wire.judged import JudgedChannel
 from mpp.wire.reader import Limits
+from mpp.wire.server import ProxyChannel
 from tests.fake_https import FakeAuthority
 from tests.forward_support import FakeResponse
 from tests.test_front_passwords import basic
@@ -64,6 +66,7 @@ class GuardCase(ProxyCase):
             metrics=metrics,
             access=lambda: self.world.forwarder.access,
             request=request,
+            channel=JudgedChannel,
         )
         self.client = Client(self.site)
 
@@ -168,6 +171,74 @@ class PasswordTests(GuardCase):
         self.assertTrue(head.startswith(b"HTTP/1.1 429 "))
         self.assertIn(b"Retry-After: 5", head)
         self.assertEqual(body["errorType"], "unavailable")
+
+
+class BodyTests(GuardCase):
+    """Requests whose body comes after their head."""
+
+    def announce(self, fields: bytes = b"", path: bytes = b"/api/v1/query") -> None:
+        method = b"GET" if path.startswith(b"/mpp/") else b"POST"
+        self.client.send(b"%b %b HTTP/1.1\r\nHost: mpp\r\nContent-Length: 8\r\n%b\r\n" % (method, path, fields))
+
+    def test_refused(self) -> None:
+        """Who has no password gets its 401 before the body, and never the word to send it; the connection ends."""
+        self.guard(USERS)
+        self.announce(b"Expect: 100-continue\r\n")
+        head, _ = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 401 Unauthorized\r\n"))
+        self.assertIn(b"\r\nConnection: close", head)
+        self.assertIn(b'\r\nWWW-Authenticate: Basic realm="mpp"', head)
+        self.assertTrue(self.client.transport.disconnecting)
+
+    def test_wrong(self) -> None:
+        """So does who has a wrong one."""
+        self.guard(USERS)
+        self.announce(field("alice", "x") + b"Expect: 100-continue\r\n")
+        self.assertEqual(self.client.received(), b"")
+        self.say(False)
+        self.assertIn(b" 401 ", self.split()[0])
+
+    def test_right(self) -> None:
+        """With the right password the body is waited for; the servers get it, and no password."""
+        self.guard(USERS)
+        for number in range(2):
+            self.announce(field("alice", "secret") + b"Expect: 100-continue\r\n")
+            if not number:
+                self.assertEqual(self.client.received(), b"")
+                self.say(True)
+            self.assertEqual(self.client.received(), b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.client.send(b"query=up")
+            self.answer(FakeResponse(200, b"{}"))
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200"))
+        for sent in self.world.upstreams.sent:
+            self.assertEqual(sent.body, b"query=up")
+            self.assertNotIn(b"uthorization", sent.head)
+        self.assertEqual(self.asked, [])
+
+    def test_open(self) -> None:
+        """Where nobody is asked for a password the body is read."""
+        for text, path, status in ((USERS, b"/mpp/health", b"200"), (HEADERS, b"/mpp/metrics", b"200")):
+            self.guard(text)
+            self.announce(path=path)
+            self.client.send(b"query=up")
+            self.assertEqual(self.client.received().split(b" ")[1], status)
+
+    def test_rate_limit(self) -> None:
+        """A request is counted once, and refused by its head as well."""
+        self.guard("rate_limit: {interval: 1s, burst: 1}\n")
+        self.announce(path=b"/mpp/metrics")
+        self.client.send(b"query=up")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200 "))
+        self.announce(path=b"/mpp/metrics")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 429 "))
+
+    def test_gone(self) -> None:
+        """A client that hangs up before its password is verified leaves nothing."""
+        self.guard(USERS)
+        self.announce(field("alice", "secret"))
+        self.client.hang_up()
+        self.say(True)
+        self.assertEqual(self.client.received(), b"")
 
 
 class AccessLogTests(GuardCase):
@@ -342,3 +413,4 @@ class FrontTests(SynchronousTestCase):
         program = build(Settings(endpoints=("prom:9090",)), MemoryReactorClock())
         channel = program.sites[0].buildProtocol(None)
         self.assertIs(channel._request_factory, ProxyRequest)
+        self.assertIs(type(channel), ProxyChannel)
