@@ -21,7 +21,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model http_config settings interfaces``
-- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime
+- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify output``
 - L3 living: ``selection publication roster rounds journal recorder credentials authorized proxy admin front/``
