@@ -40,11 +40,15 @@ _TOLD = {
 _LENGTHS = frozenset(map(len, _TOLD))
 
 
-def describe(facts: RequestFacts) -> dict[str, str]:
-    """Give what is told of a request; what it does not say is empty."""
+def describe(facts: RequestFacts, client: str) -> dict[str, str]:
+    """
+    Give what is told of a request; what it does not say is empty.
+
+    :param client: the client's address.
+    """
     path, _, parameters = facts.target.partition(b"?")
     told = {
-        "client": facts.peer,
+        "client": client,
         "user": _text(facts.user, MAX_NAME),
         "dashboard": "",
         "panel": "",

@@ -7,13 +7,35 @@ Proxies tell it in ``X-Forwarded-For`` or ``Forwarded``, and so may everybody el
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from mpp import headers
 from mpp.model import RequestFacts
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+PRIVATE = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""Networks of which a proxy in front usually is; whoever else is in them may say what he likes, too."""
+
+
+def teller(trusted: Sequence[str] | None) -> Callable[[RequestFacts], str]:
+    """
+    Give what tells a client's address, for those who have to rely on it.
+
+    :param trusted: networks of the proxies that an operator named; without any it is what the socket says.
+    """
+    return Proxies.of(trusted).client_address if trusted else attrgetter("peer")
 
 
 class Proxies:
@@ -25,6 +47,11 @@ class Proxies:
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = trusted
+
+    @classmethod
+    def of(cls, networks: Sequence[str]) -> Proxies:
+        """Give those of networks in CIDR notation."""
+        return cls([ipaddress.ip_network(network) for network in networks])
 
     def client_address(self, facts: RequestFacts) -> str:
         """

@@ -8,13 +8,13 @@ from zope.interface.verify import verifyObject
 from mpp.affinity import AffinityChain, CookieAffinity, HeaderAffinity, SourceIPAffinity, rendezvous
 from mpp.interfaces import IAffinity
 from mpp.model import Backend, Choice, RequestFacts, Selection
-from mpp.settings import Settings
+from mpp.origin import PRIVATE
 
 BACKENDS = tuple(Backend("http", f"prom-{n}", 9090) for n in range(5))
 A, B = BACKENDS[:2]
 BOTH = Selection(1, Choice((A, B)))
 ONLY_A = Selection(2, Choice((A,), (B,)))
-TRUSTED = [ipaddress.ip_network(text) for text in Settings().trusted_proxies]
+TRUSTED = [ipaddress.ip_network(text) for text in PRIVATE]
 
 
 def request(*fields: tuple[bytes, bytes], peer: str = "203.0.113.9", secure: bool = False) -> RequestFacts:

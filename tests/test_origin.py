@@ -7,10 +7,9 @@ import ipaddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.model import Headers, RequestFacts
-from mpp.origin import Proxies
-from mpp.settings import Settings
+from mpp.origin import PRIVATE, Proxies, teller
 
-TRUSTED = [ipaddress.ip_network(text) for text in Settings().trusted_proxies]
+TRUSTED = [ipaddress.ip_network(text) for text in PRIVATE]
 
 
 class ProxiesTests(SynchronousTestCase):
@@ -45,3 +44,16 @@ class ProxiesTests(SynchronousTestCase):
         proxies = Proxies(TRUSTED)
         for peer, fields, expected in cases:
             self.assertEqual(proxies.client_address(RequestFacts(b"GET", b"/", fields, peer=peer)), expected, (peer, fields))
+
+    def test_teller(self) -> None:
+        """Only proxies that were named are believed by those who rely on it, not whoever is in the same network."""
+        facts = RequestFacts(b"GET", b"/", ((b"X-Forwarded-For", b"198.51.100.1, 10.0.0.2"),), peer="10.0.0.1")
+        for trusted, expected in (
+            (None, "10.0.0.1"),
+            ((), "10.0.0.1"),
+            (("192.0.2.0/24",), "10.0.0.1"),
+            (("10.0.0.1/32",), "10.0.0.2"),
+            (("10.0.0.0/8",), "198.51.100.1"),
+        ):
+            self.assertEqual(teller(trusted)(facts), expected, trusted)
+        self.assertEqual(teller(None)(facts._replace(peer="")), "")

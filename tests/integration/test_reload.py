@@ -73,6 +73,32 @@ class ReloadTests(SynchronousTestCase):
         self.addCleanup(mpp.close)
         return mpp.start()
 
+    def test_trusted_proxies(self) -> None:
+        """Whom the log takes for the client follows the proxies named in the file; what makes no sense changes nothing."""
+        mpp = self.mpp(access_log=True)
+
+        def client() -> str:
+            _, _, body = fetch(mpp.port, "/mpp/explain?format=json&url=/x", headers={"X-Forwarded-For": "192.0.2.7"})
+            told: str = json.loads(body)["client"]
+            before = mpp.log().count("path=/x")
+            fetch(mpp.port, "/x", headers={"X-Forwarded-For": "192.0.2.7"})
+            wait_until(lambda: mpp.log().count("path=/x") > before, "it is logged", 10)
+            (line,) = [line for line in mpp.log().splitlines() if "path=/x" in line][-1:]
+            self.assertIn(f" client={told} ", line)
+            return told
+
+        self.assertEqual(client(), "127.0.0.1")
+        for networks, status, expected in (
+            (["127.0.0.0/8", "::1"], 200, "192.0.2.7"),
+            ("everyone", 500, "192.0.2.7"),
+            ("10.0.0.0/8", 200, "127.0.0.1"),
+            ("127.0.0.1", 200, "192.0.2.7"),
+            ("none", 200, "127.0.0.1"),
+        ):
+            mpp.write(endpoint=self.urls, enable_lifecycle=True, access_log=True, trusted_proxies=networks)
+            answered, told = mpp.post()
+            self.assertEqual((answered, client()), (status, expected), told)
+
     def under_load(self, mpp: Configured, what: str, change: Callable[[], None]) -> Tally:
         """Change something under load, and require that no request fails, before, at and after it."""
         with Load(mpp.port, clients=8, pause=0.002) as load:
