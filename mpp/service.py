@@ -204,6 +204,14 @@ class Program(MultiService):
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
         close_former()
 
+    def renew_certificates(self) -> None:
+        """Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay."""
+        for each in self.sockets:
+            try:
+                each.renew()
+            except ConfigError as error:
+                _log.error("{error}; the former certificate stays", error=str(error))
+
     def _open_socket(self, alone: Settings) -> list[listening.Opened]:
         protect: Callable[[Any], Any] = self._front.protect if self._front is not None else lambda site: site
         opened = listening.listen(alone, self._reactor, *map(protect, self.sites))

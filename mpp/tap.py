@@ -227,12 +227,17 @@ def makeService(options: Options) -> IService:
         program,
         options.sources,
         check=partial(check, reactor=reactor),
-        applied=_set_log_level,
+        applied=partial(_applied, program),
         told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
     )
     program.reload_by(reloader.reload)
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
     return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
+
+
+def _applied(program: Program, settings: Settings) -> None:
+    _set_log_level(settings)
+    program.renew_certificates()
 
 
 def _set_log_level(settings: Settings) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fake_https import FakeAuthority
 from tests.integration.clients import Load, Tally
 from tests.integration.processes import Mpp, Simulated, fetch, free_port, wait_until
 from tests.integration.test_command import TWISTD_MPP
@@ -98,6 +102,40 @@ class ReloadTests(SynchronousTestCase):
             mpp.write(endpoint=self.urls, enable_lifecycle=True, access_log=True, trusted_proxies=networks)
             answered, told = mpp.post()
             self.assertEqual((answered, client()), (status, expected), told)
+
+    def test_certificate(self) -> None:
+        """A new certificate of an ``ssl:`` endpoint is shown to those who come after a reload; who is connected stays so."""
+        authority, port = FakeAuthority(), free_port()
+        context = ssl.create_default_context(cadata=authority.pem.decode())
+        pem = Path(self.mktemp()).absolute()
+        pem.write_bytes(authority.issue("127.0.0.1", "one.example"))
+        mpp = self.mpp(listen=f"ssl:{port}:privateKey={pem}:interface=127.0.0.1")
+
+        def connect() -> tuple[http.client.HTTPSConnection, str]:
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+            self.addCleanup(connection.close)
+            connection.connect()
+            shown: Any = connection.sock
+            return connection, shown.getpeercert()["subjectAltName"][1][1]
+
+        def ask(connection: http.client.HTTPSConnection) -> int:
+            connection.request("GET", "/api/v1/query?query=up")
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+        first, name = connect()
+        self.assertEqual((name, ask(first)), ("one.example", 200))
+        pem.write_bytes(authority.issue("127.0.0.1", "two.example"))
+        mpp.hang_up("Configuration read again")
+        second, name = connect()
+        self.assertEqual((name, ask(second), ask(first)), ("two.example", 200, 200))
+        pem.write_bytes(b"broken")
+        status, told = mpp.post()
+        self.assertEqual(status, 500)
+        self.assertIn("expected privateKey and certKey to be files in PEM format that belong together", told["error"])
+        third, name = connect()
+        self.assertEqual((name, ask(third), ask(first)), ("two.example", 200, 200))
 
     def under_load(self, mpp: Configured, what: str, change: Callable[[], None]) -> Tally:
         """Change something under load, and require that no request fails, before, at and after it."""
