@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -184,9 +185,12 @@ class OwnPages(Resource):
         asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
         if asked not in ("", "html", "json"):
             return 400, _JSON, headers.error_body("bad_data", "format has to be html or json")
+        view = self._view()
+        # An endpoint may have TLS of its own.
+        view = evolve(view, guards=evolve(view.guards, tls=request.facts.secure))
         if question.wanted_format(asked, _accepted(request), "html") == "json":
-            return 200, _JSON, document.render(self._view())
-        return 200, _HTML, page.render(self._view())
+            return 200, _JSON, document.render(view)
+        return 200, _HTML, page.render(view)
 
     def _explained(self, request: Any) -> tuple[int, bytes, bytes]:
         facts: RequestFacts = request.facts

@@ -36,6 +36,7 @@ from mpp.settings import Settings
 from mpp.sockets import Sockets
 from mpp.status import LocatorView, StatusView
 from mpp.status.explained import Explanation
+from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
@@ -259,6 +260,7 @@ class Program(MultiService):
             self.recorder.recall(),
             self.selections.journal.events,
             {each.name: (pool.active(each), pool.queued(each)) for each in backends},
+            Guards() if self._front is None else self._front.guards,
         )
 
     def _explain(self, facts: RequestFacts) -> Explanation:

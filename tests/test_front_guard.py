@@ -26,6 +26,7 @@ from mpp.model import MIB
 from mpp.proxy import ProxyRequest, ProxySite
 from mpp.service import build
 from mpp.settings import Settings
+from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.judged import JudgedChannel
@@ -241,6 +242,21 @@ class BodyTests(GuardCase):
         self.assertEqual(self.client.received(), b"")
 
 
+class StatusTests(GuardCase):
+    """What the status page tells of it."""
+
+    def test_listener(self) -> None:
+        """A listener without TLS is not said to have it, though others have; passwords are asked for on all."""
+        for text, protected in ((HEADERS, False), (USERS, True)):
+            self.guard(text)
+            self.guards = Guards(True, "1.2", users=len(self.current.config.users))
+            self.client.get(b"/mpp/status?format=json", field("alice", "secret"))
+            if protected:
+                self.say(True)
+            listener = self.split()[1]["listener"]
+            self.assertEqual((listener["protected"], listener["tls"], listener["passwords"]), (protected, False, protected))
+
+
 class AccessLogTests(GuardCase):
     """What the access log tells of who is asking."""
 
@@ -400,6 +416,19 @@ class FrontTests(SynchronousTestCase):
             ("--admin-listen", Settings(admin_listen=("ssl:1",))),
         ):
             self.assertEqual(self.assertRaises(ConfigError, front.check, settings).option, option)
+
+    def test_guards(self) -> None:
+        """What the file asks for is told as that."""
+        limit = "\nrate_limit: {interval: 1s, burst: 1}\n"
+        tls = "tls_server_config: {cert_file: both.pem, key_file: both.pem, min_version: TLS13,"
+        tls += " client_auth_type: RequireAndVerifyClientCert, client_ca_file: both.pem}\n"
+        for text, guards in (
+            ("", Guards()),
+            (USERS, Guards(users=1)),
+            (USERS + limit, Guards(users=1, rate_limit=True)),
+            (tls + USERS, Guards(True, "1.3", "RequireAndVerifyClientCert", 1)),
+        ):
+            self.assertEqual(self.front(text).guards, guards)
 
     def test_no_tls(self) -> None:
         """Without one nothing is between."""

@@ -195,6 +195,23 @@ class TLSTests(WebConfigCase):
         plain = subprocess.run(["curl", "-s", f"http://localhost:{mpp.port}{QUERY}"], capture_output=True, timeout=20)
         self.assertNotEqual(plain.returncode, 0)
 
+    def test_status_page(self) -> None:
+        """The status page tells what protects the listener it is seen through, and follows a change of the file."""
+        mpp = self.start(TLS + "}\n")
+
+        def told(**headers: str) -> tuple[Any, str]:
+            document = json.loads(mpp.ask("/mpp/status?format=json", **headers)[1])
+            page = mpp.ask("/mpp/status", **headers)[1].decode()
+            return document["listener"], re.sub("<[^>]*>", "", page.partition('<p id="guards">')[2].partition("</p>")[0])
+
+        listener, words = told()
+        self.assertEqual(words, "protected This listener has TLS 1.2 or newer. Nobody is asked who he is.")
+        self.assertEqual((listener["protected"], listener["tls_min_version"], listener["passwords"]), (True, "1.2", False))
+        self.change(mpp, TLS + f"}}\nbasic_auth_users: {{ann: {hashed('x')}}}\n")
+        listener, words = told(**basic("ann", "x"))
+        self.assertEqual(words, "protected This listener has TLS 1.2 or newer and passwords (1 user).")
+        self.assertEqual((listener["passwords"], listener["client_certificates"]), (True, "NoClientCert"))
+
     def test_large_request(self) -> None:
         """Who sends much without a password reads a 401 before mpp has taken it, encrypted or not, and no word to send it."""
         curl = shutil.which("curl")
