@@ -15,7 +15,8 @@ in), ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent 
 configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
 ``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``output.Descriptor`` (lines of the log that
 nobody has taken yet), ``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole when they
-are read again, and the open ``sockets.Sockets``), and, for as long as one request lives, its Exchange.
+are read again, and the open ``sockets.Sockets``), ``renewable.Renewable`` (an endpoint's certificate), and,
+for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:

@@ -44,8 +44,9 @@ MOST_CONNECTIONS = 16384
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
-def _nothing() -> None:
+def _nothing() -> bool:
     """Renew nothing."""
+    return False
 
 
 @frozen
@@ -54,13 +55,13 @@ class Opened:
     An open socket.
 
     :ivar inherited: it was handed over by systemd, which keeps it open for the next process.
-    :ivar renew: reads the files of its certificate again, for new connections; raises `ConfigError` when they are no good, and
-        then the former one stays. Does nothing where it has none.
+    :ivar renew: reads the files of its certificate again, for new connections, and tells whether it is another one; raises
+        `ConfigError` when they are no good, and then the former one stays. Does nothing where it has none.
     """
 
     port: IListeningPort
     inherited: bool = False
-    renew: Callable[[], object] = _nothing
+    renew: Callable[[], bool] = _nothing
 
     def close(self) -> None:
         """
@@ -233,8 +234,10 @@ def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Op
     return Opened(outcome[0], text.startswith("systemd:"), renew)
 
 
-def _renew(renewable: Renewable, text: str, option: str, factory: IProtocolFactory) -> None:
+def _renew(renewable: Renewable, text: str, option: str, factory: IProtocolFactory) -> bool:
+    before = renewable.shown
     outcome: list[IListeningPort | Failure] = []
     endpoint(renewable, text, option).listen(factory).addBoth(outcome.append)
     if isinstance(outcome[0], Failure):
         raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
+    return renewable.shown != before

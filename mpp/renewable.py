@@ -24,12 +24,15 @@ class Renewable:
     Listens like a reactor, with a certificate that is replaced when it is told to listen again: then nothing more is opened.
 
     Connections that are open keep the one they have seen.
+
+    :ivar shown: what tells one certificate from another, empty before there is one.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._context: SSL.Context | None = None
         self._port: IListeningPort | None = None
+        self.shown = b""
 
     def listenSSL(
         self, port: int, factory: IProtocolFactory, contextFactory: Any, backlog: int = 50, interface: str = ""
@@ -37,6 +40,7 @@ class Renewable:
         """Open the port, if it is not open, and use this certificate from now on."""
         # Made at once, so that files that do not belong together are found out now.
         self._context = contextFactory.getContext()
+        self.shown = contextFactory.certificate.digest("sha256")
         if self._port is None:
             self._port = self._reactor.listenSSL(port, factory, self, backlog, interface)
         return self._port

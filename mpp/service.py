@@ -209,7 +209,8 @@ class Program(MultiService):
         """Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay."""
         for each in self.sockets:
             try:
-                each.renew()
+                if each.renew():
+                    _log.info("{where} has another certificate for new connections", where=listening.where(each.port))
             except ConfigError as error:
                 _log.error("{error}; the former certificate stays", error=str(error))
 

@@ -160,8 +160,7 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual(backlog, BACKLOG)
         contexts = [shown.getContext(), shown.getContext()]
         path.setContent(authority.issue("two"))
-        for each in opened:
-            each.renew()
+        self.assertEqual([[each.renew() for each in opened] for _ in range(2)], [[True, False], [False, False]])
         contexts.append(shown.getContext())
         path.setContent(b"broken")
         error = self.assertRaises(ConfigError, opened[0].renew)

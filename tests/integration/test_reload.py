@@ -130,6 +130,7 @@ class ReloadTests(SynchronousTestCase):
         mpp.hang_up("Configuration read again")
         second, name = connect()
         self.assertEqual((name, ask(second), ask(first)), ("two.example", 200, 200))
+        self.assertEqual(mpp.log().count(f"127.0.0.1:{port} has another certificate for new connections"), 1)
         pem.write_bytes(b"broken")
         status, told = mpp.post()
         self.assertEqual(status, 500)
