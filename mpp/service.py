@@ -205,14 +205,20 @@ class Program(MultiService):
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
         close_former()
 
-    def renew_certificates(self) -> None:
-        """Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay."""
+    def renew_certificates(self) -> list[str]:
+        """
+        Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay.
+
+        :return: the addresses that have another one.
+        """
+        renewed = []
         for each in self.sockets:
             try:
                 if each.renew():
-                    _log.info("{where} has another certificate for new connections", where=listening.where(each.port))
+                    renewed.append(listening.where(each.port))
             except ConfigError as error:
                 _log.error("{error}; the former certificate stays", error=str(error))
+        return renewed
 
     def _open_socket(self, alone: Settings) -> list[listening.Opened]:
         protect: Callable[[Any], Any] = self._front.protect if self._front is not None else lambda site: site

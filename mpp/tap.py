@@ -237,7 +237,8 @@ def makeService(options: Options) -> IService:
 
 def _applied(program: Program, settings: Settings) -> None:
     _set_log_level(settings)
-    program.renew_certificates()
+    for where in program.renew_certificates():
+        _log.info("{where} has another certificate for new connections", where=where)
 
 
 def _set_log_level(settings: Settings) -> None:
