@@ -15,18 +15,19 @@ in), ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent 
 configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
 ``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``output.Descriptor`` (lines of the log that
 nobody has taken yet), ``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole when they
-are read again, and the open ``sockets.Sockets``), ``workers.crew.Crew`` (the workers, if there are any), and, for as long as one
-request lives, its Exchange.
+are read again, and the open ``sockets.Sockets``), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the
+workers, if there are any), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors model http_config settings interfaces``
-- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime
+- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify output``
 - L3 living: ``selection publication roster rounds journal recorder credentials authorized serving proxy pages admin
   front/``
 - L4 assembly: ``config config_file config_http config_tree options usage manual completion checks extensions locating wiring
-  forwarders listening sockets changes reload housekeeping views service workers/ tap __main__ testing/ demo``
+  forwarders renewable listening_errors listening sockets changes reload housekeeping views service workers/ tap __main__
+  testing/ demo``
 """

@@ -1,8 +1,8 @@
 """
 What the access log tells of a request: who asks, from which dashboard, and what. Pure.
 
-All of it is the client's word and bounded here; that it cannot break a line is seen to by `mpp.logs`. Of credentials only the
-user's name is ever told.
+Nearly all of it is the client's word and bounded here; that it cannot break a line is seen to by `mpp.logs`. Of credentials only
+the user's name is ever told: the one that mpp has verified, else the one that the client gives the servers.
 """
 
 from __future__ import annotations
@@ -40,12 +40,16 @@ _TOLD = {
 _LENGTHS = frozenset(map(len, _TOLD))
 
 
-def describe(facts: RequestFacts) -> dict[str, str]:
-    """Give what is told of a request; what it does not say is empty."""
+def describe(facts: RequestFacts, client: str) -> dict[str, str]:
+    """
+    Give what is told of a request; what it does not say is empty.
+
+    :param client: the client's address.
+    """
     path, _, parameters = facts.target.partition(b"?")
     told = {
-        "client": facts.peer,
-        "user": "",
+        "client": client,
+        "user": _text(facts.user, MAX_NAME),
         "dashboard": "",
         "panel": "",
         "grafana_user": "",
@@ -58,7 +62,7 @@ def describe(facts: RequestFacts) -> dict[str, str]:
         # Most names have another length: comparing that first saves the lower-case copies.
         key = _TOLD.get(name.lower()) if len(name) in _LENGTHS else None
         if key == "user":
-            told[key] = user_of(value)
+            told[key] = told[key] or user_of(value)
         elif key == "trace_id":
             told[key] = trace_of(value)
         elif key is not None:

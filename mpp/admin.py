@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -93,7 +94,7 @@ class OwnPages(Resource):
         self._draining = draining
         self._view = view
         self._explain = explain
-        self._whole_status: Callable[[str], Answer | Deferred[Answer]] = self.status
+        self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
         self.putChild(b"health", Page(self._health))
         self.putChild(b"ready", Page(self._ready))
         self.putChild(b"metrics", Page(self._metrics_page))
@@ -109,7 +110,7 @@ class OwnPages(Resource):
         """
         Have the pages that speak for the whole of mpp come from elsewhere.
 
-        :param ask: gives one, of its name, and for ``status`` its format.
+        :param ask: gives one, of its name, and for ``status`` its format, and whether it is asked for over TLS.
         """
         self.putChild(b"metrics", Page(lambda request: ask("metrics")))
         self._whole_status = functools.partial(ask, "status")
@@ -144,11 +145,18 @@ class OwnPages(Resource):
         asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
         if asked not in ("", "html", "json"):
             return 400, JSON, headers.error_body("bad_data", "format has to be html or json")
-        return self._whole_status(question.wanted_format(asked, _accepted(request), "html"))
+        return self._whole_status(question.wanted_format(asked, _accepted(request), "html"), request.facts.secure)
 
-    def status(self, form: str) -> Answer:
-        """Give the status page; ``form`` is ``html`` or ``json``."""
-        return (200, JSON, document.render(self._view())) if form == "json" else (200, HTML, page.render(self._view()))
+    def status(self, form: str, secure: bool) -> Answer:
+        """
+        Give the status page.
+
+        :param form: ``html`` or ``json``.
+        :param secure: it is asked for over TLS; an endpoint may have one of its own.
+        """
+        view = self._view()
+        view = evolve(view, guards=evolve(view.guards, tls=secure))
+        return (200, JSON, document.render(view)) if form == "json" else (200, HTML, page.render(view))
 
     def _explained(self, request: Any) -> Answer:
         facts: RequestFacts = request.facts

@@ -7,7 +7,6 @@ The only state is the source-address memory, bounded, in `SourceIPAffinity`.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,9 +17,7 @@ from mpp import headers
 from mpp.headers import ROUTE_COOKIE
 from mpp.interfaces import IAffinity
 from mpp.model import Backend, RequestFacts, Selection
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from mpp.origin import Network, Proxies
 
 # As long as a browser session that is left alone and taken up again; well above any dashboard's refresh.
 IDLE_S = 30 * 60.0
@@ -75,15 +72,15 @@ class SourceIPAffinity:
 
     name = "sourceip"
 
-    def __init__(self, trusted: Sequence[_Network], memory: int = MEMORY, idle: float = IDLE_S) -> None:
-        self._trusted = trusted
+    def __init__(self, trusted: Sequence[Network], memory: int = MEMORY, idle: float = IDLE_S) -> None:
+        self._proxies = Proxies(trusted)
         self._memory = memory
         self._idle = idle
         self._recent: OrderedDict[str, tuple[Backend, float]] = OrderedDict()
 
     def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
         """Give the remembered backend while it is selected, else the one the address hashes to."""
-        client = self.client_address(facts)
+        client = self._proxies.client_address(facts)
         if not client:
             return None
         backend, seen = self._recent.get(client, (None, 0.0))
@@ -93,46 +90,13 @@ class SourceIPAffinity:
 
     def remember(self, facts: RequestFacts, backend: Backend, now: float) -> None:
         """Remember the backend for this address, forgetting the address that was idle longest when there are too many."""
-        client = self.client_address(facts)
+        client = self._proxies.client_address(facts)
         if not client:
             return
         self._recent[client] = (backend, now)
         self._recent.move_to_end(client)
         if len(self._recent) > self._memory:
             self._recent.popitem(last=False)
-
-    def client_address(self, facts: RequestFacts) -> str:
-        """
-        Give the address of the client itself.
-
-        Walks the forwarding chain from the right: the first hop that is not trusted, or, when all are, the left-most
-        (clients in private networks are trusted as proxies, too). An unreadable entry ends the walk. Whoever comes through a
-        Unix socket is trusted; empty when it does not tell for whom.
-        """
-        client = _parse(facts.peer)
-        if facts.peer and (client is None or not self._trusts(client)):
-            return str(client or facts.peer)
-        for entry in reversed(_forwarded_for(facts)):
-            hop = _parse(entry)
-            if hop is None:
-                break
-            client = hop
-            if not self._trusts(hop):
-                break
-        return str(client or "")
-
-    def _trusts(self, address: _Address) -> bool:
-        return any(address.version == network.version and address in network for network in self._trusted)
-
-
-def _forwarded_for(facts: RequestFacts) -> list[str]:
-    """Give the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
-    chain = b",".join(headers.values(facts.headers, b"x-forwarded-for")).decode("latin-1")
-    if chain:
-        return chain.split(",")
-    forwarded = b",".join(headers.values(facts.headers, b"forwarded")).decode("latin-1")
-    pairs = (pair.partition("=") for element in forwarded.split(",") for pair in element.split(";"))
-    return [value.strip().strip('"') for name, _, value in pairs if name.strip().lower() == "for"]
 
 
 @implementer(IAffinity)
@@ -161,20 +125,6 @@ class HeaderAffinity:
 
     def remember(self, facts: RequestFacts, backend: Backend, now: float) -> None:
         """Nothing is remembered."""
-
-
-def _parse(text: str) -> _Address | None:
-    """Read an address with or without port and brackets; an IPv4 address mapped into IPv6 is IPv4."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def rendezvous(key: str, backends: Sequence[Backend]) -> Backend | None:

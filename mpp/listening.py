@@ -20,6 +20,8 @@ from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
 from mpp.errors import ConfigError
+from mpp.listening_errors import why_not_endpoint, why_not_open
+from mpp.renewable import Renewable
 from mpp.wire.gate import close_empty
 
 if TYPE_CHECKING:
@@ -43,16 +45,24 @@ _SYSTEMD = "systemd:"
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
+def _nothing() -> bool:
+    """Renew nothing."""
+    return False
+
+
 @frozen
 class Opened:
     """
     An open socket.
 
     :ivar inherited: it was handed over by systemd, which keeps it open for the next process.
+    :ivar renew: reads the files of its certificate again, for new connections, and tells whether it is another one; raises
+        `ConfigError` when they are no good, and then the former one stays. Does nothing where it has none.
     """
 
     port: IListeningPort
     inherited: bool = False
+    renew: Callable[[], bool] = _nothing
 
     def close(self) -> None:
         """
@@ -113,7 +123,7 @@ def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServer
         return _with_backlog(reactor, text)
     # Not only ValueError: each type is a plugin of its own, and fails as it likes.
     except Exception as error:
-        raise ConfigError(option, _why_not_endpoint(text, error)) from None
+        raise ConfigError(option, why_not_endpoint(text, error)) from None
 
 
 def raise_file_limit() -> int:
@@ -158,7 +168,7 @@ def _open_port(settings: Settings, bind: Callable[[str], IListeningPort]) -> lis
     except CannotListenError as error:
         if settings.reuse_port and getattr(error.socketError, "errno", None) == errno.EADDRINUSE:
             raise ConfigError("--port", f"{settings.port} {_NOT_SHARED}") from None
-        raise ConfigError("--port", _why_not_open(str(settings.port), error)) from None
+        raise ConfigError("--port", why_not_open(str(settings.port), error)) from None
 
 
 _NOT_SHARED = (
@@ -217,41 +227,22 @@ def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
 def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Opened:
     """Open an endpoint now; every server endpoint of Twisted answers before ``listen`` returns."""
     outcome: list[IListeningPort | Failure] = []
-    waiting = endpoint(reactor, text, option).listen(factory)
+    renewable = Renewable(reactor) if text.startswith("ssl:") else None
+    waiting = endpoint(renewable or reactor, text, option).listen(factory)
     waiting.addBoth(outcome.append)
     if not outcome:
         waiting.cancel()
         raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
     if isinstance(outcome[0], Failure):
-        raise ConfigError(option, _why_not_open(repr(text), outcome[0].value))
-    return Opened(outcome[0], text.startswith(_SYSTEMD))
+        raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
+    renew = _nothing if renewable is None else functools.partial(_renew, renewable, text, option, factory)
+    return Opened(outcome[0], text.startswith("systemd:"), renew)
 
 
-def _why_not_open(what: str, error: BaseException | None) -> str:
-    cause = error.socketError if isinstance(error, CannotListenError) else error
-    number = getattr(cause, "errno", None)
-    if number == errno.EADDRINUSE:
-        return f"{what} is already in use; expected a free port"
-    if number in (errno.EACCES, errno.EPERM):
-        return f"{what} may not be opened by this user; expected a port above 1023, or the right to open lower ones"
-    if number == errno.EADDRNOTAVAIL:
-        return f"{what} is no address of this machine; expected one of its own"
-    return f"{what} cannot be listened on: {_in_words(cause)}"
-
-
-def _why_not_endpoint(text: str, error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{text!r}: {error.filename} cannot be read ({error.strerror}); expected the files of a key and its certificate"
-    if text.startswith(_SYSTEMD) and isinstance(error, LookupError):
-        return f"{text!r}: no such socket was handed over by systemd"
-    # OpenSSL's errors have no common base that could be named without importing it.
-    if "OpenSSL" in type(error).__module__:
-        return f"{text!r}: expected privateKey and certKey to be files in PEM format that belong together"
-    return f"{text!r} is not a Twisted server endpoint ({_in_words(error)})"
-
-
-def _in_words(error: BaseException | None) -> str:
-    """Give an error in one line, whatever it is."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+def _renew(renewable: Renewable, text: str, option: str, factory: IProtocolFactory) -> bool:
+    before = renewable.shown
+    outcome: list[IListeningPort | Failure] = []
+    endpoint(renewable, text, option).listen(factory).addBoth(outcome.append)
+    if isinstance(outcome[0], Failure):
+        raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
+    return renewable.shown != before

@@ -25,6 +25,9 @@ Value = str | int | float | bool
 LEVELS = ("debug", "info", "warn", "error")
 """Least important first."""
 
+PRIORITIES = {"debug": "<7>", "info": "<6>", "warn": "<4>", "error": "<3>"}
+"""What systemd's journal takes from the beginning of a line, and off it: syslog's numbers."""
+
 # What one value may have: room for a deep traceback, and less than journald (48 KiB) and Docker (16 KiB) split a line at.
 MAX_VALUE = 12 * 1024
 
@@ -117,6 +120,11 @@ def json_line(told: Mapping[str, Value]) -> str:
 
 RENDERERS: Mapping[str, Callable[[Mapping[str, Value]], str]] = {"logfmt": logfmt, "json": json_line}
 """How lines are written, by the name of the format."""
+
+
+def with_priority(render: Callable[[Mapping[str, Value]], str]) -> Callable[[Mapping[str, Value]], str]:
+    """Give what writes the same lines, each with its level in front as the journal reads it (sd-daemon(3))."""
+    return lambda told: f"{PRIORITIES[str(told['level'])]}{render(told)}"
 
 
 def _quoted(value: Value) -> str:

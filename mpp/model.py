@@ -83,6 +83,7 @@ class RequestFacts(NamedTuple):
     :ivar peer: the client's IP address as the socket tells it (``::ffff:`` removed); empty for a Unix socket.
     :ivar secure: the client came over TLS.
     :ivar http_10: the client speaks HTTP/1.0.
+    :ivar user: who the client is, as mpp itself has verified it; empty when it verifies nobody.
 
     A tuple, for one is made with every request: that takes a third of the time.
     """
@@ -94,6 +95,7 @@ class RequestFacts(NamedTuple):
     peer: str = ""
     secure: bool = False
     http_10: bool = False
+    user: bytes = b""
 
 
 class Standing(enum.IntEnum):

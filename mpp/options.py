@@ -532,12 +532,13 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--trusted-proxies",
         "trusted_proxies",
-        "A comma-separated list of networks or addresses whose X-Forwarded-For is believed when 'sourceip' looks for the"
-        " client's address; or 'none'",
+        "A comma-separated list of networks or addresses of proxies in front, whose X-Forwarded-For is believed: for the access"
+        " log, /mpp/explain, and 'sourceip'; or 'none'. Unless it is given, only 'sourceip' believes any: those in loopback,"
+        " link-local and private networks",
         parse_networks,
         env=("MPP_TRUSTED_PROXIES",),
-        default="loopback, link-local and private networks",
         metavar="LIST",
+        chapter="Behind a proxy",
     ),
     Option(
         "--allow-unsafe-paths",

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from twisted.logger import ILogObserver
 from twisted.python.logfile import LogFile
@@ -156,10 +156,11 @@ class LineObserver:
 
     :param form: one of `mpp.logs.RENDERERS`.
     :param least: one of `mpp.logs.LEVELS`; what is less important is not written.
+    :ivar render: gives an event's line.
     """
 
     def __init__(self, form: str, least: str) -> None:
-        self._render = logs.RENDERERS[form]
+        self.render = logs.RENDERERS[form]
         self._written = frozenset(logs.LEVELS[logs.LEVELS.index(least) :])
         self.write: Callable[[bytes], None] = _nowhere
 
@@ -170,7 +171,7 @@ class LineObserver:
 
     def line(self, told: Mapping[str, logs.Value]) -> bytes:
         """Give a line."""
-        return self._render(told).encode("utf-8", "backslashreplace") + b"\n"
+        return self.render(told).encode("utf-8", "backslashreplace") + b"\n"
 
     def notice(self, lost: int) -> bytes:
         """Give the line that tells how many were lost."""
@@ -185,11 +186,28 @@ class LineObserver:
         )
 
 
-def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any) -> ILogObserver | None:
+def is_journal(stream: TextIO | None, said: str) -> bool:
+    """
+    Tell whether a stream ends in systemd's journal.
+
+    :param said: ``JOURNAL_STREAM``, the device and inode of the journal's end (systemd.exec(5)); it is inherited even by those
+        whose output goes elsewhere.
+    """
+    if not said or stream is None:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return said == f"{found.st_dev}:{found.st_ino}"
+
+
+def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, journal: str) -> ILogObserver | None:
     """
     Make the observer for the place that twistd was told to log to.
 
     :param twistd: twistd's own options.
+    :param journal: ``JOURNAL_STREAM``.
     :return: None when it was told to log in a way of its own, by ``--logger`` or ``--syslog``, or in none that there is: a
         daemon has no standard output.
     """
@@ -207,6 +225,8 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any) -> 
     def later(call: Callable[[], None]) -> None:
         reactor.callFromThread(reactor.callLater, RETRY_S, call)
 
+    if is_journal(sys.__stdout__, journal):
+        lines.render = logs.with_priority(lines.render)
     out = Descriptor(sys.__stdout__.fileno(), later, lines.notice)
     lines.write = out.write
     reactor.addSystemEventTrigger("after", "shutdown", out.drain)

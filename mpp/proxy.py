@@ -65,6 +65,8 @@ class ProxyRequest(server.Request):
     defaultContentType = None
     extra: Headers = ()
     """Fields that answers of mpp's own get beside their own."""
+    user = b""
+    """Who is asking, where that is verified before."""
 
     def __init__(self, channel: ProxyChannel) -> None:
         self.channel: Any = channel  # in place of the base's HTTPChannel, of which it has what is used here
@@ -75,7 +77,7 @@ class ProxyRequest(server.Request):
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
-        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0")
+        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
         if paths.is_own(paths.path_of(target)):
             self._render_own_page()
         else:
@@ -242,8 +244,9 @@ class ProxySite(server.Site):
     :param budget: what all bodies held may take together.
     :param channels: where open connections sign in.
     :ivar limits: what a client may send; another value counts for connections that come then.
-    :param access: gives where requests are logged, or None.
+    :ivar access: gives where requests are logged, or None.
     :param request: makes a request of a channel.
+    :param channel: the kind of channel that such requests need.
     """
 
     # Twisted would log each start and stop of listening in its own words.
@@ -259,8 +262,9 @@ class ProxySite(server.Site):
         metrics: Metrics,
         access: Callable[[], AccessLog | None] = lambda: None,
         request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
+        channel: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
-        self._access = access
+        self.access = access
         self.clock = channels.clock
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
         self.limits = limits
@@ -268,23 +272,24 @@ class ProxySite(server.Site):
         self._channels = channels
         self._metrics = metrics
         self._request = request
+        self._channel = channel
 
     def _refuse(self, client: str, error: BadRequest) -> bytes:
         self._metrics.refused(error.status)
-        access = self._access()
+        access = self.access()
         if access is not None:
             access.tell_refused(client, error.status, error.detail)
         return error_page(error)
 
     def log(self, request: Any) -> None:
         """Tell of a request for one of the own pages, when it has ended."""
-        access = self._access()
+        access = self.access()
         if access is not None:
             access.tell(request.facts, request.code, began=request.began, sent=request.sentLength, backend=OWN)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
         client = str(getattr(addr, "host", "")).removeprefix("::ffff:")
-        channel = ProxyChannel(self._request, self.limits, self._budget, partial(self._refuse, client), self._channels)
+        channel = self._channel(self._request, self.limits, self._budget, partial(self._refuse, client), self._channels)
         channel.site = self
         return channel

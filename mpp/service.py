@@ -42,8 +42,10 @@ from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
 from mpp.wire.gate import AT_ONCE, Gate
+from mpp.wire.judged import JudgedChannel
 from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
+from mpp.wire.server import ProxyChannel
 from mpp.wire.transports import make_eager
 from mpp.wiring import Wiring, wire
 from mpp.workers.remote import RemoteSelections
@@ -71,6 +73,7 @@ class Program(MultiService):
     :ivar channels: all open client connections of this process.
     :ivar serving: who has the client connections: this process, or workers.
     :ivar sockets: what is listened on.
+    :ivar front: what the web configuration puts in front, if there is one.
     :ivar opener: the reactor as far as sockets to listen on are opened with it.
     :ivar addresses: gives the known IP addresses of a backend.
     :ivar started_at: seconds since the epoch.
@@ -102,10 +105,10 @@ class Program(MultiService):
         MultiService.addService(self, Housekeeping(self._sweep, reactor))
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
         MultiService.addService(self, self._notices)
-        self._front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
-        if self._front is not None:
-            self._front.check(settings)
-            MultiService.addService(self, self._front)
+        self.front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
+        if self.front is not None:
+            self.front.check(settings)
+            MultiService.addService(self, self.front)
         self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
         self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self._views = Views(self, time.time)
@@ -152,7 +155,8 @@ class Program(MultiService):
             channels=self.channels,
             metrics=self.metrics,
             access=lambda: self._forwarders.current.access,
-            request=ProxyRequest if self._front is None else self._front.request,
+            request=ProxyRequest if self.front is None else self.front.request,
+            channel=ProxyChannel if self.front is None else JudgedChannel,
         )
         shown = own_pages.probes() if settings.admin_listen else own_pages
         self._root = root = ProxyResource(self._forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)
@@ -228,8 +232,24 @@ class Program(MultiService):
         self.serving.follow(settings)
         close_former()
 
+    def renew_certificates(self) -> list[str]:
+        """
+        Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay.
+
+        :return: the addresses that have another one.
+        """
+        renewed = []
+        for each in self.sockets:
+            try:
+                if each.renew():
+                    renewed.append(listening.where(each.port))
+            except ConfigError as error:
+                _log.error("{error}; the former certificate stays", error=str(error))
+        self.serving.renew()
+        return renewed
+
     def _open_socket(self, alone: Settings) -> list[listening.Opened]:
-        protect: Callable[[Any], Any] = self._front.protect if self._front is not None else lambda site: site
+        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
         opened = listening.listen(alone, self.opener, *map(protect, self.sites))
         for each in opened:
             make_eager(each.port)

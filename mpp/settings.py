@@ -98,7 +98,8 @@ class Settings:
     :ivar log_level: one of `mpp.logs.LEVELS`.
     :ivar access_log: every request is logged.
     :ivar server_timing: answers tell how long they took, and where.
-    :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed, as a routing hint only.
+    :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed; None when nobody said: then private ones are,
+        but as a hint for routing only.
     """
 
     config: str | None = None
@@ -141,13 +142,4 @@ class Settings:
     max_concurrency: int = 256
     max_queue: int = 1024
     response_buffer: int = 1 * MIB
-    trusted_proxies: tuple[str, ...] = (
-        "127.0.0.0/8",
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "169.254.0.0/16",
-        "::1/128",
-        "fc00::/7",
-        "fe80::/10",
-    )
+    trusted_proxies: tuple[str, ...] | None = None

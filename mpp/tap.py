@@ -26,7 +26,8 @@ from mpp.checks import check, check_config
 from mpp.config import Reading, Sources, answer, wants_check
 from mpp.errors import ConfigError
 from mpp.listening import raise_file_limit
-from mpp.output import observer
+from mpp.logs import PRIORITIES
+from mpp.output import is_journal, observer
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 EXIT_STATUS = 2
 """What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""
+
+JOURNAL = "JOURNAL_STREAM"
 
 _log = make_logger()
 
@@ -62,8 +65,9 @@ class Refusal(SystemExit, Exception):
 def refuse(error: ConfigError) -> Refusal:
     """Tell the operator on stderr what is wrong, a line for each thing, and give the exception that ends the program."""
     refusal = Refusal(error)
+    mark = PRIORITIES["error"] if is_journal(sys.__stderr__, os.environ.get(JOURNAL, "")) else ""
     # Not sys.stderr: once twistd logs, that is the log.
-    print(refusal, file=sys.__stderr__, flush=True)
+    print(*(f"{mark}{line}" for line in str(refusal).splitlines()), sep="\n", file=sys.__stderr__, flush=True)
     return refusal
 
 
@@ -204,7 +208,13 @@ def makeService(options: Options) -> IService:
 
     reading = options.reading
     _set_log_level(reading.settings)
-    log = observer(reading.settings.log_format, _level(reading.settings), getattr(options, "parent", None) or {}, reactor)
+    log = observer(
+        reading.settings.log_format,
+        _level(reading.settings),
+        getattr(options, "parent", None) or {},
+        reactor,
+        os.environ.get(JOURNAL, ""),
+    )
     for warning in reading.warnings:
         _log.warn("{warning}", warning=warning)
     try:
@@ -221,12 +231,18 @@ def makeService(options: Options) -> IService:
         program,
         options.sources,
         check=partial(check, reactor=reactor),
-        applied=_set_log_level,
+        applied=partial(_applied, program),
         told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
     )
     program.reload_by(reloader.reload)
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
     return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
+
+
+def _applied(program: Program, settings: Settings) -> None:
+    _set_log_level(settings)
+    for where in program.renew_certificates():
+        _log.info("{where} has another certificate for new connections", where=where)
 
 
 def _set_log_level(settings: Settings) -> None:

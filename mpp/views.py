@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from mpp.front.service import Front
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Snapshot
 from mpp.model import Backend
@@ -13,6 +14,7 @@ from mpp.selection import SelectionService
 from mpp.serving import Serving
 from mpp.settings import Settings
 from mpp.status import LocatorView, StatusView
+from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.gate import Gate
 from mpp.workers.remote import RemoteSelections
@@ -27,6 +29,7 @@ class Parts(Protocol):
     budget: Budget
     gate: Gate
     serving: Serving
+    front: Front | None
     started_at: float
 
     @property
@@ -65,6 +68,7 @@ class Views:
             program.recorder.recall(),
             program.selections.journal.events,
             program.serving.load(self._backends()),
+            Guards() if program.front is None else program.front.guards,
         )
 
     def _backends(self) -> list[Backend]:

@@ -23,6 +23,7 @@ from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
 from mpp.locating import Locating, LocatorPlan
 from mpp.metrics import Metrics
+from mpp.origin import PRIVATE
 from mpp.probe import Prober
 from mpp.settings import Settings
 
@@ -105,7 +106,8 @@ def _affinity(settings: Settings, last: Wiring | None) -> AffinityChain:
 
     if last is not None and asked(last.settings) == asked(settings):
         return last.affinity
-    trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
+    networks = PRIVATE if settings.trusted_proxies is None else settings.trusted_proxies
+    trusted = [ipaddress.ip_network(network) for network in networks]
     # What one worker remembers of a client, another one would not know.
     memory = MEMORY if settings.workers == 1 else 0
     return AffinityChain(extensions.build_affinities(settings.affinity_options, trusted, memory=memory))

@@ -32,7 +32,7 @@ class DescribeTests(SynchronousTestCase):
             "203.0.113.9",
         )
         self.assertEqual(
-            describe(facts),
+            describe(facts, facts.peer),
             {
                 "client": "203.0.113.9",
                 "user": "ann",
@@ -49,7 +49,7 @@ class DescribeTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """A client cannot make lines long."""
         facts = RequestFacts(b"GET", b"/" + b"p" * 5000 + b"?query=" + b"q" * 5000, ((b"X-Panel-Id", b"i" * 5000),))
-        told = describe(facts)
+        told = describe(facts, facts.peer)
         self.assertEqual([len(told[name]) for name in ("path", "query", "panel")], [MAX_QUERY, MAX_QUERY, MAX_NAME])
 
 

@@ -47,6 +47,13 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(told.verdict, "a:9090 would answer this.")
         self.assertIn("The routing strategy single-most-data selects a:9090.", told.reasons)
 
+    def test_behind_a_proxy(self) -> None:
+        """The client is who a proxy says that was named, whatever the outcome."""
+        chain = ((b"X-Forwarded-For", b"198.51.100.7"),)
+        for target in (b"/api/v1/query?query=up", b"/mpp/status"):
+            self.assertEqual(explanation(target, headers=chain).client, "203.0.113.9")
+            self.assertEqual(explanation(target, headers=chain, trusted_proxies=("203.0.113.9/32",)).client, "198.51.100.7")
+
     def test_affinity(self) -> None:
         """A client is sent where its cookie says, as long as that one is selected."""
         told = explanation(selection=TWO, headers=COOKIE)

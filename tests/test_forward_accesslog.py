@@ -51,6 +51,23 @@ class AnsweredTests(AccessLogCase):
         self.assertNotIn("reason", told)
         self.assertNotIn("s3cret", str(self.events))
 
+    def test_behind_a_proxy(self) -> None:
+        """Behind a proxy that was named the client is who it says; what the servers are told is the same as ever."""
+        chain = b"X-Forwarded-For: 6.6.6.6, 198.51.100.7, 203.0.113.8\r\n"
+        for networks, client in ((("203.0.113.0/24",), "198.51.100.7"), (("192.0.2.0/24",), "203.0.113.9"), ((), "203.0.113.9")):
+            self.events.clear()
+            self.build(access_log=True, trusted_proxies=networks)
+            self.client.get(fields=chain)
+            self.assertIn(chain[:-2] + b", 203.0.113.9\r\n", self.world.upstreams.sent[0].head)
+            self.answer(FakeResponse(200))
+            self.one(client=client)
+
+    def test_own_page_behind_a_proxy(self) -> None:
+        """So it is for mpp's own pages."""
+        self.build(access_log=True, trusted_proxies=("203.0.113.9/32",))
+        self.client.get(b"/mpp/health", b"X-Forwarded-For: 198.51.100.7\r\n")
+        self.one(client="198.51.100.7")
+
     def test_form(self) -> None:
         """A form's query is told."""
         self.client.send(b"POST /api/v1/query HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\n\r\nquery=sum%28a")

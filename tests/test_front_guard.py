@@ -10,9 +10,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp import access, logs
 from mpp.admin import OwnRoot
 from mpp.errors import ConfigError
 from mpp.front.current import Current
@@ -24,9 +26,12 @@ from mpp.model import MIB
 from mpp.proxy import ProxyRequest, ProxySite
 from mpp.service import build
 from mpp.settings import Settings
+from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
+from mpp.wire.judged import JudgedChannel
 from mpp.wire.reader import Limits
+from mpp.wire.server import ProxyChannel
 from tests.fake_https import FakeAuthority
 from tests.forward_support import FakeResponse
 from tests.test_front_passwords import basic
@@ -60,7 +65,9 @@ class GuardCase(ProxyCase):
             budget=Budget(MIB),
             channels=Channels(self.world.clock),
             metrics=metrics,
+            access=lambda: self.world.forwarder.access,
             request=request,
+            channel=JudgedChannel,
         )
         self.client = Client(self.site)
 
@@ -167,6 +174,158 @@ class PasswordTests(GuardCase):
         self.assertEqual(body["errorType"], "unavailable")
 
 
+class BodyTests(GuardCase):
+    """Requests whose body comes after their head."""
+
+    def announce(self, fields: bytes = b"", path: bytes = b"/api/v1/query") -> None:
+        method = b"GET" if path.startswith(b"/mpp/") else b"POST"
+        self.client.send(b"%b %b HTTP/1.1\r\nHost: mpp\r\nContent-Length: 8\r\n%b\r\n" % (method, path, fields))
+
+    def test_refused(self) -> None:
+        """Who has no password gets its 401 before the body, and never the word to send it; the connection ends."""
+        self.guard(USERS)
+        self.announce(b"Expect: 100-continue\r\n")
+        head, _ = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 401 Unauthorized\r\n"))
+        self.assertIn(b"\r\nConnection: close", head)
+        self.assertIn(b'\r\nWWW-Authenticate: Basic realm="mpp"', head)
+        self.assertTrue(self.client.transport.disconnecting)
+
+    def test_wrong(self) -> None:
+        """So does who has a wrong one."""
+        self.guard(USERS)
+        self.announce(field("alice", "x") + b"Expect: 100-continue\r\n")
+        self.assertEqual(self.client.received(), b"")
+        self.say(False)
+        self.assertIn(b" 401 ", self.split()[0])
+
+    def test_right(self) -> None:
+        """With the right password the body is waited for; the servers get it, and no password."""
+        self.guard(USERS)
+        for number in range(2):
+            self.announce(field("alice", "secret") + b"Expect: 100-continue\r\n")
+            if not number:
+                self.assertEqual(self.client.received(), b"")
+                self.say(True)
+            self.assertEqual(self.client.received(), b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.client.send(b"query=up")
+            self.answer(FakeResponse(200, b"{}"))
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200"))
+        for sent in self.world.upstreams.sent:
+            self.assertEqual(sent.body, b"query=up")
+            self.assertNotIn(b"uthorization", sent.head)
+        self.assertEqual(self.asked, [])
+
+    def test_open(self) -> None:
+        """Where nobody is asked for a password the body is read."""
+        for text, path, status in ((USERS, b"/mpp/health", b"200"), (HEADERS, b"/mpp/metrics", b"200")):
+            self.guard(text)
+            self.announce(path=path)
+            self.client.send(b"query=up")
+            self.assertEqual(self.client.received().split(b" ")[1], status)
+
+    def test_rate_limit(self) -> None:
+        """A request is counted once, and refused by its head as well."""
+        self.guard("rate_limit: {interval: 1s, burst: 1}\n")
+        self.announce(path=b"/mpp/metrics")
+        self.client.send(b"query=up")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200 "))
+        self.announce(path=b"/mpp/metrics")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 429 "))
+
+    def test_gone(self) -> None:
+        """A client that hangs up before its password is verified leaves nothing."""
+        self.guard(USERS)
+        self.announce(field("alice", "secret"))
+        self.client.hang_up()
+        self.say(True)
+        self.assertEqual(self.client.received(), b"")
+
+
+class StatusTests(GuardCase):
+    """What the status page tells of it."""
+
+    def test_listener(self) -> None:
+        """A listener without TLS is not said to have it, though others have; passwords are asked for on all."""
+        for text, protected in ((HEADERS, False), (USERS, True)):
+            self.guard(text)
+            self.guards = Guards(True, "1.2", users=len(self.current.config.users))
+            self.client.get(b"/mpp/status?format=json", field("alice", "secret"))
+            if protected:
+                self.say(True)
+            listener = self.split()[1]["listener"]
+            self.assertEqual((listener["protected"], listener["tls"], listener["passwords"]), (protected, False, protected))
+
+
+class AccessLogTests(GuardCase):
+    """What the access log tells of who is asking."""
+
+    def setUp(self) -> None:
+        """Begin to listen."""
+        self.events: list[Any] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.build(access_log=True)
+        self.guard(USERS)
+
+    def told(self, *names: str) -> list[tuple[Any, ...]]:
+        """Give these fields of each line."""
+        lines = [logs.fields(event) for event in self.events if event["log_namespace"] == access.COMPONENT]
+        self.assertNotIn("secret", str(lines))
+        return [tuple(line.get(name) for name in names) for line in lines]
+
+    def test_user(self) -> None:
+        """The user whose password was right is told of, the first time and when he is known; Grafana's user is somebody else."""
+        for number in range(2):
+            self.client.get(QUERY, field("alice", "secret") + b"X-Grafana-User: bob\r\n")
+            if not number:
+                self.say(True)
+            self.answer(FakeResponse(200, b"{}"))
+        self.assertEqual(self.told("user", "grafana_user", "status"), [("alice", "bob", 200)] * 2)
+
+    def test_user_of_an_own_page(self) -> None:
+        """So is who looks at mpp's own pages."""
+        self.client.get(b"/mpp/metrics", field("alice", "secret"))
+        self.say(True)
+        self.assertEqual(self.told("user", "path", "status"), [("alice", "/mpp/metrics", 200)])
+
+    def test_refused(self) -> None:
+        """Who is refused is told of, with his address, what he asked, and why not."""
+        self.client.get(QUERY)
+        ((client, user, path, query, status, backend, reason),) = self.told(
+            "client", "user", "path", "query", "status", "backend", "reason"
+        )
+        self.assertEqual((client, user, path, query), ("203.0.113.9", None, "/api/v1/query", "up"))
+        self.assertEqual((status, backend), (401, "mpp"))
+        self.assertIn("user and password are expected", reason)
+
+    def test_wrong_password(self) -> None:
+        """With a wrong password the user is told who somebody tried to be, if there is such a user; the password never is."""
+        for user in ("alice", "secret"):
+            self.client.get(QUERY, field(user, "x-secret"))
+            self.say(False)
+        self.assertEqual(self.told("user", "status"), [("alice", 401), (None, 401)])
+
+    def test_unverified(self) -> None:
+        """A name that nobody verifies, as for the probes, is not told of as a user."""
+        self.client.get(b"/mpp/health", field("alice", "x"))
+        self.assertEqual(self.told("user", "status"), [(None, 200)])
+
+    def test_too_fast(self) -> None:
+        """What the rate limit refuses is told of, too."""
+        self.guard("rate_limit: {interval: 1s, burst: 1}\n")
+        for _ in range(2):
+            self.client.get(b"/mpp/metrics")
+        self.assertEqual(self.told("status"), [(200,), (429,)])
+
+    def test_no_users(self) -> None:
+        """Where mpp asks for no password, the user is who the client says to the servers that he is."""
+        self.guard(HEADERS)
+        self.client.get(QUERY, field("alice", "secret"))
+        self.answer(FakeResponse(200, b"{}"))
+        self.assertEqual(self.told("user"), [("alice",)])
+
+
 class AnswerTests(GuardCase):
     """What else the file asks for."""
 
@@ -258,6 +417,19 @@ class FrontTests(SynchronousTestCase):
         ):
             self.assertEqual(self.assertRaises(ConfigError, front.check, settings).option, option)
 
+    def test_guards(self) -> None:
+        """What the file asks for is told as that."""
+        limit = "\nrate_limit: {interval: 1s, burst: 1}\n"
+        tls = "tls_server_config: {cert_file: both.pem, key_file: both.pem, min_version: TLS13,"
+        tls += " client_auth_type: RequireAndVerifyClientCert, client_ca_file: both.pem}\n"
+        for text, guards in (
+            ("", Guards()),
+            (USERS, Guards(users=1)),
+            (USERS + limit, Guards(users=1, rate_limit=True)),
+            (tls + USERS, Guards(True, "1.3", "RequireAndVerifyClientCert", 1)),
+        ):
+            self.assertEqual(self.front(text).guards, guards)
+
     def test_no_tls(self) -> None:
         """Without one nothing is between."""
         front = self.front(USERS)
@@ -270,3 +442,4 @@ class FrontTests(SynchronousTestCase):
         program = build(Settings(endpoints=("prom:9090",)), MemoryReactorClock())
         channel = program.sites[0].buildProtocol(None)
         self.assertIs(channel._request_factory, ProxyRequest)
+        self.assertIs(type(channel), ProxyChannel)

@@ -49,10 +49,10 @@ class PasswordsTests(SynchronousTestCase):
         self.assertEqual(self.asked[0][:2], (b"secret", b"hash-a"))
         self.say(True)
         self.assertIs(self.successResultOf(verdict), Verdict.RIGHT)
-        self.assertTrue(self.passwords.is_known(basic("alice", "secret")))
-        self.assertFalse(self.passwords.is_known(basic("alice", "other")))
+        self.assertEqual(self.passwords.known(basic("alice", "secret")), b"alice")
+        self.assertIsNone(self.passwords.known(basic("alice", "other")))
         self.clock.advance(REMEMBERED_S)
-        self.assertFalse(self.passwords.is_known(basic("alice", "secret")))
+        self.assertIsNone(self.passwords.known(basic("alice", "secret")))
 
     def test_wrong(self) -> None:
         """A wrong password is wrong each time anew."""
@@ -60,7 +60,7 @@ class PasswordsTests(SynchronousTestCase):
             verdict = self.passwords.verdict(basic("alice", "x"), "peer")
             self.say(False)
             self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
-        self.assertFalse(self.passwords.is_known(basic("alice", "x")))
+        self.assertIsNone(self.passwords.known(basic("alice", "x")))
 
     def test_unknown_user(self) -> None:
         """A user that there is not takes the same computing, and is wrong even with somebody's password."""
@@ -68,7 +68,7 @@ class PasswordsTests(SynchronousTestCase):
         self.assertIn(self.asked[0][1], (b"hash-a", b"hash-b"))
         self.say(True)
         self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
-        self.assertFalse(self.passwords.is_known(basic("mallory", "secret")))
+        self.assertIsNone(self.passwords.known(basic("mallory", "secret")))
 
     def test_no_credentials(self) -> None:
         """What is no HTTP basic authentication is wrong without any computing."""
@@ -104,15 +104,15 @@ class PasswordsTests(SynchronousTestCase):
             self.passwords.verdict(basic("alice", str(number)), f"peer {number}")
         self.assertIs(self.successResultOf(self.passwords.verdict(basic("alice", "x"), "another")), Verdict.TOO_MANY)
         self.assertEqual(len(self.asked), MOST_WAITING)
-        self.assertTrue(self.passwords.is_known(basic("bob", "b")))
+        self.assertEqual(self.passwords.known(basic("bob", "b")), b"bob")
 
     def test_changed(self) -> None:
         """Who has another hash, or none any more, is not known; the others stay known."""
         for user in ("alice", "bob"):
             self.make_known(basic(user, "secret"))
         self.passwords.use({b"alice": b"hash-a", b"bob": b"hash-new"})
-        self.assertTrue(self.passwords.is_known(basic("alice", "secret")))
-        self.assertFalse(self.passwords.is_known(basic("bob", "secret")))
+        self.assertEqual(self.passwords.known(basic("alice", "secret")), b"alice")
+        self.assertIsNone(self.passwords.known(basic("bob", "secret")))
 
     def test_changed_meanwhile(self) -> None:
         """A password that was right for a hash no more in force is wrong."""
@@ -125,7 +125,7 @@ class PasswordsTests(SynchronousTestCase):
         """Of all credentials found right so many are known; the oldest is verified again."""
         for number in range(MOST_REMEMBERED + 1):
             self.make_known(b"Basic  " + b" " * number + basic("alice", "secret")[6:])
-        self.assertFalse(self.passwords.is_known(b"Basic  " + basic("alice", "secret")[6:]))
+        self.assertIsNone(self.passwords.known(b"Basic  " + basic("alice", "secret")[6:]))
         self.assertIn(f"{MOST_REMEMBERED} known", repr(self.passwords))
 
     def test_long(self) -> None:

@@ -31,6 +31,7 @@ from mpp.listening import (
     room_for_connections,
 )
 from mpp.settings import Settings
+from tests.fake_https import FakeAuthority
 
 FACTORY = Factory.forProtocol(Protocol)
 
@@ -147,6 +148,29 @@ class EndpointTests(SynchronousTestCase):
             with self.subTest(text=text):
                 error = self.assertRaises(ConfigError, endpoint, MemoryReactorClock(), text)
                 self.assertEqual(str(error), f"--listen: {message}")
+
+    def test_renewed(self) -> None:
+        """A certificate is read again for new connections; while its files are broken the former one stays in use."""
+        authority, path = FakeAuthority(), FilePath(self.mktemp())
+        reactor = MemoryReactorClock()
+        path.setContent(authority.issue("one"))
+        settings = Settings(port=None, listen=(f"ssl:1:privateKey={path.path}", "tcp:2"))
+        opened = listen(settings, reactor, Factory())
+        ((_, _, shown, backlog, _),) = reactor.sslServers
+        self.assertEqual(backlog, BACKLOG)
+        contexts = [shown.getContext(), shown.getContext()]
+        path.setContent(authority.issue("two"))
+        self.assertEqual([[each.renew() for each in opened] for _ in range(2)], [[True, False], [False, False]])
+        contexts.append(shown.getContext())
+        path.setContent(b"broken")
+        error = self.assertRaises(ConfigError, opened[0].renew)
+        self.assertIn("expected privateKey and certKey to be files in PEM format that belong together", str(error))
+        path.remove()
+        self.assertIn("No such file", str(self.assertRaises(ConfigError, opened[0].renew)))
+        contexts.append(shown.getContext())
+        self.assertEqual([context is contexts[0] for context in contexts], [True, True, False, False])
+        self.assertIs(contexts[2], contexts[3])
+        self.assertEqual((len(reactor.sslServers), len(reactor.tcpServers)), (1, 1))
 
     def test_no_certificate(self) -> None:
         """Files that hold no key and certificate say what they should be."""

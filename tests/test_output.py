@@ -16,7 +16,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp import access, output
+from mpp import access, logs, output
 from mpp.output import MAX_HELD, Descriptor, LineObserver, observer
 
 
@@ -191,6 +191,19 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(self.lines("warn"), ["warn", "error", "critical", "request"])
         self.assertEqual(self.lines("error"), ["error", "critical", "request"])
 
+    def test_priorities(self) -> None:
+        """For the journal each line begins with syslog's number of its level; so does the one that tells of a loss."""
+        written: list[bytes] = []
+        lines = LineObserver("logfmt", "debug")
+        lines.render = logs.with_priority(lines.render)
+        lines.write = written.append
+        logger = Logger("mpp.test", observer=LogPublisher(lines))
+        for tell in (logger.debug, logger.info, logger.warn, logger.error, logger.critical):
+            tell("x")
+        self.assertEqual(
+            [line[:6] for line in (*written, lines.notice(1))], [b"<%d>ts=" % number for number in (7, 6, 4, 3, 3, 4)]
+        )
+
 
 class Reactor(MemoryReactorClock):
     """Has one thread only."""
@@ -208,9 +221,9 @@ class PlaceTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
 
-    def log(self, twistd: dict[str, Any]) -> ILogObserver | None:
+    def log(self, twistd: dict[str, Any], journal: str = "") -> ILogObserver | None:
         """Make the observer, and log one event."""
-        made = observer("json", "info", twistd, self.reactor)
+        made = observer("json", "info", twistd, self.reactor, journal)
         if made is not None:
             Logger("mpp.test", observer=made).info("hello")
         return made
@@ -241,17 +254,30 @@ class PlaceTests(SynchronousTestCase):
         self.log({"nodaemon": True})
         self.assertIn(b'"msg":"hello"', pipe.read())
 
+    def test_journal(self) -> None:
+        """Only where standard output is the journal's end, and not something else, its lines say how important they are."""
+        pipe = Reader()
+        self.addCleanup(pipe.close)
+        self.patch(sys, "__stdout__", io.TextIOWrapper(os.fdopen(os.dup(pipe.given), "wb")))
+        end = os.fstat(pipe.given)
+        for journal, mark in ((f"{end.st_dev}:{end.st_ino}", b"<6>"), (f"{end.st_dev}:{end.st_ino + 1}", b""), ("", b"")):
+            self.log({"nodaemon": True}, journal)
+            self.assertTrue(pipe.read().startswith(mark + b'{"ts":'), journal)
+        path = Path(self.mktemp())
+        self.log({"logfile": str(path), "nodaemon": True}, f"{end.st_dev}:{end.st_ino}")
+        self.assertTrue(path.read_text().startswith('{"ts":'))
+
     def test_no_standard_output(self) -> None:
         """A program that was started without standard output runs without a log."""
         self.patch(sys, "__stdout__", None)
-        self.assertIsNotNone(self.log({"nodaemon": True}))
+        self.assertIsNotNone(self.log({"nodaemon": True}, "1:2"))
 
     def test_paused_reader_is_looked_at_again(self) -> None:
         """What a reader did not take at once he gets soon."""
         pipe = Reader()
         self.addCleanup(pipe.close)
         self.patch(sys, "__stdout__", io.TextIOWrapper(os.fdopen(os.dup(pipe.given), "wb")))
-        made = observer("logfmt", "info", {"nodaemon": True}, self.reactor)
+        made = observer("logfmt", "info", {"nodaemon": True}, self.reactor, "")
         logger = Logger("mpp.test", observer=made)
         for number in range(1000):
             logger.info("{number} {padding}", number=number, padding="x" * 300)

@@ -22,6 +22,7 @@ from mpp.model import MIB, Backend, Choice, Headers, Observation, Reloaded, Requ
 from mpp.proxy import ProxyResource, ProxySite
 from mpp.status import StatusView
 from mpp.status.explained import Explanation
+from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.reader import Limits
@@ -75,12 +76,15 @@ class ProxyCase(SynchronousTestCase):
         self.world = World(**settings)
         self.draining = False
         self.lifecycle = True
+        self.guards = Guards()
         self.reloaded: Deferred[Reloaded] = Deferred()
         own = OwnPages(
             metrics_=self.world.metrics,
             selection=lambda: self.world.selections.current,
             draining=lambda: self.draining,
-            view=lambda: StatusView(self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0),
+            view=lambda: StatusView(
+                self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0, guards=self.guards
+            ),
             explain=self.explain,
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,

@@ -17,6 +17,7 @@ from mpp.model import Backend, Facts, Observation, Replay, Selection, Standing
 from mpp.recent import SLOTS, Event, Recent, Slot
 from mpp.status import LocatorView, StatusView, document, report
 from mpp.status import page as pages
+from mpp.status.guards import Guards
 from mpp.status.markup import CONTENT_SECURITY_POLICY
 from mpp.status.picture import picture
 from mpp.status.words import ago, duration, latency, listing, number, rate, share
@@ -94,6 +95,16 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual((apart.level, "not alike" in apart.verdict), ("warn", True))
         lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
         self.assertEqual((lost.level, "dns cannot be asked" in lost.verdict), ("warn", True))
+
+
+class ListenerTests(SynchronousTestCase):
+    """What protects the listener, beside the verdict."""
+
+    def test_page(self) -> None:
+        """It is seen in a word, in the part of the page that is renewed."""
+        for guards, word in ((Guards(), "not protected"), (Guards(True), "protected")):
+            main = page(well(A), guards=guards).partition("<main>")[2].partition("</section>")[0]
+            self.assertIn(f">{word}</span> This listener has ", main)
 
 
 class WhyTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -141,13 +142,14 @@ class ServerSide:
         limits: Limits | None = None,
         budget: int = 10**6,
         beside: ServerSide | None = None,
+        kind: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
         self.clock = beside.clock if beside else Clock()
         self.budget = Budget(budget)
         self.channels = beside.channels if beside else Channels(self.clock)
         self.requests: list[RecordingRequest] = []
         self.transport = Transport()
-        self.channel = ProxyChannel(
+        self.channel = kind(
             lambda channel: request(channel, self.requests), limits or Limits(), self.budget, error_page, self.channels
         )
         self.channel.makeConnection(self.transport)

@@ -10,6 +10,8 @@ from twisted.logger import Logger
 from mpp import access
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReactorTime
 
     from mpp.model import RequestFacts
@@ -22,10 +24,12 @@ class AccessLog:
     Where requests are told of when they have ended.
 
     :param clock: the monotonic one, by which they began.
+    :param client_of: tells a client's address.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, client_of: Callable[[RequestFacts], str]) -> None:
         self.clock = clock
+        self._client_of = client_of
 
     def tell(
         self,
@@ -49,7 +53,7 @@ class AccessLog:
         """
         _log.info(
             "request",
-            **access.describe(facts),
+            **access.describe(facts, self._client_of(facts)),
             status=status,
             backend=backend,
             attempts=attempts,

@@ -12,6 +12,7 @@ from mpp import paths, policy, timeouts
 from mpp.affinity import AffinityChain
 from mpp.forward.terms import Terms
 from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
+from mpp.origin import teller
 from mpp.settings import Settings
 from mpp.status.explained import Explanation
 from mpp.status.words import duration, listing
@@ -23,23 +24,25 @@ def explain(facts: RequestFacts, selection: Selection, affinity: AffinityChain, 
 
     :param now: by the clock that requests are timed with.
     """
-    path = paths.path_of(facts.target)
+    path, client = paths.path_of(facts.target), teller(settings.trusted_proxies)(facts)
     if paths.is_own(path):
-        return _told(facts, "own", "Paths below /mpp are mpp's own; no server sees them.")
+        return _told(facts, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
     if not settings.allow_unsafe_paths and paths.is_unsafe_behind(path, selection.prefixes):
         why = "It would change or stop only one of the servers, and make them differ. --allow-unsafe-paths would let it through."
-        return _told(facts, "refused", why)
+        return _told(facts, client, "refused", why)
     if not selection.ranked:
-        return _told(facts, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503.")
-    return _forwarded(facts, selection, affinity, settings, Terms(facts, now, settings))
+        return _told(
+            facts, client, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503."
+        )
+    return _forwarded(facts, client, selection, affinity, settings, Terms(facts, now, settings))
 
 
-def _told(facts: RequestFacts, outcome: str, *reasons: str) -> Explanation:
-    return Explanation(facts.method.decode("latin-1"), facts.target.decode("latin-1"), facts.peer, outcome, reasons)
+def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Explanation:
+    return Explanation(facts.method.decode("latin-1"), facts.target.decode("latin-1"), client, outcome, reasons)
 
 
 def _forwarded(
-    facts: RequestFacts, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
+    facts: RequestFacts, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
 ) -> Explanation:
     preferred, name = affinity.preferred(facts, selection, terms.began)
     first = policy.choose(selection, preferred, (), random.Random())
@@ -59,7 +62,7 @@ def _forwarded(
     return Explanation(
         facts.method.decode("latin-1"),
         facts.target.decode("latin-1"),
-        facts.peer,
+        client,
         "forwarded",
         reasons,
         tuple(backend.name for backend in candidates),

@@ -16,6 +16,7 @@ from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend
+from mpp.origin import teller
 from mpp.settings import Settings
 
 
@@ -60,7 +61,7 @@ class Forwarder:
 
     @access.default
     def _access(self) -> AccessLog | None:
-        return AccessLog(self.clock) if self.settings.access_log else None
+        return AccessLog(self.clock, teller(self.settings.trusted_proxies)) if self.settings.access_log else None
 
     @stall_ticks.default
     def _stall_ticks(self) -> float:

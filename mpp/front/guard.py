@@ -29,6 +29,7 @@ OPEN_PATHS = frozenset((b"/mpp/health", b"/mpp/ready"))
 _CHALLENGE: Headers = ((b"WWW-Authenticate", b'Basic realm="mpp"'),)
 _RETRY: Headers = ((b"Retry-After", b"5"),)
 _Received = tuple[bytes, bytes, bytes, Headers, bytes]
+_Proceed = Callable[[_Received], None]
 _Refusal = tuple[int, str, str, Headers]
 _TOO_FAST: _Refusal = (429, "unavailable", "more requests than rate_limit allows", _RETRY)
 _REFUSALS: dict[Verdict, _Refusal] = {
@@ -40,7 +41,7 @@ _REFUSALS: dict[Verdict, _Refusal] = {
 
 class GuardedRequest(ProxyRequest):
     """
-    One request that is let through if the web configuration in force allows it.
+    One request that is let through if the web configuration in force allows it: by its head alone when that comes first.
 
     :param current: what is in force.
     :param refused: counts a refusal by its status.
@@ -51,49 +52,69 @@ class GuardedRequest(ProxyRequest):
         self._current = current
         self._passwords = passwords
         self._refused = refused
+        self._admitted: Headers | None = None  # the fields, when it was let through by its head
         self._gone = False
         self.extra = current.config.headers
 
+    def announced(self, method: bytes, target: bytes, version: bytes, fields: Headers) -> None:
+        """Let the request's body be read, perhaps when its password is verified, or answer at once."""
+        self._judge((method, target, version, fields, b""), self._admit)
+
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request, perhaps when its password is verified."""
-        request = method, target, version, fields, body
-        if paths.path_of(target) in OPEN_PATHS:
-            super().received(*request)
-        elif not self._current.allows():
-            self._refuse(_TOO_FAST, request)
-        elif not self._current.config.users:
-            super().received(*request)
+        if self._admitted is None:
+            self._judge((method, target, version, fields, body), self._answer)
         else:
-            self._verify(request)
+            super().received(method, target, version, self._admitted, body)
 
-    def _verify(self, request: _Received) -> None:
-        method, target, version, fields, body = request
-        authorization = next(iter(headers.values(fields, b"authorization")), b"")
-        # It was for us: the backends get none.
-        rest = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
-        request = method, target, version, rest, body
-        if self._passwords.is_known(authorization):
-            super().received(*request)
+    def _judge(self, request: _Received, proceed: _Proceed) -> None:
+        users = self._current.config.users
+        # The credentials are for us: the backends get none.
+        bare = _without_credentials(request) if users else request
+        if paths.path_of(request[1]) in OPEN_PATHS:
+            proceed(bare)
+        elif not self._current.allows():
+            self._refuse(_TOO_FAST, bare)
+        elif not users:
+            proceed(bare)
+        else:
+            self._verify(next(iter(headers.values(request[3], b"authorization")), b""), bare, proceed)
+
+    def _verify(self, authorization: bytes, request: _Received, proceed: _Proceed) -> None:
+        user = self._passwords.known(authorization)
+        if user is not None:
+            self.user = user
+            proceed(request)
             return
+        # The log tells of those who are refused, too, who they say they are.
+        self.user = self._passwords.named(authorization)
         verdict = self._passwords.verdict(authorization, self.channel.peer)
-        verdict.addCallback(self._decided, request)
+        verdict.addCallback(self._decided, request, proceed)
         verdict.addErrback(self._broken)
 
-    def _decided(self, verdict: Verdict, request: _Received) -> None:
+    def _decided(self, verdict: Verdict, request: _Received, proceed: _Proceed) -> None:
         if self._gone:
             return
         if verdict is Verdict.RIGHT:
-            super().received(*request)
+            proceed(request)
         else:
             self._refuse(_REFUSALS[verdict], request)
 
+    def _answer(self, request: _Received) -> None:
+        super().received(*request)
+
+    def _admit(self, request: _Received) -> None:
+        self._admitted = request[3]
+        self.channel.admit()
+
     def _refuse(self, why: _Refusal, request: _Received) -> None:
-        method, target, version, fields, _ = request
+        method, target, version, fields, body = request
         status, error_type, message, added = why
-        self.facts = RequestFacts(method, target, fields, http_10=version == b"1.0")
+        channel = self.channel
+        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
         self.extra += added
         self._refused(status)
-        self.fail(status, error_type, message, None)
+        self.refuse(status, error_type, message, channel.site.access())
 
     def _broken(self, failure: Failure) -> None:
         """End on a bug, which must not leave the client hanging."""
@@ -122,3 +143,10 @@ class GuardedRequest(ProxyRequest):
 
     def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
         return super()._added(served_by, cookies, attempts, timing) + self.extra
+
+
+def _without_credentials(request: _Received) -> _Received:
+    """Give a request without its ``Authorization``."""
+    method, target, version, fields, body = request
+    rest = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
+    return method, target, version, rest, body

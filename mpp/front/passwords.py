@@ -101,10 +101,16 @@ class Passwords:
         self._hashes = tuple(users.values())
         self._known = {digest: known for digest, known in self._known.items() if users.get(known.user) == known.hashed}
 
-    def is_known(self, authorization: bytes) -> bool:
-        """Tell whether these credentials (an ``Authorization`` field) were found to be right a while ago."""
+    def known(self, authorization: bytes) -> bytes | None:
+        """Give the user of these credentials (an ``Authorization`` field) if they were right a while ago, else None."""
         known = self._known.get(self._digest(authorization))
-        return known is not None and self._clock.seconds() < known.until
+        return known.user if known is not None and self._clock.seconds() < known.until else None
+
+    def named(self, authorization: bytes) -> bytes:
+        """Give the user that credentials are for, be they right or not; nothing when there is no such user."""
+        user, _ = _credentials(authorization) or (b"", b"")
+        # Any other name may be a password that was typed into the wrong field.
+        return user if user in self._users else b""
 
     def verdict(self, authorization: bytes, peer: str) -> Deferred[Verdict]:
         """

@@ -18,6 +18,7 @@ from mpp.front.guard import GuardedRequest
 from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
 from mpp.settings import Settings
+from mpp.status.guards import Guards
 
 _log = make_logger()
 
@@ -44,6 +45,16 @@ class Front(Service):
     def is_tls(self) -> bool:
         """Whether connections are encrypted; that does not change."""
         return self._current.config.tls is not None
+
+    @property
+    def guards(self) -> Guards:
+        """What protects every listener, as it is in force."""
+        config = self._current.config
+        tls = config.tls
+        if tls is None:
+            return Guards(users=len(config.users), rate_limit=config.rate_limit is not None)
+        certificates = tls.client_auth.word
+        return Guards(True, f"1.{tls.min_version}", certificates, len(config.users), config.rate_limit is not None)
 
     def check(self, settings: Settings) -> None:
         """

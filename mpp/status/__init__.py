@@ -14,6 +14,7 @@ from attrs import Factory, frozen
 from mpp.model import Selection
 from mpp.recent import Event, Recent
 from mpp.settings import Settings
+from mpp.status.guards import Guards
 
 
 @frozen
@@ -34,6 +35,7 @@ class StatusView:
     :ivar recent: the last minutes, by the backend's name; ``mpp`` for answers of mpp's own.
     :ivar events: newest first.
     :ivar load: by the backend's name: how many requests are under way on it, and how many wait.
+    :ivar guards: what protects the listener through which it is asked for.
     """
 
     selection: Selection
@@ -44,3 +46,4 @@ class StatusView:
     recent: Mapping[str, Recent] = Factory(dict)
     events: tuple[Event, ...] = ()
     load: Mapping[str, tuple[int, int]] = Factory(dict)
+    guards: Guards = Factory(Guards)

@@ -11,6 +11,7 @@ from mpp._version import __version__
 from mpp.recent import Recent
 from mpp.status import StatusView
 from mpp.status import report as reports
+from mpp.status.guards import Guards
 from mpp.status.report import BackendReport
 
 SCHEMA = 1
@@ -36,6 +37,7 @@ def document(view: StatusView) -> dict[str, Any]:
             "selection_interval_seconds": settings.selection_interval,
             "own_errors": _recent_of(view, "mpp").errors,
         },
+        "listener": _listener(view.guards),
         "verdict": {"level": report.level, "text": report.verdict},
         "selection": {
             "generation": selection.generation,
@@ -51,6 +53,17 @@ def document(view: StatusView) -> dict[str, Any]:
             {"name": each.name, "up": each.up, "backends": each.backends, "problem": each.problem} for each in view.locators
         ],
         "events": [{"at": each.at, "kind": each.kind, "text": each.text} for each in view.events],
+    }
+
+
+def _listener(guards: Guards) -> dict[str, Any]:
+    return {
+        "protected": guards.protected,
+        "tls": guards.tls,
+        "tls_min_version": guards.tls_minimum or None,
+        "client_certificates": guards.certificates,
+        "passwords": guards.users > 0,
+        "rate_limit": guards.rate_limit,
     }
 
 

@@ -6,6 +6,7 @@ from mpp.drift import is_stale
 from mpp.model import Facts
 from mpp.recent import Event
 from mpp.status import StatusView
+from mpp.status import guards as guarded
 from mpp.status import report as reports
 from mpp.status.markup import explain_form, frame, pairs, text
 from mpp.status.picture import picture
@@ -26,7 +27,8 @@ def render(view: StatusView) -> bytes:
     cards = "".join(_card(each, view, folded=many) for each in report.backends)
     main = "".join(
         (
-            f'<section class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p></section>',
+            f'<section class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p>',
+            f"{_guards(view)}</section>",
             f'<section class="cards">{cards}</section><p class="soft small">{_LEGEND}</p>' if cards else "",
             _drift(report),
             _events(view),
@@ -40,6 +42,11 @@ def render(view: StatusView) -> bytes:
         '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>.</p>'
     )
     return frame(f"{_MARKS[report.level]} mpp: {report.verdict}", main, level=report.level, live=True, below=below)
+
+
+def _guards(view: StatusView) -> str:
+    word, level = guarded.verdict(view.guards)
+    return f'<p id="guards"><span class="badge {level}">{word}</span> {text(guarded.describe(view.guards))}</p>'
 
 
 _MARKS = {"good": "✓", "warn": "!", "bad": "✗"}

@@ -126,6 +126,13 @@ class RequestReader:
         return self._head is None
 
     @property
+    def head(self) -> tuple[bytes, bytes, bytes, Headers] | None:
+        """Method, target, version and fields of that request, if its head is complete."""
+        if self._head is None:
+            return None
+        return self._parser.get_method(), self._target, self._version, self._head
+
+    @property
     def received(self) -> int:
         """How many bytes of that request have arrived, about."""
         return self._overhead

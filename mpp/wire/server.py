@@ -275,11 +275,13 @@ class ProxyChannel(Protocol):
         self.idle_since = self._channels.clock.seconds()
         self._reader.close()
         self._outlet.shut()
-        if linger and self._half_closes:
+        if linger:
             self._lingering = True
             self._read(True)
+        if linger and self._half_closes:
             self.transport.loseWriteConnection()
         else:
+            # Of a TLS connection it only closes our side, too, until the client closes its own.
             self.transport.loseConnection()
 
     def _discard(self, size: int) -> None:

@@ -229,8 +229,8 @@ class Crew(Service):
     def _reload(self) -> Deferred[Any]:
         return self._world.reload().addCallback(lambda reloaded: [reloaded.changed, reloaded.errors])
 
-    def _status_page(self, form: str) -> Deferred[Any]:
-        return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: _told(*self._world.status(form)))
+    def _status_page(self, form: str, secure: bool) -> Deferred[Any]:
+        return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: _told(*self._world.status(form, secure)))
 
     def _metrics_page(self) -> Deferred[Any]:
         return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: _told(200, CONTENT_TYPE, self._gathering.exposition()))

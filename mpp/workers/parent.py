@@ -37,7 +37,7 @@ class Parent:
         self._program = program
         self.selections = program.selections
         self.addresses: Callable[[Backend], tuple[str, ...]] = program.addresses
-        self.status: Callable[[str], Answer] = program.own_pages.status
+        self.status: Callable[[str, bool], Answer] = program.own_pages.status
         self.reload: Callable[[], Deferred[Any]] = program.reload
         self.encoded: Callable[[Settings], str] = encoded
 

@@ -123,6 +123,7 @@ class Worker:
     def _renew(self) -> None:
         if self._program is not None:
             self._program.renew()
+            self._program.renew_certificates()
 
     def _take_turns(self, program: Program, workers: int) -> None:
         channels = program.channels
@@ -164,8 +165,8 @@ class Worker:
     def _samples(self) -> Deferred[Families]:
         return succeed([] if self._program is None else families(self._program.metrics.registry.collect()))
 
-    def _fetch(self, *asked: str) -> Deferred[Answer]:
-        return self.line.ask(*asked, timeout=_PAGE_S).addCallback(_page)
+    def _fetch(self, page: str, *how: object) -> Deferred[Answer]:
+        return self.line.ask(page, *how, timeout=_PAGE_S).addCallback(_page)
 
     def _have_reloaded(self) -> Deferred[Reloaded]:
         asked = self.line.ask("reload")

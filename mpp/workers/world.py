@@ -42,7 +42,7 @@ class World(Protocol):
     What the crew has to know of the parent's program.
 
     :ivar addresses: gives the known IP addresses of a backend.
-    :ivar status: gives the status page in a format.
+    :ivar status: gives the status page in a format, for who asks over TLS or not.
     :ivar reload: has the configuration read again.
     :ivar encoded: gives what a worker has to know of settings, in text.
     """
@@ -52,7 +52,7 @@ class World(Protocol):
         """The living Selection."""
 
     addresses: Callable[[Backend], tuple[str, ...]]
-    status: Callable[[str], Answer]
+    status: Callable[[str, bool], Answer]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]
 

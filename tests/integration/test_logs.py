@@ -221,6 +221,38 @@ class ReaderTests(LogCase):
         self.ask(mpp)
         self.end(process)
 
+    def test_journal(self) -> None:
+        """Where the journal takes the output, lines begin with their level in syslog's numbers; why it does not start, too."""
+        end, given = os.pipe()
+        self.addCleanup(os.close, end)
+        self.addCleanup(os.close, given)
+        found = os.fstat(given)
+        environ = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        mpp = Mpp([self.server().url], "--access-log", "--verbose")
+        self.addCleanup(mpp.close)
+        for command in (mpp.command(), [*mpp.command(), "--port", "x"]):
+            process = subprocess.Popen(
+                command,
+                cwd=CHECKOUT,
+                env=environ,
+                stdout=given,
+                stderr=given,
+                preexec_fn=die_with_parent,
+                stdin=subprocess.DEVNULL,
+            )
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            if command == mpp.command():
+                mpp.process = process
+                mpp.wait_ready()
+                fetch(mpp.port, "/api/v1/query?query=up")
+                process.terminate()
+            process.wait(15)
+        lines = os.read(end, 65536).decode().splitlines()
+        self.assertEqual(lines.pop(), "<3>mpp: --port: 'x' is not a port number (1 to 65535)")
+        told = [(line[:3], read_logfmt(line[3:])["level"]) for line in lines]
+        self.assertEqual(set(told), {("<6>", "info"), ("<7>", "debug")})
+
     def test_closed(self) -> None:
         """mpp serves without standard output, and writes to nobody else's descriptor."""
         process, mpp = self.running(None)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fake_https import FakeAuthority
 from tests.integration.clients import Load, Tally
 from tests.integration.processes import Mpp, Simulated, fetch, free_port, wait_until
 from tests.integration.test_command import TWISTD_MPP
@@ -72,6 +76,73 @@ class ReloadTests(SynchronousTestCase):
         mpp = Configured(*command, **{"endpoint": self.urls, "enable_lifecycle": True, **keys})
         self.addCleanup(mpp.close)
         return mpp.start()
+
+    def test_trusted_proxies(self) -> None:
+        """Whom the log takes for the client follows the proxies named in the file; what makes no sense changes nothing."""
+        mpp = self.mpp(access_log=True)
+
+        def client() -> str:
+            _, _, body = fetch(mpp.port, "/mpp/explain?format=json&url=/x", headers={"X-Forwarded-For": "192.0.2.7"})
+            told: str = json.loads(body)["client"]
+            before = mpp.log().count("path=/x")
+            fetch(mpp.port, "/x", headers={"X-Forwarded-For": "192.0.2.7"})
+            wait_until(lambda: mpp.log().count("path=/x") > before, "it is logged", 10)
+            (line,) = [line for line in mpp.log().splitlines() if "path=/x" in line][-1:]
+            self.assertIn(f" client={told} ", line)
+            return told
+
+        self.assertEqual(client(), "127.0.0.1")
+        for networks, status, expected in (
+            (["127.0.0.0/8", "::1"], 200, "192.0.2.7"),
+            ("everyone", 500, "192.0.2.7"),
+            ("10.0.0.0/8", 200, "127.0.0.1"),
+            ("127.0.0.1", 200, "192.0.2.7"),
+            ("none", 200, "127.0.0.1"),
+        ):
+            mpp.write(endpoint=self.urls, enable_lifecycle=True, access_log=True, trusted_proxies=networks)
+            answered, told = mpp.post()
+            self.assertEqual((answered, client()), (status, expected), told)
+
+    def renew_certificate(self, workers: int) -> None:
+        authority, port = FakeAuthority(), free_port()
+        context = ssl.create_default_context(cadata=authority.pem.decode())
+        pem = Path(self.mktemp()).absolute()
+        pem.write_bytes(authority.issue("127.0.0.1", "one.example"))
+        mpp = self.mpp(listen=f"ssl:{port}:privateKey={pem}:interface=127.0.0.1", workers=workers)
+
+        def connect() -> tuple[http.client.HTTPSConnection, str]:
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+            self.addCleanup(connection.close)
+            connection.connect()
+            shown: Any = connection.sock
+            return connection, shown.getpeercert()["subjectAltName"][1][1]
+
+        def ask(connection: http.client.HTTPSConnection) -> int:
+            connection.request("GET", "/api/v1/query?query=up")
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+        first, name = connect()
+        self.assertEqual((name, ask(first)), ("one.example", 200))
+        pem.write_bytes(authority.issue("127.0.0.1", "two.example"))
+        mpp.hang_up("Configuration read again")
+        # Workers are told by then, but need not have heard.
+        wait_until(lambda: {connect()[1] for _ in range(5)} == {"two.example"}, "the new one is shown", 5)
+        second, _ = connect()
+        self.assertEqual((ask(second), ask(first)), (200, 200))
+        self.assertEqual(mpp.log().count(f"127.0.0.1:{port} has another certificate for new connections"), 1)
+        pem.write_bytes(b"broken")
+        status, told = mpp.post()
+        self.assertEqual(status, 500)
+        self.assertIn("expected privateKey and certKey to be files in PEM format that belong together", told["error"])
+        third, name = connect()
+        self.assertEqual((name, ask(third), ask(first)), ("two.example", 200, 200))
+
+    def test_certificate(self) -> None:
+        """A new certificate of an ``ssl:`` endpoint is shown to those who come after a reload; who is connected stays so."""
+        for workers in (1, 2):
+            self.renew_certificate(workers)
 
     def under_load(self, mpp: Configured, what: str, change: Callable[[], None]) -> Tally:
         """Change something under load, and require that no request fails, before, at and after it."""

@@ -195,6 +195,54 @@ class TLSTests(WebConfigCase):
         plain = subprocess.run(["curl", "-s", f"http://localhost:{mpp.port}{QUERY}"], capture_output=True, timeout=20)
         self.assertNotEqual(plain.returncode, 0)
 
+    def test_status_page(self) -> None:
+        """The status page tells what protects the listener it is seen through, and follows a change of the file."""
+        mpp = self.start(TLS + "}\n")
+
+        def told(**headers: str) -> tuple[Any, str]:
+            document = json.loads(mpp.ask("/mpp/status?format=json", **headers)[1])
+            page = mpp.ask("/mpp/status", **headers)[1].decode()
+            return document["listener"], re.sub("<[^>]*>", "", page.partition('<p id="guards">')[2].partition("</p>")[0])
+
+        listener, words = told()
+        self.assertEqual(words, "protected This listener has TLS 1.2 or newer. Nobody is asked who he is.")
+        self.assertEqual((listener["protected"], listener["tls_min_version"], listener["passwords"]), (True, "1.2", False))
+        self.change(mpp, TLS + f"}}\nbasic_auth_users: {{ann: {hashed('x')}}}\n")
+        listener, words = told(**basic("ann", "x"))
+        self.assertEqual(words, "protected This listener has TLS 1.2 or newer and passwords (1 user).")
+        self.assertEqual((listener["passwords"], listener["client_certificates"]), (True, "NoClientCert"))
+
+    def test_large_request(self) -> None:
+        """Who sends much without a password reads a 401 before mpp has taken it, encrypted or not, and no word to send it."""
+        curl = shutil.which("curl")
+        if curl is None:
+            raise SkipTest("there is no curl here")
+        users = f"basic_auth_users: {{grafana: {hashed('s3cret')}}}\n"
+        (self.folder / "form").write_bytes(b"query=up&x=" + b"x" * 5_000_000)
+        command = [curl, "-sv", "--max-time", "20", "--cacert", str(self.folder / "ca.pem"), "-w", "%{http_code} %{size_upload}"]
+        command += ["-o", os.devnull, "--data-binary", "@form"]
+        for scheme, text in (("https", TLS + "}\n"), ("http", "")):
+            mpp = self.start(text + users) if text else Mpp([self.simulated.url], "--web-config", str(self.folder / "web.yml"))
+            if not text:
+                self.write("web.yml", users)
+                self.addCleanup(mpp.close)
+                mpp.start()
+            url = f"{scheme}://localhost:{mpp.port}/api/v1/query"
+
+            def upload(*options: str, url: str = url) -> tuple[list[str], str]:
+                ran = subprocess.run([*command, *options, url], capture_output=True, text=True, timeout=30, cwd=self.folder)
+                return ran.stdout.split(), ran.stderr
+
+            for expectation in ("Expect:", "Expect: 100-continue"):
+                (status, sent), said = upload("-H", expectation)
+                self.assertEqual(status, "401", said)
+                self.assertNotIn("100 Continue", said)
+                if expectation != "Expect:":
+                    self.assertEqual(sent, "0")
+                (status, sent), said = upload("-H", expectation, "--user", "grafana:s3cret")
+                self.assertEqual((status, sent), ("200", "5000011"), said)
+            mpp.close()
+
     def test_large_answer(self) -> None:
         """A large answer arrives whole."""
         mpp = self.start(TLS + "}")

@@ -1,0 +1,101 @@
+"""
+Whose request it is, when it comes through proxies: the client's address. Pure.
+
+Proxies tell it in ``X-Forwarded-For`` or ``Forwarded``, and so may everybody else: only proxies that are trusted are believed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+from mpp import headers
+from mpp.model import RequestFacts
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+PRIVATE = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""Networks of which a proxy in front usually is; whoever else is in them may say what he likes, too."""
+
+
+def teller(trusted: Sequence[str] | None) -> Callable[[RequestFacts], str]:
+    """
+    Give what tells a client's address, for those who have to rely on it.
+
+    :param trusted: networks of the proxies that an operator named; without any it is what the socket says.
+    """
+    return Proxies.of(trusted).client_address if trusted else attrgetter("peer")
+
+
+class Proxies:
+    """
+    Proxies that are trusted.
+
+    :param trusted: their networks.
+    """
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = trusted
+
+    @classmethod
+    def of(cls, networks: Sequence[str]) -> Proxies:
+        """Give those of networks in CIDR notation."""
+        return cls([ipaddress.ip_network(network) for network in networks])
+
+    def client_address(self, facts: RequestFacts) -> str:
+        """
+        Give the address of the client itself.
+
+        Walks the forwarding chain from the right: the first hop that is not trusted, or, when all are, the left-most
+        (clients in private networks are trusted as proxies, too). An unreadable entry ends the walk. Whoever comes through a
+        Unix socket is trusted; empty when it does not tell for whom.
+        """
+        client = _parse(facts.peer)
+        if facts.peer and (client is None or not self._trusts(client)):
+            return str(client or facts.peer)
+        for entry in reversed(_forwarded_for(facts)):
+            hop = _parse(entry)
+            if hop is None:
+                break
+            client = hop
+            if not self._trusts(hop):
+                break
+        return str(client or "")
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address.version == network.version and address in network for network in self._trusted)
+
+
+def _forwarded_for(facts: RequestFacts) -> list[str]:
+    """Give the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
+    chain = b",".join(headers.values(facts.headers, b"x-forwarded-for")).decode("latin-1")
+    if chain:
+        return chain.split(",")
+    forwarded = b",".join(headers.values(facts.headers, b"forwarded")).decode("latin-1")
+    pairs = (pair.partition("=") for element in forwarded.split(",") for pair in element.split(";"))
+    return [value.strip().strip('"') for name, _, value in pairs if name.strip().lower() == "for"]
+
+
+def _parse(text: str) -> Address | None:
+    """Read an address with or without port and brackets; an IPv4 address mapped into IPv6 is IPv4."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,59 @@
+"""Whose request it is."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.model import Headers, RequestFacts
+from mpp.origin import PRIVATE, Proxies, teller
+
+TRUSTED = [ipaddress.ip_network(text) for text in PRIVATE]
+
+
+class ProxiesTests(SynchronousTestCase):
+    """The client's address behind proxies."""
+
+    def test_client_address(self) -> None:
+        """The address is the client's own, seen through the proxies that are trusted, and nobody else's."""
+        xff, forwarded = b"X-Forwarded-For", b"Forwarded"
+        cases: tuple[tuple[str, Headers, str], ...] = (
+            ("203.0.113.9", (), "203.0.113.9"),
+            ("203.0.113.9", ((xff, b"198.51.100.1"),), "203.0.113.9"),
+            ("10.0.0.1", (), "10.0.0.1"),
+            ("10.0.0.1", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"6.6.6.6, 198.51.100.1, 10.0.0.2"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"10.0.0.7, 10.0.0.2"),), "10.0.0.7"),
+            ("10.0.0.1", ((xff, b"198.51.100.1"), (xff, b"10.0.0.2")), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"198.51.100.1:4711"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"[2001:db8::7]:4711"),), "2001:db8::7"),
+            ("10.0.0.1", ((xff, b"2001:DB8:0::7"),), "2001:db8::7"),
+            ("10.0.0.1", ((xff, b"::ffff:198.51.100.1"),), "198.51.100.1"),
+            ("10.0.0.1", ((xff, b"unknown"),), "10.0.0.1"),
+            ("10.0.0.1", ((xff, b"6.6.6.6, unknown, 10.0.0.2"),), "10.0.0.2"),
+            ("::ffff:10.0.0.1", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("::1", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("fe80::1%eth0", ((xff, b"198.51.100.1"),), "198.51.100.1"),
+            ("10.0.0.1", ((forwarded, b'for="[2001:db8::7]:1";proto=http, for=10.0.0.2'),), "2001:db8::7"),
+            ("10.0.0.1", ((forwarded, b"proto=http"),), "10.0.0.1"),
+            ("something", ((xff, b"198.51.100.1"),), "something"),
+            ("", ((xff, b"198.51.100.1, 10.0.0.2"),), "198.51.100.1"),
+            ("", (), ""),
+        )
+        proxies = Proxies(TRUSTED)
+        for peer, fields, expected in cases:
+            self.assertEqual(proxies.client_address(RequestFacts(b"GET", b"/", fields, peer=peer)), expected, (peer, fields))
+
+    def test_teller(self) -> None:
+        """Only proxies that were named are believed by those who rely on it, not whoever is in the same network."""
+        facts = RequestFacts(b"GET", b"/", ((b"X-Forwarded-For", b"198.51.100.1, 10.0.0.2"),), peer="10.0.0.1")
+        for trusted, expected in (
+            (None, "10.0.0.1"),
+            ((), "10.0.0.1"),
+            (("192.0.2.0/24",), "10.0.0.1"),
+            (("10.0.0.1/32",), "10.0.0.2"),
+            (("10.0.0.0/8",), "198.51.100.1"),
+        ):
+            self.assertEqual(teller(trusted)(facts), expected, trusted)
+        self.assertEqual(teller(None)(facts._replace(peer="")), "")
