@@ -1,5 +1,7 @@
 """
-Reads ``http_config`` and ``backends`` of the configuration file, in the form that Prometheus gives to ``http_config``. Pure.
+Reads an ``http_config`` of the configuration file, in the form that Prometheus gives to it. Pure.
+
+What it says is read here; for whom it counts is `mpp.config_backends`.
 """
 
 from __future__ import annotations
@@ -8,10 +10,7 @@ import os
 from collections.abc import Mapping
 
 from mpp.config_tree import Tree
-from mpp.http_config import HTTPConfig, HTTPConfigs
-from mpp.locators.endpoints import parse_endpoint
-
-KEYS = ("http_config", "backends")
+from mpp.http_config import HTTPConfig
 
 _SECRET = "a secret has no place in this file; give {} instead"
 _NOT_SUPPORTED = "not supported"
@@ -38,32 +37,12 @@ _HINTS = {
 _FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
 
 
-def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
+def read_http_config(parent: Tree, folder: str) -> HTTPConfig:
     """
-    Read what a file's outermost mapping has of it; what is wrong is noted there.
+    Read the ``http_config`` that a mapping has; what is wrong is noted there.
 
     :param folder: where relative paths begin.
     """
-    default = _http_config(tree, folder) if "http_config" in tree.table else HTTPConfig()
-    entries = tree.each("backends") if "backends" in tree.table else ()
-    return HTTPConfigs(default, tuple(_rule(entry, folder) for entry in entries))
-
-
-def _rule(entry: Tree, folder: str) -> tuple[str, HTTPConfig]:
-    found = set(entry.keys(("url", "http_config")))
-    for key in ("url", "http_config"):
-        if key not in found:
-            entry.wrong(key, "missing")
-    url = entry.text("url") if "url" in found else ""
-    if url and "*" not in url:
-        try:
-            url = parse_endpoint(url).url
-        except ValueError as error:
-            entry.wrong("url", str(error))
-    return url, _http_config(entry, folder) if "http_config" in found else HTTPConfig()
-
-
-def _http_config(parent: Tree, folder: str) -> HTTPConfig:
     tree = parent.inside("http_config")
     if tree is None:
         return HTTPConfig()

@@ -6,7 +6,7 @@ them again when they change; as long as a changed file is of no use, what it sai
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from OpenSSL import SSL, crypto
@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from txaio.tx import make_logger
 
 from mpp.errors import ConfigError, ConfigErrors, LocateError
-from mpp.http_config import HTTPConfig, HTTPConfigs
+from mpp.http_config import HTTPConfig, HTTPConfigs, Origin
 from mpp.locators.secret_file import SecretFile
 from mpp.locators.urls import basic
 from mpp.model import Backend
@@ -25,7 +25,7 @@ _log = make_logger()
 
 T = TypeVar("T")
 
-# Verifiers and look-ups kept; more than anyone has behind one mpp.
+# Verifiers kept, and backends that are gone; more than anyone has behind one mpp.
 _KEPT = 256
 
 
@@ -48,15 +48,17 @@ class Credentials:
         if errors:
             raise ConfigErrors(errors)
         self._held: dict[HTTPConfig, _Held] = held
+        self._origins: dict[Backend, Collection[Origin]] = {}
+        # Looked up in every request.
         self._of: dict[Backend, _Held] = {}
 
     def __repr__(self) -> str:
-        return f"<Credentials of {len(self._held)}>"
+        return f"<Credentials of {len(self._held)}, for {len(self._of)} backends>"
 
     @property
     def authorizes(self) -> bool:
         """Whether there is a backend that credentials may be sent to."""
-        return any(config.authorizes for config in self._held)
+        return any(held.config.authorizes for held in self._all)
 
     def authorization(self, backend: Backend) -> bytes | None:
         """Give the value of ``Authorization`` for a backend; None if mpp has none of its own."""
@@ -69,13 +71,50 @@ class Credentials:
     def refresh(self) -> bool:
         """Read what has changed on disk; tell whether connections are made in another way from now on."""
         # Not any(), which would stop at the first one.
-        return True in [held.refresh() for held in self._held.values()]
+        return True in [held.refresh() for held in self._all]
+
+    def located(self, origins: Mapping[Backend, Collection[Origin]]) -> bool:
+        """
+        Take note of where the backends are found that are listed now; tell whether connections are made in another way.
+
+        What counted for the others goes on to count for them: they may have requests under way, or stay for as long as a new
+        locator has not answered.
+        """
+        changed = False
+        for backend, those in origins.items():
+            if backend not in self._of or those != self._origins.get(backend):
+                before, held = self._of.get(backend), self._held[self._configs.of(backend, those)]
+                changed = changed or (before is not None and before.policy != held.policy)
+                self._of[backend] = held
+                self._origins[backend] = those
+        gone = [backend for backend in self._of if backend not in origins]
+        for backend in gone[:-_KEPT]:
+            del self._of[backend]
+            self._origins.pop(backend, None)
+        return changed
+
+    def follow(self, last: Credentials) -> None:
+        """
+        Take the place of others, until it is known who finds the backends now.
+
+        Where locators have rules of their own and there is none for a backend, it goes on as before: its locator may be one that
+        was configured just now, and it must not be spoken to meanwhile as if it were anybody's.
+        """
+        for backend, before in last._of.items():
+            origins = last._origins.get(backend, ())
+            if self._configs.locators and self._configs.special(backend, origins) is None:
+                self._of[backend] = before
+            else:
+                self._of[backend] = self._held[self._configs.of(backend, origins)]
+                self._origins[backend] = origins
+
+    @property
+    def _all(self) -> set[_Held]:
+        return {*self._held.values(), *self._of.values()}
 
     def _for(self, backend: Backend) -> _Held:
         held = self._of.get(backend)
         if held is None:
-            if len(self._of) >= _KEPT:
-                self._of.clear()
             held = self._of[backend] = self._held[self._configs.of(backend)]
         return held
 
@@ -84,18 +123,20 @@ class _Held:
     """
     What was read for one configuration.
 
+    :ivar config: that one.
     :ivar authorization: as it is sent, or None.
+    :ivar policy: of connections over TLS.
     """
 
     def __init__(self, config: HTTPConfig, *, insecure: bool) -> None:
-        self._config = config
+        self.config = config
         self._insecure = insecure if config.insecure_skip_verify is None else config.insecure_skip_verify
         paths = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
         self._paths = tuple(filter(None, (getattr(config, name) for name in paths)))
         self._problem = ""
         self._stamps = self._look()
         self.authorization = self._read_authorization()
-        self._policy = self._read_policy()
+        self.policy = self._read_policy()
         self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
@@ -104,7 +145,7 @@ class _Held:
         if creator is None:
             if len(self._creators) >= _KEPT:
                 self._creators.clear()
-            creator = self._creators[host] = self._policy.creator(host)
+            creator = self._creators[host] = self.policy.creator(host)
         return creator
 
     def refresh(self) -> bool:
@@ -124,9 +165,9 @@ class _Held:
         self._stamps = stamps
         self.authorization = authorization
         _log.info("Credentials were read again: {paths}", paths=", ".join(self._paths))
-        if policy == self._policy:
+        if policy == self.policy:
             return False
-        self._policy = policy
+        self.policy = policy
         self._creators.clear()
         return True
 
@@ -134,7 +175,7 @@ class _Held:
         return tuple(map(_stamp, self._paths))
 
     def _read_authorization(self) -> bytes | None:
-        config = self._config
+        config = self.config
         if config.credentials_file:
             return self._in_header("credentials_file", f"{config.auth_type} {self._text('credentials_file')}")
         if config.username or config.username_file:
@@ -148,7 +189,7 @@ class _Held:
         return value.encode("ascii")
 
     def _read_policy(self) -> TLSPolicy:
-        config = self._config
+        config = self.config
         ca = self._bytes("ca_file") if config.ca_file else None
         own = self._bytes("cert_file") + b"\n" + self._bytes("key_file") if config.cert_file and config.key_file else None
         policy = TLSPolicy(self._insecure, ca, own, config.server_name, config.min_version == "TLS13")
@@ -170,15 +211,15 @@ class _Held:
 
     def _read(self, name: str, read: Callable[[SecretFile], T]) -> T:
         try:
-            return read(SecretFile(getattr(self._config, name)))
+            return read(SecretFile(getattr(self.config, name)))
         except LocateError as error:
             raise ConfigError(self._place(name), str(error)) from None
 
     def _wrong(self, name: str, problem: str) -> ConfigError:
-        return ConfigError(self._place(name), f"{getattr(self._config, name)}: {problem}")
+        return ConfigError(self._place(name), f"{getattr(self.config, name)}: {problem}")
 
     def _place(self, name: str) -> str:
-        return self._config.places.get(name, name)
+        return self.config.places.get(name, name)
 
 
 def _stamp(path: str) -> object:

@@ -144,8 +144,8 @@ class Program(MultiService):
         return site(root), site(OwnRoot(own_pages, self.metrics))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
-        """Look after what may change from round to round: credentials, and the addresses of host names."""
-        if self._wiring.credentials.refresh():
+        """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
+        if self._wiring.refresh(self.locator.sources):
             self._renew_connections()
         return self._book.refresh(backends)
 
@@ -187,15 +187,16 @@ class Program(MultiService):
         close_former = self._sockets.follow(settings)
         self.sockets = self._sockets.open
         self._wiring = wiring
+        if wiring.credentials is not last.credentials:
+            wiring.credentials.follow(last.credentials)
+            self._dialer.tls = wiring.credentials.tls
+            self._renew_connections()
         self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
         self._gate.limit = _places(settings)
         for site in self.sites:
             site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        if wiring.credentials is not last.credentials:
-            self._dialer.tls = wiring.credentials.tls
-            self._renew_connections()
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time)
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from attrs import field, frozen
@@ -20,9 +20,12 @@ from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError, ConfigErrors
 from mpp.forward.forwarder import Forwarder
+from mpp.http_config import Origin
 from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
 from mpp.locating import Locating, LocatorPlan
+from mpp.locators.merged import Source
 from mpp.metrics import Metrics
+from mpp.model import Backend
 from mpp.probe import Prober
 from mpp.settings import Settings
 
@@ -48,6 +51,20 @@ class Wiring:
     def upstreams(self, pool: IUpstreams) -> IUpstreams:
         """Give what sends requests as it is configured."""
         return Authorized(pool, self.credentials.authorization) if self.credentials.authorizes else pool
+
+    def refresh(self, found: Sequence[Source]) -> bool:
+        """
+        Look after the credentials: what has changed on disk, and who is found by whom.
+
+        :param found: for each locator.
+        :return: connections are made in another way from now on.
+        """
+        origins: dict[Backend, list[Origin]] = {}
+        for (plan, _), source in zip(self.locators, found, strict=True):
+            for located in source.located:
+                origins.setdefault(located.backend, []).extend(plan.origins(located))
+        moved, reread = self.credentials.located(origins), self.credentials.refresh()
+        return moved or reread
 
     def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
         """Give what observes backends as the strategy needs it."""

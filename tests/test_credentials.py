@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError
-from mpp.http_config import HTTPConfig, HTTPConfigs
+from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
 from mpp.interfaces import IResponse
 from mpp.model import Backend
 from tests.fake_https import FakeAuthority
@@ -151,8 +151,66 @@ class CredentialsTests(SynchronousTestCase):
         """What is kept of backends that come and go is bounded."""
         credentials = Credentials(HTTPConfigs())
         for number in range(1000):
-            credentials.tls(Backend("https", f"prom-{number}", 1))
-        self.assertEqual(repr(credentials), "<Credentials of 1>")
+            backend = Backend("https", f"prom-{number}", 1)
+            credentials.located({backend: [Origin("dns")]})
+            credentials.tls(backend)
+        self.assertEqual(repr(credentials), "<Credentials of 1, for 257 backends>")
+
+    def rules(self, default: str = "", **of: str) -> HTTPConfigs:
+        """Give what has a password for all, and others for locators."""
+        rules = (LocatorRule(Origin(name), self.token(text)) for name, text in of.items())
+        return HTTPConfigs(self.token(default) if default else HTTPConfig(), (), tuple(rules))
+
+    def token(self, text: str) -> HTTPConfig:
+        """Give what has a token."""
+        return HTTPConfig(credentials_file=self.write(f"token-{text}", text))
+
+    def test_by_locator(self) -> None:
+        """Who finds a backend decides; what counted for it goes on to count when nobody lists it any more."""
+        credentials = Credentials(self.rules("general", kubernetes="kube", dns="dns"))
+        kube, dns, file = Origin("kubernetes"), Origin("dns", "a:1"), Origin("file")
+        for origins, expected in (
+            ({A: [dns], B: [file]}, [b"Bearer dns", b"Bearer general"]),
+            ({A: [dns, kube], B: [file]}, [b"Bearer kube", b"Bearer general"]),
+            ({B: [dns]}, [b"Bearer kube", b"Bearer dns"]),
+            ({A: [file]}, [b"Bearer general", b"Bearer dns"]),
+        ):
+            with self.subTest(origins=origins):
+                self.assertFalse(credentials.located(origins))
+                self.assertEqual([credentials.authorization(each) for each in (A, B)], expected)
+
+    def test_other_connections(self) -> None:
+        """When a backend is found by whom it is verified in another way, no connection to it is used again."""
+        rules = (LocatorRule(Origin("dns"), HTTPConfig(server_name="x")), LocatorRule(Origin("file"), self.token("t")))
+        credentials = Credentials(HTTPConfigs(locators=rules))
+        origins = [Origin("endpoint")], [Origin("file")], [Origin("dns")], [Origin("dns"), Origin("file")]
+        self.assertEqual([credentials.located({A: each}) for each in origins], [False, False, True, False])
+
+    def test_reloaded(self) -> None:
+        """A reload counts at once for whom it says something, by whom they were found last."""
+        before = Credentials(self.rules("old", dns="old-dns"))
+        before.located({A: [Origin("dns")], B: [Origin("file")]})
+        after = Credentials(self.rules("new", dns="new-dns"))
+        after.follow(before)
+        self.assertEqual(after.authorization(A), b"Bearer new-dns")
+        without = Credentials(self.rules("new"))
+        without.follow(after)
+        self.assertEqual([without.authorization(each) for each in (A, B)], [b"Bearer new"] * 2)
+
+    def test_reloaded_with_another_locator(self) -> None:
+        """Credentials for a new locator leave alone what others had found, until it has told whom it finds."""
+        before = Credentials(self.rules("old"))
+        before.located({A: [Origin("endpoint")], B: [Origin("endpoint")]})
+        after = Credentials(self.rules(kubernetes="kube"))
+        after.follow(before)
+        self.assertTrue(after.authorizes)
+        self.assertEqual([after.authorization(each) for each in (A, B)], [b"Bearer old"] * 2)
+        self.write("token-old", "changed")
+        after.refresh()
+        after.located({A: [Origin("kubernetes")]})
+        self.assertEqual([after.authorization(each) for each in (A, B)], [b"Bearer kube", b"Bearer changed"])
+        after.located({B: [Origin("endpoint")]})
+        self.assertIsNone(after.authorization(B))
 
 
 class Recording:

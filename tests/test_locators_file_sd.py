@@ -77,6 +77,14 @@ class FileSDLocatorTests(SynchronousTestCase):
         (self.folder / name).write_text(text, encoding="utf-8")
         return str(self.folder / name)
 
+    def test_sources(self) -> None:
+        """It is told of each backend which of the patterns list it."""
+        self.write("a.json", groups("prom-a:9090", "prom-b:9090"))
+        self.write("b.json", groups("prom-b:9090"))
+        patterns = [str(self.folder / name) for name in ("*.json", "b.json")]
+        located = self.successResultOf(FileSDLocator(patterns).locate())
+        self.assertEqual([(each.backend, each.sources) for each in located], [(A, (patterns[0],)), (B, tuple(patterns))])
+
     def located(self) -> tuple[Backend, ...]:
         """Give what is located now."""
         return tuple(each.backend for each in self.successResultOf(self.locator.locate()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.changes import changes
 from mpp.config import Sources
 from mpp.errors import ConfigError, ConfigErrors
+from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
 from mpp.locating import Locating
+from mpp.locators.merged import MergedLocator
 from mpp.model import Reloaded
 from mpp.reload import HangUp, Reloader
 from mpp.settings import KubeSettings, MarathonSettings, Settings
@@ -31,6 +34,12 @@ class ChangesTests(SynchronousTestCase):
         after = Settings(config="f", endpoints=("b:1",), kube=KubeSettings(namespace="n"), retries=5)
         self.assertEqual(changes(before, after), ("endpoint", "marathon-principal-secret", "kube-namespace", "retries"))
         self.assertEqual(changes(before, before), ())
+
+    def test_http(self) -> None:
+        """How servers are spoken to is named by where it is said."""
+        config = HTTPConfig(username="u")
+        after = HTTPConfigs(config, (("*", config),), (LocatorRule(Origin("dns"), config),))
+        self.assertEqual(changes(Settings(), Settings(http=after)), ("http_config", "backends", "locators"))
 
 
 class WiringTests(SynchronousTestCase):
@@ -48,6 +57,26 @@ class WiringTests(SynchronousTestCase):
         self.assertEqual(second.made, (second.locators[1][1],))
         self.assertIs(second.affinity, first.affinity)
         self.assertIsNot(self.wire(first, affinity_options=()).affinity, first.affinity)
+
+    def test_found_by(self) -> None:
+        """Credentials follow the locators, each of several by its source."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        rules = []
+        for name, source in (("endpoint", ""), ("file-sd", f"{folder}/b.json"), ("file-sd", "")):
+            secret = folder / f"{name}{len(rules)}"
+            secret.write_text(secret.name)
+            rules.append(LocatorRule(Origin(name, source), HTTPConfig(credentials_file=str(secret))))
+        for name, hosts in (("a", ["a:1", "both:1"]), ("b", ["b:1", "both:1", "first:1"])):
+            (folder / f"{name}.json").write_text(json.dumps([{"targets": hosts}]))
+        patterns = f"{folder}/*.json", f"{folder}/b.json"
+        wiring = self.wire(endpoints=("first:1", "e:1"), file_sd=patterns, http=HTTPConfigs(locators=tuple(rules)))
+        merged = MergedLocator([locator for _, locator in wiring.locators], MemoryReactorClock(), failed=lambda name: None)
+        located = self.successResultOf(merged.locate())
+        self.assertFalse(wiring.refresh(merged.sources))
+        found = {each.backend.host: wiring.credentials.authorization(each.backend) for each in located}
+        first, second, third = b"Bearer endpoint0", b"Bearer file-sd1", b"Bearer file-sd2"
+        self.assertEqual(found, {"first": first, "e": first, "a": third, "both": second, "b": second})
 
     def test_everything_wrong(self) -> None:
         """All that cannot work is told."""
