@@ -1,6 +1,6 @@
 """
-What mpp shows to backends, and asks of them: ``Authorization``, certificates. Keeps what it has read of the files, and reads
-them again when they change; as long as a changed file is of no use, what it said before stays in force.
+What mpp shows to backends, and asks of them: ``Authorization`` and other headers, certificates. Keeps what it has read of the
+files, and reads them again when they change; as long as a changed file is of no use, what it said before stays in force.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from txaio.tx import make_logger
 
+from mpp import headers
 from mpp.errors import ConfigError, ConfigErrors, LocateError
+from mpp.headers import OwnFields
 from mpp.http_config import HTTPConfig, HTTPConfigs, Origin
 from mpp.locators.secret_file import SecretFile
 from mpp.locators.urls import basic
@@ -56,13 +58,13 @@ class Credentials:
         return f"<Credentials of {len(self._held)}, for {len(self._of)} backends>"
 
     @property
-    def authorizes(self) -> bool:
-        """Whether there is a backend that credentials may be sent to."""
-        return any(held.config.authorizes for held in self._all)
+    def adds_fields(self) -> bool:
+        """Whether there is a backend that credentials or other headers may be sent to."""
+        return any(held.config.adds_fields for held in self._all)
 
-    def authorization(self, backend: Backend) -> bytes | None:
-        """Give the value of ``Authorization`` for a backend; None if mpp has none of its own."""
-        return self._for(backend).authorization
+    def fields(self, backend: Backend) -> OwnFields | None:
+        """Give the headers for a backend that are mpp's own, such as ``Authorization``; None if there are none."""
+        return self._for(backend).fields
 
     def tls(self, backend: Backend) -> IOpenSSLClientConnectionCreator:
         """Give what makes a connection to an https backend."""
@@ -124,18 +126,17 @@ class _Held:
     What was read for one configuration.
 
     :ivar config: that one.
-    :ivar authorization: as it is sent, or None.
+    :ivar fields: headers, or None.
     :ivar policy: of connections over TLS.
     """
 
     def __init__(self, config: HTTPConfig, *, insecure: bool) -> None:
         self.config = config
         self._insecure = insecure if config.insecure_skip_verify is None else config.insecure_skip_verify
-        paths = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
-        self._paths = tuple(filter(None, (getattr(config, name) for name in paths)))
+        self._paths = config.paths
         self._problem = ""
         self._stamps = self._look()
-        self.authorization = self._read_authorization()
+        self.fields = self._read_fields()
         self.policy = self._read_policy()
         self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
 
@@ -154,7 +155,7 @@ class _Held:
         if stamps == self._stamps:
             return False
         try:
-            authorization, policy = self._read_authorization(), self._read_policy()
+            fields, policy = self._read_fields(), self._read_policy()
         except ConfigError as error:
             # The stamps stay as they are: it is tried again in the next round.
             if str(error) != self._problem:
@@ -163,7 +164,7 @@ class _Held:
             return False
         self._problem = ""
         self._stamps = stamps
-        self.authorization = authorization
+        self.fields = fields
         _log.info("Credentials were read again: {paths}", paths=", ".join(self._paths))
         if policy == self.policy:
             return False
@@ -174,19 +175,25 @@ class _Held:
     def _look(self) -> tuple[object, ...]:
         return tuple(map(_stamp, self._paths))
 
+    def _read_fields(self) -> OwnFields | None:
+        fields = [] if (authorization := self._read_authorization()) is None else [(b"Authorization", authorization)]
+        for header in self.config.headers:
+            read = [self._read(path, header.place, _header_value) for path in header.files]
+            told = map(headers.field_value, (*header.values, *header.secrets))
+            fields += [(header.name.encode("ascii"), value) for value in (*told, *read)]
+        return OwnFields.of(tuple(fields))
+
     def _read_authorization(self) -> bytes | None:
         config = self.config
         if config.credentials_file:
-            return self._in_header("credentials_file", f"{config.auth_type} {self._text('credentials_file')}")
+            value = f"{config.auth_type} {self._text('credentials_file')}"
+            if not value.isascii() or not value.isprintable():
+                raise self._wrong("credentials_file", "has what cannot stand in a header; expected one line of ASCII")
+            return value.encode("ascii")
         if config.username or config.username_file:
             user = self._text("username_file") if config.username_file else config.username
             return basic(user, self._text("password_file")).encode("ascii")
         return None
-
-    def _in_header(self, name: str, value: str) -> bytes:
-        if not value.isascii() or not value.isprintable():
-            raise self._wrong(name, "has what cannot stand in a header; expected one line of ASCII")
-        return value.encode("ascii")
 
     def _read_policy(self) -> TLSPolicy:
         config = self.config
@@ -204,14 +211,14 @@ class _Held:
         return policy
 
     def _text(self, name: str) -> str:
-        return self._read(name, lambda file: file.read())
+        return self._read(getattr(self.config, name), name, lambda file: file.read())
 
     def _bytes(self, name: str) -> bytes:
-        return self._read(name, lambda file: file.read_bytes())
+        return self._read(getattr(self.config, name), name, lambda file: file.read_bytes())
 
-    def _read(self, name: str, read: Callable[[SecretFile], T]) -> T:
+    def _read(self, path: str, name: str, read: Callable[[SecretFile], T]) -> T:
         try:
-            return read(SecretFile(getattr(self.config, name)))
+            return read(SecretFile(path))
         except LocateError as error:
             raise ConfigError(self._place(name), str(error)) from None
 
@@ -220,6 +227,13 @@ class _Held:
 
     def _place(self, name: str) -> str:
         return self.config.places.get(name, name)
+
+
+def _header_value(file: SecretFile) -> bytes:
+    try:
+        return headers.field_value(file.read())
+    except ValueError as error:
+        raise LocateError(f"{file.path}: {error}") from None
 
 
 def _stamp(path: str) -> object:

@@ -17,6 +17,29 @@ from mpp.model import Backend
 _USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 
 
+FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
+"""What of an `HTTPConfig` is the path of a file."""
+
+
+@frozen
+class OwnHeader:
+    """
+    A header that requests to a backend get: a field for each value, in this order.
+
+    :ivar files: paths of files that hold one value each.
+    """
+
+    name: str
+    values: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    files: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What ``places`` has for its files."""
+        return f"http_headers: {self.name}: files"
+
+
 @frozen
 class HTTPConfig:
     """
@@ -39,12 +62,19 @@ class HTTPConfig:
     server_name: str = ""
     insecure_skip_verify: bool | None = None
     min_version: str = "TLS12"
+    headers: tuple[OwnHeader, ...] = ()
     places: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
     @property
-    def authorizes(self) -> bool:
-        """Whether there are credentials to be sent."""
-        return bool(self.username or self.username_file or self.credentials_file)
+    def adds_fields(self) -> bool:
+        """Whether requests get credentials or other headers."""
+        return bool(self.username or self.username_file or self.credentials_file or self.headers)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Give all files that it names."""
+        given = (getattr(self, name) for name in FILES)
+        return *filter(None, given), *(path for header in self.headers for path in header.files)
 
 
 @frozen

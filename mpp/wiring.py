@@ -50,7 +50,7 @@ class Wiring:
 
     def upstreams(self, pool: IUpstreams) -> IUpstreams:
         """Give what sends requests as it is configured."""
-        return Authorized(pool, self.credentials.authorization) if self.credentials.authorizes else pool
+        return Authorized(pool, self.credentials.fields) if self.credentials.adds_fields else pool
 
     def refresh(self, found: Sequence[Source]) -> bool:
         """

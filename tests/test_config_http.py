@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.config import Sources
 from mpp.config_file import read_text
-from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, fits
+from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader, fits
 from mpp.locators.endpoints import parse_endpoint
 
 BASIC = "basic_auth: {username: u, password_file: p}"
@@ -37,6 +37,17 @@ UNDERSTOOD: list[tuple[str, HTTPConfigs]] = [
                 server_name="prom",
                 insecure_skip_verify=False,
                 min_version="TLS13",
+            )
+        ),
+    ),
+    (
+        "http_config: {http_headers: {X-Scope-OrgID: {values: [a, 1]}, x-b: {secrets: [cr3t], files: [f, /g]}}}\n",
+        HTTPConfigs(
+            HTTPConfig(
+                headers=(
+                    OwnHeader("X-Scope-OrgID", values=("a", "1")),
+                    OwnHeader("x-b", secrets=("cr3t",), files=("/etc/mpp/f", "/g")),
+                )
             )
         ),
     ),
@@ -100,6 +111,64 @@ REFUSED: list[tuple[str, str]] = [
         "f:1: http_config: tls_config: key: a secret has no place in this file; give key_file instead",
     ),
     ("http_config: {proxy_url: x}\n", "f:1: http_config: proxy_url: not supported"),
+    ("http_config: {http_headers: cr3t}\n", "f:1: http_config: http_headers: expected keys and values, found a scalar"),
+    ("http_config: {http_headers: [X-A]}\n", "f:1: http_config: http_headers: expected keys and values, found a list"),
+    (
+        "http_config: {http_headers: {X-A: cr3t}}\n",
+        "f:1: http_config: http_headers: X-A: expected keys and values, found a scalar",
+    ),
+    (
+        "http_config:\n  http_headers:\n    X-A:\n      secrets: cr3t\n",
+        "f:4: http_config: http_headers: X-A: secrets: expected a list, found a scalar",
+    ),
+    (
+        "http_config: {http_headers: {X-A: {secrets: [true]}}}\n",
+        "f:1: http_config: http_headers: X-A: secrets: expected text, found a scalar; put it in quotes if it is meant as text",
+    ),
+    (
+        "http_config: {http_headers: {X-A: {values: []}}}\n",
+        "f:1: http_config: http_headers: X-A: values: expected a list, found an empty one",
+    ),
+    (
+        'http_config: {http_headers: {X-A: {secrets: ["cr3\\ncr3t"]}}}\n',
+        "f:1: http_config: http_headers: X-A: secrets: has what cannot stand in a header; expected one line",
+    ),
+    (
+        "http_config: {http_headers: {X-A: {secret: [cr3t]}}}\n",
+        "f:1: http_config: http_headers: X-A: secret: no such key; did you mean secrets?",
+    ),
+    (
+        "http_config: {http_headers: {X-A: {}}}\n",
+        "f:1: http_config: http_headers: X-A: values: missing; expected values, secrets or files",
+    ),
+    (
+        "http_config: {http_headers: {'X-A: cr3t': {values: [a]}}}\n",
+        "f:1: http_config: http_headers: entry 1: expected the name of a header, such as X-Scope-OrgID",
+    ),
+    (
+        "http_config:\n  http_headers:\n    X-A: {values: [a]}\n    x-a: {values: [b]}\n",
+        "f:4: http_config: http_headers: x-a: is there for the second time; upper and lower case make no difference",
+    ),
+    (
+        "http_config: {http_headers: {authorization: {secrets: [cr3t]}}}\n",
+        "f:1: http_config: http_headers: authorization: a reserved header, which cannot be set; "
+        "give basic_auth or authorization instead",
+    ),
+    *(
+        (
+            f"http_config: {{http_headers: {{{name}: {{values: [a]}}}}}}\n",
+            f"f:1: http_config: http_headers: {name}: a reserved header, which cannot be set",
+        )
+        for name in (
+            "Host",
+            "User-Agent",
+            "Content-Length",
+            "Transfer-Encoding",
+            "X-Forwarded-For",
+            "X-Amz-Date",
+            "Accept-Encoding",
+        )
+    ),
     ("backends: {}\n", "f:1: backends: expected a list, found keys and values"),
     ("backends: [x]\n", "f:1: backends: entry 1: expected keys and values, found the text 'x'"),
     ("backends:\n- http_config: {}\n", "f:2: backends 1: url: missing"),
@@ -166,6 +235,7 @@ class HTTPConfigTests(SynchronousTestCase):
             with self.subTest(text=text):
                 reading = read_text(text, "f", "/etc/mpp")
                 self.assertEqual((reading.errors, reading.http), ((), expected))
+                self.assertNotIn("cr3t", repr(reading.http))
 
     def test_refused(self) -> None:
         """What is wrong is told with its line and the way to it; secrets are neither taken nor shown."""

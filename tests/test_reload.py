@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.changes import changes
 from mpp.config import Sources
 from mpp.errors import ConfigError, ConfigErrors
+from mpp.headers import OwnFields
 from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
@@ -74,8 +75,9 @@ class WiringTests(SynchronousTestCase):
         merged = MergedLocator([locator for _, locator in wiring.locators], MemoryReactorClock(), failed=lambda name: None)
         located = self.successResultOf(merged.locate())
         self.assertFalse(wiring.refresh(merged.sources))
-        found = {each.backend.host: wiring.credentials.authorization(each.backend) for each in located}
-        first, second, third = b"Bearer endpoint0", b"Bearer file-sd1", b"Bearer file-sd2"
+        found = {each.backend.host: wiring.credentials.fields(each.backend) for each in located}
+        lines = (f"Bearer {name}" for name in ("endpoint0", "file-sd1", "file-sd2"))
+        first, second, third = (OwnFields.of(((b"Authorization", line.encode()),)) for line in lines)
         self.assertEqual(found, {"first": first, "e": first, "a": third, "both": second, "b": second})
 
     def test_everything_wrong(self) -> None:
