@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +21,7 @@ from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHea
 from mpp.interfaces import IResponse
 from mpp.model import Backend
 from tests.fake_https import FakeAuthority
+from tests.logged import logged
 
 A, B = (Backend("https", name, 9090) for name in ("prom-a", "prom-b"))
 
@@ -39,13 +40,8 @@ class CredentialsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
-        self.lines: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        self.lines = logged(self, formatEvent)
         self.age = 0
-
-    def observe(self, event: dict[str, Any]) -> None:
-        self.lines.append(str(formatEvent(event)))
 
     def write(self, name: str, content: str | bytes) -> str:
         """Write a file, which is always seen to be another one than before."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.changes import changes
@@ -24,6 +25,11 @@ from mpp.model import Reloaded
 from mpp.reload import HangUp, Reloader
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.wiring import Wiring, wire
+from tests.logged import logged
+
+
+def _own(event: Mapping[str, Any]) -> str:
+    return str(formatEvent(event)) if str(event.get("log_namespace", "")).startswith("mpp.") else ""  # type: ignore[arg-type]
 
 
 class ChangesTests(SynchronousTestCase):
@@ -120,7 +126,7 @@ class ReloaderTests(SynchronousTestCase):
         self.program = FakeProgram()
         self.told: list[bool] = []
         self.applied: list[int] = []
-        self.lines: list[str] = []
+        self.lines = logged(self, _own)
         self.checked: ConfigError | None = None
         self.reloader = Reloader(
             self.program,
@@ -129,12 +135,6 @@ class ReloaderTests(SynchronousTestCase):
             applied=lambda settings: self.applied.append(settings.retries),
             told=self.told.append,
         )
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        if str(event.get("log_namespace", "")).startswith("mpp."):
-            self.lines.append(str(formatEvent(event)))
 
     def check(self, settings: Settings) -> None:
         if self.checked is not None:
