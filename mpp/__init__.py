@@ -24,7 +24,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime
   readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify output``
-- L3 living: ``selection publication roster rounds journal recorder credentials authorized proxy admin front/``
+- L3 living: ``selection publication roster rounds journal recorder credentials authorized proxy site admin front/``
 - L4 assembly: ``config config_file config_backends config_http config_tree options usage manual completion checks extensions
   locating wiring forwarders listening sockets changes reload housekeeping service tap __main__ testing/ demo``
 """

@@ -29,10 +29,11 @@ from mpp.locators.merged import MergedLocator
 from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
 from mpp.model import MIB, Backend, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
-from mpp.proxy import ProxyRequest, ProxyResource, ProxySite
+from mpp.proxy import ProxyRequest, ProxyResource
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.settings import Settings
+from mpp.site import ProxySite
 from mpp.sockets import Sockets
 from mpp.status import LocatorView, StatusView
 from mpp.status.explained import Explanation
