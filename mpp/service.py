@@ -146,7 +146,8 @@ class Program(MultiService):
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
-        if self._wiring.refresh(self.locator.sources):
+        moved = self._wiring.located(self.locator.sources)
+        if self._wiring.credentials.refresh() or moved:
             self._renew_connections()
         return self._book.refresh(backends)
 

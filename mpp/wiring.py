@@ -52,19 +52,18 @@ class Wiring:
         """Give what sends requests as it is configured."""
         return Authorized(pool, self.credentials.fields) if self.credentials.adds_fields else pool
 
-    def refresh(self, found: Sequence[Source]) -> bool:
+    def located(self, found: Sequence[Source]) -> bool:
         """
-        Look after the credentials: what has changed on disk, and who is found by whom.
+        Have the credentials follow who is found by whom.
 
-        :param found: for each locator.
+        :param found: what is known of each locator.
         :return: connections are made in another way from now on.
         """
         origins: dict[Backend, list[Origin]] = {}
         for (plan, _), source in zip(self.locators, found, strict=True):
             for located in source.located:
                 origins.setdefault(located.backend, []).extend(plan.origins(located))
-        moved, reread = self.credentials.located(origins), self.credentials.refresh()
-        return moved or reread
+        return self.credentials.located(origins)
 
     def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
         """Give what observes backends as the strategy needs it."""
