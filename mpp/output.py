@@ -159,9 +159,13 @@ class LineObserver:
     """
 
     def __init__(self, form: str, least: str) -> None:
+        self.write: Callable[[bytes], None] = _nowhere
+        self.change(form, least)
+
+    def change(self, form: str, least: str) -> None:
+        """Write like this from now on. Lines that are held were made before, and stay as they are."""
         self._render = logs.RENDERERS[form]
         self._written = frozenset(logs.LEVELS[logs.LEVELS.index(least) :])
-        self.write: Callable[[bytes], None] = _nowhere
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write an event."""
@@ -185,7 +189,7 @@ class LineObserver:
         )
 
 
-def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any) -> ILogObserver | None:
+def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any) -> LineObserver | None:
     """
     Make the observer for the place that twistd was told to log to.
 

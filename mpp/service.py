@@ -30,11 +30,12 @@ from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
 from mpp.model import MIB, Backend, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
-from mpp.proxy import ProxyRequest, ProxyResource, ProxySite
+from mpp.proxy import ProxyRequest, ProxyResource
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
+from mpp.site import ProxySite
 from mpp.sockets import Sockets
 from mpp.status.explained import Explanation
 from mpp.views import Views
@@ -159,7 +160,9 @@ class Program(MultiService):
         return site(root), site(OwnRoot(own_pages, self.metrics))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
-        """Look after what may change from round to round: credentials, and the addresses of host names."""
+        """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
+        if self._wiring.located(self.locator.sources):
+            self._renew_connections()
         if self.renew():
             self.serving.renew()
         return self._book.refresh(backends)
@@ -213,15 +216,16 @@ class Program(MultiService):
         close_former = self._sockets.follow(settings)
         self.sockets = self._sockets.open
         self._wiring = wiring
+        if wiring.credentials is not last.credentials:
+            wiring.credentials.follow(last.credentials)
+            self._dialer.tls = wiring.credentials.tls
+            self._renew_connections()
         self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
         self.gate.limit = _places(settings)
         for site in self.sites:
             site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        if wiring.credentials is not last.credentials:
-            self._dialer.tls = wiring.credentials.tls
-            self._renew_connections()
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time)
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)

@@ -26,7 +26,7 @@ from mpp.checks import check, check_config
 from mpp.config import Reading, Sources, answer, wants_check
 from mpp.errors import ConfigError
 from mpp.listening import raise_file_limit
-from mpp.output import observer
+from mpp.output import LineObserver, observer
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -203,7 +203,7 @@ def makeService(options: Options) -> IService:
     from mpp.service import build
 
     reading = options.reading
-    _set_log_level(reading.settings)
+    set_global_log_level(_level(reading.settings))
     log = observer(reading.settings.log_format, _level(reading.settings), getattr(options, "parent", None) or {}, reactor)
     for warning in reading.warnings:
         _log.warn("{warning}", warning=warning)
@@ -221,7 +221,7 @@ def makeService(options: Options) -> IService:
         program,
         options.sources,
         check=partial(check, reactor=reactor),
-        applied=_set_log_level,
+        applied=partial(_change_log, log),
         told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
     )
     program.reload_by(reloader.reload)
@@ -229,8 +229,10 @@ def makeService(options: Options) -> IService:
     return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
 
 
-def _set_log_level(settings: Settings) -> None:
+def _change_log(log: LineObserver | None, settings: Settings) -> None:
     set_global_log_level(_level(settings))
+    if log is not None:
+        log.change(settings.log_format, _level(settings))
 
 
 def _level(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import resource
 import signal
@@ -190,6 +191,18 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(self.lines("debug"), ["debug", "info", "warn", "error", "critical", "request"])
         self.assertEqual(self.lines("warn"), ["warn", "error", "critical", "request"])
         self.assertEqual(self.lines("error"), ["error", "critical", "request"])
+
+    def test_change(self) -> None:
+        """Format and level may be others from one line to the next."""
+        written: list[bytes] = []
+        lines = LineObserver("logfmt", "warn")
+        lines.write = written.append
+        logger = Logger("mpp.test", observer=LogPublisher(lines))
+        logger.info("unseen")
+        logger.warn("first")
+        lines.change("json", "info")
+        logger.info("second")
+        self.assertEqual([b"msg=first" in written[0], json.loads(written[1])["msg"]], [True, "second"])
 
 
 class Reactor(MemoryReactorClock):
