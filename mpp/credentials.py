@@ -6,7 +6,7 @@ files, and reads them again when they change; as long as a changed file is of no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from OpenSSL import SSL, crypto
@@ -17,7 +17,7 @@ from txaio.tx import make_logger
 from mpp import headers
 from mpp.errors import ConfigError, ConfigErrors, LocateError
 from mpp.headers import OwnFields
-from mpp.http_config import HTTPConfig, HTTPConfigs, Origin
+from mpp.http_config import HTTPConfig, HTTPConfigs, Origin, Origins
 from mpp.locators.secret_file import SecretFile
 from mpp.locators.urls import basic
 from mpp.model import Backend
@@ -75,7 +75,7 @@ class Credentials:
         # Not any(), which would stop at the first one.
         return True in [held.refresh() for held in self._all]
 
-    def located(self, origins: Mapping[Backend, Collection[Origin]]) -> bool:
+    def located(self, origins: Origins) -> bool:
         """
         Take note of where the backends are found that are listed now; tell whether connections are made in another way.
 
@@ -94,6 +94,10 @@ class Credentials:
             del self._of[backend]
             self._origins.pop(backend, None)
         return changed
+
+    def origins(self, backend: Backend) -> Collection[Origin] | None:
+        """Give where a backend was found; None when that is not known."""
+        return self._origins.get(backend)
 
     def follow(self, last: Credentials) -> None:
         """

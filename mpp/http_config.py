@@ -98,6 +98,10 @@ class Origin:
         return cls(locator, _USERINFO.sub("", source) if locator == "http-sd" else source)
 
 
+Origins = Mapping[Backend, Collection[Origin]]
+"""For each backend all its origins."""
+
+
 @frozen
 class LocatorRule:
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,7 @@ from mpp.forward.explain import explain
 from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
+from mpp.http_config import Origin, Origins
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
@@ -96,7 +97,7 @@ class Program(MultiService):
         self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
-        self.selections = self._select() if remote is None else remote.by(self._forget)
+        self.selections = self._select() if remote is None else remote.by(self._forget, self.located)
         MultiService.addService(self, self.selections)
         self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
         MultiService.addService(self, self.recorder)
@@ -161,18 +162,24 @@ class Program(MultiService):
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
-        if self._wiring.located(self.locator.sources):
-            self._renew_connections()
-        if self.renew():
-            self.serving.renew()
+        self.located(self._wiring.origins(self.locator.sources))
+        self.renew()
+        self.serving.renew()
         return self._book.refresh(backends)
 
-    def renew(self) -> bool:
-        """Read those credentials again that have changed; tell whether there are any."""
-        changed = self._wiring.credentials.refresh()
-        if changed:
+    def located(self, origins: Origins) -> None:
+        """Have the credentials follow who finds the backends."""
+        if self._wiring.credentials.located(origins):
             self._renew_connections()
-        return changed
+
+    def origins(self, backend: Backend) -> Collection[Origin] | None:
+        """Tell who finds a backend; None when that is not known."""
+        return self._wiring.credentials.origins(backend)
+
+    def renew(self) -> None:
+        """Read those credentials again that have changed."""
+        if self._wiring.credentials.refresh():
+            self._renew_connections()
 
     def _forget(self, backend: Backend) -> None:
         self._forwarders.forget(backend)

@@ -40,7 +40,7 @@ class Serving(Protocol):
         """Serve by these from now on; the sockets they ask for are open."""
 
     def renew(self) -> None:
-        """Read credentials again, which have changed."""
+        """Read those credentials again that have changed."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
         """Give how many requests are under way on each backend, by its name, and how many wait."""

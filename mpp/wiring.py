@@ -20,7 +20,7 @@ from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError, ConfigErrors
 from mpp.forward.forwarder import Forwarder
-from mpp.http_config import Origin
+from mpp.http_config import Origin, Origins
 from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
 from mpp.locating import Locating, LocatorPlan
 from mpp.locators.merged import Source
@@ -52,18 +52,17 @@ class Wiring:
         """Give what sends requests as it is configured."""
         return Authorized(pool, self.credentials.fields) if self.credentials.adds_fields else pool
 
-    def located(self, found: Sequence[Source]) -> bool:
+    def origins(self, found: Sequence[Source]) -> Origins:
         """
-        Have the credentials follow who is found by whom.
+        Give who is found by whom.
 
         :param found: what is known of each locator.
-        :return: connections are made in another way from now on.
         """
         origins: dict[Backend, list[Origin]] = {}
         for (plan, _), source in zip(self.locators, found, strict=True):
             for located in source.located:
                 origins.setdefault(located.backend, []).extend(plan.origins(located))
-        return self.credentials.located(origins)
+        return origins
 
     def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
         """Give what observes backends as the strategy needs it."""

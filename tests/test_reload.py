@@ -80,7 +80,7 @@ class WiringTests(SynchronousTestCase):
         wiring = self.wire(endpoints=("first:1", "e:1"), file_sd=patterns, http=HTTPConfigs(locators=tuple(rules)))
         merged = MergedLocator([locator for _, locator in wiring.locators], MemoryReactorClock(), failed=lambda name: None)
         located = self.successResultOf(merged.locate())
-        self.assertFalse(wiring.located(merged.sources))
+        self.assertFalse(wiring.credentials.located(wiring.origins(merged.sources)))
         found = {each.backend.host: wiring.credentials.fields(each.backend) for each in located}
         lines = (f"Bearer {name}" for name in ("endpoint0", "file-sd1", "file-sd2"))
         first, second, third = (OwnFields.of(((b"Authorization", line.encode()),)) for line in lines)

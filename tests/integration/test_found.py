@@ -47,6 +47,9 @@ class Guarded(Prometheus):
 class FoundCase(SynchronousTestCase):
     """Two servers, and mpp with a locator for each."""
 
+    # Processes of mpp that serve clients.
+    workers = 1
+
     def setUp(self) -> None:
         """Make a folder."""
         self.folder = Path(self.mktemp()).absolute()
@@ -71,7 +74,13 @@ class FoundCase(SynchronousTestCase):
 
     def keys(self, **keys: Any) -> dict[str, Any]:
         """Give what the file has in any case: every request goes to a random server."""
-        return {"routing_strategy": "random", "affinity_options": "none", "enable_lifecycle": True, **keys}
+        return {
+            "routing_strategy": "random",
+            "affinity_options": "none",
+            "enable_lifecycle": True,
+            "workers": self.workers,
+            **keys,
+        }
 
     def reload(self, mpp: Configured, changed: list[str], **keys: Any) -> None:
         """Have another file."""
@@ -91,6 +100,11 @@ class FoundCase(SynchronousTestCase):
         self.assertEqual(set(tally.served_by), {server.address for server in servers})
         for server in servers:
             self.assertEqual(mpp.standing_of(server.address), "viable", mpp.log())
+
+    def wait_read_again(self, mpp: Configured) -> None:
+        """Wait until every process has read a file again."""
+        readers = 1 if self.workers == 1 else 1 + self.workers
+        wait_until(lambda: mpp.log().count("Credentials were read again") == readers, "the file is read", 10)
 
     def settle(self, mpp: Configured) -> None:
         """Let two rounds pass."""
@@ -128,7 +142,7 @@ class RealTests(FoundCase):
         def change() -> None:
             a.admit("alice", "carol")
             self.write("user", "carol\n")
-            wait_until(lambda: "Credentials were read again" in mpp.log(), "the file is read", 10)
+            self.wait_read_again(mpp)
             a.admit("carol")
             b.admit("bob", "dave")
             self.reload(mpp, ["locators"], **sources, locators=locators("dave"))
@@ -203,7 +217,7 @@ class HeaderTests(FoundCase):
         def change() -> None:
             b.set(asks_for=["X-Gateway-Key: s3cr3t", "X-Gateway-Key: n3w"])
             self.write("key", "n3w\n")
-            wait_until(lambda: "Credentials were read again" in mpp.log(), "the file is read", 10)
+            self.wait_read_again(mpp)
             b.set(asks_for=["X-Gateway-Key: n3w"])
             a.set(asks_for=["X-Scope-OrgID: one, two", "X-Scope-OrgID: one, s3cond"])
             self.reload(mpp, ["locators"], **keys("s3cond"))
@@ -213,3 +227,15 @@ class HeaderTests(FoundCase):
         self.under_load(mpp, [a, b], change)
         for secret in ("s3cr3t", "n3w", "s3cond"):
             self.assertNotIn(secret, mpp.log())
+
+
+class RealWorkersTests(RealTests):
+    """The same, with several processes that serve clients."""
+
+    workers = 2
+
+
+class HeaderWorkersTests(HeaderTests):
+    """The same, with several processes that serve clients."""
+
+    workers = 2
