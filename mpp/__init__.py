@@ -11,7 +11,7 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
 DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let
 in), ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions``
-(doubts), ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (what was read of their files), ``front`` (the web
+(doubts), ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``front`` (the web
 configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
 ``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``output.Descriptor`` (lines of the log that
 nobody has taken yet), ``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole when they
@@ -25,9 +25,9 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify output``
-- L3 living: ``selection publication roster rounds journal recorder credentials authorized serving proxy pages admin
+- L3 living: ``selection publication roster rounds journal recorder credentials authorized serving proxy site pages admin
   front/``
-- L4 assembly: ``config config_file config_http config_tree options usage manual completion checks extensions locating wiring
-  forwarders renewable listening_errors listening sockets changes reload housekeeping views service workers/ tap __main__
-  testing/ demo``
+- L4 assembly: ``config config_file config_backends config_http config_tree options usage manual completion checks extensions
+  locating wiring forwarders renewable listening_errors listening sockets changes reload housekeeping views service workers/ tap
+  __main__ testing/ demo``
 """

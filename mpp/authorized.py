@@ -1,5 +1,6 @@
 """
-Sends requests with credentials of mpp's own, where it has some; those of the client are passed on where it has none.
+Sends requests with credentials and other headers of mpp's own, where it has some; those of the client are passed on where it has
+none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mpp import headers
+from mpp.headers import OwnFields
 from mpp.interfaces import IResponse, IUpstreams
 from mpp.model import Backend
 
@@ -18,19 +19,19 @@ from mpp.model import Backend
 @implementer(IUpstreams)
 class Authorized:
     """
-    Wraps what sends requests. Used only where there are credentials at all.
+    Wraps what sends requests. Used only where there are such headers at all.
 
-    :param authorization: gives the value of ``Authorization`` for a backend, or None.
+    :param fields: gives those for a backend, or None.
     """
 
-    def __init__(self, upstreams: IUpstreams, authorization: Callable[[Backend], bytes | None]) -> None:
+    def __init__(self, upstreams: IUpstreams, fields: Callable[[Backend], OwnFields | None]) -> None:
         self._upstreams = upstreams
-        self._authorization = authorization
+        self._fields = fields
 
     def send(self, backend: Backend, head: bytes, body: bytes, **how: Any) -> Deferred[IResponse]:
         """Send one request, see `IUpstreams`."""
-        value = self._authorization(backend)
-        if value is not None:
-            head = headers.with_authorization(head, value)
+        fields = self._fields(backend)
+        if fields is not None:
+            head = fields.put_into(head)
         answer: Deferred[IResponse] = self._upstreams.send(backend, head, body, **how)
         return answer

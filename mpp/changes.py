@@ -13,7 +13,11 @@ from mpp.settings import Settings
 
 def changes(before: Settings, after: Settings) -> tuple[str, ...]:
     """Name the options that differ, as a configuration file would; never what they say, which may be a secret."""
-    http = (("http_config", before.http.default, after.http.default), ("backends", before.http.rules, after.http.rules))
+    http = (
+        ("http_config", before.http.default, after.http.default),
+        ("backends", before.http.rules, after.http.rules),
+        ("locators", before.http.locators, after.http.locators),
+    )
     return tuple(
         option.flag.removeprefix("--")
         for option in OPTIONS

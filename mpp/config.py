@@ -25,6 +25,7 @@ from mpp.values import is_boolean
 
 if TYPE_CHECKING:
     from mpp.config_file import FileReading
+    from mpp.http_config import HTTPConfigs
 
 
 @frozen
@@ -109,6 +110,8 @@ class Sources:
             values["port"] = None
         if not errors and not any(option.locates and option.field in words for option in OPTIONS):
             errors.append(_nothing_located())
+        if not errors and file and file.http.locators:
+            errors += _not_configured(file.http, values)
         name = given[CONFIG][1][-1] if CONFIG in given else "command line and environment"
         return Reading(_settings(values), words, warnings, tuple(errors), name)
 
@@ -145,6 +148,13 @@ def _read_file(given: tuple[str, list[str]] | None, folder: str) -> FileReading 
 
     word, texts = given
     return read_file(texts[-1], word, folder)
+
+
+def _not_configured(http: HTTPConfigs, values: Mapping[str, Any]) -> list[ConfigError]:
+    # As above.
+    from mpp.config_backends import not_configured
+
+    return list(not_configured(http.locators, values))
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:

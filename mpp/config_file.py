@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mpp import config_http
+from mpp import config_backends
 from mpp.config_tree import Tree, boolean_of, number_of, read_tree, text_of
 from mpp.errors import ConfigError
 from mpp.http_config import HTTPConfigs
@@ -90,8 +90,8 @@ def read_text(text: str, name: str, folder: str = "") -> FileReading:
         return FileReading(errors=tuple(errors))
     given, words = {}, {}
     hints = {CONFIG.flag.removeprefix("--"): "a configuration file cannot name another one"}
-    for key in tree.keys((*KEYS, *config_http.KEYS), hints):
-        if key in config_http.KEYS:
+    for key in tree.keys((*KEYS, *config_backends.KEYS), hints):
+        if key in config_backends.KEYS:
             continue
         option = KEYS[key]
         words[option] = tree.where(key)
@@ -99,7 +99,7 @@ def read_text(text: str, name: str, folder: str = "") -> FileReading:
             given[option] = _value(option, tree, key, folder)
         except ValueError as error:
             tree.wrong(key, str(error))
-    http = config_http.read_http_configs(tree, folder)
+    http = config_backends.read_http_configs(tree, folder)
     return FileReading(given, words, tuple(sorted(errors, key=_line)), http)
 
 

@@ -1,17 +1,20 @@
 """
-Reads ``http_config`` and ``backends`` of the configuration file, in the form that Prometheus gives to ``http_config``. Pure.
+Reads an ``http_config`` of the configuration file, in the form that Prometheus gives to it. Pure.
+
+What it says is read here; for whom it counts is `mpp.config_backends`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
-from mpp.config_tree import Tree
-from mpp.http_config import HTTPConfig, HTTPConfigs
-from mpp.locators.endpoints import parse_endpoint
+from attrs import evolve
 
-KEYS = ("http_config", "backends")
+from mpp.config_tree import Tree, kind_of
+from mpp.headers import REQUEST_DROPPED, field_value
+from mpp.http_config import FILES, HTTPConfig, OwnHeader
 
 _SECRET = "a secret has no place in this file; give {} instead"
 _NOT_SUPPORTED = "not supported"
@@ -33,51 +36,53 @@ _HINTS = {
     "bearer_token": _SECRET.format("authorization with credentials_file"),
     "bearer_token_file": "not supported; give authorization with credentials_file instead",
     **dict.fromkeys(("oauth2", "proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header"), _NOT_SUPPORTED),
-    **dict.fromkeys(("follow_redirects", "enable_http2", "http_headers"), _NOT_SUPPORTED),
+    **dict.fromkeys(("follow_redirects", "enable_http2"), _NOT_SUPPORTED),
 }
-_FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+# What Prometheus refuses for its own requests, in prometheus/common; the last line are those of SigV4.
+_RESERVED = frozenset(
+    (
+        *(
+            "authorization",
+            "host",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "user-agent",
+            "connection",
+            "keep-alive",
+        ),
+        *("proxy-authenticate", "proxy-authorization", "www-authenticate", "accept-encoding"),
+        *(f"x-prometheus-{name}" for name in ("remote-write-version", "remote-read-version", "scrape-timeout-seconds")),
+        *("x-amz-date", "x-amz-security-token", "x-amz-content-sha256"),
+    )
+) | frozenset(name.decode("ascii") for name in REQUEST_DROPPED)
 
 
-def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
+def read_http_config(parent: Tree, folder: str) -> HTTPConfig:
     """
-    Read what a file's outermost mapping has of it; what is wrong is noted there.
+    Read the ``http_config`` that a mapping has; what is wrong is noted there.
 
     :param folder: where relative paths begin.
     """
-    default = _http_config(tree, folder) if "http_config" in tree.table else HTTPConfig()
-    entries = tree.each("backends") if "backends" in tree.table else ()
-    return HTTPConfigs(default, tuple(_rule(entry, folder) for entry in entries))
-
-
-def _rule(entry: Tree, folder: str) -> tuple[str, HTTPConfig]:
-    found = set(entry.keys(("url", "http_config")))
-    for key in ("url", "http_config"):
-        if key not in found:
-            entry.wrong(key, "missing")
-    url = entry.text("url") if "url" in found else ""
-    if url and "*" not in url:
-        try:
-            url = parse_endpoint(url).url
-        except ValueError as error:
-            entry.wrong("url", str(error))
-    return url, _http_config(entry, folder) if "http_config" in found else HTTPConfig()
-
-
-def _http_config(parent: Tree, folder: str) -> HTTPConfig:
     tree = parent.inside("http_config")
     if tree is None:
         return HTTPConfig()
     mistakes = len(tree.errors)
     found: dict[str, object] = {}
     places: dict[str, str] = {}
-    for form in tree.keys(_FORMS, _HINTS):
+    for form in tree.keys((*_FORMS, "http_headers"), _HINTS):
+        if form == "http_headers":
+            found["headers"] = _headers(tree, folder, places)
+            continue
         inner = tree.inside(form)
         for key in inner.keys(*_FORMS[form]) if inner is not None else ():
             assert inner is not None
             name = "auth_type" if key == "type" else key
             places[name] = inner.where(key)
             found[name] = inner.boolean(key) if key == "insecure_skip_verify" else inner.text(key)
-            if key in _FILES and found[name]:
+            if key in FILES and found[name]:
                 found[name] = os.path.join(folder, str(found[name]))
         if inner is not None:
             _check(form, inner)
@@ -87,6 +92,41 @@ def _http_config(parent: Tree, folder: str) -> HTTPConfig:
         # With a part of it missing, more would seem to be wrong than is.
         return HTTPConfig()
     return HTTPConfig(**found, places=places)  # type: ignore[arg-type]
+
+
+def _headers(parent: Tree, folder: str, places: dict[str, str]) -> tuple[OwnHeader, ...]:
+    """Read ``http_headers``. Whatever is wrong in it may be a secret, and is not repeated."""
+    tree = evolve(parent, found=kind_of).inside("http_headers")
+    headers: dict[str, OwnHeader] = {}
+    for number, name in enumerate(tree.table if tree is not None else (), start=1):
+        assert tree is not None
+        if _HEADER.fullmatch(name) is None:
+            parent.wrong("http_headers", f"entry {number}: expected the name of a header, such as X-Scope-OrgID")
+            continue
+        if name.lower() in _RESERVED:
+            hint = "; give basic_auth or authorization instead" if name.lower() == "authorization" else ""
+            tree.wrong(name, f"a reserved header, which cannot be set{hint}")
+        if name.lower() in headers:
+            tree.wrong(name, "is there for the second time; upper and lower case make no difference")
+        inner = tree.inside(name)
+        if inner is not None:
+            headers[name.lower()] = header = _header(inner, name, folder)
+            places[header.place] = inner.where("files")
+    return tuple(headers.values())
+
+
+def _header(tree: Tree, name: str, folder: str) -> OwnHeader:
+    found: dict[str, tuple[str, ...]] = {key: tree.texts(key) for key in tree.keys(("values", "secrets", "files"))}
+    if not tree.table:
+        tree.wrong("values", "missing; expected values, secrets or files")
+    for key in ("values", "secrets"):
+        for text in found.get(key, ()):
+            try:
+                field_value(text)
+            except ValueError as error:
+                tree.wrong(key, str(error))
+    files = tuple(os.path.join(folder, path) for path in found.pop("files", ()))
+    return OwnHeader(name, files=files, **found)
 
 
 def _check(form: str, inner: Tree) -> None:

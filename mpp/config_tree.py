@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Iterator
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from mpp.errors import ConfigError
 from mpp.plain_yaml import PlainYAMLError, Table, as_typed, read_yaml
@@ -25,6 +25,28 @@ class Plain:
     """A scalar without quotes, as it was written."""
 
     text: str
+
+
+def what_is(value: object) -> str:
+    """Say what a value is, for a message."""
+    if isinstance(value, Table):
+        return "keys and values"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, Plain) and as_typed(value.text) is not None:
+        kind = "the text " if isinstance(as_typed(value.text), str) else ""
+        return f"{kind}{_short(value.text)!r}" if kind else _short(value.text)
+    return f"the text {_short(value)!r}" if isinstance(value, str) else "nothing"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
+
+
+def kind_of(value: object) -> str:
+    """Say what a value is that must not be shown."""
+    shown = what_is(value)
+    return shown if shown in ("keys and values", "a list", "nothing") else "a scalar"
 
 
 def read_tree(text: str, name: str) -> tuple[Tree | None, list[ConfigError]]:
@@ -59,6 +81,7 @@ class Tree:
 
     :ivar errors: shared with the mappings inside.
     :ivar path: of keys that lead to it, such as ``backends: http_config: ``; empty for the outermost.
+    :ivar found: says in a message what a value is.
     """
 
     table: Table
@@ -66,7 +89,7 @@ class Tree:
     errors: list[ConfigError]
     path: str = ""
     line: int = 1
-    _taken: set[str] = field(factory=set)
+    found: Callable[[object], str] = what_is
 
     def where(self, key: str) -> str:
         """Give how a key is named in a message."""
@@ -92,8 +115,8 @@ class Tree:
         """Give the mapping that a key's value is; None, and an error, if it is none."""
         value = self.table[key]
         if isinstance(value, Table):
-            return Tree(value, self.name, self.errors, f"{self.path}{key}: ", self.table.lines[key])
-        self.wrong(key, f"expected keys and values, found {what_is(value)}")
+            return Tree(value, self.name, self.errors, f"{self.path}{key}: ", self.table.lines[key], self.found)
+        self.wrong(key, f"expected keys and values, found {self.found(value)}")
         return None
 
     def each(self, key: str) -> Iterator[Tree]:
@@ -108,6 +131,20 @@ class Tree:
                 yield Tree(element, self.name, self.errors, f"{self.path}{key} {number}: ", line)
             else:
                 self.wrong(key, f"entry {number}: expected keys and values, found {what_is(element)}")
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Give the texts in the list that a key's value is; errors for what is none."""
+        value = self.table[key]
+        if not isinstance(value, list) or not value:
+            self.wrong(key, f"expected a list, found {'an empty one' if value == [] else self.found(value)}")
+            return ()
+        texts = []
+        for element in value:
+            try:
+                texts.append(text_of(element, self.found))
+            except ValueError as error:
+                self.wrong(key, str(error))
+        return tuple(texts)
 
     def text(self, key: str) -> str:
         """Give a key's value as text; empty, and an error, if it is none."""
@@ -125,14 +162,18 @@ class Tree:
             return ""
 
 
-def text_of(value: object) -> str:
-    """Give the text of a scalar; numbers and dates are as they were written."""
+def text_of(value: object, found: Callable[[object], str] = what_is) -> str:
+    """
+    Give the text of a scalar; numbers and dates are as they were written.
+
+    :param found: says in the message of the ValueError what it is instead.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, Plain) and not isinstance(as_typed(value.text), bool | None):
         return value.text
     hint = "; put it in quotes if it is meant as text" if isinstance(value, Plain) and value.text else ""
-    raise ValueError(f"expected text, found {what_is(value)}{hint}")
+    raise ValueError(f"expected text, found {found(value)}{hint}")
 
 
 def boolean_of(value: object) -> str:
@@ -149,19 +190,3 @@ def number_of(value: object) -> str:
     if isinstance(typed, bool) or not isinstance(typed, int):
         raise ValueError(f"expected a whole number, found {what_is(value)}")
     return str(typed)
-
-
-def what_is(value: object) -> str:
-    """Say what a value is, for a message."""
-    if isinstance(value, Table):
-        return "keys and values"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, Plain) and as_typed(value.text) is not None:
-        kind = "the text " if isinstance(as_typed(value.text), str) else ""
-        return f"{kind}{_short(value.text)!r}" if kind else _short(value.text)
-    return f"the text {_short(value)!r}" if isinstance(value, str) else "nothing"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."

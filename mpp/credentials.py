@@ -1,12 +1,12 @@
 """
-What mpp shows to backends, and asks of them: ``Authorization``, certificates. Keeps what it has read of the files, and reads
-them again when they change; as long as a changed file is of no use, what it said before stays in force.
+What mpp shows to backends, and asks of them: ``Authorization`` and other headers, certificates. Keeps what it has read of the
+files, and reads them again when they change; as long as a changed file is of no use, what it said before stays in force.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from OpenSSL import SSL, crypto
@@ -14,8 +14,10 @@ from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from txaio.tx import make_logger
 
+from mpp import headers
 from mpp.errors import ConfigError, ConfigErrors, LocateError
-from mpp.http_config import HTTPConfig, HTTPConfigs
+from mpp.headers import OwnFields
+from mpp.http_config import HTTPConfig, HTTPConfigs, Origin, Origins
 from mpp.locators.secret_file import SecretFile
 from mpp.locators.urls import basic
 from mpp.model import Backend
@@ -25,7 +27,7 @@ _log = make_logger()
 
 T = TypeVar("T")
 
-# Verifiers and look-ups kept; more than anyone has behind one mpp.
+# Verifiers kept, and backends that are gone; more than anyone has behind one mpp.
 _KEPT = 256
 
 
@@ -48,19 +50,21 @@ class Credentials:
         if errors:
             raise ConfigErrors(errors)
         self._held: dict[HTTPConfig, _Held] = held
+        self._origins: dict[Backend, Collection[Origin]] = {}
+        # Looked up in every request.
         self._of: dict[Backend, _Held] = {}
 
     def __repr__(self) -> str:
-        return f"<Credentials of {len(self._held)}>"
+        return f"<Credentials of {len(self._held)}, for {len(self._of)} backends>"
 
     @property
-    def authorizes(self) -> bool:
-        """Whether there is a backend that credentials may be sent to."""
-        return any(config.authorizes for config in self._held)
+    def adds_fields(self) -> bool:
+        """Whether there is a backend that credentials or other headers may be sent to."""
+        return any(held.config.adds_fields for held in self._all)
 
-    def authorization(self, backend: Backend) -> bytes | None:
-        """Give the value of ``Authorization`` for a backend; None if mpp has none of its own."""
-        return self._for(backend).authorization
+    def fields(self, backend: Backend) -> OwnFields | None:
+        """Give the headers for a backend that are mpp's own, such as ``Authorization``; None if there are none."""
+        return self._for(backend).fields
 
     def tls(self, backend: Backend) -> IOpenSSLClientConnectionCreator:
         """Give what makes a connection to an https backend."""
@@ -69,13 +73,54 @@ class Credentials:
     def refresh(self) -> bool:
         """Read what has changed on disk; tell whether connections are made in another way from now on."""
         # Not any(), which would stop at the first one.
-        return True in [held.refresh() for held in self._held.values()]
+        return True in [held.refresh() for held in self._all]
+
+    def located(self, origins: Origins) -> bool:
+        """
+        Take note of where the backends are found that are listed now; tell whether connections are made in another way.
+
+        What counted for the others goes on to count for them: they may have requests under way, or stay for as long as a new
+        locator has not answered.
+        """
+        changed = False
+        for backend, those in origins.items():
+            if backend not in self._of or those != self._origins.get(backend):
+                before, held = self._of.get(backend), self._held[self._configs.of(backend, those)]
+                changed = changed or (before is not None and before.policy != held.policy)
+                self._of[backend] = held
+                self._origins[backend] = those
+        gone = [backend for backend in self._of if backend not in origins]
+        for backend in gone[:-_KEPT]:
+            del self._of[backend]
+            self._origins.pop(backend, None)
+        return changed
+
+    def origins(self, backend: Backend) -> Collection[Origin] | None:
+        """Give where a backend was found; None when that is not known."""
+        return self._origins.get(backend)
+
+    def follow(self, last: Credentials) -> None:
+        """
+        Take the place of others, until it is known who finds the backends now.
+
+        Where locators have rules of their own and there is none for a backend, it goes on as before: its locator may be one that
+        was configured just now, and it must not be spoken to meanwhile as if it were anybody's.
+        """
+        for backend, before in last._of.items():
+            origins = last._origins.get(backend, ())
+            if self._configs.locators and self._configs.special(backend, origins) is None:
+                self._of[backend] = before
+            else:
+                self._of[backend] = self._held[self._configs.of(backend, origins)]
+                self._origins[backend] = origins
+
+    @property
+    def _all(self) -> set[_Held]:
+        return {*self._held.values(), *self._of.values()}
 
     def _for(self, backend: Backend) -> _Held:
         held = self._of.get(backend)
         if held is None:
-            if len(self._of) >= _KEPT:
-                self._of.clear()
             held = self._of[backend] = self._held[self._configs.of(backend)]
         return held
 
@@ -84,18 +129,19 @@ class _Held:
     """
     What was read for one configuration.
 
-    :ivar authorization: as it is sent, or None.
+    :ivar config: that one.
+    :ivar fields: headers, or None.
+    :ivar policy: of connections over TLS.
     """
 
     def __init__(self, config: HTTPConfig, *, insecure: bool) -> None:
-        self._config = config
+        self.config = config
         self._insecure = insecure if config.insecure_skip_verify is None else config.insecure_skip_verify
-        paths = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
-        self._paths = tuple(filter(None, (getattr(config, name) for name in paths)))
+        self._paths = config.paths
         self._problem = ""
         self._stamps = self._look()
-        self.authorization = self._read_authorization()
-        self._policy = self._read_policy()
+        self.fields = self._read_fields()
+        self.policy = self._read_policy()
         self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
@@ -104,7 +150,7 @@ class _Held:
         if creator is None:
             if len(self._creators) >= _KEPT:
                 self._creators.clear()
-            creator = self._creators[host] = self._policy.creator(host)
+            creator = self._creators[host] = self.policy.creator(host)
         return creator
 
     def refresh(self) -> bool:
@@ -113,7 +159,7 @@ class _Held:
         if stamps == self._stamps:
             return False
         try:
-            authorization, policy = self._read_authorization(), self._read_policy()
+            fields, policy = self._read_fields(), self._read_policy()
         except ConfigError as error:
             # The stamps stay as they are: it is tried again in the next round.
             if str(error) != self._problem:
@@ -122,33 +168,39 @@ class _Held:
             return False
         self._problem = ""
         self._stamps = stamps
-        self.authorization = authorization
+        self.fields = fields
         _log.info("Credentials were read again: {paths}", paths=", ".join(self._paths))
-        if policy == self._policy:
+        if policy == self.policy:
             return False
-        self._policy = policy
+        self.policy = policy
         self._creators.clear()
         return True
 
     def _look(self) -> tuple[object, ...]:
         return tuple(map(_stamp, self._paths))
 
+    def _read_fields(self) -> OwnFields | None:
+        fields = [] if (authorization := self._read_authorization()) is None else [(b"Authorization", authorization)]
+        for header in self.config.headers:
+            read = [self._read(path, header.place, _header_value) for path in header.files]
+            told = map(headers.field_value, (*header.values, *header.secrets))
+            fields += [(header.name.encode("ascii"), value) for value in (*told, *read)]
+        return OwnFields.of(tuple(fields))
+
     def _read_authorization(self) -> bytes | None:
-        config = self._config
+        config = self.config
         if config.credentials_file:
-            return self._in_header("credentials_file", f"{config.auth_type} {self._text('credentials_file')}")
+            value = f"{config.auth_type} {self._text('credentials_file')}"
+            if not value.isascii() or not value.isprintable():
+                raise self._wrong("credentials_file", "has what cannot stand in a header; expected one line of ASCII")
+            return value.encode("ascii")
         if config.username or config.username_file:
             user = self._text("username_file") if config.username_file else config.username
             return basic(user, self._text("password_file")).encode("ascii")
         return None
 
-    def _in_header(self, name: str, value: str) -> bytes:
-        if not value.isascii() or not value.isprintable():
-            raise self._wrong(name, "has what cannot stand in a header; expected one line of ASCII")
-        return value.encode("ascii")
-
     def _read_policy(self) -> TLSPolicy:
-        config = self._config
+        config = self.config
         ca = self._bytes("ca_file") if config.ca_file else None
         own = self._bytes("cert_file") + b"\n" + self._bytes("key_file") if config.cert_file and config.key_file else None
         policy = TLSPolicy(self._insecure, ca, own, config.server_name, config.min_version == "TLS13")
@@ -163,22 +215,29 @@ class _Held:
         return policy
 
     def _text(self, name: str) -> str:
-        return self._read(name, lambda file: file.read())
+        return self._read(getattr(self.config, name), name, lambda file: file.read())
 
     def _bytes(self, name: str) -> bytes:
-        return self._read(name, lambda file: file.read_bytes())
+        return self._read(getattr(self.config, name), name, lambda file: file.read_bytes())
 
-    def _read(self, name: str, read: Callable[[SecretFile], T]) -> T:
+    def _read(self, path: str, name: str, read: Callable[[SecretFile], T]) -> T:
         try:
-            return read(SecretFile(getattr(self._config, name)))
+            return read(SecretFile(path))
         except LocateError as error:
             raise ConfigError(self._place(name), str(error)) from None
 
     def _wrong(self, name: str, problem: str) -> ConfigError:
-        return ConfigError(self._place(name), f"{getattr(self._config, name)}: {problem}")
+        return ConfigError(self._place(name), f"{getattr(self.config, name)}: {problem}")
 
     def _place(self, name: str) -> str:
-        return self._config.places.get(name, name)
+        return self.config.places.get(name, name)
+
+
+def _header_value(file: SecretFile) -> bytes:
+    try:
+        return headers.field_value(file.read())
+    except ValueError as error:
+        raise LocateError(f"{file.path}: {error}") from None
 
 
 def _stamp(path: str) -> object:

@@ -11,6 +11,8 @@ import json
 import re
 from http import HTTPStatus
 
+from attrs import field, frozen
+
 from mpp._version import __version__
 from mpp.model import Backend, Headers, RequestFacts
 
@@ -30,8 +32,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-# Fields that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1).
-_REQUEST_DROPPED = _HOP_BY_HOP | {
+REQUEST_DROPPED = _HOP_BY_HOP | {
     b"content-length",
     b"expect",
     b"host",
@@ -39,11 +40,14 @@ _REQUEST_DROPPED = _HOP_BY_HOP | {
     b"x-forwarded-host",
     b"x-forwarded-proto",
 }
+"""Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
 # All that are not just passed on.
-_REQUEST_SPECIAL = _REQUEST_DROPPED | {b"cookie"}
+_REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie"}
 # A backend that is an mpp itself says who served it; the client is told who served us.
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby"}
 _BODYLESS = frozenset((204, 304))
+# All but the tab.
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def values(headers: Headers, name: bytes) -> list[bytes]:
@@ -86,8 +90,8 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
     :param target: the raw target, with the backend's prefix.
     :param length: bytes of the body that is sent with it.
     """
-    dropped = _dropped(facts.headers, _REQUEST_DROPPED)
-    special = _REQUEST_SPECIAL if dropped is _REQUEST_DROPPED else dropped | _REQUEST_SPECIAL
+    dropped = _dropped(facts.headers, REQUEST_DROPPED)
+    special = _REQUEST_SPECIAL if dropped is REQUEST_DROPPED else dropped | _REQUEST_SPECIAL
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (facts.method, target, backend.netloc.encode("ascii"))]
     forwarded_for = []
     host = b""
@@ -116,13 +120,41 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
     return b"".join(lines)
 
 
-_AUTHORIZATION = re.compile(rb"(?<=\r\n)authorization:[^\r\n]*\r\n", re.IGNORECASE)
+def field_value(text: str) -> bytes:
+    """
+    Give a field's value as it is sent, without blanks around it.
+
+    :raise ValueError: it cannot stand in a header. Does not repeat it.
+    """
+    value = text.strip().encode("utf-8", "surrogateescape")
+    if _CONTROLS.search(value):
+        raise ValueError("has what cannot stand in a header; expected one line")
+    return value
 
 
-def with_authorization(head: bytes, value: bytes) -> bytes:
-    """Give a request head with this ``Authorization`` in place of any other."""
-    line, _, fields = _AUTHORIZATION.sub(b"", head).partition(b"\r\n")
-    return b"%b\r\nAuthorization: %b\r\n%b" % (line, value, fields)
+@frozen
+class OwnFields:
+    """
+    Fields of mpp's own for requests to a backend.
+
+    :ivar lines: as they are sent.
+    :ivar others: finds those of the same names in a head.
+    """
+
+    lines: bytes = field(repr=False)
+    others: re.Pattern[bytes] = field(eq=False)
+
+    @classmethod
+    def of(cls, fields: Headers) -> OwnFields | None:
+        """Make them; None of none."""
+        names = b"|".join(sorted({re.escape(name.lower()) for name, _ in fields}))
+        others = re.compile(rb"(?<=\r\n)(?:%b):[^\r\n]*\r\n" % names, re.IGNORECASE)
+        return cls(b"".join([b"%b: %b\r\n" % each for each in fields]), others) if fields else None
+
+    def put_into(self, head: bytes) -> bytes:
+        """Give a request head with these fields in place of any others of their names."""
+        line, _, rest = self.others.sub(b"", head).partition(b"\r\n")
+        return b"%b\r\n%b%b" % (line, self.lines, rest)
 
 
 def own_request_head(backend: Backend, path: str) -> bytes:

@@ -10,10 +10,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from mpp.http_config import Origin
 from mpp.interfaces import ILocator
 from mpp.locators.file import FileLocator
 from mpp.locators.file_sd import FileSDLocator
 from mpp.locators.static import StaticLocator
+from mpp.model import Located
 from mpp.settings import Settings
 
 
@@ -23,11 +25,17 @@ class LocatorPlan:
     How one locator is made.
 
     :ivar key: two plans with equal keys make locators that find the same.
+    :ivar origin: of the backends that it finds; where it reads several sources, it tells with each backend which of them it is.
     :ivar build: makes it; raises `mpp.errors.ConfigError` if it can never work as it is configured.
     """
 
     key: tuple[Hashable, ...]
+    origin: Origin = field(eq=False)
     build: Callable[[], ILocator] = field(eq=False)
+
+    def origins(self, located: Located) -> list[Origin]:
+        """Give those of a backend."""
+        return [Origin(self.origin.locator, source) for source in located.sources] or [self.origin]
 
 
 def build_locators(settings: Settings, reactor: Any, environ: Mapping[str, str]) -> tuple[ILocator, ...]:
@@ -61,20 +69,20 @@ class Locating:
     def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:
         path, insecure = settings.endpoints_file, settings.insecure
         if path is not None:
-            yield LocatorPlan(("file", path), partial(FileLocator, path))
+            yield LocatorPlan(("file", path), Origin("file"), partial(FileLocator, path))
         if settings.endpoints:
-            yield LocatorPlan(("endpoint", settings.endpoints), partial(StaticLocator, settings.endpoints))
+            yield LocatorPlan(("endpoint", settings.endpoints), Origin("endpoint"), partial(StaticLocator, settings.endpoints))
         if settings.file_sd:
-            yield LocatorPlan(("file-sd", settings.file_sd), partial(FileSDLocator, settings.file_sd))
+            yield LocatorPlan(("file-sd", settings.file_sd), Origin("file-sd"), partial(FileSDLocator, settings.file_sd))
         for name, url in _named("http-sd", settings.http_sd):
             key = (name, url, insecure, settings.selection_interval)
-            yield LocatorPlan(key, partial(self._http_sd, name, url, settings))
+            yield LocatorPlan(key, Origin.written("http-sd", url), partial(self._http_sd, name, url, settings))
         for name, spec in _named("dns", settings.dns):
-            yield LocatorPlan((name, spec), partial(self._dns, name, spec))
+            yield LocatorPlan((name, spec), Origin.written("dns", spec), partial(self._dns, name, spec))
         if settings.marathon.urls or settings.marathon.apps:
-            yield LocatorPlan((settings.marathon, insecure), partial(self._marathon, settings))
+            yield LocatorPlan((settings.marathon, insecure), Origin("marathon"), partial(self._marathon, settings))
         if settings.kube.service_name or settings.kube.pod_label_selector:
-            yield LocatorPlan((settings.kube, insecure), partial(self._kubernetes, settings))
+            yield LocatorPlan((settings.kube, insecure), Origin("kubernetes"), partial(self._kubernetes, settings))
 
     def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
         from mpp.locators.api import Api

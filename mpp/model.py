@@ -66,10 +66,12 @@ class Located:
 
     :ivar not_ready: why its source holds it not to be ready, one line; empty when it does not. Such a backend is probed
         and shown, and used only when nothing else is left, whatever it says of itself.
+    :ivar sources: which of several sources that the locator reads list it; empty when it has only one.
     """
 
     backend: Backend
     not_ready: str = ""
+    sources: tuple[str, ...] = field(default=(), eq=False)
 
 
 class RequestFacts(NamedTuple):

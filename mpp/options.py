@@ -59,7 +59,7 @@ class Option:
     :ivar default: the default as the operator would write it.
     :ivar switch: needs no value; ``--verbose`` is ``--verbose=true``, and so is ``--verbose true``.
     :ivar repeatable: may be given several times, the field is a tuple. In the environment, spaces separate the values.
-    :ivar locates: it says where Prometheus servers are found; at least one such option has to be given.
+    :ivar locates: the locator that it configures, by its name without a number; at least one such option has to be given.
     :ivar choices: values that a shell may offer, not necessarily all there are.
     :ivar metavar: what the manual calls its value.
     :ivar chapter: of the manual, where there is more about it.
@@ -76,7 +76,7 @@ class Option:
     default: str = ""
     switch: bool = False
     repeatable: bool = False
-    locates: bool = False
+    locates: str = ""
     not_ours: str = ""
     metavar: str = "VALUE"
     chapter: str = ""
@@ -132,7 +132,7 @@ OPTIONS: tuple[Option, ...] = (
         " selection interval",
         parse_path,
         env=("MPP_ENDPOINTS_FILE",),
-        locates=True,
+        locates="file",
         metavar="FILE",
         chapter="Endpoints file",
     ),
@@ -142,7 +142,7 @@ OPTIONS: tuple[Option, ...] = (
         "An endpoint to use: a URL or host:port; may be repeated (in the environment: separated by spaces)",
         env=("MPP_ENDPOINT",),
         repeatable=True,
-        locates=True,
+        locates="endpoint",
         metavar="URL",
     ),
     Option(
@@ -153,7 +153,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_path,
         env=("MPP_FILE_SD",),
         repeatable=True,
-        locates=True,
+        locates="file-sd",
         metavar="PATTERN",
         chapter="Files and HTTP",
     ),
@@ -164,7 +164,7 @@ OPTIONS: tuple[Option, ...] = (
         parse_url,
         env=("MPP_HTTP_SD",),
         repeatable=True,
-        locates=True,
+        locates="http-sd",
         secret=secret_in_urls,
         metavar="URL",
         chapter="Files and HTTP",
@@ -176,7 +176,7 @@ OPTIONS: tuple[Option, ...] = (
         " may be repeated. Looked up at every selection interval",
         env=("MPP_DNS",),
         repeatable=True,
-        locates=True,
+        locates="dns",
         metavar="NAME:PORT",
         chapter="DNS",
     ),
@@ -187,7 +187,7 @@ OPTIONS: tuple[Option, ...] = (
         " turn",
         parse_urls,
         env=("MPP_MARATHON_URL",),
-        locates=True,
+        locates="marathon",
         secret=secret_in_urls,
         metavar="URLS",
         chapter="Marathon",
@@ -249,7 +249,7 @@ OPTIONS: tuple[Option, ...] = (
         "kube.service_name",
         "The service name used to locate prometheus endpoints; takes precedence over 'kube-pod-label-selector'",
         env=("MPP_KUBE_SERVICE_NAME", "MPP_SERVICE_NAME"),
-        locates=True,
+        locates="kubernetes",
         metavar="NAME",
     ),
     Option(
@@ -257,7 +257,7 @@ OPTIONS: tuple[Option, ...] = (
         "kube.pod_label_selector",
         "The label selector used to find prometheus pods",
         env=("MPP_KUBE_POD_LABEL_SELECTOR",),
-        locates=True,
+        locates="kubernetes",
         metavar="SELECTOR",
     ),
     Option(

@@ -155,14 +155,21 @@ class LineObserver:
     Writes every event of a level as a line, and every one of the access log.
 
     :param form: one of `mpp.logs.RENDERERS`.
+    :param priorities: each line begins with its priority, for the journal.
     :param least: one of `mpp.logs.LEVELS`; what is less important is not written.
     :ivar render: gives an event's line.
     """
 
-    def __init__(self, form: str, least: str) -> None:
-        self.render = logs.RENDERERS[form]
-        self._written = frozenset(logs.LEVELS[logs.LEVELS.index(least) :])
+    def __init__(self, form: str, least: str, *, priorities: bool = False) -> None:
+        self._priorities = priorities
         self.write: Callable[[bytes], None] = _nowhere
+        self.change(form, least)
+
+    def change(self, form: str, least: str) -> None:
+        """Write like this from now on. Lines that are held were made before, and stay as they are."""
+        render = logs.RENDERERS[form]
+        self._render = logs.with_priority(render) if self._priorities else render
+        self._written = frozenset(logs.LEVELS[logs.LEVELS.index(least) :])
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write an event."""
@@ -171,7 +178,7 @@ class LineObserver:
 
     def line(self, told: Mapping[str, logs.Value]) -> bytes:
         """Give a line."""
-        return self.render(told).encode("utf-8", "backslashreplace") + b"\n"
+        return self._render(told).encode("utf-8", "backslashreplace") + b"\n"
 
     def notice(self, lost: int) -> bytes:
         """Give the line that tells how many were lost."""
@@ -202,7 +209,7 @@ def is_journal(stream: TextIO | None, said: str) -> bool:
     return said == f"{found.st_dev}:{found.st_ino}"
 
 
-def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, journal: str) -> ILogObserver | None:
+def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, journal: str) -> LineObserver | None:
     """
     Make the observer for the place that twistd was told to log to.
 
@@ -214,7 +221,7 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     if twistd.get("logger") or twistd.get("syslog") or (name == "-" and not twistd.get("nodaemon")):
         return None
-    lines = LineObserver(form, least)
+    lines = LineObserver(form, least, priorities=name == "-" and is_journal(sys.__stdout__, journal))
     if name != "-":
         lines.write = File(_rotated(name, reactor)).write
         return lines
@@ -225,8 +232,6 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
     def later(call: Callable[[], None]) -> None:
         reactor.callFromThread(reactor.callLater, RETRY_S, call)
 
-    if is_journal(sys.__stdout__, journal):
-        lines.render = logs.with_priority(lines.render)
     out = Descriptor(sys.__stdout__.fileno(), later, lines.notice)
     lines.write = out.write
     reactor.addSystemEventTrigger("after", "shutdown", out.drain)

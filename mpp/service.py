@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -25,16 +25,18 @@ from mpp.forward.explain import explain
 from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
+from mpp.http_config import Origin, Origins
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
 from mpp.model import MIB, Backend, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
-from mpp.proxy import ProxyRequest, ProxyResource, ProxySite
+from mpp.proxy import ProxyRequest, ProxyResource
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
+from mpp.site import ProxySite
 from mpp.sockets import Sockets
 from mpp.status.explained import Explanation
 from mpp.views import Views
@@ -98,7 +100,7 @@ class Program(MultiService):
         self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
-        self.selections = self._select() if remote is None else remote.by(self._forget)
+        self.selections = self._select() if remote is None else remote.by(self._forget, self.located)
         MultiService.addService(self, self.selections)
         self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
         MultiService.addService(self, self.recorder)
@@ -163,17 +165,25 @@ class Program(MultiService):
         return site(root), site(OwnRoot(own_pages, self.metrics))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
-        """Look after what may change from round to round: credentials, and the addresses of host names."""
-        if self.renew():
-            self.serving.renew()
+        """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
+        self.located(self._wiring.origins(self.locator.sources))
+        self.renew()
+        self.serving.renew()
         return self._book.refresh(backends)
 
-    def renew(self) -> bool:
-        """Read those credentials again that have changed; tell whether there are any."""
-        changed = self._wiring.credentials.refresh()
-        if changed:
+    def located(self, origins: Origins) -> None:
+        """Have the credentials follow who finds the backends."""
+        if self._wiring.credentials.located(origins):
             self._renew_connections()
-        return changed
+
+    def origins(self, backend: Backend) -> Collection[Origin] | None:
+        """Tell who finds a backend; None when that is not known."""
+        return self._wiring.credentials.origins(backend)
+
+    def renew(self) -> None:
+        """Read those credentials again that have changed."""
+        if self._wiring.credentials.refresh():
+            self._renew_connections()
 
     def _forget(self, backend: Backend) -> None:
         self._forwarders.forget(backend)
@@ -217,15 +227,16 @@ class Program(MultiService):
         close_former = self._sockets.follow(settings)
         self.sockets = self._sockets.open
         self._wiring = wiring
+        if wiring.credentials is not last.credentials:
+            wiring.credentials.follow(last.credentials)
+            self._dialer.tls = wiring.credentials.tls
+            self._renew_connections()
         self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
         self.gate.limit = _places(settings)
         for site in self.sites:
             site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        if wiring.credentials is not last.credentials:
-            self._dialer.tls = wiring.credentials.tls
-            self._renew_connections()
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time)
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)

@@ -27,7 +27,7 @@ from mpp.config import Reading, Sources, answer, wants_check
 from mpp.errors import ConfigError
 from mpp.listening import raise_file_limit
 from mpp.logs import PRIORITIES
-from mpp.output import is_journal, observer
+from mpp.output import LineObserver, is_journal, observer
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -207,7 +207,7 @@ def makeService(options: Options) -> IService:
     from mpp.service import build
 
     reading = options.reading
-    _set_log_level(reading.settings)
+    set_global_log_level(_level(reading.settings))
     log = observer(
         reading.settings.log_format,
         _level(reading.settings),
@@ -231,7 +231,7 @@ def makeService(options: Options) -> IService:
         program,
         options.sources,
         check=partial(check, reactor=reactor),
-        applied=partial(_applied, program),
+        applied=partial(_applied, program, log),
         told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
     )
     program.reload_by(reloader.reload)
@@ -239,14 +239,12 @@ def makeService(options: Options) -> IService:
     return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
 
 
-def _applied(program: Program, settings: Settings) -> None:
-    _set_log_level(settings)
+def _applied(program: Program, log: LineObserver | None, settings: Settings) -> None:
+    set_global_log_level(_level(settings))
+    if log is not None:
+        log.change(settings.log_format, _level(settings))
     for where in program.renew_certificates():
         _log.info("{where} has another certificate for new connections", where=where)
-
-
-def _set_log_level(settings: Settings) -> None:
-    set_global_log_level(_level(settings))
 
 
 def _level(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from attrs import field, frozen
@@ -20,9 +20,12 @@ from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError, ConfigErrors
 from mpp.forward.forwarder import Forwarder
+from mpp.http_config import Origin, Origins
 from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
 from mpp.locating import Locating, LocatorPlan
+from mpp.locators.merged import Source
 from mpp.metrics import Metrics
+from mpp.model import Backend
 from mpp.origin import PRIVATE
 from mpp.probe import Prober
 from mpp.settings import Settings
@@ -48,7 +51,19 @@ class Wiring:
 
     def upstreams(self, pool: IUpstreams) -> IUpstreams:
         """Give what sends requests as it is configured."""
-        return Authorized(pool, self.credentials.authorization) if self.credentials.authorizes else pool
+        return Authorized(pool, self.credentials.fields) if self.credentials.adds_fields else pool
+
+    def origins(self, found: Sequence[Source]) -> Origins:
+        """
+        Give who is found by whom.
+
+        :param found: what is known of each locator.
+        """
+        origins: dict[Backend, list[Origin]] = {}
+        for (plan, _), source in zip(self.locators, found, strict=True):
+            for located in source.located:
+                origins.setdefault(located.backend, []).extend(plan.origins(located))
+        return origins
 
     def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
         """Give what observes backends as the strategy needs it."""

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from attrs import frozen
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, FirstError
-from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from mpp.addresses import FIRST_WAIT_S, LOST_AFTER_S, REFRESH_WAIT_S, AddressBook
 from mpp.model import Backend
+from tests.fake_resolver import HeldResolver
+from tests.logged import logged
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 LITERAL_4, LITERAL_6 = Backend("http", "10.0.0.9", 9090), Backend("http", "2001:db8::9", 9090)
 
 
-@implementer(IHostResolution)
-@frozen
-class Resolution:
-    """A look-up that began."""
-
-    name: str
-
-    def cancel(self) -> None:
-        raise NotImplementedError("like twisted's")
-
-
-@implementer(IHostnameResolver)
-class HeldResolver:
-    """A resolver whose answers the test gives."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.receivers: list[IResolutionReceiver] = []
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        if hostName == "broken":
-            raise ValueError("no such name")
-        self.asked.append(hostName)
-        self.receivers.append(resolutionReceiver)
-        resolution = Resolution(hostName)
-        resolutionReceiver.resolutionBegan(resolution)
-        return resolution
-
-    def answer(self, index: int, *addresses: str) -> None:
-        """Answer a look-up; without addresses it failed."""
-        for address in addresses:
-            kind = IPv6Address if ":" in address else IPv4Address
-            self.receivers[index].addressResolved(kind("TCP", address, 0))
-        self.receivers[index].resolutionComplete()
+def _about_host(event: Mapping[str, Any]) -> str:
+    return ("outage" if "problem" in event else "recovery") if "host" in event else ""
 
 
 class AddressBookTests(SynchronousTestCase):
@@ -70,14 +29,7 @@ class AddressBookTests(SynchronousTestCase):
         self.clock = Clock()
         self.resolver = HeldResolver()
         self.book = AddressBook(self.resolver, self.clock)
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        """Take note of what is logged about hosts."""
-        if "host" in event:
-            self.logged.append("outage" if "problem" in event else "recovery")
+        self.logged = logged(self, _about_host)
 
     def know(self, *backends: Backend) -> None:
         """Have every host resolved to 10.0.0.1, 10.0.0.2, and so on."""

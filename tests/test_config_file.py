@@ -148,6 +148,13 @@ class ReadmeTests(SynchronousTestCase):
         example = textwrap.dedent(text.partition("    # servers.yaml\n")[2].partition("\n\n")[0])
         reading = read_text(example, "servers.yaml")
         self.assertEqual((reading.errors, len(reading.http.rules)), ((), 2))
+        example = textwrap.dedent(text.partition("    # tenants.yaml\n")[2].partition("\n\n")[0])
+        reading = read_text(example, "tenants.yaml")
+        self.assertEqual((reading.errors, len(reading.http.default.headers)), ((), 2))
+        file = Path(self.mktemp())
+        file.write_text(text.partition("    # found.yaml\n")[2].partition("\n\n")[0])
+        reading = Sources(("--config", str(file)), {}).survey()
+        self.assertEqual((reading.errors, len(reading.settings.http.locators)), ((), 2))
 
 
 class FileTests(SynchronousTestCase):

@@ -9,19 +9,27 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError
-from mpp.http_config import HTTPConfig, HTTPConfigs
+from mpp.headers import OwnFields
+from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader
 from mpp.interfaces import IResponse
 from mpp.model import Backend
 from tests.fake_https import FakeAuthority
+from tests.logged import logged
 
 A, B = (Backend("https", name, 9090) for name in ("prom-a", "prom-b"))
+
+
+def sent(credentials: Credentials, backend: Backend) -> bytes | None:
+    """Give the value of ``Authorization`` that a backend gets."""
+    fields = credentials.fields(backend)
+    return None if fields is None else fields.lines.removeprefix(b"Authorization: ").removesuffix(b"\r\n")
 
 
 class CredentialsTests(SynchronousTestCase):
@@ -32,13 +40,8 @@ class CredentialsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
-        self.lines: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        self.lines = logged(self, formatEvent)
         self.age = 0
-
-    def observe(self, event: dict[str, Any]) -> None:
-        self.lines.append(str(formatEvent(event)))
 
     def write(self, name: str, content: str | bytes) -> str:
         """Write a file, which is always seen to be another one than before."""
@@ -56,21 +59,39 @@ class CredentialsTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Nothing is sent where nothing is configured."""
         credentials = Credentials(HTTPConfigs())
-        self.assertEqual((credentials.authorizes, credentials.authorization(A), credentials.refresh()), (False, None, False))
+        self.assertEqual((credentials.adds_fields, sent(credentials, A), credentials.refresh()), (False, None, False))
 
     def test_basic(self) -> None:
         """User and password are sent as HTTP basic; without the line end that an editor adds."""
         config = HTTPConfig(username_file=self.write("u", "alice\n"), password_file=self.write("p", "s3cr3t\n"))
         credentials = Credentials(HTTPConfigs(rules=(("*prom-a*", config),)))
-        self.assertTrue(credentials.authorizes)
-        self.assertEqual([credentials.authorization(each) for each in (A, B)], [b"Basic YWxpY2U6czNjcjN0", None])
+        self.assertTrue(credentials.adds_fields)
+        self.assertEqual([sent(credentials, each) for each in (A, B)], [b"Basic YWxpY2U6czNjcjN0", None])
 
     def test_token(self) -> None:
         """A token is sent with its scheme."""
         path = self.write("t", "token\n")
         for scheme in ("Bearer", "Token"):
             credentials = Credentials(HTTPConfigs(HTTPConfig(auth_type=scheme, credentials_file=path)))
-            self.assertEqual(credentials.authorization(A), f"{scheme} token".encode())
+            self.assertEqual(sent(credentials, A), f"{scheme} token".encode())
+
+    def test_headers(self) -> None:
+        """Values, secrets and files become a field each, in this order; a file that changes is read again."""
+        path = self.write("h", "three\n")
+        header = OwnHeader("X-Tenant", values=("one", "zw\u00f6lf"), secrets=("two",), files=(path,))
+        credentials = Credentials(HTTPConfigs(HTTPConfig(credentials_file=self.write("t", "t"), headers=(header,))))
+        lines = "Authorization: Bearer t\r\nX-Tenant: one\r\nX-Tenant: zw\u00f6lf\r\nX-Tenant: two\r\nX-Tenant: three\r\n"
+        fields = credentials.fields(A)
+        assert fields is not None
+        self.assertEqual(fields.lines.decode(), lines)
+        self.write("h", "thr\nee")
+        credentials.refresh()
+        self.assertIs(credentials.fields(A), fields)
+        self.write("h", "four")
+        credentials.refresh()
+        fields = credentials.fields(A)
+        assert fields is not None
+        self.assertIn("X-Tenant: four\r\n", fields.lines.decode())
 
     def test_changed(self) -> None:
         """A file that changes is read again; while it is of no use, the credentials stay, and that is told once."""
@@ -78,13 +99,13 @@ class CredentialsTests(SynchronousTestCase):
         credentials = Credentials(HTTPConfigs(HTTPConfig(credentials_file=path)))
         self.write("t", "two")
         self.assertFalse(credentials.refresh())
-        self.assertEqual(credentials.authorization(A), b"Bearer two")
+        self.assertEqual(sent(credentials, A), b"Bearer two")
         os.remove(path)
         self.assertFalse(credentials.refresh() or credentials.refresh())
-        self.assertEqual(credentials.authorization(A), b"Bearer two")
+        self.assertEqual(sent(credentials, A), b"Bearer two")
         self.write("t", "three")
         credentials.refresh()
-        self.assertEqual(credentials.authorization(A), b"Bearer three")
+        self.assertEqual(sent(credentials, A), b"Bearer three")
         again = f"Credentials were read again: {path}"
         gone = f"Credentials stay as they were: credentials_file: {path}: No such file or directory"
         self.assertEqual(self.lines, [again, gone, again])
@@ -138,6 +159,14 @@ class CredentialsTests(SynchronousTestCase):
                 {"credentials_file": lines},
                 f"f:1: credentials_file: {lines}: has what cannot stand in a header; expected one line of ASCII",
             ),
+            (
+                {"headers": (OwnHeader("X-A", files=("/nowhere",)),)},
+                "http_headers: X-A: files: /nowhere: No such file or directory",
+            ),
+            (
+                {"headers": (OwnHeader("X-A", files=(lines,)),)},
+                f"http_headers: X-A: files: {lines}: has what cannot stand in a header; expected one line",
+            ),
             ({"ca_file": text}, f"f:1: ca_file: {text}: expected certificates in PEM format"),
             ({"ca_file": torn}, f"f:1: ca_file: {torn}: {pem}"),
             ({"cert_file": cert, "key_file": key}, f"f:1: cert_file: {cert}: {pem}"),
@@ -151,8 +180,66 @@ class CredentialsTests(SynchronousTestCase):
         """What is kept of backends that come and go is bounded."""
         credentials = Credentials(HTTPConfigs())
         for number in range(1000):
-            credentials.tls(Backend("https", f"prom-{number}", 1))
-        self.assertEqual(repr(credentials), "<Credentials of 1>")
+            backend = Backend("https", f"prom-{number}", 1)
+            credentials.located({backend: [Origin("dns")]})
+            credentials.tls(backend)
+        self.assertEqual(repr(credentials), "<Credentials of 1, for 257 backends>")
+
+    def rules(self, default: str = "", **of: str) -> HTTPConfigs:
+        """Give what has a password for all, and others for locators."""
+        rules = (LocatorRule(Origin(name), self.token(text)) for name, text in of.items())
+        return HTTPConfigs(self.token(default) if default else HTTPConfig(), (), tuple(rules))
+
+    def token(self, text: str) -> HTTPConfig:
+        """Give what has a token."""
+        return HTTPConfig(credentials_file=self.write(f"token-{text}", text))
+
+    def test_by_locator(self) -> None:
+        """Who finds a backend decides; what counted for it goes on to count when nobody lists it any more."""
+        credentials = Credentials(self.rules("general", kubernetes="kube", dns="dns"))
+        kube, dns, file = Origin("kubernetes"), Origin("dns", "a:1"), Origin("file")
+        for origins, expected in (
+            ({A: [dns], B: [file]}, [b"Bearer dns", b"Bearer general"]),
+            ({A: [dns, kube], B: [file]}, [b"Bearer kube", b"Bearer general"]),
+            ({B: [dns]}, [b"Bearer kube", b"Bearer dns"]),
+            ({A: [file]}, [b"Bearer general", b"Bearer dns"]),
+        ):
+            with self.subTest(origins=origins):
+                self.assertFalse(credentials.located(origins))
+                self.assertEqual([sent(credentials, each) for each in (A, B)], expected)
+
+    def test_other_connections(self) -> None:
+        """When a backend is found by whom it is verified in another way, no connection to it is used again."""
+        rules = (LocatorRule(Origin("dns"), HTTPConfig(server_name="x")), LocatorRule(Origin("file"), self.token("t")))
+        credentials = Credentials(HTTPConfigs(locators=rules))
+        origins = [Origin("endpoint")], [Origin("file")], [Origin("dns")], [Origin("dns"), Origin("file")]
+        self.assertEqual([credentials.located({A: each}) for each in origins], [False, False, True, False])
+
+    def test_reloaded(self) -> None:
+        """A reload counts at once for whom it says something, by whom they were found last."""
+        before = Credentials(self.rules("old", dns="old-dns"))
+        before.located({A: [Origin("dns")], B: [Origin("file")]})
+        after = Credentials(self.rules("new", dns="new-dns"))
+        after.follow(before)
+        self.assertEqual(sent(after, A), b"Bearer new-dns")
+        without = Credentials(self.rules("new"))
+        without.follow(after)
+        self.assertEqual([sent(without, each) for each in (A, B)], [b"Bearer new"] * 2)
+
+    def test_reloaded_with_another_locator(self) -> None:
+        """Credentials for a new locator leave alone what others had found, until it has told whom it finds."""
+        before = Credentials(self.rules("old"))
+        before.located({A: [Origin("endpoint")], B: [Origin("endpoint")]})
+        after = Credentials(self.rules(kubernetes="kube"))
+        after.follow(before)
+        self.assertTrue(after.adds_fields)
+        self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer old"] * 2)
+        self.write("token-old", "changed")
+        after.refresh()
+        after.located({A: [Origin("kubernetes")]})
+        self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer kube", b"Bearer changed"])
+        after.located({B: [Origin("endpoint")]})
+        self.assertIsNone(sent(after, B))
 
 
 class Recording:
@@ -170,17 +257,19 @@ class Recording:
 class AuthorizedTests(SynchronousTestCase):
     """Whose credentials a backend sees."""
 
+    OWN = ((b"Authorization", b"Bearer own"), (b"X-Tenant", b"a"), (b"X-Tenant", b"b"))
     HEAD = b"GET /?authorization:x HTTP/1.1\r\nHost: h\r\nauthorization: Basic client\r\nX-Authorization: x\r\n\r\n"
 
     def setUp(self) -> None:
         self.recording = Recording()
         upstreams: Any = self.recording
-        self.authorized = Authorized(upstreams, lambda backend: b"Bearer own" if backend == A else None)
+        self.authorized = Authorized(upstreams, lambda backend: OwnFields.of(self.OWN) if backend == A else None)
 
     def test_own(self) -> None:
-        """A backend that mpp has credentials for sees these, and not the client's."""
-        self.authorized.send(A, self.HEAD, b"body", fresh=True, hold=1)
-        head = b"GET /?authorization:x HTTP/1.1\r\nAuthorization: Bearer own\r\nHost: h\r\nX-Authorization: x\r\n\r\n"
+        """A backend that mpp has credentials or headers for sees these, and not the client's of these names."""
+        self.authorized.send(A, self.HEAD.replace(b"\r\n\r\n", b"\r\nx-tenant: c\r\n\r\n"), b"body", fresh=True, hold=1)
+        own = b"Authorization: Bearer own\r\nX-Tenant: a\r\nX-Tenant: b\r\n"
+        head = b"GET /?authorization:x HTTP/1.1\r\n" + own + b"Host: h\r\nX-Authorization: x\r\n\r\n"
         self.assertEqual(self.recording.sent, [(A, head, b"body", {"fresh": True, "hold": 1})])
 
     def test_of_the_client(self) -> None:

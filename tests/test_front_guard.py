@@ -23,9 +23,10 @@ from mpp.front.passwords import MOST_OF_ONE, Passwords
 from mpp.front.service import Front
 from mpp.metrics import Metrics
 from mpp.model import MIB
-from mpp.proxy import ProxyRequest, ProxySite
+from mpp.proxy import ProxyRequest
 from mpp.service import build
 from mpp.settings import Settings
+from mpp.site import ProxySite
 from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels

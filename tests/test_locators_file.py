@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -15,8 +15,13 @@ from mpp.interfaces import ILocator
 from mpp.locators.file import MAX_BYTES, FileLocator
 from mpp.model import Backend
 from tests.locator_contract import prompt_locator_tests
+from tests.logged import logged
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
+
+
+def _line_and_problem(event: Mapping[str, Any]) -> str:
+    return f"{event['path']}:{event['problem']}" if "problem" in event else ""
 
 
 class FileSource:
@@ -55,14 +60,7 @@ class FileLocatorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = os.path.abspath(self.mktemp())
         self.locator = FileLocator(self.path)
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        """Take note of what is logged about lines."""
-        if "problem" in event:
-            self.logged.append(f"{event['path']}:{event['problem']}")
+        self.logged = logged(self, _line_and_problem)
 
     def write(self, content: bytes) -> None:
         """Replace the file's content."""

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import ConfigError, LocateError, PartlyLocated
@@ -15,6 +14,7 @@ from mpp.locators import file_sd
 from mpp.locators.file_sd import MAX_BYTES, FileSDLocator
 from mpp.model import Backend
 from tests.locator_contract import prompt_locator_tests
+from tests.logged import logged
 
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
 
@@ -63,19 +63,20 @@ class FileSDLocatorTests(SynchronousTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.locator = FileSDLocator([str(self.folder / "*.json"), str(self.folder / "*.yml")])
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        """Take note of what is logged about entries."""
-        if "problem" in event:
-            self.logged.append(formatEvent(event))
+        self.logged = logged(self)
 
     def write(self, name: str, text: str) -> str:
         """Replace a file; give its path."""
         (self.folder / name).write_text(text, encoding="utf-8")
         return str(self.folder / name)
+
+    def test_sources(self) -> None:
+        """It is told of each backend which of the patterns list it."""
+        self.write("a.json", groups("prom-a:9090", "prom-b:9090"))
+        self.write("b.json", groups("prom-b:9090"))
+        patterns = [str(self.folder / name) for name in ("*.json", "b.json")]
+        located = self.successResultOf(FileSDLocator(patterns).locate())
+        self.assertEqual([(each.backend, each.sources) for each in located], [(A, (patterns[0],)), (B, tuple(patterns))])
 
     def located(self) -> tuple[Backend, ...]:
         """Give what is located now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import resource
 import signal
@@ -16,7 +17,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp import access, logs, output
+from mpp import access, output
 from mpp.output import MAX_HELD, Descriptor, LineObserver, observer
 
 
@@ -194,8 +195,7 @@ class ObserverTests(SynchronousTestCase):
     def test_priorities(self) -> None:
         """For the journal each line begins with syslog's number of its level; so does the one that tells of a loss."""
         written: list[bytes] = []
-        lines = LineObserver("logfmt", "debug")
-        lines.render = logs.with_priority(lines.render)
+        lines = LineObserver("logfmt", "debug", priorities=True)
         lines.write = written.append
         logger = Logger("mpp.test", observer=LogPublisher(lines))
         for tell in (logger.debug, logger.info, logger.warn, logger.error, logger.critical):
@@ -203,6 +203,18 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(
             [line[:6] for line in (*written, lines.notice(1))], [b"<%d>ts=" % number for number in (7, 6, 4, 3, 3, 4)]
         )
+
+    def test_change(self) -> None:
+        """Format and level may be others from one line to the next."""
+        written: list[bytes] = []
+        lines = LineObserver("logfmt", "warn")
+        lines.write = written.append
+        logger = Logger("mpp.test", observer=LogPublisher(lines))
+        logger.info("unseen")
+        logger.warn("first")
+        lines.change("json", "info")
+        logger.info("second")
+        self.assertEqual([b"msg=first" in written[0], json.loads(written[1])["msg"]], [True, "second"])
 
 
 class Reactor(MemoryReactorClock):

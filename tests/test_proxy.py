@@ -19,7 +19,8 @@ from mpp.forward.explain import explain
 from mpp.interfaces import IBodyConsumer
 from mpp.metrics import Snapshot
 from mpp.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestFacts, Selection, Standing
-from mpp.proxy import ProxyResource, ProxySite
+from mpp.proxy import ProxyResource
+from mpp.site import ProxySite
 from mpp.status import StatusView
 from mpp.status.explained import Explanation
 from mpp.status.guards import Guards

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.changes import changes
 from mpp.config import Sources
 from mpp.errors import ConfigError, ConfigErrors
+from mpp.headers import OwnFields
+from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
 from mpp.locating import Locating
+from mpp.locators.merged import MergedLocator
 from mpp.model import Reloaded
 from mpp.reload import HangUp, Reloader
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.wiring import Wiring, wire
+from tests.logged import logged
+
+
+def _own(event: Mapping[str, Any]) -> str:
+    return str(formatEvent(event)) if str(event.get("log_namespace", "")).startswith("mpp.") else ""  # type: ignore[arg-type]
 
 
 class ChangesTests(SynchronousTestCase):
@@ -31,6 +41,12 @@ class ChangesTests(SynchronousTestCase):
         after = Settings(config="f", endpoints=("b:1",), kube=KubeSettings(namespace="n"), retries=5)
         self.assertEqual(changes(before, after), ("endpoint", "marathon-principal-secret", "kube-namespace", "retries"))
         self.assertEqual(changes(before, before), ())
+
+    def test_http(self) -> None:
+        """How servers are spoken to is named by where it is said."""
+        config = HTTPConfig(username="u")
+        after = HTTPConfigs(config, (("*", config),), (LocatorRule(Origin("dns"), config),))
+        self.assertEqual(changes(Settings(), Settings(http=after)), ("http_config", "backends", "locators"))
 
 
 class WiringTests(SynchronousTestCase):
@@ -48,6 +64,27 @@ class WiringTests(SynchronousTestCase):
         self.assertEqual(second.made, (second.locators[1][1],))
         self.assertIs(second.affinity, first.affinity)
         self.assertIsNot(self.wire(first, affinity_options=()).affinity, first.affinity)
+
+    def test_found_by(self) -> None:
+        """Credentials follow the locators, each of several by its source."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        rules = []
+        for name, source in (("endpoint", ""), ("file-sd", f"{folder}/b.json"), ("file-sd", "")):
+            secret = folder / f"{name}{len(rules)}"
+            secret.write_text(secret.name)
+            rules.append(LocatorRule(Origin(name, source), HTTPConfig(credentials_file=str(secret))))
+        for name, hosts in (("a", ["a:1", "both:1"]), ("b", ["b:1", "both:1", "first:1"])):
+            (folder / f"{name}.json").write_text(json.dumps([{"targets": hosts}]))
+        patterns = f"{folder}/*.json", f"{folder}/b.json"
+        wiring = self.wire(endpoints=("first:1", "e:1"), file_sd=patterns, http=HTTPConfigs(locators=tuple(rules)))
+        merged = MergedLocator([locator for _, locator in wiring.locators], MemoryReactorClock(), failed=lambda name: None)
+        located = self.successResultOf(merged.locate())
+        self.assertFalse(wiring.credentials.located(wiring.origins(merged.sources)))
+        found = {each.backend.host: wiring.credentials.fields(each.backend) for each in located}
+        lines = (f"Bearer {name}" for name in ("endpoint0", "file-sd1", "file-sd2"))
+        first, second, third = (OwnFields.of(((b"Authorization", line.encode()),)) for line in lines)
+        self.assertEqual(found, {"first": first, "e": first, "a": third, "both": second, "b": second})
 
     def test_everything_wrong(self) -> None:
         """All that cannot work is told."""
@@ -89,7 +126,7 @@ class ReloaderTests(SynchronousTestCase):
         self.program = FakeProgram()
         self.told: list[bool] = []
         self.applied: list[int] = []
-        self.lines: list[str] = []
+        self.lines = logged(self, _own)
         self.checked: ConfigError | None = None
         self.reloader = Reloader(
             self.program,
@@ -98,12 +135,6 @@ class ReloaderTests(SynchronousTestCase):
             applied=lambda settings: self.applied.append(settings.retries),
             told=self.told.append,
         )
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        if str(event.get("log_namespace", "")).startswith("mpp."):
-            self.lines.append(str(formatEvent(event)))
 
     def check(self, settings: Settings) -> None:
         if self.checked is not None:

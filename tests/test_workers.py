@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from attrs import evolve
@@ -15,6 +16,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from mpp.http_config import Origin
 from mpp.interfaces import ISelections
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
@@ -23,7 +25,7 @@ from mpp.workers import parent, sums
 from mpp.workers.line import Line
 from mpp.workers.remote import RemoteSelections, without
 from mpp.workers.turns import NOBODY, PATIENCE_S, Counts, Turns
-from mpp.workers.words import backend_in, backend_out, selection_in, selection_out
+from mpp.workers.words import backend_in, backend_out, origins_out, selection_in, selection_out
 
 A, B, C = (Backend("http", f"prom-{name}", 9090, "/p") for name in "abc")
 FACTS = Facts("3.5.0", 1.0, 2.0, 3.0, None, 4.0, True, 5.0)
@@ -169,10 +171,18 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.questions.append(Deferred())
         return self.questions[-1]
 
-    def publish(self, published: Selection, heard: int = 0, failing: tuple[Backend, ...] = ()) -> None:
+    def publish(
+        self,
+        published: Selection,
+        heard: int = 0,
+        failing: tuple[Backend, ...] = (),
+        found: Mapping[Backend, list[Origin]] = MappingProxyType({}),
+    ) -> None:
         """Be the parent."""
         doubts = [[backend_out(backend), 1] for backend in failing]
-        self.remote.published(heard, doubts, sent(selection_out(published)), {"prom-a": ["10.0.0.1", "10.0.0.2"]})
+        origins = origins_out(found.get(each.backend) for each in published.observations)
+        addresses = {"prom-a": ["10.0.0.1", "10.0.0.2"]}
+        self.remote.published(heard, doubts, sent(selection_out(published)), addresses, sent(origins))
 
     def test_provides_the_interface(self) -> None:
         """It is what requests know as selections."""
@@ -188,10 +198,18 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.remote.ready()), selection(A))
         self.assertEqual((self.remote.addresses(A), self.remote.addresses(B)), (("10.0.0.1", "10.0.0.2"), ()))
 
+    def test_origins(self) -> None:
+        """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
+        told: list[Any] = []
+        self.remote.by(lambda _: None, lambda origins: told.append((self.remote.current, origins)))
+        found = {A: [Origin("dns", "a:1"), Origin("kubernetes")], C: []}
+        self.publish(selection(A), found=found)
+        self.assertEqual(told, [(Selection(), found)])
+
     def test_forgotten(self) -> None:
         """Who is not published any more is forgotten."""
         forgotten: list[Backend] = []
-        self.assertIs(self.remote.by(forgotten.append), self.remote)
+        self.assertIs(self.remote.by(forgotten.append, lambda _: None), self.remote)
         self.publish(selection(A))
         self.publish(Selection(2, Choice((A,)), (seen(A),)))
         self.assertEqual(forgotten, [B, C])

@@ -9,6 +9,7 @@ is taken apart only when it has changed.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -100,8 +101,11 @@ class FileSDLocator:
         paths, problems = self._paths()
         self._files = {path: self._look_at(path) for path in paths}
         problems += [f"{path}: {file.problem}" for path, file in self._files.items() if file.problem]
-        backends = dict.fromkeys(backend for file in self._files.values() for backend in file.backends)
-        located = tuple(map(Located, backends))
+        sources: dict[Backend, dict[str, None]] = {}
+        for path, file in self._files.items():
+            for backend in file.backends:
+                sources.setdefault(backend, {}).update(paths[path])
+        located = tuple(Located(backend, sources=tuple(patterns)) for backend, patterns in sources.items())
         if problems:
             return fail(PartlyLocated(_joined(problems), located))
         return succeed(located)
@@ -112,20 +116,22 @@ class FileSDLocator:
     def stop(self) -> None:
         """Do nothing."""
 
-    def _paths(self) -> tuple[list[str], list[str]]:
-        """Give the files to read, each once, and what is wrong with the patterns."""
-        paths: dict[str, None] = {}
+    def _paths(self) -> tuple[dict[str, dict[str, None]], list[str]]:
+        """Give the files to read, each with the patterns that it matches, and what is wrong with the patterns."""
+        paths: dict[str, dict[str, None]] = {}
         problems = []
         for pattern in self._patterns:
             try:
-                paths.update(dict.fromkeys(_matching(pattern)))
+                found = _matching(pattern)
             except OSError as error:
                 # The folder is away: what was found in it is not forgotten.
-                paths.update(dict.fromkeys(path for path in self._files if _matches(path, pattern)))
+                found = [path for path in self._files if _matches(path, pattern)]
                 problems.append(f"{os.path.dirname(pattern)}: {error.strerror or error}")
+            for path in found:
+                paths.setdefault(path, {})[pattern] = None
         if len(paths) > MAX_FILES:
             problems.append(f"more than {MAX_FILES} files; the others are not read")
-        return list(paths)[:MAX_FILES], problems
+        return dict(itertools.islice(paths.items(), MAX_FILES)), problems
 
     def _look_at(self, path: str) -> _File:
         """Give what is known of a file now."""

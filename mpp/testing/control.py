@@ -39,6 +39,7 @@ SETTABLE = (
     "reload_ok",
     "ahead",
     "replayed",
+    "asks_for",
 )
 
 

@@ -7,7 +7,7 @@ It must not know connections or timers; what stands on the single pages is in ``
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field
 
@@ -39,6 +39,8 @@ class SimulatedPrometheus:
     :ivar reload_ok: its last attempt to load a configuration worked.
     :ivar ahead: seconds by which it tells a later time than ``now``.
     :ivar replayed: tenths of its WAL that are replayed while it is not ready.
+    :ivar asks_for: header fields such as ``X-Scope-OrgID: a``, one of which each request must have (as for a gateway in front of
+        it), or is answered with 401; empty: none.
     :ivar requests: what came in, oldest first; the newest ``remembered`` are kept. ``counts`` counts all by path.
     :ivar plan: what goes wrong, or None; set by ``spoil`` and ``mend``.
     """
@@ -59,6 +61,7 @@ class SimulatedPrometheus:
     reload_ok: bool = True
     ahead: float = 0.0
     replayed: int = 4
+    asks_for: Sequence[str] = ()
     remembered: int = 10_000
     plan: Plan | None = field(default=None, init=False)
     requests: list[Request] = field(factory=list, init=False)
@@ -117,6 +120,8 @@ class SimulatedPrometheus:
 
     def _route(self, request: Request) -> Answer:
         path = request.path
+        if self.asks_for and not any(_has(request, asked) for asked in self.asks_for):
+            return text(401, "no such header")
         if self.prefix:
             if path == "/":
                 return Answer(302, HTML, b"", ((b"Location", self.prefix.encode()),))
@@ -137,3 +142,8 @@ class SimulatedPrometheus:
     def covers(self, at: float) -> bool:
         """Tell whether samples are held for a point in time."""
         return self.oldest is not None and self.oldest <= at <= self.now() + queries.LOOKBACK
+
+
+def _has(request: Request, asked: str) -> bool:
+    name, _, value = asked.partition(": ")
+    return request.header(name) == value

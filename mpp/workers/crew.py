@@ -27,7 +27,7 @@ from mpp.workers.gathering import Gathering
 from mpp.workers.hand import Hand, encoded
 from mpp.workers.line import Questions, Words
 from mpp.workers.turns import NOBODY, Counts
-from mpp.workers.words import backend_in, backend_out, selection_out
+from mpp.workers.words import backend_in, backend_out, origins_out, selection_out
 from mpp.workers.world import World
 
 _log = make_logger()
@@ -186,7 +186,7 @@ class Crew(Service):
             hand.line.tell("settings", self._boot)
 
     def renew(self) -> None:
-        """Have the workers read credentials again."""
+        """Have the workers read those credentials again that have changed; it costs no more than to look at the files."""
         for hand in self._hands.values():
             hand.line.tell("renew")
 
@@ -208,7 +208,8 @@ class Crew(Service):
 
     def _describe(self, selection: Selection) -> str:
         addresses = {backend.host: self._world.addresses(backend) for backend in selection.observed}
-        return f"{encoded(selection_out(selection))},{encoded(addresses)}"
+        origins = origins_out(map(self._world.origins, (observation.backend for observation in selection.observations)))
+        return f"{encoded(selection_out(selection))},{encoded(addresses)},{encoded(origins)}"
 
     # What they say
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -18,6 +18,7 @@ from mpp.workers.sockets import Binder
 from mpp.workers.sums import families
 
 if TYPE_CHECKING:
+    from mpp.http_config import Origin
     from mpp.model import Backend
     from mpp.service import Program
 
@@ -37,6 +38,7 @@ class Parent:
         self._program = program
         self.selections = program.selections
         self.addresses: Callable[[Backend], tuple[str, ...]] = program.addresses
+        self.origins: Callable[[Backend], Collection[Origin] | None] = program.origins
         self.status: Callable[[str, bool], Answer] = program.own_pages.status
         self.reload: Callable[[], Deferred[Any]] = program.reload
         self.encoded: Callable[[Settings], str] = encoded

@@ -28,12 +28,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mpp.http_config import Origins
 from mpp.interfaces import ISelections
 from mpp.journal import Journal
 from mpp.model import Backend, Choice, Selection, Standing
 from mpp.rounds import Waiters
 from mpp.workers.line import Line
-from mpp.workers.words import backend_in, backend_out, selection_in
+from mpp.workers.words import backend_in, backend_out, origins_in, selection_in
 
 
 @implementer(ISelections)
@@ -52,6 +53,7 @@ class RemoteSelections(Service):
         self.current = Selection()
         self.journal = Journal(time.time)
         self._forget: Callable[[Backend], None] = lambda _: None
+        self._located: Callable[[Origins], None] = lambda _: None
         self._published = Selection()
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._first = Waiters()
@@ -60,16 +62,25 @@ class RemoteSelections(Service):
         self._failing: dict[Backend, int] = {}
         self._told: set[Backend] = set()
 
-    def by(self, forget: Callable[[Backend], None]) -> RemoteSelections:
-        """Call this with each backend that is not known any more."""
+    def by(self, forget: Callable[[Backend], None], located: Callable[[Origins], None]) -> RemoteSelections:
+        """
+        Have others know, too.
+
+        :param forget: called with each backend that is not known any more.
+        :param located: called with who finds the backends, before they are in ``current``.
+        """
         self._forget = forget
+        self._located = located
         return self
 
     # From the parent
 
-    def published(self, heard: int, failing: list[Any], selection: Any, addresses: dict[str, list[str]]) -> None:
+    def published(
+        self, heard: int, failing: list[Any], selection: Any, addresses: dict[str, list[str]], origins: list[Any]
+    ) -> None:
         """Take a new Selection."""
         before, self._published = self._published, selection_in(selection)
+        self._located(origins_in(self._published, origins))
         self._addresses = {host: tuple(found) for host, found in addresses.items()}
         self.heard(heard, failing)
         for backend in before.observed:

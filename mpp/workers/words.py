@@ -6,10 +6,12 @@ Everything is a list whose order both sides know: they are the same version of t
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from attrs import astuple
 
+from mpp.http_config import Origin, Origins
 from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
 
 
@@ -45,6 +47,17 @@ def selection_in(value: Any) -> Selection:
     backends = [observation.backend for observation in observations]
     choice = Choice(tuple(backends[n] for n in selected), tuple(backends[n] for n in standbys), degraded)
     return Selection(generation, choice, observations, changed_at)
+
+
+def origins_out(known: Iterable[Collection[Origin] | None]) -> list[Any]:
+    """Give where the backends of a Selection were found, in the order of its observations."""
+    return [None if origins is None else [[each.locator, each.source] for each in origins] for origins in known]
+
+
+def origins_in(selection: Selection, value: Any) -> Origins:
+    """Read where those were found of whom it is known."""
+    told = zip(selection.observations, value, strict=True)
+    return {each.backend: [Origin(*origin) for origin in origins] for each, origins in told if origins is not None}
 
 
 def _observation_out(observation: Observation) -> list[Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from mpp.http_config import Origin
 from mpp.model import Backend, Reloaded, Selection, Standing
 from mpp.pages import Answer
 from mpp.settings import Settings
@@ -42,6 +43,7 @@ class World(Protocol):
     What the crew has to know of the parent's program.
 
     :ivar addresses: gives the known IP addresses of a backend.
+    :ivar origins: tells who finds a backend; None when that is not known.
     :ivar status: gives the status page in a format, for who asks over TLS or not.
     :ivar reload: has the configuration read again.
     :ivar encoded: gives what a worker has to know of settings, in text.
@@ -52,6 +54,7 @@ class World(Protocol):
         """The living Selection."""
 
     addresses: Callable[[Backend], tuple[str, ...]]
+    origins: Callable[[Backend], Collection[Origin] | None]
     status: Callable[[str, bool], Answer]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import select
@@ -15,9 +16,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.clients import FORM
+from tests.integration.clients import FORM, Load
 from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
 from tests.integration.test_command import TWISTD
+from tests.integration.test_reload import Configured
 from tests.test_logs import read_logfmt
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -96,6 +98,46 @@ class FormatTests(LogCase):
         self.addCleanup(process.terminate)
         wait_until(lambda: path.exists() and "mpp serves" in path.read_text(), "it logs to its file", 20)
         self.assertEqual(json.loads(path.read_text().partition("\n")[0])["level"], "info")
+
+
+class ReloadedTests(LogCase):
+    """Another configuration, while lines are written."""
+
+    def test_everything(self) -> None:
+        """Format, level and access log change under load: every line is whole, and no request is missing."""
+        server = self.server()
+        keys = {"endpoint": server.url, "access_log": True, "enable_lifecycle": True}
+        mpp = Configured(**keys)
+        self.addCleanup(mpp.close)
+        mpp.start()
+        with Load(mpp.port, clients=4, pause=0.002) as load:
+            for text, changed in (
+                ("log-format: json\n", ["log-format"]),
+                ("log-format: json\nlog-level: warn\n", ["log-level"]),
+                ("", ["log-format", "log-level"]),
+            ):
+                mpp.write(text, **keys)
+                self.assertEqual(mpp.post(), (200, {"status": "success", "data": {"changed": changed}}))
+                time.sleep(0.7)
+            mpp.write("log-format: json\n", **keys)
+            mpp.hang_up("changed: log-format")
+            tally = load.stop()
+        mpp.write(**{**keys, "access_log": False})
+        self.assertEqual(mpp.post()[1]["data"], {"changed": ["log-format", "access-log"]})
+        fetch(mpp.port, "/api/v1/query?query=unseen")
+        mpp.stop()
+        text = [line for line in mpp.log().split("\n") if line]
+        lines = [READERS["json" if line.startswith("{") else "logfmt"](line) for line in text]
+        changes = sum(one.startswith("{") is not other.startswith("{") for one, other in itertools.pairwise(text))
+        logged = [line for line in lines if line["component"] == "mpp.access" and not line["path"].startswith("/mpp/")]
+        print(f"\nlog reloaded under load: {tally.requests} requests, {len(logged)} lines, {len(tally.failures)} failed")
+        self.assertEqual((tally.failures, changes, len(logged)), ([], 4, tally.requests))
+        self.assertNotIn("unseen", mpp.log())
+        told = [line["what"] for line in lines if line["msg"].startswith("Configuration read again")]
+        changed = [
+            f"changed: {options}" for options in ("log-format", "log-format, log-level", "log-format", "log-format, access-log")
+        ]
+        self.assertEqual(told, changed)
 
 
 class AccessTests(LogCase):

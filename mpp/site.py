@@ -1,0 +1,87 @@
+"""
+The site in Twisted's terms: makes the channel of each client connection, and tells the access log what no request can tell. What
+is answered is `mpp.proxy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.web import server
+from twisted.web.resource import IResource
+
+from mpp import headers
+from mpp.errors import BadRequest
+from mpp.forward.accesslog import AccessLog
+from mpp.metrics import OWN, Metrics
+from mpp.proxy import ProxyRequest
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.reader import Limits
+from mpp.wire.server import ProxyChannel
+
+
+class ProxySite(server.Site):
+    """
+    Speaks HTTP through the wire layer instead of Twisted's own channel.
+
+    :param budget: what all bodies held may take together.
+    :param channels: where open connections sign in.
+    :ivar limits: what a client may send; another value counts for connections that come then.
+    :ivar access: gives where requests are logged, or None.
+    :param request: makes a request of a channel.
+    :param channel: the kind of channel that such requests need.
+    """
+
+    # Twisted would log each start and stop of listening in its own words.
+    noisy = False
+
+    def __init__(
+        self,
+        root: IResource,
+        *,
+        limits: Limits,
+        budget: Budget,
+        channels: Channels,
+        metrics: Metrics,
+        access: Callable[[], AccessLog | None] = lambda: None,
+        request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
+        channel: Callable[..., ProxyChannel] = ProxyChannel,
+    ) -> None:
+        self.access = access
+        self.clock = channels.clock
+        server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
+        self.limits = limits
+        self._budget = budget
+        self._channels = channels
+        self._metrics = metrics
+        self._request = request
+        self._channel = channel
+
+    def _refuse(self, client: str, error: BadRequest) -> bytes:
+        self._metrics.refused(error.status)
+        access = self.access()
+        if access is not None:
+            access.tell_refused(client, error.status, error.detail)
+        return _error_page(error)
+
+    def log(self, request: Any) -> None:
+        """Tell of a request for one of the own pages, when it has ended."""
+        access = self.access()
+        if access is not None:
+            access.tell(request.facts, request.code, began=request.began, sent=request.sentLength, backend=OWN)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make the `ProxyChannel` of one client connection."""
+        client = str(getattr(addr, "host", "")).removeprefix("::ffff:")
+        channel = self._channel(self._request, self.limits, self._budget, partial(self._refuse, client), self._channels)
+        channel.site = self
+        return channel
+
+
+def _error_page(error: BadRequest) -> bytes:
+    """Give the whole answer to bytes that are no request for us; the connection is closed after it."""
+    error_type = "bad_data" if error.status < 500 else "unavailable"
+    return headers.error_answer(error.status, error_type, error.detail, ((b"Connection", b"close"),))
