@@ -6,12 +6,10 @@ import base64
 import http.client
 import json
 import os
-import re
 import shutil
 import ssl
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -26,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fake_https import FakeAuthority
 from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
+from tests.integration.terminal import blocks, section
 
 QUERY = "/api/v1/query?query=up"
 TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem"
@@ -465,9 +464,7 @@ class ReadmeTests(SynchronousTestCase):
         simulated = Simulated()
         self.addCleanup(simulated.close)
         simulated.start()
-        text = (CHECKOUT / "README.rst").read_text()
-        section = text.partition("\nSecuring mpp\n====")[2].partition("\nThe file\n----")[0]
-        prepare, run, _ = (textwrap.dedent(block) for block in re.findall(r"::\n\n((?:    [^\n]*\n|\n)+)", section))
+        prepare, run = blocks(section("Securing mpp"))[:2]
         python = f'python3() {{ {sys.executable} "$@"; }}\n'
         subprocess.run(["sh", "-ec", python + prepare], cwd=folder, check=True, capture_output=True, timeout=60)
         start, ask = run.strip().splitlines()
