@@ -43,6 +43,7 @@ from mpp.wire.gate import Gate
 from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
 from mpp.wire.transports import make_eager
+from mpp.wire.tuned import is_tuned, tell
 from mpp.wiring import Wiring, wire
 
 _log = tx.make_logger()
@@ -82,7 +83,7 @@ class Program(MultiService):
         self._locating = Locating(reactor, os.environ)
         self._wiring = wiring = wire(settings, self._locating)
         self._book = book = AddressBook(reactor.nameResolver, reactor)
-        self._dialer = Dialer(reactor, book.addresses, tls=wiring.credentials.tls, eager=True)
+        self._dialer = Dialer(reactor, book.addresses, tls=wiring.credentials.tls, eager=is_tuned())
         self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.selections = SelectionService(
@@ -205,7 +206,8 @@ class Program(MultiService):
         protect: Callable[[Any], Any] = self._front.protect if self._front is not None else lambda site: site
         opened = listening.listen(alone, self._reactor, *map(protect, self.sites))
         for each in opened:
-            make_eager(each.port)
+            if is_tuned():
+                make_eager(each.port)
             self._gate.guard(each.port)
         return opened
 
@@ -272,6 +274,7 @@ class Program(MultiService):
         MultiService.startService(self)
         where = ", ".join(listening.where(each.port) for each in self.sockets)
         _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self.settings.routing_strategy)
+        tell()
 
     def stopService(self) -> Deferred[None]:
         """

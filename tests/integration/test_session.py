@@ -36,8 +36,8 @@ class SessionTests(SynchronousTestCase):
         shutil.copytree(CHECKOUT, home / "mpp", ignore=shutil.ignore_patterns(*LEFT_BEHIND))
         (programs / "prometheus").symlink_to(require_binary())
         (programs / "python3").symlink_to(getattr(sys, "_base_executable", sys.executable))
-        # How this machine reaches the package index is its own affair.
-        reach = {name: value for name, value in os.environ.items() if re.match(r"PIP_|.*_proxy$", name, re.IGNORECASE)}
+        # How this machine reaches the package index is its own affair; and the session is the same for a plain mpp.
+        reach = {name: value for name, value in os.environ.items() if re.match(r"PIP_|MPP_PLAIN$|.*_proxy$", name, re.IGNORECASE)}
         path = f"{programs}:/usr/local/bin:/usr/bin:/bin"
         self.terminal = Terminal(self.work, {**reach, "HOME": str(home), "PATH": path, "LANG": "C"})
         self.addCleanup(self.terminal.close)
