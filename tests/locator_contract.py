@@ -19,6 +19,19 @@ from mpp.interfaces import ILocator
 from mpp.model import Backend, Located
 
 
+def follow_problems(case: SynchronousTestCase, tell: Callable[[dict[str, Any]], str] = formatEvent) -> list[str]:
+    """Give the list to which is added what is logged about problems, until the test ends."""
+    told: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        if "problem" in event:
+            told.append(tell(event))
+
+    globalLogPublisher.addObserver(observe)
+    case.addCleanup(globalLogPublisher.removeObserver, observe)
+    return told
+
+
 class Source(Protocol):
     """
     Where a locator looks, in the hands of a test. Everything is in memory or in a temporary directory: no wait is needed.

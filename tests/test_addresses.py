@@ -2,65 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from attrs import frozen
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, FirstError
-from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from mpp.addresses import FIRST_WAIT_S, LOST_AFTER_S, REFRESH_WAIT_S, AddressBook
 from mpp.model import Backend
+from tests.held_resolver import HeldResolver
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 LITERAL_4, LITERAL_6 = Backend("http", "10.0.0.9", 9090), Backend("http", "2001:db8::9", 9090)
-
-
-@implementer(IHostResolution)
-@frozen
-class Resolution:
-    """A look-up that began."""
-
-    name: str
-
-    def cancel(self) -> None:
-        raise NotImplementedError("like twisted's")
-
-
-@implementer(IHostnameResolver)
-class HeldResolver:
-    """A resolver whose answers the test gives."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.receivers: list[IResolutionReceiver] = []
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        if hostName == "broken":
-            raise ValueError("no such name")
-        self.asked.append(hostName)
-        self.receivers.append(resolutionReceiver)
-        resolution = Resolution(hostName)
-        resolutionReceiver.resolutionBegan(resolution)
-        return resolution
-
-    def answer(self, index: int, *addresses: str) -> None:
-        """Answer a look-up; without addresses it failed."""
-        for address in addresses:
-            kind = IPv6Address if ":" in address else IPv4Address
-            self.receivers[index].addressResolved(kind("TCP", address, 0))
-        self.receivers[index].resolutionComplete()
 
 
 class AddressBookTests(SynchronousTestCase):

@@ -8,60 +8,16 @@ from attrs import define, field
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
-from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
-from twisted.logger import formatEvent, globalLogPublisher
 from twisted.names import dns
 from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSServerError, DNSUnknownError, ResolverError
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from mpp.errors import ConfigError, LocateError
 from mpp.locators.dns import MAX_JOINED, SRV_TIMEOUTS_S, DNSLocator
-from tests.locator_contract import locator_tests
+from tests.held_resolver import HeldResolver
+from tests.locator_contract import follow_problems, locator_tests
 
 SRV = "srv+_web._tcp.prom.example.org"
-
-
-@implementer(IHostResolution)
-class Resolution:
-    """A look-up that began."""
-
-    name = "prom.example.org"
-
-    def cancel(self) -> None:
-        raise NotImplementedError("like twisted's")
-
-
-@implementer(IHostnameResolver)
-class HeldResolver:
-    """A resolver whose answers the test gives."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Sequence[type[IAddress]] | None]] = []
-        self.receivers: list[IResolutionReceiver] = []
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        if hostName == "broken":
-            raise UnicodeError("label too long")
-        self.asked.append((hostName, addressTypes))
-        self.receivers.append(resolutionReceiver)
-        resolution = Resolution()
-        resolutionReceiver.resolutionBegan(resolution)
-        return resolution
-
-    def answer(self, index: int, *addresses: str) -> None:
-        """Answer a look-up; without addresses it failed."""
-        for address in addresses:
-            kind = IPv6Address if ":" in address else IPv4Address
-            self.receivers[index].addressResolved(kind("TCP", address, 0))
-        self.receivers[index].resolutionComplete()
 
 
 def record(priority: int, weight: int, target: str, port: int) -> dns.RRHeader:
@@ -180,14 +136,7 @@ class DNSCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.resolver = HeldResolver()
         self.names = FakeNames()
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        """Take note of what is logged about records."""
-        if "problem" in event:
-            self.logged.append(formatEvent(event))
+        self.logged = follow_problems(self)
 
     def make(self, spec: str) -> DNSLocator:
         """Make a locator."""
@@ -235,7 +184,7 @@ class AddressesTests(DNSCase):
         """IPv4 and IPv6 addresses are asked for and listed, each once, with scheme, port and prefix as given."""
         found = self.urls("2001:db8::1", "10.0.0.2", "10.0.0.1", "2001:db8::1", "10.0.0.2")
         self.assertEqual(found, [f"https://{host}:9090/p" for host in ("10.0.0.1", "10.0.0.2", "[2001:db8::1]")])
-        self.assertEqual(self.resolver.asked, [("prom.example.org", (IPv4Address, IPv6Address))])
+        self.assertEqual((self.resolver.asked, self.resolver.kinds), (["prom.example.org"], [(IPv4Address, IPv6Address)]))
 
     def test_other_addresses(self) -> None:
         """What is no IP address does not count; a zone cannot be used, and is told once."""

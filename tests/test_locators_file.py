@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -14,7 +13,7 @@ from mpp.errors import LocateError
 from mpp.interfaces import ILocator
 from mpp.locators.file import MAX_BYTES, FileLocator
 from mpp.model import Backend
-from tests.locator_contract import prompt_locator_tests
+from tests.locator_contract import follow_problems, prompt_locator_tests
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 
@@ -55,14 +54,7 @@ class FileLocatorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = os.path.abspath(self.mktemp())
         self.locator = FileLocator(self.path)
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        """Take note of what is logged about lines."""
-        if "problem" in event:
-            self.logged.append(f"{event['path']}:{event['problem']}")
+        self.logged = follow_problems(self, lambda event: f"{event['path']}:{event['problem']}")
 
     def write(self, content: bytes) -> None:
         """Replace the file's content."""

@@ -7,14 +7,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import ConfigError, LocateError, PartlyLocated
 from mpp.locators import file_sd
 from mpp.locators.file_sd import MAX_BYTES, FileSDLocator
 from mpp.model import Backend
-from tests.locator_contract import prompt_locator_tests
+from tests.locator_contract import follow_problems, prompt_locator_tests
 
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
 
@@ -63,14 +62,7 @@ class FileSDLocatorTests(SynchronousTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.locator = FileSDLocator([str(self.folder / "*.json"), str(self.folder / "*.yml")])
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        """Take note of what is logged about entries."""
-        if "problem" in event:
-            self.logged.append(formatEvent(event))
+        self.logged = follow_problems(self)
 
     def write(self, name: str, text: str) -> str:
         """Replace a file; give its path."""

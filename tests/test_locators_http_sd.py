@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -19,7 +18,7 @@ from mpp.errors import LocateError
 from mpp.locators.api import Api
 from mpp.locators.http_sd import MAX_BYTES, HTTPSDLocator
 from mpp.model import Backend
-from tests.locator_contract import locator_tests
+from tests.locator_contract import follow_problems, locator_tests
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 PASSWORD = "s3cret pass"
@@ -123,14 +122,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.fake = FakeSD()
         self.agent = RequestTraversalAgent(self.fake)
         self.locator = HTTPSDLocator(URL, Api(self.agent, Clock()), interval=2.5)
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        """Take note of what is logged about entries."""
-        if "problem" in event:
-            self.logged.append(formatEvent(event))
+        self.logged = follow_problems(self)
 
     def located(self) -> tuple[Backend, ...]:
         """Give what is located now."""

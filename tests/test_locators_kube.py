@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from attrs import evolve
 from twisted.internet.defer import succeed
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import ConfigError, LocateError
@@ -19,7 +18,7 @@ from mpp.model import Backend, Located
 from mpp.settings import KubeSettings, Settings
 from mpp.tls import TLSPolicy
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod
-from tests.locator_contract import locator_tests
+from tests.locator_contract import follow_problems, locator_tests
 
 SERVICE = KubeSettings(service_name="prometheus")
 PODS = KubeSettings(pod_label_selector="app=prometheus")
@@ -108,13 +107,7 @@ class _Located(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = InMemory(self.kube, ACCESS)
         self.fake = self.world.fake
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: dict[str, object]) -> None:
-        if "problem" in event:
-            self.logged.append(str(event["problem"]))
+        self.logged = follow_problems(self, lambda event: str(event["problem"]))
 
     def located(self) -> tuple[Located, ...]:
         return self.successResultOf(self.world.locator.locate())

@@ -7,7 +7,6 @@ import random
 
 from attrs import evolve
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import LocateError
@@ -16,6 +15,7 @@ from mpp.locators.kube_stream import Lines
 from mpp.locators.kube_watch import Gone, pause, read_event
 from mpp.settings import KubeSettings
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod
+from tests.locator_contract import follow_problems
 
 PODS = KubeSettings(pod_label_selector="app=prometheus")
 SERVICE = KubeSettings(service_name="prometheus")
@@ -29,15 +29,9 @@ class _Watched(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = InMemory(self.kube)
         self.fake = self.world.fake
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        self.logged = follow_problems(self, lambda event: str(event["problem"]))
         self.fake.put("pods", pod("prometheus-0", "10.0.0.1", ready=False))
         self.addCleanup(self.world.locator.stop)
-
-    def observe(self, event: dict[str, object]) -> None:
-        if "problem" in event:
-            self.logged.append(str(event["problem"]))
 
     def start(self) -> None:
         """Begin to watch, and forget that the beginning counts as a change."""

@@ -10,7 +10,6 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import LocateError, PartlyLocated
@@ -20,7 +19,7 @@ from mpp.locators.urls import basic
 from mpp.model import Backend, Located
 from mpp.settings import MarathonSettings
 from tests.fake_marathon import LOGIN_PATH, PASSWORD, UID, FakeMarathon, FakeNetwork, host_app, pem, principal_secret, task
-from tests.locator_contract import locator_tests
+from tests.locator_contract import follow_problems, locator_tests
 
 APP = "/monitoring/prometheus"
 BASE = "https://master/service/marathon"
@@ -80,14 +79,7 @@ class MarathonCase(SynchronousTestCase):
         self.fake = FakeMarathon(lambda: self.now)
         self.fake.apps[APP] = host_app([task("10.0.0.1", [31001])])
         self.network = FakeNetwork(**{"master": self.fake, "leader.mesos": self.fake})
-        self.told: list[str] = []
-        globalLogPublisher.addObserver(self.hear)
-        self.addCleanup(globalLogPublisher.removeObserver, self.hear)
-
-    def hear(self, event: dict[str, Any]) -> None:
-        """Take note of the problems that are logged."""
-        if "problem" in event:
-            self.told.append(str(formatEvent(event)))
+        self.told = follow_problems(self)
 
     def make(self, **settings: Any) -> MarathonLocator:
         """Make a locator; without settings it asks the first master for the one app."""
