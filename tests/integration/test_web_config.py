@@ -182,7 +182,7 @@ class TLSTests(WebConfigCase):
         self.assertIn("alert protocol version", self.s_client(mpp.port, "-tls1_2"))
 
     def test_curl(self) -> None:
-        """curl is served over TLS with a password, and told without one that it needs one."""
+        """curl is served over TLS with a password, and told without one that it needs one, or that it needs TLS."""
         if shutil.which("curl") is None:
             raise SkipTest("no curl")
         mpp = self.start(f"{TLS}}}\nbasic_auth_users: {{alice: {hashed('s3cret')}}}")
@@ -191,8 +191,10 @@ class TLSTests(WebConfigCase):
         self.assertIn("HTTP/1.1 401", refused)
         served = subprocess.run([*command, "-u", "alice:s3cret"], capture_output=True, timeout=20, text=True).stdout
         self.assertIn("HTTP/1.1 200", served)
-        plain = subprocess.run(["curl", "-s", f"http://localhost:{mpp.port}{QUERY}"], capture_output=True, timeout=20)
-        self.assertNotEqual(plain.returncode, 0)
+        plain = ["curl", "-si", "-u", "alice:s3cret", f"http://localhost:{mpp.port}{QUERY}"]
+        told = subprocess.run(plain, capture_output=True, timeout=20, text=True).stdout
+        self.assertIn("HTTP/1.1 400", told)
+        self.assertTrue(told.endswith("Client sent an HTTP request to an HTTPS server.\n"), told)
 
     def test_large_answer(self) -> None:
         """A large answer arrives whole."""
