@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +11,7 @@ from urllib.parse import urlencode
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from bench.forward import CONNECTIONS, cpu_seconds
+from bench.programs import CONNECTIONS, cpu_seconds, wrk
 from tests.integration.processes import Mpp
 from tests.integration.servers import Prometheus, require_binary, version_of
 
@@ -23,11 +21,10 @@ TARGETS = 100
 def count(port: int, expression: str, seconds: int) -> int:
     """Ask for a query in a closed loop; give how often it was answered."""
     url = f"http://127.0.0.1:{port}/api/v1/query?{urlencode({'query': expression})}"
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in printed:
-        sys.exit(f"not all answers were good:\n{printed}")
-    return int(re.search(r"(\d+) requests in", printed)[1])  # type: ignore[index]
+    answers = wrk(url, seconds, core=None)
+    if not answers.clean:
+        sys.exit(f"not all answers were good:\n{answers.printed}")
+    return answers.count
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import subprocess
 import sys
@@ -18,12 +17,12 @@ from attrs import evolve
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.figures import table
-from bench.forward import CHECKOUT, LOAD_CORE, PROXY_CORE, cpu_seconds, first_line
+from bench.programs import LOAD_CORE, PROXY_CORE, cpu_seconds, first_line, pinned, wrk
 from mpp.testing.faults import FAULTS
 from mpp.testing.messages import Answer, Request
 from mpp.testing.prometheus import SimulatedPrometheus
 from mpp.testing.server import listen
-from tests.integration.processes import Mpp, wait_until
+from tests.integration.processes import CHECKOUT, Mpp, wait_until
 
 INTERVAL_S = 10.0
 ROUND = "mpp_selection_round_duration_seconds"
@@ -75,7 +74,7 @@ class Backends:
     """So many simulated backends in one process, on the load's core."""
 
     def __init__(self, count: int, page: int) -> None:
-        command = ["taskset", "-c", str(LOAD_CORE), sys.executable, __file__, "--serve", str(count), "--page", str(page)]
+        command = pinned(LOAD_CORE, sys.executable, __file__, "--serve", str(count), "--page", str(page))
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, text=True)
         self.ports = [int(port) for port in self._said().split()]
@@ -102,7 +101,7 @@ class PinnedMpp(Mpp):
 
     def command(self) -> list[str]:
         """Give the command line."""
-        return ["taskset", "-c", str(PROXY_CORE), *super().command()]
+        return pinned(PROXY_CORE, *super().command())
 
     def rounds(self) -> tuple[float, float]:
         """Give how many rounds there were, and how long they took together."""
@@ -134,13 +133,10 @@ def watch(mpp: PinnedMpp, seconds: float) -> tuple[float, float]:
 def load(mpp: PinnedMpp, seconds: int, idle: float) -> float:
     """Give the CPU time of a request in microseconds, without what mpp uses anyway."""
     cpu = cpu_seconds(mpp.pid)
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", "-c16", f"-d{seconds}s", "--timeout", "10s"]
-    target = f"http://127.0.0.1:{mpp.port}/api/v1/query?query=up"
-    printed = subprocess.run([*command, target], capture_output=True, text=True, check=True).stdout
-    count = int(re.search(r"(\d+) requests in", printed)[1])  # type: ignore[index]
-    if "Socket errors" in printed or "Non-2xx" in printed:
-        print(f"not all answers were good:\n{printed}", file=sys.stderr)
-    return (cpu_seconds(mpp.pid) - cpu - idle * seconds) / count * 1e6
+    answers = wrk(f"http://127.0.0.1:{mpp.port}/api/v1/query?query=up", seconds)
+    if not answers.clean:
+        print(f"not all answers were good:\n{answers.printed}", file=sys.stderr)
+    return (cpu_seconds(mpp.pid) - cpu - idle * seconds) / answers.count * 1e6
 
 
 def rounds(options: argparse.Namespace) -> list[list[str]]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
-import os
-import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,8 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PROXY_CORE, LOAD_CORE = 0, 1
-CONNECTIONS = 16
+sys.path.insert(0, str(CHECKOUT))
+
+from bench.programs import CONNECTIONS, LOAD_CORE, PROXY_CORE, cpu_seconds, first_line, pinned, vmauth_version, wrk
+from tests.integration.processes import free_port
+
 CREDENTIALS = "Authorization: Basic " + base64.b64encode(b"bench:bench").decode()
 FORM = "query=up&time=1700000000&start=1699990000&end=1700000000&s=15"
 
@@ -110,24 +110,11 @@ class Figures:
     clean: bool = True
 
 
-def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def first_line(*command: str) -> str:
-    """Give the first line that a command prints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).strip().partition("\n")[0] or f"{Path(command[0]).name} does not tell its version"
-
-
 @contextmanager
 def running(command: list[str], core: int, log: Path, *, cwd: Path = CHECKOUT) -> Iterator[int]:
     """Run a command on one core; give its process id."""
     with open(log, "ab") as output:
-        process = subprocess.Popen(["taskset", "-c", str(core), *command], cwd=cwd, stdout=output, stderr=output)
+        process = subprocess.Popen(pinned(core, *command), cwd=cwd, stdout=output, stderr=output)
     try:
         yield process.pid
     finally:
@@ -152,25 +139,14 @@ def wait_answer(url: str, log: Path) -> None:
     sys.exit(f"{url} does not answer\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def cpu_seconds(pid: int) -> float:
-    """Give the CPU time that a process and its ended children have used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(value) for value in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-
-
 def load(case: Case, port: int, seconds: int, folder: Path) -> tuple[float, int, bool]:
     """Run wrk; give the rate, the number of answers, and whether all of them were good."""
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
     # Older vmauth serves nobody without a name, so all get one.
-    command += ["-H", CREDENTIALS]
+    options = ["-H", CREDENTIALS]
     if case.post:
-        command += ["-s", str(folder / "post.lua")]
-    printed = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{case.target}"], capture_output=True, text=True, check=True
-    ).stdout
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])  # type: ignore[index]
-    count = int(re.search(r"(\d+) requests in", printed)[1])  # type: ignore[index]
-    return rate, count, "Socket errors" not in printed and "Non-2xx" not in printed
+        options += ["-s", str(folder / "post.lua")]
+    answers = wrk(f"http://127.0.0.1:{port}{case.target}", seconds, *options)
+    return answers.rate, answers.count, answers.clean
 
 
 def prepare(folder: Path, upstream: int, bufsize: int) -> None:
@@ -210,7 +186,7 @@ def proxies(folder: Path, upstream: int, mpp: str | None) -> list[Proxy]:
             f"users:\n- username: bench\n  password: bench\n  url_prefix: http://127.0.0.1:{upstream}/\n"
         )
         arguments = [f"-auth.config={folder}/vmauth.yml", f"-httpListenAddr=127.0.0.1:{port}"]
-        found.append(Proxy("vmauth", first_line(vmauth, "-version"), ["env", "GOMAXPROCS=1", vmauth, *arguments], port))
+        found.append(Proxy("vmauth", vmauth_version(vmauth), ["env", "GOMAXPROCS=1", vmauth, *arguments], port))
     return found
 
 

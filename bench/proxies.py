@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import shutil
 import socket
@@ -11,11 +10,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from bench.load import CREDENTIALS
-from tests.integration.processes import CHECKOUT, Mpp, Process, fetch, free_port, wait_until
+from bench.programs import first_line, vmauth_version
+from tests.integration.processes import Mpp, Process, fetch, free_port, wait_until
 
 SETTLE_DEADLINE = 60.0
 """Seconds within which a proxy has to use a mended server again: six of mpp's selection intervals."""
@@ -53,18 +52,6 @@ users:
   url_prefix: [{urls}]
   retry_status_codes: [500, 502, 503]
 {more}"""
-
-
-def first_line(*command: str) -> str:
-    """Give the first line that a command prints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
-    return (done.stdout + done.stderr).strip().partition("\n")[0]
-
-
-def debian_version(binary: str) -> str:
-    """Give the version of the Debian package that a binary came with (its build leaves it out); empty when it did not."""
-    news = Path(binary).parent.parent / "share" / "doc" / "victoria-metrics" / "changelog.Debian.gz"
-    return gzip.open(news, "rt").readline().partition(";")[0] if news.exists() else ""
 
 
 class MppProxy(Mpp):
@@ -148,7 +135,7 @@ class Vmauth(Process):
     @property
     def version(self) -> str:
         """What it says it is, or what its file says."""
-        return first_line(self._binary, "-version") or debian_version(self._binary) or "vmauth of unknown version"
+        return vmauth_version(self._binary)
 
     def command(self) -> list[str]:
         """Give the command line."""

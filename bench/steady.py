@@ -17,38 +17,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.forward import (
-    CASES,
-    CONNECTIONS,
-    CREDENTIALS,
-    LOAD_CORE,
-    PROXY_CORE,
-    Proxy,
-    free_port,
-    load,
-    prepare,
-    proxies,
-    running,
-    wait_answer,
-)
+from bench.forward import CASES, CREDENTIALS, Proxy, load, prepare, proxies, running, wait_answer
+from bench.programs import CONNECTIONS, LOAD_CORE, PROXY_CORE, pinned
+from tests.integration.processes import free_port
 
 CASE = CASES[0]
 
 
 def latency(proxy: Proxy, rate: int, seconds: int) -> tuple[float, float]:
     """Ask at a fixed rate; give median and 99th percentile in milliseconds."""
-    command = [
-        "taskset",
-        "-c",
-        str(LOAD_CORE),
-        "hey",
-        "-z",
-        f"{seconds}s",
-        "-c",
-        str(CONNECTIONS),
-        "-q",
-        str(rate // CONNECTIONS),
-    ]
+    command = pinned(LOAD_CORE, "hey", "-z", f"{seconds}s", "-c", str(CONNECTIONS), "-q", str(rate // CONNECTIONS))
     command += ["-H", CREDENTIALS, f"http://127.0.0.1:{proxy.port}{CASE.target}"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     shares = dict(re.findall(r"(\d+)%+ in ([\d.]+) secs", printed))

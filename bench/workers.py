@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import socket
 import statistics
 import subprocess
@@ -16,25 +15,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.figures import table
-from bench.forward import (
-    CASES,
-    LARGE_BUFFER,
-    LOAD_CORE,
-    PROXY_CORE,
-    Case,
-    cpu_seconds,
-    first_line,
-    free_port,
-    prepare,
-    wait_answer,
-)
+from bench.forward import CASES, LARGE_BUFFER, Case, free_port, prepare, wait_answer
+from bench.programs import CONNECTIONS, LOAD_CORE, PROXY_CORE, Answers, cpu_seconds, first_line, pinned, wrk
 from tests.integration.processes import CHECKOUT, Mpp, wait_until
 from tests.integration.test_workers import children, connections
-
-
-def on(options: argparse.Namespace, core: int) -> list[str]:
-    """Give what keeps a command on a core, if it is to be kept."""
-    return ["taskset", "-c", str(core)] if options.pinned else []
 
 
 class Measured(Mpp):
@@ -42,23 +26,18 @@ class Measured(Mpp):
 
     def __init__(self, upstream: int, workers: int, options: argparse.Namespace) -> None:
         super().__init__([f"http://127.0.0.1:{upstream}"], "--workers", str(workers), interval="10s")
-        self._on = on(options, PROXY_CORE)
+        self._pinned = options.pinned
 
     def command(self) -> list[str]:
         """Give the command line."""
-        return [*self._on, *super().command()]
+        return pinned(PROXY_CORE, *super().command()) if self._pinned else super().command()
 
 
-def load(case: Case, port: int, crowd: int, options: argparse.Namespace, folder: Path) -> tuple[float, int, bool]:
-    """Run wrk on any core; give the rate, the number of answers, and whether all of them were good."""
-    command = [*on(options, LOAD_CORE), "wrk", "-t1", f"-c{crowd}", f"-d{options.seconds}s", "--timeout", "10s"]
-    command += ["-s", str(folder / "post.lua")] if case.post else []
-    printed = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{case.target}"], capture_output=True, text=True, check=True
-    ).stdout
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])  # type: ignore[index]
-    count = int(re.search(r"(\d+) requests in", printed)[1])  # type: ignore[index]
-    return rate, count, "Socket errors" not in printed and "Non-2xx" not in printed
+def load(case: Case, port: int, crowd: int, options: argparse.Namespace, folder: Path) -> Answers:
+    """Run wrk with so many connections."""
+    script = ["-s", str(folder / "post.lua")] if case.post else []
+    url = f"http://127.0.0.1:{port}{case.target}"
+    return wrk(url, options.seconds, f"-c{crowd}", *script, core=LOAD_CORE if options.pinned else None)
 
 
 def processes(mpp: Mpp) -> list[int]:
@@ -74,9 +53,9 @@ def measure(case: Case, mpps: list[Mpp], options: argparse.Namespace, folder: Pa
         for mpp, workers in zip(mpps, (1, options.workers), strict=True):
             crowd = options.connections * (workers if options.each else 1)
             before = sum(map(cpu_seconds, processes(mpp)))
-            rate, count, good = load(case, mpp.port, crowd, options, folder)
-            row.append((rate, (sum(map(cpu_seconds, processes(mpp))) - before) / count * 1e6))
-            if not good:
+            answers = load(case, mpp.port, crowd, options, folder)
+            row.append((answers.rate, (sum(map(cpu_seconds, processes(mpp))) - before) / answers.count * 1e6))
+            if not answers.clean:
                 print(f"{case.name}: not all answers were good", file=sys.stderr)
         # The first one opens the connections.
         found += [row] if number else []
@@ -111,7 +90,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of each load")
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     parser.add_argument("--each", action="store_true", help="so many connections for each worker instead of for all")
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES], help="default: 266-get and 100k-get")
     parser.add_argument("--pinned", action="store_true", help="mpp on core 0, load and upstream on core 1: for the CPU time")
@@ -125,7 +104,8 @@ def main() -> None:
             with ExitStack() as stack:
                 upstream = free_port()
                 prepare(folder, upstream, LARGE_BUFFER if case.bufsize == LARGE_BUFFER else case.bufsize)
-                server = subprocess.Popen([*on(options, LOAD_CORE), "haproxy", "-f", str(folder / "upstream.cfg")], cwd=CHECKOUT)
+                command = ["haproxy", "-f", str(folder / "upstream.cfg")]
+                server = subprocess.Popen(pinned(LOAD_CORE, *command) if options.pinned else command, cwd=CHECKOUT)
                 stack.callback(lambda server=server: (server.terminate(), server.wait()))
                 wait_answer(f"http://127.0.0.1:{upstream}/-/ready", folder / "upstream.log")
                 mpps = []

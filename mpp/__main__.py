@@ -30,8 +30,9 @@ def main() -> None:
     from twisted.scripts.twistd import run
 
     from mpp.wire.reactor import install
+    from mpp.wire.tuned import is_tuned
 
-    install()
+    install(tuned=is_tuned())
 
     sys.argv[1:1] = ["--nodaemon", "--pidfile=", "mpp"]
     run()

@@ -49,6 +49,7 @@ from mpp.wire.pool import Pool
 from mpp.wire.reader import Limits
 from mpp.wire.server import ProxyChannel
 from mpp.wire.transports import make_eager
+from mpp.wire.tuned import is_tuned, tell
 from mpp.wiring import Wiring, wire
 from mpp.workers.remote import RemoteSelections
 
@@ -96,7 +97,7 @@ class Program(MultiService):
         self._wiring = wiring = wire(settings, self._locating)
         self._book = book = AddressBook(reactor.nameResolver, reactor)
         self.addresses = book.addresses if remote is None else remote.addresses
-        self._dialer = Dialer(reactor, self.addresses, tls=wiring.credentials.tls, eager=True)
+        self._dialer = Dialer(reactor, self.addresses, tls=wiring.credentials.tls, eager=is_tuned())
         self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
@@ -263,7 +264,8 @@ class Program(MultiService):
         protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
         opened = listening.listen(alone, self.opener, *map(protect, self.sites))
         for each in opened:
-            make_eager(each.port)
+            if is_tuned():
+                make_eager(each.port)
             self.gate.guard(each.port)
         return opened
 
@@ -304,6 +306,7 @@ class Program(MultiService):
         MultiService.startService(self)
         where = ", ".join(listening.where(each.port) for each in self.sockets)
         _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self.settings.routing_strategy)
+        tell()
 
     def stopService(self) -> Deferred[None]:
         """

@@ -30,7 +30,7 @@ class ChangedPrivatesTests(SynchronousTestCase):
         self.assertEqual(reactor.tcpClients[0][:2], ("10.0.0.1", 80))
 
     def test_changed(self) -> None:
-        """A release of Twisted that has changed is found out, and nothing of it is used."""
+        """A release of Twisted that has changed is found out, and a port of its own kind is left as it is."""
         self.patch(tcp.Port, "transport", object)
         transports.changed_privates.cache_clear()
         self.addCleanup(transports.changed_privates.cache_clear)

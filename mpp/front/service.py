@@ -8,7 +8,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import LoopingCall
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from txaio.tx import make_logger
 
 from mpp.errors import ConfigError
@@ -16,6 +15,7 @@ from mpp.front.computing import Computing
 from mpp.front.current import LOOK_S, Current
 from mpp.front.guard import GuardedRequest
 from mpp.front.passwords import Passwords
+from mpp.front.tls_only import TLSOnlyFactory
 from mpp.metrics import Metrics
 from mpp.settings import Settings
 from mpp.status.guards import Guards
@@ -75,7 +75,7 @@ class Front(Service):
         """Give what a site is listened for with."""
         if not self.is_tls:
             return site
-        return TLSMemoryBIOFactory(self._current, False, site, self._reactor)
+        return TLSOnlyFactory(self._current, False, site, self._reactor)
 
     def startService(self) -> None:
         """Begin to look for changes."""

@@ -5,8 +5,8 @@ Twisted's own sets a logging context around every single read (``log.callWithLog
 does not have; for a small request that costs as much as parsing it. This one calls ``doRead`` itself when reading is all there is
 to do, and leaves everything else to Twisted.
 
-This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not, or where there is no
-epoll, `install` installs Twisted's own choice, and a test fails.
+This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not, `mpp.wire.tuned` has
+all of mpp use Twisted's own choice, and a test fails. Where there is no epoll that is used, too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def lean_reactor() -> type[EPollReactor] | None:
-    """Give the reactor's class, or None where it cannot be had."""
-    if not hasattr(select, "epoll") or changed_privates():
+    """Give the reactor's class, or None where there is no epoll."""
+    if not hasattr(select, "epoll"):
         return None
     from twisted.internet.epollreactor import EPollReactor
 
@@ -75,6 +75,8 @@ def lean_reactor() -> type[EPollReactor] | None:
 
 def changed_privates() -> tuple[str, ...]:
     """Name what this module needs of Twisted's private parts and does not find; empty when all is well."""
+    if not hasattr(select, "epoll"):
+        return ()
     from twisted.internet.epollreactor import EPollReactor
 
     source = inspect.getsource(EPollReactor)
@@ -95,9 +97,13 @@ def _parameters(kind: type, name: str) -> list[str]:
     return list(inspect.signature(method).parameters)[1:] if method is not None else []
 
 
-def install() -> None:
-    """Install it, or Twisted's own choice where it cannot be had. Before anything imports ``twisted.internet.reactor``."""
-    lean = lean_reactor()
+def install(*, tuned: bool) -> None:
+    """
+    Install a reactor, before anything imports ``twisted.internet.reactor``.
+
+    :param tuned: this one, where it can be had; otherwise Twisted's own choice.
+    """
+    lean = lean_reactor() if tuned else None
     if lean is None:
         from twisted.internet import default
 

@@ -11,8 +11,8 @@ while it works on what another one sent. So with a reactor that has a ``turn`` (
 together when everything that had arrived was read: the first one wakes, the others find somebody awake. At 16 connections that
 takes 19 % off the CPU time of a request; with one connection a turn is one read, and nothing is later than before.
 
-This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not, everything here falls
-back to Twisted's own transports, and a test fails.
+This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not, `mpp.wire.tuned` has
+all of mpp use Twisted's own transports, and a test fails.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def make_eager(port: object) -> bool:
     :param port: what ``listenTCP`` or an endpoint's ``listen`` gave.
     :return: whether it could be done; if not, the port is as it was.
     """
-    if changed_privates() or not isinstance(port, tcp.Port) or port.transport is not tcp.Server:
+    if not isinstance(port, tcp.Port) or port.transport is not tcp.Server:
         return False
     port.transport = EagerServer
     return True
@@ -244,7 +244,7 @@ def connect(reactor: IReactorTCP, host: str, port: int, factory: Any, *, eager: 
     :param eager: send inside ``write``, where the reactor's transports can.
     :return: the IConnector.
     """
-    if not eager or changed_privates() or not isinstance(reactor, PosixReactorBase):
+    if not eager or not isinstance(reactor, PosixReactorBase):
         return reactor.connectTCP(host, port, factory, timeout=None)  # type: ignore[arg-type]
     connector = EagerConnector(host, port, factory, None, None, reactor)  # type: ignore[arg-type]
     connector.connect()

@@ -11,8 +11,9 @@ def main() -> None:
     # What the service manager wants to hear it hears from the parent.
     os.environ.pop("NOTIFY_SOCKET", None)
     from mpp.wire.reactor import install
+    from mpp.wire.tuned import is_tuned
 
-    install()
+    install(tuned=is_tuned())
     from mpp.workers.worker import run
 
     run(*map(int, sys.argv[1:]))

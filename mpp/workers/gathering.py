@@ -58,16 +58,20 @@ class Gathering:
 
     def exposition(self) -> bytes:
         """Give the page that speaks for all."""
-        workers = [hand.metrics for hand in self._hands()]
-        total = sums.add(self._own(), [self._departed, *workers])
+        total = sums.add(self._own(), [self._departed, *(hand.metrics for hand in self._hands())])
+        return sums.exposition(total + self.own_families())
+
+    def own_families(self) -> Families:
+        """Give what is counted of the workers themselves."""
+        found: Families = []
         for name, kind, documentation, value in (
-            ("mpp_workers", "gauge", "Worker processes.", len(workers)),
+            ("mpp_workers", "gauge", "Worker processes.", sum(1 for _ in self._hands())),
             ("mpp_worker_restarts", "counter", "Worker processes that died and were replaced.", self.restarts),
             ("mpp_worker_unanswered", "counter", "Times that a worker did not tell its metrics in time.", self.unanswered),
         ):
             sample = f"{name}_total" if kind == "counter" else name
-            total.append([name, kind, documentation, [[sample, {}, value]]])
-        return sums.exposition(total)
+            found.append([name, kind, documentation, [[sample, {}, value]]])
+        return found
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """Give the families that have samples of these names, see `mpp.serving.Collect`."""

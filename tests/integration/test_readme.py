@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
-import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +16,9 @@ from twisted.web.server import Site
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.fake_marathon import LOGIN_PATH, FakeMarathon, host_app, principal_secret, task
-from tests.integration.processes import CHECKOUT, Process, Simulated, fetch, free_port, wait_until
+from tests.integration.processes import Process, Simulated, fetch, free_port, wait_until
 from tests.integration.quiet import quiet
+from tests.integration.terminal import blocks, section
 from tests.integration.test_hosts import hindrance
 from tests.test_locators_kube_tls import make_kubeconfig
 
@@ -29,13 +28,9 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _ENTER_POD = 'mount -t tmpfs none /run && mkdir -p "$2" && cp "$1"/* "$2" && shift 2 && exec setpriv --pdeathsig KILL "$@"'
 
 
-def commands(section: str) -> list[str]:
-    """Give the commands in the literal blocks of a section."""
-    text = (CHECKOUT / "README.rst").read_text()
-    found = re.search(rf"^{section}\n-+\n(.*?)(?=^[^\n]+\n[-=]{{4,}}\n)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"the README has no section {section}"
-    blocks = re.findall(r"::\n\n((?:    [^\n]*\n|\n)+)", found[1])
-    lines = textwrap.dedent("".join(blocks)).replace("\\\n", " ").splitlines()
+def commands(title: str) -> list[str]:
+    """Give mpp's command lines in a section."""
+    lines = "\n".join(blocks(section(title))).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.startswith("mpp ")]
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -70,16 +71,20 @@ class StopTests(RestartTestCase):
         self.assertEqual((answer.status, answer.getheader("Connection")), (200, "close"))
         self.end(mpp, QUIET)
 
-    def test_just_answered(self) -> None:
-        """A client that was just answered is answered once more, and told that it is the last time; ``/mpp/ready`` says 503."""
-        mpp = self.begin()
-        connections = [http.client.HTTPConnection("127.0.0.1", mpp.port, timeout=10) for _ in range(2)]
+    def answered_then_told(self, mpp: Mpp, connections: Sequence[http.client.HTTPConnection]) -> None:
+        """Have one answer on each connection, and then mpp told to stop."""
         for connection in connections:
             self.addCleanup(connection.close)
             connection.request("GET", QUERY)
             self.assertEqual(len(connection.getresponse().read()) > 0, True)
         mpp.signal(signal.SIGTERM)
         wait_until(lambda: not self.accepts(mpp.port), "nobody is let in", 1.5, every=0.001)
+
+    def test_just_answered(self) -> None:
+        """A client that was just answered is answered once more, and told that it is the last time; ``/mpp/ready`` says 503."""
+        mpp = self.begin()
+        connections = [http.client.HTTPConnection("127.0.0.1", mpp.port, timeout=10) for _ in range(2)]
+        self.answered_then_told(mpp, connections)
         for connection, target, status in ((connections[0], QUERY, 200), (connections[1], "/mpp/ready", 503)):
             connection.request("GET", target)
             answer = connection.getresponse()
@@ -99,12 +104,7 @@ class StopTests(RestartTestCase):
         local.sock = socket.socket(socket.AF_UNIX)
         local.sock.connect(f"{folder}/mpp.sock")
         connections = [http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=unverified), local]
-        for connection in connections:
-            self.addCleanup(connection.close)
-            connection.request("GET", QUERY)
-            self.assertEqual(len(connection.getresponse().read()) > 0, True)
-        mpp.signal(signal.SIGTERM)
-        wait_until(lambda: not self.accepts(mpp.port), "nobody is let in", 1.5, every=0.001)
+        self.answered_then_told(mpp, connections)
         for connection in connections:
             connection.request("GET", QUERY)
             answer = connection.getresponse()

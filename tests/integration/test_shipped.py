@@ -74,7 +74,9 @@ class DashboardTests(SynchronousTestCase):
         used = {name for text in [*strings(dashboard, "expr"), *strings(rules, "expr")] for name in NAME.findall(text)}
         backend = Simulated().start()
         self.addCleanup(backend.close)
-        mpp = Mpp([backend.url]).start()
+        web_config = Path(self.mktemp())
+        web_config.write_text("{}")
+        mpp = Mpp([backend.url], "--web-config", str(web_config.absolute())).start()
         self.addCleanup(mpp.close)
         fetch(mpp.port, "/api/v1/query?query=up")
         # A family that has counted nothing yet has no series, but its type.

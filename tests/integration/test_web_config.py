@@ -11,7 +11,6 @@ import shutil
 import ssl
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fake_https import FakeAuthority
 from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
+from tests.integration.terminal import blocks, section
 
 QUERY = "/api/v1/query?query=up"
 TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem"
@@ -183,7 +183,7 @@ class TLSTests(WebConfigCase):
         self.assertIn("alert protocol version", self.s_client(mpp.port, "-tls1_2"))
 
     def test_curl(self) -> None:
-        """curl is served over TLS with a password, and told without one that it needs one."""
+        """curl is served over TLS with a password, and told without one that it needs one, or that it needs TLS."""
         if shutil.which("curl") is None:
             raise SkipTest("no curl")
         mpp = self.start(f"{TLS}}}\nbasic_auth_users: {{alice: {hashed('s3cret')}}}")
@@ -192,8 +192,10 @@ class TLSTests(WebConfigCase):
         self.assertIn("HTTP/1.1 401", refused)
         served = subprocess.run([*command, "-u", "alice:s3cret"], capture_output=True, timeout=20, text=True).stdout
         self.assertIn("HTTP/1.1 200", served)
-        plain = subprocess.run(["curl", "-s", f"http://localhost:{mpp.port}{QUERY}"], capture_output=True, timeout=20)
-        self.assertNotEqual(plain.returncode, 0)
+        plain = ["curl", "-si", "-u", "alice:s3cret", f"http://localhost:{mpp.port}{QUERY}"]
+        told = subprocess.run(plain, capture_output=True, timeout=20, text=True).stdout
+        self.assertIn("HTTP/1.1 400", told)
+        self.assertTrue(told.endswith("Client sent an HTTP request to an HTTPS server.\n"), told)
 
     def test_status_page(self) -> None:
         """The status page tells what protects the listener it is seen through, and follows a change of the file."""
@@ -513,9 +515,7 @@ class ReadmeTests(SynchronousTestCase):
         simulated = Simulated()
         self.addCleanup(simulated.close)
         simulated.start()
-        text = (CHECKOUT / "README.rst").read_text()
-        section = text.partition("\nSecuring mpp\n====")[2].partition("\nThe file\n----")[0]
-        prepare, run, _ = (textwrap.dedent(block) for block in re.findall(r"::\n\n((?:    [^\n]*\n|\n)+)", section))
+        prepare, run = blocks(section("Securing mpp"))[:2]
         python = f'python3() {{ {sys.executable} "$@"; }}\n'
         subprocess.run(["sh", "-ec", python + prepare], cwd=folder, check=True, capture_output=True, timeout=60)
         start, ask = run.strip().splitlines()

@@ -17,6 +17,8 @@ import time
 from attrs import define, field
 
 from tests.integration.clients import Load, Tally
+from tests.integration.long.judged import WATCHED, compared, left_behind
+from tests.integration.long.measured import EVERY_S
 from tests.integration.long.weather import Rabble, Weather
 from tests.integration.processes import Mpp, Simulated
 
@@ -27,10 +29,12 @@ FLAT = 0.3
 """Megabytes per minute that resident memory may grow: 3 MB in ten minutes, less than its ups and downs."""
 LEAST = 3 * 60.0
 """Seconds after that which it takes to tell growth from ups and downs."""
+LOOKS = 12
+"""Readings that are compared, before and after: of half a minute, in which an idle mpp has been through all that it does."""
 MEMORY_EVERY = 2.0
 """Seconds between two looks at resident memory."""
-REST = 120.0
-"""Seconds that idle connections may take to be closed: mpp's own limit is 60, and half as long again."""
+REST = 150.0
+"""Seconds that idle connections may take to be closed: mpp's own limit is 60, and half as long again, and the readings."""
 
 
 class MeasuredMpp(Mpp):
@@ -72,15 +76,19 @@ def line(minute: str, reading: dict[str, float], *counts: int) -> str:
     return " ".join(f"{text:>9}" for text in (minute, *shown, *map(str, counts)))
 
 
-def at_rest(mpp: MeasuredMpp, before: dict[str, float] | None) -> dict[str, float]:
-    """Wait until there is no more of anything than before, or for long enough; give the reading."""
-    end = time.monotonic() + (REST if before else 5)
+def at_rest(mpp: MeasuredMpp, before: list[dict[str, float]] | None = None) -> list[dict[str, float]]:
+    """
+    Give readings of some time without load.
+
+    :param before: wait, but not for ever, until nothing is left behind that was not there then.
+    """
+    end, taken = time.monotonic() + REST, list[dict[str, float]]()
     while True:
-        time.sleep(2.5)
-        reading = mpp.reading()
-        calm = before is not None and all(reading[name] <= before[name] for name in ("descriptors", "delayed", "threads"))
+        time.sleep(EVERY_S)
+        taken = [*taken, mpp.reading()][-LOOKS:]
+        calm = len(taken) == LOOKS and (before is None or not left_behind(before, taken))
         if calm or time.monotonic() > end:
-            return reading
+            return taken
 
 
 @define
@@ -123,30 +131,28 @@ def loaded(mpp: MeasuredMpp, weather: Weather, seconds: float) -> Figures:
 def run(mpp: MeasuredMpp, servers: tuple[Simulated, Simulated], seconds: float, seed: int) -> list[str]:
     """Run it; give what promises were broken."""
     print(" ".join(f"{head:>9}" for head in HEADS))
-    before = at_rest(mpp, None)
-    print(line("before", before), flush=True)
+    before = at_rest(mpp)
+    print(line("before", before[-1]), flush=True)
     weather, rabble = Weather(servers, seed), Rabble(mpp.port, seed)
     rabble.start()
     figures = loaded(mpp, weather, seconds)
     rabble.stop()
     after = at_rest(mpp, before)
     failed = len(figures.tally.failures)
-    print(line("at rest", after, figures.tally.requests, failed, weather.faults))
+    print(line("at rest", after[-1], figures.tally.requests, failed, weather.faults))
     grown = slope([point for point in figures.points if point[0] > min(WARM_UP, seconds / 2)])
     judged = seconds >= WARM_UP + LEAST
+    print("", *(compared(name, before, after) for name in WATCHED), sep="\n")
     print(f"\ngood clients: {figures.tally}\nthe others: {rabble.counts}")
     print(f"resident memory: {grown:+.2f} MB per minute" + ("" if judged else " (not judged: the run was too short)"))
-    return verdict(mpp, before, after, grown if judged else 0.0, failed)
+    return [*left_behind(before, after), *verdict(mpp, grown if judged else 0.0, failed)]
 
 
-def verdict(mpp: MeasuredMpp, before: dict[str, float], after: dict[str, float], grown: float, failed: int) -> list[str]:
-    """Give what promises were broken."""
+def verdict(mpp: MeasuredMpp, grown: float, failed: int) -> list[str]:
+    """Give what other promises were broken."""
     broken = [f"{failed} requests of good clients failed"] if failed else []
     if grown > FLAT:
         broken.append(f"memory grows by {grown:.2f} MB per minute")
-    for name in ("descriptors", "delayed", "threads"):
-        if after[name] > before[name]:
-            broken.append(f"{name}: {after[name]:.0f} at rest, {before[name]:.0f} before")
     held = mpp.metric("mpp_held_bytes")
     if held:
         broken.append(f"{held:.0f} bytes are held at rest")

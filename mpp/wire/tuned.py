@@ -1,0 +1,50 @@
+"""
+Whether this process leans on private parts of Twisted: decided once, for the whole program.
+
+Tuned, it has a reactor (`mpp.wire.reactor`) and transports (`mpp.wire.transports`) of its own. Plain, it has Twisted's: slower,
+and what everybody else runs on. ``MPP_PLAIN=1`` in the environment makes it plain, for those who want to know whether a fault is
+in these parts; and so does a Twisted that has changed in what they need.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+
+from txaio.tx import make_logger
+
+from mpp.values import is_boolean, parse_boolean
+from mpp.wire import reactor, transports
+
+VARIABLE = "MPP_PLAIN"
+
+_log = make_logger()
+
+
+def is_asked_for(environ: Mapping[str, str]) -> bool:
+    """Tell whether the environment asks for Twisted's own parts: with any word but those for no."""
+    text = environ.get(VARIABLE, "")
+    return bool(text) and (not is_boolean(text) or parse_boolean(text))
+
+
+def changed_privates() -> tuple[str, ...]:
+    """Name what is needed of Twisted's private parts and not found; empty when all is well."""
+    return (*reactor.changed_privates(), *transports.changed_privates())
+
+
+@functools.cache
+def is_tuned() -> bool:
+    """Tell whether this process is tuned."""
+    return not is_asked_for(os.environ) and not changed_privates()
+
+
+def tell() -> None:
+    """Log which it is."""
+    if is_tuned():
+        _log.debug("tuned reactor and transports are used where there is epoll")
+    elif is_asked_for(os.environ):
+        _log.info("Twisted's own reactor and transports are used, as {variable} asks for", variable=VARIABLE)
+    else:
+        changed = ", ".join(changed_privates())
+        _log.warn("Twisted's own reactor and transports are used: this release differs in {changed}", changed=changed)
