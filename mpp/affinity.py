@@ -158,5 +158,9 @@ class AffinityChain:
 
     def remember(self, facts: RequestFacts, backend: Backend, now: float) -> tuple[bytes, ...]:
         """Tell every link who answered; gives the ``Set-Cookie`` values to send."""
-        cookies = (link.remember(facts, backend, now) for link in self._links)
-        return tuple(cookie for cookie in cookies if cookie is not None)
+        cookies: tuple[bytes, ...] = ()
+        for link in self._links:
+            cookie = link.remember(facts, backend, now)
+            if cookie is not None:
+                cookies += (cookie,)
+        return cookies

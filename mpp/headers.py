@@ -92,7 +92,7 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
     """
     dropped = _dropped(facts.headers, REQUEST_DROPPED)
     special = _REQUEST_SPECIAL if dropped is REQUEST_DROPPED else dropped | _REQUEST_SPECIAL
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (facts.method, target, backend.netloc.encode("ascii"))]
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (facts.method, target, backend.authority)]
     forwarded_for = []
     host = b""
     for name, value in facts.headers:

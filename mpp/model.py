@@ -36,6 +36,8 @@ class Backend:
     prefix: str = ""
     netloc: str = field(init=False, eq=False)
     """``host:port``, with brackets around IPv6 addresses. What ``MPP.ServedBy`` and the ``Host`` header say."""
+    authority: bytes = field(init=False, eq=False, repr=False)
+    """``netloc`` as it is sent."""
     name: str = field(init=False, eq=False)
     """``netloc`` and prefix: unique among http backends, the ``backend`` label in metrics and logs."""
     id: str = field(init=False, eq=False)
@@ -44,6 +46,10 @@ class Backend:
     @netloc.default
     def _netloc(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @authority.default
+    def _authority(self) -> bytes:
+        return self.netloc.encode("ascii")
 
     @name.default
     def _name(self) -> str:

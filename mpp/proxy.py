@@ -41,6 +41,8 @@ with warnings.catch_warnings():
 # What a client's socket usually takes at once: up to here an answer is one write, and what a slow client leaves of it is
 # bounded by this for each.
 _ONE_WRITE = 128 * 1024
+# Up to here one piece costs less than several.
+_WORTH_COPYING = 16 * 1024
 
 
 @implementer(IDownstream)
@@ -67,7 +69,7 @@ class ProxyRequest(server.Request):
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
         self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
-        if paths.is_own(paths.path_of(target)):
+        if target.startswith(b"/mpp") and paths.is_own(paths.path_of(target)):
             self._render_own_page()
         else:
             channel.site.resource.render(self)
@@ -136,10 +138,14 @@ class ProxyRequest(server.Request):
             bodyless=bodyless,
             chunked=chunked,
         )
-        size = sum(map(len, response.held)) if response.complete else _ONE_WRITE + 1
+        held = response.held
+        size = sum(map(len, held)) if response.complete else _ONE_WRITE + 1
         if size <= _ONE_WRITE:
             self._sent = size
-            channel.writeSequence((head, *response.held))
+            if size <= _WORTH_COPYING:
+                channel.write(b"".join((head, *held)))
+            else:
+                channel.writeSequence((head, *held))
             response.release()
             channel.request_done()
             ended(None)
@@ -172,12 +178,15 @@ class ProxyRequest(server.Request):
         self.channel.abort()
 
     def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
-        fields: Headers = ((b"MPP.ServedBy", served_by.netloc.encode("ascii")),)
+        fields: Headers = ((b"MPP.ServedBy", served_by.authority),)
         if attempts > 1:
             fields += ((b"MPP.Attempts", b"%d" % attempts),)
         if timing:
             fields += ((b"Server-Timing", timing),)
-        fields += tuple((b"Set-Cookie", cookie) for cookie in cookies)
+        for cookie in cookies:
+            fields += ((b"Set-Cookie", cookie),)
+        if self.channel.persistent and not self.facts.http_10:
+            return fields
         return fields + headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
 
 

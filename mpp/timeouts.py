@@ -33,7 +33,7 @@ def takes_timeout(path: bytes) -> bool:
 
 def asked(facts: RequestFacts) -> float | None:
     """Give the timeout that a query asks for, in seconds; None when it asks for none, or not for one that makes sense."""
-    found = _find(facts)
+    found = _find(facts) if b"timeout=" in facts.target or b"timeout=" in facts.body else None
     return None if found is None else _seconds(found[1][1])
 
 
@@ -48,7 +48,7 @@ def limited(facts: RequestFacts, seconds: float) -> tuple[bytes, bytes]:
     target, body = facts.target, facts.body
     value = b"%dms" % max(1, int(seconds * 1000))
     # By far the most: nothing to look for.
-    found = _find(facts) if body or b"timeout=" in target else None
+    found = _find(facts) if b"timeout=" in target or b"timeout=" in body else None
     if found is None:
         if not body:
             return _with_parameter(target, b"timeout=" + value), body

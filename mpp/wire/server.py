@@ -157,18 +157,19 @@ class ProxyChannel(Protocol):
         """Begin the next answer, and the next, while each is complete at once."""
         if self._serving:
             return
+        reader = self._reader
         self._serving = True
         try:
             while self._request is None and not self._outlet.stuck and not self._closing:
-                if self._reader.ready:
-                    self._begin(self._reader.ready.popleft())
+                if reader.ready:
+                    self._begin(reader.ready.popleft())
                 else:
                     self._nothing_ready()
                     break
         finally:
             self._serving = False
         if not self._closing:
-            self._read(not (self._reader.ready or self._reader.refusal))
+            self._read(not (reader.ready or reader.refusal))
 
     def _begin(self, incoming: Incoming) -> None:
         method, target, version, headers, body, persistent = incoming

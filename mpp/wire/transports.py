@@ -87,15 +87,15 @@ class _EagerWrites(_Base):
                 self._late += data
                 return
             self.send_late()
-        if self._must_buffer():
-            super().write(data)  # type: ignore[no-untyped-call]
-            return
         turn = getattr(self.reactor, "turn", None)
-        if turn is None or len(data) > _WORTH_COPYING:
-            self._send(data)
-        else:
+        if turn is not None and len(data) <= _WORTH_COPYING:
+            # Whether it can be sent then is found out then.
             self._late = data
             turn.append(self)
+        elif self._must_buffer():
+            super().write(data)  # type: ignore[no-untyped-call]
+        else:
+            self._send(data)
 
     def send_late(self) -> None:
         """Send what was written in this turn."""
