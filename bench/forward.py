@@ -20,8 +20,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 from bench.programs import CONNECTIONS, LOAD_CORE, PROXY_CORE, cpu_seconds, first_line, pinned, vmauth_version, wrk
+from bench.where import profile
 from tests.integration.processes import free_port
 
+PROFILED_S = 5
 CREDENTIALS = "Authorization: Basic " + base64.b64encode(b"bench:bench").decode()
 FORM = "query=up&time=1700000000&start=1699990000&end=1700000000&s=15"
 
@@ -214,16 +216,21 @@ def measure(found: list[Proxy], cases: list[Case], rounds: int, seconds: int, fo
 def report(figures: dict[tuple[str, str], Figures], found: list[Proxy], cases: list[Case]) -> None:
     """Print the table."""
     columns = f"{'case':10} {'proxy':10} {'requests/s':>11} {'CPU us/request':>15} {'core busy':>10}"
-    print(f"{columns}   ratio to HAProxy: min / median / max")
+    others = [proxy.name for proxy in found if proxy.name != "mpp"]
+    print(columns + "".join(f"   ratio to {name}: min / median / max" for name in others))
     for case in cases:
-        base = figures[case.name, found[0].name].rates
         for proxy in found:
             row = figures[case.name, proxy.name]
-            ratios = sorted(rate / other for rate, other in zip(row.rates, base, strict=True))
-            shown = f"{ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}"
+            shown = "".join(f"   {_ratios(row, figures[case.name, name]):34}" for name in others).rstrip()
             mark = "" if row.clean else "  !"
             rate, cpu, busy = (statistics.median(values) for values in (row.rates, row.cpu, row.busy))
-            print(f"{case.name:10} {proxy.name:10} {rate:11.0f} {cpu:15.1f} {busy:10.0%}   {shown}{mark}", flush=True)
+            print(f"{case.name:10} {proxy.name:10} {rate:11.0f} {cpu:15.1f} {busy:10.0%}{shown}{mark}", flush=True)
+
+
+def _ratios(row: Figures, base: Figures) -> str:
+    """Give the ratios of rates, taken round by round."""
+    ratios = sorted(rate / other for rate, other in zip(row.rates, base.rates, strict=True))
+    return f"{ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}"
 
 
 def bench(cases: list[Case], options: argparse.Namespace) -> None:
@@ -242,6 +249,14 @@ def bench(cases: list[Case], options: argparse.Namespace) -> None:
             print(f"{proxy.name}: {proxy.version}\n    taskset -c {PROXY_CORE} {' '.join(proxy.command)}")
         print(f"load: {first_line('wrk', '-v')}\n    taskset -c {LOAD_CORE} wrk -t1 -c{CONNECTIONS} -d{options.seconds}s URL\n")
         report(measure(found, cases, options.rounds, options.seconds, folder), found, cases)
+        if options.profile:
+            for case in cases:
+                print(f"\n{case.name}, {show_profile(case, next(proxy for proxy in found if proxy.name == 'mpp'), folder)}")
+
+
+def show_profile(case: Case, mpp: Proxy, folder: Path) -> str:
+    """Give where mpp's time goes."""
+    return profile(mpp.pid, PROFILED_S, lambda: load(case, mpp.port, PROFILED_S + 1, folder)[0])
 
 
 def main() -> None:
@@ -250,6 +265,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES], help="default: all")
+    parser.add_argument("--profile", action="store_true", help="tell where mpp's time goes, too (needs py-spy)")
     parser.add_argument("--mpp", help="the mpp command to measure (default: the one of this checkout)")
     options = parser.parse_args()
     for tool in ("haproxy", "wrk", "taskset"):
