@@ -16,10 +16,11 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from mpp.facts import Facts
 from mpp.http_config import Origin
 from mpp.interfaces import ISelections
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.settings import Settings
 from mpp.workers import parent, sums
 from mpp.workers.line import Line
