@@ -37,6 +37,7 @@ from mpp.selection import SelectionService
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
 from mpp.site import ProxySite
+from mpp.snapshot import Present
 from mpp.sockets import Sockets
 from mpp.status.explained import Explanation
 from mpp.views import Views
@@ -118,7 +119,7 @@ class Program(MultiService):
         self.sites = self._build_sites()
         self._sockets = Sockets(self._open_socket, self._close_socket)
         self.metrics.config_read(applied=True, at=time.time())
-        self.metrics.watch(self._views.snapshot)
+        self.metrics.watch(Present(self._views.snapshot))
 
     def _select(self) -> SelectionService:
         settings, wiring = self.settings, self._wiring

@@ -7,12 +7,13 @@ from typing import Protocol
 
 from mpp.front.service import Front
 from mpp.locators.merged import MergedLocator
-from mpp.metrics import BackendLoad, LocatorState, Snapshot
+from mpp.metrics import Metrics
 from mpp.model import Backend
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.serving import Serving
 from mpp.settings import Settings
+from mpp.snapshot import BackendLoad, LocatorState, Snapshot
 from mpp.status import LocatorView, StatusView
 from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
@@ -25,6 +26,7 @@ class Parts(Protocol):
 
     selections: SelectionService | RemoteSelections
     locator: MergedLocator
+    metrics: Metrics
     recorder: Recorder
     budget: Budget
     gate: Gate
@@ -53,8 +55,15 @@ class Views:
         program = self._program
         load = tuple(BackendLoad(name, *each) for name, each in program.serving.load(self._backends()).items())
         sources = tuple(LocatorState(s.name, s.up, len(s.located)) for s in program.locator.sources)
-        connections = len(program.serving), program.gate.limit
-        return Snapshot(program.selections.current, sources, program.budget.held, load, *connections)
+        return Snapshot(
+            program.selections.current,
+            sources,
+            program.budget.held,
+            program.metrics.in_flight,
+            load,
+            len(program.serving),
+            program.gate.limit,
+        )
 
     def status(self) -> StatusView:
         """Give what the status page shows."""
