@@ -245,6 +245,10 @@ class Program(MultiService):
         self.serving.follow(settings)
         close_former()
 
+    def in_step(self) -> Deferred[None]:
+        """Wait until what was put in force is so for all who serve clients, see `mpp.serving.Serving`."""
+        return self.serving.in_step()
+
     def renew_certificates(self) -> list[str]:
         """
         Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay.

@@ -8,7 +8,7 @@ made, nor how a client is served.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import Metric
@@ -165,10 +165,11 @@ class Crew(Service):
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)
 
     def _ask_how_they_are(self) -> Deferred[None]:
-        return self._gathering.ask_all(PATIENCE_S).addCallback(lambda _: self._kill_who_hangs())
+        return self._gathering.ask_all(PATIENCE_S).addCallback(self._kill_who_hangs)
 
-    def _kill_who_hangs(self) -> None:
+    def _kill_who_hangs(self, silent: Collection[Hand]) -> None:
         for hand in self._hands.values():
+            hand.silences = hand.silences + 1 if hand in silent else 0
             if hand.silences >= HUNG and not self._draining:
                 _log.error("Worker {number} hangs and is killed", number=hand.number)
                 self._kill([hand])
@@ -184,6 +185,10 @@ class Crew(Service):
                 if descriptor not in before:
                     hand.line.give(descriptor)
             hand.line.tell("settings", self._boot)
+
+    def in_step(self) -> Deferred[None]:
+        """See `mpp.serving.Serving`. What a worker was told before it was asked it has done when it answers."""
+        return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: None)
 
     def renew(self) -> None:
         """Have the workers read those credentials again that have changed; it costs no more than to look at the files."""

@@ -76,7 +76,7 @@ class DashboardTests(SynchronousTestCase):
         self.addCleanup(backend.close)
         web_config = Path(self.mktemp())
         web_config.write_text("{}")
-        mpp = Mpp([backend.url], "--web-config", str(web_config.absolute())).start()
+        mpp = Mpp([backend.url], "--web-config", str(web_config.absolute()), "--workers=2").start()
         self.addCleanup(mpp.close)
         fetch(mpp.port, "/api/v1/query?query=up")
         # A family that has counted nothing yet has no series, but its type.
