@@ -4,7 +4,6 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable, Collection
@@ -16,9 +15,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp import listening
 from mpp.addresses import AddressBook
-from mpp.admin import OwnPages, OwnRoot
+from mpp.admin import OwnPages
 from mpp.changes import check_lasting
 from mpp.errors import ConfigError
 from mpp.forward.explain import explain
@@ -26,30 +24,26 @@ from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
 from mpp.http_config import Origin, Origins
+from mpp.listeners import Listeners
+from mpp.listening import room_for_connections
 from mpp.locating import Locating
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
 from mpp.model import MIB, Backend, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
-from mpp.proxy import ProxyRequest, ProxyResource
 from mpp.recorder import Recorder
 from mpp.selection import SelectionService
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
-from mpp.site import ProxySite
+from mpp.sites import Sites
 from mpp.snapshot import Present
-from mpp.sockets import Sockets
 from mpp.status.explained import Explanation
 from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
 from mpp.wire.gate import AT_ONCE, Gate
-from mpp.wire.judged import JudgedChannel
 from mpp.wire.pool import Pool
-from mpp.wire.reader import Limits
-from mpp.wire.server import ProxyChannel
-from mpp.wire.transports import make_eager
 from mpp.wire.tuned import is_tuned, tell
 from mpp.wiring import Wiring, wire
 from mpp.workers.remote import RemoteSelections
@@ -75,21 +69,23 @@ class Program(MultiService):
 
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
     :ivar channels: all open client connections of this process.
+    :ivar gate: lets clients in.
     :ivar serving: who has the client connections: this process, or workers.
-    :ivar sockets: what is listened on.
+    :ivar sites: what is served.
+    :ivar own_pages: mpp's own pages on them.
+    :ivar listeners: where it is served.
     :ivar front: what the web configuration puts in front, if there is one.
-    :ivar opener: the reactor as far as sockets to listen on are opened with it.
+    :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
     :ivar addresses: gives the known IP addresses of a backend.
     :ivar started_at: seconds since the epoch.
     """
 
     def __init__(self, settings: Settings, reactor: Any, remote: RemoteSelections | None = None) -> None:
         MultiService.__init__(self)
-        self._reactor = self.opener = reactor
+        self._reactor = reactor
         self.started_at = 0.0
         self._draining = False
         self._drained: Deferred[None] | None = None
-        self.sockets: list[listening.Opened] = []
         self.budget = Budget(BUFFER_MEMORY)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
@@ -114,10 +110,20 @@ class Program(MultiService):
             self.front.check(settings)
             MultiService.addService(self, self.front)
         self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
-        self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
+        self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self._views = Views(self, time.time)
-        self.sites = self._build_sites()
-        self._sockets = Sockets(self._open_socket, self._close_socket)
+        self.own_pages = self._build_pages()
+        self.sites = Sites(
+            settings,
+            self.own_pages,
+            self._forwarders,
+            budget=self.budget,
+            channels=self.channels,
+            metrics=self.metrics,
+            front=self.front,
+        )
+        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
+        self.listeners = Listeners(reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
         self.metrics.config_read(applied=True, at=time.time())
         self.metrics.watch(Present(self._views.snapshot))
 
@@ -140,31 +146,16 @@ class Program(MultiService):
         """Those in force."""
         return self._wiring.settings
 
-    def _build_sites(self) -> tuple[ProxySite, ProxySite]:
-        """Build what answers clients, and what answers those who look after mpp where that is apart."""
-        settings = self.settings
-        self.own_pages = own_pages = OwnPages(
+    def _build_pages(self) -> OwnPages:
+        return OwnPages(
             metrics_=self.metrics,
             selection=lambda: self.selections.current,
             draining=lambda: self._draining,
             view=self._views.status,
             explain=self._explain,
-            reload=self.reload,
+            reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
         )
-        site = functools.partial(
-            ProxySite,
-            limits=Limits(max_body=settings.max_request_body),
-            budget=self.budget,
-            channels=self.channels,
-            metrics=self.metrics,
-            access=lambda: self._forwarders.current.access,
-            request=ProxyRequest if self.front is None else self.front.request,
-            channel=ProxyChannel if self.front is None else JudgedChannel,
-        )
-        shown = own_pages.probes() if settings.admin_listen else own_pages
-        self._root = root = ProxyResource(self._forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)
-        return site(root), site(OwnRoot(own_pages, self.metrics))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
@@ -196,14 +187,6 @@ class Program(MultiService):
 
     # Another configuration
 
-    def reload_by(self, reload: Callable[[], Deferred[Reloaded]]) -> None:
-        """Have the configuration read again by this when a client asks for it."""
-        self._reload = reload
-
-    def reload(self) -> Deferred[Reloaded]:
-        """Have the configuration read again."""
-        return self._reload()
-
     def prepare(self, settings: Settings) -> Wiring:
         """
         Make what is different in other settings, and change nothing yet.
@@ -226,18 +209,15 @@ class Program(MultiService):
             raise ConfigError("mpp", "is about to stop")
         check_lasting(self.settings, wiring.settings)
         settings, last = wiring.settings, self._wiring
-        close_former = self._sockets.follow(settings)
-        self.sockets = self._sockets.open
+        close_former = self.listeners.follow(settings)
         self._wiring = wiring
         if wiring.credentials is not last.credentials:
             wiring.credentials.follow(last.credentials)
             self._dialer.tls = wiring.credentials.tls
             self._renew_connections()
         self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
-        self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
+        self.sites.follow(settings)
         self.gate.limit = _places(settings)
-        for site in self.sites:
-            site.limits = Limits(max_body=settings.max_request_body)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time)
@@ -250,33 +230,10 @@ class Program(MultiService):
         return self.serving.in_step()
 
     def renew_certificates(self) -> list[str]:
-        """
-        Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay.
-
-        :return: the addresses that have another one.
-        """
-        renewed = []
-        for each in self.sockets:
-            try:
-                if each.renew():
-                    renewed.append(listening.where(each.port))
-            except ConfigError as error:
-                _log.error("{error}; the former certificate stays", error=str(error))
+        """Read the certificates of ``ssl:`` endpoints again, here and where else clients are served, see `Listeners`."""
+        renewed = self.listeners.renew_certificates()
         self.serving.renew()
         return renewed
-
-    def _open_socket(self, alone: Settings) -> list[listening.Opened]:
-        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
-        opened = listening.listen(alone, self.opener, *map(protect, self.sites))
-        for each in opened:
-            if is_tuned():
-                make_eager(each.port)
-            self.gate.guard(each.port)
-        return opened
-
-    def _close_socket(self, socket: listening.Opened) -> None:
-        self.gate.release(socket.port)
-        socket.close()
 
     def _sweep(self) -> None:
         """Look after all client connections: end what takes too long, make room where there is none."""
@@ -302,15 +259,13 @@ class Program(MultiService):
         :raise ConfigError: one of them cannot be opened.
         """
         MultiService.privilegedStartService(self)
-        self._sockets.follow(self.settings)
-        self.sockets = self._sockets.open
+        self.listeners.follow(self.settings)
 
     def startService(self) -> None:
         """Begin to look for backends."""
         self.started_at = time.time()
         MultiService.startService(self)
-        where = ", ".join(listening.where(each.port) for each in self.sockets)
-        _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self.settings.routing_strategy)
+        _log.info("mpp serves {where}, strategy {strategy}", where=str(self.listeners), strategy=self.settings.routing_strategy)
         tell()
 
     def stopService(self) -> Deferred[None]:
@@ -322,9 +277,7 @@ class Program(MultiService):
         self._draining = True
         self._notices.stopping()
         _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.serving))
-        self.gate.leave()
-        for each in self.sockets:
-            each.close()
+        self.listeners.close()
         drained = self._drained = self.serving.drain()
         drained.addTimeout(self.settings.drain_timeout, self._reactor)
         drained.addErrback(self._cut)
@@ -349,4 +302,4 @@ def _not_reloadable() -> Deferred[Reloaded]:
 
 
 def _places(settings: Settings) -> int:
-    return settings.max_connections or listening.room_for_connections()
+    return settings.max_connections or room_for_connections()

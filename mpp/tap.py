@@ -234,7 +234,7 @@ def makeService(options: Options) -> IService:
         applied=partial(_applied, program, log),
         told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
     )
-    program.reload_by(reloader.reload)
+    program.reload = reloader.reload
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
     return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
 

@@ -441,6 +441,6 @@ class FrontTests(SynchronousTestCase):
     def test_costs_nothing_without(self) -> None:
         """Without a web configuration requests are made as ever, with nothing before them."""
         program = build(Settings(endpoints=("prom:9090",)), MemoryReactorClock())
-        channel = program.sites[0].buildProtocol(None)
+        channel = program.sites.clients.buildProtocol(None)
         self.assertIs(channel._request_factory, ProxyRequest)
         self.assertIs(type(channel), ProxyChannel)

@@ -28,7 +28,7 @@ from mpp.config import read_settings
 from mpp.service import build
 program = build(read_settings(["--endpoint", "127.0.0.1:1", "--listen", "tcp:0:interface=127.0.0.1"], {})[0], reactor)
 program.privilegedStartService()
-print(json.dumps([type(reactor).__name__, program.sockets[0].port.transport.__name__, program.pool._dialer.eager]))
+print(json.dumps([type(reactor).__name__, program.listeners.open[0].port.transport.__name__, program.pool._dialer.eager]))
 """
 
 

@@ -100,9 +100,9 @@ class Worker:
         settings = _decoded(text)
         raise_file_limit()
         program = self._program = Program(settings, self._reactor, self._remote)
-        program.opener = self._heir
+        program.listeners.opener = self._heir
         program.own_pages.relay(self._fetch)
-        program.reload_by(self._have_reloaded)
+        program.reload = self._have_reloaded
         program.privilegedStartService()
         self._take_turns(program, settings.workers)
         program.startService()
@@ -142,7 +142,7 @@ class Worker:
 
     def _guard(self) -> None:
         assert self._program is not None
-        ports = [each.port for each in self._program.sockets]
+        ports = [each.port for each in self._program.listeners.open]
         for port in ports:
             if isinstance(port, tcp.Port) and port not in self._guarded:
                 self._turns.guard(port)
