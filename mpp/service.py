@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -23,7 +23,7 @@ from mpp.forward.explain import explain
 from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
-from mpp.http_config import Origin, Origins
+from mpp.keyring import Keyring
 from mpp.listeners import Listeners
 from mpp.listening import room_for_connections
 from mpp.locating import Locating
@@ -76,6 +76,7 @@ class Program(MultiService):
     :ivar listeners: where it is served.
     :ivar front: what the web configuration puts in front, if there is one.
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
+    :ivar keyring: the credentials in force, and who finds whom.
     :ivar addresses: gives the known IP addresses of a backend.
     :ivar started_at: seconds since the epoch.
     """
@@ -94,11 +95,12 @@ class Program(MultiService):
         self._wiring = wiring = wire(settings, self._locating)
         self._book = book = AddressBook(reactor.nameResolver, reactor)
         self.addresses = book.addresses if remote is None else remote.addresses
-        self._dialer = Dialer(reactor, self.addresses, tls=wiring.credentials.tls, eager=is_tuned())
-        self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
+        self.keyring = Keyring(wiring.credentials, self._renew_connections)
+        dialer = Dialer(reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
+        self.pool = Pool(dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
         self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
-        self.selections = self._select() if remote is None else remote.by(self._forget, self.located)
+        self.selections = self._select() if remote is None else remote.by(self._forget, self.keyring.located)
         MultiService.addService(self, self.selections)
         self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
         MultiService.addService(self, self.recorder)
@@ -159,24 +161,10 @@ class Program(MultiService):
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
-        self.located(self._wiring.origins(self.locator.sources))
-        self.renew()
+        self.keyring.located(self._wiring.origins(self.locator.sources))
+        self.keyring.renew()
         self.serving.renew()
         return self._book.refresh(backends)
-
-    def located(self, origins: Origins) -> None:
-        """Have the credentials follow who finds the backends."""
-        if self._wiring.credentials.located(origins):
-            self._renew_connections()
-
-    def origins(self, backend: Backend) -> Collection[Origin] | None:
-        """Tell who finds a backend; None when that is not known."""
-        return self._wiring.credentials.origins(backend)
-
-    def renew(self) -> None:
-        """Read those credentials again that have changed."""
-        if self._wiring.credentials.refresh():
-            self._renew_connections()
 
     def _forget(self, backend: Backend) -> None:
         self._forwarders.forget(backend)
@@ -208,13 +196,10 @@ class Program(MultiService):
         if self._draining:
             raise ConfigError("mpp", "is about to stop")
         check_lasting(self.settings, wiring.settings)
-        settings, last = wiring.settings, self._wiring
+        settings = wiring.settings
         close_former = self.listeners.follow(settings)
         self._wiring = wiring
-        if wiring.credentials is not last.credentials:
-            wiring.credentials.follow(last.credentials)
-            self._dialer.tls = wiring.credentials.tls
-            self._renew_connections()
+        self.keyring.replace(wiring.credentials)
         self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
         self.sites.follow(settings)
         self.gate.limit = _places(settings)

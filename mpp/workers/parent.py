@@ -38,7 +38,7 @@ class Parent:
         self._program = program
         self.selections = program.selections
         self.addresses: Callable[[Backend], tuple[str, ...]] = program.addresses
-        self.origins: Callable[[Backend], Collection[Origin] | None] = program.origins
+        self.origins: Callable[[Backend], Collection[Origin] | None] = program.keyring.origins
         self.status: Callable[[str, bool], Answer] = program.own_pages.status
         self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
         self.encoded: Callable[[Settings], str] = encoded
