@@ -13,7 +13,7 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
 ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``front`` (the web configuration in
 force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and ``journal.Journal`` (the last
-minutes), ``notify.Notices`` (what it told last), ``output.Descriptor`` (lines of the log that nobody has taken yet),
+minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log that nobody has taken yet),
 ``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read again),
 ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the
 workers, if there are any), and, for as long as one request lives, its Exchange.
@@ -24,10 +24,10 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L0 words: ``errors facts model http_config settings interfaces``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift recent status/ plain_yaml values logs access``
-- L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify output``
+- L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
 - L3 living: ``selection publication roster rounds journal recorder snapshot credentials keyring authorized serving proxy site
   pages admin front/``
-- L4 assembly: ``config config_file config_backends config_http config_tree options usage manual completion checks extensions
-  locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload housekeeping views
-  service workers/ tap __main__ testing/ demo``
+- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
+  extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload housekeeping
+  views service workers/ output refusal tap __main__ testing/ demo``
 """

@@ -21,9 +21,9 @@ from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.options import OPTIONS
+from mpp.refusal import EXIT_STATUS
 from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
-from mpp.tap import EXIT_STATUS
 from mpp.workers import sums
 from mpp.workers.gathering import Gathering
 

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from mpp.config import read_settings
+from mpp.config import read
 from mpp.service import build
 
 EVERY_S = 2.0
@@ -48,7 +48,7 @@ def main() -> int:
 
     reactor: Any = typeless  # the module's type in Twisted's annotations is too narrow
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    settings, _ = read_settings(sys.argv[2:], os.environ)
+    settings = read(sys.argv[2:], os.environ).settings
     program = build(settings, reactor)
     program.privilegedStartService()
     program.startService()
