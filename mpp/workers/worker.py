@@ -130,14 +130,7 @@ class Worker:
         counts = Counts(COUNTS_DESCRIPTOR, workers)
         turns = self._turns = Turns(counts, self._number, lambda: len(channels), self._reactor)
         self._guard()
-        make_room = channels.left
-
-        def left() -> None:
-            turns.note()
-            if make_room is not None:
-                make_room()
-
-        channels.left = left
+        channels.left.append(turns.note)
         turns.note()
 
     def _guard(self) -> None:
