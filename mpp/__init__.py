@@ -26,8 +26,8 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
 - L3 living: ``selection publication roster rounds journal recorder snapshot credentials keyring authorized serving proxy site
-  pages admin front/``
+  pages admin housekeeping front/``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
-  extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload housekeeping
-  views service workers/ output refusal tap __main__ testing/ demo``
+  extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload views
+  service workers/ output refusal tap __main__ testing/ demo``
 """

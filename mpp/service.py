@@ -43,6 +43,7 @@ from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
 from mpp.wire.gate import AT_ONCE, Gate
+from mpp.wire.patience import SWEEP_S
 from mpp.wire.pool import Pool
 from mpp.wire.tuned import is_tuned, tell
 from mpp.wiring import Wiring, wire
@@ -54,20 +55,12 @@ _log = tx.make_logger()
 BUFFER_MEMORY = 128 * MIB
 
 
-def build(settings: Settings, reactor: Any) -> Program:
-    """
-    Build the whole program; nothing is opened before it is started.
-
-    :raise ConfigError: a strategy, an affinity or a locator cannot be made of what was configured.
-    """
-    return Program(settings, reactor)
-
-
 class Program(MultiService):
     """
-    The running program.
+    The running program. Nothing is opened before it is started.
 
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
+    :raise ConfigError: a strategy, an affinity, a locator or what is in front cannot be made of what was configured.
     :ivar channels: all open client connections of this process.
     :ivar gate: lets clients in.
     :ivar serving: who has the client connections: this process, or workers.
@@ -99,35 +92,29 @@ class Program(MultiService):
         dialer = Dialer(reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
         self.pool = Pool(dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
         self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
+        self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
         self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
-        self.selections = self._select() if remote is None else remote.by(self._forget, self.keyring.located)
-        MultiService.addService(self, self.selections)
-        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
-        MultiService.addService(self, self.recorder)
-        MultiService.addService(self, Housekeeping(self._sweep, reactor))
-        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
-        MultiService.addService(self, self._notices)
+        self._views = Views(self, time.time)
+        self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
-            MultiService.addService(self, self.front)
         self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
-        self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self._views = Views(self, time.time)
         self.own_pages = self._build_pages()
-        self.sites = Sites(
-            settings,
-            self.own_pages,
-            self._forwarders,
-            budget=self.budget,
-            channels=self.channels,
-            metrics=self.metrics,
-            front=self.front,
-        )
-        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
-        self.listeners = Listeners(reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
+        self.sites = self._build_sites()
+        self.listeners = self._build_listeners()
+        self._add_services()
         self.metrics.config_read(applied=True, at=time.time())
         self.metrics.watch(Present(self._views.snapshot))
+
+    def _add_services(self) -> None:
+        """Have all that lives begin and end with the program, in this order."""
+        reactor = self._reactor
+        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
+        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
+        housekeeping = Housekeeping(self._sweep, reactor, SWEEP_S)
+        for service in filter(None, (self.selections, self.recorder, housekeeping, self._notices, self.front)):
+            MultiService.addService(self, service)
 
     def _select(self) -> SelectionService:
         settings, wiring = self.settings, self._wiring
@@ -150,7 +137,7 @@ class Program(MultiService):
 
     def _build_pages(self) -> OwnPages:
         return OwnPages(
-            metrics_=self.metrics,
+            metrics=self.metrics,
             selection=lambda: self.selections.current,
             draining=lambda: self._draining,
             view=self._views.status,
@@ -158,6 +145,21 @@ class Program(MultiService):
             reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
         )
+
+    def _build_sites(self) -> Sites:
+        return Sites(
+            self.settings,
+            self.own_pages,
+            self._forwarders,
+            budget=self.budget,
+            channels=self.channels,
+            metrics=self.metrics,
+            front=self.front,
+        )
+
+    def _build_listeners(self) -> Listeners:
+        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
+        return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""

@@ -155,7 +155,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from mpp.reload import HangUp, Reloader
-    from mpp.service import build
+    from mpp.service import Program
 
     reading = options.reading
     set_global_log_level(_level(reading.settings))
@@ -171,7 +171,7 @@ def makeService(options: Options) -> IService:
     try:
         check(reading.settings, reactor)
         _log.debug("at most {limit} open files", limit=raise_file_limit())
-        program = build(reading.settings, reactor)
+        program = Program(reading.settings, reactor)
         if reading.settings.workers > 1:
             from mpp.workers.parent import employ
 

@@ -80,7 +80,7 @@ class ProxyCase(SynchronousTestCase):
         self.guards = Guards()
         self.reloaded: Deferred[Reloaded] = Deferred()
         own = OwnPages(
-            metrics_=self.world.metrics,
+            metrics=self.world.metrics,
             selection=lambda: self.world.selections.current,
             draining=lambda: self.draining,
             view=lambda: StatusView(

@@ -25,8 +25,8 @@ from mpp.wire.tuned import is_tuned
 install(tuned=is_tuned())
 from twisted.internet import reactor
 from mpp.config import read
-from mpp.service import build
-program = build(read(["--endpoint", "127.0.0.1:1", "--listen", "tcp:0:interface=127.0.0.1"], {}).settings, reactor)
+from mpp.service import Program
+program = Program(read(["--endpoint", "127.0.0.1:1", "--listen", "tcp:0:interface=127.0.0.1"], {}).settings, reactor)
 program.privilegedStartService()
 print(json.dumps([type(reactor).__name__, program.listeners.open[0].port.transport.__name__, program.pool._dialer.eager]))
 """

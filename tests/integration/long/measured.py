@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from mpp.config import read
-from mpp.service import build
+from mpp.service import Program
 
 EVERY_S = 2.0
 
@@ -49,7 +49,7 @@ def main() -> int:
     reactor: Any = typeless  # the module's type in Twisted's annotations is too narrow
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     settings = read(sys.argv[2:], os.environ).settings
-    program = build(settings, reactor)
+    program = Program(settings, reactor)
     program.privilegedStartService()
     program.startService()
     reactor.addSystemEventTrigger("before", "shutdown", program.stopService)
