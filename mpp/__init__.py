@@ -25,8 +25,8 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
-- L3 living: ``selection publication roster rounds journal recorder snapshot credentials keyring authorized serving proxy site
-  pages admin housekeeping front/``
+- L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
+  proxy site pages admin housekeeping front/``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
   extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload views
   service workers/ output refusal tap __main__ testing/ demo``
