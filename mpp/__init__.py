@@ -14,9 +14,9 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``front`` (the web configuration in
 force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and ``journal.Journal`` (the last
 minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log that nobody has taken yet),
-``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read again),
-``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the
-workers, if there are any), and, for as long as one request lives, its Exchange.
+``service.Program`` and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when
+they are read again), ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate),
+``workers.crew.Crew`` (the workers, if there are any), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
@@ -28,6 +28,6 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
   proxy site pages admin housekeeping front/``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
-  extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload views
-  service workers/ output refusal tap __main__ testing/ demo``
+  extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload backends
+  views service workers/ output refusal tap __main__ testing/ demo``
 """

@@ -15,24 +15,20 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp.addresses import AddressBook
 from mpp.admin import OwnPages
+from mpp.backends import Backends
 from mpp.changes import check_lasting
 from mpp.errors import ConfigError
 from mpp.forward.explain import explain
-from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
-from mpp.keyring import Keyring
 from mpp.listeners import Listeners
 from mpp.listening import room_for_connections
 from mpp.locating import Locating
-from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
-from mpp.model import MIB, Backend, Reloaded, RequestFacts
+from mpp.model import MIB, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
 from mpp.recorder import Recorder
-from mpp.selection import SelectionService
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
 from mpp.sites import Sites
@@ -41,11 +37,9 @@ from mpp.status.explained import Explanation
 from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
-from mpp.wire.dial import Dialer
 from mpp.wire.gate import AT_ONCE, Gate
 from mpp.wire.patience import SWEEP_S
-from mpp.wire.pool import Pool
-from mpp.wire.tuned import is_tuned, tell
+from mpp.wire.tuned import tell
 from mpp.wiring import Wiring, wire
 from mpp.workers.remote import RemoteSelections
 
@@ -61,6 +55,7 @@ class Program(MultiService):
 
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
     :raise ConfigError: a strategy, an affinity, a locator or what is in front cannot be made of what was configured.
+    :ivar backends: all that faces the backends.
     :ivar channels: all open client connections of this process.
     :ivar gate: lets clients in.
     :ivar serving: who has the client connections: this process, or workers.
@@ -69,8 +64,6 @@ class Program(MultiService):
     :ivar listeners: where it is served.
     :ivar front: what the web configuration puts in front, if there is one.
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
-    :ivar keyring: the credentials in force, and who finds whom.
-    :ivar addresses: gives the known IP addresses of a backend.
     :ivar started_at: seconds since the epoch.
     """
 
@@ -85,21 +78,16 @@ class Program(MultiService):
         self.channels = Channels(reactor)
         self.gate = Gate(self.channels, _places(settings), AT_ONCE if settings.workers == 1 else 1)
         self._locating = Locating(reactor, os.environ)
-        self._wiring = wiring = wire(settings, self._locating)
-        self._book = book = AddressBook(reactor.nameResolver, reactor)
-        self.addresses = book.addresses if remote is None else remote.addresses
-        self.keyring = Keyring(wiring.credentials, self._renew_connections)
-        dialer = Dialer(reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
-        self.pool = Pool(dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
-        self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
-        self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
-        self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
+        self._wiring = wire(settings, self._locating)
+        self.backends = Backends(
+            self._wiring, reactor, budget=self.budget, metrics=self.metrics, each_round=self._renew_served, remote=remote
+        )
+        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
         self._views = Views(self, time.time)
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
-        self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
         self.own_pages = self._build_pages()
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
@@ -109,26 +97,12 @@ class Program(MultiService):
 
     def _add_services(self) -> None:
         """Have all that lives begin and end with the program, in this order."""
-        reactor = self._reactor
-        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
-        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
+        reactor, selections = self._reactor, self.backends.selections
+        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: selections.current)
+        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), selections, reactor)
         housekeeping = Housekeeping(self._sweep, reactor, SWEEP_S)
-        for service in filter(None, (self.selections, self.recorder, housekeeping, self._notices, self.front)):
+        for service in filter(None, (selections, self.recorder, housekeeping, self._notices, self.front)):
             MultiService.addService(self, service)
-
-    def _select(self) -> SelectionService:
-        settings, wiring = self.settings, self._wiring
-        return SelectionService(
-            self.locator,
-            self,
-            wiring.prober(self.pool, self._reactor, time.time),
-            wiring.strategy,
-            clock=self._reactor,
-            wall=time.time,
-            interval=settings.selection_interval,
-            metrics=self.metrics,
-            forget=self._forget,
-        )
 
     @property
     def settings(self) -> Settings:
@@ -138,7 +112,7 @@ class Program(MultiService):
     def _build_pages(self) -> OwnPages:
         return OwnPages(
             metrics=self.metrics,
-            selection=lambda: self.selections.current,
+            selection=lambda: self.backends.selections.current,
             draining=lambda: self._draining,
             view=self._views.status,
             explain=self._explain,
@@ -150,7 +124,7 @@ class Program(MultiService):
         return Sites(
             self.settings,
             self.own_pages,
-            self._forwarders,
+            self.backends.forwarders,
             budget=self.budget,
             channels=self.channels,
             metrics=self.metrics,
@@ -160,20 +134,6 @@ class Program(MultiService):
     def _build_listeners(self) -> Listeners:
         protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
         return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
-
-    def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
-        """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
-        self.keyring.located(self._wiring.origins(self.locator.sources))
-        self.keyring.renew()
-        self.serving.renew()
-        return self._book.refresh(backends)
-
-    def _forget(self, backend: Backend) -> None:
-        self._forwarders.forget(backend)
-        self.pool.discard(backend)
-
-    def _count_locator_failure(self, name: str) -> None:
-        self.metrics.discovery_errors.labels(name).inc()
 
     # Another configuration
 
@@ -186,8 +146,8 @@ class Program(MultiService):
         return wire(settings, self._locating, self._wiring)
 
     def verify(self, wiring: Wiring) -> Deferred[None]:
-        """Ask those sources that are new, see `MergedLocator.verify`."""
-        return MergedLocator(wiring.made, self._reactor, failed=self._count_locator_failure).verify()
+        """Ask those sources that are new, see `Backends.verify`."""
+        return self.backends.verify(wiring)
 
     def apply(self, wiring: Wiring) -> None:
         """
@@ -201,14 +161,9 @@ class Program(MultiService):
         settings = wiring.settings
         close_former = self.listeners.follow(settings)
         self._wiring = wiring
-        self.keyring.replace(wiring.credentials)
-        self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
+        self.backends.follow(wiring)
         self.sites.follow(settings)
         self.gate.limit = _places(settings)
-        self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        self.locator.replace([locator for _, locator in wiring.locators])
-        prober = wiring.prober(self.pool, self._reactor, time.time)
-        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
         self.serving.follow(settings)
         close_former()
 
@@ -222,20 +177,17 @@ class Program(MultiService):
         self.serving.renew()
         return renewed
 
+    def _renew_served(self) -> None:
+        self.serving.renew()
+
     def _sweep(self) -> None:
         """Look after all client connections: end what takes too long, make room where there is none."""
         self.channels.sweep(self.settings.client_idle_timeout)
         self.gate.sweep()
 
-    def _renew_connections(self) -> None:
-        """Use no connection again whose other side was verified in another way."""
-        for observation in self.selections.current.observations:
-            if observation.backend.scheme == "https":
-                self.pool.discard(observation.backend)
-
     def _explain(self, facts: RequestFacts) -> Explanation:
-        forwarder = self._forwarders.current
-        return explain(facts, self.selections.current, forwarder.affinity, self.settings, forwarder.clock.seconds())
+        forwarder = self.backends.forwarders.current
+        return explain(facts, self.backends.selections.current, forwarder.affinity, self.settings, forwarder.clock.seconds())
 
     # Life
 
@@ -269,8 +221,7 @@ class Program(MultiService):
         drained.addTimeout(self.settings.drain_timeout, self._reactor)
         drained.addErrback(self._cut)
         drained.addCallback(lambda _: MultiService.stopService(self))
-        drained.addCallback(lambda _: self._forwarders.stop())
-        drained.addCallback(lambda _: self.pool.close())
+        drained.addCallback(lambda _: self.backends.close())
         return drained
 
     def cut_short(self) -> None:

@@ -187,7 +187,7 @@ def makeService(options: Options) -> IService:
     )
     program.reload = reloader.reload
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
-    return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
+    return Launch(program, reading, reactor=reactor, verify=program.backends.locator.verify, end=partial(end, reactor), log=log)
 
 
 def _applied(program: Program, log: LineObserver | None, settings: Settings) -> None:

@@ -28,7 +28,8 @@ from mpp.config import read
 from mpp.service import Program
 program = Program(read(["--endpoint", "127.0.0.1:1", "--listen", "tcp:0:interface=127.0.0.1"], {}).settings, reactor)
 program.privilegedStartService()
-print(json.dumps([type(reactor).__name__, program.listeners.open[0].port.transport.__name__, program.pool._dialer.eager]))
+port, dialer = program.listeners.open[0].port, program.backends.pool._dialer
+print(json.dumps([type(reactor).__name__, port.transport.__name__, dialer.eager]))
 """
 
 

@@ -34,11 +34,11 @@ class Parent:
     """The program as the crew sees it, see `mpp.workers.crew.World`."""
 
     def __init__(self, program: Program) -> None:
-        assert isinstance(program.selections, SelectionService)
+        assert isinstance(program.backends.selections, SelectionService)
         self._program = program
-        self.selections = program.selections
-        self.addresses: Callable[[Backend], tuple[str, ...]] = program.addresses
-        self.origins: Callable[[Backend], Collection[Origin] | None] = program.keyring.origins
+        self.selections = program.backends.selections
+        self.addresses: Callable[[Backend], tuple[str, ...]] = program.backends.addresses
+        self.origins: Callable[[Backend], Collection[Origin] | None] = program.backends.keyring.origins
         self.status: Callable[[str, bool], Answer] = program.own_pages.status
         self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
         self.encoded: Callable[[Settings], str] = encoded

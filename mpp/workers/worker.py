@@ -122,7 +122,7 @@ class Worker:
 
     def _renew(self) -> None:
         if self._program is not None:
-            self._program.keyring.renew()
+            self._program.backends.keyring.renew()
             self._program.renew_certificates()
 
     def _take_turns(self, program: Program, workers: int) -> None:
