@@ -7,27 +7,27 @@ request becomes an **Exchange**; the **Forwarder** picks a backend from the curr
 pooled upstream connection, and relays the answer under back-pressure. If an attempt fails before any byte went to the client,
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
-Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection),
-``roster.Roster`` (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good
-DNS answers), ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let
-in), ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions``
-(doubts), ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``front`` (the web
-configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
-``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``output.Descriptor`` (lines of the log that
-nobody has taken yet), ``service.Program`` (the current Wiring: all that is made of the settings, replaced as a whole when they
-are read again, and the open ``sockets.Sockets``), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the
-workers, if there are any), and, for as long as one request lives, its Exchange.
+Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection), ``roster.Roster``
+(who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
+``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
+``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
+``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``front`` (the web configuration in
+force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and ``journal.Journal`` (the last
+minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log that nobody has taken yet),
+``service.Program`` and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when
+they are read again), ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate),
+``workers.crew.Crew`` (the workers, if there are any), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
-- L0 words: ``errors model http_config settings interfaces``
+- L0 words: ``errors facts model http_config settings interfaces``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift recent status/ plain_yaml values logs access``
-- L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify output``
-- L3 living: ``selection publication roster rounds journal recorder credentials authorized serving proxy site pages admin
-  front/``
-- L4 assembly: ``config config_file config_backends config_http config_tree options usage manual completion checks extensions
-  locating wiring forwarders renewable listening_errors listening sockets changes reload housekeeping views service workers/ tap
-  __main__ testing/ demo``
+- L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
+- L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
+  proxy site pages admin housekeeping front/``
+- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
+  extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload backends
+  views service workers/ output refusal tap __main__ testing/ demo``
 """

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from mpp.config import answer, read, wants_check
+from mpp.command_line import answer, wants_check
+from mpp.config import read
 from mpp.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ def main() -> None:
         if text is None and not wants_check(sys.argv[1:]):
             read(sys.argv[1:], os.environ)
     except ConfigError as error:
-        from mpp.tap import refuse
+        from mpp.refusal import refuse
 
         raise refuse(error) from None
     if text is not None:

@@ -17,8 +17,8 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from mpp import headers, metrics
-from mpp.metrics import Metrics
+from mpp import headers
+from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
 from mpp.pages import HTML, JSON, TEXT, Answer, Page, answer, missing
 from mpp.proxy import ProxyRequest
@@ -80,7 +80,7 @@ class OwnPages(Resource):
     def __init__(
         self,
         *,
-        metrics_: Metrics,
+        metrics: Metrics,
         selection: Callable[[], Selection],
         draining: Callable[[], bool],
         view: Callable[[], StatusView],
@@ -89,7 +89,7 @@ class OwnPages(Resource):
         lifecycle: Callable[[], bool],
     ) -> None:
         Resource.__init__(self)
-        self._metrics = metrics_
+        self._metrics = metrics
         self._selection = selection
         self._draining = draining
         self._view = view
@@ -139,7 +139,7 @@ class OwnPages(Resource):
         return 200, TEXT, b"OK"
 
     def _metrics_page(self, request: Any) -> Answer:
-        return 200, metrics.CONTENT_TYPE, self._metrics.exposition()
+        return 200, CONTENT_TYPE, self._metrics.exposition()
 
     def _status(self, request: Any) -> Answer | Deferred[Answer]:
         asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
@@ -189,10 +189,10 @@ class OwnRoot(Resource):
     :param own_pages: what answers below ``/mpp``.
     """
 
-    def __init__(self, own_pages: OwnPages, metrics_: Metrics) -> None:
+    def __init__(self, own_pages: OwnPages, metrics: Metrics) -> None:
         Resource.__init__(self)
         self.putChild(b"mpp", own_pages)
-        self._metrics = metrics_
+        self._metrics = metrics
 
     def render(self, request: ProxyRequest) -> int:
         """Refuse what a backend would answer elsewhere."""

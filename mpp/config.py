@@ -3,25 +3,21 @@ Reads what the operator configured: command line over environment over configura
 
 Text in, `mpp.settings.Settings` out; the one file that is opened is the configuration file, and nothing is looked up or
 checked against the world. Which options there are is known to `mpp.options`, and nothing here depends on any single one of
-them but ``--config``, ``--check-config``, ``--listen``, ``--help`` and ``--version``.
+them but ``--config`` and ``--listen``.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from mpp._version import __version__
-from mpp.completion import completion
+from mpp.command_line import Given, from_command_line
 from mpp.errors import ConfigError, ConfigErrors
-from mpp.options import CHECK_CONFIG, COMPLETION, CONFIG, HELP, HELP_WORDS, OPTIONS, VERSION, Option
+from mpp.options import CONFIG, OPTIONS, Option
 from mpp.settings import Settings
-from mpp.usage import help_text
-from mpp.values import is_boolean
 
 if TYPE_CHECKING:
     from mpp.config_file import FileReading
@@ -92,7 +88,7 @@ class Sources:
         # As the operator wrote them, as long as that means the same.
         folder = "" if self.folder == _current_folder() else self.folder
         variables, warnings = _from_environment(self.environ)
-        given = {**variables, **_from_command_line(self.argv)}
+        given = {**variables, **from_command_line(self.argv)}
         file = _read_file(given.get(CONFIG), folder)
         values = {option.field: value for option, value in file.given.items()} if file else {}
         words = {option.field: word for option, word in file.words.items()} if file else {}
@@ -116,19 +112,12 @@ class Sources:
         return Reading(_settings(values), words, warnings, tuple(errors), name)
 
 
-def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
     """
     Read the configuration: command line over environment over configuration file over default.
 
-    :return: the settings, and warnings of one line each.
     :raise ConfigError: something is wrong.
     """
-    reading = read(argv, environ)
-    return reading.settings, reading.warnings
-
-
-def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
-    """Read the configuration like `read_settings`, and remember who said what."""
     return Sources(tuple(argv), environ).survey().sound()
 
 
@@ -166,49 +155,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     return Settings(**flat)
 
 
-def answer(argv: Sequence[str]) -> str | None:
-    """
-    Give the text that the command line asks to be printed (help, version, completion) instead of anything else, or None.
-
-    :raise ConfigError: something unknown comes before it, or it is itself unknown.
-    """
-    if argv and argv[0] in HELP_WORDS:
-        return help_text()
-    for option, _, text in _split(argv):
-        if option is HELP:
-            return help_text()
-        if option is VERSION:
-            return f"mpp version {__version__}"
-        if option is COMPLETION:
-            return completion(text)
-    return None
-
-
-def wants_check(argv: Sequence[str]) -> bool:
-    """
-    Tell whether the configuration is to be checked, and nothing else done.
-
-    :raise ConfigError: something unknown is on the command line.
-    """
-    return any(option is CHECK_CONFIG for option, _, _ in _split(argv))
-
-
-_Given = dict[Option, tuple[str, list[str]]]
-"""For each option that was given: the word that gave it, and the texts of its values."""
-
-
-def _from_command_line(argv: Sequence[str]) -> _Given:
-    given: _Given = {}
-    for option, word, text in _split(argv):
-        if not option.field:
-            continue
-        earlier = given[option][1] if option in given and option.repeatable else []
-        given[option] = (word, [*earlier, text])
-    return given
-
-
-def _from_environment(environ: Mapping[str, str]) -> tuple[_Given, tuple[str, ...]]:
-    given: _Given = {}
+def _from_environment(environ: Mapping[str, str]) -> tuple[Given, tuple[str, ...]]:
+    given: Given = {}
     warnings = []
     for option in OPTIONS:
         name = next((name for name in option.env if environ.get(name)), None)
@@ -222,38 +170,12 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[_Given, tuple[str, ..
     return given, tuple(warnings)
 
 
-def _split(argv: Sequence[str]) -> Iterator[tuple[Option, str, str]]:
-    """Take the command line apart into options, the words used for them, and the texts of their values."""
-    names = {name: option for option in OPTIONS for name in (option.flag, option.short) if name}
-    rest = list(argv)
-    while rest:
-        word, equals, text = rest.pop(0).partition("=")
-        option = names.get(word)
-        if option is None:
-            raise _unknown(word, names)
-        if not equals and option.switch:
-            # The original wanted a value for some of its switches, so "-k true" is in old scripts.
-            text = rest.pop(0) if rest and is_boolean(rest[0]) else "true"
-        elif not equals:
-            if not rest or rest[0].partition("=")[0] in names:
-                raise ConfigError(word, "needs a value")
-            text = rest.pop(0)
-        yield option, word, text
-
-
 def _value(option: Option, word: str, texts: list[str], folder: str) -> Any:
     try:
         values = tuple(option.anchored(option.parse(text), folder) for text in texts)
     except ValueError as error:
         raise ConfigError(word, str(error)) from None
     return values if option.repeatable else values[-1]
-
-
-def _unknown(word: str, names: Mapping[str, Option]) -> ConfigError:
-    if not word.startswith("-"):
-        return ConfigError(repr(word), "no such command; options begin with --, 'mpp --help' lists them")
-    nearest = difflib.get_close_matches(word, names, n=1)
-    return ConfigError(word, f"no such option; did you mean {nearest[0]}?" if nearest else "no such option; see 'mpp --help'")
 
 
 def _nothing_located() -> ConfigError:

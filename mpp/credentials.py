@@ -5,7 +5,6 @@ files, and reads them again when they change; as long as a changed file is of no
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from mpp.errors import ConfigError, ConfigErrors, LocateError
 from mpp.headers import OwnFields
 from mpp.http_config import HTTPConfig, HTTPConfigs, Origin, Origins
 from mpp.locators.secret_file import SecretFile
+from mpp.locators.small_file import Stamp, stamp
 from mpp.locators.urls import basic
 from mpp.model import Backend
 from mpp.tls import TLSPolicy
@@ -176,8 +176,8 @@ class _Held:
         self._creators.clear()
         return True
 
-    def _look(self) -> tuple[object, ...]:
-        return tuple(map(_stamp, self._paths))
+    def _look(self) -> tuple[Stamp, ...]:
+        return tuple(map(stamp, self._paths))
 
     def _read_fields(self) -> OwnFields | None:
         fields = [] if (authorization := self._read_authorization()) is None else [(b"Authorization", authorization)]
@@ -238,12 +238,3 @@ def _header_value(file: SecretFile) -> bytes:
         return headers.field_value(file.read())
     except ValueError as error:
         raise LocateError(f"{file.path}: {error}") from None
-
-
-def _stamp(path: str) -> object:
-    """Give what changes when a file does."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from mpp.model import Facts, Observation, Standing
+from mpp.facts import Facts
+from mpp.model import Observation, Standing
 
 # Data of two servers whose clocks are so far apart are told apart by eye. A Date field alone is exact to half a second.
 CLOCKS_APART_S = 2.0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from txaio import tx
-
-from mpp.wire.patience import SWEEP_S
 
 _log = tx.make_logger()
 
@@ -18,18 +16,20 @@ class Housekeeping(Service):
     """
     One sweep for everything that takes time.
 
-    :param sweep: called every `SWEEP_S` seconds.
+    :param sweep: called again and again while the service runs.
+    :param interval: seconds between two calls, and before the first one.
     """
 
-    def __init__(self, sweep: Callable[[], None], reactor: Any) -> None:
+    def __init__(self, sweep: Callable[[], None], clock: IReactorTime, interval: float) -> None:
+        self._interval = interval
         self._loop = LoopingCall(sweep)
-        self._loop.clock = reactor
+        self._loop.clock = clock
 
     def startService(self) -> None:
         """Begin to sweep."""
         Service.startService(self)
         # A LoopingCall stops for ever at its first error; then at least it is told.
-        stopped = self._loop.start(SWEEP_S, now=False)
+        stopped = self._loop.start(self._interval, now=False)
         stopped.addErrback(lambda failure: _log.failure("housekeeping stopped", failure=failure))
 
     def stopService(self) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import resource
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
@@ -85,7 +87,7 @@ def listen(settings: Settings, reactor: Any, factory: IProtocolFactory, admin: I
     :return: the open sockets, already accepting; the caller closes them.
     :raise ConfigError: one of them cannot be opened; those opened before it are closed again.
     """
-    # Twisted would log a line for every port opened and closed, in its own words.
+    # Twisted would log when it begins to use each, and when it ends.
     for each in filter(None, (factory, admin)):
         each.noisy = False  # type: ignore[attr-defined]
     opened: list[Opened] = []
@@ -106,6 +108,8 @@ def listen(settings: Settings, reactor: Any, factory: IProtocolFactory, admin: I
 def where(port: IListeningPort) -> str:
     """Give an open port's address as one would write it."""
     address = port.getHost()
+    if isinstance(address, UNIXAddress):
+        return f"unix:{os.fsdecode(address.name or b'')}"
     host, number = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
         return str(address)

@@ -38,18 +38,6 @@ class LocatorPlan:
         return [Origin(self.origin.locator, source) for source in located.sources] or [self.origin]
 
 
-def build_locators(settings: Settings, reactor: Any, environ: Mapping[str, str]) -> tuple[ILocator, ...]:
-    """
-    Make all locators that are configured, see `Locating.plans`.
-
-    :raises ConfigError: one of them can never work as it is configured.
-    """
-    return tuple(plan.build() for plan in Locating(reactor, environ).plans(settings))
-
-
-# What these import takes longer than all the rest of a start, and most programs use one of them or none.
-
-
 @define
 class Locating:
     """
@@ -83,6 +71,8 @@ class Locating:
             yield LocatorPlan((settings.marathon, insecure), Origin("marathon"), partial(self._marathon, settings))
         if settings.kube.service_name or settings.kube.pod_label_selector:
             yield LocatorPlan((settings.kube, insecure), Origin("kubernetes"), partial(self._kubernetes, settings))
+
+    # What these import takes longer than all the rest of a start, and most programs use one of them or none.
 
     def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
         from mpp.locators.api import Api

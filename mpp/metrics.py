@@ -1,16 +1,11 @@
 """
 What mpp counts, under the original's names with today's suffixes. Knows the numbers, not what they mean for anyone.
 
-Counters and histograms are kept here; everything that describes the present is computed at scrape time from values that
-others publish (`Snapshot`), so that it can never be out of step with them.
+Counters and histograms are kept here; what describes the present is `mpp.snapshot`.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable, Iterator
-
-from attrs import frozen
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -21,10 +16,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from mpp._version import __version__
-from mpp.model import Selection, Standing
 from mpp.tally import Counts, Distributions
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -34,36 +27,6 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 # The ``backend`` label of answers that no backend gave.
 OWN = "mpp"
-
-
-@frozen
-class LocatorState:
-    """What is known of one locator: whether its last look-up worked, and how many backends it gave last."""
-
-    name: str
-    up: bool
-    backends: int
-
-
-@frozen
-class BackendLoad:
-    """How many requests are under way on one backend, by its label, and how many wait for their turn."""
-
-    name: str
-    active: int
-    queued: int
-
-
-@frozen
-class Snapshot:
-    """All that is true now and not counted: given by the assembly, read at scrape time."""
-
-    selection: Selection
-    locators: tuple[LocatorState, ...]
-    held_bytes: int
-    load: tuple[BackendLoad, ...] = ()
-    client_connections: int = 0
-    client_connections_limit: int = 0
 
 
 class Metrics:
@@ -204,9 +167,13 @@ class Metrics:
         if applied:
             self._reload_succeeded_at.set(at)
 
-    def watch(self, snapshot: Callable[[], Snapshot]) -> None:
-        """Add what is computed at scrape time, and the process' own metrics. Call it once, when the program is assembled."""
-        self.registry.register(_Present(self, snapshot))
+    def watch(self, present: Collector) -> None:
+        """
+        Add what is computed at scrape time, and the process' own metrics. Call it once, when the program is assembled.
+
+        :param present: computes what is not counted, such as `mpp.snapshot.Present`.
+        """
+        self.registry.register(present)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -214,81 +181,3 @@ class Metrics:
     def exposition(self) -> bytes:
         """Give the page in the text format 0.0.4, which every Prometheus reads."""
         return generate_latest(self.registry)
-
-
-class _Present:
-    """The collector of everything that is true now (prometheus_client's custom collector protocol)."""
-
-    def __init__(self, metrics: Metrics, snapshot: Callable[[], Snapshot]) -> None:
-        self._metrics = metrics
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[Metric]:
-        now = self._snapshot()
-        selection = now.selection
-        yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
-        yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, self._metrics.in_flight)])
-        yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
-        yield _gauge(
-            "mpp_backend_requests",
-            "Requests under way on a backend, and those that wait for their turn.",
-            [
-                ({"backend": each.name, "state": state}, count)
-                for each in now.load
-                for state, count in (("active", each.active), ("queued", each.queued))
-            ],
-        )
-        yield _gauge("mpp_client_connections", "Open client connections.", [({}, now.client_connections)])
-        yield _gauge(
-            "mpp_client_connections_limit", "How many there may be; further ones wait.", [({}, now.client_connections_limit)]
-        )
-        yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
-        yield _gauge(
-            "mpp_selection_degraded",
-            "1 while the routing strategy's wish cannot be met and the next best serves.",
-            [({}, int(bool(selection.choice.degraded)))],
-        )
-        yield _gauge(
-            "mpp_backend_selected",
-            "1 for a backend that takes traffic, 0 for a standby.",
-            [({"backend": o.backend.name}, int(o.backend.id in selection.selected_by_id)) for o in selection.observations],
-        )
-        yield _gauge(
-            "mpp_backend_ejected",
-            "1 for a backend that is out of service until it has proved to be well.",
-            [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
-        )
-        yield _gauge(
-            "mpp_last_resort",
-            "1 while no backend is usable and the least bad serves.",
-            [({}, int(selection.last_resort))],
-        )
-        yield _gauge(
-            "mpp_backend_standing",
-            "1 for the standing of a backend, 0 for the others.",
-            [
-                ({"backend": o.backend.name, "standing": standing.name.lower()}, int(o.standing is standing))
-                for o in selection.observations
-                for standing in Standing
-            ],
-        )
-        yield _gauge(
-            "mpp_discovery_up",
-            "1 if the locator's last look-up worked.",
-            [({"locator": s.name}, int(s.up)) for s in now.locators],
-        )
-        yield _gauge(
-            "mpp_discovered_backends",
-            "Backends the locator gave last.",
-            [({"locator": s.name}, s.backends) for s in now.locators],
-        )
-
-
-_BUILD = {"version": __version__, "python": platform.python_version()}
-
-
-def _gauge(name: str, documentation: str, samples: Iterable[tuple[dict[str, str], float]]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, documentation)
-    for labels, value in samples:
-        family.add_sample(name, labels, value)
-    return family

@@ -1,7 +1,7 @@
 """
 The values that everything else speaks in. Frozen; tuples, not lists; bytes on the wire, str elsewhere.
 
-Times are seconds; points in time are seconds since the epoch (UTC). This module knows no other module of mpp.
+Times are seconds; points in time are seconds since the epoch (UTC). This module knows no other module of mpp but `mpp.facts`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from attrs import field, frozen
+
+from mpp.facts import Facts, Replay
 
 MIB = 1024 * 1024
 
@@ -122,69 +124,6 @@ class Standing(enum.IntEnum):
 
 
 @frozen
-class Facts:
-    """
-    What changes slowly about a Prometheus: read about once a minute and after a restart.
-
-    :ivar version: ``2.42.0``, or empty when it does not say.
-    :ivar started_at: when the process started, or None.
-    :ivar oldest: time of the oldest sample held, or None for "no data" and for "cannot tell".
-    :ivar newest: time of the newest sample in the head, or None.
-    :ivar samples: samples ingested since the beginning of storage; 1.x only, None from 2.0 on (its successor resets at restart).
-    :ivar retention_s: retention by time in seconds, or None when not known.
-    :ivar retention_by_size: retention is limited by size (too), so the length of history moves with the load.
-    :ivar read_at: when these facts were read.
-    :ivar targets: how many targets it scrapes, or None.
-    :ivar config_hash: short hash of its configuration without the external labels, in which replicas are meant to differ; empty
-        when not known. Comparable within one version only: each writes out other defaults.
-    :ivar config_at: when it loaded that configuration, or None.
-    :ivar reload_ok: its last attempt to load a configuration worked, or None.
-    :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
-    """
-
-    version: str = ""
-    started_at: float | None = None
-    oldest: float | None = None
-    newest: float | None = None
-    samples: float | None = None
-    retention_s: float | None = None
-    retention_by_size: bool = False
-    read_at: float = 0.0
-    targets: int | None = None
-    config_hash: str = ""
-    config_at: float | None = None
-    reload_ok: bool | None = None
-    skew: float | None = None
-
-
-@frozen
-class Replay:
-    """
-    How far a server has come with the replay of its WAL.
-
-    :ivar done: segments that are read.
-    :ivar total: segments there are, at least one.
-    :ivar since: when this replay was seen first.
-    :ivar done_then: segments that were read then.
-    """
-
-    done: int
-    total: int
-    since: float
-    done_then: int
-
-    @property
-    def share(self) -> float:
-        """The part that is done, 0 to 1."""
-        return self.done / self.total
-
-    def left(self, at: float) -> float | None:
-        """Give the seconds that it still takes, judging by what was done since it was seen first; None when too little was."""
-        progress = self.done - self.done_then
-        return (self.total - self.done) * (at - self.since) / progress if progress > 0 and at > self.since else None
-
-
-@frozen
 class Observation:
     """
     What one probe, and the requests since, saw of one backend. A failed probe is a value, not an exception.
@@ -201,7 +140,7 @@ class Observation:
     backend: Backend
     standing: Standing
     why: str = ""
-    facts: Facts = Facts()
+    facts: Facts = field(factory=Facts)
     at: float = 0.0
     took: float = 0.0
     ejected_at: float = 0.0

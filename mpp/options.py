@@ -395,6 +395,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_positive,
         env=("MPP_WORKERS",),
         default="1",
+        metavar="NUMBER",
+        chapter="Several cores",
     ),
     Option(
         "--max-connections",

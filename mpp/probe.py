@@ -20,9 +20,10 @@ from zope.interface import implementer
 from mpp import headers
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.exposition import MetricsScanner
+from mpp.facts import Facts
 from mpp.fingerprint import Fingerprint
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
-from mpp.model import MIB, Backend, Facts, Observation, Standing
+from mpp.model import MIB, Backend, Observation, Standing
 from mpp.readings import METRICS, has_samples, judge, read_facts
 from mpp.runtime import Answer, Outcome, Runtime, read_replay, read_runtime
 

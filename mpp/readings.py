@@ -11,7 +11,8 @@ from attrs import evolve
 
 from mpp.errors import Cause, UpstreamError
 from mpp.exposition import Samples, label
-from mpp.model import Facts, Standing
+from mpp.facts import Facts
+from mpp.model import Standing
 from mpp.runtime import Answer, Outcome, Runtime, parse_object, quote
 
 METRICS = (

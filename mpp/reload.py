@@ -42,6 +42,9 @@ class Reloadable(Protocol):
     def apply(self, wiring: Wiring) -> None:
         """Put it in force; raises `ConfigError`, and then nothing has changed."""
 
+    def in_step(self) -> Deferred[None]:
+        """Wait until it is in force everywhere; fires soon, and never fails."""
+
 
 class Reloader:
     """
@@ -87,6 +90,7 @@ class Reloader:
             return self._refused([str(each) for each in (reading.blame(error) if reading else error).all])
         self._told(True)
         self._applied(reading.settings)
+        await self._program.in_step()
         for warning in reading.warnings:
             _log.warn("{warning}", warning=warning)
         what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"

@@ -1,5 +1,5 @@
 """
-Runs something again and again, once at a time: for any number of callers, or when it is due. Knows nothing of what it runs.
+Runs something again and again, once at a time, for any number of callers. Knows nothing of what it runs.
 
 # Note [Rounds]
 
@@ -11,8 +11,8 @@ Rounds begin a certain time apart: a hundred callers one after the other must no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,11 +22,9 @@ from txaio.tx import make_logger
 
 _log = make_logger()
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T")
 R = TypeVar("R")
 
-# Delayed calls come a rounding error early.
-_TICK_S = 0.001
 # So many beginnings (of three requests each) take a few milliseconds, which is as long as a client's request may be made to wait.
 AT_ONCE = 16
 
@@ -138,7 +136,7 @@ class Rounds:
         # Before anything runs, for it may ask for a round itself; and `run` may be over before it returns.
         self._in_round = True
         self._round = self._run()
-        self._round.addErrback(_log_failure)
+        self._round.addErrback(log_failure)
         self._round.addCallback(self._over)
 
     def _over(self, _: None) -> None:
@@ -186,67 +184,7 @@ class Repeated:
                 self.start()
 
 
-class FollowUps(Generic[T]):
-    """
-    Runs one thing for each of some, when each is due, and for each once at a time.
-
-    :param run: begins one; its Deferred is cancelled by `pause`.
-    :param due: when each is due, by the clock. A living mapping: whoever changes it calls `plan`.
-    :param spacing: seconds between two beginnings, at least, whatever is due. What is due in between begins together.
-    """
-
-    def __init__(self, run: Callable[[T], Deferred[None]], due: Mapping[T, float], clock: IReactorTime, spacing: float) -> None:
-        self._run = run
-        self._due = due
-        self._clock = clock
-        self._spacing = spacing
-        self._began = float("-inf")
-        self._running: dict[T, Deferred[None]] = {}
-        self._scheduled: IDelayedCall | None = None
-        self._at: float | None = None
-        self._paused = True
-
-    def pause(self) -> None:
-        """Cancel what runs, and begin nothing more until `resume`."""
-        self._paused = True
-        self._schedule(None)
-        for running in tuple(self._running.values()):
-            running.cancel()
-
-    def resume(self) -> None:
-        """Go on, or begin: it is made paused."""
-        self._paused = False
-        self.plan()
-
-    def plan(self) -> None:
-        """Take note that ``due`` may have changed."""
-        if not self._paused:
-            first = min((at for each, at in self._due.items() if each not in self._running), default=None)
-            self._schedule(None if first is None else max(first, self._began + self._spacing))
-
-    def _schedule(self, at: float | None) -> None:
-        if at == self._at:
-            return
-        self._at = at
-        if self._scheduled is not None:
-            self._scheduled.cancel()
-        self._scheduled = None if at is None else self._clock.callLater(max(0.0, at - self._clock.seconds()), self._begin)
-
-    def _begin(self) -> None:
-        self._scheduled = self._at = None
-        # What is due within a tick of the clock is due now.
-        self._began = now = self._clock.seconds()
-        for each in [each for each, at in self._due.items() if at <= now + _TICK_S and each not in self._running]:
-            running = self._running[each] = self._run(each)
-            running.addErrback(_log_failure)
-            running.addCallback(self._over, each)
-        self.plan()
-
-    def _over(self, _: None, each: T) -> None:
-        del self._running[each]
-        self.plan()
-
-
-def _log_failure(failure: Failure) -> None:
+def log_failure(failure: Failure) -> None:
+    """Log what a round ended with, unless it was cancelled."""
     if not failure.check(CancelledError):
         _log.failure("A round failed", failure)

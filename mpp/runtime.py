@@ -14,7 +14,8 @@ from typing import Any
 from attrs import frozen
 
 from mpp.errors import UpstreamError
-from mpp.model import Headers, Replay
+from mpp.facts import Replay
+from mpp.model import Headers
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
 _DURATION = re.compile(r"(\d+)(ms|[smhdwy])")

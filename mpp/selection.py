@@ -20,13 +20,14 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
+from mpp.follow_ups import FollowUps
 from mpp.interfaces import ISelections, IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Located, Observation, Selection, Standing
 from mpp.publication import Publication
 from mpp.roster import Roster
-from mpp.rounds import FollowUps, Repeated, Rounds, Waiters, of_each
+from mpp.rounds import Repeated, Rounds, Waiters, of_each
 
 _log = make_logger()
 

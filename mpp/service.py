@@ -4,10 +4,9 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 
 from __future__ import annotations
 
-import functools
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -16,40 +15,31 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp import listening
-from mpp.addresses import AddressBook
-from mpp.admin import OwnPages, OwnRoot
+from mpp.admin import OwnPages
+from mpp.backends import Backends
 from mpp.changes import check_lasting
 from mpp.errors import ConfigError
 from mpp.forward.explain import explain
-from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
-from mpp.http_config import Origin, Origins
+from mpp.listeners import Listeners
+from mpp.listening import room_for_connections
 from mpp.locating import Locating
-from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
-from mpp.model import MIB, Backend, Reloaded, RequestFacts
+from mpp.model import MIB, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
-from mpp.proxy import ProxyRequest, ProxyResource
 from mpp.recorder import Recorder
-from mpp.selection import SelectionService
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
-from mpp.site import ProxySite
-from mpp.sockets import Sockets
+from mpp.sites import Sites
+from mpp.snapshot import Present
 from mpp.status.explained import Explanation
 from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
-from mpp.wire.dial import Dialer
 from mpp.wire.gate import AT_ONCE, Gate
-from mpp.wire.judged import JudgedChannel
-from mpp.wire.pool import Pool
-from mpp.wire.reader import Limits
-from mpp.wire.server import ProxyChannel
-from mpp.wire.transports import make_eager
-from mpp.wire.tuned import is_tuned, tell
+from mpp.wire.patience import SWEEP_S
+from mpp.wire.tuned import tell
 from mpp.wiring import Wiring, wire
 from mpp.workers.remote import RemoteSelections
 
@@ -59,149 +49,93 @@ _log = tx.make_logger()
 BUFFER_MEMORY = 128 * MIB
 
 
-def build(settings: Settings, reactor: Any) -> Program:
-    """
-    Build the whole program; nothing is opened before it is started.
-
-    :raise ConfigError: a strategy, an affinity or a locator cannot be made of what was configured.
-    """
-    return Program(settings, reactor)
-
-
 class Program(MultiService):
     """
-    The running program.
+    The running program. Nothing is opened before it is started.
 
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
+    :raise ConfigError: a strategy, an affinity, a locator or what is in front cannot be made of what was configured.
+    :ivar backends: all that faces the backends.
     :ivar channels: all open client connections of this process.
+    :ivar gate: lets clients in.
     :ivar serving: who has the client connections: this process, or workers.
-    :ivar sockets: what is listened on.
+    :ivar sites: what is served.
+    :ivar own_pages: mpp's own pages on them.
+    :ivar listeners: where it is served.
     :ivar front: what the web configuration puts in front, if there is one.
-    :ivar opener: the reactor as far as sockets to listen on are opened with it.
-    :ivar addresses: gives the known IP addresses of a backend.
+    :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
     :ivar started_at: seconds since the epoch.
     """
 
     def __init__(self, settings: Settings, reactor: Any, remote: RemoteSelections | None = None) -> None:
         MultiService.__init__(self)
-        self._reactor = self.opener = reactor
+        self._reactor = reactor
         self.started_at = 0.0
         self._draining = False
         self._drained: Deferred[None] | None = None
-        self.sockets: list[listening.Opened] = []
         self.budget = Budget(BUFFER_MEMORY)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
         self.gate = Gate(self.channels, _places(settings), AT_ONCE if settings.workers == 1 else 1)
         self._locating = Locating(reactor, os.environ)
-        self._wiring = wiring = wire(settings, self._locating)
-        self._book = book = AddressBook(reactor.nameResolver, reactor)
-        self.addresses = book.addresses if remote is None else remote.addresses
-        self._dialer = Dialer(reactor, self.addresses, tls=wiring.credentials.tls, eager=is_tuned())
-        self.pool = Pool(self._dialer, reactor, self.budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
-        self.locator = MergedLocator([locator for _, locator in wiring.locators], reactor, failed=self._count_locator_failure)
-        self.serving: Serving = Alone(self.channels, self.pool, self.metrics.registry)
-        self.selections = self._select() if remote is None else remote.by(self._forget, self.located)
-        MultiService.addService(self, self.selections)
-        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: self.selections.current)
-        MultiService.addService(self, self.recorder)
-        MultiService.addService(self, Housekeeping(self._sweep, reactor))
-        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), self.selections, reactor)
-        MultiService.addService(self, self._notices)
+        self._wiring = wire(settings, self._locating)
+        self.backends = Backends(
+            self._wiring, reactor, budget=self.budget, metrics=self.metrics, each_round=self._renew_served, remote=remote
+        )
+        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
+        self._views = Views(self, time.time)
+        self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
-            MultiService.addService(self, self.front)
-        self._forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, self.metrics, reactor))
-        self._reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self._views = Views(self, time.time)
+        self.own_pages = self._build_pages()
         self.sites = self._build_sites()
-        self._sockets = Sockets(self._open_socket, self._close_socket)
+        self.listeners = self._build_listeners()
+        self._add_services()
         self.metrics.config_read(applied=True, at=time.time())
-        self.metrics.watch(self._views.snapshot)
+        self.metrics.watch(Present(self._views.snapshot))
 
-    def _select(self) -> SelectionService:
-        settings, wiring = self.settings, self._wiring
-        return SelectionService(
-            self.locator,
-            self,
-            wiring.prober(self.pool, self._reactor, time.time),
-            wiring.strategy,
-            clock=self._reactor,
-            wall=time.time,
-            interval=settings.selection_interval,
-            metrics=self.metrics,
-            forget=self._forget,
-        )
+    def _add_services(self) -> None:
+        """Have all that lives begin and end with the program, in this order."""
+        reactor, selections = self._reactor, self.backends.selections
+        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: selections.current)
+        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), selections, reactor)
+        housekeeping = Housekeeping(self._sweep, reactor, SWEEP_S)
+        for service in filter(None, (selections, self.recorder, housekeeping, self._notices, self.front)):
+            MultiService.addService(self, service)
 
     @property
     def settings(self) -> Settings:
         """Those in force."""
         return self._wiring.settings
 
-    def _build_sites(self) -> tuple[ProxySite, ProxySite]:
-        """Build what answers clients, and what answers those who look after mpp where that is apart."""
-        settings = self.settings
-        self.own_pages = own_pages = OwnPages(
-            metrics_=self.metrics,
-            selection=lambda: self.selections.current,
+    def _build_pages(self) -> OwnPages:
+        return OwnPages(
+            metrics=self.metrics,
+            selection=lambda: self.backends.selections.current,
             draining=lambda: self._draining,
             view=self._views.status,
             explain=self._explain,
-            reload=self.reload,
+            reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
         )
-        site = functools.partial(
-            ProxySite,
-            limits=Limits(max_body=settings.max_request_body),
+
+    def _build_sites(self) -> Sites:
+        return Sites(
+            self.settings,
+            self.own_pages,
+            self.backends.forwarders,
             budget=self.budget,
             channels=self.channels,
             metrics=self.metrics,
-            access=lambda: self._forwarders.current.access,
-            request=ProxyRequest if self.front is None else self.front.request,
-            channel=ProxyChannel if self.front is None else JudgedChannel,
+            front=self.front,
         )
-        shown = own_pages.probes() if settings.admin_listen else own_pages
-        self._root = root = ProxyResource(self._forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)
-        return site(root), site(OwnRoot(own_pages, self.metrics))
 
-    def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
-        """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
-        self.located(self._wiring.origins(self.locator.sources))
-        self.renew()
-        self.serving.renew()
-        return self._book.refresh(backends)
-
-    def located(self, origins: Origins) -> None:
-        """Have the credentials follow who finds the backends."""
-        if self._wiring.credentials.located(origins):
-            self._renew_connections()
-
-    def origins(self, backend: Backend) -> Collection[Origin] | None:
-        """Tell who finds a backend; None when that is not known."""
-        return self._wiring.credentials.origins(backend)
-
-    def renew(self) -> None:
-        """Read those credentials again that have changed."""
-        if self._wiring.credentials.refresh():
-            self._renew_connections()
-
-    def _forget(self, backend: Backend) -> None:
-        self._forwarders.forget(backend)
-        self.pool.discard(backend)
-
-    def _count_locator_failure(self, name: str) -> None:
-        self.metrics.discovery_errors.labels(name).inc()
+    def _build_listeners(self) -> Listeners:
+        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
+        return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
     # Another configuration
-
-    def reload_by(self, reload: Callable[[], Deferred[Reloaded]]) -> None:
-        """Have the configuration read again by this when a client asks for it."""
-        self._reload = reload
-
-    def reload(self) -> Deferred[Reloaded]:
-        """Have the configuration read again."""
-        return self._reload()
 
     def prepare(self, settings: Settings) -> Wiring:
         """
@@ -212,8 +146,8 @@ class Program(MultiService):
         return wire(settings, self._locating, self._wiring)
 
     def verify(self, wiring: Wiring) -> Deferred[None]:
-        """Ask those sources that are new, see `MergedLocator.verify`."""
-        return MergedLocator(wiring.made, self._reactor, failed=self._count_locator_failure).verify()
+        """Ask those sources that are new, see `Backends.verify`."""
+        return self.backends.verify(wiring)
 
     def apply(self, wiring: Wiring) -> None:
         """
@@ -224,69 +158,36 @@ class Program(MultiService):
         if self._draining:
             raise ConfigError("mpp", "is about to stop")
         check_lasting(self.settings, wiring.settings)
-        settings, last = wiring.settings, self._wiring
-        close_former = self._sockets.follow(settings)
-        self.sockets = self._sockets.open
+        settings = wiring.settings
+        close_former = self.listeners.follow(settings)
         self._wiring = wiring
-        if wiring.credentials is not last.credentials:
-            wiring.credentials.follow(last.credentials)
-            self._dialer.tls = wiring.credentials.tls
-            self._renew_connections()
-        self._forwarders.replace(wiring.forwarder(self.pool, self.selections, self.metrics, self._reactor))
-        self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
+        self.backends.follow(wiring)
+        self.sites.follow(settings)
         self.gate.limit = _places(settings)
-        for site in self.sites:
-            site.limits = Limits(max_body=settings.max_request_body)
-        self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        self.locator.replace([locator for _, locator in wiring.locators])
-        prober = wiring.prober(self.pool, self._reactor, time.time)
-        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
         self.serving.follow(settings)
         close_former()
 
-    def renew_certificates(self) -> list[str]:
-        """
-        Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay.
+    def in_step(self) -> Deferred[None]:
+        """Wait until what was put in force is so for all who serve clients, see `mpp.serving.Serving`."""
+        return self.serving.in_step()
 
-        :return: the addresses that have another one.
-        """
-        renewed = []
-        for each in self.sockets:
-            try:
-                if each.renew():
-                    renewed.append(listening.where(each.port))
-            except ConfigError as error:
-                _log.error("{error}; the former certificate stays", error=str(error))
+    def renew_certificates(self) -> list[str]:
+        """Read the certificates of ``ssl:`` endpoints again, here and where else clients are served, see `Listeners`."""
+        renewed = self.listeners.renew_certificates()
         self.serving.renew()
         return renewed
 
-    def _open_socket(self, alone: Settings) -> list[listening.Opened]:
-        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
-        opened = listening.listen(alone, self.opener, *map(protect, self.sites))
-        for each in opened:
-            if is_tuned():
-                make_eager(each.port)
-            self.gate.guard(each.port)
-        return opened
-
-    def _close_socket(self, socket: listening.Opened) -> None:
-        self.gate.release(socket.port)
-        socket.close()
+    def _renew_served(self) -> None:
+        self.serving.renew()
 
     def _sweep(self) -> None:
         """Look after all client connections: end what takes too long, make room where there is none."""
         self.channels.sweep(self.settings.client_idle_timeout)
         self.gate.sweep()
 
-    def _renew_connections(self) -> None:
-        """Use no connection again whose other side was verified in another way."""
-        for observation in self.selections.current.observations:
-            if observation.backend.scheme == "https":
-                self.pool.discard(observation.backend)
-
     def _explain(self, facts: RequestFacts) -> Explanation:
-        forwarder = self._forwarders.current
-        return explain(facts, self.selections.current, forwarder.affinity, self.settings, forwarder.clock.seconds())
+        forwarder = self.backends.forwarders.current
+        return explain(facts, self.backends.selections.current, forwarder.affinity, self.settings, forwarder.clock.seconds())
 
     # Life
 
@@ -297,15 +198,13 @@ class Program(MultiService):
         :raise ConfigError: one of them cannot be opened.
         """
         MultiService.privilegedStartService(self)
-        self._sockets.follow(self.settings)
-        self.sockets = self._sockets.open
+        self.listeners.follow(self.settings)
 
     def startService(self) -> None:
         """Begin to look for backends."""
         self.started_at = time.time()
         MultiService.startService(self)
-        where = ", ".join(listening.where(each.port) for each in self.sockets)
-        _log.info("mpp serves {where}, strategy {strategy}", where=where, strategy=self.settings.routing_strategy)
+        _log.info("mpp serves {where}, strategy {strategy}", where=str(self.listeners), strategy=self.settings.routing_strategy)
         tell()
 
     def stopService(self) -> Deferred[None]:
@@ -317,15 +216,12 @@ class Program(MultiService):
         self._draining = True
         self._notices.stopping()
         _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.serving))
-        self.gate.leave()
-        for each in self.sockets:
-            each.close()
+        self.listeners.close()
         drained = self._drained = self.serving.drain()
         drained.addTimeout(self.settings.drain_timeout, self._reactor)
         drained.addErrback(self._cut)
         drained.addCallback(lambda _: MultiService.stopService(self))
-        drained.addCallback(lambda _: self._forwarders.stop())
-        drained.addCallback(lambda _: self.pool.close())
+        drained.addCallback(lambda _: self.backends.close())
         return drained
 
     def cut_short(self) -> None:
@@ -344,4 +240,4 @@ def _not_reloadable() -> Deferred[Reloaded]:
 
 
 def _places(settings: Settings) -> int:
-    return settings.max_connections or listening.room_for_connections()
+    return settings.max_connections or room_for_connections()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from mpp.model import Backend
 from mpp.settings import Settings
@@ -38,6 +38,13 @@ class Serving(Protocol):
 
     def follow(self, settings: Settings) -> None:
         """Serve by these from now on; the sockets they ask for are open."""
+
+    def in_step(self) -> Deferred[None]:
+        """
+        Wait until all that `follow` and `renew` told is in force.
+
+        :return Deferred(None): never fails; fires a second later at the latest, whether it is or not.
+        """
 
     def renew(self) -> None:
         """Read credentials and certificates again, which may have changed."""
@@ -71,6 +78,10 @@ class Alone:
 
     def follow(self, settings: Settings) -> None:
         """Do nothing, see `Alone`."""
+
+    def in_step(self) -> Deferred[None]:
+        """See `Serving`."""
+        return succeed(None)
 
     def renew(self) -> None:
         """Do nothing, see `Alone`."""

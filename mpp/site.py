@@ -35,9 +35,6 @@ class ProxySite(server.Site):
     :param channel: the kind of channel that such requests need.
     """
 
-    # Twisted would log each start and stop of listening in its own words.
-    noisy = False
-
     def __init__(
         self,
         root: IResource,

@@ -7,7 +7,6 @@ What the operator did wrong ends here, in one line on stderr and an exit status:
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
@@ -23,52 +22,22 @@ from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
 from mpp.checks import check, check_config
-from mpp.config import Reading, Sources, answer, wants_check
+from mpp.command_line import answer, wants_check
+from mpp.config import Reading, Sources
 from mpp.errors import ConfigError
 from mpp.listening import raise_file_limit
-from mpp.logs import PRIORITIES
-from mpp.output import LineObserver, is_journal, observer
+from mpp.output import JOURNAL, LineObserver, observer
+from mpp.refusal import end, refuse
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
-    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from mpp.service import Program
     from mpp.settings import Settings
 
 
-EXIT_STATUS = 2
-"""What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""
-
-JOURNAL = "JOURNAL_STREAM"
-
 _log = make_logger()
-
-
-class Refusal(SystemExit, Exception):
-    """
-    The program ends before it began.
-
-    An Exception too, because ``twistd`` cleans up after those only: it removes its pid file, and tells the waiting parent
-    when it runs as a daemon (which has no stderr any more).
-    """
-
-    def __init__(self, error: ConfigError) -> None:
-        super().__init__(EXIT_STATUS)
-        self._lines = "\n".join(f"mpp: {each}" for each in error.all)
-
-    def __str__(self) -> str:
-        return self._lines
-
-
-def refuse(error: ConfigError) -> Refusal:
-    """Tell the operator on stderr what is wrong, a line for each thing, and give the exception that ends the program."""
-    refusal = Refusal(error)
-    mark = PRIORITIES["error"] if is_journal(sys.__stderr__, os.environ.get(JOURNAL, "")) else ""
-    # Not sys.stderr: once twistd logs, that is the log.
-    print(*(f"{mark}{line}" for line in str(refusal).splitlines()), sep="\n", file=sys.__stderr__, flush=True)
-    return refusal
 
 
 class Options(TwistedOptions):
@@ -180,31 +149,13 @@ class Launch(MultiService):
             self._end()
 
 
-def end(reactor: Any) -> None:
-    """
-    Stop the reactor, and have the process end with `EXIT_STATUS`.
-
-    twistd has no status for a program that stopped its own reactor but 0: it cleans up (its pid file) and returns. What is
-    left then is the end of the interpreter.
-    """
-    atexit.register(_exit)
-    reactor.stop()
-
-
-def _exit() -> None:
-    # Not sys.stdout: once twistd logs, that is the log.
-    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
-        stream.flush()
-    os._exit(EXIT_STATUS)
-
-
 def makeService(options: Options) -> IService:
     """Build the program that the options describe, on the global reactor."""
     # Here and not above: it installs a reactor, and all of mpp is not needed to say that an option is wrong.
     from twisted.internet import reactor
 
     from mpp.reload import HangUp, Reloader
-    from mpp.service import build
+    from mpp.service import Program
 
     reading = options.reading
     set_global_log_level(_level(reading.settings))
@@ -220,7 +171,7 @@ def makeService(options: Options) -> IService:
     try:
         check(reading.settings, reactor)
         _log.debug("at most {limit} open files", limit=raise_file_limit())
-        program = build(reading.settings, reactor)
+        program = Program(reading.settings, reactor)
         if reading.settings.workers > 1:
             from mpp.workers.parent import employ
 
@@ -234,9 +185,9 @@ def makeService(options: Options) -> IService:
         applied=partial(_applied, program, log),
         told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
     )
-    program.reload_by(reloader.reload)
+    program.reload = reloader.reload
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
-    return Launch(program, reading, reactor=reactor, verify=program.locator.verify, end=partial(end, reactor), log=log)
+    return Launch(program, reading, reactor=reactor, verify=program.backends.locator.verify, end=partial(end, reactor), log=log)
 
 
 def _applied(program: Program, log: LineObserver | None, settings: Settings) -> None:

@@ -24,7 +24,6 @@ from twisted.internet.ssl import (
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-# TLS 1.0 and 1.1 are deprecated (RFC 8996); Twisted's own minimum is 1.2 as well.
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -59,6 +58,7 @@ class TLSPolicy:
         """
         name = self.server_name or host
         own = None if self.client is None else PrivateCertificate.loadPEM(self.client)
+        # Twisted's own minimum is 1.2; older ones are deprecated (RFC 8996).
         versions = {"raiseMinimumTo": TLSVersion.TLSv1_3} if self.only_13 else {}
         if self.insecure:
             return _Unverified(name, own, versions)

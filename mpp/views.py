@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from mpp.backends import Backends
 from mpp.front.service import Front
-from mpp.locators.merged import MergedLocator
-from mpp.metrics import BackendLoad, LocatorState, Snapshot
+from mpp.metrics import Metrics
 from mpp.model import Backend
 from mpp.recorder import Recorder
-from mpp.selection import SelectionService
 from mpp.serving import Serving
 from mpp.settings import Settings
+from mpp.snapshot import BackendLoad, LocatorState, Snapshot
 from mpp.status import LocatorView, StatusView
 from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.gate import Gate
-from mpp.workers.remote import RemoteSelections
 
 
 class Parts(Protocol):
     """What is asked of the program."""
 
-    selections: SelectionService | RemoteSelections
-    locator: MergedLocator
+    backends: Backends
+    metrics: Metrics
     recorder: Recorder
     budget: Budget
     gate: Gate
@@ -52,24 +51,31 @@ class Views:
         """Give what the metrics describe of the present."""
         program = self._program
         load = tuple(BackendLoad(name, *each) for name, each in program.serving.load(self._backends()).items())
-        sources = tuple(LocatorState(s.name, s.up, len(s.located)) for s in program.locator.sources)
-        connections = len(program.serving), program.gate.limit
-        return Snapshot(program.selections.current, sources, program.budget.held, load, *connections)
+        sources = tuple(LocatorState(s.name, s.up, len(s.located)) for s in program.backends.locator.sources)
+        return Snapshot(
+            program.backends.selections.current,
+            sources,
+            program.budget.held,
+            program.metrics.in_flight,
+            load,
+            len(program.serving),
+            program.gate.limit,
+        )
 
     def status(self) -> StatusView:
         """Give what the status page shows."""
         program = self._program
         return StatusView(
-            program.selections.current,
+            program.backends.selections.current,
             program.settings,
-            tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in program.locator.sources),
+            tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in program.backends.locator.sources),
             program.started_at,
             self._wall(),
             program.recorder.recall(),
-            program.selections.journal.events,
+            program.backends.selections.journal.events,
             program.serving.load(self._backends()),
             Guards() if program.front is None else program.front.guards,
         )
 
     def _backends(self) -> list[Backend]:
-        return [observation.backend for observation in self._program.selections.current.observations]
+        return [observation.backend for observation in self._program.backends.selections.current.observations]

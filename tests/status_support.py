@@ -6,7 +6,8 @@ from typing import Any
 
 from attrs import evolve
 
-from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+from mpp.facts import Facts
+from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.settings import Settings
 from mpp.status import LocatorView, StatusView
 

@@ -6,8 +6,8 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.command_line import answer
 from mpp.completion import completion
-from mpp.config import answer
 from mpp.errors import ConfigError
 from mpp.options import COMPLETION, OPTIONS
 

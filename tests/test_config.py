@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp._version import __version__
-from mpp.config import answer, read, read_settings
+from mpp.command_line import answer
+from mpp.config import read
 from mpp.errors import ConfigError
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.usage import help_text
@@ -129,24 +130,24 @@ class ReadTests(SynchronousTestCase):
         """The command line wins over the environment, which wins over the default."""
         for argv, environ, expected in UNDERSTOOD:
             with self.subTest(argv=argv, environ=environ):
-                settings, _ = read_settings([*FILE, *argv], environ)
+                settings = read([*FILE, *argv], environ).settings
                 self.assertEqual(settings, expected)
 
     def test_refused(self) -> None:
         """Bad input ends in one line that names the option as the operator wrote it and says what was expected."""
         for argv, environ, message in REFUSED:
             with self.subTest(argv=argv, environ=environ):
-                error = self.assertRaises(ConfigError, read_settings, argv, environ)
+                error = self.assertRaises(ConfigError, read, argv, environ)
                 self.assertEqual(str(error), message)
 
     def test_locator_in_environment(self) -> None:
         """The environment alone is enough to start."""
-        settings, _ = read_settings([], {"MPP_ENDPOINTS_FILE": "g"})
+        settings = read([], {"MPP_ENDPOINTS_FILE": "g"}).settings
         self.assertEqual(settings, Settings(endpoints_file="g"))
 
     def test_kubernetes_port(self) -> None:
         """A port that Kubernetes put into the environment is ignored with a warning."""
-        _, warnings = read_settings(FILE, {"MPP_PORT": "tcp://10.0.0.1:9090"})
+        warnings = read(FILE, {"MPP_PORT": "tcp://10.0.0.1:9090"}).warnings
         self.assertEqual(
             warnings,
             ("MPP_PORT: 'tcp://10.0.0.1:9090' is ignored: set by Kubernetes for a Service of that name, not by an operator",),
@@ -154,7 +155,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_no_warnings(self) -> None:
         """Nothing is warned of when all is well."""
-        self.assertEqual(read_settings(FILE, {"MPP_PORT": "80", "MPP_SERVICE_HOST": "10.0.0.1"})[1], ())
+        self.assertEqual(read(FILE, {"MPP_PORT": "80", "MPP_SERVICE_HOST": "10.0.0.1"}).warnings, ())
 
 
 class BlameTests(SynchronousTestCase):

@@ -6,7 +6,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.drift import Difference, age, compare
-from mpp.model import Backend, Facts, Observation, Standing
+from mpp.facts import Facts
+from mpp.model import Backend, Observation, Standing
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
 FACTS = Facts(

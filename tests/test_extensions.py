@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
 from mpp.extensions import build_affinities, build_strategy
-from mpp.locating import build_locators
+from mpp.locating import Locating
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
 
@@ -122,7 +122,7 @@ class BuildTests(SynchronousTestCase):
 
     def located(self, settings: Settings) -> list[str]:
         """Give the names of the locators that are made."""
-        return [locator.name for locator in build_locators(settings, MemoryReactorClock(), {})]
+        return [plan.build().name for plan in Locating(MemoryReactorClock(), {}).plans(settings)]
 
     def test_affinities(self) -> None:
         """Affinities are made in the order they are tried."""

@@ -24,7 +24,7 @@ from mpp.front.service import Front
 from mpp.metrics import Metrics
 from mpp.model import MIB
 from mpp.proxy import ProxyRequest
-from mpp.service import build
+from mpp.service import Program
 from mpp.settings import Settings
 from mpp.site import ProxySite
 from mpp.status.guards import Guards
@@ -440,7 +440,7 @@ class FrontTests(SynchronousTestCase):
 
     def test_costs_nothing_without(self) -> None:
         """Without a web configuration requests are made as ever, with nothing before them."""
-        program = build(Settings(endpoints=("prom:9090",)), MemoryReactorClock())
-        channel = program.sites[0].buildProtocol(None)
+        program = Program(Settings(endpoints=("prom:9090",)), MemoryReactorClock())
+        channel = program.sites.clients.buildProtocol(None)
         self.assertIs(channel._request_factory, ProxyRequest)
         self.assertIs(type(channel), ProxyChannel)

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
@@ -29,6 +30,7 @@ from mpp.listening import (
     listen,
     raise_file_limit,
     room_for_connections,
+    where,
 )
 from mpp.settings import Settings
 from tests.fake_https import FakeAuthority
@@ -181,6 +183,36 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual(
             str(error), f"--listen: {text!r}: expected privateKey and certKey to be files in PEM format that belong together"
         )
+
+
+class WhereTests(SynchronousTestCase):
+    """How an address is written in the log."""
+
+    def test_addresses(self) -> None:
+        """As one would write it elsewhere."""
+        for address, text in (
+            (IPv4Address("TCP", "127.0.0.1", 9090), "127.0.0.1:9090"),
+            (IPv6Address("TCP", "::", 9090), "[::]:9090"),
+            (UNIXAddress("/run/mpp.sock"), "unix:/run/mpp.sock"),
+            (UNIXAddress(None), "unix:"),
+        ):
+            self.assertEqual(where(Bound(address)), text)
+
+
+@define
+class Bound:
+    """A port that has an address, and nothing else."""
+
+    address: Any
+
+    def getHost(self) -> Any:
+        return self.address
+
+    def startListening(self) -> None:
+        """Be a port."""
+
+    def stopListening(self) -> None:
+        """Be a port."""
 
 
 class FileLimitTests(SynchronousTestCase):

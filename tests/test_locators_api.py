@@ -79,6 +79,14 @@ class FailingAgent:
         return fail(self._error)
 
 
+async def get_json(api: Api, url: str, **how: Any) -> Any:
+    """Get what is at a URL, as a locator does that wants JSON."""
+    answer = await api.request("GET", url, **how)
+    if answer.status != 200:
+        raise answer.refused()
+    return answer.json()
+
+
 class ApiTests(SynchronousTestCase):
     """Requests, and what comes of them."""
 
@@ -105,10 +113,10 @@ class ApiTests(SynchronousTestCase):
         return why
 
     def test_json(self) -> None:
-        """JSON is asked for, and read."""
+        """JSON is read."""
         self.server.answers["/list"] = (200, {}, b'{"a": [1]}')
         self.assertEqual(
-            self.result(self.api.get_json("http://a/list?b=c%20d,e", headers={"Authorization": "Bearer t"})), {"a": [1]}
+            self.result(get_json(self.api, "http://a/list?b=c%20d,e", headers={"Authorization": "Bearer t"})), {"a": [1]}
         )
         self.assertEqual(self.server.seen, [("GET", "/list?b=c%20d,e", "Bearer t", b"")])
 
@@ -116,7 +124,7 @@ class ApiTests(SynchronousTestCase):
         """An answer that is no JSON is told, without the answer."""
         for body in (b"<html>hush", b"", b"[" * 100_000, b"\xff"):
             self.server.answers["/list"] = (200, {}, body)
-            self.assertEqual(self.refusal(self.api.get_json("http://a/list?hush")), "http://a/list: the answer is not JSON")
+            self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the answer is not JSON")
 
     def test_post(self) -> None:
         """A body is sent as it is; any status is an answer."""
@@ -128,18 +136,18 @@ class ApiTests(SynchronousTestCase):
     def test_gzip(self) -> None:
         """A compressed answer is unpacked."""
         self.server.answers["/list"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(b"[1]"))
-        self.assertEqual(self.result(self.api.get_json("http://a/list")), [1])
+        self.assertEqual(self.result(get_json(self.api, "http://a/list")), [1])
 
     def test_status(self) -> None:
         """Another status than 200 is an error with the server's words."""
         self.server.answers["/list"] = (403, {}, b'{"kind": "Status", "message": "pods is forbidden"}')
-        self.assertEqual(self.refusal(self.api.get_json("http://a/list?hush")), "http://a/list: status 403: pods is forbidden")
+        self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: status 403: pods is forbidden")
 
     def test_secrets_in_words(self) -> None:
         """A server that repeats what it was sent does not make us repeat it."""
         for authorization in ("Bearer hush", "token=hush", basic("user", "hush")):
             self.server.answers["/list"] = (401, {}, b'{"message": "bad: %s hush"}' % authorization.encode())
-            why = self.refusal(self.api.get_json("http://a/list", headers={"Authorization": authorization}))
+            why = self.refusal(get_json(self.api, "http://a/list", headers={"Authorization": authorization}))
             self.assertNotIn(basic("user", "hush")[6:], why)
         self.server.answers["/list"] = (401, {}, b'{"message": "bad: hush"}')
         answer = self.result(self.api.request("GET", "http://a/list", hide=["hush", ""]))
@@ -148,7 +156,7 @@ class ApiTests(SynchronousTestCase):
     def test_timeout(self) -> None:
         """An answer that does not come, or does not end, is given up in time, and the connection is dropped."""
         self.server.answers["/list"] = (200, {}, None)
-        asked = self.begin(self.api.get_json("http://a/list?hush", timeout=2.0))
+        asked = self.begin(get_json(self.api, "http://a/list?hush", timeout=2.0))
         self.clock.advance(1.9)
         self.assertNoResult(asked)
         self.clock.advance(0.1)
@@ -159,7 +167,7 @@ class ApiTests(SynchronousTestCase):
     def test_cancelled(self) -> None:
         """A request that is given up drops its connection, and fails as what it is."""
         self.server.answers["/list"] = (200, {}, None)
-        asked = self.begin(self.api.get_json("http://a/list"))
+        asked = self.begin(get_json(self.api, "http://a/list"))
         asked.cancel()
         self.agent.flush()
         self.failureResultOf(asked, CancelledError)
@@ -169,9 +177,9 @@ class ApiTests(SynchronousTestCase):
         """An answer is read up to a limit."""
         self.patch(api_module, "MAX_BYTES", 1024 * 1024)
         self.server.answers["/list"] = (200, {}, b" " * (1024 * 1024 + 1))
-        self.assertEqual(self.refusal(self.api.get_json("http://a/list?hush")), "http://a/list: the answer is larger than 1 MiB")
+        self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the answer is larger than 1 MiB")
         self.server.answers["/list"] = (200, {}, b"[]" + b" " * (1024 * 1024 - 2))
-        self.assertEqual(self.result(self.api.get_json("http://a/list")), [])
+        self.assertEqual(self.result(get_json(self.api, "http://a/list")), [])
 
     def test_redirect(self) -> None:
         """Redirects of GET are followed; credentials go along to the same origin only."""
@@ -180,7 +188,7 @@ class ApiTests(SynchronousTestCase):
             "/b": (307, {"Location": "http://user:hush@b:80/c"}, b""),
             "/c": (200, {}, b"[]"),
         }
-        self.result(self.api.get_json("http://a/a", headers={"Authorization": "Bearer t"}))
+        self.result(get_json(self.api, "http://a/a", headers={"Authorization": "Bearer t"}))
         self.assertEqual([seen[1:3] for seen in self.server.seen], [("/a", "Bearer t"), ("/b?c=d", "Bearer t"), ("/c", None)])
 
     def test_redirected_post(self) -> None:
@@ -196,7 +204,7 @@ class ApiTests(SynchronousTestCase):
             ("http://[hush", "http://a/list: redirects to what is no URL"),
         ):
             self.server.answers["/list"] = (302, {"Location": location}, b"")
-            self.assertEqual(self.refusal(self.api.get_json("http://a/list")), expected)
+            self.assertEqual(self.refusal(get_json(self.api, "http://a/list")), expected)
 
     def test_unusable_urls(self) -> None:
         """What cannot be asked is told."""
@@ -206,7 +214,7 @@ class ApiTests(SynchronousTestCase):
             ("http://[hush/", "(an unreadable URL): not a URL that can be asked"),
             ("unix:/run/a", "unix:/run/a: neither http nor https"),
         ):
-            self.assertEqual(self.refusal(self.api.get_json(url)), expected)
+            self.assertEqual(self.refusal(get_json(self.api, url)), expected)
 
     def test_open(self) -> None:
         """An answer can be read as it comes, or to its end, or be dropped."""
@@ -241,7 +249,7 @@ class ApiTests(SynchronousTestCase):
             (RuntimeError("hush"), "no usable answer (RuntimeError)"),
         ):
             api = Api(FailingAgent(error), self.clock)
-            self.assertEqual(self.refusal(api.get_json(URL), NoAnswer), f"http://api.example/list: {expected}")
+            self.assertEqual(self.refusal(get_json(api, URL), NoAnswer), f"http://api.example/list: {expected}")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cancelled_below(self) -> None:
@@ -251,7 +259,7 @@ class ApiTests(SynchronousTestCase):
             errors.ConnectingCancelledError(None),
             ResponseNeverReceived([Failure(CancelledError())]),
         ):
-            asked = self.begin(Api(FailingAgent(error), self.clock).get_json(URL))
+            asked = self.begin(get_json(Api(FailingAgent(error), self.clock), URL))
             self.failureResultOf(asked, CancelledError)
 
     def test_other_name(self) -> None:
@@ -317,7 +325,7 @@ class ConnectionsTests(SynchronousTestCase):
     def test_kept(self) -> None:
         """A connection is used again, and is dropped when it was not used for a while."""
         for _ in range(2):
-            asked = Deferred.fromCoroutine(self.api.get_json("http://192.0.2.1:8080/"))
+            asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
             if not self.connections.open:
                 transport = self.connect()
             self.answer(transport, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
@@ -328,7 +336,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """Closing aborts what is in use and what is kept, and is over when all is gone."""
-        Deferred.fromCoroutine(self.api.get_json("http://192.0.2.1:8080/")).addErrback(lambda failure: failure.trap(NoAnswer))
+        Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/")).addErrback(lambda failure: failure.trap(NoAnswer))
         transport = self.connect()
         closed = self.api.close()
         self.assertNoResult(closed)
@@ -341,7 +349,7 @@ class ConnectionsTests(SynchronousTestCase):
     def test_dropped(self) -> None:
         """An answer that is too large, or not wanted any more, has its connection aborted, not closed in order."""
         self.patch(api_module, "MAX_BYTES", 10)
-        asked = Deferred.fromCoroutine(self.api.get_json("http://192.0.2.1:8080/"))
+        asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
         transport = self.connect()
         aborted: list[str] = []
         transport.abortConnection = lambda: aborted.append("aborted")
@@ -353,7 +361,7 @@ class ConnectionsTests(SynchronousTestCase):
     def test_without_length(self) -> None:
         """An answer may end with its connection; one that announced more is no answer."""
         for head, kind in ((b"HTTP/1.0 200 OK\r\n\r\n", None), (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", NoAnswer)):
-            asked = Deferred.fromCoroutine(self.api.get_json("http://192.0.2.1:8080/"))
+            asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
             transport = self.connect()
             self.answer(transport, head + b"[]")
             transport.protocol.connectionLost(Failure(errors.ConnectionDone()))

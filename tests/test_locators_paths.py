@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.interfaces import ILocator
-from mpp.locating import build_locators
+from mpp.locating import Locating
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from tests.fake_marathon import principal_secret
 
@@ -32,7 +32,8 @@ class RelativePathTests(SynchronousTestCase):
 
     def locator(self, **settings: Any) -> ILocator:
         """Make the locator of some settings, and go elsewhere."""
-        (locator,) = build_locators(Settings(**settings), self.reactor, {})
+        (plan,) = Locating(self.reactor, {}).plans(Settings(**settings))
+        locator = plan.build()
         os.chdir("/")
         return locator
 

@@ -35,6 +35,8 @@ class SmallFileTests(SynchronousTestCase):
         """A larger file is not read to its end."""
         self.path.write_bytes(b"x" * (MIB + 1))
         self.assertEqual(self.refused(), "larger than 1 MiB, not a list")
+        error = self.assertRaises(Unreadable, read_small, str(self.path), 256 * 1024, "a list")
+        self.assertEqual(str(error), "larger than 256 KiB, not a list")
 
     def test_not_a_file(self) -> None:
         """What is no regular file is not read; a pipe that nobody writes to stops nothing."""

@@ -4,8 +4,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
+from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
 OBSERVATIONS = (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN, "refused"))
@@ -18,7 +19,7 @@ class MetricsTests(SynchronousTestCase):
         self.metrics = Metrics(CollectorRegistry())
         self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
         locators, load = (LocatorState("file", False, 2),), (BackendLoad("a:9090", 3, 1),)
-        self.metrics.watch(lambda: Snapshot(self.selection, locators, 17, load, 5, 480))
+        self.metrics.watch(Present(lambda: Snapshot(self.selection, locators, 17, self.metrics.in_flight, load, 5, 480)))
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)

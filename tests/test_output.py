@@ -18,7 +18,8 @@ from twisted.logger import ILogObserver, Logger, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp import access, output
-from mpp.output import MAX_HELD, Descriptor, LineObserver, observer
+from mpp.descriptor import MAX_HELD, Descriptor
+from mpp.output import LineObserver, observer
 
 
 class Reader:

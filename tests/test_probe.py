@@ -13,9 +13,10 @@ from zope.interface import implementer
 
 from mpp._version import __version__
 from mpp.errors import Cause, Phase, UpstreamError
+from mpp.facts import Facts, Replay
 from mpp.headers import own_request_head
 from mpp.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
-from mpp.model import MIB, Backend, Facts, Headers, Observation, Replay, Standing
+from mpp.model import MIB, Backend, Headers, Observation, Standing
 from mpp.probe import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, METRICS_TIMEOUT_S, PROBE_TIMEOUT_S, Prober
 
 RECORDED = Path(__file__).parent / "recorded"

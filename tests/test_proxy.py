@@ -17,10 +17,10 @@ from mpp.admin import OwnPages
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward.explain import explain
 from mpp.interfaces import IBodyConsumer
-from mpp.metrics import Snapshot
 from mpp.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestFacts, Selection, Standing
 from mpp.proxy import ProxyResource
 from mpp.site import ProxySite
+from mpp.snapshot import Present, Snapshot
 from mpp.status import StatusView
 from mpp.status.explained import Explanation
 from mpp.status.guards import Guards
@@ -80,7 +80,7 @@ class ProxyCase(SynchronousTestCase):
         self.guards = Guards()
         self.reloaded: Deferred[Reloaded] = Deferred()
         own = OwnPages(
-            metrics_=self.world.metrics,
+            metrics=self.world.metrics,
             selection=lambda: self.world.selections.current,
             draining=lambda: self.draining,
             view=lambda: StatusView(
@@ -396,7 +396,7 @@ class OwnPagesTests(ProxyCase):
 
     def test_metrics(self) -> None:
         """Prometheus can scrape it."""
-        self.world.metrics.watch(lambda: Snapshot(self.world.selections.current, (), 0))
+        self.world.metrics.watch(Present(lambda: Snapshot(self.world.selections.current, (), 0)))
         code, head, body = self.page(b"/mpp/metrics")
         self.assertEqual(code, b"200")
         self.assertIn(b"text/plain; version=0.0.4", head)

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.exposition import MetricsScanner, Samples
-from mpp.model import Facts, Replay, Standing
+from mpp.facts import Facts, Replay
+from mpp.model import Standing
 from mpp.readings import METRICS, has_samples, judge, read_facts
 from mpp.runtime import Answer, Runtime, quote, read_replay, read_retention, read_runtime
 

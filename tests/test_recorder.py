@@ -14,6 +14,7 @@ from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.recent import SLOT_S, SLOTS, Recent
 from mpp.recorder import LOOKED_AT, Recorder, read_totals
+from mpp.snapshot import Present
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
 
@@ -100,7 +101,7 @@ class RecorderTests(SynchronousTestCase):
     def test_only_its_metrics_are_read(self) -> None:
         """What is computed at scrape time is not computed for this."""
         called = []
-        self.metrics.watch(lambda: called.append(1))  # type: ignore[arg-type,return-value]
+        self.metrics.watch(Present(lambda: called.append(1)))  # type: ignore[arg-type,return-value]
         self.request()
         self.assertEqual(read_totals(self.collect(LOOKED_AT))[A.name].requests, 1)
         self.assertEqual(called, [])

@@ -98,6 +98,7 @@ class FakeProgram:
     def __init__(self) -> None:
         self.settings = Settings(endpoints=("a:1",))
         self.verifying: Deferred[None] = succeed(None)
+        self.following: Deferred[None] = succeed(None)
         self.refusal: ConfigError | None = None
         self.prepared: list[Wiring] = []
         self.locating = Locating(MemoryReactorClock(), {})
@@ -113,6 +114,9 @@ class FakeProgram:
         if self.refusal is not None:
             raise self.refusal
         self.settings = wiring.settings
+
+    def in_step(self) -> Deferred[None]:
+        return self.following
 
 
 class ReloaderTests(SynchronousTestCase):
@@ -151,6 +155,16 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(self.reload("endpoint: b:1\nretries: 5\n"), Reloaded(("endpoint", "retries")))
         self.assertEqual((self.program.settings.endpoints, self.applied, self.told), (("b:1",), [5], [True]))
         self.assertEqual(self.lines, ["Configuration read again (mpp.yaml), changed: endpoint, retries"])
+
+    def test_in_step(self) -> None:
+        """It is over when all who serve clients have followed."""
+        self.program.following = Deferred()
+        self.file.write_text("endpoint: b:1\n")
+        reloading = self.reloader.reload()
+        self.assertEqual(self.program.settings.endpoints, ("b:1",))
+        self.assertNoResult(reloading)
+        self.program.following.callback(None)
+        self.assertEqual(self.successResultOf(reloading), Reloaded(("endpoint",)))
 
     def test_nothing_changed(self) -> None:
         """A file that says the same is no trouble."""

@@ -6,7 +6,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.rounds import AT_ONCE, FollowUps, Repeated, Rounds, Waiters, of_each
+from mpp.follow_ups import FollowUps
+from mpp.rounds import AT_ONCE, Repeated, Rounds, Waiters, of_each
 
 
 class OfEachTests(SynchronousTestCase):

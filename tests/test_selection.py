@@ -14,9 +14,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mpp.ejection import FOLLOW_UP_S
+from mpp.facts import Facts
 from mpp.interfaces import ISelections, IStrategy
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Facts, Located, Observation, Selection, Standing
+from mpp.model import Backend, Choice, Located, Observation, Selection, Standing
 from mpp.publication import STRATEGY_FAILED, describe_change
 from mpp.selection import MIN_SPACING_S, SelectionService
 from mpp.strategies import DAY, RandomStrategy, SingleMostData

@@ -18,11 +18,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.front.current import Current
 from mpp.front.passwords import Passwords
-from mpp.metrics import BackendLoad, LocatorState, Metrics, Snapshot
+from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.options import OPTIONS
+from mpp.refusal import EXIT_STATUS
 from mpp.settings import Settings
-from mpp.tap import EXIT_STATUS
+from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
 from mpp.workers import sums
 from mpp.workers.gathering import Gathering
 
@@ -74,8 +75,8 @@ def series() -> dict[str, set[str]]:
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as web_config:
         Current(web_config.name, Passwords(lambda password, hashed: Deferred(), Clock()), Clock(), metrics.registry)
     selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
-    snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, (BackendLoad(BACKEND.name, 0, 0),))
-    metrics.watch(lambda: snapshot)
+    snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(BACKEND.name, 0, 0),))
+    metrics.watch(Present(lambda: snapshot))
     count_everything(metrics)
     found: dict[str, set[str]] = {}
     workers = sums.metrics(Gathering(lambda: (), lambda: []).own_families())

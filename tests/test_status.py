@@ -13,7 +13,8 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.model import Backend, Facts, Observation, Replay, Selection, Standing
+from mpp.facts import Facts, Replay
+from mpp.model import Backend, Observation, Selection, Standing
 from mpp.recent import SLOTS, Event, Recent, Slot
 from mpp.status import LocatorView, StatusView, document, report
 from mpp.status import page as pages

@@ -6,8 +6,9 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from mpp.facts import Facts
 from mpp.interfaces import IStrategy
-from mpp.model import Backend, Choice, Facts, Observation, Standing
+from mpp.model import Backend, Choice, Observation, Standing
 from mpp.strategies import DAY, HOUR, MinimumHistory, RandomStrategy, SingleMostData, describe, history_slack, rank
 
 NOW = 1_700_000_000.0

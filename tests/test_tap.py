@@ -18,8 +18,9 @@ from mpp._version import __version__
 from mpp.config import read
 from mpp.errors import ConfigError
 from mpp.output import LineObserver
+from mpp.refusal import EXIT_STATUS, Refusal
 from mpp.settings import Settings
-from mpp.tap import EXIT_STATUS, Launch, Options, Refusal
+from mpp.tap import Launch, Options
 from mpp.usage import help_text
 
 

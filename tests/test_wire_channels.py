@@ -398,7 +398,7 @@ class RoomTests(SynchronousTestCase):
         """Whoever asked for it is told of each connection's end."""
         side = ServerSide()
         counts: list[int] = []
-        side.channels.left = lambda: counts.append(len(side.channels))
+        side.channels.left.append(lambda: counts.append(len(side.channels)))
         side.disconnect()
         self.assertEqual(counts, [0])
 

@@ -24,11 +24,12 @@ from mpp.wire.reactor import install
 from mpp.wire.tuned import is_tuned
 install(tuned=is_tuned())
 from twisted.internet import reactor
-from mpp.config import read_settings
-from mpp.service import build
-program = build(read_settings(["--endpoint", "127.0.0.1:1", "--listen", "tcp:0:interface=127.0.0.1"], {})[0], reactor)
+from mpp.config import read
+from mpp.service import Program
+program = Program(read(["--endpoint", "127.0.0.1:1", "--listen", "tcp:0:interface=127.0.0.1"], {}).settings, reactor)
 program.privilegedStartService()
-print(json.dumps([type(reactor).__name__, program.sockets[0].port.transport.__name__, program.pool._dialer.eager]))
+port, dialer = program.listeners.open[0].port, program.backends.pool._dialer
+print(json.dumps([type(reactor).__name__, port.transport.__name__, dialer.eager]))
 """
 
 

@@ -16,10 +16,11 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from mpp.facts import Facts
 from mpp.http_config import Origin
 from mpp.interfaces import ISelections
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.settings import Settings
 from mpp.workers import parent, sums
 from mpp.workers.line import Line
@@ -201,7 +202,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
     def test_origins(self) -> None:
         """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
         told: list[Any] = []
-        self.remote.by(lambda _: None, lambda origins: told.append((self.remote.current, origins)))
+        self.remote.bound_to(lambda _: None, lambda origins: told.append((self.remote.current, origins)))
         found = {A: [Origin("dns", "a:1"), Origin("kubernetes")], C: []}
         self.publish(selection(A), found=found)
         self.assertEqual(told, [(Selection(), found)])
@@ -209,7 +210,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
     def test_forgotten(self) -> None:
         """Who is not published any more is forgotten."""
         forgotten: list[Backend] = []
-        self.assertIs(self.remote.by(forgotten.append, lambda _: None), self.remote)
+        self.assertIs(self.remote.bound_to(forgotten.append, lambda _: None), self.remote)
         self.publish(selection(A))
         self.publish(Selection(2, Choice((A,)), (seen(A),)))
         self.assertEqual(forgotten, [B, C])

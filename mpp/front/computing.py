@@ -22,9 +22,7 @@ NICENESS = 10
 
 
 class Computing:
-    """
-    A pool of threads. `verify` may be called while it is started.
-    """
+    """A pool of threads. `verify` may be called while it is started."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

@@ -26,7 +26,7 @@ from mpp.front.passwords import Passwords
 from mpp.front.reading import read_web_config
 from mpp.front.sections import WebConfigError
 from mpp.front.words import WebConfig
-from mpp.locators.small_file import Unreadable, read_small
+from mpp.locators.small_file import Stamp, Unreadable, read_small, stamp
 from mpp.model import MIB
 
 _log = make_logger()
@@ -34,8 +34,6 @@ _log = make_logger()
 OPTION = "--web-config"
 LOOK_S = 1.0
 """Seconds from one look at the files to the next."""
-
-_Stamp = tuple[int, int, int]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -57,7 +55,7 @@ class Current:
         self._looked_at = clock.seconds()
         self.config = WebConfig()
         self.bucket: Bucket | None = None
-        self._seen: dict[str, _Stamp] = {path: _stamp(path)}
+        self._seen: dict[str, Stamp] = {path: stamp(path)}
         try:
             self._adopt(*self._read())
         except WebConfigError as error:
@@ -81,7 +79,7 @@ class Current:
     def refresh(self) -> None:
         """Adopt what has changed."""
         self._looked_at = self._clock.seconds()
-        seen = {path: _stamp(path) for path in self._seen}
+        seen = {path: stamp(path) for path in self._seen}
         if seen == self._seen:
             return
         self._seen = seen
@@ -125,7 +123,7 @@ class Current:
         """Read all files anew; from now on those are watched that the web configuration names, be they any good or not."""
         config = _load(self.path)
         # Each was looked at before it is read: what changes in between is seen the next time.
-        self._seen = {path: self._seen.get(path) or _stamp(path) for path in (self.path, *config.paths)}
+        self._seen = {path: self._seen.get(path) or stamp(path) for path in (self.path, *config.paths)}
         return config, None if config.tls is None else make_context(config.tls)
 
 
@@ -137,12 +135,3 @@ def _load(path: str) -> WebConfig:
     except UnicodeDecodeError:
         raise WebConfigError("not text in UTF-8") from None
     return read_web_config(text, os.path.dirname(path))
-
-
-def _stamp(path: str) -> _Stamp:
-    """Give what changes with a file; the same for all that cannot be found."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 0, 0, 0
-    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from twisted.application.service import Service
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.internet.task import LoopingCall
 from txaio.tx import make_logger
 
 from mpp.errors import ConfigError
@@ -16,6 +16,7 @@ from mpp.front.current import LOOK_S, Current
 from mpp.front.guard import GuardedRequest
 from mpp.front.passwords import Passwords
 from mpp.front.tls_only import TLSOnlyFactory
+from mpp.housekeeping import Housekeeping
 from mpp.metrics import Metrics
 from mpp.settings import Settings
 from mpp.status.guards import Guards
@@ -23,7 +24,7 @@ from mpp.status.guards import Guards
 _log = make_logger()
 
 
-class Front(Service):
+class Front(MultiService):
     """
     What a web configuration puts in front of mpp.
 
@@ -33,13 +34,13 @@ class Front(Service):
     """
 
     def __init__(self, path: str, reactor: Any, metrics: Metrics) -> None:
+        MultiService.__init__(self)
         self._reactor = reactor
         self._computing = Computing(reactor)
         passwords = Passwords(self._computing.verify, reactor)
         self._current = Current(path, passwords, reactor, metrics.registry)
         self.request = functools.partial(GuardedRequest, current=self._current, passwords=passwords, refused=metrics.refused)
-        self._loop = LoopingCall(self._current.refresh)
-        self._loop.clock = reactor
+        MultiService.addService(self, Housekeeping(self._current.refresh, reactor, LOOK_S))
 
     @property
     def is_tls(self) -> bool:
@@ -79,16 +80,16 @@ class Front(Service):
 
     def startService(self) -> None:
         """Begin to look for changes."""
-        Service.startService(self)
+        MultiService.startService(self)
         self._computing.start()
         _log.info("{path} is in force: {what}", path=self._current.path, what=self._current.summary())
-        stopped = self._loop.start(LOOK_S, now=False)
-        # A LoopingCall stops for ever at its first error; then at least it is told.
-        stopped.addErrback(lambda failure: _log.failure("the web configuration is not watched any more", failure=failure))
 
-    def stopService(self) -> None:
-        """Look no more."""
-        Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
+    def stopService(self) -> Deferred[None]:
+        """
+        Look no more.
+
+        :return Deferred(None): fires at once.
+        """
         self._computing.stop()
+        stopped: Deferred[None] = MultiService.stopService(self)
+        return stopped

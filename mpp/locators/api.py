@@ -114,17 +114,6 @@ class Api:
         connections = Connections(reactor, policy, connect_timeout)
         return cls(connections.agent, reactor, connections)
 
-    async def get_json(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT_S) -> Any:
-        """
-        Get what is at a URL, read as JSON.
-
-        :raise LocateError: the status is not 200, or see `request`.
-        """
-        answer = await self.request("GET", url, headers={"Accept": "application/json", **(headers or {})}, timeout=timeout)
-        if answer.status != 200:
-            raise answer.refused()
-        return answer.json()
-
     async def request(
         self,
         method: str,

@@ -11,6 +11,9 @@ import stat
 
 from mpp.model import MIB
 
+Stamp = tuple[int, int, int]
+"""Time of change, number and size of a file."""
+
 
 class Unreadable(ValueError):
     """A file cannot be read, is not a regular file, or too large; the message says why, and does not name it."""
@@ -35,5 +38,18 @@ def read_small(path: str, limit: int, what: str) -> bytes:
     except ValueError as error:
         raise error if isinstance(error, Unreadable) else Unreadable("not a path") from None
     if len(data) > limit:
-        raise Unreadable(f"larger than {limit // MIB} MiB, not {what}")
+        raise Unreadable(f"larger than {_size(limit)}, not {what}")
     return data
+
+
+def stamp(path: str) -> Stamp:
+    """Give what changes when a file does, be it written or replaced; the same for all that cannot be found."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _size(limit: int) -> str:
+    return f"{limit // 1024} KiB" if limit < MIB else f"{limit // MIB} MiB"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpp.drift import is_stale
-from mpp.model import Facts
+from mpp.facts import Facts
 from mpp.recent import Event
 from mpp.status import StatusView
 from mpp.status import guards as guarded

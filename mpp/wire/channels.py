@@ -47,13 +47,13 @@ class Channels:
 
     :param clock: for what is idle since when.
     :ivar keeping: connections are kept for the next request; if not, each answer is its connection's last.
-    :ivar left: called after each connection's end.
+    :ivar left: called, each of them, after each connection's end.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
         self.keeping = True
-        self.left: Callable[[], None] | None = None
+        self.left: list[Callable[[], None]] = []
         self._open: set[Channel] = set()
         self._drained: list[Deferred[None]] = []
         self._step: IDelayedCall | None = None
@@ -73,8 +73,8 @@ class Channels:
         self._open.discard(channel)
         if not self._open:
             self._all_gone()
-        if self.left is not None:
-            self.left()
+        for tell in self.left:
+            tell()
 
     def sweep(self, idle_timeout: float) -> None:
         """

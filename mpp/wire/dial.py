@@ -8,12 +8,10 @@ has passed, and it asks the resolver each time.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
-from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator, ITCPTransport
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
@@ -24,6 +22,7 @@ from zope.interface import implementer
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.model import Backend
 from mpp.wire import transports
+from mpp.wire.dial_errors import cause_of, detail_of
 from mpp.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -199,7 +198,7 @@ class _Attempt(_ClientFactory):
         self._dialing.won(self, connection)
 
     def failed(self, reason: Failure) -> None:
-        self._dialing.lost(self, UpstreamError(Phase.CONNECT, _cause(reason), _detail(reason)))
+        self._dialing.lost(self, UpstreamError(Phase.CONNECT, cause_of(reason), detail_of(reason)))
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
         self.failed(reason)
@@ -244,38 +243,3 @@ class _Handshaking(_Connecting):
         # Twisted 25.5 calls this even when it has just refused the certificate and aborted the connection.
         if not self.transport.disconnecting:
             self._won()
-
-
-# What this process, or this machine, has run out of.
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
-    (error.ConnectionRefusedError, Cause.REFUSED),
-    (error.TimeoutError, Cause.TIMEOUT),
-    (error.TCPTimedOutError, Cause.TIMEOUT),
-    # The other end hung up during the handshake: nothing was said about certificates.
-    (error.ConnectionDone, Cause.CLOSED),
-    (error.ConnectionLost, Cause.RESET),
-    (error.ConnectionAborted, Cause.RESET),
-    (error.ConnectError, Cause.UNREACHABLE),
-    (OSError, Cause.UNREACHABLE),
-)
-
-
-def _cause(reason: Failure) -> Cause:
-    """Name what went wrong; what Twisted's network errors do not name is the TLS layer's."""
-    number = getattr(reason.value, "osError", None) or getattr(reason.value, "errno", None)
-    if number in _SHORTAGES:
-        return Cause.LOCAL
-    if number == errno.ECONNRESET:
-        return Cause.RESET
-    return next((cause for kind, cause in _CAUSES if reason.check(kind)), Cause.TLS)
-
-
-def _detail(reason: Failure) -> str:
-    """Give one line; what the TLS layer raises says little without its type."""
-    message = reason.getErrorMessage().rstrip(".")
-    if isinstance(reason.value, SSL.Error) and reason.value.args and reason.value.args[0]:
-        # A list of (library, function, reason); the last reason says it.
-        return str(reason.value.args[0][-1][-1])
-    return message if reason.check(error.ConnectError, error.ConnectionClosed) else f"{type(reason.value).__name__}: {message}"

@@ -56,7 +56,7 @@ class Gate:
         self._looked_at = float("-inf")
         self._told_at: dict[str, float] = {}
         self._exhausted = False
-        channels.left = self._left
+        channels.left.append(self._left)
 
     def __repr__(self) -> str:
         return f"<Gate {'shut' if self._is_shut else 'open'}, {len(self._channels)} of {self.limit}>"

@@ -8,7 +8,7 @@ made, nor how a client is served.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import Metric
@@ -20,14 +20,15 @@ from twisted.logger import Logger, LogLevel
 from txaio.tx import make_logger
 
 from mpp.metrics import CONTENT_TYPE
-from mpp.model import Backend, Selection, Standing
+from mpp.model import Backend, Standing
 from mpp.rounds import Waiters
 from mpp.settings import Settings
 from mpp.workers.gathering import Gathering
-from mpp.workers.hand import Hand, encoded
+from mpp.workers.hand import Hand
 from mpp.workers.line import Questions, Words
+from mpp.workers.publishing import Publishing
 from mpp.workers.turns import NOBODY, Counts
-from mpp.workers.words import backend_in, backend_out, origins_out, selection_out
+from mpp.workers.words import backend_in
 from mpp.workers.world import World
 
 _log = make_logger()
@@ -64,10 +65,10 @@ class Crew(Service):
         self._hands: dict[int, Hand] = {}
         self._delays = dict.fromkeys(range(workers), 0.0)
         self._scheduled: dict[int, IDelayedCall] = {}
-        self._publishing: IDelayedCall | None = None
         self._known: list[int] = []
         self._drained = Waiters()
         self._draining = False
+        self._publishing = Publishing(self._hands.values, world, reactor)
         self._gathering = Gathering(self._hands.values, world.collect)
         self._poll = LoopingCall(self._ask_how_they_are)
         self._poll.clock = reactor
@@ -78,7 +79,7 @@ class Crew(Service):
         """Start all, as soon as the reactor can look after them."""
         Service.startService(self)
         self._known = self._world.descriptors()
-        self._world.selections.watch(self._publish_soon)
+        self._world.selections.watch(self._publishing.soon)
         self._reactor.callWhenRunning(self._start_all)
         polling = self._poll.start(POLL_S, now=False)
         polling.addErrback(lambda failure: _log.failure("Nobody asks the workers how they are any more", failure))
@@ -90,8 +91,7 @@ class Crew(Service):
         if self._poll.running:
             self._poll.stop()
         ended = self._all_gone()
-        for hand in self._hands.values():
-            hand.line.tell("cut")
+        self.abort()
         return ended.addTimeout(_END_S, self._reactor).addErrback(lambda _: self._kill(self._hands.values()))
 
     def __len__(self) -> int:
@@ -144,7 +144,7 @@ class Crew(Service):
         hand = Hand(number, words, questions, self._reactor, self._gone)
         self._hands[number] = hand
         hand.start(self._reactor, self._boot, self._counts.descriptor, self._known)
-        self._publish()
+        self._publishing.now()
 
     def _gone(self, hand: Hand) -> None:
         del self._hands[hand.number]
@@ -165,10 +165,11 @@ class Crew(Service):
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)
 
     def _ask_how_they_are(self) -> Deferred[None]:
-        return self._gathering.ask_all(PATIENCE_S).addCallback(lambda _: self._kill_who_hangs())
+        return self._gathering.ask_all(PATIENCE_S).addCallback(self._kill_who_hangs)
 
-    def _kill_who_hangs(self) -> None:
+    def _kill_who_hangs(self, silent: Collection[Hand]) -> None:
         for hand in self._hands.values():
+            hand.silences = hand.silences + 1 if hand in silent else 0
             if hand.silences >= HUNG and not self._draining:
                 _log.error("Worker {number} hangs and is killed", number=hand.number)
                 self._kill([hand])
@@ -185,47 +186,30 @@ class Crew(Service):
                     hand.line.give(descriptor)
             hand.line.tell("settings", self._boot)
 
+    def in_step(self) -> Deferred[None]:
+        """See `mpp.serving.Serving`. What a worker was told before it was asked it has done when it answers."""
+        return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: None)
+
     def renew(self) -> None:
         """Have the workers read those credentials again that have changed; it costs no more than to look at the files."""
         for hand in self._hands.values():
             hand.line.tell("renew")
-
-    def _publish_soon(self) -> None:
-        """Gather what comes in one turn."""
-        if self._publishing is None:
-            self._publishing = self._reactor.callLater(0, self._publish)
-
-    def _publish(self) -> None:
-        if self._publishing is not None and self._publishing.active():
-            self._publishing.cancel()
-        self._publishing = None
-        selections = self._world.selections
-        selection = selections.current
-        failing = encoded([[backend_out(backend), reports] for backend, reports in selections.failing.items()])
-        world = functools.cache(functools.partial(self._describe, selection))
-        for hand in self._hands.values():
-            hand.publish(selection, failing, world)
-
-    def _describe(self, selection: Selection) -> str:
-        addresses = {backend.host: self._world.addresses(backend) for backend in selection.observed}
-        origins = origins_out(map(self._world.origins, (observation.backend for observation in selection.observations)))
-        return f"{encoded(selection_out(selection))},{encoded(addresses)},{encoded(origins)}"
 
     # What they say
 
     def _reported(self, worker: int, number: int, backend: Any, standing: int, why: str) -> None:
         self._hands[worker].heard = number
         self._world.selections.report(backend_in(backend), Standing(standing), why)
-        self._publish_soon()
+        self._publishing.soon()
 
     def _answered(self, backend: Any) -> None:
         self._world.selections.answered(backend_in(backend))
-        self._publish_soon()
+        self._publishing.soon()
 
     # What they ask
 
     def _reselect(self) -> Deferred[None]:
-        return self._world.selections.reselect().addCallback(lambda _: self._publish())
+        return self._world.selections.reselect().addCallback(lambda _: self._publishing.now())
 
     def _reload(self) -> Deferred[Any]:
         return self._world.reload().addCallback(lambda reloaded: [reloaded.changed, reloaded.errors])

@@ -33,24 +33,27 @@ class Gathering:
         self._departed: Families = []
         self.restarts = self.unanswered = 0
 
-    def ask_all(self, timeout: float) -> Deferred[None]:
+    def ask_all(self, timeout: float) -> Deferred[list[Hand]]:
         """
         Have all workers tell their metrics; who does not in time is represented by what it had counted when it told last.
 
         :param timeout: seconds.
-        :return Deferred(None): never fails.
+        :return Deferred(list): fires with those who did not. Never fails.
         """
-        return DeferredList([self._ask(hand, timeout) for hand in self._hands()]).addCallback(lambda _: None)
+        silent: list[Hand] = []
+        asked = DeferredList([self._ask(hand, timeout, silent) for hand in self._hands()])
+        return asked.addCallback(lambda _: silent)
 
-    def _ask(self, hand: Hand, timeout: float) -> Deferred[None]:
+    def _ask(self, hand: Hand, timeout: float, silent: list[Hand]) -> Deferred[None]:
         def told(metrics: Families) -> None:
-            hand.metrics, hand.silences = metrics, 0
+            hand.metrics = metrics
 
-        def silent(_: object) -> None:
+        def did_not(_: object) -> None:
+            silent.append(hand)
             self.unanswered += 1
-            hand.metrics, hand.silences = sums.counted(hand.metrics), hand.silences + 1
+            hand.metrics = sums.counted(hand.metrics)
 
-        return hand.line.ask("samples", timeout=timeout).addCallbacks(told, silent)
+        return hand.line.ask("samples", timeout=timeout).addCallbacks(told, did_not)
 
     def has_ended(self, hand: Hand) -> None:
         """Remember what it had counted."""

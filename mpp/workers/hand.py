@@ -36,7 +36,7 @@ class Hand(ProcessProtocol):
     :ivar line: to it.
     :ivar heard: the number of its last report.
     :ivar metrics: as it told them last.
-    :ivar silences: how often in a row it did not tell them when it was asked.
+    :ivar silences: how often in a row it did not answer when it was asked how it is.
     """
 
     def __init__(

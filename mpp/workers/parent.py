@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def employ(program: Program, settings: Settings, reactor: Any) -> None:
     """Have workers serve clients instead of this program. Before it is started."""
-    program.opener = Binder(reactor)
+    program.listeners.opener = Binder(reactor)
     program.serving = crew = Crew(settings.workers, encoded(settings), reactor, Parent(program))
     program.addService(crew)  # type: ignore[no-untyped-call]
 
@@ -34,18 +34,18 @@ class Parent:
     """The program as the crew sees it, see `mpp.workers.crew.World`."""
 
     def __init__(self, program: Program) -> None:
-        assert isinstance(program.selections, SelectionService)
+        assert isinstance(program.backends.selections, SelectionService)
         self._program = program
-        self.selections = program.selections
-        self.addresses: Callable[[Backend], tuple[str, ...]] = program.addresses
-        self.origins: Callable[[Backend], Collection[Origin] | None] = program.origins
+        self.selections = program.backends.selections
+        self.addresses: Callable[[Backend], tuple[str, ...]] = program.backends.addresses
+        self.origins: Callable[[Backend], Collection[Origin] | None] = program.backends.keyring.origins
         self.status: Callable[[str, bool], Answer] = program.own_pages.status
-        self.reload: Callable[[], Deferred[Any]] = program.reload
+        self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
         self.encoded: Callable[[Settings], str] = encoded
 
     def descriptors(self) -> list[int]:
         """Give the open sockets, in the order in which a worker opens them."""
-        return [each.port.socket.fileno() for each in self._program.sockets]  # type: ignore[attr-defined]
+        return [each.port.socket.fileno() for each in self._program.listeners.open]  # type: ignore[attr-defined]
 
     def collect(self) -> list[list[Any]]:
         """Give the parent's own metrics."""

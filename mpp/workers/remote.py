@@ -62,9 +62,9 @@ class RemoteSelections(Service):
         self._failing: dict[Backend, int] = {}
         self._told: set[Backend] = set()
 
-    def by(self, forget: Callable[[Backend], None], located: Callable[[Origins], None]) -> RemoteSelections:
+    def bound_to(self, forget: Callable[[Backend], None], located: Callable[[Origins], None]) -> RemoteSelections:
         """
-        Have others know, too.
+        Give itself, and have others know, too.
 
         :param forget: called with each backend that is not known any more.
         :param located: called with who finds the backends, before they are in ``current``.

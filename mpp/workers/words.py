@@ -11,8 +11,9 @@ from typing import Any
 
 from attrs import astuple
 
+from mpp.facts import Facts
 from mpp.http_config import Origin, Origins
-from mpp.model import Backend, Choice, Facts, Observation, Selection, Standing
+from mpp.model import Backend, Choice, Observation, Selection, Standing
 
 
 def backend_out(backend: Backend) -> list[Any]:

@@ -100,9 +100,9 @@ class Worker:
         settings = _decoded(text)
         raise_file_limit()
         program = self._program = Program(settings, self._reactor, self._remote)
-        program.opener = self._heir
+        program.listeners.opener = self._heir
         program.own_pages.relay(self._fetch)
-        program.reload_by(self._have_reloaded)
+        program.reload = self._have_reloaded
         program.privilegedStartService()
         self._take_turns(program, settings.workers)
         program.startService()
@@ -122,7 +122,7 @@ class Worker:
 
     def _renew(self) -> None:
         if self._program is not None:
-            self._program.renew()
+            self._program.backends.keyring.renew()
             self._program.renew_certificates()
 
     def _take_turns(self, program: Program, workers: int) -> None:
@@ -130,19 +130,12 @@ class Worker:
         counts = Counts(COUNTS_DESCRIPTOR, workers)
         turns = self._turns = Turns(counts, self._number, lambda: len(channels), self._reactor)
         self._guard()
-        make_room = channels.left
-
-        def left() -> None:
-            turns.note()
-            if make_room is not None:
-                make_room()
-
-        channels.left = left
+        channels.left.append(turns.note)
         turns.note()
 
     def _guard(self) -> None:
         assert self._program is not None
-        ports = [each.port for each in self._program.sockets]
+        ports = [each.port for each in self._program.listeners.open]
         for port in ports:
             if isinstance(port, tcp.Port) and port not in self._guarded:
                 self._turns.guard(port)

@@ -18,8 +18,8 @@ from typing import Any, TextIO
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from mpp.config import read_settings
-from mpp.service import build
+from mpp.config import read
+from mpp.service import Program
 
 EVERY_S = 2.0
 
@@ -48,8 +48,8 @@ def main() -> int:
 
     reactor: Any = typeless  # the module's type in Twisted's annotations is too narrow
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    settings, _ = read_settings(sys.argv[2:], os.environ)
-    program = build(settings, reactor)
+    settings = read(sys.argv[2:], os.environ).settings
+    program = Program(settings, reactor)
     program.privilegedStartService()
     program.startService()
     reactor.addSystemEventTrigger("before", "shutdown", program.stopService)

@@ -1,0 +1,127 @@
+"""
+The side of the program that faces the backends: finds, probes and selects them, and reaches them with what they want to be shown.
+Knows nothing of clients.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mpp.addresses import AddressBook
+from mpp.forwarders import Forwarders
+from mpp.interfaces import ILocator
+from mpp.keyring import Keyring
+from mpp.locators.merged import MergedLocator
+from mpp.metrics import Metrics
+from mpp.model import Backend
+from mpp.selection import SelectionService
+from mpp.wire.budget import Budget
+from mpp.wire.dial import Dialer
+from mpp.wire.pool import Pool
+from mpp.wire.tuned import is_tuned
+from mpp.wiring import Wiring
+from mpp.workers.remote import RemoteSelections
+
+
+class Backends:
+    """
+    All that faces the backends.
+
+    :param each_round: called in each selection round, when the backends are located.
+    :param remote: the Selection when another process makes it; nobody is located nor probed here then.
+    :ivar locator: finds them.
+    :ivar selections: the living Selection, a service that whoever made this starts and stops.
+    :ivar addresses: gives the known IP addresses of a backend.
+    :ivar keyring: the credentials in force, and who finds whom.
+    :ivar pool: the connections.
+    :ivar forwarders: those that send clients' requests.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        reactor: Any,
+        *,
+        budget: Budget,
+        metrics: Metrics,
+        each_round: Callable[[], None],
+        remote: RemoteSelections | None,
+    ) -> None:
+        self._wiring = wiring
+        self._reactor = reactor
+        self._metrics = metrics
+        self._each_round = each_round
+        self._book = AddressBook(reactor.nameResolver, reactor)
+        self.addresses = self._book.addresses if remote is None else remote.addresses
+        self.keyring = Keyring(wiring.credentials, self._renew_connections)
+        self.pool = self._build_pool(budget)
+        self.locator = self._merged([locator for _, locator in wiring.locators])
+        self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
+        self.forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, metrics, reactor))
+
+    def _build_pool(self, budget: Budget) -> Pool:
+        settings = self._wiring.settings
+        dialer = Dialer(self._reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
+        return Pool(dialer, self._reactor, budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
+
+    def _select(self) -> SelectionService:
+        wiring = self._wiring
+        return SelectionService(
+            self.locator,
+            self,
+            wiring.prober(self.pool, self._reactor, time.time),
+            wiring.strategy,
+            clock=self._reactor,
+            wall=time.time,
+            interval=wiring.settings.selection_interval,
+            metrics=self._metrics,
+            forget=self._forget,
+        )
+
+    def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
+        return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.labels(name).inc())
+
+    def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
+        """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
+        self.keyring.located(self._wiring.origins(self.locator.sources))
+        self.keyring.renew()
+        self._each_round()
+        return self._book.refresh(backends)
+
+    def verify(self, wiring: Wiring) -> Deferred[None]:
+        """Ask those sources that are new, see `MergedLocator.verify`."""
+        return self._merged(wiring.made).verify()
+
+    def follow(self, wiring: Wiring) -> None:
+        """Go on with what was made of other settings. Requests under way go on as they began, connections stay open."""
+        self._wiring = wiring
+        settings = wiring.settings
+        self.keyring.replace(wiring.credentials)
+        self.forwarders.replace(wiring.forwarder(self.pool, self.selections, self._metrics, self._reactor))
+        self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
+        self.locator.replace([locator for _, locator in wiring.locators])
+        prober = wiring.prober(self.pool, self._reactor, time.time)
+        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
+
+    def close(self) -> Deferred[None]:
+        """
+        Leave nothing behind. For when the last request has ended, and ``selections`` is stopped.
+
+        :return Deferred(None): fires when the last connection is gone.
+        """
+        self.forwarders.stop()
+        return self.pool.close()
+
+    def _forget(self, backend: Backend) -> None:
+        self.forwarders.forget(backend)
+        self.pool.discard(backend)
+
+    def _renew_connections(self) -> None:
+        """Use no connection again whose other side was verified in another way."""
+        for observation in self.selections.current.observations:
+            if observation.backend.scheme == "https":
+                self.pool.discard(observation.backend)

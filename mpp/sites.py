@@ -1,0 +1,65 @@
+"""What answers clients, and what answers those who look after mpp where that is apart: two sites, made of the settings."""
+
+from __future__ import annotations
+
+import functools
+
+from mpp.admin import OwnPages, OwnRoot
+from mpp.forwarders import Forwarders
+from mpp.front.service import Front
+from mpp.metrics import Metrics
+from mpp.proxy import ProxyRequest, ProxyResource
+from mpp.settings import Settings
+from mpp.site import ProxySite
+from mpp.wire.budget import Budget
+from mpp.wire.channels import Channels
+from mpp.wire.judged import JudgedChannel
+from mpp.wire.reader import Limits
+from mpp.wire.server import ProxyChannel
+
+
+class Sites:
+    """
+    Both sites.
+
+    :param front: what a web configuration puts in front of them, or None.
+    :ivar clients: forwards requests, and has mpp's own pages or what is left of them.
+    :ivar admin: has mpp's own pages only.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        own_pages: OwnPages,
+        forwarders: Forwarders,
+        *,
+        budget: Budget,
+        channels: Channels,
+        metrics: Metrics,
+        front: Front | None,
+    ) -> None:
+        self._forwarders = forwarders
+        site = functools.partial(
+            ProxySite,
+            limits=_limits(settings),
+            budget=budget,
+            channels=channels,
+            metrics=metrics,
+            access=lambda: forwarders.current.access,
+            request=ProxyRequest if front is None else front.request,
+            channel=ProxyChannel if front is None else JudgedChannel,
+        )
+        shown = own_pages.probes() if settings.admin_listen else own_pages
+        self._root = ProxyResource(forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)
+        self.clients = site(self._root)
+        self.admin = site(OwnRoot(own_pages, metrics))
+
+    def follow(self, settings: Settings) -> None:
+        """Serve by these, and with the Forwarder that is in use, from now on."""
+        self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
+        for site in (self.clients, self.admin):
+            site.limits = _limits(settings)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(max_body=settings.max_request_body)

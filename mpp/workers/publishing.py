@@ -1,0 +1,53 @@
+"""
+Tells the workers what the parent knows: the Selection, with the addresses and origins of its backends, and who fails. Each is
+told only what it does not know yet (`mpp.workers.hand`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from mpp.model import Selection
+from mpp.workers.hand import Hand, encoded
+from mpp.workers.words import backend_out, origins_out, selection_out
+from mpp.workers.world import World
+
+
+class Publishing:
+    """
+    What all workers are told.
+
+    :param hands: gives those there are.
+    """
+
+    def __init__(self, hands: Callable[[], Iterable[Hand]], world: World, clock: IReactorTime) -> None:
+        self._hands = hands
+        self._world = world
+        self._clock = clock
+        self._scheduled: IDelayedCall | None = None
+
+    def soon(self) -> None:
+        """Tell them after this turn of the reactor, what comes in it together."""
+        if self._scheduled is None:
+            self._scheduled = self._clock.callLater(0, self.now)
+
+    def now(self) -> None:
+        """Tell them."""
+        if self._scheduled is not None and self._scheduled.active():
+            self._scheduled.cancel()
+        self._scheduled = None
+        selections = self._world.selections
+        selection = selections.current
+        failing = encoded([[backend_out(backend), reports] for backend, reports in selections.failing.items()])
+        # Encoded at most once, and only if there is somebody who does not know it.
+        world = functools.cache(functools.partial(self._describe, selection))
+        for hand in self._hands():
+            hand.publish(selection, failing, world)
+
+    def _describe(self, selection: Selection) -> str:
+        addresses = {backend.host: self._world.addresses(backend) for backend in selection.observed}
+        origins = origins_out(map(self._world.origins, (observation.backend for observation in selection.observations)))
+        return f"{encoded(selection_out(selection))},{encoded(addresses)},{encoded(origins)}"

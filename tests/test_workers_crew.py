@@ -1,0 +1,178 @@
+"""What the parent makes of what its workers do. Played processes, at the other end of real lines."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Collection
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ProcessDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.http_config import Origin
+from mpp.model import Backend, Reloaded, Selection, Standing
+from mpp.pages import Answer
+from mpp.settings import Settings
+from mpp.workers.crew import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
+from mpp.workers.hand import Hand
+from mpp.workers.sums import Families
+
+
+class Played:
+    """A worker's process: its end of the line, and the signals it got."""
+
+    pid = 1
+
+    def __init__(self, hand: Hand) -> None:
+        self.hand = hand
+        self.signals: list[str] = []
+        self.line = StringTransport()
+        hand.makeConnection(self)  # type: ignore[arg-type]
+
+    def signalProcess(self, name: str) -> None:
+        self.signals.append(name)
+
+    def die(self) -> None:
+        self.hand.processEnded(Failure(ProcessDone(None)))  # type: ignore[no-untyped-call]
+
+    def heard(self) -> list[list[Any]]:
+        """Give what it was told since it was looked at last."""
+        data, found = self.line.value(), []
+        self.line.clear()
+        while data:
+            (length,) = struct.unpack("!I", data[:4])
+            found.append(json.loads(data[4 : 4 + length]))
+            data = data[4 + length :]
+        return found
+
+    def answer(self) -> None:
+        """Give its metrics to whoever asks."""
+        for word, *values in self.heard():
+            if word == "?":
+                said = json.dumps(["!", values[0], []]).encode()
+                self.hand.line.dataReceived(struct.pack("!I", len(said)) + said)
+
+
+class Stage(Clock):
+    """The part of a reactor that starts processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.played: list[Played] = []
+
+    def callWhenRunning(self, call: Callable[[], object]) -> None:
+        call()
+
+    def spawnProcess(self, hand: Hand, *arguments: Any, **how: Any) -> None:
+        self.played.append(Played(hand))
+
+    def adoptStreamConnection(self, descriptor: int, family: int, factory: Any) -> None:
+        factory.buildProtocol(None).makeConnection(self.played[-1].line)
+
+
+class NobodyKnown:
+    """A parent's program without any server."""
+
+    current = Selection()
+    failing: dict[Backend, int] = {}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.selections = self
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Nothing changes."""
+
+    def report(self, backend: Backend, standing: Standing, why: str) -> None:
+        """Nobody fails."""
+
+    def answered(self, backend: Backend) -> None:
+        """Nobody answers."""
+
+    def reselect(self) -> Deferred[Selection]:
+        return succeed(self.current)
+
+    def addresses(self, backend: Backend) -> tuple[str, ...]:
+        return ()
+
+    def origins(self, backend: Backend) -> Collection[Origin] | None:
+        return None
+
+    def status(self, form: str, secure: bool) -> Answer:
+        return 200, b"text/plain", b""
+
+    def reload(self) -> Deferred[Reloaded]:
+        return succeed(Reloaded())
+
+    def encoded(self, settings: Settings) -> str:
+        return f"retries {settings.retries}"
+
+    def descriptors(self) -> list[int]:
+        return []
+
+    def collect(self) -> Families:
+        return []
+
+
+class CrewTests(SynchronousTestCase):
+    """Two workers."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+        self.crew = Crew(2, "boot", self.stage, NobodyKnown())
+        self.crew.startService()
+        self.first, self.second = self.stage.played
+        for played in self.stage.played:
+            played.heard()
+
+    def test_in_step(self) -> None:
+        """Other settings are in force when each worker has answered what it was asked after it was told them."""
+        self.crew.follow(Settings(retries=7))
+        following = self.crew.in_step()
+        self.first.answer()
+        self.assertNoResult(following)
+        told = self.second.heard()
+        self.assertEqual((told[0], told[1][0]), (["settings", "retries 7"], "?"))
+        self.stage.advance(ANSWER_S)
+        self.successResultOf(following)
+
+    def poll(self, *answering: Played) -> None:
+        """Have one more poll, which only these answer."""
+        self.stage.advance(POLL_S - PATIENCE_S)
+        for each in answering:
+            each.answer()
+        self.stage.advance(PATIENCE_S)
+
+    def test_hangs(self) -> None:
+        """Who does not answer several polls in a row is killed."""
+        self.stage.advance(PATIENCE_S)
+        for _ in range(HUNG - 1):
+            self.poll(self.first)
+        self.assertEqual((self.first.signals, self.second.signals), ([], []))
+        self.poll(self.first)
+        self.assertEqual((self.first.signals, self.second.signals), ([], ["KILL"]))
+
+    def test_busy(self) -> None:
+        """Who is too busy for a page, again and again, is not taken for one that hangs."""
+        for _ in range(HUNG):
+            page = self.crew.in_step()
+            self.stage.advance(ANSWER_S)
+            self.successResultOf(page)
+        self.stage.advance(POLL_S - HUNG * ANSWER_S)
+        self.stage.advance(PATIENCE_S)
+        self.assertEqual((self.first.signals, self.second.signals), ([], []))
+
+    def test_replaced(self) -> None:
+        """Who dies is replaced; who dies of its start again later and later."""
+        self.first.die()
+        self.stage.advance(0.1)
+        self.assertEqual(len(self.stage.played), 3)
+        self.stage.played[2].die()
+        self.stage.advance(0.1)
+        self.assertEqual(len(self.stage.played), 3)
+        self.stage.advance(0.1)
+        self.assertEqual(len(self.stage.played), 4)
