@@ -151,9 +151,11 @@ class CurrentTests(SynchronousTestCase):
         """What is wrong at the start is said in one line with file and key."""
         self.write("other.pem", self.authority.issue("x"))
         self.write("encrypted.pem", ENCRYPTED)
+        self.write("weak.pem", WEAK)
         for text, message in (
             (WEB.replace("cert.pem", "gone.pem"), "line 1: tls_server_config.cert_file: '{}/gone.pem' cannot be read (No such"),
             (WEB.replace("cert.pem", "web.yml"), "tls_server_config.cert_file: '{}/web.yml' is not a certificate in PEM"),
+            (WEB.replace("cert.pem", "weak.pem"), "cert_file: '{}/weak.pem' has a certificate that OpenSSL refuses; its"),
             (
                 WEB.replace("key.pem", "other.pem"),
                 "key_file: '{}/other.pem' is not a private key in PEM without a passphrase, or",
@@ -201,4 +203,15 @@ def shake_hands(client: SSL.Connection, server: SSL.Connection) -> None:
 ENCRYPTED = """-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBA=
 -----END ENCRYPTED PRIVATE KEY-----
+"""
+
+# Of a key of 512 bits.
+WEAK = """-----BEGIN CERTIFICATE-----
+MIIBFjCBwQIUObsBIb2Kb+EyXnBiWH9RzGZxNHwwDQYJKoZIhvcNAQELBQAwDDEK
+MAgGA1UEAwwBeDAgFw0yNjExMjMwMTEyMzlaGA8yMTI2MTAzMDAxMTIzOVowDDEK
+MAgGA1UEAwwBeDBcMA0GCSqGSIb3DQEBAQUAA0sAMEgCQQCvYqZszYfL9AZbTZ7w
+qPocTSQ+XH+Z0OiRFPyidlDcr5DFabM8FlzcE34r1eTkr1RuGWcYiDO/o/RA6QFx
+4UTxAgMBAAEwDQYJKoZIhvcNAQELBQADQQB/mpX3w9r9bMYUoYnrlxC6SMQ48hZf
+9cvdOpURNJtpRm+kpqTyyZu6ovQ4ZVAKV194U9knTCM1RU01qG/YeM75
+-----END CERTIFICATE-----
 """

@@ -6,7 +6,9 @@ What OpenSSL says of a bad text is not repeated: "no start line" helps nobody, a
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
@@ -51,9 +53,10 @@ def make_context(tls: TLSServer) -> SSL.Context:
 
 def _show_certificate(context: SSL.Context, tls: TLSServer) -> None:
     own, *chain = _certificates(tls.certificate)
-    context.use_certificate(own)
-    for each in chain:
-        context.add_extra_chain_cert(each)
+    with _blaming(tls.certificate):
+        context.use_certificate(own)
+        for each in chain:
+            context.add_extra_chain_cert(each)
     try:
         # With an empty passphrase nobody is asked for one.
         context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, _read(tls.key), b""))
@@ -110,6 +113,14 @@ def _certificates(source: Source) -> list[crypto.X509]:
         raise
     except _BAD:
         raise _wrong(source, "is not a certificate in PEM") from None
+
+
+@contextlib.contextmanager
+def _blaming(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except _BAD:
+        raise _wrong(source, "has a certificate that OpenSSL refuses; its key may be too short") from None
 
 
 def _read(source: Source) -> bytes:
