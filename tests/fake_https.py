@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
 from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate, trustRootFromCertificates
 
 
@@ -46,6 +47,12 @@ class FakeAuthority:
         own = PrivateCertificate.loadPEM(self.issue(*names))
         trusted: Any = trustRootFromCertificates([Certificate.loadPEM(self.pem)]) if clients else None
         return CertificateOptions(privateKey=own.privateKey.original, certificate=own.original, trustRoot=trusted)
+
+
+def name_of(certificate: crypto.X509) -> str:
+    """Give the name in a certificate."""
+    (name,) = certificate.to_cryptography().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
 
 
 def _named(name: str) -> x509.Name:
