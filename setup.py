@@ -44,6 +44,8 @@ setup(
         "bcrypt>=4.0",
         "httptools>=0.6.4",
         "cryptography>=41",
+        # The first that takes the certificates of cryptography.
+        "pyOpenSSL>=24.3",
         "prometheus-client>=0.20",
         "PyYAML>=6",
         "service-identity>=24.1",

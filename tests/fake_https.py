@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
 from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate, trustRootFromCertificates
 
 
@@ -26,6 +27,9 @@ class FakeAuthority:
         self._name = _named(name)
         constraints = x509.BasicConstraints(ca=True, path_length=0)
         unsigned = _builder(self._name, self._name, self._key).add_extension(constraints, critical=True)
+        # From Python 3.13 on its clients insist on all that RFC 5280 asks for: what a key is for, and which one signed.
+        unsigned = unsigned.add_extension(_signs_only(), critical=True)
+        unsigned = unsigned.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         self._certificate = unsigned.sign(self._key, SHA256())
         self.pem = self._certificate.public_bytes(Encoding.PEM)
 
@@ -33,7 +37,9 @@ class FakeAuthority:
         """Give the PEM of a certificate for these host names and addresses, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = _builder(_named(names[0]), self._name, key).add_extension(alternatives, critical=False)
+        builder = builder.add_extension(signer, critical=False)
         certificate = builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
         return certificate + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
@@ -48,8 +54,28 @@ class FakeAuthority:
         return CertificateOptions(privateKey=own.privateKey.original, certificate=own.original, trustRoot=trusted)
 
 
+def name_of(certificate: crypto.X509) -> str:
+    """Give the name in a certificate."""
+    (name,) = certificate.to_cryptography().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
+
+
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _signs_only() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _general_name(name: str) -> x509.GeneralName:

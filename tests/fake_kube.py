@@ -31,7 +31,7 @@ from mpp.locators.kube_credentials import Credentials
 from mpp.locators.kube_exec import Issued
 from mpp.locators.kube_user import Plugin
 from mpp.settings import KubeSettings
-from tests.fake_https import FakeAuthority
+from tests.fake_https import FakeAuthority, name_of
 
 SERVED: Mapping[str, tuple[str, str]] = {
     "pods": ("v1", "Pod"),
@@ -406,7 +406,7 @@ class FakeKube(Resource):
     def _certified(self, request: Request) -> str | None:
         transport = request.channel.transport
         shown = transport.getPeerCertificate() if hasattr(transport, "getPeerCertificate") else None
-        name = None if shown is None else shown.get_subject().CN
+        name = None if shown is None else name_of(shown)
         return name if name in self.names else None
 
     def _answer(self, seen: Seen, request: Request) -> Any:

@@ -16,7 +16,7 @@ from mpp.errors import ConfigError
 from mpp.front.current import LOOK_S, Current
 from mpp.front.passwords import Passwords
 from mpp.wire.curves import set_curves
-from tests.fake_https import FakeAuthority
+from tests.fake_https import FakeAuthority, name_of
 from tests.test_front_reading import HASH
 
 WEB = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
@@ -63,7 +63,7 @@ class CurrentTests(SynchronousTestCase):
         """Give the name in the certificate that a client would be shown."""
         certificate = self.connected(current).get_peer_certificate()
         assert certificate is not None
-        return str(certificate.get_subject().CN)
+        return name_of(certificate)
 
     def later(self) -> None:
         self.clock.advance(LOOK_S)
@@ -88,7 +88,23 @@ class CurrentTests(SynchronousTestCase):
         self.write("key.pem", parameters + (self.folder / "key.pem").read_bytes())
         chain = self.connected(self.current()).get_peer_cert_chain()
         assert chain is not None
-        self.assertEqual([each.get_subject().CN for each in chain], ["localhost", "mpp test CA"])
+        self.assertEqual([name_of(each) for each in chain], ["localhost", "mpp test CA"])
+
+    def test_asked_clients(self) -> None:
+        """A client that is asked for a certificate is told whose are taken."""
+        other = FakeAuthority("other CA")
+        self.write("ca.pem", self.authority.pem + other.pem)
+        self.write("web.yml", WEB.replace("}", ", client_auth_type: RequestClientCert, client_ca_file: ca.pem}"))
+        names = self.connected(self.current()).get_client_ca_list()
+        self.assertEqual([dict(name.get_components())[b"CN"] for name in names], [b"mpp test CA", b"other CA"])
+
+    def test_not_deprecated(self) -> None:
+        """Nothing is used that pyOpenSSL is going to drop."""
+        self.write("ca.pem", self.authority.pem)
+        self.write("cert.pem", (self.folder / "cert.pem").read_bytes() + self.authority.pem)
+        self.write("web.yml", WEB.replace("}", ", client_auth_type: RequestClientCert, client_ca_file: ca.pem}"))
+        self.connected(self.current())
+        self.assertEqual([warning["message"] for warning in self.flushWarnings()], [])
 
     def test_inline(self) -> None:
         """Certificate and key may stand in the file itself."""
@@ -151,9 +167,14 @@ class CurrentTests(SynchronousTestCase):
         """What is wrong at the start is said in one line with file and key."""
         self.write("other.pem", self.authority.issue("x"))
         self.write("encrypted.pem", ENCRYPTED)
+        self.write("weak.pem", WEAK)
         for text, message in (
             (WEB.replace("cert.pem", "gone.pem"), "line 1: tls_server_config.cert_file: '{}/gone.pem' cannot be read (No such"),
             (WEB.replace("cert.pem", "web.yml"), "tls_server_config.cert_file: '{}/web.yml' is not a certificate in PEM"),
+            (
+                WEB.replace("cert.pem", "weak.pem"),
+                "cert_file: '{}/weak.pem' has a certificate that OpenSSL refuses; its",
+            ),
             (
                 WEB.replace("key.pem", "other.pem"),
                 "key_file: '{}/other.pem' is not a private key in PEM without a passphrase, or",
@@ -201,4 +222,15 @@ def shake_hands(client: SSL.Connection, server: SSL.Connection) -> None:
 ENCRYPTED = """-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBA=
 -----END ENCRYPTED PRIVATE KEY-----
+"""
+
+# Of a key of 512 bits.
+WEAK = """-----BEGIN CERTIFICATE-----
+MIIBFjCBwQIUObsBIb2Kb+EyXnBiWH9RzGZxNHwwDQYJKoZIhvcNAQELBQAwDDEK
+MAgGA1UEAwwBeDAgFw0yNjExMjMwMTEyMzlaGA8yMTI2MTAzMDAxMTIzOVowDDEK
+MAgGA1UEAwwBeDBcMA0GCSqGSIb3DQEBAQUAA0sAMEgCQQCvYqZszYfL9AZbTZ7w
+qPocTSQ+XH+Z0OiRFPyidlDcr5DFabM8FlzcE34r1eTkr1RuGWcYiDO/o/RA6QFx
+4UTxAgMBAAEwDQYJKoZIhvcNAQELBQADQQB/mpX3w9r9bMYUoYnrlxC6SMQ48hZf
+9cvdOpURNJtpRm+kpqTyyZu6ovQ4ZVAKV194U9knTCM1RU01qG/YeM75
+-----END CERTIFICATE-----
 """

@@ -6,7 +6,10 @@ What OpenSSL says of a bad text is not repeated: "no start line" helps nobody, a
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
@@ -51,12 +54,14 @@ def make_context(tls: TLSServer) -> SSL.Context:
 
 def _show_certificate(context: SSL.Context, tls: TLSServer) -> None:
     own, *chain = _certificates(tls.certificate)
-    context.use_certificate(own)
-    for each in chain:
-        context.add_extra_chain_cert(each)
+    with _blaming(tls.certificate):
+        context.use_certificate(own)
+        for each in chain:
+            context.add_extra_chain_cert(each)
     try:
         # With an empty passphrase nobody is asked for one.
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, _read(tls.key), b""))
+        key: Any = crypto.load_privatekey(crypto.FILETYPE_PEM, _read(tls.key), b"").to_cryptography_key()
+        context.use_privatekey(key)
         context.check_privatekey()
     except _BAD:
         raise _wrong(tls.key, "is not a private key in PEM without a passphrase, or not that of the certificate") from None
@@ -84,9 +89,10 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
         context.set_default_verify_paths()
     elif store is not None:
         trusted = _certificates(tls.client_ca)
-        for each in trusted:
-            store.add_cert(each)
-        context.set_client_ca_list([each.get_subject() for each in trusted])
+        with _blaming(tls.client_ca):
+            for each in trusted:
+                store.add_cert(crypto.X509.from_cryptography(each))
+                context.add_client_ca(each)
 
 
 def _shown(certificate: crypto.X509) -> str:
@@ -103,13 +109,21 @@ def names_of(certificate: x509.Certificate) -> set[str]:
     return {str(name.value) for name in extension.value if isinstance(name, kinds)}
 
 
-def _certificates(source: Source) -> list[crypto.X509]:
+def _certificates(source: Source) -> list[x509.Certificate]:
     try:
-        return [crypto.X509.from_cryptography(each) for each in x509.load_pem_x509_certificates(_read(source))]
+        return x509.load_pem_x509_certificates(_read(source))
     except WebConfigError:
         raise
     except _BAD:
         raise _wrong(source, "is not a certificate in PEM") from None
+
+
+@contextlib.contextmanager
+def _blaming(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except _BAD:
+        raise _wrong(source, "has a certificate that OpenSSL refuses; its key may be too short") from None
 
 
 def _read(source: Source) -> bytes:
