@@ -21,7 +21,15 @@ Collect = Callable[[Sequence[str]], Iterable[Metric]]
 
 
 class Serving(Protocol):
-    """Those who have the client connections."""
+    """
+    Those who have the client connections.
+
+    :ivar workers: how many processes they are.
+    """
+
+    @property
+    def workers(self) -> int:
+        """See `Serving`."""
 
     def __len__(self) -> int:
         """How many client connections there are."""
@@ -58,6 +66,8 @@ class Serving(Protocol):
 
 class Alone:
     """The program serves its clients itself; what it is told as the Program, it need not be told again."""
+
+    workers = 1
 
     def __init__(self, channels: Channels, pool: Pool, registry: CollectorRegistry) -> None:
         self._channels = channels

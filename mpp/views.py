@@ -75,6 +75,7 @@ class Views:
             program.backends.selections.journal.events,
             program.serving.load(self._backends()),
             Guards() if program.front is None else program.front.guards,
+            program.serving.workers,
         )
 
     def _backends(self) -> list[Backend]:

@@ -108,6 +108,26 @@ class ListenerTests(SynchronousTestCase):
             self.assertIn(f">{word}</span> This listener has ", main)
 
 
+class WorkersTests(SynchronousTestCase):
+    """How many processes serve."""
+
+    def test_page(self) -> None:
+        """Several are told of, and above all when one is missing."""
+        self.assertNotIn("Workers", page(well(A)))
+        self.assertIn("<dt>Workers</dt><dd>2</dd>", page(well(A), settings={"workers": 2}, workers=2))
+        self.assertIn('<span class="warn">1 of 2</span>', page(well(A), settings={"workers": 2}, workers=1))
+
+
+class DownTests(SynchronousTestCase):
+    """A server that does not answer any more."""
+
+    def test_sample(self) -> None:
+        """Its newest sample is as old as it was when it still told; that is said."""
+        self.assertIn("old</span>", page(well(A)))
+        down = page(well(A, standing=Standing.DOWN, why="refused"))
+        self.assertIn("old, 30s ago</span>", down)
+
+
 class WhyTests(SynchronousTestCase):
     """Why a backend has its role, in words."""
 

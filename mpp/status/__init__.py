@@ -35,6 +35,7 @@ class StatusView:
     :ivar recent: the last minutes, by the backend's name; ``mpp`` for answers of mpp's own.
     :ivar events: newest first.
     :ivar load: by the backend's name: how many requests are under way on it, and how many wait.
+    :ivar workers: how many processes serve clients.
     :ivar guards: what protects the listener through which it is asked for.
     """
 
@@ -47,3 +48,4 @@ class StatusView:
     events: tuple[Event, ...] = ()
     load: Mapping[str, tuple[int, int]] = Factory(dict)
     guards: Guards = Factory(Guards)
+    workers: int = 1

@@ -36,6 +36,7 @@ def document(view: StatusView) -> dict[str, Any]:
             "affinity": list(settings.affinity_options),
             "selection_interval_seconds": settings.selection_interval,
             "own_errors": _recent_of(view, "mpp").errors,
+            "workers": {"running": view.workers, "configured": settings.workers},
         },
         "listener": _listener(view.guards),
         "verdict": {"level": report.level, "text": report.verdict},

@@ -93,7 +93,9 @@ def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
     ]
     if each.age is not None:
         kind = "bad" if is_stale(facts) else ""
-        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
+        # Facts are those of the last answer, which may be long ago.
+        when = f", {ago(now - facts.read_at)}" if observation.standing.name == "DOWN" else ""
+        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old{when}</span>'))
     if facts.targets is not None:
         listed.append(("Targets", f"{facts.targets:,}"))
     if facts.config_hash or facts.config_at is not None:
@@ -158,6 +160,13 @@ def _locators(view: StatusView) -> str:
     return f"<h2>Found by</h2>{pairs(listed) if listed else nothing}"
 
 
+def _workers(view: StatusView) -> list[tuple[str, str]]:
+    wanted = view.settings.workers
+    if wanted == 1:
+        return []
+    return [("Workers", f"{wanted}" if view.workers == wanted else f'<span class="warn">{view.workers} of {wanted}</span>')]
+
+
 def _itself(view: StatusView) -> str:
     settings, selection = view.settings, view.selection
     changed = f", changed {ago(view.now - selection.changed_at)}" if selection.changed_at else ""
@@ -167,6 +176,7 @@ def _itself(view: StatusView) -> str:
         ("Routing strategy", text(settings.routing_strategy)),
         ("Selection", f"generation {selection.generation}{changed}; a round every {duration(settings.selection_interval)}"),
         ("Affinity", text(", ".join(settings.affinity_options) or "none")),
+        *_workers(view),
         ("Own errors", "none" if own is None or not own.errors else f'<span class="bad">{own.errors:,.0f}</span>'),
     ]
     return pairs(listed)

@@ -98,6 +98,11 @@ class Crew(Service):
         """How many connections all of them have."""
         return sum(max(0, number) for number in self._counts.numbers)
 
+    @property
+    def workers(self) -> int:
+        """How many there are at the moment."""
+        return len(self._hands)
+
     def drain(self) -> Deferred[None]:
         """
         Have every worker finish what it is answering, and end.
