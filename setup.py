@@ -30,6 +30,7 @@ setup(
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Programming Language :: Python :: 3.14",
+        "Programming Language :: Python :: 3.15",
         "Topic :: Internet :: Proxy Servers",
         "Topic :: System :: Monitoring",
         "Typing :: Typed",

@@ -4,13 +4,13 @@
 # find_python: prints a Python that is new enough.
 find_python() {
     local python
-    for python in python3 python3.14 python3.13 python3.12 python3.11 python; do
+    for python in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do
         if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$python"
             return
         fi
     done
-    echo "Python 3.11 or later is needed, and neither python3 nor python3.11 to python3.14 is that" >&2
+    echo "Python 3.11 or later is needed, and neither python3 nor python3.11 to python3.15 is that" >&2
     return 1
 }
 
