@@ -3,7 +3,7 @@
 #
 # Everything is configured by options behind the image's name, or by MPP_* variables; the health check knows of MPP_PORT only.
 
-ARG PYTHON=python:3.13-slim
+ARG PYTHON=python:3.14-slim
 
 FROM ${PYTHON} AS build
 COPY . /src
