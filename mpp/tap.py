@@ -159,13 +159,8 @@ def makeService(options: Options) -> IService:
 
     reading = options.reading
     set_global_log_level(_level(reading.settings))
-    log = observer(
-        reading.settings.log_format,
-        _level(reading.settings),
-        getattr(options, "parent", None) or {},
-        reactor,
-        os.environ.get(JOURNAL, ""),
-    )
+    twistd = getattr(options, "parent", None) or {}
+    log = observer(reading.settings.log_format, _level(reading.settings), twistd, reactor, os.environ.get(JOURNAL, ""))
     for warning in reading.warnings:
         _log.warn("{warning}", warning=warning)
     try:
