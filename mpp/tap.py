@@ -1,5 +1,5 @@
 """
-Puts mpp together for ``twistd``: the composition root, the only place that knows the global reactor.
+Puts mpp together for ``twistd``: the composition root, which knows the global reactor (a worker's is `mpp.workers.__main__`).
 
 What the operator did wrong ends here, in one line on stderr and an exit status: in `Options` what is written wrong, in
 `makeService` what can be known before anything is opened, in `Launch` the sockets themselves, and what only others can tell.
