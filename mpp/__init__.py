@@ -30,6 +30,6 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
   proxy site pages admin housekeeping front/``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
-  extensions locating wiring forwarders renewable listening_errors listening sockets listeners sites changes reload backends
-  views service workers/ output refusal tap __main__ testing/ demo``
+  extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes reload
+  backends views service workers/ output refusal tap __main__ testing/ demo``
 """

@@ -25,7 +25,7 @@ from mpp.checks import check, check_config
 from mpp.command_line import answer, wants_check
 from mpp.config import Reading, Sources
 from mpp.errors import ConfigError
-from mpp.listening import raise_file_limit
+from mpp.file_limit import raise_file_limit
 from mpp.output import JOURNAL, LineObserver, observer
 from mpp.refusal import end, refuse
 

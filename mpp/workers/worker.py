@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from mpp import logs
 from mpp.errors import ConfigError
-from mpp.listening import raise_file_limit
+from mpp.file_limit import raise_file_limit
 from mpp.model import Reloaded
 from mpp.pages import Answer
 from mpp.service import Program
