@@ -16,7 +16,6 @@ from mpp.model import Backend
 
 _USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 
-
 FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
 """What of an `HTTPConfig` is the path of a file."""
 

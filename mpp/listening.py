@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import resource
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -36,12 +35,6 @@ BACKLOG = 1024
 Connections that may wait to be accepted. With Twisted's 50, the clients of a dashboard that all come at once have their SYN
 dropped, and wait a second for the next one. The kernel has its own limit (``net.core.somaxconn``, 4096 on Linux).
 """
-
-OWN_DESCRIPTORS = 64
-"""Descriptors that are left for mpp itself: log, files, probes, service discovery, DNS; far fewer are in use at any time."""
-
-MOST_CONNECTIONS = 16384
-"""Client connections at most by default, whatever the file limit: beyond that one process could not serve them anyway."""
 
 _SYSTEMD = "systemd:"
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
@@ -128,35 +121,6 @@ def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServer
     # Not only ValueError: each type is a plugin of its own, and fails as it likes.
     except Exception as error:
         raise ConfigError(option, why_not_endpoint(text, error)) from None
-
-
-def raise_file_limit() -> int:
-    """
-    Raise the number of files (and sockets) this process may have open to what the system grants.
-
-    :return: the limit now in force.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        return soft
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # macOS says "unlimited" and then does not allow it: what we had must do.
-    except (OSError, ValueError):
-        return soft
-    return hard
-
-
-def room_for_connections() -> int:
-    """
-    Tell how many client connections the number of files this process may have open allows for.
-
-    Half of it but for `OWN_DESCRIPTORS`: each client may be waiting for a backend, on a connection of its own.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return min(MOST_CONNECTIONS, max(1, (soft - OWN_DESCRIPTORS) // 2))
 
 
 def _open_port(settings: Settings, bind: Callable[[str], IListeningPort]) -> list[IListeningPort]:

@@ -54,10 +54,10 @@ class Locates(Protocol):
 
 
 class Refreshes(Protocol):
-    """Looks host names up, and fails only when cancelled: `mpp.addresses.AddressBook`."""
+    """Looks after what may change from round to round, and fails only when cancelled: `mpp.backends.Backends`."""
 
     def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
-        """See `AddressBook`."""
+        """See `Backends`."""
 
 
 class Probes(Protocol):

@@ -19,11 +19,11 @@ from mpp.admin import OwnPages
 from mpp.backends import Backends
 from mpp.changes import check_lasting
 from mpp.errors import ConfigError
+from mpp.file_limit import room_for_connections
 from mpp.forward.explain import explain
 from mpp.front.service import Front
 from mpp.housekeeping import Housekeeping
 from mpp.listeners import Listeners
-from mpp.listening import room_for_connections
 from mpp.locating import Locating
 from mpp.metrics import Metrics
 from mpp.model import MIB, Reloaded, RequestFacts

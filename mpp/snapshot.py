@@ -67,63 +67,78 @@ class Present(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give them, see prometheus_client's custom collectors."""
         now = self._snapshot()
-        selection = now.selection
-        yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
-        yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, now.requests_in_flight)])
-        yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
-        yield _gauge(
-            "mpp_backend_requests",
-            "Requests under way on a backend, and those that wait for their turn.",
-            [
-                ({"backend": each.name, "state": state}, count)
-                for each in now.load
-                for state, count in (("active", each.active), ("queued", each.queued))
-            ],
-        )
-        yield _gauge("mpp_client_connections", "Open client connections.", [({}, now.client_connections)])
-        yield _gauge(
-            "mpp_client_connections_limit", "How many there may be; further ones wait.", [({}, now.client_connections_limit)]
-        )
-        yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
-        yield _gauge(
-            "mpp_selection_degraded",
-            "1 while the routing strategy's wish cannot be met and the next best serves.",
-            [({}, int(bool(selection.choice.degraded)))],
-        )
-        yield _gauge(
-            "mpp_backend_selected",
-            "1 for a backend that takes traffic, 0 for a standby.",
-            [({"backend": o.backend.name}, int(o.backend.id in selection.selected_by_id)) for o in selection.observations],
-        )
-        yield _gauge(
-            "mpp_backend_ejected",
-            "1 for a backend that is out of service until it has proved to be well.",
-            [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
-        )
-        yield _gauge(
-            "mpp_last_resort",
-            "1 while no backend is usable and the least bad serves.",
-            [({}, int(selection.last_resort))],
-        )
-        yield _gauge(
-            "mpp_backend_standing",
-            "1 for the standing of a backend, 0 for the others.",
-            [
-                ({"backend": o.backend.name, "standing": standing.name.lower()}, int(o.standing is standing))
-                for o in selection.observations
-                for standing in Standing
-            ],
-        )
-        yield _gauge(
-            "mpp_discovery_up",
-            "1 if the locator's last look-up worked.",
-            [({"locator": s.name}, int(s.up)) for s in now.locators],
-        )
-        yield _gauge(
-            "mpp_discovered_backends",
-            "Backends the locator gave last.",
-            [({"locator": s.name}, s.backends) for s in now.locators],
-        )
+        yield from _of_process(now)
+        yield from _of_selection(now.selection)
+        yield from _of_backends(now.selection)
+        yield from _of_locators(now.locators)
+
+
+def _of_process(now: Snapshot) -> Iterator[Metric]:
+    yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
+    yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, now.requests_in_flight)])
+    yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
+    yield _gauge(
+        "mpp_backend_requests",
+        "Requests under way on a backend, and those that wait for their turn.",
+        [
+            ({"backend": each.name, "state": state}, count)
+            for each in now.load
+            for state, count in (("active", each.active), ("queued", each.queued))
+        ],
+    )
+    yield _gauge("mpp_client_connections", "Open client connections.", [({}, now.client_connections)])
+    yield _gauge(
+        "mpp_client_connections_limit", "How many there may be; further ones wait.", [({}, now.client_connections_limit)]
+    )
+
+
+def _of_selection(selection: Selection) -> Iterator[Metric]:
+    yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
+    yield _gauge(
+        "mpp_selection_degraded",
+        "1 while the routing strategy's wish cannot be met and the next best serves.",
+        [({}, int(bool(selection.choice.degraded)))],
+    )
+    yield _gauge(
+        "mpp_last_resort",
+        "1 while no backend is usable and the least bad serves.",
+        [({}, int(selection.last_resort))],
+    )
+
+
+def _of_backends(selection: Selection) -> Iterator[Metric]:
+    yield _gauge(
+        "mpp_backend_selected",
+        "1 for a backend that takes traffic, 0 for a standby.",
+        [({"backend": o.backend.name}, int(o.backend.id in selection.selected_by_id)) for o in selection.observations],
+    )
+    yield _gauge(
+        "mpp_backend_ejected",
+        "1 for a backend that is out of service until it has proved to be well.",
+        [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
+    )
+    yield _gauge(
+        "mpp_backend_standing",
+        "1 for the standing of a backend, 0 for the others.",
+        [
+            ({"backend": o.backend.name, "standing": standing.name.lower()}, int(o.standing is standing))
+            for o in selection.observations
+            for standing in Standing
+        ],
+    )
+
+
+def _of_locators(locators: Iterable[LocatorState]) -> Iterator[Metric]:
+    yield _gauge(
+        "mpp_discovery_up",
+        "1 if the locator's last look-up worked.",
+        [({"locator": s.name}, int(s.up)) for s in locators],
+    )
+    yield _gauge(
+        "mpp_discovered_backends",
+        "Backends the locator gave last.",
+        [({"locator": s.name}, s.backends) for s in locators],
+    )
 
 
 _BUILD = {"version": __version__, "python": platform.python_version()}

@@ -1,5 +1,5 @@
 """
-Puts mpp together for ``twistd``: the composition root, the only place that knows the global reactor.
+Puts mpp together for ``twistd``: the composition root, which knows the global reactor (a worker's is `mpp.workers.__main__`).
 
 What the operator did wrong ends here, in one line on stderr and an exit status: in `Options` what is written wrong, in
 `makeService` what can be known before anything is opened, in `Launch` the sockets themselves, and what only others can tell.
@@ -25,7 +25,7 @@ from mpp.checks import check, check_config
 from mpp.command_line import answer, wants_check
 from mpp.config import Reading, Sources
 from mpp.errors import ConfigError
-from mpp.listening import raise_file_limit
+from mpp.file_limit import raise_file_limit
 from mpp.output import JOURNAL, LineObserver, observer
 from mpp.refusal import end, refuse
 
@@ -159,13 +159,8 @@ def makeService(options: Options) -> IService:
 
     reading = options.reading
     set_global_log_level(_level(reading.settings))
-    log = observer(
-        reading.settings.log_format,
-        _level(reading.settings),
-        getattr(options, "parent", None) or {},
-        reactor,
-        os.environ.get(JOURNAL, ""),
-    )
+    twistd = getattr(options, "parent", None) or {}
+    log = observer(reading.settings.log_format, _level(reading.settings), twistd, reactor, os.environ.get(JOURNAL, ""))
     for warning in reading.warnings:
         _log.warn("{warning}", warning=warning)
     try:

@@ -1,4 +1,6 @@
-"""``python -m mpp.workers``: one worker. Started by the parent only, who passes it its sockets."""
+"""
+``python -m mpp.workers``: one worker, on the global reactor. Started by the parent only, who passes it its sockets.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ def main() -> None:
     from mpp.wire.tuned import is_tuned
 
     install(tuned=is_tuned())
+    from twisted.internet import reactor
+
     from mpp.workers.worker import run
 
-    run(*map(int, sys.argv[1:]))
+    run(reactor, *map(int, sys.argv[1:]))
 
 
 if __name__ == "__main__":

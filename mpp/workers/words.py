@@ -28,7 +28,10 @@ def backend_in(value: Any) -> Backend:
 
 
 def selection_out(selection: Selection) -> list[Any]:
-    """Give a Selection; the choice refers to the observations by their number, and to nobody else's backend."""
+    """
+    Give a Selection; the choice refers to the observations by their number, and to nobody else's backend. What only the parent
+    shows, the progress of a replay, is left out.
+    """
     number = {observation.backend: place for place, observation in enumerate(selection.observations)}
     choice = selection.choice
     return [

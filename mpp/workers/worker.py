@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from mpp import logs
 from mpp.errors import ConfigError
-from mpp.listening import raise_file_limit
+from mpp.file_limit import raise_file_limit
 from mpp.model import Reloaded
 from mpp.pages import Answer
 from mpp.service import Program
@@ -194,14 +194,17 @@ def bind_to(parent: int) -> None:
         os._exit(0)
 
 
-def run(number: int, parent: int, sockets: int) -> None:
-    """Be a worker until the end."""
+def run(reactor: Any, number: int, parent: int, sockets: int) -> None:
+    """
+    Be a worker until the end.
+
+    :param number: its place among the workers.
+    :param parent: the process that started it.
+    :param sockets: how many to listen on it has inherited.
+    """
     bind_to(parent)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    from twisted.internet import reactor as typeless
-
-    reactor: Any = typeless
     worker = Worker(reactor, number, sockets)
     globalLogBeginner.beginLoggingTo([worker], redirectStandardIO=False)
     worker.begin()

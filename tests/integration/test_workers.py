@@ -124,7 +124,7 @@ class SharingTests(WorkersTestCase):
         time.sleep(3)
         rounds, probes = self.mpp.metric("mpp_selection_rounds_total") - rounds, self.servers[0].count("/-/ready") - before
         self.assertGreater(rounds, 2)
-        self.assertAlmostEqual(probes, rounds, delta=2)
+        self.assertApproximates(probes, rounds, 2)
 
 
 class DeathTests(WorkersTestCase):
