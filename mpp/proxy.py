@@ -41,8 +41,6 @@ with warnings.catch_warnings():
 # What a client's socket usually takes at once: up to here an answer is one write, and what a slow client leaves of it is
 # bounded by this for each.
 _ONE_WRITE = 128 * 1024
-# Up to here one piece costs less than several.
-_WORTH_COPYING = 16 * 1024
 
 
 @implementer(IDownstream)
@@ -69,7 +67,7 @@ class ProxyRequest(server.Request):
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
         self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
-        if target.startswith(b"/mpp") and paths.is_own(paths.path_of(target)):
+        if paths.is_own(paths.path_of(target)):
             self._render_own_page()
         else:
             channel.site.resource.render(self)
@@ -142,10 +140,7 @@ class ProxyRequest(server.Request):
         size = sum(map(len, held)) if response.complete else _ONE_WRITE + 1
         if size <= _ONE_WRITE:
             self._sent = size
-            if size <= _WORTH_COPYING:
-                channel.write(b"".join((head, *held)))
-            else:
-                channel.writeSequence((head, *held))
+            channel.writeSequence((head, *held))
             response.release()
             channel.request_done()
             ended(None)
@@ -185,8 +180,6 @@ class ProxyRequest(server.Request):
             fields += ((b"Server-Timing", timing),)
         for cookie in cookies:
             fields += ((b"Set-Cookie", cookie),)
-        if self.channel.persistent and not self.facts.http_10:
-            return fields
         return fields + headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
 
 
