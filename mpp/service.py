@@ -174,7 +174,7 @@ class Program(MultiService):
     def renew_certificates(self) -> list[str]:
         """Read the certificates of ``ssl:`` endpoints again, here and where else clients are served, see `Listeners`."""
         renewed = self.listeners.renew_certificates()
-        self.serving.renew()
+        self.serving.renew_certificates()
         return renewed
 
     def _renew_served(self) -> None:

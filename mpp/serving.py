@@ -49,13 +49,16 @@ class Serving(Protocol):
 
     def in_step(self) -> Deferred[None]:
         """
-        Wait until all that `follow` and `renew` told is in force.
+        Wait until all that they were told before is in force.
 
         :return Deferred(None): never fails; fires a second later at the latest, whether it is or not.
         """
 
     def renew(self) -> None:
-        """Read credentials and certificates again, which may have changed."""
+        """Read those credentials again that have changed. To be told in each round."""
+
+    def renew_certificates(self) -> None:
+        """Read the certificates of ``ssl:`` endpoints again."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
         """Give how many requests are under way on each backend, by its name, and how many wait."""
@@ -94,6 +97,9 @@ class Alone:
         return succeed(None)
 
     def renew(self) -> None:
+        """Do nothing, see `Alone`."""
+
+    def renew_certificates(self) -> None:
         """Do nothing, see `Alone`."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:

@@ -200,6 +200,11 @@ class Crew(Service):
         for hand in self._hands.values():
             hand.line.tell("renew")
 
+    def renew_certificates(self) -> None:
+        """Have the workers read the certificates of ``ssl:`` endpoints again."""
+        for hand in self._hands.values():
+            hand.line.tell("certificates")
+
     # What they say
 
     def _reported(self, worker: int, number: int, backend: Any, standing: int, why: str) -> None:

@@ -66,6 +66,7 @@ class Worker:
             "boot": self._boot,
             "settings": self._follow,
             "renew": self._renew,
+            "certificates": self._renew_certificates,
             "selection": self._remote.published,
             "heard": self._remote.heard,
             "drain": self._drain,
@@ -123,6 +124,9 @@ class Worker:
     def _renew(self) -> None:
         if self._program is not None:
             self._program.backends.keyring.renew()
+
+    def _renew_certificates(self) -> None:
+        if self._program is not None:
             self._program.renew_certificates()
 
     def _take_turns(self, program: Program, workers: int) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -217,10 +218,35 @@ class WebConfigTests(WebConfigCase):
         self.addCleanup(mpp.close)
         mpp.start()
         for _ in range(4):
-            client = http.client.HTTPSConnection("localhost", port, timeout=10, context=self.context)
-            self.addCleanup(client.close)
-            client.request("GET", QUERY)
-            self.assertEqual(client.getresponse().status, 200)
+            self.ask_over_tls(port)
+
+    def test_tls_endpoint_at_a_reload(self) -> None:
+        """Its certificate is read again at a reload, by all workers, and not before: it may be half written until then."""
+        port = free_port()
+        key, certificate = self.folder / "key.pem", self.folder / "cert.pem"
+        listen = f"ssl:{port}:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+        mpp = Configured(endpoint=[self.simulated.url], workers=2, listen=[listen])
+        self.addCleanup(mpp.close)
+        mpp.start()
+        whole = certificate.read_bytes()
+        certificate.write_bytes(whole[:100])
+        time.sleep(2)
+        self.assertNotIn("certificate", mpp.log())
+        self.ask_over_tls(port)
+        self.issue("localhost")
+        mpp.hang_up("has another certificate for new connections")
+        fresh = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+        self.assertEqual({self.ask_over_tls(port) for _ in range(6)}, {fresh})
+
+    def ask_over_tls(self, port: int) -> bytes:
+        """Ask on a new connection; give the certificate that was shown."""
+        client = http.client.HTTPSConnection("localhost", port, timeout=10, context=self.context)
+        self.addCleanup(client.close)
+        client.request("GET", QUERY)
+        self.assertEqual(client.getresponse().status, 200)
+        shown = client.sock.getpeercert(binary_form=True)
+        self.assertTrue(shown)
+        return bytes(shown)
 
 
 class SecuredWorkersTests(SecuredTests):
