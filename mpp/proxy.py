@@ -74,7 +74,9 @@ class ProxyRequest(server.Request):
 
     def proxy(self, forwarder: Forwarder) -> None:
         """Have a backend answer."""
-        self._exchange = forwarder.forward(self)
+        exchange = forwarder.forward(self)
+        if not exchange.ended:
+            self._exchange = exchange
 
     @property
     def sent(self) -> int:
@@ -95,8 +97,9 @@ class ProxyRequest(server.Request):
 
     def connectionLost(self, reason: Failure) -> None:
         """Take note that the client has gone before its answer was complete."""
-        if self._exchange is not None:
-            self._exchange.client_gone()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_gone()
         elif hasattr(self, "notifications"):
             server.Request.connectionLost(self, reason)
 
@@ -142,13 +145,13 @@ class ProxyRequest(server.Request):
             self._sent = size
             channel.writeSequence((head, *held))
             response.release()
-            channel.request_done()
+            self._answered()
             ended(None)
             return
 
         def relayed(error: Exception | None) -> None:
             if error is None:
-                channel.request_done()
+                self._answered()
             else:
                 channel.abort()
             ended(error)
@@ -166,6 +169,11 @@ class ProxyRequest(server.Request):
         answer = headers.error_answer(status, error_type, message, added, bodyless=bodyless)
         self._sent = len(answer.partition(b"\r\n\r\n")[2])
         self.channel.write(answer)
+        self._answered()
+
+    def _answered(self) -> None:
+        """End, and let go of who answered: what holds each other would be left to the garbage collector."""
+        self._exchange = None
         self.channel.request_done()
 
     def abort(self) -> None:

@@ -140,8 +140,8 @@ class Exchange:
         if self.ended:
             return
         if self._response is None:
-            self.refuse(refusal.BUG)
             self._attempts.cancel()
+            self.refuse(refusal.BUG)
         else:
             self._served_by = None
             self._downstream.abort()
@@ -194,3 +194,6 @@ class Exchange:
                 attempts=self._attempts.started,
                 whys=(*self._attempts.whys, why),
             )
+        # They know this one: left so, all would wait for the garbage collector.
+        self._delivering = None
+        del self._attempts
