@@ -30,6 +30,7 @@ MAX_NODES = 1_000_000
 # What JSON has, in a length that takes no time to be read.
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FRACTION = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
+_TOO_DEEP = "nested too deeply"
 # A key that is fit to be shown. An address can hold a password.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
@@ -109,11 +110,19 @@ def read_yaml(
         for event in yaml.parse(text, Loader=_LOADER):
             document.take(event)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise PlainYAMLError("not YAML", mark.line + 1 if mark else None, f": {error.problem or error.context}") from None
+        raise _not_yaml(error) from None
     except yaml.YAMLError as error:
         raise PlainYAMLError("not YAML", None, f": {str(error).splitlines()[0]}") from None
     return document.roots[0] if document.roots else None
+
+
+def _not_yaml(error: yaml.MarkedYAMLError) -> PlainYAMLError:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else None
+    # What libyaml since PyYAML 6.0.4 says of its own limit: it looks far ahead on a line, and so meets it before we meet ours.
+    if error.problem == "exceeded maximum nesting depth":
+        return PlainYAMLError(_TOO_DEEP, line)
+    return PlainYAMLError("not YAML", line, f": {error.problem or error.context}")
 
 
 class _Wrong(Exception):
@@ -177,7 +186,7 @@ class _Document:
             self._add((self._value(event), 1), event.anchor, line)
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(self._open) >= self._depth:
-                raise _Wrong("nested too deeply")
+                raise _Wrong(_TOO_DEEP)
             self._open.append(_Open([] if isinstance(event, yaml.SequenceStartEvent) else Table(), event.anchor))
         elif isinstance(event, yaml.CollectionEndEvent):
             ended = self._open.pop()
