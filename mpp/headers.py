@@ -46,6 +46,7 @@ _REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie"}
 # A backend that is an mpp itself says who served it; the client is told who served us.
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby"}
 _BODYLESS = frozenset((204, 304))
+_WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # All but the tab.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -61,19 +62,14 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
     return found
 
 
-def _tokens(headers: Headers, name: bytes) -> set[bytes]:
-    return {token.strip().lower() for value in values(headers, name) for token in value.split(b",")}
+def _nominated(connections: list[bytes], always: frozenset[bytes]) -> set[bytes]:
+    """Give the lower-case names that Connection fields name, beside those that are ``always`` left out."""
+    return {token.strip().lower() for value in connections for token in value.split(b",")} - always - {b"close", b""}
 
 
-def _dropped(headers: Headers, always: frozenset[bytes]) -> frozenset[bytes]:
-    """Give the lower-case names of all fields to leave out: ``always``, and those that Connection names."""
-    for name, _ in headers:
-        if len(name) == 10 and name.lower() == b"connection":
-            break
-    else:
-        return always
-    nominated = _tokens(headers, b"connection")
-    return always | nominated if nominated - {b"close", b"keep-alive", b""} else always
+def _without(headers: Headers, names: set[bytes]) -> Headers:
+    """Give a head without some fields, and without what named them."""
+    return tuple(field for field in headers if field[0].lower() not in names and field[0].lower() != b"connection")
 
 
 def without_route_cookie(value: bytes) -> bytes:
@@ -90,34 +86,36 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
     :param target: the raw target, with the backend's prefix.
     :param length: bytes of the body that is sent with it.
     """
-    dropped = _dropped(facts.headers, REQUEST_DROPPED)
-    special = _REQUEST_SPECIAL if dropped is REQUEST_DROPPED else dropped | _REQUEST_SPECIAL
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (facts.method, target, backend.authority)]
-    forwarded_for = []
+    parts = [facts.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
+    forwarded_for, connections = [], []
     host = b""
     for name, value in facts.headers:
         lower = name.lower()
-        if lower not in special:
-            lines.append(b"%b: %b\r\n" % (name, value))
-        elif lower == b"x-forwarded-for":
-            forwarded_for.append(value)
+        if lower not in _REQUEST_SPECIAL:
+            parts += name, b": ", value, b"\r\n"
         elif lower == b"host":
             host = value
-        elif lower == b"cookie" and lower not in dropped:
+        elif lower == b"cookie":
             value = without_route_cookie(value)
             if value:
-                lines.append(b"%b: %b\r\n" % (name, value))
+                parts += name, b": ", value, b"\r\n"
+        elif lower == b"x-forwarded-for":
+            forwarded_for.append(value)
+        elif lower == b"connection":
+            connections.append(value)
+    if connections and (nominated := _nominated(connections, REQUEST_DROPPED)):
+        return request_head(facts._replace(headers=_without(facts.headers, nominated)), backend, target, length)
     if facts.peer:
         forwarded_for.append(facts.peer.encode("ascii"))
     if forwarded_for:
-        lines.append(b"X-Forwarded-For: %b\r\n" % b", ".join(forwarded_for))
-    lines.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
+        parts += b"X-Forwarded-For: ", b", ".join(forwarded_for), b"\r\n"
+    parts.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
     if host:
-        lines.append(b"X-Forwarded-Host: %b\r\n" % host)
-    if length or facts.method not in (b"GET", b"HEAD", b"OPTIONS"):
-        lines.append(b"Content-Length: %d\r\n" % length)
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        parts += b"X-Forwarded-Host: ", host, b"\r\n"
+    if length or facts.method not in _WITHOUT_BODY:
+        parts.append(b"Content-Length: %d\r\n" % length)
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def field_value(text: str) -> bytes:
@@ -181,23 +179,27 @@ def response_head(
     :param bodyless: the answer to HEAD: whatever the backend announced stands, and nothing is added to it.
     :param chunked: the body will be sent in chunks.
     """
-    dropped = _dropped(headers, _RESPONSE_DROPPED)
+    parts = [b"HTTP/1.1 %d " % status, reason, b"\r\n"]
+    connections = []
     announced = False
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
     for name, value in headers:
         lower = name.lower()
-        if lower in dropped:
-            continue
-        announced = announced or lower == b"content-length"
-        lines.append(b"%b: %b\r\n" % (name, value))
+        if lower not in _RESPONSE_DROPPED:
+            announced = announced or lower == b"content-length"
+            parts += name, b": ", value, b"\r\n"
+        elif lower == b"connection":
+            connections.append(value)
+    if connections and (nominated := _nominated(connections, _RESPONSE_DROPPED)):
+        rest = _without(headers, nominated)
+        return response_head(status, reason, rest, added, length=length, bodyless=bodyless, chunked=chunked)
     for name, value in added:
-        lines.append(b"%b: %b\r\n" % (name, value))
+        parts += name, b": ", value, b"\r\n"
     if chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        parts.append(b"Transfer-Encoding: chunked\r\n")
     elif length is not None and not announced and not bodyless and status not in _BODYLESS:
-        lines.append(b"Content-Length: %d\r\n" % length)
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        parts.append(b"Content-Length: %d\r\n" % length)
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def server_timing(total: float, backend: Backend, took: float, waited: float) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 _UNSAFE = re.compile(rb"(?:^|/)(?:-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$))")
@@ -19,6 +20,9 @@ _POST_READS = re.compile(
     rb"(?:^|/)api/v1/(?:query|query_range|query_exemplars|labels|series|format_query|parse_query|read"
     rb"|search/(?:metric_names|label_names|label_values))/?$"
 )
+
+# As it is written: what is percent-encoded where a plain word is expected is left alone.
+_TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?/?$")
 
 # Longer paths are not remembered: 512 of this length take 128 KiB.
 _REMEMBERED = 256
@@ -60,35 +64,47 @@ def _without_dots(path: bytes) -> bytes:
     return b"/" + b"/".join(kept)
 
 
+class Meaning(NamedTuple):
+    """
+    What a raw path means.
+
+    :ivar unsafe: a request for it changes or stops the one server it reaches, and so makes a pair diverge.
+    :ivar post_reads: a POST to it only reads.
+    :ivar takes_timeout: what is asked for there has a ``timeout`` parameter, see `mpp.timeouts`.
+    """
+
+    unsafe: bool
+    post_reads: bool
+    takes_timeout: bool
+
+    def is_read(self, method: bytes) -> bool:
+        """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
+        return not self.unsafe and (method in _READ_METHODS or (self.post_reads and method == b"POST"))
+
+
+def meaning(path: bytes) -> Meaning:
+    """Tell what a raw path means. Remembered: dashboards ask for the same few."""
+    return _meaning(path) if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)
+
+
+@functools.lru_cache(512)
+def _meaning(path: bytes) -> Meaning:
+    plain = normalized(path)
+    unsafe, post_reads = _UNSAFE.search(plain) is not None, _POST_READS.search(plain) is not None
+    return Meaning(unsafe, post_reads, _TAKES_TIMEOUT.search(path) is not None)
+
+
 def is_own(path: bytes) -> bool:
     """Tell whether mpp answers this path itself: its first segment is ``mpp``."""
     return path.startswith(b"/mpp/") or path == b"/mpp"
 
 
-def is_unsafe(path: bytes) -> bool:
-    """Tell whether a request for this path changes or stops the one server it reaches, and so makes a pair diverge."""
-    return _meaning(path)[0] if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)[0]
-
-
 def is_unsafe_behind(path: bytes, prefixes: tuple[str, ...]) -> bool:
     """Tell whether a path is unsafe as it stands, or with any backend's prefix in front."""
-    if is_unsafe(path):
+    if meaning(path).unsafe:
         return True
     # Nearly always: there are no prefixes, so there is nothing more to look at.
-    return prefixes != ("",) and any(is_unsafe(with_prefix(prefix, path)) for prefix in prefixes)
-
-
-def is_read(method: bytes, path: bytes) -> bool:
-    """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
-    unsafe, post_read = _meaning(path) if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)
-    return not unsafe and (method in _READ_METHODS or (method == b"POST" and post_read))
-
-
-@functools.lru_cache(512)
-def _meaning(path: bytes) -> tuple[bool, bool]:
-    """Tell whether a path is unsafe, and whether a POST to it is a read. Remembered: dashboards ask for the same few."""
-    plain = normalized(path)
-    return _UNSAFE.search(plain) is not None, _POST_READS.search(plain) is not None
+    return prefixes != ("",) and any(meaning(with_prefix(prefix, path)).unsafe for prefix in prefixes)
 
 
 def with_prefix(prefix: str, target: bytes) -> bytes:

@@ -67,7 +67,8 @@ class ProxyRequest(server.Request):
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
         self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
-        if paths.is_own(paths.path_of(target)):
+        self.path = paths.path_of(target)
+        if paths.is_own(self.path):
             self._render_own_page()
         else:
             channel.site.resource.render(self)
@@ -219,7 +220,7 @@ class ProxyResource(ReverseProxyResource):
 
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
-        path = paths.path_of(request.facts.target)
+        path = request.path
         if not self._allow_unsafe and paths.is_unsafe_behind(path, self._forwarder.selections.current.prefixes):
             self._forwarder.metrics.refused(403)
             request.refuse(403, "forbidden", _refusal(path), self._forwarder.access)

@@ -14,7 +14,6 @@ from urllib.parse import unquote_to_bytes
 from mpp import headers
 from mpp.model import RequestFacts
 
-_QUERY_PATH = re.compile(rb"/api/v1/query(?:_range)?/?$").search
 # The first one counts (Go's url.Values.Get).
 _PARAMETER = re.compile(rb"(?:^|(?<=&))timeout=([^&]*)")
 
@@ -24,11 +23,6 @@ _DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
 _PART = re.compile(rb"([0-9]+)(ms|[smhdwy])")
 
 _FORM = b"application/x-www-form-urlencoded"
-
-
-def takes_timeout(path: bytes) -> bool:
-    """Tell whether what is asked for at this raw path has a ``timeout`` parameter."""
-    return _QUERY_PATH(path) is not None
 
 
 def asked(facts: RequestFacts) -> float | None:

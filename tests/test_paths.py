@@ -31,7 +31,7 @@ class UnsafeTests(SynchronousTestCase):
             b"/api/v1/x/../admin/tsdb/snapshot",
             b"/api/v1/admin/..%2fadmin/x",
         ):
-            self.assertTrue(paths.is_unsafe(path), path)
+            self.assertTrue(paths.meaning(path).unsafe, path)
 
     def test_reads_are_not_unsafe(self) -> None:
         """What only reads is passed through, however similar its path."""
@@ -49,7 +49,7 @@ class UnsafeTests(SynchronousTestCase):
             b"/-/reloaded",
             b"/metrics",
         ):
-            self.assertFalse(paths.is_unsafe(path), path)
+            self.assertFalse(paths.meaning(path).unsafe, path)
 
 
 class ReadTests(SynchronousTestCase):
@@ -72,7 +72,7 @@ class ReadTests(SynchronousTestCase):
             (b"POST", b"/api/v1/read"),
             (b"POST", b"/api/v1/search/label_values"),
         ):
-            self.assertTrue(paths.is_read(method, path), (method, path))
+            self.assertTrue(paths.meaning(path).is_read(method), (method, path))
 
     def test_everything_else_is_a_write(self) -> None:
         """What may change something is never sent twice."""
@@ -85,7 +85,25 @@ class ReadTests(SynchronousTestCase):
             (b"GET", b"/-/reload"),
             (b"PATCH", b"/"),
         ):
-            self.assertFalse(paths.is_read(method, path), (method, path))
+            self.assertFalse(paths.meaning(path).is_read(method), (method, path))
+
+
+class TakesTimeoutTests(SynchronousTestCase):
+    """Which paths have a ``timeout`` parameter."""
+
+    def test_queries_do_and_nothing_else_does(self) -> None:
+        """Only the two query endpoints, with or without a prefix, are told when to stop."""
+        for path in (b"/api/v1/query", b"/api/v1/query_range", b"/prometheus/api/v1/query", b"/api/v1/query/"):
+            self.assertTrue(paths.meaning(path).takes_timeout, path)
+        for path in (
+            b"/api/v1/query_exemplars",
+            b"/api/v1/series",
+            b"/federate",
+            b"/api/v1/labels",
+            b"/graph",
+            b"/xapi/v1/query2",
+        ):
+            self.assertFalse(paths.meaning(path).takes_timeout, path)
 
 
 class OwnTests(SynchronousTestCase):

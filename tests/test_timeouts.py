@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.model import Headers, RequestFacts
-from mpp.timeouts import asked, limited, takes_timeout
+from mpp.timeouts import asked, limited
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded; charset=utf-8"),)
 
@@ -14,24 +14,6 @@ def get(query: bytes) -> RequestFacts:
 
 def post(body: bytes, headers: Headers = FORM, query: bytes = b"") -> RequestFacts:
     return RequestFacts(b"POST", b"/api/v1/query" + query, headers, body)
-
-
-class TakesTimeoutTests(SynchronousTestCase):
-    """Which paths have the parameter."""
-
-    def test_queries_do_and_nothing_else_does(self) -> None:
-        """Only the two query endpoints, with or without a prefix, are told when to stop."""
-        for path in (b"/api/v1/query", b"/api/v1/query_range", b"/prometheus/api/v1/query", b"/api/v1/query/"):
-            self.assertTrue(takes_timeout(path), path)
-        for path in (
-            b"/api/v1/query_exemplars",
-            b"/api/v1/series",
-            b"/federate",
-            b"/api/v1/labels",
-            b"/graph",
-            b"/xapi/v1/query2",
-        ):
-            self.assertFalse(takes_timeout(path), path)
 
 
 class AskedTests(SynchronousTestCase):

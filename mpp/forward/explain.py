@@ -121,6 +121,6 @@ def _repeats(terms: Terms, settings: Settings, after: tuple[Backend, ...], *, al
 
 
 def _deadline(terms: Terms, facts: RequestFacts, deadline: float) -> str:
-    asked = timeouts.asked(facts) if timeouts.takes_timeout(paths.path_of(facts.target)) else None
+    asked = timeouts.asked(facts) if paths.meaning(paths.path_of(facts.target)).takes_timeout else None
     own = "" if asked is None else f" (it asks for a timeout of {duration(asked)} itself)"
     return f"Its answer has to begin within {duration(deadline)}{own}."

@@ -31,11 +31,10 @@ class Terms:
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
         self.began = began
-        path = paths.path_of(facts.target)
-        self.read = paths.is_read(facts.method, path)
-        takes_timeout = timeouts.takes_timeout(path)
-        self._limits_query = takes_timeout and self.read and not settings.no_timeout_parameter
-        asked = timeouts.asked(facts) if takes_timeout else None
+        meaning = paths.meaning(paths.path_of(facts.target))
+        self.read = meaning.is_read(facts.method)
+        self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
+        asked = timeouts.asked(facts) if meaning.takes_timeout else None
         longest = settings.request_timeout
         self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
 

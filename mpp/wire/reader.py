@@ -121,6 +121,11 @@ class RequestReader:
         return self._overhead > 2 or bool(self._target)
 
     @property
+    def idle(self) -> bool:
+        """Whether there is nothing to answer, nor anything of a request yet."""
+        return not (self._target or self.ready or self.refusal)
+
+    @property
     def in_head(self) -> bool:
         """Whether that request's head is not complete."""
         return self._head is None

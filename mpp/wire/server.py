@@ -199,10 +199,10 @@ class ProxyChannel(Protocol):
             self._budget.give(self._taken)
             self._taken = 0
         self.idle_since = self._channels.clock.seconds()
-        if self.persistent:
-            self._serve()
-        else:
+        if not self.persistent:
             self._close(linger=self._reader.surplus)
+        elif not (self._reading and self._reader.idle):
+            self._serve()
 
     def _read(self, wanted: bool) -> None:
         if wanted is not self._reading and not self._heard_all:
