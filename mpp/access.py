@@ -99,7 +99,9 @@ def trace_of(traceparent: bytes) -> str:
 
 def reason_of(whys: tuple[str, ...]) -> str:
     """Give in one text why a request took more than one attempt, or was not answered; what the end says again is left out."""
-    *earlier, end = whys or ("",)
+    if not any(whys):
+        return ""
+    *earlier, end = whys
     text = "; ".join(why for why in (*(why for why in earlier if why not in end), end) if why)
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 3] + "..."
 

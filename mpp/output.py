@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from twisted.logger import ILogObserver
 from twisted.python.logfile import LogFile
+from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 from mpp import access, logs
@@ -125,7 +126,11 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
     def later(call: Callable[[], None]) -> None:
         reactor.callFromThread(reactor.callLater, RETRY_S, call)
 
-    out = Descriptor(sys.__stdout__.fileno(), later, lines.notice)
+    def turn() -> list[Any] | None:
+        # Other threads log, too, and have no turn.
+        return getattr(reactor, "turn", None) if isInIOThread() else None
+
+    out = Descriptor(sys.__stdout__.fileno(), later, lines.notice, turn)
     lines.write = out.write
     reactor.addSystemEventTrigger("after", "shutdown", out.drain)
     return lines

@@ -80,6 +80,26 @@ class DescriptorTests(SynchronousTestCase):
         self.assertEqual(self.pipe.read(), b"one\n")
         self.assertEqual(self.later, [])
 
+    def test_lines_of_a_turn(self) -> None:
+        """What is logged in one turn of the reactor is written together, in order, when the turn ends."""
+        turn: list[Any] | None = []
+        out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: turn)
+        for line in (b"one\n", b"two\n", b"x" * 5000 + b"\n", b"three\n"):
+            out.write(line)
+        self.assertEqual((self.pipe.read(), len(turn)), (b"", 1))
+        ended, turn = turn, None
+        ended[0].send_late()
+        self.assertEqual(self.pipe.read(), b"one\ntwo\n" + b"x" * 5000 + b"\nthree\n")
+        out.write(b"four\n")
+        self.assertEqual(self.pipe.read(), b"four\n")
+
+    def test_last_words_of_a_turn(self) -> None:
+        """What was logged in a turn that is the last is not lost."""
+        out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: [])
+        out.write(b"one\n")
+        out.drain()
+        self.assertEqual(self.pipe.read(), b"one\n")
+
     def test_reader_who_pauses(self) -> None:
         """A reader who pauses stops nothing, and gets every line, in order and whole, when he goes on."""
         lines = [b"%05d %b\n" % (number, b"x" * 300) for number in range(1000)]
