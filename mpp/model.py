@@ -190,9 +190,23 @@ class Selection:
     prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
     """The different path prefixes of all known backends, ``("",)`` for most."""
 
+    selected: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
+    """Who takes traffic, best first."""
+
+    ranked: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
+    """All known backends: the selected ones, then the standbys, best first."""
+
     @prefixes.default
     def _prefixes(self) -> tuple[str, ...]:
         return tuple({backend.prefix: None for backend in self.choice.selected + self.choice.standbys}) or ("",)
+
+    @selected.default
+    def _selected(self) -> tuple[Backend, ...]:
+        return self.choice.selected
+
+    @ranked.default
+    def _ranked(self) -> tuple[Backend, ...]:
+        return self.choice.selected + self.choice.standbys
 
     @observed.default
     def _observed(self) -> Mapping[Backend, Observation]:
@@ -201,16 +215,6 @@ class Selection:
     @selected_by_id.default
     def _selected_by_id(self) -> Mapping[str, Backend]:
         return {backend.id: backend for backend in self.choice.selected}
-
-    @property
-    def selected(self) -> tuple[Backend, ...]:
-        """Who takes traffic, best first."""
-        return self.choice.selected
-
-    @property
-    def ranked(self) -> tuple[Backend, ...]:
-        """All known backends: the selected ones, then the standbys, best first."""
-        return self.choice.selected + self.choice.standbys
 
     def is_usable(self, backend: Backend) -> bool:
         """Tell whether a backend is expected to answer: it takes traffic, or could."""

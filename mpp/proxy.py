@@ -66,7 +66,7 @@ class ProxyRequest(server.Request):
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
-        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
+        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
         self.path = paths.path_of(target)
         if paths.is_own(self.path):
             self._render_own_page()
@@ -189,7 +189,8 @@ class ProxyRequest(server.Request):
             fields += ((b"Server-Timing", timing),)
         for cookie in cookies:
             fields += ((b"Set-Cookie", cookie),)
-        return fields + headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10)
+        persistent, http_10 = self.channel.persistent, self.facts.http_10
+        return fields if persistent and not http_10 else fields + headers.connection_field(persistent=persistent, http_10=http_10)
 
 
 class ProxyResource(ReverseProxyResource):

@@ -2,8 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp import timeouts
 from mpp.model import Headers, RequestFacts
-from mpp.timeouts import asked, limited
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded; charset=utf-8"),)
 
@@ -14,6 +14,15 @@ def get(query: bytes) -> RequestFacts:
 
 def post(body: bytes, headers: Headers = FORM, query: bytes = b"") -> RequestFacts:
     return RequestFacts(b"POST", b"/api/v1/query" + query, headers, body)
+
+
+def asked(facts: RequestFacts) -> float | None:
+    found = timeouts.find(facts)
+    return None if found is None else found.seconds
+
+
+def limited(facts: RequestFacts, seconds: float) -> tuple[bytes, bytes]:
+    return timeouts.limited(facts, timeouts.find(facts), seconds)
 
 
 class AskedTests(SynchronousTestCase):

@@ -167,7 +167,7 @@ class RequestsTests(SynchronousTestCase):
         """A channel knows both ends' addresses, and whether it is secure."""
         side = ServerSide()
         self.assertEqual(side.channel.addresses(), (side.transport.getPeer(), side.transport.getHost()))
-        self.assertEqual((side.channel.peer, side.channel.is_secure()), ("192.168.1.1", False))
+        self.assertEqual((side.channel.peer, side.channel.secure), ("192.168.1.1", False))
         mapped = ProxyChannel(lambda channel: RecordingRequest(channel, []), Limits(), side.budget, error_page, side.channels)
         mapped.makeConnection(StringTransport(peerAddress=IPv6Address("TCP", "::ffff:10.0.0.9", 1)))
         self.assertEqual(mapped.peer, "10.0.0.9")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from mpp import paths, policy, timeouts
+from mpp import paths, policy
 from mpp.affinity import AffinityChain
 from mpp.forward.terms import Terms
 from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
@@ -57,7 +57,7 @@ def _forwarded(
         _by_strategy(selection, settings),
         *_standings([known[backend] for backend in candidates if backend in known]),
         _repeats(terms, settings, after, alone=len(selection.ranked) == 1),
-        _deadline(terms, facts, deadline),
+        _deadline(terms, deadline),
     )
     return Explanation(
         facts.method.decode("latin-1"),
@@ -120,7 +120,6 @@ def _repeats(terms: Terms, settings: Settings, after: tuple[Backend, ...], *, al
     return f"It is a read: if it fails it is tried on {most}, {order}."
 
 
-def _deadline(terms: Terms, facts: RequestFacts, deadline: float) -> str:
-    asked = timeouts.asked(facts) if paths.meaning(paths.path_of(facts.target)).takes_timeout else None
-    own = "" if asked is None else f" (it asks for a timeout of {duration(asked)} itself)"
+def _deadline(terms: Terms, deadline: float) -> str:
+    own = "" if terms.asked is None else f" (it asks for a timeout of {duration(terms.asked)} itself)"
     return f"Its answer has to begin within {duration(deadline)}{own}."

@@ -22,11 +22,12 @@ class Terms:
     The terms of one request. Times are points in time, by the monotonic clock.
 
     :ivar read: it may be sent more than once.
+    :ivar asked: how many seconds the query gives itself, or None.
     :ivar began: when it was complete.
     :ivar deadline: when nobody waits any more.
     """
 
-    __slots__ = ("_limits_query", "began", "deadline", "facts", "read")
+    __slots__ = ("_found", "_limits_query", "asked", "began", "deadline", "facts", "read")
 
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
@@ -34,7 +35,8 @@ class Terms:
         meaning = paths.meaning(paths.path_of(facts.target))
         self.read = meaning.is_read(facts.method)
         self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
-        asked = timeouts.asked(facts) if meaning.takes_timeout else None
+        self._found = timeouts.find(facts) if meaning.takes_timeout else None
+        asked = self.asked = None if self._found is None else self._found.seconds
         longest = settings.request_timeout
         self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
 
@@ -44,5 +46,5 @@ class Terms:
         target, body = facts.target, facts.body
         if self._limits_query:
             left = self.deadline - now
-            target, body = timeouts.limited(facts, left - min(_MARGIN_S, left * _MARGIN_SHARE))
+            target, body = timeouts.limited(facts, self._found, left - min(_MARGIN_S, left * _MARGIN_SHARE))
         return headers.request_head(facts, backend, paths.with_prefix(backend.prefix, target), len(body)), body

@@ -111,7 +111,7 @@ class GuardedRequest(ProxyRequest):
         method, target, version, fields, body = request
         status, error_type, message, added = why
         channel = self.channel
-        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.is_secure(), version == b"1.0", self.user)
+        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
         self.extra += added
         self._refused(status)
         self.refuse(status, error_type, message, channel.site.access())

@@ -36,6 +36,7 @@ class AnswerReader:
         "_fields",
         "_head_only",
         "_interim",
+        "_introduced",
         "_overhead",
         "_parser",
         "began",
@@ -56,8 +57,9 @@ class AnswerReader:
         self.excess = self.persistent = False
         self.status = 0
         self.headers: Headers = ()
-        self._interim = False
+        self._interim = self._introduced = False
         self._parser: HttpResponseParser | None = None
+        self._new_head()
         self.expect(head_only=False)
 
     def expect(self, *, head_only: bool) -> None:
@@ -69,7 +71,6 @@ class AnswerReader:
         self.began = self.ended = False
         self._head_only = head_only
         self._overhead = 0
-        self._new_head()
 
     def _new_head(self) -> None:
         self._fields: list[tuple[bytes, bytes]] = []
@@ -147,10 +148,15 @@ class AnswerReader:
             return
         parser = self._parser
         assert parser is not None
+        if not self._introduced:
+            # Once: no server changes over in the midst of a connection, and the parser takes as long to tell as for a field.
+            version = parser.get_http_version()
+            if version not in ("1.1", "1.0"):
+                raise Garbled(f"HTTP/{version}")
+            self._introduced = True
         status = parser.get_status_code()
-        version = parser.get_http_version()
-        if version not in ("1.1", "1.0") or not 100 <= status <= 599 or status == 101:
-            raise Garbled(f"status {status} in HTTP/{version}")
+        if not 100 <= status <= 599 or status == 101:
+            raise Garbled(f"status {status}")
         if self._coding not in (b"", b"chunked"):
             raise Garbled(f"transfer coding {self._coding!r}")
         if status < 200:

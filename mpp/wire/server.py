@@ -65,6 +65,7 @@ class ProxyChannel(Protocol):
     :ivar idle_since: when the connection or the arriving request began, or the last answer ended, whichever was last: what a
         client trickles in after the first byte of a request does not count. When closing: since when.
     :ivar peer: the client's IP address (``::ffff:`` removed).
+    :ivar secure: the client came over TLS.
     :ivar site: the `twisted.web.server.Site` that made it.
     """
 
@@ -104,8 +105,8 @@ class ProxyChannel(Protocol):
         self._peer: IAddress = transport.getPeer()
         self._host: IAddress = transport.getHost()
         self.peer = str(getattr(self._peer, "host", "")).removeprefix("::ffff:")
-        self._secure = ISSLTransport.providedBy(transport)
-        self._half_closes = IHalfCloseableDescriptor.providedBy(transport) and not self._secure
+        self.secure = ISSLTransport.providedBy(transport)
+        self._half_closes = IHalfCloseableDescriptor.providedBy(transport) and not self.secure
         if ITCPTransport.providedBy(transport):
             # An answer goes out in one write; waiting for more to come would only delay it.
             transport.setTcpNoDelay(True)
@@ -307,10 +308,6 @@ class ProxyChannel(Protocol):
     def unregisterProducer(self) -> None:
         """Leave the current answer's producer alone from now on."""
         self._outlet.unregister()
-
-    def is_secure(self) -> bool:
-        """Whether the client came over TLS."""
-        return self._secure
 
     # What `mpp.wire.web` tells a request of twisted.web
 

@@ -233,7 +233,8 @@ class UpstreamConnection(Protocol):
         if reusable:
             self._state = _IDLE
             self._used = True
-            self.resume_reading()
+            if not self._reading:
+                self.resume_reading()
         else:
             self.close()
         if self._keeper is not None:

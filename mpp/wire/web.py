@@ -60,4 +60,4 @@ class WebChannel:
 
     def isSecure(self) -> bool:
         """Whether the client came over TLS."""
-        return self._channel.is_secure()
+        return self._channel.secure
