@@ -24,6 +24,9 @@ IDLE_S = 30 * 60.0
 # About 2 MB of memory; more active addresses than one mpp will see.
 MEMORY = 10_000
 
+_COOKIE = ROUTE_COOKIE + b"=%b; Path=/; HttpOnly; SameSite=Lax"
+_SECURE_COOKIE = _COOKIE + b"; Secure"
+
 # RFC 9110 section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -41,11 +44,9 @@ class CookieAffinity:
 
     def remember(self, facts: RequestFacts, backend: Backend, now: float) -> bytes | None:
         """Give the new cookie when the client holds another one or none."""
-        value = backend.id.encode("ascii")
-        if _route(facts) == value:
+        if _route(facts) == backend.route:
             return None
-        secure = b"; Secure" if facts.secure else b""
-        return b"%b=%b; Path=/; HttpOnly; SameSite=Lax%b" % (ROUTE_COOKIE, value, secure)
+        return (_SECURE_COOKIE if facts.secure else _COOKIE) % backend.route
 
 
 def _route(facts: RequestFacts) -> bytes | None:

@@ -43,7 +43,9 @@ class Backend:
     name: str = field(init=False, eq=False)
     """``netloc`` and prefix: unique among http backends, the ``backend`` label in metrics and logs."""
     id: str = field(init=False, eq=False)
-    """Short hash of the URL: opaque, unkeyed, the same on every mpp instance. What the affinity cookie holds."""
+    """Short hash of the URL: opaque, unkeyed, the same on every mpp instance."""
+    route: bytes = field(init=False, eq=False, repr=False)
+    """The hash as the affinity cookie holds it."""
 
     @netloc.default
     def _netloc(self) -> str:
@@ -60,6 +62,10 @@ class Backend:
     @id.default
     def _id(self) -> str:
         return hashlib.sha256(self.url.encode()).hexdigest()[:16]
+
+    @route.default
+    def _route(self) -> bytes:
+        return self.id.encode("ascii")
 
     @property
     def url(self) -> str:

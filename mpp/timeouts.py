@@ -23,6 +23,7 @@ _NUMBER = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 _DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
 _PART = re.compile(rb"([0-9]+)(ms|[smhdwy])")
 
+_AMPERSAND = ord("&")
 _FORM = b"application/x-www-form-urlencoded"
 
 
@@ -71,8 +72,9 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
     value = b"%dms" % max(1, int(seconds * 1000))
     if found is None:
         if not body:
-            return _with_parameter(target, b"timeout=" + value), body
-        return target, _joined(body, b"timeout=" + value) if _is_form(facts) else body
+            path, mark, query = target.partition(b"?")
+            return path + b"?" + _joined(query, value) if mark else target + b"?timeout=" + value, body
+        return target, _joined(body, value) if _is_form(facts) else body
     given = found.seconds
     if given is None or given <= seconds:
         return target, body
@@ -80,12 +82,6 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
         return target, _replaced(body, found.match, value)
     path, _, query = target.partition(b"?")
     return path + b"?" + _replaced(query, found.match, value), body
-
-
-def _with_parameter(target: bytes, parameter: bytes) -> bytes:
-    if target.find(b"?") < 0:
-        return target + b"?" + parameter
-    return target + parameter if target.endswith((b"?", b"&")) else target + b"&" + parameter
 
 
 def _is_form(facts: RequestFacts) -> bool:
@@ -96,8 +92,9 @@ def _is_form(facts: RequestFacts) -> bool:
     return len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == _FORM
 
 
-def _joined(text: bytes, parameter: bytes) -> bytes:
-    return text + parameter if text.endswith(b"&") else text + b"&" + parameter
+def _joined(text: bytes, value: bytes) -> bytes:
+    """Put the parameter at the end of a form, or of a query string."""
+    return (b"%b&timeout=%b" if text and text[-1] != _AMPERSAND else b"%btimeout=%b") % (text, value)
 
 
 def _replaced(text: bytes, match: re.Match[bytes], value: bytes) -> bytes:

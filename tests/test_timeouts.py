@@ -69,6 +69,7 @@ class LimitedTests(SynchronousTestCase):
             (b"", b"?timeout=1500ms"),
             (b"?", b"?timeout=1500ms"),
             (b"?query=up&", b"?query=up&timeout=1500ms"),
+            (b"?query=up?", b"?query=up?&timeout=1500ms"),
             (b"?timeout=60s&query=up[5m]", b"?timeout=1500ms&query=up[5m]"),
             (b"?query=up&timeout=1m", b"?query=up&timeout=1500ms"),
             (b"?query=up&timeout=1", b"?query=up&timeout=1"),

@@ -46,5 +46,6 @@ class Terms:
         target, body = facts.target, facts.body
         if self._limits_query:
             left = self.deadline - now
-            target, body = timeouts.limited(facts, self._found, left - min(_MARGIN_S, left * _MARGIN_SHARE))
+            margin = left * _MARGIN_SHARE
+            target, body = timeouts.limited(facts, self._found, left - (margin if margin < _MARGIN_S else _MARGIN_S))
         return headers.request_head(facts, backend, paths.with_prefix(backend.prefix, target), len(body)), body
