@@ -166,6 +166,12 @@ class RequestReader:
                 else:
                     self._refuse(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
                 return
+        if self._overhead or self._fields:
+            # Nearly always it ended with the end of a request.
+            self._judge_partial()
+
+    def _judge_partial(self) -> None:
+        """Refuse a request that will not become one that is served, or would take too much memory until it does."""
         if self._overhead - (1 + FRAMING) * self._size > self._limits.max_head:
             self._refuse(self._large_head())
         elif len(self._fields) > MAX_FIELDS:
