@@ -63,11 +63,16 @@ class RequestReaderTests(SynchronousTestCase):
         subject.feed(PIPELINE)
         one, two, three, four, five, six = subject.ready
         self.assertEqual(one, (b"GET", b"/1?a=b", b"1.1", ((b"Host", b"a"), (b"X-One", b"1"), (b"x-one", b"2")), b"", True))
-        self.assertEqual((two.method, two.body), (b"POST", b"query=up{x}"))
-        self.assertEqual((three.headers[-1], three.body), ((b"Transfer-Encoding", b"chunked"), b"hello world"))
-        self.assertEqual((four.target, four.persistent), (b"/4", True))
-        self.assertEqual((five.method, five.version, five.persistent), (b"HEAD", b"1.0", True))
-        self.assertEqual((six.target, six.persistent), (b"/6", False))
+        method, _, _, _, body, _ = two
+        self.assertEqual((method, body), (b"POST", b"query=up{x}"))
+        _, _, _, fields, body, _ = three
+        self.assertEqual((fields[-1], body), ((b"Transfer-Encoding", b"chunked"), b"hello world"))
+        _, target, _, _, _, persistent = four
+        self.assertEqual((target, persistent), (b"/4", True))
+        method, _, version, _, _, persistent = five
+        self.assertEqual((method, version, persistent), (b"HEAD", b"1.0", True))
+        _, target, _, _, _, persistent = six
+        self.assertEqual((target, persistent), (b"/6", False))
         self.assertIsNone(subject.refusal)
 
     @given(st.lists(st.integers(0, len(PIPELINE)), max_size=20))
@@ -145,7 +150,8 @@ class RequestReaderTests(SynchronousTestCase):
         for _ in range(5000):
             subject.feed(b"01\r\nx\r\n")
         subject.feed(b"0\r\n\r\n")
-        self.assertEqual(subject.ready[0].body, b"x" * 5000)
+        _, _, _, _, body, _ = subject.ready[0]
+        self.assertEqual(body, b"x" * 5000)
 
     def test_padded_chunks(self) -> None:
         """What frames a body may not be many times its size."""

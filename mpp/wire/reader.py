@@ -8,7 +8,6 @@ segments, the requests are the same.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from attrs import frozen
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -41,20 +40,11 @@ class Limits:
     max_head: int = MIB
 
 
-class Incoming(NamedTuple):
-    """
-    A complete request.
-
-    :ivar version: ``1.1`` or ``1.0``.
-    :ivar persistent: the client would send another request on this connection.
-    """
-
-    method: bytes
-    target: bytes
-    version: bytes
-    headers: Headers
-    body: bytes
-    persistent: bool
+Incoming = tuple[bytes, bytes, bytes, Headers, bytes, bool]
+"""
+A complete request: method, target, version (``1.1`` or ``1.0``), fields, body, and whether the client would send another one on
+this connection.
+"""
 
 
 class RequestReader:
@@ -182,7 +172,7 @@ class RequestReader:
     def close(self) -> None:
         """Give back what nobody will take."""
         self.over = True
-        self._budget.give(self._size + sum(len(request.body) for request in self.ready))
+        self._budget.give(self._size + sum(len(body) for _, _, _, _, body, _ in self.ready))
         self.ready.clear()
         self._reset()
 
@@ -256,10 +246,10 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """Put the request with those that are ready."""
-        persistent = self._parser.should_keep_alive()
-        body = self._body
+        parser = self._parser
+        persistent = parser.should_keep_alive()
         headers = self._head
         assert headers is not None
-        self.ready.append(Incoming(self._parser.get_method(), self._target, self._version, headers, bytes(body), persistent))
+        self.ready.append((parser.get_method(), self._target, self._version, headers, bytes(self._body), persistent))
         self.over = not persistent
         self._reset()

@@ -164,21 +164,19 @@ class UpstreamConnection(Protocol):
         try:
             answer.feed(data)
         except Garbled as error:
-            self._begin_response()
+            if answer.began and self._response is None:
+                self._begin_response(answer)
             self._fail(Cause.GARBLED, str(error))
             return
         if answer.began:
-            self._answered(answer, self._begin_response())
+            self._answered(answer, self._response or self._begin_response(answer))
 
-    def _begin_response(self) -> Response | None:
-        answer = self._answer
-        if self._response is None and answer.began:
-            self._response = Response(answer.status, answer.reason, answer.headers, self._budget, self)
-        return self._response
+    def _begin_response(self, answer: AnswerReader) -> Response:
+        response = self._response = Response(answer.status, answer.reason, answer.headers, self._budget, self)
+        return response
 
-    def _answered(self, answer: AnswerReader, response: Response | None) -> None:
+    def _answered(self, answer: AnswerReader, response: Response) -> None:
         """Pass on what has come of the body, and its end."""
-        assert response is not None
         room = True
         if answer.pieces:
             body = answer.take()
