@@ -102,9 +102,6 @@ def _second(seconds: int) -> str:
 
 def plain(value: object) -> Value:
     """Give a value as it is shown: numbers and truth as they are, all else as bounded text."""
-    # By far the most, of whatever kind they might be.
-    if type(value) is str:
-        return value if len(value) <= MAX_VALUE else _bounded(value)
     if isinstance(value, str):
         return _bounded(value)
     if isinstance(value, enum.Enum):

@@ -57,6 +57,19 @@ class RequestHeadTests(SynchronousTestCase):
         self.assertIn(b"X-Forwarded-For: 198.51.100.1, 192.0.2.7", lines)
         self.assertEqual([line for line in lines if b"Proto" in line], [b"X-Forwarded-Proto: https"])
 
+    def test_chain_cannot_be_hidden(self) -> None:
+        """Who came before is passed on even if Connection names the field, and so is the name by which mpp was asked."""
+        fields = (
+            (b"Connection", b"X-Forwarded-For, Host, X"),
+            (b"Host", b"mpp"),
+            (b"X-Forwarded-For", b"198.51.100.1"),
+            (b"X", b"1"),
+        )
+        lines = head(fields)
+        self.assertIn(b"X-Forwarded-For: 198.51.100.1, 192.0.2.7", lines)
+        self.assertIn(b"X-Forwarded-Host: mpp", lines)
+        self.assertNotIn(b"X: 1", lines)
+
     def test_client_of_a_unix_socket_adds_nothing_to_the_chain(self) -> None:
         """Who has no address is not named; who came before him is."""
         self.assertEqual([line for line in head(peer="") if b"-For:" in line], [])
