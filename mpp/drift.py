@@ -105,7 +105,7 @@ def _version(told: Told) -> Difference | None:
 
 def _clock(told: Told) -> Difference | None:
     def ahead(seconds: float) -> str:
-        return f"{seconds:+.1f}s"
+        return f"{seconds:+z.1f}s"
 
     return _unequal(told, "clock", "Their clocks are apart (told beside mpp's).", lambda f: f.skew, ahead, CLOCKS_APART_S)
 

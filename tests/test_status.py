@@ -208,6 +208,10 @@ class PageTests(SynchronousTestCase):
             self.assertIn(words, html)
         self.assertIn("1 of 2 backends viable, 1 selected", html)
 
+    def test_clock_that_is_right(self) -> None:
+        """A clock that is behind by less than can be told is not behind by nothing."""
+        self.assertIn("+0.0s beside", page(well(A, facts_skew=-0.04)))
+
     def test_last_minutes(self) -> None:
         """Requests, errors, latencies, retries, and what is under way are told with a picture."""
         recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),))

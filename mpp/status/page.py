@@ -101,7 +101,7 @@ def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
     if facts.config_hash or facts.config_at is not None:
         listed.append(("Configuration", _configuration(facts, now)))
     if facts.skew is not None:
-        listed.append(("Clock", f"{facts.skew:+.1f}s beside mpp's"))
+        listed.append(("Clock", f"{facts.skew:+z.1f}s beside mpp's"))
     listed.append(("Last probe", f"{ago(now - observation.at)}, {latency(observation.took)}" if observation.at else "none"))
     return listed
 
