@@ -52,13 +52,11 @@ class CookieAffinity:
 def _route(facts: RequestFacts) -> bytes | None:
     """Give the value of mpp's cookie; the last one when a client sends several (an old one with a deeper path comes first)."""
     found = None
-    for field, value in facts.headers:
-        # As in `headers.values`, but asked twice for every request.
-        if len(field) == 6 and field.lower() == b"cookie":
-            for part in value.split(b";"):
-                name, _, content = part.partition(b"=")
-                if name.strip() == ROUTE_COOKIE:
-                    found = content.strip()
+    for value in headers.values(facts.headers, b"cookie"):
+        for part in value.split(b";"):
+            name, _, content = part.partition(b"=")
+            if name.strip() == ROUTE_COOKIE:
+                found = content.strip()
     return found
 
 
