@@ -56,7 +56,7 @@ class Descriptor:
         self._begun = False
         self._torn = False
         self._turn = turn
-        self._late = False
+        self._joined: list[Any] | None = None
 
     def write(self, line: bytes) -> None:
         """Write a line, or hold it until it can be written. From any thread; raises nothing."""
@@ -66,19 +66,19 @@ class Descriptor:
             else:
                 self._hold(line)
             # Who logs while a line is written is served by the loop that writes it.
-            if self._busy or self._awaited or self._late:
+            if self._busy or self._awaited:
                 return
             turn = self._turn()
             if turn is None:
                 self._write_held(0)
-            else:
-                self._late = True
+            elif turn is not self._joined:
+                self._joined = turn
                 turn.append(self)
 
     def send_late(self) -> None:
         """Write what was logged in this turn."""
         with self._lock:
-            self._late = False
+            self._joined = None
             if not (self._busy or self._awaited):
                 self._write_held(0)
 

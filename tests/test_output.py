@@ -93,6 +93,16 @@ class DescriptorTests(SynchronousTestCase):
         out.write(b"four\n")
         self.assertEqual(self.pipe.read(), b"four\n")
 
+    def test_turn_that_broke_off(self) -> None:
+        """A turn that did not come to its end, by a bug, does not silence the log: its lines come with the next one's."""
+        turn: list[Any] = []
+        out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: turn)
+        out.write(b"one\n")
+        turn = []
+        out.write(b"two\n")
+        turn[0].send_late()
+        self.assertEqual(self.pipe.read(), b"one\ntwo\n")
+
     def test_last_words_of_a_turn(self) -> None:
         """What was logged in a turn that is the last is not lost."""
         out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: [])
