@@ -57,6 +57,16 @@ class BudgetTests(SynchronousTestCase):
 class RequestReaderTests(SynchronousTestCase):
     """From bytes to requests."""
 
+    def test_absolute_form(self) -> None:
+        """A request in absolute-form is read as one in origin-form; without a Host field it is refused as any other is."""
+        reading = reader()
+        reading.feed(b"GET http://b:1/x?y HTTP/1.1\r\nHost: a\r\n\r\n")
+        method, target, _, fields, _, _ = reading.ready[0]
+        self.assertEqual((method, target, fields), (b"GET", b"/x?y", ((b"Host", b"b:1"),)))
+        reading = reader()
+        reading.feed(b"GET http://b:1/x?y HTTP/1.1\r\n\r\n")
+        self.assertEqual(reading.refusal and reading.refusal.status, 400)
+
     def test_requests(self) -> None:
         """Requests are given whole, with their fields as sent and their bodies decoded."""
         subject = reader()

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import BadRequest
 from mpp.model import Headers
-from mpp.wire.rules import Announced, check_head
+from mpp.wire.rules import Announced, check_head, origin_form
 
 HOST: Headers = ((b"Host", b"a:9090"),)
 
@@ -75,3 +75,49 @@ class CheckHeadTests(SynchronousTestCase):
             with self.subTest(title):
                 refusal = self.assertRaises(BadRequest, check_head, target, version, headers, 100)
                 self.assertEqual(refusal.status, status)
+
+
+class OriginFormTests(SynchronousTestCase):
+    """Requests in absolute-form, which a proxy or an HTTP/1.1 client may send (RFC 9112 section 3.2.2)."""
+
+    def test_absolute_form(self) -> None:
+        """The path and query remain, and the authority replaces the Host field."""
+        for target, authority, path in (
+            (b"http://b:9090/api/v1/query?query=up", b"b:9090", b"/api/v1/query?query=up"),
+            (b"HTTPS://b/graph", b"b", b"/graph"),
+            (b"http://[::1]:9090", b"[::1]:9090", b"/"),
+            (b"http://b?x=/y", b"b", b"/?x=/y"),
+            (b"http://b//x", b"b", b"//x"),
+            (b"http://b/x?y=http://c/", b"b", b"/x?y=http://c/"),
+        ):
+            with self.subTest(target):
+                self.assertEqual(origin_form(target, ((b"X", b"y"), *HOST)), (path, ((b"X", b"y"), (b"Host", authority))))
+                self.assertEqual(origin_form(target, ()), (path, ()))
+
+    def test_refused(self) -> None:
+        """Other forms and schemes, user information and a missing host fail."""
+        for target in (
+            b"a:80",
+            b"*",
+            b"@a/",
+            b"ftp://a/",
+            b"http:/a",
+            b"http://x@a/",
+            b"http://x:y@a/",
+            b"http:///a",
+            b"http://",
+            b"",
+        ):
+            with self.subTest(target):
+                with self.assertRaises(BadRequest) as caught:
+                    check_head(*_with_version(*origin_form(target, HOST)), 100)
+                self.assertEqual(caught.exception.status, 400)
+
+    def test_host_is_still_needed(self) -> None:
+        """Two Host fields are refused, whatever the target."""
+        with self.assertRaises(BadRequest):
+            check_head(*_with_version(*origin_form(b"http://a/", HOST + HOST)), 100)
+
+
+def _with_version(target: bytes, headers: Headers) -> tuple[bytes, bytes, Headers]:
+    return target, b"1.1", headers

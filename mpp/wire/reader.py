@@ -218,6 +218,9 @@ class RequestReader:
                 raise self._large_head()
             if len(headers) > MAX_FIELDS:
                 raise self._many_fields()
+            if self._target[:1] != b"/":
+                self._target, headers = rules.origin_form(self._target, headers)
+                self._head = headers
             announced = rules.check_head(self._target, version, headers, self._limits.max_body)
             if announced.body and self._parser.should_upgrade():
                 raise BadRequest(400, "A request to upgrade the protocol cannot have a body here.")

@@ -35,6 +35,9 @@ _IN_TARGETS = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
 # RFC 3986 section 3.2: an IP literal or a registered name, and a port. Empty is allowed.
 _host = re.compile(rb"(?:\[[0-9A-Fa-fvV:.%\w~!$&'()*+,;=-]*\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?").fullmatch
 
+# RFC 9112 section 3.2.2. What stands before the path is judged as a Host field is.
+_absolute = re.compile(rb"https?://([^/?#]*)([/?].*)?", re.IGNORECASE | re.DOTALL).fullmatch
+
 # Longer than any name with its port (RFC 1035 section 2.3.4); what is longer is not remembered, or it could fill the memory.
 _LONGEST_HOST = 260
 # The lengths of the names below: most fields are passed over without a lower-case copy.
@@ -51,6 +54,25 @@ def _is_host(value: bytes) -> bool:
     return _is_known_host(value) if len(value) <= _LONGEST_HOST else _host(value) is not None
 
 
+def origin_form(target: bytes, headers: Headers) -> tuple[bytes, Headers]:
+    """
+    Return target and fields of a request in absolute-form as those of the same request in origin-form (RFC 9112 section 3.2.2).
+
+    The authority of the target takes the place of each Host field. A target of another form is returned as it is, and fails in
+    `check_head`; so does a request of HTTP/1.1 that has no Host, or two.
+
+    :raise BadRequest: the authority is empty.
+    """
+    absolute = _absolute(target)
+    if absolute is None:
+        return target, headers
+    authority, rest = absolute[1], absolute[2] or b""
+    if not authority:
+        raise BadRequest(400, "The request target has no host.")
+    fields = tuple((name, authority if name.lower() == b"host" else value) for name, value in headers)
+    return b"/" + rest.removeprefix(b"/"), fields
+
+
 def check_head(target: bytes, version: bytes, headers: Headers, max_body: int) -> Announced:
     """
     Accept or refuse a request by its head.
@@ -63,7 +85,7 @@ def check_head(target: bytes, version: bytes, headers: Headers, max_body: int) -
         raise BadRequest(400 if version == b"0.9" else 505, "HTTP/1.1 and HTTP/1.0 are spoken here.")
     # A third of what a regular expression takes for a long query.
     if target[:1] != b"/" or target.translate(None, _IN_TARGETS):
-        raise BadRequest(400, "The request target must be a path in visible ASCII that starts with a slash.")
+        raise BadRequest(400, "The request target must be a path or an http URL, in visible ASCII.")
     hosts = 0
     length = coding = expectation = None
     for name, value in headers:
