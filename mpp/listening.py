@@ -24,6 +24,7 @@ from mpp.errors import ConfigError
 from mpp.listening_errors import why_not_endpoint, why_not_open
 from mpp.renewable import Renewable
 from mpp.wire.gate import close_empty
+from mpp.wire.proxy_protocol import ProxyHeaderFactory
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -37,6 +38,8 @@ dropped, and wait a second for the next one. The kernel has its own limit (``net
 """
 
 _SYSTEMD = "systemd:"
+# Twisted's word for an endpoint whose connections begin with a PROXY protocol header.
+_PROXIED = "haproxy:"
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
@@ -109,6 +112,11 @@ def where(port: IListeningPort) -> str:
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
+def is_inherited(text: str) -> bool:
+    """Return whether the socket of this endpoint is one that systemd hands over."""
+    return text.removeprefix(_PROXIED).startswith(_SYSTEMD)
+
+
 def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServerEndpoint:
     """
     Give the server endpoint that a string describes; nothing is opened yet, but certificates are read.
@@ -116,8 +124,11 @@ def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServer
     :param option: to blame.
     :raise ConfigError: there is no such type of endpoint, or its arguments make no sense, or its files cannot be read.
     """
+    if text.startswith(_PROXIED + "ssl:"):
+        header_first = "a load balancer sends its PROXY header before TLS, which this endpoint cannot read"
+        raise ConfigError(option, f"{text!r}: {header_first}; expected haproxy:tcp: with --web-config for the certificate")
     try:
-        return _with_backlog(reactor, text)
+        return _with_backlog(reactor, text.removeprefix(_PROXIED))
     # Not only ValueError: each type is a plugin of its own, and fails as it likes.
     except Exception as error:
         raise ConfigError(option, why_not_endpoint(text, error)) from None
@@ -196,7 +207,8 @@ def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Op
     """Open an endpoint now; every server endpoint of Twisted answers before ``listen`` returns."""
     outcome: list[IListeningPort | Failure] = []
     renewable = Renewable(reactor) if text.startswith("ssl:") else None
-    waiting = endpoint(renewable or reactor, text, option).listen(factory)
+    served = ProxyHeaderFactory(factory, reactor) if text.startswith(_PROXIED) else factory
+    waiting = endpoint(renewable or reactor, text, option).listen(served)
     waiting.addBoth(outcome.append)
     if not outcome:
         waiting.cancel()
@@ -204,7 +216,7 @@ def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Op
     if isinstance(outcome[0], Failure):
         raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
     renew = _nothing if renewable is None else functools.partial(_renew, renewable, text, option, factory)
-    return Opened(outcome[0], text.startswith("systemd:"), renew)
+    return Opened(outcome[0], is_inherited(text), renew)
 
 
 def _renew(renewable: Renewable, text: str, option: str, factory: IProtocolFactory) -> bool:

@@ -135,6 +135,15 @@ class EndpointTests(SynchronousTestCase):
                 "'ssl:1:privateKey=/nowhere/key.pem': /nowhere/key.pem cannot be read (No such file or directory);"
                 " expected the files of a key and its certificate",
             ),
+            (
+                "haproxy:tcp:abc",
+                "'haproxy:tcp:abc' is not a Twisted server endpoint (invalid literal for int() with base 10: 'abc')",
+            ),
+            (
+                "haproxy:ssl:1",
+                "'haproxy:ssl:1': a load balancer sends its PROXY header before TLS, which this endpoint cannot read;"
+                " expected haproxy:tcp: with --web-config for the certificate",
+            ),
         ):
             with self.subTest(text=text):
                 error = self.assertRaises(ConfigError, endpoint, MemoryReactorClock(), text)
