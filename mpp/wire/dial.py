@@ -44,7 +44,7 @@ class Dialer:
     :param addresses: gives a backend's IP addresses, the preferred one first; a literal gives itself.
     :param connect_timeout: seconds until a connection, TLS handshake included, must have come about.
     :param stagger: seconds until the next address is tried while one is still pending.
-    :param tls: gives what verifies an ``https`` backend (``optionsForClientTLS``); None: there are no such backends.
+    :param tls: gives what verifies an ``https`` backend (see `mpp.tls`); None: there are no such backends.
     :param eager: connections send inside ``write`` (see `mpp.wire.transports`); not those over TLS.
     """
 
@@ -240,6 +240,4 @@ class _Handshaking(_Connecting):
         pass
 
     def handshakeCompleted(self) -> None:
-        # Twisted 25.5 calls this even when it has just refused the certificate and aborted the connection.
-        if not self.transport.disconnecting:
-            self._won()
+        self._won()
