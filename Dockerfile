@@ -3,7 +3,8 @@
 #
 # Everything is configured by options behind the image's name, or by MPP_* variables; the health check knows of MPP_PORT only.
 
-ARG PYTHON=python:3.14-slim
+# An exact tag, so that the same checkout gives the same image.
+ARG PYTHON=python:3.14.8-slim-trixie
 
 FROM ${PYTHON} AS build
 COPY . /src

@@ -107,6 +107,10 @@ REFUSED: list[tuple[str, str]] = [
         "f:1: http_config: tls_config: min_version: expected TLS12 or TLS13; mpp speaks nothing older",
     ),
     (
+        "http_config: {tls_config: {server_name: 'prom.example.org:9090'}}\n",
+        "f:1: http_config: tls_config: server_name: expected a host name or an IP address, such as prom.example.org",
+    ),
+    (
         "http_config: {tls_config: {key: cr3t}}\n",
         "f:1: http_config: tls_config: key: a secret has no place in this file; give key_file instead",
     ),

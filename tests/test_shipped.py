@@ -295,6 +295,12 @@ class DockerTests(SynchronousTestCase):
         sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
         self.assertEqual(sent, {"LICENSE", "README.rst", "mpp", "pyproject.toml", "setup.py", "twisted"})
 
+    def test_base_is_exact(self) -> None:
+        """All stages are built on one release of Python on one release of Debian."""
+        text = (ROOT / "Dockerfile").read_text()
+        self.assertRegex(text, r"(?m)^ARG PYTHON=python:3\.\d+\.\d+-slim-[a-z]+$")
+        self.assertEqual(set(re.findall(r"(?m)^FROM (\S+)", text)), {"${PYTHON}"})
+
     def test_nobody(self) -> None:
         """The program runs as a user who owns nothing, and Kubernetes knows the same one."""
         text = (ROOT / "Dockerfile").read_text()
