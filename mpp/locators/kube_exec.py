@@ -157,7 +157,7 @@ def read_credential(output: bytes, plugin: Plugin) -> Issued:
         return _issued(json.loads(output), plugin)
     except ConfigError as error:
         raise LocateError(error.problem) from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         # Without the cause: it holds what was printed.
         raise LocateError(f"{plugin.where}: {plugin.command}: printed no ExecCredential") from None
 
