@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import hashlib
 import json
 import math
 import re
@@ -93,6 +94,28 @@ def level_of(event: Mapping[str, Any]) -> str:
     if level == "info" and str(event.get("log_namespace")).startswith(_TALKATIVE):
         return "debug"
     return level if level in LEVELS else "error"
+
+
+def sameness(event: Mapping[str, Any], told: Mapping[str, Value]) -> str | None:
+    """
+    Return what an event's line has in common with those that say the same; None for an event whose lines are all written.
+
+    Warnings and errors are the same when all but their time is. Other events are written each time, unless they name, as
+    ``log_same``, what they say without numbers that differ each time: those that a server which comes and goes can cause
+    without end. An event with ``log_each`` answers what an operator did, who waits for it.
+
+    :param told: its `fields`.
+    """
+    if event.get("log_each"):
+        return None
+    same = event.get("log_same")
+    if same is not None:
+        return f"{told['component']} {same}"
+    if told["level"] not in ("warn", "error"):
+        return None
+    # A digest, since what is remembered of a line may be as long as a traceback.
+    said = "\0".join(f"{name}={value}" for name, value in told.items() if name != "ts")
+    return hashlib.blake2b(said.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def timestamp(seconds: float) -> str:
