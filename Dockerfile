@@ -23,7 +23,8 @@ RUN python -m venv /opt/mpp \
 FROM ${PYTHON}
 COPY --from=build /opt/mpp /opt/mpp
 ENV PATH=/opt/mpp/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1
 USER 65532:65532
 WORKDIR /
 EXPOSE 9090

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from mpp import bounds
+from mpp.bounds import point_in_time
 from mpp.errors import Cause, UpstreamError
 from mpp.exposition import Samples, label
 from mpp.facts import Facts
@@ -29,9 +31,6 @@ METRICS = (
     "prometheus_sd_discovered_targets",  # by job, before relabeling; name="scrape" is for targets
 )
 """All metrics that facts are made of."""
-
-# An empty TSDB reports MaxInt64 (and MinInt64) milliseconds: whatever is not a time between 1970 and the year 5138 is no time.
-_LATEST_TIME = 1e11
 
 
 def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
@@ -94,19 +93,19 @@ def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float
     :param runtime: None when the server did not say; then what was known of retention before stays.
     :param old: the facts so far.
     """
-    started_at = _time(_value(samples, "process_start_time_seconds"))
+    started_at = point_in_time(_value(samples, "process_start_time_seconds"))
     facts = Facts(
         version=_version(samples),
         # The same source as in later rounds, if there is one: a restart is noticed by comparing.
         started_at=runtime.started_at if runtime and runtime.started_at is not None else started_at,
         oldest=_either(samples, "prometheus_tsdb_lowest_timestamp_seconds", "prometheus_tsdb_lowest_timestamp"),
         newest=_either(samples, "prometheus_tsdb_head_max_time_seconds", "prometheus_tsdb_head_max_time"),
-        samples=_value(samples, "prometheus_local_storage_ingested_samples_total"),
+        samples=bounds.quantity(_value(samples, "prometheus_local_storage_ingested_samples_total")),
         retention_s=old.retention_s,
         retention_by_size=old.retention_by_size,
         read_at=now,
         targets=_targets(samples),
-        config_at=_time(_value(samples, "prometheus_config_last_reload_success_timestamp_seconds")),
+        config_at=point_in_time(_value(samples, "prometheus_config_last_reload_success_timestamp_seconds")),
         reload_ok=_truth(_value(samples, "prometheus_config_last_reload_successful")),
     )
     if runtime is None:
@@ -120,8 +119,8 @@ def _targets(samples: Samples) -> int | None:
     if found is None:
         discovered = samples.get("prometheus_sd_discovered_targets", [])
         found = [sample for sample in discovered if label(sample[0], "name") in ("scrape", "")]
-    total = sum(value for _, value in found)
-    return int(total) if found and 0 <= total < _LATEST_TIME else None
+    total = bounds.quantity(sum(value for _, value in found)) if found else None
+    return None if total is None else int(total)
 
 
 def _truth(value: float | None) -> bool | None:
@@ -130,7 +129,7 @@ def _truth(value: float | None) -> bool | None:
 
 def _version(samples: Samples) -> str:
     found = samples.get("prometheus_build_info", [])
-    return label(found[0][0], "version") if found else ""
+    return bounds.version(label(found[0][0], "version")) if found else ""
 
 
 def _value(samples: Samples, name: str) -> float | None:
@@ -141,14 +140,9 @@ def _value(samples: Samples, name: str) -> float | None:
 def _either(samples: Samples, seconds: str, milliseconds: str) -> float | None:
     value = _value(samples, seconds)
     if value is not None:
-        return _time(value)
+        return point_in_time(value)
     value = _value(samples, milliseconds)
-    return None if value is None else _time(value / 1000)
-
-
-def _time(value: float | None) -> float | None:
-    """Give a point in time, None for what stands for "no data" (and for NaN)."""
-    return value if value is not None and 0 < value < _LATEST_TIME else None
+    return None if value is None else point_in_time(value / 1000)
 
 
 def has_samples(outcome: Outcome) -> bool:

@@ -92,7 +92,7 @@ class Reloader:
         self._applied(reading.settings)
         await self._program.in_step()
         for warning in reading.warnings:
-            _log.warn("{warning}", warning=warning)
+            _log.warn("{warning}", warning=warning, log_each=True)
         what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
         _log.info("Configuration read again ({name}), {what}", name=reading.name, what=what)
         return Reloaded(changed)
@@ -114,7 +114,7 @@ class Reloader:
     def _refused(self, errors: list[str]) -> Reloaded:
         self._told(False)
         for error in errors:
-            _log.error("Configuration not applied: {error}", error=error)
+            _log.error("Configuration not applied: {error}", error=error, log_each=True)
         return Reloaded(errors=tuple(errors))
 
     def _broken(self, failure: Failure) -> Reloaded:

@@ -137,7 +137,8 @@ class Roster:
         self._told[backend] = Standing.VIABLE
         self._metrics.readmissions.labels(backend.name).inc()
         away = self._clock.seconds() - before.absence.since
-        _log.info("{backend} is back after {away:.1f} s", backend=backend.name, away=away)
+        text = "{backend} is back after {away:.1f} s"
+        _log.info(text, backend=backend.name, away=away, log_same=f"{backend.name} is back")
         self._journal.note("return", f"{backend.name} is back after {away:.1f} s")
 
     def tell_standing(self, observation: Observation) -> None:
@@ -149,7 +150,9 @@ class Roster:
         self._told[backend] = standing
         tell = _log.warn if before is not None and standing > before else _log.info
         text = "{backend} is {standing}" + _WHY[bool(observation.why)]
-        tell(text, backend=backend.name, standing=standing.name.lower(), why=observation.why)
+        # It may come and go with each round, or with each request that fails.
+        same = f"{backend.name} is {standing.name}: {observation.why}"
+        tell(text, backend=backend.name, standing=standing.name.lower(), why=observation.why, log_same=same)
 
 
 def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:

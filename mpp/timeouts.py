@@ -21,7 +21,7 @@ _PARAMETER = re.compile(rb"(?:^|(?<=&))timeout=([^&]*)")
 _SECONDS = {b"ms": 1e-3, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 7 * 86400.0, b"y": 365 * 86400.0}
 _NUMBER = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 _DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
-_PART = re.compile(rb"([0-9]+)(ms|[smhdwy])")
+_PART = re.compile(rb"([0-9]{1,12}+)(ms|[smhdwy])")
 
 _AMPERSAND = ord("&")
 _FORM = b"application/x-www-form-urlencoded"

@@ -21,6 +21,7 @@ from mpp.headers import OwnFields
 from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader
 from mpp.interfaces import IResponse
 from mpp.model import Backend
+from mpp.url_pattern import URLPattern
 from tests.fake_https import FakeAuthority
 from tests.logged import logged
 
@@ -65,7 +66,7 @@ class CredentialsTests(SynchronousTestCase):
     def test_basic(self) -> None:
         """User and password are sent as HTTP basic; without the line end that an editor adds."""
         config = HTTPConfig(username_file=self.write("u", "alice\n"), password_file=self.write("p", "s3cr3t\n"))
-        credentials = Credentials(HTTPConfigs(rules=(("*prom-a*", config),)))
+        credentials = Credentials(HTTPConfigs(rules=((URLPattern(host="*prom-a*"), config),)))
         self.assertTrue(credentials.adds_fields)
         self.assertEqual([sent(credentials, each) for each in (A, B)], [b"Basic YWxpY2U6czNjcjN0", None])
 

@@ -24,6 +24,7 @@ from mpp.locators.merged import MergedLocator
 from mpp.model import Reloaded
 from mpp.reload import HangUp, Reloader
 from mpp.settings import KubeSettings, MarathonSettings, Settings
+from mpp.url_pattern import URLPattern
 from mpp.wiring import Wiring, wire
 from tests.logged import logged
 
@@ -45,7 +46,7 @@ class ChangesTests(SynchronousTestCase):
     def test_http(self) -> None:
         """How servers are spoken to is named by where it is said."""
         config = HTTPConfig(username="u")
-        after = HTTPConfigs(config, (("*", config),), (LocatorRule(Origin("dns"), config),))
+        after = HTTPConfigs(config, ((URLPattern(), config),), (LocatorRule(Origin("dns"), config),))
         self.assertEqual(changes(Settings(), Settings(http=after)), ("http_config", "backends", "locators"))
 
 

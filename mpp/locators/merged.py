@@ -90,7 +90,8 @@ class MergedLocator:
 
     def _good(self, located: tuple[Located, ...], last: Source) -> Source:
         if not last.up:
-            _log.info("Locator {locator} works again, {count} backends", locator=last.name, count=len(located))
+            text = "Locator {locator} works again, {count} backends"
+            _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
         return evolve(last, located=located, problem="", read=True)
 
     def _bad(self, failure: Failure, last: Source, locator: ILocator) -> Source | Failure:

@@ -16,6 +16,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.child_environ import isolated
 from mpp.model import Selection
 from mpp.workers.line import Line, Questions, Words
 from mpp.workers.sums import Families
@@ -64,8 +65,9 @@ class Hand(ProcessProtocol):
         with ours, theirs:
             inherited = {0: 0, 1: 1, 2: 2, LINE_DESCRIPTOR: theirs.fileno(), COUNTS_DESCRIPTOR: counts}
             inherited.update(enumerate(sockets, FIRST_SOCKET))
-            command = [sys.executable, "-m", "mpp.workers", str(self.number), str(os.getpid()), str(len(sockets))]
-            reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=inherited)
+            # -P for the reader of "ps"; the variables say the same, and more.
+            command = [sys.executable, "-P", "-m", "mpp.workers", str(self.number), str(os.getpid()), str(len(sockets))]
+            reactor.spawnProcess(self, sys.executable, command, env=isolated(os.environ), childFDs=inherited)
             ours.setblocking(False)
             reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
         self.line.tell("boot", boot)

@@ -92,12 +92,16 @@ class Process:
 
     :ivar port: the port it serves on.
     :ivar folder: its temporary folder; its output is in ``log``.
+    :ivar current: the folder that it is started in.
+    :ivar environ: what its environment has beside that of the tests.
     """
 
     def __init__(self, name: str, port: int | None = None) -> None:
         self.name = name
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix=f"mpp-test-{name}-"))
+        self.current = CHECKOUT
+        self.environ: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -123,7 +127,13 @@ class Process:
         """Start it, and wait until it serves unless told not to."""
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent
+                self.command(),
+                cwd=self.current,
+                env={**os.environ, **self.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
             )
         if wait:
             self.wait_ready()
@@ -192,7 +202,7 @@ class Simulated(Process):
     def command(self) -> list[str]:
         """Give the command line."""
         ports = ["--port", str(self.port), "--control-port", str(self.control_port)]
-        return [sys.executable, "-m", "mpp.testing", *ports, "--name", self.name, *self._options]
+        return [sys.executable, "-P", "-m", "mpp.testing", *ports, "--name", self.name, *self._options]
 
     def is_ready(self) -> bool:
         """Tell whether it can be controlled."""
@@ -254,7 +264,7 @@ class Mpp(Process):
     def command(self) -> list[str]:
         """Give the command line."""
         files = ["--endpoints-file", str(self.endpoints_file), "--port", str(self.port)]
-        return [sys.executable, "-m", "mpp", *files, "--selection-interval", self._interval, *self._options]
+        return [sys.executable, "-P", "-m", "mpp", *files, "--selection-interval", self._interval, *self._options]
 
     def is_ready(self) -> bool:
         """Tell whether the first round has finished."""
