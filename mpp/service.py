@@ -85,7 +85,7 @@ class Program(MultiService):
         self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
         self._views = Views(self, time.time)
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self.front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
+        self.front = Front(settings, reactor, self.metrics) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
         self.own_pages = self._build_pages()
@@ -163,6 +163,8 @@ class Program(MultiService):
         self._wiring = wiring
         self.backends.follow(wiring)
         self.sites.follow(settings)
+        if self.front is not None:
+            self.front.reconfigure(settings)
         self.gate.limit = _places(settings)
         self.serving.follow(settings)
         close_former()

@@ -22,6 +22,11 @@ from tests.test_front_reading import HASH
 WEB = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
 
 
+def never(password: bytes, hashed: bytes) -> Deferred[bool]:
+    """Verify no password."""
+    return Deferred()
+
+
 class CurrentTests(SynchronousTestCase):
     """A folder with a web configuration and a certificate."""
 
@@ -47,7 +52,7 @@ class CurrentTests(SynchronousTestCase):
         self.write("key.pem", begin + key)
 
     def current(self) -> Current:
-        passwords = Passwords(lambda password, hashed: Deferred(), self.clock)
+        passwords = Passwords(never, never, self.clock)
         return Current(str(self.folder / "web.yml"), passwords, self.clock, self.registry)
 
     def connected(self, current: Current) -> SSL.Connection:

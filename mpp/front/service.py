@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -18,6 +19,8 @@ from mpp.front.passwords import Passwords
 from mpp.front.tls_only import TLSOnlyFactory
 from mpp.housekeeping import Housekeeping
 from mpp.metrics import Metrics
+from mpp.model import RequestFacts
+from mpp.origin import teller
 from mpp.settings import Settings
 from mpp.status.guards import Guards
 
@@ -28,19 +31,32 @@ class Front(MultiService):
     """
     What a web configuration puts in front of mpp.
 
-    :param path: the web configuration file.
+    :param settings: with the path of the web configuration file.
     :ivar request: makes a request of a channel.
     :raise ConfigError: it is no good, or a file that it names.
     """
 
-    def __init__(self, path: str, reactor: Any, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, reactor: Any, metrics: Metrics) -> None:
         MultiService.__init__(self)
+        assert settings.web_config is not None
         self._reactor = reactor
         self._computing = Computing(reactor)
-        passwords = Passwords(self._computing.verify, reactor)
-        self._current = Current(path, passwords, reactor, metrics.registry)
-        self.request = functools.partial(GuardedRequest, current=self._current, passwords=passwords, refused=metrics.refused)
+        self._client_address: Callable[[RequestFacts], str]
+        self.reconfigure(settings)
+        passwords = Passwords(self._computing.verify, self._computing.verify_familiar, reactor)
+        self._current = Current(settings.web_config, passwords, reactor, metrics.registry)
+        self.request = functools.partial(
+            GuardedRequest,
+            current=self._current,
+            passwords=passwords,
+            client_address=lambda facts: self._client_address(facts),
+            refused=metrics.refused,
+        )
         MultiService.addService(self, Housekeeping(self._current.refresh, reactor, LOOK_S))
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Use these settings from now on, as far as they may change."""
+        self._client_address = teller(settings.trusted_proxies)
 
     @property
     def is_tls(self) -> bool:
