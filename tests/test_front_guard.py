@@ -18,6 +18,7 @@ from mpp import access, logs
 from mpp.admin import OwnRoot
 from mpp.errors import ConfigError
 from mpp.front.current import Current
+from mpp.front.file import WebConfigFile
 from mpp.front.guard import GuardedRequest
 from mpp.front.passwords import MOST_OF_NETWORK, Passwords
 from mpp.front.service import Front
@@ -60,7 +61,8 @@ class GuardCase(ProxyCase):
         path.write_text(text)
         self.asked: list[Deferred[bool]] = []
         self.passwords = Passwords(self.verify, self.verify, self.world.clock)
-        self.current = Current(str(path), self.passwords, self.world.clock, CollectorRegistry())
+        self.current = Current(self.passwords, self.world.clock)
+        self.file = WebConfigFile(str(path), self.current, CollectorRegistry())
         metrics = self.world.metrics
         request = functools.partial(
             GuardedRequest,
@@ -448,7 +450,7 @@ class FrontTests(SynchronousTestCase):
         tls = "tls_server_config: {cert_file: both.pem, key_file: both.pem, min_version: TLS13,"
         tls += " client_auth_type: RequireAndVerifyClientCert, client_ca_file: both.pem}\n"
         for text, guards in (
-            ("", Guards()),
+            ("basic_auth_users: {}", Guards()),
             (USERS, Guards(users=1)),
             (USERS + limit, Guards(users=1, rate_limit=True)),
             (tls + USERS, Guards(True, "1.3", "RequireAndVerifyClientCert", 1)),
