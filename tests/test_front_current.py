@@ -209,6 +209,17 @@ class CurrentTests(SynchronousTestCase):
         self.later()
         self.assertEqual(list(current.config.users), [b"alice"])
 
+    def test_same(self) -> None:
+        """A file that says the same as before makes no difference to TLS sessions; after a broken one all is well again."""
+        current = self.current()
+        self.write("web.yml", "broken: [")
+        self.later()
+        connection = current.serverConnectionForTLS(None).get_context()
+        self.write("web.yml", f"# the same\n{WEB}")
+        self.assertFalse(self.file.refresh())
+        self.assertEqual((self.good(), self.file.problem), (1, ""))
+        self.assertIs(current.serverConnectionForTLS(None).get_context(), connection)
+
     def test_written_slowly(self) -> None:
         """Wherever a writer pauses, no state of the file lets in anybody without a password and a certificate."""
         text = f"""rate_limit: {{interval: 1ms, burst: 9}}

@@ -132,13 +132,26 @@ class PasswordsTests(SynchronousTestCase):
             self.passwords.known(basic("alice", "secret"))
         self.assertEqual(self.shared, [b"alice"] * 2)
 
+    def test_age(self) -> None:
+        """What another process begins with is as old as it was."""
+        self.make_known(basic("alice", "secret"))
+        self.clock.advance(FAMILIAR_S - 1)
+        other = Passwords(self.verify, self.verify_familiar, self.clock, self.passwords.key)
+        other.use({b"alice": b"hash-a"})
+        for familiar, age in self.passwords.familiar:
+            other.learn(familiar, age)
+        self.assertIsNone(other.known(basic("alice", "secret")))
+        self.assertEqual(len(other.familiar), 1)
+        self.clock.advance(1)
+        self.assertEqual(other.familiar, ())
+
     def test_nothing_kept_of_a_password(self) -> None:
         """What is remembered has no password in it, and another process cannot tell which it was without the key."""
         self.make_known(basic("alice", "secret"))
-        self.assertNotIn(b"secret", b"".join((each.digest + each.user + each.hashed) for each in self.passwords.familiar))
+        self.assertNotIn(b"secret", b"".join(each.digest + each.user + each.hashed for each, _ in self.passwords.familiar))
         other = Passwords(self.verify, self.verify_familiar, self.clock)
         other.use({b"alice": b"hash-a"})
-        other.learn(self.passwords.familiar[0])
+        other.learn(*self.passwords.familiar[0])
         self.assertIsNone(other.known(basic("alice", "secret")))
 
     def test_wrong(self) -> None:

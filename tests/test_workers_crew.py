@@ -193,7 +193,7 @@ class CrewTests(SynchronousTestCase):
         for played in (self.first, self.second):
             ((word, text),) = played.heard()
             self.assertEqual((word, unpacked(text)), ("web_config", USERS))
-        self.world.front = Handover(USERS, b"key", (ALICE,))
+        self.world.front = Handover(USERS, b"key", ((ALICE, 7.0),))
         self.first.die()
         self.stage.advance(0.1)
         word, settings, handover = self.stage.played[2].heard()[0]

@@ -88,7 +88,11 @@ class WebConfigFile:
         self._good.set(1)
 
     def refresh(self) -> bool:
-        """Read the files if one of them has changed, and take them over unless they protect less; return whether they were."""
+        """
+        Read the files if one of them has changed, and take them over unless they protect less.
+
+        :return: whether what is in force has changed.
+        """
         seen = {path: stamp(path) for path in self._seen}
         if seen == self._seen:
             return False
@@ -101,8 +105,7 @@ class WebConfigFile:
         except WebConfigError as error:
             self._refused(error)
             return False
-        self.take_over(loaded)
-        return True
+        return self.take_over(loaded)
 
     def read(self) -> Loaded:
         """
@@ -123,11 +126,13 @@ class WebConfigFile:
     def take_over(self, loaded: Loaded) -> bool:
         """Put what was read in force; return whether it differs from what was in force before."""
         changed = loaded.config != self._current.config
+        if changed:
+            self._adopt(loaded)
+        if changed or self.problem:
+            _log.info("{path} is in force: {what}", path=self.path, what=self._current.summary())
         self._seen = loaded.seen
-        self._adopt(loaded)
         self.problem = ""
         self._good.set(1)
-        _log.info("{path} is in force: {what}", path=self.path, what=self._current.summary())
         return changed
 
     def _refused(self, error: WebConfigError) -> None:

@@ -128,10 +128,10 @@ class Passwords:
         return f"<Passwords {len(self._users)} users, {len(self._known)} known, {len(self._under_way)} under way>"
 
     @property
-    def familiar(self) -> tuple[Familiar, ...]:
-        """All familiar credentials."""
+    def familiar(self) -> tuple[tuple[Familiar, float], ...]:
+        """All familiar credentials, and for how many seconds each has not been used."""
         now = self._clock.seconds()
-        return tuple(each.familiar for each in self._known.values() if now - each.used_at < FAMILIAR_S)
+        return tuple((each.familiar, now - each.used_at) for each in self._known.values() if now - each.used_at < FAMILIAR_S)
 
     def use(self, users: Mapping[bytes, bytes]) -> None:
         """Verify against these hashes from now on; who is known and has another one now is known no more."""
@@ -153,10 +153,14 @@ class Passwords:
             self.share(known.familiar)
         return known.familiar.user
 
-    def learn(self, familiar: Familiar) -> None:
-        """Know credentials that another process has found to be right, unless the user's hash is another one here."""
+    def learn(self, familiar: Familiar, age: float = 0.0) -> None:
+        """
+        Know credentials that another process has found to be right, unless the user's hash is another one here.
+
+        :param age: for how many seconds they have not been used.
+        """
         if self._is_valid(familiar):
-            self._remember(familiar)
+            self._remember(familiar, age)
 
     def named(self, authorization: bytes) -> bytes:
         """Give the user that credentials are for, be they right or not; nothing when there is no such user."""
@@ -228,9 +232,9 @@ class Passwords:
         for each in running.waiting:
             each.callback(Verdict.RIGHT if right else Verdict.WRONG)
 
-    def _remember(self, familiar: Familiar) -> None:
+    def _remember(self, familiar: Familiar, age: float = 0.0) -> None:
         now = self._clock.seconds()
-        self._known[familiar.digest] = _Known(familiar, now, now)
+        self._known[familiar.digest] = _Known(familiar, now - age, now)
         if len(self._known) > MOST_REMEMBERED:
             # What was used least lately; it is a stranger's when it comes back.
             del self._known[min(self._known, key=lambda digest: self._known[digest].used_at)]

@@ -38,12 +38,12 @@ class Handover:
 
     :ivar config: what is in force, with the contents of all files.
     :ivar key: of the digests of `familiar`.
-    :ivar familiar: credentials that were right lately.
+    :ivar familiar: credentials that were right lately, and for how many seconds they have not been used.
     """
 
     config: WebConfig
     key: bytes = field(repr=False)
-    familiar: tuple[Familiar, ...] = field(repr=False)
+    familiar: tuple[tuple[Familiar, float], ...] = field(repr=False)
 
 
 class Front(MultiService):
@@ -77,8 +77,8 @@ class Front(MultiService):
             MultiService.addService(self, Housekeeping(self._look, reactor, LOOK_S))
         else:
             self.adopt(handover.config)
-            for each in handover.familiar:
-                self.passwords.learn(each)
+            for familiar, age in handover.familiar:
+                self.passwords.learn(familiar, age)
         self.request = functools.partial(
             GuardedRequest,
             current=self._current,
@@ -152,7 +152,8 @@ class Front(MultiService):
         """Put what was read in force, whatever it loosens; return whether it differs from what was in force before."""
         assert self._file is not None, "the parent reads them"
         changed = self._file.take_over(loaded)
-        self.taken_over(loaded.config)
+        if changed:
+            self.taken_over(loaded.config)
         return changed
 
     def adopt(self, config: WebConfig) -> None:

@@ -43,7 +43,7 @@ class Source:
     key: str
     path: str = ""
     text: str = field(default="", repr=False)
-    line: int = 0
+    line: int = field(default=0, eq=False)
     content: bytes | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
