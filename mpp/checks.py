@@ -71,8 +71,7 @@ def _check_front(settings: Settings, reactor: Any) -> None:
     from mpp.front.service import Front
     from mpp.metrics import Metrics
 
-    assert settings.web_config is not None
-    Front(settings.web_config, reactor, Metrics(CollectorRegistry())).check(settings)
+    Front(settings, reactor, Metrics(CollectorRegistry())).check(settings)
 
 
 def _errors(look: Callable[[], object]) -> list[ConfigError]:

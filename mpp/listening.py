@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -37,9 +38,18 @@ Connections that may wait to be accepted. With Twisted's 50, the clients of a da
 dropped, and wait a second for the next one. The kernel has its own limit (``net.core.somaxconn``, 4096 on Linux).
 """
 
+UNIX_MODE = "660"
+"""
+Who may connect to a Unix socket where its ``mode=`` does not say: user and group. Twisted's default is everybody on the machine,
+which goes past every firewall, and to mpp's own pages as well.
+"""
+
 _SYSTEMD = "systemd:"
 # Twisted's word for an endpoint whose connections begin with a PROXY protocol header.
 _PROXIED = "haproxy:"
+_UNIX = "unix:"
+# A colon in a path has a backslash before it, and so has that backslash.
+_HAS_MODE = re.compile(r"(?<!\\)(?:\\\\)*:mode=").search
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
@@ -195,12 +205,26 @@ def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
         # A worker has from its parent what systemd handed over to that.
         described = reactor.inherited_endpoint()
         return described
+    text = _with_mode(reactor, text)
     try:
         described = serverFromString(reactor, text if "backlog=" in text else f"{text}:backlog={BACKLOG}")
     # Not every type of endpoint has a backlog of its own (systemd), or it was given by position.
     except TypeError:
         described = serverFromString(reactor, text)
     return described
+
+
+def _with_mode(reactor: Any, text: str) -> str:
+    """Return a description with a mode of its own, or with `UNIX_MODE` if it is one of a Unix socket that has none."""
+    if not text.startswith(_UNIX) or _HAS_MODE(text):
+        return text
+    with_mode = f"{text}:mode={UNIX_MODE}"
+    try:
+        serverFromString(reactor, with_mode)
+    # It was given by position.
+    except TypeError:
+        return text
+    return with_mode
 
 
 def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Opened:

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from mpp.errors import ConfigError, LocateError
 from mpp.http_config import Origin
 from mpp.interfaces import ILocator
 from mpp.locators.file import FileLocator
@@ -76,11 +77,16 @@ class Locating:
 
     def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
         from mpp.locators.api import Api
-        from mpp.locators.http_sd import HTTPSDLocator
+        from mpp.locators.http_sd import HTTPSDLocator, url_reader
         from mpp.tls import TLSPolicy
 
+        read = url_reader(url)
+        try:
+            read()
+        except LocateError as error:
+            raise ConfigError("--http-sd", str(error)) from None
         api = Api.connecting(self._reactor, TLSPolicy(insecure=settings.insecure))
-        return HTTPSDLocator(url, api, name, interval=settings.selection_interval)
+        return HTTPSDLocator(read, api, name, interval=settings.selection_interval)
 
     def _dns(self, name: str, spec: str) -> ILocator:
         from mpp.locators.dns import DNSLocator

@@ -34,9 +34,11 @@ from mpp.values import (
     parse_size,
     parse_timeout,
     parse_url,
+    parse_url_or_file,
     parse_urls,
     parse_word,
     secret_in_text,
+    secret_in_url_or_file,
     secret_in_urls,
 )
 
@@ -65,6 +67,7 @@ class Option:
     :ivar chapter: of the manual, where there is more about it.
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
     :ivar secret: says what is wrong with a value in a configuration file that holds a secret; empty for one without.
+    :ivar unseen: how to give such a value in a file of its own.
     """
 
     flag: str
@@ -82,6 +85,7 @@ class Option:
     chapter: str = ""
     choices: tuple[str, ...] = ()
     secret: Callable[[str], str] = no_secret
+    unseen: str = ""
 
     def anchored(self, value: Any, folder: str) -> Any:
         """Give a value whose relative paths begin in a folder; itself if it has none, or without a folder."""
@@ -89,7 +93,7 @@ class Option:
             return os.path.join(folder, value)
         if self.parse is parse_paths:
             return os.pathsep.join(os.path.join(folder, path) for path in value.split(os.pathsep) if path)
-        if self.secret is secret_in_text and value.startswith("@"):
+        if self.secret in (secret_in_text, secret_in_url_or_file) and value.startswith("@"):
             return "@" + os.path.join(folder, value[1:])
         return value
 
@@ -160,12 +164,14 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--http-sd",
         "http_sd",
-        "A URL that gives targets as Prometheus' HTTP service discovery expects it; may be repeated",
-        parse_url,
+        "A URL that gives targets as Prometheus' HTTP service discovery expects it, or @ and the path of a file that holds the"
+        " URL (so that nobody sees a password in it); may be repeated",
+        parse_url_or_file,
         env=("MPP_HTTP_SD",),
         repeatable=True,
         locates="http-sd",
-        secret=secret_in_urls,
+        secret=secret_in_url_or_file,
+        unseen="as @ and the path of a file that holds the URL",
         metavar="URL",
         chapter="Files and HTTP",
     ),
@@ -189,6 +195,7 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_MARATHON_URL",),
         locates="marathon",
         secret=secret_in_urls,
+        unseen="by --marathon-credentials-file",
         metavar="URLS",
         chapter="Marathon",
     ),
@@ -206,6 +213,7 @@ OPTIONS: tuple[Option, ...] = (
         "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
         env=("MPP_MARATHON_PRINCIPAL_SECRET",),
         secret=secret_in_text,
+        unseen="as @ and the path of a file that holds it",
         metavar="JSON",
     ),
     Option(

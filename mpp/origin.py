@@ -77,6 +77,18 @@ class Proxies:
         return any(address.version == network.version and address in network for network in self._trusted)
 
 
+def network_of(address: str) -> str:
+    """
+    Return the network that one client usually has to itself: the /24 of an IPv4 address, the /64 of an IPv6 one (RFC 6177).
+
+    What is no address (nothing, for a Unix socket) stands for itself.
+    """
+    parsed = _parse(address)
+    if parsed is None:
+        return address
+    return str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 64}", strict=False))
+
+
 def _forwarded_for(facts: RequestFacts) -> list[str]:
     """Give the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
     chain = b",".join(headers.values(facts.headers, b"x-forwarded-for")).decode("latin-1")

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.front.current import Current
+from mpp.front.file import WebConfigFile
 from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
@@ -69,11 +70,19 @@ def count_everything(metrics: Metrics) -> None:
         counter.labels(BACKEND.name, "down").inc()
 
 
+def never(password: bytes, hashed: bytes) -> Deferred[bool]:
+    """Verify no password."""
+    return Deferred()
+
+
 def series() -> dict[str, set[str]]:
     """Give the names of all series that mpp exposes, with the names of their labels."""
     metrics = Metrics(CollectorRegistry())
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as web_config:
-        Current(web_config.name, Passwords(lambda password, hashed: Deferred(), Clock()), Clock(), metrics.registry)
+        web_config.write("basic_auth_users: {}\n")
+        web_config.flush()
+        current = Current(Passwords(never, never, Clock()), Clock())
+        WebConfigFile(web_config.name, current, metrics.registry)
     selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
     snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(BACKEND.name, 0, 0),))
     metrics.watch(Present(lambda: snapshot))

@@ -14,6 +14,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.front.passwords import Familiar
+from mpp.front.service import Handover
+from mpp.front.words import WebConfig
 from mpp.http_config import Origin
 from mpp.model import Backend, Reloaded, Selection, Standing
 from mpp.pages import Answer
@@ -21,6 +24,10 @@ from mpp.settings import Settings
 from mpp.workers.crew import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
 from mpp.workers.hand import Hand
 from mpp.workers.sums import Families
+from mpp.workers.words import familiar_out, unpacked
+
+USERS = WebConfig(users={b"alice": b"hash"})
+ALICE = Familiar(b"digest\xff", "\u00e4lice".encode(), b"hash")
 
 
 class Played:
@@ -49,6 +56,11 @@ class Played:
             found.append(json.loads(data[4 : 4 + length]))
             data = data[4 + length :]
         return found
+
+    def say(self, *said: Any) -> None:
+        """Say something to the parent."""
+        text = json.dumps(said).encode()
+        self.hand.line.dataReceived(struct.pack("!I", len(text)) + text)
 
     def answer(self) -> None:
         """Give its metrics to whoever asks."""
@@ -83,6 +95,8 @@ class NobodyKnown:
 
     def __init__(self) -> None:
         self.selections = self
+        self.front: Handover | None = None
+        self.learned: list[Familiar] = []
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Nothing changes."""
@@ -111,6 +125,12 @@ class NobodyKnown:
     def encoded(self, settings: Settings) -> str:
         return f"retries {settings.retries}"
 
+    def handover(self) -> Handover | None:
+        return self.front
+
+    def familiar(self, credentials: Familiar) -> None:
+        self.learned.append(credentials)
+
     def descriptors(self) -> list[int]:
         return []
 
@@ -123,7 +143,8 @@ class CrewTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.stage = Stage()
-        self.crew = Crew(2, "boot", self.stage, NobodyKnown())
+        self.world = NobodyKnown()
+        self.crew = Crew(2, "boot", self.stage, self.world)
         self.crew.startService()
         self.first, self.second = self.stage.played
         for played in self.stage.played:
@@ -165,6 +186,24 @@ class CrewTests(SynchronousTestCase):
         self.stage.advance(POLL_S - HUNG * ANSWER_S)
         self.stage.advance(PATIENCE_S)
         self.assertEqual((self.first.signals, self.second.signals), ([], []))
+
+    def test_web_config(self) -> None:
+        """Every worker is told what comes into force, and one that starts later begins with it, whatever its file says."""
+        self.crew.secure(USERS)
+        for played in (self.first, self.second):
+            ((word, text),) = played.heard()
+            self.assertEqual((word, unpacked(text)), ("web_config", USERS))
+        self.world.front = Handover(USERS, b"key", ((ALICE, 7.0),))
+        self.first.die()
+        self.stage.advance(0.1)
+        word, settings, handover = self.stage.played[2].heard()[0]
+        self.assertEqual((word, settings, unpacked(handover)), ("boot", "boot", self.world.front))
+
+    def test_familiar(self) -> None:
+        """Credentials that one worker has verified are known to the others and to the parent."""
+        self.first.say("familiar", *familiar_out(ALICE))
+        self.assertEqual((self.first.heard(), self.second.heard()), ([], [["familiar", *familiar_out(ALICE)]]))
+        self.assertEqual(self.world.learned, [ALICE])
 
     def test_replaced(self) -> None:
         """Who dies is replaced; who dies of its start again later and later."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from attrs import evolve
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.python.randbytes import secureRandom
@@ -29,6 +30,18 @@ _VERSIONS = {2: SSL.TLS1_2_VERSION, 3: SSL.TLS1_3_VERSION}
 _BAD = (SSL.Error, crypto.Error, ValueError, TypeError)
 # What `cryptography` says of a certificate that OpenSSL could read and it cannot; not all of it is a ValueError.
 _UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+def with_contents(tls: TLSServer) -> TLSServer:
+    """
+    Return the same with the contents of all files it names, so that a context can be made of it anywhere and at any time.
+
+    :raise WebConfigError: a file cannot be read.
+    """
+    certificate, key, authority = (
+        evolve(source, content=_read(source)) if source else source for source in (tls.certificate, tls.key, tls.client_ca)
+    )
+    return evolve(tls, certificate=certificate, key=key, client_ca=authority)
 
 
 def make_context(tls: TLSServer) -> SSL.Context:
@@ -140,6 +153,8 @@ def _blaming(source: Source) -> Iterator[None]:
 
 
 def _read(source: Source) -> bytes:
+    if source.content is not None:
+        return source.content
     if not source.path:
         return source.text.encode()
     try:

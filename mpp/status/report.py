@@ -74,6 +74,8 @@ def make(view: StatusView) -> Report:
     failing = [each.name for each in view.locators if not each.up]
     if failing and level == GOOD:
         level, verdict = WARN, f"{verdict} But {listing(failing)} cannot be asked for servers; the last good list stays."
+    if view.guards.problem and level == GOOD:
+        level, verdict = WARN, f"{verdict} But a change of the web configuration is not in force."
     places = {backend: place for place, backend in enumerate(selection.ranked)}
     ranked = sorted(selection.observations, key=lambda o: places.get(o.backend, len(places)))
     backends = [_backend(o, view) for o in ranked]

@@ -55,7 +55,7 @@ class Hand(ProcessProtocol):
     def __repr__(self) -> str:
         return f"<Hand {self.number}>"
 
-    def start(self, reactor: Any, boot: str, counts: int, sockets: Sequence[int]) -> None:
+    def start(self, reactor: Any, boot: Sequence[str], counts: int, sockets: Sequence[int]) -> None:
         """
         Start the process.
 
@@ -70,7 +70,7 @@ class Hand(ProcessProtocol):
             reactor.spawnProcess(self, sys.executable, command, env=isolated(os.environ), childFDs=inherited)
             ours.setblocking(False)
             reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
-        self.line.tell("boot", boot)
+        self.line.tell("boot", *boot)
 
     def publish(self, selection: Selection, failing: str, world: Callable[[], str]) -> None:
         """Tell it what it does not know yet."""

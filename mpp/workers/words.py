@@ -6,14 +6,37 @@ Everything is a list whose order both sides know: they are the same version of t
 
 from __future__ import annotations
 
+import base64
+import pickle
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from attrs import astuple
 
 from mpp.facts import Facts
+from mpp.front.passwords import Familiar
 from mpp.http_config import Origin, Origins
 from mpp.model import Backend, Choice, Observation, Selection, Standing
+
+
+def packed(value: object) -> str:
+    """Return any value as text, for what only the parent says."""
+    return base64.b64encode(pickle.dumps(value)).decode("ascii")
+
+
+def unpacked(text: str) -> Any:
+    """Return the value that `packed` was called with. For what the parent says: who writes it can have any code run here."""
+    return pickle.loads(base64.b64decode(text))
+
+
+def familiar_out(familiar: Familiar) -> list[str]:
+    """Give familiar credentials, which is no more than a digest, a user and his hash."""
+    return [familiar.digest.hex(), familiar.user.hex(), familiar.hashed.hex()]
+
+
+def familiar_in(value: Any) -> Familiar:
+    """Read familiar credentials."""
+    return Familiar(*map(bytes.fromhex, value))
 
 
 def backend_out(backend: Backend) -> list[Any]:

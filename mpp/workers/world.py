@@ -7,6 +7,8 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from mpp.front.passwords import Familiar
+from mpp.front.service import Handover
 from mpp.http_config import Origin
 from mpp.model import Backend, Reloaded, Selection, Standing
 from mpp.pages import Answer
@@ -58,6 +60,12 @@ class World(Protocol):
     status: Callable[[str, bool], Answer]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]
+
+    def handover(self) -> Handover | None:
+        """Give the web configuration in force, and who is known; None without one."""
+
+    def familiar(self, credentials: Familiar) -> None:
+        """Know credentials that a worker has found to be right, for workers that start later."""
 
     def descriptors(self) -> list[int]:
         """Give the open sockets, in the order in which a worker opens them."""
