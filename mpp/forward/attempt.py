@@ -6,7 +6,7 @@ What the outcome means is not known here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from mpp.forward.watch import TICKS
 from mpp.interfaces import IProgress
 
 if TYPE_CHECKING:
+    from mpp.forward.callbacks import Keeper
     from mpp.forward.forwarder import Forwarder
     from mpp.forward.terms import Terms
     from mpp.interfaces import IResponse
@@ -29,19 +30,6 @@ _log = tx.make_logger()
 # Less than so many bytes in the time of `TICKS` is no progress (4 KiB/s at the default of 250 ms): slower than any network
 # that a dashboard is used over, and no server on a local one takes its time with an answer that it has begun.
 ENOUGH = 1024
-
-
-class Keeper(Protocol):
-    """Who made the attempt: `mpp.forward.attempts.Attempts`."""
-
-    def answered(self, attempt: Attempt, response: IResponse, /) -> None:
-        """The backend has answered, whole or as far as may be held."""
-
-    def lost(self, attempt: Attempt, error: UpstreamError, /) -> None:
-        """There is no usable answer."""
-
-    def stopped(self, failure: Failure, /) -> None:
-        """There is a bug in one of these."""
 
 
 @implementer(IProgress)

@@ -6,6 +6,7 @@ import random
 
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
+from txaio import tx
 
 from mpp.affinity import AffinityChain
 from mpp.forward.accesslog import AccessLog
@@ -15,9 +16,11 @@ from mpp.forward.suspicion import Suspicions
 from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
-from mpp.model import Backend
+from mpp.model import Backend, RequestFacts
 from mpp.origin import teller
 from mpp.settings import Settings
+
+_log = tx.make_logger()
 
 
 @frozen
@@ -72,6 +75,18 @@ class Forwarder:
         exchange = Exchange(self, downstream)
         exchange.start()
         return exchange
+
+    def afford(self, what: str, facts: RequestFacts) -> bool:
+        """
+        Take a further attempt out of the retry budget, if there is one left in it.
+
+        :param what: ``retry`` or ``hedge``.
+        """
+        if self.budget.take(self.clock.seconds()):
+            return True
+        self.metrics.retry_budget_exhausted(what)
+        _log.debug("no {what} of {target}: the retry budget is used up", what=what, target=facts.target[:200].decode("latin-1"))
+        return False
 
     def forget(self, backend: Backend) -> None:
         """Forget a backend that is not known any more."""
