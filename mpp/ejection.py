@@ -83,6 +83,7 @@ class Record:
     :ivar reports: failed requests of all kinds so far. A probe that began at another number is no news.
     :ivar ejections: how often it was ejected lately, see Note [Flapping].
     :ivar returned_at: when it last came back.
+    :ivar returns: how often it came back, see `mpp.model.Observation`.
     :ivar due: when it is to be probed, if no round does it before; None when there is no hurry.
     :ivar absence: None while it is in service.
     """
@@ -94,6 +95,7 @@ class Record:
     reports: int = 0
     ejections: int = 0
     returned_at: float = 0.0
+    returns: int = 0
     due: float | None = None
     absence: Absence | None = None
 
@@ -175,7 +177,7 @@ def _found_bad(record: Record, standing: Standing, why: str, now: float) -> Reco
 def _found_good(record: Record, absence: Absence, now: float, spare: bool) -> Record:
     absence = evolve(absence, standing=Standing.SUSPECT, good=absence.good + 1)
     if absence.good >= absence.needs and (now >= absence.until or not spare):
-        return evolve(record, admitted=True, returned_at=now, due=None, absence=None)
+        return evolve(record, admitted=True, returned_at=now, returns=record.returns + 1, due=None, absence=None)
     return evolve(record, absence=absence, due=_next_probe(absence, now))
 
 
@@ -221,6 +223,8 @@ def shown(record: Record, observation: Observation, ejected_at: float) -> Observ
     :param ejected_at: when the backend was ejected, by the time of day.
     """
     absence = record.absence
+    if observation.returns != record.returns:
+        observation = evolve(observation, returns=record.returns)
     if absence is None:
         return evolve(observation, ejected_at=0.0) if observation.ejected_at else observation
     return evolve(

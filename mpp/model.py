@@ -141,6 +141,7 @@ class Observation:
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
     :ivar replay: the progress of its WAL replay, None while there is none that is known of.
+    :ivar returns: how often it has come back into service: a request that remembers an earlier number knows that it did since.
     """
 
     backend: Backend
@@ -151,6 +152,7 @@ class Observation:
     took: float = 0.0
     ejected_at: float = 0.0
     replay: Replay | None = None
+    returns: int = field(default=0, eq=False)
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""

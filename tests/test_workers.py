@@ -55,6 +55,8 @@ class WordsTests(SynchronousTestCase):
         """A Selection arrives with all that is known of every backend."""
         for each in (selection(A, C), selection(), Selection()):
             self.assertEqual(selection_in(sent(selection_out(each))), each)
+        returned = selection_in(sent(selection_out(Selection(1, Choice((A,)), (evolve(seen(A), returns=3),)))))
+        self.assertEqual(returned.observed[A].returns, 3)
 
     def test_chosen_but_not_observed(self) -> None:
         """Whoever a strategy made up arrives nowhere."""

@@ -41,7 +41,6 @@ class Attempt:
     :ivar took: how long its answer took, once it is there.
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
-    :ivar overtaken: another attempt runs beside this one, because this one takes too long.
     :ivar was_stale: its first connection turned out to be dead.
     :ivar silent: for how many ticks not a byte has come.
     """
@@ -54,7 +53,6 @@ class Attempt:
         "_quiet",
         "_seen",
         "backend",
-        "overtaken",
         "received",
         "sent_at",
         "silent",
@@ -70,7 +68,6 @@ class Attempt:
         self.turn_at = 0.0
         self.took = 0.0
         self.received = 0
-        self.overtaken = False
         self.was_stale = False
         self.silent = 0
         self._answer: Deferred[IResponse] | None = None

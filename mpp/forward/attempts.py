@@ -106,6 +106,11 @@ class Attempts:
         return self._running
 
     @property
+    def setbacks(self) -> Setbacks | None:
+        """What has gone wrong so far; None as long as nothing has."""
+        return self._setbacks
+
+    @property
     def latest(self) -> Backend | None:
         """The backend that was asked last and has not answered."""
         return self._running[-1].backend if self._running else None
@@ -174,7 +179,7 @@ class Attempts:
             return
         self.report(attempt, verdict, f"answered {response.status}")
         setbacks = self._so_far()
-        setbacks.tried.append(backend)
+        setbacks.exclude(backend, context.selections.current)
         if self._may_go_on(attempt, verdict, setbacks):
             if verdict.busy and response.complete:
                 setbacks.keep(response, attempt)
@@ -192,7 +197,7 @@ class Attempts:
         """Go on after an attempt that brought no usable answer."""
         self._running.remove(attempt)
         setbacks = self._so_far()
-        verdict = setbacks.failed(attempt, error, read=self._terms.read)
+        verdict = setbacks.failed(attempt, error, self._context.selections.current, read=self._terms.read)
         self.report(attempt, verdict, str(error))
         if self._may_go_on(attempt, verdict, setbacks):
             self._next(setbacks)
@@ -230,6 +235,10 @@ class Attempts:
             selection = context.selections.current
             backend = policy.choose(selection, None, setbacks.tried, context.rng)
             go_on = backend is not None and not selection.is_busy(backend)
+        elif go_on and self._running:
+            # Else the one that still runs is waited for, and nothing is taken out of the budget for that.
+            busy = self._busy()
+            go_on = any(backend not in busy for backend in context.selections.current.ranked)
         # Where nothing was sent, nobody had any work from it.
         if go_on and not verdict.resend:
             go_on = context.afford("retry", self._terms.facts)
@@ -237,7 +246,7 @@ class Attempts:
             setbacks.given_up = (attempt.backend.name, verdict.reason)
         return go_on
 
-    def busy(self) -> list[Backend]:
+    def _busy(self) -> list[Backend]:
         """Give the backends that need not be asked: they failed, or are being asked."""
         tried = self._setbacks.tried if self._setbacks is not None else []
         return [*tried, *(attempt.backend for attempt in self._running)]
@@ -245,7 +254,7 @@ class Attempts:
     def _next(self, setbacks: Setbacks) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
         context = self._context
-        backend = policy.choose(context.selections.current, None, self.busy(), context.rng)
+        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
         if backend is not None:
             self.attempt(backend)
         elif self._running or setbacks.renewed:
@@ -288,6 +297,8 @@ class Attempts:
     def _refuse(self) -> None:
         """Say that nobody could answer. Unless one is still being asked."""
         if self._running:
+            # It is the one to be looked after now, and takes its time anew: whoever failed beside it shall not be asked at once.
+            self._running[-1].trust()
             return
         setbacks = self._so_far()
         if setbacks.reserve is not None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from mpp import policy
 from mpp.forward import refusal
+from mpp.model import Standing
 
 if TYPE_CHECKING:
     from mpp.errors import UpstreamError
     from mpp.forward.attempt import Attempt
     from mpp.forward.refusal import Refusal
     from mpp.interfaces import IResponse
-    from mpp.model import Backend
+    from mpp.model import Backend, Observation, Selection
     from mpp.policy import Verdict
 
 
@@ -29,9 +30,10 @@ class Setbacks:
     :ivar renewed: a selection was waited for that knows of all of them.
     :ivar given_up: backend and reason of the last attempt, until another one follows it.
     :ivar reserve: an answer that is better than none, and who gave it.
+    :ivar again: how many attempts were made on backends that had failed the request before and have come back since.
     """
 
-    __slots__ = ("_crashes", "_maybe_done", "given_up", "last_why", "renewed", "reserve", "tried")
+    __slots__ = ("_crashes", "_maybe_done", "_seen", "again", "given_up", "last_why", "renewed", "reserve", "tried")
 
     def __init__(self) -> None:
         self.tried: list[Backend] = []
@@ -39,21 +41,44 @@ class Setbacks:
         self.renewed = False
         self.given_up: tuple[str, str] | None = None
         self.reserve: tuple[IResponse, Attempt] | None = None
+        self.again = 0
         self._crashes = 0
         self._maybe_done = False
+        self._seen: dict[Backend, Observation | None] = {}
 
-    def failed(self, attempt: Attempt, error: UpstreamError, *, read: bool) -> Verdict:
+    @property
+    def deadly(self) -> bool:
+        """Two servers may have died under this request: it is not sent to any server again."""
+        return self._crashes >= 2
+
+    def exclude(self, backend: Backend, selection: Selection) -> None:
+        """Note that a backend has failed the request, and what was known of the backend at that time."""
+        if backend not in self._seen:
+            self.tried.append(backend)
+        self._seen[backend] = selection.observed.get(backend)
+
+    def came_back(self, backend: Backend, selection: Selection) -> bool:
+        """Return whether a backend has left service and come back since it failed the request."""
+        before, now = self._seen.get(backend), selection.observed.get(backend)
+        return before is not None and now is not None and now.returns > before.returns
+
+    def found_well(self, backend: Backend, selection: Selection) -> bool:
+        """Return whether a probe has found a backend viable since it failed the request."""
+        before, now = self._seen.get(backend), selection.observed.get(backend)
+        return before is not None and now is not None and now.standing is Standing.VIABLE and now.at > before.at
+
+    def failed(self, attempt: Attempt, error: UpstreamError, selection: Selection, *, read: bool) -> Verdict:
         """Note an attempt that brought no usable answer; give what it means."""
         verdict = policy.judge_failure(error)
         # A kept connection that broke and a server that is not there any more make one crash.
         self._crashes += verdict.crash or attempt.was_stale
         self._maybe_done = self._maybe_done or not (read or verdict.resend)
-        self.tried.append(attempt.backend)
+        self.exclude(attempt.backend, selection)
         return verdict
 
     def may_go_on(self, verdict: Verdict, *, read: bool, attempts: int, retries: int) -> bool:
         """Tell whether another backend may be tried, see `mpp.policy.may_retry`."""
-        return policy.may_retry(verdict, read=read, attempts=attempts, retries=retries, crashes=self._crashes)
+        return policy.may_retry(verdict, read=read, attempts=attempts - self.again, retries=retries, crashes=self._crashes)
 
     def keep(self, response: IResponse, attempt: Attempt) -> None:
         """Have an answer in reserve: a busy server's own words tell more than ours, should nobody do better in time."""
@@ -70,6 +95,6 @@ class Setbacks:
         """Give what the client is told when there is nobody left to try."""
         if self._maybe_done:
             return refusal.lost(self.last_why)
-        if self._crashes >= 2:
+        if self.deadly:
             return refusal.deadly(self._crashes, self.last_why)
         return refusal.exhausted(attempts, self.last_why)

@@ -67,9 +67,10 @@ def origins_in(selection: Selection, value: Any) -> Origins:
 def _observation_out(observation: Observation) -> list[Any]:
     each = observation
     facts = astuple(each.facts)
-    return [backend_out(each.backend), int(each.standing), each.why, facts, each.at, each.took, each.ejected_at]
+    times = each.at, each.took, each.ejected_at
+    return [backend_out(each.backend), int(each.standing), each.why, facts, each.returns, *times]
 
 
 def _observation_in(value: Any) -> Observation:
-    backend, standing, why, facts, *times = value
-    return Observation(backend_in(backend), Standing(standing), why, Facts(*facts), *times)
+    backend, standing, why, facts, returns, at, took, ejected_at = value
+    return Observation(backend_in(backend), Standing(standing), why, Facts(*facts), at, took, ejected_at, returns=returns)
