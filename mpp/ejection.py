@@ -61,6 +61,7 @@ class Absence:
     :ivar why: one line for a human.
     :ivar needs: how many good probes in a row bring it back, see Note [Enough good probes].
     :ivar good: how many there were.
+    :ivar refused: nothing is known against it but that it refuses its probe, see `mpp.vouching`.
     """
 
     since: float
@@ -69,6 +70,7 @@ class Absence:
     why: str
     needs: int = GOOD_PROBES
     good: int = 0
+    refused: bool = False
 
 
 @frozen
@@ -85,6 +87,9 @@ class Record:
     :ivar returned_at: when it last came back.
     :ivar returns: how often it came back, see `mpp.model.Observation`.
     :ivar due: when it is to be probed, if no round does it before; None when there is no hurry.
+    :ivar rescues: requests in a row that failed here and were answered by a backend out of service, see `mpp.vouching`.
+    :ivar rescued_at: when the last one of these was answered.
+    :ivar vouched_at: when requests were last known to be all that keeps it in service, see `mpp.vouching`; None: probes do.
     :ivar absence: None while it is in service.
     """
 
@@ -97,7 +102,15 @@ class Record:
     returned_at: float = 0.0
     returns: int = 0
     due: float | None = None
+    rescues: int = 0
+    rescued_at: float = 0.0
+    vouched_at: float | None = None
     absence: Absence | None = None
+
+    @property
+    def in_service(self) -> bool:
+        """It takes traffic, or could."""
+        return self.absence is None and (self.admitted or self.vouched_at is not None)
 
     @property
     def ejected(self) -> bool:
@@ -118,19 +131,19 @@ def failed(record: Record, standing: Standing, why: str, now: float, *, spare: b
     if record.absence is not None:
         return evolve(record, absence=_worsened(record.absence, standing, why))
     if standing > Standing.SUSPECT:
-        return _eject(record, standing, why, now)
+        return eject(record, standing, why, now)
     if record.failures and now - record.failed_at <= FORGIVEN_AFTER_S:
         record = evolve(record, failures=record.failures + 1, failed_at=now)
     else:
         record = evolve(record, failures=1, failed_at=now, others_answered=False)
     if record.failures >= SOFT_FAILURES and record.others_answered and spare:
-        return _eject(record, Standing.SUSPECT, f"{record.failures} requests in a row failed, the last: {why}", now)
+        return eject(record, Standing.SUSPECT, f"{record.failures} requests in a row failed, the last: {why}", now)
     return record if record.due is not None else evolve(record, due=now + FOLLOW_UP_S)
 
 
 def answered(record: Record) -> Record:
     """Note that it answered a request."""
-    return evolve(record, failures=0, others_answered=False) if record.failures else record
+    return evolve(record, failures=0, others_answered=False, rescues=0) if record.failures or record.rescues else record
 
 
 def other_answered(record: Record) -> Record:
@@ -138,17 +151,22 @@ def other_answered(record: Record) -> Record:
     return record if record.others_answered or not record.failures else evolve(record, others_answered=True)
 
 
-def observed(record: Record, standing: Standing, why: str, now: float, *, reports: int, spare: bool) -> Record:
+def observed(
+    record: Record, standing: Standing, why: str, now: float, *, reports: int, spare: bool, refused: bool = False
+) -> Record:
     """
     Note the outcome of a probe.
 
     :param reports: the record's ``reports`` when the probe began: a good probe says nothing of what was reported since.
     :param spare: another backend is in service; without one nobody who is well is kept out any longer.
+    :param refused: see `mpp.model.Observation`.
     """
     if standing > Standing.SUSPECT:
-        return _found_bad(record, standing, why, now)
+        return _found_bad(record, standing, why, now, refused)
     good, news = standing < Standing.SUSPECT, reports == record.reports
     if record.absence is None:
+        if good and record.vouched_at is not None:
+            record = evolve(record, admitted=True, vouched_at=None)
         due = None if news or record.due is None else now + FOLLOW_UP_S
         settled = due == record.due and (record.admitted or not good)
         return record if settled else evolve(record, admitted=record.admitted or good, due=due)
@@ -163,15 +181,15 @@ def is_proven(record: Record) -> bool:
     return record.absence is not None and record.absence.good >= record.absence.needs
 
 
-def _found_bad(record: Record, standing: Standing, why: str, now: float) -> Record:
+def _found_bad(record: Record, standing: Standing, why: str, now: float, refused: bool) -> Record:
     needs = 1 if standing is Standing.NOT_READY else GOOD_PROBES
     if record.absence is not None:
-        absence = evolve(record.absence, standing=standing, why=why, needs=needs, good=0)
+        absence = evolve(record.absence, standing=standing, why=why, needs=needs, good=0, refused=refused)
         return evolve(record, absence=absence, due=_next_probe(absence, now))
     if record.admitted:
-        return _eject(record, standing, why, now, needs)
-    absence = Absence(now, now, standing, why, needs)
-    return evolve(record, failures=0, others_answered=False, due=now + FOLLOW_UP_S, absence=absence)
+        return eject(record, standing, why, now, needs, refused)
+    absence = Absence(now, now, standing, why, needs, refused=refused)
+    return evolve(record, failures=0, others_answered=False, vouched_at=None, due=now + FOLLOW_UP_S, absence=absence)
 
 
 def _found_good(record: Record, absence: Absence, now: float, spare: bool) -> Record:
@@ -183,11 +201,12 @@ def _found_good(record: Record, absence: Absence, now: float, spare: bool) -> Re
 
 def _worsened(absence: Absence, standing: Standing, why: str) -> Absence:
     if standing > absence.standing:
-        absence = evolve(absence, standing=standing, why=why)
+        absence = evolve(absence, standing=standing, why=why, refused=False)
     return evolve(absence, needs=GOOD_PROBES, good=0)
 
 
-def _eject(record: Record, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES) -> Record:
+def eject(record: Record, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES, refused: bool = False) -> Record:
+    """Take a backend out of service. The parameters are those of an `Absence`."""
     forgiven = int((now - record.returned_at) // FORGIVEN_AFTER_S)
     ejections = max(0, record.ejections - forgiven) + 1
     return evolve(
@@ -197,7 +216,8 @@ def _eject(record: Record, standing: Standing, why: str, now: float, needs: int 
         others_answered=False,
         ejections=ejections,
         due=now + FOLLOW_UP_S,
-        absence=Absence(now, now + hold(ejections), standing, why, needs),
+        vouched_at=None,
+        absence=Absence(now, now + hold(ejections), standing, why, needs, refused=refused),
     )
 
 

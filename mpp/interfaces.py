@@ -116,6 +116,15 @@ class ISelections(Interface):
         of it. See `mpp.ejection`.
         """
 
+    def rescued(failed: Backend, by: Backend) -> None:
+        """
+        Report that a request failed through a backend's fault and was answered by one that is not expected to answer.
+
+        :param failed: the backend that failed the request; ``report`` was called for it.
+        :param by: a backend whose standing is ``NOT_READY`` or worse. Its answer is a proof that it is well, see
+            `mpp.policy.is_proof`. It takes traffic when there are enough such requests, see `mpp.vouching`.
+        """
+
     def answered(backend: Backend) -> None:
         """Tell that a request was answered well: soft evidence against this backend is forgotten. Call it for every one."""
 

@@ -135,13 +135,14 @@ class Observation:
     What one probe, and the requests since, saw of one backend. A failed probe is a value, not an exception.
 
     :ivar standing: what may be expected of it.
-    :ivar why: one line for a human, empty for VIABLE.
+    :ivar why: one line for a human, empty for VIABLE unless requests alone say so (`mpp.vouching`).
     :ivar facts: the slow facts, as last read; empty Facts when never read.
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
     :ivar replay: the progress of its WAL replay, None while there is none that is known of.
     :ivar returns: how often it has come back into service: a request that remembers an earlier number knows that it did since.
+    :ivar refused: it is not ready by an answer to its probe that shows that a server is there, see `mpp.readings.is_refusal`.
     """
 
     backend: Backend
@@ -153,6 +154,7 @@ class Observation:
     ejected_at: float = 0.0
     replay: Replay | None = None
     returns: int = field(default=0, eq=False)
+    refused: bool = field(default=False, eq=False)
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""

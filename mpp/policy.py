@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import random
+import re
 import zlib
 from collections.abc import Collection
 
@@ -120,6 +121,22 @@ def judge_answer(status: int, fields: Headers, body: bytes) -> Verdict:
         if rule.fits(status, error_type, error):
             return rule.verdict
     return ANSWERED
+
+
+# Prometheus writes the status first and no blanks; other servers of this API may write some.
+_SUCCESS = re.compile(rb'\s*\{\s*"status"\s*:\s*"success"')
+
+
+def is_proof(status: int, fields: Headers, body: bytes) -> bool:
+    """
+    Return whether a response proves that a server answers queries: a success of the API, not just any page with a good status.
+
+    :param body: as much of the body as is at hand, encoded as it came.
+    """
+    try:
+        return status == 200 and _SUCCESS.match(_decoded(fields, body)) is not None
+    except zlib.error:
+        return False
 
 
 def _prometheus_error(fields: Headers, body: bytes) -> tuple[str | None, str]:

@@ -54,6 +54,19 @@ def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
     return _judge_query(query)
 
 
+def is_refusal(ready: Outcome, query: Outcome) -> bool:
+    """
+    Return whether a server that is not ready, as `judge` says, has shown all the same that it is there.
+
+    It has if the answer that speaks against it is no server error: a 401, 403 or 404, a redirect to a page to log in, whatever. A
+    5xx of a gateway, or Prometheus' own 503, says that it is not there, or not to be used.
+    """
+    if isinstance(ready, UpstreamError):
+        return False
+    refused = query if ready.status in (200, 404) else ready
+    return not isinstance(refused, UpstreamError) and refused.status < 500
+
+
 def _unready(ready: Answer) -> str:
     if ready.status == 503:
         stopping = (b"x-prometheus-stopping", b"true") in {(name.lower(), value.lower()) for name, value in ready.headers}

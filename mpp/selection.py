@@ -169,6 +169,16 @@ class SelectionService(Service):
         if self._roster.failing:
             self._roster.answered(backend)
 
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Note that a request which failed on one backend was answered by one that is out of service, see `ISelections`."""
+        observation = self._published.observation(by)
+        if observation is None or self._published.observation(failed) is None:
+            return
+        self._roster.rescued(failed, by, observation.why)
+        self._published.publish(tuple(map(self._shown, self.current.observations)))
+        if self.running:
+            self._follow_ups.plan()
+
     @property
     def failing(self) -> Mapping[Backend, int]:
         """The backends in service on which the last request failed, with the number of failed requests reported of each."""
@@ -180,7 +190,8 @@ class SelectionService(Service):
 
     def _shown(self, observation: Observation) -> Observation:
         """Give an observation as it is published: what the roster and the locator hold against the backend counts."""
-        return _as_located(self._roster.shown(observation), self._located.get(observation.backend))
+        shown, backend = self._roster.shown(observation), observation.backend
+        return shown if self._roster.vouches(backend) else _as_located(shown, self._located.get(backend))
 
     def _run(self) -> Deferred[None]:
         """Make one round. Whatever goes wrong in it ends here, so that there is a next one."""
@@ -205,10 +216,15 @@ class SelectionService(Service):
         return self._probe(backend, self._published.observation(backend)).addCallback(self._merge)
 
     def _merge(self, probed: _Probed) -> None:
-        self._roster.observed(*probed)
+        self._note(probed)
         observation = self._shown(probed[0])
         self._published.replace(observation)
         self._roster.tell_standing(observation)
+
+    def _note(self, probed: _Probed) -> None:
+        observation, reports = probed
+        located = self._located.get(observation.backend)
+        self._roster.observed(observation, reports, held=located is not None and bool(located.not_ready))
 
     def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[_Probed]:
         reports = self._roster.reports(backend)
@@ -228,8 +244,8 @@ class SelectionService(Service):
         for backend in gone:
             self._roster.forget(backend)
         # The bad ones first: whether another backend is in service counts for the good ones.
-        for observation, reports in sorted(probed, key=_badness):
-            self._roster.observed(observation, reports)
+        for each in sorted(probed, key=_badness):
+            self._note(each)
         observations = tuple(self._shown(observation) for observation, _ in probed)
         self._published.publish(observations)
         for observation in observations:

@@ -104,6 +104,7 @@ class FakeSelections:
         self.current = selection
         self.reports: list[tuple[Backend, Standing]] = []
         self.well: list[Backend] = []
+        self.rescues: list[tuple[Backend, Backend]] = []
         self.waiting: list[Deferred[Selection]] = []
 
     def ready(self) -> Deferred[Selection]:
@@ -115,6 +116,9 @@ class FakeSelections:
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         self.reports.append((backend, standing))
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        self.rescues.append((failed, by))
 
     def answered(self, backend: Backend) -> None:
         self.well.append(backend)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp import policy
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.model import Backend, Choice, Headers, Selection, Standing
-from mpp.policy import ANSWERED, Retry, Verdict
+from mpp.policy import ANSWERED, Retry, Verdict, is_proof
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 
@@ -88,6 +88,29 @@ class JudgeAnswerTests(SynchronousTestCase):
         """When nobody is left, a client gets mpp's error instead of a page that it cannot read."""
         masked = [status for status in (429, 499, 500, 502, 503, 504) if policy.judge_answer(status, (), b"<html>").mask]
         self.assertEqual(masked, [502, 503, 504])
+
+
+class IsProofTests(SynchronousTestCase):
+    """Which responses prove that a server answers queries."""
+
+    def test_table(self) -> None:
+        """A success of the API does, compressed or not, whole or begun; another page with a good status does not."""
+        success = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
+        gzipped: Headers = ((b"Content-Encoding", b"gzip"),)
+        for status, fields, body, proof in [
+            (200, (), success, True),
+            (200, (), b'{\n  "status": "success", "data": []}', True),
+            (200, (), success[:30], True),
+            (200, gzipped, gzip.compress(success * 50), True),
+            (200, gzipped, gzip.compress(success * 50)[:100], True),
+            (200, gzipped, success, False),
+            (200, (), b"<html><title>Log in</title></html>", False),
+            (200, (), b"", False),
+            (206, (), success, False),
+            (302, (), success, False),
+            (404, (), success, False),
+        ]:
+            self.assertEqual(is_proof(status, fields, body), proof, (status, fields, body))
 
 
 class JudgeFailureTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from mpp.errors import Cause, Phase, UpstreamError
 from mpp.exposition import MetricsScanner, Samples
 from mpp.facts import Facts, Replay
 from mpp.model import Standing
-from mpp.readings import METRICS, has_samples, judge, read_facts
+from mpp.readings import METRICS, has_samples, is_refusal, judge, read_facts
 from mpp.runtime import Answer, Runtime, quote, read_replay, read_retention, read_runtime
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -72,6 +72,28 @@ class JudgeTests(SynchronousTestCase):
                 judged, said = judge(ready, query)
                 self.assertEqual(judged, standing)
                 self.assertIn(why, said)
+
+    def test_refusal(self) -> None:
+        """A server that refuses a probe is there; one that cannot be reached, or answers with a server error, is not."""
+        forbidden, gateway = Answer(403, b"Forbidden"), Answer(502, b"Bad Gateway")
+        unavailable, login = Answer(503, b"Service Unavailable"), Answer(302, b"", ((b"Location", b"/login"),))
+        for ready, query, refusal in [
+            (forbidden, forbidden, True),
+            (forbidden, REFUSED, True),
+            (Answer(401, b"Unauthorized"), ONE, True),
+            (login, login, True),
+            (ABSENT, ABSENT, True),
+            (READY, forbidden, True),
+            (READY, Answer(200, b"<html>log in</html>"), True),
+            (READY, gateway, False),
+            (READY, error(500, "internal", "oops"), False),
+            (unavailable, ONE, False),
+            (unavailable, forbidden, False),
+            (gateway, forbidden, False),
+            (REFUSED, forbidden, False),
+            (SLOW, ONE, False),
+        ]:
+            self.assertEqual(is_refusal(ready, query), refusal, (ready, query))
 
     def test_quote_is_one_short_line(self) -> None:
         """What a server says is quoted in one line, shortened, without control characters."""

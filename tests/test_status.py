@@ -185,6 +185,13 @@ class WhyTests(SynchronousTestCase):
         told = report.make(view(well(A, facts_newest=NOW - 900), well(B))).backends[0]
         self.assertEqual(told.level, "warn")
 
+    def test_server_that_only_requests_vouch_for(self) -> None:
+        """A server that serves although its probe is refused is not shown as well, and says why."""
+        vouched = well(B, why="it answers requests, but not its probe: /-/ready answered 403")
+        told = report.make(view(well(A, standing=Standing.SUSPECT, why="reset"), vouched, selected=(B,))).backends[0]
+        self.assertEqual((told.role, told.level), ("selected", "warn"))
+        self.assertIn("It answers requests, but not its probe: /-/ready answered 403. It serves", told.why)
+
 
 class PageTests(SynchronousTestCase):
     """What an operator reads."""

@@ -236,6 +236,12 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual(self.told, [["report", 1, backend_out(A), 2, "reset"]])
         self.assertEqual(self.remote.current, selection(A))
 
+    def test_rescued(self) -> None:
+        """The parent hears of each request that a server out of service has answered."""
+        self.publish(selection(A))
+        self.remote.rescued(A, B)
+        self.assertEqual(self.told, [["rescued", backend_out(A), backend_out(B)]])
+
     def test_answers(self) -> None:
         """Answers are told while somebody is failing, once of each backend until something new is known."""
         self.publish(selection(A))

@@ -170,6 +170,8 @@ class Attempts:
         context.metrics.upstream_answered(backend.name, attempt.took)
         if response.status < 400:
             context.selections.answered(backend)
+            if self._setbacks is not None:
+                self._setbacks.rescued(response, backend, context.selections)
             self._deliver(response, attempt)
             return
         verdict = policy.judge_answer(response.status, response.headers, b"".join(response.held))
@@ -223,6 +225,7 @@ class Attempts:
             reason=verdict.reason,
         )
         if verdict.standing is not None:
+            self._so_far().blamed.append(backend)
             self._context.selections.report(backend, verdict.standing, why)
         return line
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mpp.errors import UpstreamError
     from mpp.forward.attempt import Attempt
     from mpp.forward.refusal import Refusal
-    from mpp.interfaces import IResponse
+    from mpp.interfaces import IResponse, ISelections
     from mpp.model import Backend, Observation, Selection
     from mpp.policy import Verdict
 
@@ -26,6 +26,7 @@ class Setbacks:
     The setbacks of one request.
 
     :ivar tried: the backends that failed it.
+    :ivar blamed: those of them through whose fault it failed.
     :ivar last_why: what the last one did, in one line.
     :ivar renewed: a selection was waited for that knows of all of them.
     :ivar given_up: backend and reason of the last attempt, until another one follows it.
@@ -33,10 +34,11 @@ class Setbacks:
     :ivar again: how many attempts were made on backends that had failed the request before and have come back since.
     """
 
-    __slots__ = ("_crashes", "_maybe_done", "_seen", "again", "given_up", "last_why", "renewed", "reserve", "tried")
+    __slots__ = ("_crashes", "_maybe_done", "_seen", "again", "blamed", "given_up", "last_why", "renewed", "reserve", "tried")
 
     def __init__(self) -> None:
         self.tried: list[Backend] = []
+        self.blamed: list[Backend] = []
         self.last_why = ""
         self.renewed = False
         self.given_up: tuple[str, str] | None = None
@@ -79,6 +81,15 @@ class Setbacks:
     def may_go_on(self, verdict: Verdict, *, read: bool, attempts: int, retries: int) -> bool:
         """Tell whether another backend may be tried, see `mpp.policy.may_retry`."""
         return policy.may_retry(verdict, read=read, attempts=attempts - self.again, retries=retries, crashes=self._crashes)
+
+    def rescued(self, response: IResponse, backend: Backend, selections: ISelections) -> None:
+        """Report that a backend has answered the request well, if it was not expected to answer at all."""
+        observation = selections.current.observed.get(backend)
+        if observation is None or observation.standing < Standing.NOT_READY:
+            return
+        if policy.is_proof(response.status, response.headers, b"".join(response.held)):
+            for failed in self.blamed:
+                selections.rescued(failed, backend)
 
     def keep(self, response: IResponse, attempt: Attempt) -> None:
         """Have an answer in reserve: a busy server's own words tell more than ours, should nobody do better in time."""

@@ -163,7 +163,7 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     age = drift.age(observation.facts)
     stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
-    if level == GOOD and (stale or observation.standing is not Standing.VIABLE):
+    if level == GOOD and (stale or observation.standing is not Standing.VIABLE or observation.why):
         level = WARN
     active, queued = view.load.get(backend.name, (0, 0))
     why = _why(observation, what, view)

@@ -139,7 +139,12 @@ class Crew(Service):
 
     def _start(self, number: int) -> None:
         self._scheduled.pop(number, None)
-        words: Words = {"report": functools.partial(self._reported, number), "answered": self._answered, "log": _log_theirs}
+        words: Words = {
+            "report": functools.partial(self._reported, number),
+            "rescued": self._rescued,
+            "answered": self._answered,
+            "log": _log_theirs,
+        }
         questions: Questions = {
             "reselect": self._reselect,
             "metrics": self._metrics_page,
@@ -210,6 +215,10 @@ class Crew(Service):
     def _reported(self, worker: int, number: int, backend: Any, standing: int, why: str) -> None:
         self._hands[worker].heard = number
         self._world.selections.report(backend_in(backend), Standing(standing), why)
+        self._publishing.soon()
+
+    def _rescued(self, failed: Any, by: Any) -> None:
+        self._world.selections.rescued(backend_in(failed), backend_in(by))
         self._publishing.soon()
 
     def _answered(self, backend: Any) -> None:

@@ -143,6 +143,10 @@ class RemoteSelections(Service):
             self._told.clear()
         self.line.tell("report", self._reported, backend_out(backend), int(standing), why)
 
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Tell the parent of a request that a backend out of service answered, see `ISelections`."""
+        self.line.tell("rescued", backend_out(failed), backend_out(by))
+
     def answered(self, backend: Backend) -> None:
         """Tell the parent of a request that was answered, if it wants to know; see Note [Answers]."""
         if self._failing and backend not in self._told:

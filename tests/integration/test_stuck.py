@@ -13,7 +13,7 @@ QUERY = "/api/v1/query?query=up"
 
 
 class FailedHedgeTests(SynchronousTestCase):
-    """The server that takes the traffic hangs; the other one fails what it is asked beside it, and is well again a moment later."""
+    """The server that takes the traffic hangs; the other one fails what it is asked beside it, and is well a moment later."""
 
     def setUp(self) -> None:
         self.stuck = Simulated("--version", "3.5.0", "--history", "30d", name="stuck")
