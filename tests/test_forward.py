@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.forward.attempts import SELECTION_WAIT_S
+from mpp.forward.forwarder import SELECTION_WAIT_S
 from mpp.interfaces import IDownstream, IResponse, ISelections, IUpstreams
 from mpp.model import Choice, Headers, Observation, Selection, Standing
 from tests.forward_support import A, B, FakeResponse, World

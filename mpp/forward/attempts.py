@@ -44,10 +44,6 @@ if TYPE_CHECKING:
 
 _log = tx.make_logger()
 
-# Longer than a slow first round takes (locating 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), shorter than the
-# patience of Grafana (60 s) and of most scripts.
-SELECTION_WAIT_S = 10.0
-
 
 class Attempts:
     """All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before."""
@@ -119,12 +115,7 @@ class Attempts:
 
     def _wait(self, selection: Deferred[Selection], then: Callable[[Selection], None]) -> None:
         """Go on with the Selection when it comes, or with the one in force when it takes too long."""
-
-        def too_late(result: object, timeout: float) -> Selection:
-            return self._context.selections.current
-
-        self._waiting = selection
-        selection.addTimeout(SELECTION_WAIT_S, self._context.clock, onTimeoutCancel=too_late)
+        self._waiting = self._context.bounded(selection)
         selection.addCallback(then)
         selection.addErrback(self.stopped)
 
@@ -182,7 +173,7 @@ class Attempts:
         self.report(attempt, verdict, f"answered {response.status}")
         setbacks = self._so_far()
         setbacks.exclude(backend, context.selections.current)
-        if self._may_go_on(attempt, verdict, setbacks):
+        if setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
             if verdict.busy and response.complete:
                 setbacks.keep(response, attempt)
             else:
@@ -201,7 +192,7 @@ class Attempts:
         setbacks = self._so_far()
         verdict = setbacks.failed(attempt, error, self._context.selections.current, read=self._terms.read)
         self.report(attempt, verdict, str(error))
-        if self._may_go_on(attempt, verdict, setbacks):
+        if setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
             self._next(setbacks)
         else:
             self._refuse()
@@ -229,35 +220,10 @@ class Attempts:
             self._context.selections.report(backend, verdict.standing, why)
         return line
 
-    def _may_go_on(self, attempt: Attempt, verdict: Verdict, setbacks: Setbacks) -> bool:
-        """Decide whether to try another backend, and note it."""
-        context = self._context
-        go_on = setbacks.may_go_on(verdict, read=self._terms.read, attempts=self._started, retries=context.settings.retries)
-        if go_on and verdict.busy:
-            # It helps only if there is somebody with less to do.
-            selection = context.selections.current
-            backend = policy.choose(selection, None, setbacks.tried, context.rng)
-            go_on = backend is not None and not selection.is_busy(backend)
-        elif go_on and self._running:
-            # Else the one that still runs is waited for, and nothing is taken out of the budget for that.
-            busy = self._busy()
-            go_on = any(backend not in busy for backend in context.selections.current.ranked)
-        # Where nothing was sent, nobody had any work from it.
-        if go_on and not verdict.resend:
-            go_on = context.afford("retry", self._terms.facts)
-        if go_on:
-            setbacks.given_up = (attempt.backend.name, verdict.reason)
-        return go_on
-
-    def _busy(self) -> list[Backend]:
-        """Give the backends that need not be asked: they failed, or are being asked."""
-        tried = self._setbacks.tried if self._setbacks is not None else []
-        return [*tried, *(attempt.backend for attempt in self._running)]
-
     def _next(self, setbacks: Setbacks) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
         context = self._context
-        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
+        backend = policy.choose(context.selections.current, None, setbacks.busy(self._running), context.rng)
         if backend is not None:
             self.attempt(backend)
         elif self._running or setbacks.renewed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from attrs import field, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from txaio import tx
 
@@ -16,11 +17,15 @@ from mpp.forward.suspicion import Suspicions
 from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
-from mpp.model import Backend, RequestFacts
+from mpp.model import Backend, RequestFacts, Selection
 from mpp.origin import teller
 from mpp.settings import Settings
 
 _log = tx.make_logger()
+
+# Longer than a slow first round takes (locating 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), shorter than the
+# patience of Grafana (60 s) and of most scripts.
+SELECTION_WAIT_S = 10.0
 
 
 @frozen
@@ -75,6 +80,14 @@ class Forwarder:
         exchange = Exchange(self, downstream)
         exchange.start()
         return exchange
+
+    def bounded(self, selection: Deferred[Selection]) -> Deferred[Selection]:
+        """Have the Selection in force come in place of another one that takes too long."""
+
+        def too_late(result: object, timeout: float) -> Selection:
+            return self.selections.current
+
+        return selection.addTimeout(SELECTION_WAIT_S, self.clock, onTimeoutCancel=too_late)
 
     def afford(self, what: str, facts: RequestFacts) -> bool:
         """

@@ -29,6 +29,7 @@ from txaio import tx
 
 from mpp import policy
 from mpp.errors import Cause, Phase, UpstreamError
+from mpp.forward.setbacks import Made
 from mpp.forward.suspicion import Sign
 
 if TYPE_CHECKING:
@@ -41,18 +42,10 @@ if TYPE_CHECKING:
 _log = tx.make_logger()
 
 
-class Hedged(Protocol):
+class Hedged(Made, Protocol):
     """A request whose attempts are looked after: `mpp.forward.attempts.Attempts`."""
 
     whys: tuple[str, ...]
-
-    @property
-    def started(self) -> int:
-        """Return how many attempts were made."""
-
-    @property
-    def running(self) -> list[Attempt]:
-        """Return the attempts under way, in the order in which they began."""
 
     @property
     def setbacks(self) -> Setbacks | None:

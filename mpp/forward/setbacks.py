@@ -1,12 +1,12 @@
 """
 What has gone wrong with one request so far: made at the first thing that does, which most requests never see.
 
-It remembers, and knows what that means for the next attempt and for the client; it acts on nothing.
+It remembers, and knows what that means for the next attempt and for the client; it makes no attempt itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mpp import policy
 from mpp.forward import refusal
@@ -15,10 +15,24 @@ from mpp.model import Standing
 if TYPE_CHECKING:
     from mpp.errors import UpstreamError
     from mpp.forward.attempt import Attempt
+    from mpp.forward.forwarder import Forwarder
     from mpp.forward.refusal import Refusal
+    from mpp.forward.terms import Terms
     from mpp.interfaces import IResponse, ISelections
     from mpp.model import Backend, Observation, Selection
     from mpp.policy import Verdict
+
+
+class Made(Protocol):
+    """The attempts that were made to have a request answered: `mpp.forward.attempts.Attempts`."""
+
+    @property
+    def started(self) -> int:
+        """Return how many attempts were made."""
+
+    @property
+    def running(self) -> list[Attempt]:
+        """Return the attempts under way, in the order in which they began."""
 
 
 class Setbacks:
@@ -78,9 +92,32 @@ class Setbacks:
         self.exclude(attempt.backend, selection)
         return verdict
 
-    def may_go_on(self, verdict: Verdict, *, read: bool, attempts: int, retries: int) -> bool:
-        """Tell whether another backend may be tried, see `mpp.policy.may_retry`."""
-        return policy.may_retry(verdict, read=read, attempts=attempts - self.again, retries=retries, crashes=self._crashes)
+    def may_go_on(self, attempt: Attempt, verdict: Verdict, context: Forwarder, terms: Terms, made: Made) -> bool:
+        """
+        Decide whether another backend is tried after an attempt that failed, pay for it, and note it.
+
+        :param made: all attempts of the request, without this one.
+        """
+        selection, retries, attempts = context.selections.current, context.settings.retries, made.started - self.again
+        go_on = policy.may_retry(verdict, read=terms.read, attempts=attempts, retries=retries, crashes=self._crashes)
+        if go_on and verdict.busy:
+            # It helps only if there is somebody with less to do.
+            backend = policy.choose(selection, None, self.tried, context.rng)
+            go_on = backend is not None and not selection.is_busy(backend)
+        elif go_on and made.running:
+            # Else the one that still runs is waited for, and nothing is taken out of the budget for that.
+            busy = self.busy(made.running)
+            go_on = any(backend not in busy for backend in selection.ranked)
+        # Where nothing was sent, nobody had any work from it.
+        if go_on and not verdict.resend:
+            go_on = context.afford("retry", terms.facts)
+        if go_on:
+            self.given_up = (attempt.backend.name, verdict.reason)
+        return go_on
+
+    def busy(self, running: list[Attempt]) -> list[Backend]:
+        """Return the backends that need not be asked: they failed, or are being asked."""
+        return [*self.tried, *(attempt.backend for attempt in running)]
 
     def rescued(self, response: IResponse, backend: Backend, selections: ISelections) -> None:
         """Report that a backend has answered the request well, if it was not expected to answer at all."""
