@@ -1,8 +1,6 @@
 """
-What an outcome means, and what to do next. Pure, and complete: every failure and every answer has a verdict.
-
-The retry matrix is data: the first rule that fits decides, and every row is a test. Statuses and texts are those of
-Prometheus' ``web/api/v1/api.go`` and ``promql/engine.go``; where they changed between versions the rule says so.
+What a failed attempt means, and what to do next. Pure, and complete: every failure has a verdict. What a response means is known
+to `mpp.responses`.
 """
 
 from __future__ import annotations
@@ -19,9 +17,6 @@ from attrs import frozen
 from mpp import headers
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.model import Backend, Headers, Selection, Standing
-
-# No error text of Prometheus comes near this; it bounds the work on an error page of something else.
-_JUDGED_BYTES = 64 * 1024
 
 
 class Retry(enum.Enum):
@@ -45,6 +40,10 @@ class Verdict:
     :ivar resend: nothing was sent, so that even a write may be repeated.
     :ivar busy: the server has more to do than it can: only one that is not busy itself is worth a try.
     :ivar mask: when no backend is left, the client gets mpp's own error instead of this answer.
+    :ivar elsewhere: only a backend that has not been tried is worth a retry, a new selection is not waited for. Unless it is to
+        be masked, the client gets this answer when no other backend does better.
+    :ivar credentials: mpp's own credentials are refused.
+    :ivar storage: the server cannot read a part of its own storage.
     """
 
     reason: str
@@ -54,9 +53,16 @@ class Verdict:
     resend: bool = False
     busy: bool = False
     mask: bool = False
+    elsewhere: bool = False
+    credentials: bool = False
+    storage: bool = False
 
 
 ANSWERED = Verdict("answered", Retry.NO)
+
+
+# No error text of Prometheus comes near this; it bounds the work on an error page of something else.
+_JUDGED_BYTES = 64 * 1024
 
 
 @frozen
@@ -212,6 +218,25 @@ def choose(
     if selected:
         return selected[0] if len(selected) == 1 else rng.choice(selected)
     return next((b for b in selection.choice.standbys if b not in tried), None)
+
+
+def is_better_elsewhere(verdict: Verdict, selection: Selection, tried: Collection[Backend], rng: random.Random) -> bool:
+    """Return whether there is another backend to try; what one is too busy for is of use only to one that has less to do."""
+    backend = choose(selection, None, tried, rng)
+    return backend is not None and not (verdict.busy and selection.is_busy(backend))
+
+
+def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backend], rng: random.Random) -> Backend | None:
+    """
+    Return the backend for the first attempt where some cannot read what is asked for: another usable one, if there is one.
+
+    :param chosen: the one that would be asked otherwise.
+    :param unfit: those that cannot read it.
+    """
+    if chosen not in unfit:
+        return chosen
+    other = choose(selection, None, unfit, rng)
+    return other if other is not None and selection.is_usable(other) else chosen
 
 
 def may_hold(status: int, fields: Headers) -> bool:
