@@ -57,7 +57,7 @@ class Backends:
         self._each_round = each_round
         self._book = AddressBook(reactor.nameResolver, reactor)
         self.addresses = self._book.addresses if remote is None else remote.addresses
-        self.keyring = Keyring(wiring.credentials, self._renew_connections)
+        self.keyring = Keyring(wiring.credentials, self._renew_connections, reactor)
         self.pool = self._build_pool(budget)
         self.locator = self._merged([locator for _, locator in wiring.locators])
         self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
@@ -91,6 +91,10 @@ class Backends:
         self.keyring.renew()
         self._each_round()
         return self._book.refresh(backends)
+
+    def renew_credentials(self) -> None:
+        """Read credentials again that have changed: a backend is about to be asked whether it is well."""
+        self.keyring.renew_soon()
 
     def verify(self, wiring: Wiring) -> Deferred[None]:
         """Ask those sources that are new, see `MergedLocator.verify`."""
