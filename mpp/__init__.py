@@ -8,7 +8,7 @@ pooled upstream connection, and relays the answer under back-pressure. If an att
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
 Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection), ``roster.Roster``
-(who failed, who is ejected),
+(who failed, who is ejected), ``damage.Damage`` (who cannot read its storage),
 ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
 ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
 ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
@@ -25,10 +25,10 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors facts model http_config settings interfaces``
-- L1 decisions, pure: ``headers paths timeouts policy api_errors storage_errors responses strategies ejection vouching
+- L1 decisions, pure: ``headers paths timeouts policy api_errors storage_errors responses limiting strategies ejection vouching
   affinity exposition fingerprint runtime origin readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
-- L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized
+- L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot damage credentials keyring authorized
   serving proxy site pages admin housekeeping front/``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
   extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes reload

@@ -6,6 +6,7 @@ it, and is told the time; it knows neither the other backends nor who acts on wh
 
     in ── a request failed softly: counted ── three in a row while another backend answers ──> out
      │      answered: the count is forgotten
+     │      turned away: probed at once, see `mpp.limiting`
      └─── a request failed hard, or a probe finds it not ready or down ──────────────────────> out
     out ── a good probe that began after all that was reported: counted
      │       anything bad: the count is forgotten
@@ -35,6 +36,8 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
+from mpp import limiting
+from mpp.limiting import Limiting
 from mpp.model import Observation, Standing
 
 # One failure may be chance, two the same chance on two connections at once. A request is tried on another backend as soon
@@ -91,6 +94,7 @@ class Record:
     :ivar rescued_at: when the last one of these was answered.
     :ivar vouched_at: when requests were last known to be all that keeps it in service, see `mpp.vouching`; None: probes do.
     :ivar absence: None while it is in service.
+    :ivar limiting: what is known of requests that were turned away.
     """
 
     admitted: bool = False
@@ -106,6 +110,7 @@ class Record:
     rescued_at: float = 0.0
     vouched_at: float | None = None
     absence: Absence | None = None
+    limiting: Limiting = limiting.NOTHING
 
     @property
     def in_service(self) -> bool:
@@ -124,9 +129,12 @@ def failed(record: Record, standing: Standing, why: str, now: float, *, spare: b
 
     Soft evidence ejects only if another backend answers what this one does not: else the requests may be the fault.
 
-    :param standing: ``SUSPECT`` is soft evidence, anything worse is hard.
+    :param standing: ``SUSPECT`` is soft evidence, anything worse is hard. ``BUSY`` means that the request was turned away, see
+        `mpp.limiting`, and ``VIABLE`` that there is another reason to probe the backend soon: neither is counted.
     :param spare: another backend is in service, or could be; nobody is ejected for soft evidence who is the last one.
     """
+    if standing < Standing.SUSPECT:
+        return _turned_away(record, standing, now)
     record = evolve(record, reports=record.reports + 1)
     if record.absence is not None:
         return evolve(record, absence=_worsened(record.absence, standing, why))
@@ -143,6 +151,8 @@ def failed(record: Record, standing: Standing, why: str, now: float, *, spare: b
 
 def answered(record: Record) -> Record:
     """Note that it answered a request."""
+    if record.limiting.refused_at is not None:
+        record = evolve(record, limiting=limiting.answered(record.limiting))
     return evolve(record, failures=0, others_answered=False, rescues=0) if record.failures or record.rescues else record
 
 
@@ -152,7 +162,15 @@ def other_answered(record: Record) -> Record:
 
 
 def observed(
-    record: Record, standing: Standing, why: str, now: float, *, reports: int, spare: bool, refused: bool = False
+    record: Record,
+    standing: Standing,
+    why: str,
+    now: float,
+    *,
+    reports: int,
+    spare: bool,
+    refused: bool = False,
+    turned_away: bool = False,
 ) -> Record:
     """
     Note the outcome of a probe.
@@ -160,7 +178,14 @@ def observed(
     :param reports: the record's ``reports`` when the probe began: a good probe says nothing of what was reported since.
     :param spare: another backend is in service; without one nobody who is well is kept out any longer.
     :param refused: see `mpp.model.Observation`.
+    :param turned_away: something in front of the backend may have turned the probe away, see `mpp.limiting`.
     """
+    if record.admitted and record.absence is None:
+        before = record.limiting
+        after = limiting.probed(before, now, turned_away=turned_away, good=standing < Standing.SUSPECT)
+        record = record if after is before else evolve(record, limiting=after)
+        if after.doubted:
+            return evolve(record, due=now + FOLLOW_UP_S if limiting.ask_again(before) else None)
     if standing > Standing.SUSPECT:
         return _found_bad(record, standing, why, now, refused)
     good, news = standing < Standing.SUSPECT, reports == record.reports
@@ -179,6 +204,14 @@ def observed(
 def is_proven(record: Record) -> bool:
     """Tell whether it is out only for having come and gone too often, see Note [Flapping]."""
     return record.absence is not None and record.absence.good >= record.absence.needs
+
+
+def _turned_away(record: Record, standing: Standing, now: float) -> Record:
+    if record.absence is not None:
+        # It is on probation anyway.
+        return record
+    after, due = limiting.ask(record.limiting, now, turned_away=standing is Standing.BUSY)
+    return evolve(record, limiting=after, due=due if record.due is None else min(record.due, due))
 
 
 def _found_bad(record: Record, standing: Standing, why: str, now: float, refused: bool) -> Record:
@@ -246,7 +279,11 @@ def shown(record: Record, observation: Observation, ejected_at: float) -> Observ
     if observation.returns != record.returns:
         observation = evolve(observation, returns=record.returns)
     if absence is None:
-        return evolve(observation, ejected_at=0.0) if observation.ejected_at else observation
+        if observation.ejected_at or observation.limited != record.limiting.limited:
+            observation = evolve(observation, ejected_at=0.0, limited=record.limiting.limited)
+        # One that is doubted is as it was, until it has been asked once more.
+        doubted = record.limiting.doubted and observation.turned_away
+        return evolve(observation, standing=Standing.VIABLE, why="") if doubted else observation
     return evolve(
         observation,
         standing=absence.standing,

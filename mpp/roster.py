@@ -29,7 +29,8 @@ class Roster:
 
     :param clock: for what is remembered, monotonic.
     :param wall: the time of day, for what is published.
-    :ivar failing: backends on which the last request failed, in service or while requests vouch for another; mostly empty.
+    :ivar failing: backends of which it matters whether they answer: the last request failed on them, in service or while requests
+        vouch for another, or a probe was turned away; mostly empty.
     """
 
     def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
@@ -101,7 +102,8 @@ class Roster:
         why, refused = observation.why, observation.refused
         after = vouching.observed(before, standing, why, now, refused=refused or held, spare=spare)
         if after is None:
-            after = ejection.observed(before, standing, why, now, reports=reports, spare=spare, refused=refused)
+            away = observation.turned_away
+            after = ejection.observed(before, standing, why, now, reports=reports, spare=spare, refused=refused, turned_away=away)
         self._put(backend, before, after)
 
     def shown(self, observation: Observation) -> Observation:
@@ -133,7 +135,7 @@ class Roster:
             self._due.pop(backend, None)
         else:
             self._due[backend] = after.due
-        _keep(self.failing, backend, after.failures > 0 or after.rescues > 0)
+        _keep(self.failing, backend, after.failures > 0 or after.rescues > 0 or after.limiting.refused_at is not None)
         _keep(self._in_service, backend, after.in_service)
         if after.ejected and not before.ejected:
             self._tell_ejection(backend, after)

@@ -105,6 +105,7 @@ class FakeSelections:
         self.reports: list[tuple[Backend, Standing]] = []
         self.well: list[Backend] = []
         self.rescues: list[tuple[Backend, Backend]] = []
+        self.damages: list[tuple[Backend, str]] = []
         self.waiting: list[Deferred[Selection]] = []
 
     def ready(self) -> Deferred[Selection]:
@@ -119,6 +120,9 @@ class FakeSelections:
 
     def rescued(self, failed: Backend, by: Backend) -> None:
         self.rescues.append((failed, by))
+
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        self.damages.append((backend, error))
 
     def answered(self, backend: Backend) -> None:
         self.well.append(backend)

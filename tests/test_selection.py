@@ -51,6 +51,7 @@ class World:
         self.failure: Exception | None = None
         self.not_ready: dict[Backend, str] = {}
         self.stopped = False
+        self.renewed = 0
 
     def locate(self) -> Deferred[tuple[Located, ...]]:
         """List the backends."""
@@ -71,6 +72,10 @@ class World:
         """Take note of the backends."""
         self.refreshed.append(backends)
         return succeed(None)
+
+    def renew_credentials(self) -> None:
+        """Take note."""
+        self.renewed += 1
 
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
         """Begin a probe."""

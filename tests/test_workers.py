@@ -58,6 +58,11 @@ class WordsTests(SynchronousTestCase):
         returned = selection_in(sent(selection_out(Selection(1, Choice((A,)), (evolve(seen(A), returns=3),)))))
         self.assertEqual(returned.observed[A].returns, 3)
 
+    def test_limited(self) -> None:
+        """A worker knows which backends are limited."""
+        told = evolve(selection(A), observations=(evolve(seen(A), limited=True),))
+        self.assertTrue(selection_in(sent(selection_out(told))).is_limited(A))
+
     def test_chosen_but_not_observed(self) -> None:
         """Whoever a strategy made up arrives nowhere."""
         told = evolve(selection(A), choice=Choice((A, Backend("http", "nowhere", 1)), (B,)))
@@ -241,6 +246,13 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.publish(selection(A))
         self.remote.rescued(A, B)
         self.assertEqual(self.told, [["rescued", backend_out(A), backend_out(B)]])
+
+    def test_storage_failed(self) -> None:
+        """What a backend cannot read is the parent's to tell."""
+        self.publish(selection(A))
+        self.remote.storage_failed(A, "checksum mismatch")
+        self.assertEqual(self.told, [["storage", backend_out(A), "checksum mismatch"]])
+        self.assertEqual(self.remote.current, selection(A))
 
     def test_answers(self) -> None:
         """Answers are told while somebody is failing, once of each backend until something new is known."""

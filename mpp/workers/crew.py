@@ -143,6 +143,7 @@ class Crew(Service):
             "report": functools.partial(self._reported, number),
             "rescued": self._rescued,
             "answered": self._answered,
+            "storage": self._storage_failed,
             "log": _log_theirs,
         }
         questions: Questions = {
@@ -219,6 +220,10 @@ class Crew(Service):
 
     def _rescued(self, failed: Any, by: Any) -> None:
         self._world.selections.rescued(backend_in(failed), backend_in(by))
+        self._publishing.soon()
+
+    def _storage_failed(self, backend: Any, error: str) -> None:
+        self._world.selections.storage_failed(backend_in(backend), error)
         self._publishing.soon()
 
     def _answered(self, backend: Any) -> None:

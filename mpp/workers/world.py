@@ -34,6 +34,9 @@ class Selections(Protocol):
     def rescued(self, failed: Backend, by: Backend) -> None:
         """See `mpp.interfaces.ISelections`."""
 
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
     def answered(self, backend: Backend) -> None:
         """See `mpp.interfaces.ISelections`."""
 
