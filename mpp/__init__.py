@@ -8,7 +8,7 @@ pooled upstream connection, and relays the answer under back-pressure. If an att
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
 Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection), ``roster.Roster``
-(who failed, who is ejected), ``damage.Damage`` (who cannot read its storage),
+(who failed, who is ejected), ``damage.Damage`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
 ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
 ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
 ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),

@@ -1,9 +1,9 @@
 """
 Has one request answered: attempts on one backend after the other, beside each other where one is stuck.
 
-It decides nothing itself: which backend, whether to retry and what an outcome means is `mpp.policy`; how bytes move is
-`mpp.wire`; whether the world has changed is told to, and asked of, `ISelections`; attempts that take long are looked after by
-`mpp.forward.hedging`.
+It decides nothing itself: which backend and whether to retry is `mpp.policy`, what a response means `mpp.responses`; how bytes
+move is `mpp.wire`; whether the world has changed is told to, and asked of, `ISelections`; attempts that take long are looked
+after by `mpp.forward.hedging`.
 
 ::
 
@@ -27,9 +27,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from txaio import tx
 
 from mpp import policy
-from mpp.forward import hedging, refusal
+from mpp.forward import evidence, hedging, refusal
 from mpp.forward.attempt import Attempt
 from mpp.forward.setbacks import Setbacks
+from mpp.model import Standing
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -122,7 +123,11 @@ class Attempts:
     def _first(self, selection: Selection) -> None:
         context = self._context
         preferred, self._by_affinity = context.affinity.preferred(self._terms.facts, selection, self._terms.began)
-        self._attempt_or_refuse(policy.choose(selection, preferred, (), context.rng))
+        backend = policy.choose(selection, preferred, (), context.rng)
+        if context.unreadable.until:
+            backend = policy.spare(selection, backend, context.unreadable.backends(self._terms.facts), context.rng)
+            self._by_affinity = self._by_affinity if backend == preferred else ""
+        self._attempt_or_refuse(backend)
 
     def _again(self, selection: Selection) -> None:
         """Choose once more, after a round that began when all known backends had failed this request."""
@@ -165,16 +170,19 @@ class Attempts:
                 self._setbacks.rescued(response, backend, context.selections)
             self._deliver(response, attempt)
             return
-        verdict = policy.judge_answer(response.status, response.headers, b"".join(response.held))
-        if verdict is policy.ANSWERED or not self._terms.read:
+        found = evidence.judge(context, self._terms, backend, response)
+        verdict = found.verdict
+        if verdict is policy.ANSWERED:
             context.selections.answered(backend)
             self._deliver(response, attempt)
             return
-        self.report(attempt, verdict, f"answered {response.status}")
+        self.report(attempt, verdict, found.why)
+        evidence.note_damage(context, self._terms, backend, found)
         setbacks = self._so_far()
-        setbacks.exclude(backend, context.selections.current)
+        again = evidence.worth_asking_again(context, attempt, verdict)
+        setbacks.answered(backend, verdict, context.selections.current, again=again)
         if setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
-            if verdict.busy and response.complete:
+            if verdict.elsewhere and not verdict.mask and response.complete:
                 setbacks.keep(response, attempt)
             else:
                 response.cancel()
@@ -216,7 +224,8 @@ class Attempts:
             reason=verdict.reason,
         )
         if verdict.standing is not None:
-            self._so_far().blamed.append(backend)
+            if verdict.standing >= Standing.SUSPECT:
+                self._so_far().blamed.append(backend)
             self._context.selections.report(backend, verdict.standing, why)
         return line
 

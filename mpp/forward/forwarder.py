@@ -12,8 +12,10 @@ from txaio import tx
 from mpp.affinity import AffinityChain
 from mpp.forward.accesslog import AccessLog
 from mpp.forward.allowance import RetryBudget
+from mpp.forward.evidence import NoCredentials, OwnCredentials
 from mpp.forward.exchange import Exchange
 from mpp.forward.suspicion import Suspicions
+from mpp.forward.unreadable import Unreadable
 from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
@@ -35,9 +37,11 @@ class Forwarder:
 
     :ivar clock: for durations and waits, monotonic.
     :ivar rng: picks among several selected backends.
+    :ivar credentials: what is known of those that mpp itself sends to backends.
     :ivar budget: how many retries and hedges there may be.
     :ivar watch: tells exchanges how long they wait.
     :ivar suspicions: tells whether a server that is silent is there.
+    :ivar unreadable: which servers could not read what was asked for.
     :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
     """
@@ -49,9 +53,11 @@ class Forwarder:
     settings: Settings
     clock: IReactorTime
     rng: random.Random
+    credentials: OwnCredentials = field(factory=NoCredentials)
     budget: RetryBudget = field(init=False)
     watch: Watch = field(init=False)
     suspicions: Suspicions = field(init=False)
+    unreadable: Unreadable = field(init=False)
     access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
 
@@ -66,6 +72,10 @@ class Forwarder:
     @suspicions.default
     def _suspicions(self) -> Suspicions:
         return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch)
+
+    @unreadable.default
+    def _unreadable(self) -> Unreadable:
+        return Unreadable(self.clock)
 
     @access.default
     def _access(self) -> AccessLog | None:
@@ -104,6 +114,7 @@ class Forwarder:
     def forget(self, backend: Backend) -> None:
         """Forget a backend that is not known any more."""
         self.suspicions.forget(backend)
+        self.unreadable.forget(backend)
 
     def stop(self) -> None:
         """Leave no timer and no question behind. For when the last exchange has ended."""

@@ -48,7 +48,19 @@ class Setbacks:
     :ivar again: how many attempts were made on backends that had failed the request before and have come back since.
     """
 
-    __slots__ = ("_crashes", "_maybe_done", "_seen", "again", "blamed", "given_up", "last_why", "renewed", "reserve", "tried")
+    __slots__ = (
+        "_crashes",
+        "_maybe_done",
+        "_seen",
+        "_unauthorized",
+        "again",
+        "blamed",
+        "given_up",
+        "last_why",
+        "renewed",
+        "reserve",
+        "tried",
+    )
 
     def __init__(self) -> None:
         self.tried: list[Backend] = []
@@ -61,6 +73,7 @@ class Setbacks:
         self._crashes = 0
         self._maybe_done = False
         self._seen: dict[Backend, Observation | None] = {}
+        self._unauthorized = 0
 
     @property
     def deadly(self) -> bool:
@@ -92,6 +105,16 @@ class Setbacks:
         self.exclude(attempt.backend, selection)
         return verdict
 
+    def answered(self, backend: Backend, verdict: Verdict, selection: Selection, *, again: bool) -> None:
+        """
+        Note a response that blames its server.
+
+        :param again: the same server may do better at once.
+        """
+        self._unauthorized += verdict.credentials
+        if not again:
+            self.exclude(backend, selection)
+
     def may_go_on(self, attempt: Attempt, verdict: Verdict, context: Forwarder, terms: Terms, made: Made) -> bool:
         """
         Decide whether another backend is tried after an attempt that failed, pay for it, and note it.
@@ -100,10 +123,8 @@ class Setbacks:
         """
         selection, retries, attempts = context.selections.current, context.settings.retries, made.started - self.again
         go_on = policy.may_retry(verdict, read=terms.read, attempts=attempts, retries=retries, crashes=self._crashes)
-        if go_on and verdict.busy:
-            # It helps only if there is somebody with less to do.
-            backend = policy.choose(selection, None, self.tried, context.rng)
-            go_on = backend is not None and not selection.is_busy(backend)
+        if go_on and verdict.elsewhere:
+            go_on = policy.is_better_elsewhere(verdict, selection, self.tried, context.rng)
         elif go_on and made.running:
             # Else the one that still runs is waited for, and nothing is taken out of the budget for that.
             busy = self.busy(made.running)
@@ -129,7 +150,7 @@ class Setbacks:
                 selections.rescued(failed, backend)
 
     def keep(self, response: IResponse, attempt: Attempt) -> None:
-        """Have an answer in reserve: a busy server's own words tell more than ours, should nobody do better in time."""
+        """Have an answer in reserve: its server's own words tell more than ours, should no other one do better in time."""
         self.forget_reserve()
         self.reserve = (response, attempt)
 
@@ -141,6 +162,8 @@ class Setbacks:
 
     def refusal(self, attempts: int) -> Refusal:
         """Give what the client is told when there is nobody left to try."""
+        if self._unauthorized and self._unauthorized == attempts:
+            return refusal.unauthorized(self.last_why)
         if self._maybe_done:
             return refusal.lost(self.last_why)
         if self.deadly:
