@@ -8,7 +8,8 @@ pooled upstream connection, and relays the answer under back-pressure. If an att
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
 Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection), ``roster.Roster``
-(who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
+(who failed, who is ejected), ``damage.Damage`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
+``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
 ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
 ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
 ``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them
@@ -25,10 +26,11 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 
 - L0 words: ``errors facts model http_config settings interfaces url_pattern``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
-  readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ``
+  readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ api_errors
+  storage_errors responses limiting vouching``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor repeats``
 - L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
-  proxy site pages admin housekeeping front/``
+  proxy site pages admin housekeeping front/ damage``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
   reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``

@@ -68,7 +68,12 @@ class HTTPConfig:
     @property
     def adds_fields(self) -> bool:
         """Whether requests get credentials or other headers."""
-        return bool(self.username or self.username_file or self.credentials_file or self.headers)
+        return self.authorizes or bool(self.headers)
+
+    @property
+    def authorizes(self) -> bool:
+        """Whether requests get an ``Authorization``."""
+        return bool(self.username or self.username_file or self.credentials_file)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -111,9 +111,26 @@ class ISelections(Interface):
         """
         Tell that a request failed through a backend's fault, and have the backend probed beside the traffic.
 
+        ``VIABLE`` and ``BUSY`` are no evidence: the backend is probed soon, and what comes of that counts (`mpp.limiting`).
         Hard evidence (``NOT_READY``, ``DOWN``) ejects it: it takes effect on ``current`` before it returns, and stands until
         enough probes that began later say otherwise. Soft evidence (``SUSPECT``) is counted, and ejects when there is enough
         of it. See `mpp.ejection`.
+        """
+
+    def rescued(failed: Backend, by: Backend) -> None:
+        """
+        Report that a request failed through a backend's fault and was answered by one that is not expected to answer.
+
+        :param failed: the backend that failed the request; ``report`` was called for it.
+        :param by: a backend whose standing is ``NOT_READY`` or worse. Its answer is a proof that it is well, see
+            `mpp.policy.is_proof`. It takes traffic when there are enough such requests, see `mpp.vouching`.
+        """
+
+    def storage_failed(backend: Backend, error: str) -> None:
+        """
+        Say, in the log and with what is published, that a backend cannot read a part of its own storage.
+
+        :param error: what it said, one line.
         """
 
     def answered(backend: Backend) -> None:

@@ -117,6 +117,12 @@ class Metrics:
             "When the configuration was last applied, in seconds since the epoch.",
             registry=registry,
         )
+        self.storage_errors = Counter(
+            "mpp_storage_errors",
+            "Responses in which a backend said that it cannot read its own storage.",
+            ("backend",),
+            registry=registry,
+        )
         self.readmissions = Counter("mpp_readmissions", "Ejected backends that came back.", ("backend",), registry=registry)
 
     def request_began(self) -> None:

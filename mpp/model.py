@@ -135,12 +135,17 @@ class Observation:
     What one probe, and the requests since, saw of one backend. A failed probe is a value, not an exception.
 
     :ivar standing: what may be expected of it.
-    :ivar why: one line for a human, empty for VIABLE.
+    :ivar why: one line for a human, empty for VIABLE unless requests alone say so (`mpp.vouching`).
     :ivar facts: the slow facts, as last read; empty Facts when never read.
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
     :ivar replay: the progress of its WAL replay, None while there is none that is known of.
+    :ivar returns: how often it has come back into service: a request that remembers an earlier number knows that it did since.
+    :ivar refused: it is not ready by an answer to its probe that shows that a server is there, see `mpp.readings.is_refusal`.
+    :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
+    :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
+    :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
     """
 
     backend: Backend
@@ -151,6 +156,11 @@ class Observation:
     took: float = 0.0
     ejected_at: float = 0.0
     replay: Replay | None = None
+    returns: int = field(default=0, eq=False)
+    refused: bool = field(default=False, eq=False)
+    turned_away: bool = False
+    limited: bool = False
+    unreadable: str = ""
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""
@@ -233,6 +243,11 @@ class Selection:
         """Tell whether a backend is known to have more to do than it can."""
         observation = self.observed.get(backend)
         return observation is not None and observation.standing is Standing.BUSY
+
+    def is_limited(self, backend: Backend) -> bool:
+        """Return whether something in front of a backend turns requests away although the backend is ready."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.limited
 
     @property
     def viable(self) -> int:

@@ -7,6 +7,7 @@ depth, because a server may live under a route prefix (``/prometheus/-/reload``)
 
 from __future__ import annotations
 
+import enum
 import functools
 import re
 from typing import NamedTuple
@@ -23,6 +24,15 @@ _POST_READS = re.compile(
 
 # As it is written: what is percent-encoded where a plain word is expected is left alone.
 _TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?/?$")
+
+# As it is written, for any other spelling is redirected, or not found, by a Prometheus as well. The first are served by every
+# version, the second by some; a label's name that is percent-encoded may not be found.
+_ALWAYS_SERVED = re.compile(rb"/api/v1/(?:query|query_range|series|label/[^/%]+/values)")
+_SERVED = re.compile(
+    rb"/api/v1/(?:labels|query_exemplars|format_query|parse_query|metadata|targets|targets/metadata|targets/relabel_steps|scrape_pools"
+    rb"|rules|alerts|alertmanagers|features|notifications|notifications/live|read|search/(?:metric_names|label_names|label_values)"
+    rb"|status/(?:config|flags|runtimeinfo|buildinfo|tsdb|tsdb/blocks|walreplay|self_metrics))"
+)
 
 # Longer paths are not remembered: 512 of this length take 128 KiB.
 _REMEMBERED = 256
@@ -92,6 +102,33 @@ def _meaning(path: bytes) -> Meaning:
     plain = normalized(path)
     unsafe, post_reads = _UNSAFE.search(plain) is not None, _POST_READS.search(plain) is not None
     return Meaning(unsafe, post_reads, _TAKES_TIMEOUT.search(path) is not None)
+
+
+class Api(enum.Enum):
+    """Whether a Prometheus serves a path as a part of its API."""
+
+    NONE = "none"
+    SOME = "some"
+    """In some versions."""
+    ALWAYS = "always"
+
+
+def api(path: bytes) -> Api:
+    """
+    Return whether a path belongs to Prometheus' API.
+
+    :param path: raw, without the server's prefix.
+    """
+    if _ALWAYS_SERVED.fullmatch(path):
+        return Api.ALWAYS
+    return Api.SOME if _SERVED.fullmatch(path) else Api.NONE
+
+
+def without_prefix(prefix: str, target: bytes) -> bytes:
+    """Return the path of a target as the server with this prefix sees it: the counterpart of `with_prefix`."""
+    path = path_of(target)
+    raw = prefix.encode("ascii")
+    return path[len(raw) :] if raw and path.startswith(raw + b"/") else path
 
 
 def is_own(path: bytes) -> bool:

@@ -24,7 +24,7 @@ from mpp.facts import Facts
 from mpp.fingerprint import Fingerprint
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Observation, Standing
-from mpp.readings import METRICS, has_samples, judge, read_facts
+from mpp.readings import METRICS, has_samples, is_refusal, is_turned_away, judge, read_facts
 from mpp.runtime import Answer, Outcome, Runtime, read_replay, read_runtime
 
 # A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
@@ -99,7 +99,7 @@ class Prober:
     async def _probe(self, backend: Backend, previous: Observation | None) -> Observation:
         at, began = self._wall(), self._clock.seconds()
         ready, query, status, *replay = await self._ask_all(backend, previous)
-        standing, why = judge(ready, query)
+        standing, why = judge(ready, query, status)
         facts = Facts() if previous is None else previous.facts
         if standing in (Standing.VIABLE, Standing.BUSY):
             runtime = read_runtime(status)
@@ -107,7 +107,9 @@ class Prober:
             if restarted or _due(previous, at):
                 facts = await self._read_facts(backend, facts, runtime)
         took = self._clock.seconds() - began
-        observation = Observation(backend, standing, why, facts, at, took)
+        refused = standing is Standing.NOT_READY and is_refusal(ready, query)
+        turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
+        observation = Observation(backend, standing, why, facts, at, took, refused=refused, turned_away=turned_away)
         if previous is not None and replay and standing is Standing.NOT_READY:
             return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
         return observation

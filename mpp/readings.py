@@ -15,6 +15,7 @@ from mpp.errors import Cause, UpstreamError
 from mpp.exposition import Samples, label
 from mpp.facts import Facts
 from mpp.model import Standing
+from mpp.responses import is_foreign_503
 from mpp.runtime import Answer, Outcome, Runtime, parse_object, quote
 
 METRICS = (
@@ -33,16 +34,19 @@ METRICS = (
 """All metrics that facts are made of."""
 
 
-def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
+def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tuple[Standing, str]:
     """
     Tell what a backend is worth.
 
     :param ready: of ``GET /-/ready``.
     :param query: of a real and cheap query.
+    :param status: of another request that was made beside them; counts only where a limiter let it pass and not the others.
     :return: the standing, and why in one line (empty for VIABLE).
     """
     if isinstance(ready, UpstreamError):
         return Standing.DOWN, f"no answer to /-/ready: {ready}"
+    if _turned_away(ready) and (ready.status == 429 or _answered(query) or _answered(status)):
+        return Standing.BUSY, f"answers, but something in front of it turns /-/ready away ({quote(ready)})"
     # 1.x has no /-/ready: the query decides.
     if ready.status not in (200, 404):
         return Standing.NOT_READY, _unready(ready)
@@ -50,7 +54,38 @@ def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
         if query.cause is Cause.TIMEOUT:
             return Standing.BUSY, f"ready, but no answer to a query: {query}"
         return Standing.DOWN, f"query failed: {query}"
-    return _judge_query(query)
+    return _judge_query(query, ready)
+
+
+def is_turned_away(ready: Outcome, query: Outcome) -> bool:
+    """Return whether something in front of a backend may have turned a probe away, or the part of it that counts."""
+    if isinstance(ready, UpstreamError) or ready.status not in (200, 404):
+        return _turned_away(ready)
+    return _turned_away(query)
+
+
+def _turned_away(outcome: Outcome) -> bool:
+    """Return whether a response is a limiter's, or may be one: 429, or a 503 that is not Prometheus' own."""
+    if isinstance(outcome, UpstreamError):
+        return False
+    return outcome.status == 429 or is_foreign_503(outcome.status, outcome.headers, outcome.body)
+
+
+def _answered(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, Answer) and outcome.status == 200
+
+
+def is_refusal(ready: Outcome, query: Outcome) -> bool:
+    """
+    Return whether a server that is not ready, as `judge` says, has shown all the same that it is there.
+
+    It has if the answer that speaks against it is no server error: a 401, 403 or 404, a redirect to a page to log in, whatever. A
+    5xx of a gateway, or Prometheus' own 503, says that it is not there, or not to be used.
+    """
+    if isinstance(ready, UpstreamError):
+        return False
+    refused = query if ready.status in (200, 404) else ready
+    return not isinstance(refused, UpstreamError) and refused.status < 500
 
 
 def _unready(ready: Answer) -> str:
@@ -60,10 +95,12 @@ def _unready(ready: Answer) -> str:
     return f"/-/ready answered {quote(ready)}"
 
 
-def _judge_query(query: Answer) -> tuple[Standing, str]:
+def _judge_query(query: Answer, ready: Answer) -> tuple[Standing, str]:
     answer = parse_object(query.body)
     if query.status == 200 and answer.get("status") == "success":
         return Standing.VIABLE, ""
+    if is_foreign_503(query.status, query.headers, query.body) and ready.status == 200:
+        return Standing.BUSY, f"ready, but something in front of it turns queries away ({quote(query)})"
     if _starved(query.status, answer.get("errorType"), str(answer.get("error", ""))):
         return Standing.BUSY, f"ready, but its query slots are taken ({quote(query)})"
     if query.status == 404:

@@ -104,6 +104,8 @@ class FakeSelections:
         self.current = selection
         self.reports: list[tuple[Backend, Standing]] = []
         self.well: list[Backend] = []
+        self.rescues: list[tuple[Backend, Backend]] = []
+        self.damages: list[tuple[Backend, str]] = []
         self.waiting: list[Deferred[Selection]] = []
 
     def ready(self) -> Deferred[Selection]:
@@ -115,6 +117,12 @@ class FakeSelections:
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         self.reports.append((backend, standing))
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        self.rescues.append((failed, by))
+
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        self.damages.append((backend, error))
 
     def answered(self, backend: Backend) -> None:
         self.well.append(backend)

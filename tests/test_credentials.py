@@ -61,7 +61,7 @@ class CredentialsTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Nothing is sent where nothing is configured."""
         credentials = Credentials(HTTPConfigs())
-        self.assertEqual((credentials.adds_fields, sent(credentials, A), credentials.refresh()), (False, None, False))
+        self.assertEqual((credentials.adds_fields, sent(credentials, A), credentials.refresh(0.0)), (False, None, False))
 
     def test_basic(self) -> None:
         """User and password are sent as HTTP basic; without the line end that an editor adds."""
@@ -87,10 +87,10 @@ class CredentialsTests(SynchronousTestCase):
         assert fields is not None
         self.assertEqual(fields.lines.decode(), lines)
         self.write("h", "thr\nee")
-        credentials.refresh()
+        credentials.refresh(0.0)
         self.assertIs(credentials.fields(A), fields)
         self.write("h", "four")
-        credentials.refresh()
+        credentials.refresh(0.0)
         fields = credentials.fields(A)
         assert fields is not None
         self.assertIn("X-Tenant: four\r\n", fields.lines.decode())
@@ -100,13 +100,13 @@ class CredentialsTests(SynchronousTestCase):
         path = self.write("t", "one")
         credentials = Credentials(HTTPConfigs(HTTPConfig(credentials_file=path)))
         self.write("t", "two")
-        self.assertFalse(credentials.refresh())
+        self.assertFalse(credentials.refresh(0.0))
         self.assertEqual(sent(credentials, A), b"Bearer two")
         os.remove(path)
-        self.assertFalse(credentials.refresh() or credentials.refresh())
+        self.assertFalse(credentials.refresh(0.0) or credentials.refresh(0.0))
         self.assertEqual(sent(credentials, A), b"Bearer two")
         self.write("t", "three")
-        credentials.refresh()
+        credentials.refresh(0.0)
         self.assertEqual(sent(credentials, A), b"Bearer three")
         again = f"Credentials were read again: {path}"
         gone = f"Credentials stay as they were: credentials_file: {path}: No such file or directory"
@@ -120,10 +120,10 @@ class CredentialsTests(SynchronousTestCase):
         self.assertIs(credentials.tls(A), before)
         self.assertIsNot(credentials.tls(B), before)
         self.write("ca", self.authority.pem)
-        self.assertFalse(credentials.refresh())
+        self.assertFalse(credentials.refresh(0.0))
         self.assertIs(credentials.tls(A), before)
         self.write("ca", FakeAuthority().pem)
-        self.assertTrue(credentials.refresh())
+        self.assertTrue(credentials.refresh(0.0))
         self.assertIsNot(credentials.tls(A), before)
 
     def test_insecure(self) -> None:
@@ -238,7 +238,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertTrue(after.adds_fields)
         self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer old"] * 2)
         self.write("token-old", "changed")
-        after.refresh()
+        after.refresh(0.0)
         after.located({A: [Origin("kubernetes")]})
         self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer kube", b"Bearer changed"])
         after.located({B: [Origin("endpoint")]})

@@ -66,6 +66,7 @@ def count_everything(metrics: Metrics) -> None:
     metrics.selection_rounds.labels("ok").inc()
     metrics.discovery_errors.labels("file").inc()
     metrics.readmissions.labels(BACKEND.name).inc()
+    metrics.storage_errors.labels(BACKEND.name).inc()
     for counter in (metrics.probe_errors, metrics.ejections):
         counter.labels(BACKEND.name, "down").inc()
 

@@ -55,6 +55,13 @@ class WordsTests(SynchronousTestCase):
         """A Selection arrives with all that is known of every backend."""
         for each in (selection(A, C), selection(), Selection()):
             self.assertEqual(selection_in(sent(selection_out(each))), each)
+        returned = selection_in(sent(selection_out(Selection(1, Choice((A,)), (evolve(seen(A), returns=3),)))))
+        self.assertEqual(returned.observed[A].returns, 3)
+
+    def test_limited(self) -> None:
+        """A worker knows which backends are limited."""
+        told = evolve(selection(A), observations=(evolve(seen(A), limited=True),))
+        self.assertTrue(selection_in(sent(selection_out(told))).is_limited(A))
 
     def test_chosen_but_not_observed(self) -> None:
         """Whoever a strategy made up arrives nowhere."""
@@ -232,6 +239,19 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.publish(selection(A))
         self.remote.report(A, Standing.SUSPECT, "reset")
         self.assertEqual(self.told, [["report", 1, backend_out(A), 2, "reset"]])
+        self.assertEqual(self.remote.current, selection(A))
+
+    def test_rescued(self) -> None:
+        """The parent hears of each request that a server out of service has answered."""
+        self.publish(selection(A))
+        self.remote.rescued(A, B)
+        self.assertEqual(self.told, [["rescued", backend_out(A), backend_out(B)]])
+
+    def test_storage_failed(self) -> None:
+        """What a backend cannot read is the parent's to tell."""
+        self.publish(selection(A))
+        self.remote.storage_failed(A, "checksum mismatch")
+        self.assertEqual(self.told, [["storage", backend_out(A), "checksum mismatch"]])
         self.assertEqual(self.remote.current, selection(A))
 
     def test_answers(self) -> None:

@@ -104,6 +104,9 @@ class NobodyKnown:
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         """Nobody fails."""
 
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Nobody is rescued."""
+
     def answered(self, backend: Backend) -> None:
         """Nobody answers."""
 

@@ -6,7 +6,7 @@ What the outcome means is not known here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from mpp.forward.watch import TICKS
 from mpp.interfaces import IProgress
 
 if TYPE_CHECKING:
+    from mpp.forward.callbacks import Keeper
     from mpp.forward.forwarder import Forwarder
     from mpp.forward.terms import Terms
     from mpp.interfaces import IResponse
@@ -31,19 +32,6 @@ _log = tx.make_logger()
 ENOUGH = 1024
 
 
-class Keeper(Protocol):
-    """Who made the attempt: `mpp.forward.attempts.Attempts`."""
-
-    def answered(self, attempt: Attempt, response: IResponse, /) -> None:
-        """The backend has answered, whole or as far as may be held."""
-
-    def lost(self, attempt: Attempt, error: UpstreamError, /) -> None:
-        """There is no usable answer."""
-
-    def stopped(self, failure: Failure, /) -> None:
-        """There is a bug in one of these."""
-
-
 @implementer(IProgress)
 class Attempt:
     """
@@ -53,7 +41,6 @@ class Attempt:
     :ivar took: how long its answer took, once it is there.
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
-    :ivar overtaken: another attempt runs beside this one, because this one takes too long.
     :ivar was_stale: its first connection turned out to be dead.
     :ivar silent: for how many ticks not a byte has come.
     """
@@ -66,7 +53,6 @@ class Attempt:
         "_quiet",
         "_seen",
         "backend",
-        "overtaken",
         "received",
         "sent_at",
         "silent",
@@ -82,7 +68,6 @@ class Attempt:
         self.turn_at = 0.0
         self.took = 0.0
         self.received = 0
-        self.overtaken = False
         self.was_stale = False
         self.silent = 0
         self._answer: Deferred[IResponse] | None = None

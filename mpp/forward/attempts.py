@@ -1,9 +1,9 @@
 """
 Has one request answered: attempts on one backend after the other, beside each other where one is stuck.
 
-It decides nothing itself: which backend, whether to retry and what an outcome means is `mpp.policy`; how bytes move is
-`mpp.wire`; whether the world has changed is told to, and asked of, `ISelections`; whether a silent server is still there is asked
-of `mpp.forward.suspicion`.
+It decides nothing itself: which backend and whether to retry is `mpp.policy`, what a response means `mpp.responses`; how bytes
+move is `mpp.wire`; whether the world has changed is told to, and asked of, `ISelections`; attempts that take long are looked
+after by `mpp.forward.hedging`.
 
 ::
 
@@ -21,50 +21,29 @@ of `mpp.forward.suspicion`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from txaio import tx
 
 from mpp import policy
-from mpp.errors import Cause, Phase, UpstreamError
-from mpp.forward import refusal
+from mpp.forward import evidence, hedging, refusal
 from mpp.forward.attempt import Attempt
 from mpp.forward.setbacks import Setbacks
-from mpp.forward.suspicion import Sign
+from mpp.model import Standing
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from mpp.errors import UpstreamError
+    from mpp.forward.callbacks import Owner
     from mpp.forward.forwarder import Forwarder
-    from mpp.forward.refusal import Refusal
     from mpp.forward.terms import Terms
     from mpp.interfaces import IResponse
     from mpp.model import Backend, Selection
     from mpp.policy import Verdict
 
 _log = tx.make_logger()
-
-# Longer than a slow first round takes (locating 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), shorter than the
-# patience of Grafana (60 s) and of most scripts.
-SELECTION_WAIT_S = 10.0
-
-
-class Owner(Protocol):
-    """Whom the answer is for: an `mpp.forward.exchange.Exchange`."""
-
-    @property
-    def ended(self) -> bool:
-        """Nobody waits any more."""
-
-    def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
-        """Take the answer over."""
-
-    def refuse(self, why: Refusal, /) -> None:
-        """There is no answer."""
-
-    def failed(self, failure: Failure, /) -> None:
-        """There is a bug."""
 
 
 class Attempts:
@@ -119,6 +98,16 @@ class Attempts:
         return self._started
 
     @property
+    def running(self) -> list[Attempt]:
+        """The attempts under way, in the order in which they began."""
+        return self._running
+
+    @property
+    def setbacks(self) -> Setbacks | None:
+        """What has gone wrong so far; None as long as nothing has."""
+        return self._setbacks
+
+    @property
     def latest(self) -> Backend | None:
         """The backend that was asked last and has not answered."""
         return self._running[-1].backend if self._running else None
@@ -127,19 +116,18 @@ class Attempts:
 
     def _wait(self, selection: Deferred[Selection], then: Callable[[Selection], None]) -> None:
         """Go on with the Selection when it comes, or with the one in force when it takes too long."""
-
-        def too_late(result: object, timeout: float) -> Selection:
-            return self._context.selections.current
-
-        self._waiting = selection
-        selection.addTimeout(SELECTION_WAIT_S, self._context.clock, onTimeoutCancel=too_late)
+        self._waiting = self._context.bounded(selection)
         selection.addCallback(then)
         selection.addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
         context = self._context
         preferred, self._by_affinity = context.affinity.preferred(self._terms.facts, selection, self._terms.began)
-        self._attempt_or_refuse(policy.choose(selection, preferred, (), context.rng))
+        backend = policy.choose(selection, preferred, (), context.rng)
+        if context.unreadable.until:
+            backend = policy.spare(selection, backend, context.unreadable.backends(self._terms.facts), context.rng)
+            self._by_affinity = self._by_affinity if backend == preferred else ""
+        self._attempt_or_refuse(backend)
 
     def _again(self, selection: Selection) -> None:
         """Choose once more, after a round that began when all known backends had failed this request."""
@@ -154,11 +142,12 @@ class Attempts:
         if backend is None:
             self._refuse()
         else:
-            self._attempt(backend)
+            self.attempt(backend)
 
     # Attempting
 
-    def _attempt(self, backend: Backend) -> None:
+    def attempt(self, backend: Backend) -> None:
+        """Make another attempt."""
         context = self._context
         setbacks = self._setbacks
         if setbacks is not None and setbacks.given_up is not None:
@@ -177,18 +166,23 @@ class Attempts:
         context.metrics.upstream_answered(backend.name, attempt.took)
         if response.status < 400:
             context.selections.answered(backend)
+            if self._setbacks is not None:
+                self._setbacks.rescued(response, backend, context.selections)
             self._deliver(response, attempt)
             return
-        verdict = policy.judge_answer(response.status, response.headers, b"".join(response.held))
-        if verdict is policy.ANSWERED or not self._terms.read:
+        found = evidence.judge(context, self._terms, backend, response)
+        verdict = found.verdict
+        if verdict is policy.ANSWERED:
             context.selections.answered(backend)
             self._deliver(response, attempt)
             return
-        self.report(attempt, verdict, f"answered {response.status}")
+        self.report(attempt, verdict, found.why)
+        evidence.note_damage(context, self._terms, backend, found)
         setbacks = self._so_far()
-        setbacks.tried.append(backend)
-        if self._may_go_on(attempt, verdict, setbacks):
-            if verdict.busy and response.complete:
+        again = evidence.worth_asking_again(context, attempt, verdict)
+        setbacks.answered(backend, verdict, context.selections.current, again=again)
+        if setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
+            if verdict.elsewhere and not verdict.mask and response.complete:
                 setbacks.keep(response, attempt)
             else:
                 response.cancel()
@@ -204,9 +198,9 @@ class Attempts:
         """Go on after an attempt that brought no usable answer."""
         self._running.remove(attempt)
         setbacks = self._so_far()
-        verdict = setbacks.failed(attempt, error, read=self._terms.read)
+        verdict = setbacks.failed(attempt, error, self._context.selections.current, read=self._terms.read)
         self.report(attempt, verdict, str(error))
-        if self._may_go_on(attempt, verdict, setbacks):
+        if setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
             self._next(setbacks)
         else:
             self._refuse()
@@ -230,48 +224,17 @@ class Attempts:
             reason=verdict.reason,
         )
         if verdict.standing is not None:
+            if verdict.standing >= Standing.SUSPECT:
+                self._so_far().blamed.append(backend)
             self._context.selections.report(backend, verdict.standing, why)
         return line
-
-    def _may_go_on(self, attempt: Attempt, verdict: Verdict, setbacks: Setbacks) -> bool:
-        """Decide whether to try another backend, and note it."""
-        context = self._context
-        go_on = setbacks.may_go_on(verdict, read=self._terms.read, attempts=self._started, retries=context.settings.retries)
-        if go_on and verdict.busy:
-            # It helps only if there is somebody with less to do.
-            selection = context.selections.current
-            backend = policy.choose(selection, None, setbacks.tried, context.rng)
-            go_on = backend is not None and not selection.is_busy(backend)
-        # Where nothing was sent, nobody had any work from it.
-        if go_on and not verdict.resend:
-            go_on = self._afford("retry")
-        if go_on:
-            setbacks.given_up = (attempt.backend.name, verdict.reason)
-        return go_on
-
-    def _afford(self, what: str) -> bool:
-        context = self._context
-        if context.budget.take(context.clock.seconds()):
-            return True
-        context.metrics.retry_budget_exhausted(what)
-        _log.debug(
-            "no {what} of {target}: the retry budget is used up",
-            what=what,
-            target=self._terms.facts.target[:200].decode("latin-1"),
-        )
-        return False
-
-    def _busy(self) -> list[Backend]:
-        """Give the backends that need not be asked: they failed, or are being asked."""
-        tried = self._setbacks.tried if self._setbacks is not None else []
-        return [*tried, *(attempt.backend for attempt in self._running)]
 
     def _next(self, setbacks: Setbacks) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
         context = self._context
-        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
+        backend = policy.choose(context.selections.current, None, setbacks.busy(self._running), context.rng)
         if backend is not None:
-            self._attempt(backend)
+            self.attempt(backend)
         elif self._running or setbacks.renewed:
             self._refuse()
         else:
@@ -285,50 +248,7 @@ class Attempts:
             self._too_late()
             return
         for attempt in tuple(self._running):
-            self._look_after(attempt)
-
-    def _look_after(self, attempt: Attempt) -> None:
-        context = self._context
-        quiet = attempt.tick()
-        if attempt.received and attempt.silent >= context.stall_ticks:
-            self._stalled(attempt)
-        elif attempt.overtaken or not self._terms.read or attempt not in self._running:
-            pass
-        elif quiet:
-            sign = context.suspicions.sign(attempt.backend, quiet)
-            if sign is Sign.STUCK:
-                self._overtake(attempt, "stuck")
-            elif sign is Sign.ALIVE:
-                attempt.trust()
-        if 0 < context.settings.hedge_after <= context.clock.seconds() - attempt.sent_at and self._started == 1:
-            self._overtake(attempt, "slow")
-
-    def _overtake(self, attempt: Attempt, reason: str) -> None:
-        """Hedge: make another attempt beside one that takes too long, if there is a usable backend for it."""
-        context = self._context
-        if attempt.overtaken or not self._terms.read or self._started > context.settings.retries:
-            return
-        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
-        if backend is None or not context.selections.current.is_usable(backend) or not self._afford("hedge"):
-            # Perhaps there is one later.
-            attempt.trust()
-            return
-        attempt.overtaken = True
-        context.metrics.hedged(attempt.backend.name, reason)
-        self.whys += (f"{attempt.backend.name}: {reason}",)
-        _log.debug(
-            "hedge of {target}: {slow} is {reason}, {backend} is asked as well",
-            target=self._terms.facts.target[:200].decode("latin-1"),
-            slow=attempt.backend.name,
-            reason=reason,
-            backend=backend.name,
-        )
-        self._attempt(backend)
-
-    def _stalled(self, attempt: Attempt) -> None:
-        """Give up an answer that has begun and does not go on."""
-        attempt.cancel()
-        self.lost(attempt, silence(self._context.settings.stall_timeout))
+            hedging.look_after(self, attempt, self._context, self._terms)
 
     # Ending
 
@@ -355,6 +275,8 @@ class Attempts:
     def _refuse(self) -> None:
         """Say that nobody could answer. Unless one is still being asked."""
         if self._running:
+            # It is the one to be looked after now, and takes its time anew: whoever failed beside it shall not be asked at once.
+            self._running[-1].trust()
             return
         setbacks = self._so_far()
         if setbacks.reserve is not None:
@@ -368,8 +290,3 @@ class Attempts:
         """The outermost errback: somebody who went away while we waited, or a bug."""
         if not (self._owner.ended and failure.check(CancelledError)):
             self._owner.failed(failure)
-
-
-def silence(seconds: float) -> UpstreamError:
-    """Give the failure of an answer that has begun and does not go on."""
-    return UpstreamError(Phase.BODY, Cause.TIMEOUT, f"silent for {seconds:g} s")

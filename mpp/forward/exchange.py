@@ -21,7 +21,8 @@ from txaio import tx
 from mpp import headers, policy
 from mpp.errors import UpstreamError
 from mpp.forward import refusal
-from mpp.forward.attempts import Attempts, silence
+from mpp.forward.attempts import Attempts
+from mpp.forward.hedging import stalled
 from mpp.forward.refusal import Refusal
 from mpp.forward.terms import Terms
 from mpp.metrics import OWN
@@ -158,7 +159,7 @@ class Exchange:
             attempt.silent = 0
         elif attempt.silent >= self._context.stall_ticks:
             response.cancel()
-            self._delivered(silence(self._context.settings.stall_timeout))
+            self._delivered(stalled(self._context.settings.stall_timeout))
             self._downstream.abort()
 
     def _delivered(self, error: Exception | None) -> None:

@@ -38,6 +38,11 @@ def deadly(crashes: int, last: str) -> Refusal:
     return Refusal(502, "unavailable", message)
 
 
+def unauthorized(last: str) -> Refusal:
+    """Return the response for when all servers that were asked refuse the credentials that mpp has for them."""
+    return Refusal(502, "unavailable", f"the servers refuse mpp's credentials; last: {last}")
+
+
 def exhausted(tried: int, last: str) -> Refusal:
     """Say that nobody could."""
     return Refusal(503, "unavailable", f"no Prometheus server could answer, tried {tried}; last: {last}", RETRY_AFTER_S)

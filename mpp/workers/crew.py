@@ -142,8 +142,10 @@ class Crew(Service):
         self._scheduled.pop(number, None)
         words: Words = {
             "report": functools.partial(self._reported, number),
+            "rescued": self._rescued,
             "answered": self._answered,
             "familiar": functools.partial(self._familiar, number),
+            "storage": self._storage_failed,
             "log": _log_theirs,
         }
         questions: Questions = {
@@ -223,6 +225,14 @@ class Crew(Service):
     def _reported(self, worker: int, number: int, backend: Any, standing: int, why: str) -> None:
         self._hands[worker].heard = number
         self._world.selections.report(backend_in(backend), Standing(standing), why)
+        self._publishing.soon()
+
+    def _rescued(self, failed: Any, by: Any) -> None:
+        self._world.selections.rescued(backend_in(failed), backend_in(by))
+        self._publishing.soon()
+
+    def _storage_failed(self, backend: Any, error: str) -> None:
+        self._world.selections.storage_failed(backend_in(backend), error)
         self._publishing.soon()
 
     def _answered(self, backend: Any) -> None:

@@ -143,6 +143,14 @@ class RemoteSelections(Service):
             self._told.clear()
         self.line.tell("report", self._reported, backend_out(backend), int(standing), why)
 
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Tell the parent of a request that a backend out of service answered, see `ISelections`."""
+        self.line.tell("rescued", backend_out(failed), backend_out(by))
+
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        """Report to the parent that a backend cannot read a part of its storage, see `ISelections`."""
+        self.line.tell("storage", backend_out(backend), error)
+
     def answered(self, backend: Backend) -> None:
         """Tell the parent of a request that was answered, if it wants to know; see Note [Answers]."""
         if self._failing and backend not in self._told:

@@ -33,6 +33,12 @@ class Selections(Protocol):
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         """See `mpp.interfaces.ISelections`."""
 
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
     def answered(self, backend: Backend) -> None:
         """See `mpp.interfaces.ISelections`."""
 
