@@ -11,21 +11,21 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 (who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
 ``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
 ``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
-``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them
-are in force), ``front`` (the web configuration in force, who is known by his password), ``metrics.Metrics`` (counters),
-``recorder.Recorder`` and ``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last),
-``descriptor.Descriptor`` (lines of the log that nobody has taken yet), ``service.Program`` and ``backends.Backends`` (the
-current Wiring: all that is made of the settings, replaced as a whole when they are read again), ``listeners.Listeners`` (the
-open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the workers, if there are any),
-``workers.remote.RemoteSelections`` (in a worker, what the parent has published), and, for as long as one request lives, its
-Exchange.
+``forward.allowance.RetryBudget``, ``query_of_death.SuspectQueries`` (what servers may have died of lately),
+``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``front`` (the web
+configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
+``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log that
+nobody has taken yet), ``service.Program`` and ``backends.Backends`` (the current Wiring: all that is made of the settings,
+replaced as a whole when they are read again), ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's
+certificate), ``workers.crew.Crew`` (the workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, what the
+parent has published), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
 - L0 words: ``errors facts model http_config settings interfaces``
-- L1 decisions, pure: ``headers paths timeouts policy strategies ejection vouching affinity exposition fingerprint runtime origin
-  readings drift recent status/ plain_yaml values logs access``
+- L1 decisions, pure: ``headers paths timeouts policy query_of_death strategies ejection vouching affinity exposition fingerprint
+  runtime origin readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
 - L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
   proxy site pages admin housekeeping front/``

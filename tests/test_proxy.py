@@ -104,7 +104,8 @@ class ProxyCase(SynchronousTestCase):
 
     def explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self.world.forwarder
-        return explain(facts, self.world.selections.current, forwarder.affinity, forwarder.settings, self.world.clock.seconds())
+        selections, now = self.world.selections, self.world.clock.seconds()
+        return explain(facts, selections.current, forwarder.affinity, forwarder.settings, now, selections.suspects)
 
     def answer(self, response: FakeResponse, number: int = -1) -> None:
         self.world.upstreams.sent[number].answer.callback(response)

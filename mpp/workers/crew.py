@@ -142,6 +142,7 @@ class Crew(Service):
         words: Words = {
             "report": functools.partial(self._reported, number),
             "rescued": self._rescued,
+            "suspect": self._suspect,
             "answered": self._answered,
             "log": _log_theirs,
         }
@@ -154,6 +155,8 @@ class Crew(Service):
         hand = Hand(number, words, questions, self._reactor, self._gone)
         self._hands[number] = hand
         hand.start(self._reactor, self._boot, self._counts.descriptor, self._known)
+        for key, seconds in self._world.selections.suspects.left():
+            hand.line.tell("suspect", key, seconds)
         self._publishing.now()
 
     def _gone(self, hand: Hand) -> None:
@@ -220,6 +223,11 @@ class Crew(Service):
     def _rescued(self, failed: Any, by: Any) -> None:
         self._world.selections.rescued(backend_in(failed), backend_in(by))
         self._publishing.soon()
+
+    def _suspect(self, key: str, why: str) -> None:
+        self._world.selections.suspect(key, why)
+        for hand in self._hands.values():
+            hand.line.tell("suspect", key)
 
     def _answered(self, backend: Any) -> None:
         self._world.selections.answered(backend_in(backend))
