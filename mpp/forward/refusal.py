@@ -46,8 +46,10 @@ def suspected(last: str) -> Refusal:
 
     :param last: what that server did, in one line; empty if another request saw it.
     """
-    ago = "it" if last else f"it less than {REMEMBERED_S / 60:g} minutes ago"
-    message = f"a server broke off while it ran this query, and may have died of {ago}; it is not sent to the last healthy server"
+    when = "" if last else f"less than {REMEMBERED_S / 60:g} minutes ago "
+    message = (
+        f"{when}a server broke off while it ran this query, and may have died of it; it is not sent to the last healthy server"
+    )
     return Refusal(502, "unavailable", f"{message}; last: {last}" if last else message)
 
 
