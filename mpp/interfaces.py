@@ -7,7 +7,7 @@ the next without importing it, and let a test stand in for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -87,10 +87,20 @@ class IAffinity(Interface):
         """
 
 
+class ISuspectQueries(Interface):
+    """The reads that servers may have died of lately, see `mpp.query_of_death.SuspectQueries`."""
+
+    until: Mapping[str, float] = Attribute("Until when each is suspect, by its key; empty, or there may be some.")
+
+    def __contains__(key: str) -> bool:
+        """Return whether a read is suspect."""
+
+
 class ISelections(Interface):
     """The current Selection, and the ways to have it renewed."""
 
     current: Selection = Attribute("The Selection in force; an empty one before the first round has finished.")
+    suspects: ISuspectQueries = Attribute("The reads that servers may have died of lately; mostly there are none.")
 
     def ready() -> Deferred[Selection]:
         """
@@ -131,6 +141,14 @@ class ISelections(Interface):
         Say, in the log and with what is published, that a backend cannot read a part of its own storage.
 
         :param error: what it said, one line.
+        """
+
+    def suspect(key: str, why: str) -> None:
+        """
+        Report that a server may have died of a read: it is in ``suspects`` from now on, in all workers.
+
+        :param key: see `mpp.query_of_death.key_of`.
+        :param why: one line for a human.
         """
 
     def answered(backend: Backend) -> None:

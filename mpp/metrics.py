@@ -90,6 +90,17 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
+        self._deaths = Counter(
+            "mpp_query_of_death_suspects",
+            "Servers that broke off a read after having run it for longer than --crash-suspect, by the server.",
+            ("backend",),
+            registry=registry,
+        )
+        self._deaths_refused = Counter(
+            "mpp_query_of_death_refusals",
+            "Reads answered 502 because a server may have died of them and only one healthy server is left.",
+            registry=registry,
+        )
         self.selection_events = Counter("mpp_selection_events", "Changes of the selection.", registry=registry)
         self.selection_rounds = Counter(
             "mpp_selection_rounds", "Selection rounds, by how they ended.", ("result",), registry=registry
@@ -158,6 +169,14 @@ class Metrics:
     def retry_budget_exhausted(self, reason: str) -> None:
         """Count a ``retry`` or a ``hedge`` that was not made."""
         self._budget_exhausted.labels(reason).inc()
+
+    def query_of_death_suspected(self, backend: str) -> None:
+        """Count a server that may have died of a read."""
+        self._deaths.labels(backend).inc()
+
+    def query_of_death_refused(self) -> None:
+        """Count a read that was not sent to the last healthy server."""
+        self._deaths_refused.inc()
 
     def truncated(self, backend: str, reason: str) -> None:
         """Count an answer that could not be completed."""

@@ -476,6 +476,18 @@ OPTIONS: tuple[Option, ...] = (
         chapter="Waiting",
     ),
     Option(
+        "--crash-suspect",
+        "crash_suspect",
+        "A server that breaks off a read which it has run for longer than this, without having said that it stops, may have died"
+        " of it: the read is tried on another server only if a further healthy one is left, and reads with the same text are not"
+        " sent to the last healthy server for 10 minutes; 0 means never to suspect a read",
+        parse_duration,
+        env=("MPP_CRASH_SUSPECT",),
+        default="5s",
+        metavar="DURATION",
+        chapter="Retry",
+    ),
+    Option(
         "--stall-timeout",
         "stall_timeout",
         "For how long an answer that has begun may pause before it is given up",

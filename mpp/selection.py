@@ -27,6 +27,7 @@ from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Located, Observation, Selection, Standing
 from mpp.publication import Publication
+from mpp.query_of_death import SuspectQueries
 from mpp.roster import Roster
 from mpp.rounds import Repeated, Rounds, Waiters, of_each
 
@@ -81,6 +82,7 @@ class SelectionService(Service):
     :param interval: seconds between rounds.
     :param forget: called with each backend that no locator knows any more.
     :ivar journal: what became of the selection lately.
+    :ivar suspects: see `ISelections`.
     :ivar took: how long the last round took, in seconds; None before the first one has finished.
     """
 
@@ -98,6 +100,7 @@ class SelectionService(Service):
         forget: Callable[[Backend], None],
     ) -> None:
         self.took: float | None = None
+        self.suspects = SuspectQueries(clock.seconds)
         self._locator = locator
         self._addresses = addresses
         self._prober = prober
@@ -190,6 +193,11 @@ class SelectionService(Service):
         self._published.publish(tuple(map(self._shown, self.current.observations)))
         if self.running:
             self._follow_ups.plan()
+
+    def suspect(self, key: str, why: str) -> None:
+        """Remember a read that a server may have died of, see `ISelections`."""
+        self.suspects.add(key)
+        self.journal.note("crash", why)
 
     @property
     def failing(self) -> Mapping[Backend, int]:

@@ -206,7 +206,8 @@ class Program(MultiService):
 
     def _explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self.backends.forwarders.current
-        return explain(facts, self.backends.selections.current, forwarder.affinity, self.settings, forwarder.clock.seconds())
+        selections, now = self.backends.selections, forwarder.clock.seconds()
+        return explain(facts, selections.current, forwarder.affinity, self.settings, now, selections.suspects)
 
     # Life
 

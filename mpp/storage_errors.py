@@ -22,8 +22,9 @@ _STORAGE = re.compile(
     r"|reading chunk length"
     r"|\bblock: [0-9A-Z]{26}\b"
 )
-# What a client wrote must not be taken for what the storage says: label values and the like stand in quotes ...
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# What a client wrote must not be taken for what the storage says: label values and the like stand in quotes
+# (one that is not closed reaches to the end, so that the text is looked at once) ...
+_QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)', re.DOTALL)
 # ... but these functions repeat their arguments as they are (``promql/functions.go``).
 _ARGUMENTS = re.compile(r"invalid [a-z ]+ in label_(?:replace|join)\(\)")
 

@@ -50,7 +50,7 @@ def find(facts: RequestFacts) -> Found | None:
     in_body = facts.body.find(b"timeout=") >= 0
     if not in_body and facts.target.find(b"timeout=") < 0:
         return None
-    if in_body and _is_form(facts):
+    if in_body and is_form(facts):
         match = _PARAMETER.search(facts.body)
         if match is not None:
             return Found(True, match)
@@ -74,7 +74,7 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
         if not body:
             path, mark, query = target.partition(b"?")
             return path + b"?" + _joined(query, value) if mark else target + b"?timeout=" + value, body
-        return target, _joined(body, value) if _is_form(facts) else body
+        return target, _joined(body, value) if is_form(facts) else body
     given = found.seconds
     if given is None or given <= seconds:
         return target, body
@@ -84,8 +84,8 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
     return path + b"?" + _replaced(query, found.match, value), body
 
 
-def _is_form(facts: RequestFacts) -> bool:
-    """Tell whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
+def is_form(facts: RequestFacts) -> bool:
+    """Return whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
     if facts.method != b"POST" or headers.values(facts.headers, b"content-encoding"):
         return False
     kinds = headers.values(facts.headers, b"content-type")

@@ -17,6 +17,7 @@ from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
+from mpp.query_of_death import SuspectQueries
 from mpp.settings import Settings
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
@@ -107,6 +108,8 @@ class FakeSelections:
         self.rescues: list[tuple[Backend, Backend]] = []
         self.damages: list[tuple[Backend, str]] = []
         self.waiting: list[Deferred[Selection]] = []
+        self.suspects = SuspectQueries(lambda: 0.0)
+        self.suspected: list[tuple[str, str]] = []
 
     def ready(self) -> Deferred[Selection]:
         return self.reselect()
@@ -117,6 +120,10 @@ class FakeSelections:
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         self.reports.append((backend, standing))
+
+    def suspect(self, key: str, why: str) -> None:
+        self.suspects.add(key)
+        self.suspected.append((key, why))
 
     def rescued(self, failed: Backend, by: Backend) -> None:
         self.rescues.append((failed, by))
@@ -178,6 +185,7 @@ class World:
         self.upstreams = RecordingUpstreams()
         self.metrics = Metrics(CollectorRegistry())
         self.clock = Clock()
+        self.selections.suspects = SuspectQueries(self.clock.seconds)
         self.forwarder = Forwarder(
             self.upstreams,
             self.selections,

@@ -12,6 +12,7 @@ from mpp.credentials import Credentials
 from mpp.http_config import HTTPConfig, HTTPConfigs, OwnHeader
 from mpp.keyring import Keyring
 from mpp.model import Backend
+from mpp.url_pattern import URLPattern
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 
@@ -29,7 +30,7 @@ class RenewalTests(SynchronousTestCase):
         other = HTTPConfig(headers=(OwnHeader("X-Tenant", ("one",)),))
         self.clock = Clock()
         self.clock.advance(100)
-        self.keyring = Keyring(Credentials(HTTPConfigs(own, ((B.url, other),))), lambda: None, self.clock)
+        self.keyring = Keyring(Credentials(HTTPConfigs(own, ((URLPattern(host="prom-b"), other),))), lambda: None, self.clock)
 
     def write(self, text: str) -> None:
         """Write the file, seen as changed however fast that is."""

@@ -104,7 +104,8 @@ class ProxyCase(SynchronousTestCase):
 
     def explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self.world.forwarder
-        return explain(facts, self.world.selections.current, forwarder.affinity, forwarder.settings, self.world.clock.seconds())
+        selections, now = self.world.selections, self.world.clock.seconds()
+        return explain(facts, selections.current, forwarder.affinity, forwarder.settings, now, selections.suspects)
 
     def answer(self, response: FakeResponse, number: int = -1) -> None:
         self.world.upstreams.sent[number].answer.callback(response)
@@ -339,7 +340,7 @@ class RefusedTests(ProxyCase):
     def test_refused_requests_are_counted(self) -> None:
         """Every client request is counted, those that mpp refuses too."""
         self.client.get(b"/-/quit")
-        Client(self.site).get(b"http://evil/")
+        Client(self.site).get(b"ftp://evil/")
         for code in ("403", "400"):
             self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code=code), 1)
 
@@ -358,7 +359,7 @@ class RefusedTests(ProxyCase):
 
     def test_bad_requests_are_answered_and_reach_nobody(self) -> None:
         """What is no proper request gets a 400 and a closed connection."""
-        for target in (b"http://evil/", b"*", b"evil:443"):
+        for target in (b"ftp://evil/", b"*", b"evil:443"):
             client = Client(self.site)
             client.get(target)
             self.assertTrue(client.received().startswith(b"HTTP/1.1 400 "), target)

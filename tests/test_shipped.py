@@ -61,6 +61,8 @@ def count_everything(metrics: Metrics) -> None:
     metrics.upstream_answered(BACKEND.name, 0.1)
     metrics.affinity_hit("cookies")
     metrics.retry_budget_exhausted("retry")
+    metrics.query_of_death_suspected(BACKEND.name)
+    metrics.query_of_death_refused()
     for count in (metrics.retried, metrics.hedged, metrics.suspected, metrics.truncated):
         count(BACKEND.name, "reason")
     metrics.selection_rounds.labels("ok").inc()

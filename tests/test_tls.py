@@ -69,7 +69,7 @@ class ServerNamesTests(TestCase):
         """Ask a server of HTTP service discovery; return the error."""
         api = Api.connecting(self.running, policy)
         try:
-            await HTTPSDLocator(f"https://user:{SECRET}@{_in_url(host)}:{port}/sd", api).locate()
+            await HTTPSDLocator(lambda: f"https://user:{SECRET}@{_in_url(host)}:{port}/sd", api).locate()
         except LocateError as error:
             return str(error)
         finally:

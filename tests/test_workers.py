@@ -21,6 +21,7 @@ from mpp.http_config import Origin
 from mpp.interfaces import ISelections
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.query_of_death import REMEMBERED_S
 from mpp.settings import Settings
 from mpp.workers import parent, sums
 from mpp.workers.line import Line
@@ -165,7 +166,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
     """The Selection in a worker."""
 
     def setUp(self) -> None:
-        self.remote = RemoteSelections()
+        self.remote = RemoteSelections(lambda: 7.0)
         self.told: list[list[Any]] = []
         self.questions: list[Deferred[Any]] = []
         self.remote.line = self  # type: ignore[assignment]
@@ -253,6 +254,12 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.remote.storage_failed(A, "checksum mismatch")
         self.assertEqual(self.told, [["storage", backend_out(A), "checksum mismatch"]])
         self.assertEqual(self.remote.current, selection(A))
+
+    def test_suspect(self) -> None:
+        """A read that a server may have died of is remembered here at once, and the parent tells the others."""
+        self.remote.suspect("key", "why")
+        self.assertEqual(self.told, [["suspect", "key", "why"]])
+        self.assertEqual(self.remote.suspects.left(), [("key", REMEMBERED_S)])
 
     def test_answers(self) -> None:
         """Answers are told while somebody is failing, once of each backend until something new is known."""

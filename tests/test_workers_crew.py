@@ -20,6 +20,7 @@ from mpp.front.words import WebConfig
 from mpp.http_config import Origin
 from mpp.model import Backend, Reloaded, Selection, Standing
 from mpp.pages import Answer
+from mpp.query_of_death import REMEMBERED_S, SuspectQueries
 from mpp.settings import Settings
 from mpp.workers.crew import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
 from mpp.workers.hand import Hand
@@ -97,6 +98,11 @@ class NobodyKnown:
         self.selections = self
         self.front: Handover | None = None
         self.learned: list[Familiar] = []
+        self.suspects = SuspectQueries(lambda: 0.0)
+
+    def suspect(self, key: str, why: str) -> None:
+        """Remember a read."""
+        self.suspects.add(key)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Nothing changes."""
@@ -152,6 +158,15 @@ class CrewTests(SynchronousTestCase):
         self.first, self.second = self.stage.played
         for played in self.stage.played:
             played.heard()
+
+    def test_suspect(self) -> None:
+        """What one worker suspects all of them know, and one that starts later knows it for the rest of the time."""
+        said = json.dumps(["suspect", "key", "why"]).encode()
+        self.first.hand.line.dataReceived(struct.pack("!I", len(said)) + said)
+        self.assertEqual([played.heard() for played in (self.first, self.second)], 2 * [[["suspect", "key"]]])
+        self.second.die()
+        self.stage.advance(60)
+        self.assertIn(["suspect", "key", REMEMBERED_S], self.stage.played[-1].heard())
 
     def test_in_step(self) -> None:
         """Other settings are in force when each worker has answered what it was asked after it was told them."""

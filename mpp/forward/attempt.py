@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from mpp import policy
 from mpp.errors import UpstreamError
+from mpp.forward import crashes
 from mpp.forward.watch import TICKS
 from mpp.interfaces import IProgress
 
@@ -43,6 +44,7 @@ class Attempt:
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
     :ivar was_stale: its first connection turned out to be dead.
     :ivar silent: for how many ticks not a byte has come.
+    :ivar alive_at: when its server gave the last sign of life, 0 as long as nobody has waited for one.
     """
 
     __slots__ = (
@@ -52,6 +54,7 @@ class Attempt:
         "_marked",
         "_quiet",
         "_seen",
+        "alive_at",
         "backend",
         "received",
         "sent_at",
@@ -70,6 +73,7 @@ class Attempt:
         self.received = 0
         self.was_stale = False
         self.silent = 0
+        self.alive_at = 0.0
         self._answer: Deferred[IResponse] | None = None
         self._cancelled = False
         self._quiet = 0
@@ -78,6 +82,12 @@ class Attempt:
 
     def __repr__(self) -> str:
         return f"<Attempt on {self.backend.name}, {self.received} bytes, quiet for {self._quiet} ticks>"
+
+    @property
+    def ran_for(self) -> float:
+        """For how many seconds its server is known to have worked on it, see Note [Query of death] in `mpp.query_of_death`."""
+        begun = max(self.sent_at, self.turn_at)
+        return max(self.alive_at, self.sent_at + self.took) - begun
 
     def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
         """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
@@ -117,7 +127,8 @@ class Attempt:
         failure.trap(UpstreamError)
         error = failure.value
         assert isinstance(error, UpstreamError)
-        if error.stale:
+        # An idle connection dies before the server has begun to work on the request, not while it does.
+        if error.stale and not crashes.is_long(self, context, terms):
             self.was_stale = True
             self.send(context, terms, fresh=True)
         else:

@@ -27,10 +27,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from txaio import tx
 
 from mpp import policy
-from mpp.forward import evidence, hedging, refusal
+from mpp.forward import crashes, evidence, hedging, refusal
 from mpp.forward.attempt import Attempt
 from mpp.forward.setbacks import Setbacks
-from mpp.model import Standing
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -76,9 +75,11 @@ class Attempts:
     def start(self) -> None:
         """Make the first attempt, after the first selection round if need be."""
         selections = self._context.selections
-        selection = selections.current
-        if selection.ranked:
-            self._first(selection)
+        if selections.suspects.until:
+            # They have each attempt checked: a server may have died of this very request, see `Setbacks.may_send_to`.
+            self._so_far()
+        if selections.current.ranked:
+            self._first(selections.current)
         else:
             self._wait(selections.ready(), self._first)
 
@@ -106,11 +107,6 @@ class Attempts:
     def setbacks(self) -> Setbacks | None:
         """What has gone wrong so far; None as long as nothing has."""
         return self._setbacks
-
-    @property
-    def latest(self) -> Backend | None:
-        """The backend that was asked last and has not answered."""
-        return self._running[-1].backend if self._running else None
 
     # Choosing
 
@@ -150,9 +146,13 @@ class Attempts:
         """Make another attempt."""
         context = self._context
         setbacks = self._setbacks
-        if setbacks is not None and setbacks.given_up is not None:
-            context.metrics.retried(*setbacks.given_up)
-            setbacks.given_up = None
+        if setbacks is not None:
+            if not setbacks.may_send_to(backend, context, self._terms):
+                self._refuse_suspect(setbacks)
+                return
+            if setbacks.given_up is not None:
+                context.metrics.retried(*setbacks.given_up)
+                setbacks.given_up = None
         attempt = Attempt(self, backend, context.clock.seconds())
         self._started += 1
         self._running.append(attempt)
@@ -181,7 +181,10 @@ class Attempts:
         setbacks = self._so_far()
         again = evidence.worth_asking_again(context, attempt, verdict)
         setbacks.answered(backend, verdict, context.selections.current, again=again)
-        if setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
+        if not crashes.may_go_on(attempt, response.status, context, self._terms, setbacks):
+            response.cancel()
+            self._refuse_suspect(setbacks)
+        elif setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
             if verdict.elsewhere and not verdict.mask and response.complete:
                 setbacks.keep(response, attempt)
             else:
@@ -198,22 +201,35 @@ class Attempts:
         """Go on after an attempt that brought no usable answer."""
         self._running.remove(attempt)
         setbacks = self._so_far()
-        verdict = setbacks.failed(attempt, error, self._context.selections.current, read=self._terms.read)
+        verdict = setbacks.failed(attempt, error, self._context, read=self._terms.read)
         self.report(attempt, verdict, str(error))
-        if setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
+        if not crashes.may_go_on(attempt, error, self._context, self._terms, setbacks):
+            self._refuse_suspect(setbacks)
+        elif setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
             self._next(setbacks)
         else:
             self._refuse()
+
+    def broke_off(self, attempt: Attempt, error: UpstreamError) -> None:
+        """Report an attempt whose answer broke off after its first bytes had gone to the client."""
+        self.report(attempt, policy.judge_failure(error), str(error))
+        crashes.may_go_on(attempt, error, self._context, self._terms, self._so_far())
+
+    def _refuse_suspect(self, setbacks: Setbacks) -> None:
+        """Say that the last healthy server is not risked, and give up what still runs elsewhere."""
+        self._context.metrics.query_of_death_refused()
+        self.cancel()
+        self._owner.refuse(refusal.suspected(setbacks.last_why))
 
     def _so_far(self) -> Setbacks:
         if self._setbacks is None:
             self._setbacks = Setbacks()
         return self._setbacks
 
-    def report(self, attempt: Attempt, verdict: Verdict, why: str) -> str:
-        """Tell the world what an outcome says about a backend; give it in one line."""
-        backend = attempt.backend
-        line = self._so_far().last_why = f"{backend.name}: {why}"
+    def report(self, attempt: Attempt, verdict: Verdict, why: str) -> None:
+        """Tell the world what an outcome says about a backend."""
+        setbacks = self._so_far()
+        line = setbacks.last_why = f"{attempt.backend.name}: {why}"
         self.whys += (line,)
         _log.debug(
             "attempt {attempts} of {method} {target} on {why}: {reason}",
@@ -224,21 +240,18 @@ class Attempts:
             reason=verdict.reason,
         )
         if verdict.standing is not None:
-            if verdict.standing >= Standing.SUSPECT:
-                self._so_far().blamed.append(backend)
-            self._context.selections.report(backend, verdict.standing, why)
-        return line
+            setbacks.blame(attempt.backend, verdict.standing, why, self._context)
 
     def _next(self, setbacks: Setbacks) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
-        context = self._context
-        backend = policy.choose(context.selections.current, None, setbacks.busy(self._running), context.rng)
+        selections = self._context.selections
+        backend = policy.choose(selections.current, None, setbacks.busy(self._running), self._context.rng)
         if backend is not None:
             self.attempt(backend)
         elif self._running or setbacks.renewed:
             self._refuse()
         else:
-            self._wait(context.selections.reselect(), self._again)
+            self._wait(selections.reselect(), self._again)
 
     # Waiting
 
@@ -246,6 +259,9 @@ class Attempts:
         """Look after what takes long."""
         if self._context.clock.seconds() >= self._terms.deadline:
             self._too_late()
+            return
+        if self._setbacks is not None and self._running and not self._setbacks.may_run(self._running, self._context, self._terms):
+            self._refuse_suspect(self._setbacks)
             return
         for attempt in tuple(self._running):
             hedging.look_after(self, attempt, self._context, self._terms)
@@ -257,9 +273,8 @@ class Attempts:
         if setbacks.reserve is not None:
             self._deliver(*setbacks.reserve)
             return
-        asked = ", ".join(attempt.backend.name for attempt in self._running)
+        asked, terms = ", ".join(attempt.backend.name for attempt in self._running), self._terms
         why = f"{asked} did not answer" if asked else setbacks.last_why or "no Prometheus server is known"
-        terms = self._terms
         self._owner.refuse(refusal.too_late(terms.deadline - terms.began, why, read=terms.read))
         self.cancel()
 

@@ -77,7 +77,8 @@ class Exchange:
             return
         self.ended = True
         if self._response is None:
-            self._served_by = self._attempts.latest
+            running = self._attempts.running
+            self._served_by = running[-1].backend if running else None
             self._attempts.cancel()
         else:
             self._response.cancel()
@@ -174,7 +175,7 @@ class Exchange:
                 backend=attempt.backend.name,
                 why=str(error),
             )
-            self._attempts.report(attempt, policy.judge_failure(error), str(error))
+            self._attempts.broke_off(attempt, error)
             self._end(self._status, "the answer broke off")
         else:
             self._end(self._status)

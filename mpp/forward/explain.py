@@ -13,15 +13,24 @@ from mpp.affinity import AffinityChain
 from mpp.forward.terms import Terms
 from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
 from mpp.origin import teller
+from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
 from mpp.status.explained import Explanation
 from mpp.status.words import duration, listing
 
 
-def explain(facts: RequestFacts, selection: Selection, affinity: AffinityChain, settings: Settings, now: float) -> Explanation:
+def explain(
+    facts: RequestFacts,
+    selection: Selection,
+    affinity: AffinityChain,
+    settings: Settings,
+    now: float,
+    suspects: SuspectQueries,
+) -> Explanation:
     """
     Explain one request.
 
+    :param suspects: the reads that servers may have died of lately.
     :param now: by the clock that requests are timed with.
     """
     path, client = paths.path_of(facts.target), teller(settings.trusted_proxies)(facts)
@@ -34,7 +43,11 @@ def explain(facts: RequestFacts, selection: Selection, affinity: AffinityChain, 
         return _told(
             facts, client, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503."
         )
-    return _forwarded(facts, client, selection, affinity, settings, Terms(facts, now, settings))
+    terms = Terms(facts, now, settings)
+    if terms.read and suspects.until and key_of(facts) in suspects and healthy(selection, ()) < 2:
+        why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
+        return _told(facts, client, "refused", why)
+    return _forwarded(facts, client, selection, affinity, settings, terms)
 
 
 def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Explanation:

@@ -18,7 +18,8 @@ must not be lost to it. How often it is sent is bounded:
 - A server that failed the request and stayed in service is asked again when a probe has found it viable since, within
   ``--retries``.
 - Each attempt is paid out of the retry budget.
-- Nothing is sent again that two servers may have died of.
+- Nothing is sent again that two servers may have died of, nor to the last healthy server what one may have died of
+  (Note [Query of death] in `mpp.query_of_death`).
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Hedged(Made, Protocol):
 def look_after(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms) -> None:
     """Count one tick of an attempt, and act if it takes too long."""
     quiet = attempt.tick()
+    if attempt.received and not attempt.silent:
+        attempt.alive_at = context.clock.seconds()
     if attempt.received and attempt.silent >= context.stall_ticks:
         attempt.cancel()
         request.lost(attempt, stalled(context.settings.stall_timeout))
@@ -70,6 +73,7 @@ def look_after(request: Hedged, attempt: Attempt, context: Forwarder, terms: Ter
             _hedge(request, attempt, context, terms, "stuck")
         elif sign is Sign.ALIVE:
             attempt.trust()
+            attempt.alive_at = context.clock.seconds()
     if 0 < context.settings.hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
         _hedge(request, attempt, context, terms, "slow")
 
@@ -78,7 +82,7 @@ def _hedge(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, 
     """Make another attempt beside one that takes too long, if none runs beside it yet and there is a usable backend for it."""
     if not terms.read or not request.running or attempt is not request.running[-1]:
         return
-    backend = _candidate(request, context)
+    backend = _candidate(request, context, terms)
     if backend is None or not context.afford("hedge", terms.facts):
         # Perhaps there is one later.
         attempt.trust()
@@ -98,7 +102,7 @@ def _hedge(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, 
     request.attempt(backend)
 
 
-def _candidate(request: Hedged, context: Forwarder) -> Backend | None:
+def _candidate(request: Hedged, context: Forwarder, terms: Terms) -> Backend | None:
     """Return the usable backend for another attempt, see Note [Asked again]; None when there is none now."""
     selection, setbacks, retries = context.selections.current, request.setbacks, context.settings.retries
     if not retries or (setbacks is not None and setbacks.deadly):
@@ -115,7 +119,9 @@ def _candidate(request: Hedged, context: Forwarder) -> Backend | None:
         return setbacks.came_back(backend, selection) or (within and setbacks.found_well(backend, selection))
 
     backend = policy.choose(selection, None, [each for each in selection.ranked if not eligible(each)], context.rng)
-    return backend if backend is not None and selection.is_usable(backend) else None
+    if backend is None or not selection.is_usable(backend):
+        return None
+    return backend if setbacks is None or setbacks.may_send_to(backend, context, terms) else None
 
 
 def stalled(seconds: float) -> UpstreamError:

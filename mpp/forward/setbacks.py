@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from mpp import policy
+from mpp import policy, query_of_death
+from mpp.errors import Cause
 from mpp.forward import refusal
 from mpp.model import Standing
 
@@ -45,6 +46,7 @@ class Setbacks:
     :ivar renewed: a selection was waited for that knows of all of them.
     :ivar given_up: backend and reason of the last attempt, until another one follows it.
     :ivar reserve: an answer that is better than none, and who gave it.
+    :ivar suspect: a server may have died of it, see Note [Query of death] in `mpp.query_of_death`.
     :ivar again: how many attempts were made on backends that had failed the request before and have come back since.
     """
 
@@ -59,6 +61,7 @@ class Setbacks:
         "last_why",
         "renewed",
         "reserve",
+        "suspect",
         "tried",
     )
 
@@ -69,6 +72,7 @@ class Setbacks:
         self.renewed = False
         self.given_up: tuple[str, str] | None = None
         self.reserve: tuple[IResponse, Attempt] | None = None
+        self.suspect = False
         self.again = 0
         self._crashes = 0
         self._maybe_done = False
@@ -79,6 +83,34 @@ class Setbacks:
     def deadly(self) -> bool:
         """Two servers may have died under this request: it is not sent to any server again."""
         return self._crashes >= 2
+
+    def blame(self, backend: Backend, standing: Standing, why: str, context: Forwarder) -> None:
+        """Report that the request failed through a backend's fault, see `mpp.interfaces.ISelections`."""
+        if standing is Standing.NOT_READY:
+            context.suspicions.unready(backend)
+        if standing >= Standing.SUSPECT:
+            self.blamed.append(backend)
+        context.selections.report(backend, standing, why)
+
+    def may_send_to(self, backend: Backend, context: Forwarder, terms: Terms) -> bool:
+        """Return whether a healthy backend is left for the others should this one die of the request."""
+        if not self._is_suspect(context, terms):
+            return True
+        return query_of_death.healthy(context.selections.current, [*self.tried, backend]) > 0
+
+    def may_run(self, running: list[Attempt], context: Forwarder, terms: Terms) -> bool:
+        """
+        Return whether a request that was sent on after a failure may run on where it runs now.
+
+        Another request for the same may be what tells that a server has died of it, and that may come a moment later.
+        """
+        return not self.tried or self.may_send_to(running[-1].backend, context, terms)
+
+    def _is_suspect(self, context: Forwarder, terms: Terms) -> bool:
+        suspects = context.selections.suspects
+        if not self.suspect and suspects.until and terms.read:
+            self.suspect = query_of_death.key_of(terms.facts) in suspects
+        return self.suspect
 
     def exclude(self, backend: Backend, selection: Selection) -> None:
         """Note that a backend has failed the request, and what was known of the backend at that time."""
@@ -96,13 +128,15 @@ class Setbacks:
         before, now = self._seen.get(backend), selection.observed.get(backend)
         return before is not None and now is not None and now.standing is Standing.VIABLE and now.at > before.at
 
-    def failed(self, attempt: Attempt, error: UpstreamError, selection: Selection, *, read: bool) -> Verdict:
+    def failed(self, attempt: Attempt, error: UpstreamError, context: Forwarder, *, read: bool) -> Verdict:
         """Note an attempt that brought no usable answer; give what it means."""
         verdict = policy.judge_failure(error)
         # A kept connection that broke and a server that is not there any more make one crash.
         self._crashes += verdict.crash or attempt.was_stale
         self._maybe_done = self._maybe_done or not (read or verdict.resend)
-        self.exclude(attempt.backend, selection)
+        self.exclude(attempt.backend, context.selections.current)
+        if error.cause is Cause.REFUSED:
+            context.suspicions.refused(attempt.backend)
         return verdict
 
     def answered(self, backend: Backend, verdict: Verdict, selection: Selection, *, again: bool) -> None:

@@ -143,6 +143,7 @@ class Crew(Service):
         words: Words = {
             "report": functools.partial(self._reported, number),
             "rescued": self._rescued,
+            "suspect": self._suspect,
             "answered": self._answered,
             "familiar": functools.partial(self._familiar, number),
             "storage": self._storage_failed,
@@ -158,6 +159,8 @@ class Crew(Service):
         self._hands[number] = hand
         boot = self._boot, packed(self._world.handover())
         hand.start(self._reactor, boot, self._counts.descriptor, self._known)
+        for key, seconds in self._world.selections.suspects.left():
+            hand.line.tell("suspect", key, seconds)
         self._publishing.now()
 
     def _gone(self, hand: Hand) -> None:
@@ -234,6 +237,11 @@ class Crew(Service):
     def _storage_failed(self, backend: Any, error: str) -> None:
         self._world.selections.storage_failed(backend_in(backend), error)
         self._publishing.soon()
+
+    def _suspect(self, key: str, why: str) -> None:
+        self._world.selections.suspect(key, why)
+        for hand in self._hands.values():
+            hand.line.tell("suspect", key)
 
     def _answered(self, backend: Any) -> None:
         self._world.selections.answered(backend_in(backend))

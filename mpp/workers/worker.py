@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, reactor: Any, number: int, sockets: int) -> None:
         self._reactor = reactor
         self._number = number
-        self._remote = RemoteSelections()
+        self._remote = RemoteSelections(reactor.seconds)
         self._program: Program | None = None
         self._stopping = False
         self._heir = Heir(reactor, list(range(FIRST_SOCKET, FIRST_SOCKET + sockets)))
@@ -71,6 +71,7 @@ class Worker:
             "familiar": self._familiar,
             "selection": self._remote.published,
             "heard": self._remote.heard,
+            "suspect": self._remote.suspects.add,
             "drain": self._drain,
             "cut": self._cut,
         }

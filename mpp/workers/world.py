@@ -12,12 +12,19 @@ from mpp.front.service import Handover
 from mpp.http_config import Origin
 from mpp.model import Backend, Reloaded, Selection, Standing
 from mpp.pages import Answer
+from mpp.query_of_death import SuspectQueries
 from mpp.settings import Settings
 from mpp.workers.sums import Families
 
 
 class Selections(Protocol):
-    """The living Selection, see `mpp.selection.SelectionService`."""
+    """
+    The living Selection, see `mpp.selection.SelectionService`.
+
+    :ivar suspects: see `mpp.interfaces.ISelections`.
+    """
+
+    suspects: SuspectQueries
 
     @property
     def current(self) -> Selection:
@@ -37,6 +44,9 @@ class Selections(Protocol):
         """See `mpp.interfaces.ISelections`."""
 
     def storage_failed(self, backend: Backend, error: str) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
+    def suspect(self, key: str, why: str) -> None:
         """See `mpp.interfaces.ISelections`."""
 
     def answered(self, backend: Backend) -> None:
