@@ -66,7 +66,14 @@ class Backends:
     def _build_pool(self, budget: Budget) -> Pool:
         settings = self._wiring.settings
         dialer = Dialer(self._reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
-        return Pool(dialer, self._reactor, budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
+        return Pool(
+            dialer,
+            self._reactor,
+            budget,
+            max_active=settings.max_concurrency,
+            max_queued=settings.max_queue,
+            reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
+        )
 
     def _select(self) -> SelectionService:
         wiring = self._wiring

@@ -168,7 +168,15 @@ class IBodyConsumer(Interface):
         """The body is complete; the last call."""
 
     def body_failed(error: Exception) -> None:
-        """The backend broke off (`mpp.errors.UpstreamError`, phase BODY); the last call."""
+        """
+        Take the error that broke the body off; the last call.
+
+        :param error: `mpp.errors.UpstreamError` in phase BODY when the backend broke off, `mpp.errors.ClientTooSlow` when the
+            response is given up because its client reads it too slowly.
+        """
+
+    def taken() -> int:
+        """Return how many bytes of the body whoever reads it in the end has taken so far."""
 
 
 class IProgress(Interface):
@@ -176,6 +184,10 @@ class IProgress(Interface):
 
     received: int = Attribute("Bytes of the answer that have arrived, head included; only ever counted up.")
     turn_at: float = Attribute("When it was the request's turn, if it had to wait for that: by the monotonic clock; else 0.")
+    queued: bool = Attribute("The request waits for a slot; nothing of it has been sent.")
+
+    def client() -> str:
+        """Return the address of the client that the response is for."""
 
 
 class IUpstreams(Interface):
@@ -207,6 +219,9 @@ class IUpstreams(Interface):
         :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
             come. Fails with `mpp.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
         """
+
+    def has_room(backend: Backend) -> bool:
+        """Return whether a request would be sent to ``backend`` at once, instead of having to wait for a slot."""
 
 
 class IDownstream(Interface):

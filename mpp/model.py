@@ -229,6 +229,11 @@ class Selection:
         observation = self.observed.get(backend)
         return observation is None or observation.standing < Standing.NOT_READY
 
+    def is_in_service(self, backend: Backend) -> bool:
+        """Tell whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.standing <= Standing.BUSY and not observation.ejected_at
+
     def is_busy(self, backend: Backend) -> bool:
         """Tell whether a backend is known to have more to do than it can."""
         observation = self.observed.get(backend)

@@ -216,6 +216,9 @@ class _Page(Generic[T]):
             detail = f"{self._path} is larger than {_METRICS_BYTES // MIB} MiB"
             self.ended.errback(UpstreamError(Phase.BODY, Cause.GARBLED, detail))
 
+    def taken(self) -> int:
+        return _METRICS_BYTES - self._left
+
     def body_ended(self) -> None:
         if not self.ended.called:
             self.ended.callback(self._scanner.finish())

@@ -71,6 +71,11 @@ class RecordingUpstreams:
         self.there = False
         """Every server says at once that it is there."""
         self.cancelled: list[Backend] = []
+        self.full: set[Backend] = set()
+        """Servers without a free slot: requests wait there until the test says otherwise."""
+
+    def has_room(self, backend: Backend) -> bool:
+        return backend not in self.full
 
     def send(
         self,
@@ -87,6 +92,8 @@ class RecordingUpstreams:
         answer: Deferred[IResponse] = Deferred(lambda _: self.cancelled.append(backend))
         sent = Sent(backend, head, body, fresh, answer, progress)
         (self.probes if urgent else self.sent).append(sent)
+        if progress is not None and not urgent:
+            progress.queued = backend in self.full
         if urgent and self.there:
             answer.callback(FakeResponse(200))
         return answer

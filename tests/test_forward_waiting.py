@@ -179,6 +179,81 @@ class SuspicionTests(SynchronousTestCase):
         self.assertEqual(self.world.metrics.in_flight, 0)
 
 
+class SlotTests(SynchronousTestCase):
+    """Requests that wait for a slot on their server."""
+
+    def setUp(self) -> None:
+        self.world = World(standbys=(B,))
+        self.world.upstreams.there = True
+        both = (Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE))
+        self.both = self.world.selections.current = Selection(1, Choice((A,), (B,)), both)
+        self.world.upstreams.full.add(A)
+
+    def sent_to_b(self) -> bytes:
+        self.assertEqual((self.world.upstreams.backends, self.world.upstreams.cancelled), ([A, B], [A]))
+        return self.world.upstreams.sent[1].head
+
+    def test_goes_where_there_is_room(self) -> None:
+        """A request that has waited too long is sent to a server with a free slot; that is no second attempt."""
+        client = self.world.request()
+        wait(self.world, SUSPECT_AFTER - 0.05)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        wait(self.world, 0.06)
+        self.sent_to_b()
+        self.world.upstreams.sent[1].answer.callback(FakeResponse(200))
+        self.assertEqual((client.served_by, client.attempts), (B, 1))
+        self.assertEqual(self.world.counted("mpp_moved_requests_total", backend="a:9090"), 1)
+        self.assertEqual(self.world.counted("mpp_hedges_total", backend="a:9090", reason="stuck"), 0)
+
+    def test_writes_too(self) -> None:
+        """Nothing of a waiting request was sent, so even one that changes something may go elsewhere."""
+        self.world.request(b"POST", b"/somewhere")
+        wait(self.world, SUSPECT_AFTER)
+        self.assertTrue(self.sent_to_b().startswith(b"POST /somewhere "))
+        self.assertTrue(self.world.upstreams.sent[1].fresh)
+
+    def test_nobody_has_room(self) -> None:
+        """With all servers full it waits, and goes as soon as one is not."""
+        self.world.upstreams.full.add(B)
+        self.world.request()
+        wait(self.world, 3)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        self.world.upstreams.full.discard(B)
+        wait(self.world, SUSPECT_AFTER + 0.1)
+        self.sent_to_b()
+
+    def test_follows_the_selection(self) -> None:
+        """When another server is selected, those that wait go there, even to wait again."""
+        self.world.upstreams.full.add(B)
+        self.world.request()
+        wait(self.world, 1)
+        self.world.selections.current = Selection(2, Choice((B,), (A,)), self.both.observations)
+        wait(self.world, SUSPECT_AFTER + 0.1)
+        self.sent_to_b()
+        wait(self.world, 5)
+        self.assertEqual(self.world.upstreams.backends, [A, B])
+
+    def test_told_what_is_left(self) -> None:
+        """The other server is told how much time is left when the request is sent to it."""
+        self.world.request(target=b"/api/v1/query?query=up&timeout=10s")
+        wait(self.world, SUSPECT_AFTER)
+        self.assertIn(b"timeout=9750ms", self.sent_to_b())
+
+    def test_a_request_under_way_stays(self) -> None:
+        """What was sent is waited for; only what waits in mpp is moved."""
+        self.world.upstreams.full.clear()
+        self.world.request()
+        wait(self.world, 5)
+        self.assertEqual(self.world.upstreams.backends, [A])
+
+    def test_client_that_leaves(self) -> None:
+        """A moved request is cancelled like any other."""
+        self.world.request()
+        wait(self.world, SUSPECT_AFTER)
+        self.world.exchange.client_gone()
+        self.assertEqual(self.world.upstreams.cancelled, [A, B])
+
+
 class HedgeTests(SynchronousTestCase):
     """Hedging by delay, for those who want it."""
 

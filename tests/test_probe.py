@@ -86,6 +86,9 @@ class RecordingUpstreams:
     def __init__(self) -> None:
         self.sent: list[Sent] = []
 
+    def has_room(self, backend: Backend) -> bool:
+        return True
+
     def send(
         self,
         backend: Backend,

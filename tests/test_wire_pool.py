@@ -6,16 +6,17 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from mpp.errors import Cause, Phase, UpstreamError
+from mpp.errors import Cause, ClientTooSlow, Phase, UpstreamError
 from mpp.interfaces import IProgress, IResponse, IUpstreams
 from mpp.model import Backend
 from mpp.wire.budget import Budget
 from mpp.wire.pool import Pool
-from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, RecordingDialer
+from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, Consumer, RecordingDialer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -26,6 +27,13 @@ class Progress:
 
     received = 0
     turn_at = 0.0
+    queued = False
+
+    def __init__(self, client: str = "") -> None:
+        self._client = client
+
+    def client(self) -> str:
+        return self._client
 
 
 class PoolTests(SynchronousTestCase):
@@ -280,3 +288,102 @@ class PoolTests(SynchronousTestCase):
         self.successResultOf(self.pool.close())
         error = self.failureResultOf(self.ask(), UpstreamError).value
         self.assertEqual((error.phase, self.dialer.dialed), (Phase.CONNECT, []))
+
+
+class SlowClientTests(SynchronousTestCase):
+    """Responses that are paused by their clients."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.dialer = RecordingDialer()
+        self.reset: list[Backend] = []
+        self.pool = Pool(self.dialer, self.clock, Budget(10**6), max_active=2, reset_slow=self.reset.append)
+        self.log: list[str] = []
+
+    def begin(self, client: str) -> tuple[IResponse, Consumer]:
+        """Begin a response that its client does not read on."""
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, progress=Progress(client))
+        self.dialer.connections[-1].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+        response, consumer = self.successResultOf(asked), Consumer()
+        response.relay(consumer)
+        response.pause()
+        return response, consumer
+
+    def wait(self) -> Deferred[IResponse]:
+        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=100)
+
+    def test_slots_are_given_back(self) -> None:
+        """Paused responses keep nobody waiting, until there are as many as slots."""
+        self.begin("a"), self.begin("b")
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle, 2 paused>")
+        self.wait(), self.wait()
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 0 idle, 2 paused>")
+        self.assertEqual(self.reset, [])
+
+    def test_who_waits_gets_the_slot(self) -> None:
+        """A request that waits for a slot gets that of a response that is paused meanwhile."""
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, progress=Progress("a"))
+        self.wait()
+        waiting = self.wait()
+        self.dialer.connections[0].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+        response = self.successResultOf(asked)
+        response.relay(Consumer())
+        self.assertEqual(self.pool.queued(PROM_A), 1)
+        response.pause()
+        self.assertEqual((self.pool.queued(PROM_A), self.pool.active(PROM_A)), (0, 2))
+        self.assertNoResult(waiting)
+
+    def test_going_on(self) -> None:
+        """A response that goes on takes a slot again, even if it is one too many, and frees it at its end."""
+        response, consumer = self.begin("a")
+        self.wait(), self.wait()
+        response.resume()
+        self.assertEqual(self.pool.active(PROM_A), 3)
+        self.dialer.connections[0].dataReceived(b"x" * 45)
+        self.assertTrue(consumer.ended)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 1 idle>")
+
+    def test_the_slowest_is_reset(self) -> None:
+        """When all places are used up and a request waits, the client that took least is reset, and no other."""
+        consumers = [self.begin(client)[1] for client in ("a", "b", "c", "d")]
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 0 idle, 2 paused>")
+        consumers[1].events.clear()
+        self.wait()
+        self.assertEqual([len(each.events) for each in consumers], [1, 1, 1, 1])
+        self.assertIsInstance(consumers[1].events[0], ClientTooSlow)
+        self.assertTrue(self.dialer.connections[1].transport.aborted)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 0 idle, 2 paused>")
+        self.assertEqual(self.reset, [PROM_A])
+
+    def test_one_client_has_half(self) -> None:
+        """One client address holds at most half of the places; beyond that it is its own responses that go."""
+        first, second = self.begin("a")[1], self.begin("a")[1]
+        other = self.begin("b")[1]
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 1 active, 0 idle, 2 paused>")
+        self.wait(), self.wait()
+        self.assertEqual(len(self.reset), 1)
+        self.assertEqual(sum(isinstance(each.events[-1], ClientTooSlow) for each in (first, second)), 1)
+        self.assertEqual(other.events, [b"hello"])
+
+    def test_logged_once_a_minute(self) -> None:
+        """However many clients are reset, there is one line a minute, with their number."""
+        logged: list[str] = []
+        observer = lambda event: logged.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for number in range(8):
+            self.begin(f"192.0.2.{number}")
+        self.clock.advance(61)
+        self.wait()
+        self.assertEqual(len([line for line in logged if "were reset" in line or "was reset" in line]), 2, logged)
+
+    def test_nothing_is_left(self) -> None:
+        """The timer that looks at slow clients ends with them, and with the pool."""
+        response, _ = self.begin("a")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        response.cancel()
+        self.clock.advance(1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.begin("a")
+        self.pool.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -43,6 +43,9 @@ class Keeper(Protocol):
     def stopped(self, failure: Failure, /) -> None:
         """There is a bug in one of these."""
 
+    def client(self) -> str:
+        """Return the address of the client."""
+
 
 @implementer(IProgress)
 class Attempt:
@@ -52,6 +55,7 @@ class Attempt:
     :ivar turn_at: when it was its turn, if it had to wait for that, else 0; set by the wire layer, too.
     :ivar took: how long its answer took, once it is there.
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
+    :ivar queued: it waits for a slot on the backend; set by the wire layer.
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
     :ivar overtaken: another attempt runs beside this one, because this one takes too long.
     :ivar was_stale: its first connection turned out to be dead.
@@ -63,10 +67,12 @@ class Attempt:
         "_cancelled",
         "_keeper",
         "_marked",
+        "_moving",
         "_quiet",
         "_seen",
         "backend",
         "overtaken",
+        "queued",
         "received",
         "sent_at",
         "silent",
@@ -82,11 +88,13 @@ class Attempt:
         self.turn_at = 0.0
         self.took = 0.0
         self.received = 0
+        self.queued = False
         self.overtaken = False
         self.was_stale = False
         self.silent = 0
         self._answer: Deferred[IResponse] | None = None
         self._cancelled = False
+        self._moving = False
         self._quiet = 0
         self._marked = 0
         self._seen = 0
@@ -96,7 +104,7 @@ class Attempt:
 
     def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
         """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head, body = terms.request(self.backend, self.sent_at)
+        head, body = terms.request(self.backend, self.turn_at or self.sent_at)
         answer = self._answer = context.upstreams.send(
             self.backend,
             head,
@@ -107,6 +115,22 @@ class Attempt:
             progress=self,
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
+
+    def move(self, backend: Backend, context: Forwarder, terms: Terms) -> None:
+        """Send the request to another backend, instead of the one on which it is ``queued``."""
+        waiting = self._answer
+        assert self.queued and waiting is not None
+        self._moving = True
+        waiting.cancel()
+        self._moving = self.queued = False
+        self.backend = backend
+        self.turn_at = context.clock.seconds()
+        self.trust()
+        self.send(context, terms, fresh=not terms.read)
+
+    def client(self) -> str:
+        """Return the address of the client, as the access log shows it."""
+        return self._keeper.client()
 
     # The end of the chain: what goes wrong here is told by these two, which costs less than another link for every request.
 
@@ -125,6 +149,9 @@ class Attempt:
             self._keeper.stopped(Failure())
 
     def _go_on(self, failure: Failure, context: Forwarder, terms: Terms) -> None:
+        if self._moving:
+            failure.trap(CancelledError)
+            return
         if self._cancelled:
             if not failure.check(CancelledError):
                 _log.failure("Bug: an attempt that was given up failed", failure)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from txaio import tx
 
-from mpp import policy
+from mpp import placement, policy
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward import refusal
 from mpp.forward.attempt import Attempt
@@ -122,6 +122,10 @@ class Attempts:
     def latest(self) -> Backend | None:
         """The backend that was asked last and has not answered."""
         return self._running[-1].backend if self._running else None
+
+    def client(self) -> str:
+        """Return the address of the client, as the access log shows it."""
+        return self._context.client_address(self._terms.facts)
 
     # Choosing
 
@@ -292,16 +296,32 @@ class Attempts:
         quiet = attempt.tick()
         if attempt.received and attempt.silent >= context.stall_ticks:
             self._stalled(attempt)
-        elif attempt.overtaken or not self._terms.read or attempt not in self._running:
-            pass
-        elif quiet:
-            sign = context.suspicions.sign(attempt.backend, quiet)
-            if sign is Sign.STUCK:
-                self._overtake(attempt, "stuck")
-            elif sign is Sign.ALIVE:
-                attempt.trust()
+        elif quiet and not attempt.overtaken and attempt in self._running:
+            self._doubt(attempt, quiet)
         if 0 < context.settings.hedge_after <= context.clock.seconds() - attempt.sent_at and self._started == 1:
             self._overtake(attempt, "slow")
+
+    def _doubt(self, attempt: Attempt, quiet: int) -> None:
+        """Move a request that waits for a slot; have another one sent beside this one if its server is stuck."""
+        if (attempt.queued and self._move(attempt)) or not self._terms.read:
+            return
+        sign = self._context.suspicions.sign(attempt.backend, quiet)
+        if sign is Sign.STUCK:
+            self._overtake(attempt, "stuck")
+        elif sign is Sign.ALIVE:
+            attempt.trust()
+
+    def _move(self, attempt: Attempt) -> bool:
+        """Send a request that waits for a slot to a server that has one, see `mpp.placement`; return whether there is any."""
+        context = self._context
+        backend = placement.elsewhere(context.selections.current, attempt.backend, self._busy(), context.upstreams.has_room)
+        if backend is None:
+            return False
+        context.metrics.moved(attempt.backend.name)
+        self.whys += (f"{attempt.backend.name}: no free slot",)
+        self._by_affinity = ""
+        attempt.move(backend, context, self._terms)
+        return True
 
     def _overtake(self, attempt: Attempt, reason: str) -> None:
         """Hedge: make another attempt beside one that takes too long, if there is a usable backend for it."""

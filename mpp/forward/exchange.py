@@ -175,6 +175,8 @@ class Exchange:
             )
             self._attempts.report(attempt, policy.judge_failure(error), str(error))
             self._end(self._status, "the answer broke off")
+        elif error is not None:
+            self._end(self._status, str(error))
         else:
             self._end(self._status)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +16,7 @@ from mpp.forward.suspicion import Suspicions
 from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
-from mpp.model import Backend
+from mpp.model import Backend, RequestFacts
 from mpp.origin import teller
 from mpp.settings import Settings
 
@@ -30,6 +31,7 @@ class Forwarder:
     :ivar budget: how many retries and hedges there may be.
     :ivar watch: tells exchanges how long they wait.
     :ivar suspicions: tells whether a server that is silent is there.
+    :ivar client_address: gives the address of the client that sent a request.
     :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
     """
@@ -44,6 +46,7 @@ class Forwarder:
     budget: RetryBudget = field(init=False)
     watch: Watch = field(init=False)
     suspicions: Suspicions = field(init=False)
+    client_address: Callable[[RequestFacts], str] = field(init=False)
     access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
 
@@ -59,9 +62,13 @@ class Forwarder:
     def _suspicions(self) -> Suspicions:
         return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch)
 
+    @client_address.default
+    def _client_address(self) -> Callable[[RequestFacts], str]:
+        return teller(self.settings.trusted_proxies)
+
     @access.default
     def _access(self) -> AccessLog | None:
-        return AccessLog(self.clock, teller(self.settings.trusted_proxies)) if self.settings.access_log else None
+        return AccessLog(self.clock, self.client_address) if self.settings.access_log else None
 
     @stall_ticks.default
     def _stall_ticks(self) -> float:

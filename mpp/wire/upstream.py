@@ -45,13 +45,19 @@ _IDLE, _BUSY, _DEAD = State
 
 
 class Keeper(Shape):
-    """Who owns a connection."""
+    """Who owns a connection: a `mpp.wire.lane.Lane`."""
 
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
         """Take note that the connection is idle again, or (not ``reusable``) that it is being closed. Once for each request."""
 
     def connection_gone(self, connection: UpstreamConnection) -> None:
         """Take note that the connection has ended. Once."""
+
+    def response_paused(self, connection: UpstreamConnection) -> None:
+        """Record that the client does not read on. Perhaps more than once in a row."""
+
+    def response_resumed(self, connection: UpstreamConnection) -> None:
+        """Record that the client reads on."""
 
 
 class _Unsent:
@@ -79,10 +85,12 @@ class UpstreamConnection(Protocol):
     A connection to one backend.
 
     :ivar idle_since: the keeper's note of when it became idle.
+    :ivar has_slot: the keeper's note that its request counts as under way.
     """
 
     transport: Any
     idle_since = 0.0
+    has_slot = False
 
     def __init__(self) -> None:
         self._state = _IDLE
@@ -277,6 +285,35 @@ class UpstreamConnection(Protocol):
         if not self._reading and self._state is not _DEAD:
             self._reading = True
             self.transport.resumeProducing()
+
+    # The client's pace
+
+    def client_paused(self) -> None:
+        """Read nothing more from the backend, because the client does not take what has come."""
+        self.pause_reading()
+        if self._keeper is not None and self._state is _BUSY:
+            self._keeper.response_paused(self)
+
+    def client_resumed(self) -> None:
+        """Record that the client takes more; reading goes on when it has taken what is held."""
+        if self._keeper is not None and self._state is _BUSY:
+            self._keeper.response_resumed(self)
+
+    def client(self) -> str:
+        """Return the address of the client that the response is for; empty when that is not known."""
+        return "" if self._progress is None else self._progress.client()
+
+    def taken(self) -> int:
+        """Return how many bytes of the response its client has taken."""
+        return 0 if self._response is None else self._response.taken()
+
+    def give_up(self, error: Exception) -> None:
+        """Reset the connection, and fail the response at once, also if its consumer has paused it."""
+        response, self._response = self._response, None
+        self._die()
+        self._end(False)
+        if response is not None:
+            response.give_up(error)
 
     def abort(self) -> None:
         """Reset the connection; nobody waiting is told."""
