@@ -125,7 +125,7 @@ class Backends:
 
     def _forget(self, backend: Backend) -> None:
         self.forwarders.forget(backend)
-        self.pool.discard(backend)
+        self.pool.remove(backend)
 
     def _renew_connections(self) -> None:
         """Use no connection again whose other side was verified in another way."""

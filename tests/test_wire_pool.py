@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from mpp.errors import Cause, ClientTooSlow, Phase, UpstreamError
 from mpp.interfaces import IProgress, IResponse, IUpstreams
 from mpp.model import Backend
+from mpp.policy import may_hold
 from mpp.wire.budget import Budget
 from mpp.wire.pool import Pool
 from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, Consumer, RecordingDialer
@@ -387,3 +388,67 @@ class SlowClientTests(SynchronousTestCase):
         self.begin("a")
         self.pool.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class StreamTests(SynchronousTestCase):
+    """Event streams, which have no end of their own."""
+
+    STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.dialer = RecordingDialer()
+        self.pool = Pool(self.dialer, Clock(), Budget(10**6), max_active=1)
+
+    def ask(self) -> Deferred[IResponse]:
+        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=100, may_hold=may_hold)
+
+    def stream(self) -> tuple[IResponse, Consumer]:
+        asked = self.ask()
+        self.dialer.connections[-1].dataReceived(self.STREAM)
+        response, consumer = self.successResultOf(asked), Consumer()
+        response.relay(consumer)
+        return response, consumer
+
+    def test_slot_is_given_back(self) -> None:
+        """A stream has no slot any more when its head has come: others go on, those that waited, too."""
+        for _ in range(3):
+            self.stream()
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
+        waiting = self.ask(), self.ask()
+        self.assertEqual((self.pool.active(PROM_A), self.pool.queued(PROM_A)), (1, 1))
+        self.dialer.connections[-1].dataReceived(self.STREAM)
+        self.successResultOf(waiting[0])
+        self.assertEqual((self.pool.active(PROM_A), self.pool.queued(PROM_A)), (1, 0))
+
+    def test_the_end_frees_nothing_twice(self) -> None:
+        """A stream that ends, or whose client leaves, gives no second slot back."""
+        (_, consumer), (second, _) = self.stream(), self.stream()
+        self.dialer.connections[0].dataReceived(b"0\r\n\r\n")
+        second.cancel()
+        self.assertTrue(consumer.ended)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
+    def test_paused(self) -> None:
+        """A stream that its client does not read holds no slot either, and is not taken for a slow response."""
+        response, _ = self.stream()
+        response.pause()
+        response.resume()
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
+
+    def test_ends_with_its_server(self) -> None:
+        """The streams of a server that is removed end in order; other responses are finished, and other servers' go on."""
+        _, consumer = self.stream()
+        asked = self.ask()
+        other = self.pool.send(PROM_B, GET, b"", fresh=False, hold=100, may_hold=may_hold)
+        self.dialer.connections[2].dataReceived(self.STREAM + b"5\r\nhello\r\n")
+        on_other = Consumer()
+        self.successResultOf(other).relay(on_other)
+        self.pool.remove(PROM_A)
+        self.assertTrue(consumer.ended)
+        self.assertTrue(self.dialer.connections[0].transport.aborted)
+        self.assertEqual(on_other.events, [b"hello"])
+        self.dialer.connections[1].dataReceived(OK)
+        self.assertEqual(self.successResultOf(asked).status, 200)
+        self.pool.remove(PROM_A)
+        self.pool.discard(PROM_B)
+        self.assertEqual(on_other.events, [b"hello"])

@@ -41,9 +41,10 @@ class Lane:
     :ivar kept: what becomes idle is kept.
     :ivar queue: requests that wait for a slot.
     :ivar slow: responses that are paused by their clients.
+    :ivar streams: connections with an event stream, which has no slot.
     """
 
-    __slots__ = ("_backend", "_pool", "_reset", "_told_at", "active", "idle", "kept", "queue", "slow")
+    __slots__ = ("_backend", "_pool", "_reset", "_told_at", "active", "idle", "kept", "queue", "slow", "streams")
 
     def __init__(self, pool: Pool, backend: Backend) -> None:
         self._pool = pool
@@ -55,6 +56,7 @@ class Lane:
         self.kept = True
         self.queue: deque[Deferred[None]] = deque()
         self.slow = SlowReaders()
+        self.streams: set[UpstreamConnection] = set()
 
     def __str__(self) -> str:
         queued = f", {len(self.queue)} queued" if self.queue else ""
@@ -134,12 +136,21 @@ class Lane:
         if connection.has_slot:
             connection.has_slot = False
             self._freed()
+        elif self.streams:
+            self.streams.discard(connection)
 
     def connection_gone(self, connection: UpstreamConnection) -> None:
         """Forget a connection that has ended."""
         if connection in self.idle:
             self.idle.remove(connection)
         self._pool.gone(connection)
+
+    def stream_begun(self, connection: UpstreamConnection) -> None:
+        """Take the slot of an event stream: it lasts for as long as its client likes, and costs the server nothing."""
+        self.streams.add(connection)
+        if connection.has_slot:
+            connection.has_slot = False
+            self._freed()
 
     def response_paused(self, connection: UpstreamConnection) -> None:
         """Take the slot of a response that its client does not read on, see Note [Paused responses]."""
@@ -190,6 +201,13 @@ class Lane:
                 client=client,
             )
             self._told_at, self._reset = now, 0
+
+    # The end
+
+    def end_streams(self) -> None:
+        """End all event streams: their clients connect anew, to another server."""
+        for connection in tuple(self.streams):
+            connection.end_stream()
 
     # Idle connections
 

@@ -153,6 +153,13 @@ class Pool:
             lane.kept = False
             lane.close_idle(self.clock.seconds())
 
+    def remove(self, backend: Backend) -> None:
+        """Forget a backend that is not known any more: as `discard`, and its event streams end now."""
+        lane = self._lanes.get(backend)
+        self.discard(backend)
+        if lane is not None:
+            lane.end_streams()
+
     def close(self) -> Deferred[None]:
         """
         Close everything; requests under way fail, or break off.

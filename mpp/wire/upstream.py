@@ -53,6 +53,9 @@ class Keeper(Shape):
     def connection_gone(self, connection: UpstreamConnection) -> None:
         """Take note that the connection has ended. Once."""
 
+    def stream_begun(self, connection: UpstreamConnection) -> None:
+        """Record that the response has no end of its own: it is an event stream. Before its head is passed on."""
+
     def response_paused(self, connection: UpstreamConnection) -> None:
         """Record that the client does not read on. Perhaps more than once in a row."""
 
@@ -204,6 +207,8 @@ class UpstreamConnection(Protocol):
             may_hold, self._may_hold = self._may_hold, None
             if not may_hold(response.status, response.headers):
                 self._hold = 0
+                if self._keeper is not None:
+                    self._keeper.stream_begun(self)
         return 0 < self._hold >= response.held_size
 
     def _fire_begun(self, response: Response) -> None:
@@ -306,6 +311,14 @@ class UpstreamConnection(Protocol):
     def taken(self) -> int:
         """Return how many bytes of the response its client has taken."""
         return 0 if self._response is None else self._response.taken()
+
+    def end_stream(self) -> None:
+        """Close the connection, and let what has come of its event stream be all there is of it."""
+        response, self._response = self._response, None
+        self._die()
+        self._end(False)
+        if response is not None:
+            response.finish()
 
     def give_up(self, error: Exception) -> None:
         """Reset the connection, and fail the response at once, also if its consumer has paused it."""

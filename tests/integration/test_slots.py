@@ -118,3 +118,47 @@ class QueueTests(SlotCase):
         self.assertEqual(self.mpp.metric("mpp_moved_requests_total", backend=self.pair[0].address), 2)
         held.join(30)
         self.assertEqual(json.loads(fetch(self.mpp.port, QUERY)[2])["status"], "success")
+
+
+class StreamTests(SlotCase):
+    """Event streams: each open page of Prometheus' own interface holds one."""
+
+    STREAM = b"GET /api/v1/notifications/live HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    @contextlib.contextmanager
+    def streams(self, count: int) -> Iterator[list[socket.socket]]:
+        """Open so many streams."""
+        with contextlib.ExitStack() as stack:
+            clients = []
+            for _ in range(count):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", self.mpp.port), timeout=20))
+                client.sendall(self.STREAM)
+                self.assertIn(b" 200 ", client.recv(65536))
+                clients.append(client)
+            yield clients
+
+    def test_they_hold_no_slots(self) -> None:
+        """With as many streams open as there are slots, queries are answered at once, by the same server."""
+        self.start("--max-concurrency", "8")
+        with self.streams(12) as clients:
+            results = [timed(self.mpp.port, timeout=25) for _ in range(20)]
+            self.assertEqual([status for status, _ in results], [200] * 20)
+            self.assertLess(max(seconds for _, seconds in results), 1.0)
+            self.assertEqual(self.mpp.metric("mpp_moved_requests_total"), 0)
+            self.pair[0].notify("news")
+            for client in clients:
+                self.assertIn(b"news", client.recv(65536))
+
+    def test_they_end_with_their_server(self) -> None:
+        """When their server is removed, streams end in order, and a new one is opened on the other server."""
+        self.start()
+        with self.streams(2) as clients:
+            self.mpp.write_endpoints(self.pair[1].url)
+            for client in clients:
+                received = client.recv(65536)
+                while not received.endswith(b"0\r\n\r\n"):
+                    part = client.recv(65536)
+                    self.assertTrue(part, received)
+                    received += part
+            clients[0].sendall(self.STREAM)
+            self.assertIn(f"MPP.ServedBy: {self.pair[1].address}".encode(), clients[0].recv(65536))
