@@ -203,6 +203,7 @@ class IUpstreams(Interface):
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         """
         Send one request on a kept or a new connection and wait for the answer.
@@ -216,12 +217,17 @@ class IUpstreams(Interface):
             back at all (an endless event stream must not be). None: yes.
         :param progress: whose count of bytes is kept as they arrive.
         :param urgent: sent at once, however many requests the backend is busy with; for probes.
+        :param query_slots: have it wait while so many requests that have such a limit await their response; 0: there is none.
         :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
             come. Fails with `mpp.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
         """
 
-    def has_room(backend: Backend) -> bool:
-        """Return whether a request would be sent to ``backend`` at once, instead of having to wait for a slot."""
+    def has_room(backend: Backend, *, query_slots: int = 0) -> bool:
+        """
+        Return whether a request would be sent to ``backend`` at once, instead of having to wait for a slot.
+
+        :param query_slots: as for ``send``.
+        """
 
 
 class IDownstream(Interface):

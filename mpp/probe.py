@@ -25,7 +25,7 @@ from mpp.fingerprint import Fingerprint
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Observation, Standing
 from mpp.readings import METRICS, has_samples, judge, read_facts
-from mpp.runtime import Answer, Outcome, Runtime, read_replay, read_runtime
+from mpp.runtime import Answer, Outcome, Runtime, read_query_slots, read_replay, read_runtime
 
 # A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
 PROBE_TIMEOUT_S = 1.0
@@ -164,7 +164,8 @@ class Prober:
         facts = read_facts(samples, runtime, old, self._wall())
         if facts.oldest is None and self._minimum_history is not None:
             facts = evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
-        return evolve(facts, config_hash=await self._read_config(backend, old, facts, until))
+        query_slots = read_query_slots(await self._ask(backend, "/api/v1/status/flags"))
+        return evolve(facts, query_slots=query_slots, config_hash=await self._read_config(backend, old, facts, until))
 
     async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> str:
         """Give the hash of the configuration: the old one as long as no other was loaded."""

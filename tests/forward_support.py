@@ -59,6 +59,7 @@ class Sent:
     fresh: bool
     answer: Deferred[IResponse]
     progress: IProgress | None
+    query_slots: int
 
 
 @implementer(IUpstreams)
@@ -74,7 +75,7 @@ class RecordingUpstreams:
         self.full: set[Backend] = set()
         """Servers without a free slot: requests wait there until the test says otherwise."""
 
-    def has_room(self, backend: Backend) -> bool:
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
         return backend not in self.full
 
     def send(
@@ -88,9 +89,10 @@ class RecordingUpstreams:
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         answer: Deferred[IResponse] = Deferred(lambda _: self.cancelled.append(backend))
-        sent = Sent(backend, head, body, fresh, answer, progress)
+        sent = Sent(backend, head, body, fresh, answer, progress, query_slots)
         (self.probes if urgent else self.sent).append(sent)
         if progress is not None and not urgent:
             progress.queued = backend in self.full

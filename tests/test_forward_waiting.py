@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import Cause, Phase, UpstreamError
+from mpp.facts import Facts
 from mpp.forward.allowance import BURST, FLOOR_PER_S, RetryBudget
 from mpp.forward.attempt import ENOUGH
 from mpp.model import Choice, Headers, Observation, Selection, Standing
@@ -252,6 +253,44 @@ class SlotTests(SynchronousTestCase):
         wait(self.world, SUSPECT_AFTER)
         self.world.exchange.client_gone()
         self.assertEqual(self.world.upstreams.cancelled, [A, B])
+
+
+class QuerySlotTests(SynchronousTestCase):
+    """What servers are known to run at once."""
+
+    def selection(self, b: Standing = Standing.VIABLE) -> Selection:
+        slots = {A: Facts(query_slots=20), B: Facts(query_slots=4)}
+        observed = (Observation(A, Standing.VIABLE, facts=slots[A]), Observation(B, b, facts=slots[B]))
+        return Selection(1, Choice((A,), (B,)), observed)
+
+    def test_queries_are_limited(self) -> None:
+        """A query waits while its server runs as many as it can, if there is another server; other requests do not wait."""
+        world = World(standbys=(B,))
+        world.selections.current = self.selection()
+        for target, expected in (
+            (b"/api/v1/query?query=up", 20),
+            (b"/api/v1/query_range?query=up", 20),
+            (b"/api/v1/labels", 0),
+            (b"/federate?match[]=up", 0),
+        ):
+            world.request(target=target)
+            self.assertEqual(world.upstreams.sent[-1].query_slots, expected, target)
+        world.selections.current = self.selection(Standing.NOT_READY)
+        world.request()
+        self.assertEqual(world.upstreams.sent[-1].query_slots, 0)
+
+    def test_moved_to_a_server_that_is_not_busy(self) -> None:
+        """A waiting query goes to a server that has a query slot free, and with that server's limit."""
+        world = World(standbys=(B,))
+        world.upstreams.there = True
+        world.upstreams.full.add(A)
+        world.selections.current = self.selection(Standing.BUSY)
+        world.request()
+        wait(world, 1)
+        self.assertEqual(world.upstreams.backends, [A])
+        world.selections.current = self.selection()
+        wait(world, SUSPECT_AFTER + 0.1)
+        self.assertEqual([(sent.backend, sent.query_slots) for sent in world.upstreams.sent], [(A, 20), (B, 4)])
 
 
 class HedgeTests(SynchronousTestCase):

@@ -44,3 +44,13 @@ class ElsewhereTests(SynchronousTestCase):
             ("the selected one is a last resort", selection(SUSPECT, SUSPECT, selected=(B,)), A, (), (B,), None),
         ):
             self.assertEqual(elsewhere(known, waits_on, excluded, lambda each, room=room: each in room), expected, title)
+
+    def test_queries(self) -> None:
+        """A query does not go to a server whose query slots are taken, unless that is the selected one now."""
+        for title, known, room, expected in (
+            ("the standby is viable", selection(VIABLE, VIABLE), (B,), B),
+            ("the standby is busy", selection(VIABLE, BUSY), (B,), None),
+            ("a third is not", selection(VIABLE, BUSY, VIABLE), (B, C), C),
+            ("the busy one is selected now", selection(VIABLE, BUSY, selected=(B,)), (B,), B),
+        ):
+            self.assertEqual(elsewhere(known, A, (), lambda each, room=room: each in room, query=True), expected, title)

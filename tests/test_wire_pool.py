@@ -452,3 +452,69 @@ class StreamTests(SynchronousTestCase):
         self.pool.remove(PROM_A)
         self.pool.discard(PROM_B)
         self.assertEqual(on_other.events, [b"hello"])
+
+
+class QuerySlotTests(SynchronousTestCase):
+    """Queries to a server that runs only so many at once."""
+
+    def setUp(self) -> None:
+        self.dialer = RecordingDialer()
+        self.pool = Pool(self.dialer, Clock(), Budget(10**6), max_active=10)
+
+    def query(self, slots: int = 1) -> Deferred[IResponse]:
+        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, query_slots=slots)
+
+    def loads(self) -> tuple[int, int]:
+        return self.pool.active(PROM_A), self.pool.queued(PROM_A)
+
+    def test_one_after_the_other(self) -> None:
+        """A query waits while the server runs as many as it can, and other requests pass it."""
+        first, second = self.query(), self.query()
+        self.assertEqual(self.loads(), (1, 1))
+        self.assertFalse(self.pool.has_room(PROM_A, query_slots=1))
+        self.assertTrue(self.pool.has_room(PROM_A) and self.pool.has_room(PROM_A, query_slots=2))
+        self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        self.assertEqual(self.loads(), (2, 1))
+        self.dialer.connections[0].dataReceived(OK)
+        self.successResultOf(first)
+        self.assertEqual(self.loads(), (2, 0))
+        self.dialer.connections[0].dataReceived(OK)
+        self.successResultOf(second)
+        self.assertTrue(self.pool.has_room(PROM_A, query_slots=1))
+
+    def test_a_response_that_has_begun_is_run(self) -> None:
+        """A query whose response has begun does not keep the next one waiting: the server has run it."""
+        self.query(), self.query()
+        self.dialer.connections[0].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell")
+        self.assertEqual(self.loads(), (2, 0))
+        self.query()
+        self.dialer.connections[0].dataReceived(b"o")
+        self.assertEqual(self.loads(), (1, 1))
+
+    def test_ends_free_the_slot(self) -> None:
+        """A query that fails, is cancelled, or does not even get a connection makes room, once."""
+        self.query().addErrback(lambda _: None)
+        self.query()
+        self.dialer.connections[0].connectionLost(RESET)
+        self.assertEqual(self.loads(), (1, 0))
+        self.dialer.connections[1].dataReceived(OK)
+        self.dialer.connections[1].connectionLost(CLEAN)
+        self.dialer.hold = True
+        failing, cancelled = self.query(2), self.query(2)
+        self.dialer.waiting[0].errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        self.failureResultOf(failing, UpstreamError)
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        self.assertEqual(self.loads(), (0, 0))
+        self.assertTrue(self.pool.has_room(PROM_A, query_slots=1))
+
+    def test_in_order(self) -> None:
+        """When there is a slot for either, the request goes that has waited longer."""
+        self.pool.max_active = 1
+        self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        waiting = [self.query(5), self.pool.send(PROM_A, GET, b"", fresh=False, hold=0), self.query(5)]
+        for asked in waiting:
+            self.dialer.connections[0].dataReceived(OK)
+            self.assertNoResult(asked)
+        self.dialer.connections[0].dataReceived(OK)
+        self.assertEqual([self.successResultOf(asked).status for asked in waiting], [200, 200, 200])

@@ -113,6 +113,7 @@ class Attempt:
             hold=context.settings.response_buffer,
             may_hold=policy.may_hold,
             progress=self,
+            query_slots=terms.query_slots(context.selections.current, self.backend),
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
 

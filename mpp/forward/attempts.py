@@ -313,14 +313,19 @@ class Attempts:
 
     def _move(self, attempt: Attempt) -> bool:
         """Send a request that waits for a slot to a server that has one, see `mpp.placement`; return whether there is any."""
-        context = self._context
-        backend = placement.elsewhere(context.selections.current, attempt.backend, self._busy(), context.upstreams.has_room)
+        context, terms = self._context, self._terms
+        selection = context.selections.current
+
+        def has_room(backend: Backend) -> bool:
+            return context.upstreams.has_room(backend, query_slots=terms.query_slots(selection, backend))
+
+        backend = placement.elsewhere(selection, attempt.backend, self._busy(), has_room, query=terms.query)
         if backend is None:
             return False
         context.metrics.moved(attempt.backend.name)
         self.whys += (f"{attempt.backend.name}: no free slot",)
         self._by_affinity = ""
-        attempt.move(backend, context, self._terms)
+        attempt.move(backend, context, terms)
         return True
 
     def _overtake(self, attempt: Attempt, reason: str) -> None:

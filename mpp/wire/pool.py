@@ -96,12 +96,12 @@ class Pool:
     def queued(self, backend: Backend) -> int:
         """How many requests wait for their turn on ``backend``."""
         lane = self._lanes.get(backend)
-        return 0 if lane is None else len(lane.queue)
+        return 0 if lane is None else lane.turns.waiting
 
-    def has_room(self, backend: Backend) -> bool:
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
         """Return whether a request would be sent at once, see `mpp.interfaces.IUpstreams`."""
         lane = self._lanes.get(backend)
-        return lane is None or (not lane.queue and lane.active < self.max_active)
+        return lane is None or lane.has_slot(query_slots)
 
     def send(
         self,
@@ -114,15 +114,16 @@ class Pool:
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         """Send one request, or have it wait for its turn."""
         lane = self._lanes.get(backend)
         if lane is None:
             lane = self._lanes[backend] = Lane(self, backend)
         request = (head, body, hold, may_hold, progress)
-        if lane.active >= self.max_active and not urgent:
-            return lane.enqueue(request, fresh)
-        return lane.send_now(request, fresh)
+        if urgent or (lane.active < self.max_active and (not query_slots or lane.queries < query_slots)):
+            return lane.send_now(request, fresh, query_slots)
+        return lane.enqueue(request, fresh, query_slots)
 
     @property
     def closing(self) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from typing import Any
-from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -23,6 +22,7 @@ from mpp.interfaces import IProgress, IResponse
 from mpp.model import Headers
 from mpp.wire.answer import AnswerReader, Garbled
 from mpp.wire.budget import Budget
+from mpp.wire.keeping import Keeper, Unsent
 from mpp.wire.response import Response
 
 # Up to here one write of head and body together costs less than a second one; twice the usual form body of a query.
@@ -44,56 +44,19 @@ class State(enum.Enum):
 _IDLE, _BUSY, _DEAD = State
 
 
-class Keeper(Shape):
-    """Who owns a connection: a `mpp.wire.lane.Lane`."""
-
-    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        """Take note that the connection is idle again, or (not ``reusable``) that it is being closed. Once for each request."""
-
-    def connection_gone(self, connection: UpstreamConnection) -> None:
-        """Take note that the connection has ended. Once."""
-
-    def stream_begun(self, connection: UpstreamConnection) -> None:
-        """Record that the response has no end of its own: it is an event stream. Before its head is passed on."""
-
-    def response_paused(self, connection: UpstreamConnection) -> None:
-        """Record that the client does not read on. Perhaps more than once in a row."""
-
-    def response_resumed(self, connection: UpstreamConnection) -> None:
-        """Record that the client reads on."""
-
-
-class _Unsent:
-    """Watches a large request body leave (a streaming IPushProducer that produces nothing)."""
-
-    __slots__ = ("_transport", "pending")
-
-    def __init__(self, transport: Any) -> None:
-        self.pending = False
-        self._transport = transport
-
-    def pauseProducing(self) -> None:
-        self.pending = True
-
-    def resumeProducing(self) -> None:
-        self.pending = False
-        self._transport.unregisterProducer()
-
-    def stopProducing(self) -> None:
-        pass
-
-
 class UpstreamConnection(Protocol):
     """
     A connection to one backend.
 
     :ivar idle_since: the keeper's note of when it became idle.
     :ivar has_slot: the keeper's note that its request counts as under way.
+    :ivar has_query_slot: the keeper's note that its request counts as a query that is being run.
     """
 
     transport: Any
     idle_since = 0.0
     has_slot = False
+    has_query_slot = False
 
     def __init__(self) -> None:
         self._state = _IDLE
@@ -101,7 +64,7 @@ class UpstreamConnection(Protocol):
         self._keeper: Keeper | None = None
         self._waiting: Deferred[IResponse] | None = None
         self._response: Response | None = None
-        self._unsent: _Unsent | None = None
+        self._unsent: Unsent | None = None
         self._used = False
         self._silent = True
         self._reading = True
@@ -149,7 +112,7 @@ class UpstreamConnection(Protocol):
         if len(body) < TRANSPORT_BUFFER:
             self.transport.writeSequence((head, body))
             return
-        self._unsent = unsent = _Unsent(self.transport)
+        self._unsent = unsent = Unsent(self.transport)
         self.transport.registerProducer(unsent, True)
         self.transport.writeSequence((head, body))
         if not unsent.pending:
@@ -215,6 +178,8 @@ class UpstreamConnection(Protocol):
         """Give the answer as far as it has come; the backend waits."""
         response.length = self._answer.length
         self.pause_reading()
+        if self._keeper is not None:
+            self._keeper.response_begun(self)
         waiting, self._waiting = self._waiting, None
         assert waiting is not None
         waiting.callback(response)

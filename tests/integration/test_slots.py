@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
+from tests.integration.servers import pair, require_binary
 
+HEAVY_QUERY = "/api/v1/query_range?query=quantile_over_time(0.5,vector(time())[2h:1s])&start=0&end=10000&step=1&timeout=8s"
+"""Takes a query slot until its timeout: 10,000 times 7,200 values are sorted."""
 QUERY = "/api/v1/query?query=vector(1)"
 LARGE = "/api/v1/query?query=up"
 LARGE_TARGETS = 200
@@ -118,6 +121,43 @@ class QueueTests(SlotCase):
         self.assertEqual(self.mpp.metric("mpp_moved_requests_total", backend=self.pair[0].address), 2)
         held.join(30)
         self.assertEqual(json.loads(fetch(self.mpp.port, QUERY)[2])["status"], "success")
+
+
+class QuerySlotTests(SynchronousTestCase):
+    """Real servers that run one query at a time."""
+
+    def setUp(self) -> None:
+        """Start them, and mpp in front of them."""
+        self.servers = pair(require_binary(), max_concurrency=1)
+        for server in self.servers:
+            self.addCleanup(server.close)
+            server.wait_scraped(2)
+        # The first round must have read the flags, and no second one shall find the server busy and select the other.
+        self.mpp = Mpp([server.url for server in self.servers], interval="60s")
+        self.addCleanup(self.mpp.close)
+        self.mpp.start()
+        self.selected = next(server for server in self.servers if self.mpp.is_selected(server.address))
+
+    def heavy(self, port: int) -> threading.Thread:
+        """Have a query run for some seconds."""
+        thread = threading.Thread(target=lambda: fetch(port, HEAVY_QUERY, timeout=60), daemon=True)
+        thread.start()
+        time.sleep(0.5)
+        return thread
+
+    def test_they_do_not_wait_behind_a_heavy_one(self) -> None:
+        """While the selected server runs a heavy query, others are answered by the idle standby, each without delay."""
+        heavy = self.heavy(self.mpp.port)
+        results = []
+        while heavy.is_alive() and len(results) < 4:
+            results.append(timed(self.mpp.port, "/api/v1/query?query=1"))
+            time.sleep(0.3)
+        self.assertTrue(heavy.is_alive(), "the heavy query was not heavy enough")
+        self.assertEqual([status for status, _ in results], [200] * 4)
+        self.assertLess(max(seconds for _, seconds in results), 1.0)
+        self.assertEqual(self.mpp.metric("mpp_ejections_total"), 0)
+        self.assertGreaterEqual(self.mpp.metric("mpp_moved_requests_total", backend=self.selected.address), 4)
+        heavy.join(60)
 
 
 class StreamTests(SlotCase):
