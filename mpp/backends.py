@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from mpp.addresses import AddressBook
 from mpp.forwarders import Forwarders
+from mpp.headers import own_request_head
 from mpp.interfaces import ILocator
 from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
@@ -73,6 +74,7 @@ class Backends:
             max_active=settings.max_concurrency,
             max_queued=settings.max_queue,
             reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
+            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready")),
         )
 
     def _select(self) -> SelectionService:

@@ -24,7 +24,8 @@ from mpp.facts import Facts
 from mpp.fingerprint import Fingerprint
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Observation, Standing
-from mpp.readings import METRICS, has_samples, judge, read_facts
+from mpp.progress import Question
+from mpp.readings import IN_USE, METRICS, has_samples, judge, read_facts, was_not_asked
 from mpp.runtime import Answer, Outcome, Runtime, read_query_slots, read_replay, read_runtime
 
 # A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
@@ -100,6 +101,8 @@ class Prober:
         at, began = self._wall(), self._clock.seconds()
         ready, query, status, *replay = await self._ask_all(backend, previous)
         standing, why = judge(ready, query)
+        if previous is not None and was_not_asked(ready) and previous.standing > standing:
+            standing, why = previous.standing, previous.why
         facts = Facts() if previous is None else previous.facts
         if standing in (Standing.VIABLE, Standing.BUSY):
             runtime = read_runtime(status)
@@ -124,11 +127,12 @@ class Prober:
 
     async def _ask(self, backend: Backend, path: str) -> Outcome:
         """Make one small request; whatever goes wrong with it is its outcome."""
-        at = self._wall()
+        at, asked = self._wall(), Question()
         try:
-            response = await self._within(self._timeout, self._send(backend, path, _BODY_BYTES))
+            response = await self._within(self._timeout, self._send(backend, path, _BODY_BYTES, asked))
         except UpstreamError as error:
-            return error
+            late = error.cause is Cause.TIMEOUT and (asked.queued or asked.turn_at)
+            return UpstreamError(Phase.CONNECT, Cause.FULL, IN_USE) if late else error
         body = b"".join(response.held)[:_BODY_BYTES]
         if response.complete:
             response.release()
@@ -136,15 +140,15 @@ class Prober:
             response.cancel()
         return Answer(response.status, body, response.headers, (at + self._wall()) / 2)
 
-    async def _send(self, backend: Backend, path: str, hold: int) -> IResponse:
+    async def _send(self, backend: Backend, path: str, hold: int, asked: Question | None = None) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
         head = headers.own_request_head(backend, path)
         try:
-            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, urgent=True)
+            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, progress=asked, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold, urgent=True)
+        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold, progress=asked, urgent=True)
 
     def _within(self, seconds: float, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Run a coroutine; cancel it, and fail with `UpstreamError`, when the time is up."""

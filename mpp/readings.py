@@ -34,6 +34,10 @@ METRICS = (
 _LATEST_TIME = 1e11
 
 
+IN_USE = "all connections that it takes are in use by mpp"
+"""Why a server was not asked."""
+
+
 def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
     """
     Tell what a backend is worth.
@@ -42,16 +46,23 @@ def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
     :param query: of a real and cheap query.
     :return: the standing, and why in one line (empty for VIABLE).
     """
+    if was_not_asked(ready):
+        return Standing.BUSY, IN_USE
     if isinstance(ready, UpstreamError):
         return Standing.DOWN, f"no answer to /-/ready: {ready}"
     # 1.x has no /-/ready: the query decides.
     if ready.status not in (200, 404):
         return Standing.NOT_READY, _unready(ready)
     if isinstance(query, UpstreamError):
-        if query.cause is Cause.TIMEOUT:
+        if query.cause in (Cause.TIMEOUT, Cause.FULL):
             return Standing.BUSY, f"ready, but no answer to a query: {query}"
         return Standing.DOWN, f"query failed: {query}"
     return _judge_query(query)
+
+
+def was_not_asked(outcome: Outcome) -> bool:
+    """Return whether a question was not even sent, because mpp itself uses all connections that the server takes."""
+    return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
 
 
 def _unready(ready: Answer) -> str:

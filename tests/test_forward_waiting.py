@@ -110,6 +110,31 @@ class SuspicionTests(SynchronousTestCase):
         wait(self.world, 0.06)
         self.assertEqual((self.world.upstreams.backends, self.world.selections.reports), ([A], []))
 
+    def test_a_question_that_cannot_be_put_blames_nobody(self) -> None:
+        """When mpp itself uses all connections that a server takes, the server is not held to be stuck for it."""
+        self.world.request()
+        for _ in range(200):
+            wait(self.world, 0.05)
+            for probe in self.world.upstreams.probes:
+                assert probe.progress is not None
+                probe.progress.queued = True
+        self.assertEqual((self.world.upstreams.backends, self.world.selections.reports), ([A], []))
+        self.assertEqual(self.world.counted("mpp_suspicion_probes_total", backend="a:9090", result="stuck"), 0)
+
+    def test_a_question_that_waited_is_a_question(self) -> None:
+        """Once it has been sent, it has to be answered, in as much time as any other."""
+        self.world.request()
+        self.until_asked()
+        progress = self.world.upstreams.probes[0].progress
+        assert progress is not None
+        progress.queued = True
+        wait(self.world, 1)
+        progress.queued = False
+        wait(self.world, SUSPECT_AFTER)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        wait(self.world, 0.1)
+        self.assertEqual(self.world.upstreams.backends, [A, B])
+
     def test_progress_dispels_doubt(self) -> None:
         """A long answer that comes in at a good pace is just long; one that drips is not."""
         self.world.request()

@@ -77,6 +77,7 @@ class Sent:
     fresh: bool
     hold: int
     answer: Deferred[IResponse]
+    progress: IProgress | None
     cancelled: bool = False
 
 
@@ -108,7 +109,7 @@ class RecordingUpstreams:
         def cancel(_: Deferred[IResponse]) -> None:
             sent.cancelled = True
 
-        sent = Sent(backend, head.decode().split(" ")[1].removeprefix(backend.prefix), fresh, hold, Deferred(cancel))
+        sent = Sent(backend, head.decode().split(" ")[1].removeprefix(backend.prefix), fresh, hold, Deferred(cancel), progress)
         if sent.path == "/api/v1/status/flags":
             sent.answer.callback(self.flags)
         else:
@@ -207,6 +208,27 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual((observation.at, observation.took), (NOW, 0.25))
         facts = observation.facts
         self.assertEqual((facts.version, facts.oldest, facts.retention_s), ("2.42.0+ds", 1.6989e9, 15 * 86400.0))
+
+    def test_not_asked(self) -> None:
+        """A server that could not be asked, because mpp uses all its connections, is busy, or as bad as it was before."""
+        for before, expected in (
+            (Standing.VIABLE, Standing.BUSY),
+            (Standing.SUSPECT, Standing.SUSPECT),
+            (Standing.DOWN, Standing.DOWN),
+            (None, Standing.BUSY),
+        ):
+            previous = None if before is None else evolve(self.previous(standing=before), why="so it was")
+            probed = self.prober.probe(A, previous)
+            for sent in self.upstreams.sent:
+                assert sent.progress is not None
+                sent.progress.queued = True
+            self.clock.advance(1)
+            if "/metrics" in self.upstreams.paths():
+                self.answer("/metrics", 503)
+            observation = self.successResultOf(probed)
+            why = "so it was" if expected > Standing.BUSY else "all connections that it takes are in use by mpp"
+            self.assertEqual((observation.standing, observation.why), (expected, why))
+            self.upstreams.sent.clear()
 
     def test_query_slots(self) -> None:
         """How many queries the server runs at once is read with the other facts; a server that does not say is not doubted."""

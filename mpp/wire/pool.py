@@ -56,6 +56,8 @@ class Pool:
     :param max_active: how many requests may be under way on each backend; further ones wait for their turn, in order.
     :param max_queued: how many may wait for each backend.
     :param reset_slow: called for each response that is given up because its client reads it too slowly, see `mpp.wire.slow`.
+    :param question: gives the head of a request that a server answers at once, see `mpp.wire.proving`; None: connections are not
+        proved.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Pool:
         max_active: int = 2**31,
         max_queued: int = 2**31,
         reset_slow: Callable[[Backend], None] = _uncounted,
+        question: Callable[[Backend], bytes] | None = None,
     ) -> None:
         self.clock = clock
         self.budget = budget
@@ -76,6 +79,7 @@ class Pool:
         self.max_active = max_active
         self.max_queued = max_queued
         self.reset_slow = reset_slow
+        self.question = question
         self._dialer = dialer
         self._lanes: dict[Backend, Lane] = {}
         self._open: set[UpstreamConnection] = set()
@@ -91,12 +95,12 @@ class Pool:
     def active(self, backend: Backend) -> int:
         """How many requests to ``backend`` are under way, those still connecting included."""
         lane = self._lanes.get(backend)
-        return 0 if lane is None else lane.active
+        return 0 if lane is None else lane.under_way
 
     def queued(self, backend: Backend) -> int:
         """How many requests wait for their turn on ``backend``."""
         lane = self._lanes.get(backend)
-        return 0 if lane is None else lane.turns.waiting
+        return 0 if lane is None else lane.waiting
 
     def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
         """Return whether a request would be sent at once, see `mpp.interfaces.IUpstreams`."""
@@ -122,7 +126,7 @@ class Pool:
             lane = self._lanes[backend] = Lane(self, backend)
         request = (head, body, hold, may_hold, progress)
         if urgent or (lane.active < self.max_active and (not query_slots or lane.queries < query_slots)):
-            return lane.send_now(request, fresh, query_slots)
+            return lane.send_now(request, fresh, urgent, query_slots)
         return lane.enqueue(request, fresh, query_slots)
 
     @property
@@ -130,9 +134,9 @@ class Pool:
         """Whether nothing is sent any more."""
         return self._closed is not None
 
-    def connect(self, backend: Backend, lane: Lane) -> Deferred[UpstreamConnection]:
+    def connect(self, lane: Lane) -> Deferred[UpstreamConnection]:
         """Open a connection that belongs to ``lane``. Fails with `mpp.errors.UpstreamError`; may be cancelled."""
-        dialing = self._dialer.dial(backend)
+        dialing = self._dialer.dial(lane.backend)
         self._dialing.add(dialing)
 
         def connected(connection: UpstreamConnection) -> UpstreamConnection:

@@ -49,14 +49,18 @@ class UpstreamConnection(Protocol):
     A connection to one backend.
 
     :ivar idle_since: the keeper's note of when it became idle.
-    :ivar has_slot: the keeper's note that its request counts as under way.
-    :ivar has_query_slot: the keeper's note that its request counts as a query that is being run.
+    :ivar proved: the keeper's note that it has answered.
+    :ivar carries: the keeper's note that it may carry requests.
+    :ivar slots: the keeper's note of what its request has: 0 nothing, 1 a slot, 2 a query slot beside it.
+    :ivar begun: the keeper's note that its response has begun, and not ended.
     """
 
     transport: Any
     idle_since = 0.0
-    has_slot = False
-    has_query_slot = False
+    proved = False
+    carries = False
+    slots = 0
+    begun = False
 
     def __init__(self) -> None:
         self._state = _IDLE
@@ -82,6 +86,10 @@ class UpstreamConnection(Protocol):
     def alive(self) -> bool:
         """Whether a request can be sent, as far as is known."""
         return self._state is _IDLE
+
+    def renew(self) -> None:
+        """Count as new: what was asked on it so far was asked just now, to see that the server reads it."""
+        self._used = False
 
     def send(
         self,
