@@ -9,7 +9,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.errors import Cause, Phase, UpstreamError
+from mpp.errors import Cause, ClientTooSlow, Phase, UpstreamError
 from mpp.interfaces import IResponse
 from mpp.model import Backend
 from mpp.progress import Question
@@ -17,7 +17,7 @@ from mpp.wire.budget import Budget
 from mpp.wire.pool import Pool
 from mpp.wire.proving import GIVE_UP_S, LENDS_BELOW, PATIENCE_S, RETRY_S, Finding, judge, may_open, needs_proof
 from mpp.wire.upstream import UpstreamConnection
-from tests.wire_support import GET, PROM_A, RESET, RecordingDialer, Transport
+from tests.wire_support import GET, PROM_A, RESET, Consumer, RecordingDialer, Transport
 
 READY = b"GET /-/ready HTTP/1.1\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -111,6 +111,9 @@ class Server:
     def answer(self, connection: UpstreamConnection, response: bytes = OK) -> None:
         self._read[connection] = len(self.transport(connection).value())
         connection.dataReceived(response)
+
+    def answered_in_part(self, connection: UpstreamConnection) -> None:
+        self._read[connection] = len(self.transport(connection).value())
 
     def serve(self) -> None:
         """Answer each request that has been read."""
@@ -320,6 +323,24 @@ class GrowthTests(SynchronousTestCase):
         self.rounds(0.1)
         self.assertEqual([self.successResultOf(each).status for each in asked], [200] * 6)
         self.assertEqual(len(self.named()), 1)
+
+    def test_slow_readers(self) -> None:
+        """Paused responses keep half of the few connections that a server takes, not all, while other requests wait."""
+        asked = [self.pool.send(PROM_A, GET, b"", fresh=False, hold=0) for _ in range(5)]
+        self.wait(1)
+        consumers = [Consumer() for _ in range(4)]
+        for connection in self.server.open:
+            connection.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+            self.server.answered_in_part(connection)
+        for each, consumer in zip(asked[:4], consumers, strict=True):
+            response = self.successResultOf(each)
+            response.relay(consumer)
+            response.pause()
+        reset = [consumer for consumer in consumers if isinstance(consumer.events[-1], ClientTooSlow)]
+        self.assertEqual(len(reset), 1)
+        self.wait(0.5)
+        self.server.serve()
+        self.assertEqual(self.successResultOf(asked[4]).status, 200)
 
     def test_close(self) -> None:
         """At the end nothing waits, and no timer is left."""

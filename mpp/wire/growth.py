@@ -73,6 +73,11 @@ class Growth:
         return self.limit is None or (not self.seekers and (len(self._lane.idle) > self.spare or self.open < self.limit))
 
     @property
+    def opening(self) -> int:
+        """How many connections are being opened for requests that wait."""
+        return len(self._openings)
+
+    @property
     def _others(self) -> int:
         return self.open + self._dialing
 
@@ -202,6 +207,8 @@ class Growth:
             progress.queued = self.limit is not None
         self.grow()
         self.hand_out()
+        if self.limit is not None:
+            self._lane.make_room()
         return seeker
 
     def _give(self, seeker: Seeker, connection: UpstreamConnection) -> None:

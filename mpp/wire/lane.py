@@ -52,6 +52,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_given_up",
         "_pool",
         "_reset",
         "_told_at",
@@ -71,6 +72,7 @@ class Lane:
     def __init__(self, pool: Pool, backend: Backend) -> None:
         self._pool = pool
         self.backend = backend
+        self._given_up: set[UpstreamConnection] = set()
         self._reset = 0
         self._told_at = float("-inf")
         self.idle: list[UpstreamConnection] = []
@@ -133,7 +135,7 @@ class Lane:
             progress.queued = True
         self.held_up = True
         response = self.turns.join(query_slots).addCallback(begin)
-        self._make_room()
+        self.make_room()
         return response
 
     def send_now(self, request: Request, fresh: bool, urgent: bool, query_slots: int) -> Deferred[IResponse]:
@@ -222,6 +224,7 @@ class Lane:
         """Forget a connection that has ended."""
         if connection in self.idle:
             self.idle.remove(connection)
+        self._given_up.discard(connection)
         self._pool.gone(connection)
         self.growth.gone(connection)
 
@@ -246,9 +249,9 @@ class Lane:
     def response_paused(self, connection: UpstreamConnection) -> None:
         """Take the slot of a response that its client does not read on, see Note [Paused responses]."""
         pool = self._pool
-        if connection.slots and self.slow.pause(connection, pool.max_active):
+        if connection.slots and self.slow.pause(connection, self._places):
             self._free(connection)
-        self._make_room()
+        self.make_room()
         pool.sample_later()
 
     def response_resumed(self, connection: UpstreamConnection) -> None:
@@ -262,17 +265,27 @@ class Lane:
 
     def _park_more(self) -> None:
         """Free the slots of paused responses that could not give them back before."""
-        for parked in self.slow.park_more(self._pool.max_active):
+        for parked in self.slow.park_more(self._places):
             assert isinstance(parked, UpstreamConnection)
             self._free(parked)
 
-    def _make_room(self) -> None:
-        """Give up the slowest response if a request waits for the slot that a paused one has."""
-        if self.active < self._pool.max_active or self.turns.next(self.queries) is None:
+    @property
+    def _places(self) -> int:
+        """How many paused responses may do without a slot; not all of the few connections that a server may take are theirs."""
+        limit = self.growth.limit
+        return self._pool.max_active if limit is None else min(self._pool.max_active, limit // 2)
+
+    def make_room(self) -> None:
+        """Give up the slowest response if a request waits for the slot, or the connection, that a paused one has."""
+        for_slot = self.active >= self._pool.max_active and self.turns.next(self.queries) is not None
+        # A connection that was reset makes room for another one only when it is gone.
+        for_connection = self._without_connection > len(self._given_up) + self.growth.opening
+        if not (for_slot or for_connection):
             return
-        connection = self.slow.slowest(self._pool.max_active)
+        connection = self.slow.slowest(self._places)
         if connection is not None:
             assert isinstance(connection, UpstreamConnection)
+            self._given_up.add(connection)
             self._tell_reset(connection.client())
             connection.give_up(ClientTooSlow(f"another request waits, and this client took least in the last {SPAN_S} s"))
 
