@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from mpp.addresses import AddressBook
 from mpp.forward.forwarder import Forwarder
 from mpp.forwarders import Forwarders
+from mpp.headers import own_request_head
 from mpp.interfaces import ILocator
 from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
@@ -67,7 +68,15 @@ class Backends:
     def _build_pool(self, budget: Budget) -> Pool:
         settings = self._wiring.settings
         dialer = Dialer(self._reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
-        return Pool(dialer, self._reactor, budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
+        return Pool(
+            dialer,
+            self._reactor,
+            budget,
+            max_active=settings.max_concurrency,
+            max_queued=settings.max_queue,
+            reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
+            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready")),
+        )
 
     def _select(self) -> SelectionService:
         wiring = self._wiring
@@ -126,7 +135,7 @@ class Backends:
 
     def _forget(self, backend: Backend) -> None:
         self.forwarders.forget(backend)
-        self.pool.discard(backend)
+        self.pool.remove(backend)
 
     def _renew_connections(self) -> None:
         """Use no connection again whose other side was verified in another way."""

@@ -203,7 +203,15 @@ class IBodyConsumer(Interface):
         """The body is complete; the last call."""
 
     def body_failed(error: Exception) -> None:
-        """The backend broke off (`mpp.errors.UpstreamError`, phase BODY); the last call."""
+        """
+        Take the error that broke the body off; the last call.
+
+        :param error: `mpp.errors.UpstreamError` in phase BODY when the backend broke off, `mpp.errors.ClientTooSlow` when the
+            response is given up because its client reads it too slowly.
+        """
+
+    def taken() -> int:
+        """Return how many bytes of the body whoever reads it in the end has taken so far."""
 
 
 class IProgress(Interface):
@@ -211,6 +219,10 @@ class IProgress(Interface):
 
     received: int = Attribute("Bytes of the answer that have arrived, head included; only ever counted up.")
     turn_at: float = Attribute("When it was the request's turn, if it had to wait for that: by the monotonic clock; else 0.")
+    queued: bool = Attribute("The request waits for a slot; nothing of it has been sent.")
+
+    def client() -> str:
+        """Return the address of the client that the response is for."""
 
 
 class IUpstreams(Interface):
@@ -226,6 +238,7 @@ class IUpstreams(Interface):
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         """
         Send one request on a kept or a new connection and wait for the answer.
@@ -239,8 +252,16 @@ class IUpstreams(Interface):
             back at all (an endless event stream must not be). None: yes.
         :param progress: whose count of bytes is kept as they arrive.
         :param urgent: sent at once, however many requests the backend is busy with; for probes.
+        :param query_slots: have it wait while so many requests that have such a limit await their response; 0: there is none.
         :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
             come. Fails with `mpp.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
+        """
+
+    def has_room(backend: Backend, *, query_slots: int = 0) -> bool:
+        """
+        Return whether a request would be sent to ``backend`` at once, instead of having to wait for a slot.
+
+        :param query_slots: as for ``send``.
         """
 
 

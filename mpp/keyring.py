@@ -36,6 +36,11 @@ class Keyring:
         """Give what makes a connection to an https backend."""
         return self._credentials.tls(backend)
 
+    def put_into(self, backend: Backend, head: bytes) -> bytes:
+        """Return the head of a request of mpp's own with the fields that the backend is shown."""
+        fields = self._credentials.fields(backend)
+        return head if fields is None else fields.put_into(head)
+
     def origins(self, backend: Backend) -> Collection[Origin] | None:
         """Tell who finds a backend; None when that is not known."""
         return self._credentials.origins(backend)

@@ -72,6 +72,18 @@ class Metrics:
             ("backend", "reason"),
             registry=registry,
         )
+        self._slow_clients = Counter(
+            "mpp_slow_clients_reset",
+            "Responses given up because their clients read them too slowly while other requests waited.",
+            ("backend",),
+            registry=registry,
+        )
+        self._moved = Counter(
+            "mpp_moved_requests",
+            "Requests that waited for a slot on a backend and were sent to another one instead.",
+            ("backend",),
+            registry=registry,
+        )
         self._hedges = Counter(
             "mpp_hedges",
             "Attempts made beside one that took too long, by the backend that did.",
@@ -181,6 +193,14 @@ class Metrics:
     def truncated(self, backend: str, reason: str) -> None:
         """Count an answer that could not be completed."""
         self._truncated.labels(backend, reason).inc()
+
+    def moved(self, backend: str) -> None:
+        """Count a request that left the queue of ``backend`` for another one."""
+        self._moved.labels(backend).inc()
+
+    def slow_client_reset(self, backend: str) -> None:
+        """Count a response that was given up because its client read it too slowly."""
+        self._slow_clients.labels(backend).inc()
 
     def affinity_hit(self, kind: str) -> None:
         """Count a request that affinity placed."""

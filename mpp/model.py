@@ -212,6 +212,12 @@ class Selection:
     ranked: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
     """All known backends: the selected ones, then the standbys, best first."""
 
+    query_slots: Mapping[str, int] = field(init=False, eq=False, repr=False)
+    """
+    How many queries each server in service runs at once, by its ``id``, as far as that is known. Empty while only one server is
+    in service: then there is nowhere else to send a query, and it may as well wait in the server's own queue.
+    """
+
     @prefixes.default
     def _prefixes(self) -> tuple[str, ...]:
         return tuple({backend.prefix: None for backend in self.choice.selected + self.choice.standbys}) or ("",)
@@ -228,6 +234,11 @@ class Selection:
     def _observed(self) -> Mapping[Backend, Observation]:
         return {observation.backend: observation for observation in self.observations}
 
+    @query_slots.default
+    def _query_slots(self) -> Mapping[str, int]:
+        served = [o for o in self.observations if o.standing <= Standing.BUSY and not o.ejected_at]
+        return {o.backend.id: o.facts.query_slots for o in served if o.facts.query_slots} if len(served) > 1 else {}
+
     @selected_by_id.default
     def _selected_by_id(self) -> Mapping[str, Backend]:
         return {backend.id: backend for backend in self.choice.selected}
@@ -238,6 +249,11 @@ class Selection:
             return True
         observation = self.observed.get(backend)
         return observation is None or observation.standing < Standing.NOT_READY
+
+    def is_in_service(self, backend: Backend) -> bool:
+        """Tell whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.standing <= Standing.BUSY and not observation.ejected_at
 
     def is_busy(self, backend: Backend) -> bool:
         """Tell whether a backend is known to have more to do than it can."""

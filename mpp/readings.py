@@ -34,6 +34,10 @@ METRICS = (
 """All metrics that facts are made of."""
 
 
+IN_USE = "all connections that it takes are in use by mpp"
+"""Why a server was not asked."""
+
+
 def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tuple[Standing, str]:
     """
     Tell what a backend is worth.
@@ -43,6 +47,8 @@ def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tupl
     :param status: of another request that was made beside them; counts only where a limiter let it pass and not the others.
     :return: the standing, and why in one line (empty for VIABLE).
     """
+    if was_not_asked(ready):
+        return Standing.BUSY, IN_USE
     if isinstance(ready, UpstreamError):
         return Standing.DOWN, f"no answer to /-/ready: {ready}"
     if _turned_away(ready) and (ready.status == 429 or _answered(query) or _answered(status)):
@@ -51,7 +57,7 @@ def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tupl
     if ready.status not in (200, 404):
         return Standing.NOT_READY, _unready(ready)
     if isinstance(query, UpstreamError):
-        if query.cause is Cause.TIMEOUT:
+        if query.cause in (Cause.TIMEOUT, Cause.FULL):
             return Standing.BUSY, f"ready, but no answer to a query: {query}"
         return Standing.DOWN, f"query failed: {query}"
     return _judge_query(query, ready)
@@ -86,6 +92,11 @@ def is_refusal(ready: Outcome, query: Outcome) -> bool:
         return False
     refused = query if ready.status in (200, 404) else ready
     return not isinstance(refused, UpstreamError) and refused.status < 500
+
+
+def was_not_asked(outcome: Outcome) -> bool:
+    """Return whether a question was not even sent, because mpp itself uses all connections that the server takes."""
+    return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
 
 
 def _unready(ready: Answer) -> str:

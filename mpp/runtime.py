@@ -1,5 +1,6 @@
 """
-The answers to probes, and what Prometheus tells of itself in JSON: start, retention, clock, and the replay of its WAL. Pure.
+The answers to probes, and what Prometheus tells of itself in JSON: start, retention, clock, query slots, and the replay of its
+WAL. Pure.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _PART = re.compile(r"([0-9]{1,12}+)(ms|[smhdwy])")
 _DURATION = re.compile(r"(?:[0-9]{1,12}+(?:ms|[smhdwy]))+")
 # "15d or 10GB" is all that there is to say.
 _MAX_RETENTION = 200
+
+# No server runs a million queries at once: longer numbers are none.
+_SLOTS = re.compile(r"[1-9][0-9]{0,5}")
 
 _QUOTED = 160
 
@@ -115,6 +119,19 @@ def read_replay(outcome: Outcome, previous: Replay | None, at: float) -> Replay 
     if previous is None or previous.done > done:
         return Replay(done, total, at, done)
     return Replay(done, total, previous.since, previous.done_then)
+
+
+def read_query_slots(outcome: Outcome) -> int | None:
+    """
+    Read how many queries a server runs at the same time from its answer to ``/api/v1/status/flags`` (from 2.2 on).
+
+    :return: None when it does not say, or says what cannot be.
+    """
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return None
+    data = parse_object(outcome.body).get("data")
+    text = str(data.get("query.max-concurrency", "")) if isinstance(data, dict) else ""
+    return int(text) if _SLOTS.fullmatch(text) else None
 
 
 def _timestamp(text: object) -> float | None:

@@ -60,6 +60,7 @@ class Sent:
     fresh: bool
     answer: Deferred[IResponse]
     progress: IProgress | None
+    query_slots: int
 
 
 @implementer(IUpstreams)
@@ -72,6 +73,11 @@ class RecordingUpstreams:
         self.there = False
         """Every server says at once that it is there."""
         self.cancelled: list[Backend] = []
+        self.full: set[Backend] = set()
+        """Servers without a free slot: requests wait there until the test says otherwise."""
+
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
+        return backend not in self.full
 
     def send(
         self,
@@ -84,10 +90,13 @@ class RecordingUpstreams:
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         answer: Deferred[IResponse] = Deferred(lambda _: self.cancelled.append(backend))
-        sent = Sent(backend, head, body, fresh, answer, progress)
+        sent = Sent(backend, head, body, fresh, answer, progress, query_slots)
         (self.probes if urgent else self.sent).append(sent)
+        if progress is not None and not urgent:
+            progress.queued = backend in self.full
         if urgent and self.there:
             answer.callback(FakeResponse(200))
         return answer

@@ -11,7 +11,7 @@ from mpp.exposition import MetricsScanner, Samples
 from mpp.facts import Facts, Replay
 from mpp.model import Standing
 from mpp.readings import METRICS, has_samples, is_refusal, is_turned_away, judge, read_facts
-from mpp.runtime import Answer, Runtime, quote, read_replay, read_retention, read_runtime
+from mpp.runtime import Answer, Runtime, quote, read_query_slots, read_replay, read_retention, read_runtime
 
 RECORDED = Path(__file__).parent / "recorded"
 NOW = 1_700_003_620.0
@@ -226,6 +226,23 @@ class FactsTests(SynchronousTestCase):
             REFUSED,
         ):
             self.assertIsNone(read_replay(outcome, None, NOW))
+
+    def test_query_slots(self) -> None:
+        """How many queries a server runs at once is what its flags say, if that is a number that can be."""
+        recorded = (RECORDED / "prometheus-2.42.0-flags.json").read_bytes()
+        self.assertEqual(read_query_slots(Answer(200, recorded)), 20)
+        for outcome in (
+            Answer(200, recorded.replace(b'"20"', b'"0"')),
+            Answer(200, recorded.replace(b'"20"', b'"-1"')),
+            Answer(200, recorded.replace(b'"20"', b'"' + b"9" * 400 + b'"')),
+            Answer(200, recorded.replace(b'"20"', b"[1]")),
+            Answer(200, b'{"status":"success","data":{}}'),
+            Answer(200, b'{"status":"success","data":[]}'),
+            Answer(200, b"no JSON"),
+            Answer(404, recorded),
+            REFUSED,
+        ):
+            self.assertIsNone(read_query_slots(outcome))
 
     def test_retention(self) -> None:
         """Retention is by time, by size, or both, in any order."""

@@ -65,6 +65,8 @@ def count_everything(metrics: Metrics) -> None:
     metrics.query_of_death_refused()
     for count in (metrics.retried, metrics.hedged, metrics.suspected, metrics.truncated):
         count(BACKEND.name, "reason")
+    for count_backend in (metrics.moved, metrics.slow_client_reset):
+        count_backend(BACKEND.name)
     metrics.selection_rounds.labels("ok").inc()
     metrics.discovery_errors.labels("file").inc()
     metrics.readmissions.labels(BACKEND.name).inc()

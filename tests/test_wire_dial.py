@@ -21,7 +21,7 @@ from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
 from mpp.wire.upstream import UpstreamConnection
-from tests.wire_support import PROM_A, Transport
+from tests.wire_support import PROM_A, Keeping, Transport
 
 
 class RaceTests(SynchronousTestCase):
@@ -243,14 +243,11 @@ class TLSTests(TestCase):
             self.assertIn(failed.cause, (cause, Cause.RESET) if cause is Cause.CLOSED else (cause,))
 
 
-class Keeper:
+class Keeper(Keeping):
     """Waits for the end of a connection."""
 
     def __init__(self, ended: Deferred[None]) -> None:
         self.ended = ended
-
-    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        pass
 
     def connection_gone(self, connection: UpstreamConnection) -> None:
         self.ended.callback(None)

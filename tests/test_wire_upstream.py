@@ -19,7 +19,7 @@ from mpp.model import Headers
 from mpp.wire.budget import Budget
 from mpp.wire.response import MAX_PIECE
 from mpp.wire.upstream import UpstreamConnection
-from tests.wire_support import CLEAN, GET, RESET, Consumer, Transport
+from tests.wire_support import CLEAN, GET, RESET, Consumer, Keeping, Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -31,7 +31,7 @@ def sized(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
 
 
-class Upstream:
+class Upstream(Keeping):
     """A connection over a Transport, and its keeper."""
 
     def __init__(self, budget: int = 10**6) -> None:

@@ -41,6 +41,7 @@ class Attempt:
     :ivar turn_at: when it was its turn, if it had to wait for that, else 0; set by the wire layer, too.
     :ivar took: how long its answer took, once it is there.
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
+    :ivar queued: it waits for a slot on the backend; set by the wire layer.
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
     :ivar was_stale: its first connection turned out to be dead.
     :ivar silent: for how many ticks not a byte has come.
@@ -52,10 +53,12 @@ class Attempt:
         "_cancelled",
         "_keeper",
         "_marked",
+        "_moving",
         "_quiet",
         "_seen",
         "alive_at",
         "backend",
+        "queued",
         "received",
         "sent_at",
         "silent",
@@ -71,11 +74,13 @@ class Attempt:
         self.turn_at = 0.0
         self.took = 0.0
         self.received = 0
+        self.queued = False
         self.was_stale = False
         self.silent = 0
         self.alive_at = 0.0
         self._answer: Deferred[IResponse] | None = None
         self._cancelled = False
+        self._moving = False
         self._quiet = 0
         self._marked = 0
         self._seen = 0
@@ -91,7 +96,7 @@ class Attempt:
 
     def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
         """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head, body = terms.request(self.backend, self.sent_at)
+        head, body = terms.request(self.backend, self.turn_at or self.sent_at)
         answer = self._answer = context.upstreams.send(
             self.backend,
             head,
@@ -100,8 +105,25 @@ class Attempt:
             hold=context.settings.response_buffer,
             may_hold=policy.may_hold,
             progress=self,
+            query_slots=terms.query_slots(context.selections.current, self.backend),
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
+
+    def move(self, backend: Backend, context: Forwarder, terms: Terms) -> None:
+        """Send the request to another backend, instead of the one on which it is ``queued``."""
+        waiting = self._answer
+        assert self.queued and waiting is not None
+        self._moving = True
+        waiting.cancel()
+        self._moving = self.queued = False
+        self.backend = backend
+        self.turn_at = context.clock.seconds()
+        self.trust()
+        self.send(context, terms, fresh=not terms.read)
+
+    def client(self) -> str:
+        """Return the address of the client, as the access log shows it."""
+        return self._keeper.client()
 
     # The end of the chain: what goes wrong here is told by these two, which costs less than another link for every request.
 
@@ -120,6 +142,9 @@ class Attempt:
             self._keeper.stopped(Failure())
 
     def _go_on(self, failure: Failure, context: Forwarder, terms: Terms) -> None:
+        if self._moving:
+            failure.trap(CancelledError)
+            return
         if self._cancelled:
             if not failure.check(CancelledError):
                 _log.failure("Bug: an attempt that was given up failed", failure)

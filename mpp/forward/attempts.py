@@ -27,7 +27,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from txaio import tx
 
 from mpp import policy
-from mpp.forward import crashes, evidence, hedging, refusal
+from mpp.forward import crashes, evidence, hedging, placing, refusal
 from mpp.forward.attempt import Attempt
 from mpp.forward.setbacks import Setbacks
 
@@ -46,17 +46,25 @@ _log = tx.make_logger()
 
 
 class Attempts:
-    """All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before."""
+    """
+    All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before.
+
+    :ivar running: the attempts under way, in the order in which they began.
+    :ivar started: how many attempts were made.
+    :ivar setbacks: what has gone wrong so far; None as long as nothing has.
+    :ivar by_affinity: the affinity that chose the server of the first attempt, or empty.
+    :ivar whys: why there was more than one attempt, or none that was any good; one line each.
+    """
 
     __slots__ = (
-        "_by_affinity",
         "_context",
         "_owner",
-        "_running",
-        "_setbacks",
-        "_started",
         "_terms",
         "_waiting",
+        "by_affinity",
+        "running",
+        "setbacks",
+        "started",
         "whys",
     )
 
@@ -64,12 +72,11 @@ class Attempts:
         self._context = context
         self._terms = terms
         self._owner = owner
-        self._running: list[Attempt] = []
-        self._started = 0
-        self._setbacks: Setbacks | None = None
-        self._by_affinity = ""
+        self.running: list[Attempt] = []
+        self.started = 0
+        self.setbacks: Setbacks | None = None
+        self.by_affinity = ""
         self.whys: tuple[str, ...] = ()
-        """Why there was more than one attempt, or none that was any good; one line each."""
         self._waiting: Deferred[Selection] | None = None
 
     def start(self) -> None:
@@ -85,28 +92,17 @@ class Attempts:
 
     def cancel(self) -> None:
         """Give up all attempts, and the wait for a selection. Only when the owner has ended, or has its answer."""
-        running, self._running = self._running, []
+        running, self.running = self.running, []
         for attempt in running:
             attempt.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
-        if self._setbacks is not None:
-            self._setbacks.forget_reserve()
+        if self.setbacks is not None:
+            self.setbacks.forget_reserve()
 
-    @property
-    def started(self) -> int:
-        """How many attempts were made."""
-        return self._started
-
-    @property
-    def running(self) -> list[Attempt]:
-        """The attempts under way, in the order in which they began."""
-        return self._running
-
-    @property
-    def setbacks(self) -> Setbacks | None:
-        """What has gone wrong so far; None as long as nothing has."""
-        return self._setbacks
+    def client(self) -> str:
+        """Return the address of the client, as the access log shows it."""
+        return self._context.client_address(self._terms.facts)
 
     # Choosing
 
@@ -117,12 +113,7 @@ class Attempts:
         selection.addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
-        context = self._context
-        preferred, self._by_affinity = context.affinity.preferred(self._terms.facts, selection, self._terms.began)
-        backend = policy.choose(selection, preferred, (), context.rng)
-        if context.unreadable.until:
-            backend = policy.spare(selection, backend, context.unreadable.backends(self._terms.facts), context.rng)
-            self._by_affinity = self._by_affinity if backend == preferred else ""
+        backend, self.by_affinity = placing.first_choice(self._context, self._terms, selection)
         self._attempt_or_refuse(backend)
 
     def _again(self, selection: Selection) -> None:
@@ -145,7 +136,7 @@ class Attempts:
     def attempt(self, backend: Backend) -> None:
         """Make another attempt."""
         context = self._context
-        setbacks = self._setbacks
+        setbacks = self.setbacks
         if setbacks is not None:
             if not setbacks.may_send_to(backend, context, self._terms):
                 self._refuse_suspect(setbacks)
@@ -154,20 +145,20 @@ class Attempts:
                 context.metrics.retried(*setbacks.given_up)
                 setbacks.given_up = None
         attempt = Attempt(self, backend, context.clock.seconds())
-        self._started += 1
-        self._running.append(attempt)
+        self.started += 1
+        self.running.append(attempt)
         attempt.send(context, self._terms, fresh=not self._terms.read)
 
     def answered(self, attempt: Attempt, response: IResponse) -> None:
         """Deliver an answer, or go on elsewhere if it blames the server."""
-        self._running.remove(attempt)
+        self.running.remove(attempt)
         context, backend = self._context, attempt.backend
         attempt.took = context.clock.seconds() - attempt.sent_at
         context.metrics.upstream_answered(backend.name, attempt.took)
         if response.status < 400:
             context.selections.answered(backend)
-            if self._setbacks is not None:
-                self._setbacks.rescued(response, backend, context.selections)
+            if self.setbacks is not None:
+                self.setbacks.rescued(response, backend, context.selections)
             self._deliver(response, attempt)
             return
         found = evidence.judge(context, self._terms, backend, response)
@@ -190,7 +181,7 @@ class Attempts:
             else:
                 response.cancel()
             self._next(setbacks)
-        elif self._running or verdict.mask:
+        elif self.running or verdict.mask:
             # Another attempt may do better; and some answers are of no use to a client.
             response.cancel()
             self._refuse()
@@ -199,7 +190,7 @@ class Attempts:
 
     def lost(self, attempt: Attempt, error: UpstreamError) -> None:
         """Go on after an attempt that brought no usable answer."""
-        self._running.remove(attempt)
+        self.running.remove(attempt)
         setbacks = self._so_far()
         verdict = setbacks.failed(attempt, error, self._context, read=self._terms.read)
         self.report(attempt, verdict, str(error))
@@ -222,9 +213,9 @@ class Attempts:
         self._owner.refuse(refusal.suspected(setbacks.last_why))
 
     def _so_far(self) -> Setbacks:
-        if self._setbacks is None:
-            self._setbacks = Setbacks()
-        return self._setbacks
+        if self.setbacks is None:
+            self.setbacks = Setbacks()
+        return self.setbacks
 
     def report(self, attempt: Attempt, verdict: Verdict, why: str) -> None:
         """Tell the world what an outcome says about a backend."""
@@ -233,7 +224,7 @@ class Attempts:
         self.whys += (line,)
         _log.debug(
             "attempt {attempts} of {method} {target} on {why}: {reason}",
-            attempts=self._started,
+            attempts=self.started,
             method=self._terms.facts.method.decode("latin-1"),
             target=self._terms.facts.target[:200].decode("latin-1"),
             why=line,
@@ -245,10 +236,10 @@ class Attempts:
     def _next(self, setbacks: Setbacks) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
         selections = self._context.selections
-        backend = policy.choose(selections.current, None, setbacks.busy(self._running), self._context.rng)
+        backend = policy.choose(selections.current, None, setbacks.busy(self.running), self._context.rng)
         if backend is not None:
             self.attempt(backend)
-        elif self._running or setbacks.renewed:
+        elif self.running or setbacks.renewed:
             self._refuse()
         else:
             self._wait(selections.reselect(), self._again)
@@ -260,10 +251,10 @@ class Attempts:
         if self._context.clock.seconds() >= self._terms.deadline:
             self._too_late()
             return
-        if self._setbacks is not None and self._running and not self._setbacks.may_run(self._running, self._context, self._terms):
-            self._refuse_suspect(self._setbacks)
+        if self.setbacks is not None and self.running and not self.setbacks.may_run(self.running, self._context, self._terms):
+            self._refuse_suspect(self.setbacks)
             return
-        for attempt in tuple(self._running):
+        for attempt in tuple(self.running):
             hedging.look_after(self, attempt, self._context, self._terms)
 
     # Ending
@@ -273,33 +264,33 @@ class Attempts:
         if setbacks.reserve is not None:
             self._deliver(*setbacks.reserve)
             return
-        asked, terms = ", ".join(attempt.backend.name for attempt in self._running), self._terms
+        asked, terms = ", ".join(attempt.backend.name for attempt in self.running), self._terms
         why = f"{asked} did not answer" if asked else setbacks.last_why or "no Prometheus server is known"
         self._owner.refuse(refusal.too_late(terms.deadline - terms.began, why, read=terms.read))
         self.cancel()
 
     def _deliver(self, response: IResponse, attempt: Attempt) -> None:
         """Hand the answer over; whoever else was asked need not answer any more."""
-        setbacks = self._setbacks
+        setbacks = self.setbacks
         if setbacks is not None and setbacks.reserve is not None and setbacks.reserve[0] is response:
             setbacks.reserve = None
-        if self._running or setbacks is not None:
+        if self.running or setbacks is not None:
             self.cancel()
-        self._owner.deliver(response, attempt, self._started, self._by_affinity if self._started == 1 else "")
+        self._owner.deliver(response, attempt, self.started, self.by_affinity if self.started == 1 else "")
 
     def _refuse(self) -> None:
         """Say that nobody could answer. Unless one is still being asked."""
-        if self._running:
+        if self.running:
             # It is the one to be looked after now, and takes its time anew: whoever failed beside it shall not be asked at once.
-            self._running[-1].trust()
+            self.running[-1].trust()
             return
         setbacks = self._so_far()
         if setbacks.reserve is not None:
             self._deliver(*setbacks.reserve)
-        elif not self._started and not self._context.selections.current.ranked:
+        elif not self.started and not self._context.selections.current.ranked:
             self._owner.refuse(refusal.UNKNOWN)
         else:
-            self._owner.refuse(setbacks.refusal(self._started))
+            self._owner.refuse(setbacks.refusal(self.started))
 
     def stopped(self, failure: Failure) -> None:
         """The outermost errback: somebody who went away while we waited, or a bug."""

@@ -25,6 +25,9 @@ class Keeper(Protocol):
     def stopped(self, failure: Failure, /) -> None:
         """There is a bug in one of these."""
 
+    def client(self) -> str:
+        """Return the address of the client."""
+
 
 class Owner(Protocol):
     """Whom the answer is for: an `mpp.forward.exchange.Exchange`."""

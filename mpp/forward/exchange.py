@@ -177,6 +177,8 @@ class Exchange:
             )
             self._attempts.broke_off(attempt, error)
             self._end(self._status, "the answer broke off")
+        elif error is not None:
+            self._end(self._status, str(error))
         else:
             self._end(self._status)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
@@ -42,6 +43,7 @@ class Forwarder:
     :ivar watch: tells exchanges how long they wait.
     :ivar suspicions: tells whether a server that is silent is there.
     :ivar unreadable: which servers could not read what was asked for.
+    :ivar client_address: gives the address of the client that sent a request.
     :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
     """
@@ -58,6 +60,7 @@ class Forwarder:
     watch: Watch = field(init=False)
     suspicions: Suspicions = field(init=False)
     unreadable: Unreadable = field(init=False)
+    client_address: Callable[[RequestFacts], str] = field(init=False)
     access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
 
@@ -77,9 +80,13 @@ class Forwarder:
     def _unreadable(self) -> Unreadable:
         return Unreadable(self.clock)
 
+    @client_address.default
+    def _client_address(self) -> Callable[[RequestFacts], str]:
+        return teller(self.settings.trusted_proxies)
+
     @access.default
     def _access(self) -> AccessLog | None:
-        return AccessLog(self.clock, teller(self.settings.trusted_proxies)) if self.settings.access_log else None
+        return AccessLog(self.clock, self.client_address) if self.settings.access_log else None
 
     @stall_ticks.default
     def _stall_ticks(self) -> float:

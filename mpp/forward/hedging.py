@@ -30,27 +30,22 @@ from txaio import tx
 
 from mpp import policy
 from mpp.errors import Cause, Phase, UpstreamError
+from mpp.forward import placing
+from mpp.forward.placing import Movable
 from mpp.forward.setbacks import Made
 from mpp.forward.suspicion import Sign
 
 if TYPE_CHECKING:
     from mpp.forward.attempt import Attempt
     from mpp.forward.forwarder import Forwarder
-    from mpp.forward.setbacks import Setbacks
     from mpp.forward.terms import Terms
     from mpp.model import Backend
 
 _log = tx.make_logger()
 
 
-class Hedged(Made, Protocol):
+class Hedged(Made, Movable, Protocol):
     """A request whose attempts are looked after: `mpp.forward.attempts.Attempts`."""
-
-    whys: tuple[str, ...]
-
-    @property
-    def setbacks(self) -> Setbacks | None:
-        """Return what has gone wrong so far; None as long as nothing has."""
 
     def attempt(self, backend: Backend, /) -> None:
         """Make another attempt."""
@@ -67,15 +62,22 @@ def look_after(request: Hedged, attempt: Attempt, context: Forwarder, terms: Ter
     if attempt.received and attempt.silent >= context.stall_ticks:
         attempt.cancel()
         request.lost(attempt, stalled(context.settings.stall_timeout))
-    elif quiet and terms.read and attempt in request.running:
-        sign = context.suspicions.sign(attempt.backend, quiet)
-        if sign is Sign.STUCK:
-            _hedge(request, attempt, context, terms, "stuck")
-        elif sign is Sign.ALIVE:
-            attempt.trust()
-            attempt.alive_at = context.clock.seconds()
+    elif quiet and attempt in request.running:
+        _doubt(request, attempt, context, terms, quiet)
     if 0 < context.settings.hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
         _hedge(request, attempt, context, terms, "slow")
+
+
+def _doubt(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, quiet: int) -> None:
+    """Move an attempt that waits for a slot; make another one beside an attempt whose server is stuck."""
+    if (attempt.queued and placing.move(request, attempt, context, terms)) or not terms.read:
+        return
+    sign = context.suspicions.sign(attempt.backend, quiet)
+    if sign is Sign.STUCK:
+        _hedge(request, attempt, context, terms, "stuck")
+    elif sign is Sign.ALIVE:
+        attempt.trust()
+        attempt.alive_at = context.clock.seconds()
 
 
 def _hedge(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, reason: str) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -28,6 +28,7 @@ from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Standing
+from mpp.progress import Question
 
 _log = tx.make_logger()
 
@@ -48,7 +49,7 @@ class Sign(enum.Enum):
 
     ALIVE = "alive"
     UNKNOWN = "unknown"
-    """It has just been asked."""
+    """It has just been asked, or cannot be: mpp uses all connections that it takes."""
     STUCK = "stuck"
 
 
@@ -61,6 +62,8 @@ class _Doubt:
     :ivar alive: when the last answer came.
     :ivar failed: when a question failed, or was found to be unanswered for too long.
     :ivar probe: the question under way.
+    :ivar question: whether it has been sent.
+    :ivar waited: it had not been sent when it was looked at last.
     :ivar told: its being stuck was reported.
     :ivar unready: the last that was heard of it was a 503: it starts, or stops.
     :ivar refused_at: when it began to refuse connections, by the clock, not by ticks.
@@ -70,6 +73,8 @@ class _Doubt:
     alive: int = _NEVER
     failed: int = _NEVER
     probe: Deferred[int] | None = None
+    question: Question = field(factory=Question)
+    waited: bool = False
     told: bool = False
     unready: bool = False
     refused_at: float = float("-inf")
@@ -105,6 +110,9 @@ class Suspicions:
         if now - doubt.alive < quiet:
             return Sign.ALIVE
         if doubt.asked is not None:
+            if doubt.question.queued or doubt.waited:
+                # Its time counts from when it was sent.
+                doubt.asked, doubt.waited = now, doubt.question.queued
             if now - doubt.asked < TICKS:
                 return Sign.UNKNOWN
             self._tell(backend, doubt, f"no answer to /-/ready within {TICKS * self._watch.period:g} s")
@@ -149,20 +157,21 @@ class Suspicions:
     def _ask(self, backend: Backend, doubt: _Doubt) -> None:
         doubt.asked = self._watch.ticks
         doubt.told = False
-        probe = Deferred.fromCoroutine(self._probe(backend))
+        doubt.question, doubt.waited = Question(), False
+        probe = Deferred.fromCoroutine(self._probe(backend, doubt.question))
         doubt.probe = probe
         probe.addTimeout(_PATIENCE_S, self._clock)
         probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, doubt), errbackArgs=(backend, doubt))
         probe.addErrback(self._broken)
 
-    async def _probe(self, backend: Backend) -> int:
+    async def _probe(self, backend: Backend, question: Question) -> int:
         head = headers.own_request_head(backend, "/-/ready")
         try:
-            response = await self._upstreams.send(backend, head, b"", fresh=False, hold=_HOLD, urgent=True)
+            response = await self._upstreams.send(backend, head, b"", fresh=False, hold=_HOLD, progress=question, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-            response = await self._upstreams.send(backend, head, b"", fresh=True, hold=_HOLD, urgent=True)
+            response = await self._upstreams.send(backend, head, b"", fresh=True, hold=_HOLD, progress=question, urgent=True)
         _dismiss(response)
         return response.status
 
@@ -176,7 +185,7 @@ class Suspicions:
         doubt.asked = doubt.probe = None
         if failure.check(CancelledError) and self._doubts.get(backend) is not doubt:
             return
-        if isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL:
+        if doubt.question.queued or (isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL):
             # It could not even be asked: says nothing about it.
             doubt.alive = self._watch.ticks
             return
