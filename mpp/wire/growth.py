@@ -61,7 +61,8 @@ class Growth:
         self._dialing = 0
         self._closes = False
         self._took = 0.0
-        self._proved_at = float("-inf")
+        self._silent_since = self._looked_at = float("-inf")
+        self._heard = 0
         self._retry_at = 0.0
         self._told: set[int] = set()
         self._openings: set[Opening] = set()
@@ -175,6 +176,8 @@ class Growth:
             retry = not self._openings and pool.clock.seconds() >= self._retry_at
             if not may_open(self._others, self.limit, retry=retry):
                 return
+            if not self._openings:
+                self._begin_silence(pool.clock.seconds())
             opening = Opening(self, prove=self._proves, began=pool.clock.seconds())
             self._openings.add(opening)
             opening.start(self._lane.question)
@@ -226,7 +229,7 @@ class Growth:
         self._removed(opening)
         now = self._pool.clock.seconds()
         if opening.prove:
-            self._proved_at = now
+            self._begin_silence(now)
             self._took = max(now - opening.began, self._took / 2)
             if not connection.proved:
                 # The server closes each connection after its response: none is kept from it by us.
@@ -257,6 +260,11 @@ class Growth:
         late = isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.TIMEOUT
         return late and self._answering > 0 and (self.limit is not None or self._lane.heard_at > began)
 
+    def _begin_silence(self, now: float) -> None:
+        """Record that new connections are silent from now on only."""
+        self._silent_since = self._looked_at = now
+        self._heard = 0
+
     def _removed(self, opening: Opening) -> None:
         self._openings.discard(opening)
         if not self._openings and self._timer is not None:
@@ -275,16 +283,19 @@ class Growth:
 
     def _check(self) -> None:
         self._timer = None
-        now = self._pool.clock.seconds()
+        now, lane = self._pool.clock.seconds(), self._lane
+        if lane.heard_at > self._looked_at and now - self._silent_since >= self._patience:
+            self._heard += 1
+            self._looked_at = now
         for opening in sorted(self._openings, key=Opening.age):
-            since = max(opening.began, self._proved_at)
+            since = max(opening.began, self._silent_since)
             finding = judge(
                 waited=now - opening.began,
                 silent=now - since,
                 patience=self._patience,
-                heard=self._lane.heard_at > since and self._answering > 0,
+                heard=self._heard if self._answering else 0,
                 limited=self.limit is not None and self._answering > 0,
-                can_ask=bool(self._lane.idle) and self._pool.question is not None,
+                can_ask=bool(lane.idle) and self._pool.question is not None,
             )
             if finding is Finding.FULL:
                 self._full()
@@ -302,14 +313,7 @@ class Growth:
         """Put the question on a connection that has answered before; if it is answered, `_check` knows by ``heard_at``."""
         asked = self._lane.ask()
         if asked is not None:
-            asked.addCallbacks(self._heard, lambda _: None)
-
-    def _heard(self, response: IResponse) -> None:
-        response.release()
-        if self._openings:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._check()
+            asked.addCallbacks(_forget, _nothing)
 
     def _full(self) -> None:
         """Learn that the server takes no more connections than carry requests, or have carried some."""
@@ -331,3 +335,11 @@ class Growth:
             if seeker.progress is not None:
                 seeker.progress.queued = True
         self.hand_out()
+
+
+def _forget(response: IResponse) -> None:
+    response.release()
+
+
+def _nothing(_: Failure) -> None:
+    """Do nothing: the lane knows of a connection that breaks."""

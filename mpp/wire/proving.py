@@ -26,6 +26,11 @@ import enum
 
 PATIENCE_S = 0.1
 """How long a new connection may stay silent before the server is asked on another one: far longer than a near server needs."""
+HEARD_ENOUGH = 3
+"""
+How often in a row the server must have been heard on other connections meanwhile. Once is not enough: a program that has not come
+to its sockets for a while, for lack of processor time or because it is busy with something else, may answer on kept ones first.
+"""
 PATIENCE_FACTOR = 4
 """A server that is far away has that many times as long as the last new connections took."""
 GIVE_UP_S = 1.0
@@ -70,21 +75,21 @@ def may_open(others: int, limit: int | None, *, retry: bool) -> bool:
     return limit is None or others < limit or retry
 
 
-def judge(*, waited: float, silent: float, patience: float, heard: bool, limited: bool, can_ask: bool) -> Finding:
+def judge(*, waited: float, silent: float, patience: float, heard: int, limited: bool, can_ask: bool) -> Finding:
     """
     Decide what it means that a new connection is silent.
 
     :param waited: for how many seconds it has been opened.
     :param silent: for how many seconds no new connection to the server has answered, ``waited`` at most.
     :param patience: how long that may be.
-    :param heard: the server has answered on another connection in this time.
+    :param heard: how often it was looked and the server had answered anew on another connection, in this time.
     :param limited: it is known that the server takes no more connections than there are.
     :param can_ask: there is an idle connection to ask it on.
     """
     if silent < patience:
         return Finding.WAIT
-    if heard or limited:
+    if limited or heard >= HEARD_ENOUGH:
         return Finding.FULL
     if can_ask:
         return Finding.ASK
-    return Finding.FAILED if waited >= max(GIVE_UP_S, patience) else Finding.WAIT
+    return Finding.FAILED if not heard and waited >= max(GIVE_UP_S, patience) else Finding.WAIT
