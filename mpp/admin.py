@@ -13,14 +13,13 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from mpp import headers
 from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
-from mpp.pages import HTML, JSON, TEXT, Answer, Page, answer, missing
+from mpp.pages import HTML, JSON, TEXT, Answer, Page, Pages, answer
 from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
@@ -65,7 +64,7 @@ class _Reload(Resource):
         request.finish()
 
 
-class OwnPages(Resource):
+class OwnPages(Pages):
     """
     The resource at ``/mpp``.
 
@@ -102,9 +101,9 @@ class OwnPages(Resource):
         self.putChild(b"explain", Page(self._explained))
         self.putChild(b"reload", _Reload(reload, lifecycle))
 
-    def getChild(self, path: bytes, request: IRequest) -> Any:
-        """Give the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
-        return self.children[b"status"] if path == b"" else Page(missing)
+    def other(self, name: bytes) -> Any:
+        """Return the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
+        return self.children[b"status"] if name == b"" else super().other(name)
 
     def relay(self, ask: Callable[..., Deferred[Answer]]) -> None:
         """
@@ -120,7 +119,7 @@ class OwnPages(Resource):
         request.redirect(b"/mpp/status")
         return b""
 
-    def probes(self) -> Resource:
+    def probes(self) -> Pages:
         """Give the resource at ``/mpp`` where only health and ready are served, because the rest is elsewhere."""
         return _Probes({name: self.children[name] for name in (b"health", b"ready")})
 
@@ -191,17 +190,21 @@ class OwnRoot(Resource):
 
     def __init__(self, own_pages: OwnPages, metrics: Metrics) -> None:
         Resource.__init__(self)
-        self.putChild(b"mpp", own_pages)
+        self._own_pages = own_pages
         self._metrics = metrics
 
+    def page_at(self, path: bytes) -> Any:
+        """Return the page at a path below ``/mpp``."""
+        return self._own_pages.page_at(path)
+
     def render(self, request: ProxyRequest) -> int:
-        """Refuse what a backend would answer elsewhere."""
+        """Refuse what a server would answer elsewhere."""
         self._metrics.refused(404)
         request.fail(404, "not_found", "only mpp's own pages are served here, below /mpp", None)
         return NOT_DONE_YET
 
 
-class _Probes(Resource):
+class _Probes(Pages):
     """What is left of the own pages when the others have a listener of their own."""
 
     def __init__(self, pages: dict[bytes, Resource]) -> None:
@@ -209,8 +212,8 @@ class _Probes(Resource):
         for name, shown in pages.items():
             self.putChild(name, shown)
 
-    def getChild(self, path: bytes, request: IRequest) -> Resource:
-        """Give a 404 in Prometheus' shape for every other path."""
+    def other(self, name: bytes) -> Resource:
+        """Return a 404 in Prometheus' shape for every other path."""
         return Page(_elsewhere)
 
     def render(self, request: Any) -> Any:

@@ -53,6 +53,8 @@ def _route(facts: RequestFacts) -> bytes | None:
     """Give the value of mpp's cookie; the last one when a client sends several (an old one with a deeper path comes first)."""
     found = None
     for value in headers.values(facts.headers, b"cookie"):
+        if ROUTE_COOKIE not in value:
+            continue
         for part in value.split(b";"):
             name, _, content = part.partition(b"=")
             if name.strip() == ROUTE_COOKIE:

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from mpp.facts import Facts, Replay
 
+KIB = 1024
 MIB = 1024 * 1024
 
 Headers = tuple[tuple[bytes, bytes], ...]

@@ -28,6 +28,16 @@ PRIVATE = (
 )
 """Networks of which a proxy in front usually is; whoever else is in them may say what he likes, too."""
 
+MAX_HOPS = 64
+"""
+How many hops of a forwarding chain are read, from its end, which is what the nearest proxies wrote: more than any request passes,
+and a bound on the work that a client can cause.
+"""
+# An element of Forwarded (RFC 7239) has four parameters of its own and few others.
+_MAX_PARAMETERS = 16
+# The longest address, with brackets, zone and port, and then some.
+_LONGEST_ADDRESS = 100
+
 
 def teller(trusted: Sequence[str] | None) -> Callable[[RequestFacts], str]:
     """
@@ -90,18 +100,26 @@ def network_of(address: str) -> str:
 
 
 def _forwarded_for(facts: RequestFacts) -> list[str]:
-    """Give the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
-    chain = b",".join(headers.values(facts.headers, b"x-forwarded-for")).decode("latin-1")
+    """Return the end of the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
+    chain = _last_hops(headers.values(facts.headers, b"x-forwarded-for"))
     if chain:
-        return chain.split(",")
-    forwarded = b",".join(headers.values(facts.headers, b"forwarded")).decode("latin-1")
-    pairs = (pair.partition("=") for element in forwarded.split(",") for pair in element.split(";"))
+        return chain
+    elements = _last_hops(headers.values(facts.headers, b"forwarded"))
+    pairs = (pair.partition("=") for element in elements for pair in element.split(";", _MAX_PARAMETERS))
     return [value.strip().strip('"') for name, _, value in pairs if name.strip().lower() == "for"]
+
+
+def _last_hops(values: list[bytes]) -> list[str]:
+    """Return the last `MAX_HOPS` elements of a field that is a list; of what stands before them nothing is looked at."""
+    text = b",".join(values).decode("latin-1")
+    return text.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if text else []
 
 
 def _parse(text: str) -> Address | None:
     """Read an address with or without port and brackets; an IPv4 address mapped into IPv6 is IPv4."""
     text = text.strip()
+    if len(text) > _LONGEST_ADDRESS:
+        return None
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

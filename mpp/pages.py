@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -22,6 +21,26 @@ Answer = tuple[int, bytes, bytes]
 """Status, content type and body."""
 
 
+class Pages(Resource):
+    """
+    The pages below ``/mpp``, each at one exact path.
+
+    A path is looked up whole, as it was sent: taking it apart, as twisted.web does, costs time that grows with the square of the
+    number of its slashes.
+    """
+
+    def page_at(self, path: bytes) -> Any:
+        """Return the resource at a raw path, which is ``/mpp`` or begins with ``/mpp/``."""
+        if path == b"/mpp":
+            return self
+        name = path.removeprefix(b"/mpp/")
+        return self.children.get(name) or self.other(name)
+
+    def other(self, name: bytes) -> Resource:
+        """Return what answers where there is no page: a 404 in Prometheus' shape."""
+        return Page(missing)
+
+
 class Page(Resource):
     """
     A page computed anew for every request.
@@ -32,10 +51,6 @@ class Page(Resource):
     def __init__(self, render_page: Callable[[Any], Answer | Deferred[Answer]]) -> None:
         Resource.__init__(self)
         self._render_page = render_page
-
-    def getChild(self, path: bytes, request: IRequest) -> Resource:
-        """Nothing is below a page."""
-        return Page(missing)
 
     def render(self, request: Any) -> Any:
         """Answer GET and HEAD (twisted.web's own HEAD would log a line for each), refuse what would change something."""

@@ -13,6 +13,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from mpp.model import KIB
+
 _UNSAFE = re.compile(rb"(?:^|/)(?:-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$))")
 
 # POST with a form instead of a long query string changes nothing on the server: all of these are reads.
@@ -33,6 +35,12 @@ _SERVED = re.compile(
     rb"|rules|alerts|alertmanagers|features|notifications|notifications/live|read|search/(?:metric_names|label_names|label_values)"
     rb"|status/(?:config|flags|runtimeinfo|buildinfo|tsdb|tsdb/blocks|walreplay|self_metrics))"
 )
+
+MAX_PATH = 8 * KIB
+"""
+Bytes of a path that is forwarded; a longer one is refused, because judging it costs more than its length. Servers take no longer
+ones for granted either (8 KiB is what Apache and nginx allow for the whole request line); the query string is not bounded by it.
+"""
 
 # Longer paths are not remembered: 512 of this length take 128 KiB.
 _REMEMBERED = 256

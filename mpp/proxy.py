@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 from twisted.python.failure import Failure
 from twisted.web import server
+from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from mpp import headers, paths
+from mpp import headers, page_limits, paths
 from mpp.forward.accesslog import AccessLog
 from mpp.forward.exchange import Exchange
 from mpp.forward.forwarder import Forwarder
@@ -37,6 +38,9 @@ with warnings.catch_warnings():
     # It installs the default reactor and uses what Twisted itself has deprecated. Nothing else of mpp may import it.
     warnings.simplefilter("ignore", DeprecationWarning)
     from twisted.web.proxy import ReverseProxyResource
+
+if TYPE_CHECKING:
+    from mpp.pages import Pages
 
 # What a client's socket usually takes at once: up to here an answer is one write, and what a slow client leaves of it is
 # bounded by this for each.
@@ -106,13 +110,32 @@ class ProxyRequest(server.Request):
 
     def _render_own_page(self) -> None:
         facts = self.facts
+        most = page_limits.max_target(self.path)
+        if len(facts.target) > most:
+            self.channel.site.refused(414)
+            self.refuse(414, "bad_data", f"the request target is longer than {most} bytes", self.channel.site.access())
+            return
         self.began = self.channel.site.clock.seconds()
+        path = self.path
         server.Request.__init__(self, WebChannel(self.channel))
         for name, value in facts.headers:
             self.requestHeaders.addRawHeader(name, value)
-        server.Request.gotLength(self, len(facts.body))
-        server.Request.handleContentChunk(self, facts.body)
-        server.Request.requestReceived(self, facts.method, facts.target, b"HTTP/1.0" if facts.http_10 else b"HTTP/1.1")
+        # In place of requestReceived, which parses as much as a client sends. Bodies are ignored.
+        self.content = BytesIO()
+        self.method, self.uri, self.path = facts.method, facts.target, path
+        self.clientproto = b"HTTP/1.0" if facts.http_10 else b"HTTP/1.1"
+        self.args = page_limits.arguments(facts.target.partition(b"?")[2])
+        self.process()
+
+    def process(self) -> None:
+        """Render the page, which is found by its whole path."""
+        self.site = self.channel.site
+        self.responseHeaders.setRawHeaders(b"Server", [b"mpp"])
+        self.responseHeaders.setRawHeaders(b"Date", [datetimeToString()])
+        try:
+            server.Request.render(self, self.site.resource.page_at(self.path))
+        except BaseException:
+            server.Request.processingFailed(self, Failure())
 
     # IDownstream
 
@@ -204,7 +227,7 @@ class ProxyResource(ReverseProxyResource):
     :param allow_unsafe: forward what changes one server of a pair, too.
     """
 
-    def __init__(self, forwarder: Forwarder, own_pages: IResource, *, allow_unsafe: bool) -> None:
+    def __init__(self, forwarder: Forwarder, own_pages: Pages, *, allow_unsafe: bool) -> None:
         ReverseProxyResource.__init__(self, "", 0, b"", reactor=forwarder.clock)
         self._forwarder = forwarder
         self._own_pages = own_pages
@@ -216,13 +239,21 @@ class ProxyResource(ReverseProxyResource):
         self._allow_unsafe = allow_unsafe
 
     def getChild(self, path: bytes, request: IRequest) -> Any:
-        """Give the own pages for ``/mpp``, and itself for every other path."""
-        return self._own_pages if path == b"mpp" and len(request.prepath) == 1 else self
+        """Return itself: every path is answered by `render`."""
+        return self
+
+    def page_at(self, path: bytes) -> Any:
+        """Return the page at a path below ``/mpp``."""
+        return self._own_pages.page_at(path)
 
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
         path = request.path
-        if not self._allow_unsafe and paths.is_unsafe_behind(path, self._forwarder.selections.current.prefixes):
+        if len(path) > paths.MAX_PATH:
+            self._forwarder.metrics.refused(414)
+            why = f"the path is longer than {paths.MAX_PATH} bytes (the query string may be)"
+            request.refuse(414, "bad_data", why, self._forwarder.access)
+        elif not self._allow_unsafe and paths.is_unsafe_behind(path, self._forwarder.selections.current.prefixes):
             self._forwarder.metrics.refused(403)
             request.refuse(403, "forbidden", _refusal(path), self._forwarder.access)
         else:

@@ -46,7 +46,7 @@ from mpp.workers.remote import RemoteSelections
 
 _log = tx.make_logger()
 
-# What all bodies held in memory may take together: a dozen of the largest requests, or a hundred answers held back in full.
+# What all requests and responses held may take together: a dozen of the largest requests, or 64 responses held back in full.
 BUFFER_MEMORY = 128 * MIB
 
 
@@ -77,7 +77,7 @@ class Program(MultiService):
         self.started_at = 0.0
         self._draining = False
         self._drained: Deferred[None] | None = None
-        self.budget = Budget(BUFFER_MEMORY)
+        self.budget = Budget(BUFFER_MEMORY, reactor.seconds)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
         self.gate = Gate(self.channels, _places(settings), AT_ONCE if settings.workers == 1 else 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from twisted.web import server
@@ -16,6 +17,7 @@ from mpp import headers
 from mpp.errors import BadRequest
 from mpp.forward.accesslog import AccessLog
 from mpp.metrics import OWN, Metrics
+from mpp.model import Headers, RequestFacts
 from mpp.proxy import ProxyRequest
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -27,10 +29,11 @@ class ProxySite(server.Site):
     """
     Speaks HTTP through the wire layer instead of Twisted's own channel.
 
-    :param budget: what all bodies held may take together.
+    :param budget: what all requests and responses held may take together.
     :param channels: where open connections sign in.
     :ivar limits: what a client may send; another value counts for connections that come then.
     :ivar access: gives where requests are logged, or None.
+    :ivar client_of: returns the address of a request's client.
     :param request: makes a request of a channel.
     :param channel: the kind of channel that such requests need.
     """
@@ -44,10 +47,12 @@ class ProxySite(server.Site):
         channels: Channels,
         metrics: Metrics,
         access: Callable[[], AccessLog | None] = lambda: None,
+        client_of: Callable[[RequestFacts], str] = attrgetter("peer"),
         request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
         channel: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
         self.access = access
+        self.client_of = client_of
         self.clock = channels.clock
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
         self.limits = limits
@@ -57,12 +62,19 @@ class ProxySite(server.Site):
         self._request = request
         self._channel = channel
 
+    def refused(self, status: int) -> None:
+        """Count a request that was refused with this status."""
+        self._metrics.refused(status)
+
     def _refuse(self, client: str, error: BadRequest) -> bytes:
-        self._metrics.refused(error.status)
+        self.refused(error.status)
         access = self.access()
         if access is not None:
             access.tell_refused(client, error.status, error.detail)
         return _error_page(error)
+
+    def _client(self, peer: str, fields: Headers) -> str:
+        return self.client_of(RequestFacts(b"", b"", fields, peer=peer))
 
     def log(self, request: Any) -> None:
         """Tell of a request for one of the own pages, when it has ended."""
@@ -72,8 +84,9 @@ class ProxySite(server.Site):
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
-        client = str(getattr(addr, "host", "")).removeprefix("::ffff:")
-        channel = self._channel(self._request, self.limits, self._budget, partial(self._refuse, client), self._channels)
+        peer = str(getattr(addr, "host", "")).removeprefix("::ffff:")
+        refuse, client_of = partial(self._refuse, peer), partial(self._client, peer)
+        channel = self._channel(self._request, self.limits, self._budget, refuse, self._channels, client_of)
         channel.site = self
         return channel
 

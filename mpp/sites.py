@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 
+from mpp import page_limits
 from mpp.admin import OwnPages, OwnRoot
 from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.metrics import Metrics
+from mpp.origin import teller
 from mpp.proxy import ProxyRequest, ProxyResource
 from mpp.settings import Settings
 from mpp.site import ProxySite
@@ -41,25 +43,27 @@ class Sites:
         self._forwarders = forwarders
         site = functools.partial(
             ProxySite,
-            limits=_limits(settings),
             budget=budget,
             channels=channels,
             metrics=metrics,
             access=lambda: forwarders.current.access,
+            client_of=teller(settings.trusted_proxies),
             request=ProxyRequest if front is None else front.request,
             channel=ProxyChannel if front is None else JudgedChannel,
         )
         shown = own_pages.probes() if settings.admin_listen else own_pages
         self._root = ProxyResource(forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)
-        self.clients = site(self._root)
-        self.admin = site(OwnRoot(own_pages, metrics))
+        self.clients = site(self._root, limits=_limits(settings.max_request_body))
+        # What is no page there is answered without its body.
+        self.admin = site(OwnRoot(own_pages, metrics), limits=_limits(0))
 
     def follow(self, settings: Settings) -> None:
         """Serve by these, and with the Forwarder that is in use, from now on."""
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
+        self.clients.limits = _limits(settings.max_request_body)
         for site in (self.clients, self.admin):
-            site.limits = _limits(settings)
+            site.client_of = teller(settings.trusted_proxies)
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(max_body=settings.max_request_body)
+def _limits(max_body: int) -> Limits:
+    return Limits(max_body=max_body, body_rule=page_limits.max_body)

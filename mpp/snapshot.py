@@ -43,6 +43,7 @@ class Snapshot:
     :ivar requests_in_flight: client requests being answered.
     :ivar client_connections: those that are open.
     :ivar client_connections_limit: how many there may be.
+    :ivar held_bytes_limit: how many bytes may be held in memory.
     """
 
     selection: Selection
@@ -52,6 +53,7 @@ class Snapshot:
     load: tuple[BackendLoad, ...] = ()
     client_connections: int = 0
     client_connections_limit: int = 0
+    held_bytes_limit: int = 0
 
 
 class Present(Collector):
@@ -77,6 +79,7 @@ def _of_process(now: Snapshot) -> Iterator[Metric]:
     yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
     yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, now.requests_in_flight)])
     yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
+    yield _gauge("mpp_held_bytes_limit", "How many bytes they may hold together.", [({}, now.held_bytes_limit)])
     yield _gauge(
         "mpp_backend_requests",
         "Requests under way on a backend, and those that wait for their turn.",

@@ -60,6 +60,7 @@ class Views:
             load,
             len(program.serving),
             program.gate.limit,
+            program.budget.limit,
         )
 
     def status(self) -> StatusView:

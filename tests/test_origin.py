@@ -45,6 +45,27 @@ class ProxiesTests(SynchronousTestCase):
         for peer, fields, expected in cases:
             self.assertEqual(proxies.client_address(RequestFacts(b"GET", b"/", fields, peer=peer)), expected, (peer, fields))
 
+    def test_long_chains(self) -> None:
+        """Of a chain the last 64 hops are read: a client cannot make it longer than that for whoever walks it."""
+        proxies = Proxies(TRUSTED)
+        for chain, expected in (
+            (b"198.51.100.1, " + b"10.0.0.2, " * 62 + b"10.0.0.3", "198.51.100.1"),
+            (b"198.51.100.1, 10.0.0.4, " + b"10.0.0.2, " * 62 + b"10.0.0.3", "10.0.0.4"),
+            (b"10.0.0.5," + b"10.0.0.2," * 250_000 + b"10.0.0.3", "10.0.0.2"),
+            (b"198.51.100.1, " + b"." * 10**6, "10.0.0.1"),
+            (b"198.51.100.1, " + b"10.0.0.2:" * 10**5, "10.0.0.1"),
+        ):
+            for name, fields in ((b"X-Forwarded-For", chain), (b"Forwarded", b"for=" + chain.replace(b",", b",for="))):
+                facts = RequestFacts(b"GET", b"/", ((name, fields),), peer="10.0.0.1")
+                self.assertEqual(proxies.client_address(facts), expected, (name, chain[:40]))
+
+    def test_many_parameters_of_a_hop(self) -> None:
+        """An element of Forwarded is read as far as its parameters can go."""
+        facts = RequestFacts(b"GET", b"/", ((b"Forwarded", b"proto=http;" * 10 + b"for=198.51.100.1"),), peer="10.0.0.1")
+        self.assertEqual(Proxies(TRUSTED).client_address(facts), "198.51.100.1")
+        facts = facts._replace(headers=((b"Forwarded", b";" * 10**6 + b"for=198.51.100.1"),))
+        self.assertEqual(Proxies(TRUSTED).client_address(facts), "10.0.0.1")
+
     def test_teller(self) -> None:
         """Only proxies that were named are believed by those who rely on it, not whoever is in the same network."""
         facts = RequestFacts(b"GET", b"/", ((b"X-Forwarded-For", b"198.51.100.1, 10.0.0.2"),), peer="10.0.0.1")

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.proxy import ReverseProxyResource
 
+from mpp import page_limits
 from mpp.admin import OwnPages
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward.explain import explain
@@ -94,7 +95,7 @@ class ProxyCase(SynchronousTestCase):
         channels = Channels(self.world.clock)
         self.site = ProxySite(
             self.root,
-            limits=Limits(max_body=100),
+            limits=Limits(max_body=100, body_rule=page_limits.max_body),
             budget=Budget(MIB),
             channels=channels,
             metrics=self.world.metrics,
@@ -337,6 +338,14 @@ class RefusedTests(ProxyCase):
         self.client.get(b"/v1/admin/tsdb/snapshot", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "))
 
+    def test_long_path_is_refused(self) -> None:
+        """A path longer than any server's is refused, since judging it costs more than its length; a long query is not."""
+        self.client.get(b"/api/v1/label/" + b"a" * 9000 + b"/values")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 414 "))
+        self.assertEqual(self.world.upstreams.sent, [])
+        self.client.get(b"/api/v1/query?query=" + b"a" * 50_000)
+        self.assertEqual(len(self.world.upstreams.sent), 1)
+
     def test_refused_requests_are_counted(self) -> None:
         """Every client request is counted, those that mpp refuses too."""
         self.client.get(b"/-/quit")
@@ -459,7 +468,36 @@ class OwnPagesTests(ProxyCase):
         code, _, body = self.page(b"/mpp/nothing")
         self.assertEqual((code, json.loads(body)["errorType"]), (b"404", "not_found"))
         self.assertEqual(self.page(b"/mpp/health/x")[0], b"404")
+        self.assertEqual(self.page(b"/mpp/" + b"a/" * 8000)[0], b"404")
         self.assertEqual(self.page(b"/mpp/status", b"DELETE")[0], b"405")
+
+    def test_long_targets(self) -> None:
+        """A target that no page has a use for is refused before it is read; what is to be explained may be longer."""
+        for target, code in (
+            (b"/mpp/health?" + b"a" * 16_000, b"200"),
+            (b"/mpp/health?" + b"a" * 17_000, b"414"),
+            (b"/mpp/" + b"/" * 300_000, b"414"),
+            (b"/mpp/explain?/api/v1/query?query=" + b"a" * 60_000, b"200"),
+            (b"/mpp/explain?/api/v1/query?query=" + b"a" * 66_000, b"414"),
+        ):
+            self.assertEqual(self.page(target)[0], code, target[:50])
+        self.client.get(b"/mpp/health")
+        self.assertTrue(self.client.received().endswith(b"OK"))
+
+    def test_bodies(self) -> None:
+        """A body is refused by the head alone, and the connection ends; an empty one is none."""
+        for target in (b"/mpp/health", b"/mpp/status?format=json", b"/mpp", b"/mpp/nothing"):
+            for fields in (
+                b"Content-Length: 1\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"Content-Length: 90\r\nExpect: 100-continue\r\n",
+            ):
+                client = Client(self.site)
+                client.get(target, fields, method=b"POST")
+                self.assertTrue(client.received().startswith(b"HTTP/1.1 413 "), (target, fields))
+                self.assertTrue(client.transport.disconnecting)
+        self.client.get(b"/mpp/health", b"Content-Length: 0\r\n")
+        self.assertIn(b" 200 ", self.client.received())
 
     def test_own_pages_reach_no_backend(self) -> None:
         """Looking at mpp costs the servers nothing."""
@@ -497,6 +535,14 @@ class ReloadTests(ProxyCase):
         self.client.hang_up()
         self.reloaded.callback(Reloaded())
         self.assertEqual(self.client.received(), b"")
+
+    def test_body(self) -> None:
+        """A small body, such as some clients send by themselves, is ignored; a large one is refused by the head."""
+        self.client.send(b"POST /mpp/reload HTTP/1.1\r\nHost: mpp\r\nContent-Length: 4096\r\n\r\n" + b"x" * 4096)
+        self.reloaded.callback(Reloaded())
+        self.assertEqual(self.body()[0], 200)
+        self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 4097\r\n")
+        self.assertEqual(self.body()[0], 413)
 
     def test_off(self) -> None:
         """Nobody reloads where it is not allowed."""

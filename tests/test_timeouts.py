@@ -41,6 +41,9 @@ class AskedTests(SynchronousTestCase):
             (b"soon", None),
             (b"-1s", None),
             (b"1s 2", None),
+            (b"%31%6d" * 16, 16 * 60.0),
+            (b"1m" * 51, None),
+            (b"%31" * 10**5, None),
         ):
             self.assertEqual(asked(get(b"?query=up&timeout=" + text)), seconds, text)
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire.channels import DRAIN_STEP_S, Channels
-from mpp.wire.patience import ACTIVE_S, BODY_RATE, BODY_S, GONE_S, HEAD_S, TAKE_S, time_to_arrive
+from mpp.wire.patience import ACTIVE_S, BODY_BYTES, BODY_S, GONE_S, HEAD_S, TAKE_S
 from tests.wire_support import GET, PromptRequest, ServerSide
 
 IDLE_S = 300.0
@@ -224,16 +224,35 @@ class SlowRequestTests(SynchronousTestCase):
         """A body of which nothing comes any more is refused, and its memory given back."""
         side = ServerSide()
         side.receive(POST + b"x" * 500)
-        later(side, BODY_S)
-        self.assertEqual((side.sent, side.budget.held), (b"", 500))
-        later(side, 3)
+        later(side, BODY_S - 1)
+        self.assertEqual(side.sent, b"")
+        self.assertGreater(side.budget.held, 500)
+        later(side, 1)
         self.assertTrue(side.sent.startswith(b"HTTP/1.1 408 "), side.sent)
         self.assertEqual((side.requests, side.budget.held), ([], 0))
 
     def test_steady_body(self) -> None:
         """A body that comes slowly, but steadily, has all the time it needs."""
-        self.assertEqual(time_to_arrive(in_head=False, received=100 * BODY_RATE), BODY_S + 100)
-        self.assertEqual(time_to_arrive(in_head=True, received=10**6), HEAD_S)
+        side = ServerSide()
+        side.receive(POST.replace(b"1000", b"100000"))
+        for _ in range(199):
+            side.receive(b"x" * int(BODY_BYTES / BODY_S))
+            later(side, 1)
+        self.assertEqual(side.sent, b"")
+        side.receive(b"x" * 500)
+        self.assertEqual(len(side.requests), 1)
+
+    def test_body_that_comes_to_a_stop(self) -> None:
+        """A body that began fast, and of which nearly nothing has come for a while, is refused, however much there was."""
+        side = ServerSide(budget=10**7)
+        side.receive(POST.replace(b"1000", b"1000000") + b"x" * 500_000)
+        for _ in range(int(BODY_S) - 1):
+            later(side, 1)
+            side.receive(b"x" * 400)
+        self.assertEqual(side.sent, b"")
+        later(side, 2)
+        self.assertTrue(side.sent.startswith(b"HTTP/1.1 408 "), side.sent)
+        self.assertEqual(side.budget.held, 0)
 
     def test_invited_body(self) -> None:
         """A client that was told to go on late has its time from then on."""

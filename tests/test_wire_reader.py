@@ -1,4 +1,4 @@
-"""Tests of `mpp.wire.reader` and `mpp.wire.budget`: from bytes to requests."""
+"""Tests of `mpp.wire.reader` and `mpp.wire.arrivals`: from bytes to requests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire.budget import Budget
@@ -32,26 +33,6 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
     """Cut into segments."""
     edges = [0, *sorted(at), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(edges)]
-
-
-class BudgetTests(SynchronousTestCase):
-    """The memory all requests share."""
-
-    def test_limit(self) -> None:
-        """What would pass the limit is not taken; what is given back can be taken again."""
-        budget = Budget(10)
-        self.assertTrue(budget.take(10))
-        self.assertFalse(budget.take(1))
-        budget.give(4)
-        self.assertTrue(budget.take(4))
-        self.assertEqual(repr(budget), "<Budget 10 of 10>")
-
-    def test_overdraw(self) -> None:
-        """What is in memory already is counted even when it passes the limit."""
-        budget = Budget(1)
-        budget.overdraw(5)
-        self.assertFalse(budget.take(1))
-        self.assertEqual(budget.held, 5)
 
 
 class RequestReaderTests(SynchronousTestCase):
@@ -145,10 +126,10 @@ class RequestReaderTests(SynchronousTestCase):
 
     def test_large_body_in_chunks(self) -> None:
         """A chunked body is refused as soon as it is over the limit, and its memory is given back."""
-        budget = Budget(1000)
+        budget = Budget(10_000)
         subject = RequestReader(Limits(max_body=8), budget)
         subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        self.assertEqual(budget.held, 5)
+        self.assertGreater(budget.held, 5)
         subject.feed(b"5\r\nworld\r\n")
         assert subject.refusal is not None
         self.assertEqual((subject.refusal.status, budget.held), (413, 0))
@@ -199,17 +180,123 @@ class RequestReaderTests(SynchronousTestCase):
         assert subject.refusal is not None
         self.assertEqual(subject.refusal.status, 503)
 
-    def test_large_heads_are_held(self) -> None:
-        """Large heads count while they arrive, and are refused when there is no memory for them; then nothing stays taken."""
-        budget = Budget(250_000)
-        readers = [RequestReader(Limits(), budget) for _ in range(3)]
-        for each in readers:
-            each.feed(b"GET /?" + b"a" * 100_000)
-        self.assertEqual([each.refusal and each.refusal.status for each in readers], [None, None, 503])
+    def test_body_rule(self) -> None:
+        """How large a body may be can depend on the target; what it says counts for chunks, too."""
+        limits = Limits(max_body=100, body_rule=lambda target, otherwise: 3 if target == b"/page" else otherwise)
+        for head, body, status in (
+            (b"POST /page HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", b"abc", 0),
+            (b"POST /page HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n", b"", 413),
+            (b"POST /page HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n", 0),
+            (b"POST /page HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\nabc\r\n1\r\n", 0),
+            (b"POST /page HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\nabc\r\n1\r\nd", 413),
+            (b"POST /other HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n", b"", 0),
+        ):
+            subject = reader(limits)
+            subject.feed(head + body)
+            self.assertEqual(subject.refusal.status if subject.refusal else 0, status, (head, body))
+
+    def test_long_lists(self) -> None:
+        """A field that is taken apart is bounded; one that is passed on is not."""
+        for field, status in (
+            (b"Cookie: " + b";" * 20_000, 431),
+            (b"Connection: " + b"a," * 10_000, 431),
+            (b"X: " + b";" * 20_000, 0),
+        ):
+            subject = reader()
+            subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
+            self.assertEqual(subject.refusal.status if subject.refusal else 0, status, field[:10])
+
+    def test_small_heads_are_not_held(self) -> None:
+        """A request that arrives whole, and has no body, holds nothing."""
+        budget = Budget(0)
+        subject = RequestReader(Limits(), budget)
+        subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+        self.assertEqual((len(subject.ready), subject.refusal, budget.held), (3, None, 0))
+
+    def test_heads_are_held(self) -> None:
+        """A head counts from its first byte while it arrives, and until its request is answered."""
+        budget = Budget(10**6)
+        subject = RequestReader(Limits(), budget)
+        for segment, least in ((b"GET /", 5), (b"?" + b"a" * 1000, 1006), (b" HTTP/1.1\r\nHost: a\r\nX: " + b"b" * 500, 1500)):
+            subject.feed(segment)
+            self.assertGreaterEqual(budget.held, least)
+            self.assertLess(budget.held, least + 300)
+        subject.feed(b"\r\n\r\n")
+        _, holding = subject.take()
+        assert holding is not None
+        subject.close()
+        self.assertGreaterEqual(budget.held, 1500)
+        budget.release(holding)
+        self.assertEqual(budget.held, 0)
+
+    def test_small_fields_take_more_than_their_bytes(self) -> None:
+        """Fields of a few bytes are held for what they really take."""
+        budget = Budget(10**6)
+        subject = RequestReader(Limits(), budget)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"x%d: %d\r\n" % (n, n) for n in range(900)))
+        taken = tracemalloc.get_traced_memory()[0]
+        self.assertLess(taken, 1.2 * budget.held)
+        self.assertLess(budget.held, 2 * taken)
+
+    def test_surplus_is_held(self) -> None:
+        """What has come of a request behind another one in the same segment counts, too."""
+        budget = Budget(10**6)
+        subject = RequestReader(Limits(), budget)
+        subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nX: " + b"b" * 50_000)
+        self.assertGreaterEqual(budget.held, 50_000)
+        (_, holding), _ = subject.take(), subject.feed(b"\r\n\r\n")
+        self.assertIsNone(holding)
+        _, holding = subject.take()
+        assert holding is not None
+        self.assertGreaterEqual(holding.size, 50_000)
+        budget.release(holding)
+        self.assertEqual(budget.held, 0)
+
+    def test_in_step(self) -> None:
+        """Of several requests in one segment each has what it holds itself."""
+        budget = Budget(10**6)
+        subject = RequestReader(Limits(), budget)
+        get, post = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+        subject.feed(get + get + post % 3 + b"abc" + get + post % 2 + b"ab" + get)
+        sizes = []
+        while subject.ready:
+            (_, _, _, _, body, _), holding = subject.take()
+            sizes.append((len(body), 0 if holding is None else holding.size))
+        self.assertEqual(sizes, [(0, 0), (0, 0), (3, 3), (0, 0), (2, 2), (0, 0)])
+        self.assertEqual(budget.held, 5)
+
+    def test_slow_heads_give_way(self) -> None:
+        """Heads that moved least give way to one that arrives; then nothing of them stays taken."""
+        clock = Clock()
+        budget = Budget(250_000, clock.seconds)
+        refused: list[int] = []
+        readers = []
+        for number in range(3):
+            readers.append(
+                RequestReader(Limits(), budget, lambda headers, name=str(number): name, lambda n=number: refused.append(n))
+            )
+            readers[-1].feed(b"GET /?" + b"a" * 100_000)
+            clock.advance(1)
+        self.assertEqual([each.refusal and each.refusal.status for each in readers], [503, None, None])
+        self.assertEqual(refused, [0])
         self.assertGreater(budget.held, 200_000)
-        readers[0].feed(b" HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assertEqual(len(readers[0].ready), 1)
-        readers[1].close()
+        for each in readers:
+            each.close()
+        self.assertEqual(budget.held, 0)
+
+    def test_whose(self) -> None:
+        """What arrives is held for the peer, and when the head tells whose it is, for that client."""
+        budget = Budget(10**6)
+        subject = RequestReader(Limits(), budget, lambda headers: dict(headers).get(b"For", b"peer").decode())
+        subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nFor: client\r\n")
+        self.assertGreater(budget.held_by("peer"), 0)
+        subject.feed(b"Content-Length: 100\r\n\r\nabc")
+        self.assertEqual((budget.held_by("peer"), budget.held_by("client")), (0, budget.held))
+        subject.feed(b"d" * 97 + b"POST / HTTP/1.1\r\nHost: a\r\nFor: other\r\nContent-Length: 3\r\n\r\nabc")
+        self.assertEqual((budget.held_by("peer"), budget.held_by("other")), (0, 3))
+        subject.close()
         self.assertEqual(budget.held, 0)
 
     def test_upgrade_with_a_body(self) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import BadRequest
 from mpp.model import Headers
-from mpp.wire.rules import Announced, check_head, origin_form
+from mpp.wire.rules import MAX_LIST, Announced, check_head, check_lists, origin_form
 
 HOST: Headers = ((b"Host", b"a:9090"),)
 
 
 def chunked(value: bytes = b"chunked") -> Headers:
     return (*HOST, (b"Transfer-Encoding", value))
+
+
+def at_most(size: int) -> Callable[[bytes], int]:
+    return lambda target: size
 
 
 ACCEPTED: list[tuple[str, bytes, bytes, Headers, Announced]] = [
@@ -22,11 +28,11 @@ ACCEPTED: list[tuple[str, bytes, bytes, Headers, Announced]] = [
     ("an empty Host", b"/", b"1.1", ((b"host", b""),), Announced(False, False)),
     ("an IPv6 Host", b"/", b"1.1", ((b"Host", b"[::1]:9090"),), Announced(False, False)),
     ("HTTP/1.0 without a Host", b"/", b"1.0", (), Announced(False, False)),
-    ("a length", b"/", b"1.1", (*HOST, (b"Content-Length", b"5")), Announced(True, False)),
+    ("a length", b"/", b"1.1", (*HOST, (b"Content-Length", b"5")), Announced(True, False, 100)),
     ("a length of zero", b"/", b"1.1", (*HOST, (b"Content-Length", b"0")), Announced(False, False)),
-    ("the largest length", b"/", b"1.1", (*HOST, (b"content-length", b"100")), Announced(True, False)),
-    ("chunks", b"/", b"1.1", chunked(b"Chunked "), Announced(True, False)),
-    ("100-continue", b"/", b"1.1", (*chunked(), (b"Expect", b"100-Continue")), Announced(True, True)),
+    ("the largest length", b"/", b"1.1", (*HOST, (b"content-length", b"100")), Announced(True, False, 100)),
+    ("chunks", b"/", b"1.1", chunked(b"Chunked "), Announced(True, False, 100)),
+    ("100-continue", b"/", b"1.1", (*chunked(), (b"Expect", b"100-Continue")), Announced(True, True, 100)),
     ("100-continue without a body", b"/", b"1.1", (*HOST, (b"Expect", b"100-continue")), Announced(False, False)),
     ("an expectation of HTTP/1.0", b"/", b"1.0", (*HOST, (b"Expect", b"what")), Announced(False, False)),
 ]
@@ -67,14 +73,46 @@ class CheckHeadTests(SynchronousTestCase):
         """Unambiguous requests for a path are served."""
         for title, target, version, headers, expected in ACCEPTED:
             with self.subTest(title):
-                self.assertEqual(check_head(target, version, headers, 100), expected)
+                self.assertEqual(check_head(target, version, headers, at_most(100)), expected)
 
     def test_refused(self) -> None:
         """Whatever two programs could read in two ways is refused, with the status that says what is wrong."""
         for title, target, version, headers, status in REFUSED:
             with self.subTest(title):
-                refusal = self.assertRaises(BadRequest, check_head, target, version, headers, 100)
+                refusal = self.assertRaises(BadRequest, check_head, target, version, headers, at_most(100))
                 self.assertEqual(refusal.status, status)
+
+    def test_no_body(self) -> None:
+        """Where nothing takes a body, a request that announces one is refused by its head; an empty one passes."""
+        for headers in ((*HOST, (b"Content-Length", b"1")), chunked(), (*chunked(), (b"Expect", b"100-continue"))):
+            refusal = self.assertRaises(BadRequest, check_head, b"/", b"1.1", headers, at_most(0))
+            self.assertEqual(refusal.status, 413)
+        empty = (*HOST, (b"Content-Length", b"0"))
+        self.assertEqual(check_head(b"/", b"1.1", empty, at_most(0)), Announced(False, False))
+
+    def test_rule_by_target(self) -> None:
+        """How large a body may be depends on the target."""
+        asked: list[bytes] = []
+
+        def most(target: bytes) -> int:
+            asked.append(target)
+            return 5
+
+        check_head(b"/a", b"1.1", HOST, most)
+        check_head(b"/b", b"1.1", (*HOST, (b"Content-Length", b"5")), most)
+        self.assertRaises(BadRequest, check_head, b"/c", b"1.1", (*HOST, (b"Content-Length", b"6")), most)
+        self.assertEqual(asked, [b"/b", b"/c"])
+
+
+class CheckListsTests(SynchronousTestCase):
+    """Fields that are taken apart."""
+
+    def test_bounded(self) -> None:
+        """They may have so many bytes together and no more; the operator is told which one has."""
+        half = b"," * (MAX_LIST // 2)
+        check_lists(((b"Cookie", half), (b"cookie", half), (b"Connection", half), (b"X", half * 100)))
+        refusal = self.assertRaises(BadRequest, check_lists, ((b"Cookie", half), (b"X", half), (b"COOKIE", half + b";")))
+        self.assertEqual((refusal.status, "COOKIE" in refusal.detail), (431, True))
 
 
 class OriginFormTests(SynchronousTestCase):
@@ -110,13 +148,13 @@ class OriginFormTests(SynchronousTestCase):
         ):
             with self.subTest(target):
                 with self.assertRaises(BadRequest) as caught:
-                    check_head(*_with_version(*origin_form(target, HOST)), 100)
+                    check_head(*_with_version(*origin_form(target, HOST)), at_most(100))
                 self.assertEqual(caught.exception.status, 400)
 
     def test_host_is_still_needed(self) -> None:
         """Two Host fields are refused, whatever the target."""
         with self.assertRaises(BadRequest):
-            check_head(*_with_version(*origin_form(b"http://a/", HOST + HOST)), 100)
+            check_head(*_with_version(*origin_form(b"http://a/", HOST + HOST)), at_most(100))
 
 
 def _with_version(target: bytes, headers: Headers) -> tuple[bytes, bytes, Headers]:

@@ -164,7 +164,7 @@ class ServerSide:
         kind: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
         self.clock = beside.clock if beside else Clock()
-        self.budget = Budget(budget)
+        self.budget = Budget(budget, self.clock.seconds)
         self.channels = beside.channels if beside else Channels(self.clock)
         self.requests: list[RecordingRequest] = []
         self.transport = Transport()

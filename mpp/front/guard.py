@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.python.failure import Failure
-from twisted.web import server
 from txaio.tx import make_logger
 
 from mpp import headers, paths
@@ -146,7 +145,7 @@ class GuardedRequest(ProxyRequest):
         """Render an own page; a field that it sets itself is its own."""
         for name, value in self.extra:
             self.responseHeaders.setRawHeaders(name, [value])
-        server.Request.process(self)
+        super().process()
 
     def deliver(self, response: IResponse, *delivery: Any, **how: Any) -> None:
         """Send a backend's answer; the configured fields are there instead of the backend's."""

@@ -8,7 +8,7 @@ stands; ``format``, ``method`` and ``url`` (percent-encoded, as a form sends it)
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from attrs import frozen
 
@@ -17,8 +17,8 @@ _TRAILING = re.compile(rb"[?&]format=(json|text|html)$")
 _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _ENCODED = re.compile(rb"(?:%2f|https?(?:%3a|:)%2f)", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z]{1,16}")
-# What no request line may hold.
-_UNFIT = re.compile(rb"[\x00-\x20\x7f-\xff]")
+# What a request line may hold: visible ASCII.
+_FIT = bytes(range(0x21, 0x7F))
 
 FORMATS = ("json", "text", "html")
 
@@ -60,7 +60,7 @@ def _target(asked: bytes) -> bytes:
         return b""
     origin = _ORIGIN.match(asked)
     target = (asked[origin.end() :] if origin else asked).partition(b"#")[0]
-    target = _UNFIT.sub(lambda unfit: b"%%%02X" % unfit[0][0], target)
+    target = quote_from_bytes(target, safe=_FIT).encode("ascii")
     return target if target.startswith(b"/") else b"/" + target
 
 

@@ -1,45 +1,184 @@
 """
-The memory that all requests together may hold.
+The memory that all requests and responses together may hold: who holds how much of it, and who gives way when it is used up.
 
-Whoever keeps a body's bytes takes them from the one Budget and gives back as many. It knows nothing of requests.
+Knows neither HTTP nor connections. A request without a body that arrives whole in one segment never comes here.
+
+# Note [Giving way]
+
+Requests that are arriving, or wait behind another one of their connection, may be dropped: no server has seen them. When there is
+no room for one that arrives, those of them give way that have moved least lately, in bytes per second, until there is; if it is
+itself the slowest, it is refused. So memory cannot be kept occupied by sending next to nothing: what moves wins. One client may
+hold half of the whole; beyond that only its own requests give way. Half is not too little, although a Grafana or an ingress is
+one client for all who come through it, and not too much, since the others have the other half.
+
+Responses are held so that they can be fetched again elsewhere, which is a convenience: they get no more than half, so that there
+is always room for requests, and nothing gives way to them.
 """
 
 from __future__ import annotations
+
+import heapq
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol as Shape
+
+# One client's share, and that of all responses together, is the limit divided by this.
+SHARE = 2
+# When a request has to give way, this part of the limit is freed beyond what is needed: to find the slowest all are looked at.
+_SLACK = 64
+
+
+class Arriving(Shape):
+    """
+    Requests of one connection that have not been begun.
+
+    :ivar client: whose they are.
+    """
+
+    client: str
+
+    def rate(self, now: float) -> float:
+        """Return how many bytes per second have come lately."""
+
+    def give_way(self) -> None:
+        """Drop them, and release what they hold. Holds nothing more afterwards."""
+
+
+class Holding:
+    """
+    What one request holds, from the first segment that did not complete it until its response has ended.
+
+    :ivar client: on whose account.
+    :ivar size: how many bytes.
+    """
+
+    __slots__ = ("client", "size")
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.size = 0
+
+    def __repr__(self) -> str:
+        return f"<Holding of {self.client!r}: {self.size}>"
 
 
 class Budget:
     """
     A count of bytes held, with a limit.
 
+    :param seconds: the monotonic clock.
     :ivar limit: how many bytes may be held at once.
+    :ivar share: how many of them may be held for one client, and how many for all responses.
     :ivar held: how many are.
     """
 
-    __slots__ = ("held", "limit")
+    __slots__ = ("_arriving", "_of", "_responses", "_seconds", "held", "limit", "share")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, seconds: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
+        self.share = limit // SHARE
         self.held = 0
+        self._responses = 0
+        self._seconds = seconds
+        self._of: dict[str, int] = {}
+        self._arriving: dict[Arriving, None] = {}
 
     def __repr__(self) -> str:
         return f"<Budget {self.held} of {self.limit}>"
 
-    def take(self, size: int) -> bool:
-        """Hold so many bytes more, unless that passes the limit; tell whether they are held now."""
-        held = self.held + size
-        if held > self.limit:
+    def now(self) -> float:
+        """Return the time by which it is decided who has moved."""
+        return self._seconds()
+
+    # Requests
+
+    def held_by(self, client: str) -> int:
+        """Return how many bytes the requests of a client hold."""
+        return self._of.get(client, 0)
+
+    def hold(self, arriving: Arriving, holding: Holding, size: int, *, whole: bool = False) -> bool:
+        """
+        Have a request that arrives hold ``size`` bytes in all, others giving way if need be. See Note [Giving way].
+
+        :param whole: all of it has arrived: none that is waited for is faster.
+        :return: whether it does; if not, nothing has changed for it.
+        """
+        client, more = holding.client, size - holding.size
+        full = more > 0 and (self.held + more > self.limit or self.held_by(client) + more > self.share)
+        if full and not self._make_room(arriving, client, more, math.inf if whole else arriving.rate(self._seconds())):
             return False
-        self.held = held
+        self._arriving[arriving] = None
+        holding.size = size
+        self._add(client, more)
+        return True
+
+    def reassign(self, holding: Holding, client: str) -> None:
+        """Put what is held on the account of another client, which may thereby hold more than its share."""
+        if client != holding.client:
+            self._add(holding.client, -holding.size)
+            holding.client = client
+            self._add(client, holding.size)
+
+    def depart(self, arriving: Arriving) -> None:
+        """Take note that a connection has no requests any more that could give way. Harmless when called again."""
+        self._arriving.pop(arriving, None)
+
+    def release(self, holding: Holding) -> None:
+        """Have a request hold nothing any more. Harmless when called again."""
+        self._add(holding.client, -holding.size)
+        holding.size = 0
+
+    def _add(self, client: str, size: int) -> None:
+        self.held += size
+        left = self._of.get(client, 0) + size
+        if left:
+            self._of[client] = left
+        else:
+            self._of.pop(client, None)
+
+    def _make_room(self, arriving: Arriving, client: str, more: int, rate: float) -> bool:
+        """Have those give way that are not faster: first those of the same client, if it has its share, then any."""
+
+        def over_share() -> int:
+            return self.held_by(client) + more - self.share
+
+        def over_limit() -> int:
+            return self.held + more - self.limit
+
+        if over_share() > 0:
+            self._displace([each for each in self._arriving if each.client == client and each is not arriving], rate, over_share)
+        if over_share() <= 0 < over_limit():
+            self._displace([each for each in self._arriving if each is not arriving], rate, over_limit)
+        return over_share() <= 0 and over_limit() <= 0
+
+    def _displace(self, candidates: Iterable[Arriving], rate: float, missing: Callable[[], int]) -> None:
+        now, slack = self._seconds(), self.limit // _SLACK
+        # The number keeps two of the same rate from being compared.
+        slowest = [(each.rate(now), number, each) for number, each in enumerate(candidates)]
+        heapq.heapify(slowest)
+        while slowest and missing() + slack > 0 and slowest[0][0] <= rate:
+            heapq.heappop(slowest)[2].give_way()
+
+    # Responses
+
+    def take(self, size: int) -> bool:
+        """Hold so many bytes more of a response, unless that passes a limit; return whether they are held now."""
+        if self.held + size > self.limit or self._responses + size > self.share:
+            return False
+        self.overdraw(size)
         return True
 
     def overdraw(self, size: int) -> None:
         """
-        Hold bytes that are in memory already, past the limit if need be.
+        Hold bytes of a response that are in memory already, past the limit if need be.
 
         For the rest of a segment that a connection had read when it was paused: at most one segment for each connection.
         """
         self.held += size
+        self._responses += size
 
     def give(self, size: int) -> None:
-        """Hold so many bytes less."""
+        """Hold so many bytes less of a response."""
         self.held -= size
+        self._responses -= size

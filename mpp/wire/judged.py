@@ -50,8 +50,9 @@ class JudgedChannel(ProxyChannel):
         budget: Budget,
         error_page: Callable[[BadRequest], bytes],
         channels: Channels,
+        client_of: Callable[[Headers], str] = lambda headers: "",
     ) -> None:
-        ProxyChannel.__init__(self, self._next, limits, budget, error_page, channels)
+        ProxyChannel.__init__(self, self._next, limits, budget, error_page, channels, client_of)
         self._make = request_factory
         self._admitted: JudgedRequest | None = None
         self._judged: JudgedRequest | None = None

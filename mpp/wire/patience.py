@@ -22,10 +22,11 @@ and 4 s) arrives in that time. HAProxy's manual recommends the same.
 """
 
 BODY_S = 20.0
-BODY_RATE = 500
+BODY_BYTES = 10_000
 """
-A body may take `BODY_S`, and a second more for each `BODY_RATE` bytes that have come (the defaults of Apache's mod_reqtimeout):
-whoever sends steadily has all the time he needs, whoever trickles has not.
+While a body arrives, at least `BODY_BYTES` have to come in any `BODY_S` seconds: 500 bytes per second, the default of Apache's
+mod_reqtimeout, but lately and not since the beginning. A client that sends steadily has all the time that it needs; one that
+sends much at once, and then next to nothing, has not.
 """
 
 TAKE_S = 60.0
@@ -42,13 +43,3 @@ LINGER_S = 5.0
 How long a refused client is listened to after the answer: closing while it still sends would reset the connection, and it might
 never see why (RFC 9112 section 9.6).
 """
-
-
-def time_to_arrive(*, in_head: bool, received: int) -> float:
-    """
-    Tell how many seconds after its first byte a request must be complete.
-
-    :param in_head: its head is not complete yet: that alone is waited for.
-    :param received: bytes of it that have come.
-    """
-    return HEAD_S if in_head else BODY_S + received / BODY_RATE

@@ -8,21 +8,23 @@ segments, the requests are the same.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
-from attrs import frozen
+from attrs import field, frozen
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from mpp.errors import BadRequest
 from mpp.model import MIB, Headers
 from mpp.wire import rules
-from mpp.wire.budget import Budget
+from mpp.wire.arrivals import Arrivals
+from mpp.wire.budget import Budget, Holding
 
 # A byte in a chunk of its own takes five bytes of framing, in the shortest form; some senders pad the size with zeros.
 FRAMING = 8
 # More than any client sends; what they take in memory is many times their bytes (Apache and HAProxy allow 100).
 MAX_FIELDS = 1000
-# Heads up to here are not worth counting; beyond, many clients that never complete theirs could take all memory.
-SMALL_HEAD = 64 * 1024
+# What a field takes in memory beside its bytes: two objects of 33 bytes for them, a pair, and a place in a list, each rounded up.
+FIELD_COST = 160
 
 
 @frozen
@@ -30,14 +32,20 @@ class Limits:
     """
     What a client may send.
 
-    :ivar max_body: bytes of one request's body.
+    :ivar max_body: bytes of one request's body, unless ``body_rule`` says otherwise.
     :ivar max_head: bytes of one request's head, trailers included, and what frames a chunked body beyond `FRAMING` times its
         size. Long PromQL in a GET makes heads of many KiB, and clients are refused nothing that Prometheus itself takes (Go's
         limit is 1 MiB).
+    :ivar body_rule: returns how many bytes the body of a request may have, of its target and ``max_body``.
     """
 
     max_body: int = 10 * MIB
     max_head: int = MIB
+    body_rule: Callable[[bytes, int], int] = field(default=lambda target, otherwise: otherwise)
+
+    def max_body_of(self, target: bytes) -> int:
+        """Return how many bytes the body of a request may have."""
+        return self.body_rule(target, self.max_body)
 
 
 Incoming = tuple[bytes, bytes, bytes, Headers, bytes, bool]
@@ -51,8 +59,11 @@ class RequestReader:
     """
     Parses one connection's input.
 
-    The bodies in ``ready`` are accounted for in the Budget, whoever takes one gives it back. Large heads are while they arrive.
+    All of a request that is not complete is held in the Budget from the first segment that leaves it so; what is complete at once
+    is if it has a body. What is held is released by `close`, by `give_way`, or by the caller of `take`.
 
+    :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
+    :param refused: called when the rest of the input is refused at another time than during `feed` or `time_out`.
     :ivar ready: requests that arrived and were not taken.
     :ivar refusal: why the input after them is not read, or None.
     :ivar over: nothing that arrives is read any more: after a refusal, and after a request that was announced as the last.
@@ -61,14 +72,16 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_arrivals",
         "_body",
-        "_budget",
+        "_counted",
         "_fields",
         "_head",
-        "_head_held",
         "_limits",
+        "_max_body",
         "_overhead",
         "_parser",
+        "_refused",
         "_size",
         "_target",
         "_version",
@@ -80,15 +93,21 @@ class RequestReader:
         "surplus",
     )
 
-    def __init__(self, limits: Limits, budget: Budget) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        budget: Budget,
+        client_of: Callable[[Headers], str] = lambda headers: "",
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self._limits = limits
-        self._budget = budget
+        self._refused = refused
+        self._arrivals = Arrivals(budget, client_of, self.give_way)
         self.ready: deque[Incoming] = deque()
         self.refusal: BadRequest | None = None
         self.over = False
         self.surplus = False
         self._why: BadRequest | None = None
-        self._head_held = 0
         self._reset()
         self._parser = HttpRequestParser(self)
 
@@ -99,10 +118,9 @@ class RequestReader:
         self._version = b""
         self._body: bytes | bytearray = b""
         self._size = 0
+        self._max_body = 0
         self._overhead = 0
-        if self._head_held:
-            self._budget.give(self._head_held)
-            self._head_held = 0
+        self._counted = (-1, 0)
         self.owes_continue = False
 
     @property
@@ -127,10 +145,23 @@ class RequestReader:
             return None
         return self._parser.get_method(), self._target, self._version, self._head
 
-    @property
-    def received(self) -> int:
-        """How many bytes of that request have arrived, about."""
-        return self._overhead
+    def mark(self, now: float) -> None:
+        """Take note of how much of that request has arrived. To be called once a second or so."""
+        self._arrivals.mark(now)
+
+    def stalled(self, now: float) -> bool:
+        """Return whether too little of that request's body has come lately."""
+        return self._arrivals.stalled(now)
+
+    def take(self) -> tuple[Incoming, Holding | None]:
+        """Take the first of those that are ready, with what it holds in the Budget, which is the caller's to release."""
+        return self.ready.popleft(), self._arrivals.take()
+
+    def give_way(self) -> None:
+        """Drop all that was not taken, in favor of a request for which there would be no memory otherwise."""
+        self._drop_ready()
+        self._refuse(_no_memory())
+        self._refused()
 
     def time_out(self) -> None:
         """Refuse the request that is arriving: it takes too long."""
@@ -156,38 +187,60 @@ class RequestReader:
                 else:
                     self._refuse(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
                 return
-        if self._overhead or self._fields:
+        if self._overhead or self._target:
             # Nearly always it ended with the end of a request.
-            self._judge_partial()
+            self._judge_partial(len(data))
 
-    def _judge_partial(self) -> None:
-        """Refuse a request that will not become one that is served, or would take too much memory until it does."""
+    def _judge_partial(self, last: int) -> None:
+        """
+        Refuse a request that will not become one that is served, or for which there is no memory.
+
+        :param last: bytes of the last segment.
+        """
+        # If it began behind another one its beginning was counted with that: at most so much.
+        self._overhead = self._overhead or last
         if self._overhead - (1 + FRAMING) * self._size > self._limits.max_head:
             self._refuse(self._large_head())
         elif len(self._fields) > MAX_FIELDS:
             self._refuse(self._many_fields())
-        elif self._overhead > SMALL_HEAD and self._head is None:
-            self._hold_head()
+        elif self.partial and not self._arrivals.hold(self._head, self._cost(), self._overhead):
+            self._refuse(_no_memory())
 
     def close(self) -> None:
-        """Give back what nobody will take."""
+        """Release what will not be taken."""
         self.over = True
-        self._budget.give(self._size + sum(len(body) for _, _, _, _, body, _ in self.ready))
-        self.ready.clear()
-        self._reset()
+        # They know who knows this one.
+        self._refused = self._arrivals.give_way = _ignore
+        self._drop_ready()
+        self._drop_partial()
 
     def _refuse(self, refusal: BadRequest) -> None:
         self.over = True
         self.refusal = refusal
-        self._budget.give(self._size)
+        self._drop_partial()
+
+    def _drop_ready(self) -> None:
+        self.ready.clear()
+        self._arrivals.drop_waiting()
+
+    def _drop_partial(self) -> None:
+        if self.partial:
+            # It has a part of the request, too.
+            self._parser = HttpRequestParser(self)
+        self._arrivals.drop_partial()
         self._reset()
 
-    def _hold_head(self) -> None:
-        """Have the part of a head that has arrived count, if there is room for it."""
-        if self._budget.take(self._overhead - self._head_held):
-            self._head_held = self._overhead
-        else:
-            self._refuse(BadRequest(503, "There is no memory left for this request's head."))
+    def _cost(self) -> int:
+        """Return what the request takes in memory that is arriving."""
+        count, cost = self._counted
+        if self._head is None:
+            cost = self._overhead + FIELD_COST * len(self._fields)
+        elif count != len(self._fields):
+            # More with each trailer.
+            count = len(self._fields)
+            cost = self._head_size() + FIELD_COST * count
+            self._counted = count, cost
+        return cost + self._size
 
     def _head_size(self) -> int:
         return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
@@ -221,22 +274,22 @@ class RequestReader:
             if self._target[:1] != b"/":
                 self._target, headers = rules.origin_form(self._target, headers)
                 self._head = headers
-            announced = rules.check_head(self._target, version, headers, self._limits.max_body)
+            announced = rules.check_head(self._target, version, headers, self._limits.max_body_of)
+            if self._overhead > rules.LONG_HEAD:
+                rules.check_lists(headers)
             if announced.body and self._parser.should_upgrade():
                 raise BadRequest(400, "A request to upgrade the protocol cannot have a body here.")
         except BadRequest as why:
             self._why = why
             raise
         self.owes_continue = announced.expects_continue
+        self._max_body = announced.max_body
 
     def on_body(self, data: bytes) -> None:
-        """Take (a part of) the body, if there is room for it."""
+        """Take (a part of) the body. Whether there is room for it is found out at the end of the segment or of the body."""
         size = len(data)
-        if self._size + size > self._limits.max_body:
-            self._why = rules.too_large(self._limits.max_body)
-            raise self._why
-        if not self._budget.take(size):
-            self._why = BadRequest(503, "There is no memory left for this request's body.")
+        if self._size + size > self._max_body:
+            self._why = rules.too_large(self._max_body)
             raise self._why
         if not self._size:
             self._body = data
@@ -253,6 +306,23 @@ class RequestReader:
         persistent = parser.should_keep_alive()
         headers = self._head
         assert headers is not None
+        if self._size or self._arrivals.any:
+            self._keep_holding(headers)
         self.ready.append((parser.get_method(), self._target, self._version, headers, bytes(self._body), persistent))
         self.over = not persistent
         self._reset()
+
+    def _keep_holding(self, headers: Headers) -> None:
+        """Hold what is complete until it is taken: its body, and the head if that came before. Raising stops the parser."""
+        size = self._cost() if self._arrivals.is_partial_held else self._size
+        if not self._arrivals.complete(headers, size, len(self.ready)):
+            self._why = _no_memory()
+            raise self._why
+
+
+def _no_memory() -> BadRequest:
+    return BadRequest(503, "There is no memory left for this request; others arrived faster.")
+
+
+def _ignore() -> None:
+    """Do nothing."""

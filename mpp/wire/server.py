@@ -24,10 +24,10 @@ from zope.interface import implementer
 
 from mpp.errors import BadRequest
 from mpp.model import MIB, Headers
-from mpp.wire.budget import Budget
+from mpp.wire.budget import Budget, Holding
 from mpp.wire.channels import Channels
 from mpp.wire.outlet import Outlet
-from mpp.wire.patience import ACTIVE_S, GONE_S, LINGER_S, TAKE_S, time_to_arrive
+from mpp.wire.patience import ACTIVE_S, BODY_S, GONE_S, HEAD_S, LINGER_S, TAKE_S
 from mpp.wire.reader import Incoming, Limits, RequestReader
 from mpp.wire.transports import has_arrived, unsent
 
@@ -61,6 +61,7 @@ class ProxyChannel(Protocol):
     :param request_factory: makes the request object from the channel.
     :param error_page: gives a complete answer with ``Connection: close`` for what never became a request.
     :param channels: where to sign in and off.
+    :param client_of: returns the client's address, on whose account is held what it sends, of a request's fields.
     :ivar persistent: the connection will be kept after the current answer; what its ``Connection`` field should say.
     :ivar idle_since: when the connection or the arriving request began, or the last answer ended, whichever was last: what a
         client trickles in after the first byte of a request does not count. When closing: since when.
@@ -80,14 +81,15 @@ class ProxyChannel(Protocol):
         budget: Budget,
         error_page: Callable[[BadRequest], bytes],
         channels: Channels,
+        client_of: Callable[[Headers], str] = lambda headers: "",
     ) -> None:
         self._request_factory = request_factory
         self._budget = budget
         self._error_page = error_page
         self._channels = channels
-        self._reader = RequestReader(limits, budget)
+        self._reader = RequestReader(limits, budget, client_of, self._serve)
         self._request: IncomingRequest | None = None
-        self._taken = 0
+        self._holding: Holding | None = None
         self._serving = False
         self._reading = True
         self._closing = False
@@ -133,7 +135,7 @@ class ProxyChannel(Protocol):
         self._outlet.gone()
         request, self._request = self._request, None
         if request is not None:
-            self._budget.give(self._taken)
+            self._release()
             request.connectionLost(reason)
 
     # IHalfCloseableProtocol
@@ -163,7 +165,7 @@ class ProxyChannel(Protocol):
         try:
             while self._request is None and not self._outlet.stuck and not self._closing:
                 if reader.ready:
-                    self._begin(reader.ready.popleft())
+                    self._begin(*reader.take())
                 else:
                     self._nothing_ready()
                     break
@@ -172,10 +174,10 @@ class ProxyChannel(Protocol):
         if not self._closing:
             self._read(not (reader.ready or reader.refusal))
 
-    def _begin(self, incoming: Incoming) -> None:
+    def _begin(self, incoming: Incoming, holding: Holding | None) -> None:
         method, target, version, headers, body, persistent = incoming
         self.persistent = persistent and self._channels.keeping
-        self._taken = len(body)
+        self._holding = holding
         self._request = request = self._request_factory(self)
         request.received(method, target, version, headers, body)
 
@@ -196,19 +198,25 @@ class ProxyChannel(Protocol):
         if self._request is None:
             return
         self._request = None
-        if self._taken:
-            self._budget.give(self._taken)
-            self._taken = 0
+        if self._holding is not None:
+            self._release()
         self.idle_since = self._channels.clock.seconds()
         if not self.persistent:
             self._close(linger=self._reader.surplus)
         elif not (self._reading and self._reader.idle):
             self._serve()
 
+    def _release(self) -> None:
+        holding, self._holding = self._holding, None
+        if holding is not None:
+            self._budget.release(holding)
+
     def _read(self, wanted: bool) -> None:
         if wanted is not self._reading and not self._heard_all:
             self._reading = wanted
             if wanted:
+                # Meanwhile nothing could come.
+                self.idle_since = self._channels.clock.seconds()
                 self.transport.resumeProducing()
             else:
                 self.transport.pauseProducing()
@@ -236,6 +244,7 @@ class ProxyChannel(Protocol):
     def sweep(self, now: float, idle_timeout: float) -> None:
         """End what takes too long: `mpp.wire.patience` says how long that is."""
         waited = now - self.idle_since
+        self._reader.mark(now)
         if self._closing or self._outlet.stuck or self._heard_all:
             if self._overstayed(now, waited):
                 self.abort()
@@ -244,7 +253,7 @@ class ProxyChannel(Protocol):
             if not reader.partial:
                 if waited >= idle_timeout:
                     self.close_idle()
-            elif waited >= time_to_arrive(in_head=reader.in_head, received=reader.received):
+            elif waited >= HEAD_S if reader.in_head else waited >= BODY_S and reader.stalled(now):
                 reader.time_out()
                 self._serve()
 

@@ -17,6 +17,7 @@ ADDED = frozenset(
     {
         "mpp_requests_in_flight",
         "mpp_held_bytes",
+        "mpp_held_bytes_limit",
         "mpp_backend_requests",
         "mpp_client_connections",
         "mpp_client_connections_limit",
@@ -28,7 +29,9 @@ ADDED = frozenset(
 )
 _COUNTED = frozenset({"counter", "histogram", "summary"})
 # The parent lets no clients in, and says of these what the workers told it.
-_NOT_THE_PARENTS = frozenset({"mpp_backend_requests", "mpp_client_connections", "mpp_client_connections_limit"})
+_NOT_THE_PARENTS = frozenset(
+    {"mpp_backend_requests", "mpp_client_connections", "mpp_client_connections_limit", "mpp_held_bytes_limit"}
+)
 
 Families = list[list[Any]]
 """Each: name, type, documentation, and samples of name, labels and value; as JSON carries them."""
