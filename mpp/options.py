@@ -545,7 +545,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--allow-unsafe-paths",
         "allow_unsafe_paths",
-        "Forward also what changes or stops a single server (reload, quit, admin API, write, OTLP, pprof); refused otherwise",
+        "Forward also what changes or stops a single server (reload, quit, admin API, writes, changes of rules, pprof); refused"
+        " otherwise",
         parse_boolean,
         env=("MPP_ALLOW_UNSAFE_PATHS",),
         switch=True,

@@ -221,17 +221,17 @@ class ProxyResource(ReverseProxyResource):
 
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
-        path = request.path
-        if not self._allow_unsafe and paths.is_unsafe_behind(path, self._forwarder.selections.current.prefixes):
-            self._forwarder.metrics.refused(403)
-            request.refuse(403, "forbidden", _refusal(path), self._forwarder.access)
+        forwarder, method, path = self._forwarder, request.facts.method, request.path
+        if not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
+            forwarder.metrics.refused(403)
+            request.refuse(403, "forbidden", _refusal(method, path), forwarder.access)
         else:
-            request.proxy(self._forwarder)
+            request.proxy(forwarder)
         return server.NOT_DONE_YET
 
 
-def _refusal(path: bytes) -> str:
-    shown = path[:100].decode("ascii", "replace")
+def _refusal(method: bytes, path: bytes) -> str:
+    shown = f"{method.decode('ascii')} {path[:100].decode('ascii', 'replace')}"
     return (
         f"{shown} would change or stop only one of the Prometheus servers behind mpp and make them differ; "
         "send it to each server directly, or start mpp with --allow-unsafe-paths"

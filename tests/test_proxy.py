@@ -343,6 +343,20 @@ class RefusedTests(ProxyCase):
         for code in ("403", "400"):
             self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code=code), 1)
 
+    def test_unsafe_path_of_a_gateway_is_refused(self) -> None:
+        """What only a gateway behind mpp would take for an unsafe path is refused, too."""
+        for target in (b"/-\\reload", b"/api/v1//x/../../admin/tsdb/snapshot?x=1"):
+            self.client.get(target, method=b"POST", fields=b"Content-Length: 0\r\n")
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "), target)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_change_is_refused_and_its_read_forwarded(self) -> None:
+        """The same path may be read and not be changed."""
+        self.client.get(b"/api/v1/rules/a", method=b"DELETE")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "))
+        self.client.get(b"/api/v1/rules/a")
+        self.assertEqual(self.world.upstreams.backends, [A])
+
     def test_unsafe_path_is_forwarded_when_allowed(self) -> None:
         """An operator who knows what he does can have them forwarded."""
         self.build(allow_unsafe=True)

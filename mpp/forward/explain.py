@@ -27,7 +27,7 @@ def explain(facts: RequestFacts, selection: Selection, affinity: AffinityChain, 
     path, client = paths.path_of(facts.target), teller(settings.trusted_proxies)(facts)
     if paths.is_own(path):
         return _told(facts, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
-    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(path, selection.prefixes):
+    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(facts.method, path, selection.prefixes):
         why = "It would change or stop only one of the servers, and make them differ. --allow-unsafe-paths would let it through."
         return _told(facts, client, "refused", why)
     if not selection.ranked:
