@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET
 from mpp import headers
 from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
-from mpp.pages import HTML, JSON, TEXT, Answer, Page, answer, missing
+from mpp.pages import HTML, JSON, READS, TEXT, Answer, Page, answer, missing, refuse_method
 from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
@@ -44,8 +44,7 @@ class _Reload(Resource):
     def render(self, request: Any) -> bytes | int:
         """Answer POST (and PUT, as Prometheus does) when it is over."""
         if request.method not in (b"POST", b"PUT"):
-            request.setHeader(b"Allow", b"POST, PUT")
-            return answer(request, 405, JSON, headers.error_body("bad_data", "the configuration is reloaded by POST"))
+            return refuse_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
         if not self._enabled():
             off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
             return answer(request, 403, JSON, headers.error_body("forbidden", off))
@@ -117,6 +116,8 @@ class OwnPages(Resource):
 
     def render(self, request: Any) -> bytes:
         """Send ``/mpp`` on to the status page."""
+        if request.method not in READS:
+            return refuse_method(request, READS, "mpp's own pages can be read only")
         request.redirect(b"/mpp/status")
         return b""
 

@@ -18,6 +18,9 @@ TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 
+READS = (b"GET", b"HEAD")
+"""The methods of a page that only shows something."""
+
 Answer = tuple[int, bytes, bytes]
 """Status, content type and body."""
 
@@ -39,9 +42,8 @@ class Page(Resource):
 
     def render(self, request: Any) -> Any:
         """Answer GET and HEAD (twisted.web's own HEAD would log a line for each), refuse what would change something."""
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"Allow", b"GET, HEAD")
-            return answer(request, 405, JSON, headers.error_body("bad_data", "mpp's own pages can be read only"))
+        if request.method not in READS:
+            return refuse_method(request, READS, "mpp's own pages can be read only")
         page = self._render_page(request)
         if not isinstance(page, Deferred):
             return answer(request, *page)
@@ -58,6 +60,17 @@ def _finish(page: Answer, request: Any) -> None:
 def _failed(failure: Failure, request: Any) -> None:
     if not failure.check(CancelledError):
         _finish((503, TEXT, b"the process that knows does not answer"), request)
+
+
+def refuse_method(request: Any, allowed: tuple[bytes, ...], message: str) -> bytes:
+    """
+    Set the head of a 405 (RFC 9110 section 15.5.6), and return its body.
+
+    :param allowed: the methods that the page has.
+    :param message: says what can be done with the page.
+    """
+    request.setHeader(b"Allow", b", ".join(allowed))
+    return answer(request, 405, JSON, headers.error_body("bad_data", message))
 
 
 def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:

@@ -29,6 +29,7 @@ from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IDownstream, IResponse
 from mpp.metrics import OWN
 from mpp.model import Backend, Headers, RequestFacts
+from mpp.unsafe_paths import FORWARDED_METHODS
 from mpp.wire.relay import Relay
 from mpp.wire.server import ProxyChannel
 from mpp.wire.web import WebChannel
@@ -41,6 +42,9 @@ with warnings.catch_warnings():
 # What a client's socket usually takes at once: up to here an answer is one write, and what a slow client leaves of it is
 # bounded by this for each.
 _ONE_WRITE = 128 * 1024
+
+_FORWARDED = ", ".join(sorted(method.decode("ascii") for method in FORWARDED_METHODS))
+_ALLOW: Headers = ((b"Allow", _FORWARDED.encode("ascii")),)
 
 
 @implementer(IDownstream)
@@ -222,7 +226,11 @@ class ProxyResource(ReverseProxyResource):
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
         forwarder, method, path = self._forwarder, request.facts.method, request.path
-        if not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
+        if method not in FORWARDED_METHODS:
+            forwarder.metrics.refused(405)
+            request.extra += _ALLOW
+            request.refuse(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", forwarder.access)
+        elif not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
             forwarder.metrics.refused(403)
             request.refuse(403, "forbidden", _refusal(method, path), forwarder.access)
         else:

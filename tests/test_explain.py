@@ -101,6 +101,7 @@ class ExplainTests(SynchronousTestCase):
             (explanation(b"/-/reload", method=b"POST", allow_unsafe_paths=True), "forwarded"),
             (explanation(b"/api/v1/rules/a", method=b"DELETE"), "refused"),
             (explanation(b"/api/v1/rules/a"), "forwarded"),
+            (explanation(b"/", method=b"TRACE", allow_unsafe_paths=True), "refused"),
         ):
             self.assertEqual(told.outcome, outcome)
             self.assertTrue(told.verdict and told.reasons)

@@ -357,6 +357,29 @@ class RefusedTests(ProxyCase):
         self.client.get(b"/api/v1/rules/a")
         self.assertEqual(self.world.upstreams.backends, [A])
 
+    def test_methods_that_are_not_forwarded(self) -> None:
+        """A method that no server should be sent gets a 405 that says which may be, also where unsafe paths are allowed."""
+        for allow in (False, True):
+            self.build(allow_unsafe=allow, access_log=True)
+            for method in (b"TRACE", b"CONNECT", b"PROPFIND", b"PURGE", b"MKCOL", b"REPORT", b"M-SEARCH", b"QUERY"):
+                self.client.get(b"/api/v1/query?query=up", method=method)
+                head, _, body = self.client.received().partition(b"\r\n\r\n")
+                self.assertTrue(head.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n"), method)
+                self.assertIn(b"\r\nAllow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT", head)
+                self.assertEqual(json.loads(body)["errorType"], "bad_data")
+            self.assertEqual(self.world.upstreams.sent, [])
+            self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code="405"), 8)
+            self.client.get()
+            self.answer(FakeResponse(200, b"x"))
+            self.assertNotIn(b"Allow", self.client.received())
+
+    def test_methods_that_are_forwarded(self) -> None:
+        """Every method that some client of Prometheus uses reaches a server."""
+        for method in (b"GET", b"HEAD", b"POST", b"OPTIONS", b"PUT", b"PATCH", b"DELETE"):
+            self.client.get(b"/x", method=method, fields=b"Content-Length: 0\r\n")
+            self.answer(FakeResponse(200, b""))
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200 "), method)
+
     def test_unsafe_path_is_forwarded_when_allowed(self) -> None:
         """An operator who knows what he does can have them forwarded."""
         self.build(allow_unsafe=True)
@@ -472,7 +495,11 @@ class OwnPagesTests(ProxyCase):
         code, _, body = self.page(b"/mpp/nothing")
         self.assertEqual((code, json.loads(body)["errorType"]), (b"404", "not_found"))
         self.assertEqual(self.page(b"/mpp/health/x")[0], b"404")
-        self.assertEqual(self.page(b"/mpp/status", b"DELETE")[0], b"405")
+        for path in (b"/mpp/status", b"/mpp/nothing", b"/mpp/", b"/mpp"):
+            for method in (b"DELETE", b"POST", b"TRACE", b"CONNECT"):
+                code, head, _ = self.page(path, method)
+                self.assertEqual(code, b"405", (path, method))
+                self.assertIn(b"\r\nAllow: GET, HEAD\r\n", head)
 
     def test_own_pages_reach_no_backend(self) -> None:
         """Looking at mpp costs the servers nothing."""
