@@ -37,6 +37,8 @@ _host = re.compile(rb"(?:\[[0-9A-Fa-fvV:.%\w~!$&'()*+,;=-]*\]|[\w.~!$&'()*+,;=%-
 
 # Longer than any name with its port (RFC 1035 section 2.3.4); what is longer is not remembered, or it could fill the memory.
 _LONGEST_HOST = 260
+# In place of the value of a field that came more than once: a list (RFC 9110 section 5.3), none of which is known here.
+_SEVERAL = b"several"
 # The lengths of the names below: most fields are passed over without a lower-case copy.
 _LENGTHS = frozenset((4, 6, 14, 17))
 
@@ -76,9 +78,9 @@ def check_head(target: bytes, version: bytes, headers: Headers, max_body: int) -
             elif name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
-                coding = value
+                coding = value if coding is None else _SEVERAL
             elif name == b"expect":
-                expectation = value
+                expectation = value if expectation is None else _SEVERAL
     if hosts != 1 and (hosts or version == b"1.1"):
         raise BadRequest(400, "There must be exactly one Host field.")
     if length is None and coding is None and expectation is None:
