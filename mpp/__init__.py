@@ -25,7 +25,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 
 - L0 words: ``errors facts model http_config settings interfaces``
 - L1 decisions, pure: ``headers paths unsafe_paths timeouts policy strategies ejection affinity exposition fingerprint runtime
-  origin readings drift recent status/ plain_yaml values logs access``
+  origin cross_site readings drift recent status/ plain_yaml values logs access``
 - L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
 - L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
   proxy site pages admin housekeeping front/``

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -17,10 +17,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from mpp import headers
+from mpp import cross_site, headers
 from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
-from mpp.pages import HTML, JSON, READS, TEXT, Answer, Page, answer, missing, refuse_method
+from mpp.pages import HTML, JSON, READS, TEXT, Answer, Page, SameOriginOnly, answer, missing, refuse_method
 from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
@@ -74,6 +74,7 @@ class OwnPages(Resource):
     :param explain: tells what would become of a request.
     :param reload: reads the configuration again.
     :param lifecycle: tells whether a client may have it do so.
+    :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is believed, or None.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class OwnPages(Resource):
         explain: Callable[[RequestFacts], Explanation],
         reload: Callable[[], Deferred[Reloaded]],
         lifecycle: Callable[[], bool],
+        trusted_proxies: Callable[[], Sequence[str] | None],
     ) -> None:
         Resource.__init__(self)
         self._metrics = metrics
@@ -93,13 +95,18 @@ class OwnPages(Resource):
         self._draining = draining
         self._view = view
         self._explain = explain
+        self._trusted_proxies = trusted_proxies
         self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
         self.putChild(b"health", Page(self._health))
         self.putChild(b"ready", Page(self._ready))
         self.putChild(b"metrics", Page(self._metrics_page))
         self.putChild(b"status", Page(self._status))
         self.putChild(b"explain", Page(self._explained))
-        self.putChild(b"reload", _Reload(reload, lifecycle))
+        self.putChild(b"reload", self._changing(_Reload(reload, lifecycle)))
+
+    def _changing(self, page: Resource) -> Resource:
+        """Return a page that changes something as it is to be served."""
+        return SameOriginOnly(page, lambda facts: cross_site.is_cross_site(facts, self._trusted_proxies()))
 
     def getChild(self, path: bytes, request: IRequest) -> Any:
         """Give the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""

@@ -12,6 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from mpp import headers
+from mpp.model import RequestFacts
 from mpp.status.markup import CONTENT_SECURITY_POLICY
 
 TEXT = b"text/plain; charset=utf-8"
@@ -60,6 +61,29 @@ def _finish(page: Answer, request: Any) -> None:
 def _failed(failure: Failure, request: Any) -> None:
     if not failure.check(CancelledError):
         _finish((503, TEXT, b"the process that knows does not answer"), request)
+
+
+class SameOriginOnly(Resource):
+    """
+    A page that changes something, for programs and for mpp's own pages, but not for the pages of other sites.
+
+    :param page: answers whatever is not rejected.
+    :param is_cross_site: returns whether a request was made by another site's page, see `mpp.cross_site`.
+    """
+
+    isLeaf = True
+
+    def __init__(self, page: Resource, is_cross_site: Callable[[RequestFacts], bool]) -> None:
+        Resource.__init__(self)
+        self._page = page
+        self._is_cross_site = is_cross_site
+
+    def render(self, request: Any) -> Any:
+        """Reject a request that would change something for another site; looking is left to the page."""
+        if request.method not in READS and self._is_cross_site(request.facts):
+            message = "requests of other sites' pages change nothing here (Sec-Fetch-Site, Origin); see --trusted-proxies"
+            return answer(request, 403, JSON, headers.error_body("forbidden", message))
+        return self._page.render(request)
 
 
 def refuse_method(request: Any, allowed: tuple[bytes, ...], message: str) -> bytes:

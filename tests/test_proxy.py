@@ -89,6 +89,7 @@ class ProxyCase(SynchronousTestCase):
             explain=self.explain,
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,
+            trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
         )
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
         channels = Channels(self.world.clock)
@@ -544,6 +545,37 @@ class ReloadTests(ProxyCase):
         self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
         status, answer = self.body()
         self.assertEqual((status, answer["errorType"]), (403, "forbidden"))
+
+    def test_other_sites(self) -> None:
+        """A page of another site cannot have a browser reload the configuration; curl and mpp's own pages can."""
+        for fields, code in (
+            (b"Sec-Fetch-Site: cross-site\r\n", b"403"),
+            (b"Origin: http://evil.test\r\n", b"403"),
+            (b"Sec-Fetch-Site: same-origin\r\nOrigin: http://mpp\r\n", b"200"),
+            (b"", b"200"),
+        ):
+            self.reloaded = Deferred()
+            self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n" + fields)
+            if code == b"200":
+                self.reloaded.callback(Reloaded())
+            self.assertEqual(self.client.received()[9:12], code, fields)
+
+    def test_behind_a_trusted_proxy(self) -> None:
+        """The host that a browser knows is the proxy's; only a proxy that is named may say which."""
+        fields = b"Origin: https://mon.test\r\nX-Forwarded-Host: mon.test\r\nContent-Length: 0\r\n"
+        self.client.get(b"/mpp/reload", method=b"POST", fields=fields)
+        self.assertEqual(self.body()[0], 403)
+        self.build(trusted_proxies=("203.0.113.0/24",))
+        self.reloaded.callback(Reloaded())
+        self.client.get(b"/mpp/reload", method=b"POST", fields=fields)
+        self.assertEqual(self.body()[0], 200)
+
+    def test_looking_from_another_site(self) -> None:
+        """Methods that change nothing are answered as ever, whoever asks."""
+        self.client.get(b"/mpp/reload", fields=b"Sec-Fetch-Site: cross-site\r\n")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 405 "))
+        self.client.get(b"/mpp/status?format=json", fields=b"Sec-Fetch-Site: cross-site\r\n")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200 "))
 
     def test_get(self) -> None:
         """Looking changes nothing."""
