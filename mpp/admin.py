@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET
 from mpp import cross_site, headers
 from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
-from mpp.pages import HTML, JSON, READS, TEXT, Answer, Page, SameOriginOnly, answer, missing, refuse_method
+from mpp.pages import CHECKS, HTML, JSON, READS, TEXT, Answer, Page, SameOriginOnly, answer, missing, refuse_method
 from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
@@ -97,8 +97,8 @@ class OwnPages(Resource):
         self._explain = explain
         self._trusted_proxies = trusted_proxies
         self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
-        self.putChild(b"health", Page(self._health))
-        self.putChild(b"ready", Page(self._ready))
+        self.putChild(b"health", Page(self._health, methods=CHECKS))
+        self.putChild(b"ready", Page(self._ready, methods=CHECKS))
         self.putChild(b"metrics", Page(self._metrics_page))
         self.putChild(b"status", Page(self._status))
         self.putChild(b"explain", Page(self._explained))

@@ -22,6 +22,9 @@ JSON = b"application/json"
 READS = (b"GET", b"HEAD")
 """The methods of a page that only shows something."""
 
+CHECKS = (*READS, b"OPTIONS")
+"""The methods of a page that load balancers ask for: HAProxy's ``option httpchk`` asks with OPTIONS unless told otherwise."""
+
 Answer = tuple[int, bytes, bytes]
 """Status, content type and body."""
 
@@ -31,20 +34,24 @@ class Page(Resource):
     A page computed anew for every request.
 
     :param render_page: gives the answer, of a request; at some time, if need be.
+    :param methods: those that are answered alike; others get a 405.
     """
 
-    def __init__(self, render_page: Callable[[Any], Answer | Deferred[Answer]]) -> None:
+    def __init__(self, render_page: Callable[[Any], Answer | Deferred[Answer]], *, methods: tuple[bytes, ...] = READS) -> None:
         Resource.__init__(self)
         self._render_page = render_page
+        self._methods = methods
 
     def getChild(self, path: bytes, request: IRequest) -> Resource:
         """Nothing is below a page."""
         return Page(missing)
 
     def render(self, request: Any) -> Any:
-        """Answer GET and HEAD (twisted.web's own HEAD would log a line for each), refuse what would change something."""
-        if request.method not in READS:
-            return refuse_method(request, READS, "mpp's own pages can be read only")
+        """Answer GET and the like (twisted.web's own HEAD would log a line for each), refuse what would change something."""
+        if request.method not in self._methods:
+            return refuse_method(request, self._methods, "mpp's own pages can be read only")
+        if request.method == b"OPTIONS":
+            request.setHeader(b"Allow", b", ".join(self._methods))
         page = self._render_page(request)
         if not isinstance(page, Deferred):
             return answer(request, *page)

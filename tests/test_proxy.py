@@ -432,6 +432,24 @@ class OwnPagesTests(ProxyCase):
         self.world.selections.publish(Selection(2, Choice((A,)), (Observation(A, Standing.VIABLE),)))
         self.assertEqual(self.page(b"/mpp/ready?backends=1")[0], b"200")
 
+    def test_checks_with_options(self) -> None:
+        """A load balancer that asks with OPTIONS, as HAProxy does by default, is told the same as with GET."""
+        for version in (b"1.0", b"1.1"):
+            self.build()
+            self.client.get(b"/mpp/health", method=b"OPTIONS", version=version)
+            head, _, body = self.client.received().partition(b"\r\n\r\n")
+            self.assertEqual((head.split(b" ")[1], body), (b"200", b"OK"))
+            self.assertIn(b"\r\nAllow: GET, HEAD, OPTIONS\r\n", head)
+        self.build()
+        self.assertEqual(self.page(b"/mpp/ready", b"OPTIONS")[0], b"200")
+        self.world.selections.publish(Selection(1, Choice((), (A,)), (Observation(A, Standing.DOWN),)))
+        self.assertEqual(self.page(b"/mpp/ready?backends=1", b"OPTIONS")[0], b"503")
+        self.draining = True
+        self.assertEqual(self.page(b"/mpp/ready", b"OPTIONS")[0], b"503")
+        self.assertEqual(self.page(b"/mpp/health", b"OPTIONS")[0], b"200")
+        self.assertEqual(self.page(b"/mpp/status", b"OPTIONS")[0], b"405")
+        self.assertEqual(self.page(b"/mpp/ready", b"POST")[0], b"405")
+
     def test_metrics(self) -> None:
         """Prometheus can scrape it."""
         self.world.metrics.watch(Present(lambda: Snapshot(self.world.selections.current, (), 0)))
