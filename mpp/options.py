@@ -555,8 +555,8 @@ OPTIONS: tuple[Option, ...] = (
         "--trusted-proxies",
         "trusted_proxies",
         "A comma-separated list of networks or addresses of proxies in front, whose X-Forwarded-For is believed: for the access"
-        " log, /mpp/explain, and 'sourceip'; or 'none'. Unless it is given, only 'sourceip' believes any: those in loopback,"
-        " link-local and private networks",
+        " log, /mpp/explain, and 'sourceip', and whose X-Forwarded-Host is, for POST /mpp/reload by a browser; or 'none'. Unless"
+        " it is given, only 'sourceip' believes any: those in loopback, link-local and private networks",
         parse_networks,
         env=("MPP_TRUSTED_PROXIES",),
         metavar="LIST",
@@ -565,7 +565,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--allow-unsafe-paths",
         "allow_unsafe_paths",
-        "Forward also what changes or stops a single server (reload, quit, admin API, write, OTLP, pprof); refused otherwise",
+        "Forward also what changes or stops a single server (reload, quit, admin API, writes, changes of rules, pprof); refused"
+        " otherwise",
         parse_boolean,
         env=("MPP_ALLOW_UNSAFE_PATHS",),
         switch=True,

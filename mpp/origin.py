@@ -83,6 +83,11 @@ class Proxies:
                 break
         return str(client or "")
 
+    def trusts_peer(self, facts: RequestFacts) -> bool:
+        """Return whether a request comes from a trusted proxy itself, or through a Unix socket."""
+        peer = _parse(facts.peer)
+        return not facts.peer or (peer is not None and self._trusts(peer))
+
     def _trusts(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)
 

@@ -123,6 +123,7 @@ class Program(MultiService):
             explain=self._explain,
             reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
+            trusted_proxies=lambda: self.settings.trusted_proxies,
         )
 
     def _build_sites(self) -> Sites:

@@ -113,6 +113,9 @@ class ExplainTests(SynchronousTestCase):
             (explanation(b"/-/%72eload", method=b"POST"), "refused"),
             (explanation(selection=Selection()), "unavailable"),
             (explanation(b"/-/reload", method=b"POST", allow_unsafe_paths=True), "forwarded"),
+            (explanation(b"/api/v1/rules/a", method=b"DELETE"), "refused"),
+            (explanation(b"/api/v1/rules/a"), "forwarded"),
+            (explanation(b"/", method=b"TRACE", allow_unsafe_paths=True), "refused"),
         ):
             self.assertEqual(told.outcome, outcome)
             self.assertTrue(told.verdict and told.reasons)

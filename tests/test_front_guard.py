@@ -421,6 +421,22 @@ class AdminTests(ProxyCase):
                 self.assertEqual(self.status(public, path), status)
 
 
+class MethodTests(GuardCase):
+    """Methods that no server is sent."""
+
+    def test_password_comes_first(self) -> None:
+        """Who has no password learns nothing of what is served; who has one is told what is."""
+        self.guard(USERS)
+        self.client.get(QUERY, method=b"TRACE")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 401 "))
+        self.client.get(QUERY, field("alice", "right"), method=b"TRACE")
+        self.say(True)
+        head, _ = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 405 "))
+        self.assertIn(b"\r\nAllow: ", head)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+
 class FrontTests(SynchronousTestCase):
     """The parts together."""
 

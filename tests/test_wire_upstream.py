@@ -282,6 +282,7 @@ class FailureTests(SynchronousTestCase):
             (b"HTTP/1.1 101 Switching\r\n\r\n", Phase.HEAD),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Phase.HEAD),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Phase.HEAD),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", Phase.HEAD),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Phase.HEAD),
             (CHUNKED + b"five\r\n", Phase.BODY),
         ):

@@ -17,6 +17,7 @@ from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
 from mpp.status.explained import Explanation
 from mpp.status.words import duration, listing
+from mpp.unsafe_paths import FORWARDED_METHODS
 
 
 def explain(
@@ -36,7 +37,9 @@ def explain(
     path, client = paths.path_of(facts.target), teller(settings.trusted_proxies)(facts)
     if paths.is_own(path):
         return _told(facts, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
-    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(path, selection.prefixes):
+    if facts.method not in FORWARDED_METHODS:
+        return _told(facts, client, "refused", "Requests with this method are never forwarded.")
+    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(facts.method, path, selection.prefixes):
         why = "It would change or stop only one of the servers, and make them differ. --allow-unsafe-paths would let it through."
         return _told(facts, client, "refused", why)
     if not selection.ranked:

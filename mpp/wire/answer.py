@@ -177,8 +177,8 @@ class AnswerReader:
         if size == 14 and name.lower() == b"content-length":
             self.length = int(value)
         elif size == 17 and name.lower() == b"transfer-encoding":
-            coding = value.strip().lower()
-            self._coding = b"%b, %b" % (self._coding, coding) if self._coding else coding
+            # Several fields are one list (RFC 9110 section 5.3), none of which is known here.
+            self._coding = b"in several fields" if self._coding else value.strip().lower()
 
     def on_headers_complete(self) -> None:
         """Judge the head. Raising stops the parser."""

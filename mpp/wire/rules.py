@@ -42,6 +42,8 @@ _absolute = re.compile(rb"https?://([^/?#]*)([/?].*)?", re.IGNORECASE | re.DOTAL
 
 # Longer than any name with its port (RFC 1035 section 2.3.4).
 _LONGEST_HOST = 260
+# In place of the value of a field that came more than once: a list (RFC 9110 section 5.3), none of which is known here.
+_SEVERAL = b"several"
 
 LONG_HEAD = 8 * KIB
 """Bytes of a head from which on `check_lists` is worth its time: nothing in a shorter one can cost much."""
@@ -124,9 +126,9 @@ def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Cal
             elif name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
-                coding = value
+                coding = value if coding is None else _SEVERAL
             elif name == b"expect":
-                expectation = value
+                expectation = value if expectation is None else _SEVERAL
     if hosts != 1 and (hosts or version == b"1.1"):
         raise BadRequest(400, "There must be exactly one Host field.")
     if length is None and coding is None and expectation is None:

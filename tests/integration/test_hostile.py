@@ -107,6 +107,7 @@ LENGTHS = (
 
 CODINGS = (
     refused("gzip, chunked", post(chunks(FORM), b"Transfer-Encoding: gzip, chunked"), 501),
+    refused("gzip and chunked in two fields", post(chunks(FORM), b"Transfer-Encoding: gzip", CHUNKED), 501),
     refused("chunked, chunked", post(chunks(FORM), b"Transfer-Encoding: chunked, chunked")),
     refused("chunked twice", post(chunks(FORM), CHUNKED, CHUNKED)),
     refused("chunked, identity", post(chunks(FORM) + SMUGGLED, b"Transfer-Encoding: chunked, identity")),

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.clients import Ask, Load, Tally
-from tests.integration.gateways import Nginx
+from tests.integration.nginx import Nginx
 from tests.integration.processes import Mpp, Process, Simulated, fetch, wait_until
 from tests.integration.servers import SEEDED_UNTIL, Prometheus, binaries, version_of
 from tests.integration.test_found import Guarded
