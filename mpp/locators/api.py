@@ -28,8 +28,8 @@ from mpp.locators.urls import origin, redirected, shown
 from mpp.model import MIB
 from mpp.tls import TLSPolicy
 
-# For callers who have no limit of their own; a look-up as a whole has a shorter one.
-TIMEOUT_S = 10.0
+# As long as a look-up as a whole may take (`mpp.locators.merged`). It goes on beside the rounds, so that a slow source works.
+TIMEOUT_S = 60.0
 # The list of all pods of a large cluster is some ten MiB.
 MAX_BYTES = 32 * MIB
 # As many as Prometheus follows at most (Go's net/http).
@@ -108,8 +108,8 @@ class Api:
         """
         Make one that opens connections, and keeps a few of them.
 
-        :param connect_timeout: seconds for each connection. The default is short of 3 s, after which a look-up is given
-            up, so that another server is tried in time, and long enough for one lost SYN (repeated after 1 s).
+        :param connect_timeout: seconds for each connection. The default is long enough for one lost SYN (repeated after
+            1 s), and short enough for another server to be tried before a round has gone on without the look-up (3 s).
         """
         connections = Connections(reactor, policy, connect_timeout)
         return cls(connections.agent, reactor, connections)
