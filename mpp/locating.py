@@ -97,9 +97,9 @@ class Locating:
     def _name_servers(self) -> Any:
         """Give what asks name servers: one for all, since it looks after its configuration as long as the program lives."""
         if self._names is None:
-            from twisted.names.client import Resolver
+            from mpp.locators.name_servers import NameServers
 
-            self._names = Resolver(resolv="/etc/resolv.conf", reactor=self._reactor)
+            self._names = NameServers("/etc/resolv.conf", self._reactor)
         return self._names
 
     def _marathon(self, settings: Settings) -> ILocator:
