@@ -105,7 +105,8 @@ def is_own(path: bytes) -> bool:
 
 def is_unsafe_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> bool:
     """Return whether a request is unsafe with its path as it stands, or with any backend's prefix in front."""
-    if method in meaning(path).unsafe:
+    unsafe = meaning(path).unsafe
+    if unsafe and method in unsafe:
         return True
     # Nearly always: there are no prefixes, so there is nothing more to look at.
     return prefixes != ("",) and any(method in meaning(with_prefix(prefix, path)).unsafe for prefix in prefixes)

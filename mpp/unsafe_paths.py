@@ -11,7 +11,7 @@ order, any number of times (percent-decoding twice at most).
 
 - decode percent-encoding: all of it, or all but the slash, which gateways often leave alone (Envoy, Apache)
 - take backslashes as slashes
-- cut what follows a semicolon in a segment (path parameters, RFC 3986 section 3.3)
+- cut a parameter of a segment: a semicolon and what follows it (RFC 3986 section 3.3)
 - cut what follows ``?``, ``#``, a blank or a control character, when it has been decoded: it may be sent on undecoded
 - take an overlong UTF-8 sequence as the ASCII character that it stands for
 - remove one of two adjacent slashes; remove ``.``; remove ``x/..``, where x may also be empty or ``.``
@@ -53,8 +53,8 @@ class _Listed(NamedTuple):
     """
     Paths that are unsafe with some methods.
 
-    :ivar words: one of them is the beginning of a segment in each of the paths; lower case.
-    :ivar matches: finds one of the paths, behind any prefix, in a lower-case path.
+    :ivar words: each of the paths has a segment that begins with one of them; lower case.
+    :ivar paths: finds one of the paths, behind any prefix, in a lower-case path.
     """
 
     methods: frozenset[bytes]
@@ -85,7 +85,7 @@ _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x
 _REST = re.compile(rb"[\x00-\x20?#].*", re.DOTALL)
 _DETOURS = (
     (re.compile(rb"\\"), b"/"),
-    (re.compile(rb";[^/]*"), b""),
+    (re.compile(rb";[^/;]*"), b""),  # one of the parameters
     (re.compile(rb"(?<!/)/(?=/)"), b""),  # the first of adjacent slashes
     (re.compile(rb"(?<!/\.)/\.(?=/|$)"), b""),  # the first of adjacent dots
     (re.compile(rb"/(?!\.\./)[^/]*/\.\.(?=/|$)"), b""),

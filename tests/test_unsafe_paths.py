@@ -60,6 +60,8 @@ SPELLINGS = (
     b"/api/v1//x/../../admin/tsdb/snapshot",
     b"/-/./../reload",
     b"/-/x/../reload",
+    b"/-/a\\b/../reload",
+    b"/-\\a\\b/../reload",
     b"/-/a//..//../reload",
     b"//-//reload",
     b"/./-/./quit",
@@ -221,13 +223,7 @@ def spelled_once_more(draw: st.DrawFn, path: bytes) -> bytes:
     if kind == "dot":
         return before + b"/." + behind
     if kind == "parent":
-        return (
-            before
-            + b"/"
-            + draw(st.sampled_from((b"", b".", b"x", b"admin", b"a;b", b"a%2fb", b"a\\b", b"..x")))
-            + b"/.."
-            + behind
-        )
+        return before + b"/" + draw(st.sampled_from((b"", b".", b"x", b"admin", b"a;b", b"a%2fb", b"..x"))) + b"/.." + behind
     if kind == "backslash" and place:
         return before + b"\\" + behind[1:]
     if kind == "parameter" and place:
