@@ -53,8 +53,8 @@ class _Listed(NamedTuple):
     """
     Paths that are unsafe with some methods.
 
-    :ivar words: one of them is the beginning of a segment in each of the paths; lower case.
-    :ivar matches: finds one of the paths, behind any prefix, in a lower-case path.
+    :ivar words: each of the paths has a segment that begins with one of them; lower case.
+    :ivar paths: finds one of the paths, behind any prefix, in a lower-case path.
     """
 
     methods: frozenset[bytes]
