@@ -42,10 +42,9 @@ class NameServers(Resolver):
 
         :return Deferred(Message): the first response. Fails with TimeoutError or OSError when no server responds.
         """
-        waits = tuple(timeout or self.timeout)
-        return _first(
-            [partial(self._only(server).queryUDP, queries, (seconds,)) for seconds in waits for server in self._known()]
-        )
+        waits: Sequence[int] = timeout or self.timeout or ()
+        attempts = [(server, seconds) for seconds in waits for server in self._known()]
+        return _first([partial(self._only(server).queryUDP, queries, (seconds,)) for server, seconds in attempts])
 
     def queryTCP(self, queries: Any, timeout: int = _TCP_TIMEOUT_S) -> Deferred[Any]:
         """Ask by TCP, see `queryUDP`."""
