@@ -37,7 +37,7 @@ _SERVED = re.compile(
 
 MAX_PATH = 64 * KIB
 """
-Bytes of a path that is forwarded: eight times what Apache and nginx allow for a whole request line. Judging a path decodes it twice,
+Bytes of a path that is forwarded: eight times what Apache and nginx allow for a request line. Judging a path decodes it twice,
 which takes a fiftieth of a second for one of 1 MiB. The query string is not bounded by this.
 """
 
