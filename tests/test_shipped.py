@@ -20,9 +20,10 @@ from mpp.front.current import Current
 from mpp.front.file import WebConfigFile
 from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.model import MIB, Backend, Choice, Observation, Selection, Standing
 from mpp.options import OPTIONS
 from mpp.refusal import EXIT_STATUS
+from mpp.service import BUFFER_MEMORY
 from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
 from mpp.workers import sums
@@ -292,6 +293,11 @@ class SystemdTests(SynchronousTestCase):
     def test_not_restarted_when_configured_wrongly(self) -> None:
         """What would fail again is not tried again."""
         self.assertEqual(self.service["Service"]["RestartPreventExitStatus"], str(EXIT_STATUS))
+
+    def test_memory(self) -> None:
+        """systemd slows mpp down at 300 MiB beyond what requests and responses may hold, and ends it at twice that."""
+        high, most = (int(self.service["Service"][name].removesuffix("M")) for name in ("MemoryHigh", "MemoryMax"))
+        self.assertEqual((high, most), (BUFFER_MEMORY // MIB + 300, 2 * high))
 
     def test_defaults(self) -> None:
         """The variables in the environment file are mpp's, also those that are commented out."""
