@@ -12,6 +12,7 @@ import ctypes
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +30,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 START_DEADLINE = 30.0
 """Seconds that a server may take to start; two cores may be shared with other loads."""
 _PR_SET_PDEATHSIG = 1
+# Not seeded: several runs at a time must not try the same ports in the same order.
+_random = random.SystemRandom()
 
 
 class NotStarted(Exception):
@@ -42,10 +45,17 @@ def die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """
+    Return a port of 127.0.0.1 that nothing listens on at the moment.
+
+    It is below those that the kernel gives out by itself (from 32768 on, on Linux): one of these may be the client's end of some
+    connection by the time that a server wants it.
+    """
+    while True:
+        port = _random.randrange(10_240, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline: float = START_DEADLINE, every: float = 0.02) -> Any:
