@@ -66,7 +66,7 @@ class Forgetful(Mpp):
 
     def command(self) -> list[str]:
         """Give the command line."""
-        return [sys.executable, "-c", FORGETFUL, *super().command()[3:]]
+        return [sys.executable, "-P", "-c", FORGETFUL, *super().command()[4:]]
 
 
 class FloodTests(SynchronousTestCase):
