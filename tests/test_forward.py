@@ -119,7 +119,6 @@ class RetryTests(SynchronousTestCase):
         self.assertEqual(client.served_by, B)
         self.assertEqual(world.selections.reports, [(A, Standing.DOWN)])
         self.assertEqual(world.counted("mpp_retries_total", backend="a:9090", reason="refused"), 1)
-        self.assertIn(B.id.encode(), client.cookies[0])
 
     def test_an_answer_that_blames_the_server_goes_to_the_next_backend(self) -> None:
         """A server that is starting or stopping is passed over."""

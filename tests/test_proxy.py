@@ -133,9 +133,19 @@ class ForwardedTests(ProxyCase):
         self.answer(FakeResponse(200, b"{}", ((b"Content-Type", b"application/json"), (b"Content-Length", b"2"))))
         self.assertEqual(
             self.client.received(),
-            b"HTTP/1.1 200 Reason\r\nContent-Type: application/json\r\nContent-Length: 2\r\nMPP.ServedBy: a:9090\r\n"
-            b"Set-Cookie: MPP.Route=%b; Path=/; HttpOnly; SameSite=Lax\r\n\r\n{}" % A.id.encode(),
+            b"HTTP/1.1 200 Reason\r\nContent-Type: application/json\r\nContent-Length: 2\r\nMPP.ServedBy: a:9090\r\n\r\n{}",
         )
+
+    def test_cookie_only_where_there_is_a_choice(self) -> None:
+        """A client is given a cookie while several servers are selected; with but one, caches can store the response."""
+        for selected, given in (((A,), False), ((A, B), True)):
+            self.world.selections.publish(Selection(1, Choice(selected)))
+            client = Client(self.site)
+            client.get()
+            served_by = self.world.upstreams.sent[-1].backend
+            self.answer(FakeResponse(200, b"{}"))
+            field = b"\r\nSet-Cookie: MPP.Route=%b; Path=/; HttpOnly; SameSite=Lax\r\n" % served_by.id.encode()
+            self.assertEqual(field in client.received(), given)
 
     def test_target_and_body_reach_the_backend_untouched(self) -> None:
         """Raw query strings and form bodies arrive as they were sent."""

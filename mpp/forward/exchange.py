@@ -120,6 +120,9 @@ class Exchange:
         if affinity:
             context.metrics.affinity_hit(affinity)
         cookies = context.affinity.remember(self._downstream.facts, backend, self._began)
+        if cookies and len(context.selections.current.selected) < 2:
+            # There is no other server that the client could be sent to, and caches do not store a response with a cookie.
+            cookies = ()
         timing = self._timing(attempt) if context.settings.server_timing else b""
         self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing)
 

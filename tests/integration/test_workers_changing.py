@@ -67,14 +67,14 @@ class ReloadTests(WorkersCase):
                 status, headers, _ = fetch(further, QUERY)
                 self.assertEqual((status, headers["mpp.servedby"]), (200, self.servers[0].address))
                 self.assertNotIn("set-cookie", headers)
-            mpp.write(endpoint=self.urls, workers=2, enable_lifecycle=True)
-            mpp.hang_up("changed: endpoint, affinity-options, listen")
+            mpp.write(endpoint=self.urls, workers=2, enable_lifecycle=True, routing_strategy="random")
+            mpp.hang_up("changed: endpoint, routing-strategy, affinity-options, listen")
             time.sleep(0.5)
             tally = load.stop()
         self.assertGreater(tally.requests, 50)
         self.assertEqual(tally.failures, [], f"{tally}\n{mpp.log()[-3000:]}")
         self.assertRaises(OSError, fetch, further, QUERY)
-        self.assertIn("set-cookie", fetch(mpp.port, QUERY)[1])
+        wait_until(lambda: "set-cookie" in fetch(mpp.port, QUERY)[1], "both are selected, and there are cookies again")
         self.assertEqual(children(mpp.pid), before)
 
     def test_refused(self) -> None:
