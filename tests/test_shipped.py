@@ -19,9 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.front.current import Current
 from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.model import MIB, Backend, Choice, Observation, Selection, Standing
 from mpp.options import OPTIONS
 from mpp.refusal import EXIT_STATUS
+from mpp.service import BUFFER_MEMORY
 from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
 from mpp.workers import sums
@@ -274,6 +275,12 @@ class SystemdTests(SynchronousTestCase):
     def test_time_to_stop(self) -> None:
         """systemd waits for longer than mpp takes to finish what is in flight."""
         self.assertGreater(float(self.service["Service"]["TimeoutStopSec"].removesuffix("s")), Settings().drain_timeout)
+
+    def test_memory(self) -> None:
+        """A process may have what requests hold and 300 MiB for all else; at twice that it is ended."""
+        wanted = BUFFER_MEMORY // MIB + 300
+        limits = self.service["Service"]
+        self.assertEqual((limits["MemoryHigh"], limits["MemoryMax"]), (f"{wanted}M", f"{2 * wanted}M"))
 
     def test_not_restarted_when_configured_wrongly(self) -> None:
         """What would fail again is not tried again."""
