@@ -59,9 +59,11 @@ class Arrivals:
         """
         if size and not self._budget.hold(self, self._holding(headers), size, whole=True):
             return False
-        # In step with the requests.
-        self._waiting.extend([None] * (before - len(self._waiting)))
-        self._waiting.append(self._partial)
+        waiting = self._waiting
+        while len(waiting) < before:
+            # In step with the requests.
+            waiting.append(None)
+        waiting.append(self._partial)
         self._forget_partial()
         return True
 
@@ -77,8 +79,10 @@ class Arrivals:
 
     def take(self) -> Holding | None:
         """Return what the first of those that wait holds, which is the caller's to release."""
-        holding = self._waiting.popleft() if self._waiting else None
-        if holding is not None and not self.any:
+        if not self._waiting:
+            return None
+        holding = self._waiting.popleft()
+        if not self._waiting and self._partial is None:
             self._budget.depart(self)
         return holding
 
@@ -125,6 +129,7 @@ class Arrivals:
 
     def _forget_partial(self) -> None:
         self._partial = None
-        self._pace = None
-        self._received = 0
         self._in_head = True
+        if self._pace is not None:
+            self._pace = None
+            self._received = 0
