@@ -3,7 +3,8 @@
 #
 # Everything is configured by options behind the image's name, or by MPP_* variables; the health check knows of MPP_PORT only.
 
-ARG PYTHON=python:3.14-slim
+# An exact tag, so that the same checkout gives the same image.
+ARG PYTHON=python:3.14.8-slim-trixie
 
 FROM ${PYTHON} AS build
 COPY . /src
@@ -22,7 +23,8 @@ RUN python -m venv /opt/mpp \
 FROM ${PYTHON}
 COPY --from=build /opt/mpp /opt/mpp
 ENV PATH=/opt/mpp/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1
 USER 65532:65532
 WORKDIR /
 EXPOSE 9090

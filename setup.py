@@ -38,19 +38,21 @@ setup(
     # twisted/plugins has no __init__.py (it would overwrite Twisted's), so find_packages() cannot see it.
     packages=[*find_packages(include=["mpp", "mpp.*"]), "twisted.plugins"],
     package_data={"mpp": ["py.typed"]},
+    # Each floor is the lowest release that works and that no published advisory names; constraints-lowest.txt has the same ones.
     install_requires=[
-        "Twisted[tls]>=25.5",
+        "Twisted[tls]>=26.4",
         "attrs>=23.1",
         "bcrypt>=4.0",
         "httptools>=0.6.4",
-        "cryptography>=41",
-        # The first that takes the certificates of cryptography.
-        "pyOpenSSL>=24.3",
+        "cryptography>=50.0",
+        "idna>=3.15",
+        # The first that works with cryptography 50.
+        "pyOpenSSL>=26.4",
         "prometheus-client>=0.20",
-        "PyYAML>=6",
-        "service-identity>=24.1",
-        "txaio>=23.1",
-        "zope.interface>=6",
+        "PyYAML>=6.0",
+        "txaio>=23.1.1",
+        # The first whose interfaces can be used in types, as in "IProgress | None"; mpp does not start with 6.1.
+        "zope.interface>=6.2",
     ],
     extras_require={
         # What script/test needs.
@@ -62,7 +64,7 @@ setup(
             "mypy",
             "mypy-zope",
             "ruff",
-            "setuptools>=68",
+            "setuptools>=83.0",
             "treq>=24.9",
             "twine",
             "types-PyYAML",

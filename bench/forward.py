@@ -172,16 +172,22 @@ def prepare(folder: Path, upstream: int, bufsize: int) -> None:
     (folder / "endpoints").write_text(f"http://127.0.0.1:{upstream}\n")
 
 
-def proxies(folder: Path, upstream: int, mpp: str | None) -> list[Proxy]:
-    """Describe what can be measured here; HAProxy comes first, the others are compared to it."""
+def proxies(folder: Path, upstream: int, mpp: str | None, before: str | None) -> list[Proxy]:
+    """
+    Describe what can be measured here; HAProxy comes first, the others are compared to it.
+
+    :param mpp: the command of the mpp that is measured; None: that of this checkout.
+    :param before: the command of an older one beside it, if any.
+    """
     found = []
     port = free_port()
     (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, upstream=upstream))
     found.append(Proxy("HAProxy", first_line("haproxy", "-v"), ["haproxy", "-f", str(folder / "haproxy.cfg")], port))
-    port = free_port()
-    command = [mpp] if mpp else [sys.executable, "-m", "mpp"]
-    arguments = ["--endpoints-file", str(folder / "endpoints"), "--port", str(port)]
-    found.append(Proxy("mpp", first_line(*command, "--version"), [*command, *arguments], port))
+    commands = {"mpp": [mpp] if mpp else [sys.executable, "-m", "mpp"]} | ({"before": [before]} if before else {})
+    for title, command in commands.items():
+        port = free_port()
+        arguments = ["--endpoints-file", str(folder / "endpoints"), "--port", str(port)]
+        found.append(Proxy(title, first_line(*command, "--version"), [*command, *arguments], port))
     if vmauth := shutil.which("vmauth"):
         port = free_port()
         (folder / "vmauth.yml").write_text(
@@ -240,7 +246,7 @@ def bench(cases: list[Case], options: argparse.Namespace) -> None:
         prepare(folder, upstream, cases[0].bufsize)
         stack.enter_context(running(["haproxy", "-f", str(folder / "upstream.cfg")], LOAD_CORE, folder / "upstream.log"))
         wait_answer(f"http://127.0.0.1:{upstream}/-/ready", folder / "upstream.log")
-        found = proxies(folder, upstream, options.mpp)
+        found = proxies(folder, upstream, options.mpp, options.before)
         print()
         for proxy in found:
             log = folder / f"{proxy.name}.log"
@@ -267,6 +273,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES], help="default: all")
     parser.add_argument("--profile", action="store_true", help="tell where mpp's time goes, too (needs py-spy)")
     parser.add_argument("--mpp", help="the mpp command to measure (default: the one of this checkout)")
+    parser.add_argument("--before", help="the command of another mpp, an older one, to measure in the same rounds")
     options = parser.parse_args()
     for tool in ("haproxy", "wrk", "taskset"):
         if shutil.which(tool) is None:

@@ -8,28 +8,31 @@ pooled upstream connection, and relays the answer under back-pressure. If an att
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
 Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection), ``roster.Roster``
-(who failed, who is ejected), ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers),
-``wire.pool.Pool`` and ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in),
-``wire.budget.Budget`` (bytes held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
-``forward.allowance.RetryBudget``, ``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them
-are in force), ``front`` (the web configuration in force, who is known by his password), ``metrics.Metrics`` (counters),
-``recorder.Recorder`` and ``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last),
-``descriptor.Descriptor`` (lines of the log that nobody has taken yet), ``service.Program`` and ``backends.Backends`` (the
-current Wiring: all that is made of the settings, replaced as a whole when they are read again), ``listeners.Listeners`` (the
-open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the workers, if there are any),
-``workers.remote.RemoteSelections`` (in a worker, what the parent has published), and, for as long as one request lives, its
-Exchange.
+(who failed, who is ejected), ``damage.Damage`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
+``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers), ``wire.pool.Pool`` and
+``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in), ``wire.budget.Budget`` (bytes
+held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
+``forward.allowance.RetryBudget``, ``query_of_death.SuspectQueries`` (what servers may have died of lately),
+``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``front`` (the web
+configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
+``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
+that nobody has taken yet), ``repeats.Repeats`` (lines of the log that were written in the last minute), ``service.Program``
+and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read
+again), ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew``
+(the workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, what the parent has published), and, for as
+long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
-- L0 words: ``errors facts model http_config settings interfaces``
+- L0 words: ``errors facts model http_config settings interfaces url_pattern``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
-  page_limits readings drift recent status/ plain_yaml values logs access``
-- L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor``
+  readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ api_errors
+  storage_errors responses limiting vouching query_of_death placement progress page_limits unsafe_paths cross_site``
+- L2 acts: ``wire/ locators/ tls addresses probe forward metrics tally notify descriptor repeats``
 - L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
-  proxy site pages admin housekeeping front/``
-- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion checks
-  extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes reload
-  backends views service workers/ output refusal tap __main__ testing/ demo``
+  proxy site pages admin housekeeping front/ damage``
+- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
+  checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
+  reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``
 """

@@ -117,7 +117,7 @@ class AddressBook:
             self._complain(host, problem)
         else:
             if host.failing:
-                _log.info("Host {host} resolves again", host=host.name)
+                _log.info("Host {host} resolves again", host=host.name, log_same=f"{host.name} resolves again")
             host.failing = False
             host.addresses = addresses
         waiting, host.waiting = host.waiting, []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from mpp import headers
+from mpp import cross_site, headers
 from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
-from mpp.pages import HTML, JSON, TEXT, Answer, Page, Pages, answer
+from mpp.pages import CHECKS, HTML, JSON, READS, TEXT, Answer, Page, Pages, SameOriginOnly, answer, refuse_method
 from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
@@ -43,8 +43,7 @@ class _Reload(Resource):
     def render(self, request: Any) -> bytes | int:
         """Answer POST (and PUT, as Prometheus does) when it is over."""
         if request.method not in (b"POST", b"PUT"):
-            request.setHeader(b"Allow", b"POST, PUT")
-            return answer(request, 405, JSON, headers.error_body("bad_data", "the configuration is reloaded by POST"))
+            return refuse_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
         if not self._enabled():
             off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
             return answer(request, 403, JSON, headers.error_body("forbidden", off))
@@ -74,6 +73,7 @@ class OwnPages(Pages):
     :param explain: tells what would become of a request.
     :param reload: reads the configuration again.
     :param lifecycle: tells whether a client may have it do so.
+    :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is believed, or None.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class OwnPages(Pages):
         explain: Callable[[RequestFacts], Explanation],
         reload: Callable[[], Deferred[Reloaded]],
         lifecycle: Callable[[], bool],
+        trusted_proxies: Callable[[], Sequence[str] | None],
     ) -> None:
         Resource.__init__(self)
         self._metrics = metrics
@@ -93,13 +94,18 @@ class OwnPages(Pages):
         self._draining = draining
         self._view = view
         self._explain = explain
+        self._trusted_proxies = trusted_proxies
         self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
-        self.putChild(b"health", Page(self._health))
-        self.putChild(b"ready", Page(self._ready))
+        self.putChild(b"health", Page(self._health, methods=CHECKS))
+        self.putChild(b"ready", Page(self._ready, methods=CHECKS))
         self.putChild(b"metrics", Page(self._metrics_page))
         self.putChild(b"status", Page(self._status))
         self.putChild(b"explain", Page(self._explained))
-        self.putChild(b"reload", _Reload(reload, lifecycle))
+        self.putChild(b"reload", self._changing(_Reload(reload, lifecycle)))
+
+    def _changing(self, page: Resource) -> Resource:
+        """Return a page that changes something as it is to be served."""
+        return SameOriginOnly(page, lambda facts: cross_site.is_cross_site(facts, self._trusted_proxies()))
 
     def other(self, name: bytes) -> Any:
         """Return the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
@@ -116,6 +122,8 @@ class OwnPages(Pages):
 
     def render(self, request: Any) -> bytes:
         """Send ``/mpp`` on to the status page."""
+        if request.method not in READS:
+            return refuse_method(request, READS, "mpp's own pages can be read only")
         request.redirect(b"/mpp/status")
         return b""
 

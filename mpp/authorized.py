@@ -35,3 +35,7 @@ class Authorized:
             head = fields.put_into(head)
         answer: Deferred[IResponse] = self._upstreams.send(backend, head, body, **how)
         return answer
+
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
+        """Return whether a request would be sent at once, see `IUpstreams`."""
+        return self._upstreams.has_room(backend, query_slots=query_slots)

@@ -12,7 +12,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from mpp.addresses import AddressBook
+from mpp.forward.forwarder import Forwarder
 from mpp.forwarders import Forwarders
+from mpp.headers import own_request_head
 from mpp.interfaces import ILocator
 from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
@@ -57,16 +59,24 @@ class Backends:
         self._each_round = each_round
         self._book = AddressBook(reactor.nameResolver, reactor)
         self.addresses = self._book.addresses if remote is None else remote.addresses
-        self.keyring = Keyring(wiring.credentials, self._renew_connections)
+        self.keyring = Keyring(wiring.credentials, self._renew_connections, reactor)
         self.pool = self._build_pool(budget)
         self.locator = self._merged([locator for _, locator in wiring.locators])
         self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
-        self.forwarders = Forwarders(wiring.forwarder(self.pool, self.selections, metrics, reactor))
+        self.forwarders = Forwarders(self._forwarder(wiring))
 
     def _build_pool(self, budget: Budget) -> Pool:
         settings = self._wiring.settings
         dialer = Dialer(self._reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
-        return Pool(dialer, self._reactor, budget, max_active=settings.max_concurrency, max_queued=settings.max_queue)
+        return Pool(
+            dialer,
+            self._reactor,
+            budget,
+            max_active=settings.max_concurrency,
+            max_queued=settings.max_queue,
+            reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
+            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready")),
+        )
 
     def _select(self) -> SelectionService:
         wiring = self._wiring
@@ -82,6 +92,9 @@ class Backends:
             forget=self._forget,
         )
 
+    def _forwarder(self, wiring: Wiring) -> Forwarder:
+        return wiring.forwarder(self.pool, self.selections, self.keyring, self._metrics, self._reactor)
+
     def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
         return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.labels(name).inc())
 
@@ -92,6 +105,10 @@ class Backends:
         self._each_round()
         return self._book.refresh(backends)
 
+    def renew_credentials(self) -> None:
+        """Read credentials again that have changed: a backend is about to be asked whether it is well."""
+        self.keyring.renew_soon()
+
     def verify(self, wiring: Wiring) -> Deferred[None]:
         """Ask those sources that are new, see `MergedLocator.verify`."""
         return self._merged(wiring.made).verify()
@@ -101,7 +118,7 @@ class Backends:
         self._wiring = wiring
         settings = wiring.settings
         self.keyring.replace(wiring.credentials)
-        self.forwarders.replace(wiring.forwarder(self.pool, self.selections, self._metrics, self._reactor))
+        self.forwarders.replace(self._forwarder(wiring))
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time)
@@ -118,7 +135,7 @@ class Backends:
 
     def _forget(self, backend: Backend) -> None:
         self.forwarders.forget(backend)
-        self.pool.discard(backend)
+        self.pool.remove(backend)
 
     def _renew_connections(self) -> None:
         """Use no connection again whose other side was verified in another way."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from mpp.errors import ConfigError, ConfigErrors
-from mpp.listening import endpoint
+from mpp.listening import endpoint, is_inherited
 from mpp.locators.file import MAX_BYTES
 from mpp.locators.small_file import Unreadable, read_small
 
@@ -34,7 +34,7 @@ def check_config(sources: Sources, reactor: Any) -> str:
 
     reading = sources.survey()
     # What systemd hands over is there for the service only, and not for who checks its file.
-    listen = tuple(text for text in reading.settings.listen if not text.startswith("systemd:"))
+    listen = tuple(text for text in reading.settings.listen if not is_inherited(text))
     settings = evolve(reading.settings, listen=listen)
     found = _errors(partial(check, settings, reactor))
     if settings.web_config:
@@ -71,8 +71,7 @@ def _check_front(settings: Settings, reactor: Any) -> None:
     from mpp.front.service import Front
     from mpp.metrics import Metrics
 
-    assert settings.web_config is not None
-    Front(settings.web_config, reactor, Metrics(CollectorRegistry())).check(settings)
+    Front(settings, reactor, Metrics(CollectorRegistry())).check(settings)
 
 
 def _errors(look: Callable[[], object]) -> list[ConfigError]:

@@ -9,7 +9,7 @@ them but ``--config`` and ``--listen``.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
@@ -88,7 +88,9 @@ class Sources:
         # As the operator wrote them, as long as that means the same.
         folder = "" if self.folder == _current_folder() else self.folder
         variables, warnings = _from_environment(self.environ)
-        given = {**variables, **from_command_line(self.argv)}
+        typed = from_command_line(self.argv)
+        warnings += tuple(_seen_by_all(typed))
+        given = {**variables, **typed}
         file = _read_file(given.get(CONFIG), folder)
         values = {option.field: value for option, value in file.given.items()} if file else {}
         words = {option.field: word for option, word in file.words.items()} if file else {}
@@ -176,6 +178,14 @@ def _value(option: Option, word: str, texts: list[str], folder: str) -> Any:
     except ValueError as error:
         raise ConfigError(word, str(error)) from None
     return values if option.repeatable else values[-1]
+
+
+def _seen_by_all(typed: Given) -> Iterator[str]:
+    """Return a warning for each option whose value on the command line is a secret."""
+    for option, (word, texts) in typed.items():
+        if any(map(option.secret, texts)):
+            how = f"give it {option.unseen}, or by the variable {option.env[0]}"
+            yield f"{word}: a secret on the command line can be read by everybody on this machine (ps); {how}"
 
 
 def _nothing_located() -> ConfigError:

@@ -1,6 +1,6 @@
 """
-Reads for which backends an ``http_config`` of the configuration file counts: the general one, those of ``backends``, by URL,
-and those of ``locators``, by who found them. Pure.
+Reads for which backends an ``http_config`` of the configuration file counts: the general one, those of ``backends``, by URL
+(see `mpp.locators.endpoint_patterns`), and those of ``locators``, by who found them. Pure.
 
 What one says is `mpp.config_http`.
 """
@@ -15,8 +15,9 @@ from mpp.config_http import read_http_config
 from mpp.config_tree import Tree
 from mpp.errors import ConfigError
 from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
-from mpp.locators.endpoints import parse_endpoint
+from mpp.locators.endpoint_patterns import parse_url_pattern
 from mpp.options import OPTIONS, Option
+from mpp.url_pattern import URLPattern
 
 KEYS = ("http_config", "backends", "locators")
 
@@ -60,14 +61,15 @@ def _entry(entry: Tree, folder: str, name: str, *more: str) -> tuple[str, HTTPCo
     return text, read_http_config(entry, folder) if "http_config" in found else HTTPConfig()
 
 
-def _rule(entry: Tree, folder: str) -> tuple[str, HTTPConfig]:
+def _rule(entry: Tree, folder: str) -> tuple[URLPattern, HTTPConfig]:
     url, config = _entry(entry, folder, "url")
-    if url and "*" not in url:
-        try:
-            url = parse_endpoint(url).url
-        except ValueError as error:
-            entry.wrong("url", str(error))
-    return url, config
+    pattern = URLPattern()
+    try:
+        # What is missing has been noted.
+        pattern = parse_url_pattern(url) if url else pattern
+    except ValueError as error:
+        entry.wrong("url", str(error))
+    return pattern, config
 
 
 def _locator_rule(entry: Tree, folder: str) -> LocatorRule:

@@ -15,6 +15,7 @@ from attrs import evolve
 from mpp.config_tree import Tree, kind_of
 from mpp.headers import REQUEST_DROPPED, field_value
 from mpp.http_config import FILES, HTTPConfig, OwnHeader
+from mpp.server_name import ServerName
 
 _SECRET = "a secret has no place in this file; give {} instead"
 _NOT_SUPPORTED = "not supported"
@@ -148,3 +149,12 @@ def _check(form: str, inner: Tree) -> None:
                 inner.wrong(other, f"missing; a {key} is of no use without it")
         if "min_version" in table and inner.text("min_version") not in ("TLS12", "TLS13"):
             inner.wrong("min_version", "expected TLS12 or TLS13; mpp speaks nothing older")
+        if "server_name" in table and not _is_server_name(inner.text("server_name")):
+            inner.wrong("server_name", "expected a host name or an IP address, such as prom.example.org")
+
+
+def _is_server_name(text: str) -> bool:
+    try:
+        return not text or bool(ServerName.parse(text))
+    except ValueError:
+        return False

@@ -70,10 +70,22 @@ class Credentials:
         """Give what makes a connection to an https backend."""
         return self._for(backend).creator(backend.host)
 
-    def refresh(self) -> bool:
-        """Read what has changed on disk; tell whether connections are made in another way from now on."""
+    def authorizes(self, backend: Backend) -> bool:
+        """Return whether requests to a backend carry an ``Authorization`` of mpp's own."""
+        return self._for(backend).config.authorizes
+
+    def renewed_at(self, backend: Backend) -> float:
+        """Return when the headers for a backend were found to have changed on disk, by the clock of `refresh`."""
+        return self._for(backend).renewed_at
+
+    def refresh(self, now: float) -> bool:
+        """
+        Read what has changed on disk; tell whether connections are made in another way from now on.
+
+        :param now: by any clock; see `renewed_at`.
+        """
         # Not any(), which would stop at the first one.
-        return True in [held.refresh() for held in self._all]
+        return True in [held.refresh(now) for held in self._all]
 
     def located(self, origins: Origins) -> bool:
         """
@@ -132,6 +144,7 @@ class _Held:
     :ivar config: that one.
     :ivar fields: headers, or None.
     :ivar policy: of connections over TLS.
+    :ivar renewed_at: when the headers changed last, minus infinity if they have not.
     """
 
     def __init__(self, config: HTTPConfig, *, insecure: bool) -> None:
@@ -139,6 +152,7 @@ class _Held:
         self._insecure = insecure if config.insecure_skip_verify is None else config.insecure_skip_verify
         self._paths = config.paths
         self._problem = ""
+        self.renewed_at = float("-inf")
         self._stamps = self._look()
         self.fields = self._read_fields()
         self.policy = self._read_policy()
@@ -153,7 +167,7 @@ class _Held:
             creator = self._creators[host] = self.policy.creator(host)
         return creator
 
-    def refresh(self) -> bool:
+    def refresh(self, now: float) -> bool:
         """See `Credentials.refresh`."""
         stamps = self._look()
         if stamps == self._stamps:
@@ -168,6 +182,8 @@ class _Held:
             return False
         self._problem = ""
         self._stamps = stamps
+        if fields != self.fields:
+            self.renewed_at = now
         self.fields = fields
         _log.info("Credentials were read again: {paths}", paths=", ".join(self._paths))
         if policy == self.policy:

@@ -6,6 +6,7 @@ it, and is told the time; it knows neither the other backends nor who acts on wh
 
     in ── a request failed softly: counted ── three in a row while another backend answers ──> out
      │      answered: the count is forgotten
+     │      turned away: probed at once, see `mpp.limiting`
      └─── a request failed hard, or a probe finds it not ready or down ──────────────────────> out
     out ── a good probe that began after all that was reported: counted
      │       anything bad: the count is forgotten
@@ -35,6 +36,8 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
+from mpp import limiting
+from mpp.limiting import Limiting
 from mpp.model import Observation, Standing
 
 # One failure may be chance, two the same chance on two connections at once. A request is tried on another backend as soon
@@ -61,6 +64,7 @@ class Absence:
     :ivar why: one line for a human.
     :ivar needs: how many good probes in a row bring it back, see Note [Enough good probes].
     :ivar good: how many there were.
+    :ivar refused: nothing is known against it but that it refuses its probe, see `mpp.vouching`.
     """
 
     since: float
@@ -69,6 +73,7 @@ class Absence:
     why: str
     needs: int = GOOD_PROBES
     good: int = 0
+    refused: bool = False
 
 
 @frozen
@@ -83,8 +88,13 @@ class Record:
     :ivar reports: failed requests of all kinds so far. A probe that began at another number is no news.
     :ivar ejections: how often it was ejected lately, see Note [Flapping].
     :ivar returned_at: when it last came back.
+    :ivar returns: how often it came back, see `mpp.model.Observation`.
     :ivar due: when it is to be probed, if no round does it before; None when there is no hurry.
+    :ivar rescues: requests in a row that failed here and were answered by a backend out of service, see `mpp.vouching`.
+    :ivar rescued_at: when the last one of these was answered.
+    :ivar vouched_at: when requests were last known to be all that keeps it in service, see `mpp.vouching`; None: probes do.
     :ivar absence: None while it is in service.
+    :ivar limiting: what is known of requests that were turned away.
     """
 
     admitted: bool = False
@@ -94,8 +104,18 @@ class Record:
     reports: int = 0
     ejections: int = 0
     returned_at: float = 0.0
+    returns: int = 0
     due: float | None = None
+    rescues: int = 0
+    rescued_at: float = 0.0
+    vouched_at: float | None = None
     absence: Absence | None = None
+    limiting: Limiting = limiting.NOTHING
+
+    @property
+    def in_service(self) -> bool:
+        """It takes traffic, or could."""
+        return self.absence is None and (self.admitted or self.vouched_at is not None)
 
     @property
     def ejected(self) -> bool:
@@ -109,26 +129,31 @@ def failed(record: Record, standing: Standing, why: str, now: float, *, spare: b
 
     Soft evidence ejects only if another backend answers what this one does not: else the requests may be the fault.
 
-    :param standing: ``SUSPECT`` is soft evidence, anything worse is hard.
+    :param standing: ``SUSPECT`` is soft evidence, anything worse is hard. ``BUSY`` means that the request was turned away, see
+        `mpp.limiting`, and ``VIABLE`` that there is another reason to probe the backend soon: neither is counted.
     :param spare: another backend is in service, or could be; nobody is ejected for soft evidence who is the last one.
     """
+    if standing < Standing.SUSPECT:
+        return _turned_away(record, standing, now)
     record = evolve(record, reports=record.reports + 1)
     if record.absence is not None:
         return evolve(record, absence=_worsened(record.absence, standing, why))
     if standing > Standing.SUSPECT:
-        return _eject(record, standing, why, now)
+        return eject(record, standing, why, now)
     if record.failures and now - record.failed_at <= FORGIVEN_AFTER_S:
         record = evolve(record, failures=record.failures + 1, failed_at=now)
     else:
         record = evolve(record, failures=1, failed_at=now, others_answered=False)
     if record.failures >= SOFT_FAILURES and record.others_answered and spare:
-        return _eject(record, Standing.SUSPECT, f"{record.failures} requests in a row failed, the last: {why}", now)
+        return eject(record, Standing.SUSPECT, f"{record.failures} requests in a row failed, the last: {why}", now)
     return record if record.due is not None else evolve(record, due=now + FOLLOW_UP_S)
 
 
 def answered(record: Record) -> Record:
     """Note that it answered a request."""
-    return evolve(record, failures=0, others_answered=False) if record.failures else record
+    if record.limiting.refused_at is not None:
+        record = evolve(record, limiting=limiting.answered(record.limiting))
+    return evolve(record, failures=0, others_answered=False, rescues=0) if record.failures or record.rescues else record
 
 
 def other_answered(record: Record) -> Record:
@@ -136,17 +161,37 @@ def other_answered(record: Record) -> Record:
     return record if record.others_answered or not record.failures else evolve(record, others_answered=True)
 
 
-def observed(record: Record, standing: Standing, why: str, now: float, *, reports: int, spare: bool) -> Record:
+def observed(
+    record: Record,
+    standing: Standing,
+    why: str,
+    now: float,
+    *,
+    reports: int,
+    spare: bool,
+    refused: bool = False,
+    turned_away: bool = False,
+) -> Record:
     """
     Note the outcome of a probe.
 
     :param reports: the record's ``reports`` when the probe began: a good probe says nothing of what was reported since.
     :param spare: another backend is in service; without one nobody who is well is kept out any longer.
+    :param refused: see `mpp.model.Observation`.
+    :param turned_away: something in front of the backend may have turned the probe away, see `mpp.limiting`.
     """
+    if record.admitted and record.absence is None:
+        before = record.limiting
+        after = limiting.probed(before, now, turned_away=turned_away, good=standing < Standing.SUSPECT)
+        record = record if after is before else evolve(record, limiting=after)
+        if after.doubted:
+            return evolve(record, due=now + FOLLOW_UP_S if limiting.ask_again(before) else None)
     if standing > Standing.SUSPECT:
-        return _found_bad(record, standing, why, now)
+        return _found_bad(record, standing, why, now, refused)
     good, news = standing < Standing.SUSPECT, reports == record.reports
     if record.absence is None:
+        if good and record.vouched_at is not None:
+            record = evolve(record, admitted=True, vouched_at=None)
         due = None if news or record.due is None else now + FOLLOW_UP_S
         settled = due == record.due and (record.admitted or not good)
         return record if settled else evolve(record, admitted=record.admitted or good, due=due)
@@ -161,31 +206,40 @@ def is_proven(record: Record) -> bool:
     return record.absence is not None and record.absence.good >= record.absence.needs
 
 
-def _found_bad(record: Record, standing: Standing, why: str, now: float) -> Record:
+def _turned_away(record: Record, standing: Standing, now: float) -> Record:
+    if record.absence is not None:
+        # It is on probation anyway.
+        return record
+    after, due = limiting.ask(record.limiting, now, turned_away=standing is Standing.BUSY)
+    return evolve(record, limiting=after, due=due if record.due is None else min(record.due, due))
+
+
+def _found_bad(record: Record, standing: Standing, why: str, now: float, refused: bool) -> Record:
     needs = 1 if standing is Standing.NOT_READY else GOOD_PROBES
     if record.absence is not None:
-        absence = evolve(record.absence, standing=standing, why=why, needs=needs, good=0)
+        absence = evolve(record.absence, standing=standing, why=why, needs=needs, good=0, refused=refused)
         return evolve(record, absence=absence, due=_next_probe(absence, now))
     if record.admitted:
-        return _eject(record, standing, why, now, needs)
-    absence = Absence(now, now, standing, why, needs)
-    return evolve(record, failures=0, others_answered=False, due=now + FOLLOW_UP_S, absence=absence)
+        return eject(record, standing, why, now, needs, refused)
+    absence = Absence(now, now, standing, why, needs, refused=refused)
+    return evolve(record, failures=0, others_answered=False, vouched_at=None, due=now + FOLLOW_UP_S, absence=absence)
 
 
 def _found_good(record: Record, absence: Absence, now: float, spare: bool) -> Record:
     absence = evolve(absence, standing=Standing.SUSPECT, good=absence.good + 1)
     if absence.good >= absence.needs and (now >= absence.until or not spare):
-        return evolve(record, admitted=True, returned_at=now, due=None, absence=None)
+        return evolve(record, admitted=True, returned_at=now, returns=record.returns + 1, due=None, absence=None)
     return evolve(record, absence=absence, due=_next_probe(absence, now))
 
 
 def _worsened(absence: Absence, standing: Standing, why: str) -> Absence:
     if standing > absence.standing:
-        absence = evolve(absence, standing=standing, why=why)
+        absence = evolve(absence, standing=standing, why=why, refused=False)
     return evolve(absence, needs=GOOD_PROBES, good=0)
 
 
-def _eject(record: Record, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES) -> Record:
+def eject(record: Record, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES, refused: bool = False) -> Record:
+    """Take a backend out of service. The parameters are those of an `Absence`."""
     forgiven = int((now - record.returned_at) // FORGIVEN_AFTER_S)
     ejections = max(0, record.ejections - forgiven) + 1
     return evolve(
@@ -195,7 +249,8 @@ def _eject(record: Record, standing: Standing, why: str, now: float, needs: int 
         others_answered=False,
         ejections=ejections,
         due=now + FOLLOW_UP_S,
-        absence=Absence(now, now + hold(ejections), standing, why, needs),
+        vouched_at=None,
+        absence=Absence(now, now + hold(ejections), standing, why, needs, refused=refused),
     )
 
 
@@ -221,8 +276,14 @@ def shown(record: Record, observation: Observation, ejected_at: float) -> Observ
     :param ejected_at: when the backend was ejected, by the time of day.
     """
     absence = record.absence
+    if observation.returns != record.returns:
+        observation = evolve(observation, returns=record.returns)
     if absence is None:
-        return evolve(observation, ejected_at=0.0) if observation.ejected_at else observation
+        if observation.ejected_at or observation.limited != record.limiting.limited:
+            observation = evolve(observation, ejected_at=0.0, limited=record.limiting.limited)
+        # One that is doubted is as it was, until it has been asked once more.
+        doubted = record.limiting.doubted and observation.turned_away
+        return evolve(observation, standing=Standing.VIABLE, why="") if doubted else observation
     return evolve(
         observation,
         standing=absence.standing,

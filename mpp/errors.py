@@ -10,6 +10,7 @@ Every error mpp raises on purpose. Blame and phase are in the type.
     |   +-- PartlyLocated     some of its sources cannot be read; it tells itself what stands
     +-- BadRequest        the client's bytes are not a request we serve; carries the status to answer
     +-- UpstreamError     one attempt on one backend failed; phase and cause are separate axes
+    +-- ClientTooSlow     a response is given up because its client reads it more slowly than others, who wait
 
 This module knows no other module of mpp (but for the type of what `PartlyLocated` carries).
 """
@@ -93,6 +94,10 @@ class BadRequest(MppError):
         super().__init__(detail)
         self.status = status
         self.detail = detail
+
+
+class ClientTooSlow(MppError):
+    """A response is given up because its client reads it too slowly while other requests wait, see `mpp.wire.slow`."""
 
 
 class Phase(enum.Enum):

@@ -28,6 +28,7 @@ class Facts:
     :ivar config_at: when it loaded that configuration, or None.
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
+    :ivar query_slots: how many queries it runs at the same time (its ``--query.max-concurrency``), or None when not known.
     """
 
     version: str = ""
@@ -43,6 +44,7 @@ class Facts:
     config_at: float | None = None
     reload_ok: bool | None = None
     skew: float | None = None
+    query_slots: int | None = None
 
 
 @frozen

@@ -26,26 +26,31 @@ class Fingerprint:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=_HASH_BYTES)
-        self._rest = b""
+        # The beginning of a line; an array, so that a line that comes byte by byte is not copied with each of them.
+        self._rest = bytearray()
         self._skipping = False
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece, split anywhere."""
-        *lines, self._rest = (self._rest + chunk).split(_LINE_END)
-        for line in lines:
-            self._take(line)
+        # A line end may begin with the last byte of what came before, but no earlier: that has been searched.
+        searched = max(0, len(self._rest) - 1)
+        self._rest += chunk
+        if self._rest.find(_LINE_END, searched) >= 0:
+            *lines, self._rest = self._rest.split(_LINE_END)
+            for line in lines:
+                self._take(line)
         if len(self._rest) > MAX_LINE:
             # The last byte may be the first half of a line end.
             self._hash.update(self._rest[:-1])
-            self._rest = self._rest[-1:]
+            del self._rest[:-1]
 
     def finish(self) -> str:
-        """Give the hash."""
+        """Return the hash."""
         self._take(self._rest)
-        self._rest = b""
+        self._rest = bytearray()
         return self._hash.hexdigest()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytearray) -> None:
         if line.startswith(b"  external_labels:"):
             self._skipping = True
         elif not (self._skipping and line.startswith(b"   ")):

@@ -173,12 +173,15 @@ def response_head(
     """
     Build the head of the answer that goes to a client.
 
+    :param reason: as received; replaced by the standard phrase if a terminal or a log might not show it as it is.
     :param headers: the backend's.
     :param added: mpp's own fields.
     :param length: the body's length if it is known; written unless the backend's own field stands.
     :param bodyless: the answer to HEAD: whatever the backend announced stands, and nothing is added to it.
     :param chunked: the body will be sent in chunks.
     """
+    if reason != b"OK":
+        reason = _plain_reason(status, reason)
     parts = [b"HTTP/1.1 %d " % status, reason, b"\r\n"]
     connections = []
     announced = False
@@ -200,6 +203,21 @@ def response_head(
         parts.append(b"Content-Length: %d\r\n" % length)
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def _plain_reason(status: int, reason: bytes) -> bytes:
+    """
+    Return a reason phrase without anything that a client's terminal acts upon.
+
+    Control characters and bidirectional ones (and whatever else is not printable, or no UTF-8) make it the standard phrase of the
+    status, or an empty one if there is none. A client may ignore the phrase (RFC 9112 section 4).
+    """
+    if reason.decode("utf-8", "surrogateescape").isprintable():
+        return reason
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b""
 
 
 def server_timing(total: float, backend: Backend, took: float, waited: float) -> bytes:

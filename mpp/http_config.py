@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from attrs import field, frozen
 
 from mpp.model import Backend
+from mpp.url_pattern import URLPattern
 
 _USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 
@@ -67,7 +68,12 @@ class HTTPConfig:
     @property
     def adds_fields(self) -> bool:
         """Whether requests get credentials or other headers."""
-        return bool(self.username or self.username_file or self.credentials_file or self.headers)
+        return self.authorizes or bool(self.headers)
+
+    @property
+    def authorizes(self) -> bool:
+        """Whether requests get an ``Authorization``."""
+        return bool(self.username or self.username_file or self.credentials_file)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -125,12 +131,12 @@ class HTTPConfigs:
     How all backends are spoken to.
 
     :ivar default: those that no rule is for.
-    :ivar rules: URLs, in which ``*`` stands for anything, each with what counts for the backends it fits; the first one does.
+    :ivar rules: patterns for URLs, each with the configuration of the backends that it fits; the first one that fits counts.
     :ivar locators: what counts for those that no URL fits; the first one that fits one of a backend's origins does.
     """
 
     default: HTTPConfig = HTTPConfig()
-    rules: tuple[tuple[str, HTTPConfig], ...] = ()
+    rules: tuple[tuple[URLPattern, HTTPConfig], ...] = ()
     locators: tuple[LocatorRule, ...] = ()
 
     @property
@@ -144,12 +150,7 @@ class HTTPConfigs:
 
     def special(self, backend: Backend, origins: Collection[Origin]) -> HTTPConfig | None:
         """Give what a rule says of a backend; None when there is none for it."""
-        for url, config in self.rules:
-            if fits(url, backend):
+        for pattern, config in self.rules:
+            if pattern.fits(backend):
                 return config
         return next((rule.config for rule in self.locators if any(map(rule.fits, origins))), None)
-
-
-def fits(url: str, backend: Backend) -> bool:
-    """Tell whether a backend's URL is this one, ``*`` standing for anything."""
-    return re.fullmatch(".*".join(map(re.escape, url.split("*"))), backend.url) is not None

@@ -7,7 +7,7 @@ the next without importing it, and let a test stand in for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -87,10 +87,20 @@ class IAffinity(Interface):
         """
 
 
+class ISuspectQueries(Interface):
+    """The reads that servers may have died of lately, see `mpp.query_of_death.SuspectQueries`."""
+
+    until: Mapping[str, float] = Attribute("Until when each is suspect, by its key; empty, or there may be some.")
+
+    def __contains__(key: str) -> bool:
+        """Return whether a read is suspect."""
+
+
 class ISelections(Interface):
     """The current Selection, and the ways to have it renewed."""
 
     current: Selection = Attribute("The Selection in force; an empty one before the first round has finished.")
+    suspects: ISuspectQueries = Attribute("The reads that servers may have died of lately; mostly there are none.")
 
     def ready() -> Deferred[Selection]:
         """
@@ -111,9 +121,34 @@ class ISelections(Interface):
         """
         Tell that a request failed through a backend's fault, and have the backend probed beside the traffic.
 
+        ``VIABLE`` and ``BUSY`` are no evidence: the backend is probed soon, and what comes of that counts (`mpp.limiting`).
         Hard evidence (``NOT_READY``, ``DOWN``) ejects it: it takes effect on ``current`` before it returns, and stands until
         enough probes that began later say otherwise. Soft evidence (``SUSPECT``) is counted, and ejects when there is enough
         of it. See `mpp.ejection`.
+        """
+
+    def rescued(failed: Backend, by: Backend) -> None:
+        """
+        Report that a request failed through a backend's fault and was answered by one that is not expected to answer.
+
+        :param failed: the backend that failed the request; ``report`` was called for it.
+        :param by: a backend whose standing is ``NOT_READY`` or worse. Its answer is a proof that it is well, see
+            `mpp.policy.is_proof`. It takes traffic when there are enough such requests, see `mpp.vouching`.
+        """
+
+    def storage_failed(backend: Backend, error: str) -> None:
+        """
+        Say, in the log and with what is published, that a backend cannot read a part of its own storage.
+
+        :param error: what it said, one line.
+        """
+
+    def suspect(key: str, why: str) -> None:
+        """
+        Report that a server may have died of a read: it is in ``suspects`` from now on, in all workers.
+
+        :param key: see `mpp.query_of_death.key_of`.
+        :param why: one line for a human.
         """
 
     def answered(backend: Backend) -> None:
@@ -168,7 +203,15 @@ class IBodyConsumer(Interface):
         """The body is complete; the last call."""
 
     def body_failed(error: Exception) -> None:
-        """The backend broke off (`mpp.errors.UpstreamError`, phase BODY); the last call."""
+        """
+        Take the error that broke the body off; the last call.
+
+        :param error: `mpp.errors.UpstreamError` in phase BODY when the backend broke off, `mpp.errors.ClientTooSlow` when the
+            response is given up because its client reads it too slowly.
+        """
+
+    def taken() -> int:
+        """Return how many bytes of the body whoever reads it in the end has taken so far."""
 
 
 class IProgress(Interface):
@@ -176,6 +219,10 @@ class IProgress(Interface):
 
     received: int = Attribute("Bytes of the answer that have arrived, head included; only ever counted up.")
     turn_at: float = Attribute("When it was the request's turn, if it had to wait for that: by the monotonic clock; else 0.")
+    queued: bool = Attribute("The request waits for a slot; nothing of it has been sent.")
+
+    def client() -> str:
+        """Return the address of the client that the response is for."""
 
 
 class IUpstreams(Interface):
@@ -191,6 +238,7 @@ class IUpstreams(Interface):
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         """
         Send one request on a kept or a new connection and wait for the answer.
@@ -204,8 +252,16 @@ class IUpstreams(Interface):
             back at all (an endless event stream must not be). None: yes.
         :param progress: whose count of bytes is kept as they arrive.
         :param urgent: sent at once, however many requests the backend is busy with; for probes.
+        :param query_slots: have it wait while so many requests that have such a limit await their response; 0: there is none.
         :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
             come. Fails with `mpp.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves nothing.
+        """
+
+    def has_room(backend: Backend, *, query_slots: int = 0) -> bool:
+        """
+        Return whether a request would be sent to ``backend`` at once, instead of having to wait for a slot.
+
+        :param query_slots: as for ``send``.
         """
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from mpp.errors import ConfigError
 from mpp.listening_errors import why_not_endpoint, why_not_open
 from mpp.renewable import Renewable
 from mpp.wire.gate import close_empty
+from mpp.wire.proxy_protocol import ProxyHeaderFactory
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -36,7 +38,18 @@ Connections that may wait to be accepted. With Twisted's 50, the clients of a da
 dropped, and wait a second for the next one. The kernel has its own limit (``net.core.somaxconn``, 4096 on Linux).
 """
 
+UNIX_MODE = "660"
+"""
+Who may connect to a Unix socket where its ``mode=`` does not say: user and group. Twisted's default is everybody on the machine,
+which goes past every firewall, and to mpp's own pages as well.
+"""
+
 _SYSTEMD = "systemd:"
+# Twisted's word for an endpoint whose connections begin with a PROXY protocol header.
+_PROXIED = "haproxy:"
+_UNIX = "unix:"
+# A colon in a path has a backslash before it, and so has that backslash.
+_HAS_MODE = re.compile(r"(?<!\\)(?:\\\\)*:mode=").search
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
@@ -109,6 +122,11 @@ def where(port: IListeningPort) -> str:
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
+def is_inherited(text: str) -> bool:
+    """Return whether the socket of this endpoint is one that systemd hands over."""
+    return text.removeprefix(_PROXIED).startswith(_SYSTEMD)
+
+
 def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServerEndpoint:
     """
     Give the server endpoint that a string describes; nothing is opened yet, but certificates are read.
@@ -116,8 +134,11 @@ def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServer
     :param option: to blame.
     :raise ConfigError: there is no such type of endpoint, or its arguments make no sense, or its files cannot be read.
     """
+    if text.startswith(_PROXIED + "ssl:"):
+        header_first = "a load balancer sends its PROXY header before TLS, which this endpoint cannot read"
+        raise ConfigError(option, f"{text!r}: {header_first}; expected haproxy:tcp: with --web-config for the certificate")
     try:
-        return _with_backlog(reactor, text)
+        return _with_backlog(reactor, text.removeprefix(_PROXIED))
     # Not only ValueError: each type is a plugin of its own, and fails as it likes.
     except Exception as error:
         raise ConfigError(option, why_not_endpoint(text, error)) from None
@@ -184,6 +205,7 @@ def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
         # A worker has from its parent what systemd handed over to that.
         described = reactor.inherited_endpoint()
         return described
+    text = _with_mode(reactor, text)
     try:
         described = serverFromString(reactor, text if "backlog=" in text else f"{text}:backlog={BACKLOG}")
     # Not every type of endpoint has a backlog of its own (systemd), or it was given by position.
@@ -192,11 +214,25 @@ def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
     return described
 
 
+def _with_mode(reactor: Any, text: str) -> str:
+    """Return a description with a mode of its own, or with `UNIX_MODE` if it is one of a Unix socket that has none."""
+    if not text.startswith(_UNIX) or _HAS_MODE(text):
+        return text
+    with_mode = f"{text}:mode={UNIX_MODE}"
+    try:
+        serverFromString(reactor, with_mode)
+    # It was given by position.
+    except TypeError:
+        return text
+    return with_mode
+
+
 def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Opened:
     """Open an endpoint now; every server endpoint of Twisted answers before ``listen`` returns."""
     outcome: list[IListeningPort | Failure] = []
     renewable = Renewable(reactor) if text.startswith("ssl:") else None
-    waiting = endpoint(renewable or reactor, text, option).listen(factory)
+    served = ProxyHeaderFactory(factory, reactor) if text.startswith(_PROXIED) else factory
+    waiting = endpoint(renewable or reactor, text, option).listen(served)
     waiting.addBoth(outcome.append)
     if not outcome:
         waiting.cancel()
@@ -204,7 +240,7 @@ def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Op
     if isinstance(outcome[0], Failure):
         raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
     renew = _nothing if renewable is None else functools.partial(_renew, renewable, text, option, factory)
-    return Opened(outcome[0], text.startswith("systemd:"), renew)
+    return Opened(outcome[0], is_inherited(text), renew)
 
 
 def _renew(renewable: Renewable, text: str, option: str, factory: IProtocolFactory) -> bool:

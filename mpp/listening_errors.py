@@ -26,7 +26,7 @@ def why_not_endpoint(text: str, error: Exception) -> str:
     """Say what is wrong with the description of an endpoint."""
     if isinstance(error, OSError) and error.filename:
         return f"{text!r}: {error.filename} cannot be read ({error.strerror}); expected the files of a key and its certificate"
-    if text.startswith("systemd:") and isinstance(error, LookupError):
+    if "systemd:" in text and isinstance(error, LookupError):
         return f"{text!r}: no such socket was handed over by systemd"
     # OpenSSL's errors have no common base that could be named without importing it.
     if "OpenSSL" in type(error).__module__:

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from mpp.errors import ConfigError, LocateError
 from mpp.http_config import Origin
 from mpp.interfaces import ILocator
 from mpp.locators.file import FileLocator
@@ -76,11 +77,16 @@ class Locating:
 
     def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
         from mpp.locators.api import Api
-        from mpp.locators.http_sd import HTTPSDLocator
+        from mpp.locators.http_sd import HTTPSDLocator, url_reader
         from mpp.tls import TLSPolicy
 
+        read = url_reader(url)
+        try:
+            read()
+        except LocateError as error:
+            raise ConfigError("--http-sd", str(error)) from None
         api = Api.connecting(self._reactor, TLSPolicy(insecure=settings.insecure))
-        return HTTPSDLocator(url, api, name, interval=settings.selection_interval)
+        return HTTPSDLocator(read, api, name, interval=settings.selection_interval)
 
     def _dns(self, name: str, spec: str) -> ILocator:
         from mpp.locators.dns import DNSLocator
@@ -91,9 +97,9 @@ class Locating:
     def _name_servers(self) -> Any:
         """Give what asks name servers: one for all, since it looks after its configuration as long as the program lives."""
         if self._names is None:
-            from twisted.names.client import Resolver
+            from mpp.locators.name_servers import NameServers
 
-            self._names = Resolver(resolv="/etc/resolv.conf", reactor=self._reactor)
+            self._names = NameServers("/etc/resolv.conf", self._reactor)
         return self._names
 
     def _marathon(self, settings: Settings) -> ILocator:

@@ -3,13 +3,14 @@ Log events as lines: one event, one line, in logfmt or JSON. Pure.
 
 A line has ``ts``, ``level``, ``msg`` and ``component`` as Prometheus has them, then what the event itself carries, by the names
 it was logged with, and for a failure ``err`` (in a word) and ``stack`` (the traceback). Whatever a value holds, it cannot begin a
-new line, forge a field, or speak to a terminal.
+new line, forge a field, speak to a terminal, or be shown in another order than it has.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
+import hashlib
 import json
 import math
 import re
@@ -39,10 +40,17 @@ _NOT_OWN = frozenset(("message", "time", "system", "format", "isError", "printed
 _TALKATIVE = "twisted.web.client."
 
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]")
-# A space (of whatever kind), an equals sign or a quote would end a value; a backslash is an escape to some readers.
-_QUOTED = re.compile('[\\s\x00-\x20"=\\\\\x7f-\x9f\ud800-\udfff]').search
-# Those that json.dumps leaves as they are: C1 controls, Unicode's line ends, halves of characters.
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# A space, an equals sign or a quote would end a value; a backslash is an escape to some readers, a control one to a terminal.
+_QUOTED = re.compile(r'[\x00-\x20"=\\\x7f]').search
+# What is shown as something else than it is, or not at all: C1 controls, Unicode's line ends, halves of characters, and what
+# has a reader see text in another order (UAX #9; CVE-2021-42574, "Trojan Source") or hides in it: joiners, fillers, marks, tags.
+_HIDDEN = (
+    "\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb"
+    "\U000e0000-\U000e007f"
+)
+_UNSAFE = re.compile(f"[{_HIDDEN}]")
+# For values that are not all ASCII, which are few: a character class with so many ranges takes its time.
+_QUOTED_BEYOND_ASCII = re.compile(rf'[\s\x00-\x20"=\\{_HIDDEN}]').search
 
 
 def fields(event: Mapping[str, Any]) -> dict[str, Value]:
@@ -86,6 +94,28 @@ def level_of(event: Mapping[str, Any]) -> str:
     if level == "info" and str(event.get("log_namespace")).startswith(_TALKATIVE):
         return "debug"
     return level if level in LEVELS else "error"
+
+
+def sameness(event: Mapping[str, Any], told: Mapping[str, Value]) -> str | None:
+    """
+    Return what an event's line has in common with those that say the same; None for an event whose lines are all written.
+
+    Warnings and errors are the same when all but their time is. Other events are written each time, unless they name, as
+    ``log_same``, what they say without numbers that differ each time: those that a server which comes and goes can cause
+    without end. An event with ``log_each`` answers what an operator did, who waits for it.
+
+    :param told: its `fields`.
+    """
+    if event.get("log_each"):
+        return None
+    same = event.get("log_same")
+    if same is not None:
+        return f"{told['component']} {same}"
+    if told["level"] not in ("warn", "error"):
+        return None
+    # A digest, since what is remembered of a line may be as long as a traceback.
+    said = "\0".join(f"{name}={value}" for name, value in told.items() if name != "ts")
+    return hashlib.blake2b(said.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def timestamp(seconds: float) -> str:
@@ -136,14 +166,16 @@ def with_priority(render: Callable[[Mapping[str, Value]], str]) -> Callable[[Map
 
 
 def _quoted(value: Value) -> str:
-    if isinstance(value, str):
-        if value and not _QUOTED(value):
-            return value
-    elif isinstance(value, bool):
+    if isinstance(value, bool):
         return "true" if value else "false"
-    else:
+    if not isinstance(value, str):
         return str(value)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+    if value.isascii():
+        # The default of json.dumps has an encoder at hand, and leaves none of these as they are.
+        return value if value and not _QUOTED(value) else json.dumps(value)
+    if not _QUOTED_BEYOND_ASCII(value):
+        return value
+    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], json.dumps(value, ensure_ascii=False))
 
 
 def _is_old(event: Mapping[str, Any]) -> bool:

@@ -72,6 +72,18 @@ class Metrics:
             ("backend", "reason"),
             registry=registry,
         )
+        self._slow_clients = Counter(
+            "mpp_slow_clients_reset",
+            "Responses given up because their clients read them too slowly while other requests waited.",
+            ("backend",),
+            registry=registry,
+        )
+        self._moved = Counter(
+            "mpp_moved_requests",
+            "Requests that waited for a slot on a backend and were sent to another one instead.",
+            ("backend",),
+            registry=registry,
+        )
         self._hedges = Counter(
             "mpp_hedges",
             "Attempts made beside one that took too long, by the backend that did.",
@@ -88,6 +100,17 @@ class Metrics:
             "mpp_retry_budget_exhausted",
             "Retries and hedges that were not made for want of budget.",
             ("reason",),
+            registry=registry,
+        )
+        self._deaths = Counter(
+            "mpp_query_of_death_suspects",
+            "Servers that broke off a read after having run it for longer than --crash-suspect, by the server.",
+            ("backend",),
+            registry=registry,
+        )
+        self._deaths_refused = Counter(
+            "mpp_query_of_death_refusals",
+            "Reads answered 502 because a server may have died of them and only one healthy server is left.",
             registry=registry,
         )
         self.selection_events = Counter("mpp_selection_events", "Changes of the selection.", registry=registry)
@@ -115,6 +138,12 @@ class Metrics:
         self._reload_succeeded_at = Gauge(
             "mpp_config_last_reload_success_timestamp_seconds",
             "When the configuration was last applied, in seconds since the epoch.",
+            registry=registry,
+        )
+        self.storage_errors = Counter(
+            "mpp_storage_errors",
+            "Responses in which a backend said that it cannot read its own storage.",
+            ("backend",),
             registry=registry,
         )
         self.readmissions = Counter("mpp_readmissions", "Ejected backends that came back.", ("backend",), registry=registry)
@@ -153,9 +182,25 @@ class Metrics:
         """Count a ``retry`` or a ``hedge`` that was not made."""
         self._budget_exhausted.labels(reason).inc()
 
+    def query_of_death_suspected(self, backend: str) -> None:
+        """Count a server that may have died of a read."""
+        self._deaths.labels(backend).inc()
+
+    def query_of_death_refused(self) -> None:
+        """Count a read that was not sent to the last healthy server."""
+        self._deaths_refused.inc()
+
     def truncated(self, backend: str, reason: str) -> None:
         """Count an answer that could not be completed."""
         self._truncated.labels(backend, reason).inc()
+
+    def moved(self, backend: str) -> None:
+        """Count a request that left the queue of ``backend`` for another one."""
+        self._moved.labels(backend).inc()
+
+    def slow_client_reset(self, backend: str) -> None:
+        """Count a response that was given up because its client read it too slowly."""
+        self._slow_clients.labels(backend).inc()
 
     def affinity_hit(self, kind: str) -> None:
         """Count a request that affinity placed."""

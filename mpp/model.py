@@ -136,12 +136,17 @@ class Observation:
     What one probe, and the requests since, saw of one backend. A failed probe is a value, not an exception.
 
     :ivar standing: what may be expected of it.
-    :ivar why: one line for a human, empty for VIABLE.
+    :ivar why: one line for a human, empty for VIABLE unless requests alone say so (`mpp.vouching`).
     :ivar facts: the slow facts, as last read; empty Facts when never read.
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
     :ivar replay: the progress of its WAL replay, None while there is none that is known of.
+    :ivar returns: how often it has come back into service: a request that remembers an earlier number knows that it did since.
+    :ivar refused: it is not ready by an answer to its probe that shows that a server is there, see `mpp.readings.is_refusal`.
+    :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
+    :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
+    :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
     """
 
     backend: Backend
@@ -152,6 +157,11 @@ class Observation:
     took: float = 0.0
     ejected_at: float = 0.0
     replay: Replay | None = None
+    returns: int = field(default=0, eq=False)
+    refused: bool = field(default=False, eq=False)
+    turned_away: bool = False
+    limited: bool = False
+    unreadable: str = ""
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""
@@ -203,6 +213,12 @@ class Selection:
     ranked: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
     """All known backends: the selected ones, then the standbys, best first."""
 
+    query_slots: Mapping[str, int] = field(init=False, eq=False, repr=False)
+    """
+    How many queries each server in service runs at once, by its ``id``, as far as that is known. Empty while only one server is
+    in service: then there is nowhere else to send a query, and it may as well wait in the server's own queue.
+    """
+
     @prefixes.default
     def _prefixes(self) -> tuple[str, ...]:
         return tuple({backend.prefix: None for backend in self.choice.selected + self.choice.standbys}) or ("",)
@@ -219,6 +235,11 @@ class Selection:
     def _observed(self) -> Mapping[Backend, Observation]:
         return {observation.backend: observation for observation in self.observations}
 
+    @query_slots.default
+    def _query_slots(self) -> Mapping[str, int]:
+        served = [o for o in self.observations if o.standing <= Standing.BUSY and not o.ejected_at]
+        return {o.backend.id: o.facts.query_slots for o in served if o.facts.query_slots} if len(served) > 1 else {}
+
     @selected_by_id.default
     def _selected_by_id(self) -> Mapping[str, Backend]:
         return {backend.id: backend for backend in self.choice.selected}
@@ -230,10 +251,20 @@ class Selection:
         observation = self.observed.get(backend)
         return observation is None or observation.standing < Standing.NOT_READY
 
+    def is_in_service(self, backend: Backend) -> bool:
+        """Tell whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.standing <= Standing.BUSY and not observation.ejected_at
+
     def is_busy(self, backend: Backend) -> bool:
         """Tell whether a backend is known to have more to do than it can."""
         observation = self.observed.get(backend)
         return observation is not None and observation.standing is Standing.BUSY
+
+    def is_limited(self, backend: Backend) -> bool:
+        """Return whether something in front of a backend turns requests away although the backend is ready."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.limited
 
     @property
     def viable(self) -> int:

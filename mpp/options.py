@@ -34,9 +34,11 @@ from mpp.values import (
     parse_size,
     parse_timeout,
     parse_url,
+    parse_url_or_file,
     parse_urls,
     parse_word,
     secret_in_text,
+    secret_in_url_or_file,
     secret_in_urls,
 )
 
@@ -65,6 +67,7 @@ class Option:
     :ivar chapter: of the manual, where there is more about it.
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
     :ivar secret: says what is wrong with a value in a configuration file that holds a secret; empty for one without.
+    :ivar unseen: how to give such a value in a file of its own.
     """
 
     flag: str
@@ -82,6 +85,7 @@ class Option:
     chapter: str = ""
     choices: tuple[str, ...] = ()
     secret: Callable[[str], str] = no_secret
+    unseen: str = ""
 
     def anchored(self, value: Any, folder: str) -> Any:
         """Give a value whose relative paths begin in a folder; itself if it has none, or without a folder."""
@@ -89,7 +93,7 @@ class Option:
             return os.path.join(folder, value)
         if self.parse is parse_paths:
             return os.pathsep.join(os.path.join(folder, path) for path in value.split(os.pathsep) if path)
-        if self.secret is secret_in_text and value.startswith("@"):
+        if self.secret in (secret_in_text, secret_in_url_or_file) and value.startswith("@"):
             return "@" + os.path.join(folder, value[1:])
         return value
 
@@ -160,12 +164,14 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--http-sd",
         "http_sd",
-        "A URL that gives targets as Prometheus' HTTP service discovery expects it; may be repeated",
-        parse_url,
+        "A URL that gives targets as Prometheus' HTTP service discovery expects it, or @ and the path of a file that holds the"
+        " URL (so that nobody sees a password in it); may be repeated",
+        parse_url_or_file,
         env=("MPP_HTTP_SD",),
         repeatable=True,
         locates="http-sd",
-        secret=secret_in_urls,
+        secret=secret_in_url_or_file,
+        unseen="as @ and the path of a file that holds the URL",
         metavar="URL",
         chapter="Files and HTTP",
     ),
@@ -189,6 +195,7 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_MARATHON_URL",),
         locates="marathon",
         secret=secret_in_urls,
+        unseen="by --marathon-credentials-file",
         metavar="URLS",
         chapter="Marathon",
     ),
@@ -206,6 +213,7 @@ OPTIONS: tuple[Option, ...] = (
         "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
         env=("MPP_MARATHON_PRINCIPAL_SECRET",),
         secret=secret_in_text,
+        unseen="as @ and the path of a file that holds it",
         metavar="JSON",
     ),
     Option(
@@ -468,6 +476,18 @@ OPTIONS: tuple[Option, ...] = (
         chapter="Waiting",
     ),
     Option(
+        "--crash-suspect",
+        "crash_suspect",
+        "A server that breaks off a read which it has run for longer than this, without having said that it stops, may have died"
+        " of it: the read is tried on another server only if a further healthy one is left, and reads with the same text are not"
+        " sent to the last healthy server for 10 minutes; 0 means never to suspect a read",
+        parse_duration,
+        env=("MPP_CRASH_SUSPECT",),
+        default="5s",
+        metavar="DURATION",
+        chapter="Retry",
+    ),
+    Option(
         "--stall-timeout",
         "stall_timeout",
         "For how long an answer that has begun may pause before it is given up",
@@ -535,8 +555,8 @@ OPTIONS: tuple[Option, ...] = (
         "--trusted-proxies",
         "trusted_proxies",
         "A comma-separated list of networks or addresses of proxies in front, whose X-Forwarded-For is believed: for the access"
-        " log, /mpp/explain, and 'sourceip'; or 'none'. Unless it is given, only 'sourceip' believes any: those in loopback,"
-        " link-local and private networks",
+        " log, /mpp/explain, and 'sourceip', and whose X-Forwarded-Host is, for POST /mpp/reload by a browser; or 'none'. Unless"
+        " it is given, only 'sourceip' believes any: those in loopback, link-local and private networks",
         parse_networks,
         env=("MPP_TRUSTED_PROXIES",),
         metavar="LIST",
@@ -545,7 +565,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--allow-unsafe-paths",
         "allow_unsafe_paths",
-        "Forward also what changes or stops a single server (reload, quit, admin API, write, OTLP, pprof); refused otherwise",
+        "Forward also what changes or stops a single server (reload, quit, admin API, writes, changes of rules, pprof); refused"
+        " otherwise",
         parse_boolean,
         env=("MPP_ALLOW_UNSAFE_PATHS",),
         switch=True,

@@ -84,8 +84,25 @@ class Proxies:
                 break
         return str(client or "")
 
+    def trusts_peer(self, facts: RequestFacts) -> bool:
+        """Return whether a request comes from a trusted proxy itself, or through a Unix socket."""
+        peer = _parse(facts.peer)
+        return not facts.peer or (peer is not None and self._trusts(peer))
+
     def _trusts(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)
+
+
+def network_of(address: str) -> str:
+    """
+    Return the network that one client usually has to itself: the /24 of an IPv4 address, the /64 of an IPv6 one (RFC 6177).
+
+    What is no address (nothing, for a Unix socket) stands for itself.
+    """
+    parsed = _parse(address)
+    if parsed is None:
+        return address
+    return str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 64}", strict=False))
 
 
 def _forwarded_for(facts: RequestFacts) -> list[str]:

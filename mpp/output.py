@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from mpp import access, logs
 from mpp.descriptor import Descriptor
+from mpp.repeats import Repeats
 
 # After how long a reader who did not take more is looked at again.
 RETRY_S = 0.1
@@ -46,17 +47,19 @@ class File:
 @implementer(ILogObserver)
 class LineObserver:
     """
-    Writes every event of a level as a line, and every one of the access log.
+    Writes every event of a level as a line, and every one of the access log; what repeats itself less often, see `mpp.repeats`.
 
     :param form: one of `mpp.logs.RENDERERS`.
     :param priorities: each line begins with its priority, for the journal.
     :param least: one of `mpp.logs.LEVELS`; what is less important is not written.
-    :ivar render: gives an event's line.
+    :ivar write: takes a line.
+    :ivar is_due: takes what is the same in a line and its fields, see `mpp.logs.sameness`, and tells whether it is written now.
     """
 
     def __init__(self, form: str, least: str, *, priorities: bool = False) -> None:
         self._priorities = priorities
         self.write: Callable[[bytes], None] = _nowhere
+        self.is_due: Callable[[str, Mapping[str, logs.Value]], bool] = _always
         self.change(form, least)
 
     def change(self, form: str, least: str) -> None:
@@ -67,8 +70,13 @@ class LineObserver:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write an event."""
-        if logs.level_of(event) in self._written or event.get("log_namespace") == access.COMPONENT:
+        if event.get("log_namespace") == access.COMPONENT:
             self.write(self.line(logs.fields(event)))
+        elif logs.level_of(event) in self._written:
+            told = logs.fields(event)
+            same = logs.sameness(event, told)
+            if same is None or self.is_due(same, told):
+                self.write(self.line(told))
 
     def line(self, told: Mapping[str, logs.Value]) -> bytes:
         """Give a line."""
@@ -116,6 +124,7 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
     if twistd.get("logger") or twistd.get("syslog") or (name == "-" and not twistd.get("nodaemon")):
         return None
     lines = LineObserver(form, least, priorities=name == "-" and is_journal(sys.__stdout__, journal))
+    _write_repeats_seldom(lines, reactor)
     if name != "-":
         lines.write = File(_rotated(name, reactor)).write
         return lines
@@ -136,6 +145,21 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
     return lines
 
 
+def _write_repeats_seldom(lines: LineObserver, reactor: Any) -> None:
+    """Have the same line written once a minute at most; what was counted until then, also at the end."""
+
+    def write(told: Mapping[str, logs.Value]) -> None:
+        lines.write(lines.line({**told, "ts": logs.timestamp(time.time())}))
+
+    def call_later(seconds: float, call: Callable[[], None]) -> None:
+        # Other threads log, too.
+        reactor.callFromThread(reactor.callLater, seconds, call)
+
+    repeats = Repeats(write, reactor.seconds, call_later)
+    lines.is_due = repeats.is_due
+    reactor.addSystemEventTrigger("after", "shutdown", repeats.flush)
+
+
 def _rotated(name: str, reactor: Any) -> LogFile:
     """Open a log file that SIGUSR1 rotates, as twistd does."""
     file: LogFile = LogFile.fromFullPath(name)
@@ -150,3 +174,8 @@ def _rotated(name: str, reactor: Any) -> LogFile:
 
 def _nowhere(line: bytes) -> None:
     """Write nothing."""
+
+
+def _always(same: str, told: Mapping[str, logs.Value]) -> bool:
+    """Return true: each line is written."""
+    return True

@@ -35,8 +35,8 @@ def max_body(target: bytes, otherwise: int) -> int:
 
     :param otherwise: the result for whatever is no own page.
     """
-    path = path_of(target)
-    if not is_own(path):
+    # The data path: nearly all are told apart by their beginning.
+    if not target.startswith(b"/mpp") or not is_own(path := path_of(target)):
         return otherwise
     return MAX_BODY if path in _POSTED else 0
 

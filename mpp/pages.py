@@ -11,11 +11,18 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from mpp import headers
+from mpp.model import RequestFacts
 from mpp.status.markup import CONTENT_SECURITY_POLICY
 
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
+
+READS = (b"GET", b"HEAD")
+"""The methods of a page that only shows something."""
+
+CHECKS = (*READS, b"OPTIONS")
+"""The methods of a page that load balancers ask for: HAProxy's ``option httpchk`` asks with OPTIONS unless told otherwise."""
 
 Answer = tuple[int, bytes, bytes]
 """Status, content type and body."""
@@ -46,17 +53,20 @@ class Page(Resource):
     A page computed anew for every request.
 
     :param render_page: gives the answer, of a request; at some time, if need be.
+    :param methods: those that are answered alike; others get a 405.
     """
 
-    def __init__(self, render_page: Callable[[Any], Answer | Deferred[Answer]]) -> None:
+    def __init__(self, render_page: Callable[[Any], Answer | Deferred[Answer]], *, methods: tuple[bytes, ...] = READS) -> None:
         Resource.__init__(self)
         self._render_page = render_page
+        self._methods = methods
 
     def render(self, request: Any) -> Any:
-        """Answer GET and HEAD (twisted.web's own HEAD would log a line for each), refuse what would change something."""
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"Allow", b"GET, HEAD")
-            return answer(request, 405, JSON, headers.error_body("bad_data", "mpp's own pages can be read only"))
+        """Answer GET and the like (twisted.web's own HEAD would log a line for each), refuse what would change something."""
+        if request.method not in self._methods:
+            return refuse_method(request, self._methods, "mpp's own pages can be read only")
+        if request.method == b"OPTIONS":
+            request.setHeader(b"Allow", b", ".join(self._methods))
         page = self._render_page(request)
         if not isinstance(page, Deferred):
             return answer(request, *page)
@@ -73,6 +83,40 @@ def _finish(page: Answer, request: Any) -> None:
 def _failed(failure: Failure, request: Any) -> None:
     if not failure.check(CancelledError):
         _finish((503, TEXT, b"the process that knows does not answer"), request)
+
+
+class SameOriginOnly(Resource):
+    """
+    A page that changes something, for programs and for mpp's own pages, but not for the pages of other sites.
+
+    :param page: answers whatever is not rejected.
+    :param is_cross_site: returns whether a request was made by another site's page, see `mpp.cross_site`.
+    """
+
+    isLeaf = True
+
+    def __init__(self, page: Resource, is_cross_site: Callable[[RequestFacts], bool]) -> None:
+        Resource.__init__(self)
+        self._page = page
+        self._is_cross_site = is_cross_site
+
+    def render(self, request: Any) -> Any:
+        """Reject a request that would change something for another site; looking is left to the page."""
+        if request.method not in READS and self._is_cross_site(request.facts):
+            message = "requests of other sites' pages change nothing here (Sec-Fetch-Site, Origin); see --trusted-proxies"
+            return answer(request, 403, JSON, headers.error_body("forbidden", message))
+        return self._page.render(request)
+
+
+def refuse_method(request: Any, allowed: tuple[bytes, ...], message: str) -> bytes:
+    """
+    Set the head of a 405 (RFC 9110 section 15.5.6), and return its body.
+
+    :param allowed: the methods that the page has.
+    :param message: says what can be done with the page.
+    """
+    request.setHeader(b"Allow", b", ".join(allowed))
+    return answer(request, 405, JSON, headers.error_body("bad_data", message))
 
 
 def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:

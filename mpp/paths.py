@@ -1,20 +1,20 @@
 """
 What a request target means to a Prometheus. Pure; knows nothing of headers, backends or connections.
 
-Targets are matched decoded and normalized, so that no spelling of a path slips by, and forwarded raw. Matching is at any
-depth, because a server may live under a route prefix (``/prometheus/-/reload``).
+Targets are matched decoded and normalized, and forwarded raw. Matching is at any depth, because a server may live under a route
+prefix (``/prometheus/api/v1/query``). Which paths are unsafe is decided in `mpp.unsafe_paths`.
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from mpp import unsafe_paths
 from mpp.model import KIB
-
-_UNSAFE = re.compile(rb"(?:^|/)(?:-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$))")
 
 # POST with a form instead of a long query string changes nothing on the server: all of these are reads.
 # Everything else that Prometheus serves under /api/v1 is GET only, or a write.
@@ -26,14 +26,25 @@ _POST_READS = re.compile(
 # As it is written: what is percent-encoded where a plain word is expected is left alone.
 _TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?/?$")
 
-MAX_PATH = 8 * KIB
+# As it is written, for any other spelling is redirected, or not found, by a Prometheus as well. The first are served by every
+# version, the second by some; a label's name that is percent-encoded may not be found.
+_ALWAYS_SERVED = re.compile(rb"/api/v1/(?:query|query_range|series|label/[^/%]+/values)")
+_SERVED = re.compile(
+    rb"/api/v1/(?:labels|query_exemplars|format_query|parse_query|metadata|targets|targets/metadata|targets/relabel_steps|scrape_pools"
+    rb"|rules|alerts|alertmanagers|features|notifications|notifications/live|read|search/(?:metric_names|label_names|label_values)"
+    rb"|status/(?:config|flags|runtimeinfo|buildinfo|tsdb|tsdb/blocks|walreplay|self_metrics))"
+)
+
+MAX_PATH = 64 * KIB
 """
-Bytes of a path that is forwarded; a longer one is refused, because judging it costs more than its length. Servers take no longer
-ones for granted either (8 KiB is what Apache and nginx allow for the whole request line); the query string is not bounded by it.
+Bytes of a path that is forwarded: eight times what Apache and nginx allow for a request line. Judging a path decodes it twice,
+which takes a fiftieth of a second for one of 1 MiB. The query string is not bounded by this.
 """
 
 # Longer paths are not remembered: 512 of this length take 128 KiB.
 _REMEMBERED = 256
+# Longer paths are no query, and not worth the time that it takes to normalize them.
+_LONGEST_QUERY = 4096
 
 _READ_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
@@ -76,18 +87,19 @@ class Meaning(NamedTuple):
     """
     What a raw path means.
 
-    :ivar unsafe: a request for it changes or stops the one server it reaches, and so makes a pair diverge.
+    :ivar unsafe: the methods with which a request for it changes or stops the one server it reaches, and so makes a pair
+        diverge; see `mpp.unsafe_paths`. Empty for nearly all paths.
     :ivar post_reads: a POST to it only reads.
     :ivar takes_timeout: what is asked for there has a ``timeout`` parameter, see `mpp.timeouts`.
     """
 
-    unsafe: bool
+    unsafe: frozenset[bytes]
     post_reads: bool
     takes_timeout: bool
 
     def is_read(self, method: bytes) -> bool:
         """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
-        return not self.unsafe and (method in _READ_METHODS or (self.post_reads and method == b"POST"))
+        return method not in self.unsafe and (method in _READ_METHODS or (self.post_reads and method == b"POST"))
 
 
 def meaning(path: bytes) -> Meaning:
@@ -97,9 +109,37 @@ def meaning(path: bytes) -> Meaning:
 
 @functools.lru_cache(512)
 def _meaning(path: bytes) -> Meaning:
-    plain = normalized(path)
-    unsafe, post_reads = _UNSAFE.search(plain) is not None, _POST_READS.search(plain) is not None
-    return Meaning(unsafe, post_reads, _TAKES_TIMEOUT.search(path) is not None)
+    unsafe = unsafe_paths.methods(path)
+    if len(path) > _LONGEST_QUERY:
+        return Meaning(unsafe, False, False)
+    return Meaning(unsafe, _POST_READS.search(normalized(path)) is not None, _TAKES_TIMEOUT.search(path) is not None)
+
+
+class Api(enum.Enum):
+    """Whether a Prometheus serves a path as a part of its API."""
+
+    NONE = "none"
+    SOME = "some"
+    """In some versions."""
+    ALWAYS = "always"
+
+
+def api(path: bytes) -> Api:
+    """
+    Return whether a path belongs to Prometheus' API.
+
+    :param path: raw, without the server's prefix.
+    """
+    if _ALWAYS_SERVED.fullmatch(path):
+        return Api.ALWAYS
+    return Api.SOME if _SERVED.fullmatch(path) else Api.NONE
+
+
+def without_prefix(prefix: str, target: bytes) -> bytes:
+    """Return the path of a target as the server with this prefix sees it: the counterpart of `with_prefix`."""
+    path = path_of(target)
+    raw = prefix.encode("ascii")
+    return path[len(raw) :] if raw and path.startswith(raw + b"/") else path
 
 
 def is_own(path: bytes) -> bool:
@@ -107,12 +147,13 @@ def is_own(path: bytes) -> bool:
     return path.startswith(b"/mpp/") or path == b"/mpp"
 
 
-def is_unsafe_behind(path: bytes, prefixes: tuple[str, ...]) -> bool:
-    """Tell whether a path is unsafe as it stands, or with any backend's prefix in front."""
-    if meaning(path).unsafe:
+def is_unsafe_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> bool:
+    """Return whether a request is unsafe with its path as it stands, or with any backend's prefix in front."""
+    unsafe = meaning(path).unsafe
+    if unsafe and method in unsafe:
         return True
     # Nearly always: there are no prefixes, so there is nothing more to look at.
-    return prefixes != ("",) and any(meaning(with_prefix(prefix, path)).unsafe for prefix in prefixes)
+    return prefixes != ("",) and any(method in meaning(with_prefix(prefix, path)).unsafe for prefix in prefixes)
 
 
 def with_prefix(prefix: str, target: bytes) -> bytes:

@@ -1,26 +1,20 @@
 """
-What an outcome means, and what to do next. Pure, and complete: every failure and every answer has a verdict.
-
-The retry matrix is data: the first rule that fits decides, and every row is a test. Statuses and texts are those of
-Prometheus' ``web/api/v1/api.go`` and ``promql/engine.go``; where they changed between versions the rule says so.
+What a failed attempt means, and what to do next. Pure, and complete: every failure has a verdict. What a response means is known
+to `mpp.responses`.
 """
 
 from __future__ import annotations
 
 import enum
-import json
 import random
-import zlib
+import re
 from collections.abc import Collection
 
 from attrs import frozen
 
-from mpp import headers
+from mpp import api_errors, headers
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.model import Backend, Headers, Selection, Standing
-
-# No error text of Prometheus comes near this; it bounds the work on an error page of something else.
-_JUDGED_BYTES = 64 * 1024
 
 
 class Retry(enum.Enum):
@@ -44,6 +38,10 @@ class Verdict:
     :ivar resend: nothing was sent, so that even a write may be repeated.
     :ivar busy: the server has more to do than it can: only one that is not busy itself is worth a try.
     :ivar mask: when no backend is left, the client gets mpp's own error instead of this answer.
+    :ivar elsewhere: only a backend that has not been tried is worth a retry, a new selection is not waited for. Unless it is to
+        be masked, the client gets this answer when no other backend does better.
+    :ivar credentials: mpp's own credentials are refused.
+    :ivar storage: the server cannot read a part of its own storage.
     """
 
     reason: str
@@ -53,91 +51,26 @@ class Verdict:
     resend: bool = False
     busy: bool = False
     mask: bool = False
+    elsewhere: bool = False
+    credentials: bool = False
+    storage: bool = False
 
 
 ANSWERED = Verdict("answered", Retry.NO)
 
 
-@frozen
-class Rule:
+# Prometheus writes the status first and no blanks; other servers of this API may write some.
+_SUCCESS = re.compile(rb'\s*\{\s*"status"\s*:\s*"success"')
+
+
+def is_proof(status: int, fields: Headers, body: bytes) -> bool:
     """
-    One row of the matrix for answers. Empty conditions fit everything.
-
-    :ivar statuses: the HTTP status is one of these.
-    :ivar error_type: ``errorType`` of the JSON error; ``None`` fits an answer that is not a Prometheus error at all.
-    :ivar error: ``error`` of the JSON error contains this; with ``exact`` it is this.
-    """
-
-    statuses: Collection[int]
-    verdict: Verdict
-    error_type: str | None = ""
-    error: str = ""
-    exact: bool = False
-
-    def fits(self, status: int, error_type: str | None, error: str) -> bool:
-        """Tell whether the row speaks of this answer."""
-        if status not in self.statuses or (self.error_type != "" and error_type != self.error_type):
-            return False
-        return error == self.error if self.exact else self.error in error
-
-
-_SATURATED = Verdict("saturated", Retry.YES, busy=True)
-_NOT_READY = Verdict("not_ready", Retry.YES, Standing.NOT_READY, mask=True)
-_SOFT = Standing.SUSPECT
-
-RULES: tuple[Rule, ...] = (
-    # Waited for a query slot until the timeout, up to 2.45 and since.
-    Rule((503,), _SATURATED, "timeout", "query timed out in query queue"),
-    Rule((400,), _SATURATED, "bad_data", 'invalid parameter "query": context deadline exceeded', exact=True),
-    Rule((422,), _SATURATED, "execution", "context deadline exceeded", exact=True),
-    # Too heavy a query: it would be as heavy elsewhere.
-    Rule((503,), ANSWERED, "timeout"),
-    # Not canceled by us, for we are still listening: the server is going down. 503 up to 2.42, 499 since.
-    Rule((503, 499), Verdict("canceled", Retry.ONCE, _SOFT), "canceled"),
-    Rule((499,), Verdict("canceled", Retry.ONCE, _SOFT)),
-    # Starting, replaying its WAL or stopping: "Service Unavailable" in plain text, or whatever a sidecar says.
-    Rule((503,), _NOT_READY, None),
-    Rule((500, 503), Verdict("unavailable", Retry.YES, Standing.NOT_READY), "unavailable"),
-    # Storage trouble of this one server, or a bug that the other has too.
-    Rule((500,), Verdict("internal", Retry.ONCE, _SOFT), "internal"),
-    Rule((500,), Verdict("server_error", Retry.YES, _SOFT), None),
-    Rule((502, 504), Verdict("bad_gateway", Retry.YES, _SOFT, mask=True), None),
-    # A limiter in front of the server: says how busy it is, not how well.
-    Rule((429,), Verdict("limited", Retry.YES, busy=True)),
-)
-
-
-def judge_answer(status: int, fields: Headers, body: bytes) -> Verdict:
-    """
-    Judge a response.
+    Return whether a response proves that a server answers queries: a success of the API, not just any page with a good status.
 
     :param body: as much of the body as is at hand, encoded as it came.
     """
-    if status < 400:
-        return ANSWERED
-    error_type, error = _prometheus_error(fields, body)
-    for rule in RULES:
-        if rule.fits(status, error_type, error):
-            return rule.verdict
-    return ANSWERED
-
-
-def _prometheus_error(fields: Headers, body: bytes) -> tuple[str | None, str]:
-    """Give ``errorType`` and ``error`` of an API error; (None, "") when the body is none."""
-    try:
-        found = json.loads(_decoded(fields, body))
-        return str(found["errorType"]), str(found.get("error", ""))
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError):
-        return None, ""
-
-
-def _decoded(fields: Headers, body: bytes) -> bytes:
-    """Undo gzip or deflate, the encodings Prometheus uses, up to a bound."""
-    encodings = headers.values(fields, b"content-encoding")
-    if not encodings:
-        return body[:_JUDGED_BYTES]
-    # 32: zlib finds out itself whether it is gzip or deflate.
-    return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, _JUDGED_BYTES)
+    content = api_errors.decoded(fields, body) if status == 200 else None
+    return content is not None and _SUCCESS.match(content) is not None
 
 
 _CONNECT_STANDING: dict[Cause, Standing | None] = {
@@ -195,6 +128,25 @@ def choose(
     if selected:
         return selected[0] if len(selected) == 1 else rng.choice(selected)
     return next((b for b in selection.choice.standbys if b not in tried), None)
+
+
+def is_better_elsewhere(verdict: Verdict, selection: Selection, tried: Collection[Backend], rng: random.Random) -> bool:
+    """Return whether there is another backend to try; what one is too busy for is of use only to one that has less to do."""
+    backend = choose(selection, None, tried, rng)
+    return backend is not None and not (verdict.busy and selection.is_busy(backend))
+
+
+def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backend], rng: random.Random) -> Backend | None:
+    """
+    Return the backend for the first attempt where some cannot read what is asked for: another usable one, if there is one.
+
+    :param chosen: the one that would be asked otherwise.
+    :param unfit: those that cannot read it.
+    """
+    if chosen not in unfit:
+        return chosen
+    other = choose(selection, None, unfit, rng)
+    return other if other is not None and selection.is_usable(other) else chosen
 
 
 def may_hold(status: int, fields: Headers) -> bool:

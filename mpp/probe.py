@@ -24,8 +24,9 @@ from mpp.facts import Facts
 from mpp.fingerprint import Fingerprint
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Observation, Standing
-from mpp.readings import METRICS, has_samples, judge, read_facts
-from mpp.runtime import Answer, Outcome, Runtime, read_replay, read_runtime
+from mpp.progress import Question
+from mpp.readings import IN_USE, METRICS, has_samples, is_refusal, is_turned_away, judge, read_facts, was_not_asked
+from mpp.runtime import Answer, Outcome, Runtime, read_query_slots, read_replay, read_runtime
 
 # A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
 PROBE_TIMEOUT_S = 1.0
@@ -99,7 +100,9 @@ class Prober:
     async def _probe(self, backend: Backend, previous: Observation | None) -> Observation:
         at, began = self._wall(), self._clock.seconds()
         ready, query, status, *replay = await self._ask_all(backend, previous)
-        standing, why = judge(ready, query)
+        standing, why = judge(ready, query, status)
+        if previous is not None and was_not_asked(ready) and previous.standing > standing:
+            standing, why = previous.standing, previous.why
         facts = Facts() if previous is None else previous.facts
         if standing in (Standing.VIABLE, Standing.BUSY):
             runtime = read_runtime(status)
@@ -107,7 +110,9 @@ class Prober:
             if restarted or _due(previous, at):
                 facts = await self._read_facts(backend, facts, runtime)
         took = self._clock.seconds() - began
-        observation = Observation(backend, standing, why, facts, at, took)
+        refused = standing is Standing.NOT_READY and is_refusal(ready, query)
+        turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
+        observation = Observation(backend, standing, why, facts, at, took, refused=refused, turned_away=turned_away)
         if previous is not None and replay and standing is Standing.NOT_READY:
             return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
         return observation
@@ -124,11 +129,12 @@ class Prober:
 
     async def _ask(self, backend: Backend, path: str) -> Outcome:
         """Make one small request; whatever goes wrong with it is its outcome."""
-        at = self._wall()
+        at, asked = self._wall(), Question()
         try:
-            response = await self._within(self._timeout, self._send(backend, path, _BODY_BYTES))
+            response = await self._within(self._timeout, self._send(backend, path, _BODY_BYTES, asked))
         except UpstreamError as error:
-            return error
+            late = error.cause is Cause.TIMEOUT and (asked.queued or asked.turn_at)
+            return UpstreamError(Phase.CONNECT, Cause.FULL, IN_USE) if late else error
         body = b"".join(response.held)[:_BODY_BYTES]
         if response.complete:
             response.release()
@@ -136,15 +142,15 @@ class Prober:
             response.cancel()
         return Answer(response.status, body, response.headers, (at + self._wall()) / 2)
 
-    async def _send(self, backend: Backend, path: str, hold: int) -> IResponse:
+    async def _send(self, backend: Backend, path: str, hold: int, asked: Question | None = None) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
         head = headers.own_request_head(backend, path)
         try:
-            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, urgent=True)
+            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, progress=asked, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold, urgent=True)
+        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold, progress=asked, urgent=True)
 
     def _within(self, seconds: float, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Run a coroutine; cancel it, and fail with `UpstreamError`, when the time is up."""
@@ -164,7 +170,8 @@ class Prober:
         facts = read_facts(samples, runtime, old, self._wall())
         if facts.oldest is None and self._minimum_history is not None:
             facts = evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
-        return evolve(facts, config_hash=await self._read_config(backend, old, facts, until))
+        query_slots = read_query_slots(await self._ask(backend, "/api/v1/status/flags"))
+        return evolve(facts, query_slots=query_slots, config_hash=await self._read_config(backend, old, facts, until))
 
     async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> str:
         """Give the hash of the configuration: the old one as long as no other was loaded."""
@@ -215,6 +222,9 @@ class _Page(Generic[T]):
             self._response.cancel()
             detail = f"{self._path} is larger than {_METRICS_BYTES // MIB} MiB"
             self.ended.errback(UpstreamError(Phase.BODY, Cause.GARBLED, detail))
+
+    def taken(self) -> int:
+        return _METRICS_BYTES - self._left
 
     def body_ended(self) -> None:
         if not self.ended.called:

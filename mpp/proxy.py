@@ -30,6 +30,7 @@ from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IDownstream, IResponse
 from mpp.metrics import OWN
 from mpp.model import Backend, Headers, RequestFacts
+from mpp.unsafe_paths import FORWARDED_METHODS
 from mpp.wire.relay import Relay
 from mpp.wire.server import ProxyChannel
 from mpp.wire.web import WebChannel
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 # What a client's socket usually takes at once: up to here an answer is one write, and what a slow client leaves of it is
 # bounded by this for each.
 _ONE_WRITE = 128 * 1024
+
+_FORWARDED = ", ".join(sorted(method.decode("ascii") for method in FORWARDED_METHODS))
+_ALLOW: Headers = ((b"Allow", _FORWARDED.encode("ascii")),)
 
 
 @implementer(IDownstream)
@@ -248,21 +252,25 @@ class ProxyResource(ReverseProxyResource):
 
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
-        path = request.path
-        if len(path) > paths.MAX_PATH:
-            self._forwarder.metrics.refused(414)
+        forwarder, method, path = self._forwarder, request.facts.method, request.path
+        if method not in FORWARDED_METHODS:
+            forwarder.metrics.refused(405)
+            request.extra += _ALLOW
+            request.refuse(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", forwarder.access)
+        elif len(path) > paths.MAX_PATH:
+            forwarder.metrics.refused(414)
             why = f"the path is longer than {paths.MAX_PATH} bytes (the query string may be)"
-            request.refuse(414, "bad_data", why, self._forwarder.access)
-        elif not self._allow_unsafe and paths.is_unsafe_behind(path, self._forwarder.selections.current.prefixes):
-            self._forwarder.metrics.refused(403)
-            request.refuse(403, "forbidden", _refusal(path), self._forwarder.access)
+            request.refuse(414, "bad_data", why, forwarder.access)
+        elif not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
+            forwarder.metrics.refused(403)
+            request.refuse(403, "forbidden", _refusal(method, path), forwarder.access)
         else:
-            request.proxy(self._forwarder)
+            request.proxy(forwarder)
         return server.NOT_DONE_YET
 
 
-def _refusal(path: bytes) -> str:
-    shown = path[:100].decode("ascii", "replace")
+def _refusal(method: bytes, path: bytes) -> str:
+    shown = f"{method.decode('ascii')} {path[:100].decode('ascii', 'replace')}"
     return (
         f"{shown} would change or stop only one of the Prometheus servers behind mpp and make them differ; "
         "send it to each server directly, or start mpp with --allow-unsafe-paths"

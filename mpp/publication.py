@@ -67,13 +67,16 @@ class Publication:
         if choice.degraded and choice.degraded != last.choice.degraded:
             _log.warn("Selection is degraded: {degraded}", degraded=choice.degraded)
         elif last.choice.degraded and not choice.degraded:
-            _log.info("Selection is no longer degraded")
+            _log.info("Selection is no longer degraded", log_same="no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
             self._journal.note("selection", describe_change(last, self.current, now, most=_NAMED))
+            change = describe_change(last, self.current, now)
             _log.info(
                 "{change}",
-                change=describe_change(last, self.current, now),
+                change=change,
+                # Without its number: servers that come and go make the same selections again and again.
+                log_same=change.partition(": ")[2],
                 generation=self.current.generation,
                 selected=",".join(backend.name for backend in choice.selected),
             )

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from mpp import bounds
+from mpp.bounds import point_in_time
 from mpp.errors import Cause, UpstreamError
 from mpp.exposition import Samples, label
 from mpp.facts import Facts
 from mpp.model import Standing
+from mpp.responses import is_foreign_503
 from mpp.runtime import Answer, Outcome, Runtime, parse_object, quote
 
 METRICS = (
@@ -30,28 +33,70 @@ METRICS = (
 )
 """All metrics that facts are made of."""
 
-# An empty TSDB reports MaxInt64 (and MinInt64) milliseconds: whatever is not a time between 1970 and the year 5138 is no time.
-_LATEST_TIME = 1e11
+
+IN_USE = "all connections that it takes are in use by mpp"
+"""Why a server was not asked."""
 
 
-def judge(ready: Outcome, query: Outcome) -> tuple[Standing, str]:
+def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tuple[Standing, str]:
     """
     Tell what a backend is worth.
 
     :param ready: of ``GET /-/ready``.
     :param query: of a real and cheap query.
+    :param status: of another request that was made beside them; counts only where a limiter let it pass and not the others.
     :return: the standing, and why in one line (empty for VIABLE).
     """
+    if was_not_asked(ready):
+        return Standing.BUSY, IN_USE
     if isinstance(ready, UpstreamError):
         return Standing.DOWN, f"no answer to /-/ready: {ready}"
+    if _turned_away(ready) and (ready.status == 429 or _answered(query) or _answered(status)):
+        return Standing.BUSY, f"answers, but something in front of it turns /-/ready away ({quote(ready)})"
     # 1.x has no /-/ready: the query decides.
     if ready.status not in (200, 404):
         return Standing.NOT_READY, _unready(ready)
     if isinstance(query, UpstreamError):
-        if query.cause is Cause.TIMEOUT:
+        if query.cause in (Cause.TIMEOUT, Cause.FULL):
             return Standing.BUSY, f"ready, but no answer to a query: {query}"
         return Standing.DOWN, f"query failed: {query}"
-    return _judge_query(query)
+    return _judge_query(query, ready)
+
+
+def is_turned_away(ready: Outcome, query: Outcome) -> bool:
+    """Return whether something in front of a backend may have turned a probe away, or the part of it that counts."""
+    if isinstance(ready, UpstreamError) or ready.status not in (200, 404):
+        return _turned_away(ready)
+    return _turned_away(query)
+
+
+def _turned_away(outcome: Outcome) -> bool:
+    """Return whether a response is a limiter's, or may be one: 429, or a 503 that is not Prometheus' own."""
+    if isinstance(outcome, UpstreamError):
+        return False
+    return outcome.status == 429 or is_foreign_503(outcome.status, outcome.headers, outcome.body)
+
+
+def _answered(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, Answer) and outcome.status == 200
+
+
+def is_refusal(ready: Outcome, query: Outcome) -> bool:
+    """
+    Return whether a server that is not ready, as `judge` says, has shown all the same that it is there.
+
+    It has if the answer that speaks against it is no server error: a 401, 403 or 404, a redirect to a page to log in, whatever. A
+    5xx of a gateway, or Prometheus' own 503, says that it is not there, or not to be used.
+    """
+    if isinstance(ready, UpstreamError):
+        return False
+    refused = query if ready.status in (200, 404) else ready
+    return not isinstance(refused, UpstreamError) and refused.status < 500
+
+
+def was_not_asked(outcome: Outcome) -> bool:
+    """Return whether a question was not even sent, because mpp itself uses all connections that the server takes."""
+    return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
 
 
 def _unready(ready: Answer) -> str:
@@ -61,10 +106,12 @@ def _unready(ready: Answer) -> str:
     return f"/-/ready answered {quote(ready)}"
 
 
-def _judge_query(query: Answer) -> tuple[Standing, str]:
+def _judge_query(query: Answer, ready: Answer) -> tuple[Standing, str]:
     answer = parse_object(query.body)
     if query.status == 200 and answer.get("status") == "success":
         return Standing.VIABLE, ""
+    if is_foreign_503(query.status, query.headers, query.body) and ready.status == 200:
+        return Standing.BUSY, f"ready, but something in front of it turns queries away ({quote(query)})"
     if _starved(query.status, answer.get("errorType"), str(answer.get("error", ""))):
         return Standing.BUSY, f"ready, but its query slots are taken ({quote(query)})"
     if query.status == 404:
@@ -94,19 +141,19 @@ def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float
     :param runtime: None when the server did not say; then what was known of retention before stays.
     :param old: the facts so far.
     """
-    started_at = _time(_value(samples, "process_start_time_seconds"))
+    started_at = point_in_time(_value(samples, "process_start_time_seconds"))
     facts = Facts(
         version=_version(samples),
         # The same source as in later rounds, if there is one: a restart is noticed by comparing.
         started_at=runtime.started_at if runtime and runtime.started_at is not None else started_at,
         oldest=_either(samples, "prometheus_tsdb_lowest_timestamp_seconds", "prometheus_tsdb_lowest_timestamp"),
         newest=_either(samples, "prometheus_tsdb_head_max_time_seconds", "prometheus_tsdb_head_max_time"),
-        samples=_value(samples, "prometheus_local_storage_ingested_samples_total"),
+        samples=bounds.quantity(_value(samples, "prometheus_local_storage_ingested_samples_total")),
         retention_s=old.retention_s,
         retention_by_size=old.retention_by_size,
         read_at=now,
         targets=_targets(samples),
-        config_at=_time(_value(samples, "prometheus_config_last_reload_success_timestamp_seconds")),
+        config_at=point_in_time(_value(samples, "prometheus_config_last_reload_success_timestamp_seconds")),
         reload_ok=_truth(_value(samples, "prometheus_config_last_reload_successful")),
     )
     if runtime is None:
@@ -120,8 +167,8 @@ def _targets(samples: Samples) -> int | None:
     if found is None:
         discovered = samples.get("prometheus_sd_discovered_targets", [])
         found = [sample for sample in discovered if label(sample[0], "name") in ("scrape", "")]
-    total = sum(value for _, value in found)
-    return int(total) if found and 0 <= total < _LATEST_TIME else None
+    total = bounds.quantity(sum(value for _, value in found)) if found else None
+    return None if total is None else int(total)
 
 
 def _truth(value: float | None) -> bool | None:
@@ -130,7 +177,7 @@ def _truth(value: float | None) -> bool | None:
 
 def _version(samples: Samples) -> str:
     found = samples.get("prometheus_build_info", [])
-    return label(found[0][0], "version") if found else ""
+    return bounds.version(label(found[0][0], "version")) if found else ""
 
 
 def _value(samples: Samples, name: str) -> float | None:
@@ -141,14 +188,9 @@ def _value(samples: Samples, name: str) -> float | None:
 def _either(samples: Samples, seconds: str, milliseconds: str) -> float | None:
     value = _value(samples, seconds)
     if value is not None:
-        return _time(value)
+        return point_in_time(value)
     value = _value(samples, milliseconds)
-    return None if value is None else _time(value / 1000)
-
-
-def _time(value: float | None) -> float | None:
-    """Give a point in time, None for what stands for "no data" (and for NaN)."""
-    return value if value is not None and 0 < value < _LATEST_TIME else None
+    return None if value is None else point_in_time(value / 1000)
 
 
 def has_samples(outcome: Outcome) -> bool:

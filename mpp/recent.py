@@ -19,7 +19,7 @@ SLOTS = 60
 
 @frozen
 class Event:
-    """Something that happened. ``kind``: ``selection``, ``ejection`` or ``return``."""
+    """Something that happened. ``kind``: ``selection``, ``ejection``, ``return`` or ``crash``."""
 
     at: float
     kind: str

@@ -19,11 +19,15 @@ from txaio.tx import make_logger
 from mpp.changes import changes
 from mpp.config import Reading, Sources
 from mpp.errors import ConfigError
+from mpp.front.file import Loaded
 from mpp.model import Reloaded
 from mpp.settings import Settings
 from mpp.wiring import Wiring
 
 _log = make_logger()
+
+WEB_CONFIG = "web-config"
+"""How a changed web configuration is named among what has changed."""
 
 
 class Reloadable(Protocol):
@@ -41,6 +45,12 @@ class Reloadable(Protocol):
 
     def apply(self, wiring: Wiring) -> None:
         """Put it in force; raises `ConfigError`, and then nothing has changed."""
+
+    def read_web_config(self) -> Loaded | None:
+        """Read the web configuration and put nothing in force, None if there is none; raises `ConfigError` if it is no good."""
+
+    def apply_web_config(self, loaded: Loaded | None) -> bool:
+        """Put it in force, also where it protects less; return whether it differs from what was in force."""
 
     def in_step(self) -> Deferred[None]:
         """Wait until it is in force everywhere; fires soon, and never fails."""
@@ -92,7 +102,7 @@ class Reloader:
         self._applied(reading.settings)
         await self._program.in_step()
         for warning in reading.warnings:
-            _log.warn("{warning}", warning=warning)
+            _log.warn("{warning}", warning=warning, log_each=True)
         what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
         _log.info("Configuration read again ({name}), {what}", name=reading.name, what=what)
         return Reloaded(changed)
@@ -104,17 +114,20 @@ class Reloader:
         wiring = self._program.prepare(settings)
         try:
             await self._program.verify(wiring)
+            # Only now: while others were asked it may have changed, and been taken over.
+            web_config = self._program.read_web_config()
             if changed:
                 self._program.apply(wiring)
         except BaseException:
             wiring.discard()
             raise
-        return changed
+        # Under the key that names it in the file: its path is the same, or it would have been refused.
+        return (*changed, WEB_CONFIG) if self._program.apply_web_config(web_config) else changed
 
     def _refused(self, errors: list[str]) -> Reloaded:
         self._told(False)
         for error in errors:
-            _log.error("Configuration not applied: {error}", error=error)
+            _log.error("Configuration not applied: {error}", error=error, log_each=True)
         return Reloaded(errors=tuple(errors))
 
     def _broken(self, failure: Failure) -> Reloaded:

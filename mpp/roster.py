@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 
-from mpp import ejection
+from mpp import ejection, vouching
 from mpp.ejection import Record
 from mpp.journal import Journal
 from mpp.metrics import Metrics
@@ -29,7 +29,8 @@ class Roster:
 
     :param clock: for what is remembered, monotonic.
     :param wall: the time of day, for what is published.
-    :ivar failing: backends in service on which the last request failed; mostly empty.
+    :ivar failing: backends of which it matters whether they answer: the last request failed on them, in service or while requests
+        vouch for another, or a probe was turned away; mostly empty.
     """
 
     def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
@@ -62,22 +63,54 @@ class Roster:
             after = ejection.answered(before) if failing == backend else ejection.other_answered(before)
             self._put(failing, before, after)
 
+    def rescued(self, failed: Backend, by: Backend, why: str) -> None:
+        """
+        Note that a request failed on one backend and was answered by another that is out of service, see `mpp.vouching`.
+
+        :param why: what is published of the other one.
+        """
+        now, helper = self._clock.seconds(), self._records.get(by, _NEW)
+        if not vouching.may_be_vouched_for(helper):
+            return
+        before = self._records.get(failed, _NEW)
+        after = vouching.rescued(before, now)
+        self._put(failed, before, after)
+        if after.rescues >= vouching.RESCUES:
+            self._put(by, helper, vouching.vouched_for(helper, now))
+            self._tell_vouching(failed, by, why, after.rescues)
+            self._put(failed, after, vouching.gave_way(after, by.name, now))
+
+    def vouches(self, backend: Backend) -> bool:
+        """Return whether a backend is in service on the word of requests."""
+        record = self._records.get(backend, _NEW)
+        return record.vouched_at is not None and record.absence is None
+
     def reports(self, backend: Backend) -> int:
         """Give what a probe that begins now has to know, see `mpp.ejection.observed`."""
         return self._records.get(backend, _NEW).reports
 
-    def observed(self, observation: Observation, reports: int) -> None:
-        """Note what a probe saw, see `mpp.ejection.observed`."""
+    def observed(self, observation: Observation, reports: int, *, held: bool = False) -> None:
+        """
+        Note what a probe saw, see `mpp.ejection.observed`.
+
+        :param held: a locator holds the backend not to be ready.
+        """
         backend, standing = observation.backend, observation.standing
         if standing is not Standing.VIABLE:
             self._metrics.probe_errors.labels(backend.name, standing.name.lower()).inc()
         before, now, spare = self._records.get(backend, _NEW), self._clock.seconds(), self._spare(backend)
-        self._put(backend, before, ejection.observed(before, standing, observation.why, now, reports=reports, spare=spare))
+        why, refused = observation.why, observation.refused
+        after = vouching.observed(before, standing, why, now, refused=refused or held, spare=spare)
+        if after is None:
+            away = observation.turned_away
+            after = ejection.observed(before, standing, why, now, reports=reports, spare=spare, refused=refused, turned_away=away)
+        self._put(backend, before, after)
 
     def shown(self, observation: Observation) -> Observation:
         """Give an observation as it is published."""
         backend = observation.backend
-        return ejection.shown(self._records.get(backend, _NEW), observation, self._ejected_at.get(backend, 0.0))
+        record = self._records.get(backend, _NEW)
+        return vouching.shown(record, ejection.shown(record, observation, self._ejected_at.get(backend, 0.0)))
 
     def forget(self, backend: Backend) -> None:
         """Forget all of a backend: when it is listed again, it is a new one."""
@@ -102,8 +135,8 @@ class Roster:
             self._due.pop(backend, None)
         else:
             self._due[backend] = after.due
-        _keep(self.failing, backend, after.failures > 0)
-        _keep(self._in_service, backend, after.admitted and after.absence is None)
+        _keep(self.failing, backend, after.failures > 0 or after.rescues > 0 or after.limiting.refused_at is not None)
+        _keep(self._in_service, backend, after.in_service)
         if after.ejected and not before.ejected:
             self._tell_ejection(backend, after)
             self._hurry()
@@ -137,8 +170,22 @@ class Roster:
         self._told[backend] = Standing.VIABLE
         self._metrics.readmissions.labels(backend.name).inc()
         away = self._clock.seconds() - before.absence.since
-        _log.info("{backend} is back after {away:.1f} s", backend=backend.name, away=away)
+        text = "{backend} is back after {away:.1f} s"
+        _log.info(text, backend=backend.name, away=away, log_same=f"{backend.name} is back")
         self._journal.note("return", f"{backend.name} is back after {away:.1f} s")
+
+    def _tell_vouching(self, failed: Backend, by: Backend, why: str, requests: int) -> None:
+        self._told[by] = Standing.VIABLE
+        _log.warn(
+            "{backend} takes traffic although its probe is refused: it answered {requests} requests in a row that had failed on"
+            " {failed} ({why})",
+            backend=by.name,
+            requests=requests,
+            failed=failed.name,
+            why=why,
+        )
+        text = f"{by.name} takes traffic although its probe is refused: {requests} requests had failed on {failed.name}"
+        self._journal.note("return", text)
 
     def tell_standing(self, observation: Observation) -> None:
         """Log the standing of a backend if it has changed, and is not told by its ejection or return."""
@@ -149,7 +196,9 @@ class Roster:
         self._told[backend] = standing
         tell = _log.warn if before is not None and standing > before else _log.info
         text = "{backend} is {standing}" + _WHY[bool(observation.why)]
-        tell(text, backend=backend.name, standing=standing.name.lower(), why=observation.why)
+        # It may come and go with each round, or with each request that fails.
+        same = f"{backend.name} is {standing.name}: {observation.why}"
+        tell(text, backend=backend.name, standing=standing.name.lower(), why=observation.why, log_same=same)
 
 
 def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:

@@ -1,5 +1,6 @@
 """
-The answers to probes, and what Prometheus tells of itself in JSON: start, retention, clock, and the replay of its WAL. Pure.
+The answers to probes, and what Prometheus tells of itself in JSON: start, retention, clock, query slots, and the replay of its
+WAL. Pure.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from typing import Any
 
 from attrs import frozen
 
+from mpp import bounds
 from mpp.errors import UpstreamError
 from mpp.facts import Replay
 from mpp.model import Headers
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
-_DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
+# Twelve digits of anything are more than there will ever be; "++" see `mpp.exposition`.
+_PART = re.compile(r"([0-9]{1,12}+)(ms|[smhdwy])")
+_DURATION = re.compile(r"(?:[0-9]{1,12}+(?:ms|[smhdwy]))+")
+# "15d or 10GB" is all that there is to say.
+_MAX_RETENTION = 200
+
+# No server runs a million queries at once: longer numbers are none.
+_SLOTS = re.compile(r"[1-9][0-9]{0,5}")
 
 _QUOTED = 160
 
@@ -40,7 +49,7 @@ Outcome = Answer | UpstreamError
 def quote(answer: Answer) -> str:
     """Give status and the beginning of what the server said, in one line fit for a log."""
     said = parse_object(answer.body).get("error")
-    text = said if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
+    text = said[:4096] if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
     text = "".join(c for c in " ".join(text.split()) if c.isprintable())
     return f"{answer.status}: {text[:_QUOTED]}" if text else str(answer.status)
 
@@ -71,7 +80,8 @@ def read_runtime(outcome: Outcome) -> Runtime | None:
     data = parse_object(outcome.body).get("data")
     if not isinstance(data, dict):
         return None
-    retention, by_size = read_retention(str(data.get("storageRetention", "")))
+    kept = data.get("storageRetention")
+    retention, by_size = read_retention(kept if isinstance(kept, str) else "")
     return Runtime(_timestamp(data.get("startTime")), retention, by_size, _skew(outcome, data.get("serverTime")))
 
 
@@ -86,9 +96,10 @@ def _skew(answer: Answer, server_time: object) -> float | None:
 
 def _date(value: bytes) -> float | None:
     try:
-        return parsedate_to_datetime(value.decode("latin-1")).timestamp() + 0.5
-    except (ValueError, TypeError, OverflowError):
+        at = bounds.point_in_time(parsedate_to_datetime(value[: bounds.LONGEST_TEXT].decode("latin-1")).timestamp())
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    return None if at is None else at + 0.5
 
 
 def read_replay(outcome: Outcome, previous: Replay | None, at: float) -> Replay | None:
@@ -101,7 +112,7 @@ def read_replay(outcome: Outcome, previous: Replay | None, at: float) -> Replay 
         return None
     data = parse_object(outcome.body).get("data")
     found = [data.get(key) for key in ("min", "max", "current")] if isinstance(data, dict) else []
-    first, last, current = (each if type(each) is int else 0 for each in found or (0, 0, 0))
+    first, last, current = (each if type(each) is int and 0 <= each < bounds.MOST else 0 for each in found or (0, 0, 0))
     if last <= first:
         return None
     done, total = min(max(0, current - first), last - first), last - first
@@ -110,9 +121,24 @@ def read_replay(outcome: Outcome, previous: Replay | None, at: float) -> Replay 
     return Replay(done, total, previous.since, previous.done_then)
 
 
+def read_query_slots(outcome: Outcome) -> int | None:
+    """
+    Read how many queries a server runs at the same time from its answer to ``/api/v1/status/flags`` (from 2.2 on).
+
+    :return: None when it does not say, or says what cannot be.
+    """
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return None
+    data = parse_object(outcome.body).get("data")
+    text = str(data.get("query.max-concurrency", "")) if isinstance(data, dict) else ""
+    return int(text) if _SLOTS.fullmatch(text) else None
+
+
 def _timestamp(text: object) -> float | None:
+    if not isinstance(text, str) or len(text) > bounds.LONGEST_TEXT:
+        return None
     try:
-        return datetime.fromisoformat(str(text)).timestamp()
+        return bounds.point_in_time(datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError):
         return None
 
@@ -121,13 +147,13 @@ def read_retention(text: str) -> tuple[float | None, bool]:
     """
     Read ``storageRetention``: ``15d``, ``10GB``, ``15d or 10GB``, in any order.
 
-    :return: the retention by time in seconds or None, and whether it is limited by something else too.
+    :return: the retention by time in seconds or None, and whether it is limited by something else too. None, too, when it is
+        longer than `mpp.bounds.LONGEST_SPAN`.
     """
     seconds, by_size = None, False
-    for part in filter(None, (part.strip() for part in text.split(" or "))):
-        found = _DURATION.findall(part)
-        if "".join(number + unit for number, unit in found) == part:
-            seconds = sum(int(number) * _DURATION_UNITS[unit] for number, unit in found) or None
+    for part in filter(None, (part.strip() for part in text[:_MAX_RETENTION].split(" or "))):
+        if _DURATION.fullmatch(part):
+            seconds = bounds.span(sum(int(number) * _DURATION_UNITS[unit] for number, unit in _PART.findall(part)))
         else:
             by_size = True
     return seconds, by_size

@@ -20,12 +20,14 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
+from mpp.damage import Damage
 from mpp.follow_ups import FollowUps
 from mpp.interfaces import ISelections, IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Located, Observation, Selection, Standing
 from mpp.publication import Publication
+from mpp.query_of_death import SuspectQueries
 from mpp.roster import Roster
 from mpp.rounds import Repeated, Rounds, Waiters, of_each
 
@@ -59,6 +61,9 @@ class Refreshes(Protocol):
     def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
         """See `Backends`."""
 
+    def renew_credentials(self) -> None:
+        """See `Backends`."""
+
 
 class Probes(Protocol):
     """Observes a backend, and fails only when cancelled: `mpp.probe.Prober`."""
@@ -77,6 +82,7 @@ class SelectionService(Service):
     :param interval: seconds between rounds.
     :param forget: called with each backend that no locator knows any more.
     :ivar journal: what became of the selection lately.
+    :ivar suspects: see `ISelections`.
     :ivar took: how long the last round took, in seconds; None before the first one has finished.
     """
 
@@ -94,6 +100,7 @@ class SelectionService(Service):
         forget: Callable[[Backend], None],
     ) -> None:
         self.took: float | None = None
+        self.suspects = SuspectQueries(clock.seconds)
         self._locator = locator
         self._addresses = addresses
         self._prober = prober
@@ -106,6 +113,7 @@ class SelectionService(Service):
         self.journal = Journal(wall)
         self._published = Publication(strategy, wall, metrics, self.journal)
         self._roster = Roster(clock, wall, metrics, self.journal)
+        self._damage = Damage(clock, metrics, self.journal)
         self._follow_ups = FollowUps(self._follow_up, self._roster.due, clock, _FOLLOW_UP_SPACING_S)
         self._located: dict[Backend, Located] = {}
 
@@ -164,10 +172,32 @@ class SelectionService(Service):
             if standing > Standing.SUSPECT:
                 self._rounds.renew()
 
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        """Note that a backend cannot read a part of its storage, see `ISelections`."""
+        observation = self._published.observation(backend)
+        if observation is not None:
+            self._damage.note(backend, error)
+            self._published.replace(self._shown(observation))
+
     def answered(self, backend: Backend) -> None:
         """Take note of a request that was answered, see `ISelections`. Nearly always there is nothing to do."""
         if self._roster.failing:
             self._roster.answered(backend)
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Note that a request which failed on one backend was answered by one that is out of service, see `ISelections`."""
+        observation = self._published.observation(by)
+        if observation is None or self._published.observation(failed) is None:
+            return
+        self._roster.rescued(failed, by, observation.why)
+        self._published.publish(tuple(map(self._shown, self.current.observations)))
+        if self.running:
+            self._follow_ups.plan()
+
+    def suspect(self, key: str, why: str) -> None:
+        """Remember a read that a server may have died of, see `ISelections`."""
+        self.suspects.add(key)
+        self.journal.note("crash", why)
 
     @property
     def failing(self) -> Mapping[Backend, int]:
@@ -179,8 +209,9 @@ class SelectionService(Service):
         self._published.changed = changed
 
     def _shown(self, observation: Observation) -> Observation:
-        """Give an observation as it is published: what the roster and the locator hold against the backend counts."""
-        return _as_located(self._roster.shown(observation), self._located.get(observation.backend))
+        """Return an observation as it is published: what requests and the locator hold against the backend counts."""
+        shown, backend = self._damage.shown(self._roster.shown(observation)), observation.backend
+        return shown if self._roster.vouches(backend) else _as_located(shown, self._located.get(backend))
 
     def _run(self) -> Deferred[None]:
         """Make one round. Whatever goes wrong in it ends here, so that there is a next one."""
@@ -202,13 +233,19 @@ class SelectionService(Service):
 
     def _follow_up(self, backend: Backend) -> Deferred[None]:
         """Probe one backend between the rounds."""
+        self._addresses.renew_credentials()
         return self._probe(backend, self._published.observation(backend)).addCallback(self._merge)
 
     def _merge(self, probed: _Probed) -> None:
-        self._roster.observed(*probed)
+        self._note(probed)
         observation = self._shown(probed[0])
         self._published.replace(observation)
         self._roster.tell_standing(observation)
+
+    def _note(self, probed: _Probed) -> None:
+        observation, reports = probed
+        located = self._located.get(observation.backend)
+        self._roster.observed(observation, reports, held=located is not None and bool(located.not_ready))
 
     def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[_Probed]:
         reports = self._roster.reports(backend)
@@ -227,9 +264,10 @@ class SelectionService(Service):
         gone = [o.backend for o in self.current.observations if o.backend not in self._located]
         for backend in gone:
             self._roster.forget(backend)
+            self._damage.forget(backend)
         # The bad ones first: whether another backend is in service counts for the good ones.
-        for observation, reports in sorted(probed, key=_badness):
-            self._roster.observed(observation, reports)
+        for each in sorted(probed, key=_badness):
+            self._note(each)
         observations = tuple(self._shown(observation) for observation, _ in probed)
         self._published.publish(observations)
         for observation in observations:

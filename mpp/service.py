@@ -21,7 +21,8 @@ from mpp.changes import check_lasting
 from mpp.errors import ConfigError
 from mpp.file_limit import room_for_connections
 from mpp.forward.explain import explain
-from mpp.front.service import Front
+from mpp.front.file import Loaded
+from mpp.front.service import Front, Handover
 from mpp.housekeeping import Housekeeping
 from mpp.listeners import Listeners
 from mpp.locating import Locating
@@ -54,6 +55,7 @@ class Program(MultiService):
     The running program. Nothing is opened before it is started.
 
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
+    :param handover: the web configuration in force when another process reads it.
     :raise ConfigError: a strategy, an affinity, a locator or what is in front cannot be made of what was configured.
     :ivar backends: all that faces the backends.
     :ivar channels: all open client connections of this process.
@@ -67,7 +69,9 @@ class Program(MultiService):
     :ivar started_at: seconds since the epoch.
     """
 
-    def __init__(self, settings: Settings, reactor: Any, remote: RemoteSelections | None = None) -> None:
+    def __init__(
+        self, settings: Settings, reactor: Any, remote: RemoteSelections | None = None, handover: Handover | None = None
+    ) -> None:
         MultiService.__init__(self)
         self._reactor = reactor
         self.started_at = 0.0
@@ -85,9 +89,10 @@ class Program(MultiService):
         self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
         self._views = Views(self, time.time)
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self.front = Front(settings.web_config, reactor, self.metrics) if settings.web_config else None
+        self.front = Front(settings, reactor, self.metrics, handover) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
+            self.front.taken_over = lambda config: self.serving.secure(config)
         self.own_pages = self._build_pages()
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
@@ -118,6 +123,7 @@ class Program(MultiService):
             explain=self._explain,
             reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
+            trusted_proxies=lambda: self.settings.trusted_proxies,
         )
 
     def _build_sites(self) -> Sites:
@@ -163,9 +169,23 @@ class Program(MultiService):
         self._wiring = wiring
         self.backends.follow(wiring)
         self.sites.follow(settings)
+        if self.front is not None:
+            self.front.reconfigure(settings)
         self.gate.limit = _places(settings)
         self.serving.follow(settings)
         close_former()
+
+    def read_web_config(self) -> Loaded | None:
+        """
+        Read the web configuration for an explicit reload, and put nothing in force yet; None if there is none.
+
+        :raise ConfigError: its files are no good.
+        """
+        return None if self.front is None else self.front.read()
+
+    def apply_web_config(self, loaded: Loaded | None) -> bool:
+        """Put in force what was read, also where it protects less; return whether it differs from what was in force."""
+        return self.front is not None and loaded is not None and self.front.take_over(loaded)
 
     def in_step(self) -> Deferred[None]:
         """Wait until what was put in force is so for all who serve clients, see `mpp.serving.Serving`."""
@@ -187,7 +207,8 @@ class Program(MultiService):
 
     def _explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self.backends.forwarders.current
-        return explain(facts, self.backends.selections.current, forwarder.affinity, self.settings, forwarder.clock.seconds())
+        selections, now = self.backends.selections, forwarder.clock.seconds()
+        return explain(facts, selections.current, forwarder.affinity, self.settings, now, selections.suspects)
 
     # Life
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, succeed
 
+from mpp.front.words import WebConfig
 from mpp.model import Backend
 from mpp.settings import Settings
 from mpp.wire.channels import Channels
@@ -60,6 +61,9 @@ class Serving(Protocol):
     def renew_certificates(self) -> None:
         """Read the certificates of ``ssl:`` endpoints again."""
 
+    def secure(self, config: WebConfig) -> None:
+        """Judge clients by this web configuration from now on."""
+
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
         """Give how many requests are under way on each backend, by its name, and how many wait."""
 
@@ -100,6 +104,9 @@ class Alone:
         """Do nothing, see `Alone`."""
 
     def renew_certificates(self) -> None:
+        """Do nothing, see `Alone`."""
+
+    def secure(self, config: WebConfig) -> None:
         """Do nothing, see `Alone`."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:

@@ -86,6 +86,7 @@ class Settings:
     :ivar retry_budget: how many retries and hedges there may be for each request, in the long run.
     :ivar request_timeout: how long a client waits for its answer to begin, at most.
     :ivar suspect_after: after how long without progress a backend is asked whether it is there.
+    :ivar crash_suspect: a read that had run for longer when its server broke off may have killed it; 0: never.
     :ivar stall_timeout: for how long an answer that has begun may pause.
     :ivar hedge_after: after how long a second backend is asked although the first one is well; 0: never.
     :ivar no_timeout_parameter: queries are forwarded without telling the server when nobody waits any more.
@@ -136,6 +137,7 @@ class Settings:
     retry_budget: float = 0.2
     request_timeout: float = 120.0
     suspect_after: float = 0.25
+    crash_suspect: float = 5.0
     stall_timeout: float = 15.0
     hedge_after: float = 0.0
     no_timeout_parameter: bool = False

@@ -74,8 +74,7 @@ class ProxySite(server.Site):
         return _error_page(error)
 
     def _client(self, peer: str, fields: Headers) -> str:
-        """Return the client of a request by its fields; all others of its facts do not matter."""
-        return self.client_of(RequestFacts(b"", b"", fields, b"", peer))
+        return self.client_of(RequestFacts(b"", b"", fields, peer=peer))
 
     def log(self, request: Any) -> None:
         """Tell of a request for one of the own pages, when it has ended."""

@@ -155,6 +155,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from mpp.reload import HangUp, Reloader
+    from mpp.secret_files import warning_of
     from mpp.service import Program
 
     reading = options.reading
@@ -173,6 +174,9 @@ def makeService(options: Options) -> IService:
             employ(program, reading.settings, reactor)
     except ConfigError as error:
         raise refuse(reading.blame(error)) from None
+    exposed = warning_of(reading.settings, None if program.front is None else program.front.config)
+    if exposed:
+        _log.warn("{exposed}", exposed=exposed)
     reloader = Reloader(
         program,
         options.sources,

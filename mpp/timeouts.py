@@ -22,7 +22,7 @@ _LONGEST = 100
 _SECONDS = {b"ms": 1e-3, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 7 * 86400.0, b"y": 365 * 86400.0}
 _NUMBER = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 _DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
-_PART = re.compile(rb"([0-9]+)(ms|[smhdwy])")
+_PART = re.compile(rb"([0-9]{1,12}+)(ms|[smhdwy])")
 
 _AMPERSAND = ord("&")
 _FORM = b"application/x-www-form-urlencoded"
@@ -50,7 +50,7 @@ def find(facts: RequestFacts) -> Found | None:
     in_body = facts.body.find(_NAME) >= 0
     if not in_body and facts.target.find(_NAME) < 0:
         return None
-    found = _found(facts.body, True) if in_body and _is_form(facts) else None
+    found = _found(facts.body, True) if in_body and is_form(facts) else None
     return found or _found(facts.target.partition(b"?")[2], False)
 
 
@@ -83,7 +83,7 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
         if not body:
             path, mark, query = target.partition(b"?")
             return path + b"?" + _joined(query, value) if mark else target + b"?timeout=" + value, body
-        return target, _joined(body, value) if _is_form(facts) else body
+        return target, _joined(body, value) if is_form(facts) else body
     given = found.seconds
     if given is None or given <= seconds:
         return target, body
@@ -93,8 +93,8 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
     return path + b"?" + _replaced(query, found, value), body
 
 
-def _is_form(facts: RequestFacts) -> bool:
-    """Tell whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
+def is_form(facts: RequestFacts) -> bool:
+    """Return whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
     if facts.method != b"POST" or headers.values(facts.headers, b"content-encoding"):
         return False
     kinds = headers.values(facts.headers, b"content-type")

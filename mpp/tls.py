@@ -2,29 +2,48 @@
 How the other side of a TLS connection is verified. Makes OpenSSL contexts; opens nothing.
 
 One policy serves the data path (`mpp.wire.dial`) and the locators' APIs (an `IPolicyForHTTPS` for Twisted's Agent).
+
+The server's name is checked here and not by Twisted: from 26.4 on, Twisted logs that `service_identity` cannot make sense of a
+certificate and accepts the certificate. The check is a part of the handshake (OpenSSL's verify callback), because Twisted's Agent
+hands its request over before the handshake has ended: OpenSSL sends nothing of it to a server that the callback has refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
-from OpenSSL import SSL
-from twisted.internet.abstract import isIPAddress, isIPv6Address
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
     PrivateCertificate,
     TLSVersion,
-    optionsForClientTLS,
+    platformTrust,
     trustRootFromCertificates,
 )
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from mpp.server_name import ServerName
+from mpp.subject_names import read_subject_names
+
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+_Callback = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+
+
+class WrongName(SSL.Error):
+    """
+    A certificate is of a trusted authority, but does not name the server.
+
+    Its argument has the form of OpenSSL's error queue, a list of (library, function, reason), since Twisted looks into it.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([("mpp", "", problem)])
 
 
 @implementer(IPolicyForHTTPS)
@@ -47,24 +66,65 @@ class TLSPolicy:
     only_13: bool = False
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        """Give what makes a connection to a host, for an Agent."""
+        """Return what makes a connection to a host, for an Agent."""
         return self.creator(hostname.decode("ascii"))
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
         """
-        Give what makes a connection to a host. It may be used again and again; making one may read the system's certificates.
+        Return what makes a connection to a host. It may be used again and again; making one may read the system's certificates.
 
+        :raise ValueError: the host is neither a host name nor an IP address.
         :raise OpenSSL.SSL.Error: a PEM text is none.
         """
-        name = self.server_name or host
-        own = None if self.client is None else PrivateCertificate.loadPEM(self.client)
-        # Twisted's own minimum is 1.2; older ones are deprecated (RFC 8996).
-        versions = {"raiseMinimumTo": TLSVersion.TLSv1_3} if self.only_13 else {}
-        if self.insecure:
-            return _Unverified(name, own, versions)
-        trusted = None if self.ca is None else trustRootFromCertificates(_certificates(self.ca))
-        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(name, trusted, own, extraCertificateOptions=versions)
-        return creator
+        name = ServerName.parse(self.server_name or host)
+        options: dict[str, Any] = {}
+        if self.only_13:
+            # Twisted's own minimum is 1.2; older ones are deprecated (RFC 8996).
+            options["raiseMinimumTo"] = TLSVersion.TLSv1_3
+        if self.client is not None:
+            own = PrivateCertificate.loadPEM(self.client)
+            options |= {"privateKey": own.privateKey.original, "certificate": own.original}
+        return _Creator(name, _unverified(options) if self.insecure else self._verified(options, name))
+
+    def _verified(self, options: Mapping[str, Any], name: ServerName) -> SSL.Context:
+        trusted = platformTrust() if self.ca is None else trustRootFromCertificates(_certificates(self.ca))
+        context: SSL.Context = CertificateOptions(trustRoot=trusted, **options).getContext()
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accepting(name))
+        return context
+
+
+def _unverified(options: Mapping[str, Any]) -> SSL.Context:
+    context: SSL.Context = CertificateOptions(verify=False, **options).getContext()
+    return context
+
+
+def _accepting(name: ServerName) -> _Callback:
+    """
+    Return the callback that OpenSSL calls for each certificate of a chain, the server's own last (at depth 0).
+
+    What it raises ends the handshake; pyOpenSSL raises it again where the handshake was asked for.
+    """
+
+    def accepts(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        if ok and depth == 0:
+            _check_name(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate), name)
+        return bool(ok)
+
+    return accepts
+
+
+def _check_name(certificate: bytes, name: ServerName) -> None:
+    """
+    Check that a certificate, in DER, names the server.
+
+    :raise WrongName: it does not.
+    """
+    try:
+        names = read_subject_names(certificate)
+    except ValueError as error:
+        raise WrongName(f"the certificate is not for {name.host}: its names cannot be read ({error})") from None
+    if not name.is_named_by(names):
+        raise WrongName(f"the certificate is not for {name.host}, but for {str(names) or 'no host at all'}")
 
 
 def _certificates(pem: bytes) -> list[Certificate]:
@@ -73,21 +133,16 @@ def _certificates(pem: bytes) -> list[Certificate]:
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Unverified:
-    """Connects to whoever answers."""
+class _Creator:
+    """Makes connections to one server."""
 
-    def __init__(self, name: str, own: PrivateCertificate | None, versions: Mapping[str, Any]) -> None:
-        options = dict(versions)
-        if own is not None:
-            options |= {"privateKey": own.privateKey.original, "certificate": own.original}
-        # Only names are asked for, no addresses (RFC 6066 section 3).
-        literal = isIPAddress(name) or isIPv6Address(name)
-        self._name = b"" if literal else name.encode("ascii" if name.isascii() else "idna")
-        self._context = CertificateOptions(verify=False, **options).getContext()
+    def __init__(self, name: ServerName, context: SSL.Context) -> None:
+        self._sni = name.sni
+        self._context = context
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """Make one connection's state."""
         connection = SSL.Connection(self._context, None)
-        if self._name:
-            connection.set_tlsext_host_name(self._name)
+        if self._sni:
+            connection.set_tlsext_host_name(self._sni)
         return connection

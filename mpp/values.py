@@ -30,7 +30,7 @@ _SECONDS = {
     "w": 7 * 86400.0,
     "y": 365 * 86400.0,
 }
-_PART = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})(ns|us|\u00b5s|\u03bcs|ms|s|m|h|d|w|y)")
+_PART = re.compile(r"([0-9]{1,12}+\.?+[0-9]{0,12}+|\.[0-9]{1,12}+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h|d|w|y)")
 
 _BYTES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
@@ -151,6 +151,13 @@ def secret_in_urls(text: str) -> str:
     return "a user and password (an @) have no place in this file; give the URL" if "@" in text else ""
 
 
+def secret_in_url_or_file(text: str) -> str:
+    """Say what is wrong with a URL that has a user and password; empty for others, and for ``@`` and a path."""
+    if text.startswith("@") or not secret_in_urls(text):
+        return ""
+    return "a user and password (an @) have no place in this file; give the URL in a file, as @ and its path, or"
+
+
 def parse_word(text: str) -> str:
     """Give a text that is not empty."""
     if not text.strip():
@@ -191,6 +198,15 @@ def parse_url(text: str) -> str:
         sound = False
     if not sound or any(character.isspace() for character in text):
         raise ValueError(f"{_CREDENTIALS.sub('//...@', text)!r} is not a URL such as http://host:8080/path")
+    return text
+
+
+def parse_url_or_file(text: str) -> str:
+    """Give an http or https URL with a host, or ``@`` and the path of a file that holds one."""
+    if not text.startswith("@"):
+        return parse_url(text)
+    if not text[1:].strip():
+        raise ValueError(f"{text!r} names no file; expected @ and the path of a file that holds a URL")
     return text
 
 

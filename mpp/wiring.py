@@ -19,6 +19,7 @@ from mpp.affinity import MEMORY, AffinityChain
 from mpp.authorized import Authorized
 from mpp.credentials import Credentials
 from mpp.errors import ConfigError, ConfigErrors
+from mpp.forward.evidence import OwnCredentials
 from mpp.forward.forwarder import Forwarder
 from mpp.http_config import Origin, Origins
 from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
@@ -69,9 +70,16 @@ class Wiring:
         """Give what observes backends as the strategy needs it."""
         return Prober(self.upstreams(pool), clock, wall=wall, minimum_history=getattr(self.strategy, "duration", None))
 
-    def forwarder(self, pool: IUpstreams, selections: ISelections, metrics: Metrics, clock: IReactorTime) -> Forwarder:
-        """Give what answers requests."""
-        return Forwarder(self.upstreams(pool), selections, self.affinity, metrics, self.settings, clock, random.Random())
+    def forwarder(
+        self, pool: IUpstreams, selections: ISelections, credentials: OwnCredentials, metrics: Metrics, clock: IReactorTime
+    ) -> Forwarder:
+        """
+        Return what answers requests.
+
+        :param credentials: knows whether the credentials in force have changed.
+        """
+        rng = random.Random()
+        return Forwarder(self.upstreams(pool), selections, self.affinity, metrics, self.settings, clock, rng, credentials)
 
     def discard(self) -> None:
         """Leave nothing behind of what was made for it. Only when it is not used after all."""

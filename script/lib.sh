@@ -41,7 +41,7 @@ use_venv() {
         { [ -n "$extra" ] || ! grep -qF "$wanted" .venv/mpp-requirements 2>/dev/null; }; then
         echo "installing mpp and what it needs into .venv" >&2
         rm -f .venv/mpp-sources
-        install_mpp ".${extra:+[$extra]}" "setuptools>=68"
+        install_mpp ".${extra:+[$extra]}" "setuptools>=83.0"
         echo "$wanted" >.venv/mpp-requirements
     fi
     mapfile -t sources < <(find mpp twisted setup.py -type f \( -name '*.py' -o -name py.typed \) | sort)

@@ -17,6 +17,7 @@ from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
+from mpp.query_of_death import SuspectQueries
 from mpp.settings import Settings
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
@@ -59,6 +60,7 @@ class Sent:
     fresh: bool
     answer: Deferred[IResponse]
     progress: IProgress | None
+    query_slots: int
 
 
 @implementer(IUpstreams)
@@ -71,6 +73,11 @@ class RecordingUpstreams:
         self.there = False
         """Every server says at once that it is there."""
         self.cancelled: list[Backend] = []
+        self.full: set[Backend] = set()
+        """Servers without a free slot: requests wait there until the test says otherwise."""
+
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
+        return backend not in self.full
 
     def send(
         self,
@@ -83,10 +90,13 @@ class RecordingUpstreams:
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         answer: Deferred[IResponse] = Deferred(lambda _: self.cancelled.append(backend))
-        sent = Sent(backend, head, body, fresh, answer, progress)
+        sent = Sent(backend, head, body, fresh, answer, progress, query_slots)
         (self.probes if urgent else self.sent).append(sent)
+        if progress is not None and not urgent:
+            progress.queued = backend in self.full
         if urgent and self.there:
             answer.callback(FakeResponse(200))
         return answer
@@ -104,7 +114,11 @@ class FakeSelections:
         self.current = selection
         self.reports: list[tuple[Backend, Standing]] = []
         self.well: list[Backend] = []
+        self.rescues: list[tuple[Backend, Backend]] = []
+        self.damages: list[tuple[Backend, str]] = []
         self.waiting: list[Deferred[Selection]] = []
+        self.suspects = SuspectQueries(lambda: 0.0)
+        self.suspected: list[tuple[str, str]] = []
 
     def ready(self) -> Deferred[Selection]:
         return self.reselect()
@@ -115,6 +129,16 @@ class FakeSelections:
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         self.reports.append((backend, standing))
+
+    def suspect(self, key: str, why: str) -> None:
+        self.suspects.add(key)
+        self.suspected.append((key, why))
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        self.rescues.append((failed, by))
+
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        self.damages.append((backend, error))
 
     def answered(self, backend: Backend) -> None:
         self.well.append(backend)
@@ -170,6 +194,7 @@ class World:
         self.upstreams = RecordingUpstreams()
         self.metrics = Metrics(CollectorRegistry())
         self.clock = Clock()
+        self.selections.suspects = SuspectQueries(self.clock.seconds)
         self.forwarder = Forwarder(
             self.upstreams,
             self.selections,

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp._version import __version__
 from mpp.command_line import answer
-from mpp.config import read
+from mpp.config import Sources, read
 from mpp.errors import ConfigError
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.usage import help_text
@@ -201,3 +201,43 @@ class AnswerTests(SynchronousTestCase):
     def test_unknown_before(self) -> None:
         """Something unknown is not passed over."""
         self.assertRaises(ConfigError, answer, ["--frobnicate", "--help"])
+
+
+class SeenByAllTests(SynchronousTestCase):
+    """Secrets on the command line, which ``ps`` shows to everybody."""
+
+    def warnings(self, *argv: str, **environ: str) -> tuple[str, ...]:
+        """Return what is warned of."""
+        return Sources((*FILE, *argv), environ).survey().warnings
+
+    def test_warned(self) -> None:
+        """Each is warned of once, with the form that nobody sees, and without the secret."""
+        seen = "a secret on the command line can be read by everybody on this machine (ps); give it"
+        for argv, warning in (
+            (
+                ("--http-sd", "http://u:s3cret@sd/", "--http-sd=http://v:s3cret@sd/"),
+                f"--http-sd: {seen} as @ and the path of a file that holds the URL, or by the variable MPP_HTTP_SD",
+            ),
+            (
+                ("--marathon-url=http://u:s3cret@m/", "--marathon-apps=/a"),
+                f"--marathon-url: {seen} by --marathon-credentials-file, or by the variable MPP_MARATHON_URL",
+            ),
+            (
+                ("--marathon-principal-secret", '{"uid": "s3cret"}'),
+                f"--marathon-principal-secret: {seen} as @ and the path of a file that holds it, or by the variable"
+                " MPP_MARATHON_PRINCIPAL_SECRET",
+            ),
+        ):
+            with self.subTest(argv=argv):
+                self.assertEqual(self.warnings(*argv), (warning,))
+
+    def test_unseen(self) -> None:
+        """In files and in the environment they are not seen."""
+        for argv in (("--http-sd=http://sd/",), ("--http-sd=@sd.url",), ("--marathon-principal-secret=@secret.json",)):
+            self.assertEqual(self.warnings(*argv), ())
+        self.assertEqual(self.warnings(MPP_HTTP_SD="http://u:s3cret@sd/"), ())
+
+    def test_no_file(self) -> None:
+        """An @ alone names no file."""
+        error = self.assertRaises(ConfigError, read, [*FILE, "--http-sd", "@"], {})
+        self.assertEqual(str(error), "--http-sd: '@' names no file; expected @ and the path of a file that holds a URL")

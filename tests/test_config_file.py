@@ -90,7 +90,8 @@ REFUSED: list[tuple[str, str]] = [
     ),
     (
         "http-sd: ['http://admin:s3/cr3t@host']\n",
-        "mpp.yaml:1: http-sd: a user and password (an @) have no place in this file; give the URL by the variable MPP_HTTP_SD",
+        "mpp.yaml:1: http-sd: a user and password (an @) have no place in this file; give the URL in a file, as @ and its path,"
+        " or by the variable MPP_HTTP_SD",
     ),
 ]
 

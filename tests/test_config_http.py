@@ -8,8 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.config import Sources
 from mpp.config_file import read_text
-from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader, fits
+from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader
+from mpp.locators.endpoint_patterns import parse_url_pattern
 from mpp.locators.endpoints import parse_endpoint
+from mpp.url_pattern import URLPattern
 
 BASIC = "basic_auth: {username: u, password_file: p}"
 
@@ -52,11 +54,13 @@ UNDERSTOOD: list[tuple[str, HTTPConfigs]] = [
         ),
     ),
     (
-        f"backends:\n- url: HTTPS://Prom-A/x/\n  http_config: {{{BASIC}}}\n- url: https://*.example.org:*\n  http_config: {{}}\n",
+        f"backends:\n- url: HTTPS://P-A:443/x/\n  http_config: {{{BASIC}}}\n- url: https://*.Example.org:*\n  http_config: {{}}\n"
+        "- url: '*'\n  http_config: {}\n",
         HTTPConfigs(
             rules=(
-                ("https://prom-a:443/x", HTTPConfig(username="u", password_file="/etc/mpp/p")),
-                ("https://*.example.org:*", HTTPConfig()),
+                (URLPattern("https", "p-a", "443", "/x"), HTTPConfig(username="u", password_file="/etc/mpp/p")),
+                (URLPattern("https", "*.example.org", "*", "*"), HTTPConfig()),
+                (URLPattern(), HTTPConfig()),
             )
         ),
     ),
@@ -105,6 +109,10 @@ REFUSED: list[tuple[str, str]] = [
     (
         "http_config: {tls_config: {min_version: TLS11}}\n",
         "f:1: http_config: tls_config: min_version: expected TLS12 or TLS13; mpp speaks nothing older",
+    ),
+    (
+        "http_config: {tls_config: {server_name: 'prom.example.org:9090'}}\n",
+        "f:1: http_config: tls_config: server_name: expected a host name or an IP address, such as prom.example.org",
     ),
     (
         "http_config: {tls_config: {key: cr3t}}\n",
@@ -175,7 +183,7 @@ REFUSED: list[tuple[str, str]] = [
     ("backends:\n- url: a:1\n", "f:2: backends 1: http_config: missing"),
     (
         "backends:\n- url: a\n  http_config: {}\n",
-        "f:2: backends 1: url: no port given: expected host:port, like prom-a:9090, or a URL",
+        "f:2: backends 1: url: no port given; expected one, like http://prom-a:9090, or :* for every port",
     ),
     (
         "backends:\n- url: a:1\n  htp_config: {}\n  http_config: {}\n",
@@ -277,14 +285,11 @@ class FitsTests(SynchronousTestCase):
     """Which backend an entry is for."""
 
     def test_urls(self) -> None:
-        """A star stands for anything, everything else for itself; the first entry that fits counts."""
-        backend = parse_endpoint("https://prom-a.example.org/x")
-        for url in ("https://prom-a.example.org:443/x", "https://*", "*.example.org*", "https://*:*/x"):
-            self.assertTrue(fits(url, backend), url)
-        for url in ("https://prom-a.example.org:443", "https://prom-a?example.org:443/x", "http://*", ""):
-            self.assertFalse(fits(url, backend), url)
+        """The first entry under ``backends`` that fits a server counts, and without one the general configuration does."""
         first, second, other = HTTPConfig(username="1"), HTTPConfig(username="2"), HTTPConfig(username="3")
-        configs = HTTPConfigs(other, (("*-b.*", first), ("https://*", second), ("*", first)))
+        patterns = ("*://*-b.*:*", "https://*:*", "*")
+        configs = HTTPConfigs(other, tuple(zip(map(parse_url_pattern, patterns), (first, second, first), strict=True)))
+        backend = parse_endpoint("https://prom-a.example.org/x")
         self.assertEqual([configs.of(backend), configs.of(parse_endpoint("b:1"))], [second, first])
         self.assertIs(HTTPConfigs(other).of(backend), other)
 
@@ -297,7 +302,7 @@ class FitsTests(SynchronousTestCase):
             LocatorRule(Origin("dns", "one:1"), one),
             LocatorRule(Origin("dns"), dns),
         )
-        configs = HTTPConfigs(general, (("*prom-b*", by_url),), locators)
+        configs = HTTPConfigs(general, ((parse_url_pattern("*://*prom-b*:*"), by_url),), locators)
         origins = [Origin("dns", "two:1"), Origin("dns", "one:1"), Origin("kubernetes"), Origin("endpoint")]
         found = [configs.of(backend, origins[start:end]) for start, end in ((0, 4), (0, 2), (0, 1), (3, 4), (0, 0))]
         self.assertEqual(found, [kube, one, dns, general, general])

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
@@ -20,6 +21,7 @@ from mpp.headers import OwnFields
 from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader
 from mpp.interfaces import IResponse
 from mpp.model import Backend
+from mpp.url_pattern import URLPattern
 from tests.fake_https import FakeAuthority
 from tests.logged import logged
 
@@ -59,12 +61,12 @@ class CredentialsTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Nothing is sent where nothing is configured."""
         credentials = Credentials(HTTPConfigs())
-        self.assertEqual((credentials.adds_fields, sent(credentials, A), credentials.refresh()), (False, None, False))
+        self.assertEqual((credentials.adds_fields, sent(credentials, A), credentials.refresh(0.0)), (False, None, False))
 
     def test_basic(self) -> None:
         """User and password are sent as HTTP basic; without the line end that an editor adds."""
         config = HTTPConfig(username_file=self.write("u", "alice\n"), password_file=self.write("p", "s3cr3t\n"))
-        credentials = Credentials(HTTPConfigs(rules=(("*prom-a*", config),)))
+        credentials = Credentials(HTTPConfigs(rules=((URLPattern(host="*prom-a*"), config),)))
         self.assertTrue(credentials.adds_fields)
         self.assertEqual([sent(credentials, each) for each in (A, B)], [b"Basic YWxpY2U6czNjcjN0", None])
 
@@ -85,10 +87,10 @@ class CredentialsTests(SynchronousTestCase):
         assert fields is not None
         self.assertEqual(fields.lines.decode(), lines)
         self.write("h", "thr\nee")
-        credentials.refresh()
+        credentials.refresh(0.0)
         self.assertIs(credentials.fields(A), fields)
         self.write("h", "four")
-        credentials.refresh()
+        credentials.refresh(0.0)
         fields = credentials.fields(A)
         assert fields is not None
         self.assertIn("X-Tenant: four\r\n", fields.lines.decode())
@@ -98,13 +100,13 @@ class CredentialsTests(SynchronousTestCase):
         path = self.write("t", "one")
         credentials = Credentials(HTTPConfigs(HTTPConfig(credentials_file=path)))
         self.write("t", "two")
-        self.assertFalse(credentials.refresh())
+        self.assertFalse(credentials.refresh(0.0))
         self.assertEqual(sent(credentials, A), b"Bearer two")
         os.remove(path)
-        self.assertFalse(credentials.refresh() or credentials.refresh())
+        self.assertFalse(credentials.refresh(0.0) or credentials.refresh(0.0))
         self.assertEqual(sent(credentials, A), b"Bearer two")
         self.write("t", "three")
-        credentials.refresh()
+        credentials.refresh(0.0)
         self.assertEqual(sent(credentials, A), b"Bearer three")
         again = f"Credentials were read again: {path}"
         gone = f"Credentials stay as they were: credentials_file: {path}: No such file or directory"
@@ -118,17 +120,18 @@ class CredentialsTests(SynchronousTestCase):
         self.assertIs(credentials.tls(A), before)
         self.assertIsNot(credentials.tls(B), before)
         self.write("ca", self.authority.pem)
-        self.assertFalse(credentials.refresh())
+        self.assertFalse(credentials.refresh(0.0))
         self.assertIs(credentials.tls(A), before)
         self.write("ca", FakeAuthority().pem)
-        self.assertTrue(credentials.refresh())
+        self.assertTrue(credentials.refresh(0.0))
         self.assertIsNot(credentials.tls(A), before)
 
     def test_insecure(self) -> None:
         """What is said for a backend wins over --insecure, in both directions."""
         for general, own, verified in ((True, None, False), (True, False, True), (False, True, False), (False, None, True)):
             credentials = Credentials(HTTPConfigs(HTTPConfig(insecure_skip_verify=own)), insecure=general)
-            self.assertEqual(type(credentials.tls(A)).__name__ == "ClientTLSOptions", verified, (general, own))
+            mode = credentials.tls(A).clientConnectionForTLS(None).get_verify_mode()
+            self.assertEqual(mode != SSL.VERIFY_NONE, verified, (general, own))
 
     def test_versions(self) -> None:
         """TLS 1.2 is the least, and may be refused."""
@@ -235,7 +238,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertTrue(after.adds_fields)
         self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer old"] * 2)
         self.write("token-old", "changed")
-        after.refresh()
+        after.refresh(0.0)
         after.located({A: [Origin("kubernetes")]})
         self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer kube", b"Bearer changed"])
         after.located({B: [Origin("endpoint")]})

@@ -226,6 +226,13 @@ class ReturnTests(SynchronousTestCase):
             self.assertLess(story.now, 1.0)
             self.assertTrue(story.record.admitted)
 
+    def test_returns_are_counted(self) -> None:
+        """Each return into service is counted in what is published, so that others see that there was one."""
+        story = admitted()
+        for expected in (0, 1, 2):
+            self.assertEqual(ejection.shown(story.record, Observation(A, VIABLE), 7.0).returns, expected)
+            story.later(FORGIVEN_AFTER_S).out_for()
+
     def test_shown_since(self) -> None:
         """What is published tells since when a server is ejected, and does not any more when it is back."""
         story = admitted().fell()

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
 from mpp.forward.explain import explain
 from mpp.model import Choice, Headers, Observation, RequestFacts, Selection, Standing
+from mpp.query_of_death import SuspectQueries, key_of
 from mpp.settings import Settings
 from mpp.status import explained
 from mpp.status.explained import Explanation
@@ -33,7 +34,10 @@ def explanation(
 ) -> Explanation:
     """Explain a request of a client with cookies."""
     facts = RequestFacts(method, target, headers, b"", "203.0.113.9")
-    return explain(facts, selection, AffinityChain((CookieAffinity(),)), Settings(**settings), 100.0)
+    suspects = SuspectQueries(lambda: 100.0)
+    for suspect in settings.pop("suspects", ()):
+        suspects.add(key_of(facts._replace(target=suspect)))
+    return explain(facts, selection, AffinityChain((CookieAffinity(),)), Settings(**settings), 100.0, suspects)
 
 
 class ExplainTests(SynchronousTestCase):
@@ -46,6 +50,16 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual((told.decided_by, told.read, told.deadline_seconds), ("strategy", True, 120.0))
         self.assertEqual(told.verdict, "a:9090 would answer this.")
         self.assertIn("The routing strategy single-most-data selects a:9090.", told.reasons)
+
+    def test_query_of_death(self) -> None:
+        """A query that a server may have died of is not sent to the last healthy one, but to one of two."""
+        suspects = (b"/api/v1/query?query=up&time=1",)
+        alone = Selection(1, Choice((A,), (B,)), (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN)))
+        self.assertEqual(explanation(suspects=suspects).outcome, "forwarded")
+        told = explanation(selection=alone, suspects=suspects)
+        self.assertEqual(told.outcome, "refused")
+        self.assertIn("may have died of this query", told.reasons[0])
+        self.assertEqual(explanation(b"/api/v1/query?query=down", alone, suspects=suspects).outcome, "forwarded")
 
     def test_behind_a_proxy(self) -> None:
         """The client is who a proxy says that was named, whatever the outcome."""
@@ -99,6 +113,9 @@ class ExplainTests(SynchronousTestCase):
             (explanation(b"/-/%72eload", method=b"POST"), "refused"),
             (explanation(selection=Selection()), "unavailable"),
             (explanation(b"/-/reload", method=b"POST", allow_unsafe_paths=True), "forwarded"),
+            (explanation(b"/api/v1/rules/a", method=b"DELETE"), "refused"),
+            (explanation(b"/api/v1/rules/a"), "forwarded"),
+            (explanation(b"/", method=b"TRACE", allow_unsafe_paths=True), "refused"),
         ):
             self.assertEqual(told.outcome, outcome)
             self.assertTrue(told.verdict and told.reasons)
@@ -107,7 +124,7 @@ class ExplainTests(SynchronousTestCase):
         """A client that asks is not remembered: it stays where chance or hash would have it."""
         affinity = SourceIPAffinity(())
         facts = RequestFacts(b"GET", b"/x", (), b"", "203.0.113.9")
-        explain(facts, TWO, AffinityChain((affinity,)), Settings(), 100.0)
+        explain(facts, TWO, AffinityChain((affinity,)), Settings(), 100.0, SuspectQueries(lambda: 100.0))
         self.assertEqual(len(affinity._recent), 0)
 
     def test_forwarding_does_what_was_explained(self) -> None:
@@ -120,6 +137,7 @@ class ExplainTests(SynchronousTestCase):
                 world.forwarder.affinity,
                 world.forwarder.settings,
                 world.clock.seconds(),
+                world.selections.suspects,
             )
             world.request(target=target, headers=headers)
             self.assertEqual(tuple(backend.name for backend in world.upstreams.backends), told.backends)

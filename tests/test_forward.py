@@ -6,9 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mpp.errors import Cause, Phase, UpstreamError
-from mpp.forward.attempts import SELECTION_WAIT_S
+from mpp.forward.forwarder import SELECTION_WAIT_S
 from mpp.interfaces import IDownstream, IResponse, ISelections, IUpstreams
-from mpp.model import Choice, Headers, Selection, Standing
+from mpp.model import Choice, Headers, Observation, Selection, Standing
 from tests.forward_support import A, B, FakeResponse, World
 
 REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)
@@ -175,6 +175,28 @@ class RetryTests(SynchronousTestCase):
             world.upstreams.sent[n].answer.errback(error)
         assert client.failed is not None
         self.assertEqual((world.upstreams.backends, client.failed[0]), ([A, A, B, B], 502))
+
+    def test_answer_of_a_server_that_was_not_expected_to_answer(self) -> None:
+        """An answer of the API from a server out of service is reported with the server that failed; another page is not."""
+        success = b'{"status":"success","data":[]}'
+        for standing, body, fault, rescues in (
+            (Standing.NOT_READY, success, FakeResponse(500), [(A, B)]),
+            (Standing.DOWN, success, RESET, [(A, B)]),
+            (Standing.NOT_READY, b"<html>Log in</html>", FakeResponse(500), []),
+            (Standing.VIABLE, success, FakeResponse(500), []),
+            (Standing.NOT_READY, success, FakeResponse(429), []),
+        ):
+            world = World(standbys=(B,))
+            seen = (Observation(A, Standing.VIABLE), Observation(B, standing))
+            world.selections.current = Selection(1, Choice((A,), (B,)), seen)
+            client = world.request()
+            answer = world.upstreams.sent[0].answer
+            if isinstance(fault, FakeResponse):
+                answer.callback(fault)
+            else:
+                answer.errback(fault)
+            world.upstreams.sent[1].answer.callback(FakeResponse(200, body))
+            self.assertEqual((client.served_by, world.selections.rescues), (B, rescues))
 
     def test_last_servers_own_words_are_passed_on(self) -> None:
         """When all servers have the same trouble, the client sees it in Prometheus' words."""

@@ -171,7 +171,7 @@ class OwnAnswersTests(AccessLogCase):
 
     def test_no_request(self) -> None:
         """So is who sent what is no request, and why it is none."""
-        Client(self.site).get(b"http://evil/")
+        Client(self.site).get(b"ftp://evil/")
         told = self.one(client="203.0.113.9", status=400, backend="mpp")
         self.assertTrue(told["reason"])
 

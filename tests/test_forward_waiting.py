@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import Cause, Phase, UpstreamError
+from mpp.facts import Facts
 from mpp.forward.allowance import BURST, FLOOR_PER_S, RetryBudget
 from mpp.forward.attempt import ENOUGH
 from mpp.model import Choice, Headers, Observation, Selection, Standing
@@ -109,6 +110,31 @@ class SuspicionTests(SynchronousTestCase):
         wait(self.world, 0.06)
         self.assertEqual((self.world.upstreams.backends, self.world.selections.reports), ([A], []))
 
+    def test_a_question_that_cannot_be_put_blames_nobody(self) -> None:
+        """When mpp itself uses all connections that a server takes, the server is not held to be stuck for it."""
+        self.world.request()
+        for _ in range(200):
+            wait(self.world, 0.05)
+            for probe in self.world.upstreams.probes:
+                assert probe.progress is not None
+                probe.progress.queued = True
+        self.assertEqual((self.world.upstreams.backends, self.world.selections.reports), ([A], []))
+        self.assertEqual(self.world.counted("mpp_suspicion_probes_total", backend="a:9090", result="stuck"), 0)
+
+    def test_a_question_that_waited_is_a_question(self) -> None:
+        """Once it has been sent, it has to be answered, in as much time as any other."""
+        self.world.request()
+        self.until_asked()
+        progress = self.world.upstreams.probes[0].progress
+        assert progress is not None
+        progress.queued = True
+        wait(self.world, 1)
+        progress.queued = False
+        wait(self.world, SUSPECT_AFTER)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        wait(self.world, 0.1)
+        self.assertEqual(self.world.upstreams.backends, [A, B])
+
     def test_progress_dispels_doubt(self) -> None:
         """A long answer that comes in at a good pace is just long; one that drips is not."""
         self.world.request()
@@ -177,6 +203,119 @@ class SuspicionTests(SynchronousTestCase):
         self.world.exchange.client_gone()
         self.assertEqual(self.world.upstreams.cancelled, [A, B])
         self.assertEqual(self.world.metrics.in_flight, 0)
+
+
+class SlotTests(SynchronousTestCase):
+    """Requests that wait for a slot on their server."""
+
+    def setUp(self) -> None:
+        self.world = World(standbys=(B,))
+        self.world.upstreams.there = True
+        both = (Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE))
+        self.both = self.world.selections.current = Selection(1, Choice((A,), (B,)), both)
+        self.world.upstreams.full.add(A)
+
+    def sent_to_b(self) -> bytes:
+        self.assertEqual((self.world.upstreams.backends, self.world.upstreams.cancelled), ([A, B], [A]))
+        return self.world.upstreams.sent[1].head
+
+    def test_goes_where_there_is_room(self) -> None:
+        """A request that has waited too long is sent to a server with a free slot; that is no second attempt."""
+        client = self.world.request()
+        wait(self.world, SUSPECT_AFTER - 0.05)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        wait(self.world, 0.06)
+        self.sent_to_b()
+        self.world.upstreams.sent[1].answer.callback(FakeResponse(200))
+        self.assertEqual((client.served_by, client.attempts), (B, 1))
+        self.assertEqual(self.world.counted("mpp_moved_requests_total", backend="a:9090"), 1)
+        self.assertEqual(self.world.counted("mpp_hedges_total", backend="a:9090", reason="stuck"), 0)
+
+    def test_writes_too(self) -> None:
+        """Nothing of a waiting request was sent, so even one that changes something may go elsewhere."""
+        self.world.request(b"POST", b"/somewhere")
+        wait(self.world, SUSPECT_AFTER)
+        self.assertTrue(self.sent_to_b().startswith(b"POST /somewhere "))
+        self.assertTrue(self.world.upstreams.sent[1].fresh)
+
+    def test_nobody_has_room(self) -> None:
+        """With all servers full it waits, and goes as soon as one is not."""
+        self.world.upstreams.full.add(B)
+        self.world.request()
+        wait(self.world, 3)
+        self.assertEqual(self.world.upstreams.backends, [A])
+        self.world.upstreams.full.discard(B)
+        wait(self.world, SUSPECT_AFTER + 0.1)
+        self.sent_to_b()
+
+    def test_follows_the_selection(self) -> None:
+        """When another server is selected, those that wait go there, even to wait again."""
+        self.world.upstreams.full.add(B)
+        self.world.request()
+        wait(self.world, 1)
+        self.world.selections.current = Selection(2, Choice((B,), (A,)), self.both.observations)
+        wait(self.world, SUSPECT_AFTER + 0.1)
+        self.sent_to_b()
+        wait(self.world, 5)
+        self.assertEqual(self.world.upstreams.backends, [A, B])
+
+    def test_told_what_is_left(self) -> None:
+        """The other server is told how much time is left when the request is sent to it."""
+        self.world.request(target=b"/api/v1/query?query=up&timeout=10s")
+        wait(self.world, SUSPECT_AFTER)
+        self.assertIn(b"timeout=9750ms", self.sent_to_b())
+
+    def test_a_request_under_way_stays(self) -> None:
+        """What was sent is waited for; only what waits in mpp is moved."""
+        self.world.upstreams.full.clear()
+        self.world.request()
+        wait(self.world, 5)
+        self.assertEqual(self.world.upstreams.backends, [A])
+
+    def test_client_that_leaves(self) -> None:
+        """A moved request is cancelled like any other."""
+        self.world.request()
+        wait(self.world, SUSPECT_AFTER)
+        self.world.exchange.client_gone()
+        self.assertEqual(self.world.upstreams.cancelled, [A, B])
+
+
+class QuerySlotTests(SynchronousTestCase):
+    """What servers are known to run at once."""
+
+    def selection(self, b: Standing = Standing.VIABLE) -> Selection:
+        slots = {A: Facts(query_slots=20), B: Facts(query_slots=4)}
+        observed = (Observation(A, Standing.VIABLE, facts=slots[A]), Observation(B, b, facts=slots[B]))
+        return Selection(1, Choice((A,), (B,)), observed)
+
+    def test_queries_are_limited(self) -> None:
+        """A query waits while its server runs as many as it can, if there is another server; other requests do not wait."""
+        world = World(standbys=(B,))
+        world.selections.current = self.selection()
+        for target, expected in (
+            (b"/api/v1/query?query=up", 20),
+            (b"/api/v1/query_range?query=up", 20),
+            (b"/api/v1/labels", 0),
+            (b"/federate?match[]=up", 0),
+        ):
+            world.request(target=target)
+            self.assertEqual(world.upstreams.sent[-1].query_slots, expected, target)
+        world.selections.current = self.selection(Standing.NOT_READY)
+        world.request()
+        self.assertEqual(world.upstreams.sent[-1].query_slots, 0)
+
+    def test_moved_to_a_server_that_is_not_busy(self) -> None:
+        """A waiting query goes to a server that has a query slot free, and with that server's limit."""
+        world = World(standbys=(B,))
+        world.upstreams.there = True
+        world.upstreams.full.add(A)
+        world.selections.current = self.selection(Standing.BUSY)
+        world.request()
+        wait(world, 1)
+        self.assertEqual(world.upstreams.backends, [A])
+        world.selections.current = self.selection()
+        wait(world, SUSPECT_AFTER + 0.1)
+        self.assertEqual([(sent.backend, sent.query_slots) for sent in world.upstreams.sent], [(A, 20), (B, 4)])
 
 
 class HedgeTests(SynchronousTestCase):

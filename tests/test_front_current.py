@@ -13,13 +13,19 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import ConfigError
-from mpp.front.current import LOOK_S, Current
+from mpp.front.current import Current
+from mpp.front.file import WebConfigFile
 from mpp.front.passwords import Passwords
 from mpp.wire.curves import set_curves
 from tests.fake_https import FakeAuthority, name_of
 from tests.test_front_reading import HASH
 
 WEB = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+
+
+def never(password: bytes, hashed: bytes) -> Deferred[bool]:
+    """Verify no password."""
+    return Deferred()
 
 
 class CurrentTests(SynchronousTestCase):
@@ -47,8 +53,10 @@ class CurrentTests(SynchronousTestCase):
         self.write("key.pem", begin + key)
 
     def current(self) -> Current:
-        passwords = Passwords(lambda password, hashed: Deferred(), self.clock)
-        return Current(str(self.folder / "web.yml"), passwords, self.clock, self.registry)
+        passwords = Passwords(never, never, self.clock)
+        current = Current(passwords, self.clock)
+        self.file = WebConfigFile(str(self.folder / "web.yml"), current, self.registry)
+        return current
 
     def connected(self, current: Current) -> SSL.Connection:
         """Give the client's end of a connection."""
@@ -66,13 +74,13 @@ class CurrentTests(SynchronousTestCase):
         return name_of(certificate)
 
     def later(self) -> None:
-        self.clock.advance(LOOK_S)
+        self.file.refresh()
 
     def good(self) -> float | None:
         return self.registry.get_sample_value("mpp_web_config_last_reload_successful")
 
     def test_certificate_replaced(self) -> None:
-        """A new certificate is shown on the next connection that begins a second later."""
+        """A new certificate is shown on connections that begin after the next look."""
         current = self.current()
         self.assertEqual(self.shown(current), "localhost")
         self.issue("elsewhere")
@@ -115,27 +123,24 @@ class CurrentTests(SynchronousTestCase):
     def test_broken(self) -> None:
         """What is broken changes nothing but the metric, until it is mended."""
         current = self.current()
-        for text in ("tls_server_config: [", "tls_server_config: {cert_file: gone.pem, key_file: key.pem}", "{}"):
+        for text in ("tls_server_config: [", "tls_server_config: {cert_file: gone.pem, key_file: key.pem}", "{}", "rate_limit:"):
             self.write("web.yml", text)
             self.later()
             self.assertEqual(self.shown(current), "localhost")
             self.assertEqual(self.good(), 0)
         self.write("web.yml", WEB + f"basic_auth_users: {{alice: {HASH}}}")
         self.later()
-        current.look()
         self.assertEqual(self.good(), 1)
         self.assertEqual(list(current.config.users), [b"alice"])
 
     def test_mended_elsewhere(self) -> None:
         """A file that only the broken configuration names is watched, too."""
-        current = self.current()
+        self.current()
         self.write("web.yml", WEB.replace("cert.pem", "new.pem"))
         self.later()
-        current.look()
         self.assertEqual(self.good(), 0)
         os.replace(self.folder / "cert.pem", self.folder / "new.pem")
         self.later()
-        current.look()
         self.assertEqual(self.good(), 1)
 
     def test_key_of_another(self) -> None:
@@ -160,8 +165,88 @@ class CurrentTests(SynchronousTestCase):
         self.assertEqual([current.allows(), current.allows()], [True, False])
         self.write("web.yml", limit + "# more")
         self.later()
-        current.look()
         self.assertFalse(current.allows())
+
+    def test_loosened(self) -> None:
+        """A file with no users any more is not taken over by itself, but by an explicit reload."""
+        users = WEB + f"basic_auth_users: {{alice: {HASH}}}\n"
+        self.write("web.yml", users)
+        current = self.current()
+        self.write("web.yml", WEB + "basic_auth_users: {}\n")
+        self.later()
+        self.assertEqual((list(current.config.users), self.good()), ([b"alice"], 0))
+        self.assertEqual(
+            self.file.problem,
+            "basic_auth_users: no user is left, so nobody would be asked for a password;"
+            " not taken over without an explicit reload (SIGHUP or POST /mpp/reload)",
+        )
+        self.assertTrue(self.file.take_over(self.file.read()))
+        self.assertEqual((list(current.config.users), self.good(), self.file.problem), ([], 1, ""))
+        self.assertFalse(self.file.refresh())
+        self.assertFalse(self.file.take_over(self.file.read()))
+
+    def test_unprotected_by_a_word(self) -> None:
+        """An explicit reload takes over no file that has no key, is broken, gone, a folder, or without TLS."""
+        current = self.current()
+        for text in ("", "# nothing", "{}", "~", "basic_auth_users: {}", "tls_server_config: [", None):
+            with self.subTest(text=text):
+                if text is None:
+                    os.remove(self.folder / "web.yml")
+                    (self.folder / "web.yml").mkdir()
+                else:
+                    self.write("web.yml", text)
+                error = self.assertRaises(ConfigError, self.file.read)
+                self.assertEqual((error.option, self.good()), ("--web-config", 0))
+                self.assertTrue(self.file.problem)
+                self.assertEqual(self.shown(current), "localhost")
+
+    def test_read_but_not_taken_over(self) -> None:
+        """A change that was read for a reload that failed is found by the next look."""
+        current = self.current()
+        self.write("web.yml", WEB + f"basic_auth_users: {{alice: {HASH}}}\n")
+        self.file.read()
+        self.assertEqual(list(current.config.users), [])
+        self.later()
+        self.assertEqual(list(current.config.users), [b"alice"])
+
+    def test_same(self) -> None:
+        """A file that says the same as before makes no difference to TLS sessions; after a broken one all is well again."""
+        current = self.current()
+        self.write("web.yml", "broken: [")
+        self.later()
+        connection = current.serverConnectionForTLS(None).get_context()
+        self.write("web.yml", f"# the same\n{WEB}")
+        self.assertFalse(self.file.refresh())
+        self.assertEqual((self.good(), self.file.problem), (1, ""))
+        self.assertIs(current.serverConnectionForTLS(None).get_context(), connection)
+
+    def test_written_slowly(self) -> None:
+        """Wherever a writer pauses, no state of the file lets in anybody without a password and a certificate."""
+        text = f"""rate_limit: {{interval: 1ms, burst: 9}}
+basic_auth_users:
+  alice: {HASH}
+  bob: {HASH}
+tls_server_config:
+  cert_file: cert.pem
+  key_file: key.pem
+  client_auth_type: RequireAndVerifyClientCert
+  client_ca_file: ca.pem
+  client_allowed_sans:
+    - a
+    - b
+"""
+        self.write("ca.pem", self.authority.pem)
+        self.write("web.yml", text)
+        current = self.current()
+        for written in range(len(text) + 1):
+            self.write("web.yml", text[:written])
+            self.later()
+            tls = current.config.tls
+            assert tls is not None
+            self.assertIn(b"alice", current.config.users, text[:written])
+            self.assertEqual((tls.client_auth.word, bool(tls.client_ca)), ("RequireAndVerifyClientCert", True), text[:written])
+            self.assertIsNotNone(tls.allowed_sans, text[:written])
+        self.assertEqual(self.good(), 1)
 
     def test_refused(self) -> None:
         """What is wrong at the start is said in one line with file and key."""

@@ -18,11 +18,13 @@ from mpp import access, logs
 from mpp.admin import OwnRoot
 from mpp.errors import ConfigError
 from mpp.front.current import Current
+from mpp.front.file import WebConfigFile
 from mpp.front.guard import GuardedRequest
-from mpp.front.passwords import MOST_OF_ONE, Passwords
+from mpp.front.passwords import MOST_OF_NETWORK, Passwords
 from mpp.front.service import Front
 from mpp.metrics import Metrics
 from mpp.model import MIB
+from mpp.origin import teller
 from mpp.proxy import ProxyRequest
 from mpp.service import Program
 from mpp.settings import Settings
@@ -52,14 +54,23 @@ def field(user: str, password: str) -> bytes:
 class GuardCase(ProxyCase):
     """The real site with guarded requests; the test says which passwords are right."""
 
+    trusted_proxies: tuple[str, ...] | None = None
+
     def guard(self, text: str) -> None:
         path = Path(self.mktemp())
         path.write_text(text)
         self.asked: list[Deferred[bool]] = []
-        self.passwords = Passwords(self.verify, self.world.clock)
-        self.current = Current(str(path), self.passwords, self.world.clock, CollectorRegistry())
+        self.passwords = Passwords(self.verify, self.verify, self.world.clock)
+        self.current = Current(self.passwords, self.world.clock)
+        self.file = WebConfigFile(str(path), self.current, CollectorRegistry())
         metrics = self.world.metrics
-        request = functools.partial(GuardedRequest, current=self.current, passwords=self.passwords, refused=metrics.refused)
+        request = functools.partial(
+            GuardedRequest,
+            current=self.current,
+            passwords=self.passwords,
+            client_address=teller(self.trusted_proxies),
+            refused=metrics.refused,
+        )
         self.site = ProxySite(
             self.root,
             limits=Limits(max_body=100),
@@ -164,15 +175,29 @@ class PasswordTests(GuardCase):
         self.assertEqual(self.client.received().count(b"HTTP/1.1 200"), 2)
 
     def test_flood(self) -> None:
-        """Too many passwords of one address are refused unseen, with the advice to come later."""
+        """Too many passwords from one network are refused unseen, with the advice to come later."""
         self.guard(USERS)
-        for number in range(MOST_OF_ONE + 1):
+        for number in range(MOST_OF_NETWORK + 1):
             self.client = Client(self.site)
             self.client.get(QUERY, field("alice", str(number)))
         head, body = self.split()
         self.assertTrue(head.startswith(b"HTTP/1.1 429 "))
         self.assertIn(b"Retry-After: 5", head)
         self.assertEqual(body["errorType"], "unavailable")
+
+    def test_flood_through_a_proxy(self) -> None:
+        """Behind a trusted proxy each client's network counts alone; what others say of their clients counts for nothing."""
+        for trusted, elsewhere in ((("203.0.113.0/24",), b""), (None, b"429")):
+            self.trusted_proxies = trusted
+            self.guard(USERS)
+            for number in range(MOST_OF_NETWORK):
+                self.client = Client(self.site)
+                self.client.get(QUERY, field("alice", str(number)) + b"X-Forwarded-For: 198.51.100.7\r\n")
+            for address, status in ((b"198.51.100.99", b"429"), (b"192.0.2.1", elsewhere)):
+                with self.subTest(trusted=trusted, address=address):
+                    self.client = Client(self.site)
+                    self.client.get(QUERY, field("alice", "secret") + b"X-Forwarded-For: %b\r\n" % address)
+                    self.assertEqual(self.client.received()[9:12], status)
 
 
 class BodyTests(GuardCase):
@@ -396,6 +421,22 @@ class AdminTests(ProxyCase):
                 self.assertEqual(self.status(public, path), status)
 
 
+class MethodTests(GuardCase):
+    """Methods that no server is sent."""
+
+    def test_password_comes_first(self) -> None:
+        """Who has no password learns nothing of what is served; who has one is told what is."""
+        self.guard(USERS)
+        self.client.get(QUERY, method=b"TRACE")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 401 "))
+        self.client.get(QUERY, field("alice", "right"), method=b"TRACE")
+        self.say(True)
+        head, _ = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 405 "))
+        self.assertIn(b"\r\nAllow: ", head)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+
 class FrontTests(SynchronousTestCase):
     """The parts together."""
 
@@ -404,7 +445,8 @@ class FrontTests(SynchronousTestCase):
         folder.mkdir()
         (folder / "both.pem").write_bytes(FakeAuthority().issue("localhost"))
         (folder / "web.yml").write_text(text)
-        return Front(str(folder / "web.yml"), MemoryReactorClock(), Metrics(CollectorRegistry()))
+        settings = Settings(web_config=str(folder / "web.yml"))
+        return Front(settings, MemoryReactorClock(), Metrics(CollectorRegistry()))
 
     def test_tls(self) -> None:
         """With a certificate all that is listened on is encrypted, and what is by itself is refused."""
@@ -424,7 +466,7 @@ class FrontTests(SynchronousTestCase):
         tls = "tls_server_config: {cert_file: both.pem, key_file: both.pem, min_version: TLS13,"
         tls += " client_auth_type: RequireAndVerifyClientCert, client_ca_file: both.pem}\n"
         for text, guards in (
-            ("", Guards()),
+            ("basic_auth_users: {}", Guards()),
             (USERS, Guards(users=1)),
             (USERS + limit, Guards(users=1, rate_limit=True)),
             (tls + USERS, Guards(True, "1.3", "RequireAndVerifyClientCert", 1)),

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.front.bucket import Bucket
 from mpp.front.computing import Computing
-from mpp.front.passwords import MOST_OF_ONE, MOST_REMEMBERED, MOST_WAITING, REMEMBERED_S, Passwords, Verdict
+from mpp.front.passwords import FAMILIAR_S, MOST_OF_NETWORK, MOST_REMEMBERED, MOST_WAITING, REMEMBERED_S, Passwords, Verdict
 from mpp.front.words import RateLimit
 
 
@@ -27,12 +27,20 @@ class PasswordsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked: list[tuple[bytes, bytes, Deferred[bool]]] = []
         self.clock = Clock()
-        self.passwords = Passwords(self.verify, self.clock)
+        self.again: list[Deferred[bool]] = []
+        self.shared: list[bytes] = []
+        self.passwords = Passwords(self.verify, self.verify_familiar, self.clock)
+        self.passwords.share = lambda familiar: self.shared.append(familiar.user)
         self.passwords.use({b"alice": b"hash-a", b"bob": b"hash-b"})
 
     def verify(self, password: bytes, hashed: bytes) -> Deferred[bool]:
         answer: Deferred[bool] = Deferred()
         self.asked.append((password, hashed, answer))
+        return answer
+
+    def verify_familiar(self, password: bytes, hashed: bytes) -> Deferred[bool]:
+        answer: Deferred[bool] = Deferred()
+        self.again.append(answer)
         return answer
 
     def say(self, right: bool) -> None:
@@ -53,6 +61,98 @@ class PasswordsTests(SynchronousTestCase):
         self.assertIsNone(self.passwords.known(basic("alice", "other")))
         self.clock.advance(REMEMBERED_S)
         self.assertIsNone(self.passwords.known(basic("alice", "secret")))
+
+    def test_renewed_by_use(self) -> None:
+        """A password that is used all the time stays known."""
+        self.make_known(basic("alice", "secret"))
+        for _ in range(10):
+            self.clock.advance(REMEMBERED_S - 1)
+            self.assertEqual(self.passwords.known(basic("alice", "secret")), b"alice")
+
+    def flood(self) -> None:
+        """Have as many strangers wait as can."""
+        for number in range(MOST_WAITING):
+            self.passwords.verdict(basic("mallory", str(number)), f"network {number}")
+
+    def test_familiar(self) -> None:
+        """A right password of the last day is verified before all strangers, whatever its network has sent, once for all."""
+        self.make_known(basic("alice", "secret"))
+        self.flood()
+        self.clock.advance(FAMILIAR_S - 1)
+        for number in range(MOST_OF_NETWORK):
+            self.passwords.verdict(basic("alice", str(number)), "peer")
+        verdicts = [self.passwords.verdict(basic("alice", "secret"), "peer") for _ in range(3)]
+        self.assertEqual(len(self.again), 1)
+        self.again.pop().callback(True)
+        self.assertEqual({self.successResultOf(each) for each in verdicts}, {Verdict.RIGHT})
+        self.assertEqual(self.passwords.known(basic("alice", "secret")), b"alice")
+
+    def test_no_longer_familiar(self) -> None:
+        """After a day without use it is a stranger's, and so it is at once when the user's hash changes or goes."""
+        for users in (None, {b"alice": b"hash-new"}, {b"bob": b"hash-b"}):
+            self.make_known(basic("alice", "secret"))
+            if users is None:
+                self.clock.advance(FAMILIAR_S)
+            else:
+                self.passwords.use(users)
+            with self.subTest(users=users):
+                self.assertIsNone(self.passwords.known(basic("alice", "secret")))
+                self.passwords.verdict(basic("alice", "secret"), "peer")
+                self.assertEqual((len(self.asked), self.again), (1, []))
+                self.say(False)
+
+    def test_familiar_hash_changes_meanwhile(self) -> None:
+        """A familiar password that is verified while its hash changes is wrong."""
+        self.make_known(basic("alice", "secret"))
+        self.clock.advance(REMEMBERED_S)
+        verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
+        self.passwords.use({b"alice": b"hash-new"})
+        self.again.pop().callback(True)
+        self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
+        self.assertEqual(self.passwords.familiar, ())
+
+    def test_another_password_of_a_familiar_user(self) -> None:
+        """Only the credentials that were right are familiar, not the user."""
+        self.make_known(basic("alice", "secret"))
+        self.passwords.verdict(basic("alice", "guess"), "peer")
+        self.assertEqual((len(self.asked), self.again), (1, []))
+
+    def test_shared_with_others(self) -> None:
+        """Other processes are told when a password was right, and now and then that it is in use; what they tell is known."""
+        other = Passwords(self.verify, self.verify_familiar, self.clock, self.passwords.key)
+        other.use({b"alice": b"hash-a", b"bob": b"hash-new"})
+        self.passwords.share = other.learn
+        for user in ("alice", "bob"):
+            self.make_known(basic(user, "secret"))
+        self.assertEqual(other.known(basic("alice", "secret")), b"alice")
+        self.assertIsNone(other.known(basic("bob", "secret")))
+        self.passwords.share = lambda familiar: self.shared.append(familiar.user)
+        for _ in range(4):
+            self.clock.advance(REMEMBERED_S / 2)
+            self.passwords.known(basic("alice", "secret"))
+        self.assertEqual(self.shared, [b"alice"] * 2)
+
+    def test_age(self) -> None:
+        """What another process begins with is as old as it was."""
+        self.make_known(basic("alice", "secret"))
+        self.clock.advance(FAMILIAR_S - 1)
+        other = Passwords(self.verify, self.verify_familiar, self.clock, self.passwords.key)
+        other.use({b"alice": b"hash-a"})
+        for familiar, age in self.passwords.familiar:
+            other.learn(familiar, age)
+        self.assertIsNone(other.known(basic("alice", "secret")))
+        self.assertEqual(len(other.familiar), 1)
+        self.clock.advance(1)
+        self.assertEqual(other.familiar, ())
+
+    def test_nothing_kept_of_a_password(self) -> None:
+        """What is remembered has no password in it, and another process cannot tell which it was without the key."""
+        self.make_known(basic("alice", "secret"))
+        self.assertNotIn(b"secret", b"".join(each.digest + each.user + each.hashed for each, _ in self.passwords.familiar))
+        other = Passwords(self.verify, self.verify_familiar, self.clock)
+        other.use({b"alice": b"hash-a"})
+        other.learn(*self.passwords.familiar[0])
+        self.assertIsNone(other.known(basic("alice", "secret")))
 
     def test_wrong(self) -> None:
         """A wrong password is wrong each time anew."""
@@ -89,10 +189,10 @@ class PasswordsTests(SynchronousTestCase):
         self.assertEqual({self.successResultOf(each) for each in verdicts}, {Verdict.RIGHT})
 
     def test_flood_of_one(self) -> None:
-        """One address has so many passwords verified at a time; others still are."""
-        for number in range(MOST_OF_ONE):
+        """One network has so many passwords verified at a time; others still are."""
+        for number in range(MOST_OF_NETWORK):
             self.assertNoResult(self.passwords.verdict(basic("alice", str(number)), "mallory"))
-        self.assertIs(self.successResultOf(self.passwords.verdict(basic("alice", "x"), "mallory")), Verdict.TOO_MANY_OF_ONE)
+        self.assertIs(self.successResultOf(self.passwords.verdict(basic("alice", "x"), "mallory")), Verdict.TOO_MANY_OF_NETWORK)
         self.assertNoResult(self.passwords.verdict(basic("alice", "secret"), "peer"))
         self.say(False)
         self.assertNoResult(self.passwords.verdict(basic("alice", "x"), "mallory"))
@@ -122,10 +222,15 @@ class PasswordsTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
 
     def test_bounded(self) -> None:
-        """Of all credentials found right so many are known; the oldest is verified again."""
+        """Of all credentials found right so many are known; what was used least lately is verified again."""
+        first, second = (b"Basic  " + b" " * number + basic("alice", "secret")[6:] for number in range(2))
         for number in range(MOST_REMEMBERED + 1):
+            if number == MOST_REMEMBERED:
+                self.clock.advance(1)
+                self.passwords.known(first)
             self.make_known(b"Basic  " + b" " * number + basic("alice", "secret")[6:])
-        self.assertIsNone(self.passwords.known(b"Basic  " + basic("alice", "secret")[6:]))
+        self.assertEqual(self.passwords.known(first), b"alice")
+        self.assertIsNone(self.passwords.known(second))
         self.assertIn(f"{MOST_REMEMBERED} known", repr(self.passwords))
 
     def test_long(self) -> None:
@@ -159,6 +264,22 @@ class ComputingTests(TestCase):
         ):
             with self.subTest(password=password, against=against):
                 self.assertIs(await computing.verify(password, against), right)
+                self.assertIs(await computing.verify_familiar(password, against), right)
+        computing.stop()
+
+    async def test_lanes(self) -> None:
+        """Two familiar passwords are verified at a time, and none of them waits for a stranger's."""
+        computing = Computing(reactor)
+        computing.start()
+        ended: list[str] = []
+        slow, quick = bcrypt.hashpw(b"secret", bcrypt.gensalt(9)), bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
+        strangers = [computing.verify(b"secret", slow).addCallback(lambda _: ended.append("stranger")) for _ in range(4)]
+        familiar = [computing.verify_familiar(b"secret", quick).addCallback(lambda _: ended.append("familiar")) for _ in range(2)]
+        for each in familiar:
+            await each
+        self.assertLess(ended.count("stranger"), 4)
+        for each in strangers:
+            await each
         computing.stop()
 
 

@@ -108,10 +108,40 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(config.rate_limit, RateLimit(0.01, 50))
         self.assertEqual(config.notes, ("line 16: http_server_config.http2: HTTP/2 is not served, clients speak HTTP/1.1",))
 
-    def test_nothing(self) -> None:
-        """An empty file, and empty sections, ask for nothing."""
-        for text in ("", "# nothing", "tls_server_config:\nbasic_auth_users: {}\nrate_limit: {interval: 0, burst: 0}"):
-            self.assertEqual(read_web_config(text, ""), WebConfig())
+    def test_empty_sections_ask_for_nothing(self) -> None:
+        """A key with nothing behind it asks for nothing, and the operator is told that nothing is protected."""
+        note = "nothing is protected: there is no user in basic_auth_users, and no certificate in tls_server_config"
+        for text in (
+            "tls_server_config:\nbasic_auth_users: {}\nrate_limit: {interval: 0, burst: 0}",
+            "basic_auth_users: {}",
+            "basic_auth_users:",
+            "tls_server_config: {}",
+            "http_server_config: {}",
+        ):
+            with self.subTest(text=text):
+                self.assertEqual(read_web_config(text, ""), WebConfig(notes=(note,)))
+
+    def test_half_protected(self) -> None:
+        """Where one of passwords and TLS is there, an empty section for the other is named with its line."""
+        tls = TLS.removesuffix(", ") + "}"
+        for text, notes in (
+            (tls, ()),
+            (f"basic_auth_users: {{a: {HASH}}}", ()),
+            (f"{tls}\nbasic_auth_users: {{}}", ("line 2: basic_auth_users: is empty, so nobody is asked for a password",)),
+            (
+                f"tls_server_config:\nbasic_auth_users: {{a: {HASH}}}",
+                ("line 1: tls_server_config: is empty, so connections are not encrypted",),
+            ),
+        ):
+            with self.subTest(text=text):
+                self.assertEqual(read_web_config(text, "").notes, notes)
+
+    def test_no_key(self) -> None:
+        """A file without any key, as one that was emptied, is no web configuration."""
+        for text in ("", "\n", "# nothing", "{}", "~", "null", "---\n", "--- {}\n...\n", "\ufeff"):
+            with self.subTest(text=text):
+                error = self.assertRaises(WebConfigError, read_web_config, text, "")
+                self.assertIn("has no key at all; expected tls_server_config, http_server_config,", str(error))
 
     def test_inline(self) -> None:
         """Certificates may stand in the file itself; a path wins over them."""

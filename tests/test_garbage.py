@@ -51,6 +51,14 @@ class GarbageTests(ProxyCase):
         self.answer(FakeResponse(200))
         self.assert_nothing_left()
 
+    def test_response_kept_in_reserve(self) -> None:
+        """A response that was kept until another server had done better."""
+        self.client.get()
+        for response in (FakeResponse(403, b"forbidden"), FakeResponse(200)):
+            self.world.upstreams.sent[-1].answer.callback(response)
+        self.assertEqual(len(self.world.upstreams.sent), 2)
+        self.assert_nothing_left()
+
     def test_not_answered(self) -> None:
         """An error of mpp's own."""
         self.build(retries=0)

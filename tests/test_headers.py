@@ -99,6 +99,27 @@ class ResponseHeadTests(SynchronousTestCase):
         keywords: dict[str, object] = {"length": None, "bodyless": False, "chunked": False, **changes}
         return headers.response_head(status, b"Why", fields, ((b"MPP.ServedBy", b"a:1"),), **keywords).split(b"\r\n")  # type: ignore[arg-type]
 
+    def test_reason_phrase(self) -> None:
+        """A client gets the server's reason phrase, but nothing in it that a terminal acts upon."""
+        for status, reason, sent in (
+            (200, b"OK", b"OK"),
+            (200, b"", b""),
+            (404, b"Nicht gefunden", b"Nicht gefunden"),
+            (404, "Introuvable, désolé".encode(), "Introuvable, désolé".encode()),
+            (200, b"\x1b[2Jgone", b"OK"),
+            (404, b"a\x00b", b"Not Found"),
+            (404, b"a\tb", b"Not Found"),
+            (404, b"a\x7fb", b"Not Found"),
+            (503, "\u202egnp.exe".encode(), b"Service Unavailable"),
+            (503, "\u2066x\u200f".encode(), b"Service Unavailable"),
+            (503, "\x9b2J".encode(), b"Service Unavailable"),
+            (503, b"\x9b2J", b"Service Unavailable"),
+            (503, b"\xff", b"Service Unavailable"),
+            (599, b"\x1b", b""),
+        ):
+            head = headers.response_head(status, reason, (), (), length=None, bodyless=True, chunked=False)
+            self.assertEqual(head, b"HTTP/1.1 %d %b\r\n\r\n" % (status, sent))
+
     def test_whole_answer_gets_a_length(self) -> None:
         """An answer that came in chunks and is held whole goes out with its length."""
         lines = self.build(((b"Transfer-Encoding", b"chunked"), (b"X", b"1")), length=5)

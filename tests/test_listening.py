@@ -55,6 +55,48 @@ class RecordingPort:
         self.closed.append(self.interface)
 
 
+@define
+class Recorded:
+    """Opens Unix sockets, and notes which."""
+
+    opened: list[tuple[str, int]] = field(factory=list)
+
+    def __call__(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False) -> Any:
+        self.opened.append((address, mode))
+        return RecordingPort(address, [])
+
+
+class UnixTests(SynchronousTestCase):
+    """Unix sockets."""
+
+    def test_mode(self) -> None:
+        """User and group may connect, for clients and for admins, unless a mode is given in whatever way."""
+        for text, path, mode in (
+            ("unix:/run/mpp.sock", "/run/mpp.sock", 0o660),
+            ("unix:/run/mpp.sock:backlog=7", "/run/mpp.sock", 0o660),
+            ("unix:address=/run/mpp.sock:lockfile=0", "/run/mpp.sock", 0o660),
+            (r"unix:/run/a\:mode\=666", "/run/a:mode=666", 0o660),
+            (r"unix:/run/a\\:mode=666", "/run/a\\", 0o666),
+            ("unix:/run/mpp.sock:mode=666", "/run/mpp.sock", 0o666),
+            ("unix:mode=600:address=/run/mpp.sock", "/run/mpp.sock", 0o600),
+            ("unix:/run/mpp.sock:600", "/run/mpp.sock", 0o600),
+            ("unix:/run/mpp.sock:666:50", "/run/mpp.sock", 0o666),
+        ):
+            for settings in (Settings(port=None, listen=(text,)), Settings(port=None, admin_listen=(text,))):
+                with self.subTest(text=text):
+                    memory = MemoryReactorClock()
+                    # It does not tell what it opened in a form that `listen` looks at.
+                    memory.listenUNIX = Recorded()  # type: ignore[method-assign]
+                    listen(settings, memory, FACTORY, FACTORY)
+                    self.assertEqual(memory.listenUNIX.opened, [(path, mode)])
+
+    def test_no_mode(self) -> None:
+        """What is no mode is said to be none of a Unix socket."""
+        for text in ("unix:/run/mpp.sock:mode=rw", "unix:/run/mpp.sock:mode=680"):
+            error = self.assertRaises(ConfigError, endpoint, MemoryReactorClock(), text)
+            self.assertIn(repr(text), str(error))
+
+
 class PortTests(SynchronousTestCase):
     """``--port``."""
 
@@ -134,6 +176,15 @@ class EndpointTests(SynchronousTestCase):
                 "ssl:1:privateKey=/nowhere/key.pem",
                 "'ssl:1:privateKey=/nowhere/key.pem': /nowhere/key.pem cannot be read (No such file or directory);"
                 " expected the files of a key and its certificate",
+            ),
+            (
+                "haproxy:tcp:abc",
+                "'haproxy:tcp:abc' is not a Twisted server endpoint (invalid literal for int() with base 10: 'abc')",
+            ),
+            (
+                "haproxy:ssl:1",
+                "'haproxy:ssl:1': a load balancer sends its PROXY header before TLS, which this endpoint cannot read;"
+                " expected haproxy:tcp: with --web-config for the certificate",
             ),
         ):
             with self.subTest(text=text):

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from mpp.errors import LocateError
 from mpp.locators import api as api_module
 from mpp.locators.api import Answer, Api, NoAnswer
-from mpp.locators.connections import Body, Connections, explain
+from mpp.locators.connections import Body, Connections
 from mpp.locators.secret_file import MAX_BYTES, SecretFile
 from mpp.locators.urls import basic
 from mpp.tls import TLSPolicy
@@ -261,11 +261,6 @@ class ApiTests(SynchronousTestCase):
         ):
             asked = self.begin(get_json(Api(FailingAgent(error), self.clock), URL))
             self.failureResultOf(asked, CancelledError)
-
-    def test_other_name(self) -> None:
-        """A certificate for another name is told as that."""
-        verification = type("VerificationError", (Exception,), {"__module__": "service_identity.exceptions"})
-        self.assertEqual(explain(verification()), "TLS failed: the certificate is for another name")
 
 
 class WordsTests(SynchronousTestCase):

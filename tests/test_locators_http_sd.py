@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
@@ -16,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from mpp.errors import LocateError
 from mpp.locators.api import Api
-from mpp.locators.http_sd import MAX_BYTES, HTTPSDLocator
+from mpp.locators.http_sd import MAX_BYTES, HTTPSDLocator, url_reader
 from mpp.model import Backend
 from tests.locator_contract import locator_tests
 from tests.logged import logged
@@ -77,7 +79,7 @@ class SDSource:
         self.fake = FakeSD()
         self.clock = Clock()
         self.agent = RequestTraversalAgent(self.fake)
-        self.locator = HTTPSDLocator(URL, Api(self.agent, self.clock))
+        self.locator = HTTPSDLocator(lambda: URL, Api(self.agent, self.clock))
 
     def have(self, *addresses: str) -> None:
         self.fake.have(*addresses)
@@ -116,13 +118,13 @@ class HTTPSDLocatorTests(SynchronousTestCase):
     def test_stop_closes_connections(self) -> None:
         """Stopping closes the connections that were kept for the next look-up."""
         api = RecordingApi(self.agent, Clock())
-        HTTPSDLocator(URL, api).stop()
+        HTTPSDLocator(lambda: URL, api).stop()
         self.assertEqual(api.closed, 1)
 
     def setUp(self) -> None:
         self.fake = FakeSD()
         self.agent = RequestTraversalAgent(self.fake)
-        self.locator = HTTPSDLocator(URL, Api(self.agent, Clock()), interval=2.5)
+        self.locator = HTTPSDLocator(lambda: URL, Api(self.agent, Clock()), interval=2.5)
         self.logged = logged(self)
 
     def located(self) -> tuple[Backend, ...]:
@@ -147,9 +149,27 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.assertEqual(headers["host"], "sd.example.org:8080")
         self.assertEqual(base64.b64decode(headers["authorization"].removeprefix("Basic ")).decode(), f"me:{PASSWORD}")
 
+    def test_url_from_a_file(self) -> None:
+        """A URL that stands in a file is read anew for each look-up; what is wrong with it is told without what it says."""
+        path = os.path.abspath(self.mktemp())
+        Path(path).write_text(f"{URL}\n")
+        self.locator = HTTPSDLocator(url_reader(f"@{path}"), Api(self.agent, Clock()))
+        self.assertEqual(repr(self.locator), f"<HTTPSDLocator {SHOWN}>")
+        self.located()
+        Path(path).write_text("http://me:another@sd.example.org:8080/others\n")
+        self.located()
+        asked = [(line, base64.b64decode(headers["authorization"][6:]).decode()) for line, headers in self.fake.asked]
+        self.assertEqual(asked, [("GET /targets?env=token-in-url", f"me:{PASSWORD}"), ("GET /others", "me:another")])
+        expected = f"{path}: expected one URL such as http://user:password@host:8080/path"
+        for text in ("sd.example.org s3cret", "http://a/ http://b/", "ftp://me:s3cret@a/", "http://me:s3cret@:99999/"):
+            Path(path).write_text(text)
+            self.assertEqual(self.refused(), expected)
+        os.remove(path)
+        self.assertEqual(self.refused(), f"{path}: No such file or directory")
+
     def test_without_credentials(self) -> None:
         """Without user and password there is no Authorization."""
-        self.locator = HTTPSDLocator("http://sd/targets", Api(self.agent, Clock()))
+        self.locator = HTTPSDLocator(lambda: "http://sd/targets", Api(self.agent, Clock()))
         self.located()
         self.assertNotIn("authorization", self.fake.asked[0][1])
 

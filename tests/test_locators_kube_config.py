@@ -215,6 +215,10 @@ class BadKubeconfigTests(_Files):
             ({"server": "https://a:s3cr3t-password@b"}, "server: user, password, query or fragment in the URL are not supported"),
             ({"proxy-url": "http://proxy"}, "proxy-url: a proxy to the API server is not supported"),
             ({"insecure-skip-tls-verify": "yes"}, "insecure-skip-tls-verify: expected true or false"),
+            (
+                {"tls-server-name": "*.example.org"},
+                "tls-server-name: expected a host name or an IP address, such as kube.example.org",
+            ),
             ({"certificate-authority-data": "s3cr3t-token"}, "certificate-authority-data: not base64"),
             ({"certificate-authority-data": "eA=="}, "certificate-authority-data: not a certificate in PEM"),
         ):

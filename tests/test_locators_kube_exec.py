@@ -84,11 +84,13 @@ class RunTests(SynchronousTestCase):
         return str(self.failureResultOf(self.issued, LocateError).value)
 
     def test_how_it_is_run(self) -> None:
-        """It is looked up in PATH, gets its arguments, mpp's environment with its own, and no input."""
-        self.run_it(evolve(PLUGIN, environ=(("PROFILE", "prod"), ("HOME", "/other"))))
+        """It is looked up in PATH, gets its arguments, mpp's environment with its own, and no input; no secret of mpp's."""
+        self.environ |= {"MPP_MARATHON_PRINCIPAL_SECRET": "s3cr3t", "MPP_HTTP_SD": "http://u:s3cr3t@sd/"}
+        self.run_it(evolve(PLUGIN, environ=(("PROFILE", "prod"), ("HOME", "/other"), ("MPP_OF_THE_KUBECONFIG", "1"))))
         self.assertEqual(self.reactor.executable, str(self.folder / "get-token"))
         self.assertEqual(self.reactor.arguments, ["get-token", "login", "--password=hidden"])
-        self.assertEqual(self.reactor.environ, {"PATH": str(self.folder), "HOME": "/other", "PROFILE": "prod"})
+        environ = {"PATH": str(self.folder), "PYTHONSAFEPATH": "1"}
+        self.assertEqual(self.reactor.environ, {**environ, "HOME": "/other", "PROFILE": "prod", "MPP_OF_THE_KUBECONFIG": "1"})
         self.assertEqual(self.reactor.process.done, ["closeStdin"])
 
     def test_token(self) -> None:

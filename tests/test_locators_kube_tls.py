@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -21,22 +20,10 @@ from mpp.model import Backend
 from mpp.settings import KubeSettings, Settings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, listen, pair, pod
+from tests.kubeconfigs import make_kubeconfig
 
 NAME = "kube.example"
 """What the server's certificate is for, besides 127.0.0.1."""
-
-
-def make_kubeconfig(folder: Path, user: dict[str, Any], cluster: dict[str, Any]) -> Path:
-    """Write a kubeconfig."""
-    path = folder / "config"
-    content = {
-        **{"apiVersion": "v1", "kind": "Config", "current-context": "test"},
-        "clusters": [{"name": "fake", "cluster": cluster}],
-        "contexts": [{"name": "test", "context": {"cluster": "fake", "user": "alice", "namespace": "monitoring"}}],
-        "users": [{"name": "alice", "user": user}],
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def make_plugin(folder: Path, version: str, status: dict[str, str]) -> dict[str, Any]:

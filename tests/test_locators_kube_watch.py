@@ -222,7 +222,7 @@ class TroubledWatchTests(_Watched):
             self.fake.fault(**{fault: True})
             self.start()
             self.assertEqual(self.fake.held, 1)
-            self.world.advance(11)
+            self.world.advance(61)
             self.assertEqual(self.fake.held, 0)
             self.fake.fault(**{fault: False})
             self.world.advance(2)

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mpp.errors import ConfigError, LocateError, PartlyLocated
 from mpp.interfaces import ILocator, IVerifiedLocator
-from mpp.locators.merged import LOCATE_TIMEOUT_S, VERIFY_TIMEOUT_S, MergedLocator, Source
+from mpp.locators.merged import FIRST_WAIT_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator, Source
 from mpp.model import Backend, Located
+from tests.logged import logged
 
 A, B, C = (Located(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
 
@@ -180,14 +182,73 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(located), (B,))
         self.assertEqual(self.merged.sources[0], Source("first", (B,), "", 1, True))
 
-    def test_hanging_locator(self) -> None:
-        """A locator that does not answer is given up after a while."""
+    def read(self, *, first: tuple[Located, ...], second: tuple[Located, ...]) -> None:
+        """Make a round in which both locators answer."""
+        located = self.merged.locate()
+        self.first.asked[-1].callback(first)
+        self.second.asked[-1].callback(second)
+        self.successResultOf(located)
+
+    def test_slow_locator_is_not_waited_for(self) -> None:
+        """A round waits briefly for a slow source, the next ones not at all; its late list counts at once."""
+        changes: list[str] = []
+        self.read(first=(A,), second=(B,))
+        self.merged.start(lambda: changes.append("changed"))
+        located = self.merged.locate()
+        self.second.asked[-1].callback((B,))
+        self.assertNoResult(located)
+        self.clock.advance(WAIT_S)
+        self.assertEqual(self.successResultOf(located), (A, B))
+        located = self.merged.locate()
+        self.second.asked[-1].callback((B,))
+        self.assertEqual(self.successResultOf(located), (A, B))
+        self.assertEqual((len(self.first.asked), changes, self.failed), (2, [], []))
+        self.first.asked[-1].callback((C,))
+        self.assertEqual((changes, self.merged.sources[0].located), (["changed"], (C,)))
+        self.clock.advance(2 * LOOK_UP_TIMEOUT_S)
+        self.assertEqual((self.clock.getDelayedCalls(), self.merged.sources[0].problem), ([], ""))
+
+    def test_late_list_without_news(self) -> None:
+        """A late list that is the same as before hastens nothing: a slow source would keep rounds going for ever."""
+        changes: list[str] = []
+        self.read(first=(A,), second=(B,))
+        self.merged.start(lambda: changes.append("changed"))
+        self.merged.locate()
+        self.clock.advance(WAIT_S)
+        self.first.asked[-1].callback((A,))
+        self.assertEqual(changes, [])
+
+    def test_unknown_source_is_waited_for_longer(self) -> None:
+        """The first round waits longer, since it may know no backend otherwise, and the log tells what is missing."""
+        lines = logged(self, formatEvent)  # type: ignore[arg-type]
         located = self.merged.locate()
         self.second.asked[0].callback((B,))
-        self.clock.advance(LOCATE_TIMEOUT_S)
+        self.clock.advance(FIRST_WAIT_S - 0.1)
+        self.assertNoResult(located)
+        self.clock.advance(0.1)
         self.assertEqual(self.successResultOf(located), (B,))
-        self.assertEqual(self.merged.sources[0].problem, "no answer within 3 s")
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(lines, ["locator first has not answered within 3 s; its answer is awaited for 60 s"])
+        self.merged.stop()
+
+    def test_hanging_locator(self) -> None:
+        """A source that does not answer at all has failed after a minute, and is asked again in the next round."""
+        located = self.merged.locate()
+        self.second.asked[0].callback((B,))
+        self.clock.pump([FIRST_WAIT_S, LOOK_UP_TIMEOUT_S - FIRST_WAIT_S])
+        self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(self.merged.sources[0].problem, "no answer within 60 s")
+        self.assertEqual((self.clock.getDelayedCalls(), self.failed), ([], ["first"]))
+        self.merged.locate()
+        self.assertEqual(len(self.first.asked), 2)
+        self.merged.stop()
+
+    def test_stopped(self) -> None:
+        """Stopping ends all look-ups, and counts as no failure."""
+        self.merged.locate().addErrback(lambda _: None)
+        self.clock.advance(FIRST_WAIT_S)
+        self.merged.stop()
+        self.assertTrue(self.first.asked[0].called and self.second.asked[0].called)
+        self.assertEqual((self.failed, self.clock.getDelayedCalls()), ([], []))
 
     def test_bug_in_a_locator(self) -> None:
         """A bug in one locator is logged once, and the others count."""
@@ -200,11 +261,13 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_cancelled(self) -> None:
-        """Cancelling stops all look-ups, and counts as nobody's failure."""
+        """Cancelling ends the wait, and counts as no failure; the look-ups go on until they are stopped."""
         located = self.merged.locate()
         located.cancel()
         self.failureResultOf(located, FirstError).value.subFailure.trap(CancelledError)
-        self.assertEqual(self.failed, [])
+        self.first.asked[0].callback((A,))
+        self.assertEqual((self.failed, self.merged.sources[0].located), ([], (A,)))
+        self.merged.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_locators(self) -> None:

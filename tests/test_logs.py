@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any
 
 from hypothesis import given
@@ -16,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp import logs, values
 from mpp.model import Standing
 
-HOSTILE = 'a b="c"\\\n\r\tlevel=error \x00\x1b[31m\x7f\x85\x9b\u2028\u2029\ud800é🙂'
+HOSTILE = 'a b="c"\\\n\r\tlevel=error \x00\x1b[31m\x7f\x85\x9b\u2028\u2029\ud800é🙂\u202egnp.exe\u2066\U000e0041'
 
 LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
@@ -162,6 +163,24 @@ class RenderersTests(SynchronousTestCase):
                 read = read_logfmt(line) if name == "logfmt" else json.loads(line)
                 self.assertEqual(list(read), list(found))
                 self.assertEqual((read["query"], read["level"]), (HOSTILE, "warn"))
+
+    def test_what_hides_is_shown(self) -> None:
+        """No character that a reader cannot see, or that changes the order of others, stands in a line as it is."""
+        marks = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+        for number in (*range(0x3000), *range(0xD800, 0x10000), *range(0xE0000, 0xE0080)):
+            character = chr(number)
+            kind, order = unicodedata.category(character), unicodedata.bidirectional(character)
+            if kind in ("Cc", "Cs", "Zl", "Zp") or order in marks or number in (0x61C, 0x200E, 0x200F, 0xFEFF):
+                for name, render in logs.RENDERERS.items():
+                    line = render({"query": f"a{character}b"})
+                    self.assertNotIn(character, line, f"{name} {number:x}")
+                    read = read_logfmt(line) if name == "logfmt" else json.loads(line)
+                    self.assertEqual(read, {"query": f"a{character}b"})
+
+    def test_other_scripts(self) -> None:
+        """Words of other scripts stand as they are."""
+        words = ["größe", "数据", "שלום", "مرحبا", "🙂"]
+        self.assertEqual([logs.logfmt({"a": word}) for word in words], [f"a={word}" for word in words])
 
     @given(st.dictionaries(st.text(max_size=10), st.text(max_size=30) | st.binary(max_size=30) | st.floats() | st.integers()))
     def test_anything(self, own: dict[str, Any]) -> None:

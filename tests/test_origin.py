@@ -7,7 +7,7 @@ import ipaddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.model import Headers, RequestFacts
-from mpp.origin import PRIVATE, Proxies, teller
+from mpp.origin import PRIVATE, Proxies, network_of, teller
 
 TRUSTED = [ipaddress.ip_network(text) for text in PRIVATE]
 
@@ -78,3 +78,20 @@ class ProxiesTests(SynchronousTestCase):
         ):
             self.assertEqual(teller(trusted)(facts), expected, trusted)
         self.assertEqual(teller(None)(facts._replace(peer="")), "")
+
+
+class NetworkTests(SynchronousTestCase):
+    """The network that a client has to itself."""
+
+    def test_network(self) -> None:
+        """It is the /24 of an IPv4 address, in whatever form, and the /64 of an IPv6 one; what is no address is its own."""
+        for address, network in (
+            ("203.0.113.9", "203.0.113.0/24"),
+            ("::ffff:203.0.113.9", "203.0.113.0/24"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("", ""),
+            ("unix", "unix"),
+        ):
+            with self.subTest(address=address):
+                self.assertEqual(network_of(address), network)

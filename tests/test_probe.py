@@ -21,6 +21,7 @@ from mpp.probe import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, METRICS_TIMEOUT_S, PROBE
 
 RECORDED = Path(__file__).parent / "recorded"
 METRICS_242 = (RECORDED / "prometheus-2.42.0-metrics.txt").read_bytes()
+FLAGS_242 = (RECORDED / "prometheus-2.42.0-flags.json").read_bytes()
 RUNTIME_242 = (RECORDED / "prometheus-2.42.0-runtimeinfo.json").read_bytes()
 METRICS_353 = (RECORDED / "prometheus-3.5.3-metrics.txt").read_bytes()
 CONFIG_353 = (RECORDED / "prometheus-3.5.3-config.json").read_bytes()
@@ -76,6 +77,7 @@ class Sent:
     fresh: bool
     hold: int
     answer: Deferred[IResponse]
+    progress: IProgress | None
     cancelled: bool = False
 
 
@@ -85,6 +87,11 @@ class RecordingUpstreams:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.flags = RecordedResponse(404)
+        """What ``/api/v1/status/flags`` is answered with at once."""
+
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
+        return True
 
     def send(
         self,
@@ -97,12 +104,16 @@ class RecordingUpstreams:
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         def cancel(_: Deferred[IResponse]) -> None:
             sent.cancelled = True
 
-        sent = Sent(backend, head.decode().split(" ")[1].removeprefix(backend.prefix), fresh, hold, Deferred(cancel))
-        self.sent.append(sent)
+        sent = Sent(backend, head.decode().split(" ")[1].removeprefix(backend.prefix), fresh, hold, Deferred(cancel), progress)
+        if sent.path == "/api/v1/status/flags":
+            sent.answer.callback(self.flags)
+        else:
+            self.sent.append(sent)
         return sent.answer
 
     def pending(self, path: str) -> Sent:
@@ -197,6 +208,38 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual((observation.at, observation.took), (NOW, 0.25))
         facts = observation.facts
         self.assertEqual((facts.version, facts.oldest, facts.retention_s), ("2.42.0+ds", 1.6989e9, 15 * 86400.0))
+
+    def test_not_asked(self) -> None:
+        """A server that could not be asked, because mpp uses all its connections, is busy, or as bad as it was before."""
+        for before, expected in (
+            (Standing.VIABLE, Standing.BUSY),
+            (Standing.SUSPECT, Standing.SUSPECT),
+            (Standing.DOWN, Standing.DOWN),
+            (None, Standing.BUSY),
+        ):
+            previous = None if before is None else evolve(self.previous(standing=before), why="so it was")
+            probed = self.prober.probe(A, previous)
+            for sent in self.upstreams.sent:
+                assert sent.progress is not None
+                sent.progress.queued = True
+            self.clock.advance(1)
+            if "/metrics" in self.upstreams.paths():
+                self.answer("/metrics", 503)
+            observation = self.successResultOf(probed)
+            why = "so it was" if expected > Standing.BUSY else "all connections that it takes are in use by mpp"
+            self.assertEqual((observation.standing, observation.why), (expected, why))
+            self.upstreams.sent.clear()
+
+    def test_query_slots(self) -> None:
+        """How many queries the server runs at once is read with the other facts; a server that does not say is not doubted."""
+        for flags, expected in ((RecordedResponse(200, FLAGS_242), 20), (RecordedResponse(404), None)):
+            self.upstreams.flags = flags
+            probed = self.prober.probe(A, None)
+            self.answer_well()
+            self.answer("/metrics", 200, METRICS_242)
+            observation = self.successResultOf(probed)
+            self.assertEqual((observation.standing, observation.facts.query_slots), (Standing.VIABLE, expected))
+            self.assertEqual(flags.ended, "released")
 
     def test_facts_are_kept_for_a_minute(self) -> None:
         """The metrics page is read once a minute, not at every probe."""

@@ -90,6 +90,7 @@ class ProxyCase(SynchronousTestCase):
             explain=self.explain,
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,
+            trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
         )
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
         channels = Channels(self.world.clock)
@@ -105,7 +106,8 @@ class ProxyCase(SynchronousTestCase):
 
     def explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self.world.forwarder
-        return explain(facts, self.world.selections.current, forwarder.affinity, forwarder.settings, self.world.clock.seconds())
+        selections, now = self.world.selections, self.world.clock.seconds()
+        return explain(facts, selections.current, forwarder.affinity, forwarder.settings, now, selections.suspects)
 
     def answer(self, response: FakeResponse, number: int = -1) -> None:
         self.world.upstreams.sent[number].answer.callback(response)
@@ -337,20 +339,60 @@ class RefusedTests(ProxyCase):
         self.client.get(b"/v1/admin/tsdb/snapshot", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "))
 
-    def test_long_path_is_refused(self) -> None:
-        """A path longer than any server's is refused, since judging it costs more than its length; a long query is not."""
-        self.client.get(b"/api/v1/label/" + b"a" * 9000 + b"/values")
-        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 414 "))
-        self.assertEqual(self.world.upstreams.sent, [])
-        self.client.get(b"/api/v1/query?query=" + b"a" * 50_000)
-        self.assertEqual(len(self.world.upstreams.sent), 1)
+    def test_long_path(self) -> None:
+        """A path that takes longer to judge than it may is refused; shorter ones and queries of any length are forwarded."""
+        client = Client(self.site)
+        client.get(b"/api/v1/label/" + b"a" * 66_000 + b"/values")
+        self.assertTrue(client.received().startswith(b"HTTP/1.1 414 "))
+        for number, target in enumerate(
+            (b"/api/v1/label/" + b"a" * 60_000 + b"/values", b"/api/v1/query?query=" + b"a" * 70_000), 1
+        ):
+            Client(self.site).get(target)
+            self.assertEqual(len(self.world.upstreams.sent), number)
 
     def test_refused_requests_are_counted(self) -> None:
         """Every client request is counted, those that mpp refuses too."""
         self.client.get(b"/-/quit")
-        Client(self.site).get(b"http://evil/")
+        Client(self.site).get(b"ftp://evil/")
         for code in ("403", "400"):
             self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code=code), 1)
+
+    def test_unsafe_path_of_a_gateway_is_refused(self) -> None:
+        """What only a gateway behind mpp would take for an unsafe path is refused, too."""
+        for target in (b"/-\\reload", b"/api/v1//x/../../admin/tsdb/snapshot?x=1"):
+            self.client.get(target, method=b"POST", fields=b"Content-Length: 0\r\n")
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "), target)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_change_is_refused_and_its_read_forwarded(self) -> None:
+        """The same path may be read and not be changed."""
+        self.client.get(b"/api/v1/rules/a", method=b"DELETE")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "))
+        self.client.get(b"/api/v1/rules/a")
+        self.assertEqual(self.world.upstreams.backends, [A])
+
+    def test_methods_that_are_not_forwarded(self) -> None:
+        """A method that no server should be sent gets a 405 that says which may be, also where unsafe paths are allowed."""
+        for allow in (False, True):
+            self.build(allow_unsafe=allow, access_log=True)
+            for method in (b"TRACE", b"CONNECT", b"PROPFIND", b"PURGE", b"MKCOL", b"REPORT", b"M-SEARCH", b"QUERY"):
+                self.client.get(b"/api/v1/query?query=up", method=method)
+                head, _, body = self.client.received().partition(b"\r\n\r\n")
+                self.assertTrue(head.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n"), method)
+                self.assertIn(b"\r\nAllow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT", head)
+                self.assertEqual(json.loads(body)["errorType"], "bad_data")
+            self.assertEqual(self.world.upstreams.sent, [])
+            self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code="405"), 8)
+            self.client.get()
+            self.answer(FakeResponse(200, b"x"))
+            self.assertNotIn(b"Allow", self.client.received())
+
+    def test_methods_that_are_forwarded(self) -> None:
+        """Every method that some client of Prometheus uses reaches a server."""
+        for method in (b"GET", b"HEAD", b"POST", b"OPTIONS", b"PUT", b"PATCH", b"DELETE"):
+            self.client.get(b"/x", method=method, fields=b"Content-Length: 0\r\n")
+            self.answer(FakeResponse(200, b""))
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200 "), method)
 
     def test_unsafe_path_is_forwarded_when_allowed(self) -> None:
         """An operator who knows what he does can have them forwarded."""
@@ -367,7 +409,7 @@ class RefusedTests(ProxyCase):
 
     def test_bad_requests_are_answered_and_reach_nobody(self) -> None:
         """What is no proper request gets a 400 and a closed connection."""
-        for target in (b"http://evil/", b"*", b"evil:443"):
+        for target in (b"ftp://evil/", b"*", b"evil:443"):
             client = Client(self.site)
             client.get(target)
             self.assertTrue(client.received().startswith(b"HTTP/1.1 400 "), target)
@@ -402,6 +444,24 @@ class OwnPagesTests(ProxyCase):
         self.assertEqual([self.page(p)[0] for p in (b"/mpp/ready?backends=1", b"/mpp/ready?backends=0")], [b"503", b"200"])
         self.world.selections.publish(Selection(2, Choice((A,)), (Observation(A, Standing.VIABLE),)))
         self.assertEqual(self.page(b"/mpp/ready?backends=1")[0], b"200")
+
+    def test_checks_with_options(self) -> None:
+        """A load balancer that asks with OPTIONS, as HAProxy does by default, is told the same as with GET."""
+        for version in (b"1.0", b"1.1"):
+            self.build()
+            self.client.get(b"/mpp/health", method=b"OPTIONS", version=version)
+            head, _, body = self.client.received().partition(b"\r\n\r\n")
+            self.assertEqual((head.split(b" ")[1], body), (b"200", b"OK"))
+            self.assertIn(b"\r\nAllow: GET, HEAD, OPTIONS\r\n", head)
+        self.build()
+        self.assertEqual(self.page(b"/mpp/ready", b"OPTIONS")[0], b"200")
+        self.world.selections.publish(Selection(1, Choice((), (A,)), (Observation(A, Standing.DOWN),)))
+        self.assertEqual(self.page(b"/mpp/ready?backends=1", b"OPTIONS")[0], b"503")
+        self.draining = True
+        self.assertEqual(self.page(b"/mpp/ready", b"OPTIONS")[0], b"503")
+        self.assertEqual(self.page(b"/mpp/health", b"OPTIONS")[0], b"200")
+        self.assertEqual(self.page(b"/mpp/status", b"OPTIONS")[0], b"405")
+        self.assertEqual(self.page(b"/mpp/ready", b"POST")[0], b"405")
 
     def test_metrics(self) -> None:
         """Prometheus can scrape it."""
@@ -468,7 +528,11 @@ class OwnPagesTests(ProxyCase):
         self.assertEqual((code, json.loads(body)["errorType"]), (b"404", "not_found"))
         self.assertEqual(self.page(b"/mpp/health/x")[0], b"404")
         self.assertEqual(self.page(b"/mpp/" + b"a/" * 8000)[0], b"404")
-        self.assertEqual(self.page(b"/mpp/status", b"DELETE")[0], b"405")
+        for path in (b"/mpp/status", b"/mpp/nothing", b"/mpp/", b"/mpp"):
+            for method in (b"DELETE", b"POST", b"TRACE", b"CONNECT"):
+                code, head, _ = self.page(path, method)
+                self.assertEqual(code, b"405", (path, method))
+                self.assertIn(b"\r\nAllow: GET, HEAD\r\n", head)
 
     def test_long_targets(self) -> None:
         """A target that no page has a use for is refused before it is read; what is to be explained may be longer."""
@@ -549,6 +613,37 @@ class ReloadTests(ProxyCase):
         self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
         status, answer = self.body()
         self.assertEqual((status, answer["errorType"]), (403, "forbidden"))
+
+    def test_other_sites(self) -> None:
+        """A page of another site cannot have a browser reload the configuration; curl and mpp's own pages can."""
+        for fields, code in (
+            (b"Sec-Fetch-Site: cross-site\r\n", b"403"),
+            (b"Origin: http://evil.test\r\n", b"403"),
+            (b"Sec-Fetch-Site: same-origin\r\nOrigin: http://mpp\r\n", b"200"),
+            (b"", b"200"),
+        ):
+            self.reloaded = Deferred()
+            self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n" + fields)
+            if code == b"200":
+                self.reloaded.callback(Reloaded())
+            self.assertEqual(self.client.received()[9:12], code, fields)
+
+    def test_behind_a_trusted_proxy(self) -> None:
+        """The host that a browser knows is the proxy's; only a proxy that is named may say which."""
+        fields = b"Origin: https://mon.test\r\nX-Forwarded-Host: mon.test\r\nContent-Length: 0\r\n"
+        self.client.get(b"/mpp/reload", method=b"POST", fields=fields)
+        self.assertEqual(self.body()[0], 403)
+        self.build(trusted_proxies=("203.0.113.0/24",))
+        self.reloaded.callback(Reloaded())
+        self.client.get(b"/mpp/reload", method=b"POST", fields=fields)
+        self.assertEqual(self.body()[0], 200)
+
+    def test_looking_from_another_site(self) -> None:
+        """Methods that change nothing are answered as ever, whoever asks."""
+        self.client.get(b"/mpp/reload", fields=b"Sec-Fetch-Site: cross-site\r\n")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 405 "))
+        self.client.get(b"/mpp/status?format=json", fields=b"Sec-Fetch-Site: cross-site\r\n")
+        self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200 "))
 
     def test_get(self) -> None:
         """Looking changes nothing."""

@@ -10,8 +10,8 @@ from mpp.errors import Cause, Phase, UpstreamError
 from mpp.exposition import MetricsScanner, Samples
 from mpp.facts import Facts, Replay
 from mpp.model import Standing
-from mpp.readings import METRICS, has_samples, judge, read_facts
-from mpp.runtime import Answer, Runtime, quote, read_replay, read_retention, read_runtime
+from mpp.readings import METRICS, has_samples, is_refusal, is_turned_away, judge, read_facts
+from mpp.runtime import Answer, Runtime, quote, read_query_slots, read_replay, read_retention, read_runtime
 
 RECORDED = Path(__file__).parent / "recorded"
 NOW = 1_700_003_620.0
@@ -20,6 +20,7 @@ VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 READY = Answer(200, b"Prometheus Server is Ready.\n")
 ABSENT = Answer(404, b"404 page not found\n")
 ONE = Answer(200, b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.7e9,"1"]}]}}')
+LIMITER = Answer(503, b"<html>503 Service Temporarily Unavailable</html>")
 SLOW = UpstreamError(Phase.HEAD, Cause.TIMEOUT, "after 1 s")
 REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)
 
@@ -64,6 +65,10 @@ class JudgeTests(SynchronousTestCase):
             (READY, error(422, "execution", "expanding series: context deadline exceeded"), NOT_READY, "expanding"),
             (READY, Answer(429, b"slow down"), BUSY, "slow down"),
             (READY, Answer(403, b""), NOT_READY, "answers no queries (403)"),
+            (READY, LIMITER, BUSY, "turns queries away (503: <html>"),
+            (LIMITER, ONE, BUSY, "turns /-/ready away (503: <html>"),
+            (LIMITER, LIMITER, NOT_READY, "not ready (503: <html>"),
+            (Answer(429, b"slow down"), LIMITER, BUSY, "turns /-/ready away (429: slow down)"),
             (ABSENT, ABSENT, NOT_READY, "path prefix"),
             (READY, Answer(200, b"<html>hello</html>"), NOT_READY, "answers no queries (200: <html>hello</html>)"),
             (READY, error(200, "internal", "x"), NOT_READY, "answers no queries (200: x)"),
@@ -72,6 +77,41 @@ class JudgeTests(SynchronousTestCase):
                 judged, said = judge(ready, query)
                 self.assertEqual(judged, standing)
                 self.assertIn(why, said)
+
+    def test_refusal(self) -> None:
+        """A server that refuses a probe is there; one that cannot be reached, or answers with a server error, is not."""
+        forbidden, gateway = Answer(403, b"Forbidden"), Answer(502, b"Bad Gateway")
+        unavailable, login = Answer(503, b"Service Unavailable"), Answer(302, b"", ((b"Location", b"/login"),))
+        for ready, query, refusal in [
+            (forbidden, forbidden, True),
+            (forbidden, REFUSED, True),
+            (Answer(401, b"Unauthorized"), ONE, True),
+            (login, login, True),
+            (ABSENT, ABSENT, True),
+            (READY, forbidden, True),
+            (READY, Answer(200, b"<html>log in</html>"), True),
+            (READY, gateway, False),
+            (READY, error(500, "internal", "oops"), False),
+            (unavailable, ONE, False),
+            (unavailable, forbidden, False),
+            (gateway, forbidden, False),
+            (REFUSED, forbidden, False),
+            (SLOW, ONE, False),
+        ]:
+            self.assertEqual(is_refusal(ready, query), refusal, (ready, query))
+
+    def test_a_limiter_that_lets_anything_pass_is_no_outage(self) -> None:
+        """One request of a probe that was let through shows that the server is there."""
+        self.assertEqual(judge(LIMITER, LIMITER, Answer(200, b"{}"))[0], BUSY)
+        self.assertEqual(judge(LIMITER, LIMITER, LIMITER)[0], NOT_READY)
+
+    def test_only_what_a_server_did_not_say_itself_is_in_doubt(self) -> None:
+        """A probe that got nothing but foreign 503s may have been turned away; Prometheus' own word counts."""
+        own = Answer(503, b"Service Unavailable")
+        stopping = Answer(503, b"", ((b"X-Prometheus-Stopping", b"true"),))
+        self.assertTrue(is_turned_away(LIMITER, LIMITER) and is_turned_away(LIMITER, REFUSED) and is_turned_away(ABSENT, LIMITER))
+        for ready, query in ((own, LIMITER), (stopping, LIMITER), (REFUSED, LIMITER), (READY, own), (Answer(401), LIMITER)):
+            self.assertFalse(is_turned_away(ready, query), (ready, query))
 
     def test_quote_is_one_short_line(self) -> None:
         """What a server says is quoted in one line, shortened, without control characters."""
@@ -186,6 +226,23 @@ class FactsTests(SynchronousTestCase):
             REFUSED,
         ):
             self.assertIsNone(read_replay(outcome, None, NOW))
+
+    def test_query_slots(self) -> None:
+        """How many queries a server runs at once is what its flags say, if that is a number that can be."""
+        recorded = (RECORDED / "prometheus-2.42.0-flags.json").read_bytes()
+        self.assertEqual(read_query_slots(Answer(200, recorded)), 20)
+        for outcome in (
+            Answer(200, recorded.replace(b'"20"', b'"0"')),
+            Answer(200, recorded.replace(b'"20"', b'"-1"')),
+            Answer(200, recorded.replace(b'"20"', b'"' + b"9" * 400 + b'"')),
+            Answer(200, recorded.replace(b'"20"', b"[1]")),
+            Answer(200, b'{"status":"success","data":{}}'),
+            Answer(200, b'{"status":"success","data":[]}'),
+            Answer(200, b"no JSON"),
+            Answer(404, recorded),
+            REFUSED,
+        ):
+            self.assertIsNone(read_query_slots(outcome))
 
     def test_retention(self) -> None:
         """Retention is by time, by size, or both, in any order."""

@@ -17,6 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.changes import changes
 from mpp.config import Sources
 from mpp.errors import ConfigError, ConfigErrors
+from mpp.front.file import Loaded
+from mpp.front.words import WebConfig
 from mpp.headers import OwnFields
 from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
 from mpp.locating import Locating
@@ -24,6 +26,7 @@ from mpp.locators.merged import MergedLocator
 from mpp.model import Reloaded
 from mpp.reload import HangUp, Reloader
 from mpp.settings import KubeSettings, MarathonSettings, Settings
+from mpp.url_pattern import URLPattern
 from mpp.wiring import Wiring, wire
 from tests.logged import logged
 
@@ -45,7 +48,7 @@ class ChangesTests(SynchronousTestCase):
     def test_http(self) -> None:
         """How servers are spoken to is named by where it is said."""
         config = HTTPConfig(username="u")
-        after = HTTPConfigs(config, (("*", config),), (LocatorRule(Origin("dns"), config),))
+        after = HTTPConfigs(config, ((URLPattern(), config),), (LocatorRule(Origin("dns"), config),))
         self.assertEqual(changes(Settings(), Settings(http=after)), ("http_config", "backends", "locators"))
 
 
@@ -102,6 +105,8 @@ class FakeProgram:
         self.refusal: ConfigError | None = None
         self.prepared: list[Wiring] = []
         self.locating = Locating(MemoryReactorClock(), {})
+        self.web_config: Loaded | ConfigError | None = None
+        self.secured: list[Loaded | None] = []
 
     def prepare(self, settings: Settings) -> Wiring:
         self.prepared.append(wire(settings, self.locating))
@@ -109,6 +114,15 @@ class FakeProgram:
 
     def verify(self, wiring: Wiring) -> Deferred[None]:
         return self.verifying
+
+    def read_web_config(self) -> Loaded | None:
+        if isinstance(self.web_config, ConfigError):
+            raise self.web_config
+        return self.web_config
+
+    def apply_web_config(self, loaded: Loaded | None) -> bool:
+        self.secured.append(loaded)
+        return loaded is not None
 
     def apply(self, wiring: Wiring) -> None:
         if self.refusal is not None:
@@ -202,6 +216,22 @@ class ReloaderTests(SynchronousTestCase):
         self.program.verifying.errback(wrong)
         self.assertEqual(self.reload(text), expected)
         self.assertEqual(self.reload("endpoint: b\n").errors[0].partition(": 'b'")[0], "mpp.yaml:1: endpoint")
+
+    def test_web_config(self) -> None:
+        """A changed web configuration is taken over with the rest, and told by its option's name."""
+        self.program.web_config = loaded = Loaded(WebConfig(), None, {})
+        self.assertEqual(self.reload("endpoint: [a:1]\n"), Reloaded(("web-config",)))
+        self.assertEqual(self.reload("endpoint: b:1\n"), Reloaded(("endpoint", "web-config")))
+        self.assertEqual(self.program.secured, [loaded, loaded])
+
+    def test_broken_web_config(self) -> None:
+        """While the web configuration is no good nothing is applied, and when something else is not, neither is it."""
+        self.program.web_config = ConfigError("--web-config", "web.yml: has no key at all")
+        reloaded = self.reload("endpoint: b:1\n")
+        self.assertEqual(reloaded.errors, ("--web-config: web.yml: has no key at all",))
+        self.program.web_config, self.program.refusal = Loaded(WebConfig(), None, {}), ConfigError("--port", "is taken")
+        self.assertEqual(self.reload("endpoint: b:1\n").errors, ("--port: is taken",))
+        self.assertEqual((self.program.settings.endpoints, self.program.secured), (("a:1",), []))
 
     def test_one_after_the_other(self) -> None:
         """A reload waits for the one before, and reads the file when it is its turn."""

@@ -51,6 +51,7 @@ class World:
         self.failure: Exception | None = None
         self.not_ready: dict[Backend, str] = {}
         self.stopped = False
+        self.renewed = 0
 
     def locate(self) -> Deferred[tuple[Located, ...]]:
         """List the backends."""
@@ -71,6 +72,10 @@ class World:
         """Take note of the backends."""
         self.refreshed.append(backends)
         return succeed(None)
+
+    def renew_credentials(self) -> None:
+        """Take note."""
+        self.renewed += 1
 
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
         """Begin a probe."""
@@ -360,6 +365,74 @@ class SelectionServiceTests(SynchronousTestCase):
         self.spoil(10)
         self.assertIs(self.service.current, before)
         self.assertFalse(before.last_resort)
+
+    def rescue(self, times: int) -> None:
+        """Let requests fail on A and be answered by B, which is out of service."""
+        for _ in range(times):
+            self.service.report(A, SUSPECT, "answered 500")
+            self.service.rescued(A, B)
+            self.service.answered(B)
+
+    def test_other_one_serves_whose_probe_is_refused(self) -> None:
+        """The last server in service loses the traffic to one that answers what it fails, and takes it back when it is well."""
+        forbidden = seen(B, NOT_READY, "/-/ready answered 403")
+        forbidden = evolve(forbidden, facts=Facts(), refused=True)
+        self.start(seen(A), forbidden)
+        self.rescue(2)
+        self.assertEqual(self.service.current.selected, (A,))
+        self.rescue(1)
+        self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
+        taken = [line for line in self.logged if "takes traffic although" in line]
+        self.assertEqual(
+            taken,
+            [
+                "prom-b:9090 takes traffic although its probe is refused: it answered 3 requests in a row that had failed on"
+                " prom-a:9090 (/-/ready answered 403)"
+            ],
+        )
+        self.assertIn("prom-a:9090 is ejected, suspect: 3 requests in a row failed, and prom-b:9090 answered them", self.logged)
+        self.assertEqual([o.standing for o in self.service.current.observations], [SUSPECT, VIABLE])
+        for _ in range(2):
+            self.clock.advance(FOLLOW_UP_S)
+            self.world.observe(seen(A))
+        self.assertEqual(self.service.current.selected, (A,))
+
+    def test_last_one_says_that_it_is_not_ready(self) -> None:
+        """A server that answers its probes and says 503 to everything else loses the traffic as well."""
+        self.start(seen(A), evolve(seen(B, NOT_READY, "/-/ready answered 403", days=3), refused=True))
+        for number in range(3):
+            self.assertEqual(self.service.current.selected, () if number else (A,))
+            self.service.report(A, NOT_READY, "answered 503")
+            self.service.rescued(A, B)
+        self.assertEqual(self.service.current.choice, Choice((B,), (A,)))
+
+    def test_not_for_a_server_that_is_not_there(self) -> None:
+        """A server that cannot be reached by probes, or says that it is not ready, is not selected on the word of requests."""
+        for other in (seen(B, DOWN, "gone"), seen(B, NOT_READY, "shutting down")):
+            service = self.service = self.build(SingleMostData())
+            self.start(seen(A), other)
+            self.rescue(10)
+            self.assertEqual(service.current.selected, (A,))
+            self.clock.advance(0)
+            service.stopService()
+            self.world.probes.clear()
+            self.world.began.clear()
+
+    def test_other_one_serves_that_a_locator_holds_not_ready(self) -> None:
+        """A server that its source holds not to be ready serves when it answers what the last one in service fails."""
+        self.world.not_ready[B] = "pod not ready"
+        self.start(seen(A), seen(B, days=3))
+        self.rescue(3)
+        self.assertEqual(self.service.current.selected, (B,))
+        self.clock.advance(FOLLOW_UP_S)
+        self.assertEqual(self.service.current.selected, (B,))
+
+    def test_rescue_of_an_unknown_backend(self) -> None:
+        """What is reported of a server that is not listed is ignored."""
+        before = self.start(seen(A), seen(B))
+        self.service.rescued(A, C)
+        self.service.rescued(C, A)
+        self.assertIs(self.service.current, before)
 
     def test_least_bad_serves(self) -> None:
         """When the other server goes too, the one that was ejected for failures serves, and that is told."""

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.front.current import Current
+from mpp.front.file import WebConfigFile
 from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
 from mpp.model import MIB, Backend, Choice, Observation, Selection, Standing
@@ -61,20 +62,33 @@ def count_everything(metrics: Metrics) -> None:
     metrics.upstream_answered(BACKEND.name, 0.1)
     metrics.affinity_hit("cookies")
     metrics.retry_budget_exhausted("retry")
+    metrics.query_of_death_suspected(BACKEND.name)
+    metrics.query_of_death_refused()
     for count in (metrics.retried, metrics.hedged, metrics.suspected, metrics.truncated):
         count(BACKEND.name, "reason")
+    for count_backend in (metrics.moved, metrics.slow_client_reset):
+        count_backend(BACKEND.name)
     metrics.selection_rounds.labels("ok").inc()
     metrics.discovery_errors.labels("file").inc()
     metrics.readmissions.labels(BACKEND.name).inc()
+    metrics.storage_errors.labels(BACKEND.name).inc()
     for counter in (metrics.probe_errors, metrics.ejections):
         counter.labels(BACKEND.name, "down").inc()
+
+
+def never(password: bytes, hashed: bytes) -> Deferred[bool]:
+    """Verify no password."""
+    return Deferred()
 
 
 def series() -> dict[str, set[str]]:
     """Give the names of all series that mpp exposes, with the names of their labels."""
     metrics = Metrics(CollectorRegistry())
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as web_config:
-        Current(web_config.name, Passwords(lambda password, hashed: Deferred(), Clock()), Clock(), metrics.registry)
+        web_config.write("basic_auth_users: {}\n")
+        web_config.flush()
+        current = Current(Passwords(never, never, Clock()), Clock())
+        WebConfigFile(web_config.name, current, metrics.registry)
     selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
     snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(BACKEND.name, 0, 0),))
     metrics.watch(Present(lambda: snapshot))
@@ -276,15 +290,14 @@ class SystemdTests(SynchronousTestCase):
         """systemd waits for longer than mpp takes to finish what is in flight."""
         self.assertGreater(float(self.service["Service"]["TimeoutStopSec"].removesuffix("s")), Settings().drain_timeout)
 
-    def test_memory(self) -> None:
-        """A process may have what requests hold and 300 MiB for all else; at twice that it is ended."""
-        wanted = BUFFER_MEMORY // MIB + 300
-        limits = self.service["Service"]
-        self.assertEqual((limits["MemoryHigh"], limits["MemoryMax"]), (f"{wanted}M", f"{2 * wanted}M"))
-
     def test_not_restarted_when_configured_wrongly(self) -> None:
         """What would fail again is not tried again."""
         self.assertEqual(self.service["Service"]["RestartPreventExitStatus"], str(EXIT_STATUS))
+
+    def test_memory(self) -> None:
+        """systemd slows mpp down at 300 MiB beyond what requests and responses may hold, and ends it at twice that."""
+        high, most = (int(self.service["Service"][name].removesuffix("M")) for name in ("MemoryHigh", "MemoryMax"))
+        self.assertEqual((high, most), (BUFFER_MEMORY // MIB + 300, 2 * high))
 
     def test_defaults(self) -> None:
         """The variables in the environment file are mpp's, also those that are commented out."""
@@ -301,6 +314,12 @@ class DockerTests(SynchronousTestCase):
         """Nothing is left out of the build that the package is made of."""
         sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
         self.assertEqual(sent, {"LICENSE", "README.rst", "mpp", "pyproject.toml", "setup.py", "twisted"})
+
+    def test_base_is_exact(self) -> None:
+        """All stages are built on one release of Python on one release of Debian."""
+        text = (ROOT / "Dockerfile").read_text()
+        self.assertRegex(text, r"(?m)^ARG PYTHON=python:3\.\d+\.\d+-slim-[a-z]+$")
+        self.assertEqual(set(re.findall(r"(?m)^FROM (\S+)", text)), {"${PYTHON}"})
 
     def test_nobody(self) -> None:
         """The program runs as a user who owns nothing, and Kubernetes knows the same one."""

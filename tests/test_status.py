@@ -180,10 +180,34 @@ class WhyTests(SynchronousTestCase):
         role, why = self.why(well(A), replaying, number=1)
         self.assertEqual((role, why), ("unusable", "It replays its WAL: 3 of 4 segments (75%), about 16s left."))
 
+    def test_broken_storage_is_said_in_words(self) -> None:
+        """A server that cannot read a block is not well, and the page says what the server said."""
+        broken = well(A, unreadable="cannot populate chunk 8: checksum mismatch")
+        found = report.make(view(broken, well(B)))
+        self.assertEqual((found.level, found.backends[0].level), ("warn", "warn"))
+        self.assertEqual(found.verdict, "One server cannot read a part of its storage. prom-a:9090 serves.")
+        why = found.backends[0].why
+        self.assertIn("It cannot read a part of its storage, and is asked last for that: Cannot populate chunk 8", why)
+        both = report.make(view(broken, well(B, unreadable="x"))).verdict
+        self.assertTrue(both.startswith("Two servers cannot read a part of their storage."), both)
+
+    def test_limited_server_is_marked(self) -> None:
+        """Whoever looks for the cause of retries is told that there is a limiter."""
+        first = report.make(view(well(A, limited=True), well(B))).backends[0]
+        self.assertEqual(first.level, "warn")
+        self.assertIn("turns requests away with 503, although it is ready", first.why)
+
     def test_stale_server_is_marked(self) -> None:
         """A server that ingests nothing any more is not shown as well."""
         told = report.make(view(well(A, facts_newest=NOW - 900), well(B))).backends[0]
         self.assertEqual(told.level, "warn")
+
+    def test_server_that_only_requests_vouch_for(self) -> None:
+        """A server that serves although its probe is refused is not shown as well, and says why."""
+        vouched = well(B, why="it answers requests, but not its probe: /-/ready answered 403")
+        told = report.make(view(well(A, standing=Standing.SUSPECT, why="reset"), vouched, selected=(B,))).backends[0]
+        self.assertEqual((told.role, told.level), ("selected", "warn"))
+        self.assertIn("It answers requests, but not its probe: /-/ready answered 403. It serves", told.why)
 
 
 class PageTests(SynchronousTestCase):

@@ -41,6 +41,16 @@ class GuardsTests(SynchronousTestCase):
             with self.subTest(guards=guards):
                 self.assertEqual((verdict(guards)[0], describe(guards)), (word, f"This listener has {said}"))
 
+    def test_not_in_force(self) -> None:
+        """A change of the web configuration that is not in force is told, and does not change what protects the listener."""
+        guards = Guards(True, "1.2", users=1, problem="has no key at all")
+        self.assertEqual(verdict(guards)[0], "protected")
+        self.assertTrue(
+            describe(guards).endswith(
+                "(1 user). The web configuration was changed since, which is not in force: has no key at all."
+            )
+        )
+
     def test_every_word_of_the_web_configuration(self) -> None:
         """Each word that the web configuration has for client certificates is put into others."""
         for each in ClientAuth:

@@ -17,10 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.model import Backend
+from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
 from mpp.wire.upstream import UpstreamConnection
-from tests.wire_support import PROM_A, Transport
+from tests.wire_support import PROM_A, Keeping, Transport
 
 
 class RaceTests(SynchronousTestCase):
@@ -188,11 +189,12 @@ class TLSTests(TestCase):
     def dial(self, port: int, host: str, trusted: ssl.PrivateCertificate) -> Deferred[UpstreamConnection]:
         from twisted.internet import reactor
 
+        policy = TLSPolicy(ca=trusted.dumpPEM())
         dialer = Dialer(
             reactor,
             lambda backend: ["127.0.0.1"],
             connect_timeout=10.0,
-            tls=lambda backend: ssl.optionsForClientTLS(backend.host, trustRoot=trusted),
+            tls=lambda backend: policy.creator(backend.host),
             eager=True,
         )
         return dialer.dial(Backend("https", host, port))
@@ -223,13 +225,12 @@ class TLSTests(TestCase):
                 self.dial(self.listen(options=served.options()), "prom-a.example", trusted), UpstreamError
             )
             self.assertEqual((failed.phase, failed.cause), (Phase.CONNECT, Cause.TLS))
-            self.assertRegex(failed.detail, "certificate verify failed|VerificationError")
+            self.assertRegex(failed.detail, "certificate verify failed|the certificate is not for prom-a.example")
 
     def test_a_name_no_certificate_can_be_for(self) -> None:
         """A backend whose name TLS cannot even ask for fails like every other one."""
-        dialer = Dialer(
-            MemoryReactorClock(), lambda backend: ("127.0.0.1",), tls=lambda backend: ssl.optionsForClientTLS("prom_\u2603")
-        )
+        policy = TLSPolicy(server_name="prom_\u2603")
+        dialer = Dialer(MemoryReactorClock(), lambda backend: ("127.0.0.1",), tls=lambda backend: policy.creator(backend.host))
         failure = self.failureResultOf(dialer.dial(Backend("https", "prom_a", 443)), UpstreamError)
         self.assertEqual((failure.value.phase, failure.value.cause), (Phase.CONNECT, Cause.TLS))
 
@@ -242,14 +243,11 @@ class TLSTests(TestCase):
             self.assertIn(failed.cause, (cause, Cause.RESET) if cause is Cause.CLOSED else (cause,))
 
 
-class Keeper:
+class Keeper(Keeping):
     """Waits for the end of a connection."""
 
     def __init__(self, ended: Deferred[None]) -> None:
         self.ended = ended
-
-    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        pass
 
     def connection_gone(self, connection: UpstreamConnection) -> None:
         self.ended.callback(None)

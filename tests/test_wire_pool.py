@@ -6,16 +6,18 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from mpp.errors import Cause, Phase, UpstreamError
+from mpp.errors import Cause, ClientTooSlow, Phase, UpstreamError
 from mpp.interfaces import IProgress, IResponse, IUpstreams
 from mpp.model import Backend
+from mpp.policy import may_hold
 from mpp.wire.budget import Budget
 from mpp.wire.pool import Pool
-from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, RecordingDialer
+from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, Consumer, RecordingDialer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -26,6 +28,13 @@ class Progress:
 
     received = 0
     turn_at = 0.0
+    queued = False
+
+    def __init__(self, client: str = "") -> None:
+        self._client = client
+
+    def client(self) -> str:
+        return self._client
 
 
 class PoolTests(SynchronousTestCase):
@@ -280,3 +289,232 @@ class PoolTests(SynchronousTestCase):
         self.successResultOf(self.pool.close())
         error = self.failureResultOf(self.ask(), UpstreamError).value
         self.assertEqual((error.phase, self.dialer.dialed), (Phase.CONNECT, []))
+
+
+class SlowClientTests(SynchronousTestCase):
+    """Responses that are paused by their clients."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.dialer = RecordingDialer()
+        self.reset: list[Backend] = []
+        self.pool = Pool(self.dialer, self.clock, Budget(10**6), max_active=2, reset_slow=self.reset.append)
+        self.log: list[str] = []
+
+    def begin(self, client: str) -> tuple[IResponse, Consumer]:
+        """Begin a response that its client does not read on."""
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, progress=Progress(client))
+        self.dialer.connections[-1].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+        response, consumer = self.successResultOf(asked), Consumer()
+        response.relay(consumer)
+        response.pause()
+        return response, consumer
+
+    def wait(self) -> Deferred[IResponse]:
+        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=100)
+
+    def test_slots_are_given_back(self) -> None:
+        """Paused responses keep nobody waiting, until there are as many as slots."""
+        self.begin("a"), self.begin("b")
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle, 2 paused>")
+        self.wait(), self.wait()
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 0 idle, 2 paused>")
+        self.assertEqual(self.reset, [])
+
+    def test_who_waits_gets_the_slot(self) -> None:
+        """A request that waits for a slot gets that of a response that is paused meanwhile."""
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, progress=Progress("a"))
+        self.wait()
+        waiting = self.wait()
+        self.dialer.connections[0].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+        response = self.successResultOf(asked)
+        response.relay(Consumer())
+        self.assertEqual(self.pool.queued(PROM_A), 1)
+        response.pause()
+        self.assertEqual((self.pool.queued(PROM_A), self.pool.active(PROM_A)), (0, 2))
+        self.assertNoResult(waiting)
+
+    def test_going_on(self) -> None:
+        """A response that goes on takes a slot again, even if it is one too many, and frees it at its end."""
+        response, consumer = self.begin("a")
+        self.wait(), self.wait()
+        response.resume()
+        self.assertEqual(self.pool.active(PROM_A), 3)
+        self.dialer.connections[0].dataReceived(b"x" * 45)
+        self.assertTrue(consumer.ended)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 1 idle>")
+
+    def test_the_slowest_is_reset(self) -> None:
+        """When all places are used up and a request waits, the client that took least is reset, and no other."""
+        consumers = [self.begin(client)[1] for client in ("a", "b", "c", "d")]
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 0 idle, 2 paused>")
+        consumers[1].events.clear()
+        self.wait()
+        self.assertEqual([len(each.events) for each in consumers], [1, 1, 1, 1])
+        self.assertIsInstance(consumers[1].events[0], ClientTooSlow)
+        self.assertTrue(self.dialer.connections[1].transport.aborted)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 2 active, 0 idle, 2 paused>")
+        self.assertEqual(self.reset, [PROM_A])
+
+    def test_one_client_has_half(self) -> None:
+        """One client address holds at most half of the places; beyond that it is its own responses that go."""
+        first, second = self.begin("a")[1], self.begin("a")[1]
+        other = self.begin("b")[1]
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 1 active, 0 idle, 2 paused>")
+        self.wait(), self.wait()
+        self.assertEqual(len(self.reset), 1)
+        self.assertEqual(sum(isinstance(each.events[-1], ClientTooSlow) for each in (first, second)), 1)
+        self.assertEqual(other.events, [b"hello"])
+
+    def test_logged_once_a_minute(self) -> None:
+        """However many clients are reset, there is one line a minute, with their number."""
+        logged: list[str] = []
+        observer = lambda event: logged.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for number in range(8):
+            self.begin(f"192.0.2.{number}")
+        self.clock.advance(61)
+        self.wait()
+        self.assertEqual(len([line for line in logged if "were reset" in line or "was reset" in line]), 2, logged)
+
+    def test_nothing_is_left(self) -> None:
+        """The timer that looks at slow clients ends with them, and with the pool."""
+        response, _ = self.begin("a")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        response.cancel()
+        self.clock.advance(1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.begin("a")
+        self.pool.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class StreamTests(SynchronousTestCase):
+    """Event streams, which have no end of their own."""
+
+    STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.dialer = RecordingDialer()
+        self.pool = Pool(self.dialer, Clock(), Budget(10**6), max_active=1)
+
+    def ask(self) -> Deferred[IResponse]:
+        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=100, may_hold=may_hold)
+
+    def stream(self) -> tuple[IResponse, Consumer]:
+        asked = self.ask()
+        self.dialer.connections[-1].dataReceived(self.STREAM)
+        response, consumer = self.successResultOf(asked), Consumer()
+        response.relay(consumer)
+        return response, consumer
+
+    def test_slot_is_given_back(self) -> None:
+        """A stream has no slot any more when its head has come: others go on, those that waited, too."""
+        for _ in range(3):
+            self.stream()
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
+        waiting = self.ask(), self.ask()
+        self.assertEqual((self.pool.active(PROM_A), self.pool.queued(PROM_A)), (1, 1))
+        self.dialer.connections[-1].dataReceived(self.STREAM)
+        self.successResultOf(waiting[0])
+        self.assertEqual((self.pool.active(PROM_A), self.pool.queued(PROM_A)), (1, 0))
+
+    def test_the_end_frees_nothing_twice(self) -> None:
+        """A stream that ends, or whose client leaves, gives no second slot back."""
+        (_, consumer), (second, _) = self.stream(), self.stream()
+        self.dialer.connections[0].dataReceived(b"0\r\n\r\n")
+        second.cancel()
+        self.assertTrue(consumer.ended)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
+    def test_paused(self) -> None:
+        """A stream that its client does not read holds no slot either, and is not taken for a slow response."""
+        response, _ = self.stream()
+        response.pause()
+        response.resume()
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
+
+    def test_ends_with_its_server(self) -> None:
+        """The streams of a server that is removed end in order; other responses are finished, and other servers' go on."""
+        _, consumer = self.stream()
+        asked = self.ask()
+        other = self.pool.send(PROM_B, GET, b"", fresh=False, hold=100, may_hold=may_hold)
+        self.dialer.connections[2].dataReceived(self.STREAM + b"5\r\nhello\r\n")
+        on_other = Consumer()
+        self.successResultOf(other).relay(on_other)
+        self.pool.remove(PROM_A)
+        self.assertTrue(consumer.ended)
+        self.assertTrue(self.dialer.connections[0].transport.aborted)
+        self.assertEqual(on_other.events, [b"hello"])
+        self.dialer.connections[1].dataReceived(OK)
+        self.assertEqual(self.successResultOf(asked).status, 200)
+        self.pool.remove(PROM_A)
+        self.pool.discard(PROM_B)
+        self.assertEqual(on_other.events, [b"hello"])
+
+
+class QuerySlotTests(SynchronousTestCase):
+    """Queries to a server that runs only so many at once."""
+
+    def setUp(self) -> None:
+        self.dialer = RecordingDialer()
+        self.pool = Pool(self.dialer, Clock(), Budget(10**6), max_active=10)
+
+    def query(self, slots: int = 1) -> Deferred[IResponse]:
+        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, query_slots=slots)
+
+    def loads(self) -> tuple[int, int]:
+        return self.pool.active(PROM_A), self.pool.queued(PROM_A)
+
+    def test_one_after_the_other(self) -> None:
+        """A query waits while the server runs as many as it can, and other requests pass it."""
+        first, second = self.query(), self.query()
+        self.assertEqual(self.loads(), (1, 1))
+        self.assertFalse(self.pool.has_room(PROM_A, query_slots=1))
+        self.assertTrue(self.pool.has_room(PROM_A) and self.pool.has_room(PROM_A, query_slots=2))
+        self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        self.assertEqual(self.loads(), (2, 1))
+        self.dialer.connections[0].dataReceived(OK)
+        self.successResultOf(first)
+        self.assertEqual(self.loads(), (2, 0))
+        self.dialer.connections[0].dataReceived(OK)
+        self.successResultOf(second)
+        self.assertTrue(self.pool.has_room(PROM_A, query_slots=1))
+
+    def test_a_response_that_has_begun_is_run(self) -> None:
+        """A query whose response has begun does not keep the next one waiting: the server has run it."""
+        self.query(), self.query()
+        self.dialer.connections[0].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell")
+        self.assertEqual(self.loads(), (2, 0))
+        self.query()
+        self.dialer.connections[0].dataReceived(b"o")
+        self.assertEqual(self.loads(), (1, 1))
+
+    def test_ends_free_the_slot(self) -> None:
+        """A query that fails, is cancelled, or does not even get a connection makes room, once."""
+        self.query().addErrback(lambda _: None)
+        self.query()
+        self.dialer.connections[0].connectionLost(RESET)
+        self.assertEqual(self.loads(), (1, 0))
+        self.dialer.connections[1].dataReceived(OK)
+        self.dialer.connections[1].connectionLost(CLEAN)
+        self.dialer.hold = True
+        failing, cancelled = self.query(2), self.query(2)
+        self.dialer.waiting[0].errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        self.failureResultOf(failing, UpstreamError)
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        self.assertEqual(self.loads(), (0, 0))
+        self.assertTrue(self.pool.has_room(PROM_A, query_slots=1))
+
+    def test_in_order(self) -> None:
+        """When there is a slot for either, the request goes that has waited longer."""
+        self.pool.max_active = 1
+        self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        waiting = [self.query(5), self.pool.send(PROM_A, GET, b"", fresh=False, hold=0), self.query(5)]
+        for asked in waiting:
+            self.dialer.connections[0].dataReceived(OK)
+            self.assertNoResult(asked)
+        self.dialer.connections[0].dataReceived(OK)
+        self.assertEqual([self.successResultOf(asked).status for asked in waiting], [200, 200, 200])

@@ -14,7 +14,7 @@ from mpp.wire.answer import AnswerReader, Garbled
 from mpp.wire.budget import Budget
 from mpp.wire.reader import Incoming, Limits, RequestReader
 
-LIMITS = Limits(max_body=64, max_head=100_000)
+LIMITS = Limits(max_body=64, max_head=100_000, small_body=0)
 
 # Parts that are put together at random: most of what comes out is almost right, which is where readings differ.
 LINES = (
@@ -125,7 +125,6 @@ class Answered:
     status: int
     headers: Headers
     body: bytes
-    began: bool
     ended: bool
     persistent: bool
     length: int | None
@@ -143,17 +142,16 @@ def answer(segments: list[bytes], *, head_only: bool) -> Answered | None:
             return None
         if reader.pieces:
             body += reader.take()
-    if reader.excess:
+    # A head with two faults may fail at once or when it is complete.
+    if reader.excess or not reader.began:
         return None
-    began = reader.began
     return Answered(
         reader.status,
         reader.headers,
         body,
-        began,
         reader.ended,
         reader.ended and reader.persistent,
-        reader.length if began else None,
+        reader.length,
     )
 
 

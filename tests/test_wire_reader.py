@@ -22,7 +22,7 @@ PIPELINE = (
     b"HEAD /5 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     b"GET /6 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 )
-WHOLE = Limits(max_body=1000)
+WHOLE = Limits(max_body=1000, small_body=0)
 
 
 def reader(limits: Limits = WHOLE, budget: int = 10**6) -> RequestReader:
@@ -37,6 +37,16 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 
 class RequestReaderTests(SynchronousTestCase):
     """From bytes to requests."""
+
+    def test_absolute_form(self) -> None:
+        """A request in absolute-form is read as one in origin-form; without a Host field it is refused as any other is."""
+        reading = reader()
+        reading.feed(b"GET http://b:1/x?y HTTP/1.1\r\nHost: a\r\n\r\n")
+        method, target, _, fields, _, _ = reading.ready[0]
+        self.assertEqual((method, target, fields), (b"GET", b"/x?y", ((b"Host", b"b:1"),)))
+        reading = reader()
+        reading.feed(b"GET http://b:1/x?y HTTP/1.1\r\n\r\n")
+        self.assertEqual(reading.refusal and reading.refusal.status, 400)
 
     def test_requests(self) -> None:
         """Requests are given whole, with their fields as sent and their bodies decoded."""
@@ -163,6 +173,19 @@ class RequestReaderTests(SynchronousTestCase):
             assert subject.refusal is not None, before
             self.assertEqual((subject.refusal.status, len(subject.ready)), (431, 0))
 
+    def test_small_body(self) -> None:
+        """A small body that arrives whole, as that of a usual query does, counts no more than its head; otherwise it counts."""
+        budget = Budget(10**6)
+        data = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+        for size, segments, counts in ((4096, 1, False), (4097, 1, True), (4096, 2, True)):
+            subject = RequestReader(Limits(), budget)
+            request = data % size + b"x" * size
+            for segment in cut(request, [len(request) // 2] if segments == 2 else []):
+                subject.feed(segment)
+            self.assertEqual((len(subject.ready), budget.held > 0), (1, counts), (size, segments))
+            subject.close()
+            self.assertEqual(budget.held, 0)
+
     def test_exhausted_budget(self) -> None:
         """A body for which there is no memory left is refused, not kept."""
         subject = reader(budget=4)
@@ -247,7 +270,7 @@ class RequestReaderTests(SynchronousTestCase):
     def test_in_step(self) -> None:
         """Of several requests in one segment each has what it holds itself."""
         budget = Budget(10**6)
-        subject = RequestReader(Limits(), budget)
+        subject = RequestReader(WHOLE, budget)
         get, post = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
         subject.feed(get + get + post % 3 + b"abc" + get + post % 2 + b"ab" + get)
         sizes = []

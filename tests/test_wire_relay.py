@@ -8,10 +8,10 @@ from mpp.errors import UpstreamError
 from mpp.wire.budget import Budget
 from mpp.wire.relay import Relay
 from mpp.wire.upstream import UpstreamConnection
-from tests.wire_support import GET, RESET, ServerSide, Transport
+from tests.wire_support import GET, RESET, Keeping, ServerSide, Transport
 
 
-class RelayTests(SynchronousTestCase):
+class RelayTests(Keeping, SynchronousTestCase):
     """A real upstream connection, a real channel, and the Relay between them."""
 
     def setUp(self) -> None:
@@ -23,12 +23,6 @@ class RelayTests(SynchronousTestCase):
         self.upstream.makeConnection(self.backend)
         self.upstream.adopt(self, self.budget)
         self.done: list[Exception | None] = []
-
-    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        pass
-
-    def connection_gone(self, connection: UpstreamConnection) -> None:
-        pass
 
     def relay(self, *, chunked: bool = False) -> Relay:
         asked = self.upstream.send(GET, b"", 0, None)

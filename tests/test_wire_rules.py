@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.errors import BadRequest
 from mpp.model import Headers
-from mpp.wire.rules import MAX_LIST, Announced, check_head, check_lists
+from mpp.wire.rules import MAX_LIST, Announced, check_head, check_lists, origin_form
 
 HOST: Headers = ((b"Host", b"a:9090"),)
 
@@ -40,7 +40,7 @@ ACCEPTED: list[tuple[str, bytes, bytes, Headers, Announced]] = [
 REFUSED: list[tuple[str, bytes, bytes, Headers, int]] = [
     ("HTTP/0.9", b"/", b"0.9", (), 400),
     ("HTTP/2.0", b"/", b"2.0", HOST, 505),
-    ("an absolute target", b"http://a/", b"1.1", HOST, 400),
+    ("another scheme", b"ftp://a/", b"1.1", HOST, 400),
     ("an authority", b"a:80", b"1.1", HOST, 400),
     ("a userinfo trick", b"@a/", b"1.1", HOST, 400),
     ("an asterisk", b"*", b"1.1", HOST, 400),
@@ -58,12 +58,24 @@ REFUSED: list[tuple[str, bytes, bytes, Headers, int]] = [
     ("two Hosts in one", b"/", b"1.1", ((b"Host", b"a b"),), 400),
     ("an unknown coding", b"/", b"1.1", chunked(b"gzip, chunked"), 501),
     ("identity", b"/", b"1.1", chunked(b"identity"), 501),
+    ("codings in two fields", b"/", b"1.1", (*chunked(b"gzip"), (b"transfer-encoding", b"chunked")), 501),
+    ("codings in two fields, chunked first", b"/", b"1.1", (*chunked(), (b"Transfer-Encoding", b"gzip")), 501),
+    ("chunked in two fields", b"/", b"1.1", (*chunked(), (b"Transfer-Encoding", b"chunked")), 501),
+    ("an empty coding before chunked", b"/", b"1.1", (*chunked(b""), (b"Transfer-Encoding", b"chunked")), 501),
+    ("expectations in two fields", b"/", b"1.1", (*chunked(), (b"Expect", b"200-ok"), (b"Expect", b"100-continue")), 417),
     ("chunks in HTTP/1.0", b"/", b"1.0", chunked(), 400),
     ("chunks and a length", b"/", b"1.1", (*chunked(), (b"Content-Length", b"5")), 400),
     ("a body too large", b"/", b"1.1", (*HOST, (b"Content-Length", b"101")), 413),
     ("a body too large, expected", b"/", b"1.1", (*HOST, (b"Content-Length", b"101"), (b"Expect", b"100-continue")), 413),
     ("an unknown expectation", b"/", b"1.1", (*HOST, (b"Expect", b"200-ok")), 417),
 ]
+
+
+def check(target: bytes, version: bytes, headers: Headers) -> Announced:
+    """Check a head as the reader does."""
+    if target[:1] != b"/":
+        target, headers = origin_form(target, headers)
+    return check_head(target, version, headers, at_most(100))
 
 
 class CheckHeadTests(SynchronousTestCase):
@@ -79,7 +91,7 @@ class CheckHeadTests(SynchronousTestCase):
         """Whatever two programs could read in two ways is refused, with the status that says what is wrong."""
         for title, target, version, headers, status in REFUSED:
             with self.subTest(title):
-                refusal = self.assertRaises(BadRequest, check_head, target, version, headers, at_most(100))
+                refusal = self.assertRaises(BadRequest, check, target, version, headers)
                 self.assertEqual(refusal.status, status)
 
     def test_no_body(self) -> None:
@@ -113,3 +125,45 @@ class CheckListsTests(SynchronousTestCase):
         check_lists(((b"Cookie", half), (b"cookie", half), (b"Connection", half), (b"X", half * 100)))
         refusal = self.assertRaises(BadRequest, check_lists, ((b"Cookie", half), (b"X", half), (b"COOKIE", half + b";")))
         self.assertEqual((refusal.status, "COOKIE" in refusal.detail), (431, True))
+
+
+class OriginFormTests(SynchronousTestCase):
+    """Requests in absolute-form, which a proxy or an HTTP/1.1 client may send (RFC 9112 section 3.2.2)."""
+
+    def test_absolute_form(self) -> None:
+        """The path and query remain, and the authority replaces the Host field."""
+        for target, authority, path in (
+            (b"http://b:9090/api/v1/query?query=up", b"b:9090", b"/api/v1/query?query=up"),
+            (b"HTTPS://b/graph", b"b", b"/graph"),
+            (b"http://[::1]:9090", b"[::1]:9090", b"/"),
+            (b"http://b?x=/y", b"b", b"/?x=/y"),
+            (b"http://b//x", b"b", b"//x"),
+            (b"http://b/x?y=http://c/", b"b", b"/x?y=http://c/"),
+        ):
+            with self.subTest(target):
+                self.assertEqual(origin_form(target, ((b"X", b"y"), *HOST)), (path, ((b"X", b"y"), (b"Host", authority))))
+                self.assertEqual(origin_form(target, ()), (path, ()))
+
+    def test_refused(self) -> None:
+        """Other forms and schemes, user information and a missing host fail."""
+        for target in (
+            b"a:80",
+            b"*",
+            b"@a/",
+            b"ftp://a/",
+            b"http:/a",
+            b"http://x@a/",
+            b"http://x:y@a/",
+            b"http:///a",
+            b"http://",
+            b"",
+        ):
+            with self.subTest(target):
+                with self.assertRaises(BadRequest) as caught:
+                    check(target, b"1.1", HOST)
+                self.assertEqual(caught.exception.status, 400)
+
+    def test_host_is_still_needed(self) -> None:
+        """Two Host fields are refused, whatever the target."""
+        with self.assertRaises(BadRequest):
+            check(b"http://a/", b"1.1", HOST + HOST)

@@ -19,7 +19,7 @@ from mpp.model import Headers
 from mpp.wire.budget import Budget
 from mpp.wire.response import MAX_PIECE
 from mpp.wire.upstream import UpstreamConnection
-from tests.wire_support import CLEAN, GET, RESET, Consumer, Transport
+from tests.wire_support import CLEAN, GET, RESET, Consumer, Keeping, Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -31,7 +31,7 @@ def sized(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
 
 
-class Upstream:
+class Upstream(Keeping):
     """A connection over a Transport, and its keeper."""
 
     def __init__(self, budget: int = 10**6) -> None:
@@ -282,8 +282,8 @@ class FailureTests(SynchronousTestCase):
             (b"HTTP/1.1 101 Switching\r\n\r\n", Phase.HEAD),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Phase.HEAD),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Phase.HEAD),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", Phase.HEAD),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Phase.HEAD),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", Phase.HEAD),
             (CHUNKED + b"five\r\n", Phase.BODY),
         ):
             with self.subTest(answer):
@@ -517,3 +517,93 @@ class BegunAnswerTests(SynchronousTestCase):
         up.receive(OK)
         up.response.cancel()
         self.assertEqual((up.budget.held, up.connection.alive), (0, True))
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+BODY = b"\r\n\r\nhello"
+PIECES = b"5\r\nhello\r\n0\r\n\r\n"
+
+
+class LenientTests(SynchronousTestCase):
+    """Responses that are not quite right, but that Go, HAProxy and nginx pass on."""
+
+    ACCEPTED: tuple[tuple[str, bytes, bool], ...] = (
+        ("Content-Length twice, the same", HEAD + b"Content-Length: 5\r\nX: y\r\ncontent-length:5" + BODY, True),
+        ("Content-Length as a list of the same", HEAD + b"X: y\r\nContent-Length: 5, 5" + BODY, True),
+        ("lines of the head end with LF", b"HTTP/1.1 200 OK\nX: y\nContent-Length: 5\n\nhello", True),
+        ("some lines of the head end with LF", HEAD + b"X: y\nContent-Length: 5" + BODY, True),
+        ("LF, after a 100", b"HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\nX: y\nContent-Length: 5\n\nhello", True),
+        ("LF, after a right 100", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\nX: y\nContent-Length: 5\n\nhello", True),
+        (
+            "blanks after the size of a chunk",
+            HEAD + b"X: y\r\nTransfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0 \r\n\r\n",
+            True,
+        ),
+        ("both lengths", HEAD + b"X: y\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n" + PIECES, False),
+        (
+            "both lengths, the other first",
+            HEAD + b"X: y\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + PIECES,
+            False,
+        ),
+    )
+
+    REFUSED: tuple[tuple[str, bytes], ...] = (
+        ("Content-Length twice, different", HEAD + b"Content-Length: 5\r\nContent-Length: 6" + BODY),
+        ("Content-Length as a list of different ones", HEAD + b"Content-Length: 5, 6" + BODY),
+        ("Content-Length in hexadecimal, twice", HEAD + b"Content-Length: 0x5\r\nContent-Length: 0x5" + BODY),
+        ("Content-Length empty, twice", HEAD + b"Content-Length:\r\nContent-Length:" + BODY),
+        (
+            "another coding, in a field of its own",
+            HEAD + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n" + PIECES,
+        ),
+        ("a chunk that ends with LF", HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\nhello\n0\n\n"),
+        ("a control byte, and LF", b"HTTP/1.1 200 OK\nX: a\x01b\nContent-Length: 5\n\nhello"),
+        ("a CR within a line, and LF", b"HTTP/1.1 200 OK\nX: a\rb\nContent-Length: 5\n\nhello"),
+        ("another program's greeting", b"SSH-2.0-OpenSSH_9.6\r\n"),
+        ("another program's greeting, with LF", b"+OK ready\n"),
+        ("an endless head with LF", b"HTTP/1.1 200 OK\n" + b"X: y\n" * 20_000),
+    )
+
+    def test_accepted(self) -> None:
+        """They reach the client with one length and its fields, however they are cut into segments."""
+        for (title, data, kept), size in itertools.product(self.ACCEPTED, (1, 7, 10**6)):
+            with self.subTest(title, size=size):
+                up = Upstream()
+                up.ask()
+                for start in range(0, len(data), size):
+                    up.receive(data[start : start + size])
+                response = up.response
+                self.assertEqual(b"".join(response.held), b"hello")
+                self.assertIn((b"X", b"y"), response.headers)
+                lengths = [value for name, value in response.headers if name.lower() == b"content-length"]
+                self.assertLessEqual(lengths, [b"5"])
+                self.assertEqual(up.ended, [kept])
+
+    def test_refused(self) -> None:
+        """What could be read in two ways, or is not HTTP, fails at once."""
+        for (title, data), size in itertools.product(self.REFUSED, (1, 10**6)):
+            with self.subTest(title, size=size):
+                up = Upstream()
+                up.ask()
+                for start in range(0, len(data), size):
+                    if not up.fired:
+                        up.receive(data[start : start + size])
+                self.assertEqual(up.error[1:], (Cause.GARBLED, False))
+
+    def test_next_response(self) -> None:
+        """A connection that was read leniently goes on being used, and is read as strictly as before."""
+        up = Upstream()
+        up.ask()
+        up.receive(b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello")
+        up.ask()
+        up.receive(OK)
+        self.assertEqual(b"".join(up.response.held), b"hello")
+        self.assertEqual(up.ended, [True, True])
+
+    def test_no_content_has_no_length(self) -> None:
+        """A 204 loses its Content-Length: the client would wait for a body that never comes."""
+        up = Upstream()
+        up.ask()
+        up.receive(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX: y\r\n\r\n")
+        self.assertEqual(up.response.headers, ((b"X", b"y"),))
+        self.assertEqual(up.ended, [True])

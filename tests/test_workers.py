@@ -21,6 +21,7 @@ from mpp.http_config import Origin
 from mpp.interfaces import ISelections
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.query_of_death import REMEMBERED_S
 from mpp.settings import Settings
 from mpp.workers import parent, sums
 from mpp.workers.line import Line
@@ -55,6 +56,13 @@ class WordsTests(SynchronousTestCase):
         """A Selection arrives with all that is known of every backend."""
         for each in (selection(A, C), selection(), Selection()):
             self.assertEqual(selection_in(sent(selection_out(each))), each)
+        returned = selection_in(sent(selection_out(Selection(1, Choice((A,)), (evolve(seen(A), returns=3),)))))
+        self.assertEqual(returned.observed[A].returns, 3)
+
+    def test_limited(self) -> None:
+        """A worker knows which backends are limited."""
+        told = evolve(selection(A), observations=(evolve(seen(A), limited=True),))
+        self.assertTrue(selection_in(sent(selection_out(told))).is_limited(A))
 
     def test_chosen_but_not_observed(self) -> None:
         """Whoever a strategy made up arrives nowhere."""
@@ -158,7 +166,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
     """The Selection in a worker."""
 
     def setUp(self) -> None:
-        self.remote = RemoteSelections()
+        self.remote = RemoteSelections(lambda: 7.0)
         self.told: list[list[Any]] = []
         self.questions: list[Deferred[Any]] = []
         self.remote.line = self  # type: ignore[assignment]
@@ -233,6 +241,25 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.remote.report(A, Standing.SUSPECT, "reset")
         self.assertEqual(self.told, [["report", 1, backend_out(A), 2, "reset"]])
         self.assertEqual(self.remote.current, selection(A))
+
+    def test_rescued(self) -> None:
+        """The parent hears of each request that a server out of service has answered."""
+        self.publish(selection(A))
+        self.remote.rescued(A, B)
+        self.assertEqual(self.told, [["rescued", backend_out(A), backend_out(B)]])
+
+    def test_storage_failed(self) -> None:
+        """What a backend cannot read is the parent's to tell."""
+        self.publish(selection(A))
+        self.remote.storage_failed(A, "checksum mismatch")
+        self.assertEqual(self.told, [["storage", backend_out(A), "checksum mismatch"]])
+        self.assertEqual(self.remote.current, selection(A))
+
+    def test_suspect(self) -> None:
+        """A read that a server may have died of is remembered here at once, and the parent tells the others."""
+        self.remote.suspect("key", "why")
+        self.assertEqual(self.told, [["suspect", "key", "why"]])
+        self.assertEqual(self.remote.suspects.left(), [("key", REMEMBERED_S)])
 
     def test_answers(self) -> None:
         """Answers are told while somebody is failing, once of each backend until something new is known."""

@@ -14,13 +14,21 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.front.passwords import Familiar
+from mpp.front.service import Handover
+from mpp.front.words import WebConfig
 from mpp.http_config import Origin
 from mpp.model import Backend, Reloaded, Selection, Standing
 from mpp.pages import Answer
+from mpp.query_of_death import REMEMBERED_S, SuspectQueries
 from mpp.settings import Settings
 from mpp.workers.crew import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
 from mpp.workers.hand import Hand
 from mpp.workers.sums import Families
+from mpp.workers.words import familiar_out, unpacked
+
+USERS = WebConfig(users={b"alice": b"hash"})
+ALICE = Familiar(b"digest\xff", "\u00e4lice".encode(), b"hash")
 
 
 class Played:
@@ -49,6 +57,11 @@ class Played:
             found.append(json.loads(data[4 : 4 + length]))
             data = data[4 + length :]
         return found
+
+    def say(self, *said: Any) -> None:
+        """Say something to the parent."""
+        text = json.dumps(said).encode()
+        self.hand.line.dataReceived(struct.pack("!I", len(text)) + text)
 
     def answer(self) -> None:
         """Give its metrics to whoever asks."""
@@ -83,12 +96,22 @@ class NobodyKnown:
 
     def __init__(self) -> None:
         self.selections = self
+        self.front: Handover | None = None
+        self.learned: list[Familiar] = []
+        self.suspects = SuspectQueries(lambda: 0.0)
+
+    def suspect(self, key: str, why: str) -> None:
+        """Remember a read."""
+        self.suspects.add(key)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Nothing changes."""
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         """Nobody fails."""
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Nobody is rescued."""
 
     def answered(self, backend: Backend) -> None:
         """Nobody answers."""
@@ -111,6 +134,12 @@ class NobodyKnown:
     def encoded(self, settings: Settings) -> str:
         return f"retries {settings.retries}"
 
+    def handover(self) -> Handover | None:
+        return self.front
+
+    def familiar(self, credentials: Familiar) -> None:
+        self.learned.append(credentials)
+
     def descriptors(self) -> list[int]:
         return []
 
@@ -123,11 +152,21 @@ class CrewTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.stage = Stage()
-        self.crew = Crew(2, "boot", self.stage, NobodyKnown())
+        self.world = NobodyKnown()
+        self.crew = Crew(2, "boot", self.stage, self.world)
         self.crew.startService()
         self.first, self.second = self.stage.played
         for played in self.stage.played:
             played.heard()
+
+    def test_suspect(self) -> None:
+        """What one worker suspects all of them know, and one that starts later knows it for the rest of the time."""
+        said = json.dumps(["suspect", "key", "why"]).encode()
+        self.first.hand.line.dataReceived(struct.pack("!I", len(said)) + said)
+        self.assertEqual([played.heard() for played in (self.first, self.second)], 2 * [[["suspect", "key"]]])
+        self.second.die()
+        self.stage.advance(60)
+        self.assertIn(["suspect", "key", REMEMBERED_S], self.stage.played[-1].heard())
 
     def test_in_step(self) -> None:
         """Other settings are in force when each worker has answered what it was asked after it was told them."""
@@ -165,6 +204,24 @@ class CrewTests(SynchronousTestCase):
         self.stage.advance(POLL_S - HUNG * ANSWER_S)
         self.stage.advance(PATIENCE_S)
         self.assertEqual((self.first.signals, self.second.signals), ([], []))
+
+    def test_web_config(self) -> None:
+        """Every worker is told what comes into force, and one that starts later begins with it, whatever its file says."""
+        self.crew.secure(USERS)
+        for played in (self.first, self.second):
+            ((word, text),) = played.heard()
+            self.assertEqual((word, unpacked(text)), ("web_config", USERS))
+        self.world.front = Handover(USERS, b"key", ((ALICE, 7.0),))
+        self.first.die()
+        self.stage.advance(0.1)
+        word, settings, handover = self.stage.played[2].heard()[0]
+        self.assertEqual((word, settings, unpacked(handover)), ("boot", "boot", self.world.front))
+
+    def test_familiar(self) -> None:
+        """Credentials that one worker has verified are known to the others and to the parent."""
+        self.first.say("familiar", *familiar_out(ALICE))
+        self.assertEqual((self.first.heard(), self.second.heard()), ([], [["familiar", *familiar_out(ALICE)]]))
+        self.assertEqual(self.world.learned, [ALICE])
 
     def test_replaced(self) -> None:
         """Who dies is replaced; who dies of its start again later and later."""

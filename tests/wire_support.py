@@ -90,6 +90,25 @@ class Consumer:
     def body_failed(self, error: Exception) -> None:
         self.events.append(error)
 
+    def taken(self) -> int:
+        return len(self.body)
+
+
+class Keeping:
+    """Owns connections, and does nothing about what they report."""
+
+    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None: ...
+
+    def connection_gone(self, connection: UpstreamConnection) -> None: ...
+
+    def response_begun(self, connection: UpstreamConnection) -> None: ...
+
+    def stream_begun(self, connection: UpstreamConnection) -> None: ...
+
+    def response_paused(self, connection: UpstreamConnection) -> None: ...
+
+    def response_resumed(self, connection: UpstreamConnection) -> None: ...
+
 
 class RecordingRequest:
     """A request that the test answers itself."""

@@ -6,7 +6,7 @@ What the outcome means is not known here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -15,10 +15,12 @@ from zope.interface import implementer
 
 from mpp import policy
 from mpp.errors import UpstreamError
+from mpp.forward import crashes
 from mpp.forward.watch import TICKS
 from mpp.interfaces import IProgress
 
 if TYPE_CHECKING:
+    from mpp.forward.callbacks import Keeper
     from mpp.forward.forwarder import Forwarder
     from mpp.forward.terms import Terms
     from mpp.interfaces import IResponse
@@ -31,19 +33,6 @@ _log = tx.make_logger()
 ENOUGH = 1024
 
 
-class Keeper(Protocol):
-    """Who made the attempt: `mpp.forward.attempts.Attempts`."""
-
-    def answered(self, attempt: Attempt, response: IResponse, /) -> None:
-        """The backend has answered, whole or as far as may be held."""
-
-    def lost(self, attempt: Attempt, error: UpstreamError, /) -> None:
-        """There is no usable answer."""
-
-    def stopped(self, failure: Failure, /) -> None:
-        """There is a bug in one of these."""
-
-
 @implementer(IProgress)
 class Attempt:
     """
@@ -52,10 +41,11 @@ class Attempt:
     :ivar turn_at: when it was its turn, if it had to wait for that, else 0; set by the wire layer, too.
     :ivar took: how long its answer took, once it is there.
     :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.interfaces.IProgress`).
+    :ivar queued: it waits for a slot on the backend; set by the wire layer.
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
-    :ivar overtaken: another attempt runs beside this one, because this one takes too long.
     :ivar was_stale: its first connection turned out to be dead.
     :ivar silent: for how many ticks not a byte has come.
+    :ivar alive_at: when its server gave the last sign of life, 0 as long as nobody has waited for one.
     """
 
     __slots__ = (
@@ -63,10 +53,12 @@ class Attempt:
         "_cancelled",
         "_keeper",
         "_marked",
+        "_moving",
         "_quiet",
         "_seen",
+        "alive_at",
         "backend",
-        "overtaken",
+        "queued",
         "received",
         "sent_at",
         "silent",
@@ -82,11 +74,13 @@ class Attempt:
         self.turn_at = 0.0
         self.took = 0.0
         self.received = 0
-        self.overtaken = False
+        self.queued = False
         self.was_stale = False
         self.silent = 0
+        self.alive_at = 0.0
         self._answer: Deferred[IResponse] | None = None
         self._cancelled = False
+        self._moving = False
         self._quiet = 0
         self._marked = 0
         self._seen = 0
@@ -94,9 +88,15 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt on {self.backend.name}, {self.received} bytes, quiet for {self._quiet} ticks>"
 
+    @property
+    def ran_for(self) -> float:
+        """For how many seconds its server is known to have worked on it, see Note [Query of death] in `mpp.query_of_death`."""
+        begun = max(self.sent_at, self.turn_at)
+        return max(self.alive_at, self.sent_at + self.took) - begun
+
     def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
         """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head, body = terms.request(self.backend, self.sent_at)
+        head, body = terms.request(self.backend, self.turn_at or self.sent_at)
         answer = self._answer = context.upstreams.send(
             self.backend,
             head,
@@ -105,8 +105,25 @@ class Attempt:
             hold=context.settings.response_buffer,
             may_hold=policy.may_hold,
             progress=self,
+            query_slots=terms.query_slots(context.selections.current, self.backend),
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
+
+    def move(self, backend: Backend, context: Forwarder, terms: Terms) -> None:
+        """Send the request to another backend, instead of the one on which it is ``queued``."""
+        waiting = self._answer
+        assert self.queued and waiting is not None
+        self._moving = True
+        waiting.cancel()
+        self._moving = self.queued = False
+        self.backend = backend
+        self.turn_at = context.clock.seconds()
+        self.trust()
+        self.send(context, terms, fresh=not terms.read)
+
+    def client(self) -> str:
+        """Return the address of the client, as the access log shows it."""
+        return self._keeper.client()
 
     # The end of the chain: what goes wrong here is told by these two, which costs less than another link for every request.
 
@@ -125,6 +142,9 @@ class Attempt:
             self._keeper.stopped(Failure())
 
     def _go_on(self, failure: Failure, context: Forwarder, terms: Terms) -> None:
+        if self._moving:
+            failure.trap(CancelledError)
+            return
         if self._cancelled:
             if not failure.check(CancelledError):
                 _log.failure("Bug: an attempt that was given up failed", failure)
@@ -132,7 +152,8 @@ class Attempt:
         failure.trap(UpstreamError)
         error = failure.value
         assert isinstance(error, UpstreamError)
-        if error.stale:
+        # An idle connection dies before the server has begun to work on the request, not while it does.
+        if error.stale and not crashes.is_long(self, context, terms):
             self.was_stale = True
             self.send(context, terms, fresh=True)
         else:

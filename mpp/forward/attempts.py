@@ -1,9 +1,9 @@
 """
 Has one request answered: attempts on one backend after the other, beside each other where one is stuck.
 
-It decides nothing itself: which backend, whether to retry and what an outcome means is `mpp.policy`; how bytes move is
-`mpp.wire`; whether the world has changed is told to, and asked of, `ISelections`; whether a silent server is still there is asked
-of `mpp.forward.suspicion`.
+It decides nothing itself: which backend and whether to retry is `mpp.policy`, what a response means `mpp.responses`; how bytes
+move is `mpp.wire`; whether the world has changed is told to, and asked of, `ISelections`; attempts that take long are looked
+after by `mpp.forward.hedging`.
 
 ::
 
@@ -21,23 +21,22 @@ of `mpp.forward.suspicion`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from txaio import tx
 
 from mpp import policy
-from mpp.errors import Cause, Phase, UpstreamError
-from mpp.forward import refusal
+from mpp.forward import crashes, evidence, hedging, placing, refusal
 from mpp.forward.attempt import Attempt
 from mpp.forward.setbacks import Setbacks
-from mpp.forward.suspicion import Sign
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from mpp.errors import UpstreamError
+    from mpp.forward.callbacks import Owner
     from mpp.forward.forwarder import Forwarder
-    from mpp.forward.refusal import Refusal
     from mpp.forward.terms import Terms
     from mpp.interfaces import IResponse
     from mpp.model import Backend, Selection
@@ -45,40 +44,27 @@ if TYPE_CHECKING:
 
 _log = tx.make_logger()
 
-# Longer than a slow first round takes (locating 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), shorter than the
-# patience of Grafana (60 s) and of most scripts.
-SELECTION_WAIT_S = 10.0
-
-
-class Owner(Protocol):
-    """Whom the answer is for: an `mpp.forward.exchange.Exchange`."""
-
-    @property
-    def ended(self) -> bool:
-        """Nobody waits any more."""
-
-    def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
-        """Take the answer over."""
-
-    def refuse(self, why: Refusal, /) -> None:
-        """There is no answer."""
-
-    def failed(self, failure: Failure, /) -> None:
-        """There is a bug."""
-
 
 class Attempts:
-    """All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before."""
+    """
+    All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before.
+
+    :ivar running: the attempts under way, in the order in which they began.
+    :ivar started: how many attempts were made.
+    :ivar setbacks: what has gone wrong so far; None as long as nothing has.
+    :ivar by_affinity: the affinity that chose the server of the first attempt, or empty.
+    :ivar whys: why there was more than one attempt, or none that was any good; one line each.
+    """
 
     __slots__ = (
-        "_by_affinity",
         "_context",
         "_owner",
-        "_running",
-        "_setbacks",
-        "_started",
         "_terms",
         "_waiting",
+        "by_affinity",
+        "running",
+        "setbacks",
+        "started",
         "whys",
     )
 
@@ -86,60 +72,49 @@ class Attempts:
         self._context = context
         self._terms = terms
         self._owner = owner
-        self._running: list[Attempt] = []
-        self._started = 0
-        self._setbacks: Setbacks | None = None
-        self._by_affinity = ""
+        self.running: list[Attempt] = []
+        self.started = 0
+        self.setbacks: Setbacks | None = None
+        self.by_affinity = ""
         self.whys: tuple[str, ...] = ()
-        """Why there was more than one attempt, or none that was any good; one line each."""
         self._waiting: Deferred[Selection] | None = None
 
     def start(self) -> None:
         """Make the first attempt, after the first selection round if need be."""
         selections = self._context.selections
-        selection = selections.current
-        if selection.ranked:
-            self._first(selection)
+        if selections.suspects.until:
+            # They have each attempt checked: a server may have died of this very request, see `Setbacks.may_send_to`.
+            self._so_far()
+        if selections.current.ranked:
+            self._first(selections.current)
         else:
             self._wait(selections.ready(), self._first)
 
     def cancel(self) -> None:
         """Give up all attempts, and the wait for a selection. Only when the owner has ended, or has its answer."""
-        running, self._running = self._running, []
+        running, self.running = self.running, []
         for attempt in running:
             attempt.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
-        if self._setbacks is not None:
-            self._setbacks.forget_reserve()
+        if self.setbacks is not None:
+            self.setbacks.forget_reserve()
 
-    @property
-    def started(self) -> int:
-        """How many attempts were made."""
-        return self._started
-
-    @property
-    def latest(self) -> Backend | None:
-        """The backend that was asked last and has not answered."""
-        return self._running[-1].backend if self._running else None
+    def client(self) -> str:
+        """Return the address of the client, as the access log shows it."""
+        return self._context.client_address(self._terms.facts)
 
     # Choosing
 
     def _wait(self, selection: Deferred[Selection], then: Callable[[Selection], None]) -> None:
         """Go on with the Selection when it comes, or with the one in force when it takes too long."""
-
-        def too_late(result: object, timeout: float) -> Selection:
-            return self._context.selections.current
-
-        self._waiting = selection
-        selection.addTimeout(SELECTION_WAIT_S, self._context.clock, onTimeoutCancel=too_late)
+        self._waiting = self._context.bounded(selection)
         selection.addCallback(then)
         selection.addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
-        context = self._context
-        preferred, self._by_affinity = context.affinity.preferred(self._terms.facts, selection, self._terms.began)
-        self._attempt_or_refuse(policy.choose(selection, preferred, (), context.rng))
+        backend, self.by_affinity = placing.first_choice(self._context, self._terms, selection)
+        self._attempt_or_refuse(backend)
 
     def _again(self, selection: Selection) -> None:
         """Choose once more, after a round that began when all known backends had failed this request."""
@@ -154,46 +129,59 @@ class Attempts:
         if backend is None:
             self._refuse()
         else:
-            self._attempt(backend)
+            self.attempt(backend)
 
     # Attempting
 
-    def _attempt(self, backend: Backend) -> None:
+    def attempt(self, backend: Backend) -> None:
+        """Make another attempt."""
         context = self._context
-        setbacks = self._setbacks
-        if setbacks is not None and setbacks.given_up is not None:
-            context.metrics.retried(*setbacks.given_up)
-            setbacks.given_up = None
+        setbacks = self.setbacks
+        if setbacks is not None:
+            if not setbacks.may_send_to(backend, context, self._terms):
+                self._refuse_suspect(setbacks)
+                return
+            if setbacks.given_up is not None:
+                context.metrics.retried(*setbacks.given_up)
+                setbacks.given_up = None
         attempt = Attempt(self, backend, context.clock.seconds())
-        self._started += 1
-        self._running.append(attempt)
+        self.started += 1
+        self.running.append(attempt)
         attempt.send(context, self._terms, fresh=not self._terms.read)
 
     def answered(self, attempt: Attempt, response: IResponse) -> None:
         """Deliver an answer, or go on elsewhere if it blames the server."""
-        self._running.remove(attempt)
+        self.running.remove(attempt)
         context, backend = self._context, attempt.backend
         attempt.took = context.clock.seconds() - attempt.sent_at
         context.metrics.upstream_answered(backend.name, attempt.took)
         if response.status < 400:
             context.selections.answered(backend)
+            if self.setbacks is not None:
+                self.setbacks.rescued(response, backend, context.selections)
             self._deliver(response, attempt)
             return
-        verdict = policy.judge_answer(response.status, response.headers, b"".join(response.held))
-        if verdict is policy.ANSWERED or not self._terms.read:
+        found = evidence.judge(context, self._terms, backend, response)
+        verdict = found.verdict
+        if verdict is policy.ANSWERED:
             context.selections.answered(backend)
             self._deliver(response, attempt)
             return
-        self.report(attempt, verdict, f"answered {response.status}")
+        self.report(attempt, verdict, found.why)
+        evidence.note_damage(context, self._terms, backend, found)
         setbacks = self._so_far()
-        setbacks.tried.append(backend)
-        if self._may_go_on(attempt, verdict, setbacks):
-            if verdict.busy and response.complete:
+        again = evidence.worth_asking_again(context, attempt, verdict)
+        setbacks.answered(backend, verdict, context.selections.current, again=again)
+        if not crashes.may_go_on(attempt, response.status, context, self._terms, setbacks):
+            response.cancel()
+            self._refuse_suspect(setbacks)
+        elif setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
+            if verdict.elsewhere and not verdict.mask and response.complete:
                 setbacks.keep(response, attempt)
             else:
                 response.cancel()
             self._next(setbacks)
-        elif self._running or verdict.mask:
+        elif self.running or verdict.mask:
             # Another attempt may do better; and some answers are of no use to a client.
             response.cancel()
             self._refuse()
@@ -202,80 +190,59 @@ class Attempts:
 
     def lost(self, attempt: Attempt, error: UpstreamError) -> None:
         """Go on after an attempt that brought no usable answer."""
-        self._running.remove(attempt)
+        self.running.remove(attempt)
         setbacks = self._so_far()
-        verdict = setbacks.failed(attempt, error, read=self._terms.read)
+        verdict = setbacks.failed(attempt, error, self._context, read=self._terms.read)
         self.report(attempt, verdict, str(error))
-        if self._may_go_on(attempt, verdict, setbacks):
+        if not crashes.may_go_on(attempt, error, self._context, self._terms, setbacks):
+            self._refuse_suspect(setbacks)
+        elif setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
             self._next(setbacks)
         else:
             self._refuse()
 
-    def _so_far(self) -> Setbacks:
-        if self._setbacks is None:
-            self._setbacks = Setbacks()
-        return self._setbacks
+    def broke_off(self, attempt: Attempt, error: UpstreamError) -> None:
+        """Report an attempt whose answer broke off after its first bytes had gone to the client."""
+        self.report(attempt, policy.judge_failure(error), str(error))
+        crashes.may_go_on(attempt, error, self._context, self._terms, self._so_far())
 
-    def report(self, attempt: Attempt, verdict: Verdict, why: str) -> str:
-        """Tell the world what an outcome says about a backend; give it in one line."""
-        backend = attempt.backend
-        line = self._so_far().last_why = f"{backend.name}: {why}"
+    def _refuse_suspect(self, setbacks: Setbacks) -> None:
+        """Say that the last healthy server is not risked, and give up what still runs elsewhere."""
+        self._context.metrics.query_of_death_refused()
+        self.cancel()
+        self._owner.refuse(refusal.suspected(setbacks.last_why))
+
+    def _so_far(self) -> Setbacks:
+        if self.setbacks is None:
+            self.setbacks = Setbacks()
+        return self.setbacks
+
+    def report(self, attempt: Attempt, verdict: Verdict, why: str) -> None:
+        """Tell the world what an outcome says about a backend."""
+        setbacks = self._so_far()
+        line = setbacks.last_why = f"{attempt.backend.name}: {why}"
         self.whys += (line,)
         _log.debug(
             "attempt {attempts} of {method} {target} on {why}: {reason}",
-            attempts=self._started,
+            attempts=self.started,
             method=self._terms.facts.method.decode("latin-1"),
             target=self._terms.facts.target[:200].decode("latin-1"),
             why=line,
             reason=verdict.reason,
         )
         if verdict.standing is not None:
-            self._context.selections.report(backend, verdict.standing, why)
-        return line
-
-    def _may_go_on(self, attempt: Attempt, verdict: Verdict, setbacks: Setbacks) -> bool:
-        """Decide whether to try another backend, and note it."""
-        context = self._context
-        go_on = setbacks.may_go_on(verdict, read=self._terms.read, attempts=self._started, retries=context.settings.retries)
-        if go_on and verdict.busy:
-            # It helps only if there is somebody with less to do.
-            selection = context.selections.current
-            backend = policy.choose(selection, None, setbacks.tried, context.rng)
-            go_on = backend is not None and not selection.is_busy(backend)
-        # Where nothing was sent, nobody had any work from it.
-        if go_on and not verdict.resend:
-            go_on = self._afford("retry")
-        if go_on:
-            setbacks.given_up = (attempt.backend.name, verdict.reason)
-        return go_on
-
-    def _afford(self, what: str) -> bool:
-        context = self._context
-        if context.budget.take(context.clock.seconds()):
-            return True
-        context.metrics.retry_budget_exhausted(what)
-        _log.debug(
-            "no {what} of {target}: the retry budget is used up",
-            what=what,
-            target=self._terms.facts.target[:200].decode("latin-1"),
-        )
-        return False
-
-    def _busy(self) -> list[Backend]:
-        """Give the backends that need not be asked: they failed, or are being asked."""
-        tried = self._setbacks.tried if self._setbacks is not None else []
-        return [*tried, *(attempt.backend for attempt in self._running)]
+            setbacks.blame(attempt.backend, verdict.standing, why, self._context)
 
     def _next(self, setbacks: Setbacks) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
-        context = self._context
-        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
+        selections = self._context.selections
+        backend = policy.choose(selections.current, None, setbacks.busy(self.running), self._context.rng)
         if backend is not None:
-            self._attempt(backend)
-        elif self._running or setbacks.renewed:
+            self.attempt(backend)
+        elif self.running or setbacks.renewed:
             self._refuse()
         else:
-            self._wait(context.selections.reselect(), self._again)
+            self._wait(selections.reselect(), self._again)
 
     # Waiting
 
@@ -284,51 +251,11 @@ class Attempts:
         if self._context.clock.seconds() >= self._terms.deadline:
             self._too_late()
             return
-        for attempt in tuple(self._running):
-            self._look_after(attempt)
-
-    def _look_after(self, attempt: Attempt) -> None:
-        context = self._context
-        quiet = attempt.tick()
-        if attempt.received and attempt.silent >= context.stall_ticks:
-            self._stalled(attempt)
-        elif attempt.overtaken or not self._terms.read or attempt not in self._running:
-            pass
-        elif quiet:
-            sign = context.suspicions.sign(attempt.backend, quiet)
-            if sign is Sign.STUCK:
-                self._overtake(attempt, "stuck")
-            elif sign is Sign.ALIVE:
-                attempt.trust()
-        if 0 < context.settings.hedge_after <= context.clock.seconds() - attempt.sent_at and self._started == 1:
-            self._overtake(attempt, "slow")
-
-    def _overtake(self, attempt: Attempt, reason: str) -> None:
-        """Hedge: make another attempt beside one that takes too long, if there is a usable backend for it."""
-        context = self._context
-        if attempt.overtaken or not self._terms.read or self._started > context.settings.retries:
+        if self.setbacks is not None and self.running and not self.setbacks.may_run(self.running, self._context, self._terms):
+            self._refuse_suspect(self.setbacks)
             return
-        backend = policy.choose(context.selections.current, None, self._busy(), context.rng)
-        if backend is None or not context.selections.current.is_usable(backend) or not self._afford("hedge"):
-            # Perhaps there is one later.
-            attempt.trust()
-            return
-        attempt.overtaken = True
-        context.metrics.hedged(attempt.backend.name, reason)
-        self.whys += (f"{attempt.backend.name}: {reason}",)
-        _log.debug(
-            "hedge of {target}: {slow} is {reason}, {backend} is asked as well",
-            target=self._terms.facts.target[:200].decode("latin-1"),
-            slow=attempt.backend.name,
-            reason=reason,
-            backend=backend.name,
-        )
-        self._attempt(backend)
-
-    def _stalled(self, attempt: Attempt) -> None:
-        """Give up an answer that has begun and does not go on."""
-        attempt.cancel()
-        self.lost(attempt, silence(self._context.settings.stall_timeout))
+        for attempt in tuple(self.running):
+            hedging.look_after(self, attempt, self._context, self._terms)
 
     # Ending
 
@@ -337,39 +264,35 @@ class Attempts:
         if setbacks.reserve is not None:
             self._deliver(*setbacks.reserve)
             return
-        asked = ", ".join(attempt.backend.name for attempt in self._running)
+        asked, terms = ", ".join(attempt.backend.name for attempt in self.running), self._terms
         why = f"{asked} did not answer" if asked else setbacks.last_why or "no Prometheus server is known"
-        terms = self._terms
         self._owner.refuse(refusal.too_late(terms.deadline - terms.began, why, read=terms.read))
         self.cancel()
 
     def _deliver(self, response: IResponse, attempt: Attempt) -> None:
         """Hand the answer over; whoever else was asked need not answer any more."""
-        setbacks = self._setbacks
+        setbacks = self.setbacks
         if setbacks is not None and setbacks.reserve is not None and setbacks.reserve[0] is response:
             setbacks.reserve = None
-        if self._running or setbacks is not None:
+        if self.running or setbacks is not None:
             self.cancel()
-        self._owner.deliver(response, attempt, self._started, self._by_affinity if self._started == 1 else "")
+        self._owner.deliver(response, attempt, self.started, self.by_affinity if self.started == 1 else "")
 
     def _refuse(self) -> None:
         """Say that nobody could answer. Unless one is still being asked."""
-        if self._running:
+        if self.running:
+            # It is the one to be looked after now, and takes its time anew: whoever failed beside it shall not be asked at once.
+            self.running[-1].trust()
             return
         setbacks = self._so_far()
         if setbacks.reserve is not None:
             self._deliver(*setbacks.reserve)
-        elif not self._started and not self._context.selections.current.ranked:
+        elif not self.started and not self._context.selections.current.ranked:
             self._owner.refuse(refusal.UNKNOWN)
         else:
-            self._owner.refuse(setbacks.refusal(self._started))
+            self._owner.refuse(setbacks.refusal(self.started))
 
     def stopped(self, failure: Failure) -> None:
         """The outermost errback: somebody who went away while we waited, or a bug."""
         if not (self._owner.ended and failure.check(CancelledError)):
             self._owner.failed(failure)
-
-
-def silence(seconds: float) -> UpstreamError:
-    """Give the failure of an answer that has begun and does not go on."""
-    return UpstreamError(Phase.BODY, Cause.TIMEOUT, f"silent for {seconds:g} s")

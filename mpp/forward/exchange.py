@@ -21,7 +21,8 @@ from txaio import tx
 from mpp import headers, policy
 from mpp.errors import UpstreamError
 from mpp.forward import refusal
-from mpp.forward.attempts import Attempts, silence
+from mpp.forward.attempts import Attempts
+from mpp.forward.hedging import stalled
 from mpp.forward.refusal import Refusal
 from mpp.forward.terms import Terms
 from mpp.metrics import OWN
@@ -76,7 +77,8 @@ class Exchange:
             return
         self.ended = True
         if self._response is None:
-            self._served_by = self._attempts.latest
+            running = self._attempts.running
+            self._served_by = running[-1].backend if running else None
             self._attempts.cancel()
         else:
             self._response.cancel()
@@ -158,7 +160,7 @@ class Exchange:
             attempt.silent = 0
         elif attempt.silent >= self._context.stall_ticks:
             response.cancel()
-            self._delivered(silence(self._context.settings.stall_timeout))
+            self._delivered(stalled(self._context.settings.stall_timeout))
             self._downstream.abort()
 
     def _delivered(self, error: Exception | None) -> None:
@@ -173,8 +175,10 @@ class Exchange:
                 backend=attempt.backend.name,
                 why=str(error),
             )
-            self._attempts.report(attempt, policy.judge_failure(error), str(error))
+            self._attempts.broke_off(attempt, error)
             self._end(self._status, "the answer broke off")
+        elif error is not None:
+            self._end(self._status, str(error))
         else:
             self._end(self._status)
 

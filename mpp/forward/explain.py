@@ -13,28 +13,44 @@ from mpp.affinity import AffinityChain
 from mpp.forward.terms import Terms
 from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
 from mpp.origin import teller
+from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
 from mpp.status.explained import Explanation
 from mpp.status.words import duration, listing
+from mpp.unsafe_paths import FORWARDED_METHODS
 
 
-def explain(facts: RequestFacts, selection: Selection, affinity: AffinityChain, settings: Settings, now: float) -> Explanation:
+def explain(
+    facts: RequestFacts,
+    selection: Selection,
+    affinity: AffinityChain,
+    settings: Settings,
+    now: float,
+    suspects: SuspectQueries,
+) -> Explanation:
     """
     Explain one request.
 
+    :param suspects: the reads that servers may have died of lately.
     :param now: by the clock that requests are timed with.
     """
     path, client = paths.path_of(facts.target), teller(settings.trusted_proxies)(facts)
     if paths.is_own(path):
         return _told(facts, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
-    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(path, selection.prefixes):
+    if facts.method not in FORWARDED_METHODS:
+        return _told(facts, client, "refused", "Requests with this method are never forwarded.")
+    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(facts.method, path, selection.prefixes):
         why = "It would change or stop only one of the servers, and make them differ. --allow-unsafe-paths would let it through."
         return _told(facts, client, "refused", why)
     if not selection.ranked:
         return _told(
             facts, client, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503."
         )
-    return _forwarded(facts, client, selection, affinity, settings, Terms(facts, now, settings))
+    terms = Terms(facts, now, settings)
+    if terms.read and suspects.until and key_of(facts) in suspects and healthy(selection, ()) < 2:
+        why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
+        return _told(facts, client, "refused", why)
+    return _forwarded(facts, client, selection, affinity, settings, terms)
 
 
 def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Explanation:

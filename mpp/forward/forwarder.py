@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from attrs import field, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from txaio import tx
 
 from mpp.affinity import AffinityChain
 from mpp.forward.accesslog import AccessLog
 from mpp.forward.allowance import RetryBudget
+from mpp.forward.evidence import NoCredentials, OwnCredentials
 from mpp.forward.exchange import Exchange
 from mpp.forward.suspicion import Suspicions
+from mpp.forward.unreadable import Unreadable
 from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
-from mpp.model import Backend
+from mpp.model import Backend, RequestFacts, Selection
 from mpp.origin import teller
 from mpp.settings import Settings
+
+_log = tx.make_logger()
+
+# Longer than a slow first round takes (locating 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), shorter than the
+# patience of Grafana (60 s) and of most scripts.
+SELECTION_WAIT_S = 10.0
 
 
 @frozen
@@ -27,9 +38,12 @@ class Forwarder:
 
     :ivar clock: for durations and waits, monotonic.
     :ivar rng: picks among several selected backends.
+    :ivar credentials: what is known of those that mpp itself sends to backends.
     :ivar budget: how many retries and hedges there may be.
     :ivar watch: tells exchanges how long they wait.
     :ivar suspicions: tells whether a server that is silent is there.
+    :ivar unreadable: which servers could not read what was asked for.
+    :ivar client_address: gives the address of the client that sent a request.
     :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
     """
@@ -41,9 +55,12 @@ class Forwarder:
     settings: Settings
     clock: IReactorTime
     rng: random.Random
+    credentials: OwnCredentials = field(factory=NoCredentials)
     budget: RetryBudget = field(init=False)
     watch: Watch = field(init=False)
     suspicions: Suspicions = field(init=False)
+    unreadable: Unreadable = field(init=False)
+    client_address: Callable[[RequestFacts], str] = field(init=False)
     access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
 
@@ -59,9 +76,17 @@ class Forwarder:
     def _suspicions(self) -> Suspicions:
         return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch)
 
+    @unreadable.default
+    def _unreadable(self) -> Unreadable:
+        return Unreadable(self.clock)
+
+    @client_address.default
+    def _client_address(self) -> Callable[[RequestFacts], str]:
+        return teller(self.settings.trusted_proxies)
+
     @access.default
     def _access(self) -> AccessLog | None:
-        return AccessLog(self.clock, teller(self.settings.trusted_proxies)) if self.settings.access_log else None
+        return AccessLog(self.clock, self.client_address) if self.settings.access_log else None
 
     @stall_ticks.default
     def _stall_ticks(self) -> float:
@@ -73,9 +98,30 @@ class Forwarder:
         exchange.start()
         return exchange
 
+    def bounded(self, selection: Deferred[Selection]) -> Deferred[Selection]:
+        """Have the Selection in force come in place of another one that takes too long."""
+
+        def too_late(result: object, timeout: float) -> Selection:
+            return self.selections.current
+
+        return selection.addTimeout(SELECTION_WAIT_S, self.clock, onTimeoutCancel=too_late)
+
+    def afford(self, what: str, facts: RequestFacts) -> bool:
+        """
+        Take a further attempt out of the retry budget, if there is one left in it.
+
+        :param what: ``retry`` or ``hedge``.
+        """
+        if self.budget.take(self.clock.seconds()):
+            return True
+        self.metrics.retry_budget_exhausted(what)
+        _log.debug("no {what} of {target}: the retry budget is used up", what=what, target=facts.target[:200].decode("latin-1"))
+        return False
+
     def forget(self, backend: Backend) -> None:
         """Forget a backend that is not known any more."""
         self.suspicions.forget(backend)
+        self.unreadable.forget(backend)
 
     def stop(self) -> None:
         """Leave no timer and no question behind. For when the last exchange has ended."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mpp.query_of_death import REMEMBERED_S
+
 # What a client is told to wait before it asks again (Retry-After): by then a round has passed.
 RETRY_AFTER_S = 5
 
@@ -36,6 +38,24 @@ def deadly(crashes: int, last: str) -> Refusal:
     """Refuse to try a further server with a request that may have killed some."""
     message = f"{crashes} servers broke off under this request; it is not tried on another; last: {last}"
     return Refusal(502, "unavailable", message)
+
+
+def unauthorized(last: str) -> Refusal:
+    """Return the response for when all servers that were asked refuse the credentials that mpp has for them."""
+    return Refusal(502, "unavailable", f"the servers refuse mpp's credentials; last: {last}")
+
+
+def suspected(last: str) -> Refusal:
+    """
+    Refuse to send a read that a server may have died of to the last healthy server.
+
+    :param last: what that server did, in one line; empty if another request saw it.
+    """
+    when = "" if last else f"less than {REMEMBERED_S / 60:g} minutes ago "
+    message = (
+        f"{when}a server broke off while it ran this query, and may have died of it; it is not sent to the last healthy server"
+    )
+    return Refusal(502, "unavailable", f"{message}; last: {last}" if last else message)
 
 
 def exhausted(tried: int, last: str) -> Refusal:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -28,6 +28,7 @@ from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Standing
+from mpp.progress import Question
 
 _log = tx.make_logger()
 
@@ -36,6 +37,11 @@ _PATIENCE_S = 5.0
 # An answer to /-/ready has a few hundred bytes.
 _HOLD = 4096
 _NEVER = -(10**9)
+# A server that is stopped closes its port first and its connections after that: Prometheus 20 to 100 ms later when it has next to
+# no data, else later still. The kernel closes all that a killed one had open at once; within this time all of that has been read.
+_STOPPING_S = 0.01
+# Refusals this far apart are two outages.
+_OUTAGE_S = 30.0
 
 
 class Sign(enum.Enum):
@@ -43,7 +49,7 @@ class Sign(enum.Enum):
 
     ALIVE = "alive"
     UNKNOWN = "unknown"
-    """It has just been asked."""
+    """It has just been asked, or cannot be: mpp uses all connections that it takes."""
     STUCK = "stuck"
 
 
@@ -56,14 +62,22 @@ class _Doubt:
     :ivar alive: when the last answer came.
     :ivar failed: when a question failed, or was found to be unanswered for too long.
     :ivar probe: the question under way.
+    :ivar question: whether it has been sent.
+    :ivar waited: it had not been sent when it was looked at last.
     :ivar told: its being stuck was reported.
+    :ivar unready: the last that was heard of it was a 503: it starts, or stops.
+    :ivar refused_at: when it began to refuse connections, by the clock, not by ticks.
     """
 
     asked: int | None = None
     alive: int = _NEVER
     failed: int = _NEVER
-    probe: Deferred[None] | None = None
+    probe: Deferred[int] | None = None
+    question: Question = field(factory=Question)
+    waited: bool = False
     told: bool = False
+    unready: bool = False
+    refused_at: float = float("-inf")
 
 
 class Suspicions:
@@ -96,6 +110,9 @@ class Suspicions:
         if now - doubt.alive < quiet:
             return Sign.ALIVE
         if doubt.asked is not None:
+            if doubt.question.queued or doubt.waited:
+                # Its time counts from when it was sent.
+                doubt.asked, doubt.waited = now, doubt.question.queued
             if now - doubt.asked < TICKS:
                 return Sign.UNKNOWN
             self._tell(backend, doubt, f"no answer to /-/ready within {TICKS * self._watch.period:g} s")
@@ -104,6 +121,27 @@ class Suspicions:
             return Sign.STUCK
         self._ask(backend, doubt)
         return Sign.UNKNOWN
+
+    def unready(self, backend: Backend) -> None:
+        """Note that a server has said that it is not ready."""
+        self._doubts.setdefault(backend, _Doubt()).unready = True
+
+    def refused(self, backend: Backend) -> None:
+        """Note that a server refuses connections."""
+        doubt, now = self._doubts.setdefault(backend, _Doubt()), self._clock.seconds()
+        if now - doubt.refused_at > _OUTAGE_S:
+            doubt.refused_at = now
+
+    def is_stopping(self, backend: Backend, since: float) -> bool:
+        """
+        Return whether a server whose connections break off now was stopped, as far as anything shows that.
+
+        :param since: when the request was sent whose connection broke off: an earlier refusal says nothing about that.
+        """
+        doubt = self._doubts.get(backend)
+        if doubt is None:
+            return False
+        return doubt.unready or (doubt.refused_at >= since and self._clock.seconds() - doubt.refused_at >= _STOPPING_S)
 
     def forget(self, backend: Backend) -> None:
         """Forget a server that is not known any more."""
@@ -119,24 +157,27 @@ class Suspicions:
     def _ask(self, backend: Backend, doubt: _Doubt) -> None:
         doubt.asked = self._watch.ticks
         doubt.told = False
-        probe = Deferred.fromCoroutine(self._probe(backend))
+        doubt.question, doubt.waited = Question(), False
+        probe = Deferred.fromCoroutine(self._probe(backend, doubt.question))
         doubt.probe = probe
         probe.addTimeout(_PATIENCE_S, self._clock)
         probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, doubt), errbackArgs=(backend, doubt))
         probe.addErrback(self._broken)
 
-    async def _probe(self, backend: Backend) -> None:
+    async def _probe(self, backend: Backend, question: Question) -> int:
         head = headers.own_request_head(backend, "/-/ready")
         try:
-            response = await self._upstreams.send(backend, head, b"", fresh=False, hold=_HOLD, urgent=True)
+            response = await self._upstreams.send(backend, head, b"", fresh=False, hold=_HOLD, progress=question, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-            response = await self._upstreams.send(backend, head, b"", fresh=True, hold=_HOLD, urgent=True)
+            response = await self._upstreams.send(backend, head, b"", fresh=True, hold=_HOLD, progress=question, urgent=True)
         _dismiss(response)
+        return response.status
 
-    def _answered(self, _: None, backend: Backend, doubt: _Doubt) -> None:
+    def _answered(self, status: int, backend: Backend, doubt: _Doubt) -> None:
         doubt.asked = doubt.probe = None
+        doubt.unready = status == 503
         doubt.alive = self._watch.ticks
         self._metrics.suspected(backend.name, Sign.ALIVE.value)
 
@@ -144,10 +185,12 @@ class Suspicions:
         doubt.asked = doubt.probe = None
         if failure.check(CancelledError) and self._doubts.get(backend) is not doubt:
             return
-        if isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL:
+        if doubt.question.queued or (isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL):
             # It could not even be asked: says nothing about it.
             doubt.alive = self._watch.ticks
             return
+        if isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.REFUSED:
+            self.refused(backend)
         doubt.failed = self._watch.ticks
         self._tell(backend, doubt, failure.getErrorMessage())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mpp import headers, paths, timeouts
 
 if TYPE_CHECKING:
-    from mpp.model import Backend, RequestFacts
+    from mpp.model import Backend, RequestFacts, Selection
     from mpp.settings import Settings
 
 # A query that has a timeout of its own is ended by the server; so much later its answer must be here.
@@ -21,24 +21,30 @@ class Terms:
     """
     The terms of one request. Times are points in time, by the monotonic clock.
 
+    :ivar query: it takes one of the server's query slots (``--query.max-concurrency``).
     :ivar read: it may be sent more than once.
     :ivar asked: how many seconds the query gives itself, or None.
     :ivar began: when it was complete.
     :ivar deadline: when nobody waits any more.
     """
 
-    __slots__ = ("_found", "_limits_query", "asked", "began", "deadline", "facts", "read")
+    __slots__ = ("_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read")
 
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
         self.began = began
         meaning = paths.meaning(paths.path_of(facts.target))
         self.read = meaning.is_read(facts.method)
+        self.query = meaning.takes_timeout
         self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
         self._found = timeouts.find(facts) if meaning.takes_timeout else None
         asked = self.asked = None if self._found is None else self._found.seconds
         longest = settings.request_timeout
         self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
+
+    def query_slots(self, selection: Selection, backend: Backend) -> int:
+        """Return how many queries the backend runs at once, see `mpp.model.Selection.query_slots`; 0 when it does not matter."""
+        return selection.query_slots.get(backend.id, 0) if self.query else 0
 
     def request(self, backend: Backend, now: float) -> tuple[bytes, bytes]:
         """Give head and body of what is sent to a backend."""

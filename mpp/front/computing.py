@@ -15,38 +15,52 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 THREADS = 1
-"""As many as the exporter-toolkit computes at the same time."""
+"""For strangers: as many as the exporter-toolkit computes at the same time."""
+
+FAMILIAR_THREADS = 2
+"""For familiar credentials, see `mpp.front.passwords`."""
 
 NICENESS = 10
-"""Where threads have a priority of their own (Linux), the reactor's goes first."""
+"""Of strangers' passwords. Where threads have a priority of their own (Linux), the reactor's goes first."""
 
 
 class Computing:
-    """A pool of threads. `verify` may be called while it is started."""
+    """Two pools of threads. Their methods may be called while it is started."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(0, THREADS, "mpp-passwords")
+        self._familiar_pool = ThreadPool(0, FAMILIAR_THREADS, "mpp-familiar-passwords")
         self._stopped = False
 
     def start(self) -> None:
         """Begin; no thread runs before there is work."""
         self._pool.start()
+        self._familiar_pool.start()
 
     def stop(self) -> None:
         """End, at the latest when what is being computed is done; what waits for it is not computed any more."""
         self._stopped = True
         self._pool.stop()
+        self._familiar_pool.stop()
 
     def verify(self, password: bytes, hashed: bytes) -> Deferred[bool]:
         """Tell whether a password has a hash; a hash that makes no sense is that of no password."""
-        answer: Deferred[bool] = deferToThreadPool(self._reactor, self._pool, self._compute, password, hashed)
+        answer: Deferred[bool] = deferToThreadPool(self._reactor, self._pool, self._step_back_and_compute, password, hashed)
         return answer
+
+    def verify_familiar(self, password: bytes, hashed: bytes) -> Deferred[bool]:
+        """Do the same as `verify`, on other threads and with the priority of the reactor."""
+        answer: Deferred[bool] = deferToThreadPool(self._reactor, self._familiar_pool, self._compute, password, hashed)
+        return answer
+
+    def _step_back_and_compute(self, password: bytes, hashed: bytes) -> bool:
+        _step_back()
+        return self._compute(password, hashed)
 
     def _compute(self, password: bytes, hashed: bytes) -> bool:
         if self._stopped:
             return False
-        _step_back()
         try:
             return bcrypt.checkpw(password, hashed)
         except ValueError:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from attrs import evolve
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.python.randbytes import secureRandom
@@ -27,6 +28,20 @@ _log = make_logger()
 
 _VERSIONS = {2: SSL.TLS1_2_VERSION, 3: SSL.TLS1_3_VERSION}
 _BAD = (SSL.Error, crypto.Error, ValueError, TypeError)
+# What `cryptography` says of a certificate that OpenSSL could read and it cannot; not all of it is a ValueError.
+_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+def with_contents(tls: TLSServer) -> TLSServer:
+    """
+    Return the same with the contents of all files it names, so that a context can be made of it anywhere and at any time.
+
+    :raise WebConfigError: a file cannot be read.
+    """
+    certificate, key, authority = (
+        evolve(source, content=_read(source)) if source else source for source in (tls.certificate, tls.key, tls.client_ca)
+    )
+    return evolve(tls, certificate=certificate, key=key, client_ca=authority)
 
 
 def make_context(tls: TLSServer) -> SSL.Context:
@@ -78,7 +93,7 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
             # The number is what `openssl verify` names.
             _log.debug("client certificate {name} is not verified: error {error}", name=_shown(certificate), error=error)
             return False
-        if depth > 0 or allowed is None or names_of(certificate.to_cryptography()).intersection(allowed):
+        if depth > 0 or allowed is None or not _names_of(certificate).isdisjoint(allowed):
             return True
         _log.debug("client certificate {name} has none of client_allowed_sans", name=_shown(certificate))
         return False
@@ -96,14 +111,25 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
 
 
 def _shown(certificate: crypto.X509) -> str:
-    return certificate.to_cryptography().subject.rfc4514_string()[:200]
+    # An exception here would go through the handshake to the reactor: a stack in the log for each connection of a stranger.
+    try:
+        return certificate.to_cryptography().subject.rfc4514_string()[:200]
+    except _UNREADABLE:
+        return "(unreadable)"
+
+
+def _names_of(certificate: crypto.X509) -> set[str]:
+    try:
+        return names_of(certificate.to_cryptography())
+    except _UNREADABLE:
+        return set()
 
 
 def names_of(certificate: x509.Certificate) -> set[str]:
     """Give the alternative names of a certificate's subject (DNS, e-mail, IP, URI); none if they cannot be read."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return set()
     kinds = (x509.DNSName, x509.RFC822Name, x509.IPAddress, x509.UniformResourceIdentifier)
     return {str(name.value) for name in extension.value if isinstance(name, kinds)}
@@ -127,6 +153,8 @@ def _blaming(source: Source) -> Iterator[None]:
 
 
 def _read(source: Source) -> bytes:
+    if source.content is not None:
+        return source.content
     if not source.path:
         return source.text.encode()
     try:

@@ -17,6 +17,7 @@ from mpp.front.current import Current
 from mpp.front.passwords import Passwords, Verdict
 from mpp.interfaces import IResponse
 from mpp.model import Backend, Headers, RequestFacts
+from mpp.origin import network_of
 from mpp.proxy import ProxyRequest
 from mpp.wire.server import ProxyChannel
 
@@ -33,7 +34,7 @@ _Refusal = tuple[int, str, str, Headers]
 _TOO_FAST: _Refusal = (429, "unavailable", "more requests than rate_limit allows", _RETRY)
 _REFUSALS: dict[Verdict, _Refusal] = {
     Verdict.WRONG: (401, "unauthorized", "user and password are expected (HTTP basic authentication)", _CHALLENGE),
-    Verdict.TOO_MANY_OF_ONE: (429, "unavailable", "too many passwords of this address wait to be verified", _RETRY),
+    Verdict.TOO_MANY_OF_NETWORK: (429, "unavailable", "too many passwords from this network wait to be verified", _RETRY),
     Verdict.TOO_MANY: (503, "unavailable", "too many passwords wait to be verified", _RETRY),
 }
 
@@ -43,13 +44,23 @@ class GuardedRequest(ProxyRequest):
     One request that is let through if the web configuration in force allows it: by its head alone when that comes first.
 
     :param current: what is in force.
+    :param client_address: returns the client's address, as the access log has it.
     :param refused: counts a refusal by its status.
     """
 
-    def __init__(self, channel: ProxyChannel, *, current: Current, passwords: Passwords, refused: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        channel: ProxyChannel,
+        *,
+        current: Current,
+        passwords: Passwords,
+        client_address: Callable[[RequestFacts], str],
+        refused: Callable[[int], None],
+    ) -> None:
         ProxyRequest.__init__(self, channel)
         self._current = current
         self._passwords = passwords
+        self._client_address = client_address
         self._refused = refused
         self._admitted: Headers | None = None  # the fields, when it was let through by its head
         self._gone = False
@@ -87,7 +98,7 @@ class GuardedRequest(ProxyRequest):
             return
         # The log tells of those who are refused, too, who they say they are.
         self.user = self._passwords.named(authorization)
-        verdict = self._passwords.verdict(authorization, self.channel.peer)
+        verdict = self._passwords.verdict(authorization, network_of(self._client_address(self._described(request))))
         verdict.addCallback(self._decided, request, proceed)
         verdict.addErrback(self._broken)
 
@@ -107,13 +118,16 @@ class GuardedRequest(ProxyRequest):
         self.channel.admit()
 
     def _refuse(self, why: _Refusal, request: _Received) -> None:
-        method, target, version, fields, body = request
         status, error_type, message, added = why
-        channel = self.channel
-        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
+        self.facts = self._described(request)
         self.extra += added
         self._refused(status)
-        self.refuse(status, error_type, message, channel.site.access())
+        self.refuse(status, error_type, message, self.channel.site.access())
+
+    def _described(self, request: _Received) -> RequestFacts:
+        method, target, version, fields, body = request
+        channel = self.channel
+        return RequestFacts(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
 
     def _broken(self, failure: Failure) -> None:
         """End on a bug, which must not leave the client hanging."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mpp.front.ciphers import CIPHERS, CURVES, TLS_13, TOO_OLD, VERSIONS
 from mpp.front.sections import Section, WebConfigError, choice, kind
@@ -20,6 +20,8 @@ from mpp.values import parse_count, parse_duration
 
 # Sections, keys, lists or headers, and one more.
 _DEPTH = 5
+
+_SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 
@@ -52,23 +54,37 @@ def read_web_config(text: str, folder: str) -> WebConfig:
         root = read_yaml(text, depth=_DEPTH)
     except PlainYAMLError as error:
         raise WebConfigError(str(error)) from None
-    if root is None:
-        root = Table()
-    if not isinstance(root, Table):
+    if root is not None and not isinstance(root, Table):
         raise WebConfigError(f"expected sections such as tls_server_config, found {kind(root)}")
-    sections = Section("", root, ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
+    if not root:
+        # A file that was emptied, or is about to be written, is not one whose author wants no protection.
+        raise WebConfigError(f"has no key at all; expected {', '.join(_SECTIONS)}; to let everybody in, basic_auth_users: {{}}")
+    sections = Section("", root, _SECTIONS)
     tls = _tls(sections.section("tls_server_config", _TLS_KEYS), folder)
+    users = _users(sections.section("basic_auth_users", None))
     http = sections.section("http_server_config", ("http2", "headers"))
-    notes = []
-    if http.truth("http2", False):
-        notes.append(f"line {http.line('http2')}: http_server_config.http2: HTTP/2 is not served, clients speak HTTP/1.1")
     return WebConfig(
         tls=tls,
-        users=_users(sections.section("basic_auth_users", None)),
+        users=users,
         headers=_headers(http.section("headers", tuple(_HEADERS))),
         rate_limit=_rate_limit(sections.section("rate_limit", ("interval", "burst"))),
-        notes=tuple(notes),
+        notes=(*_unprotected(sections, tls, users), *_not_served(http)),
     )
+
+
+def _unprotected(sections: Section, tls: TLSServer | None, users: Mapping[bytes, bytes]) -> Iterator[str]:
+    """Return what the operator should know of keys with nothing behind them, and of a file that protects nothing."""
+    if tls is None and not users:
+        yield "nothing is protected: there is no user in basic_auth_users, and no certificate in tls_server_config"
+    elif "basic_auth_users" in sections.given and not users:
+        yield f"line {sections.line('basic_auth_users')}: basic_auth_users: is empty, so nobody is asked for a password"
+    elif "tls_server_config" in sections.given and tls is None:
+        yield f"line {sections.line('tls_server_config')}: tls_server_config: is empty, so connections are not encrypted"
+
+
+def _not_served(http: Section) -> Iterator[str]:
+    if http.truth("http2", False):
+        yield f"line {http.line('http2')}: http_server_config.http2: HTTP/2 is not served, clients speak HTTP/1.1"
 
 
 def _tls(section: Section, folder: str) -> TLSServer | None:

@@ -37,12 +37,14 @@ class Source:
     :ivar path: the file that holds it, or empty.
     :ivar text: the text itself; a path wins over it.
     :ivar line: where the file says so.
+    :ivar content: what was read of it, or None as long as nothing was.
     """
 
     key: str
     path: str = ""
     text: str = field(default="", repr=False)
-    line: int = 0
+    line: int = field(default=0, eq=False)
+    content: bytes | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.path or self.text)

@@ -18,18 +18,18 @@ from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.client import ContentDecoderAgent, GzipDecoder
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
 from mpp.errors import LocateError
 from mpp.locators.connections import Body, BytesProducer, Connections, explain, is_cancelled
+from mpp.locators.content import ACCEPTED, decode
 from mpp.locators.urls import origin, redirected, shown
 from mpp.model import MIB
 from mpp.tls import TLSPolicy
 
-# For callers who have no limit of their own; a look-up as a whole has a shorter one.
-TIMEOUT_S = 10.0
+# As long as a look-up as a whole may take (`mpp.locators.merged`). It goes on beside the rounds, so that a slow source works.
+TIMEOUT_S = 60.0
 # The list of all pods of a large cluster is some ten MiB.
 MAX_BYTES = 32 * MIB
 # As many as Prometheus follows at most (Go's net/http).
@@ -99,7 +99,7 @@ class Api:
     def __init__(self, agent: IAgent, clock: IReactorTime, connections: Connections | None = None) -> None:
         # treq's client would be the natural choice, but as of 26.7 it refuses URLs with an IPv6 address, which are usual in
         # Kubernetes: hyperlink takes the address for an international host name.
-        self._agent = ContentDecoderAgent(agent, [(b"gzip", GzipDecoder)])
+        self._agent = agent
         self._clock = clock
         self._connections = connections
 
@@ -108,8 +108,8 @@ class Api:
         """
         Make one that opens connections, and keeps a few of them.
 
-        :param connect_timeout: seconds for each connection. The default is short of 3 s, after which a look-up is given
-            up, so that another server is tried in time, and long enough for one lost SYN (repeated after 1 s).
+        :param connect_timeout: seconds for each connection. The default is long enough for one lost SYN (repeated after
+            1 s), and short enough for another server to be tried before a round has gone on without the look-up (3 s).
         """
         connections = Connections(reactor, policy, connect_timeout)
         return cls(connections.agent, reactor, connections)
@@ -131,7 +131,8 @@ class Api:
         :param timeout: seconds for all of it.
         :param hide: secrets in ``data``, which no message may repeat; those in ``headers`` are known to be secret.
         :raise NoAnswer: no server answered in time, or it broke off.
-        :raise LocateError: the answer is larger than `MAX_BYTES`, or redirects without end.
+        :raise LocateError: the answer is larger than `MAX_BYTES` (unpacked, too), is packed in another way than by gzip, or
+            redirects without end.
         :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
         """
         hidden = tuple(filter(None, (*hide, *_secrets(headers or {}))))
@@ -153,13 +154,17 @@ class Api:
 
     async def read(self, url: str, response: IResponse, hide: Sequence[str] = ()) -> Answer:
         """Read the rest of an opened answer; fails as `request` does, but has no time limit."""
-        body = await self._guarded(url, Body.read(response, MAX_BYTES))
-        if body is None:
-            raise LocateError(f"{shown(url)}: the answer is larger than {MAX_BYTES // MIB} MiB")
         fields = {
             name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
         }
+        body = await self._guarded(url, Body.read(response, MAX_BYTES))
+        try:
+            body = None if body is None else decode(body, fields.get("content-encoding", ""), MAX_BYTES)
+        except ValueError as error:
+            raise LocateError(f"{shown(url)}: {error}") from None
+        if body is None:
+            raise LocateError(f"{shown(url)}: the answer is larger than {MAX_BYTES // MIB} MiB")
         return Answer(shown(url), response.code, fields, body, tuple(hide))
 
     def close(self) -> Deferred[None]:
@@ -175,6 +180,8 @@ class Api:
         return closed
 
     async def _follow(self, method: str, url: str, headers: dict[str, str], data: bytes | None, hide: tuple[str, ...]) -> Answer:
+        # Only here, where the whole answer is read: what is read as it comes has no bound.
+        headers["Accept-Encoding"] = ACCEPTED
         for _ in range(_MAX_REDIRECTS + 1):
             answer = await self.read(url, await self._send(method, url, headers, data), hide)
             location = answer.headers.get("location")

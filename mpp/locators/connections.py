@@ -10,7 +10,7 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet import error as errors
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IConsumer, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -20,6 +20,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from mpp.locators.any_host import host_endpoint
 from mpp.tls import TLSPolicy
 
 # A round asks one server a few things in turn, so one connection is the rule; two rounds may overlap.
@@ -52,7 +53,7 @@ class Connections:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Give the endpoint of a server, for the agent."""
         host, port = uri.host, uri.port
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, port, timeout=self._timeout)
+        endpoint = host_endpoint(self._reactor, host.decode("ascii"), port, self._timeout)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._policy.creatorForNetloc(host, port), endpoint)
         return _Endpoint(endpoint, self)
@@ -232,8 +233,6 @@ def explain(error: BaseException) -> str:
         for kind, words in _EXPLANATIONS:
             if isinstance(cause, kind):
                 return words(cause)
-        if type(cause).__module__.startswith("service_identity"):
-            return "TLS failed: the certificate is for another name"
     return f"no usable answer ({type(causes(error)[0]).__name__})"
 
 

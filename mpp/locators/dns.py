@@ -37,7 +37,7 @@ from mpp.model import Backend, Located
 
 _log = make_logger()
 
-# For each name server, twice: a look-up is given up after 3 s, and a lost packet is worth a second one.
+# For each name server, twice: a lost packet is worth a second one.
 SRV_TIMEOUTS_S = (1, 1)
 # A look-up in a thread cannot be cancelled, and one in every round of an outage would soon occupy all threads: so many
 # look-ups wait for the same thread before it is given up for lost. Name servers that are all silent take about three.

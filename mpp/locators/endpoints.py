@@ -34,17 +34,21 @@ def parse_endpoint(text: str) -> Backend:
     :raises ValueError: it is none; the message says what was expected, and never repeats a password.
     """
     text = text.strip()
-    scheme, rest = _split_scheme(text)
-    _refuse_what_is_not_an_address(rest)
+    scheme, rest = split_scheme(text)
+    refuse_what_is_not_an_address(rest)
     authority, slash, path = rest.partition("/")
     match = _AUTHORITY.match(authority)
     if match is None or (authority.count(":") > 1 and not authority.startswith("[")):
         raise ValueError("an IPv6 address needs brackets around it, like [2001:db8::5]:9090")
-    return Backend(scheme or "http", _host(match["host"]), _port(match["port"], scheme), _prefix(slash + path))
+    return Backend(scheme or "http", host_of(match["host"]), port_of(match["port"], scheme), prefix_of(slash + path))
 
 
-def _split_scheme(text: str) -> tuple[str, str]:
-    """Give the lower-case scheme, empty if there is none, and what follows it."""
+def split_scheme(text: str) -> tuple[str, str]:
+    """
+    Return the lower-case scheme, empty if there is none, and what follows it.
+
+    :raises ValueError: the scheme is neither http nor https.
+    """
     scheme, separator, rest = text.partition("://")
     if not separator:
         return "", text
@@ -53,7 +57,12 @@ def _split_scheme(text: str) -> tuple[str, str]:
     return scheme.lower(), rest
 
 
-def _refuse_what_is_not_an_address(rest: str) -> None:
+def refuse_what_is_not_an_address(rest: str) -> None:
+    """
+    Check that what follows the scheme has only an authority and a path.
+
+    :raises ValueError: it has a user name, a query, a fragment, or blanks; the message repeats nothing of it.
+    """
     if "@" in rest:
         # Looked for everywhere, since a password may contain the characters that would end the authority.
         raise ValueError("a user name and password in the URL are not supported (write a literal @ in a path as %40)")
@@ -63,7 +72,13 @@ def _refuse_what_is_not_an_address(rest: str) -> None:
         raise ValueError("expected one endpoint, found blanks or control characters inside it")
 
 
-def _host(text: str) -> str:
+def host_of(text: str) -> str:
+    """
+    Return a host name or address in the one form that `mpp.model.Backend` has.
+
+    :param text: an IPv6 address is in brackets, which the result has not.
+    :raises ValueError: it is none.
+    """
     if text.startswith("["):
         return _ipv6(text[1:-1])
     host = text.lower()
@@ -94,7 +109,13 @@ def _ipv6(text: str) -> str:
         raise ValueError(f"{text!r} is not an IPv6 address") from None
 
 
-def _port(text: str | None, scheme: str) -> int:
+def port_of(text: str | None, scheme: str = "") -> int:
+    """
+    Return the number of a port.
+
+    :param text: None for the default port of the scheme.
+    :raises ValueError: it is none, or both are missing.
+    """
     if text is None:
         if not scheme:
             raise ValueError("no port given: expected host:port, like prom-a:9090, or a URL")
@@ -105,8 +126,12 @@ def _port(text: str | None, scheme: str) -> int:
     return int(text)
 
 
-def _prefix(path: str) -> str:
-    """Give the path prefix in one spelling: no trailing slash, percent-encoding only where it is needed (RFC 3986 6.2.2)."""
+def prefix_of(path: str) -> str:
+    """
+    Return a path prefix in one spelling: no trailing slash, percent-encoding only where it is needed (RFC 3986 section 6.2.2).
+
+    :raises ValueError: it has an incomplete percent-encoding, or an empty, ``.`` or ``..`` segment.
+    """
     path = path.rstrip("/")
     if re.search(r"%(?![0-9A-Fa-f]{2})", path):
         raise ValueError("the path has a % that is not followed by two hexadecimal digits")

@@ -8,10 +8,12 @@ The contract (https://prometheus.io/docs/prometheus/latest/http_sd/): a GET is a
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from txaio.tx import make_logger
 from zope.interface import implementer
@@ -20,9 +22,11 @@ from mpp.errors import LocateError
 from mpp.interfaces import ILocator
 from mpp.locators.api import Answer, Api
 from mpp.locators.look_ups import LookUps
+from mpp.locators.secret_file import SecretFile
 from mpp.locators.targets import parse_json, read_groups
 from mpp.locators.urls import shown, take_credentials
 from mpp.model import MIB, Located
+from mpp.values import parse_url
 
 _log = make_logger()
 
@@ -32,6 +36,49 @@ MAX_BYTES = 1 * MIB
 _CONTENT_TYPE = re.compile(r'\s*application/json\s*(;\s*charset=("utf-8"|utf-8)\s*)?', re.IGNORECASE)
 
 
+def url_reader(text: str) -> Callable[[], str]:
+    """
+    Return what gives the URL: the text itself, or what stands in the file named behind an ``@`` at that moment.
+
+    What is returned fails with `LocateError` when the file cannot be read or holds no URL. A relative path is taken from the
+    directory that is current now: twistd may change it before the file is read.
+    """
+    if not text.startswith("@"):
+        return lambda: text
+    file = SecretFile(os.path.abspath(text[1:]))
+
+    def read() -> str:
+        try:
+            return parse_url(file.read())
+        except ValueError:
+            # The message would show a part of what may be a secret.
+            raise LocateError(f"{file.path}: expected one URL such as http://user:password@host:8080/path") from None
+
+    return read
+
+
+@frozen
+class _Request:
+    """
+    What is asked for.
+
+    :ivar url: without user and password.
+    :ivar shown: the same for messages, without query.
+    :ivar authorization: made of user and password; empty without.
+    :ivar hide: texts that no message may repeat.
+    """
+
+    url: str = field(repr=False)
+    shown: str
+    authorization: str = field(repr=False)
+    hide: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> _Request:
+        bare, authorization = take_credentials(url)
+        return cls(bare, shown(url), authorization, tuple(filter(None, [unquote(urlsplit(url).password or "")])))
+
+
 @implementer(ILocator)
 class HTTPSDLocator:
     """
@@ -39,20 +86,18 @@ class HTTPSDLocator:
 
     An entry that makes no sense is logged when it appears or changes, not at every look-up.
 
-    :param url: http or https; user and password in it are sent as HTTP basic.
+    :param read_url: gives the URL (http or https) before each look-up; user and password in it are sent as HTTP basic. May fail
+        with `LocateError`.
     :param api: sends the requests; closed by `stop`.
     :param interval: seconds between look-ups, for the server's information.
     """
 
-    def __init__(self, url: str, api: Api, name: str = "http-sd", *, interval: float = 10.0) -> None:
+    def __init__(self, read_url: Callable[[], str], api: Api, name: str = "http-sd", *, interval: float = 10.0) -> None:
         self.name = name
-        self._shown = shown(url)
-        self._url, authorization = take_credentials(url)
-        self._hide = tuple(filter(None, [unquote(urlsplit(url).password or "")]))
+        self._read_url = read_url
+        self._shown = shown(read_url())
         self._api = api
         self._headers = {"Accept": "application/json", "X-Prometheus-Refresh-Interval-Seconds": f"{interval:g}"}
-        if authorization:
-            self._headers["Authorization"] = authorization
         self._known_problems: frozenset[str] = frozenset()
         self._looking = LookUps()
 
@@ -79,7 +124,10 @@ class HTTPSDLocator:
         )
 
     async def _locate(self) -> tuple[Located, ...]:
-        answer = await self._api.request("GET", self._url, headers=self._headers, hide=self._hide)
+        asked = _Request.of(self._read_url())
+        self._shown = asked.shown
+        headers = {**self._headers, "Authorization": asked.authorization} if asked.authorization else self._headers
+        answer = await self._api.request("GET", asked.url, headers=headers, hide=asked.hide)
         text = self._text(answer)
         try:
             reading = read_groups(parse_json(text))

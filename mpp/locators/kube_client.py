@@ -25,7 +25,7 @@ from mpp.locators.kube_credentials import Credentials
 
 _log = make_logger()
 
-# A look-up is given up after 3 s: time for a lost SYN, which is sent again after 1 s.
+# Time for a lost SYN, which is sent again after 1 s.
 _CONNECT_TIMEOUT_S = 1.5
 
 

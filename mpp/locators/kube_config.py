@@ -21,6 +21,7 @@ from mpp.errors import ConfigError
 from mpp.locators import kube_user
 from mpp.locators.kube_files import Section, read_bytes, read_kubeconfig, read_text
 from mpp.locators.kube_pem import check_ca, check_client
+from mpp.server_name import ServerName
 from mpp.settings import KubeSettings
 from mpp.tls import TLSPolicy
 
@@ -149,8 +150,18 @@ def _tls(cluster: Section, user: Section | None, insecure: bool) -> TLSPolicy:
         insecure=insecure,
         ca=None if insecure else ca,
         client=None if user is None else _client(user),
-        server_name=cluster.text("tls-server-name"),
+        server_name=_server_name(cluster),
     )
+
+
+def _server_name(cluster: Section) -> str:
+    name = cluster.text("tls-server-name")
+    try:
+        if name:
+            ServerName.parse(name)
+    except ValueError:
+        raise cluster.error("tls-server-name", "expected a host name or an IP address, such as kube.example.org") from None
+    return name
 
 
 def _client(user: Section) -> bytes | None:

@@ -22,6 +22,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from mpp.child_environ import isolated, without_own
 from mpp.errors import ConfigError, LocateError
 from mpp.locators.kube_objects import one_line
 from mpp.locators.kube_pem import check_client
@@ -55,11 +56,12 @@ def run_plugin(plugin: Plugin, reactor: Any, environ: Mapping[str, str]) -> Defe
     """
     Run a plugin once.
 
-    :param environ: mpp's own.
+    :param environ: mpp's own. The program gets it without mpp's own variables, which may be secrets, and with what keeps a
+        program in Python from importing modules from the current folder; what the kubeconfig says comes on top.
     :return Deferred(Issued): fires when the program has ended. Fails with `LocateError` when it cannot be run, fails, takes
         longer than `TIMEOUT_S` (it is killed), or prints no credentials. Cancelling it kills the program.
     """
-    variables = {**environ, **dict(plugin.environ)}
+    variables = {**isolated(without_own(environ)), **dict(plugin.environ)}
     executable = shutil.which(plugin.command, path=variables.get("PATH"))
     if executable is None:
         hint = f"; {one_line(plugin.install_hint)}" if plugin.install_hint else ""
@@ -157,7 +159,7 @@ def read_credential(output: bytes, plugin: Plugin) -> Issued:
         return _issued(json.loads(output), plugin)
     except ConfigError as error:
         raise LocateError(error.problem) from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         # Without the cause: it holds what was printed.
         raise LocateError(f"{plugin.where}: {plugin.command}: printed no ExecCredential") from None
 

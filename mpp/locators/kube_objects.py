@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
+from mpp import bounds
 from mpp.model import Backend, Located
 from mpp.settings import KubeSettings
 
@@ -191,11 +192,11 @@ def _no_port(wanted: str) -> str:
 
 
 def _ports(value: Any, number: str) -> tuple[Port, ...]:
-    """Give the TCP ports of a list; one without a number means "all ports" and cannot be dialed."""
+    """Return the TCP ports of a list; one without a number means "all ports" and cannot be dialed, nor can a wrong number."""
     return tuple(
-        Port(_text(each, "name"), each[number])
+        Port(_text(each, "name"), found)
         for each in _maps(value)
-        if each.get("protocol") in (None, "TCP") and isinstance(each.get(number), int)
+        if each.get("protocol") in (None, "TCP") and (found := bounds.port(each.get(number))) is not None
     )
 
 

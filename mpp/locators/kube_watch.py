@@ -179,7 +179,10 @@ def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
         if kind == "ERROR" and item.get("code") == _GONE:
             raise Gone("410 in the stream")
         if kind == "ERROR":
-            raise LocateError(f"the server ended a watch with code {item.get('code')}")
+            code = item.get("code")
+            raise LocateError(
+                f"the server ended a watch with code {code if type(code) is int and 0 <= code < 1000 else 'unknown'}"
+            )
         if not isinstance(item["metadata"], dict):
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -32,6 +32,9 @@ from mpp.tls import TLSPolicy
 
 _log = make_logger()
 
+# Of the minute that a look-up may take: so that another master is asked when one of three does not answer.
+MASTER_TIMEOUT_S = 20.0
+
 # Note [Missing apps]
 #
 # Marathon answers 404 for an app that does not exist. That must not keep the other apps from being followed, so the look-up
@@ -169,7 +172,7 @@ class MarathonLocator:
         headers = {"Accept": "application/json"}
         if authorization:
             headers["Authorization"] = authorization
-        return await self._api.request("GET", url, headers=headers)
+        return await self._api.request("GET", url, headers=headers, timeout=MASTER_TIMEOUT_S)
 
     async def _authorization(self, master: _Master) -> str:
         if self._login is not None:

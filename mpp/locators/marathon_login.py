@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.defer import DeferredLock
 
+from mpp import bounds
 from mpp.errors import LocateError
 from mpp.locators.api import Api, NoAnswer
 from mpp.locators.secret_file import SecretFile
@@ -119,8 +120,8 @@ def expiry(token: str) -> float | None:
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
-    except (LookupError, ValueError, TypeError, OverflowError, RecursionError):
+        return bounds.point_in_time(claims["exp"])
+    except (LookupError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -24,7 +24,7 @@ def check(settings: MarathonSettings) -> None:
         raise ConfigError("--marathon-url", "missing; the URL of Marathon, such as http://marathon.mesos:8080")
     if not settings.apps:
         raise ConfigError("--marathon-apps", "missing; the ids of the apps that run Prometheus, such as /monitoring/prometheus")
-    if not re.fullmatch(r"[0-9]{1,4}|[A-Za-z0-9_.-]*[A-Za-z_.-][A-Za-z0-9_.-]*", settings.port):
+    if not re.fullmatch(r"[0-9]{1,4}|(?![0-9]+\Z)[A-Za-z0-9_.-]+", settings.port):
         raise ConfigError("--marathon-port", f"{settings.port!r} is neither an index such as 0 nor a port's name")
     ways = [option for option, given in _ways_to_authenticate(settings).items() if given]
     if len(ways) > 1:

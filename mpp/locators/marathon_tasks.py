@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from mpp import bounds
 from mpp.locators.endpoints import parse_endpoint
 from mpp.model import Backend
 
@@ -170,7 +171,8 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    """Return the number of a port, 0 for what is none."""
+    return bounds.port(value) or 0
 
 
 def _numbers(value: Any) -> list[int]:

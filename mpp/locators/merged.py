@@ -1,12 +1,17 @@
 """
 All configured locators seen as one that never fails: each keeps its last good list while its source is away.
+
+# Note [Look-ups outlive rounds]
+
+A source may be slower than a round can wait: Prometheus gives an HTTP SD endpoint a minute. So a round waits for a look-up only
+briefly, and the look-up goes on beside the rounds; no further one of that source begins meanwhile. A late list counts at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -18,8 +23,12 @@ from mpp.model import Backend, Located
 
 _log = make_logger()
 
-# Longer than a healthy API takes; a hanging one delays every round by so much.
-LOCATE_TIMEOUT_S = 3.0
+LOOK_UP_TIMEOUT_S = 60.0
+"""Seconds that a look-up may take: what Prometheus gives an HTTP SD endpoint by default (its ``refresh_interval``)."""
+FIRST_WAIT_S = 3.0
+"""Seconds that a round waits for a source that has never been read: without it the round may know no backend at all."""
+WAIT_S = 1.0
+"""Seconds that a round waits for another source: longer than a healthy API takes, so that its list counts in the same round."""
 # Nobody waits for it; a source that is slower than this at the start of the program may be down as well.
 VERIFY_TIMEOUT_S = 5.0
 
@@ -48,57 +57,100 @@ class Source:
         return not self.problem
 
 
+@define(eq=False)
+class _Watched:
+    """
+    One locator.
+
+    :ivar running: its look-up under way, or None.
+    :ivar waiter: fires when it has ended; None when the round that began it does not wait any longer.
+    """
+
+    locator: ILocator
+    source: Source
+    running: Deferred[None] | None = None
+    waiter: Deferred[None] | None = None
+
+
 class MergedLocator:
     """
     Asks all locators at once.
 
     :param clock: for the time limit of each look-up.
     :param failed: called with the locator's name for each failed look-up, to be counted.
-    :ivar sources: one for each locator, in their order.
     """
 
-    def __init__(
-        self,
-        locators: Sequence[ILocator],
-        clock: IReactorTime,
-        *,
-        failed: Callable[[str], None],
-        timeout: float = LOCATE_TIMEOUT_S,
-    ) -> None:
-        self._locators = tuple(locators)
+    def __init__(self, locators: Sequence[ILocator], clock: IReactorTime, *, failed: Callable[[str], None]) -> None:
+        self._watched = tuple(_Watched(locator, Source(locator.name)) for locator in locators)
         self._clock = clock
         self._failed = failed
-        self._timeout = timeout
-        self.sources = tuple(Source(locator.name) for locator in locators)
         self._changed: Callable[[], None] | None = None
         self._former: tuple[Located, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What is known of each locator, in their order."""
+        return tuple(each.source for each in self._watched)
 
     def locate(self) -> Deferred[tuple[Located, ...]]:
         """
         List the backends of all locators, in the locators' order, each backend once: ready, if any of them holds it to be.
 
-        :return Deferred(tuple): never fails, except by cancellation, which stops all look-ups.
+        Each locator is asked, and waited for at most `FIRST_WAIT_S` or `WAIT_S`; see Note [Look-ups outlive rounds].
+
+        :return Deferred(tuple): never fails, except by cancellation, which ends the wait and not the look-ups.
         """
-        locators = self._locators
-        asked = [self._ask(locator, source) for locator, source in zip(locators, self.sources, strict=True)]
-        return gatherResults(asked, consumeErrors=True).addCallback(self._merge, locators)
+        waits = [self._ask(each) for each in self._watched if each.running is None]
+        return gatherResults(waits, consumeErrors=True).addCallback(self._merged)
 
-    def _ask(self, locator: ILocator, last: Source) -> Deferred[Source]:
-        looked_up: Deferred[tuple[Located, ...]] = maybeDeferred(locator.locate)
-        looked_up.addTimeout(self._timeout, self._clock)
-        return looked_up.addCallbacks(self._good, self._bad, callbackArgs=(last,), errbackArgs=(last, locator))
+    def _ask(self, watched: _Watched) -> Deferred[None]:
+        """Begin a look-up, and return a Deferred that fires with None when it has ended, or when the round waits no longer."""
+        looked_up: Deferred[tuple[Located, ...]] = maybeDeferred(watched.locator.locate)
+        looked_up.addTimeout(LOOK_UP_TIMEOUT_S, self._clock)
+        concluded = looked_up.addCallbacks(self._good, self._bad, callbackArgs=(watched,), errbackArgs=(watched,))
+        waiter = watched.waiter = Deferred()
+        watched.running = concluded.addCallback(self._ended, watched)
+        watched.running.addErrback(lambda failure: _log.failure("Bug: a look-up could not be concluded", failure))
+        if waiter.called:
+            watched.running = None
+            return waiter
+        wait = WAIT_S if watched.source.read else FIRST_WAIT_S
+        waiter.addTimeout(wait, self._clock, onTimeoutCancel=lambda _, seconds: self._wait_over(watched, seconds))
+        return waiter
 
-    def _good(self, located: tuple[Located, ...], last: Source) -> Source:
+    def _wait_over(self, watched: _Watched, seconds: float) -> None:
+        watched.waiter = None
+        if not watched.source.read:
+            _log.warn(
+                "locator {locator} has not answered within {seconds:g} s; its answer is awaited for {limit:g} s",
+                locator=watched.source.name,
+                seconds=seconds,
+                limit=LOOK_UP_TIMEOUT_S,
+            )
+
+    def _ended(self, source: Source | None, watched: _Watched) -> None:
+        """Take over what came of a look-up; None if it was stopped."""
+        before, waiter = watched.source, watched.waiter
+        watched.running = watched.waiter = None
+        if source is not None:
+            watched.source = source
+        if waiter is not None:
+            waiter.callback(None)
+        elif watched.source.located != before.located and self._changed is not None:
+            self._changed()
+
+    def _good(self, located: tuple[Located, ...], watched: _Watched) -> Source:
+        last = watched.source
         if not last.up:
-            _log.info("Locator {locator} works again, {count} backends", locator=last.name, count=len(located))
+            text = "Locator {locator} works again, {count} backends"
+            _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
         return evolve(last, located=located, problem="", read=True)
 
-    def _bad(self, failure: Failure, last: Source, locator: ILocator) -> Source | Failure:
-        if all(locator is not each for each in self._locators):
-            # It was stopped while it was asked, and nobody wants to know any more.
-            return last
-        if failure.check(CancelledError):
-            return failure
+    def _bad(self, failure: Failure, watched: _Watched) -> Source | None:
+        # It was stopped while it was asked, and no caller needs the result any more.
+        if watched not in self._watched or failure.check(CancelledError):
+            return None
+        last = watched.source
         problem = self._explain(failure, last)
         partly = failure.value.located if isinstance(failure.value, PartlyLocated) else None
         located = last.located if partly is None else partly
@@ -117,16 +169,13 @@ class MergedLocator:
         if failure.check(LocateError):
             return str(failure.value)
         if failure.check(TimeoutError):
-            return f"no answer within {self._timeout:g} s"
+            return f"no answer within {LOOK_UP_TIMEOUT_S:g} s"
         problem = f"bug in the locator: {failure.type.__name__}: {failure.value}" if failure.type else "bug in the locator"
         if problem != last.problem:
             _log.failure("Locator {locator} raised what it must not", failure, locator=last.name)
         return problem
 
-    def _merge(self, sources: list[Source], locators: tuple[ILocator, ...]) -> tuple[Located, ...]:
-        # They may have been replaced while they were asked.
-        found = dict(zip(map(id, locators), sources, strict=True))
-        self.sources = tuple(found.get(id(locator), source) for locator, source in zip(self._locators, self.sources, strict=True))
+    def _merged(self, _: object) -> tuple[Located, ...]:
         if all(source.read for source in self.sources):
             self._former = ()
         merged: dict[Backend, Located] = {}
@@ -143,7 +192,7 @@ class MergedLocator:
         :return Deferred(None): fails with `ConfigError` as soon as one of them does not. Who does not answer soon
             (`VERIFY_TIMEOUT_S`) has nothing against it. May be cancelled.
         """
-        asked = [self._verify(locator) for locator in self._locators if IVerifiedLocator.providedBy(locator)]
+        asked = [self._verify(each.locator) for each in self._watched if IVerifiedLocator.providedBy(each.locator)]
         return gatherResults(asked, consumeErrors=True).addCallbacks(lambda _: None, _first)
 
     def _verify(self, locator: IVerifiedLocator) -> Deferred[None]:
@@ -164,33 +213,38 @@ class MergedLocator:
         What the others had found stays for as long as one of the new ones has never answered: a source that is down when it is
         configured must not leave clients without any server.
         """
-        known = dict(zip(map(id, self._locators), self.sources, strict=True))
+        known = {id(each.locator): each for each in self._watched}
         wanted = {id(locator) for locator in locators}
-        gone = [locator for locator in self._locators if id(locator) not in wanted]
+        gone = [each for each in self._watched if id(each.locator) not in wanted]
         fresh = [locator for locator in locators if id(locator) not in known]
-        former = (*(each for locator in gone for each in known[id(locator)].located), *self._former)
-        self._locators = tuple(locators)
-        self.sources = tuple(known.get(id(locator), Source(locator.name)) for locator in locators)
+        former = (*(located for each in gone for located in each.source.located), *self._former)
+        self._watched = tuple(known.get(id(locator)) or _Watched(locator, Source(locator.name)) for locator in locators)
         self._former = former if fresh or self._former else ()
         if self._former:
             _log.info("{count} backends stay until all locators have answered", count=len(set(self._former)))
         if self._changed is not None:
             for locator in fresh:
                 locator.start(self._changed)
-        for locator in gone:
-            locator.stop()
+        for each in gone:
+            _stop(each)
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Have every locator watch its source; see `ILocator.start`."""
+        """Have every locator watch its source; see `ILocator.start`. ``changed`` is called for a late list, too."""
         self._changed = changed
-        for locator in self._locators:
-            locator.start(changed)
+        for each in self._watched:
+            each.locator.start(changed)
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Stop watching, and cancel the look-ups that are under way."""
         self._changed = None
-        for locator in self._locators:
-            locator.stop()
+        for each in self._watched:
+            _stop(each)
+
+
+def _stop(watched: _Watched) -> None:
+    watched.locator.stop()
+    if watched.running is not None:
+        watched.running.cancel()
 
 
 def _first(failure: Failure) -> Failure:

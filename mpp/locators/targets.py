@@ -175,6 +175,9 @@ def parse_json(text: str) -> object:
         value: object = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}: not JSON: {error.msg}") from None
+    except ValueError:
+        # Python reads integers of up to 4,300 digits.
+        raise ValueError("not JSON that can be read: a number has too many digits") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value

@@ -65,6 +65,7 @@ def _listener(guards: Guards) -> dict[str, Any]:
         "client_certificates": guards.certificates,
         "passwords": guards.users > 0,
         "rate_limit": guards.rate_limit,
+        "problem": guards.problem or None,
     }
 
 

@@ -28,6 +28,7 @@ class Guards:
     :ivar certificates: what is asked of clients, in Go's words.
     :ivar users: of how many a password is asked for; 0: of nobody.
     :ivar rate_limit: requests are limited.
+    :ivar problem: why the web configuration that its files hold is not the one in force; empty if it is.
     """
 
     tls: bool = False
@@ -35,6 +36,7 @@ class Guards:
     certificates: str = NO_CERTIFICATE
     users: int = 0
     rate_limit: bool = False
+    problem: str = ""
 
     @property
     def identifies(self) -> bool:
@@ -60,7 +62,12 @@ def verdict(guards: Guards) -> tuple[str, str]:
 
 
 def describe(guards: Guards) -> str:
-    """Say what protects this listener, in a sentence or two."""
+    """Say what protects this listener, and what stands in its configuration but is not in force, in a few sentences."""
+    waiting = f" The web configuration was changed since, which is not in force: {guards.problem}." if guards.problem else ""
+    return _protection(guards) + waiting
+
+
+def _protection(guards: Guards) -> str:
     limit = "a rate limit" if guards.rate_limit else ""
     if not guards.protected:
         return f"This listener has no TLS and no passwords{limit and f', only {limit}'}."

@@ -143,7 +143,7 @@ def _events(view: StatusView) -> str:
 
 
 def _event(event: Event, now: float) -> str:
-    kind = {"ejection": "bad", "return": "good"}.get(event.kind, "soft")
+    kind = {"ejection": "bad", "crash": "bad", "return": "good"}.get(event.kind, "soft")
     return (
         f'<tr><td class="at">{clock(event.at)} UTC, {ago(now - event.at)}</td><th class="{kind}">{text(event.kind)}</th>'
         f"<td>{text(event.text)}</td></tr>"

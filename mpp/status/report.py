@@ -74,6 +74,8 @@ def make(view: StatusView) -> Report:
     failing = [each.name for each in view.locators if not each.up]
     if failing and level == GOOD:
         level, verdict = WARN, f"{verdict} But {listing(failing)} cannot be asked for servers; the last good list stays."
+    if view.guards.problem and level == GOOD:
+        level, verdict = WARN, f"{verdict} But a change of the web configuration is not in force."
     places = {backend: place for place, backend in enumerate(selection.ranked)}
     ranked = sorted(selection.observations, key=lambda o: places.get(o.backend, len(places)))
     backends = [_backend(o, view) for o in ranked]
@@ -93,6 +95,9 @@ def role(observation: Observation, selection: Selection) -> str:
 
 
 # How the pair stands
+
+_UNREADABLE = "cannot read a part of its storage"
+_PLURALS = (("replays its", "replay their"), ("cannot read a part of its", "cannot read a part of their"), ("is ", "are "))
 
 
 def _verdict(selection: Selection) -> tuple[str, str]:
@@ -141,6 +146,8 @@ def _trouble(observation: Observation) -> str:
         return "replays its WAL"
     if observation.ejected_at:
         return "is ejected"
+    if observation.standing is Standing.VIABLE and observation.unreadable:
+        return _UNREADABLE
     return {
         Standing.VIABLE: "",
         Standing.BUSY: "is busy",
@@ -151,7 +158,11 @@ def _trouble(observation: Observation) -> str:
 
 
 def _plural(kind: str, count: int) -> str:
-    return kind if count == 1 else kind.replace("replays its", "replay their").replace("is ", "are ", 1)
+    if count > 1:
+        for one, several in _PLURALS:
+            if kind.startswith(one):
+                return several + kind.removeprefix(one)
+    return kind
 
 
 # Each backend
@@ -163,7 +174,8 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     age = drift.age(observation.facts)
     stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
-    if level == GOOD and (stale or observation.standing is not Standing.VIABLE):
+    found = observation.why or observation.unreadable or observation.limited
+    if level == GOOD and (stale or observation.standing is not Standing.VIABLE or found):
         level = WARN
     active, queued = view.load.get(backend.name, (0, 0))
     why = _why(observation, what, view)
@@ -182,7 +194,17 @@ def _why(observation: Observation, what: str, view: StatusView) -> str:
         parts.append(_why_selected(observation, view))
     elif not parts:
         parts.append(_why_standby(observation, view))
-    return " ".join(parts)
+    return " ".join((*parts, *_found_by_requests(observation)))
+
+
+def _found_by_requests(observation: Observation) -> list[str]:
+    """Say what requests found out, and probes do not see."""
+    said = []
+    if observation.unreadable:
+        said.append(f"It {_UNREADABLE}, and is asked last for that: {_sentence(observation.unreadable)}")
+    if observation.limited:
+        said.append("Something in front of it turns requests away with 503, although it is ready.")
+    return said
 
 
 def _replaying(observation: Observation, now: float) -> str:

@@ -40,6 +40,7 @@ SETTABLE = (
     "ahead",
     "replayed",
     "asks_for",
+    "refuses_with",
 )
 
 

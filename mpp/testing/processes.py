@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import time
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import define
+
+from mpp.child_environ import isolated
 
 START_DEADLINE = 30.0
 """Seconds for a server to start: a slow laptop with a cold cache."""
@@ -48,6 +51,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env=isolated(os.environ),
                     start_new_session=True,
                     preexec_fn=_die_with_parent,
                 )

@@ -40,7 +40,7 @@ class SimulatedPrometheus:
     :ivar ahead: seconds by which it tells a later time than ``now``.
     :ivar replayed: tenths of its WAL that are replayed while it is not ready.
     :ivar asks_for: header fields such as ``X-Scope-OrgID: a``, one of which each request must have (as for a gateway in front of
-        it), or is answered with 401; empty: none.
+        it), or is answered with ``refuses_with``; empty: none.
     :ivar requests: what came in, oldest first; the newest ``remembered`` are kept. ``counts`` counts all by path.
     :ivar plan: what goes wrong, or None; set by ``spoil`` and ``mend``.
     """
@@ -62,6 +62,7 @@ class SimulatedPrometheus:
     ahead: float = 0.0
     replayed: int = 4
     asks_for: Sequence[str] = ()
+    refuses_with: int = 401
     remembered: int = 10_000
     plan: Plan | None = field(default=None, init=False)
     requests: list[Request] = field(factory=list, init=False)
@@ -121,7 +122,7 @@ class SimulatedPrometheus:
     def _route(self, request: Request) -> Answer:
         path = request.path
         if self.asks_for and not any(_has(request, asked) for asked in self.asks_for):
-            return text(401, "no such header")
+            return text(self.refuses_with, "no such header")
         if self.prefix:
             if path == "/":
                 return Answer(302, HTML, b"", ((b"Location", self.prefix.encode()),))

@@ -20,9 +20,10 @@ MAX_POINTS = 11_000
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 _SUM = re.compile(rf"^({_NUMBER})(?:\s*\+\s*({_NUMBER}))?$")
 _VECTOR = re.compile(rf"^vector\(\s*({_NUMBER})\s*\)$")
-_SELECTOR = re.compile(r"^([a-zA-Z_:][\w:]*)?\s*(\{[^{}]*\})?\s*(?:\[(\w+)\])?$")
+_SELECTOR = re.compile(r"^([a-zA-Z_:][\w:]*+)?\s*+(\{[^{}]*+\})?\s*+(?:\[(\w+)\])?$")
 _AGGREGATE = re.compile(r"^(count|sum|max|min)\s*\((.*)\)$")
-_MATCHER = re.compile(r'\s*(\w+)\s*(=~|!=|=)\s*"([^"]*)"\s*,?')
+_MATCHER = re.compile(r'(?<!\w)(\w++)\s*+(=~|!=|=)\s*+"([^"]*+)"')
+_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 
 Covers = Callable[[float], bool]
@@ -38,10 +39,9 @@ def duration(text: str) -> float:
     """Read ``30s``, ``1h30m``, ``250ms`` or a number of seconds."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
-    parts = re.findall(r"(\d+)(ms|[smhdwy])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    if not _DURATION.fullmatch(text):
         raise BadQuery(f'cannot parse "{text}" to a valid duration')
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(?<![0-9])([0-9]++)(ms|[smhdwy])", text))
 
 
 def moment(text: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 from twisted.internet import defer, protocol
@@ -11,17 +11,11 @@ from mpp.testing.connection import Connection, ISite
 from mpp.testing.framing import chunk
 from mpp.testing.prometheus import SimulatedPrometheus
 
-if TYPE_CHECKING:
-    _Factory = protocol.Factory[Connection]
-else:
-    # Generic in newer releases of Twisted only; 25.5 is supported.
-    _Factory = protocol.Factory
-
 BACKLOG = 1024
 """Go asks for what the kernel allows, 4096 on Linux; with Twisted's 50 a burst of connections would wait for SYN retries."""
 
 
-class SimulatedServer(_Factory):
+class SimulatedServer(protocol.Factory[Connection]):
     """
     Makes Connections that serve one site.
 

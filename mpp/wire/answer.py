@@ -10,6 +10,7 @@ from __future__ import annotations
 from httptools import HttpParserError, HttpResponseParser
 
 from mpp.model import MIB, Headers
+from mpp.wire import lenient
 
 # What may arrive without any progress of the body: an answer's head, its trailers. Prometheus' heads are below 1 KiB.
 MAX_OVERHEAD = MIB
@@ -34,11 +35,13 @@ class AnswerReader:
     __slots__ = (
         "_coding",
         "_fields",
+        "_head",
         "_head_only",
         "_interim",
         "_introduced",
         "_overhead",
         "_parser",
+        "_repair",
         "began",
         "ended",
         "excess",
@@ -69,6 +72,8 @@ class AnswerReader:
         :param head_only: it is one to HEAD: there is no body, whatever the head announces (RFC 9110 section 9.3.2).
         """
         self.began = self.ended = False
+        self._head = b""
+        self._repair: lenient.HeadRepair | None = None
         self._head_only = head_only
         self._overhead = 0
 
@@ -88,15 +93,17 @@ class AnswerReader:
 
         :raise Garbled: the connection is of no further use.
         """
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = HttpResponseParser(self)
-        try:
-            parser.feed_data(data)
-        except HttpParserError as error:
-            if not self.ended:
-                raise Garbled(str(error.__context__ or error)) from None
-            self.excess = True
+        if self._repair is not None:
+            self._read_repaired(self._repair, data)
+        else:
+            parser = self._parser or self._new_parser()
+            try:
+                parser.feed_data(data)
+            except HttpParserError as error:
+                self._parser_failed(error, data)
+            else:
+                if not self.began and len(self._head) <= lenient.MAX_HEAD:
+                    self._head += data
         if self.ended:
             if self._head_only:
                 # llhttp waits for the announced body, which never comes: it is done with.
@@ -109,6 +116,36 @@ class AnswerReader:
                 raise Garbled("more than 1 MiB without a byte of a body")
         else:
             self._overhead = 0
+
+    def _new_parser(self) -> HttpResponseParser:
+        parser = self._parser = HttpResponseParser(self)
+        # "5 " is what some servers write for "5", to overwrite it later. No other reading of it is possible.
+        parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+        return parser
+
+    def _parser_failed(self, error: HttpParserError, data: bytes) -> None:
+        """Raise `Garbled`, unless a response has ended before the fault, or its head may be one that can be repaired."""
+        if self.ended:
+            self.excess = True
+        elif not self.began and lenient.is_repairable(self._head + data):
+            self._repair = lenient.HeadRepair()
+            self._read_repaired(self._repair, self._head + data)
+        else:
+            raise Garbled(str(error.__context__ or error)) from None
+
+    def _read_repaired(self, repair: lenient.HeadRepair, data: bytes) -> None:
+        """Have a new parser read the head in its repaired form, once it has completely arrived."""
+        repaired = repair.feed(data)
+        if repaired is None:
+            return
+        self._repair = None
+        self._new_head()
+        try:
+            self._new_parser().feed_data(repaired)
+        except HttpParserError as error:
+            if not self.ended:
+                raise Garbled(str(error.__context__ or error)) from None
+            self.excess = True
 
     def take(self) -> bytes:
         """Give what has arrived of the body; only when there are ``pieces``."""
@@ -140,7 +177,8 @@ class AnswerReader:
         if size == 14 and name.lower() == b"content-length":
             self.length = int(value)
         elif size == 17 and name.lower() == b"transfer-encoding":
-            self._coding = value.strip().lower()
+            # Several fields are one list (RFC 9110 section 5.3), none of which is known here.
+            self._coding = b"in several fields" if self._coding else value.strip().lower()
 
     def on_headers_complete(self) -> None:
         """Judge the head. Raising stops the parser."""
@@ -155,8 +193,8 @@ class AnswerReader:
                 raise Garbled(f"HTTP/{version}")
             self._introduced = True
         status = parser.get_status_code()
-        if not 100 <= status <= 599 or status == 101:
-            raise Garbled(f"status {status}")
+        if status != 200:
+            self._judge_status(status)
         if self._coding not in (b"", b"chunked"):
             raise Garbled(f"transfer coding {self._coding!r}")
         if status < 200:
@@ -168,6 +206,14 @@ class AnswerReader:
         if self._head_only:
             self.persistent = parser.should_keep_alive()
             self.ended = True
+
+    def _judge_status(self, status: int) -> None:
+        if not 100 <= status <= 599 or status == 101:
+            raise Garbled(f"status {status}")
+        if status == 204 and self.length is not None:
+            # There is no body, and so the field must not be there (RFC 9110 section 8.6); clients would wait for one.
+            self._fields = [field for field in self._fields if field[0].lower() != b"content-length"]
+            self.length = None
 
     def on_message_complete(self) -> None:
         """Take note of the end, unless it is that of a 1xx answer."""

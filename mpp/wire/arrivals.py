@@ -22,18 +22,19 @@ class Arrivals:
     :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
     :ivar give_way: drops all of them; called by the Budget. It has to call `drop_waiting` and `drop_partial`.
     :ivar client: whose the last one is.
+    :ivar partial: what the request holds that arrives; None as long as that is nothing.
+    :ivar waiting: what those hold that wait to be begun: empty as long as none holds anything, else one for each.
     """
 
-    __slots__ = ("_budget", "_client_of", "_in_head", "_pace", "_partial", "_received", "_waiting", "client", "give_way")
+    __slots__ = ("_budget", "_client_of", "_in_head", "_pace", "_received", "client", "give_way", "partial", "waiting")
 
     def __init__(self, budget: Budget, client_of: Callable[[Headers], str], give_way: Callable[[], None]) -> None:
         self._budget = budget
         self._client_of = client_of
         self.give_way = give_way
         self.client = ""
-        # Empty, or one for each of those that wait; None for one that holds nothing.
-        self._waiting: deque[Holding | None] = deque()
-        self._partial: Holding | None = None
+        self.waiting: deque[Holding | None] = deque()
+        self.partial: Holding | None = None
         self._pace: Pace | None = None
         self._received = 0
         self._in_head = True
@@ -59,48 +60,34 @@ class Arrivals:
         """
         if size and not self._budget.hold(self, self._holding(headers), size, whole=True):
             return False
-        waiting = self._waiting
-        while len(waiting) < before:
-            # In step with the requests.
-            waiting.append(None)
-        waiting.append(self._partial)
+        # In step with the requests.
+        self.waiting.extend([None] * (before - len(self.waiting)))
+        self.waiting.append(self.partial)
         self._forget_partial()
         return True
 
-    @property
-    def any(self) -> bool:
-        """Whether anything is held, of the request that arrives or of those that wait."""
-        return self._partial is not None or bool(self._waiting)
-
-    @property
-    def is_partial_held(self) -> bool:
-        """Whether anything is held of the request that arrives."""
-        return self._partial is not None
-
     def take(self) -> Holding | None:
-        """Return what the first of those that wait holds, which is the caller's to release."""
-        if not self._waiting:
-            return None
-        holding = self._waiting.popleft()
-        if not self._waiting and self._partial is None:
+        """Return what the first of those in ``waiting`` holds, which is the caller's to release."""
+        holding = self.waiting.popleft()
+        if holding is not None and self.partial is None and not self.waiting:
             self._budget.depart(self)
         return holding
 
     def drop_waiting(self) -> None:
         """Release what those hold that wait."""
-        while self._waiting:
-            holding = self._waiting.popleft()
+        while self.waiting:
+            holding = self.waiting.popleft()
             if holding is not None:
                 self._budget.release(holding)
-        if self._partial is None:
+        if self.partial is None:
             self._budget.depart(self)
 
     def drop_partial(self) -> None:
         """Release what the request holds that arrives."""
-        if self._partial is not None:
-            self._budget.release(self._partial)
+        if self.partial is not None:
+            self._budget.release(self.partial)
             self._forget_partial()
-            if not self._waiting:
+            if not self.waiting:
                 self._budget.depart(self)
 
     def mark(self, now: float) -> None:
@@ -118,18 +105,17 @@ class Arrivals:
 
     def _holding(self, headers: Headers | None) -> Holding:
         """Return what the request that arrives holds; on the client's own account once its head says whose it is."""
-        if self._partial is None:
+        if self.partial is None:
             self.client = self._client_of(headers or ())
-            self._partial = Holding(self.client)
+            self.partial = Holding(self.client)
         elif self._in_head and headers is not None:
             self.client = self._client_of(headers)
-            self._budget.reassign(self._partial, self.client)
+            self._budget.reassign(self.partial, self.client)
         self._in_head = headers is None
-        return self._partial
+        return self.partial
 
     def _forget_partial(self) -> None:
-        self._partial = None
+        self.partial = None
+        self._pace = None
+        self._received = 0
         self._in_head = True
-        if self._pace is not None:
-            self._pace = None
-            self._received = 0

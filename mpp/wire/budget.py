@@ -105,7 +105,7 @@ class Budget:
         :return: whether it does; if not, nothing has changed for it.
         """
         client, more = holding.client, size - holding.size
-        full = more > 0 and (self.held + more > self.limit or self._of.get(client, 0) + more > self.share)
+        full = more > 0 and (self.held + more > self.limit or self.held_by(client) + more > self.share)
         if full and not self._make_room(arriving, client, more, math.inf if whole else arriving.rate(self._seconds())):
             return False
         self._arriving[arriving] = None

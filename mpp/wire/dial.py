@@ -9,12 +9,12 @@ has passed, and it asks the resolver each time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator, ITCPTransport
-from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -24,12 +24,6 @@ from mpp.model import Backend
 from mpp.wire import transports
 from mpp.wire.dial_errors import cause_of, detail_of
 from mpp.wire.upstream import UpstreamConnection
-
-if TYPE_CHECKING:
-    _ClientFactory = ClientFactory[Any]
-else:
-    # Generic in newer releases of Twisted only; 25.5 is supported.
-    _ClientFactory = ClientFactory
 
 # A server in the same data center answers a SYN within milliseconds; a lost SYN is sent again after one second.
 CONNECT_TIMEOUT_S = 1.0
@@ -44,7 +38,7 @@ class Dialer:
     :param addresses: gives a backend's IP addresses, the preferred one first; a literal gives itself.
     :param connect_timeout: seconds until a connection, TLS handshake included, must have come about.
     :param stagger: seconds until the next address is tried while one is still pending.
-    :param tls: gives what verifies an ``https`` backend (``optionsForClientTLS``); None: there are no such backends.
+    :param tls: gives what verifies an ``https`` backend (see `mpp.tls`); None: there are no such backends.
     :param eager: connections send inside ``write`` (see `mpp.wire.transports`); not those over TLS.
     """
 
@@ -161,7 +155,7 @@ class _Dialing:
             self._timers[index].cancel()
 
 
-class _Attempt(_ClientFactory):
+class _Attempt(ClientFactory["_Connecting"]):
     """The attempt on one address: makes the connection, and tells the race how it went."""
 
     noisy = False
@@ -190,7 +184,7 @@ class _Attempt(_ClientFactory):
         elif self._connector is not None:
             self._connector.stopConnecting()
 
-    def buildProtocol(self, addr: object) -> Protocol:
+    def buildProtocol(self, addr: object) -> _Connecting:
         self._connection = _Connecting(self) if self._tls is None else _Handshaking(self)
         return self._connection
 
@@ -240,6 +234,4 @@ class _Handshaking(_Connecting):
         pass
 
     def handshakeCompleted(self) -> None:
-        # Twisted 25.5 calls this even when it has just refused the certificate and aborted the connection.
-        if not self.transport.disconnecting:
-            self._won()
+        self._won()

@@ -7,19 +7,18 @@ is closed.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol as Shape
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mpp.errors import Cause, Phase, UpstreamError
 from mpp.interfaces import IProgress, IResponse, IUpstreams
 from mpp.model import Backend, Headers
 from mpp.wire.budget import Budget
+from mpp.wire.lane import Lane
 from mpp.wire.upstream import UpstreamConnection
 
 # Prometheus closes what is idle for its --web.read-timeout, 5 minutes by default. Well below it the two seldom meet in
@@ -30,8 +29,12 @@ IDLE_TIMEOUT_S = 60.0
 # when it has been idle for long enough.
 MAX_IDLE = 128
 
-_Request = tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None, IProgress | None]
-"""What `UpstreamConnection.send` takes."""
+# How often it is noted what slow clients have taken, see `mpp.wire.slow`.
+_SAMPLE_S = 1.0
+
+
+def _uncounted(_: Backend) -> None:
+    """Count nothing."""
 
 
 class IDialer(Shape):
@@ -52,6 +55,9 @@ class Pool:
     :param max_idle: how many idle connections are kept for each backend.
     :param max_active: how many requests may be under way on each backend; further ones wait for their turn, in order.
     :param max_queued: how many may wait for each backend.
+    :param reset_slow: called for each response that is given up because its client reads it too slowly, see `mpp.wire.slow`.
+    :param question: gives the head of a request that a server answers at once, see `mpp.wire.proving`; None: connections are not
+        proved.
     """
 
     def __init__(
@@ -63,6 +69,8 @@ class Pool:
         max_idle: int = MAX_IDLE,
         max_active: int = 2**31,
         max_queued: int = 2**31,
+        reset_slow: Callable[[Backend], None] = _uncounted,
+        question: Callable[[Backend], bytes] | None = None,
     ) -> None:
         self.clock = clock
         self.budget = budget
@@ -70,11 +78,14 @@ class Pool:
         self.max_idle = max_idle
         self.max_active = max_active
         self.max_queued = max_queued
+        self.reset_slow = reset_slow
+        self.question = question
         self._dialer = dialer
-        self._lanes: dict[Backend, _Lane] = {}
+        self._lanes: dict[Backend, Lane] = {}
         self._open: set[UpstreamConnection] = set()
         self._dialing: set[Deferred[UpstreamConnection]] = set()
         self._sweep: IDelayedCall | None = None
+        self._sample: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
 
     def __repr__(self) -> str:
@@ -84,12 +95,17 @@ class Pool:
     def active(self, backend: Backend) -> int:
         """How many requests to ``backend`` are under way, those still connecting included."""
         lane = self._lanes.get(backend)
-        return 0 if lane is None else lane.active
+        return 0 if lane is None else lane.under_way
 
     def queued(self, backend: Backend) -> int:
         """How many requests wait for their turn on ``backend``."""
         lane = self._lanes.get(backend)
-        return 0 if lane is None else len(lane.queue)
+        return 0 if lane is None else lane.waiting
+
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
+        """Return whether a request would be sent at once, see `mpp.interfaces.IUpstreams`."""
+        lane = self._lanes.get(backend)
+        return lane is None or lane.has_slot(query_slots)
 
     def send(
         self,
@@ -102,57 +118,35 @@ class Pool:
         may_hold: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
+        query_slots: int = 0,
     ) -> Deferred[IResponse]:
         """Send one request, or have it wait for its turn."""
         lane = self._lanes.get(backend)
         if lane is None:
-            lane = self._lanes[backend] = _Lane(self)
+            lane = self._lanes[backend] = Lane(self, backend)
         request = (head, body, hold, may_hold, progress)
-        if lane.active >= self.max_active and not urgent:
-            return self._enqueue(lane, backend, request, fresh)
-        return self._send_now(lane, backend, request, fresh)
+        if urgent or (lane.active < self.max_active and (not query_slots or lane.queries < query_slots)):
+            return lane.send_now(request, fresh, urgent, query_slots)
+        return lane.enqueue(request, fresh, query_slots)
 
-    def _enqueue(self, lane: _Lane, backend: Backend, request: _Request, fresh: bool) -> Deferred[IResponse]:
-        if len(lane.queue) >= self.max_queued:
-            detail = f"{lane.active} requests are under way and {len(lane.queue)} wait"
-            return fail(UpstreamError(Phase.CONNECT, Cause.FULL, detail))
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._closed is not None
 
-        def begin(_: None) -> Deferred[IResponse]:
-            progress = request[4]
-            if progress is not None:
-                progress.turn_at = self.clock.seconds()
-            return self._send_now(lane, backend, request, fresh)
-
-        turn: Deferred[None] = Deferred(lane.queue.remove)
-        lane.queue.append(turn)
-        return turn.addCallback(begin)
-
-    def _send_now(self, lane: _Lane, backend: Backend, request: _Request, fresh: bool) -> Deferred[IResponse]:
-        while lane.idle and not fresh:
-            connection = lane.idle.pop()
-            if connection.alive:
-                lane.active += 1
-                return connection.send(*request)
-        if self._closed is not None:
-            return fail(_shutting_down())
-        lane.active += 1
-        return self._send_fresh(lane, backend, request)
-
-    def _send_fresh(self, lane: _Lane, backend: Backend, request: _Request) -> Deferred[IResponse]:
-        dialing = self._dialer.dial(backend)
+    def connect(self, lane: Lane) -> Deferred[UpstreamConnection]:
+        """Open a connection that belongs to ``lane``. Fails with `mpp.errors.UpstreamError`; may be cancelled."""
+        dialing = self._dialer.dial(lane.backend)
         self._dialing.add(dialing)
 
-        def connected(connection: UpstreamConnection) -> Deferred[IResponse]:
+        def connected(connection: UpstreamConnection) -> UpstreamConnection:
             self._dialing.discard(dialing)
             self._open.add(connection)
             connection.adopt(lane, self.budget)
-            return connection.send(*request)
+            return connection
 
         def not_connected(failure: Failure) -> Failure:
             self._dialing.discard(dialing)
-            lane.freed()
-            if self._closed is not None:
-                raise _shutting_down()
             return failure
 
         return dialing.addCallbacks(connected, not_connected)
@@ -164,6 +158,13 @@ class Pool:
             lane.kept = False
             lane.close_idle(self.clock.seconds())
 
+    def remove(self, backend: Backend) -> None:
+        """Forget a backend that is not known any more: as `discard`, and its event streams end now."""
+        lane = self._lanes.get(backend)
+        self.discard(backend)
+        if lane is not None:
+            lane.end_streams()
+
     def close(self) -> Deferred[None]:
         """
         Close everything; requests under way fail, or break off.
@@ -172,9 +173,9 @@ class Pool:
         """
         if self._closed is None:
             self._closed = Deferred()
-            if self._sweep is not None:
-                self._sweep.cancel()
-                self._sweep = None
+            for timer in filter(None, (self._sweep, self._sample)):
+                timer.cancel()
+            self._sweep = self._sample = None
             for dialing in list(self._dialing):
                 dialing.cancel()
             for lane in self._lanes.values():
@@ -206,64 +207,15 @@ class Pool:
         if any(lane.idle for lane in self._lanes.values()):
             self.sweep_later()
 
+    def sample_later(self) -> None:
+        """Have it noted what slow clients take; one timer for all of them, which ends when there are none."""
+        if self._sample is None and self._closed is None:
+            self._sample = self.clock.callLater(_SAMPLE_S, self._sample_now)
 
-class _Lane:
-    """
-    The connections to one backend.
-
-    :ivar idle: the longest idle first.
-    :ivar kept: what becomes idle is kept.
-    :ivar queue: requests that wait for their turn.
-    """
-
-    __slots__ = ("_pool", "active", "idle", "kept", "queue")
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self.idle: list[UpstreamConnection] = []
-        self.active = 0
-        self.kept = True
-        self.queue: deque[Deferred[None]] = deque()
-
-    def __str__(self) -> str:
-        queued = f", {len(self.queue)} queued" if self.queue else ""
-        return f"{self.active} active, {len(self.idle)} idle{queued}"
-
-    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        if reusable:
-            self._keep(connection)
-        self.freed()
-
-    def _keep(self, connection: UpstreamConnection) -> None:
-        if not self.kept or len(self.idle) >= self._pool.max_idle:
-            connection.close()
-            return
-        connection.idle_since = self._pool.clock.seconds()
-        self.idle.append(connection)
-        self._pool.sweep_later()
-
-    def freed(self) -> None:
-        """One request less is under way: it is the next one's turn."""
-        self.active -= 1
-        if self.queue and self.active < self._pool.max_active:
-            self.queue.popleft().callback(None)
-
-    def refuse_queued(self) -> None:
-        """Fail what waits."""
-        queue, self.queue = self.queue, deque()
-        for turn in queue:
-            turn.errback(_shutting_down())
-
-    def connection_gone(self, connection: UpstreamConnection) -> None:
-        if connection in self.idle:
-            self.idle.remove(connection)
-        self._pool.gone(connection)
-
-    def close_idle(self, before: float) -> None:
-        """Close what is idle since ``before`` or longer."""
-        while self.idle and self.idle[0].idle_since <= before:
-            self.idle.pop(0).close()
-
-
-def _shutting_down() -> UpstreamError:
-    return UpstreamError(Phase.CONNECT, Cause.CLOSED, "shutting down")
+    def _sample_now(self) -> None:
+        self._sample = None
+        slow = [lane.slow for lane in self._lanes.values() if lane.slow.accounts]
+        for readers in slow:
+            readers.sample()
+        if slow:
+            self.sample_later()

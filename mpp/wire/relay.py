@@ -30,6 +30,9 @@ class Sink(Shape):
     def unregisterProducer(self) -> None:
         """Be told no more."""
 
+    def unsent(self) -> int:
+        """Return how many bytes the client has not taken yet of what was written."""
+
 
 @implementer(IPushProducer, IBodyConsumer)
 class Relay:
@@ -78,6 +81,10 @@ class Relay:
     def body_failed(self, error: Exception) -> None:
         """Send nothing that looks like an end."""
         self._end(error)
+
+    def taken(self) -> int:
+        """Return how many bytes the client has taken: what was written, less what waits here and in the kernel."""
+        return self.sent - self._channel.unsent()
 
     def _end(self, error: Exception | None) -> None:
         done, self._done = self._done, None

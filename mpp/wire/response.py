@@ -33,6 +33,12 @@ class Source(Protocol):
     def abort(self) -> None:
         """Give the connection up, with what is still to come on it."""
 
+    def client_paused(self) -> None:
+        """Read nothing more from the backend: the consumer takes nothing."""
+
+    def client_resumed(self) -> None:
+        """Record that the consumer goes on."""
+
 
 @implementer(IResponse)
 class Response:
@@ -71,7 +77,7 @@ class Response:
         self._consumer: IBodyConsumer | None = None
         self._paused = False
         self._delivering = False
-        self._error: UpstreamError | None = None
+        self._error: Exception | None = None
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "broken" if self._error is not None else "begun"
@@ -136,11 +142,13 @@ class Response:
         """Deliver nothing until ``resume``."""
         self._paused = True
         if self._source is not None:
-            self._source.pause_reading()
+            self._source.client_paused()
 
     def resume(self) -> None:
         """Go on delivering."""
         self._paused = False
+        if self._source is not None:
+            self._source.client_resumed()
         self._deliver()
 
     def cancel(self) -> None:
@@ -150,6 +158,19 @@ class Response:
         self.release()
         if source is not None:
             source.abort()
+
+    def taken(self) -> int:
+        """Return how many bytes of the body the consumer's client has taken."""
+        return 0 if self._consumer is None else self._consumer.taken()
+
+    def give_up(self, error: Exception) -> None:
+        """Fail the consumer at once; what is held is forgotten."""
+        consumer, self._consumer = self._consumer, None
+        self._source = None
+        self._error = error
+        self.release()
+        if consumer is not None:
+            consumer.body_failed(error)
 
     def release(self) -> None:
         """Forget what is held."""

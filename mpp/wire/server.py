@@ -29,7 +29,7 @@ from mpp.wire.channels import Channels
 from mpp.wire.outlet import Outlet
 from mpp.wire.patience import ACTIVE_S, BODY_S, GONE_S, HEAD_S, LINGER_S, TAKE_S
 from mpp.wire.reader import Incoming, Limits, RequestReader
-from mpp.wire.transports import has_arrived
+from mpp.wire.transports import has_arrived, unsent
 
 # How much a refused client is listened to after the answer (and `LINGER_S` long): ten times a default body.
 LINGER_BYTES = 100 * MIB
@@ -317,6 +317,10 @@ class ProxyChannel(Protocol):
     def unregisterProducer(self) -> None:
         """Leave the current answer's producer alone from now on."""
         self._outlet.unregister()
+
+    def unsent(self) -> int:
+        """Return how many bytes the client has not taken yet of what was written."""
+        return unsent(self.transport)
 
     # What `mpp.wire.web` tells a request of twisted.web
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from typing import Any
-from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -23,6 +22,7 @@ from mpp.interfaces import IProgress, IResponse
 from mpp.model import Headers
 from mpp.wire.answer import AnswerReader, Garbled
 from mpp.wire.budget import Budget
+from mpp.wire.keeping import Keeper, Unsent
 from mpp.wire.response import Response
 
 # Up to here one write of head and body together costs less than a second one; twice the usual form body of a query.
@@ -44,45 +44,23 @@ class State(enum.Enum):
 _IDLE, _BUSY, _DEAD = State
 
 
-class Keeper(Shape):
-    """Who owns a connection."""
-
-    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        """Take note that the connection is idle again, or (not ``reusable``) that it is being closed. Once for each request."""
-
-    def connection_gone(self, connection: UpstreamConnection) -> None:
-        """Take note that the connection has ended. Once."""
-
-
-class _Unsent:
-    """Watches a large request body leave (a streaming IPushProducer that produces nothing)."""
-
-    __slots__ = ("_transport", "pending")
-
-    def __init__(self, transport: Any) -> None:
-        self.pending = False
-        self._transport = transport
-
-    def pauseProducing(self) -> None:
-        self.pending = True
-
-    def resumeProducing(self) -> None:
-        self.pending = False
-        self._transport.unregisterProducer()
-
-    def stopProducing(self) -> None:
-        pass
-
-
 class UpstreamConnection(Protocol):
     """
     A connection to one backend.
 
     :ivar idle_since: the keeper's note of when it became idle.
+    :ivar proved: the keeper's note that it has answered.
+    :ivar carries: the keeper's note that it may carry requests.
+    :ivar slots: the keeper's note of what its request has: 0 nothing, 1 a slot, 2 a query slot beside it.
+    :ivar begun: the keeper's note that its response has begun, and not ended.
     """
 
     transport: Any
     idle_since = 0.0
+    proved = False
+    carries = False
+    slots = 0
+    begun = False
 
     def __init__(self) -> None:
         self._state = _IDLE
@@ -90,7 +68,7 @@ class UpstreamConnection(Protocol):
         self._keeper: Keeper | None = None
         self._waiting: Deferred[IResponse] | None = None
         self._response: Response | None = None
-        self._unsent: _Unsent | None = None
+        self._unsent: Unsent | None = None
         self._used = False
         self._silent = True
         self._reading = True
@@ -108,6 +86,10 @@ class UpstreamConnection(Protocol):
     def alive(self) -> bool:
         """Whether a request can be sent, as far as is known."""
         return self._state is _IDLE
+
+    def renew(self) -> None:
+        """Count as new: what was asked on it so far was asked just now, to see that the server reads it."""
+        self._used = False
 
     def send(
         self,
@@ -138,7 +120,7 @@ class UpstreamConnection(Protocol):
         if len(body) < TRANSPORT_BUFFER:
             self.transport.writeSequence((head, body))
             return
-        self._unsent = unsent = _Unsent(self.transport)
+        self._unsent = unsent = Unsent(self.transport)
         self.transport.registerProducer(unsent, True)
         self.transport.writeSequence((head, body))
         if not unsent.pending:
@@ -196,12 +178,16 @@ class UpstreamConnection(Protocol):
             may_hold, self._may_hold = self._may_hold, None
             if not may_hold(response.status, response.headers):
                 self._hold = 0
+                if self._keeper is not None:
+                    self._keeper.stream_begun(self)
         return 0 < self._hold >= response.held_size
 
     def _fire_begun(self, response: Response) -> None:
         """Give the answer as far as it has come; the backend waits."""
         response.length = self._answer.length
         self.pause_reading()
+        if self._keeper is not None:
+            self._keeper.response_begun(self)
         waiting, self._waiting = self._waiting, None
         assert waiting is not None
         waiting.callback(response)
@@ -277,6 +263,43 @@ class UpstreamConnection(Protocol):
         if not self._reading and self._state is not _DEAD:
             self._reading = True
             self.transport.resumeProducing()
+
+    # The client's pace
+
+    def client_paused(self) -> None:
+        """Read nothing more from the backend, because the client does not take what has come."""
+        self.pause_reading()
+        if self._keeper is not None and self._state is _BUSY:
+            self._keeper.response_paused(self)
+
+    def client_resumed(self) -> None:
+        """Record that the client takes more; reading goes on when it has taken what is held."""
+        if self._keeper is not None and self._state is _BUSY:
+            self._keeper.response_resumed(self)
+
+    def client(self) -> str:
+        """Return the address of the client that the response is for; empty when that is not known."""
+        return "" if self._progress is None else self._progress.client()
+
+    def taken(self) -> int:
+        """Return how many bytes of the response its client has taken."""
+        return 0 if self._response is None else self._response.taken()
+
+    def end_stream(self) -> None:
+        """Close the connection, and let what has come of its event stream be all there is of it."""
+        response, self._response = self._response, None
+        self._die()
+        self._end(False)
+        if response is not None:
+            response.finish()
+
+    def give_up(self, error: Exception) -> None:
+        """Reset the connection, and fail the response at once, also if its consumer has paused it."""
+        response, self._response = self._response, None
+        self._die()
+        self._end(False)
+        if response is not None:
+            response.give_up(error)
 
     def abort(self) -> None:
         """Reset the connection; nobody waiting is told."""

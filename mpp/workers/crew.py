@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from txaio.tx import make_logger
 
+from mpp.front.words import WebConfig
 from mpp.metrics import CONTENT_TYPE
 from mpp.model import Backend, Standing
 from mpp.rounds import Waiters
@@ -28,7 +29,7 @@ from mpp.workers.hand import Hand
 from mpp.workers.line import Questions, Words
 from mpp.workers.publishing import Publishing
 from mpp.workers.turns import NOBODY, Counts
-from mpp.workers.words import backend_in
+from mpp.workers.words import backend_in, familiar_in, packed
 from mpp.workers.world import World
 
 _log = make_logger()
@@ -139,7 +140,15 @@ class Crew(Service):
 
     def _start(self, number: int) -> None:
         self._scheduled.pop(number, None)
-        words: Words = {"report": functools.partial(self._reported, number), "answered": self._answered, "log": _log_theirs}
+        words: Words = {
+            "report": functools.partial(self._reported, number),
+            "rescued": self._rescued,
+            "suspect": self._suspect,
+            "answered": self._answered,
+            "familiar": functools.partial(self._familiar, number),
+            "storage": self._storage_failed,
+            "log": _log_theirs,
+        }
         questions: Questions = {
             "reselect": self._reselect,
             "metrics": self._metrics_page,
@@ -148,7 +157,10 @@ class Crew(Service):
         }
         hand = Hand(number, words, questions, self._reactor, self._gone)
         self._hands[number] = hand
-        hand.start(self._reactor, self._boot, self._counts.descriptor, self._known)
+        boot = self._boot, packed(self._world.handover())
+        hand.start(self._reactor, boot, self._counts.descriptor, self._known)
+        for key, seconds in self._world.selections.suspects.left():
+            hand.line.tell("suspect", key, seconds)
         self._publishing.now()
 
     def _gone(self, hand: Hand) -> None:
@@ -205,6 +217,12 @@ class Crew(Service):
         for hand in self._hands.values():
             hand.line.tell("certificates")
 
+    def secure(self, config: WebConfig) -> None:
+        """Have the workers judge clients by this web configuration."""
+        text = packed(config)
+        for hand in self._hands.values():
+            hand.line.tell("web_config", text)
+
     # What they say
 
     def _reported(self, worker: int, number: int, backend: Any, standing: int, why: str) -> None:
@@ -212,9 +230,29 @@ class Crew(Service):
         self._world.selections.report(backend_in(backend), Standing(standing), why)
         self._publishing.soon()
 
+    def _rescued(self, failed: Any, by: Any) -> None:
+        self._world.selections.rescued(backend_in(failed), backend_in(by))
+        self._publishing.soon()
+
+    def _storage_failed(self, backend: Any, error: str) -> None:
+        self._world.selections.storage_failed(backend_in(backend), error)
+        self._publishing.soon()
+
+    def _suspect(self, key: str, why: str) -> None:
+        self._world.selections.suspect(key, why)
+        for hand in self._hands.values():
+            hand.line.tell("suspect", key)
+
     def _answered(self, backend: Any) -> None:
         self._world.selections.answered(backend_in(backend))
         self._publishing.soon()
+
+    def _familiar(self, worker: int, *credentials: str) -> None:
+        """Have all know credentials that one worker has found to be right: their next connection may be anybody's."""
+        self._world.familiar(familiar_in(credentials))
+        for hand in self._hands.values():
+            if hand.number != worker:
+                hand.line.tell("familiar", *credentials)
 
     # What they ask
 

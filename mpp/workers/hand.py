@@ -16,6 +16,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.child_environ import isolated
 from mpp.model import Selection
 from mpp.workers.line import Line, Questions, Words
 from mpp.workers.sums import Families
@@ -54,7 +55,7 @@ class Hand(ProcessProtocol):
     def __repr__(self) -> str:
         return f"<Hand {self.number}>"
 
-    def start(self, reactor: Any, boot: str, counts: int, sockets: Sequence[int]) -> None:
+    def start(self, reactor: Any, boot: Sequence[str], counts: int, sockets: Sequence[int]) -> None:
         """
         Start the process.
 
@@ -64,11 +65,12 @@ class Hand(ProcessProtocol):
         with ours, theirs:
             inherited = {0: 0, 1: 1, 2: 2, LINE_DESCRIPTOR: theirs.fileno(), COUNTS_DESCRIPTOR: counts}
             inherited.update(enumerate(sockets, FIRST_SOCKET))
-            command = [sys.executable, "-m", "mpp.workers", str(self.number), str(os.getpid()), str(len(sockets))]
-            reactor.spawnProcess(self, sys.executable, command, env=None, childFDs=inherited)
+            # -P for the reader of "ps"; the variables say the same, and more.
+            command = [sys.executable, "-P", "-m", "mpp.workers", str(self.number), str(os.getpid()), str(len(sockets))]
+            reactor.spawnProcess(self, sys.executable, command, env=isolated(os.environ), childFDs=inherited)
             ours.setblocking(False)
             reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
-        self.line.tell("boot", boot)
+        self.line.tell("boot", *boot)
 
     def publish(self, selection: Selection, failing: str, world: Callable[[], str]) -> None:
         """Tell it what it does not know yet."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import pickle
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from mpp.front.passwords import Familiar
+from mpp.front.service import Handover
 from mpp.pages import Answer
 from mpp.selection import SelectionService
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.workers.crew import Crew
 from mpp.workers.sockets import Binder
 from mpp.workers.sums import families
+from mpp.workers.words import packed
 
 if TYPE_CHECKING:
     from mpp.http_config import Origin
@@ -42,6 +43,15 @@ class Parent:
         self.status: Callable[[str, bool], Answer] = program.own_pages.status
         self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
         self.encoded: Callable[[Settings], str] = encoded
+
+    def handover(self) -> Handover | None:
+        """Give the web configuration in force, and who is known."""
+        return None if self._program.front is None else self._program.front.handover
+
+    def familiar(self, credentials: Familiar) -> None:
+        """Know credentials that a worker has found to be right."""
+        if self._program.front is not None:
+            self._program.front.passwords.learn(credentials)
 
     def descriptors(self) -> list[int]:
         """Give the open sockets, in the order in which a worker opens them."""
@@ -77,4 +87,4 @@ def _share(whole: int, workers: int) -> int:
 
 def encoded(settings: Settings) -> str:
     """Give one worker's settings as the worker reads them. Only ever read from the parent, which may well be trusted."""
-    return base64.b64encode(pickle.dumps(workers_settings(settings))).decode()
+    return packed(workers_settings(settings))

@@ -32,6 +32,7 @@ from mpp.http_config import Origins
 from mpp.interfaces import ISelections
 from mpp.journal import Journal
 from mpp.model import Backend, Choice, Selection, Standing
+from mpp.query_of_death import SuspectQueries
 from mpp.rounds import Waiters
 from mpp.workers.line import Line
 from mpp.workers.words import backend_in, backend_out, origins_in, selection_in
@@ -42,15 +43,18 @@ class RemoteSelections(Service):
     """
     The Selection as the parent publishes it.
 
+    :param now: the monotonic clock that requests are timed with.
     :ivar current: see `ISelections`.
+    :ivar suspects: see `ISelections`; the parent keeps those of all workers alike.
     :ivar line: to the parent.
     :ivar journal: remains empty, the parent keeps it.
     """
 
     line: Line
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self.current = Selection()
+        self.suspects = SuspectQueries(now)
         self.journal = Journal(time.time)
         self._forget: Callable[[Backend], None] = lambda _: None
         self._located: Callable[[Origins], None] = lambda _: None
@@ -142,6 +146,19 @@ class RemoteSelections(Service):
             self._failing[backend] = -1
             self._told.clear()
         self.line.tell("report", self._reported, backend_out(backend), int(standing), why)
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Tell the parent of a request that a backend out of service answered, see `ISelections`."""
+        self.line.tell("rescued", backend_out(failed), backend_out(by))
+
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        """Report to the parent that a backend cannot read a part of its storage, see `ISelections`."""
+        self.line.tell("storage", backend_out(backend), error)
+
+    def suspect(self, key: str, why: str) -> None:
+        """Remember a read that a server may have died of, and have the parent tell the other workers, see `ISelections`."""
+        self.suspects.add(key)
+        self.line.tell("suspect", key, why)
 
     def answered(self, backend: Backend) -> None:
         """Tell the parent of a request that was answered, if it wants to know; see Note [Answers]."""

@@ -6,14 +6,37 @@ Everything is a list whose order both sides know: they are the same version of t
 
 from __future__ import annotations
 
+import base64
+import pickle
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from attrs import astuple
+from attrs import astuple, evolve
 
 from mpp.facts import Facts
+from mpp.front.passwords import Familiar
 from mpp.http_config import Origin, Origins
 from mpp.model import Backend, Choice, Observation, Selection, Standing
+
+
+def packed(value: object) -> str:
+    """Return any value as text, for what only the parent says."""
+    return base64.b64encode(pickle.dumps(value)).decode("ascii")
+
+
+def unpacked(text: str) -> Any:
+    """Return the value that `packed` was called with. For what the parent says: who writes it can have any code run here."""
+    return pickle.loads(base64.b64decode(text))
+
+
+def familiar_out(familiar: Familiar) -> list[str]:
+    """Give familiar credentials, which is no more than a digest, a user and his hash."""
+    return [familiar.digest.hex(), familiar.user.hex(), familiar.hashed.hex()]
+
+
+def familiar_in(value: Any) -> Familiar:
+    """Read familiar credentials."""
+    return Familiar(*map(bytes.fromhex, value))
 
 
 def backend_out(backend: Backend) -> list[Any]:
@@ -30,7 +53,7 @@ def backend_in(value: Any) -> Backend:
 def selection_out(selection: Selection) -> list[Any]:
     """
     Give a Selection; the choice refers to the observations by their number, and to nobody else's backend. What only the parent
-    shows, the progress of a replay, is left out.
+    shows, such as the progress of a replay, is left out.
     """
     number = {observation.backend: place for place, observation in enumerate(selection.observations)}
     choice = selection.choice
@@ -67,9 +90,11 @@ def origins_in(selection: Selection, value: Any) -> Origins:
 def _observation_out(observation: Observation) -> list[Any]:
     each = observation
     facts = astuple(each.facts)
-    return [backend_out(each.backend), int(each.standing), each.why, facts, each.at, each.took, each.ejected_at]
+    known = int(each.standing), each.why, facts, each.returns, each.limited
+    return [backend_out(each.backend), *known, each.at, each.took, each.ejected_at]
 
 
 def _observation_in(value: Any) -> Observation:
-    backend, standing, why, facts, *times = value
-    return Observation(backend_in(backend), Standing(standing), why, Facts(*facts), *times)
+    backend, standing, why, facts, returns, limited, at, took, ejected_at = value
+    known = Observation(backend_in(backend), Standing(standing), why, Facts(*facts), at, took, ejected_at)
+    return evolve(known, returns=returns, limited=limited)

@@ -7,10 +7,8 @@ them to all processes at once, and the second one would cut short what the first
 
 from __future__ import annotations
 
-import base64
 import ctypes
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -26,6 +24,7 @@ from zope.interface import implementer
 from mpp import logs
 from mpp.errors import ConfigError
 from mpp.file_limit import raise_file_limit
+from mpp.front.service import Handover
 from mpp.model import Reloaded
 from mpp.pages import Answer
 from mpp.service import Program
@@ -36,6 +35,7 @@ from mpp.workers.remote import RemoteSelections
 from mpp.workers.sockets import Heir
 from mpp.workers.sums import Families, families
 from mpp.workers.turns import Counts, Turns
+from mpp.workers.words import familiar_in, familiar_out, unpacked
 
 _log = make_logger()
 
@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, reactor: Any, number: int, sockets: int) -> None:
         self._reactor = reactor
         self._number = number
-        self._remote = RemoteSelections()
+        self._remote = RemoteSelections(reactor.seconds)
         self._program: Program | None = None
         self._stopping = False
         self._heir = Heir(reactor, list(range(FIRST_SOCKET, FIRST_SOCKET + sockets)))
@@ -67,8 +67,11 @@ class Worker:
             "settings": self._follow,
             "renew": self._renew,
             "certificates": self._renew_certificates,
+            "web_config": self._secure,
+            "familiar": self._familiar,
             "selection": self._remote.published,
             "heard": self._remote.heard,
+            "suspect": self._remote.suspects.add,
             "drain": self._drain,
             "cut": self._cut,
         }
@@ -90,17 +93,18 @@ class Worker:
 
     # What the parent says
 
-    def _boot(self, text: str) -> None:
+    def _boot(self, settings: str, handover: str) -> None:
         try:
-            self._start(text)
+            self._start(_decoded(settings), unpacked(handover))
         except ConfigError as error:
             _log.error("Worker {number} cannot start: {error}", number=self._number, error=str(error))
             self.line.hang_up()
 
-    def _start(self, text: str) -> None:
-        settings = _decoded(text)
+    def _start(self, settings: Settings, handover: Handover | None) -> None:
         raise_file_limit()
-        program = self._program = Program(settings, self._reactor, self._remote)
+        program = self._program = Program(settings, self._reactor, self._remote, handover)
+        if program.front is not None:
+            program.front.passwords.share = lambda familiar: self.line.tell("familiar", *familiar_out(familiar))
         program.listeners.opener = self._heir
         program.own_pages.relay(self._fetch)
         program.reload = self._have_reloaded
@@ -128,6 +132,20 @@ class Worker:
     def _renew_certificates(self) -> None:
         if self._program is not None:
             self._program.renew_certificates()
+
+    def _secure(self, text: str) -> None:
+        if self._program is None or self._program.front is None or self._stopping:
+            return
+        try:
+            self._program.front.adopt(unpacked(text))
+        except ConfigError as error:
+            # It must not go on with what is in force no more: a user may have been taken out.
+            _log.error("Worker {number} ends, since it cannot follow: {error}", number=self._number, error=str(error))
+            self._drain()
+
+    def _familiar(self, *credentials: str) -> None:
+        if self._program is not None and self._program.front is not None:
+            self._program.front.passwords.learn(familiar_in(credentials))
 
     def _take_turns(self, program: Program, workers: int) -> None:
         channels = program.channels
@@ -178,7 +196,7 @@ def _page(told: list[Any]) -> Answer:
 
 def _decoded(text: str) -> Settings:
     # The parent is the only one who can say anything here.
-    settings: Settings = pickle.loads(base64.b64decode(text))
+    settings: Settings = unpacked(text)
     set_global_log_level("debug" if settings.verbose else settings.log_level)
     return settings
 

@@ -7,15 +7,24 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from mpp.front.passwords import Familiar
+from mpp.front.service import Handover
 from mpp.http_config import Origin
 from mpp.model import Backend, Reloaded, Selection, Standing
 from mpp.pages import Answer
+from mpp.query_of_death import SuspectQueries
 from mpp.settings import Settings
 from mpp.workers.sums import Families
 
 
 class Selections(Protocol):
-    """The living Selection, see `mpp.selection.SelectionService`."""
+    """
+    The living Selection, see `mpp.selection.SelectionService`.
+
+    :ivar suspects: see `mpp.interfaces.ISelections`.
+    """
+
+    suspects: SuspectQueries
 
     @property
     def current(self) -> Selection:
@@ -29,6 +38,15 @@ class Selections(Protocol):
         """Call this whenever ``current`` has changed."""
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
+    def storage_failed(self, backend: Backend, error: str) -> None:
+        """See `mpp.interfaces.ISelections`."""
+
+    def suspect(self, key: str, why: str) -> None:
         """See `mpp.interfaces.ISelections`."""
 
     def answered(self, backend: Backend) -> None:
@@ -58,6 +76,12 @@ class World(Protocol):
     status: Callable[[str, bool], Answer]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]
+
+    def handover(self) -> Handover | None:
+        """Give the web configuration in force, and who is known; None without one."""
+
+    def familiar(self, credentials: Familiar) -> None:
+        """Know credentials that a worker has found to be right, for workers that start later."""
 
     def descriptors(self) -> list[int]:
         """Give the open sockets, in the order in which a worker opens them."""

@@ -12,6 +12,7 @@ import ctypes
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +30,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 START_DEADLINE = 30.0
 """Seconds that a server may take to start; two cores may be shared with other loads."""
 _PR_SET_PDEATHSIG = 1
+# Not seeded: several runs at a time must not try the same ports in the same order.
+_random = random.SystemRandom()
 
 
 class NotStarted(Exception):
@@ -42,10 +45,17 @@ def die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """
+    Return a port of 127.0.0.1 that nothing listens on at the moment.
+
+    It is below those that the kernel gives out by itself (from 32768 on, on Linux): one of these may be the client's end of some
+    connection by the time that a server wants it.
+    """
+    while True:
+        port = _random.randrange(10_240, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline: float = START_DEADLINE, every: float = 0.02) -> Any:
@@ -92,12 +102,16 @@ class Process:
 
     :ivar port: the port it serves on.
     :ivar folder: its temporary folder; its output is in ``log``.
+    :ivar current: the folder that it is started in.
+    :ivar environ: what its environment has beside that of the tests.
     """
 
     def __init__(self, name: str, port: int | None = None) -> None:
         self.name = name
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix=f"mpp-test-{name}-"))
+        self.current = CHECKOUT
+        self.environ: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -123,7 +137,13 @@ class Process:
         """Start it, and wait until it serves unless told not to."""
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent
+                self.command(),
+                cwd=self.current,
+                env={**os.environ, **self.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
             )
         if wait:
             self.wait_ready()
@@ -192,7 +212,7 @@ class Simulated(Process):
     def command(self) -> list[str]:
         """Give the command line."""
         ports = ["--port", str(self.port), "--control-port", str(self.control_port)]
-        return [sys.executable, "-m", "mpp.testing", *ports, "--name", self.name, *self._options]
+        return [sys.executable, "-P", "-m", "mpp.testing", *ports, "--name", self.name, *self._options]
 
     def is_ready(self) -> bool:
         """Tell whether it can be controlled."""
@@ -254,7 +274,7 @@ class Mpp(Process):
     def command(self) -> list[str]:
         """Give the command line."""
         files = ["--endpoints-file", str(self.endpoints_file), "--port", str(self.port)]
-        return [sys.executable, "-m", "mpp", *files, "--selection-interval", self._interval, *self._options]
+        return [sys.executable, "-P", "-m", "mpp", *files, "--selection-interval", self._interval, *self._options]
 
     def is_ready(self) -> bool:
         """Tell whether the first round has finished."""

@@ -100,6 +100,7 @@ class Prometheus(Process):
 
     :param history: seconds of seeded history (metric ``seeded``, two series); 0 for none. At least 5 hours otherwise.
     :param scrapes: further addresses to scrape.
+    :param options: further command line options.
     """
 
     def __init__(
@@ -112,8 +113,10 @@ class Prometheus(Process):
         history: int = 0,
         route_prefix: str = "",
         max_concurrency: int = 20,
+        options: Sequence[str] = (),
     ) -> None:
         super().__init__(name, port)
+        self.options = tuple(options)
         self.binary, self.prefix, self._max_concurrency = binary, route_prefix, max_concurrency
         if history:
             shutil.copytree(seeded_blocks(binary, history), self.folder / "data")
@@ -145,6 +148,7 @@ class Prometheus(Process):
             f"--query.max-concurrency={self._max_concurrency}",
             # Hidden option; with the default of 5 s nothing would be scraped for the first 5 s.
             "--scrape.discovery-reload-interval=100ms",
+            *self.options,
         ]
 
     def is_ready(self) -> bool:

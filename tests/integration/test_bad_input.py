@@ -98,7 +98,7 @@ KUBERNETES: tuple[Case, ...] = (
     Case(
         "selector refused, server slow",
         (*kubeconfig("slow"), *_SELECTOR),
-        "Locator kubernetes failed.*: no answer within 3 s",
+        "locator kubernetes has not answered within 3 s; its answer is awaited for 60 s",
         ends=False,
     ),
     Case(

@@ -13,12 +13,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.names import dns
 from twisted.names.authority import FileAuthority
-from twisted.names.client import Resolver
 from twisted.names.server import DNSServerFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.errors import LocateError
 from mpp.locators.dns import SRV_TIMEOUTS_S, DNSLocator
+from mpp.locators.name_servers import NameServers
 from tests.integration.clients import Load, Tally
 from tests.integration.processes import Mpp, Process, Simulated, wait_until
 
@@ -274,7 +274,8 @@ class SRVTests(TestCase):
         self.addCleanup(streams.stopListening)
         datagrams = reactor.listenUDP(streams.getHost().port, dns.DNSDatagramProtocol(factory), interface="127.0.0.1")
         self.addCleanup(datagrams.stopListening)
-        self.names = Resolver(servers=[("127.0.0.1", streams.getHost().port)], reactor=reactor)
+        self.server = ("127.0.0.1", streams.getHost().port)
+        self.names = NameServers("", reactor, [self.server])
 
     async def located(self, name: str) -> list[str]:
         """Give what is located."""
@@ -282,10 +283,15 @@ class SRVTests(TestCase):
         try:
             return [each.backend.url for each in await locator.locate()]
         finally:
-            for connection in self.names.connections:
-                # Resolvers keep the connection over which they got a long answer.
-                connection.transport.loseConnection()
-                await deferLater(reactor, 0.1)
+            # A connection over which a long answer came is closed, which takes a moment.
+            await deferLater(reactor, 0.1)
+
+    async def test_server_that_cannot_be_asked(self) -> None:
+        """Where the first name server cannot even be asked, for want of a route to it, the next one is asked at once."""
+        # The broadcast address needs a permission that the socket has not: an error of the system, as without a route.
+        self.names = NameServers("", reactor, [("255.255.255.255", 53), self.server])
+        self.assertEqual(len(await self.located("few")), 3)
+        self.assertEqual(len(await self.located("many")), 200)
 
     async def test_targets(self) -> None:
         """The targets are found over UDP."""

@@ -391,7 +391,7 @@ class RefusedTests(SynchronousTestCase):
         self.assertLessEqual(self.simulated.count("/api/v1/query") - before, 20)
 
     def test_odd_targets(self) -> None:
-        """A target that is no path is a 400."""
-        for target in ("http://127.0.0.1/api/v1/query?query=1", "*", "x"):
+        """A target that is neither a path nor an http URL is a 400."""
+        for target in ("ftp://127.0.0.1/api/v1/query?query=1", "*", "x"):
             answer = raw(self.mpp.port, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), until=b"\r\n\r\n")
             self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), (target, answer[:100]))

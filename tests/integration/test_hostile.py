@@ -107,6 +107,7 @@ LENGTHS = (
 
 CODINGS = (
     refused("gzip, chunked", post(chunks(FORM), b"Transfer-Encoding: gzip, chunked"), 501),
+    refused("gzip and chunked in two fields", post(chunks(FORM), b"Transfer-Encoding: gzip", CHUNKED), 501),
     refused("chunked, chunked", post(chunks(FORM), b"Transfer-Encoding: chunked, chunked")),
     refused("chunked twice", post(chunks(FORM), CHUNKED, CHUNKED)),
     refused("chunked, identity", post(chunks(FORM) + SMUGGLED, b"Transfer-Encoding: chunked, identity")),
@@ -164,7 +165,12 @@ LINES = (
 )
 
 TARGETS = (
-    refused("absolute form", get(target=b"http://a/api/v1/labels")),
+    works("absolute form", get(target=b"http://b:9090/api/v1/labels")),
+    works("absolute form with https", get(target=b"https://b/api/v1/labels")),
+    Case("absolute form of an unsafe path", get(target=b"http://a/-/reload", method=b"POST"), (403,), KEPT),
+    refused("absolute form with userinfo", get(target=b"http://x@a/api/v1/labels")),
+    refused("absolute form with another scheme", get(target=b"ftp://a/api/v1/labels")),
+    refused("absolute form without a Host", b"GET http://a/api/v1/labels HTTP/1.1\r\n\r\n"),
     refused("authority form", get(target=b"a:80")),
     refused("CONNECT", get(target=b"a:80", method=b"CONNECT")),
     refused("OPTIONS *", get(target=b"*", method=b"OPTIONS")),

@@ -15,7 +15,7 @@ from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen
 from tests.integration.clients import Load
 from tests.integration.processes import Mpp, Simulated, wait_until
 from tests.integration.quiet import quiet
-from tests.test_locators_kube_tls import make_kubeconfig
+from tests.kubeconfigs import make_kubeconfig
 
 # Nothing in these tests may be due to the next regular round.
 INTERVAL = "60s"

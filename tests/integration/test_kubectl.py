@@ -26,7 +26,8 @@ from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.integration.processes import CHECKOUT
 from tests.integration.quiet import quiet
-from tests.test_locators_kube_tls import NAME, credential_forms, make_kubeconfig
+from tests.kubeconfigs import make_kubeconfig
+from tests.test_locators_kube_tls import NAME, credential_forms
 
 SELECTOR = "app in (prometheus),tier!=test"
 

@@ -20,7 +20,7 @@ from tests.integration.processes import Process, Simulated, fetch, free_port, wa
 from tests.integration.quiet import quiet
 from tests.integration.terminal import blocks, section
 from tests.integration.test_hosts import hindrance
-from tests.test_locators_kube_tls import make_kubeconfig
+from tests.kubeconfigs import make_kubeconfig
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

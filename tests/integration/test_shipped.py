@@ -75,7 +75,7 @@ class DashboardTests(SynchronousTestCase):
         backend = Simulated().start()
         self.addCleanup(backend.close)
         web_config = Path(self.mktemp())
-        web_config.write_text("{}")
+        web_config.write_text("basic_auth_users: {}")
         mpp = Mpp([backend.url], "--web-config", str(web_config.absolute()), "--workers", "2").start()
         self.addCleanup(mpp.close)
         fetch(mpp.port, "/api/v1/query?query=up")

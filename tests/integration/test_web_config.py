@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -110,6 +111,13 @@ class WebConfigCase(SynchronousTestCase):
         self.write("web.yml", text)
         wait_until(lambda: mpp.log().count(" is in force") > before, "the change is noticed", 10)
 
+    def reload(self, mpp: TLSMpp, text: str) -> None:
+        """Replace the web configuration by one that may protect less, and have mpp take it over."""
+        before = mpp.log().count("Configuration read again")
+        self.write("web.yml", text)
+        mpp.signal(signal.SIGHUP)
+        wait_until(lambda: mpp.log().count("Configuration read again") > before, "it is read again", 10)
+
     def client(self, authority: FakeAuthority | None, *names: str) -> ssl.SSLContext:
         """Give what a client with a certificate connects with; with none if there is no authority."""
         context = ssl.create_default_context(cadata=self.authority.pem.decode())
@@ -148,7 +156,7 @@ class ClientCertificateTests(WebConfigCase):
         )
         mpp = self.start(TLS + "}", "--verbose")
         for word, more, expected in rows:
-            self.change(mpp, f"{TLS}, client_auth_type: {word}{more}}}")
+            self.reload(mpp, f"{TLS}, client_auth_type: {word}{more}}}")
             with self.subTest(word=word, more=more):
                 found = tuple(self.outcome(mpp, context) for context in (none, ours, strange, other))
                 print(f"{word + more:<90} none, ours, another CA's, other name: {found}")

@@ -1,0 +1,53 @@
+"""
+Numbers that servers report, kept within what can be calculated with and shown. Pure; knows no other module of mpp.
+
+A server, or whatever answers in its place, may report infinity, NaN, a negative time, or an integer of four hundred digits, which
+is too large for a float. Each number is bounded once, where it is read: one that is out of bounds is None, as if it had not been
+reported, so that nothing behind it has to expect one.
+"""
+
+from __future__ import annotations
+
+LATEST_TIME = 1e11
+"""Seconds since the epoch, in the year 5138: what is later is no time. An empty TSDB reports MaxInt64 milliseconds, for one."""
+
+LONGEST_SPAN = LATEST_TIME
+"""Seconds, some 3,170 years: what is longer is no duration."""
+
+MOST = 2.0**63
+"""A counter that is larger is none: Prometheus counts samples and segments in 64 bits."""
+
+LONGEST_TEXT = 64
+"""Characters of a number, a time or a version; the longest float that Go writes has 24, a time with its zone 35."""
+
+
+def point_in_time(value: object) -> float | None:
+    """Return a number as seconds since the epoch; None unless it is between the epoch and `LATEST_TIME`."""
+    return _within(value, LATEST_TIME) or None
+
+
+def span(value: object) -> float | None:
+    """Return a number as a duration in seconds; None unless it is more than 0 and less than `LONGEST_SPAN`."""
+    return _within(value, LONGEST_SPAN) or None
+
+
+def quantity(value: object) -> float | None:
+    """Return a number of things; None if it is negative, `MOST` or more, or no number."""
+    return _within(value, MOST)
+
+
+def port(value: object) -> int | None:
+    """Return the number of a TCP port; None unless it is an integer from 1 to 65535."""
+    return value if type(value) is int and 1 <= value <= 65535 else None
+
+
+def version(text: str) -> str:
+    """Return the text of a version, of at most `LONGEST_TEXT` characters, without those that cannot be shown."""
+    return "".join(character for character in text[:LONGEST_TEXT] if character.isprintable())
+
+
+def _within(value: object, limit: float) -> float | None:
+    # NaN is neither; a comparison of an integer of any size with a float is exact. True is an int, too.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < limit:
+        return None
+    return float(value)

@@ -1,0 +1,77 @@
+"""
+Rewrites the heads of responses that are not quite HTTP/1.1, but that Go, HAProxy and nginx accept, into ones that are.
+
+Used after the strict parser has failed on a head, so that a usual response does not pay for it. Pure: bytes in, bytes out.
+
+Three faults are mended: lines that end with LF alone (RFC 9112 section 2.2), a Content-Length that is repeated with the same
+value (section 6.3, item 5), and a Content-Length beside a Transfer-Encoding (item 3: the length is removed, and the connection
+must not be used again). Lengths that differ or are no numbers stay as they are, and so stay an error.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a head that are looked at. A response of Prometheus has less than 1 KiB."""
+
+_END = re.compile(rb"\n\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1[0-9][0-9]\b")
+_LENGTH = b"content-length"
+_CODING = b"transfer-encoding"
+
+
+def is_repairable(head: bytes) -> bool:
+    """
+    Return whether a head that the strict parser does not accept may have become acceptable once all of it is here.
+
+    :param head: what has arrived of it, perhaps with a part of the body.
+    """
+    if not head.startswith(b"HTTP/1.") or len(head) > MAX_HEAD:
+        return False
+    lines = head.split(b"\n")
+    framing = [line for line in lines if _name(line) in (_LENGTH, _CODING)]
+    listed = any(b"," in line for line in framing if _name(line) == _LENGTH)
+    return len(framing) > 1 or listed or any(not line.endswith(b"\r") for line in lines[:-1])
+
+
+class HeadRepair:
+    """Collects what arrives until a head is complete."""
+
+    def __init__(self) -> None:
+        self._repaired = b""
+        self._received = b""
+        self._searched = 0
+
+    def feed(self, data: bytes) -> bytes | None:
+        """
+        Return the repaired head and what followed it, or None as long as the head has not completely arrived.
+
+        Interim responses (1xx) stay in front of it. What exceeds `MAX_HEAD` without an end is returned as it is, so that the
+        parser fails on it.
+        """
+        self._received += data
+        # An end of three bytes may have begun in what was searched before.
+        while end := _END.search(self._received, max(0, self._searched - 2)):
+            head, self._received = self._received[: end.start()], self._received[end.end() :]
+            self._searched = 0
+            self._repaired += _repaired(head)
+            if not _INTERIM.match(head):
+                return self._repaired + self._received
+        self._searched = len(self._received)
+        return self._received if self._searched > MAX_HEAD else None
+
+
+def _repaired(head: bytes) -> bytes:
+    lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
+    lengths = [line for line in lines if _name(line) == _LENGTH]
+    values = {value.strip() for line in lengths for value in line.partition(b":")[2].split(b",")}
+    if len(values) == 1 and min(values).isdigit():
+        lines = [line for line in lines if line not in lengths]
+        coded = any(_name(line) == _CODING for line in lines)
+        lines.append(b"Connection: close" if coded else b"Content-Length: " + min(values))
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].lower()

@@ -1,0 +1,84 @@
+"""A server hangs, and what stands beside it is not well either: no request is left with the one that hangs."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.processes import Mpp, Simulated, fetch, wait_until
+
+QUERY = "/api/v1/query?query=up"
+
+
+class FailedHedgeTests(SynchronousTestCase):
+    """The server that takes the traffic hangs; the other one fails what it is asked beside it, and is well a moment later."""
+
+    def setUp(self) -> None:
+        self.stuck = Simulated("--version", "3.5.0", "--history", "30d", name="stuck")
+        self.other = Simulated("--version", "3.5.0", "--history", "10d", name="other")
+        for server in (self.stuck, self.other):
+            self.addCleanup(server.close)
+            server.start()
+        self.clients = ThreadPoolExecutor(4)
+        self.addCleanup(self.clients.shutdown, wait=False)
+
+    def begin(self, *options: str) -> Mpp:
+        """Start mpp; the rounds are far apart, so that nothing but the requests themselves can bring news."""
+        mpp = Mpp([self.stuck.url, self.other.url], "--affinity-options", "none", *options, interval="10s")
+        self.addCleanup(mpp.close)
+        mpp.start().wait_selected(self.stuck.address)
+        return mpp
+
+    def asked(self, mpp: Mpp) -> Future[tuple[int, dict[str, str], bytes]]:
+        """Begin a request; wait until the other server has failed it beside the stuck one."""
+        before = self.other.count("/api/v1/query")
+        answer = self.clients.submit(fetch, mpp.port, QUERY, timeout=30)
+        # The probes ask for vector(1) there.
+        wait_until(lambda: self.other.count("/api/v1/query") > before, "the other server is asked, too", 5)
+        wait_until(lambda: mpp.metric("mpp_hedges_total", reason="stuck") > 0, "and that is counted", 5)
+        return answer
+
+    def assert_helped(self, mpp: Mpp, answer: Future[tuple[int, dict[str, str], bytes]]) -> None:
+        """Require that the request is answered by the other server soon."""
+        began = time.monotonic()
+        status, fields, _ = answer.result(timeout=20)
+        took = time.monotonic() - began
+        self.assertEqual((status, fields["mpp.servedby"]), (200, self.other.address), mpp.log()[-3000:])
+        self.assertLess(took, 3.0)
+        self.assertLess(self.other.count("/api/v1/query"), 40)
+
+    def test_not_ready_for_a_moment(self) -> None:
+        """The waiting request is answered as soon as the other server, which was not ready when it was asked, is back."""
+        for options in ((), ("--workers", "2")):
+            mpp = self.begin(*options)
+            self.stuck.spoil("silence")
+            self.other.spoil("status", status=503)
+            answer = self.asked(mpp)
+            time.sleep(1.5)
+            self.assertFalse(answer.done())
+            self.other.mend()
+            self.assert_helped(mpp, answer)
+            self.stuck.mend()
+            mpp.close()
+
+    def test_breaks_off_once(self) -> None:
+        """The waiting request is answered by the other server although that one broke off when it was asked first."""
+        mpp = self.begin()
+        self.stuck.spoil("silence")
+        self.other.spoil("half-reset", spare_probes=True)
+        answer = self.asked(mpp)
+        self.other.mend()
+        self.assert_helped(mpp, answer)
+
+    def test_restarted(self) -> None:
+        """The waiting request is answered by the other server when that has been killed and started anew meanwhile."""
+        mpp = self.begin()
+        self.stuck.spoil("silence")
+        self.other.spoil("silence", spare_probes=True)
+        answer = self.asked(mpp)
+        self.other.kill()
+        time.sleep(1.0)
+        self.other.start()
+        self.assert_helped(mpp, answer)
