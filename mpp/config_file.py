@@ -88,6 +88,9 @@ def read_text(text: str, name: str, folder: str = "") -> FileReading:
     tree, errors = read_tree(text, name)
     if tree is None:
         return FileReading(errors=tuple(errors))
+    if not tree.table:
+        # One that was emptied by accident may have named the web configuration: without it everybody would be let in.
+        return FileReading(errors=(ConfigError(name, "has no key at all; expected options by name, such as 'port: 9090'"),))
     given, words = {}, {}
     hints = {CONFIG.flag.removeprefix("--"): "a configuration file cannot name another one"}
     for key in tree.keys((*KEYS, *config_backends.KEYS), hints):

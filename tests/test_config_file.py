@@ -14,8 +14,6 @@ from mpp.options import OPTIONS
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 
 UNDERSTOOD: list[tuple[str, Settings]] = [
-    ("", Settings(endpoints=("a:1",))),
-    ("---\n# nothing\n", Settings(endpoints=("a:1",))),
     ("port: 80\n", Settings(endpoints=("a:1",), port=80)),
     ('{"port": 80, "verbose": true}', Settings(endpoints=("a:1",), port=80, verbose=True)),
     ("verbose: yes\ninsecure: off\n", Settings(endpoints=("a:1",), verbose=True)),
@@ -52,6 +50,9 @@ REFUSED: list[tuple[str, str]] = [
     ("frobnicate: 1\n", "mpp.yaml:1: frobnicate: no such key"),
     ("help: true\n", "mpp.yaml:1: help: no such key"),
     ("config: other.yaml\n", "mpp.yaml:1: config: a configuration file cannot name another one"),
+    ("", "mpp.yaml: has no key at all; expected options by name, such as 'port: 9090'"),
+    ("# nothing\n", "mpp.yaml: has no key at all; expected options by name, such as 'port: 9090'"),
+    ("{}\n", "mpp.yaml: has no key at all; expected options by name, such as 'port: 9090'"),
     ("port: 1\nport: 2\n", "mpp.yaml:2: 'port' is there for the second time"),
     ("port: abc\n", "mpp.yaml:1: port: expected a whole number, found the text 'abc'"),
     ("port: '80'\n", "mpp.yaml:1: port: expected a whole number, found the text '80'"),
