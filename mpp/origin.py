@@ -33,8 +33,9 @@ MAX_HOPS = 64
 How many hops of a forwarding chain are read, from its end, which is what the nearest proxies wrote: more than any request passes,
 and a bound on the work that a client can cause.
 """
-# An element of Forwarded (RFC 7239) has four parameters of its own and few others.
+# An element of Forwarded (RFC 7239) has four parameters of its own and few others, each a name, a host or an address.
 _MAX_PARAMETERS = 16
+_LONGEST_HOP = 1000
 # The longest address, with brackets, zone and port, and then some.
 _LONGEST_ADDRESS = 100
 
@@ -115,9 +116,9 @@ def _forwarded_for(facts: RequestFacts) -> list[str]:
 
 
 def _last_hops(values: list[bytes]) -> list[str]:
-    """Return the last `MAX_HOPS` elements of a field that is a list; of what stands before them nothing is looked at."""
-    text = b",".join(values).decode("latin-1")
-    return text.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if text else []
+    """Return the last `MAX_HOPS` elements of a field that is a list, cut to what is read of them; nothing else is looked at."""
+    joined = b",".join(values)
+    return [hop[:_LONGEST_HOP].decode("latin-1") for hop in joined.rsplit(b",", MAX_HOPS)[-MAX_HOPS:]] if joined else []
 
 
 def _parse(text: str) -> Address | None:

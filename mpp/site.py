@@ -21,7 +21,7 @@ from mpp.model import Headers, RequestFacts
 from mpp.proxy import ProxyRequest
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
-from mpp.wire.reader import Limits
+from mpp.wire.limits import Limits
 from mpp.wire.server import ProxyChannel
 
 

@@ -16,7 +16,7 @@ from mpp.site import ProxySite
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.judged import JudgedChannel
-from mpp.wire.reader import Limits
+from mpp.wire.limits import Limits
 from mpp.wire.server import ProxyChannel
 
 

@@ -33,7 +33,7 @@ from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.judged import JudgedChannel
-from mpp.wire.reader import Limits
+from mpp.wire.limits import Limits
 from mpp.wire.server import ProxyChannel
 from tests.fake_https import FakeAuthority
 from tests.forward_support import FakeResponse

@@ -27,7 +27,7 @@ from mpp.status.explained import Explanation
 from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
-from mpp.wire.reader import Limits
+from mpp.wire.limits import Limits
 from tests.forward_support import A, B, FakeResponse, World
 
 CLIENT = IPv4Address("TCP", "203.0.113.9", 4711)

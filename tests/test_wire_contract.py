@@ -20,8 +20,8 @@ from mpp.wire import transports
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.dial import Dialer
+from mpp.wire.limits import Limits
 from mpp.wire.pool import Pool
-from mpp.wire.reader import Limits
 from mpp.wire.relay import Relay
 from mpp.wire.server import ProxyChannel
 from tests.wire_support import error_page

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.gate import QUIET_S, Gate
-from mpp.wire.reader import Limits
+from mpp.wire.limits import Limits
 from mpp.wire.server import ProxyChannel
 from tests.wire_support import GET, PromptRequest, error_page
 

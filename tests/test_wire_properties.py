@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.model import Headers
 from mpp.wire.answer import AnswerReader, Garbled
 from mpp.wire.budget import Budget
-from mpp.wire.reader import Incoming, Limits, RequestReader
+from mpp.wire.limits import Limits
+from mpp.wire.reader import Incoming, RequestReader
 
-LIMITS = Limits(max_body=64, max_head=100_000)
+LIMITS = Limits(max_body=64, max_head=100_000, small_body=0)
 
 # Parts that are put together at random: most of what comes out is almost right, which is where readings differ.
 LINES = (

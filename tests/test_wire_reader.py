@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire.budget import Budget
-from mpp.wire.reader import MAX_FIELDS, Limits, RequestReader
+from mpp.wire.limits import MAX_FIELDS, Limits
+from mpp.wire.reader import RequestReader
 
 PIPELINE = (
     b"GET /1?a=b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\n\r\n"

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.model import MIB
+from mpp.wire.limits import Limits
 from mpp.wire.patience import LINGER_S
-from mpp.wire.reader import Limits
 from mpp.wire.server import LINGER_BYTES, ProxyChannel
 from tests.wire_support import GET, RESET, PromptRequest, RecordingRequest, ServerSide, error_page
 

@@ -18,7 +18,7 @@ from mpp.interfaces import IBodyConsumer
 from mpp.model import Backend, Headers
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
-from mpp.wire.reader import Limits
+from mpp.wire.limits import Limits
 from mpp.wire.server import ProxyChannel
 from mpp.wire.upstream import UpstreamConnection
 

@@ -26,9 +26,10 @@ from mpp.errors import BadRequest
 from mpp.model import MIB, Headers
 from mpp.wire.budget import Budget, Holding
 from mpp.wire.channels import Channels
+from mpp.wire.limits import Limits
 from mpp.wire.outlet import Outlet
 from mpp.wire.patience import ACTIVE_S, BODY_S, GONE_S, HEAD_S, LINGER_S, TAKE_S
-from mpp.wire.reader import Incoming, Limits, RequestReader
+from mpp.wire.reader import Incoming, RequestReader
 from mpp.wire.transports import has_arrived, unsent
 
 # How much a refused client is listened to after the answer (and `LINGER_S` long): ten times a default body.
