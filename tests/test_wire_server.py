@@ -122,7 +122,7 @@ class RequestsTests(SynchronousTestCase):
 
     def test_prompt_answers(self) -> None:
         """A segment full of requests that are answered at once is answered whole."""
-        side = ServerSide(PromptRequest)
+        side = ServerSide(PromptRequest, budget=10**7)
         side.receive(GET * 2000)
         self.assertEqual((len(side.requests), len(side.sent)), (2000, 6000))
         self.assertTrue(side.reading)

@@ -25,6 +25,10 @@ FRAMING = 8
 MAX_FIELDS = 1000
 # What a field takes in memory beside its bytes: two objects of 33 bytes for them, a pair, and a place in a list, each rounded up.
 FIELD_COST = 160
+# What a request takes in memory beside its fields and their bytes: the objects of which it consists, and its place in a queue.
+REQUEST_COST = 600
+# Up to here (and `rules.LONG_HEAD`) the fields of one request for each connection take too little to be counted.
+FEW_FIELDS = 100
 
 
 @frozen
@@ -59,8 +63,10 @@ class RequestReader:
     """
     Parses one connection's input.
 
-    All of a request that is not complete is held in the Budget from the first segment that leaves it so; what is complete at once
-    is if it has a body. What is held is released by `close`, by `give_way`, or by the caller of `take`.
+    All of a request that is not complete is held in the Budget from the first segment that leaves it so. What is complete at once
+    is held if it has a body, if its head is large (`FEW_FIELDS`, `rules.LONG_HEAD`), or if it came behind another one that was
+    not taken: thousands of requests fit into one segment. What is held is released by `close`, by `give_way`, or by the caller
+    of `take`.
 
     :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
     :param refused: called when the rest of the input is refused at another time than during `feed` or `time_out`.
@@ -306,15 +312,20 @@ class RequestReader:
         persistent = parser.should_keep_alive()
         headers = self._head
         assert headers is not None
-        if self._size or self._arrivals.any:
-            self._keep_holding(headers)
+        whole = bool(self.ready) or len(headers) > FEW_FIELDS or self._overhead > rules.LONG_HEAD
+        if whole or self._size or self._arrivals.any:
+            self._keep_holding(headers, whole)
         self.ready.append((parser.get_method(), self._target, self._version, headers, bytes(self._body), persistent))
         self.over = not persistent
         self._reset()
 
-    def _keep_holding(self, headers: Headers) -> None:
-        """Hold what is complete until it is taken: its body, and the head if that came before. Raising stops the parser."""
-        size = self._cost() if self._arrivals.is_partial_held else self._size
+    def _keep_holding(self, headers: Headers, whole: bool) -> None:
+        """
+        Hold what is complete until it is taken: its body, and the head if that came before. Raising stops the parser.
+
+        :param whole: its head counts wherever it came.
+        """
+        size = REQUEST_COST + self._cost() if whole or self._arrivals.is_partial_held else self._size
         if not self._arrivals.complete(headers, size, len(self.ready)):
             self._why = _no_memory()
             raise self._why
