@@ -16,7 +16,10 @@ order, any number of times (percent-decoding twice at most).
 - take an overlong UTF-8 sequence as the ASCII character that it stands for
 - remove one of two adjacent slashes; remove ``.``; remove ``x/..``, where x may also be empty or ``.``
 
-A request is unsafe if one of the readings is a listed path behind any prefix, or if there are more than `MOST` readings.
+A request is unsafe if one of the readings is a listed path behind any prefix, or if there are more than `MOST` readings. A prefix
+may end within a segment: a gateway that replaces ``/prom`` by ``/`` (nginx's ``location /prom { proxy_pass http://a/; }``) makes
+``/-/reload`` of ``/prom-/reload``. Only ``otlp`` and ``ingester`` have to be whole segments, for there are route prefixes that
+end so.
 
 # Note [Words]
 
@@ -67,18 +70,18 @@ _LISTED = (
     _Listed(
         FORWARDED_METHODS,
         (b"reload", b"quit", b"admin", b"otlp", b"write", b"pprof"),
-        re.compile(rb"(?:^|/)(?:-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$))"),
+        re.compile(rb"-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$)"),
     ),
     # What Mimir, Cortex, Loki, Thanos and VictoriaMetrics have under the same roof; some of it can be read with GET.
     _Listed(
         _CHANGING,
         (b"rules", b"alerts", b"push", b"receive", b"otlp", b"import", b"upload", b"ingester", b"delete_tenant"),
         re.compile(
-            rb"(?:^|/)(?:api/v1/(?:(?:rules|upload)/|(?:alerts|push|receive)/?$|import)|config/v1/rules/|api/prom/push/?$"
-            rb"|otlp/|ingester/|compactor/delete_tenant)"
+            rb"api/v1/(?:(?:rules|upload)/|(?:alerts|push|receive)/?$|import)|config/v1/rules/|api/prom/push/?$"
+            rb"|(?:^|/)(?:otlp|ingester)/|compactor/delete_tenant"
         ),
     ),
-    _Listed(frozenset((b"DELETE",)), (b"series",), re.compile(rb"(?:^|/)api/v1/series/?$")),
+    _Listed(frozenset((b"DELETE",)), (b"series",), re.compile(rb"api/v1/series/?$")),
 )
 
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")

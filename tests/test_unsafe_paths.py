@@ -94,6 +94,11 @@ SPELLINGS = (
     b"/-/%c1%b2eload",
     b"/-/%e0%81%b2eload",
     b"/-/x/%c0%ae%c0%ae/reload",
+    # That replace the beginning of a path, also within a segment.
+    b"/prom-/reload",
+    b"/prom-%2fquit",
+    b"/promapi/v1/admin/tsdb/snapshot",
+    b"/promdebug/pprof/heap",
     # Letter case.
     b"/-/Reload",
     b"/API/V1/ADMIN/x",
@@ -125,6 +130,8 @@ SAFE = (
     b"/api/v1/write_relabel",
     b"/debug/pprofile",
     b"/-/reloaded",
+    b"/my-otlp/api/v1/query",
+    b"/team-ingester/api/v1/query",
     b"/api/v1/rules",
     b"/api/v1/status/tsdb",
     b"/%",

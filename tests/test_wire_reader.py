@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire.budget import Budget
-from mpp.wire.limits import MAX_FIELDS, Limits
+from mpp.wire.limits import FIELD_COST, MAX_FIELDS, REQUEST_COST, Limits
 from mpp.wire.reader import RequestReader
 
 PIPELINE = (
@@ -221,11 +221,44 @@ class RequestReaderTests(SynchronousTestCase):
             self.assertEqual(subject.refusal.status if subject.refusal else 0, status, field[:10])
 
     def test_small_heads_are_not_held(self) -> None:
-        """A request that arrives whole, and has no body, holds nothing."""
+        """A request that arrives whole, has no body, and waits behind no other, holds nothing."""
         budget = Budget(0)
         subject = RequestReader(Limits(), budget)
-        subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
-        self.assertEqual((len(subject.ready), subject.refusal, budget.held), (3, None, 0))
+        for _ in range(3):
+            subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertEqual((len(subject.ready), subject.refusal, budget.held), (1, None, 0))
+            subject.take()
+
+    def test_whole_requests_are_held(self) -> None:
+        """What one segment brings counts for what it takes in memory: many fields, a large head, many requests."""
+        start = b"GET / HTTP/1.1\r\nHost: a\r\n"
+        small_fields = start + b"".join(b"x%d: %d\r\n" % (n, n) for n in range(900)) + b"\r\n"
+        for segment in (small_fields, small_fields * 16, start + b"a: " + b"b" * 50_000 + b"\r\n\r\n", (start + b"\r\n") * 2400):
+            budget = Budget(10**8)
+            subject = RequestReader(Limits(), budget)
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            subject.feed(segment)
+            taken = tracemalloc.get_traced_memory()[0]
+            tracemalloc.stop()
+            self.assertLess(taken, 1.2 * budget.held)
+            self.assertLess(budget.held, 3 * taken)
+            while subject.ready:
+                holding = subject.take()[1]
+                if holding is not None:
+                    budget.release(holding)
+            self.assertEqual(budget.held, 0)
+
+    def test_too_many_at_once(self) -> None:
+        """Requests in one segment for which there is no memory are refused, and those before them are answered."""
+        budget = Budget(100_000)
+        subject = RequestReader(Limits(), budget)
+        subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2400)
+        self.assertEqual(subject.refusal and subject.refusal.status, 503)
+        self.assertGreater(len(subject.ready), 50)
+        self.assertLessEqual(budget.held, budget.share)
+        subject.close()
+        self.assertEqual(budget.held, 0)
 
     def test_heads_are_held(self) -> None:
         """A head counts from its first byte while it arrives, and until its request is answered."""
@@ -261,7 +294,9 @@ class RequestReaderTests(SynchronousTestCase):
         subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nX: " + b"b" * 50_000)
         self.assertGreaterEqual(budget.held, 50_000)
         (_, holding), _ = subject.take(), subject.feed(b"\r\n\r\n")
-        self.assertIsNone(holding)
+        assert holding is not None
+        self.assertLess(holding.size, 1000)
+        budget.release(holding)
         _, holding = subject.take()
         assert holding is not None
         self.assertGreaterEqual(holding.size, 50_000)
@@ -277,9 +312,11 @@ class RequestReaderTests(SynchronousTestCase):
         sizes = []
         while subject.ready:
             (_, _, _, _, body, _), holding = subject.take()
-            sizes.append((len(body), 0 if holding is None else holding.size))
-        self.assertEqual(sizes, [(0, 0), (0, 0), (3, 3), (0, 0), (2, 2), (0, 0)])
-        self.assertEqual(budget.held, 5)
+            sizes.append((len(body), 0 if holding is None else holding.size - len(body)))
+        waiting, waiting_post = REQUEST_COST + 10 + FIELD_COST, REQUEST_COST + 29 + 2 * FIELD_COST
+        expected = [(0, 0), (0, waiting), (3, waiting_post), (0, waiting), (2, waiting_post), (0, waiting)]
+        self.assertEqual(sizes, expected)
+        self.assertEqual(budget.held, sum(map(sum, expected)))
 
     def test_slow_heads_give_way(self) -> None:
         """Heads that moved least give way to one that arrives; then nothing of them stays taken."""
@@ -309,7 +346,7 @@ class RequestReaderTests(SynchronousTestCase):
         subject.feed(b"Content-Length: 100\r\n\r\nabc")
         self.assertEqual((budget.held_by("peer"), budget.held_by("client")), (0, budget.held))
         subject.feed(b"d" * 97 + b"POST / HTTP/1.1\r\nHost: a\r\nFor: other\r\nContent-Length: 3\r\n\r\nabc")
-        self.assertEqual((budget.held_by("peer"), budget.held_by("other")), (0, 3))
+        self.assertEqual((budget.held_by("peer"), budget.held_by("other")), (0, 3 + REQUEST_COST + 41 + 3 * FIELD_COST))
         subject.close()
         self.assertEqual(budget.held, 0)
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.model import MIB
 from mpp.wire.limits import Limits
 from mpp.wire.patience import LINGER_S
-from mpp.wire.server import LINGER_BYTES, ProxyChannel
+from mpp.wire.server import LINGER_BYTES, MOST_AT_ONCE, ProxyChannel
 from tests.wire_support import GET, RESET, PromptRequest, RecordingRequest, ServerSide, error_page
 
 
@@ -121,11 +121,41 @@ class RequestsTests(SynchronousTestCase):
         self.assertTrue(side.reading)
 
     def test_prompt_answers(self) -> None:
-        """A segment full of requests that are answered at once is answered whole."""
-        side = ServerSide(PromptRequest)
+        """A segment full of requests that are answered at once is answered whole, but others have their turn meanwhile."""
+        side = ServerSide(PromptRequest, budget=10**7)
         side.receive(GET * 2000)
+        seen: list[int] = []
+
+        def another() -> None:
+            seen.append(len(side.requests))
+            if seen[-1] < 2000:
+                side.clock.callLater(0, another)
+
+        another()
+        side.clock.advance(0)
+        self.assertEqual(seen, list(range(MOST_AT_ONCE, 2001, MOST_AT_ONCE)))
         self.assertEqual((len(side.requests), len(side.sent)), (2000, 6000))
         self.assertTrue(side.reading)
+        self.assertEqual(side.budget.held, 0)
+
+    def test_the_last_of_many(self) -> None:
+        """A client that says all at once and then nothing more gets every answer, and counts as busy until then."""
+        side = ServerSide(PromptRequest)
+        side.receive(GET * 10)
+        side.channel.readConnectionLost()
+        self.assertFalse(side.channel.idle)
+        side.clock.advance(0)
+        self.assertEqual(len(side.requests), 10)
+        self.assertTrue(side.transport.disconnecting)
+
+    def test_gone_with_requests_waiting(self) -> None:
+        """What waits for its turn is dropped when the client goes."""
+        side = ServerSide(PromptRequest)
+        side.receive(GET * 10)
+        side.disconnect()
+        side.clock.advance(0)
+        self.assertEqual(len(side.requests), MOST_AT_ONCE)
+        self.assertEqual(side.budget.held, 0)
 
     @given(st.lists(st.integers(0, 500), max_size=12))
     def test_segments_do_not_matter(self, at: list[int]) -> None:
@@ -137,6 +167,7 @@ class RequestsTests(SynchronousTestCase):
         side = ServerSide(PromptRequest)
         edges = [0, *sorted(min(each, len(stream)) for each in at), len(stream)]
         side.receive(*(stream[start:end] for start, end in itertools.pairwise(edges)))
+        side.clock.advance(0)
         self.assertTrue(side.sent.startswith(b"</1></></></4></5>HTTP/1.1 400 "), side.sent)
         self.assertEqual(side.sent.count(b"HTTP/1.1"), 1)
 

@@ -562,6 +562,7 @@ class LenientTests(SynchronousTestCase):
         ("another program's greeting", b"SSH-2.0-OpenSSH_9.6\r\n"),
         ("another program's greeting, with LF", b"+OK ready\n"),
         ("an endless head with LF", b"HTTP/1.1 200 OK\n" + b"X: y\n" * 20_000),
+        ("endless interim responses with LF", b"HTTP/1.1 100 Continue\n\n" * 4000),
     )
 
     def test_accepted(self) -> None:

@@ -135,7 +135,10 @@ class AnswerReader:
 
     def _read_repaired(self, repair: lenient.HeadRepair, data: bytes) -> None:
         """Have a new parser read the head in its repaired form, once it has completely arrived."""
-        repaired = repair.feed(data)
+        try:
+            repaired = repair.feed(data)
+        except lenient.TooLong as error:
+            raise Garbled(str(error)) from None
         if repaired is None:
             return
         self._repair = None

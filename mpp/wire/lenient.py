@@ -35,11 +35,15 @@ def is_repairable(head: bytes) -> bool:
     return len(framing) > 1 or listed or any(not line.endswith(b"\r") for line in lines[:-1])
 
 
+class TooLong(Exception):
+    """A head, or the interim responses in front of it, are longer than `MAX_HEAD`."""
+
+
 class HeadRepair:
     """Collects what arrives until a head is complete."""
 
     def __init__(self) -> None:
-        self._repaired = b""
+        self._repaired = bytearray()
         self._received = b""
         self._searched = 0
 
@@ -47,19 +51,28 @@ class HeadRepair:
         """
         Return the repaired head and what followed it, or None as long as the head has not completely arrived.
 
-        Interim responses (1xx) stay in front of it. What exceeds `MAX_HEAD` without an end is returned as it is, so that the
-        parser fails on it.
+        Interim responses (1xx) stay in front of it.
+
+        :raise TooLong: what comes is longer than any head that is worth a repair.
         """
-        self._received += data
+        received = self._received + data
         # An end of three bytes may have begun in what was searched before.
-        while end := _END.search(self._received, max(0, self._searched - 2)):
-            head, self._received = self._received[: end.start()], self._received[end.end() :]
-            self._searched = 0
+        start, searched = 0, max(0, self._searched - 2)
+        while end := _END.search(received, searched):
+            head = received[start : end.start()]
+            start = searched = end.end()
             self._repaired += _repaired(head)
             if not _INTERIM.match(head):
-                return self._repaired + self._received
+                return bytes(self._repaired) + received[start:]
+            self._check_length(len(self._repaired))
+        self._received = received[start:]
         self._searched = len(self._received)
-        return self._received if self._searched > MAX_HEAD else None
+        self._check_length(self._searched)
+        return None
+
+    def _check_length(self, length: int) -> None:
+        if length > MAX_HEAD:
+            raise TooLong(f"a malformed head of more than {MAX_HEAD} bytes")
 
 
 def _repaired(head: bytes) -> bytes:

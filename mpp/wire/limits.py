@@ -14,6 +14,10 @@ FRAMING = 8
 MAX_FIELDS = 1000
 # What a field takes in memory beside its bytes: two objects of 33 bytes for them, a pair, and a place in a list, each rounded up.
 FIELD_COST = 160
+# What a request takes in memory beside its fields and their bytes: the objects of which it consists, and its place in a queue.
+REQUEST_COST = 600
+# Up to here (and `rules.LONG_HEAD`) the fields of one request for each connection take too little to be counted.
+FEW_FIELDS = 100
 
 
 @frozen

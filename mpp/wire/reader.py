@@ -17,7 +17,7 @@ from mpp.model import Headers
 from mpp.wire import rules
 from mpp.wire.arrivals import Arrivals
 from mpp.wire.budget import Budget, Holding
-from mpp.wire.limits import FIELD_COST, FRAMING, MAX_FIELDS, Limits
+from mpp.wire.limits import FEW_FIELDS, FIELD_COST, FRAMING, MAX_FIELDS, REQUEST_COST, Limits
 
 Incoming = tuple[bytes, bytes, bytes, Headers, bytes, bool]
 """
@@ -30,8 +30,10 @@ class RequestReader:
     """
     Parses one connection's input.
 
-    All of a request that is not complete is held in the Budget from the first segment that leaves it so; what is complete at once
-    is if it has more than a small body. What is held is released by `close`, by `give_way`, or by the caller of `take`.
+    All of a request that is not complete is held in the Budget from the first segment that leaves it so. What is complete at once
+    is held if it has more than a small body, if its head is large (`FEW_FIELDS`, `rules.LONG_HEAD`), or if it came behind another
+    one that was not taken: thousands of requests fit into one segment. What is held is released by `close`, by `give_way`, or by
+    the caller of `take`.
 
     :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
     :param refused: called when the rest of the input is refused at another time than during `feed` or `time_out`.
@@ -284,15 +286,20 @@ class RequestReader:
         headers = self._head
         assert headers is not None
         arrivals = self._arrivals
-        if self._size > self._small_body or arrivals.partial is not None or arrivals.waiting:
-            self._keep_holding(headers)
+        whole = bool(self.ready) or len(headers) > FEW_FIELDS or self._overhead > rules.LONG_HEAD
+        if whole or self._size > self._small_body or arrivals.partial is not None or arrivals.waiting:
+            self._keep_holding(headers, whole)
         self.ready.append((parser.get_method(), self._target, self._version, headers, bytes(self._body), persistent))
         self.over = not persistent
         self._reset()
 
-    def _keep_holding(self, headers: Headers) -> None:
-        """Hold what is complete until it is taken: its body, and the head if that came before. Raising stops the parser."""
-        size = self._cost() if self._arrivals.partial is not None else self._size
+    def _keep_holding(self, headers: Headers, whole: bool) -> None:
+        """
+        Hold what is complete until it is taken: its body, and the head if that came before. Raising stops the parser.
+
+        :param whole: its head counts wherever it came.
+        """
+        size = REQUEST_COST + self._cost() if whole or self._arrivals.partial is not None else self._size
         if not self._arrivals.complete(headers, size, len(self.ready)):
             self._why = _no_memory()
             raise self._why

@@ -34,6 +34,11 @@ from mpp.wire.transports import has_arrived, unsent
 
 # How much a refused client is listened to after the answer (and `LINGER_S` long): ten times a default body.
 LINGER_BYTES = 100 * MIB
+MOST_AT_ONCE = 4
+"""
+How many requests of one connection are answered in one turn of the reactor, if each is answered at once, as mpp's own pages are:
+a segment may bring thousands of them, and other clients would have to wait until all are answered.
+"""
 
 
 class IncomingRequest(Shape):
@@ -55,7 +60,8 @@ class ProxyChannel(Protocol):
     One client's connection.
 
     Requests are answered strictly one after the other. While one is being answered reading goes on, so that a client's
-    leaving is seen; it pauses as soon as another request waits.
+    leaving is seen; it pauses as soon as another request waits. Of requests that are answered at once no more than `MOST_AT_ONCE`
+    are answered before other connections have their turn.
 
     A client that does not take its answers gets no further ones (see `mpp.wire.outlet`).
 
@@ -92,6 +98,7 @@ class ProxyChannel(Protocol):
         self._request: IncomingRequest | None = None
         self._holding: Holding | None = None
         self._serving = False
+        self._postponed = False
         self._reading = True
         self._closing = False
         self._lingering = False
@@ -147,7 +154,7 @@ class ProxyChannel(Protocol):
         self._reading = False
         if self._closing:
             self.transport.loseConnection()
-        elif self._request is None and not self._outlet.stuck:
+        elif self._request is None and not (self._outlet.stuck or self._postponed):
             self._close(linger=False)
         else:
             self.idle_since = self._channels.clock.seconds()
@@ -158,14 +165,20 @@ class ProxyChannel(Protocol):
     # One after the other
 
     def _serve(self) -> None:
-        """Begin the next answer, and the next, while each is complete at once."""
-        if self._serving:
+        """Begin the next answer, and the next, while each is complete at once, and not too many are."""
+        if self._serving or self._postponed:
             return
         reader = self._reader
+        begun = 0
         self._serving = True
         try:
             while self._request is None and not self._outlet.stuck and not self._closing:
+                if reader.ready and begun == MOST_AT_ONCE:
+                    self._postponed = True
+                    self._channels.clock.callLater(0, self._serve_on)
+                    break
                 if reader.ready:
+                    begun += 1
                     self._begin(*reader.take())
                 else:
                     self._nothing_ready()
@@ -174,6 +187,11 @@ class ProxyChannel(Protocol):
             self._serving = False
         if not self._closing:
             self._read(not (reader.ready or reader.refusal))
+
+    def _serve_on(self) -> None:
+        """Go on answering after other connections had their turn."""
+        self._postponed = False
+        self._serve()
 
     def _begin(self, incoming: Incoming, holding: Holding | None) -> None:
         method, target, version, headers, body, persistent = incoming
@@ -227,7 +245,7 @@ class ProxyChannel(Protocol):
     @property
     def idle(self) -> bool:
         """Whether nothing is being asked nor answered, and the connection is open for the next request."""
-        return self._request is None and not (self._closing or self._reader.partial or self._outlet.stuck)
+        return self._request is None and not (self._closing or self._postponed or self._reader.partial or self._outlet.stuck)
 
     def drain(self, now: float) -> None:
         """
