@@ -159,6 +159,13 @@ def is_unsafe_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> b
     return prefixes != ("",) and any(method in meaning(with_prefix(prefix, path)).unsafe for prefix in prefixes)
 
 
+def rejection_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> unsafe_paths.Rejection:
+    """Return what the client of a request is told that is unsafe behind these prefixes, see `is_unsafe_behind`."""
+    readings = (path, *(with_prefix(prefix, path) for prefix in prefixes))
+    unsafe = next((reading for reading in readings if method in meaning(reading).unsafe), path)
+    return unsafe_paths.rejection(method, unsafe)
+
+
 def with_prefix(prefix: str, target: bytes) -> bytes:
     """
     Put a backend's path prefix in front of a raw target, unless its path has it already.
