@@ -23,8 +23,10 @@ _POST_READS = re.compile(
     rb"|search/(?:metric_names|label_names|label_values))/?$"
 )
 
-# As it is written: what is percent-encoded where a plain word is expected is left alone.
-_TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?/?$")
+# As it is written, behind any prefix: Prometheus redirects every other spelling to this one, and the redirect would carry an
+# injected timeout, which browsers keep. What is percent-encoded where a plain word is expected is left alone.
+_TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?$")
+_REDIRECTED = re.compile(rb"/\.{0,2}/")
 
 # As it is written, for any other spelling is redirected, or not found, by a Prometheus as well. The first are served by every
 # version, the second by some; a label's name that is percent-encoded may not be found.
@@ -112,7 +114,8 @@ def _meaning(path: bytes) -> Meaning:
     unsafe = unsafe_paths.methods(path)
     if len(path) > _LONGEST_QUERY:
         return Meaning(unsafe, False, False)
-    return Meaning(unsafe, _POST_READS.search(normalized(path)) is not None, _TAKES_TIMEOUT.search(path) is not None)
+    takes_timeout = _TAKES_TIMEOUT.search(path) is not None and _REDIRECTED.search(path) is None
+    return Meaning(unsafe, _POST_READS.search(normalized(path)) is not None, takes_timeout)
 
 
 class Api(enum.Enum):
@@ -154,6 +157,13 @@ def is_unsafe_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> b
         return True
     # Nearly always: there are no prefixes, so there is nothing more to look at.
     return prefixes != ("",) and any(method in meaning(with_prefix(prefix, path)).unsafe for prefix in prefixes)
+
+
+def rejection_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> unsafe_paths.Rejection:
+    """Return what the client of a request is told that is unsafe behind these prefixes, see `is_unsafe_behind`."""
+    readings = (path, *(with_prefix(prefix, path) for prefix in prefixes))
+    unsafe = next((reading for reading in readings if method in meaning(reading).unsafe), path)
+    return unsafe_paths.rejection(method, unsafe)
 
 
 def with_prefix(prefix: str, target: bytes) -> bytes:

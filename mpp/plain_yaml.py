@@ -97,7 +97,7 @@ def read_yaml(
     text: str, *, depth: int, scalar: Callable[[str], object] = as_text, repeated: Callable[[str, int], None] | None = None
 ) -> object:
     """
-    Read a text of one document; None for none, or an empty one.
+    Read a text of one document; None for none, or an empty one. Empty documents may follow: a ``---`` at the end begins one.
 
     :param depth: how deeply lists and mappings may be nested.
     :param scalar: gives the value of a scalar without quotes; one with quotes is text.
@@ -123,6 +123,11 @@ def _not_yaml(error: yaml.MarkedYAMLError) -> PlainYAMLError:
     if error.problem == "exceeded maximum nesting depth":
         return PlainYAMLError(_TOO_DEEP, line)
     return PlainYAMLError("not YAML", line, f": {error.problem or error.context}")
+
+
+def _is_empty(event: Any) -> bool:
+    """Return whether a document that has this event for its root is empty."""
+    return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not event.value
 
 
 class _Wrong(Exception):
@@ -171,6 +176,7 @@ class _Document:
     roots: list[object] = field(factory=list)
     _open: list[_Open] = field(factory=list)
     _anchors: dict[str, tuple[object, int]] = field(factory=dict)
+    _document_line: int = 0
 
     def take(self, event: Any) -> None:
         """Take the parser's next event."""
@@ -182,7 +188,10 @@ class _Document:
             raise PlainYAMLError(problem, line, "".join(detail)) from None
 
     def _take(self, event: Any, line: int) -> None:
-        if isinstance(event, yaml.ScalarEvent):
+        if self.roots and not self._open and isinstance(event, yaml.NodeEvent):
+            if not _is_empty(event):
+                raise PlainYAMLError("a second document begins; expected one", self._document_line)
+        elif isinstance(event, yaml.ScalarEvent):
             self._add((self._value(event), 1), event.anchor, line)
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(self._open) >= self._depth:
@@ -192,8 +201,7 @@ class _Document:
             ended = self._open.pop()
             self._add((ended.value, ended.nodes), ended.anchor, line)
         elif isinstance(event, yaml.DocumentStartEvent):
-            if self.roots:
-                raise _Wrong("a second document begins; expected one")
+            self._document_line = line
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise _Wrong("an alias of nothing", f": *{event.anchor:.40}")

@@ -30,7 +30,7 @@ from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IDownstream, IResponse
 from mpp.metrics import OWN
 from mpp.model import Backend, Headers, RequestFacts
-from mpp.unsafe_paths import FORWARDED_METHODS
+from mpp.unsafe_paths import FORWARDED_METHODS, Rejection
 from mpp.wire.relay import Relay
 from mpp.wire.server import ProxyChannel
 from mpp.wire.web import WebChannel
@@ -262,16 +262,20 @@ class ProxyResource(ReverseProxyResource):
             why = f"the path is longer than {paths.MAX_PATH} bytes (the query string may be)"
             request.refuse(414, "bad_data", why, forwarder.access)
         elif not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
-            forwarder.metrics.refused(403)
-            request.refuse(403, "forbidden", _refusal(method, path), forwarder.access)
+            self._reject_unsafe(request, paths.rejection_behind(method, path, forwarder.selections.current.prefixes))
         else:
             request.proxy(forwarder)
         return server.NOT_DONE_YET
 
-
-def _refusal(method: bytes, path: bytes) -> str:
-    shown = f"{method.decode('ascii')} {path[:100].decode('ascii', 'replace')}"
-    return (
-        f"{shown} would change or stop only one of the Prometheus servers behind mpp and make them differ; "
-        "send it to each server directly, or start mpp with --allow-unsafe-paths"
-    )
+    def _reject_unsafe(self, request: ProxyRequest, rejection: Rejection) -> None:
+        """Say why an unsafe request is not forwarded; or, of a method that Prometheus does not have there, what it would say."""
+        shown = f"{request.facts.method.decode('ascii')} {request.path[:100].decode('ascii', 'replace')}"
+        if rejection.status == 405:
+            allow = b", ".join(rejection.allow)
+            request.extra += ((b"Allow", allow),)
+            kind, why = "bad_data", f"{shown}: Prometheus takes {allow.decode('ascii')} requests only at this path"
+        else:
+            advice = "send it to each server directly, or start mpp with --allow-unsafe-paths"
+            kind, why = "forbidden", f"{shown} {rejection.why}; {advice}"
+        self._forwarder.metrics.refused(rejection.status)
+        request.refuse(rejection.status, kind, why, self._forwarder.access)

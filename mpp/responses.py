@@ -22,6 +22,8 @@ from mpp.storage_errors import is_storage_error
 _QUOTED_CHARS = 200
 # What Go's HTTP server says of a path that it does not know, and Prometheus of one that its version does not have.
 _GO_NOT_FOUND = b"404 page not found"
+# Prometheus since 3.0, of a page of the rules whose group it does not have; a token without a limit is another error.
+_UNKNOWN_TOKEN = """invalid parameter "group_next_token": invalid group_next_token '"""
 
 
 class Authorization(enum.Enum):
@@ -77,6 +79,8 @@ class Sign(enum.Enum):
     """Not found, at a path that a Prometheus has."""
     CREDENTIALS = "credentials"
     """mpp's own credentials are refused."""
+    UNKNOWN_PAGE = "unknown page"
+    """The next page of the rules is asked for by a token that this server does not know."""
     FORBIDDEN = "forbidden"
     """Forbidden, and not for the sake of the client's own credentials."""
 
@@ -121,6 +125,9 @@ RULES: tuple[Rule, ...] = (
     Rule((503,), _SATURATED, "timeout", "query timed out in query queue"),
     Rule((400,), _SATURATED, "bad_data", 'invalid parameter "query": context deadline exceeded', exact=True),
     Rule((422,), _SATURATED, "execution", "context deadline exceeded", exact=True),
+    # The tokens of `/api/v1/rules` are made of the files' names, which may differ between the servers; the page comes from the
+    # server that has made the token. Not known to either: the rules have changed.
+    Rule((400,), Verdict("unknown_page", Retry.ONCE, elsewhere=True), Sign.UNKNOWN_PAGE),
     # Too heavy a query: it would be as heavy elsewhere.
     Rule((503,), ANSWERED, "timeout"),
     # Not canceled by us, for we are still listening: the server is going down. 503 up to 2.42, 499 since.
@@ -163,6 +170,8 @@ def classify(status: int, fields: Headers, body: bytes, sent: Sent) -> Classifie
     text = "" if error is None else error.text
     if kind == "execution" and status == 422 and is_storage_error(text):
         kind = Sign.STORAGE
+    elif kind == "bad_data" and status == 400 and text.startswith(_UNKNOWN_TOKEN):
+        kind = Sign.UNKNOWN_PAGE
     verdict = next((rule.verdict for rule in RULES if rule.fits(status, kind, text)), ANSWERED)
     return Classified(verdict, status, one_line(text))
 

@@ -24,6 +24,9 @@ _NUMBER = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 _DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
 _PART = re.compile(rb"([0-9]{1,12}+)(ms|[smhdwy])")
 
+# What Go's time.Duration holds (nanoseconds in 64 bits): a server answers more than that with 400.
+_MAX_SECONDS = 2.0**63 / 1e9
+
 _AMPERSAND = ord("&")
 _FORM = b"application/x-www-form-urlencoded"
 
@@ -111,11 +114,13 @@ def _replaced(text: bytes, found: Found, value: bytes) -> bytes:
 
 
 def _seconds(text: bytes) -> float | None:
-    """Read a duration as the API does: seconds as a number, or a Prometheus duration; None when it is neither."""
+    """Read a duration as the API does: seconds as a number, or a Prometheus duration; None if it is neither, or too long."""
     if b"%" in text:
         text = unquote_to_bytes(text)
     if _NUMBER.fullmatch(text):
-        return float(text)
-    if _DURATION.fullmatch(text):
-        return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
-    return None
+        seconds = float(text)
+    elif _DURATION.fullmatch(text):
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    else:
+        return None
+    return seconds if seconds <= _MAX_SECONDS else None

@@ -58,19 +58,27 @@ class _Listed(NamedTuple):
 
     :ivar words: each of the paths has a segment that begins with one of them; lower case.
     :ivar paths: finds one of the paths, behind any prefix, in a lower-case path.
+    :ivar why: what such a request would do, for the client.
     """
 
     methods: frozenset[bytes]
     words: tuple[bytes, ...]
     paths: re.Pattern[bytes]
+    why: str = "would change or stop only one of the Prometheus servers behind mpp and make them differ"
 
 
 _LISTED = (
     # Prometheus itself.
     _Listed(
         FORWARDED_METHODS,
-        (b"reload", b"quit", b"admin", b"otlp", b"write", b"pprof"),
-        re.compile(rb"-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$|debug/pprof(?:/|$)"),
+        (b"reload", b"quit", b"admin", b"otlp", b"write"),
+        re.compile(rb"-/(?:reload|quit)/?$|api/v1/(?:admin|otlp)(?:/|$)|api/v1/write/?$"),
+    ),
+    _Listed(
+        FORWARDED_METHODS,
+        (b"pprof",),
+        re.compile(rb"debug/pprof(?:/|$)"),
+        "would load one of the Prometheus servers behind mpp, and tell of that one only, whichever it is",
     ),
     # What Mimir, Cortex, Loki, Thanos and VictoriaMetrics have under the same roof; some of it can be read with GET.
     _Listed(
@@ -83,6 +91,16 @@ _LISTED = (
     ),
     _Listed(frozenset((b"DELETE",)), (b"series",), re.compile(rb"api/v1/series/?$")),
 )
+
+_SERVED = (
+    (
+        re.compile(rb"(?:^|/)(?:-/(?:reload|quit)|api/v1/admin/tsdb/(?:delete_series|clean_tombstones|snapshot))$"),
+        (b"POST", b"PUT"),
+    ),
+    (re.compile(rb"(?:^|/)api/v1/(?:write|otlp/v1/metrics)$"), (b"POST",)),
+    (re.compile(rb"(?:^|/)debug/pprof(?:/|$)"), (b"GET", b"POST")),
+)
+"""Methods that Prometheus has a route for, of unsafe paths as they are written (``web/web.go``, ``web/api/v1/api.go``)."""
 
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")
 _REST = re.compile(rb"[\x00-\x20?#].*", re.DOTALL)
@@ -113,6 +131,36 @@ def methods(path: bytes) -> frozenset[bytes]:
     if suspected and len(path) <= LONGEST:
         suspected = _searched(path, suspected)
     return _NONE.union(*(listed.methods for listed in suspected)) if suspected else _NONE
+
+
+class Rejection(NamedTuple):
+    """
+    What a client is told of an unsafe request.
+
+    :ivar status: 405 where Prometheus says so itself, else 403.
+    :ivar why: what the request would do; empty with 405.
+    :ivar allow: the methods that Prometheus has there; empty with 403.
+    """
+
+    status: int
+    why: str = ""
+    allow: tuple[bytes, ...] = ()
+
+
+def rejection(method: bytes, path: bytes) -> Rejection:
+    """
+    Return what a client is told of a request that `methods` finds unsafe.
+
+    :param path: as received, without the query string.
+    """
+    served = next((allow for written, allow in _SERVED if written.search(path)), ())
+    # OPTIONS is answered everywhere, with the fields for scripts of other origins.
+    if served and method not in (*served, b"OPTIONS"):
+        return Rejection(405, allow=served)
+    path = path.lower()
+    suspected = _suspected(path)
+    found = _searched(path, suspected) if len(path) <= LONGEST else suspected
+    return Rejection(403, next((listed.why for listed in found if method in listed.methods), _LISTED[0].why))
 
 
 def _suspected(path: bytes) -> list[_Listed]:

@@ -179,8 +179,9 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.assertEqual([b.url for b in self.located()], ["https://prom-a:443/p"])
 
     def test_empty_list(self) -> None:
-        """An empty list is no error."""
-        self.assertEqual(self.located(), ())
+        """An empty list is no error, and ``null`` is one, as to Prometheus."""
+        for self.fake.body in (b"[]", b"null", b"null\n"):
+            self.assertEqual(self.located(), ())
 
     def test_content_type(self) -> None:
         """The Content-Type must be JSON, with no other charset than UTF-8."""

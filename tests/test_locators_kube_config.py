@@ -81,6 +81,10 @@ class KubeconfigTests(_Files):
         access = self.read("\ufeff" + json.dumps(kubeconfig(context={"namespace": "monitoring"}, user={"token": "t"}), indent=1))
         self.assertEqual(access, Access("https://kube.example:6443", "monitoring", authorization="Bearer t"))
 
+    def test_empty_document_at_the_end(self) -> None:
+        """A file that ends with ``---`` is accepted, as by kubectl."""
+        self.assertEqual(self.read(json.dumps(kubeconfig()) + "\n---\n"), self.read(kubeconfig()))
+
     def test_token_file(self) -> None:
         """A token file, beside the kubeconfig or elsewhere, counts more than a token."""
         self.write("secrets/token", "from-file\n")

@@ -77,7 +77,7 @@ class TakesTimeoutTests(SynchronousTestCase):
 
     def test_queries_do_and_nothing_else_does(self) -> None:
         """Only the two query endpoints, with or without a prefix, are told when to stop."""
-        for path in (b"/api/v1/query", b"/api/v1/query_range", b"/prometheus/api/v1/query", b"/api/v1/query/"):
+        for path in (b"/api/v1/query", b"/api/v1/query_range", b"/a/prometheus/api/v1/query", b"/.a/..b/api/v1/query"):
             self.assertTrue(paths.meaning(path).takes_timeout, path)
         for path in (
             b"/api/v1/query_exemplars",
@@ -86,6 +86,12 @@ class TakesTimeoutTests(SynchronousTestCase):
             b"/api/v1/labels",
             b"/graph",
             b"/xapi/v1/query2",
+            # These are redirected, with the parameters that they have.
+            b"/api/v1/query/",
+            b"//api/v1/query",
+            b"/prometheus//api/v1/query_range",
+            b"/./api/v1/query",
+            b"/x/../api/v1/query",
         ):
             self.assertFalse(paths.meaning(path).takes_timeout, path)
 

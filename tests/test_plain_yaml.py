@@ -68,6 +68,15 @@ class PlainYAMLTests(SynchronousTestCase):
         for text in ("# nobody\n", "---\n", ""):
             self.assertIsNone(self.read(text))
 
+    def test_empty_documents_at_the_end(self) -> None:
+        """Documents without content may follow, as a ``---`` at the end of a file makes them; others may not."""
+        for text in ("a: 1\n---\n", "a: 1\n---", "---\na: 1\n---\n# end\n---\n", "a: 1\n...\n---\n"):
+            self.assertEqual(self.read(text), self.read("a: 1\n"), text)
+        for text in ('a: 1\n---\n""\n', "a: 1\n---\n{}\n", "a: 1\n---\n---\nb: 1\n"):
+            with self.assertRaises(PlainYAMLError) as caught:
+                self.read(text)
+            self.assertIn("a second document begins; expected one", str(caught.exception), text)
+
     def test_lines(self) -> None:
         """Each key knows its line, at every depth."""
         value = self.read("# options\nport: 9090\nkube:\n  - name: a\n\n    port: b\n")

@@ -360,12 +360,49 @@ class RefusedTests(ProxyCase):
             Client(self.site).get(target)
             self.assertEqual(len(self.world.upstreams.sent), number)
 
+    def test_bytes_that_belong_percent_encoded(self) -> None:
+        """Raw bytes 0x80 to 0xFF in a request target are a 400, percent-encoded ones are passed on."""
+        for target in (b"/api/v1/query?query=\xc3\xa4", b"/api/v1/query?query=\xff", b"/\x80"):
+            client = Client(self.site)
+            client.get(target)
+            self.assertTrue(client.received().startswith(b"HTTP/1.1 400 "), target)
+        self.assertEqual(self.world.upstreams.sent, [])
+        self.client.get(b"/api/v1/query?query=%C3%A4")
+        self.assertEqual(len(self.world.upstreams.sent), 1)
+
     def test_refused_requests_are_counted(self) -> None:
         """Every client request is counted, those that mpp refuses too."""
-        self.client.get(b"/-/quit")
+        self.client.get(b"/-/quit", method=b"POST", fields=b"Content-Length: 0\r\n")
         Client(self.site).get(b"ftp://evil/")
         for code in ("403", "400"):
             self.assertEqual(self.world.counted("mpp_requests_total", backend="mpp", code=code), 1)
+
+    def test_method_that_prometheus_does_not_have(self) -> None:
+        """An unsafe path with a method that Prometheus answers with 405 gets a 405, which says what it takes there."""
+        for method, target, allow in (
+            (b"GET", b"/-/reload", b"POST, PUT"),
+            (b"DELETE", b"/prometheus/-/quit?x", b"POST, PUT"),
+            (b"GET", b"/api/v1/admin/tsdb/snapshot", b"POST, PUT"),
+            (b"GET", b"/api/v1/write", b"POST"),
+            (b"PUT", b"/debug/pprof/heap", b"GET, POST"),
+        ):
+            self.client.get(target, method=method)
+            received = self.client.received()
+            self.assertTrue(received.startswith(b"HTTP/1.1 405 "), target)
+            self.assertIn(b"\r\nAllow: " + allow + b"\r\n", received)
+        for method, target in ((b"GET", b"/-/%72eload"), (b"OPTIONS", b"/-/reload"), (b"GET", b"/api/v1/admin/other")):
+            self.client.get(target, method=method)
+            self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "), target)
+        self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_profiles_are_refused_with_their_own_reason(self) -> None:
+        """Profiles change nothing: they are refused because they tell of one server only."""
+        for target in (b"/debug/pprof/heap", b"/debug/%70prof/profile"):
+            self.client.get(target)
+            received = self.client.received()
+            self.assertTrue(received.startswith(b"HTTP/1.1 403 "), target)
+            self.assertIn(b"tell of that one only", received)
+            self.assertNotIn(b"differ", received)
 
     def test_unsafe_path_of_a_gateway_is_refused(self) -> None:
         """What only a gateway behind mpp would take for an unsafe path is refused, too."""

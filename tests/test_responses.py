@@ -23,6 +23,15 @@ def api_error(error_type: str, error: str) -> bytes:
     return json.dumps({"status": "error", "errorType": error_type, "error": error}).encode()
 
 
+TOKEN = "invalid parameter \"group_next_token\": invalid group_next_token 'ab'. were rule groups changed?"
+NO_LIMIT = '"group_next_token": group_limit needs to be present in order to paginate over the groups'
+
+
+def unknown_token() -> bytes:
+    """Return the error of a Prometheus that is asked for the next page of the rules by a token that it does not know."""
+    return api_error("bad_data", TOKEN)
+
+
 def execution(error: str) -> bytes:
     """Return the body with which a Prometheus answers 422."""
     return api_error("execution", error)
@@ -78,6 +87,9 @@ MATRIX: tuple[tuple[str, int, bytes, Retry, Standing | None], ...] = (
     ("a limiter in front", 429, b"slow down", YES, UNTOUCHED),
     ("a wrong query", 400, api_error("bad_data", "parse error"), NO, UNTOUCHED),
     ("a wrong query that quotes the words", 400, api_error("bad_data", 'parse "context deadline exceeded"'), NO, UNTOUCHED),
+    ("a page of the rules by another server's token", 400, unknown_token(), ONCE, UNTOUCHED),
+    ("a token without a limit", 400, api_error("bad_data", f"invalid parameter {NO_LIMIT}"), NO, UNTOUCHED),
+    ("a wrong query that quotes the token", 400, api_error("bad_data", f"parse error: {TOKEN}"), NO, UNTOUCHED),
     ("an impossible query", 422, execution("many-to-many matching not allowed"), NO, UNTOUCHED),
     ("an agent", 422, execution("unavailable with Prometheus Agent"), NO, UNTOUCHED),
     ("wrong method", 405, b"", NO, UNTOUCHED),

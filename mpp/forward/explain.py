@@ -40,8 +40,10 @@ def explain(
     if facts.method not in FORWARDED_METHODS:
         return _told(facts, client, "refused", "Requests with this method are never forwarded.")
     if not settings.allow_unsafe_paths and paths.is_unsafe_behind(facts.method, path, selection.prefixes):
-        why = "It would change or stop only one of the servers, and make them differ. --allow-unsafe-paths would let it through."
-        return _told(facts, client, "refused", why)
+        rejection = paths.rejection_behind(facts.method, path, selection.prefixes)
+        if rejection.status == 405:
+            return _told(facts, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
+        return _told(facts, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
     if not selection.ranked:
         return _told(
             facts, client, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503."

@@ -130,7 +130,9 @@ class HTTPSDLocator:
         answer = await self._api.request("GET", asked.url, headers=headers, hide=asked.hide)
         text = self._text(answer)
         try:
-            reading = read_groups(parse_json(text))
+            groups = parse_json(text)
+            # To Prometheus, null is a list without entries (Go's encoding/json); programs in Go write an empty list so.
+            reading = read_groups([] if groups is None else groups)
         except ValueError as error:
             raise LocateError(f"{self._shown}: {error}") from None
         self._tell(reading.problems)

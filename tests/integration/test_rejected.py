@@ -161,8 +161,9 @@ class PathTests(RejectedCase):
         mpp = shared_mpp()
         with self.nothing_arrives():
             for path in (*ALWAYS, *SPELLINGS):
-                for method in ("GET", "POST"):
-                    self.assertEqual(exchange(mpp.port, method, path, b"Content-Length: 0")[0], 403, (method, path))
+                self.assertEqual(exchange(mpp.port, "POST", path, b"Content-Length: 0")[0], 403, path)
+                # Where Prometheus has a route for POST only, it says 405 of GET.
+                self.assertIn(exchange(mpp.port, "GET", path, b"Content-Length: 0")[0], (403, 405), path)
             for path in CHANGING:
                 for method in ("POST", "PUT", "PATCH", "DELETE"):
                     self.assertEqual(exchange(mpp.port, method, path, b"Content-Length: 0")[0], 403, (method, path))
