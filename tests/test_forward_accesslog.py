@@ -165,7 +165,7 @@ class OwnAnswersTests(AccessLogCase):
 
     def test_refused_path(self) -> None:
         """What is refused is told of."""
-        self.client.get(b"/-/quit")
+        self.client.get(b"/-/quit", method=b"POST", fields=b"Content-Length: 0\r\n")
         told = self.one(status=403, backend="mpp", attempts=0, path="/-/quit")
         self.assertIn("--allow-unsafe-paths", str(told["reason"]))
 

@@ -69,9 +69,10 @@ class GarbageTests(ProxyCase):
 
     def test_refused(self) -> None:
         """A request that reaches nobody."""
-        self.client.get(b"/-/quit")
-        self.assertIn(b"HTTP/1.1 403 ", self.client.received())
-        self.assert_nothing_left()
+        for target, status in ((b"/-/quit", b"405"), (b"/debug/pprof", b"403")):
+            self.client.get(target)
+            self.assertIn(b"HTTP/1.1 " + status + b" ", self.client.received())
+            self.assert_nothing_left()
 
     def test_streamed(self) -> None:
         """An answer that comes in pieces."""
