@@ -19,7 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 from mpp import cross_site, headers
 from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
-from mpp.pages import CHECKS, HTML, JSON, READS, TEXT, Answer, Page, Pages, SameOriginOnly, answer, refuse_method
+from mpp.pages import CHECKS, HTML, JSON, READS, TEXT, Answer, Page, Pages, RenderedPages, SameOriginOnly, answer, refuse_method
 from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, explained, page, question
 from mpp.status.explained import Explanation
@@ -74,6 +74,7 @@ class OwnPages(Pages):
     :param reload: reads the configuration again.
     :param lifecycle: tells whether a client may have it do so.
     :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is believed, or None.
+    :param seconds: the monotonic clock.
     """
 
     def __init__(
@@ -87,8 +88,10 @@ class OwnPages(Pages):
         reload: Callable[[], Deferred[Reloaded]],
         lifecycle: Callable[[], bool],
         trusted_proxies: Callable[[], Sequence[str] | None],
+        seconds: Callable[[], float],
     ) -> None:
         Resource.__init__(self)
+        self._rendered = RenderedPages(seconds)
         self._metrics = metrics
         self._selection = selection
         self._draining = draining
@@ -146,7 +149,7 @@ class OwnPages(Pages):
         return 200, TEXT, b"OK"
 
     def _metrics_page(self, request: Any) -> Answer:
-        return 200, CONTENT_TYPE, self._metrics.exposition()
+        return self._rendered.page("metrics", lambda: (200, CONTENT_TYPE, self._metrics.exposition()))
 
     def _status(self, request: Any) -> Answer | Deferred[Answer]:
         asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
@@ -161,6 +164,9 @@ class OwnPages(Pages):
         :param form: ``html`` or ``json``.
         :param secure: it is asked for over TLS; an endpoint may have one of its own.
         """
+        return self._rendered.page(f"{form} {secure}", lambda: self._render_status(form, secure))
+
+    def _render_status(self, form: str, secure: bool) -> Answer:
         view = self._view()
         view = evolve(view, guards=evolve(view.guards, tls=secure))
         return (200, JSON, document.render(view)) if form == "json" else (200, HTML, page.render(view))

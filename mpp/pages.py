@@ -28,6 +28,39 @@ Answer = tuple[int, bytes, bytes]
 """Status, content type and body."""
 
 
+RENDERED_PER_SECOND = 100
+"""Fresh pages in a second: a page takes some 3 ms to render, so that a flood of requests for pages leaves most of the time."""
+
+
+class RenderedPages:
+    """
+    The pages that were rendered lately.
+
+    Up to `RENDERED_PER_SECOND` requests each get a page that is rendered for them. More of them get the last one that was
+    rendered within that second.
+
+    :param seconds: the monotonic clock.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._began = float("-inf")
+        self._count = 0
+        self._last: dict[str, Answer] = {}
+
+    def page(self, name: str, render: Callable[[], Answer]) -> Answer:
+        """Return a page, rendered or kept."""
+        now = self._seconds()
+        if now - self._began >= 1.0:
+            self._began, self._count = now, 0
+            self._last.clear()
+        if self._count >= RENDERED_PER_SECOND and name in self._last:
+            return self._last[name]
+        self._count += 1
+        page = self._last[name] = render()
+        return page
+
+
 class Pages(Resource):
     """
     The pages below ``/mpp``, each at one exact path.

@@ -124,6 +124,7 @@ class Program(MultiService):
             reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
             trusted_proxies=lambda: self.settings.trusted_proxies,
+            seconds=self._reactor.seconds,
         )
 
     def _build_sites(self) -> Sites:

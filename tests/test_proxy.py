@@ -19,6 +19,7 @@ from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward.explain import explain
 from mpp.interfaces import IBodyConsumer
 from mpp.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestFacts, Selection, Standing
+from mpp.pages import RENDERED_PER_SECOND
 from mpp.proxy import ProxyResource
 from mpp.site import ProxySite
 from mpp.snapshot import Present, Snapshot
@@ -91,6 +92,7 @@ class ProxyCase(SynchronousTestCase):
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,
             trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
+            seconds=self.world.clock.seconds,
         )
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
         channels = Channels(self.world.clock)
@@ -608,6 +610,19 @@ class OwnPagesTests(ProxyCase):
                 self.assertTrue(client.transport.disconnecting)
         self.client.get(b"/mpp/health", b"Content-Length: 0\r\n")
         self.assertIn(b" 200 ", self.client.received())
+
+    def test_flood_of_pages(self) -> None:
+        """However often a page is asked for, it is rendered a hundred times a second at most; a second later it is fresh."""
+        for number, path in enumerate((b"/mpp/metrics", b"/mpp/status?format=json"), 7):
+            self.world.clock.advance(1)
+            for _ in range(RENDERED_PER_SECOND):
+                self.page(path)
+            before = self.page(path)
+            self.world.metrics.refused(418)
+            self.world.selections.publish(Selection(number, Choice((A, B))))
+            self.assertEqual(self.page(path)[2], before[2])
+            self.world.clock.advance(1)
+            self.assertNotEqual(self.page(path)[2], before[2])
 
     def test_own_pages_reach_no_backend(self) -> None:
         """Looking at mpp costs the servers nothing."""
