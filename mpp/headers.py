@@ -41,12 +41,15 @@ REQUEST_DROPPED = _HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 """Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
-# All that are not just passed on.
-_REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie"}
+# All that are not just passed on. The port goes with the host: it is either a trusted proxy's, or not known.
+_REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie", b"x-forwarded-port"}
 # A backend that is an mpp itself says who served it; the client is told who served us.
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby"}
 _BODYLESS = frozenset((204, 304))
 _WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+# RFC 3986 section 3.2.2 and 3.2.3, of one host, never empty: some proxies make a list of what a client claims and what they know.
+_one_host = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~-]+)(?::[0-9]{1,5})?").fullmatch
+_port = re.compile(rb"[0-9]{1,5}").fullmatch
 # All but the tab.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -79,12 +82,34 @@ def without_route_cookie(value: bytes) -> bytes:
     return b";".join(part for part in value.split(b";") if part.split(b"=", 1)[0].strip() != ROUTE_COOKIE).strip()
 
 
-def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: int) -> bytes:
+def _as_reported(facts: RequestFacts, host: bytes) -> tuple[bytes, bytes, bytes]:
+    """
+    Return the scheme, host and port by which the client reached the outermost proxy, as the proxy in front of mpp reports them.
+
+    What it does not report, or not in exactly one well-formed value, is what mpp itself was asked by; a port is then not known.
+
+    :param host: by which mpp was asked.
+    """
+
+    def reported(name: bytes) -> bytes:
+        found = values(facts.headers, name)
+        return found[0] if len(found) == 1 else b""
+
+    scheme = reported(b"x-forwarded-proto").lower()
+    if scheme not in (b"http", b"https"):
+        scheme = b"https" if facts.secure else b"http"
+    reported_host, port = reported(b"x-forwarded-host"), reported(b"x-forwarded-port")
+    return scheme, reported_host if _one_host(reported_host) else host, port if _port(port) else b""
+
+
+def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: int, *, from_trusted_proxy: bool = False) -> bytes:
     """
     Build the head of the request that goes to a backend.
 
     :param target: the raw target, with the backend's prefix.
     :param length: bytes of the body that is sent with it.
+    :param from_trusted_proxy: X-Forwarded-Proto, -Host and -Port are passed on; otherwise mpp writes the first two itself, and
+        leaves out the third, which anybody may have made up.
     """
     parts = [facts.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
     forwarded_for, connections = [], []
@@ -104,12 +129,19 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
         elif lower == b"connection":
             connections.append(value)
     if connections and (nominated := _nominated(connections, REQUEST_DROPPED)):
-        return request_head(facts._replace(headers=_without(facts.headers, nominated)), backend, target, length)
+        facts = facts._replace(headers=_without(facts.headers, nominated))
+        return request_head(facts, backend, target, length, from_trusted_proxy=from_trusted_proxy)
     if facts.peer:
         forwarded_for.append(facts.peer.encode("ascii"))
     if forwarded_for:
         parts += b"X-Forwarded-For: ", b", ".join(forwarded_for), b"\r\n"
-    parts.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
+    if from_trusted_proxy:
+        scheme, host, port = _as_reported(facts, host)
+        parts += b"X-Forwarded-Proto: ", scheme, b"\r\n"
+        if port:
+            parts += b"X-Forwarded-Port: ", port, b"\r\n"
+    else:
+        parts.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
     if host:
         parts += b"X-Forwarded-Host: ", host, b"\r\n"
     if length or facts.method not in _WITHOUT_BODY:

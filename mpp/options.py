@@ -555,8 +555,9 @@ OPTIONS: tuple[Option, ...] = (
         "--trusted-proxies",
         "trusted_proxies",
         "A comma-separated list of networks or addresses of proxies in front, whose X-Forwarded-For is believed: for the access"
-        " log, /mpp/explain, and 'sourceip', and whose X-Forwarded-Host is, for POST /mpp/reload by a browser; or 'none'. Unless"
-        " it is given, only 'sourceip' believes any: those in loopback, link-local and private networks",
+        " log, /mpp/explain, and 'sourceip', and whose X-Forwarded-Host is, for POST /mpp/reload by a browser; their"
+        " X-Forwarded-Proto, -Host and -Port are passed on to the servers; or 'none'. Unless it is given, only 'sourceip'"
+        " believes any: those in loopback, link-local and private networks",
         parse_networks,
         env=("MPP_TRUSTED_PROXIES",),
         metavar="LIST",

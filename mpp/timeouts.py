@@ -96,6 +96,30 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
     return path + b"?" + _replaced(query, found, value), body
 
 
+def without_injected(location: bytes, target: bytes, found: Found | None, sent: bytes) -> bytes:
+    """
+    Return the ``Location`` of a redirect as if the target had been sent as the client wrote it.
+
+    The parameter is recognized byte for byte; a location that does not have it is returned as it is. Otherwise a client that
+    follows the redirect would ask with a timeout that it never chose, and a browser would show it.
+
+    :param target: as the client sent it.
+    :param found: what `find` returned for it.
+    :param sent: the target that `limited` made of it, which is another one.
+    """
+    start = sent.rfind(_NAME) if found is None else sent.index(b"?") + 1 + found.start - len(_NAME)
+    injected = sent[start:].partition(b"&")[0]
+    address, number_sign, fragment = location.partition(b"#")
+    path, _, query = address.partition(b"?")
+    parameters = query.split(b"&")
+    if injected not in parameters:
+        return location
+    at = parameters.index(injected)
+    parameters[at : at + 1] = [] if found is None else [target[start:].partition(b"&")[0]]
+    query = b"&".join(parameters)
+    return b"%b%b%b%b" % (path, b"?" + query if query else b"", number_sign, fragment)
+
+
 def is_form(facts: RequestFacts) -> bool:
     """Return whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
     if facts.method != b"POST" or headers.values(facts.headers, b"content-encoding"):

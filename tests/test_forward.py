@@ -120,6 +120,14 @@ class RetryTests(SynchronousTestCase):
         self.assertEqual(world.selections.reports, [(A, Standing.DOWN)])
         self.assertEqual(world.counted("mpp_retries_total", backend="a:9090", reason="refused"), 1)
 
+    def test_the_cookie_names_the_server_that_answered(self) -> None:
+        """A client that would have a choice is kept on the server that answered, not on the one that failed."""
+        world = World(selected=(A, B), standbys=())
+        client = world.request()
+        world.upstreams.sent[0].answer.errback(REFUSED)
+        world.upstreams.sent[1].answer.callback(FakeResponse(200))
+        self.assertIn(world.upstreams.backends[1].id.encode(), client.cookies[0])
+
     def test_an_answer_that_blames_the_server_goes_to_the_next_backend(self) -> None:
         """A server that is starting or stopping is passed over."""
         world = World()

@@ -57,6 +57,41 @@ class RequestHeadTests(SynchronousTestCase):
         self.assertIn(b"X-Forwarded-For: 198.51.100.1, 192.0.2.7", lines)
         self.assertEqual([line for line in lines if b"Proto" in line], [b"X-Forwarded-Proto: https"])
 
+    def reported(self, *fields: tuple[bytes, bytes], **changes: object) -> list[bytes]:
+        """Return what a backend is told of the client's connection by a request from a trusted proxy."""
+        facts = request((*fields, (b"Host", b"mpp:9090")), **changes)
+        built = headers.request_head(facts, BACKEND, b"/x", 0, from_trusted_proxy=True)
+        names = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
+        return sorted(line for line in built.split(b"\r\n") if line.partition(b":")[0].lower() in names)
+
+    def test_what_a_trusted_proxy_reports_is_passed_on(self) -> None:
+        """A gateway learns by what address the client came to the outermost proxy."""
+        fields = ((b"x-forwarded-proto", b"HTTPS"), (b"X-Forwarded-Host", b"mon.example:8443"), (b"X-Forwarded-Port", b"8443"))
+        expected = [b"X-Forwarded-Host: mon.example:8443", b"X-Forwarded-Port: 8443", b"X-Forwarded-Proto: https"]
+        self.assertEqual(self.reported(*fields), expected)
+        named = (b"Connection", b"X-Forwarded-Proto, X-Forwarded-Host, X")
+        self.assertEqual(self.reported(named, *fields), expected)
+        for host in (b"[2001:db8::1]:443", b"192.0.2.1"):
+            self.assertIn(b"X-Forwarded-Host: " + host, self.reported((b"X-Forwarded-Host", host)))
+
+    def test_what_a_trusted_proxy_does_not_report(self) -> None:
+        """What is missing, repeated or malformed is what mpp was asked by."""
+        own = [b"X-Forwarded-Host: mpp:9090", b"X-Forwarded-Proto: http"]
+        self.assertEqual(self.reported(), own)
+        for name, values in (
+            (b"X-Forwarded-Proto", (b"", b"gopher", b"https, http")),
+            (b"X-Forwarded-Host", (b"", b"a, b", b"a/b", b"user@a", b"a b", b"a:b")),
+            (b"X-Forwarded-Port", (b"", b"https", b"443, 80", b"-1", b"123456")),
+        ):
+            for value in values:
+                self.assertEqual(self.reported((name, value)), own, value)
+            self.assertEqual(self.reported((name, b"1"), (name, b"1")), own)
+        self.assertIn(b"X-Forwarded-Proto: https", self.reported(secure=True))
+
+    def test_port_that_anybody_may_have_made_up(self) -> None:
+        """A port that no trusted proxy reports would be combined with another host, and is not passed on."""
+        self.assertEqual([line for line in head(((b"X-Forwarded-Port", b"1"),)) if b"-Port" in line], [])
+
     def test_chain_cannot_be_hidden(self) -> None:
         """Who came before is passed on even if Connection names the field, and so is the name by which mpp was asked."""
         fields = (

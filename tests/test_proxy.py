@@ -149,6 +149,31 @@ class ForwardedTests(ProxyCase):
             field = b"\r\nSet-Cookie: MPP.Route=%b; Path=/; HttpOnly; SameSite=Lax\r\n" % served_by.id.encode()
             self.assertEqual(field in client.received(), given)
 
+    def test_redirect_does_not_carry_the_timeout(self) -> None:
+        """A client that follows a redirect asks for what it asked for before, also after an attempt elsewhere has failed."""
+        self.client.get(b"/api/v1/query?query=up")
+        self.world.upstreams.sent[0].answer.errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        target = self.world.upstreams.sent[1].head.split(b" ")[1]
+        self.assertIn(b"&timeout=", target)
+        self.answer(FakeResponse(308, b"", ((b"location", b"https://edge" + target), (b"X", target))))
+        received = self.client.received()
+        self.assertIn(b"location: https://edge/api/v1/query?query=up\r\nX: " + target + b"\r\n", received)
+
+    def test_whose_word_on_the_clients_address_counts(self) -> None:
+        """The address that a named proxy reports reaches the server; a neighbour in a private network is not believed."""
+        fields = b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: mon.test\r\nX-Forwarded-Port: 443\r\n"
+        for trusted, peer, believed in (
+            (("203.0.113.0/24",), "203.0.113.9", True),
+            (("203.0.113.0/24",), "10.0.0.1", False),
+            (None, "10.0.0.1", False),
+            ((), "10.0.0.1", False),
+        ):
+            self.build(trusted_proxies=trusted)
+            Client(self.site, IPv4Address("TCP", peer, 1)).get(fields=fields)
+            sent = self.world.upstreams.sent[0].head
+            for line in (b"X-Forwarded-Proto: https\r\n", b"X-Forwarded-Host: mon.test\r\n", b"X-Forwarded-Port: 443\r\n"):
+                self.assertEqual(line in sent, believed, (trusted, peer, line))
+
     def test_target_and_body_reach_the_backend_untouched(self) -> None:
         """Raw query strings and form bodies arrive as they were sent."""
         self.client.send(b"POST /api/v1/query?x=%2B+[5m]&x=2 HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nquery=up")

@@ -104,3 +104,40 @@ class LimitedTests(SynchronousTestCase):
     def test_at_least_a_millisecond(self) -> None:
         """Zero would mean no limit to some versions."""
         self.assertEqual(limited(get(b"?a=b"), 0.0)[0], b"/api/v1/query?a=b&timeout=1ms")
+
+
+class RedirectTests(SynchronousTestCase):
+    """Locations that carry on what was put in."""
+
+    def restored(self, target: bytes, location: bytes, seconds: float = 5.0) -> bytes:
+        """Return what becomes of a location; ``SENT`` in it stands for the target that was sent."""
+        facts = RequestFacts(b"GET", target, ())
+        found = timeouts.find(facts)
+        sent, _ = timeouts.limited(facts, found, seconds)
+        return timeouts.without_injected(location.replace(b"SENT", sent), target, found, sent)
+
+    def test_taken_out(self) -> None:
+        """What was put in is taken out wherever it stands; all else stays byte for byte."""
+        for target, location, expected in (
+            (b"/q?query=up", b"https://edge:8443SENT", b"https://edge:8443/q?query=up"),
+            (b"/q?query=up", b"SENT#a?timeout=5000ms", b"/q?query=up#a?timeout=5000ms"),
+            (b"/q", b"SENT", b"/q"),
+            (b"/q?query=a%20b", b"/x?timeout=5000ms&query=a%20b", b"/x?query=a%20b"),
+            (b"/q?timeout=1m&query=up", b"SENT", b"/q?timeout=1m&query=up"),
+            (b"/q?query=up&timeout=90", b"SENT&x=1", b"/q?query=up&timeout=90&x=1"),
+        ):
+            self.assertEqual(self.restored(target, location), expected, location)
+
+    def test_left_alone(self) -> None:
+        """What is not byte for byte what was put in is not touched."""
+        for location in (
+            b"",
+            b"/login",
+            b"/q?timeout=4000ms",
+            b"/q?xtimeout=5000ms",
+            b"/q?timeout=5000ms0",
+            b"/login?to=%2Fq%3Ftimeout%3D5000ms",
+            b"/timeout=5000ms",
+            b"/#?timeout=5000ms",
+        ):
+            self.assertEqual(self.restored(b"/q?query=up", location), location)

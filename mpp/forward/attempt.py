@@ -96,7 +96,7 @@ class Attempt:
 
     def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
         """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head, body = terms.request(self.backend, self.turn_at or self.sent_at)
+        head, body = terms.request(self.backend, self.turn_at or self.sent_at, context.proxies)
         answer = self._answer = context.upstreams.send(
             self.backend,
             head,

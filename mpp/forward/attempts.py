@@ -276,6 +276,8 @@ class Attempts:
             setbacks.reserve = None
         if self.running or setbacks is not None:
             self.cancel()
+        if 300 <= response.status < 400:
+            response.headers = self._terms.redirect(response.headers)
         self._owner.deliver(response, attempt, self.started, self.by_affinity if self.started == 1 else "")
 
     def _refuse(self) -> None:

@@ -21,7 +21,7 @@ from mpp.forward.watch import TICKS, Watch
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, RequestFacts, Selection
-from mpp.origin import teller
+from mpp.origin import Proxies, teller
 from mpp.settings import Settings
 
 _log = tx.make_logger()
@@ -44,6 +44,7 @@ class Forwarder:
     :ivar suspicions: tells whether a server that is silent is there.
     :ivar unreadable: which servers could not read what was asked for.
     :ivar client_address: gives the address of the client that sent a request.
+    :ivar proxies: the proxies that an operator named, None if there are none.
     :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
     """
@@ -61,6 +62,7 @@ class Forwarder:
     suspicions: Suspicions = field(init=False)
     unreadable: Unreadable = field(init=False)
     client_address: Callable[[RequestFacts], str] = field(init=False)
+    proxies: Proxies | None = field(init=False)
     access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
 
@@ -83,6 +85,11 @@ class Forwarder:
     @client_address.default
     def _client_address(self) -> Callable[[RequestFacts], str]:
         return teller(self.settings.trusted_proxies)
+
+    @proxies.default
+    def _proxies(self) -> Proxies | None:
+        trusted = self.settings.trusted_proxies
+        return Proxies.of(trusted) if trusted else None
 
     @access.default
     def _access(self) -> AccessLog | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mpp import headers, paths, timeouts
 
 if TYPE_CHECKING:
-    from mpp.model import Backend, RequestFacts, Selection
+    from mpp.model import Backend, Headers, RequestFacts, Selection
+    from mpp.origin import Proxies
     from mpp.settings import Settings
 
 # A query that has a timeout of its own is ended by the server; so much later its answer must be here.
@@ -28,7 +29,7 @@ class Terms:
     :ivar deadline: when nobody waits any more.
     """
 
-    __slots__ = ("_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read")
+    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read")
 
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
@@ -38,6 +39,7 @@ class Terms:
         self.query = meaning.takes_timeout
         self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
         self._found = timeouts.find(facts) if meaning.takes_timeout else None
+        self._changed: tuple[bytes, ...] = ()
         asked = self.asked = None if self._found is None else self._found.seconds
         longest = settings.request_timeout
         self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
@@ -46,12 +48,29 @@ class Terms:
         """Return how many queries the backend runs at once, see `mpp.model.Selection.query_slots`; 0 when it does not matter."""
         return selection.query_slots.get(backend.id, 0) if self.query else 0
 
-    def request(self, backend: Backend, now: float) -> tuple[bytes, bytes]:
-        """Give head and body of what is sent to a backend."""
+    def request(self, backend: Backend, now: float, proxies: Proxies | None) -> tuple[bytes, bytes]:
+        """
+        Return head and body of what is sent to a backend.
+
+        :param proxies: those that an operator named, if any.
+        """
         facts = self.facts
         target, body = facts.target, facts.body
         if self._limits_query:
             left = self.deadline - now
             margin = left * _MARGIN_SHARE
             target, body = timeouts.limited(facts, self._found, left - (margin if margin < _MARGIN_S else _MARGIN_S))
-        return headers.request_head(facts, backend, paths.with_prefix(backend.prefix, target), len(body)), body
+            if target is not facts.target:
+                self._changed += (target,)
+        trusted = proxies is not None and proxies.trusts_peer(facts)
+        target = paths.with_prefix(backend.prefix, target)
+        return headers.request_head(facts, backend, target, len(body), from_trusted_proxy=trusted), body
+
+    def redirect(self, fields: Headers) -> Headers:
+        """Return the fields of a redirect without the timeout that was put into the request, see `mpp.timeouts`."""
+        return tuple((name, self._restored(value)) if name.lower() == b"location" else (name, value) for name, value in fields)
+
+    def _restored(self, location: bytes) -> bytes:
+        for sent in self._changed:
+            location = timeouts.without_injected(location, self.facts.target, self._found, sent)
+        return location

@@ -173,10 +173,12 @@ class ReloadTests(SynchronousTestCase):
 
     def test_valid_change(self) -> None:
         """Limits, timeouts and affinity change at once, for the connections that are open as well."""
-        mpp = self.mpp()
+        mpp = self.mpp(routing_strategy="random")
+        self.assertIn("set-cookie", fetch(mpp.port, "/api/v1/query?query=up")[1])
 
         def change() -> None:
-            mpp.write(endpoint=self.urls, enable_lifecycle=True, retries=1, affinity_options="none", suspect_after="1s")
+            changed = {"retries": 1, "affinity_options": "none", "suspect_after": "1s"}
+            mpp.write(endpoint=self.urls, enable_lifecycle=True, routing_strategy="random", **changed)
             names = ["affinity-options", "retries", "suspect-after"]
             self.assertEqual(mpp.post(), (200, {"status": "success", "data": {"changed": names}}))
 
