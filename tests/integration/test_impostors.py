@@ -106,6 +106,7 @@ class ImpostorTests(TestCase):
         mpp = await self.run_among([*bad, good], "--config", str(config))
         for each in bad:
             await self.assert_refused(mpp, each, f"localhost:{each.port}")
+        await self.until(lambda: good.decrypted, "a request has arrived", mpp)
         self.assertIn(f"Authorization: Bearer {TOKEN}".encode(), good.decrypted)
         self.assert_quiet(mpp)
 
@@ -116,6 +117,7 @@ class ImpostorTests(TestCase):
         mpp = await self.run_among([*bad, good], *(option for url in urls for option in ("--http-sd", url)))
         for each in bad:
             await self.assert_refused(mpp, each, f"https://localhost:{each.port}/sd")
+        await self.until(lambda: good.decrypted, "a request has arrived", mpp)
         self.assertIn(b"Authorization: Basic ", good.decrypted)
         self.assert_quiet(mpp)
 
@@ -131,6 +133,7 @@ class ImpostorTests(TestCase):
         kubeconfig = make_kubeconfig(self.folder, {"token": TOKEN}, cluster)
         mpp = await self.run_among([impostor], "--kubeconfig", str(kubeconfig), "--kube-pod-label-selector", "app=prometheus")
         if good:
+            await self.until(lambda: impostor.decrypted, "a request has arrived", mpp)
             self.assertIn(f"Authorization: Bearer {TOKEN}".encode(), impostor.decrypted)
         else:
             await self.assert_refused(mpp, impostor, f"https://localhost:{impostor.port}")
@@ -148,6 +151,7 @@ class ImpostorTests(TestCase):
         url = f"https://user:{TOKEN}@localhost:{impostor.port}"
         mpp = await self.run_among([impostor], "--marathon-url", url, "--marathon-apps", "/a")
         if good:
+            await self.until(lambda: impostor.decrypted, "a request has arrived", mpp)
             self.assertIn(b"Authorization: Basic ", impostor.decrypted)
         else:
             await self.assert_refused(mpp, impostor, f"https://localhost:{impostor.port}")
@@ -163,6 +167,8 @@ class ImpostorTests(TestCase):
             endpoint = f"https://localhost:{impostor.port}"
             config.write_text(json.dumps({"endpoint": [endpoint], "http_config": {"tls_config": tls_config}}))
             mpp = await self.run_among([impostor], "--config", str(config))
+            # The name comes with the first message of a handshake, and a request only after its last.
+            await self.until(lambda received=impostor: received.decrypted, "a request has arrived", mpp)
             self.assertEqual(set(impostor.asked_for), {b"under_score.lab.test"})
             self.assertTrue(impostor.decrypted.startswith(b"GET /"), mpp.log())
             self.assert_quiet(mpp)
