@@ -36,8 +36,14 @@ OPTIONS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+_PAGES = 5
+"""How many pages that give way to another one are asked in turn."""
 ANSWER_DEADLINE = 30.0
 """Seconds that it may take to start or to answer; two cores may be shared with other loads."""
+
+
+class _NavigatedError(Exception):
+    """The page that was asked has given way to another one."""
 
 
 def require_chromium() -> str:
@@ -117,8 +123,17 @@ class Browser:
             self._read(end)
 
     def value(self, expression: str) -> Any:
-        """Give the value of a script's expression; works where the page's own scripts are off, too."""
-        found = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        """
+        Return the value of a script's expression; works where the page's own scripts are off, too.
+
+        A page that gives way to another one in this moment does not answer: then the other one is asked.
+        """
+        for _ in range(_PAGES):
+            with contextlib.suppress(_NavigatedError):
+                found = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+                break
+        else:
+            raise AssertionError(f"one page follows the other; asked for {expression}")
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -148,6 +163,8 @@ class Browser:
         while True:
             answer = self._read(end)
             if answer.get("id") == number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise _NavigatedError
                 assert "error" not in answer, (method, answer)
                 return dict(answer["result"])
 
