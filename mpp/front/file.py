@@ -138,7 +138,8 @@ class WebConfigFile:
     def _refused(self, error: WebConfigError) -> None:
         self.problem = str(error)
         self._good.set(0)
-        _log.error("{path}: {error}; what was in force stays", path=self.path, error=self.problem)
+        # An operator who has changed the file again waits for it; there is one for each change, at most one a second.
+        _log.error("{path}: {error}; what was in force stays", path=self.path, error=self.problem, log_each=True)
 
     def _adopt(self, loaded: Loaded) -> None:
         for note in loaded.config.notes:
