@@ -146,6 +146,7 @@ class Observation:
     :ivar refused: it is not ready by an answer to its probe that shows that a server is there, see `mpp.readings.is_refusal`.
     :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
     :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
+    :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
     :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
     """
 
@@ -162,6 +163,7 @@ class Observation:
     turned_away: bool = False
     limited: bool = False
     unreadable: str = ""
+    ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""

@@ -468,7 +468,8 @@ OPTIONS: tuple[Option, ...] = (
         "--suspect-after",
         "suspect_after",
         "After how long without progress of a request its server is asked for /-/ready; if that is not answered within the same"
-        " time, the request is sent to another server as well",
+        " time, or four times as long as this server usually takes for it (5s at most), the request is sent to another server as"
+        " well",
         parse_timeout,
         env=("MPP_SUSPECT_AFTER",),
         default="250ms",

@@ -37,6 +37,9 @@ FACTS_MAX_AGE_S = 60.0
 # Facts this new are not read again on the mere suspicion of a restart: a flapping server must not be scraped at each flap.
 FACTS_MIN_AGE_S = 5.0
 
+# How many times of a server's answers to /-/ready are kept: half of them make a new median.
+_READY_KEPT = 20
+
 # The probes' JSON answers have a few hundred bytes.
 _BODY_BYTES = 64 * 1024
 # The page of a server with 10,000 targets has some 10 MB.
@@ -113,6 +116,7 @@ class Prober:
         refused = standing is Standing.NOT_READY and is_refusal(ready, query)
         turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
         observation = Observation(backend, standing, why, facts, at, took, refused=refused, turned_away=turned_away)
+        observation = evolve(observation, ready_took=_ready_took(previous, ready))
         if previous is not None and replay and standing is Standing.NOT_READY:
             return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
         return observation
@@ -129,7 +133,7 @@ class Prober:
 
     async def _ask(self, backend: Backend, path: str) -> Outcome:
         """Make one small request; whatever goes wrong with it is its outcome."""
-        at, asked = self._wall(), Question()
+        at, began, asked = self._wall(), self._clock.seconds(), Question()
         try:
             response = await self._within(self._timeout, self._send(backend, path, _BODY_BYTES, asked))
         except UpstreamError as error:
@@ -140,7 +144,9 @@ class Prober:
             response.release()
         else:
             response.cancel()
-        return Answer(response.status, body, response.headers, (at + self._wall()) / 2)
+        # What it waited in mpp for its turn is not the server's time.
+        took = self._clock.seconds() - max(began, asked.turn_at)
+        return Answer(response.status, body, response.headers, (at + self._wall()) / 2, took)
 
     async def _send(self, backend: Backend, path: str, hold: int, asked: Question | None = None) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
@@ -237,6 +243,12 @@ class _Page(Generic[T]):
 
 def _query(expression: str, **parameters: str) -> str:
     return "/api/v1/query?" + urlencode({"query": expression, **parameters})
+
+
+def _ready_took(previous: Observation | None, ready: Outcome) -> tuple[float, ...]:
+    """Return how long the last answers to ``/-/ready`` took, this one included if it is an answer."""
+    before = () if previous is None else previous.ready_took
+    return before if isinstance(ready, UpstreamError) else (*before, ready.took)[-_READY_KEPT:]
 
 
 def _restarted(facts: Facts, runtime: Runtime | None) -> bool:

@@ -34,12 +34,18 @@ _QUOTED = 160
 
 @frozen
 class Answer:
-    """One answer to a probe: as much of the body as was asked for; ``at``: when it was written, by our clock, 0 for not known."""
+    """
+    One answer to a probe: as much of the body as was asked for.
+
+    :ivar at: when it was written, by our clock, 0 for not known.
+    :ivar took: seconds from when the question was sent until the answer was complete.
+    """
 
     status: int
     body: bytes = b""
     headers: Headers = ()
     at: float = 0.0
+    took: float = 0.0
 
 
 Outcome = Answer | UpstreamError

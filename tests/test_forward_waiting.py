@@ -66,6 +66,39 @@ class SuspicionTests(SynchronousTestCase):
         self.assertEqual((client.served_by, client.attempts), (B, 2))
         self.assertEqual(self.world.upstreams.cancelled, [A])
 
+    def test_a_slow_server_is_given_time(self) -> None:
+        """A server that is known to be slow, /-/ready included, is stuck only when it is silent for much longer than usual."""
+        for times, expected in (
+            ((0.4,) * 20, 1.6),
+            ((0.4, 0.4, 0.01), 1.6),
+            ((0.01,) * 11 + (0.9,) * 9, SUSPECT_AFTER),
+            ((), SUSPECT_AFTER),
+            ((2.0,) * 20, 5.0),
+        ):
+            self.world = World()
+            self.world.selections.current = Selection(1, Choice((A,), (B,)), (Observation(A, Standing.VIABLE, ready_took=times),))
+            self.world.request()
+            self.until_asked()
+            self.assertEqual(len(self.world.upstreams.probes), 1)
+            wait(self.world, expected - 0.1)
+            self.assertEqual((self.world.upstreams.backends, self.world.selections.reports), ([A], []))
+            wait(self.world, 0.2)
+            self.assertEqual(self.world.upstreams.backends, [A, B])
+            self.assertEqual(self.world.selections.reports, [(A, Standing.DOWN)])
+
+    def test_a_slow_answer_in_time_blames_nobody(self) -> None:
+        """A slow server that answers the question within the time that it is given stays in service, however often asked."""
+        slow = Observation(A, Standing.VIABLE, ready_took=(0.4,) * 20)
+        self.world.selections.current = Selection(1, Choice((A,), (B,)), (slow,))
+        self.world.request()
+        self.until_asked()
+        for number in range(1, 11):
+            wait(self.world, 0.4)
+            self.world.upstreams.probes[-1].answer.callback(FakeResponse(200))
+            wait(self.world, SUSPECT_AFTER + 0.05)
+            self.assertEqual(len(self.world.upstreams.probes), number + 1)
+        self.assertEqual((self.world.upstreams.backends, self.world.selections.reports), ([A], []))
+
     def test_the_first_answer_wins(self) -> None:
         """A server that wakes up in time answers after all, and the other one need not."""
         client = self.world.request()

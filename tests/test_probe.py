@@ -230,6 +230,37 @@ class ProberTests(SynchronousTestCase):
             self.assertEqual((observation.standing, observation.why), (expected, why))
             self.upstreams.sent.clear()
 
+    def test_times_of_ready_are_remembered(self) -> None:
+        """How long the last 20 answers to /-/ready took is kept, whatever they said; what was not answered does not count."""
+        observation: Observation | None = None
+        for number in range(25):
+            probed = self.prober.probe(A, observation)
+            self.clock.advance(0.01 * number)
+            self.answer("/-/ready", 503)
+            self.answer("/api/v1/query", 503)
+            self.answer("/api/v1/status/runtimeinfo", 503)
+            if "/api/v1/status/walreplay" in self.upstreams.paths():
+                self.answer("/api/v1/status/walreplay", 503)
+            observation = self.successResultOf(probed)
+        assert observation is not None
+        self.assertEqual([round(took, 3) for took in observation.ready_took], [round(0.01 * each, 3) for each in range(5, 25)])
+        for cause in (Cause.REFUSED, Cause.FULL):
+            probed = self.prober.probe(A, observation)
+            for sent in [each for each in self.upstreams.sent if not each.answer.called]:
+                sent.answer.errback(UpstreamError(Phase.CONNECT, cause))
+            self.assertEqual(self.successResultOf(probed).ready_took, observation.ready_took)
+
+    def test_time_in_the_queue_is_not_the_servers(self) -> None:
+        """How long a question waited in mpp for its turn is not counted as the server's time."""
+        probed = self.prober.probe(A, self.previous())
+        progress = self.upstreams.pending("/-/ready").progress
+        assert progress is not None
+        self.clock.advance(0.5)
+        progress.turn_at = self.clock.seconds()
+        self.clock.advance(0.125)
+        self.answer_well()
+        self.assertEqual(self.successResultOf(probed).ready_took, (0.125,))
+
     def test_query_slots(self) -> None:
         """How many queries the server runs at once is read with the other facts; a server that does not say is not doubted."""
         for flags, expected in ((RecordedResponse(200, FLAGS_242), 20), (RecordedResponse(404), None)):

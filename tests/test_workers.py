@@ -59,6 +59,11 @@ class WordsTests(SynchronousTestCase):
         returned = selection_in(sent(selection_out(Selection(1, Choice((A,)), (evolve(seen(A), returns=3),)))))
         self.assertEqual(returned.observed[A].returns, 3)
 
+    def test_times_of_ready(self) -> None:
+        """A worker knows how long a backend took to answer /-/ready, to the millisecond: it asks for that, too."""
+        told = evolve(selection(A), observations=(evolve(seen(A), ready_took=(0.2504, 0.0011)),))
+        self.assertEqual(selection_in(sent(selection_out(told))).observed[A].ready_took, (0.25, 0.001))
+
     def test_limited(self) -> None:
         """A worker knows which backends are limited."""
         told = evolve(selection(A), observations=(evolve(seen(A), limited=True),))

@@ -6,7 +6,11 @@ Asks servers whether they are still there, for all requests that wait on them.
 A query that takes long is normal; a server that does not answer is not. The two look alike from outside, so a request that
 has waited a while without progress has its server asked something that is answered at once even when all query slots are
 taken: ``/-/ready``. Any answer to it is a sign of life: then the query is just heavy, and nothing is run twice. Without one
-within the same while the server is stuck: stopped, swapped out, cut off, or behind something that swallows what it says.
+within `stuck_after` the server is stuck: stopped, swapped out, cut off, or behind something that swallows what it says.
+
+A server may take longer than ``--suspect-after`` for everything, because it is far away or short of processor time. What is usual
+for it is known from its probes. It is asked as early as any other, but it is stuck only when it has been silent for several times
+as long as it takes for this very question.
 
 However many requests wait, one such question at a time is put to a server; and however often it is answered, it is put again
 as long as there is no progress.
@@ -15,6 +19,7 @@ as long as there is no progress.
 from __future__ import annotations
 
 import enum
+import math
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -34,6 +39,8 @@ _log = tx.make_logger()
 
 # How long a late answer is waited for: it tells that the server has come back. Then it is asked anew, if anyone still waits.
 _PATIENCE_S = 5.0
+# So many times the median of its last answers is beyond what a healthy server's answers differ by.
+_USUAL = 4
 # An answer to /-/ready has a few hundred bytes.
 _HOLD = 4096
 _NEVER = -(10**9)
@@ -42,6 +49,19 @@ _NEVER = -(10**9)
 _STOPPING_S = 0.01
 # Refusals this far apart are two outages.
 _OUTAGE_S = 30.0
+
+
+def stuck_after(suspect_after: float, ready_took: tuple[float, ...]) -> float:
+    """
+    Return after how many seconds without an answer to ``/-/ready`` a server is stuck.
+
+    :param suspect_after: ``--suspect-after``, the shortest that this may be.
+    :param ready_took: see `mpp.model.Observation`. Four times their median is given, `_PATIENCE_S` at most.
+    """
+    if not ready_took:
+        return suspect_after
+    median = sorted(ready_took)[len(ready_took) // 2]
+    return max(suspect_after, min(_USUAL * median, _PATIENCE_S))
 
 
 class Sign(enum.Enum):
@@ -62,6 +82,7 @@ class _Doubt:
     :ivar alive: when the last answer came.
     :ivar failed: when a question failed, or was found to be unanswered for too long.
     :ivar probe: the question under way.
+    :ivar patience: for how many ticks it may be unanswered before the server is stuck.
     :ivar question: whether it has been sent.
     :ivar waited: it had not been sent when it was looked at last.
     :ivar told: its being stuck was reported.
@@ -73,6 +94,7 @@ class _Doubt:
     alive: int = _NEVER
     failed: int = _NEVER
     probe: Deferred[int] | None = None
+    patience: int = TICKS
     question: Question = field(factory=Question)
     waited: bool = False
     told: bool = False
@@ -113,9 +135,9 @@ class Suspicions:
             if doubt.question.queued or doubt.waited:
                 # Its time counts from when it was sent.
                 doubt.asked, doubt.waited = now, doubt.question.queued
-            if now - doubt.asked < TICKS:
+            if now - doubt.asked < doubt.patience:
                 return Sign.UNKNOWN
-            self._tell(backend, doubt, f"no answer to /-/ready within {TICKS * self._watch.period:g} s")
+            self._tell(backend, doubt, f"no answer to /-/ready within {doubt.patience * self._watch.period:g} s")
             return Sign.STUCK
         if now - doubt.failed < quiet:
             return Sign.STUCK
@@ -156,6 +178,7 @@ class Suspicions:
 
     def _ask(self, backend: Backend, doubt: _Doubt) -> None:
         doubt.asked = self._watch.ticks
+        doubt.patience = self._patience(backend)
         doubt.told = False
         doubt.question, doubt.waited = Question(), False
         probe = Deferred.fromCoroutine(self._probe(backend, doubt.question))
@@ -163,6 +186,13 @@ class Suspicions:
         probe.addTimeout(_PATIENCE_S, self._clock)
         probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, doubt), errbackArgs=(backend, doubt))
         probe.addErrback(self._broken)
+
+    def _patience(self, backend: Backend) -> int:
+        """Return `stuck_after` of a server in ticks, rounded up."""
+        observation, period = self._selections.current.observed.get(backend), self._watch.period
+        took = () if observation is None else observation.ready_took
+        # What is a whole number of ticks but for a rounding error is that number.
+        return math.ceil(stuck_after(TICKS * period, took) / period - 0.001)
 
     async def _probe(self, backend: Backend, question: Question) -> int:
         head = headers.own_request_head(backend, "/-/ready")

@@ -90,11 +90,12 @@ def origins_in(selection: Selection, value: Any) -> Origins:
 def _observation_out(observation: Observation) -> list[Any]:
     each = observation
     facts = astuple(each.facts)
-    known = int(each.standing), each.why, facts, each.returns, each.limited
+    ready_took = [round(seconds, 3) for seconds in each.ready_took]
+    known = int(each.standing), each.why, facts, each.returns, each.limited, ready_took
     return [backend_out(each.backend), *known, each.at, each.took, each.ejected_at]
 
 
 def _observation_in(value: Any) -> Observation:
-    backend, standing, why, facts, returns, limited, at, took, ejected_at = value
+    backend, standing, why, facts, returns, limited, ready_took, at, took, ejected_at = value
     known = Observation(backend_in(backend), Standing(standing), why, Facts(*facts), at, took, ejected_at)
-    return evolve(known, returns=returns, limited=limited)
+    return evolve(known, returns=returns, limited=limited, ready_took=tuple(ready_took))

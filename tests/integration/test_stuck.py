@@ -1,4 +1,7 @@
-"""A server hangs, and what stands beside it is not well either: no request is left with the one that hangs."""
+"""
+Servers that hang, and servers that are only slow: no request is left with one that hangs, even if the server beside it is not
+well either, and none is ejected for being slow.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,54 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.clients import Ask, Load
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 
 QUERY = "/api/v1/query?query=up"
+
+
+class SlowServersTests(SynchronousTestCase):
+    """Both servers are well, but take longer than --suspect-after for everything, /-/ready included."""
+
+    def test_no_server_is_ejected(self) -> None:
+        """The server that takes the traffic keeps it, every request is answered by it, and none is sent twice."""
+        for options in ((), ("--workers", "2")):
+            servers = [Simulated("--version", "3.5.0", "--history", "30d", name=name) for name in ("first", "second")]
+            for server in servers:
+                self.addCleanup(server.close)
+                server.start().spoil("late", seconds=0.4)
+            mpp = Mpp([server.url for server in servers], "--affinity-options", "none", *options, interval="1s")
+            self.addCleanup(mpp.close)
+            mpp.start()
+            with Load(mpp.port, clients=4, asks=(Ask(QUERY), Ask("/api/v1/labels"))) as load:
+                time.sleep(8.0)
+                tally = load.stop()
+            self.assertEqual(tally.failures, [], mpp.log()[-3000:])
+            self.assertGreater(tally.requests, 20)
+            self.assertEqual(mpp.metric("mpp_ejections_total"), 0, mpp.log()[-3000:])
+            self.assertEqual(mpp.metric("mpp_hedges_total"), 0, mpp.log()[-3000:])
+            self.assertEqual(mpp.metric("mpp_suspicion_probes_total", result="stuck"), 0)
+            # The doubts were raised as early as for any other server, and dispelled.
+            self.assertGreater(mpp.metric("mpp_suspicion_probes_total", result="alive"), 0)
+            self.assertEqual(len(tally.served_by), 1, tally)
+            mpp.close()
+
+    def test_one_of_them_stops(self) -> None:
+        """A slow server that stops is still found out, after four times as long as it usually takes, and nothing is lost."""
+        servers = [Simulated("--version", "3.5.0", "--history", name, name=name) for name in ("30d", "10d")]
+        for server in servers:
+            self.addCleanup(server.close)
+            server.start().spoil("late", seconds=0.4)
+        mpp = Mpp([server.url for server in servers], "--affinity-options", "none", interval="10s")
+        self.addCleanup(mpp.close)
+        mpp.start().wait_selected(servers[0].address)
+        servers[0].spoil("silence")
+        began = time.monotonic()
+        status, fields, _ = fetch(mpp.port, QUERY)
+        took = time.monotonic() - began
+        self.assertEqual((status, fields["mpp.servedby"]), (200, servers[1].address), mpp.log()[-3000:])
+        # 250 ms until it is asked, 1.6 s for its answer, 0.4 s for the other server's.
+        self.assertTrue(2.0 < took < 4.0, took)
 
 
 class FailedHedgeTests(SynchronousTestCase):
