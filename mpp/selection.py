@@ -66,7 +66,7 @@ class Refreshes(Protocol):
 
 
 class Probes(Protocol):
-    """Observes a backend, and fails only when cancelled: `mpp.probe.Prober`."""
+    """Observes a backend, and fails only when cancelled: `mpp.probe.prober.Prober`."""
 
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
         """See `Prober`."""

@@ -28,7 +28,7 @@ from mpp.locators.merged import Source
 from mpp.metrics import Metrics
 from mpp.model import Backend
 from mpp.origin import PRIVATE
-from mpp.probe import Prober
+from mpp.probe.prober import Prober
 from mpp.settings import Settings
 
 T = TypeVar("T")

@@ -17,7 +17,9 @@ from mpp.facts import Facts, Replay
 from mpp.headers import own_request_head
 from mpp.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Headers, Observation, Standing
-from mpp.probe import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, METRICS_TIMEOUT_S, PROBE_TIMEOUT_S, Prober
+from mpp.probe.prober import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, Prober
+from mpp.probe.requests import PROBE_TIMEOUT_S
+from mpp.probe.state import METRICS_TIMEOUT_S
 
 RECORDED = Path(__file__).parent / "recorded"
 METRICS_242 = (RECORDED / "prometheus-2.42.0-metrics.txt").read_bytes()
