@@ -13,6 +13,7 @@ Nothing else has state. All that is mutable lives in: ``publication.Publication`
 ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in), ``wire.budget.Budget`` (bytes
 held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
 ``forward.allowance.RetryBudget``, ``query_of_death.SuspectQueries`` (what servers may have died of lately),
+``probe.background.BackgroundReads`` (what is being read of the state of servers, and when it is read again),
 ``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``front`` (the web
 configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
 ``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
@@ -30,8 +31,8 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ api_errors
   storage_errors responses limiting vouching query_of_death placement progress page_limits unsafe_paths cross_site``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
-- L3 living: ``selection publication roster rounds follow_ups journal recorder snapshot credentials keyring authorized serving
-  proxy site pages admin housekeeping front/ damage``
+- L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
+  authorized serving proxy site pages admin housekeeping front/ damage``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
   reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``

@@ -26,6 +26,9 @@ _DURATION = re.compile(r"(?:[0-9]{1,12}+(?:ms|[smhdwy]))+")
 # "15d or 10GB" is all that there is to say.
 _MAX_RETENTION = 200
 
+# How far the start times from two sources may be apart, in seconds (process start, and web server start a little later).
+_SAME_START_S = 10.0
+
 # No server runs a million queries at once: longer numbers are none.
 _SLOTS = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -77,6 +80,11 @@ class Runtime:
     retention_s: float | None = None
     retention_by_size: bool = False
     skew: float | None = None
+
+
+def is_same_start(one: float | None, other: float | None) -> bool:
+    """Return whether two times when a server started may be the same; so may any time and one that is not known."""
+    return one is None or other is None or abs(one - other) <= _SAME_START_S
 
 
 def read_runtime(outcome: Outcome) -> Runtime | None:

@@ -10,7 +10,6 @@ current Selection. A round probes everyone, so it puts off all these follow-ups.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -29,6 +28,7 @@ from mpp.model import Backend, Located, Observation, Selection, Standing
 from mpp.publication import Publication
 from mpp.query_of_death import SuspectQueries
 from mpp.roster import Roster
+from mpp.round_steps import Locates, Probes, Refreshes
 from mpp.rounds import Repeated, Rounds, Waiters, of_each
 
 _log = make_logger()
@@ -40,36 +40,6 @@ _FOLLOW_UP_SPACING_S = 0.05
 
 _Probed = tuple[Observation, int]
 """What a probe saw, and how many failed requests had been reported of the backend when it began."""
-
-
-class Locates(Protocol):
-    """Lists the backends, and fails only when cancelled: `mpp.locators.merged.MergedLocator`."""
-
-    def locate(self) -> Deferred[tuple[Located, ...]]:
-        """See `MergedLocator`."""
-
-    def start(self, changed: Callable[[], None]) -> None:
-        """See `MergedLocator`."""
-
-    def stop(self) -> None:
-        """See `MergedLocator`."""
-
-
-class Refreshes(Protocol):
-    """Looks after what may change from round to round, and fails only when cancelled: `mpp.backends.Backends`."""
-
-    def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
-        """See `Backends`."""
-
-    def renew_credentials(self) -> None:
-        """See `Backends`."""
-
-
-class Probes(Protocol):
-    """Observes a backend, and fails only when cancelled: `mpp.probe.prober.Prober`."""
-
-    def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
-        """See `Prober`."""
 
 
 @implementer(ISelections)
@@ -135,10 +105,12 @@ class SelectionService(Service):
         self._repeated.stop()
         self._rounds.stop()
         self._follow_ups.pause()
+        self._prober.stop()
         self._first.fire()
 
     def reconfigure(self, prober: Probes, strategy: IStrategy, interval: float) -> None:
         """Go on with these, at once. What is known of the backends stays."""
+        self._prober.stop()
         self._prober = prober
         self._published.strategy = strategy
         if self.running:
@@ -265,6 +237,7 @@ class SelectionService(Service):
         for backend in gone:
             self._roster.forget(backend)
             self._damage.forget(backend)
+        self._prober.keep(self._located)
         # The bad ones first: whether another backend is in service counts for the good ones.
         for each in sorted(probed, key=_badness):
             self._note(each)

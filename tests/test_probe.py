@@ -17,6 +17,7 @@ from mpp.facts import Facts, Replay
 from mpp.headers import own_request_head
 from mpp.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Headers, Observation, Standing
+from mpp.probe.background import PAUSE_MOST_S, WAIT_S
 from mpp.probe.prober import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, Prober
 from mpp.probe.requests import PROBE_TIMEOUT_S
 from mpp.probe.state import METRICS_TIMEOUT_S
@@ -142,6 +143,7 @@ class ProberTests(SynchronousTestCase):
         return NOW + self.clock.seconds()
 
     def tearDown(self) -> None:
+        self.prober.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [], "a timer is left")
 
     def answer(self, path: str, status: int, body: bytes = b"", *, complete: bool = True) -> RecordedResponse:
@@ -171,8 +173,8 @@ class ProberTests(SynchronousTestCase):
         probed = self.prober.probe(A, previous)
         self.answer_well()
         asked = self.upstreams.paths() == ["/metrics"]
-        probed.addErrback(lambda failure: failure.trap(CancelledError))
-        probed.cancel()
+        self.prober.keep(())
+        self.successResultOf(probed)
         return asked
 
     def test_head(self) -> None:
@@ -195,7 +197,7 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual([sent.cancelled for sent in self.upstreams.sent], [True] * 3)
 
     def test_first_probe(self) -> None:
-        """The first probe of a viable server reads its facts from the page as it streams."""
+        """The first probe of a viable server waits for its facts, which are read from the page as it streams."""
         probed = self.prober.probe(A, None)
         self.clock.advance(0.25)
         self.answer_well()
@@ -267,6 +269,7 @@ class ProberTests(SynchronousTestCase):
         """How many queries the server runs at once is read with the other facts; a server that does not say is not doubted."""
         for flags, expected in ((RecordedResponse(200, FLAGS_242), 20), (RecordedResponse(404), None)):
             self.upstreams.flags = flags
+            self.prober.keep(())
             probed = self.prober.probe(A, None)
             self.answer_well()
             self.answer("/metrics", 200, METRICS_242)
@@ -307,33 +310,72 @@ class ProberTests(SynchronousTestCase):
         self.assertTrue(self.asks_for_metrics(self.previous(age=-3600)))
 
     def test_unreadable_metrics_keep_facts(self) -> None:
-        """When the page cannot be read the old facts stay, and the next probe tries again."""
+        """When the page cannot be read the old facts stay, and it is read again a little later."""
+        old = self.previous(age=FACTS_MAX_AGE_S)
         for status, complete in ((500, True), (200, False)):
-            probed = self.prober.probe(A, self.previous(age=FACTS_MAX_AGE_S))
-            self.answer_well()
+            observation = self.probed(old)
             page = self.answer("/metrics", status, METRICS_242[:100], complete=complete)
             if page.consumer is not None:
                 page.consumer.body_failed(UpstreamError(Phase.BODY, Cause.RESET))
-            facts = self.successResultOf(probed).facts
-            self.assertEqual(facts, evolve(self.fresh_facts, read_at=0.0))
-        self.assertTrue(self.asks_for_metrics(Observation(A, Standing.VIABLE, facts=facts)))
+            self.assertEqual((observation.facts, self.probed(old).facts), (old.facts, old.facts))
+            self.assertEqual(self.upstreams.paths(), [])
+            self.clock.advance(PAUSE_MOST_S)
+        self.probed(old)
+        self.assertEqual(self.upstreams.paths(), ["/metrics"])
+
+    def probed(self, previous: Observation | None) -> Observation:
+        """Probe a server that answers its small requests at once, and does not wait for anything else."""
+        probed = self.prober.probe(A, previous)
+        self.answer_well()
+        return self.successResultOf(probed)
+
+    def test_old_facts_are_renewed_beside_the_rounds(self) -> None:
+        """A round does not wait for facts that are only old; what was read counts in the next one, and is read once."""
+        old = self.previous(age=FACTS_MAX_AGE_S)
+        self.assertEqual(self.probed(old).facts, old.facts)
+        self.assertEqual(self.probed(old).facts, old.facts)
+        self.assertEqual(self.upstreams.paths(), ["/metrics"])
+        self.answer("/metrics", 200, METRICS_242)
+        observation = self.probed(old)
+        self.assertEqual((observation.facts.read_at, observation.facts.retention_s), (NOW, 15 * 86400.0))
+        self.assertEqual(self.probed(observation).facts, observation.facts)
+        self.assertEqual(self.upstreams.paths(), [])
+
+    def test_slow_metrics_make_one_round_longer(self) -> None:
+        """A server whose page takes nine seconds is waited for once; its facts come in a later round, again and again."""
+        probed = self.prober.probe(A, None)
+        self.answer_well()
+        self.clock.advance(WAIT_S)
+        observation = self.successResultOf(probed)
+        self.assertEqual((observation.standing, observation.facts), (Standing.VIABLE, Facts()))
+        self.clock.advance(9 - WAIT_S)
+        self.assertEqual(self.probed(observation).facts, Facts())
+        self.answer("/metrics", 200, METRICS_242)
+        observation = self.probed(observation)
+        self.assertEqual((observation.facts.version, observation.facts.read_at), ("2.42.0+ds", NOW + 9))
+        # It has restarted since, or so it says: even now nothing waits for what is known to be slow.
+        restarted = evolve(observation, facts=evolve(observation.facts, started_at=STARTED - 3600))
+        self.probed(restarted)
+        self.assertEqual(self.upstreams.paths(), ["/metrics"])
 
     def read_config(self, previous: Observation | None, status: int = 200) -> Facts:
-        """Probe a server that tells when it loaded its configuration; it is asked for it."""
-        probed = self.prober.probe(A, previous)
+        """Probe a server that tells when it loaded its configuration; it is asked for it. Return the facts that come of it."""
+        self.prober.keep(())
+        self.prober.probe(A, previous)
         self.answer_well()
         self.answer("/metrics", 200, METRICS_353)
         self.answer("/api/v1/status/config", status, CONFIG_353)
-        return self.successResultOf(probed).facts
+        return self.probed(previous).facts
 
     def test_configuration_is_read_when_another_one_was_loaded(self) -> None:
         """The configuration is asked for when the server has loaded one since, and not each minute."""
         facts = self.read_config(None)
         self.assertRegex(facts.config_hash, "^[0-9a-f]{12}$")
-        probed = self.prober.probe(A, Observation(A, Standing.VIABLE, facts=evolve(facts, read_at=NOW - FACTS_MAX_AGE_S)))
-        self.answer_well()
+        old = Observation(A, Standing.VIABLE, facts=evolve(facts, read_at=NOW - FACTS_MAX_AGE_S))
+        self.prober.keep(())
+        self.probed(old)
         self.answer("/metrics", 200, METRICS_353)
-        self.assertEqual(self.successResultOf(probed).facts.config_hash, facts.config_hash)
+        self.assertEqual((self.probed(old).facts.config_hash, self.upstreams.paths()), (facts.config_hash, []))
         stale = evolve(facts, read_at=NOW - FACTS_MAX_AGE_S, config_at=1.0, config_hash="old")
         self.assertEqual(self.read_config(Observation(A, Standing.VIABLE, facts=stale)).config_hash, facts.config_hash)
 
@@ -343,21 +385,23 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual((facts.version, facts.config_hash), ("3.5.3+ds1", ""))
 
     def test_configuration_that_does_not_come(self) -> None:
-        """Reading the configuration does not make a probe longer than the metrics page may."""
-        probed = self.prober.probe(A, None)
+        """A configuration that cannot be read in time leaves the other facts as they are."""
+        self.prober.probe(A, None)
         self.answer_well()
-        self.clock.advance(METRICS_TIMEOUT_S - 1)
+        self.clock.advance(METRICS_TIMEOUT_S - 0.5)
         self.answer("/metrics", 200, METRICS_353)
         self.clock.advance(1)
-        self.assertEqual(self.successResultOf(probed).facts.config_hash, "")
+        facts = self.probed(self.previous()).facts
+        self.assertEqual((facts.version, facts.config_hash), ("3.5.3+ds1", ""))
 
-    def test_slow_metrics_are_given_up(self) -> None:
-        """A page that does not end in time is cancelled, wherever it hangs."""
+    def test_very_slow_metrics_are_given_up(self) -> None:
+        """A page that does not end in 10 seconds is cancelled, wherever it hangs."""
         probed = self.prober.probe(A, None)
         self.answer_well()
         page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
-        self.clock.advance(METRICS_TIMEOUT_S)
-        self.assertEqual(self.successResultOf(probed).facts, Facts())
+        self.clock.advance(METRICS_TIMEOUT_S - 0.1)
+        self.assertEqual((self.successResultOf(probed).facts, page.ended), (Facts(), ""))
+        self.clock.advance(0.1)
         self.assertEqual(page.ended, "cancelled")
 
     def test_endless_metrics_are_given_up(self) -> None:
@@ -452,6 +496,7 @@ class ProberTests(SynchronousTestCase):
         self.prober = Prober(self.upstreams, self.clock, wall=self.wall, minimum_history=86400.0)
         nothing = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
         for body, oldest in ((FOUND, NOW - 86400), (nothing, None)):
+            self.prober.keep(())
             probed = self.prober.probe(A, None)
             self.answer_well(runtime=None)
             self.answer("/metrics", 200, METRICS_18)
@@ -468,10 +513,23 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(probed).facts.oldest, 1.6989e9)
 
     def test_cancelled_while_metrics_come(self) -> None:
-        """Cancelling a probe cuts the page off, too."""
+        """A probe that is cancelled leaves the page alone, which is cut off only when the server is not listed any more."""
         probed = self.prober.probe(A, None)
         self.answer_well()
         page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
         probed.cancel()
         self.failureResultOf(probed, CancelledError)
+        self.prober.keep((A,))
+        self.assertEqual(page.ended, "")
+        self.prober.keep(())
         self.assertEqual(page.ended, "cancelled")
+
+    def test_stopped_while_metrics_come(self) -> None:
+        """At the end the page is cut off, and the probe that waits for it goes on without."""
+        probed = self.prober.probe(A, None)
+        self.answer_well()
+        page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
+        self.prober.stop()
+        self.assertEqual((self.successResultOf(probed).facts, page.ended), (Facts(), "cancelled"))
+        self.assertEqual(self.probed(None).facts, Facts())
+        self.assertEqual(self.upstreams.paths(), [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from attrs import evolve
 from prometheus_client import CollectorRegistry
@@ -52,6 +52,7 @@ class World:
         self.not_ready: dict[Backend, str] = {}
         self.stopped = False
         self.renewed = 0
+        self.kept: tuple[Backend, ...] = ()
 
     def locate(self) -> Deferred[tuple[Located, ...]]:
         """List the backends."""
@@ -65,8 +66,12 @@ class World:
         self.changed = changed
 
     def stop(self) -> None:
-        """Take note."""
+        """Take note, as the locator and as the prober."""
         self.stopped = True
+
+    def keep(self, backends: Collection[Backend], /) -> None:
+        """Take note of the backends that are listed."""
+        self.kept = tuple(backends)
 
     def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
         """Take note of the backends."""
@@ -594,6 +599,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.world.observe(seen(B), seen(C))
         self.assertEqual(self.service.current.choice, Choice((B,), (C,)))
         self.assertEqual(self.forgotten, [A])
+        self.assertEqual(self.world.kept, (B, C))
         self.assertIn("out: prom-a:9090 no longer listed", self.logged[0])
 
     def test_no_backends(self) -> None:

@@ -3,12 +3,12 @@ Makes one observation of a server: asks it, and has `mpp.readings` judge the res
 who is selected.
 
 In every round ``/-/ready``, a real query and, where it exists, runtimeinfo are asked side by side, each with its own time
-limit. What changes slowly is read about once a minute and after a restart.
+limit. What changes slowly is read beside the rounds, about once a minute and after a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -18,10 +18,11 @@ from mpp.errors import UpstreamError
 from mpp.facts import Facts
 from mpp.interfaces import IUpstreams
 from mpp.model import Backend, Observation, Standing
+from mpp.probe.background import BackgroundReads
 from mpp.probe.requests import PROBE_TIMEOUT_S, ProbeRequests, query_path
 from mpp.probe.state import StateReader
 from mpp.readings import is_refusal, is_turned_away, judge, was_not_asked
-from mpp.runtime import Outcome, Runtime, read_replay, read_runtime
+from mpp.runtime import Outcome, Runtime, is_same_start, read_replay, read_runtime
 
 # Facts move by hours; reading them costs the server what a scrape costs.
 FACTS_MAX_AGE_S = 60.0
@@ -32,8 +33,6 @@ FACTS_MIN_AGE_S = 5.0
 _READY_KEPT = 20
 # The server's own limit ends a little before ours, so that a busy server can say so and the connection can be kept.
 _SERVER_SHARE = 0.9
-# How far the start times from two sources may be apart, in seconds (process start, and web server start a little later).
-_SAME_START_S = 10.0
 
 
 class Prober:
@@ -58,7 +57,7 @@ class Prober:
         self._clock = clock
         self._wall = wall
         self._requests = ProbeRequests(upstreams, clock, wall, timeout)
-        self._state = StateReader(self._requests, clock, wall, minimum_history)
+        self._reads = BackgroundReads(StateReader(self._requests, clock, wall, minimum_history).read, clock)
         query = query_path("vector(1)", timeout=f"{timeout * _SERVER_SHARE * 1000:.0f}ms")
         self._paths: tuple[str, ...] = ("/-/ready", query, "/api/v1/status/runtimeinfo")
 
@@ -66,11 +65,20 @@ class Prober:
         """
         Observe a backend once.
 
-        :param previous: what was seen of it last; its facts are kept until they are old.
-        :return Deferred(Observation): fires after `PROBE_TIMEOUT_S` at the latest, `state.METRICS_TIMEOUT_S` later when facts are
-            read. A failed probe is an observation. Cancelling it leaves no request and no connection behind.
+        :param previous: what was seen of it last; its facts are kept until newer ones are read.
+        :return Deferred(Observation): fires after `PROBE_TIMEOUT_S` at the latest, and `mpp.probe.background.WAIT_S` later when
+            its facts are waited for. A failed probe is an observation. Cancelling it leaves none of its small requests behind;
+            facts that are being read are read on.
         """
         return Deferred.fromCoroutine(self._probe(backend, previous))
+
+    def keep(self, backends: Collection[Backend]) -> None:
+        """Forget all servers but these, which are listed now."""
+        self._reads.keep(backends)
+
+    def stop(self) -> None:
+        """Leave no request behind but those of probes under way, which end as they would have."""
+        self._reads.stop()
 
     async def _probe(self, backend: Backend, previous: Observation | None) -> Observation:
         at, began = self._wall(), self._clock.seconds()
@@ -78,12 +86,9 @@ class Prober:
         standing, why = judge(ready, query, status)
         if previous is not None and was_not_asked(ready) and previous.standing > standing:
             standing, why = previous.standing, previous.why
-        facts = Facts() if previous is None else previous.facts
+        facts = self._reads.latest(backend, Facts() if previous is None else previous.facts)
         if standing in (Standing.VIABLE, Standing.BUSY):
-            runtime = read_runtime(status)
-            restarted = _restarted(facts, runtime)
-            if restarted or _due(previous, at):
-                facts = await self._read_facts(backend, facts, runtime)
+            facts = await self._refreshed(backend, facts, previous, read_runtime(status), at)
         took = self._clock.seconds() - began
         refused = standing is Standing.NOT_READY and is_refusal(ready, query)
         turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
@@ -92,6 +97,15 @@ class Prober:
         if previous is not None and replay and standing is Standing.NOT_READY:
             return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
         return observation
+
+    async def _refreshed(
+        self, backend: Backend, facts: Facts, previous: Observation | None, runtime: Runtime | None, at: float
+    ) -> Facts:
+        """Return what is known of the state of a server; begin to read it anew if that is due."""
+        outdated = _is_outdated(facts, previous, runtime, at)
+        if outdated or _is_old(facts, at):
+            await self._reads.begin(backend, facts, runtime, outdated=outdated)
+        return self._reads.latest(backend, facts)
 
     async def _ask_all(self, backend: Backend, previous: Observation | None) -> list[Outcome]:
         paths = self._paths
@@ -103,13 +117,6 @@ class Prober:
         except FirstError as error:
             error.subFailure.raiseException()
 
-    async def _read_facts(self, backend: Backend, old: Facts, runtime: Runtime | None) -> Facts:
-        """Return new facts, or the old ones marked to be read again in the next round."""
-        try:
-            return await self._state.read(backend, old, runtime)
-        except UpstreamError:
-            return evolve(old, read_at=0.0)
-
 
 def _ready_took(previous: Observation | None, ready: Outcome) -> tuple[float, ...]:
     """Return how long the last answers to ``/-/ready`` took, this one included if it is an answer."""
@@ -117,20 +124,17 @@ def _ready_took(previous: Observation | None, ready: Outcome) -> tuple[float, ..
     return before if isinstance(ready, UpstreamError) else (*before, ready.took)[-_READY_KEPT:]
 
 
-def _restarted(facts: Facts, runtime: Runtime | None) -> bool:
-    """Tell whether the server says that it started at another time than known; tolerant, since two sources may have been used."""
-    if runtime is None or runtime.started_at is None or facts.started_at is None:
-        return False
-    return abs(runtime.started_at - facts.started_at) > _SAME_START_S
-
-
-def _due(previous: Observation | None, now: float) -> bool:
-    """Tell whether the slow facts are old, or likely to be wrong because the backend was away or had no data."""
-    if previous is None:
+def _is_outdated(facts: Facts, previous: Observation | None, runtime: Runtime | None, now: float) -> bool:
+    """Return whether what is known of a server is probably not true any more: nothing is, or it has restarted or was away."""
+    if not facts.read_at:
         return True
-    facts = previous.facts
+    was_away = previous is not None and previous.standing in (Standing.NOT_READY, Standing.DOWN)
+    restarted = runtime is not None and not is_same_start(runtime.started_at, facts.started_at)
+    return restarted or (was_away and now - facts.read_at >= FACTS_MIN_AGE_S)
+
+
+def _is_old(facts: Facts, now: float) -> bool:
+    """Return whether what is known of a server is to be read anew, be it that it is a young one and has no data yet."""
     age = now - facts.read_at
-    # A young server has no data yet, and will have some soon.
     was_empty = facts.oldest is None and facts.samples is None
-    was_away = previous.standing in (Standing.NOT_READY, Standing.DOWN)
-    return age < 0 or age >= FACTS_MAX_AGE_S or (age >= FACTS_MIN_AGE_S and (was_away or was_empty))
+    return age < 0 or age >= FACTS_MAX_AGE_S or (was_empty and age >= FACTS_MIN_AGE_S)

@@ -19,8 +19,10 @@ from mpp.probe.requests import ProbeRequests, query_path
 from mpp.readings import METRICS, has_samples, read_facts
 from mpp.runtime import Runtime, read_query_slots
 
-# The whole /metrics page: some MB over a slow network. With the second before it still shorter than a request waits for a round.
-METRICS_TIMEOUT_S = 3.0
+# The whole /metrics page; Prometheus gives a scrape as long by default. No round waits for all of it.
+METRICS_TIMEOUT_S = 10.0
+# The configuration, when the metrics page has left less than that.
+_CONFIG_TIMEOUT_S = 1.0
 
 
 class StateReader:
@@ -60,7 +62,7 @@ class StateReader:
         """Return the hash of the configuration: the old one as long as no other was loaded."""
         if facts.config_at is None or (old.config_hash and (old.config_at, old.version) == (facts.config_at, facts.version)):
             return old.config_hash if facts.config_at is not None else ""
-        left = max(0.0, until - self._clock.seconds())
+        left = max(_CONFIG_TIMEOUT_S, until - self._clock.seconds())
         try:
             return await self._requests.scan(backend, "/api/v1/status/config", Fingerprint(), left)
         except UpstreamError:

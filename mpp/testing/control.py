@@ -31,6 +31,7 @@ SETTABLE = (
     "samples",
     "busy",
     "query_takes",
+    "metrics_take",
     "oldest",
     "started_at",
     "targets",

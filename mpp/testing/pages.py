@@ -159,7 +159,7 @@ def _metrics(sim: SimulatedPrometheus, request: Request) -> Answer:
         lines.append(f"prometheus_ready {int(sim.ready)}")
     if release >= (3, 0):
         lines.append(f"prometheus_tsdb_retention_limit_seconds {sim.retention!r}")
-    return Answer(200, EXPOSITION, ("\n".join(lines) + "\n").encode())
+    return Answer(200, EXPOSITION, ("\n".join(lines) + "\n").encode(), delay=sim.metrics_take)
 
 
 def _federate(sim: SimulatedPrometheus, request: Request) -> Answer:

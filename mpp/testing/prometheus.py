@@ -34,6 +34,7 @@ class SimulatedPrometheus:
     :ivar history: length of the history in seconds when it was made; None for an empty server.
     :ivar busy: all query slots are taken: queries starve as they do in that version.
     :ivar query_takes: seconds that each query takes.
+    :ivar metrics_take: seconds that ``/metrics`` takes.
     :ivar targets: instances that ``up`` knows.
     :ivar config: its configuration, but for the external labels; ``config_at``: when it was loaded.
     :ivar reload_ok: its last attempt to load a configuration worked.
@@ -56,6 +57,7 @@ class SimulatedPrometheus:
     samples: float = 1_000_000.0
     busy: bool = False
     query_takes: float = 0.0
+    metrics_take: float = 0.0
     targets: tuple[str, ...] = ("prom-a:9090", "prom-b:9090", "mpp:9090")
     config: str = "scrape_configs:\n- job_name: prometheus\n"
     reload_ok: bool = True
