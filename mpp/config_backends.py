@@ -1,6 +1,7 @@
 """
 Reads for which backends an ``http_config`` of the configuration file counts: the general one, those of ``backends``, by URL
-(see `mpp.locators.endpoint_patterns`), and those of ``locators``, by who found them. Pure.
+(see `mpp.locators.endpoint_patterns`), and those of ``locators``, by who found them. What ``backends`` says of probes is read
+here, too. Pure.
 
 What one says is `mpp.config_http`.
 """
@@ -11,6 +12,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from attrs import frozen
+
 from mpp.config_http import read_http_config
 from mpp.config_tree import Tree
 from mpp.errors import ConfigError
@@ -18,6 +21,7 @@ from mpp.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
 from mpp.locators.endpoint_patterns import parse_url_pattern
 from mpp.options import OPTIONS, Option
 from mpp.url_pattern import URLPattern
+from mpp.values import parse_parameters
 
 KEYS = ("http_config", "backends", "locators")
 
@@ -27,6 +31,7 @@ LOCATORS: Mapping[str, tuple[Option, ...]] = {
 }
 """The options that configure each locator."""
 
+_PROBE_PARAMS = "probe-params"
 _WITH_SOURCES = ("file-sd", "http-sd", "dns")
 
 
@@ -39,7 +44,7 @@ def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
     default = read_http_config(tree, folder) if "http_config" in tree.table else HTTPConfig()
     backends = tree.each("backends") if "backends" in tree.table else ()
     locators = tree.each("locators") if "locators" in tree.table else ()
-    rules = tuple(_rule(entry, folder) for entry in backends)
+    entries = [_backend_entry(entry, folder) for entry in backends]
     of_locators: list[LocatorRule] = []
     for entry in locators:
         mistakes = len(tree.errors)
@@ -48,32 +53,61 @@ def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
             entry.wrong("name", "never counts; an entry before it is for all that it is for")
         if len(tree.errors) == mistakes:
             of_locators.append(rule)
-    return HTTPConfigs(default, rules, tuple(of_locators))
+    rules = tuple((each.pattern, each.http_config) for each in entries if each.http_config is not None)
+    probe_params = tuple((each.pattern, each.probe_params) for each in entries if each.probe_params is not None)
+    return HTTPConfigs(default, rules, tuple(of_locators), probe_params)
 
 
-def _entry(entry: Tree, folder: str, name: str, *more: str) -> tuple[str, HTTPConfig]:
-    """Read what an entry is for, and what is said there."""
+def _entry(entry: Tree, folder: str, name: str, *more: str, instead: str = "") -> tuple[str, HTTPConfig | None]:
+    """
+    Read what an entry is for, and its ``http_config``.
+
+    :param more: other keys that it may have.
+    :param instead: that of them which makes an ``http_config`` unnecessary.
+    """
     found = set(entry.keys((name, *more, "http_config")))
     for key in (name, "http_config"):
-        if key not in found:
-            entry.wrong(key, "missing")
+        if key not in found and not (key == "http_config" and instead in found):
+            entry.wrong(key, f"missing; expected http_config, {instead} or both" if key != name and instead else "missing")
     text = entry.text(name) if name in found else ""
-    return text, read_http_config(entry, folder) if "http_config" in found else HTTPConfig()
+    return text, read_http_config(entry, folder) if "http_config" in found else None
 
 
-def _rule(entry: Tree, folder: str) -> tuple[URLPattern, HTTPConfig]:
-    url, config = _entry(entry, folder, "url")
+@frozen
+class _BackendEntry:
+    """One entry of ``backends``; what it does not say is None."""
+
+    pattern: URLPattern
+    http_config: HTTPConfig | None
+    probe_params: str | None
+
+
+def _backend_entry(entry: Tree, folder: str) -> _BackendEntry:
+    url, config = _entry(entry, folder, "url", _PROBE_PARAMS, instead=_PROBE_PARAMS)
     pattern = URLPattern()
     try:
         # What is missing has been noted.
         pattern = parse_url_pattern(url) if url else pattern
     except ValueError as error:
         entry.wrong("url", str(error))
-    return pattern, config
+    return _BackendEntry(pattern, config, _probe_params(entry))
+
+
+def _probe_params(entry: Tree) -> str | None:
+    """Read the parameters for probes; empty text means none, whatever ``--probe-params`` says."""
+    if _PROBE_PARAMS not in entry.table:
+        return None
+    text = entry.text(_PROBE_PARAMS)
+    try:
+        return parse_parameters(text) if text else ""
+    except ValueError as error:
+        entry.wrong(_PROBE_PARAMS, str(error))
+        return None
 
 
 def _locator_rule(entry: Tree, folder: str) -> LocatorRule:
     name, config = _entry(entry, folder, "name", "source")
+    config = config or HTTPConfig()
     if name and name not in LOCATORS:
         entry.wrong("name", f"no such locator; {_nearest(name)}")
     source = _source(entry, name, folder) if "source" in entry.table and name in LOCATORS else ""

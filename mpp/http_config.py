@@ -133,11 +133,14 @@ class HTTPConfigs:
     :ivar default: those that no rule is for.
     :ivar rules: patterns for URLs, each with the configuration of the backends that it fits; the first one that fits counts.
     :ivar locators: what counts for those that no URL fits; the first one that fits one of a backend's origins does.
+    :ivar probe_params: patterns for URLs, each with the parameters that requests of probes carry to the backends that it fits,
+        see `mpp.settings.Settings`; the first one that fits counts.
     """
 
     default: HTTPConfig = HTTPConfig()
     rules: tuple[tuple[URLPattern, HTTPConfig], ...] = ()
     locators: tuple[LocatorRule, ...] = ()
+    probe_params: tuple[tuple[URLPattern, str], ...] = ()
 
     @property
     def all(self) -> tuple[HTTPConfig, ...]:
@@ -154,3 +157,7 @@ class HTTPConfigs:
             if pattern.fits(backend):
                 return config
         return next((rule.config for rule in self.locators if any(map(rule.fits, origins))), None)
+
+    def probe_params_of(self, backend: Backend, default: str) -> str:
+        """Return the parameters that requests of probes carry to a backend; the default if no pattern fits it."""
+        return next((parameters for pattern, parameters in self.probe_params if pattern.fits(backend)), default)

@@ -121,7 +121,7 @@ class Standing(enum.IntEnum):
     VIABLE = 0
     """Ready, and answered a real query within a second."""
     BUSY = 1
-    """Ready, but its query slots are taken: usable, after the viable ones."""
+    """Ready, but its query slots are taken, or nothing is known of its queries: usable, after the viable ones."""
     SUSPECT = 2
     """Requests failed on it, or it was worse a moment ago: nothing is known against it since, but too little for it."""
     NOT_READY = 3
@@ -145,6 +145,7 @@ class Observation:
     :ivar returns: how often it has come back into service: a request that remembers an earlier number knows that it did since.
     :ivar refused: it is not ready by an answer to its probe that shows that a server is there, see `mpp.readings.is_refusal`.
     :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
+    :ivar unproven: it is ready, but refuses the probe's query, so that nothing more is known of it; BUSY for that.
     :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
     :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
@@ -161,6 +162,7 @@ class Observation:
     returns: int = field(default=0, eq=False)
     refused: bool = field(default=False, eq=False)
     turned_away: bool = False
+    unproven: bool = False
     limited: bool = False
     unreadable: str = ""
     ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
@@ -261,7 +263,7 @@ class Selection:
     def is_busy(self, backend: Backend) -> bool:
         """Tell whether a backend is known to have more to do than it can."""
         observation = self.observed.get(backend)
-        return observation is not None and observation.standing is Standing.BUSY
+        return observation is not None and observation.standing is Standing.BUSY and not observation.unproven
 
     def is_limited(self, backend: Backend) -> bool:
         """Return whether something in front of a backend turns requests away although the backend is ready."""

@@ -24,6 +24,7 @@ from mpp.values import (
     parse_log_format,
     parse_log_level,
     parse_networks,
+    parse_parameters,
     parse_path,
     parse_paths,
     parse_port,
@@ -330,6 +331,16 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_SELECTION_INTERVAL",),
         default="10s",
         metavar="DURATION",
+    ),
+    Option(
+        "--probe-params",
+        "probe_params",
+        "Parameters that each request of a probe carries, as in a URL, for servers behind something that wants them, such as"
+        " namespace=monitoring for prom-label-proxy; for single servers in the configuration file, under backends",
+        parse_parameters,
+        env=("MPP_PROBE_PARAMS",),
+        metavar="PARAMETERS",
+        chapter="How mpp decides",
     ),
     Option(
         "--affinity-options",

@@ -112,11 +112,31 @@ def _judge_query(query: Answer, ready: Answer) -> tuple[Standing, str]:
         return Standing.VIABLE, ""
     if is_foreign_503(query.status, query.headers, query.body) and ready.status == 200:
         return Standing.BUSY, f"ready, but something in front of it turns queries away ({quote(query)})"
-    if _starved(query.status, answer.get("errorType"), str(answer.get("error", ""))):
+    if _is_starved(query):
         return Standing.BUSY, f"ready, but its query slots are taken ({quote(query)})"
+    if is_unproven(ready, query):
+        why = f"ready, but nothing more is known: it refuses the probe's query ({quote(query)}); see --probe-params"
+        return Standing.BUSY, why
     if query.status == 404:
         return Standing.NOT_READY, "answers queries with 404: not a Prometheus, or its path prefix is missing from the endpoint"
     return Standing.NOT_READY, f"answers no queries ({quote(query)})"
+
+
+def is_unproven(ready: Outcome, query: Outcome) -> bool:
+    """
+    Return whether a server is ready, and its answer to the probe's query says nothing about it.
+
+    No Prometheus refuses that query. A 400 or 403 is from something in front of it that lets other requests through: a proxy that
+    wants a parameter in each, or one that allows some queries only.
+    """
+    if isinstance(ready, UpstreamError) or isinstance(query, UpstreamError) or ready.status != 200:
+        return False
+    return query.status in (400, 403) and not _is_starved(query)
+
+
+def _is_starved(query: Answer) -> bool:
+    answer = parse_object(query.body)
+    return _starved(query.status, answer.get("errorType"), str(answer.get("error", "")))
 
 
 def _starved(status: int, error_type: object, error: str) -> bool:

@@ -72,6 +72,7 @@ class Settings:
     :ivar kube: what is told about Kubernetes.
     :ivar insecure: certificates of https backends and APIs are not verified.
     :ivar routing_strategy: ``name`` or ``name:argument``.
+    :ivar probe_params: what the requests of probes have in their query string besides mpp's own parameters; empty: nothing.
     :ivar affinity_options: names in the order they are tried; empty for ``none``.
     :ivar port: TCP port on all interfaces, or None when only ``listen`` is used.
     :ivar listen: further Twisted server endpoint strings.
@@ -115,6 +116,7 @@ class Settings:
     insecure: bool = False
     routing_strategy: str = "single-most-data"
     selection_interval: float = 10.0
+    probe_params: str = ""
     affinity_options: tuple[str, ...] = ("cookies",)
     port: int | None = 9090
     listen: tuple[str, ...] = ()

@@ -60,6 +60,7 @@ _DEGRADED = {
     Standing.BUSY: "no backend is viable, the best is busy",
     Standing.SUSPECT: "no backend is usable; the least bad serves, which is suspect",
 }
+_UNPROVEN = "no backend is known to be viable, they refuse the probe's query"
 
 
 @frozen(eq=False)
@@ -155,7 +156,8 @@ def _usable(ranked: Sequence[Observation]) -> tuple[list[Observation], str]:
     best = ranked[0].standing
     if best >= _TRIED_IN_ORDER:
         return [], "no backend is usable; all are tried in order, the least bad first"
-    return [o for o in ranked if o.standing is best], _DEGRADED[best]
+    usable = [o for o in ranked if o.standing is best]
+    return usable, _UNPROVEN if best is Standing.BUSY and all(o.unproven for o in usable) else _DEGRADED[best]
 
 
 @implementer(IStrategy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 MIN_INTERVAL = 0.1
 """Shortest selection interval: a round costs every backend a query, and takes a good part of this on a slow network."""
@@ -38,6 +38,10 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)")
 
 _CREDENTIALS = re.compile(r"//[^/@]*@")
+
+# Without what must not stand there (RFC 3986 section 3.4), such as blanks and "#".
+_QUERY_STRING = re.compile(r"(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_OWN_PARAMETERS = ("query", "time", "timeout")
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -163,6 +167,16 @@ def parse_word(text: str) -> str:
     if not text.strip():
         raise ValueError(f"{text!r} is empty")
     return text.strip()
+
+
+def parse_parameters(text: str) -> str:
+    """Return the query string of a URL (RFC 3986 section 3.4) that has none of the parameters of mpp's own probes."""
+    if not _QUERY_STRING.fullmatch(text):
+        raise ValueError(f"{text!r} is no query string; expected name=value, several with & between them, percent-encoded")
+    for name in (part.partition("=")[0] for part in text.split("&")):
+        if unquote_plus(name) in _OWN_PARAMETERS:
+            raise ValueError(f"{text!r} has {name!r}, which probes set themselves; expected other parameters")
+    return text
 
 
 def parse_affinity_options(text: str) -> tuple[str, ...]:

@@ -68,7 +68,11 @@ class Wiring:
 
     def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
         """Give what observes backends as the strategy needs it."""
-        return Prober(self.upstreams(pool), clock, wall=wall, minimum_history=getattr(self.strategy, "duration", None))
+        minimum, params = getattr(self.strategy, "duration", None), self._probe_params
+        return Prober(self.upstreams(pool), clock, wall=wall, minimum_history=minimum, params=params)
+
+    def _probe_params(self, backend: Backend) -> str:
+        return self.settings.http.probe_params_of(backend, self.settings.probe_params)
 
     def forwarder(
         self, pool: IUpstreams, selections: ISelections, credentials: OwnCredentials, metrics: Metrics, clock: IReactorTime

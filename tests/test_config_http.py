@@ -65,6 +65,17 @@ UNDERSTOOD: list[tuple[str, HTTPConfigs]] = [
         ),
     ),
     (
+        "backends:\n- {url: 'http://p-a:9090', probe-params: namespace=a&x}\n"
+        "- {url: 'http://p-b:9090', probe-params: '', http_config: {basic_auth: {username: u, password_file: p}}}\n",
+        HTTPConfigs(
+            rules=((URLPattern("http", "p-b", "9090", "*"), HTTPConfig(username="u", password_file="/etc/mpp/p")),),
+            probe_params=(
+                (URLPattern("http", "p-a", "9090", "*"), "namespace=a&x"),
+                (URLPattern("http", "p-b", "9090", "*"), ""),
+            ),
+        ),
+    ),
+    (
         f"locators:\n- name: kubernetes\n  http_config: {{{BASIC}}}\n- {{name: file-sd, source: t/*.json, http_config: {{}}}}\n"
         "- {name: http-sd, source: http://sd/p, http_config: {}}\n- {name: http-sd, http_config: {}}\n"
         "- {name: dns, source: prom:9090, http_config: {}}\n",
@@ -81,6 +92,13 @@ UNDERSTOOD: list[tuple[str, HTTPConfigs]] = [
 ]
 
 REFUSED: list[tuple[str, str]] = [
+    (
+        "backends: [{url: '*', probe-params: a b}]\n",
+        "f:1: backends 1: probe-params: 'a b' is no query string; expected name=value, several with & between them,"
+        " percent-encoded",
+    ),
+    ("backends: [{url: '*', probe-params: [a]}]\n", "f:1: backends 1: probe-params: expected text, found a list"),
+    ("locators: [{name: dns, probe-params: a=b, http_config: {}}]\n", "f:1: locators 1: probe-params: no such key"),
     ("http_config: x\n", "f:1: http_config: expected keys and values, found the text 'x'"),
     ("http_config: {basicauth: {}}\n", "f:1: http_config: basicauth: no such key; did you mean basic_auth?"),
     (
@@ -180,7 +198,7 @@ REFUSED: list[tuple[str, str]] = [
     ("backends: {}\n", "f:1: backends: expected a list, found keys and values"),
     ("backends: [x]\n", "f:1: backends: entry 1: expected keys and values, found the text 'x'"),
     ("backends:\n- http_config: {}\n", "f:2: backends 1: url: missing"),
-    ("backends:\n- url: a:1\n", "f:2: backends 1: http_config: missing"),
+    ("backends:\n- url: a:1\n", "f:2: backends 1: http_config: missing; expected http_config, probe-params or both"),
     (
         "backends:\n- url: a\n  http_config: {}\n",
         "f:2: backends 1: url: no port given; expected one, like http://prom-a:9090, or :* for every port",

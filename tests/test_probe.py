@@ -196,6 +196,36 @@ class ProberTests(SynchronousTestCase):
         probed.cancel()
         self.assertEqual([sent.cancelled for sent in self.upstreams.sent], [True] * 3)
 
+    def test_params(self) -> None:
+        """All requests of a probe carry the parameters that are configured for that server."""
+        self.prober = Prober(self.upstreams, self.clock, wall=self.wall, params={A: "namespace=m"}.__getitem__)
+        self.prober.probe(A, self.previous(standing=Standing.DOWN))
+        self.assertEqual(
+            [sent.path for sent in self.upstreams.sent],
+            [
+                "/-/ready?namespace=m",
+                "/api/v1/query?query=vector%281%29&timeout=900ms&namespace=m",
+                "/api/v1/status/runtimeinfo?namespace=m",
+                "/api/v1/status/walreplay?namespace=m",
+            ],
+        )
+        self.answer_well()
+        self.prober.probe(A, None)
+        self.answer_well()
+        self.assertEqual(self.upstreams.pending("/metrics").path, "/metrics?namespace=m")
+
+    def test_refused_query(self) -> None:
+        """A ready server that refuses the probe's query is usable, and nothing more is known of it; nor is it asked to vouch."""
+        for status in (400, 403):
+            self.prober.keep(())
+            probed = self.prober.probe(A, self.previous())
+            self.answer("/-/ready", 200)
+            self.answer("/api/v1/query", status, b"no")
+            self.answer("/api/v1/status/runtimeinfo", status)
+            observation = self.successResultOf(probed)
+            self.assertEqual((observation.standing, observation.unproven, observation.refused), (Standing.BUSY, True, False))
+            self.assertIn(f"refuses the probe's query ({status}: no)", observation.why)
+
     def test_first_probe(self) -> None:
         """The first probe of a viable server waits for its facts, which are read from the page as it streams."""
         probed = self.prober.probe(A, None)

@@ -10,7 +10,7 @@ from mpp.errors import Cause, Phase, UpstreamError
 from mpp.exposition import MetricsScanner, Samples
 from mpp.facts import Facts, Replay
 from mpp.model import Standing
-from mpp.readings import METRICS, has_samples, is_refusal, is_turned_away, judge, read_facts
+from mpp.readings import METRICS, has_samples, is_refusal, is_turned_away, is_unproven, judge, read_facts
 from mpp.runtime import Answer, Runtime, quote, read_query_slots, read_replay, read_retention, read_runtime
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -59,12 +59,15 @@ class JudgeTests(SynchronousTestCase):
             (READY, error(503, "canceled", "query was canceled"), NOT_READY, "answers no queries"),
             (READY, unavailable, NOT_READY, "answers no queries (503: Service Unavailable)"),
             (READY, error(400, "bad_data", 'invalid parameter \\"query\\": context deadline exceeded'), BUSY, "slots are taken"),
-            (READY, error(400, "bad_data", 'invalid parameter \\"query\\": parse error'), NOT_READY, "parse error"),
+            (READY, error(400, "bad_data", 'invalid parameter \\"query\\": parse error'), BUSY, "parse error"),
             (READY, error(422, "execution", "context deadline exceeded"), BUSY, "slots are taken"),
             (READY, error(422, "execution", "unavailable with Prometheus Agent"), NOT_READY, "with Prometheus Agent"),
             (READY, error(422, "execution", "expanding series: context deadline exceeded"), NOT_READY, "expanding"),
             (READY, Answer(429, b"slow down"), BUSY, "slow down"),
-            (READY, Answer(403, b""), NOT_READY, "answers no queries (403)"),
+            (READY, Answer(403, b""), BUSY, "ready, but nothing more is known: it refuses the probe's query (403)"),
+            (READY, Answer(400, b"The namespace parameter must be provided."), BUSY, "see --probe-params"),
+            (Answer(404, b""), Answer(400, b""), NOT_READY, "answers no queries (400)"),
+            (READY, Answer(401, b""), NOT_READY, "answers no queries (401)"),
             (READY, LIMITER, BUSY, "turns queries away (503: <html>"),
             (LIMITER, ONE, BUSY, "turns /-/ready away (503: <html>"),
             (LIMITER, LIMITER, NOT_READY, "not ready (503: <html>"),
@@ -77,6 +80,23 @@ class JudgeTests(SynchronousTestCase):
                 judged, said = judge(ready, query)
                 self.assertEqual(judged, standing)
                 self.assertIn(why, said)
+
+    def test_unproven(self) -> None:
+        """Only a ready server that refuses the query itself is one of which nothing is known; a starved one is busy."""
+        forbidden, starved = Answer(403, b""), error(400, "bad_data", 'invalid parameter \\"query\\": context deadline exceeded')
+        for ready, query, unproven in [
+            (READY, forbidden, True),
+            (READY, error(400, "prom-label-proxy", "The namespace query parameter must be provided."), True),
+            (READY, starved, False),
+            (READY, ONE, False),
+            (READY, Answer(401, b""), False),
+            (READY, Answer(429, b""), False),
+            (READY, SLOW, False),
+            (ABSENT, forbidden, False),
+            (forbidden, forbidden, False),
+            (SLOW, forbidden, False),
+        ]:
+            self.assertEqual(is_unproven(ready, query), unproven, (ready, query))
 
     def test_refusal(self) -> None:
         """A server that refuses a probe is there; one that cannot be reached, or answers with a server error, is not."""

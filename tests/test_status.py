@@ -55,6 +55,7 @@ class VerdictTests(SynchronousTestCase):
         """The first sentence says who is not well and who serves."""
         ejected = well(B, standing=Standing.SUSPECT, why="reset", ejected_at=NOW - 90)
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(1, 4, NOW - 9, 1))
+        unproven = Observation(C, Standing.BUSY, unproven=True)
         for observations, verdict in [
             ((well(A), well(B)), "Both servers are well; prom-a:9090 serves."),
             ((well(A),), "The only server is well; prom-a:9090 serves. There is no second one."),
@@ -63,6 +64,8 @@ class VerdictTests(SynchronousTestCase):
             ((well(A), replaying), "One server replays its WAL. prom-a:9090 serves."),
             ((well(A), DOWN), "One server is down. prom-a:9090 serves."),
             ((well(A), ejected, Observation(C, Standing.BUSY)), "One server is ejected, one server is busy. prom-a:9090 serves."),
+            ((well(A), unproven), "One server refuses the probe's query. prom-a:9090 serves."),
+            ((evolve(unproven, backend=A), unproven), "Two servers refuse the probe's query. prom-a:9090 serves."),
             ((well(A), DOWN, Observation(C, Standing.DOWN)), "Two servers are down. prom-a:9090 serves."),
             ((DOWN, Observation(A, Standing.DOWN)), "No server is well. As a last resort prom-a:9090 serves."),
             ((), "No backend is known. Nobody can be served."),

@@ -54,6 +54,7 @@ GOOD: list[tuple[Callable[[str], Any], str, Any]] = [
     (values.parse_port, "65535", 65535),
     (values.parse_path, "/etc/mpp/endpoints", "/etc/mpp/endpoints"),
     (values.parse_word, " random ", "random"),
+    (values.parse_parameters, "namespace=monitoring&tenant=a%20b&x", "namespace=monitoring&tenant=a%20b&x"),
     (values.parse_affinity_options, "cookies", ("cookies",)),
     (values.parse_affinity_options, "sourceip, cookies", ("sourceip", "cookies")),
     (values.parse_affinity_options, "cookies,cookies", ("cookies",)),
@@ -112,6 +113,22 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
     (values.parse_path, "", "'' is not the path of a file"),
     (values.parse_path, "a\0b", "'a\\x00b' is not the path of a file"),
     (values.parse_word, " ", "' ' is empty"),
+    (
+        values.parse_parameters,
+        "a=b c",
+        "'a=b c' is no query string; expected name=value, several with & between them, percent-encoded",
+    ),
+    (
+        values.parse_parameters,
+        "a=b%2",
+        "'a=b%2' is no query string; expected name=value, several with & between them, percent-encoded",
+    ),
+    (values.parse_parameters, "a&time=1", "'a&time=1' has 'time', which probes set themselves; expected other parameters"),
+    (
+        values.parse_parameters,
+        "%71uery=up",
+        "'%71uery=up' has '%71uery', which probes set themselves; expected other parameters",
+    ),
     *[
         (
             values.parse_affinity_options,

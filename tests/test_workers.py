@@ -64,6 +64,12 @@ class WordsTests(SynchronousTestCase):
         told = evolve(selection(A), observations=(evolve(seen(A), ready_took=(0.2504, 0.0011)),))
         self.assertEqual(selection_in(sent(selection_out(told))).observed[A].ready_took, (0.25, 0.001))
 
+    def test_unproven(self) -> None:
+        """A worker knows of which backends nothing is known: it does not hold them to be busy."""
+        told = evolve(selection(A), observations=(evolve(seen(A), standing=Standing.BUSY, unproven=True),))
+        arrived = selection_in(sent(selection_out(told)))
+        self.assertEqual((arrived.observed[A].unproven, arrived.is_busy(A), arrived.is_in_service(A)), (True, False, True))
+
     def test_limited(self) -> None:
         """A worker knows which backends are limited."""
         told = evolve(selection(A), observations=(evolve(seen(A), limited=True),))

@@ -19,9 +19,9 @@ from mpp.facts import Facts
 from mpp.interfaces import IUpstreams
 from mpp.model import Backend, Observation, Standing
 from mpp.probe.background import BackgroundReads
-from mpp.probe.requests import PROBE_TIMEOUT_S, ProbeRequests, query_path
+from mpp.probe.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path
 from mpp.probe.state import StateReader
-from mpp.readings import is_refusal, is_turned_away, judge, was_not_asked
+from mpp.readings import is_refusal, is_turned_away, is_unproven, judge, was_not_asked
 from mpp.runtime import Outcome, Runtime, is_same_start, read_replay, read_runtime
 
 # Facts move by hours; reading them costs the server what a scrape costs.
@@ -43,6 +43,7 @@ class Prober:
     :param wall: the time of day, seconds since the epoch.
     :param timeout: seconds for each small request, from dialing to the last byte.
     :param minimum_history: see `StateReader`.
+    :param params: see `ProbeRequests`.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Prober:
         wall: Callable[[], float],
         timeout: float = PROBE_TIMEOUT_S,
         minimum_history: float | None = None,
+        params: Callable[[Backend], str] = no_params,
     ) -> None:
         self._clock = clock
         self._wall = wall
-        self._requests = ProbeRequests(upstreams, clock, wall, timeout)
+        self._requests = ProbeRequests(upstreams, clock, wall, timeout=timeout, params=params)
         self._reads = BackgroundReads(StateReader(self._requests, clock, wall, minimum_history).read, clock)
         query = query_path("vector(1)", timeout=f"{timeout * _SERVER_SHARE * 1000:.0f}ms")
         self._paths: tuple[str, ...] = ("/-/ready", query, "/api/v1/status/runtimeinfo")
@@ -93,7 +95,8 @@ class Prober:
         refused = standing is Standing.NOT_READY and is_refusal(ready, query)
         turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
         observation = Observation(backend, standing, why, facts, at, took, refused=refused, turned_away=turned_away)
-        observation = evolve(observation, ready_took=_ready_took(previous, ready))
+        unproven = standing is Standing.BUSY and is_unproven(ready, query)
+        observation = evolve(observation, unproven=unproven, ready_took=_ready_took(previous, ready))
         if previous is not None and replay and standing is Standing.NOT_READY:
             return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
         return observation

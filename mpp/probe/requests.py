@@ -48,11 +48,21 @@ class ProbeRequests:
 
     :param clock: for time limits, monotonic.
     :param wall: the time of day, seconds since the epoch.
+    :param params: gives the parameters that requests to a server carry in addition, see `mpp.settings.Settings.probe_params`.
     :ivar timeout: seconds for each small request, from dialing to the last byte.
     """
 
-    def __init__(self, upstreams: IUpstreams, clock: IReactorTime, wall: Callable[[], float], timeout: float) -> None:
+    def __init__(
+        self,
+        upstreams: IUpstreams,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        *,
+        timeout: float,
+        params: Callable[[Backend], str],
+    ) -> None:
         self.timeout = timeout
+        self._params = params
         self._upstreams = upstreams
         self._clock = clock
         self._wall = wall
@@ -95,7 +105,7 @@ class ProbeRequests:
 
     async def _send(self, backend: Backend, path: str, hold: int, asked: Question | None = None) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head = headers.own_request_head(backend, path)
+        head = headers.own_request_head(backend, with_params(path, self._params(backend)))
         try:
             return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, progress=asked, urgent=True)
         except UpstreamError as error:
@@ -151,3 +161,13 @@ class _Page(Generic[T]):
 def query_path(expression: str, **parameters: str) -> str:
     """Return the path of an instant query."""
     return "/api/v1/query?" + urlencode({"query": expression, **parameters})
+
+
+def with_params(path: str, params: str) -> str:
+    """Return a path with more parameters in its query string."""
+    return f"{path}{'&' if '?' in path else '?'}{params}" if params else path
+
+
+def no_params(backend: Backend) -> str:
+    """Return no parameters."""
+    return ""

@@ -97,7 +97,13 @@ def role(observation: Observation, selection: Selection) -> str:
 # How the pair stands
 
 _UNREADABLE = "cannot read a part of its storage"
-_PLURALS = (("replays its", "replay their"), ("cannot read a part of its", "cannot read a part of their"), ("is ", "are "))
+_UNPROVEN = "refuses the probe's query"
+_PLURALS = (
+    ("replays its", "replay their"),
+    ("refuses", "refuse"),
+    ("cannot read a part of its", "cannot read a part of their"),
+    ("is ", "are "),
+)
 
 
 def _verdict(selection: Selection) -> tuple[str, str]:
@@ -148,6 +154,8 @@ def _trouble(observation: Observation) -> str:
         return "is ejected"
     if observation.standing is Standing.VIABLE and observation.unreadable:
         return _UNREADABLE
+    if observation.standing is Standing.BUSY and observation.unproven:
+        return _UNPROVEN
     return {
         Standing.VIABLE: "",
         Standing.BUSY: "is busy",

@@ -42,6 +42,7 @@ SETTABLE = (
     "replayed",
     "asks_for",
     "refuses_with",
+    "wants_parameter",
 )
 
 

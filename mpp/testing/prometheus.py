@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from mpp.testing import queries
-from mpp.testing.messages import HTML, Answer, Request, text
+from mpp.testing.messages import HTML, Answer, Request, api_error, text
 from mpp.testing.pages import DAY, PAGES, not_ready
 from mpp.testing.plan import IFault, Plan
 
@@ -42,6 +42,8 @@ class SimulatedPrometheus:
     :ivar replayed: tenths of its WAL that are replayed while it is not ready.
     :ivar asks_for: header fields such as ``X-Scope-OrgID: a``, one of which each request must have (as for a gateway in front of
         it), or is answered with ``refuses_with``; empty: none.
+    :ivar wants_parameter: the name of a parameter that each request to the API must have (as for prom-label-proxy in front of
+        it), or is answered with 400; empty: none.
     :ivar requests: what came in, oldest first; the newest ``remembered`` are kept. ``counts`` counts all by path.
     :ivar plan: what goes wrong, or None; set by ``spoil`` and ``mend``.
     """
@@ -65,6 +67,7 @@ class SimulatedPrometheus:
     replayed: int = 4
     asks_for: Sequence[str] = ()
     refuses_with: int = 401
+    wants_parameter: str = ""
     remembered: int = 10_000
     plan: Plan | None = field(default=None, init=False)
     requests: list[Request] = field(factory=list, init=False)
@@ -131,6 +134,8 @@ class SimulatedPrometheus:
             if not (path + "/").startswith(self.prefix + "/"):
                 return text(404, "404 page not found")
             path = path[len(self.prefix) :] or "/"
+        if self.wants_parameter and path.startswith("/api/") and self.wants_parameter not in request.parameters:
+            return api_error(400, "prom-label-proxy", f'The "{self.wants_parameter}" query parameter must be provided.')
         if path.startswith("/api/v1/label/") and path.endswith("/values"):
             path = "/api/v1/label/*/values"
         page = PAGES.get(path)

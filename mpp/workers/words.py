@@ -91,11 +91,11 @@ def _observation_out(observation: Observation) -> list[Any]:
     each = observation
     facts = astuple(each.facts)
     ready_took = [round(seconds, 3) for seconds in each.ready_took]
-    known = int(each.standing), each.why, facts, each.returns, each.limited, ready_took
+    known = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took
     return [backend_out(each.backend), *known, each.at, each.took, each.ejected_at]
 
 
 def _observation_in(value: Any) -> Observation:
-    backend, standing, why, facts, returns, limited, ready_took, at, took, ejected_at = value
+    backend, standing, why, facts, returns, limited, unproven, ready_took, at, took, ejected_at = value
     known = Observation(backend_in(backend), Standing(standing), why, Facts(*facts), at, took, ejected_at)
-    return evolve(known, returns=returns, limited=limited, ready_took=tuple(ready_took))
+    return evolve(known, returns=returns, limited=limited, unproven=unproven, ready_took=tuple(ready_took))
