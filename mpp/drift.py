@@ -21,6 +21,9 @@ STALE_S = 300.0
 SETTLED_S = 60.0
 # Retentions are written in days or hours: what is nearer than that is the same, differently rounded.
 _RETENTION_S = 60.0
+# So many flags that differ are named; of more, the number.
+_MOST_FLAGS = 8
+_GRAVEST = ("query.", "enable-feature", "storage.tsdb.", "storage.")
 
 
 @frozen
@@ -28,7 +31,7 @@ class Difference:
     """
     One thing in which servers differ.
 
-    :ivar kind: ``version``, ``configuration``, ``retention``, ``targets``, ``clock``, ``reload`` or ``stale``.
+    :ivar kind: ``version``, ``configuration``, ``flags``, ``retention``, ``targets``, ``clock``, ``reload`` or ``stale``.
     :ivar text: what it means, one sentence.
     :ivar values: for each server that told, its name and what it told.
     """
@@ -44,7 +47,7 @@ Told = list[tuple[str, Facts]]
 def compare(observations: Sequence[Observation]) -> tuple[Difference, ...]:
     """Give all differences there are, the gravest first."""
     told = [(o.backend.name, o.facts) for o in observations if o.standing < Standing.NOT_READY and o.facts.read_at]
-    found = (rule(told) for rule in (_stale, _reload, _configuration, _targets, _retention, _version, _clock))
+    found = (rule(told) for rule in (_stale, _reload, _configuration, _flags, _targets, _retention, _version, _clock))
     return tuple(difference for difference in found if difference is not None)
 
 
@@ -78,6 +81,24 @@ def _configuration(told: Told) -> Difference | None:
         if len({value for _, value in values}) > 1:
             return Difference("configuration", "The configurations differ in more than external labels.", values)
     return None
+
+
+def _flags(told: Told) -> Difference | None:
+    # A flag that another version does not know decides nothing there; a default of its own does.
+    known = [(name, dict(facts.flags)) for name, facts in told if facts.flags]
+    names = {flag for _, flags in known for flag in flags}
+    unequal = sorted((flag for flag in names if len({flags.get(flag) for _, flags in known} - {None}) > 1), key=_by_gravity)
+    if not unequal:
+        return None
+    shown, more = unequal[:_MOST_FLAGS], len(unequal) - _MOST_FLAGS
+    rest = f" and {more} more" if more > 0 else ""
+    values = tuple((name, " ".join(f"{flag}={flags[flag]}" for flag in shown if flag in flags) + rest) for name, flags in known)
+    return Difference("flags", "They run with different flags: the same request may have different answers.", values)
+
+
+def _by_gravity(flag: str) -> tuple[int, str]:
+    """Return where a flag ranks: first those that decide what a query returns."""
+    return next((place for place, prefix in enumerate(_GRAVEST) if flag.startswith(prefix)), len(_GRAVEST)), flag
 
 
 def _targets(told: Told) -> Difference | None:

@@ -29,6 +29,8 @@ class Facts:
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
     :ivar query_slots: how many queries it runs at the same time (its ``--query.max-concurrency``), or None when not known.
+    :ivar flags: those of its flags that are compared, with their values, by name; empty when not known, and in workers, which
+        compare nothing. Always the last field, see `mpp.workers.words`.
     """
 
     version: str = ""
@@ -45,6 +47,7 @@ class Facts:
     reload_ok: bool | None = None
     skew: float | None = None
     query_slots: int | None = None
+    flags: tuple[tuple[str, str], ...] = ()
 
 
 @frozen

@@ -55,6 +55,34 @@ class DriftTests(SynchronousTestCase):
         ]:
             self.assertEqual(kinds(evolve(FACTS, **changed)), kind)
 
+    def test_flags(self) -> None:
+        """Flags that differ are named with their values, those that decide what a query returns first."""
+        mine = (("enable-feature", ""), ("log.level", "info"), ("query.lookback-delta", "5m"), ("storage.tsdb.x", "1"))
+        theirs = (("enable-feature", "a"), ("log.level", "debug"), ("query.lookback-delta", "1s"), ("storage.tsdb.x", "2"))
+        here = Observation(A, Standing.VIABLE, facts=evolve(FACTS, flags=mine))
+        (difference,) = compare((here, Observation(B, Standing.VIABLE, facts=evolve(FACTS, flags=theirs))))
+        text = "They run with different flags: the same request may have different answers."
+        values = (
+            ("a:9090", "query.lookback-delta=5m enable-feature= storage.tsdb.x=1 log.level=info"),
+            ("b:9090", "query.lookback-delta=1s enable-feature=a storage.tsdb.x=2 log.level=debug"),
+        )
+        self.assertEqual(difference, Difference("flags", text, values))
+
+    def test_flags_that_are_not_known_to_both(self) -> None:
+        """A flag that only one of two versions has is no difference, nor is a server that does not tell."""
+        mine = Observation(A, Standing.VIABLE, facts=evolve(FACTS, flags=(("a", "1"), ("b", "1"))))
+        for flags in ((), (("a", "1"), ("c", "3"))):
+            self.assertEqual(compare((mine, Observation(B, Standing.VIABLE, facts=evolve(FACTS, flags=flags)))), ())
+
+    def test_many_flags(self) -> None:
+        """Of many flags that differ some are named, and the number of the others."""
+        here, there = (
+            Observation(each, Standing.VIABLE, facts=evolve(FACTS, flags=tuple((f"f{n:03}", value) for n in range(300))))
+            for each, value in ((A, "1"), (B, "2"))
+        )
+        (difference,) = compare((here, there))
+        self.assertTrue(difference.values[0][1].endswith(" f007=1 and 292 more"), difference)
+
     def test_small_differences_are_none(self) -> None:
         """What measuring alone explains is no difference."""
         for changed in ({"skew": 1.5}, {"retention_s": 15 * 86400.0 + 1}, {"newest": 1.7e9 - 200}):

@@ -305,6 +305,7 @@ class ProberTests(SynchronousTestCase):
             self.answer("/metrics", 200, METRICS_242)
             observation = self.successResultOf(probed)
             self.assertEqual((observation.standing, observation.facts.query_slots), (Standing.VIABLE, expected))
+            self.assertEqual(dict(observation.facts.flags).get("query.timeout"), expected and "2m")
             self.assertEqual(flags.ended, "released")
 
     def test_facts_are_kept_for_a_minute(self) -> None:

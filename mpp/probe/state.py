@@ -14,6 +14,7 @@ from mpp.errors import UpstreamError
 from mpp.exposition import MetricsScanner
 from mpp.facts import Facts
 from mpp.fingerprint import Fingerprint
+from mpp.flags import read_flags
 from mpp.model import Backend
 from mpp.probe.requests import ProbeRequests, query_path
 from mpp.readings import METRICS, has_samples, read_facts
@@ -55,8 +56,9 @@ class StateReader:
         facts = read_facts(samples, runtime, old, self._wall())
         if facts.oldest is None and self._minimum_history is not None:
             facts = evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
-        query_slots = read_query_slots(await self._requests.ask(backend, "/api/v1/status/flags"))
-        return evolve(facts, query_slots=query_slots, config_hash=await self._read_config(backend, old, facts, until))
+        flags = await self._requests.ask(backend, "/api/v1/status/flags")
+        facts = evolve(facts, query_slots=read_query_slots(flags), flags=read_flags(flags))
+        return evolve(facts, config_hash=await self._read_config(backend, old, facts, until))
 
     async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> str:
         """Return the hash of the configuration: the old one as long as no other was loaded."""

@@ -37,6 +37,7 @@ SETTABLE = (
     "targets",
     "config",
     "config_at",
+    "flags",
     "reload_ok",
     "ahead",
     "replayed",

@@ -109,8 +109,10 @@ def _runtimeinfo(sim: SimulatedPrometheus, request: Request) -> Answer:
 def _flags(sim: SimulatedPrometheus, request: Request) -> Answer:
     return api_data(
         {
+            "config.file": f"/etc/{sim.name}.yml",
             "query.max-concurrency": "20",
             "query.timeout": "2m",
+            **sim.flags,
             "storage.tsdb.retention.size": "0B",
             "storage.tsdb.retention.time": _days(sim.retention),
             "web.route-prefix": sim.prefix or "/",

@@ -37,6 +37,7 @@ class SimulatedPrometheus:
     :ivar metrics_take: seconds that ``/metrics`` takes.
     :ivar targets: instances that ``up`` knows.
     :ivar config: its configuration, but for the external labels; ``config_at``: when it was loaded.
+    :ivar flags: what it was started with, in addition to or in place of its defaults, such as ``query.lookback-delta``.
     :ivar reload_ok: its last attempt to load a configuration worked.
     :ivar ahead: seconds by which it tells a later time than ``now``.
     :ivar replayed: tenths of its WAL that are replayed while it is not ready.
@@ -62,6 +63,7 @@ class SimulatedPrometheus:
     metrics_take: float = 0.0
     targets: tuple[str, ...] = ("prom-a:9090", "prom-b:9090", "mpp:9090")
     config: str = "scrape_configs:\n- job_name: prometheus\n"
+    flags: dict[str, str] = field(factory=dict)
     reload_ok: bool = True
     ahead: float = 0.0
     replayed: int = 4

@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from attrs import astuple, evolve
+from attrs import Attribute, astuple, evolve
 
 from mpp.facts import Facts
 from mpp.front.passwords import Familiar
@@ -89,10 +89,15 @@ def origins_in(selection: Selection, value: Any) -> Origins:
 
 def _observation_out(observation: Observation) -> list[Any]:
     each = observation
-    facts = astuple(each.facts)
+    facts = astuple(each.facts, filter=_for_workers)
     ready_took = [round(seconds, 3) for seconds in each.ready_took]
     known = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took
     return [backend_out(each.backend), *known, each.at, each.took, each.ejected_at]
+
+
+def _for_workers(attribute: Attribute[Any], value: object) -> bool:
+    """Return whether workers need to know a fact: all but the last one, the flags, which are many and only compared."""
+    return attribute.name != "flags"
 
 
 def _observation_in(value: Any) -> Observation:

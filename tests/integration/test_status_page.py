@@ -187,6 +187,7 @@ class DocumentTests(PairCase):
     def test_drift(self) -> None:
         """Servers that differ are told as no pair, each difference with its values."""
         changed = {"config": "scrape_configs: []\n", "targets": ["a:1"], "ahead": 30, "reload_ok": False, "retention": 86400}
+        changed["flags"] = {"query.lookback-delta": "1s", "query.timeout": "1m"}
         self.first.set(started_at=time.time() - 3600)
         self.second.set(**changed, config_at=time.time(), started_at=time.time() - 3600)
         mpp = Mpp([self.first.url, self.second.url])
@@ -194,7 +195,7 @@ class DocumentTests(PairCase):
         mpp.start()
         found = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
         kinds = [each["kind"] for each in found["drift"]]
-        self.assertEqual(kinds, ["reload", "configuration", "targets", "retention", "clock"])
+        self.assertEqual(kinds, ["reload", "configuration", "flags", "targets", "retention", "clock"])
         self.assertEqual(found["verdict"]["level"], "warn")
 
 
@@ -226,6 +227,30 @@ class RealServersTests(SynchronousTestCase):
                 self.assertRegex(backend["configuration"]["hash"], "^[0-9a-f]{12}$")
                 self.assertLess(abs(backend["clock_skew_seconds"]), 2)
                 self.assertLess(backend["newest_sample_age_seconds"], 60)
+
+    def test_flags_that_change_answers(self) -> None:
+        """A server that was started with another look-back and other features than its twin is told to differ in these."""
+        require_binary()
+        options = ("--query.lookback-delta=1s", "--enable-feature=promql-experimental-functions")
+        for binary in binaries():
+            servers = pair(binary)
+            for server in servers:
+                self.addCleanup(server.close)
+            servers[1].kill()
+            servers[1].options = options
+            servers[1].start()
+            mpp = Mpp([server.url for server in servers])
+            self.addCleanup(mpp.close)
+            mpp.start()
+            page = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
+            (told,) = (each for each in page["drift"] if each["kind"] == "flags")
+            expected = {
+                servers[0].address: "query.lookback-delta=5m enable-feature=",
+                servers[1].address: "query.lookback-delta=1s enable-feature=promql-experimental-functions",
+            }
+            self.assertEqual(told["values"], expected, binary)
+            self.assertEqual(page["verdict"]["level"], "warn")
+            self.assertIn(b"They run with different flags", fetch(mpp.port, "/mpp/status")[2])
 
     def test_replay_of_a_real_wal(self) -> None:
         """A server that replays its WAL tells how far it is."""
