@@ -87,7 +87,7 @@ class Notices(Service):
         """Wait for the first round; the program is ready from then on."""
         Service.startService(self)
         if self._supervisor.address:
-            self._selections.ready().addCallback(self._begin)
+            self._selections.reselect().addCallback(self._begin)
 
     def _begin(self, selection: Selection) -> None:
         # Those who wait are let go without a round when the program is stopped before it.

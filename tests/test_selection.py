@@ -606,9 +606,38 @@ class SelectionServiceTests(SynchronousTestCase):
         """Without backends the first round is over nevertheless, and says what is wrong."""
         self.world.backends = ()
         self.service.startService()
-        selection = self.successResultOf(self.service.ready())
-        self.assertEqual((selection.ranked, selection.choice.degraded), ((), "no backend is known"))
+        selection = self.service.current
+        self.assertEqual((selection.generation, selection.ranked), (1, ()))
+        self.assertEqual(selection.choice.degraded, "no backend is known")
         self.assertEqual(self.logged, ["Selection is degraded: no backend is known"])
+
+    def test_requests_wait_for_a_late_source(self) -> None:
+        """Soon after the start, requests wait until a backend is found, which is tried every second."""
+        self.world.backends = ()
+        self.service.startService()
+        waiting = self.service.ready()
+        self.clock.advance(1)
+        self.assertEqual(self.world.rounds, 2)
+        self.assertNoResult(waiting)
+        self.world.backends = (A,)
+        self.clock.advance(1)
+        self.world.observe(seen(A))
+        self.assertEqual(self.successResultOf(waiting).selected, (A,))
+        self.clock.pump([1] * 9)
+        self.assertEqual(self.world.rounds, 3)
+        self.clock.advance(1)
+        self.assertEqual(self.world.rounds, 4)
+
+    def test_requests_do_not_wait_for_a_source_that_stays_away(self) -> None:
+        """When the start is over and no backend was found, requests are answered at once."""
+        self.world.backends = ()
+        self.service.startService()
+        waiting = self.service.ready()
+        self.clock.pump([1] * 29)
+        self.assertNoResult(waiting)
+        self.clock.advance(1)
+        self.successResultOf(waiting)
+        self.successResultOf(self.service.ready())
 
     def test_nobody_usable(self) -> None:
         """When everyone is down nobody is selected, and all are still known in order."""

@@ -224,6 +224,14 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.remote.ready()), selection(A))
         self.assertEqual((self.remote.addresses(A), self.remote.addresses(B)), (("10.0.0.1", "10.0.0.2"), ()))
 
+    def test_wait_for_the_first_backend(self) -> None:
+        """What waits goes on with the first backend that is published, not with a Selection without one."""
+        waiting = self.remote.ready()
+        self.publish(Selection(1))
+        self.assertNoResult(waiting)
+        self.publish(selection(A))
+        self.assertEqual(self.successResultOf(waiting), selection(A))
+
     def test_origins(self) -> None:
         """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
         told: list[Any] = []
