@@ -196,12 +196,14 @@ class Selection:
     :ivar choice: who takes traffic, and who is next.
     :ivar observations: in the locators' order, which is the tie-breaker.
     :ivar changed_at: when ``choice`` last changed.
+    :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.stickiness`.
     """
 
     generation: int = 0
     choice: Choice = Choice()
     observations: tuple[Observation, ...] = ()
     changed_at: float = 0.0
+    sticky: tuple[Backend, ...] = ()
     selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
     """The selected backends by their ``id``: made once, looked up in every request."""
 

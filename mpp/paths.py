@@ -26,6 +26,7 @@ _POST_READS = re.compile(
 # As it is written, behind any prefix: Prometheus redirects every other spelling to this one, and the redirect would carry an
 # injected timeout, which browsers keep. What is percent-encoded where a plain word is expected is left alone.
 _TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?$")
+_FEDERATION = re.compile(rb"(?:^|/)(?:federate|api/v1/read)/?$")
 _REDIRECTED = re.compile(rb"/\.{0,2}/")
 
 # As it is written, for any other spelling is redirected, or not found, by a Prometheus as well. The first are served by every
@@ -93,11 +94,13 @@ class Meaning(NamedTuple):
         diverge; see `mpp.unsafe_paths`. Empty for nearly all paths.
     :ivar post_reads: a POST to it only reads.
     :ivar takes_timeout: what is asked for there has a ``timeout`` parameter, see `mpp.timeouts`.
+    :ivar sticky: the response is federation's or remote read's, see `mpp.stickiness`.
     """
 
     unsafe: frozenset[bytes]
     post_reads: bool
     takes_timeout: bool
+    sticky: bool = False
 
     def is_read(self, method: bytes) -> bool:
         """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
@@ -115,7 +118,8 @@ def _meaning(path: bytes) -> Meaning:
     if len(path) > _LONGEST_QUERY:
         return Meaning(unsafe, False, False)
     takes_timeout = _TAKES_TIMEOUT.search(path) is not None and _REDIRECTED.search(path) is None
-    return Meaning(unsafe, _POST_READS.search(normalized(path)) is not None, takes_timeout)
+    normal = normalized(path)
+    return Meaning(unsafe, _POST_READS.search(normal) is not None, takes_timeout, _FEDERATION.search(normal) is not None)
 
 
 class Api(enum.Enum):

@@ -14,6 +14,7 @@ from mpp.interfaces import IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.stickiness import sticky_servers
 from mpp.strategies import describe
 
 _log = make_logger()
@@ -61,9 +62,9 @@ class Publication:
         last, now = self.current, self._wall()
         choice = self._choose(observations, now)
         if choice == last.choice and last.generation:
-            self.current = evolve(last, observations=observations)
+            self.current = _with_sticky_servers(last.sticky, evolve(last, observations=observations))
             return
-        self.current = Selection(last.generation + 1, choice, observations, now)
+        self.current = _with_sticky_servers(last.sticky, Selection(last.generation + 1, choice, observations, now))
         if choice.degraded and choice.degraded != last.choice.degraded:
             _log.warn("Selection is degraded: {degraded}", degraded=choice.degraded)
         elif last.choice.degraded and not choice.degraded:
@@ -90,6 +91,11 @@ class Publication:
             if last.degraded != STRATEGY_FAILED:
                 _log.failure("Bug in routing strategy {strategy}", strategy=repr(self.strategy))
             return keep_choice(last, observations)
+
+
+def _with_sticky_servers(last: tuple[Backend, ...], selection: Selection) -> Selection:
+    sticky = sticky_servers(last, selection)
+    return selection if sticky == selection.sticky else evolve(selection, sticky=sticky)
 
 
 def _unwatched() -> None:

@@ -33,7 +33,7 @@ class UnsafeTests(SynchronousTestCase):
     def test_long_path(self) -> None:
         """A path longer than any query's costs no normalizing: it is no query."""
         path = b"/" + b"x/../" * 200_000 + b"api/v1/query"
-        self.assertEqual(paths.meaning(path), (frozenset(), False, False))
+        self.assertEqual(paths.meaning(path), (frozenset(), False, False, False))
 
 
 class ReadTests(SynchronousTestCase):
@@ -94,6 +94,25 @@ class TakesTimeoutTests(SynchronousTestCase):
             b"/x/../api/v1/query",
         ):
             self.assertFalse(paths.meaning(path).takes_timeout, path)
+
+
+class StickyTests(SynchronousTestCase):
+    """Requests that are kept on one server."""
+
+    def test_paths(self) -> None:
+        """Federation and remote read, however they are written and behind any prefix; nothing else."""
+        for path in (
+            b"/federate",
+            b"/x/federate",
+            b"/federate/",
+            b"//federate",
+            b"/f%65derate",
+            b"/api/v1/read",
+            b"/p/api/v1/read",
+        ):
+            self.assertTrue(paths.meaning(path).sticky, path)
+        for path in (b"/", b"/federated", b"/xfederate", b"/federate/x", b"/api/v1/query", b"/api/v1/write", b"/read"):
+            self.assertFalse(paths.meaning(path).sticky, path)
 
 
 class OwnTests(SynchronousTestCase):

@@ -155,6 +155,15 @@ class SelectionServiceTests(SynchronousTestCase):
         self.logged.clear()
         return self.service.current
 
+    def test_sticky_servers(self) -> None:
+        """The selected server stays sticky when another one is selected, until it goes out of service itself."""
+        self.assertEqual(self.start(seen(A), seen(B, days=5)).sticky, (A,))
+        self.service.reconfigure(self.world, RandomStrategy(), 3.0)
+        self.world.observe(seen(A), seen(B, days=5))
+        self.assertEqual((self.service.current.selected, self.service.current.sticky), ((A, B), (A,)))
+        self.service.report(A, Standing.DOWN, "refused")
+        self.assertEqual((self.service.current.selected, self.service.current.sticky), ((B,), (B,)))
+
     def test_reconfigured(self) -> None:
         """Another strategy chooses at once among what is known, another interval counts from then on; nothing is forgotten."""
         self.start(seen(A), seen(B, days=5))

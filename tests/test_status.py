@@ -97,6 +97,8 @@ class VerdictTests(SynchronousTestCase):
         """A pair that differs, and a source that fails, are told beside how the servers are."""
         apart = report.make(view(well(A), well(B, facts_targets=7)))
         self.assertEqual((apart.level, "not alike" in apart.verdict), ("warn", True))
+        labeled = report.make(view(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),))))
+        self.assertEqual((labeled.level, labeled.verdict), ("good", "Both servers are well; prom-a:9090 serves."))
         lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
         self.assertEqual((lost.level, "dns cannot be asked" in lost.verdict), ("warn", True))
 
@@ -263,6 +265,9 @@ class PageTests(SynchronousTestCase):
         for words in ("different versions", "prom-a:9090: 3.5.3", "prom-b:9090/x: 2.42.0", "the last reload failed"):
             self.assertIn(words, html)
         self.assertIn("are alike", page(well(A), well(B)))
+        noted = page(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),)))
+        self.assertIn('<th class="soft">external_labels</th>', noted)
+        self.assertIn("prom-a:9090: r=&quot;a&quot;, prom-b:9090/x: r=&quot;b&quot;", noted)
         self.assertNotIn("Drift", page(well(A)))
 
     def test_events(self) -> None:

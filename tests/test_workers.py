@@ -71,10 +71,19 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual((arrived.observed[A].unproven, arrived.is_busy(A), arrived.is_in_service(A)), (True, False, True))
 
     def test_flags_stay_with_the_parent(self) -> None:
-        """Flags, which are many and only compared, are not sent to workers; all other facts are."""
+        """Flags and external labels, which are only compared, are not sent to workers; all other facts are."""
         facts = Facts("3.5.3", 1.0, 2.0, 3.0, 4.0, 5.0, True, 6.0, 7, "hash", 8.0, False, 9.0, 10)
-        told = evolve(selection(A), observations=(evolve(seen(A), facts=evolve(facts, flags=(("a", "b"),))),))
+        told = evolve(
+            selection(A), observations=(evolve(seen(A), facts=evolve(facts, flags=(("a", "b"),), external_labels=(("c", "d"),))),)
+        )
         self.assertEqual(selection_in(sent(selection_out(told))).observed[A].facts, facts)
+
+    def test_sticky_servers(self) -> None:
+        """A worker knows the sticky servers, also after it has found out itself that a server is down."""
+        told = evolve(selection(A, C), sticky=(B, C))
+        arrived = selection_in(sent(selection_out(told)))
+        self.assertEqual(arrived.sticky, (B, C))
+        self.assertEqual(without(arrived, A, Standing.DOWN, "refused").sticky, (B, C))
 
     def test_limited(self) -> None:
         """A worker knows which backends are limited."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from mpp import paths, policy
+from mpp import paths, policy, stickiness
 from mpp.affinity import AffinityChain
+from mpp.forward.placing import sticky_choice
 from mpp.forward.terms import Terms
 from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
-from mpp.origin import teller
+from mpp.origin import routing_proxies, teller
 from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
 from mpp.status.explained import Explanation
@@ -62,7 +63,10 @@ def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Expl
 def _forwarded(
     facts: RequestFacts, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
 ) -> Explanation:
-    preferred, name = affinity.preferred(facts, selection, terms.began)
+    if terms.sticky:
+        preferred, name = sticky_choice(terms, selection, routing_proxies(settings.trusted_proxies).client_address)
+    else:
+        preferred, name = affinity.preferred(facts, selection, terms.began)
     first = policy.choose(selection, preferred, (), random.Random())
     assert first is not None, "somebody is known"
     by_chance = preferred is None and len(selection.selected) > 1
@@ -106,6 +110,8 @@ def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> 
 
 
 def _by_affinity(preferred: Backend | None, name: str, settings: Settings) -> str:
+    if name == stickiness.NAME and preferred is not None:
+        return f"Federation and remote read keep this client on {preferred.name} as long as it is in service."
     if preferred is not None:
         return f"The affinity {name} keeps this client on {preferred.name}."
     if not settings.affinity_options:

@@ -24,12 +24,13 @@ class Terms:
 
     :ivar query: it takes one of the server's query slots (``--query.max-concurrency``).
     :ivar read: it may be sent more than once.
+    :ivar sticky: the client stays with one server, see `mpp.stickiness`.
     :ivar asked: how many seconds the query gives itself, or None.
     :ivar began: when it was complete.
     :ivar deadline: when nobody waits any more.
     """
 
-    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read")
+    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read", "sticky")
 
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
@@ -37,6 +38,7 @@ class Terms:
         meaning = paths.meaning(paths.path_of(facts.target))
         self.read = meaning.is_read(facts.method)
         self.query = meaning.takes_timeout
+        self.sticky = meaning.sticky
         self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
         self._found = timeouts.find(facts) if meaning.takes_timeout else None
         self._changed: tuple[bytes, ...] = ()

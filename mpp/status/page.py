@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpp.drift import is_stale
+from mpp import drift
 from mpp.facts import Facts
 from mpp.recent import Event
 from mpp.status import StatusView
@@ -92,7 +92,7 @@ def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
         ("History", _history(each, now)),
     ]
     if each.age is not None:
-        kind = "bad" if is_stale(facts) else ""
+        kind = "bad" if drift.is_stale(facts) else ""
         # Facts are those of the last answer, which may be long ago.
         when = f", {ago(now - facts.read_at)}" if observation.standing.name == "DOWN" else ""
         listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old{when}</span>'))
@@ -120,13 +120,16 @@ def _configuration(facts: Facts, now: float) -> str:
     return text(" ".join(filter(None, (facts.config_hash[:8], loaded)))) + failed
 
 
+_DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}
+
+
 def _drift(report: Report) -> str:
     if len(report.backends) < 2:
         return ""
     if not report.drift:
         return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
     rows = "".join(
-        f'<tr><th class="warn">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
+        f'<tr><th class="{_DRIFT_LOOKS[each.level]}">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
         + ", ".join(f"{text(name)}: {text(value)}" for name, value in each.values)
         + "</span></td></tr>"
         for each in report.drift

@@ -69,7 +69,7 @@ def make(view: StatusView) -> Report:
     selection = view.selection
     differences = drift.compare(selection.observations)
     level, verdict = _verdict(selection)
-    if differences and level == GOOD:
+    if any(each.level == drift.WARN for each in differences) and level == GOOD:
         level, verdict = WARN, f"{verdict} But they are not alike, see Drift."
     failing = [each.name for each in view.locators if not each.up]
     if failing and level == GOOD:

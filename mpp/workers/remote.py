@@ -179,4 +179,4 @@ def without(selection: Selection, backend: Backend, standing: Standing, why: str
         selected = (standbys.pop(0),)
     choice = Choice(selected, (*standbys, backend), selection.choice.degraded)
     observations = tuple(spoiled if each is observation else each for each in selection.observations)
-    return Selection(selection.generation, choice, observations, selection.changed_at)
+    return Selection(selection.generation, choice, observations, selection.changed_at, selection.sticky)
