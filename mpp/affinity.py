@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from mpp import headers
-from mpp.headers import ROUTE_COOKIE
 from mpp.interfaces import IAffinity
 from mpp.model import Backend, RequestFacts, Selection
 from mpp.origin import Network, Proxies
+from mpp.route_cookie import ROUTE_COOKIE
 
 # As long as a browser session that is left alone and taken up again; well above any dashboard's refresh.
 IDLE_S = 30 * 60.0

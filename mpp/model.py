@@ -211,7 +211,7 @@ class Selection:
     """The observations by backend: there may be hundreds, and requests that fail look theirs up."""
 
     prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
-    """The different path prefixes of all known backends, ``("",)`` for most."""
+    """The different path prefixes of all known backends, the longest first; ``("",)`` for most."""
 
     selected: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
     """Who takes traffic, best first."""
@@ -227,7 +227,8 @@ class Selection:
 
     @prefixes.default
     def _prefixes(self) -> tuple[str, ...]:
-        return tuple({backend.prefix: None for backend in self.choice.selected + self.choice.standbys}) or ("",)
+        found = {backend.prefix for backend in self.choice.selected + self.choice.standbys}
+        return tuple(sorted(found, key=lambda prefix: (-len(prefix), prefix))) or ("",)
 
     @selected.default
     def _selected(self) -> tuple[Backend, ...]:

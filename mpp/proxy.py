@@ -166,6 +166,7 @@ class ProxyRequest(server.Request):
             length=response.length,
             bodyless=bodyless,
             chunked=chunked,
+            served_by=served_by,
         )
         held = response.held
         size = sum(map(len, held)) if response.complete else _ONE_WRITE + 1

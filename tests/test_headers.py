@@ -8,6 +8,7 @@ from mpp import headers
 from mpp.model import Backend, Headers, RequestFacts
 
 BACKEND = Backend("http", "prom-a", 9090)
+OTHER = Backend("http", "prom-b", 9090)
 
 
 def request(fields: Headers = (), **changes: object) -> RequestFacts:
@@ -195,6 +196,41 @@ class ChainedTests(SynchronousTestCase):
         )
         self.assertEqual(built.lower().count(b"mpp.servedby"), 1)
         self.assertIn(b"MPP.ServedBy: a:1", built)
+
+    def test_only_the_nearest_counts_attempts(self) -> None:
+        """A client is told the attempts of its own mpp, and nothing where that made one."""
+        built = headers.response_head(200, b"OK", ((b"Mpp.Attempts", b"2"),), (), length=0, bodyless=False, chunked=False)
+        self.assertNotIn(b"attempts", built.lower())
+
+    def test_cookie_of_the_inner_one_gets_a_name_of_its_own(self) -> None:
+        """A browser keeps the cookies of both: the inner one's is named after the server that set it, at any depth."""
+        for given, expected in (
+            (b"MPP.Route=p1; Path=/; HttpOnly", b"MPP.Route-%b=p1; Path=/; HttpOnly" % BACKEND.route),
+            (b" MPP.Route = p1", b" MPP.Route-%b = p1" % BACKEND.route),
+            (b"MPP.Route-0123=p1", b"MPP.Route-%b-0123=p1" % BACKEND.route),
+            (b"MPP.Routes=p1", b"MPP.Routes=p1"),
+            (b"session=MPP.Route=p1", b"session=MPP.Route=p1"),
+            (b"MPP.Route", b"MPP.Route"),
+        ):
+            fields = ((b"SET-COOKIE", given), (b"set-cookie", b"a=b"), (b"Connection", b"X"), (b"X", b"1"))
+            own = ((b"Set-Cookie", b"MPP.Route=i1"),)
+            built = headers.response_head(200, b"OK", fields, own, length=0, bodyless=False, chunked=False, served_by=BACKEND)
+            lines = [line for line in built.split(b"\r\n") if line.lower().startswith(b"set-cookie")]
+            self.assertEqual(lines, [b"SET-COOKIE: " + expected, b"set-cookie: a=b", b"Set-Cookie: MPP.Route=i1"])
+
+    def test_the_inner_one_gets_its_own_cookie_back(self) -> None:
+        """The server that set a cookie gets it under the name that it knows; the cookies of other servers go nowhere."""
+        own, other = BACKEND.route, OTHER.route
+        for given, expected in (
+            (b"MPP.Route=i1; MPP.Route-%b=p1" % own, b"MPP.Route=p1"),
+            (b"a=1; MPP.Route-%b=p1; MPP.Route-%b=p2;b=MPP.Route" % (other, own), b"a=1; MPP.Route=p2;b=MPP.Route"),
+            (b"MPP.Route-%b-0123=p1" % own, b"MPP.Route-0123=p1"),
+            (b"MPP.Route-%b-%b=p1" % (other, own), b""),
+            (b"MPP.Route-%b0=p1; MPP.Route-=p2; MPP.Route-" % own, b""),
+            (b"MPP.Routes=1; MPP.Route.x=2", b"MPP.Routes=1; MPP.Route.x=2"),
+        ):
+            cookies = [line.partition(b": ")[2] for line in head(((b"Cookie", given),)) if line.startswith(b"Cookie")]
+            self.assertEqual(b"".join(cookies), expected, given)
 
 
 class ConnectionFieldTests(SynchronousTestCase):

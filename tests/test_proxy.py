@@ -29,7 +29,7 @@ from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.limits import Limits
-from tests.forward_support import A, B, FakeResponse, World
+from tests.forward_support import A, B, C, FakeResponse, World
 
 CLIENT = IPv4Address("TCP", "203.0.113.9", 4711)
 
@@ -173,6 +173,18 @@ class ForwardedTests(ProxyCase):
             sent = self.world.upstreams.sent[0].head
             for line in (b"X-Forwarded-Proto: https\r\n", b"X-Forwarded-Host: mon.test\r\n", b"X-Forwarded-Port: 443\r\n"):
                 self.assertEqual(line in sent, believed, (trusted, peer, line))
+
+    def test_open_page_after_a_failover(self) -> None:
+        """What a page of one server asks for is found on every other one, whatever their prefixes are."""
+        first, second = Backend("http", "a", 9090, "/a"), Backend("http", "b", 9090, "/gate/b")
+        self.world.selections.publish(Selection(1, Choice((first,), (second, C))))
+        self.client.get(b"/a/api/v1/labels?x=/a/")
+        for number, (backend, target) in enumerate(
+            ((first, b"/a/api/v1/labels?x=/a/"), (second, b"/gate/b/api/v1/labels?x=/a/"), (C, b"/api/v1/labels?x=/a/"))
+        ):
+            sent = self.world.upstreams.sent[number]
+            self.assertEqual((sent.backend, sent.head.split(b" ")[1]), (backend, target))
+            sent.answer.errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
 
     def test_target_and_body_reach_the_backend_untouched(self) -> None:
         """Raw query strings and form bodies arrive as they were sent."""
@@ -375,6 +387,16 @@ class RefusedTests(ProxyCase):
         self.world.selections.publish(Selection(1, Choice((prefixed,))))
         self.client.get(b"/v1/admin/tsdb/snapshot", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "))
+
+    def test_unsafe_path_behind_another_prefix_is_refused(self) -> None:
+        """A path that becomes unsafe when the prefix of another server takes the place of its own is refused beforehand."""
+        behind = (Backend("http", "a", 9090, "/prom"), Backend("http", "b", 9090, "/api"))
+        for target in (b"/prom/-/reload", b"/prom/v1/admin/tsdb/snapshot", b"/-/reload"):
+            self.world.selections.publish(Selection(1, Choice(behind)))
+            client = Client(self.site)
+            client.get(target, method=b"POST", fields=b"Content-Length: 0\r\n")
+            self.assertTrue(client.received().startswith(b"HTTP/1.1 403 "), target)
+        self.assertEqual(self.world.upstreams.sent, [])
 
     def test_long_path(self) -> None:
         """A path that takes longer to judge than it may is refused; shorter ones and queries of any length are forwarded."""

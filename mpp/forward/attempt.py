@@ -96,7 +96,8 @@ class Attempt:
 
     def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
         """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head, body = terms.request(self.backend, self.turn_at or self.sent_at, context.proxies)
+        selection = context.selections.current
+        head, body = terms.request(self.backend, selection.prefixes, self.turn_at or self.sent_at, context.proxies)
         answer = self._answer = context.upstreams.send(
             self.backend,
             head,
@@ -105,7 +106,7 @@ class Attempt:
             hold=context.settings.response_buffer,
             may_hold=policy.may_hold,
             progress=self,
-            query_slots=terms.query_slots(context.selections.current, self.backend),
+            query_slots=terms.query_slots(selection, self.backend),
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
 

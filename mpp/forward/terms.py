@@ -50,10 +50,11 @@ class Terms:
         """Return how many queries the backend runs at once, see `mpp.model.Selection.query_slots`; 0 when it does not matter."""
         return selection.query_slots.get(backend.id, 0) if self.query else 0
 
-    def request(self, backend: Backend, now: float, proxies: Proxies | None) -> tuple[bytes, bytes]:
+    def request(self, backend: Backend, prefixes: tuple[str, ...], now: float, proxies: Proxies | None) -> tuple[bytes, bytes]:
         """
         Return head and body of what is sent to a backend.
 
+        :param prefixes: of all known backends, see `mpp.model.Selection.prefixes`.
         :param proxies: those that an operator named, if any.
         """
         facts = self.facts
@@ -65,7 +66,7 @@ class Terms:
             if target is not facts.target:
                 self._changed += (target,)
         trusted = proxies is not None and proxies.trusts_peer(facts)
-        target = paths.with_prefix(backend.prefix, target)
+        target = paths.with_prefix(backend.prefix, target, prefixes)
         return headers.request_head(facts, backend, target, len(body), from_trusted_proxy=trusted), body
 
     def redirect(self, fields: Headers) -> Headers:
