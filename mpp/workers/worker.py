@@ -105,6 +105,7 @@ class Worker:
         program = self._program = Program(settings, self._reactor, self._remote, handover)
         if program.front is not None:
             program.front.passwords.share = lambda familiar: self.line.tell("familiar", *familiar_out(familiar))
+        program.sites.kube_probes.report = lambda path: self.line.tell("kube_probe", path)
         program.listeners.opener = self._heir
         program.own_pages.relay(self._fetch)
         program.reload = self._have_reloaded
