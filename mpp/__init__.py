@@ -26,11 +26,11 @@ workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, wh
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
-- L0 words: ``errors facts model http_config settings interfaces url_pattern``
+- L0 words: ``errors facts model http_config settings interfaces url_pattern instance``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
   child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
-  unsafe_paths cross_site``
+  unsafe_paths cross_site own_requests``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
 - L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
   authorized serving proxy site pages admin housekeeping front/ damage kube_probes``

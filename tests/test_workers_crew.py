@@ -94,6 +94,7 @@ class NobodyKnown:
     """A parent's program without any server."""
 
     current = Selection()
+    token = "0123456789abcdef"
     failing: dict[Backend, int] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -223,8 +224,9 @@ class CrewTests(SynchronousTestCase):
         self.world.front = Handover(USERS, b"key", ((ALICE, 7.0),))
         self.first.die()
         self.stage.advance(0.1)
-        word, settings, handover = self.stage.played[2].heard()[0]
+        word, settings, token, handover = self.stage.played[2].heard()[0]
         self.assertEqual((word, settings, unpacked(handover)), ("boot", "boot", self.world.front))
+        self.assertEqual(token, self.world.token)
 
     def test_familiar(self) -> None:
         """Credentials that one worker has verified are known to the others and to the parent."""

@@ -160,7 +160,7 @@ class Crew(Service):
         }
         hand = Hand(number, words, questions, self._reactor, self._gone)
         self._hands[number] = hand
-        boot = self._boot, packed(self._world.handover())
+        boot = self._boot, self._world.token, packed(self._world.handover())
         hand.start(self._reactor, boot, self._counts.descriptor, self._known)
         for key, seconds in self._world.selections.suspects.left():
             hand.line.tell("suspect", key, seconds)
