@@ -14,12 +14,13 @@ from twisted.internet.defer import Deferred
 from mpp.addresses import AddressBook
 from mpp.forward.forwarder import Forwarder
 from mpp.forwarders import Forwarders
-from mpp.headers import own_request_head
+from mpp.instance import Instance
 from mpp.interfaces import ILocator
 from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
 from mpp.model import Backend
+from mpp.own_requests import own_request_head
 from mpp.selection import SelectionService
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
@@ -34,6 +35,7 @@ class Backends:
     All that faces the backends.
 
     :param each_round: called in each selection round, when the backends are located.
+    :param instance: this mpp, as it recognizes its own requests.
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
     :ivar locator: finds them.
     :ivar selections: the living Selection, a service that whoever made this starts and stops.
@@ -51,8 +53,10 @@ class Backends:
         budget: Budget,
         metrics: Metrics,
         each_round: Callable[[], None],
+        instance: Instance,
         remote: RemoteSelections | None,
     ) -> None:
+        self._instance = instance
         self._wiring = wiring
         self._reactor = reactor
         self._metrics = metrics
@@ -75,7 +79,7 @@ class Backends:
             max_active=settings.max_concurrency,
             max_queued=settings.max_queue,
             reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
-            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready")),
+            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready", self._instance)),
         )
 
     def _select(self) -> SelectionService:
@@ -83,7 +87,7 @@ class Backends:
         return SelectionService(
             self.locator,
             self,
-            wiring.prober(self.pool, self._reactor, time.time),
+            wiring.prober(self.pool, self._reactor, time.time, self._instance),
             wiring.strategy,
             clock=self._reactor,
             wall=time.time,
@@ -93,7 +97,7 @@ class Backends:
         )
 
     def _forwarder(self, wiring: Wiring) -> Forwarder:
-        return wiring.forwarder(self.pool, self.selections, self.keyring, self._metrics, self._reactor)
+        return wiring.forwarder(self.pool, self.selections, self.keyring, self._metrics, self._reactor, self._instance)
 
     def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
         return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.labels(name).inc())
@@ -121,7 +125,7 @@ class Backends:
         self.forwarders.replace(self._forwarder(wiring))
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in wiring.locators])
-        prober = wiring.prober(self.pool, self._reactor, time.time)
+        prober = wiring.prober(self.pool, self._reactor, time.time, self._instance)
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
 
     def close(self) -> Deferred[None]:

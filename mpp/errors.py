@@ -96,6 +96,10 @@ class BadRequest(MppError):
         self.detail = detail
 
 
+class Looped(MppError):
+    """A request has come back to the mpp that sent it, see Note [Instance] in `mpp.instance`."""
+
+
 class ClientTooSlow(MppError):
     """A response is given up because its client reads it too slowly while other requests wait, see `mpp.wire.slow`."""
 

@@ -13,8 +13,9 @@ from http import HTTPStatus
 
 from attrs import field, frozen
 
-from mpp import route_cookie
-from mpp._version import __version__
+from mpp import instance, route_cookie
+from mpp.errors import Looped
+from mpp.instance import Instance
 from mpp.model import Backend, Headers, RequestFacts
 
 _HOP_BY_HOP = frozenset(
@@ -35,6 +36,7 @@ REQUEST_DROPPED = _HOP_BY_HOP | {
     b"content-length",
     b"expect",
     b"host",
+    instance.FIELD,
     b"x-forwarded-for",
     b"x-forwarded-host",
     b"x-forwarded-proto",
@@ -96,17 +98,27 @@ def _as_reported(facts: RequestFacts, host: bytes) -> tuple[bytes, bytes, bytes]
     return scheme, reported_host if _one_host(reported_host) else host, port if _port(port) else b""
 
 
-def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: int, *, from_trusted_proxy: bool = False) -> bytes:
+def request_head(
+    facts: RequestFacts,
+    backend: Backend,
+    target: bytes,
+    length: int,
+    sender: Instance,
+    *,
+    from_trusted_proxy: bool = False,
+) -> bytes:
     """
     Build the head of the request that goes to a backend.
 
     :param target: the raw target, with the backend's prefix.
     :param length: bytes of the body that is sent with it.
+    :param sender: this mpp.
     :param from_trusted_proxy: X-Forwarded-Proto, -Host and -Port are passed on; otherwise mpp writes the first two itself, and
         leaves out the third, which anybody may have made up.
+    :raise Looped: it has been sent by this mpp before.
     """
     parts = [facts.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
-    forwarded_for, connections = [], []
+    forwarded_for, connections, tokens = [], [], []
     host = b""
     for name, value in facts.headers:
         lower = name.lower()
@@ -122,9 +134,14 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
             forwarded_for.append(value)
         elif lower == b"connection":
             connections.append(value)
+        elif lower == instance.FIELD:
+            tokens.append(value)
     if connections and (nominated := _nominated(connections, REQUEST_DROPPED)):
         facts = facts._replace(headers=_without(facts.headers, nominated))
-        return request_head(facts, backend, target, length, from_trusted_proxy=from_trusted_proxy)
+        return request_head(facts, backend, target, length, sender, from_trusted_proxy=from_trusted_proxy)
+    if tokens and sender.is_in(tokens):
+        raise Looped
+    parts.append(sender.line_after(tokens) if tokens else sender.line)
     if facts.peer:
         forwarded_for.append(facts.peer.encode("ascii"))
     if forwarded_for:
@@ -179,18 +196,6 @@ class OwnFields:
         """Give a request head with these fields in place of any others of their names."""
         line, _, rest = self.others.sub(b"", head).partition(b"\r\n")
         return b"%b\r\n%b%b" % (line, self.lines, rest)
-
-
-def own_request_head(backend: Backend, path: str) -> bytes:
-    """Give the head of a request of mpp's own. Not compressed: the answers are small, or are scanned as they come."""
-    return (
-        f"GET {backend.prefix}{path} HTTP/1.1\r\n"
-        f"Host: {backend.netloc}\r\n"
-        f"User-Agent: mpp/{__version__}\r\n"
-        "Accept: application/json, text/plain;version=0.0.4;q=0.9, */*;q=0.1\r\n"
-        "Accept-Encoding: identity\r\n"
-        "\r\n"
-    ).encode("ascii")
 
 
 def response_head(

@@ -147,6 +147,7 @@ class Observation:
     :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
     :ivar unproven: it is ready, but refuses the probe's query, so that nothing more is known of it; BUSY for that.
     :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
+    :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.instance`.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
     :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
     """
@@ -165,6 +166,7 @@ class Observation:
     unproven: bool = False
     limited: bool = False
     unreadable: str = ""
+    is_self: bool = False
     ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
 
     def history(self, now: float) -> float:

@@ -23,11 +23,12 @@ from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
-from mpp import headers, page_limits, paths
+from mpp import headers, kube_probes, page_limits, paths
 from mpp.forward.accesslog import AccessLog
 from mpp.forward.exchange import Exchange
 from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IDownstream, IResponse
+from mpp.kube_probes import KubeProbes
 from mpp.metrics import OWN
 from mpp.model import Backend, Headers, RequestFacts
 from mpp.unsafe_paths import FORWARDED_METHODS, Rejection
@@ -230,13 +231,15 @@ class ProxyResource(ReverseProxyResource):
 
     :param own_pages: what answers below ``/mpp``.
     :param allow_unsafe: forward what changes one server of a pair, too.
+    :param probes: reports requests of Kubernetes probes that servers answer.
     """
 
-    def __init__(self, forwarder: Forwarder, own_pages: Pages, *, allow_unsafe: bool) -> None:
+    def __init__(self, forwarder: Forwarder, own_pages: Pages, *, allow_unsafe: bool, probes: KubeProbes) -> None:
         ReverseProxyResource.__init__(self, "", 0, b"", reactor=forwarder.clock)
         self._forwarder = forwarder
         self._own_pages = own_pages
         self._allow_unsafe = allow_unsafe
+        self._kube_probes = probes
 
     def reconfigure(self, forwarder: Forwarder, *, allow_unsafe: bool) -> None:
         """Treat requests like this from now on; those under way go on as they began."""
@@ -265,6 +268,8 @@ class ProxyResource(ReverseProxyResource):
         elif not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
             self._reject_unsafe(request, paths.rejection_behind(method, path, forwarder.selections.current.prefixes))
         else:
+            if path.endswith(kube_probes.PATHS):
+                self._kube_probes.inspect(path, request.facts.headers)
             request.proxy(forwarder)
         return server.NOT_DONE_YET
 

@@ -83,8 +83,13 @@ class Publication:
             )
 
     def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
-        """Ask the strategy. It may be anyone's, and requests depend on what is published: its bugs end here."""
+        """
+        Ask the strategy what to make of all backends but mpp itself.
+
+        It may be anyone's, and requests depend on what is published: its bugs end here.
+        """
         last = self.current.choice
+        observations = tuple(observation for observation in observations if not observation.is_self)
         try:
             return self.strategy.select(observations, last if self.current.generation else None, now)
         except Exception:

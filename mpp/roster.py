@@ -194,7 +194,7 @@ class Roster:
         if standing == before or (standing is Standing.SUSPECT and self._records.get(backend, _NEW).absence is not None):
             return
         self._told[backend] = standing
-        tell = _log.warn if before is not None and standing > before else _log.info
+        tell = _log.warn if observation.is_self or (before is not None and standing > before) else _log.info
         text = "{backend} is {standing}" + _WHY[bool(observation.why)]
         # It may come and go with each round, or with each request that fails.
         same = f"{backend.name} is {standing.name}: {observation.why}"

@@ -24,6 +24,7 @@ from mpp.forward.explain import explain
 from mpp.front.file import Loaded
 from mpp.front.service import Front, Handover
 from mpp.housekeeping import Housekeeping
+from mpp.instance import Instance
 from mpp.listeners import Listeners
 from mpp.locating import Locating
 from mpp.metrics import Metrics
@@ -56,6 +57,8 @@ class Program(MultiService):
 
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
     :param handover: the web configuration in force when another process reads it.
+    :param instance: this mpp, as it recognizes its own requests; None for a new one. The same in all workers.
+    :ivar instance: likewise.
     :raise ConfigError: a strategy, an affinity, a locator or what is in front cannot be made of what was configured.
     :ivar backends: all that faces the backends.
     :ivar channels: all open client connections of this process.
@@ -70,9 +73,15 @@ class Program(MultiService):
     """
 
     def __init__(
-        self, settings: Settings, reactor: Any, remote: RemoteSelections | None = None, handover: Handover | None = None
+        self,
+        settings: Settings,
+        reactor: Any,
+        remote: RemoteSelections | None = None,
+        handover: Handover | None = None,
+        instance: Instance | None = None,
     ) -> None:
         MultiService.__init__(self)
+        self.instance = instance or Instance.random()
         self._reactor = reactor
         self.started_at = 0.0
         self._draining = False
@@ -84,12 +93,18 @@ class Program(MultiService):
         self._locating = Locating(reactor, os.environ)
         self._wiring = wire(settings, self._locating)
         self.backends = Backends(
-            self._wiring, reactor, budget=self.budget, metrics=self.metrics, each_round=self._renew_served, remote=remote
+            self._wiring,
+            reactor,
+            budget=self.budget,
+            metrics=self.metrics,
+            each_round=self._renew_served,
+            instance=self.instance,
+            remote=remote,
         )
         self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
         self._views = Views(self, time.time)
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self.front = Front(settings, reactor, self.metrics, handover) if settings.web_config else None
+        self.front = Front(settings, reactor, self.metrics, self.instance, handover) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
             self.front.taken_over = lambda config: self.serving.secure(config)

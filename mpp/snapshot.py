@@ -121,6 +121,11 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
         [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
     )
     yield _gauge(
+        "mpp_backend_is_self",
+        "1 for a backend that is this mpp itself, which is never used.",
+        [({"backend": o.backend.name}, int(o.is_self)) for o in selection.observations],
+    )
+    yield _gauge(
         "mpp_backend_standing",
         "1 for the standing of a backend, 0 for the others.",
         [

@@ -22,6 +22,7 @@ from mpp.front.file import WebConfigFile
 from mpp.front.guard import GuardedRequest
 from mpp.front.passwords import MOST_OF_NETWORK, Passwords
 from mpp.front.service import Front
+from mpp.instance import Instance
 from mpp.metrics import Metrics
 from mpp.model import MIB
 from mpp.origin import teller
@@ -70,6 +71,7 @@ class GuardCase(ProxyCase):
             passwords=self.passwords,
             client_address=teller(self.trusted_proxies),
             refused=metrics.refused,
+            instance=self.world.forwarder.instance,
         )
         self.site = ProxySite(
             self.root,
@@ -110,6 +112,15 @@ class PasswordTests(GuardCase):
         self.assertEqual((body["status"], body["errorType"]), ("error", "unauthorized"))
         self.assertEqual(self.world.upstreams.sent, [])
         self.assertIn(b'mpp_requests_total{backend="mpp",code="401"} 1.0', self.world.metrics.exposition())
+
+    def test_own_request(self) -> None:
+        """A request that mpp has sent itself gets 508 instead of a 401, so that its probe knows whom it has asked."""
+        self.guard(USERS)
+        self.client.get(QUERY, b"MPP-Instance: %b\r\n" % self.world.forwarder.instance.token.encode())
+        head, body = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 508 Loop Detected\r\n"))
+        self.assertNotIn(b"WWW-Authenticate", head)
+        self.assertEqual((body["errorType"], self.world.forwarder.instance.token in body["error"]), ("loop", True))
 
     def test_right(self) -> None:
         """A right password is for mpp alone: the servers do not get it; the next request does not wait."""
@@ -446,7 +457,7 @@ class FrontTests(SynchronousTestCase):
         (folder / "both.pem").write_bytes(FakeAuthority().issue("localhost"))
         (folder / "web.yml").write_text(text)
         settings = Settings(web_config=str(folder / "web.yml"))
-        return Front(settings, MemoryReactorClock(), Metrics(CollectorRegistry()))
+        return Front(settings, MemoryReactorClock(), Metrics(CollectorRegistry()), Instance.random())
 
     def test_tls(self) -> None:
         """With a certificate all that is listened on is encrypted, and what is by itself is refused."""

@@ -5,10 +5,13 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp import headers
+from mpp.errors import Looped
+from mpp.instance import Instance
 from mpp.model import Backend, Headers, RequestFacts
 
 BACKEND = Backend("http", "prom-a", 9090)
 OTHER = Backend("http", "prom-b", 9090)
+INSTANCE = Instance("0123456789abcdef")
 
 
 def request(fields: Headers = (), **changes: object) -> RequestFacts:
@@ -18,7 +21,7 @@ def request(fields: Headers = (), **changes: object) -> RequestFacts:
 
 def head(fields: Headers = (), **changes: object) -> list[bytes]:
     facts = request(fields, **changes)
-    return headers.request_head(facts, BACKEND, facts.target, len(facts.body)).split(b"\r\n")
+    return headers.request_head(facts, BACKEND, facts.target, len(facts.body), INSTANCE).split(b"\r\n")
 
 
 class RequestHeadTests(SynchronousTestCase):
@@ -50,7 +53,20 @@ class RequestHeadTests(SynchronousTestCase):
             (b"Kept", b"1"),
         )
         names = {line.partition(b":")[0].lower() for line in head(fields)[1:-2]}
-        self.assertEqual(names, {b"host", b"kept", b"x-forwarded-for", b"x-forwarded-proto"})
+        self.assertEqual(names, {b"host", b"kept", b"mpp-instance", b"x-forwarded-for", b"x-forwarded-proto"})
+
+    def test_sender_is_named(self) -> None:
+        """A request carries the token of this mpp, behind those of other ones that it has passed, whatever Connection says."""
+        self.assertIn(b"MPP-Instance: 0123456789abcdef", head())
+        fields = ((b"mpp-instance", b"aaa, bbb"), (b"MPP-Instance", b"ccc"), (b"Connection", b"mpp-instance"))
+        named = [line for line in head(fields) if line.lower().startswith(b"mpp-instance:")]
+        self.assertEqual(named, [b"MPP-Instance: aaa, bbb, ccc, 0123456789abcdef"])
+
+    def test_own_request_is_recognized(self) -> None:
+        """A request that has the token of this mpp is not sent again."""
+        for value in (b"0123456789abcdef", b"aaa, 0123456789abcdef, bbb"):
+            self.assertRaises(Looped, head, ((b"MPP-INSTANCE", value),))
+        self.assertTrue(head(((b"X-Other", b"0123456789abcdef"),)))
 
     def test_client_is_appended_to_the_forwarding_chain(self) -> None:
         """A backend's log can tell the client, and how it came."""
@@ -61,7 +77,7 @@ class RequestHeadTests(SynchronousTestCase):
     def reported(self, *fields: tuple[bytes, bytes], **changes: object) -> list[bytes]:
         """Return what a backend is told of the client's connection by a request from a trusted proxy."""
         facts = request((*fields, (b"Host", b"mpp:9090")), **changes)
-        built = headers.request_head(facts, BACKEND, b"/x", 0, from_trusted_proxy=True)
+        built = headers.request_head(facts, BACKEND, b"/x", 0, INSTANCE, from_trusted_proxy=True)
         names = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
         return sorted(line for line in built.split(b"\r\n") if line.partition(b":")[0].lower() in names)
 

@@ -49,6 +49,12 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("mpp_held_bytes"), 17)
         self.assertEqual((self.value("mpp_client_connections"), self.value("mpp_client_connections_limit")), (5, 480))
 
+    def test_itself(self) -> None:
+        """A backend that is mpp itself has a metric that says so."""
+        self.assertEqual(self.value("mpp_backend_is_self", backend="a:9090"), 0)
+        self.selection = Selection(2, Choice((B,)), (Observation(A, Standing.NOT_READY, is_self=True), OBSERVATIONS[1]))
+        self.assertEqual(self.value("mpp_backend_is_self", backend="a:9090"), 1)
+
     def test_ejections_are_told(self) -> None:
         """An alert can name who is out of service, and tell that nobody is left who is well."""
         self.assertEqual((self.value("mpp_backend_ejected", backend="b:9090"), self.value("mpp_last_resort")), (0, 0))

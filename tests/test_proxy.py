@@ -9,6 +9,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.proxy import ReverseProxyResource
@@ -18,6 +19,7 @@ from mpp.admin import OwnPages
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward.explain import explain
 from mpp.interfaces import IBodyConsumer
+from mpp.kube_probes import KubeProbes
 from mpp.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestFacts, Selection, Standing
 from mpp.pages import RENDERED_PER_SECOND
 from mpp.proxy import ProxyResource
@@ -30,6 +32,7 @@ from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.limits import Limits
 from tests.forward_support import A, B, C, FakeResponse, World
+from tests.logged import logged
 
 CLIENT = IPv4Address("TCP", "203.0.113.9", 4711)
 
@@ -94,7 +97,7 @@ class ProxyCase(SynchronousTestCase):
             trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
             seconds=self.world.clock.seconds,
         )
-        self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
+        self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe, probes=KubeProbes())
         channels = Channels(self.world.clock)
         self.site = ProxySite(
             self.root,
@@ -283,6 +286,33 @@ class ForwardedTests(ProxyCase):
         self.assertIn(b"Retry-After: 5", head)
         self.assertEqual(json.loads(body)["errorType"], "unavailable")
         self.assertFalse(self.client.transport.disconnecting)
+
+
+class KubernetesProbeTests(ProxyCase):
+    """What the log says of probes that servers answer."""
+
+    KUBELET = b"User-Agent: kube-probe/1.31\r\n"
+
+    def setUp(self) -> None:
+        """Take note of what is logged."""
+        super().setUp()
+        self.lines = logged(self, lambda event: formatEvent(event) if "Kubernetes" in formatEvent(event) else "")
+
+    def test_probe(self) -> None:
+        """A probe is forwarded like any other request, and the first one is warned of, with what to ask for instead."""
+        for path in (b"/-/healthy", b"/-/ready", b"/-/healthy"):
+            self.client.get(path, self.KUBELET)
+            self.assertTrue(self.world.upstreams.sent[-1].head.startswith(b"GET %b HTTP/1.1\r\n" % path))
+            self.answer(FakeResponse(200, b"x"))
+        (line,) = self.lines
+        for words in ("asks mpp for /-/healthy", "livenessProbe ask for /mpp/health", "readinessProbe for /mpp/ready"):
+            self.assertIn(words, line)
+
+    def test_everything_else(self) -> None:
+        """Nothing is said of other clients, of other paths, nor of probes of mpp's own pages."""
+        for path, head in ((b"/-/ready", b""), (b"/api/v1/labels", self.KUBELET), (b"/mpp/ready", self.KUBELET)):
+            Client(self.site).get(path, head)
+        self.assertEqual(self.lines, [])
 
 
 class StreamedResponse(FakeResponse):

@@ -155,6 +155,17 @@ class SelectionServiceTests(SynchronousTestCase):
         self.logged.clear()
         return self.service.current
 
+    def test_itself_is_never_used(self) -> None:
+        """mpp itself takes no traffic and is no standby, also when nothing else is left, and the log warns of it."""
+        itself = evolve(seen(A), standing=Standing.NOT_READY, why="it is mpp", is_self=True)
+        self.service.startService()
+        self.world.observe(itself, seen(B))
+        self.clock.advance(1)
+        self.assertEqual(self.service.current.ranked, (B,))
+        self.assertTrue(any("a:9090 is not_ready: it is mpp" in line for line in self.logged), self.logged)
+        self.service.report(B, Standing.DOWN, "refused")
+        self.assertEqual(self.service.current.ranked, (B,))
+
     def test_sticky_servers(self) -> None:
         """The selected server stays sticky when another one is selected, until it goes out of service itself."""
         self.assertEqual(self.start(seen(A), seen(B, days=5)).sticky, (A,))

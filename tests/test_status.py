@@ -63,6 +63,7 @@ class VerdictTests(SynchronousTestCase):
             ((well(A), ejected), "One server is ejected. prom-a:9090 serves."),
             ((well(A), replaying), "One server replays its WAL. prom-a:9090 serves."),
             ((well(A), DOWN), "One server is down. prom-a:9090 serves."),
+            ((well(A), well(B, standing=Standing.NOT_READY, is_self=True)), "One server is this mpp itself. prom-a:9090 serves."),
             ((well(A), ejected, Observation(C, Standing.BUSY)), "One server is ejected, one server is busy. prom-a:9090 serves."),
             ((well(A), unproven), "One server refuses the probe's query. prom-a:9090 serves."),
             ((evolve(unproven, backend=A), unproven), "Two servers refuse the probe's query. prom-a:9090 serves."),

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,6 +27,7 @@ from mpp.workers.crew import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
 from mpp.workers.hand import Hand
 from mpp.workers.sums import Families
 from mpp.workers.words import familiar_out, unpacked
+from tests.logged import logged
 
 USERS = WebConfig(users={b"alice": b"hash"})
 ALICE = Familiar(b"digest\xff", "\u00e4lice".encode(), b"hash")
@@ -92,6 +94,7 @@ class NobodyKnown:
     """A parent's program without any server."""
 
     current = Selection()
+    token = "0123456789abcdef"
     failing: dict[Backend, int] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -168,6 +171,13 @@ class CrewTests(SynchronousTestCase):
         self.stage.advance(60)
         self.assertIn(["suspect", "key", REMEMBERED_S], self.stage.played[-1].heard())
 
+    def test_kubernetes_probe(self) -> None:
+        """The log says once that a Kubernetes probe asks for what servers answer, whichever workers report it."""
+        lines = logged(self, lambda event: formatEvent(event) if "Kubernetes" in formatEvent(event) else "")
+        for worker in (self.first, self.second, self.second):
+            worker.say("kube_probe", "/-/ready")
+        self.assertEqual(["asks mpp for /-/ready" in line for line in lines], [True])
+
     def test_in_step(self) -> None:
         """Other settings are in force when each worker has answered what it was asked after it was told them."""
         self.crew.follow(Settings(retries=7))
@@ -214,8 +224,9 @@ class CrewTests(SynchronousTestCase):
         self.world.front = Handover(USERS, b"key", ((ALICE, 7.0),))
         self.first.die()
         self.stage.advance(0.1)
-        word, settings, handover = self.stage.played[2].heard()[0]
+        word, settings, token, handover = self.stage.played[2].heard()[0]
         self.assertEqual((word, settings, unpacked(handover)), ("boot", "boot", self.world.front))
+        self.assertEqual(token, self.world.token)
 
     def test_familiar(self) -> None:
         """Credentials that one worker has verified are known to the others and to the parent."""

@@ -18,6 +18,7 @@ from mpp.forward.exchange import Exchange
 from mpp.forward.suspicion import Suspicions
 from mpp.forward.unreadable import Unreadable
 from mpp.forward.watch import TICKS, Watch
+from mpp.instance import Instance
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, RequestFacts, Selection
@@ -38,6 +39,7 @@ class Forwarder:
 
     :ivar clock: for durations and waits, monotonic.
     :ivar rng: picks among several selected backends.
+    :ivar instance: this mpp, as it recognizes its own requests.
     :ivar credentials: what is known of those that mpp itself sends to backends.
     :ivar budget: how many retries and hedges there may be.
     :ivar watch: tells exchanges how long they wait.
@@ -57,6 +59,7 @@ class Forwarder:
     settings: Settings
     clock: IReactorTime
     rng: random.Random
+    instance: Instance
     credentials: OwnCredentials = field(factory=NoCredentials)
     budget: RetryBudget = field(init=False)
     watch: Watch = field(init=False)
@@ -78,7 +81,7 @@ class Forwarder:
 
     @suspicions.default
     def _suspicions(self) -> Suspicions:
-        return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch)
+        return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch, self.instance)
 
     @unreadable.default
     def _unreadable(self) -> Unreadable:

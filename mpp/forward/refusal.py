@@ -28,6 +28,16 @@ UNKNOWN = Refusal(503, "unavailable", "no Prometheus server is known; see /mpp/s
 BUG = Refusal(500, "internal", "internal error of mpp, see its log")
 
 
+def looped(token: str) -> Refusal:
+    """
+    Return the response to a request that this mpp has sent itself.
+
+    :param token: of this mpp, by which it recognizes the response.
+    """
+    message = f"this request has come back to the mpp that sent it ({token}): it is listed among its own servers"
+    return Refusal(508, "loop", message)
+
+
 def lost(last: str) -> Refusal:
     """Refuse to repeat what must not be done twice."""
     message = f"the request may have been carried out, its answer is lost; it is not repeated; last: {last}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mpp import headers, paths, timeouts
 
 if TYPE_CHECKING:
+    from mpp.instance import Instance
     from mpp.model import Backend, Headers, RequestFacts, Selection
     from mpp.origin import Proxies
     from mpp.settings import Settings
@@ -50,12 +51,16 @@ class Terms:
         """Return how many queries the backend runs at once, see `mpp.model.Selection.query_slots`; 0 when it does not matter."""
         return selection.query_slots.get(backend.id, 0) if self.query else 0
 
-    def request(self, backend: Backend, prefixes: tuple[str, ...], now: float, proxies: Proxies | None) -> tuple[bytes, bytes]:
+    def request(
+        self, backend: Backend, prefixes: tuple[str, ...], now: float, sender: Instance, proxies: Proxies | None
+    ) -> tuple[bytes, bytes]:
         """
         Return head and body of what is sent to a backend.
 
         :param prefixes: of all known backends, see `mpp.model.Selection.prefixes`.
+        :param sender: this mpp.
         :param proxies: those that an operator named, if any.
+        :raise Looped: the request has been sent by this mpp before.
         """
         facts = self.facts
         target, body = facts.target, facts.body
@@ -67,7 +72,7 @@ class Terms:
                 self._changed += (target,)
         trusted = proxies is not None and proxies.trusts_peer(facts)
         target = paths.with_prefix(backend.prefix, target, prefixes)
-        return headers.request_head(facts, backend, target, len(body), from_trusted_proxy=trusted), body
+        return headers.request_head(facts, backend, target, len(body), sender, from_trusted_proxy=trusted), body
 
     def redirect(self, fields: Headers) -> Headers:
         """Return the fields of a redirect without the timeout that was put into the request, see `mpp.timeouts`."""

@@ -88,6 +88,7 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "level": each.level,
         "why": each.why,
         "standing": observation.standing.name.lower(),
+        "is_self": observation.is_self,
         "ejected_at": observation.ejected_at or None,
         "probed_at": observation.at or None,
         "probe_seconds": observation.took,

@@ -148,6 +148,8 @@ def _ill(selection: Selection) -> str:
 
 
 def _trouble(observation: Observation) -> str:
+    if observation.is_self:
+        return "is this mpp itself"
     if observation.replay is not None:
         return "replays its WAL"
     if observation.ejected_at:

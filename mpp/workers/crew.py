@@ -20,6 +20,7 @@ from twisted.logger import Logger, LogLevel
 from txaio.tx import make_logger
 
 from mpp.front.words import WebConfig
+from mpp.kube_probes import KubeProbes
 from mpp.metrics import CONTENT_TYPE
 from mpp.model import Backend, Standing
 from mpp.rounds import Waiters
@@ -68,6 +69,7 @@ class Crew(Service):
         self._scheduled: dict[int, IDelayedCall] = {}
         self._known: list[int] = []
         self._drained = Waiters()
+        self._kube_probes = KubeProbes()
         self._draining = False
         self._publishing = Publishing(self._hands.values, world, reactor)
         self._gathering = Gathering(self._hands.values, world.collect)
@@ -147,6 +149,7 @@ class Crew(Service):
             "answered": self._answered,
             "familiar": functools.partial(self._familiar, number),
             "storage": self._storage_failed,
+            "kube_probe": self._kube_probes.report_once,
             "log": _log_theirs,
         }
         questions: Questions = {
@@ -157,7 +160,7 @@ class Crew(Service):
         }
         hand = Hand(number, words, questions, self._reactor, self._gone)
         self._hands[number] = hand
-        boot = self._boot, packed(self._world.handover())
+        boot = self._boot, self._world.token, packed(self._world.handover())
         hand.start(self._reactor, boot, self._counts.descriptor, self._known)
         for key, seconds in self._world.selections.suspects.left():
             hand.line.tell("suspect", key, seconds)

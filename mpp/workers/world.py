@@ -64,6 +64,7 @@ class World(Protocol):
     :ivar origins: tells who finds a backend; None when that is not known.
     :ivar status: gives the status page in a format, for who asks over TLS or not.
     :ivar reload: has the configuration read again.
+    :ivar token: of this mpp, see `mpp.instance`.
     :ivar encoded: gives what a worker has to know of settings, in text.
     """
 
@@ -71,6 +72,7 @@ class World(Protocol):
     def selections(self) -> Selections:
         """The living Selection."""
 
+    token: str
     addresses: Callable[[Backend], tuple[str, ...]]
     origins: Callable[[Backend], Collection[Origin] | None]
     status: Callable[[str, bool], Answer]
