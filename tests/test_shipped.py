@@ -68,12 +68,12 @@ def count_everything(metrics: Metrics) -> None:
         count(BACKEND.name, "reason")
     for count_backend in (metrics.moved, metrics.slow_client_reset):
         count_backend(BACKEND.name)
-    metrics.selection_rounds.labels("ok").inc()
-    metrics.discovery_errors.labels("file").inc()
-    metrics.readmissions.labels(BACKEND.name).inc()
-    metrics.storage_errors.labels(BACKEND.name).inc()
+    metrics.selection_rounds.inc("ok")
+    metrics.discovery_errors.inc("file")
+    metrics.readmissions.inc(BACKEND.name)
+    metrics.storage_errors.inc(BACKEND.name)
     for counter in (metrics.probe_errors, metrics.ejections):
-        counter.labels(BACKEND.name, "down").inc()
+        counter.inc(BACKEND.name, "down")
 
 
 def never(password: bytes, hashed: bytes) -> Deferred[bool]:
