@@ -146,10 +146,12 @@ class AffinityChain:
     Several affinities, tried in the order given.
 
     :param links: empty for no affinity at all.
+    :ivar names: the affinities' names, in the same order.
     """
 
     def __init__(self, links: Sequence[IAffinity]) -> None:
         self._links = tuple(links)
+        self.names = tuple(link.name for link in links)
 
     def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> tuple[Backend | None, str]:
         """Give the first backend that any link prefers, and that link's name; (None, "") when none does."""

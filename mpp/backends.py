@@ -18,10 +18,11 @@ from mpp.instance import Instance
 from mpp.interfaces import ILocator
 from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
-from mpp.metrics import Metrics
+from mpp.metrics import OWN, Metrics
 from mpp.model import Backend
 from mpp.own_requests import own_request_head
 from mpp.selection import SelectionService
+from mpp.upkeep import Upkeep
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
 from mpp.wire.pool import Pool
@@ -68,6 +69,8 @@ class Backends:
         self.locator = self._merged([locator for _, locator in wiring.locators])
         self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
         self.forwarders = Forwarders(self._forwarder(wiring))
+        self._upkeep = Upkeep(metrics, self._counted_names, lambda: self._wiring.settings.selection_interval, reactor.seconds)
+        self._expect_configured()
 
     def _build_pool(self, budget: Budget) -> Pool:
         settings = self._wiring.settings
@@ -100,7 +103,7 @@ class Backends:
         return wiring.forwarder(self.pool, self.selections, self.keyring, self._metrics, self._reactor, self._instance)
 
     def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
-        return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.labels(name).inc())
+        return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.inc(name))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
@@ -127,6 +130,23 @@ class Backends:
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time, self._instance)
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
+        self._expect_configured()
+
+    def sweep(self) -> None:
+        """Remove the counters of backends, locators and affinities that have been gone for a while, see `mpp.series`."""
+        self._upkeep.sweep()
+
+    def _expect_configured(self) -> None:
+        names = self._counted_names()
+        self._metrics.expect_configured(names["locator"], names["type"])
+
+    def _counted_names(self) -> dict[str, set[str]]:
+        """Return the values of labels that are in use, by the label."""
+        return {
+            "backend": {OWN, *(each.backend.name for each in self.selections.current.observations)},
+            "locator": {source.name for source in self.locator.sources},
+            "type": set(self._wiring.affinity.names),
+        }
 
     def close(self) -> Deferred[None]:
         """

@@ -55,6 +55,9 @@ class Publication:
 
     def publish(self, observations: tuple[Observation, ...]) -> None:
         """Make a Selection of what is known now, and put it in force."""
+        for observation in observations:
+            if observation.backend not in self.current.observed:
+                self._metrics.expect_backend(observation.backend.name)
         self._put_in_force(observations)
         self.changed()
 

@@ -107,7 +107,7 @@ def recall(looks: Sequence[Look], name: str) -> Recent:
     """Give the last minutes of a backend, of looks in the order of time."""
     if len(looks) < 2:
         return Recent()
-    first, last = (look.totals.get(name, _NOTHING) for look in (looks[0], looks[-1]))
+    first, last = _counted(looks[0], looks[-1], name)
     taken = difference(first.latency, last.latency)
     return Recent(
         looks[-1].at - looks[0].at,
@@ -120,8 +120,15 @@ def recall(looks: Sequence[Look], name: str) -> Recent:
     )
 
 
-def _slot(before: Look, after: Look, name: str) -> Slot:
+def _counted(before: Look, after: Look, name: str) -> tuple[Totals, Totals]:
+    """Return what two looks saw of a backend; its counters began anew in between if it was gone for long, see `mpp.series`."""
     first, last = (look.totals.get(name, _NOTHING) for look in (before, after))
+    anew = last.requests < first.requests or last.retries < first.retries or last.ejections < first.ejections
+    return (_NOTHING if anew else first), last
+
+
+def _slot(before: Look, after: Look, name: str) -> Slot:
+    first, last = _counted(before, after, name)
     state = "ejected" if last.ejections > first.ejections else after.states.get(name, "")
     return Slot(
         after.at - before.at, last.requests - first.requests, last.errors - first.errors, last.retries - first.retries, state

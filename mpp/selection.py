@@ -258,7 +258,7 @@ class SelectionService(Service):
         for backend in gone:
             _log.info("{backend} is no longer listed", backend=backend.name)
             self._forget(backend)
-        self._metrics.selection_rounds.labels("ok").inc()
+        self._metrics.selection_rounds.inc("ok")
         self.took = self._clock.seconds() - began
         self._metrics.round_duration.observe(self.took)
         self._first.settle(found=bool(observations))
@@ -267,7 +267,7 @@ class SelectionService(Service):
         # What a round says that was cancelled by stopService is of no interest.
         if self.running:
             _log.failure("A selection round failed", failure)
-            self._metrics.selection_rounds.labels("failed").inc()
+            self._metrics.selection_rounds.inc("failed")
 
 
 def _badness(probed: _Probed) -> int:

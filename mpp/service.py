@@ -217,9 +217,10 @@ class Program(MultiService):
         self.serving.renew()
 
     def _sweep(self) -> None:
-        """Look after all client connections: end what takes too long, make room where there is none."""
+        """Close client connections that take too long, make room for others, and remove counters that are out of date."""
         self.channels.sweep(self.settings.client_idle_timeout)
         self.gate.sweep()
+        self.backends.sweep()
 
     def _explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self.backends.forwarders.current

@@ -175,6 +175,13 @@ class SelectionServiceTests(SynchronousTestCase):
         self.service.report(A, Standing.DOWN, "refused")
         self.assertEqual((self.service.current.selected, self.service.current.sticky), ((B,), (B,)))
 
+    def test_counters_of_a_known_backend(self) -> None:
+        """The counters of a backend stand at 0 as soon as a round has found it."""
+        labels = {"backend": "prom-b:9090", "reason": "reset"}
+        self.assertIsNone(self.counted("mpp_truncated_responses_total", **labels))
+        self.start(seen(A), seen(B))
+        self.assertEqual(self.counted("mpp_truncated_responses_total", **labels), 0)
+
     def test_reconfigured(self) -> None:
         """Another strategy chooses at once among what is known, another interval counts from then on; nothing is forgotten."""
         self.start(seen(A), seen(B, days=5))
@@ -317,7 +324,7 @@ class SelectionServiceTests(SynchronousTestCase):
                 "prom-b:9090 is viable",
             ],
         )
-        self.assertIsNone(self.counted("mpp_readmissions_total", backend="prom-b:9090"))
+        self.assertEqual(self.counted("mpp_readmissions_total", backend="prom-b:9090"), 0)
 
     def test_report_counts_at_once(self) -> None:
         """What a request reports is in force before the report returns, and a round is begun beside the traffic."""

@@ -436,6 +436,14 @@ class SumsTests(SynchronousTestCase):
         self.assertIn('mpp_requests_total{backend="a",code="200"} 5.0', lines)
         self.assertIn("mpp_requests_in_flight 4.0", lines)
 
+    def test_departed_and_removed(self) -> None:
+        """What an ended worker had counted of a backend goes when the parent removes its own counters of that backend."""
+        departed = sums.counted(self.metrics(2, 1))
+        self.assertNotIn('"a"', sums.exposition(sums.known(departed, self.metrics(0, 0))).decode())
+        kept = sums.exposition(sums.known(departed, self.metrics(1, 0))).decode()
+        self.assertIn('mpp_requests_total{backend="a",code="200"} 2.0', kept)
+        self.assertIn("mpp_request_duration_seconds_count 2.0", kept)
+
 
 class ParentTests(SynchronousTestCase):
     """What of the configuration is whose."""

@@ -61,7 +61,9 @@ class Gathering:
 
     def exposition(self) -> bytes:
         """Give the page that speaks for all."""
-        total = sums.add(self._own(), [self._departed, *(hand.metrics for hand in self._hands())])
+        own = self._own()
+        self._departed = sums.known(self._departed, own)
+        total = sums.add(own, [self._departed, *(hand.metrics for hand in self._hands())])
         return sums.exposition(total + self.own_families())
 
     def own_families(self) -> Families:
