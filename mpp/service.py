@@ -35,6 +35,8 @@ from mpp.settings import Settings
 from mpp.sites import Sites
 from mpp.snapshot import Present
 from mpp.status.explained import Explanation
+from mpp.status.verdict import ConfigProblem
+from mpp.status_log import StatusLog
 from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -67,6 +69,8 @@ class Program(MultiService):
     :ivar front: what the web configuration puts in front, if there is one.
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
     :ivar started_at: seconds since the epoch.
+    :ivar status_log: logs how things stand.
+    :ivar config_problem: why the configuration on disk is not the active one; None if it is.
     """
 
     def __init__(
@@ -86,8 +90,12 @@ class Program(MultiService):
         self.backends = Backends(
             self._wiring, reactor, budget=self.budget, metrics=self.metrics, each_round=self._renew_served, remote=remote
         )
-        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
+        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics)
         self._views = Views(self, time.time)
+        self.config_problem: ConfigProblem | None = None
+        self.status_log = StatusLog(
+            self._views.situation, lambda: self.serving.local_errors(), reactor, time.time, speaks=remote is None
+        )
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.front = Front(settings, reactor, self.metrics, handover) if settings.web_config else None
         if self.front is not None:
@@ -97,7 +105,7 @@ class Program(MultiService):
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
         self._add_services()
-        self.metrics.config_read(applied=True, at=time.time())
+        self.config_read(None)
         self.metrics.watch(Present(self._views.snapshot))
 
     def _add_services(self) -> None:
@@ -106,7 +114,7 @@ class Program(MultiService):
         self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: selections.current)
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), selections, reactor)
         housekeeping = Housekeeping(self._sweep, reactor, SWEEP_S)
-        for service in filter(None, (selections, self.recorder, housekeeping, self._notices, self.front)):
+        for service in filter(None, (selections, self.recorder, housekeeping, self.status_log, self._notices, self.front)):
             MultiService.addService(self, service)
 
     @property
@@ -143,6 +151,11 @@ class Program(MultiService):
         return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
     # Another configuration
+
+    def config_read(self, problem: ConfigProblem | None) -> None:
+        """Take note that the configuration was read, and why it is not the active one; None if it is."""
+        self.config_problem = problem
+        self.metrics.config_read(applied=problem is None, at=time.time())
 
     def prepare(self, settings: Settings) -> Wiring:
         """

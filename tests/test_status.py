@@ -68,7 +68,7 @@ class VerdictTests(SynchronousTestCase):
             ((evolve(unproven, backend=A), unproven), "Two servers refuse the probe's query. prom-a:9090 serves."),
             ((well(A), DOWN, Observation(C, Standing.DOWN)), "Two servers are down. prom-a:9090 serves."),
             ((DOWN, Observation(A, Standing.DOWN)), "No server is well. As a last resort prom-a:9090 serves."),
-            ((), "No backend is known. Nobody can be served."),
+            ((), "No Prometheus server is known. No request can be answered."),
             (
                 (Observation(C, Standing.NOT_READY), Observation(B, Standing.BUSY)),
                 "One server is not ready, one server is busy. prom-a:9090 serves.",
@@ -87,7 +87,10 @@ class VerdictTests(SynchronousTestCase):
 
     def test_nobody_is_selected(self) -> None:
         """When a strategy selects nobody that is said."""
-        self.assertEqual(self.verdict(well(A), well(B), selected=()), "Both servers are well; nobody serves.")
+        self.assertEqual(
+            self.verdict(well(A), well(B), selected=()),
+            "Both servers are well. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
+        )
 
     def test_degraded(self) -> None:
         """A choice that is not what was asked for is told first."""
@@ -383,7 +386,10 @@ class DocumentTests(SynchronousTestCase):
         """Verdict, roles, reasons and numbers are those of the page."""
         found = self.full()
         self.assertEqual(found["schema"], 1)
-        self.assertEqual(found["verdict"], {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves."})
+        self.assertEqual(
+            found["verdict"],
+            {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves. The servers are not alike, see Drift."},
+        )
         first = next(each for each in found["backends"] if each["name"] == B.name)
         self.assertEqual((first["role"], first["url"], first["standing"]), ("unusable", "https://prom-b:9090/x", "not_ready"))
         self.assertEqual(first["wal_replay"], {"done": 3, "total": 4, "share": 0.75, "seconds_left": 20.0})

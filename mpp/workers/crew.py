@@ -278,6 +278,10 @@ class Crew(Service):
         """See `mpp.serving.Serving`; what the workers told last."""
         return self._gathering.collect(names)
 
+    def local_errors(self) -> Mapping[int, int]:
+        """See `mpp.serving.Serving`; what the workers told last."""
+        return self._gathering.local_errors()
+
 
 def _told(code: int, content_type: bytes, body: bytes) -> list[Any]:
     return [code, content_type.decode(), body.decode()]
