@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
+from mpp._version import __version__
 from mpp.admin import OwnPages
 from mpp.backends import Backends
 from mpp.changes import check_lasting
@@ -239,7 +240,8 @@ class Program(MultiService):
         """Begin to look for backends."""
         self.started_at = time.time()
         MultiService.startService(self)
-        _log.info("mpp serves {where}, strategy {strategy}", where=str(self.listeners), strategy=self.settings.routing_strategy)
+        text, strategy = "mpp serves {where}, strategy {strategy}, version {version}", self.settings.routing_strategy
+        _log.info(text, where=str(self.listeners), strategy=strategy, version=__version__)
         tell()
 
     def stopService(self) -> Deferred[None]:

@@ -180,6 +180,12 @@ class WhyTests(SynchronousTestCase):
             ("ejected", "Out of service for 1m 30s. 3 requests in a row failed, the last: reset."),
         )
 
+    def test_names_keep_their_spelling(self) -> None:
+        """A reason that begins with the name of a pod is shown as it is written; others begin with a capital."""
+        for why, shown in (("prometheus-k8s-0 is not ready", "prometheus-k8s-0 is"), ("no answer to /-/ready", "No answer")):
+            observation = Observation(B, Standing.NOT_READY, why)
+            self.assertTrue(self.why(well(A), observation, number=1)[1].startswith(shown))
+
     def test_replaying(self) -> None:
         """A server that replays its WAL says how far it is and how long it still takes."""
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
