@@ -274,6 +274,15 @@ class PageTests(SynchronousTestCase):
         self.assertIn("are alike", page(well(A), well(B)))
         self.assertNotIn("Drift", page(well(A)))
 
+    def test_what_cannot_be_known_is_not_shown_as_good(self) -> None:
+        """While both servers are down they are not said to be alike; a server that answered nothing has no share of errors."""
+        html = page(evolve(DOWN, backend=A), DOWN, selected=())
+        self.assertNotIn("are alike", html)
+        self.assertIn("fewer than two servers can be compared", html)
+        self.assertIn("<dt>Errors</dt><dd>-</dd>", html)
+        served = page(well(A), well(B), recent={A.name: Recent(600.0, 10), B.name: Recent(600.0, 10)})
+        self.assertIn("<dt>Errors</dt><dd>0%</dd>", served)
+
     def test_events(self) -> None:
         """What happened is told with time and reason, newest first."""
         events = (Event(NOW - 61, "ejection", "prom-b is ejected, down: refused"), Event(NOW - 3600, "return", "it is back"))
