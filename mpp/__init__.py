@@ -17,7 +17,8 @@ held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspi
 ``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``front`` (the web
 configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``upkeep.Upkeep`` (whose
 counters are about to go), ``recorder.Recorder`` and
-``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
+``journal.Journal`` (the last minutes), ``status_log.StatusLog`` (the errors that clients get, what it logged last),
+``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
 that nobody has taken yet), ``repeats.Repeats`` (lines of the log that were written in the last minute), ``service.Program``
 and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read again),
 ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the
@@ -34,7 +35,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   unsafe_paths cross_site route_cookie own_requests series``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
 - L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
-  authorized serving proxy site pages admin housekeeping front/ damage kube_probes upkeep``
+  authorized serving proxy site pages admin housekeeping front/ damage kube_probes upkeep status_log``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
   reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``

@@ -53,9 +53,18 @@ Told = list[tuple[str, Facts]]
 
 def compare(observations: Sequence[Observation]) -> tuple[Difference, ...]:
     """Give all differences there are, the gravest first."""
-    told = [(o.backend.name, o.facts) for o in observations if o.standing < Standing.NOT_READY and o.facts.read_at]
+    told = [(o.backend.name, o.facts) for o in observations if _is_comparable(o)]
     found = (rule(told) for rule in _RULES)
     return tuple(difference for difference in found if difference is not None)
+
+
+def comparable(observations: Sequence[Observation]) -> int:
+    """Return how many servers have told what is compared, and may still be believed."""
+    return sum(map(_is_comparable, observations))
+
+
+def _is_comparable(observation: Observation) -> bool:
+    return observation.standing < Standing.NOT_READY and bool(observation.facts.read_at)
 
 
 def age(facts: Facts) -> float | None:

@@ -36,12 +36,14 @@ class ConfigError(MppError):
 
     :param option: the option as the operator wrote it, ``--port`` or ``MPP_PORT``.
     :param problem: what is wrong and what was expected, one line.
+    :ivar needs_restart: nothing is wrong, but only a restart can apply it.
     """
 
-    def __init__(self, option: str, problem: str) -> None:
+    def __init__(self, option: str, problem: str, *, needs_restart: bool = False) -> None:
         super().__init__(f"{option}: {problem}")
         self.option = option
         self.problem = problem
+        self.needs_restart = needs_restart
 
     @property
     def all(self) -> tuple[ConfigError, ...]:

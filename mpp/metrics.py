@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from mpp import series
+from mpp.status.failures import CODES
 from mpp.tally import Counts, Distributions
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -166,6 +167,11 @@ class Metrics:
     def refused(self, code: int) -> None:
         """Count a request that mpp refused before any backend was chosen."""
         self._requests.inc(OWN, code)
+
+    def local_errors(self) -> dict[int, int]:
+        """Return how many requests mpp itself answered with one of `mpp.status.failures.CODES` since its start, by the code."""
+        values = self._requests.values
+        return {code: values.get((OWN, code), 0) for code in CODES}
 
     def upstream_answered(self, backend: str, seconds: float) -> None:
         """Record how long one attempt took."""

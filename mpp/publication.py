@@ -79,9 +79,8 @@ class Publication:
             _log.info(
                 "{change}",
                 change=change,
-                # Without its number: servers that come and go make the same selections again and again.
-                log_same=change.partition(": ")[2],
-                generation=self.current.generation,
+                # Servers that come and go make the same selections again and again.
+                log_same=change,
                 selected=",".join(backend.name for backend in choice.selected),
             )
 
@@ -128,7 +127,7 @@ def describe_change(last: Selection, new: Selection, now: float, most: int | Non
     left = [b for b in last.selected if b not in new.selected]
     came = [b for b in new.selected if b not in last.selected]
     known = {o.backend: o for o in new.observations}
-    text = f"Selection {new.generation}: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
+    text = f"Selection: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
     parts = _first([f"new: {_state(b, known.get(b), now)}" for b in came], most)
     parts += _first([f"out: {_state(b, known.get(b), now)}" for b in left], most)
     return f"{text} ({'; '.join(parts)})" if parts else text

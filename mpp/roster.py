@@ -194,7 +194,9 @@ class Roster:
         if standing == before or (standing is Standing.SUSPECT and self._records.get(backend, _NEW).absence is not None):
             return
         self._told[backend] = standing
-        tell = _log.warn if observation.is_self or (before is not None and standing > before) else _log.info
+        # A server that is found not to be ready may just be starting; one that cannot be reached ought to be there.
+        worse = standing is Standing.DOWN if before is None else standing > before
+        tell = _log.warn if observation.is_self or worse else _log.info
         text = "{backend} is {standing}" + _WHY[bool(observation.why)]
         # It may come and go with each round, or with each request that fails.
         same = f"{backend.name} is {standing.name}: {observation.why}"

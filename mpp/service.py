@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
+from mpp._version import __version__
 from mpp.admin import OwnPages
 from mpp.backends import Backends
 from mpp.changes import check_lasting
@@ -36,6 +37,8 @@ from mpp.settings import Settings
 from mpp.sites import Sites
 from mpp.snapshot import Present
 from mpp.status.explained import Explanation
+from mpp.status.verdict import ConfigProblem
+from mpp.status_log import StatusLog
 from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -70,6 +73,8 @@ class Program(MultiService):
     :ivar front: what the web configuration puts in front, if there is one.
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
     :ivar started_at: seconds since the epoch.
+    :ivar status_log: logs how things stand.
+    :ivar config_problem: why the configuration on disk is not the active one; None if it is.
     """
 
     def __init__(
@@ -101,8 +106,12 @@ class Program(MultiService):
             instance=self.instance,
             remote=remote,
         )
-        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
+        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics)
         self._views = Views(self, time.time)
+        self.config_problem: ConfigProblem | None = None
+        self.status_log = StatusLog(
+            self._views.situation, lambda: self.serving.local_errors(), reactor, time.time, speaks=remote is None
+        )
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
         self.front = Front(settings, reactor, self.metrics, self.instance, handover) if settings.web_config else None
         if self.front is not None:
@@ -112,7 +121,7 @@ class Program(MultiService):
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
         self._add_services()
-        self.metrics.config_read(applied=True, at=time.time())
+        self.config_read(None)
         self.metrics.watch(Present(self._views.snapshot))
 
     def _add_services(self) -> None:
@@ -121,7 +130,7 @@ class Program(MultiService):
         self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: selections.current)
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), selections, reactor)
         housekeeping = Housekeeping(self._sweep, reactor, SWEEP_S)
-        for service in filter(None, (selections, self.recorder, housekeeping, self._notices, self.front)):
+        for service in filter(None, (selections, self.recorder, housekeeping, self.status_log, self._notices, self.front)):
             MultiService.addService(self, service)
 
     @property
@@ -158,6 +167,11 @@ class Program(MultiService):
         return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
     # Another configuration
+
+    def config_read(self, problem: ConfigProblem | None) -> None:
+        """Take note that the configuration was read, and why it is not the active one; None if it is."""
+        self.config_problem = problem
+        self.metrics.config_read(applied=problem is None, at=time.time())
 
     def prepare(self, settings: Settings) -> Wiring:
         """
@@ -242,7 +256,8 @@ class Program(MultiService):
         """Begin to look for backends."""
         self.started_at = time.time()
         MultiService.startService(self)
-        _log.info("mpp serves {where}, strategy {strategy}", where=str(self.listeners), strategy=self.settings.routing_strategy)
+        text, strategy = "mpp serves {where}, strategy {strategy}, version {version}", self.settings.routing_strategy
+        _log.info(text, where=str(self.listeners), strategy=strategy, version=__version__)
         tell()
 
     def stopService(self) -> Deferred[None]:

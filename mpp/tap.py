@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -182,7 +181,7 @@ def makeService(options: Options) -> IService:
         options.sources,
         check=partial(check, reactor=reactor),
         applied=partial(_applied, program, log),
-        told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
+        told=program.config_read,
     )
     program.reload = reloader.reload
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from attrs import evolve
 from prometheus_client import CollectorRegistry
@@ -21,6 +22,7 @@ from mpp.model import Backend, Choice, Located, Observation, Selection, Standing
 from mpp.publication import STRATEGY_FAILED, describe_change
 from mpp.selection import MIN_SPACING_S, SelectionService
 from mpp.strategies import DAY, RandomStrategy, SingleMostData
+from tests.logged import logged
 
 NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
@@ -263,7 +265,7 @@ class SelectionServiceTests(SynchronousTestCase):
             self.logged,
             [
                 "prom-a:9090 is ejected, down: connect: refused",
-                "Selection 2: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
+                "Selection: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
             ],
         )
         self.assertEqual(self.counted("mpp_probe_errors_total", backend="prom-a:9090", standing="down"), 1.0)
@@ -280,9 +282,7 @@ class SelectionServiceTests(SynchronousTestCase):
         back, out, first = self.service.journal.events
         self.assertEqual((out.at, out.kind, out.text), (NOW + 11, "ejection", "prom-b:9090 is ejected, down: connect: refused"))
         self.assertEqual((back.at, back.kind, back.text), (NOW + 11.5, "return", "prom-b:9090 is back after 0.5 s"))
-        self.assertEqual(
-            (first.kind, first.text), ("selection", "Selection 1: prom-a:9090 (new: prom-a:9090 with 10d of history)")
-        )
+        self.assertEqual((first.kind, first.text), ("selection", "Selection: prom-a:9090 (new: prom-a:9090 with 10d of history)"))
 
     def test_change_of_many_is_remembered_in_brief(self) -> None:
         """Where many servers change at once, people are told of the first ones, and how many more there are."""
@@ -290,10 +290,24 @@ class SelectionServiceTests(SynchronousTestCase):
         old, new = Selection(1, Choice(many)), Selection(2, Choice(many[:1], many[1:]), tuple(seen(backend) for backend in many))
         text = describe_change(old, new, NOW, most=2)
         self.assertEqual(
-            text, "Selection 2: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
+            text, "Selection: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
         )
         self.assertEqual(describe_change(old, new, NOW).count("out: "), 5)
         self.assertIn("prom-0:9090, prom-1:9090, 4 more", describe_change(Selection(), Selection(1, Choice(many)), NOW, most=2))
+
+    def test_server_that_was_never_up_is_a_warning(self) -> None:
+        """A server that cannot be reached when mpp starts is not passed over as mere information; one that starts is that."""
+        levels: list[str] = []
+        noted = {"prom-a:9090": "down", "prom-b:9090": "not_ready"}
+
+        def note(event: Mapping[str, Any]) -> str:
+            if noted.get(event.get("backend", "")) == event.get("standing", "-"):
+                levels.append(f"{event['backend']} {event['log_level'].name}")
+            return ""
+
+        logged(self, note)
+        self.start(seen(A, DOWN, "refused"), seen(B, NOT_READY, "replaying"))
+        self.assertEqual(levels, ["prom-a:9090 warn", "prom-b:9090 info"])
 
     def test_standings_are_logged_once(self) -> None:
         """A standby that fails and comes back is logged twice, however many probes see it down."""
@@ -672,7 +686,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.next_round()
         self.world.observe(seen(A, DOWN, "gone"), seen(B, NOT_READY, "replaying"))
         self.assertEqual((self.service.current.selected, self.service.current.ranked), ((), (B, A)))
-        self.assertIn("Selection 2: nobody (out: prom-a:9090 down: gone)", self.logged)
+        self.assertIn("Selection: nobody (out: prom-a:9090 down: gone)", self.logged)
 
     def test_degraded_and_back(self) -> None:
         """A choice that is not what was wished is logged when it begins and when it ends."""

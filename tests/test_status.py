@@ -63,13 +63,12 @@ class VerdictTests(SynchronousTestCase):
             ((well(A), ejected), "One server is ejected. prom-a:9090 serves."),
             ((well(A), replaying), "One server replays its WAL. prom-a:9090 serves."),
             ((well(A), DOWN), "One server is down. prom-a:9090 serves."),
-            ((well(A), well(B, standing=Standing.NOT_READY, is_self=True)), "One server is this mpp itself. prom-a:9090 serves."),
             ((well(A), ejected, Observation(C, Standing.BUSY)), "One server is ejected, one server is busy. prom-a:9090 serves."),
             ((well(A), unproven), "One server refuses the probe's query. prom-a:9090 serves."),
             ((evolve(unproven, backend=A), unproven), "Two servers refuse the probe's query. prom-a:9090 serves."),
             ((well(A), DOWN, Observation(C, Standing.DOWN)), "Two servers are down. prom-a:9090 serves."),
             ((DOWN, Observation(A, Standing.DOWN)), "No server is well. As a last resort prom-a:9090 serves."),
-            ((), "No backend is known. Nobody can be served."),
+            ((), "No Prometheus server is known. No request can be answered."),
             (
                 (Observation(C, Standing.NOT_READY), Observation(B, Standing.BUSY)),
                 "One server is not ready, one server is busy. prom-a:9090 serves.",
@@ -88,7 +87,10 @@ class VerdictTests(SynchronousTestCase):
 
     def test_nobody_is_selected(self) -> None:
         """When a strategy selects nobody that is said."""
-        self.assertEqual(self.verdict(well(A), well(B), selected=()), "Both servers are well; nobody serves.")
+        self.assertEqual(
+            self.verdict(well(A), well(B), selected=()),
+            "Both servers are well. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
+        )
 
     def test_degraded(self) -> None:
         """A choice that is not what was asked for is told first."""
@@ -180,6 +182,12 @@ class WhyTests(SynchronousTestCase):
             ("ejected", "Out of service for 1m 30s. 3 requests in a row failed, the last: reset."),
         )
 
+    def test_names_keep_their_spelling(self) -> None:
+        """A reason that begins with the name of a pod is shown as it is written; others begin with a capital."""
+        for why, shown in (("prometheus-k8s-0 is not ready", "prometheus-k8s-0 is"), ("no answer to /-/ready", "No answer")):
+            observation = Observation(B, Standing.NOT_READY, why)
+            self.assertTrue(self.why(well(A), observation, number=1)[1].startswith(shown))
+
     def test_replaying(self) -> None:
         """A server that replays its WAL says how far it is and how long it still takes."""
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
@@ -270,6 +278,15 @@ class PageTests(SynchronousTestCase):
         self.assertIn('<th class="soft">external_labels</th>', noted)
         self.assertIn("prom-a:9090: r=&quot;a&quot;, prom-b:9090/x: r=&quot;b&quot;", noted)
         self.assertNotIn("Drift", page(well(A)))
+
+    def test_what_cannot_be_known_is_not_shown_as_good(self) -> None:
+        """While both servers are down they are not said to be alike; a server that answered nothing has no share of errors."""
+        html = page(evolve(DOWN, backend=A), DOWN, selected=())
+        self.assertNotIn("are alike", html)
+        self.assertIn("fewer than two servers can be compared", html)
+        self.assertIn("<dt>Errors</dt><dd>-</dd>", html)
+        served = page(well(A), well(B), recent={A.name: Recent(600.0, 10), B.name: Recent(600.0, 10)})
+        self.assertIn("<dt>Errors</dt><dd>0%</dd>", served)
 
     def test_events(self) -> None:
         """What happened is told with time and reason, newest first."""
@@ -389,7 +406,10 @@ class DocumentTests(SynchronousTestCase):
         """Verdict, roles, reasons and numbers are those of the page."""
         found = self.full()
         self.assertEqual(found["schema"], 1)
-        self.assertEqual(found["verdict"], {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves."})
+        self.assertEqual(
+            found["verdict"],
+            {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves. The servers are not alike, see Drift."},
+        )
         first = next(each for each in found["backends"] if each["name"] == B.name)
         self.assertEqual((first["role"], first["url"], first["standing"]), ("unusable", "https://prom-b:9090/x", "not_ready"))
         self.assertEqual(first["wal_replay"], {"done": 3, "total": 4, "share": 0.75, "seconds_left": 20.0})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import struct
 from collections.abc import Callable, Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent
@@ -24,7 +25,7 @@ from mpp.pages import Answer
 from mpp.query_of_death import REMEMBERED_S, SuspectQueries
 from mpp.settings import Settings
 from mpp.workers.crew import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
-from mpp.workers.hand import Hand
+from mpp.workers.hand import Hand, how_it_ended
 from mpp.workers.sums import Families
 from mpp.workers.words import familiar_out, unpacked
 from tests.logged import logged
@@ -244,3 +245,16 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(self.stage.played), 3)
         self.stage.advance(0.1)
         self.assertEqual(len(self.stage.played), 4)
+
+    def test_how_a_worker_ended_is_said(self) -> None:
+        """The log names the signal or the exit status, and the process."""
+        lines = logged(self, lambda event: formatEvent(event) if "ended" in event else "")  # type: ignore[arg-type]
+        self.first.hand.processEnded(Failure(ProcessTerminated(None, signal.SIGKILL)))  # type: ignore[no-untyped-call]
+        self.assertEqual(lines, ["Worker 0 (process 1) was ended by SIGKILL; another one starts in 0.1 s"])
+        for number, status, said in (
+            (signal.SIGSEGV, None, "was ended by SIGSEGV"),
+            (999, None, "was ended by signal 999"),
+            (None, 3, "has ended with exit status 3"),
+            (None, None, "has ended"),
+        ):
+            self.assertEqual(how_it_ended(number, status), said)

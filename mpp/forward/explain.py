@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from mpp import paths, policy, stickiness
 from mpp.affinity import AffinityChain
 from mpp.forward.placing import sticky_choice
@@ -17,6 +19,7 @@ from mpp.origin import routing_proxies, teller
 from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
 from mpp.status.explained import Explanation
+from mpp.status.verdict import BAD, GOOD, WARN, Finding, State, judge_servers
 from mpp.status.words import duration, listing
 from mpp.unsafe_paths import FORWARDED_METHODS
 
@@ -46,9 +49,8 @@ def explain(
             return _told(facts, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
         return _told(facts, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
     if not selection.ranked:
-        return _told(
-            facts, client, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503."
-        )
+        why = "No server is known; the request would wait for one for a while, and then get a 503."
+        return evolve(_told(facts, client, "unavailable", why), servers=judge_servers(selection).text)
     terms = Terms(facts, now, settings)
     if terms.read and suspects.until and key_of(facts) in suspects and healthy(selection, ()) < 2:
         why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
@@ -56,8 +58,12 @@ def explain(
     return _forwarded(facts, client, selection, affinity, settings, terms)
 
 
+_LEVELS = {"own": GOOD, "refused": WARN, "unavailable": BAD}
+
+
 def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Explanation:
-    return Explanation(facts.method.decode("latin-1"), facts.target.decode("latin-1"), client, outcome, reasons)
+    method, target = facts.method.decode("latin-1"), facts.target.decode("latin-1")
+    return Explanation(method, target, client, outcome, reasons, level=_LEVELS[outcome])
 
 
 def _forwarded(
@@ -73,11 +79,12 @@ def _forwarded(
     candidates = selection.selected if by_chance else (first,)
     after = _after(selection, candidates, settings.retries) if terms.read and not by_chance else ()
     deadline = terms.deadline - terms.began
-    known = {o.backend: o for o in selection.observations}
+    asked = [o for o in selection.observations if o.backend in candidates]
+    servers = judge_servers(selection)
     reasons = (
         _by_affinity(preferred, name, settings),
         _by_strategy(selection, settings),
-        *_standings([known[backend] for backend in candidates if backend in known]),
+        *_standings(asked),
         _repeats(terms, settings, after, alone=len(selection.ranked) == 1),
         _deadline(terms, deadline),
     )
@@ -85,7 +92,7 @@ def _forwarded(
         facts.method.decode("latin-1"),
         facts.target.decode("latin-1"),
         client,
-        "forwarded",
+        "unavailable" if servers.state is State.ALL_DOWN else "forwarded",
         reasons,
         tuple(backend.name for backend in candidates),
         tuple(backend.name for backend in after),
@@ -93,7 +100,16 @@ def _forwarded(
         name,
         terms.read,
         deadline,
+        _level(servers, asked),
+        servers.text if servers.level == BAD else "",
     )
+
+
+def _level(servers: Finding, asked: Sequence[Observation]) -> str:
+    """Return how good the prospects of a request are: no better than the servers that it is sent to first."""
+    if servers.level == BAD:
+        return BAD
+    return GOOD if all(observation.standing is Standing.VIABLE for observation in asked) else WARN
 
 
 def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> tuple[Backend, ...]:

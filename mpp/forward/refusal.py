@@ -44,9 +44,15 @@ def lost(last: str) -> Refusal:
     return Refusal(502, "unavailable", message)
 
 
-def deadly(crashes: int, last: str) -> Refusal:
-    """Refuse to try a further server with a request that may have killed some."""
-    message = f"{crashes} servers broke off under this request; it is not tried on another; last: {last}"
+def deadly(crashes: int, servers: int, last: str) -> Refusal:
+    """
+    Refuse to try a further server with a request that may have killed some.
+
+    :param crashes: how often it was broken off, at least twice.
+    :param servers: by how many different servers.
+    """
+    who = f"{servers} servers broke off" if servers > 1 else f"one server broke off {crashes} times"
+    message = f"{who} under this request; it is not tried on another; last: {last}"
     return Refusal(502, "unavailable", message)
 
 

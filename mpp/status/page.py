@@ -68,7 +68,7 @@ def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
 
 def _traffic(each: BackendReport) -> list[tuple[str, str]]:
     recent = each.recent
-    wrong = f'<span class="bad">{share(recent.error_share)}</span>' if recent.errors else "0%"
+    wrong = f'<span class="bad">{share(recent.error_share)}</span>' if recent.errors else "0%" if recent.requests else "-"
     waiting = f" + {each.queued} waiting" if each.queued else ""
     return [
         ("Requests", rate(recent.rate)),
@@ -126,6 +126,8 @@ _DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}
 def _drift(report: Report) -> str:
     if len(report.backends) < 2:
         return ""
+    if not report.drift and not report.comparable:
+        return '<h2>Drift</h2><p class="soft">Not known: fewer than two servers can be compared at the moment.</p>'
     if not report.drift:
         return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
     rows = "".join(

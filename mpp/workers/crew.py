@@ -181,7 +181,8 @@ class Crew(Service):
         delay = _FIRST_DELAY_S if lived >= _GREW_UP_S or not delay else min(2 * delay, _LONGEST_DELAY_S)
         self._delays[number] = delay
         self._gathering.restarts += 1
-        _log.error("Worker {number} has died; another one starts in {delay:g} s", number=number, delay=delay)
+        text = "Worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
+        _log.error(text, number=number, pid=hand.pid, ended=hand.ended, delay=delay)
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)
 
     def _ask_how_they_are(self) -> Deferred[None]:
@@ -280,6 +281,10 @@ class Crew(Service):
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """See `mpp.serving.Serving`; what the workers told last."""
         return self._gathering.collect(names)
+
+    def local_errors(self) -> Mapping[int, int]:
+        """See `mpp.serving.Serving`; what the workers told last."""
+        return self._gathering.local_errors()
 
 
 def _told(code: int, content_type: bytes, body: bytes) -> list[Any]:

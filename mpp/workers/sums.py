@@ -97,6 +97,11 @@ def restricted(found: Families, names: Collection[str]) -> Families:
     return [family for family in found if any(sample[0] in names for sample in family[3])]
 
 
+def samples(found: Families, name: str) -> list[Any]:
+    """Return the samples of one family: each its name, labels and value."""
+    return next((family[3] for family in found if family[0] == name), [])
+
+
 def metrics(found: Families) -> Iterator[Metric]:
     """Give them as prometheus_client's."""
     return _Collected(found).collect()
