@@ -90,12 +90,14 @@ class BadRequest(MppError):
 
     :param status: the HTTP status to answer with (400, 408, 413, 417, 431, 501, 503, 505).
     :param detail: one sentence for the client.
+    :ivar origin: of the page that made the request, see `mpp.cors`; empty if that is not known or does not matter.
     """
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.origin = b""
 
 
 class Looped(MppError):

@@ -23,7 +23,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
-from mpp import headers, kube_probes, page_limits, paths
+from mpp import cors, headers, kube_probes, page_limits, paths
 from mpp.forward.accesslog import AccessLog
 from mpp.forward.exchange import Exchange
 from mpp.forward.forwarder import Forwarder
@@ -191,14 +191,15 @@ class ProxyRequest(server.Request):
         self._relay.begin()
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
-        """Send an error of mpp's own."""
-        added = headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10) + self.extra
+        """Send an error of mpp's own, which pages of other origins may read as they may read Prometheus' errors."""
+        facts, channel = self.facts, self.channel
+        added = headers.connection_field(persistent=channel.persistent, http_10=facts.http_10) + self.extra
+        added += channel.site.allowed_origins.fields(cors.origin_of(facts.target, facts.headers))
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
-        bodyless = self.facts.method == b"HEAD"
-        answer = headers.error_answer(status, error_type, message, added, bodyless=bodyless)
+        answer = headers.error_answer(status, error_type, message, added, bodyless=facts.method == b"HEAD")
         self._sent = len(answer.partition(b"\r\n\r\n")[2])
-        self.channel.write(answer)
+        channel.write(answer)
         self._answered()
 
     def _answered(self) -> None:

@@ -6,6 +6,7 @@ import functools
 
 from mpp import page_limits
 from mpp.admin import OwnPages, OwnRoot
+from mpp.cors import AllowedOrigins
 from mpp.forwarders import Forwarders
 from mpp.front.service import Front
 from mpp.kube_probes import KubeProbes
@@ -50,6 +51,7 @@ class Sites:
             metrics=metrics,
             access=lambda: forwarders.current.access,
             client_of=teller(settings.trusted_proxies),
+            allowed_origins=AllowedOrigins(settings.web_cors_origin),
             request=ProxyRequest if front is None else front.request,
             channel=ProxyChannel if front is None else JudgedChannel,
         )
@@ -67,6 +69,7 @@ class Sites:
         self.clients.limits = _limits(settings.max_request_body)
         for site in (self.clients, self.admin):
             site.client_of = teller(settings.trusted_proxies)
+            site.allowed_origins = AllowedOrigins(settings.web_cors_origin)
 
 
 def _limits(max_body: int) -> Limits:

@@ -279,6 +279,23 @@ class BodyTests(GuardCase):
         self.assertEqual(self.client.received(), b"")
 
 
+class CrossOriginTests(GuardCase):
+    """What a page of another origin may read of a refusal."""
+
+    def test_refused(self) -> None:
+        """It is told that a password is missing or wrong, and that there are too many requests; in both cases once."""
+        origin = b"Origin: https://page.test\r\n"
+        self.guard(HEADERS + "rate_limit: {interval: 1s, burst: 3}\n" + USERS)
+        for credentials, status in ((b"", b"401"), (field("alice", "x"), b"401"), (b"", b"401"), (b"", b"429")):
+            self.client.get(QUERY, credentials + origin)
+            if credentials:
+                self.say(False)
+            received = self.client.received()
+            self.assertTrue(received.startswith(b"HTTP/1.1 " + status), received)
+            self.assertEqual(received.count(b"\r\nAccess-Control-Allow-Origin: *\r\n"), 1)
+            self.assertEqual(received.count(b"\r\nX-Frame-Options: deny\r\n"), 1)
+
+
 class StatusTests(GuardCase):
     """What the status page tells of it."""
 
