@@ -98,7 +98,7 @@ class VerdictTests(SynchronousTestCase):
         apart = report.make(view(well(A), well(B, facts_targets=7)))
         self.assertEqual((apart.level, "not alike" in apart.verdict), ("warn", True))
         lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
-        self.assertEqual((lost.level, "dns cannot be asked" in lost.verdict), ("warn", True))
+        self.assertEqual((lost.level, "dns gives no usable list" in lost.verdict), ("warn", True))
 
 
 class ListenerTests(SynchronousTestCase):

@@ -73,7 +73,7 @@ def make(view: StatusView) -> Report:
         level, verdict = WARN, f"{verdict} But they are not alike, see Drift."
     failing = [each.name for each in view.locators if not each.up]
     if failing and level == GOOD:
-        level, verdict = WARN, f"{verdict} But {listing(failing)} cannot be asked for servers; the last good list stays."
+        level, verdict = WARN, f"{verdict} But {listing(failing)} gives no usable list of servers; the last good list stays."
     if view.guards.problem and level == GOOD:
         level, verdict = WARN, f"{verdict} But a change of the web configuration is not in force."
     places = {backend: place for place, backend in enumerate(selection.ranked)}
