@@ -103,7 +103,7 @@ class VerdictTests(SynchronousTestCase):
         labeled = report.make(view(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),))))
         self.assertEqual((labeled.level, labeled.verdict), ("good", "Both servers are well; prom-a:9090 serves."))
         lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
-        self.assertEqual((lost.level, "dns cannot be asked" in lost.verdict), ("warn", True))
+        self.assertEqual((lost.level, "dns gives no usable list" in lost.verdict), ("warn", True))
 
 
 class ListenerTests(SynchronousTestCase):

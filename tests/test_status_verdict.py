@@ -160,7 +160,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(locators=(NEVER,)),
         "bad",
         ("no_server_known", "discovery_failed"),
-        "No Prometheus server is known. No request can be answered. The locator dns cannot be asked for servers; no list is known"
+        "No Prometheus server is known. No request can be answered. The locator dns gives no usable list of servers; no list is known"
         " yet.",
     ),
     (
@@ -168,7 +168,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), locators=(LOST,)),
         "warn",
         ("discovery_failed",),
-        "Both servers are well; prom-a:9090 serves. But the locator dns cannot be asked for servers; the last good list stays.",
+        "Both servers are well; prom-a:9090 serves. But the locator dns gives no usable list of servers; the last good list stays.",
     ),
     (
         "a second source finds nothing",
@@ -257,7 +257,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         ("all_down", "client_errors", "config_refused", "discovery_failed", "workers_missing"),
         "Both servers are down. Clients get 503 since 22:12:20 UTC, 240 so far."
         " The configuration on disk is refused (--port, see the log); a restart would fail."
-        " The locator dns cannot be asked for servers; the last good list stays. 2 of 2 workers do not run.",
+        " The locator dns gives no usable list of servers; the last good list stays. 2 of 2 workers do not run.",
     ),
 )
 

@@ -229,7 +229,7 @@ def _on_discovery(situation: Situation) -> Iterator[Finding]:
     failing = [each for each in situation.locators if not each.up]
     if failing:
         kept = "the last good list stays" if any(each.backends for each in failing) else "no list is known yet"
-        said = f"the locator {listing([each.name for each in failing])} cannot be asked for servers; {kept}"
+        said = f"the locator {listing([each.name for each in failing])} gives no usable list of servers; {kept}"
         yield Finding(State.DISCOVERY_FAILED, WARN, said)
     for each in situation.locators:
         if each.up and (each.problem or not each.backends):
