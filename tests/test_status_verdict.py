@@ -160,15 +160,16 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(locators=(NEVER,)),
         "bad",
         ("no_server_known", "discovery_failed"),
-        "No Prometheus server is known. No request can be answered. The locator dns gives no usable list of servers; no list is known"
-        " yet.",
+        "No Prometheus server is known. No request can be answered. The locator dns gives no usable list of servers;"
+        " no list is known yet.",
     ),
     (
         "a source cannot be read",
         situation(well(A), well(B), locators=(LOST,)),
         "warn",
         ("discovery_failed",),
-        "Both servers are well; prom-a:9090 serves. But the locator dns gives no usable list of servers; the last good list stays.",
+        "Both servers are well; prom-a:9090 serves. But the locator dns gives no usable list of servers; the last good list"
+        " stays.",
     ),
     (
         "a second source finds nothing",
