@@ -62,7 +62,7 @@ class Reloader:
 
     :param sources: where everything that is configured is written.
     :param check: looks for what can never work; raises `ConfigError`.
-    :param applied: called with the settings that have come into force.
+    :param applied: called with the reading whose settings have come into force.
     :param told: called with whether a reload worked.
     """
 
@@ -72,7 +72,7 @@ class Reloader:
         sources: Sources,
         *,
         check: Callable[[Settings], None],
-        applied: Callable[[Settings], None],
+        applied: Callable[[Reading], None],
         told: Callable[[bool], None],
     ) -> None:
         self._program = program
@@ -99,7 +99,7 @@ class Reloader:
         except ConfigError as error:
             return self._refused([str(each) for each in (reading.blame(error) if reading else error).all])
         self._told(True)
-        self._applied(reading.settings)
+        self._applied(reading)
         await self._program.in_step()
         for warning in reading.warnings:
             _log.warn("{warning}", warning=warning, log_each=True)

@@ -34,6 +34,7 @@ from mpp.serving import Alone, Serving
 from mpp.settings import Settings
 from mpp.sites import Sites
 from mpp.snapshot import Present
+from mpp.status.effective import EffectiveConfig
 from mpp.status.explained import Explanation
 from mpp.views import Views
 from mpp.wire.budget import Budget
@@ -66,6 +67,7 @@ class Program(MultiService):
     :ivar listeners: where it is served.
     :ivar front: what the web configuration puts in front, if there is one.
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
+    :ivar effective: the configuration in force, for people; whoever has read it sets it.
     :ivar started_at: seconds since the epoch.
     """
 
@@ -75,6 +77,7 @@ class Program(MultiService):
         MultiService.__init__(self)
         self._reactor = reactor
         self.started_at = 0.0
+        self.effective = EffectiveConfig()
         self._draining = False
         self._drained: Deferred[None] | None = None
         self.budget = Budget(BUFFER_MEMORY, reactor.seconds)
@@ -121,6 +124,7 @@ class Program(MultiService):
             draining=lambda: self._draining,
             view=self._views.status,
             explain=self._explain,
+            config=lambda: self.effective,
             reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
             trusted_proxies=lambda: self.settings.trusted_proxies,

@@ -24,6 +24,7 @@ from mpp.proxy import ProxyResource
 from mpp.site import ProxySite
 from mpp.snapshot import Present, Snapshot
 from mpp.status import StatusView
+from mpp.status.effective import ConfiguredValue, EffectiveConfig
 from mpp.status.explained import Explanation
 from mpp.status.guards import Guards
 from mpp.wire.budget import Budget
@@ -89,6 +90,7 @@ class ProxyCase(SynchronousTestCase):
                 self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0, guards=self.guards
             ),
             explain=self.explain,
+            config=lambda: EffectiveConfig((ConfiguredValue("port", 9090, "9090", "default"),)),
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,
             trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
@@ -582,6 +584,16 @@ class OwnPagesTests(ProxyCase):
         _, _, body = self.page(b"/mpp/explain?/-/reload&format=json")
         self.assertEqual((json.loads(body)["outcome"], json.loads(body)["target"]), ("refused", "/-/reload"))
         self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_config(self) -> None:
+        """The configuration in force is a page for people and JSON for programs, and not there where the own pages are not."""
+        _, _, body = self.page(b"/mpp/config?format=json")
+        self.assertEqual(json.loads(body)["values"][0]["name"], "port")
+        self.client.get(b"/mpp/config", b"Accept: text/html\r\n")
+        self.assertIn(b"<th>port</th>", self.client.received())
+        self.assertEqual(self.page(b"/mpp/config?format=xml")[0], b"400")
+        self.root._own_pages = self.root._own_pages.probes()  # type: ignore[attr-defined]
+        self.assertEqual(self.page(b"/mpp/config")[0], b"404")
 
     def test_nothing_to_explain(self) -> None:
         """Who asks for nothing is told how to, a person by a form."""

@@ -150,7 +150,7 @@ class ReloaderTests(SynchronousTestCase):
             self.program,
             Sources(("--config", "mpp.yaml"), {}, str(folder.absolute())),
             check=self.check,
-            applied=lambda settings: self.applied.append(settings.retries),
+            applied=lambda reading: self.applied.append(reading.settings.retries),
             told=self.told.append,
         )
 

@@ -342,7 +342,7 @@ class ConfinedTests(SynchronousTestCase):
         for tag, attributes in Elements(page(well(A))).found:
             self.assertNotIn("src", attributes)
             link = attributes.get("href") or attributes.get("action") or ""
-            self.assertRegex(link, r"^(data:image/svg\+xml,.*|status\?format=json|metrics|explain)?$", tag)
+            self.assertRegex(link, r"^(data:image/svg\+xml,.*|status\?format=json|metrics|config|explain)?$", tag)
         for word in ("@import", "url("):
             self.assertNotIn(word, page(well(A)))
 

@@ -128,6 +128,9 @@ class NobodyKnown:
     def status(self, form: str, secure: bool) -> Answer:
         return 200, b"text/plain", b""
 
+    def config(self, form: str) -> Answer:
+        return 200, b"text/plain", b""
+
     def reload(self) -> Deferred[Reloaded]:
         return succeed(Reloaded())
 

@@ -55,9 +55,11 @@ input { flex: 1 1 18rem; } button { cursor: pointer; }
 ol { padding-left: 1.2rem; margin: .8rem 0 0; } li { margin: .2rem 0; overflow-wrap: anywhere; }
 #lost { position: sticky; top: 0; z-index: 1; padding: .5rem 1.1rem; margin-bottom: .5rem;
   background: var(--bad-bg); color: var(--bad); }
+td.value { font-family: ui-monospace, monospace; } .config td.at { width: auto; white-space: normal; }
+.config th { width: 24rem; white-space: normal; }
 @media (max-width: 30rem) { body { padding: .9rem .75rem 2rem; } .verdict p:first-child { font-size: 1.12rem; }
-  .events td, .events th { display: block; border: 0; padding: 0 .8rem; } .events tr { display: block; padding: .4rem 0;
-  border-top: 1px solid var(--line); } .events tr:first-child { border-top: 0; } }
+  table :is(td, th), .config :is(td, th) { display: block; border: 0; padding: 0 .8rem; width: auto; }
+  table tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line); } table tr:first-child { border-top: 0; } }
 """
 
 # It fetches the page it is on, and puts the new content in place of the old. Without scripts the page reloads itself.

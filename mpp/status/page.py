@@ -39,7 +39,8 @@ def render(view: StatusView) -> bytes:
     below = (
         '<h2>Who would answer?</h2><p class="soft small">For a request of yours, as it would come from here: '
         f"path and query, or a whole URL.</p>{explain_form()}"
-        '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>.</p>'
+        '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>; '
+        '<a href="config">configuration</a>.</p>'
     )
     return frame(f"{_MARKS[report.level]} mpp: {report.verdict}", main, level=report.level, live=True, below=below)
 

@@ -58,6 +58,11 @@ def clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
 
 
+def moment(at: float) -> str:
+    """Return a date and a time of day, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def number(count: int) -> str:
     """Give a count that begins a sentence."""
     return _SMALL[count] if count < len(_SMALL) else str(count)

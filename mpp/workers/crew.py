@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
@@ -153,6 +153,7 @@ class Crew(Service):
             "reselect": self._reselect,
             "metrics": self._metrics_page,
             "status": self._status_page,
+            "config": lambda form: succeed(_told(*self._world.config(form))),
             "reload": self._reload,
         }
         hand = Hand(number, words, questions, self._reactor, self._gone)

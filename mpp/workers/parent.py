@@ -41,6 +41,7 @@ class Parent:
         self.addresses: Callable[[Backend], tuple[str, ...]] = program.backends.addresses
         self.origins: Callable[[Backend], Collection[Origin] | None] = program.backends.keyring.origins
         self.status: Callable[[str, bool], Answer] = program.own_pages.status
+        self.config: Callable[[str], Answer] = program.own_pages.config
         self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
         self.encoded: Callable[[Settings], str] = encoded
 

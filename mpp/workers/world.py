@@ -63,6 +63,7 @@ class World(Protocol):
     :ivar addresses: gives the known IP addresses of a backend.
     :ivar origins: tells who finds a backend; None when that is not known.
     :ivar status: gives the status page in a format, for who asks over TLS or not.
+    :ivar config: gives the page of the configuration in force, in a format.
     :ivar reload: has the configuration read again.
     :ivar encoded: gives what a worker has to know of settings, in text.
     """
@@ -74,6 +75,7 @@ class World(Protocol):
     addresses: Callable[[Backend], tuple[str, ...]]
     origins: Callable[[Backend], Collection[Origin] | None]
     status: Callable[[str, bool], Answer]
+    config: Callable[[str], Answer]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]
 
