@@ -24,6 +24,7 @@ from mpp.proxy import ProxyRequest
 from mpp.status import StatusView, document, effective, explained, page, question
 from mpp.status.effective import EffectiveConfig
 from mpp.status.explained import Explanation
+from mpp.status.identity import Identity
 
 
 class _Reload(Resource):
@@ -73,6 +74,7 @@ class OwnPages(Pages):
     :param view: gives what the status page shows.
     :param explain: tells what would become of a request.
     :param config: returns the configuration in force.
+    :param identity: returns which mpp it is.
     :param reload: reads the configuration again.
     :param lifecycle: tells whether a client may have it do so.
     :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is believed, or None.
@@ -88,6 +90,7 @@ class OwnPages(Pages):
         view: Callable[[], StatusView],
         explain: Callable[[RequestFacts], Explanation],
         config: Callable[[], EffectiveConfig],
+        identity: Callable[[], Identity],
         reload: Callable[[], Deferred[Reloaded]],
         lifecycle: Callable[[], bool],
         trusted_proxies: Callable[[], Sequence[str] | None],
@@ -102,6 +105,7 @@ class OwnPages(Pages):
         self._explain = explain
         self._trusted_proxies = trusted_proxies
         self._config = config
+        self._identity = identity
         self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
         self._whole_config: Callable[[str], Answer | Deferred[Answer]] = self.config
         self.putChild(b"health", Page(self._health, methods=CHECKS))
@@ -191,23 +195,26 @@ class OwnPages(Pages):
 
     def _render_config(self, form: str) -> Answer:
         config = self._config()
-        return (200, JSON, effective.as_json(config)) if form == "json" else (200, HTML, effective.as_page(config))
+        return (
+            (200, JSON, effective.as_json(config)) if form == "json" else (200, HTML, effective.as_page(config, self._identity()))
+        )
 
     def _explained(self, request: Any) -> Answer:
         facts: RequestFacts = request.facts
         asked = question.read(facts.target.partition(b"?")[2])
         wanted = question.wanted_format(asked.format, _accepted(request), "text")
         if not asked.target and wanted == "html":
-            return 200, HTML, explained.nothing_asked()
+            return 200, HTML, explained.nothing_asked(self._identity())
         if not asked.target:
             usage = "what stands behind the question mark is explained: /mpp/explain?/api/v1/query?query=up"
             return 400, JSON, headers.error_body("bad_data", usage)
         explanation = self._explain(facts._replace(method=asked.method, target=asked.target, body=b""))
+        if wanted == "html":
+            return 200, HTML, explained.as_page(explanation, self._identity())
         return 200, *_EXPLAINED[wanted](explanation)
 
 
 _EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
-    "html": lambda explanation: (HTML, explained.as_page(explanation)),
     "text": lambda explanation: (TEXT, explained.as_text(explanation)),
     "json": lambda explanation: (JSON, explained.as_json(explanation)),
 }

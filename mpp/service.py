@@ -5,6 +5,7 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ from mpp.sites import Sites
 from mpp.snapshot import Present
 from mpp.status.effective import EffectiveConfig
 from mpp.status.explained import Explanation
+from mpp.status.identity import Identity
 from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -76,6 +78,7 @@ class Program(MultiService):
     ) -> None:
         MultiService.__init__(self)
         self._reactor = reactor
+        self._remote = remote
         self.started_at = 0.0
         self.effective = EffectiveConfig()
         self._draining = False
@@ -117,6 +120,12 @@ class Program(MultiService):
         """Those in force."""
         return self._wiring.settings
 
+    @property
+    def identity(self) -> Identity:
+        """Which mpp it is. Asked for anew each time: twistd may become another process between making it and starting it."""
+        pid = os.getpid() if self._remote is None else os.getppid()
+        return Identity(socket.gethostname(), pid, self.listeners.addresses)
+
     def _build_pages(self) -> OwnPages:
         return OwnPages(
             metrics=self.metrics,
@@ -125,6 +134,7 @@ class Program(MultiService):
             view=self._views.status,
             explain=self._explain,
             config=lambda: self.effective,
+            identity=lambda: self.identity,
             reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
             trusted_proxies=lambda: self.settings.trusted_proxies,

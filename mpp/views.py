@@ -15,6 +15,7 @@ from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, LocatorState, Snapshot
 from mpp.status import LocatorView, StatusView
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
 from mpp.wire.budget import Budget
 from mpp.wire.gate import Gate
 
@@ -34,6 +35,10 @@ class Parts(Protocol):
     @property
     def settings(self) -> Settings:
         """Those in force."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which mpp it is."""
 
 
 class Views:
@@ -77,6 +82,7 @@ class Views:
             program.serving.load(self._backends()),
             Guards() if program.front is None else program.front.guards,
             program.serving.workers,
+            program.identity,
         )
 
     def _backends(self) -> list[Backend]:

@@ -12,6 +12,7 @@ from mpp.effective import effective, value_of, written
 from mpp.options import OPTIONS
 from mpp.settings import Settings
 from mpp.status.effective import ConfiguredValue, EffectiveConfig, as_json, as_page
+from mpp.status.identity import Identity
 from mpp.written import mask_unless_file, mask_url, written_duration, written_share, written_size
 from tests.status_support import FOREIGN
 
@@ -109,7 +110,7 @@ class EffectiveTests(SynchronousTestCase):
             MPP_MARATHON_APPS="prom",
             MPP_MARATHON_PRINCIPAL_SECRET='{"uid": "x", "private_key": "hunter2"}',
         )
-        for shown in (as_json(self.shown), as_page(self.shown), repr(self.shown).encode()):
+        for shown in (as_json(self.shown), as_page(self.shown, Identity()), repr(self.shown).encode()):
             self.assertNotIn(secret.encode(), shown)
         self.assertEqual(values["marathon-principal-secret"].value, "<secret>")
         self.assertEqual(values["http-sd"].value, ["https://<secret>@sd.example/targets?token=<secret>&site=<secret>"])
@@ -170,7 +171,7 @@ class PageTests(SynchronousTestCase):
             (ConfiguredValue("port", 9090, "9090", "default"), ConfiguredValue("dns", FOREIGN, FOREIGN, "file", f"{FOREIGN}:3")),
             0.0,
         )
-        page = as_page(config).decode()
+        page = as_page(config, Identity()).decode()
         self.assertLess(page.index(">dns<"), page.index(">port<"))
         self.assertIn("1 value configured, 1 by default", page)
         self.assertNotIn("<script>alert", page)

@@ -15,6 +15,7 @@ from mpp.query_of_death import SuspectQueries, key_of
 from mpp.settings import Settings
 from mpp.status import explained
 from mpp.status.explained import Explanation
+from mpp.status.identity import Identity
 from mpp.status.question import Question, read, wanted_format
 from tests.forward_support import A, B, C, World
 from tests.status_support import FOREIGN
@@ -196,15 +197,18 @@ class RenderedTests(SynchronousTestCase):
     def say_the_same(self, told: Explanation) -> None:
         document = json.loads(explained.as_json(told))
         self.assertEqual((document["verdict"], tuple(document["reasons"])), (told.verdict, told.reasons))
-        for rendered in (explained.as_text(told).decode(), html.unescape(explained.as_page(told).decode())):
+        for rendered in (
+            explained.as_text(told).decode(),
+            html.unescape(explained.as_page(told, Identity("gateway-1")).decode()),
+        ):
             for words in (told.verdict, *told.reasons):
                 self.assertIn(words, rendered)
 
     def test_foreign_words(self) -> None:
         """What a client asks becomes neither markup nor a command to a terminal."""
         told = explanation(FOREIGN.encode("utf-8", "replace") + b"\x1b[31m")
-        self.assertNotIn(b"<script", explained.as_page(told))
-        self.assertNotIn(b"<img", explained.as_page(told))
+        self.assertNotIn(b"<script", explained.as_page(told, Identity("gateway-1")))
+        self.assertNotIn(b"<img", explained.as_page(told, Identity("gateway-1")))
         self.assertNotIn(b"\x1b", explained.as_text(told))
         self.assertEqual(len(explained.as_text(told).splitlines()), 2 + len(told.reasons))
         json.loads(explained.as_json(told))

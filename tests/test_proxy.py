@@ -27,6 +27,7 @@ from mpp.status import StatusView
 from mpp.status.effective import ConfiguredValue, EffectiveConfig
 from mpp.status.explained import Explanation
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.limits import Limits
@@ -91,6 +92,7 @@ class ProxyCase(SynchronousTestCase):
             ),
             explain=self.explain,
             config=lambda: EffectiveConfig((ConfiguredValue("port", 9090, "9090", "default"),)),
+            identity=lambda: Identity("gateway-1", 77, ("[::]:9090",)),
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,
             trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
@@ -591,6 +593,9 @@ class OwnPagesTests(ProxyCase):
         self.assertEqual(json.loads(body)["values"][0]["name"], "port")
         self.client.get(b"/mpp/config", b"Accept: text/html\r\n")
         self.assertIn(b"<th>port</th>", self.client.received())
+        for page in (b"/mpp/config", b"/mpp/explain", b"/mpp/explain?/graph"):
+            self.client.get(page, b"Accept: text/html\r\n")
+            self.assertIn(b"gateway-1, listens on [::]:9090, pid 77</span></header>", self.client.received())
         self.assertEqual(self.page(b"/mpp/config?format=xml")[0], b"400")
         self.root._own_pages = self.root._own_pages.probes()  # type: ignore[attr-defined]
         self.assertEqual(self.page(b"/mpp/config")[0], b"404")

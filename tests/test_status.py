@@ -13,12 +13,14 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp._version import __version__
 from mpp.facts import Facts, Replay
 from mpp.model import Backend, Observation, Selection, Standing
 from mpp.recent import SLOTS, Event, Recent, Slot
 from mpp.status import LocatorView, StatusView, document, report
 from mpp.status import page as pages
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
 from mpp.status.markup import CONTENT_SECURITY_POLICY
 from mpp.status.picture import picture
 from mpp.status.words import ago, duration, latency, listing, number, rate, share
@@ -109,6 +111,21 @@ class ListenerTests(SynchronousTestCase):
         for guards, word in ((Guards(), "not protected"), (Guards(True), "protected")):
             main = page(well(A), guards=guards).partition("<main>")[2].partition("</section>")[0]
             self.assertIn(f">{word}</span> This listener has ", main)
+
+
+class IdentityTests(SynchronousTestCase):
+    """Which of several mpp it is."""
+
+    def test_page(self) -> None:
+        """Host, addresses, process and version stand at the top, and the host in the title of the tab."""
+        shown = page(well(A), identity=Identity("gateway-1", 4711, ("0.0.0.0:9090", "unix:/run/mpp.sock")))
+        self.assertIn("gateway-1, listens on 0.0.0.0:9090 and unix:/run/mpp.sock, pid 4711</span></header>", shown)
+        self.assertIn(__version__, shown.partition("</header>")[0])
+        self.assertIn(" mpp gateway-1: The only server", shown.partition("</title>")[0])
+
+    def test_unknown(self) -> None:
+        """What is not known is left out."""
+        self.assertEqual((Identity().described, Identity(pid=4).described), ("", "pid 4"))
 
 
 class WorkersTests(SynchronousTestCase):
@@ -376,6 +393,7 @@ class DocumentTests(SynchronousTestCase):
             well(C, facts_targets=7),
             recent={A.name: recent, B.name: recent, C.name: recent},
             events=(Event(NOW, "return", "it is back"),),
+            identity=Identity("gateway-1", 4711, ("0.0.0.0:9090",)),
         )
         return dict(json.loads(document.render(value)))
 

@@ -15,6 +15,7 @@ from mpp.model import Selection
 from mpp.recent import Event, Recent
 from mpp.settings import Settings
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
 
 
 @frozen
@@ -37,6 +38,7 @@ class StatusView:
     :ivar load: by the backend's name: how many requests are under way on it, and how many wait.
     :ivar workers: how many processes serve clients.
     :ivar guards: what protects the listener through which it is asked for.
+    :ivar identity: which mpp it is.
     """
 
     selection: Selection
@@ -49,3 +51,4 @@ class StatusView:
     load: Mapping[str, tuple[int, int]] = Factory(dict)
     guards: Guards = Factory(Guards)
     workers: int = 1
+    identity: Identity = Factory(Identity)

@@ -31,6 +31,9 @@ def document(view: StatusView) -> dict[str, Any]:
         "now": view.now,
         "mpp": {
             "version": __version__,
+            "host": view.identity.host or None,
+            "pid": view.identity.pid or None,
+            "listening": list(view.identity.listening),
             "started_at": view.started_at,
             "routing_strategy": settings.routing_strategy,
             "affinity": list(settings.affinity_options),

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from mpp._version import __version__
+from mpp.status.identity import Identity
 from mpp.status.markup import frame, text
 from mpp.status.words import moment
 
@@ -76,11 +77,11 @@ def as_json(config: EffectiveConfig) -> bytes:
     return json.dumps(document(config), indent=2, allow_nan=False).encode() + b"\n"
 
 
-def as_page(config: EffectiveConfig, identity: str = "") -> bytes:
+def as_page(config: EffectiveConfig, identity: Identity) -> bytes:
     """
     Render the configuration as a page, UTF-8: what was configured first, then the defaults.
 
-    :param identity: which mpp it is, plain text.
+    :param identity: which mpp it is.
     """
     given = [each for each in config.values if each.origin not in (DEFAULT, DERIVED)]
     others = [each for each in config.values if each.origin in (DEFAULT, DERIVED)]
@@ -92,7 +93,7 @@ def as_page(config: EffectiveConfig, identity: str = "") -> bytes:
         f"<h2>Configured</h2>{_table(given)}<h2>By default</h2>{_table(others)}"
         '<p class="soft small">The same <a href="config?format=json">as JSON</a>; <a href="status">how the servers are</a>.</p>'
     )
-    return frame("mpp: configuration", main, level="good", live=False, identity=identity)
+    return frame("mpp: configuration", main, level="good", live=False, identity=identity.described)
 
 
 def _table(values: list[ConfiguredValue]) -> str:

@@ -42,7 +42,9 @@ def render(view: StatusView) -> bytes:
         '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>; '
         '<a href="config">configuration</a>.</p>'
     )
-    return frame(f"{_MARKS[report.level]} mpp: {report.verdict}", main, level=report.level, live=True, below=below)
+    which, host = view.identity.described, view.identity.host
+    title = f"{_MARKS[report.level]} mpp{host and f' {host}'}: {report.verdict}"
+    return frame(title, main, level=report.level, live=True, below=below, identity=which)
 
 
 def _guards(view: StatusView) -> str:
