@@ -53,6 +53,9 @@ input, button { font: inherit; padding: .35rem .6rem; color: inherit; background
   border-radius: 4px; min-width: 0; }
 input { flex: 1 1 18rem; } button { cursor: pointer; }
 ol { padding-left: 1.2rem; margin: .8rem 0 0; } li { margin: .2rem 0; overflow-wrap: anywhere; }
+.held::before { content: "Not renewed as long as text is selected here."; display: block; width: fit-content;
+  margin-bottom: .4rem; padding: .05rem .55rem; border-radius: 4px; background: var(--warn-bg); color: var(--warn);
+  font-size: .85rem; }
 #lost { position: sticky; top: 0; z-index: 1; padding: .5rem 1.1rem; margin-bottom: .5rem;
   background: var(--bad-bg); color: var(--bad); }
 td.value { font-family: ui-monospace, monospace; } .config td.at { width: auto; white-space: normal; }
@@ -62,13 +65,23 @@ td.value { font-family: ui-monospace, monospace; } .config td.at { width: auto; 
   table tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line); } table tr:first-child { border-top: 0; } }
 """
 
-# It fetches the page it is on, and puts the new content in place of the old. Without scripts the page reloads itself.
+# It fetches the page it is on, and puts the new parts in place of the old ones. A part in which text is selected stays as it is,
+# and says so, until nothing is selected there any more. Without scripts the page reloads itself.
 SCRIPT = """
 "use strict";
 (() => {
   let busy = false;
   const opened = () => [...document.querySelectorAll("details[open]")].map((each) => each.id);
   const lost = document.getElementById("lost");
+  const isSelected = (part) => {
+    const selection = getSelection();
+    return !selection.isCollapsed && selection.containsNode(part, true);
+  };
+  const renewPart = (fresh) => {
+    const part = document.getElementById(fresh.id);
+    if (isSelected(part)) part.classList.toggle("held", !part.isEqualNode(fresh));
+    else if (!part.isEqualNode(fresh)) part.replaceWith(fresh);
+  };
   const renew = async () => {
     if (busy || document.hidden) return;
     busy = true;
@@ -77,7 +90,9 @@ SCRIPT = """
       if (!answer.ok) throw new Error(answer.statusText);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       const open = opened();
-      document.querySelector("main").replaceWith(fresh.querySelector("main"));
+      const parts = [...fresh.querySelector("main").children];
+      if (parts.every((part) => document.getElementById(part.id))) parts.forEach(renewPart);
+      else document.querySelector("main").replaceWith(fresh.querySelector("main"));
       open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
       document.title = fresh.title;
       lost.hidden = true;

@@ -27,13 +27,13 @@ def render(view: StatusView) -> bytes:
     cards = "".join(_card(each, view, folded=many) for each in report.backends)
     main = "".join(
         (
-            f'<section class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p>',
+            f'<section id="verdict" class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p>',
             f"{_guards(view)}</section>",
-            f'<section class="cards">{cards}</section><p class="soft small">{_LEGEND}</p>' if cards else "",
-            _drift(report),
-            _events(view),
-            _locators(view),
-            f"<h2>mpp itself</h2>{_itself(view)}",
+            _part("servers", f'<div class="cards">{cards}</div><p class="soft small">{_LEGEND}</p>' if cards else ""),
+            _part("drift", _drift(report)),
+            _part("events", _events(view)),
+            _part("locators", _locators(view)),
+            _part("itself", f"<h2>mpp itself</h2>{_itself(view)}"),
         )
     )
     below = (
@@ -45,6 +45,11 @@ def render(view: StatusView) -> bytes:
     which, host = view.identity.described, view.identity.host
     title = f"{_MARKS[report.level]} mpp{host and f' {host}'}: {report.verdict}"
     return frame(title, main, level=report.level, live=True, below=below, identity=which)
+
+
+def _part(name: str, inner: str) -> str:
+    """Return a part of the page, which is renewed on its own, see `mpp.status.look.SCRIPT`."""
+    return f'<section id="{name}">{inner}</section>'
 
 
 def _guards(view: StatusView) -> str:
