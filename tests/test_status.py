@@ -141,11 +141,34 @@ class WorkersTests(SynchronousTestCase):
 class DownTests(SynchronousTestCase):
     """A server that does not answer any more."""
 
-    def test_sample(self) -> None:
-        """Its newest sample is as old as it was when it still told; that is said."""
-        self.assertIn("old</span>", page(well(A)))
-        down = page(well(A, standing=Standing.DOWN, why="refused"))
-        self.assertIn("old, 30s ago</span>", down)
+    def test_last_known(self) -> None:
+        """What it said of itself is set apart as the last that is known, with its age; what mpp sees itself is not."""
+        self.assertNotIn("Last known", page(well(A)))
+        for standing in (Standing.DOWN, Standing.NOT_READY):
+            html = page(well(A, standing=standing, why="refused", facts_targets=3, facts_reload_ok=False))
+            present, mark, past = html.partition('Last known, 30s ago:</p><dl class="past">')
+            self.assertTrue(mark)
+            for name in ("Version", "History", "Newest sample", "Targets", "Configuration", "Clock"):
+                self.assertNotIn(f"<dt>{name}</dt>", present)
+                self.assertIn(f"<dt>{name}</dt>", past)
+            for name in ("Standing", "Uptime", "Last probe"):
+                self.assertIn(f"<dt>{name}</dt>", present)
+
+    def test_history_does_not_grow(self) -> None:
+        """A server that is down gets no older data: its history is what it was."""
+        html = page(well(A, standing=Standing.DOWN, facts_oldest=NOW - 86400 - 60, facts_read_at=NOW - 86400))
+        self.assertIn("<dt>History</dt><dd>1m, keeps 15d</dd>", html)
+
+    def test_never_asked(self) -> None:
+        """Of a server that never said anything no question marks are shown."""
+        html = page(Observation(A, Standing.DOWN, "refused"))
+        self.assertIn("has not said anything", html)
+        self.assertNotIn("<dt>Version</dt>", html)
+
+    def test_programs(self) -> None:
+        """Programs can tell what is current from what was."""
+        values = view(well(A), well(B, standing=Standing.DOWN))
+        self.assertEqual([each["facts_current"] for each in document.document(values)["backends"]], [True, False])
 
 
 class WhyTests(SynchronousTestCase):

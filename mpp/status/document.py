@@ -98,6 +98,7 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "configuration": {"hash": facts.config_hash or None, "loaded_at": facts.config_at, "reload_successful": facts.reload_ok},
         "clock_skew_seconds": facts.skew,
         "facts_read_at": facts.read_at or None,
+        "facts_current": each.is_current,
         "wal_replay": None
         if replay is None
         else {

@@ -36,6 +36,8 @@ p { margin: 0; overflow-wrap: anywhere; }
 .card .why { margin: .35rem 0 .8rem; } figure { margin: 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .8rem 0 0; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+.last { margin: .6rem 0 0; } dl.past { margin-top: 0; }
+.card dl.past dd, .past dd span { color: var(--soft); }
 dl.pairs { grid-template-columns: repeat(2, max-content 1fr); } .pairs dd { white-space: nowrap; }
 svg.picture { display: block; width: 100%; height: 56px; }
 progress { display: block; width: 100%; height: .5rem; margin: 0 0 .8rem; accent-color: var(--warn); }

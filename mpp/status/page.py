@@ -63,7 +63,7 @@ _MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
 def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
     replay = each.observation.replay
     progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
-    facts = pairs(_facts(each, view))
+    facts = _known(each, view)
     if folded:
         facts = f'<details id="of-{each.backend.id}"><summary>What it tells of itself</summary>{facts}</details>'
     calm = "calm" if each.level == "good" and each.role != "selected" else each.level
@@ -88,29 +88,44 @@ def _traffic(each: BackendReport) -> list[tuple[str, str]]:
     ]
 
 
-def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
+def _known(each: BackendReport, view: StatusView) -> str:
+    """Return what is known of a server; of one that says nothing any more what it said last, in pale, and when that was."""
+    present, told = _present(each, view), _facts(each, view)
+    if each.is_current:
+        return pairs(present + told)
+    read_at = each.observation.facts.read_at
+    if not read_at:
+        return f'{pairs(present)}<p class="soft small last">It has not said anything of itself yet.</p>'
+    when = ago(view.now - read_at)
+    return f'{pairs(present)}<p class="soft small last">Last known, {when}:</p>{pairs(told, "past")}'
+
+
+def _present(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
+    """Return what mpp itself sees of a server."""
     observation, facts, now = each.observation, each.observation.facts, view.now
-    # What is known of a server that is down was true before.
+    # The start of a server that is down was another one's.
     up = facts.started_at is not None and observation.standing.name != "DOWN"
     uptime = duration(now - (facts.started_at or now)) if up else "not running" if facts.started_at else "?"
-    listed = [
+    return [
         ("Standing", f'<span class="{each.level}">{observation.standing.name.lower().replace("_", " ")}</span>'),
-        ("Version", text(facts.version or "?")),
         ("Uptime", uptime),
-        ("History", _history(each, now)),
+        ("Last probe", f"{ago(now - observation.at)}, {latency(observation.took)}" if observation.at else "none"),
     ]
+
+
+def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
+    facts = each.observation.facts
+    now = view.now if each.is_current else facts.read_at
+    listed = [("Version", text(facts.version or "?")), ("History", _history(each, now))]
     if each.age is not None:
-        kind = "bad" if is_stale(facts) else ""
-        # Facts are those of the last answer, which may be long ago.
-        when = f", {ago(now - facts.read_at)}" if observation.standing.name == "DOWN" else ""
-        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old{when}</span>'))
+        kind = "bad" if is_stale(facts) and each.is_current else ""
+        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
     if facts.targets is not None:
         listed.append(("Targets", f"{facts.targets:,}"))
     if facts.config_hash or facts.config_at is not None:
-        listed.append(("Configuration", _configuration(facts, now)))
+        listed.append(("Configuration", _configuration(facts, view.now)))
     if facts.skew is not None:
         listed.append(("Clock", f"{facts.skew:+z.1f}s beside mpp's"))
-    listed.append(("Last probe", f"{ago(now - observation.at)}, {latency(observation.took)}" if observation.at else "none"))
     return listed
 
 

@@ -45,6 +45,11 @@ class BackendReport:
         """Of whom it tells."""
         return self.observation.backend
 
+    @property
+    def is_current(self) -> bool:
+        """Whether what the server said of itself is still known to be so: one that is down or not ready says nothing new."""
+        return self.observation.standing < Standing.NOT_READY
+
 
 @frozen
 class Report:
