@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp._version import __version__
 from mpp.facts import Facts, Replay
 from mpp.model import Backend, Observation, Selection, Standing
-from mpp.recent import SLOTS, Event, Recent, Slot
+from mpp.recent import SLOTS, Event, Recent, Slot, Span
 from mpp.status import LocatorView, StatusView, document, report
 from mpp.status import page as pages
 from mpp.status.guards import Guards
@@ -281,10 +281,32 @@ class PageTests(SynchronousTestCase):
 
     def test_last_minutes(self) -> None:
         """Requests, errors, latencies, retries, and what is under way are told with a picture."""
-        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),))
+        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),), Span(12.0, 360, 180, 2, 0.3, 2.5))
         html = page(well(A), recent={A.name: recent}, load={A.name: (5, 2)})
-        for words in ("12.5/s", ">1.0%<", "4.2 ms", "1.25 s", ">3<", "5 + 2 waiting", "<svg", 'class="err"', "s-selected"):
+        for words in (
+            "12.5/s",
+            ">1.0%<",
+            "4.2 ms",
+            "1.25 s",
+            ">3<",
+            "</span> 5 + 2 waiting",
+            "<svg",
+            'class="err"',
+            "s-selected",
+        ):
             self.assertIn(words, html)
+
+    def test_now(self) -> None:
+        """What happens now stands beside the last ten minutes, and alone as long as these are no longer."""
+        latest = Span(12.0, 360, 180, 2, 0.3, 2.5)
+        html = page(well(A), recent={A.name: Recent(600.0, 600, 180, 2, 0.001, 0.002, latest=latest)})
+        now, _, long = html.partition("<th>now</th>")[2].partition("<th>10m</th>")
+        for row, words in ((now, ("30.0/s", "50%", "300 ms", "2.5 s", "<td>2<")), (long, ("1.0/s", "30%", "1 ms", "2 ms"))):
+            for each in words:
+                self.assertIn(each, row)
+        young = page(well(A), recent={A.name: Recent(12.0, 360, 180, 2, 0.3, 2.5, latest=latest)})
+        self.assertIn("<th>now</th>", young)
+        self.assertNotIn("<th>12s</th>", young)
 
     def test_server_that_is_down_has_no_uptime(self) -> None:
         """The page does not tell for how long a server runs that does not run."""

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from mpp._version import __version__
-from mpp.recent import Recent
+from mpp.recent import Recent, Span
 from mpp.status import StatusView
 from mpp.status import report as reports
 from mpp.status.guards import Guards
@@ -113,6 +113,17 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
     }
 
 
+def _span(span: Span) -> dict[str, Any]:
+    return {
+        "seconds": span.seconds,
+        "requests_per_second": span.rate,
+        "error_share": span.error_share,
+        "retries": span.retries,
+        "p50_seconds": span.p50,
+        "p99_seconds": span.p99,
+    }
+
+
 def _recent(recent: Recent) -> dict[str, Any]:
     return {
         "seconds": recent.seconds,
@@ -123,6 +134,7 @@ def _recent(recent: Recent) -> dict[str, Any]:
         "error_share": recent.error_share,
         "p50_seconds": recent.p50,
         "p99_seconds": recent.p99,
+        "now": _span(recent.latest),
         "slots": [
             {"seconds": s.seconds, "requests": s.requests, "errors": s.errors, "retries": s.retries, "role": s.state or None}
             for s in recent.slots

@@ -38,7 +38,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; mar
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .last { margin: .6rem 0 0; } dl.past { margin-top: 0; }
 .card dl.past dd, .past dd span { color: var(--soft); }
-dl.pairs { grid-template-columns: repeat(2, max-content 1fr); } .pairs dd { white-space: nowrap; }
+.traffic { margin: .6rem 0 .3rem; font-size: .85rem; } .card .traffic :is(td, th) { border: 0; padding: 0 .3rem 0 0; width: auto;
+  display: table-cell; white-space: nowrap; } .card .traffic tr { display: table-row; padding: 0; border: 0; }
 svg.picture { display: block; width: 100%; height: 56px; }
 progress { display: block; width: 100%; height: .5rem; margin: 0 0 .8rem; accent-color: var(--warn); }
 .ok { fill: var(--bar); } .err { fill: var(--bad); } .again { fill: var(--warn); } .base { stroke: var(--line); }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mpp.drift import is_stale
 from mpp.facts import Facts
-from mpp.recent import Event
+from mpp.recent import Event, Span
 from mpp.status import StatusView
 from mpp.status import guards as guarded
 from mpp.status import report as reports
@@ -70,22 +70,28 @@ def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
     return (
         f'<article class="card {each.level} {each.role}"><div class="head"><h3>{text(each.backend.url)}</h3>'
         f'<span class="badge {calm}">{each.role}</span></div><p class="why">{text(each.why)}</p>'
-        f"<figure>{progress}{picture(each.recent)}</figure>{pairs(_traffic(each), 'pairs')}{facts}</article>"
+        f"<figure>{progress}{picture(each.recent)}</figure><div>{_traffic(each)}</div>{facts}</article>"
     )
 
 
-def _traffic(each: BackendReport) -> list[tuple[str, str]]:
+def _traffic(each: BackendReport) -> str:
+    """Return what happens on a server now beside the last minutes."""
     recent = each.recent
-    wrong = f'<span class="bad">{share(recent.error_share)}</span>' if recent.errors else "0%"
+    names = ("", "Requests", "Errors", "p50", "p99", "Retries")
+    heads = "".join(f"<th>{name}</th>" for name in names)
+    spans = [("now", recent.latest)]
+    if recent.seconds > recent.latest.seconds:
+        spans.append((duration(recent.seconds), recent))
+    rows = "".join(f"<tr><th>{name}</th>{_span(span)}</tr>" for name, span in spans)
     waiting = f" + {each.queued} waiting" if each.queued else ""
-    return [
-        ("Requests", rate(recent.rate)),
-        ("Errors", wrong),
-        ("p50", latency(recent.p50)),
-        ("p99", latency(recent.p99)),
-        ("Retries", f"{recent.retries:,.0f}"),
-        ("Under way", f"{each.active}{waiting}"),
-    ]
+    under_way = f'<p class="small"><span class="soft">Under way</span> {each.active}{waiting}</p>'
+    return f'<table class="traffic"><tr>{heads}</tr>{rows}</table>{under_way}'
+
+
+def _span(span: Span) -> str:
+    wrong = f'<span class="bad">{share(span.error_share)}</span>' if span.errors else "0%"
+    cells = (rate(span.rate), wrong, latency(span.p50), latency(span.p99), f"{span.retries:,.0f}")
+    return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
 def _known(each: BackendReport, view: StatusView) -> str:
