@@ -16,7 +16,8 @@ held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspi
 ``probe.background.BackgroundReads`` (what is being read of the state of servers, and when it is read again),
 ``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``front`` (the web
 configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``recorder.Recorder`` and
-``journal.Journal`` (the last minutes), ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
+``journal.Journal`` (the last minutes), ``problems.Problems`` (what was wrong when it was looked at last),
+``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
 that nobody has taken yet), ``repeats.Repeats`` (lines of the log that were written in the last minute), ``service.Program``
 and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read
 again), ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew``
@@ -31,7 +32,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ api_errors
   storage_errors responses limiting vouching query_of_death flags placement progress page_limits unsafe_paths cross_site written``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
-- L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
+- L3 living: ``selection publication roster rounds round_steps follow_ups journal problems recorder snapshot credentials keyring
   authorized serving proxy site pages admin housekeeping front/ damage``
 - L4 assembly: ``config command_line config_file config_sections config_backends config_http config_tree effective options
   usage manual completion checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets

@@ -20,6 +20,7 @@ from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import Metrics
 from mpp.model import Backend
+from mpp.problems import Problems
 from mpp.selection import SelectionService
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
@@ -63,6 +64,7 @@ class Backends:
         self.pool = self._build_pool(budget)
         self.locator = self._merged([locator for _, locator in wiring.locators])
         self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
+        self._problems = Problems(self.selections.journal.note, "discovery")
         self.forwarders = Forwarders(self._forwarder(wiring))
 
     def _build_pool(self, budget: Budget) -> Pool:
@@ -100,6 +102,7 @@ class Backends:
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
+        self._problems.look({f"locator {each.name}": each.problem for each in self.locator.sources})
         self.keyring.located(self._wiring.origins(self.locator.sources))
         self.keyring.renew()
         self._each_round()

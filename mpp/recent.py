@@ -21,7 +21,12 @@ NOW_S = SLOT_S
 
 @frozen
 class Event:
-    """Something that happened. ``kind``: ``selection``, ``ejection``, ``return`` or ``crash``."""
+    """
+    Something that happened.
+
+    :ivar kind: ``selection``, ``ejection``, ``return``, ``crash``, ``storage``, ``reload`` (another configuration is in force),
+        ``refused`` (one was not taken), ``discovery`` (a source cannot be read) or ``worker`` (a process died).
+    """
 
     at: float
     kind: str
@@ -54,7 +59,7 @@ class Look:
 
     :ivar at: when, by any clock that does not jump.
     :ivar totals: by the backend's name.
-    :ivar states: by the backend's name, how it was then: ``selected``, ``standby``, ``ejected`` or ``unusable``.
+    :ivar states: by the backend's name, how it was then: ``selected``, ``standby``, ``replaying``, ``ejected`` or ``unusable``.
     """
 
     at: float

@@ -64,6 +64,7 @@ class Reloader:
     :param check: looks for what can never work; raises `ConfigError`.
     :param applied: called with the reading whose settings have come into force.
     :param told: called with whether a reload worked.
+    :param note: called with the kind and the text of an event, for the list on the status page.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class Reloader:
         check: Callable[[Settings], None],
         applied: Callable[[Reading], None],
         told: Callable[[bool], None],
+        note: Callable[[str, str], None],
     ) -> None:
         self._program = program
         self._sources = sources
         self._check = check
         self._applied = applied
         self._told = told
+        self._note = note
         self._lock = DeferredLock()
 
     def reload(self) -> Deferred[Reloaded]:
@@ -100,10 +103,11 @@ class Reloader:
             return self._refused([str(each) for each in (reading.blame(error) if reading else error).all])
         self._told(True)
         self._applied(reading)
+        what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
+        self._note("reload", f"the configuration was read again, {what}")
         await self._program.in_step()
         for warning in reading.warnings:
             _log.warn("{warning}", warning=warning, log_each=True)
-        what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
         _log.info("Configuration read again ({name}), {what}", name=reading.name, what=what)
         return Reloaded(changed)
 
@@ -126,6 +130,8 @@ class Reloader:
 
     def _refused(self, errors: list[str]) -> Reloaded:
         self._told(False)
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        self._note("refused", f"the configuration was read again and not applied: {errors[0]}{more}")
         for error in errors:
             _log.error("Configuration not applied: {error}", error=error, log_each=True)
         return Reloaded(errors=tuple(errors))
@@ -133,6 +139,7 @@ class Reloader:
     def _broken(self, failure: Failure) -> Reloaded:
         _log.failure("Bug: the configuration could not be applied", failure)
         self._told(False)
+        self._note("refused", "the configuration was read again and not applied: internal error of mpp, see its log")
         return Reloaded(errors=("internal error of mpp, see its log",))
 
 

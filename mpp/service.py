@@ -24,12 +24,14 @@ from mpp.file_limit import room_for_connections
 from mpp.forward.explain import explain
 from mpp.front.file import Loaded
 from mpp.front.service import Front, Handover
+from mpp.front.words import WebConfig
 from mpp.housekeeping import Housekeeping
 from mpp.listeners import Listeners
 from mpp.locating import Locating
 from mpp.metrics import Metrics
 from mpp.model import MIB, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
+from mpp.problems import Problems
 from mpp.recorder import Recorder
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
@@ -98,7 +100,8 @@ class Program(MultiService):
         self.front = Front(settings, reactor, self.metrics, handover) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
-            self.front.taken_over = lambda config: self.serving.secure(config)
+            self.front.taken_over = self._secured
+        self._problems = Problems(self.backends.selections.journal.note, "refused")
         self.own_pages = self._build_pages()
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
@@ -212,8 +215,14 @@ class Program(MultiService):
         self.serving.renew_certificates()
         return renewed
 
+    def _secured(self, config: WebConfig) -> None:
+        self.backends.selections.journal.note("reload", "another web configuration is in force")
+        self.serving.secure(config)
+
     def _renew_served(self) -> None:
         self.serving.renew()
+        if self.front is not None:
+            self._problems.look({"the web configuration": self.front.guards.problem})
 
     def _sweep(self) -> None:
         """Look after all client connections: end what takes too long, make room where there is none."""

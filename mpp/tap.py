@@ -184,6 +184,7 @@ def makeService(options: Options) -> IService:
         check=partial(check, reactor=reactor),
         applied=partial(_applied, program, log),
         told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
+        note=program.backends.selections.journal.note,
     )
     program.effective = effective(reading, time.time())
     program.reload = reloader.reload

@@ -319,6 +319,20 @@ class PageTests(SynchronousTestCase):
         html = page(well(A), well(B, standing=Standing.NOT_READY, replay=Replay(3, 4, NOW, 3)))
         self.assertIn('<progress value="3" max="4">75%</progress>', html)
 
+    def test_replay_is_no_alarm(self) -> None:
+        """A server that replays its WAL, as each one does at its start, is amber; one that is only not ready is red."""
+        replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW, 3))
+        for observation, level in (
+            (replaying, "warn"),
+            (evolve(replaying, ejected_at=NOW - 9), "warn"),
+            (evolve(replaying, replay=None), "bad"),
+        ):
+            told = report.make(view(well(A), observation))
+            self.assertEqual(told.backends[1].level, level)
+            self.assertIn(f'<article class="card {level} ', page(well(A), observation))
+        selection = view(well(A), replaying).selection
+        self.assertEqual([report.state(o, selection) for o in selection.observations], ["selected", "replaying"])
+
     def test_drift(self) -> None:
         """What differs in a pair is told with the values of both; nothing of it when there is one server."""
         html = page(well(A), well(B, facts_version="2.42.0", facts_reload_ok=False))

@@ -98,6 +98,7 @@ class NobodyKnown:
         self.selections = self
         self.front: Handover | None = None
         self.learned: list[Familiar] = []
+        self.noted: list[tuple[str, str]] = []
         self.suspects = SuspectQueries(lambda: 0.0)
 
     def suspect(self, key: str, why: str) -> None:
@@ -130,6 +131,9 @@ class NobodyKnown:
 
     def config(self, form: str) -> Answer:
         return 200, b"text/plain", b""
+
+    def note(self, kind: str, text: str) -> None:
+        self.noted.append((kind, text))
 
     def reload(self) -> Deferred[Reloaded]:
         return succeed(Reloaded())
@@ -197,6 +201,11 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual((self.first.signals, self.second.signals), ([], []))
         self.poll(self.first)
         self.assertEqual((self.first.signals, self.second.signals), ([], ["KILL"]))
+        self.second.die()
+        self.assertEqual(
+            self.world.noted,
+            [("worker", "worker 1 hangs and is killed"), ("worker", "worker 1 has died; another one starts in 0.1 s")],
+        )
 
     def test_busy(self) -> None:
         """Who is too busy for a page, again and again, is not taken for one that hangs."""

@@ -43,7 +43,8 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 svg.picture { display: block; width: 100%; height: 56px; }
 progress { display: block; width: 100%; height: .5rem; margin: 0 0 .8rem; accent-color: var(--warn); }
 .ok { fill: var(--bar); } .err { fill: var(--bad); } .again { fill: var(--warn); } .base { stroke: var(--line); }
-.s-selected { fill: var(--good); } .s-standby { fill: var(--idle); } .s-ejected, .s-unusable { fill: var(--bad); }
+.s-selected { fill: var(--good); } .s-standby { fill: var(--idle); } .s-replaying { fill: var(--warn); }
+.s-ejected, .s-unusable { fill: var(--bad); }
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .78rem; }
 .scroll { margin-top: .4rem; overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }

@@ -15,7 +15,7 @@ from mpp.status.words import ago, clock, duration, latency, rate, share
 
 _LEGEND = (
     "Bars: answers, errors of the server (red) and attempts given up for another server (amber) in ten seconds each. "
-    "Ribbon: selected (green), standby (gray), ejected or unusable (red)."
+    "Ribbon: selected (green), standby (gray), replaying its WAL (amber), ejected or unusable (red)."
 )
 _EVENTS = 15
 
@@ -172,7 +172,9 @@ def _events(view: StatusView) -> str:
 
 
 def _event(event: Event, now: float) -> str:
-    kind = {"ejection": "bad", "crash": "bad", "return": "good"}.get(event.kind, "soft")
+    kind = {"ejection": "bad", "crash": "bad", "worker": "bad", "return": "good", "refused": "warn", "discovery": "warn"}.get(
+        event.kind, "soft"
+    )
     return (
         f'<tr><td class="at">{clock(event.at)} UTC, {ago(now - event.at)}</td><th class="{kind}">{text(event.kind)}</th>'
         f"<td>{text(event.text)}</td></tr>"

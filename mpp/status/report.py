@@ -99,6 +99,12 @@ def role(observation: Observation, selection: Selection) -> str:
     return "standby" if observation.standing < Standing.NOT_READY else "unusable"
 
 
+def state(observation: Observation, selection: Selection) -> str:
+    """Return a backend's role, or ``replaying`` for one without traffic that replays its WAL."""
+    what = role(observation, selection)
+    return "replaying" if observation.replay is not None and what != "selected" else what
+
+
 # How the pair stands
 
 _UNREADABLE = "cannot read a part of its storage"
@@ -187,6 +193,9 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     age = drift.age(observation.facts)
     stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
+    if level == BAD and observation.replay is not None:
+        # Each restart begins with it, and it ends by itself.
+        level = WARN
     found = observation.why or observation.unreadable or observation.limited
     if level == GOOD and (stale or observation.standing is not Standing.VIABLE or found):
         level = WARN

@@ -180,6 +180,7 @@ class Crew(Service):
         self._delays[number] = delay
         self._gathering.restarts += 1
         _log.error("Worker {number} has died; another one starts in {delay:g} s", number=number, delay=delay)
+        self._world.note("worker", f"worker {number} has died; another one starts in {delay:g} s")
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)
 
     def _ask_how_they_are(self) -> Deferred[None]:
@@ -190,6 +191,7 @@ class Crew(Service):
             hand.silences = hand.silences + 1 if hand in silent else 0
             if hand.silences >= HUNG and not self._draining:
                 _log.error("Worker {number} hangs and is killed", number=hand.number)
+                self._world.note("worker", f"worker {hand.number} hangs and is killed")
                 self._kill([hand])
 
     # What they are told

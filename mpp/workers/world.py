@@ -64,6 +64,7 @@ class World(Protocol):
     :ivar origins: tells who finds a backend; None when that is not known.
     :ivar status: gives the status page in a format, for who asks over TLS or not.
     :ivar config: gives the page of the configuration in force, in a format.
+    :ivar note: takes the kind and the text of an event for the status page.
     :ivar reload: has the configuration read again.
     :ivar encoded: gives what a worker has to know of settings, in text.
     """
@@ -76,6 +77,7 @@ class World(Protocol):
     origins: Callable[[Backend], Collection[Origin] | None]
     status: Callable[[str, bool], Answer]
     config: Callable[[str], Answer]
+    note: Callable[[str, str], None]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]
 
