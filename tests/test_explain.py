@@ -102,6 +102,11 @@ class ExplainTests(SynchronousTestCase):
             self.assertEqual(told.next_backends, ())
             self.assertIn("It is a read, but no other server is tried if this one fails.", told.reasons)
 
+    def test_other_servers_are_counted(self) -> None:
+        """No more other servers are told of than there are."""
+        told = explanation(selection=Selection(1, Choice((A,), (B,)), WELL[:2]), retries=2)
+        self.assertIn("It is a read: if it fails it is tried on one other server, next on b:9090.", told.reasons)
+
     def test_deadline(self) -> None:
         """A query's own timeout counts, and no path but a query's has one."""
         self.assertEqual(explanation(b"/api/v1/query?query=up&timeout=5s").deadline_seconds, 6.0)
