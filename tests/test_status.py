@@ -21,6 +21,7 @@ from mpp.status import LocatorView, StatusView, document, report
 from mpp.status import page as pages
 from mpp.status.guards import Guards
 from mpp.status.identity import Identity
+from mpp.status.links import linked
 from mpp.status.markup import CONTENT_SECURITY_POLICY
 from mpp.status.picture import picture
 from mpp.status.words import ago, duration, latency, listing, number, rate, share
@@ -329,17 +330,43 @@ class PageTests(SynchronousTestCase):
         ):
             told = report.make(view(well(A), observation))
             self.assertEqual(told.backends[1].level, level)
-            self.assertIn(f'<article class="card {level} ', page(well(A), observation))
+            self.assertIn(
+                f'class="card {level} unusable"' if not observation.ejected_at else f'class="card {level} ejected"',
+                page(well(A), observation),
+            )
         selection = view(well(A), replaying).selection
         self.assertEqual([report.state(o, selection) for o in selection.observations], ["selected", "replaying"])
 
     def test_drift(self) -> None:
         """What differs in a pair is told with the values of both; nothing of it when there is one server."""
         html = page(well(A), well(B, facts_version="2.42.0", facts_reload_ok=False))
-        for words in ("different versions", "prom-a:9090: 3.5.3", "prom-b:9090/x: 2.42.0", "the last reload failed"):
+        for words in ("different versions", ">prom-a:9090</a>: 3.5.3", ">prom-b:9090/x</a>: 2.42.0", "the last reload failed"):
             self.assertIn(words, html)
         self.assertIn("are alike", page(well(A), well(B)))
         self.assertNotIn("Drift", page(well(A)))
+
+    def test_names_are_links(self) -> None:
+        """A server's name leads to its card wherever it is told, and the card to the server itself."""
+        events = (Event(NOW, "ejection", "prom-b:9090/x is ejected, down: refused by prom-b:9090 (prom-a:9090)."),)
+        html = page(well(A), well(B, facts_version="2.42.0"), events=events)
+        self.assertIn(f'<article id="server-{A.id}"', html)
+        self.assertIn(f'<h3><a href="{B.url}/" rel="noreferrer">{B.url}</a></h3>', html)
+        link = f'<a href="#server-{A.id}">prom-a:9090</a>'
+        self.assertIn(f"Both servers are well; {link} serves.", html)
+        self.assertIn(f"{link} was chosen", html)
+        other = f'<a href="#server-{B.id}">prom-b:9090/x</a>'
+        self.assertIn(f"<td>{other} is ejected, down: refused by prom-b:9090 ({link}).</td>", html)
+        self.assertNotIn("<", linked(FOREIGN, {}))
+
+    def test_drift_of_many(self) -> None:
+        """Of many servers those that are alike are one line, and the odd one out comes first."""
+        many = [well(Backend("http", f"s{n:02}", 9090), facts_skew=0.1 * (n % 3)) for n in range(20)]
+        many[7] = evolve(many[7], facts=evolve(many[7].facts, version="2.42.0", skew=30.0))
+        drift = page(*many).partition('<section id="drift">')[2].partition("</section>")[0]
+        self.assertLess(drift.index("</a>: 2.42.0"), drift.index("and 15 others</span>: 3.5.3"))
+        self.assertIn("</a>: +30.0s", drift)
+        self.assertIn("and 15 others</span>: +0.0s to +0.2s", drift)
+        self.assertEqual(drift.count("<tr>"), 2)
 
     def test_events(self) -> None:
         """What happened is told with time and reason, newest first."""
@@ -418,7 +445,11 @@ class ConfinedTests(SynchronousTestCase):
         for tag, attributes in Elements(page(well(A))).found:
             self.assertNotIn("src", attributes)
             link = attributes.get("href") or attributes.get("action") or ""
-            self.assertRegex(link, r"^(data:image/svg\+xml,.*|status\?format=json|metrics|config|explain)?$", tag)
+            self.assertRegex(
+                link,
+                r"^(data:image/svg\+xml,.*|status\?format=json|metrics|config|explain|#server-[0-9a-f]{16}|https?://prom-[abc]:9090/(x/)?)?$",
+                tag,
+            )
         for word in ("@import", "url("):
             self.assertNotIn(word, page(well(A)))
 

@@ -34,6 +34,7 @@ p { margin: 0; overflow-wrap: anywhere; }
 .badge { flex: none; padding: .05rem .55rem; border: 1px solid; border-radius: 1rem; font-size: .8rem; font-weight: 600; }
 .badge.calm { color: var(--soft); }
 .card .why { margin: .35rem 0 .8rem; } figure { margin: 0; }
+.card:target { outline: 2px solid var(--idle); outline-offset: 2px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .8rem 0 0; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .last { margin: .6rem 0 0; } dl.past { margin-top: 0; }

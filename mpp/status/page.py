@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from mpp.drift import is_stale
 from mpp.facts import Facts
+from mpp.model import Backend
 from mpp.recent import Event, Span
 from mpp.status import StatusView
 from mpp.status import guards as guarded
 from mpp.status import report as reports
+from mpp.status.links import Links, linked, links_to, place_of
 from mpp.status.markup import explain_form, frame, pairs, text
 from mpp.status.picture import picture
 from mpp.status.report import BackendReport, Report
@@ -18,20 +20,23 @@ _LEGEND = (
     "Ribbon: selected (green), standby (gray), replaying its WAL (amber), ejected or unusable (red)."
 )
 _EVENTS = 15
+_NAMED = 4
 
 
 def render(view: StatusView) -> bytes:
     """Render the page, UTF-8."""
     report = reports.make(view)
     many = len(report.backends) > reports.FEW
-    cards = "".join(_card(each, view, folded=many) for each in report.backends)
+    links = links_to([each.backend for each in report.backends])
+    cards = "".join(_card(each, view, links, folded=many) for each in report.backends)
     main = "".join(
         (
-            f'<section id="verdict" class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p>',
+            f'<section id="verdict" class="verdict {report.level}"><p>{linked(report.verdict, links)}</p>'
+            f"<p>{text(report.count)}</p>",
             f"{_guards(view)}</section>",
             _part("servers", f'<div class="cards">{cards}</div><p class="soft small">{_LEGEND}</p>' if cards else ""),
-            _part("drift", _drift(report)),
-            _part("events", _events(view)),
+            _part("drift", _drift(report, links)),
+            _part("events", _events(view, links)),
             _part("locators", _locators(view)),
             _part("itself", f"<h2>mpp itself</h2>{_itself(view)}"),
         )
@@ -60,7 +65,7 @@ def _guards(view: StatusView) -> str:
 _MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
 
 
-def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
+def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) -> str:
     replay = each.observation.replay
     progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
     facts = _known(each, view)
@@ -68,9 +73,10 @@ def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
         facts = f'<details id="of-{each.backend.id}"><summary>What it tells of itself</summary>{facts}</details>'
     calm = "calm" if each.level == "good" and each.role != "selected" else each.level
     return (
-        f'<article class="card {each.level} {each.role}"><div class="head"><h3>{text(each.backend.url)}</h3>'
-        f'<span class="badge {calm}">{each.role}</span></div><p class="why">{text(each.why)}</p>'
-        f"<figure>{progress}{picture(each.recent)}</figure><div>{_traffic(each)}</div>{facts}</article>"
+        f'<article id="{place_of(each.backend)}" class="card {each.level} {each.role}">'
+        f'<div class="head"><h3>{_server(each.backend)}</h3><span class="badge {calm}">{each.role}</span></div>'
+        f'<p class="why">{linked(each.why, links)}</p><figure>{progress}{picture(each.recent)}</figure>'
+        f"<div>{_traffic(each)}</div><div>{facts}</div></article>"
     )
 
 
@@ -149,14 +155,14 @@ def _configuration(facts: Facts, now: float) -> str:
     return text(" ".join(filter(None, (facts.config_hash[:8], loaded)))) + failed
 
 
-def _drift(report: Report) -> str:
+def _drift(report: Report, links: Links) -> str:
     if len(report.backends) < 2:
         return ""
     if not report.drift:
         return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
     rows = "".join(
         f'<tr><th class="warn">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
-        + ", ".join(f"{text(name)}: {text(value)}" for name, value in each.values)
+        + "<br>".join(_group(value, names, links) for value, names in each.groups)
         + "</span></td></tr>"
         for each in report.drift
     )
@@ -164,20 +170,33 @@ def _drift(report: Report) -> str:
     return f'<h2>Drift</h2><p class="soft small">{intro}</p><div class="scroll"><table>{rows}</table></div>'
 
 
-def _events(view: StatusView) -> str:
-    rows = "".join(_event(each, view.now) for each in view.events[:_EVENTS])
+def _group(value: str, names: tuple[str, ...], links: Links) -> str:
+    """Return which servers have one value; of many the first, and the others on demand."""
+    shown = ", ".join(linked(name, links) for name in names[:_NAMED])
+    if len(names) > _NAMED:
+        shown = f'<span title="{text(", ".join(names))}">{len(names)} servers: {shown} and {len(names) - _NAMED} others</span>'
+    return f"{shown}: {text(value)}"
+
+
+def _server(backend: Backend) -> str:
+    """Return the URL of a server as a link to its own pages."""
+    return f'<a href="{text(backend.url)}/" rel="noreferrer">{text(backend.url)}</a>'
+
+
+def _events(view: StatusView, links: Links) -> str:
+    rows = "".join(_event(each, view.now, links) for each in view.events[:_EVENTS])
     nothing = '<p class="soft">Nothing has changed since mpp was started.</p>'
     table = f'<div class="scroll"><table class="events">{rows}</table></div>'
     return f"<h2>What happened</h2>{table if rows else nothing}"
 
 
-def _event(event: Event, now: float) -> str:
+def _event(event: Event, now: float, links: Links) -> str:
     kind = {"ejection": "bad", "crash": "bad", "worker": "bad", "return": "good", "refused": "warn", "discovery": "warn"}.get(
         event.kind, "soft"
     )
     return (
         f'<tr><td class="at">{clock(event.at)} UTC, {ago(now - event.at)}</td><th class="{kind}">{text(event.kind)}</th>'
-        f"<td>{text(event.text)}</td></tr>"
+        f"<td>{linked(event.text, links)}</td></tr>"
     )
 
 
