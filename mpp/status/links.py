@@ -12,8 +12,8 @@ Links = Mapping[str, str]
 """For each name of a server its place on the page."""
 
 _WORD = re.compile(r"(\s+)")
-# What a sentence puts around a name, and what no name ends with.
-_AROUND = re.compile(r"([(]*)(.*?)([.,;:)!?]*)", re.DOTALL)
+# What a sentence puts around a name, and what no name begins or ends with.
+_BEFORE, _BEHIND = "(", ".,;:)!?"
 
 
 def links_to(backends: Sequence[Backend]) -> Links:
@@ -32,7 +32,9 @@ def linked(plain: str, links: Links) -> str:
 
 
 def _word(word: str, links: Links) -> str:
-    found = _AROUND.fullmatch(word)
-    if found is None or found[2] not in links:
+    begun = word.lstrip(_BEFORE)
+    name = begun.rstrip(_BEHIND)
+    if name not in links:
         return text(word)
-    return f'{text(found[1])}<a href="#{links[found[2]]}">{text(found[2])}</a>{text(found[3])}'
+    before, behind = word[: len(word) - len(begun)], begun[len(name) :]
+    return f'{text(before)}<a href="#{links[name]}">{text(name)}</a>{text(behind)}'
