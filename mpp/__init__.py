@@ -30,7 +30,8 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L0 words: ``errors facts model http_config settings interfaces url_pattern``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ api_errors
-  storage_errors responses limiting vouching query_of_death flags placement progress page_limits unsafe_paths cross_site written``
+  storage_errors responses limiting vouching query_of_death flags placement progress page_limits unsafe_paths cross_site
+  written spans``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
 - L3 living: ``selection publication roster rounds round_steps follow_ups journal problems recorder snapshot credentials keyring
   authorized serving proxy site pages admin housekeeping front/ damage``

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from mpp.facts import Facts
 from mpp.model import Observation, Standing
+from mpp.spans import duration
 
 # Data of two servers whose clocks are so far apart are told apart by eye. A Date field alone is exact to half a second.
 CLOCKS_APART_S = 2.0
@@ -92,7 +93,7 @@ def is_stale(facts: Facts) -> bool:
 
 
 def _stale(told: Told) -> Difference | None:
-    old = [(name, f"{(age(facts) or 0) / 60:.0f} minutes") for name, facts in told if is_stale(facts)]
+    old = [(name, duration(age(facts) or 0)) for name, facts in told if is_stale(facts)]
     return Difference("stale", "The newest sample is old: nothing is ingested any more.", tuple(old)) if old else None
 
 
@@ -139,10 +140,7 @@ def _uptime(facts: Facts) -> float:
 
 
 def _retention(told: Told) -> Difference | None:
-    def days(seconds: float) -> str:
-        return f"{seconds / 86400:g}d"
-
-    return _unequal(told, "retention", "They keep data for different times.", lambda f: f.retention_s, days, _RETENTION_S)
+    return _unequal(told, "retention", "They keep data for different times.", lambda f: f.retention_s, duration, _RETENTION_S)
 
 
 def _version(told: Told) -> Difference | None:

@@ -14,7 +14,7 @@ from mpp.interfaces import IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
-from mpp.strategies import describe
+from mpp.spans import duration
 
 _log = make_logger()
 
@@ -131,4 +131,4 @@ def _state(backend: Backend, observation: Observation | None, now: float) -> str
         return f"{backend.name} no longer listed"
     if observation.why:
         return f"{backend.name} {observation.standing.name.lower()}: {observation.why}"
-    return f"{backend.name} with {describe(observation.history(now))} of history"
+    return f"{backend.name} with {duration(observation.history(now))} of history"

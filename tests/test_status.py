@@ -17,6 +17,7 @@ from mpp._version import __version__
 from mpp.facts import Facts, Replay
 from mpp.model import Backend, Observation, Selection, Standing
 from mpp.recent import SLOTS, Event, Recent, Slot, Span
+from mpp.spans import duration
 from mpp.status import LocatorView, StatusView, document, report
 from mpp.status import page as pages
 from mpp.status.guards import Guards
@@ -24,7 +25,7 @@ from mpp.status.identity import Identity
 from mpp.status.links import linked
 from mpp.status.markup import CONTENT_SECURITY_POLICY
 from mpp.status.picture import picture
-from mpp.status.words import ago, duration, latency, listing, number, rate, share
+from mpp.status.words import ago, latency, listing, number, rate, share
 from tests.status_support import FOREIGN, NOW, A, B, view, well
 
 DOWN = Observation(B, Standing.DOWN, "no answer to /-/ready: connect: refused", at=NOW - 1)
@@ -272,7 +273,7 @@ class PageTests(SynchronousTestCase):
             "01234567",
         ):
             self.assertIn(words, html)
-        for words in ("loaded 2h ago", "+0.2s", "4s ago, 12 ms", "https://prom-b:9090/x", ">unusable<", "No answer to /-/ready"):
+        for words in ("loaded 2h ago", "+0.2s", "4s ago, 12ms", "https://prom-b:9090/x", ">unusable<", "No answer to /-/ready"):
             self.assertIn(words, html)
         self.assertIn("1 of 2 backends viable, 1 selected", html)
 
@@ -287,8 +288,8 @@ class PageTests(SynchronousTestCase):
         for words in (
             "12.5/s",
             ">1.0%<",
-            "4.2 ms",
-            "1.25 s",
+            "4.2ms",
+            "1.25s",
             ">3<",
             "</span> 5 + 2 waiting",
             "<svg",
@@ -302,7 +303,7 @@ class PageTests(SynchronousTestCase):
         latest = Span(12.0, 360, 180, 2, 0.3, 2.5)
         html = page(well(A), recent={A.name: Recent(600.0, 600, 180, 2, 0.001, 0.002, latest=latest)})
         now, _, long = html.partition("<th>now</th>")[2].partition("<th>10m</th>")
-        for row, words in ((now, ("30.0/s", "50%", "300 ms", "2.5 s", "<td>2<")), (long, ("1.0/s", "30%", "1 ms", "2 ms"))):
+        for row, words in ((now, ("30.0/s", "50%", "300ms", "2.5s", "<td>2<")), (long, ("1.0/s", "30%", "1ms", "2ms"))):
             for each in words:
                 self.assertIn(each, row)
         young = page(well(A), recent={A.name: Recent(12.0, 360, 180, 2, 0.3, 2.5, latest=latest)})
@@ -548,7 +549,7 @@ class WordsTests(SynchronousTestCase):
         """Rates, shares, latencies and lists are short, and what is little is not nothing."""
         self.assertEqual([rate(n) for n in (0, 0.05, 0.5, 12.34, 1234.5)], ["0.0/s", "3.0/min", "0.5/s", "12.3/s", "1,234/s"])
         self.assertEqual([share(n) for n in (0, 0.0001, 0.0123, 0.5, 1)], ["0%", "<0.1%", "1.2%", "50%", "100%"])
-        self.assertEqual([latency(n) for n in (None, 0.00042, 0.9999, 12)], ["-", "0.42 ms", "1 s", "12 s"])
+        self.assertEqual([latency(n) for n in (None, 0.00042, 0.9999, 12, 1093)], ["-", "0.42ms", "1s", "12s", "18m 13s"])
         self.assertEqual([ago(0.2), ago(61)], ["just now", "1m 1s ago"])
         self.assertEqual([number(1), number(20)], ["One", "20"])
         self.assertEqual(

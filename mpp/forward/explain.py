@@ -15,8 +15,9 @@ from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
 from mpp.origin import teller
 from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
+from mpp.spans import duration
 from mpp.status.explained import Explanation
-from mpp.status.words import duration, listing
+from mpp.status.words import listing
 from mpp.unsafe_paths import FORWARDED_METHODS
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from mpp.spans import duration
 from mpp.status.identity import Identity
 from mpp.status.markup import explain_form, frame, pairs, text
-from mpp.status.words import duration, listing
+from mpp.status.words import listing
 
 SCHEMA = 1
 

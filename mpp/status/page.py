@@ -6,6 +6,7 @@ from mpp.drift import is_stale
 from mpp.facts import Facts
 from mpp.model import Backend
 from mpp.recent import Event, Span
+from mpp.spans import duration
 from mpp.status import StatusView
 from mpp.status import guards as guarded
 from mpp.status import report as reports
@@ -13,7 +14,7 @@ from mpp.status.links import Links, linked, links_to, place_of
 from mpp.status.markup import explain_form, frame, pairs, text
 from mpp.status.picture import picture
 from mpp.status.report import BackendReport, Report
-from mpp.status.words import ago, clock, duration, latency, rate, share
+from mpp.status.words import ago, clock, latency, rate, share
 
 _LEGEND = (
     "Bars: answers, errors of the server (red) and attempts given up for another server (amber) in ten seconds each. "

@@ -10,9 +10,9 @@ from mpp import drift
 from mpp.drift import Difference
 from mpp.model import Backend, Observation, Selection, Standing
 from mpp.recent import Recent
+from mpp.spans import duration
 from mpp.status import StatusView
-from mpp.status.words import duration, listing, number
-from mpp.strategies import describe
+from mpp.status.words import listing, number
 
 GOOD, WARN, BAD = "good", "warn", "bad"
 
@@ -272,7 +272,7 @@ def _why_standby(observation: Observation, view: StatusView) -> str:
 def _held(observation: Observation, now: float) -> str:
     facts = observation.facts
     if facts.oldest is not None:
-        return f"{describe(observation.history(now))} of history"
+        return f"{duration(observation.history(now))} of history"
     return f"{facts.samples:,.0f} ingested samples" if facts.samples else "no known history"
 
 
