@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from zope.interface import implementer
 
 from mpp import headers
-from mpp.headers import ROUTE_COOKIE
 from mpp.interfaces import IAffinity
 from mpp.model import Backend, RequestFacts, Selection
 from mpp.origin import Network, Proxies
+from mpp.route_cookie import ROUTE_COOKIE
 
 # As long as a browser session that is left alone and taken up again; well above any dashboard's refresh.
 IDLE_S = 30 * 60.0
@@ -146,10 +146,12 @@ class AffinityChain:
     Several affinities, tried in the order given.
 
     :param links: empty for no affinity at all.
+    :ivar names: the affinities' names, in the same order.
     """
 
     def __init__(self, links: Sequence[IAffinity]) -> None:
         self._links = tuple(links)
+        self.names = tuple(link.name for link in links)
 
     def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> tuple[Backend | None, str]:
         """Give the first backend that any link prefers, and that link's name; (None, "") when none does."""

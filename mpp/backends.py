@@ -14,14 +14,16 @@ from twisted.internet.defer import Deferred
 from mpp.addresses import AddressBook
 from mpp.forward.forwarder import Forwarder
 from mpp.forwarders import Forwarders
-from mpp.headers import own_request_head
+from mpp.instance import Instance
 from mpp.interfaces import ILocator
 from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
-from mpp.metrics import Metrics
+from mpp.metrics import OWN, Metrics
 from mpp.model import Backend
+from mpp.own_requests import own_request_head
 from mpp.problems import Problems
 from mpp.selection import SelectionService
+from mpp.upkeep import Upkeep
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
 from mpp.wire.pool import Pool
@@ -35,6 +37,7 @@ class Backends:
     All that faces the backends.
 
     :param each_round: called in each selection round, when the backends are located.
+    :param instance: this mpp, as it recognizes its own requests.
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
     :ivar locator: finds them.
     :ivar selections: the living Selection, a service that whoever made this starts and stops.
@@ -52,8 +55,10 @@ class Backends:
         budget: Budget,
         metrics: Metrics,
         each_round: Callable[[], None],
+        instance: Instance,
         remote: RemoteSelections | None,
     ) -> None:
+        self._instance = instance
         self._wiring = wiring
         self._reactor = reactor
         self._metrics = metrics
@@ -66,6 +71,8 @@ class Backends:
         self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
         self._problems = Problems(self.selections.journal.note, "discovery")
         self.forwarders = Forwarders(self._forwarder(wiring))
+        self._upkeep = Upkeep(metrics, self._counted_names, lambda: self._wiring.settings.selection_interval, reactor.seconds)
+        self._expect_configured()
 
     def _build_pool(self, budget: Budget) -> Pool:
         settings = self._wiring.settings
@@ -77,7 +84,7 @@ class Backends:
             max_active=settings.max_concurrency,
             max_queued=settings.max_queue,
             reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
-            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready")),
+            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready", self._instance)),
         )
 
     def _select(self) -> SelectionService:
@@ -85,7 +92,7 @@ class Backends:
         return SelectionService(
             self.locator,
             self,
-            wiring.prober(self.pool, self._reactor, time.time),
+            wiring.prober(self.pool, self._reactor, time.time, self._instance),
             wiring.strategy,
             clock=self._reactor,
             wall=time.time,
@@ -95,10 +102,10 @@ class Backends:
         )
 
     def _forwarder(self, wiring: Wiring) -> Forwarder:
-        return wiring.forwarder(self.pool, self.selections, self.keyring, self._metrics, self._reactor)
+        return wiring.forwarder(self.pool, self.selections, self.keyring, self._metrics, self._reactor, self._instance)
 
     def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
-        return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.labels(name).inc())
+        return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.inc(name))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
@@ -124,8 +131,25 @@ class Backends:
         self.forwarders.replace(self._forwarder(wiring))
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in wiring.locators])
-        prober = wiring.prober(self.pool, self._reactor, time.time)
+        prober = wiring.prober(self.pool, self._reactor, time.time, self._instance)
         self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
+        self._expect_configured()
+
+    def sweep(self) -> None:
+        """Remove the counters of backends, locators and affinities that have been gone for a while, see `mpp.series`."""
+        self._upkeep.sweep()
+
+    def _expect_configured(self) -> None:
+        names = self._counted_names()
+        self._metrics.expect_configured(names["locator"], names["type"])
+
+    def _counted_names(self) -> dict[str, set[str]]:
+        """Return the values of labels that are in use, by the label."""
+        return {
+            "backend": {OWN, *(each.backend.name for each in self.selections.current.observations)},
+            "locator": {source.name for source in self.locator.sources},
+            "type": set(self._wiring.affinity.names),
+        }
 
     def close(self) -> Deferred[None]:
         """

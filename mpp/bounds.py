@@ -8,6 +8,8 @@ reported, so that nothing behind it has to expect one.
 
 from __future__ import annotations
 
+import hashlib
+
 LATEST_TIME = 1e11
 """Seconds since the epoch, in the year 5138: what is later is no time. An empty TSDB reports MaxInt64 milliseconds, for one."""
 
@@ -44,6 +46,19 @@ def port(value: object) -> int | None:
 def version(text: str) -> str:
     """Return the text of a version, of at most `LONGEST_TEXT` characters, without those that cannot be shown."""
     return "".join(character for character in text[:LONGEST_TEXT] if character.isprintable())
+
+
+def line(text: str, longest: int) -> str:
+    """
+    Return a text as one line that can be shown.
+
+    :param longest: characters; a text that is longer, or cannot be shown as it is, is cut and ends in a hash of the whole, so
+        that different texts stay different.
+    """
+    shown = "".join(character for character in text[:longest] if character.isprintable())
+    if shown == text:
+        return text
+    return f"{shown}... ({hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]})"
 
 
 def _within(value: object, limit: float) -> float | None:

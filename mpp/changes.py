@@ -39,10 +39,14 @@ def check_lasting(last: Settings, new: Settings) -> None:
     :raise ConfigError: it is not.
     """
     if new.web_config != last.web_config:
-        raise ConfigError("--web-config", "another file needs a restart; what is in it is read again by itself")
+        raise _needs_restart("--web-config", "another file needs a restart; what is in it is read again by itself")
     if bool(new.admin_listen) is not bool(last.admin_listen):
-        raise ConfigError("--admin-listen", "to put mpp's own pages elsewhere, or back, needs a restart")
+        raise _needs_restart("--admin-listen", "to put mpp's own pages elsewhere, or back, needs a restart")
     if new.workers != last.workers:
-        raise ConfigError("--workers", "another number of workers needs a restart")
+        raise _needs_restart("--workers", "another number of workers needs a restart")
     if new.reuse_port is not last.reuse_port and new.workers > 1:
-        raise ConfigError("--reuse-port", "with workers, to share the port or not to share it any more needs a restart")
+        raise _needs_restart("--reuse-port", "with workers, to share the port or not to share it any more needs a restart")
+
+
+def _needs_restart(option: str, problem: str) -> ConfigError:
+    return ConfigError(option, problem, needs_restart=True)

@@ -69,9 +69,10 @@ def _check_front(settings: Settings, reactor: Any) -> None:
     from prometheus_client import CollectorRegistry
 
     from mpp.front.service import Front
+    from mpp.instance import Instance
     from mpp.metrics import Metrics
 
-    Front(settings, reactor, Metrics(CollectorRegistry())).check(settings)
+    Front(settings, reactor, Metrics(CollectorRegistry()), Instance.random()).check(settings)
 
 
 def _errors(look: Callable[[], object]) -> list[ConfigError]:

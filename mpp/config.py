@@ -50,7 +50,7 @@ class Reading:
             return ConfigErrors([self.blame(each) for each in error.all])
         for option in OPTIONS:
             if option.flag == error.option and option.field in self.words:
-                return ConfigError(self.words[option.field], error.problem)
+                return ConfigError(self.words[option.field], error.problem, needs_restart=error.needs_restart)
         return error
 
     def sound(self) -> Reading:

@@ -51,7 +51,7 @@ class Damage:
 
         :param error: what it said, one line.
         """
-        self._metrics.storage_errors.labels(backend.name).inc()
+        self._metrics.storage_errors.inc(backend.name)
         known = self._known(backend)
         self._found[backend] = _Found(error if known is None else known.error, self._clock.seconds())
         if known is None:

@@ -1,5 +1,5 @@
 """
-In what the servers of a pair differ that ought to be identical. Pure.
+In what the servers of a pair differ that ought to be identical, or that a client may have to know. Pure.
 
 Compared is what usable servers last told; of one that is down or not ready it is not known what is true now.
 """
@@ -14,6 +14,8 @@ from mpp.facts import Facts
 from mpp.model import Observation, Standing
 from mpp.spans import duration
 
+WARN, NOTE = "warn", "note"
+
 # Data of two servers whose clocks are so far apart are told apart by eye. A Date field alone is exact to half a second.
 CLOCKS_APART_S = 2.0
 # Longer than any sensible scrape interval: a server whose newest sample is older ingests nothing.
@@ -24,6 +26,8 @@ SETTLED_S = 60.0
 _RETENTION_S = 60.0
 # So many flags that differ are named; of more, the number.
 _MOST_FLAGS = 8
+# Labels that differ are named likewise.
+_MOST_LABELS = 8
 _GRAVEST = ("query.", "enable-feature", "storage.tsdb.", "storage.")
 
 
@@ -32,9 +36,11 @@ class Difference:
     """
     One thing in which servers differ.
 
-    :ivar kind: ``version``, ``configuration``, ``flags``, ``retention``, ``targets``, ``clock``, ``reload`` or ``stale``.
+    :ivar kind: ``version``, ``configuration``, ``flags``, ``retention``, ``targets``, ``clock``, ``reload``, ``stale`` or
+        ``external_labels``.
     :ivar text: what it means, one sentence.
     :ivar values: for each server that told, its name and what it told.
+    :ivar level: `WARN`, or `NOTE` for what may well be meant.
     :ivar amounts: what they told as numbers, in the same order, where it is one; empty otherwise.
     :ivar tolerance: numbers that are no further apart than this are alike.
     """
@@ -42,6 +48,7 @@ class Difference:
     kind: str
     text: str
     values: tuple[tuple[str, str], ...]
+    level: str = WARN
     amounts: tuple[float, ...] = field(default=(), eq=False, repr=False)
     tolerance: float = field(default=0.0, eq=False, repr=False)
 
@@ -74,9 +81,18 @@ Told = list[tuple[str, Facts]]
 
 def compare(observations: Sequence[Observation]) -> tuple[Difference, ...]:
     """Give all differences there are, the gravest first."""
-    told = [(o.backend.name, o.facts) for o in observations if o.standing < Standing.NOT_READY and o.facts.read_at]
-    found = (rule(told) for rule in (_stale, _reload, _configuration, _flags, _targets, _retention, _version, _clock))
+    told = [(o.backend.name, o.facts) for o in observations if _is_comparable(o)]
+    found = (rule(told) for rule in _RULES)
     return tuple(difference for difference in found if difference is not None)
+
+
+def comparable(observations: Sequence[Observation]) -> int:
+    """Return how many servers have told what is compared, and may still be believed."""
+    return sum(map(_is_comparable, observations))
+
+
+def _is_comparable(observation: Observation) -> bool:
+    return observation.standing < Standing.NOT_READY and bool(observation.facts.read_at)
 
 
 def age(facts: Facts) -> float | None:
@@ -156,6 +172,21 @@ def _clock(told: Told) -> Difference | None:
     return _unequal(told, "clock", "Their clocks are apart (told beside mpp's).", lambda f: f.skew, ahead, CLOCKS_APART_S)
 
 
+def _external_labels(told: Told) -> Difference | None:
+    """Return the labels that differ. They do on purpose in most pairs, so that is only a note."""
+    known = [(name, dict(facts.external_labels)) for name, facts in told if facts.external_labels is not None]
+    names = sorted({label for _, labels in known for label in labels})
+    unequal = [label for label in names if len({labels.get(label) for _, labels in known}) > 1]
+    if not unequal:
+        return None
+    shown, more = unequal[:_MOST_LABELS], len(unequal) - _MOST_LABELS
+    rest = f" and {more} more" if more > 0 else ""
+    text = "Their external labels differ: the series of federation and remote read have other labels on each server."
+    pairs = ((name, [f'{label}="{labels[label]}"' for label in shown if label in labels]) for name, labels in known)
+    values = tuple((name, (" ".join(described) or "none of them") + rest) for name, described in pairs)
+    return Difference("external_labels", text, values, NOTE)
+
+
 def _unequal(
     told: Told,
     kind: str,
@@ -167,5 +198,8 @@ def _unequal(
     values = [(name, value) for name, value in ((name, of(facts)) for name, facts in told) if value is not None]
     if not values or max(value for _, value in values) - min(value for _, value in values) <= tolerance:
         return None
-    written = tuple((name, write(value)) for name, value in values)
-    return Difference(kind, text, written, tuple(value for _, value in values), tolerance)
+    written, amounts = tuple((name, write(value)) for name, value in values), tuple(value for _, value in values)
+    return Difference(kind, text, written, amounts=amounts, tolerance=tolerance)
+
+
+_RULES = (_stale, _reload, _configuration, _flags, _targets, _retention, _version, _clock, _external_labels)

@@ -36,12 +36,14 @@ class ConfigError(MppError):
 
     :param option: the option as the operator wrote it, ``--port`` or ``MPP_PORT``.
     :param problem: what is wrong and what was expected, one line.
+    :ivar needs_restart: nothing is wrong, but only a restart can apply it.
     """
 
-    def __init__(self, option: str, problem: str) -> None:
+    def __init__(self, option: str, problem: str, *, needs_restart: bool = False) -> None:
         super().__init__(f"{option}: {problem}")
         self.option = option
         self.problem = problem
+        self.needs_restart = needs_restart
 
     @property
     def all(self) -> tuple[ConfigError, ...]:
@@ -88,12 +90,18 @@ class BadRequest(MppError):
 
     :param status: the HTTP status to answer with (400, 408, 413, 417, 431, 501, 503, 505).
     :param detail: one sentence for the client.
+    :ivar origin: of the page that made the request, see `mpp.cors`; empty if that is not known or does not matter.
     """
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.origin = b""
+
+
+class Looped(MppError):
+    """A request has come back to the mpp that sent it, see Note [Instance] in `mpp.instance`."""
 
 
 class ClientTooSlow(MppError):

@@ -29,8 +29,10 @@ class Facts:
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
     :ivar query_slots: how many queries it runs at the same time (its ``--query.max-concurrency``), or None when not known.
-    :ivar flags: those of its flags that are compared, with their values, by name; empty when not known, and in workers, which
-        compare nothing. Always the last field, see `mpp.workers.words`.
+    :ivar external_labels: the labels that it adds to the series of federation and remote read, by name; None when not known.
+    :ivar flags: those of its flags that are compared, with their values, by name; empty when not known.
+
+    The last two are only compared, so workers do not know them. They remain the last fields, see `mpp.workers.words`.
     """
 
     version: str = ""
@@ -47,6 +49,7 @@ class Facts:
     reload_ok: bool | None = None
     skew: float | None = None
     query_slots: int | None = None
+    external_labels: tuple[tuple[str, str], ...] | None = None
     flags: tuple[tuple[str, str], ...] = ()
 
 

@@ -1,12 +1,16 @@
 """
-A short hash by which configurations of Prometheus servers are compared, without keeping them. Pure.
+What is kept of the configuration of a Prometheus server, to compare it with others: a short hash, and the external labels. Pure.
 
-The external labels do not count: by these the replicas of a pair are meant to be told apart.
+The external labels are not part of the hash: by these the replicas of a pair are meant to be told apart.
 """
 
 from __future__ import annotations
 
 import hashlib
+
+from attrs import frozen
+
+from mpp import external_labels
 
 # Lines of a configuration are far shorter; bounds what is held of one that is not.
 MAX_LINE = 64 * 1024
@@ -16,9 +20,22 @@ _LINE_END = b"\\n"
 _HASH_BYTES = 6
 
 
+@frozen
+class Configuration:
+    """
+    What is kept of a configuration.
+
+    :ivar hash: of all but the external labels; empty when it is not known.
+    :ivar labels: the external labels, see `mpp.external_labels.parse`.
+    """
+
+    hash: str = ""
+    labels: tuple[tuple[str, str], ...] | None = None
+
+
 class Fingerprint:
     """
-    Makes the hash of a page that comes in pieces: the JSON answer of ``/api/v1/status/config``.
+    Reads a page that comes in pieces: the JSON response of ``/api/v1/status/config``.
 
     The server writes the configuration out by itself, in one canonical way, so the same configuration gives the same bytes;
     the section ``external_labels`` is one line, two spaces deep, and all deeper ones that follow.
@@ -29,6 +46,7 @@ class Fingerprint:
         # The beginning of a line; an array, so that a line that comes byte by byte is not copied with each of them.
         self._rest = bytearray()
         self._skipping = False
+        self._section = bytearray()
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece, split anywhere."""
@@ -44,11 +62,12 @@ class Fingerprint:
             self._hash.update(self._rest[:-1])
             del self._rest[:-1]
 
-    def finish(self) -> str:
-        """Return the hash."""
+    def finish(self) -> Configuration:
+        """Return what is kept of the complete page."""
         self._take(self._rest)
         self._rest = bytearray()
-        return self._hash.hexdigest()
+        is_whole = len(self._section) <= external_labels.MAX_SECTION
+        return Configuration(self._hash.hexdigest(), external_labels.parse(bytes(self._section)) if is_whole else None)
 
     def _take(self, line: bytearray) -> None:
         if line.startswith(b"  external_labels:"):
@@ -56,3 +75,6 @@ class Fingerprint:
         elif not (self._skipping and line.startswith(b"   ")):
             self._skipping = False
             self._hash.update(line + b"\n")
+            return
+        if len(self._section) <= external_labels.MAX_SECTION:
+            self._section += line + b"\n"

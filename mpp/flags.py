@@ -8,9 +8,9 @@ and paths, in which servers are meant to differ, and the retention by time, of w
 
 from __future__ import annotations
 
-import hashlib
 import re
 
+from mpp import bounds
 from mpp.errors import UpstreamError
 from mpp.runtime import Outcome, parse_object
 
@@ -52,7 +52,4 @@ def _shown(name: str, value: str) -> str:
     """Return a value in one line that can be shown, alike for all that mean the same."""
     if name in _SETS:
         value = ",".join(sorted(value.split(",")))
-    shown = "".join(character for character in value[:_LONGEST_VALUE] if character.isprintable())
-    if shown == value:
-        return value
-    return f"{shown}... ({hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:12]})"
+    return bounds.line(value, _LONGEST_VALUE)

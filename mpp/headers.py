@@ -13,10 +13,10 @@ from http import HTTPStatus
 
 from attrs import field, frozen
 
-from mpp._version import __version__
+from mpp import instance, route_cookie
+from mpp.errors import Looped
+from mpp.instance import Instance
 from mpp.model import Backend, Headers, RequestFacts
-
-ROUTE_COOKIE = b"MPP.Route"
 
 _HOP_BY_HOP = frozenset(
     (
@@ -36,6 +36,7 @@ REQUEST_DROPPED = _HOP_BY_HOP | {
     b"content-length",
     b"expect",
     b"host",
+    instance.FIELD,
     b"x-forwarded-for",
     b"x-forwarded-host",
     b"x-forwarded-proto",
@@ -43,8 +44,10 @@ REQUEST_DROPPED = _HOP_BY_HOP | {
 """Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
 # All that are not just passed on. The port goes with the host: it is either a trusted proxy's, or not known.
 _REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie", b"x-forwarded-port"}
-# A backend that is an mpp itself says who served it; the client is told who served us.
-_RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby"}
+# A backend that is an mpp itself says who served it, and how often it tried; the client is told these of this mpp.
+_RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby", b"mpp.attempts"}
+# All that are not just passed on.
+_RESPONSE_SPECIAL = _RESPONSE_DROPPED | {b"set-cookie"}
 _BODYLESS = frozenset((204, 304))
 _WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # RFC 3986 section 3.2.2 and 3.2.3, of one host, never empty: some proxies make a list of what a client claims and what they know.
@@ -75,13 +78,6 @@ def _without(headers: Headers, names: set[bytes]) -> Headers:
     return tuple(field for field in headers if field[0].lower() not in names and field[0].lower() != b"connection")
 
 
-def without_route_cookie(value: bytes) -> bytes:
-    """Take mpp's own cookie out of a ``Cookie`` value, leaving the others as they are; may leave nothing."""
-    if ROUTE_COOKIE not in value:
-        return value
-    return b";".join(part for part in value.split(b";") if part.split(b"=", 1)[0].strip() != ROUTE_COOKIE).strip()
-
-
 def _as_reported(facts: RequestFacts, host: bytes) -> tuple[bytes, bytes, bytes]:
     """
     Return the scheme, host and port by which the client reached the outermost proxy, as the proxy in front of mpp reports them.
@@ -102,17 +98,27 @@ def _as_reported(facts: RequestFacts, host: bytes) -> tuple[bytes, bytes, bytes]
     return scheme, reported_host if _one_host(reported_host) else host, port if _port(port) else b""
 
 
-def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: int, *, from_trusted_proxy: bool = False) -> bytes:
+def request_head(
+    facts: RequestFacts,
+    backend: Backend,
+    target: bytes,
+    length: int,
+    sender: Instance,
+    *,
+    from_trusted_proxy: bool = False,
+) -> bytes:
     """
     Build the head of the request that goes to a backend.
 
     :param target: the raw target, with the backend's prefix.
     :param length: bytes of the body that is sent with it.
+    :param sender: this mpp.
     :param from_trusted_proxy: X-Forwarded-Proto, -Host and -Port are passed on; otherwise mpp writes the first two itself, and
         leaves out the third, which anybody may have made up.
+    :raise Looped: it has been sent by this mpp before.
     """
     parts = [facts.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
-    forwarded_for, connections = [], []
+    forwarded_for, connections, tokens = [], [], []
     host = b""
     for name, value in facts.headers:
         lower = name.lower()
@@ -121,16 +127,21 @@ def request_head(facts: RequestFacts, backend: Backend, target: bytes, length: i
         elif lower == b"host":
             host = value
         elif lower == b"cookie":
-            value = without_route_cookie(value)
+            value = route_cookie.to_server(value, backend)
             if value:
                 parts += name, b": ", value, b"\r\n"
         elif lower == b"x-forwarded-for":
             forwarded_for.append(value)
         elif lower == b"connection":
             connections.append(value)
+        elif lower == instance.FIELD:
+            tokens.append(value)
     if connections and (nominated := _nominated(connections, REQUEST_DROPPED)):
         facts = facts._replace(headers=_without(facts.headers, nominated))
-        return request_head(facts, backend, target, length, from_trusted_proxy=from_trusted_proxy)
+        return request_head(facts, backend, target, length, sender, from_trusted_proxy=from_trusted_proxy)
+    if tokens and sender.is_in(tokens):
+        raise Looped
+    parts.append(sender.line_after(tokens) if tokens else sender.line)
     if facts.peer:
         forwarded_for.append(facts.peer.encode("ascii"))
     if forwarded_for:
@@ -187,20 +198,16 @@ class OwnFields:
         return b"%b\r\n%b%b" % (line, self.lines, rest)
 
 
-def own_request_head(backend: Backend, path: str) -> bytes:
-    """Give the head of a request of mpp's own. Not compressed: the answers are small, or are scanned as they come."""
-    return (
-        f"GET {backend.prefix}{path} HTTP/1.1\r\n"
-        f"Host: {backend.netloc}\r\n"
-        f"User-Agent: mpp/{__version__}\r\n"
-        "Accept: application/json, text/plain;version=0.0.4;q=0.9, */*;q=0.1\r\n"
-        "Accept-Encoding: identity\r\n"
-        "\r\n"
-    ).encode("ascii")
-
-
 def response_head(
-    status: int, reason: bytes, headers: Headers, added: Headers, *, length: int | None, bodyless: bool, chunked: bool
+    status: int,
+    reason: bytes,
+    headers: Headers,
+    added: Headers,
+    *,
+    length: int | None,
+    bodyless: bool,
+    chunked: bool,
+    served_by: Backend | None = None,
 ) -> bytes:
     """
     Build the head of the answer that goes to a client.
@@ -211,6 +218,8 @@ def response_head(
     :param length: the body's length if it is known; written unless the backend's own field stands.
     :param bodyless: the answer to HEAD: whatever the backend announced stands, and nothing is added to it.
     :param chunked: the body will be sent in chunks.
+    :param served_by: the backend, whose id the cookie of an inner mpp gets in its name, see `mpp.route_cookie`; None of mpp's own
+        responses.
     """
     if reason != b"OK":
         reason = _plain_reason(status, reason)
@@ -219,14 +228,16 @@ def response_head(
     announced = False
     for name, value in headers:
         lower = name.lower()
-        if lower not in _RESPONSE_DROPPED:
+        if lower not in _RESPONSE_SPECIAL:
             announced = announced or lower == b"content-length"
             parts += name, b": ", value, b"\r\n"
+        elif lower == b"set-cookie":
+            parts += name, b": ", value if served_by is None else route_cookie.from_server(value, served_by), b"\r\n"
         elif lower == b"connection":
             connections.append(value)
     if connections and (nominated := _nominated(connections, _RESPONSE_DROPPED)):
         rest = _without(headers, nominated)
-        return response_head(status, reason, rest, added, length=length, bodyless=bodyless, chunked=chunked)
+        return response_head(status, reason, rest, added, length=length, bodyless=bodyless, chunked=chunked, served_by=served_by)
     for name, value in added:
         parts += name, b": ", value, b"\r\n"
     if chunked:

@@ -104,9 +104,9 @@ class ISelections(Interface):
 
     def ready() -> Deferred[Selection]:
         """
-        Wait for the first round.
+        Wait until a backend is known, or the program has run for `mpp.rounds.STARTING_S` and a round has found none.
 
-        :return Deferred(Selection): fires at once when a round has finished. Never fails; each caller may cancel its own.
+        :return Deferred(Selection): never fails; each caller may cancel its own.
         """
 
     def reselect() -> Deferred[Selection]:

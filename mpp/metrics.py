@@ -6,6 +6,8 @@ Counters and histograms are kept here; what describes the present is `mpp.snapsh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -18,6 +20,8 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
+from mpp import series
+from mpp.status.failures import CODES
 from mpp.tally import Counts, Distributions
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -57,56 +61,39 @@ class Metrics:
         )
         rounds = Distributions("mpp_selection_round_duration_seconds", "From locating the backends to their selection.", _BUCKETS)
         self.round_duration = rounds.of("")
-        for tally in (self._requests, self._hits, durations, self._upstream, rounds):
-            registry.register(tally)
         # Counted now and then.
-        self._retries = Counter(
-            "mpp_retries",
-            "Attempts given up for another one, by the backend that failed.",
-            ("backend", "reason"),
-            registry=registry,
+        of_backend = ("backend",)
+        self._retries = Counts(
+            "mpp_retries", "Attempts given up for another one, by the backend that failed.", ("backend", "reason")
         )
-        self._truncated = Counter(
-            "mpp_truncated_responses",
-            "Answers that broke off after their first byte had gone out.",
-            ("backend", "reason"),
-            registry=registry,
+        self._truncated = Counts(
+            "mpp_truncated_responses", "Answers that broke off after their first byte had gone out.", ("backend", "reason")
         )
-        self._slow_clients = Counter(
+        self._slow_clients = Counts(
             "mpp_slow_clients_reset",
             "Responses given up because their clients read them too slowly while other requests waited.",
-            ("backend",),
-            registry=registry,
+            of_backend,
         )
-        self._moved = Counter(
+        self._moved = Counts(
             "mpp_moved_requests",
             "Requests that waited for a slot on a backend and were sent to another one instead.",
-            ("backend",),
-            registry=registry,
+            of_backend,
         )
-        self._hedges = Counter(
-            "mpp_hedges",
-            "Attempts made beside one that took too long, by the backend that did.",
-            ("backend", "reason"),
-            registry=registry,
+        self._hedges = Counts(
+            "mpp_hedges", "Attempts made beside one that took too long, by the backend that did.", ("backend", "reason")
         )
-        self._suspicions = Counter(
+        self._suspicions = Counts(
             "mpp_suspicion_probes",
             "Questions to silent backends whether they are there, by what came of them.",
             ("backend", "result"),
-            registry=registry,
         )
-        self._budget_exhausted = Counter(
-            "mpp_retry_budget_exhausted",
-            "Retries and hedges that were not made for want of budget.",
-            ("reason",),
-            registry=registry,
+        self._budget_exhausted = Counts(
+            "mpp_retry_budget_exhausted", "Retries and hedges that were not made for want of budget.", ("reason",)
         )
-        self._deaths = Counter(
+        self._deaths = Counts(
             "mpp_query_of_death_suspects",
             "Servers that broke off a read after having run it for longer than --crash-suspect, by the server.",
-            ("backend",),
-            registry=registry,
+            of_backend,
         )
         self._deaths_refused = Counter(
             "mpp_query_of_death_refusals",
@@ -114,23 +101,13 @@ class Metrics:
             registry=registry,
         )
         self.selection_events = Counter("mpp_selection_events", "Changes of the selection.", registry=registry)
-        self.selection_rounds = Counter(
-            "mpp_selection_rounds", "Selection rounds, by how they ended.", ("result",), registry=registry
+        self.selection_rounds = Counts("mpp_selection_rounds", "Selection rounds, by how they ended.", ("result",))
+        self.discovery_errors = Counts("mpp_discovery_errors", "Look-ups of a locator that failed.", ("locator",))
+        self.probe_errors = Counts(
+            "mpp_probe_errors", "Probes that found a backend not viable, by what they found.", ("backend", "standing")
         )
-        self.discovery_errors = Counter(
-            "mpp_discovery_errors", "Look-ups of a locator that failed.", ("locator",), registry=registry
-        )
-        self.probe_errors = Counter(
-            "mpp_probe_errors",
-            "Probes that found a backend not viable, by what they found.",
-            ("backend", "standing"),
-            registry=registry,
-        )
-        self.ejections = Counter(
-            "mpp_ejections",
-            "Backends taken out of service, by what was held against them.",
-            ("backend", "reason"),
-            registry=registry,
+        self.ejections = Counts(
+            "mpp_ejections", "Backends taken out of service, by what was held against them.", ("backend", "reason")
         )
         self._reload_succeeded = Gauge(
             "mpp_config_last_reload_successful", "1 if the configuration was applied when it was read last.", registry=registry
@@ -140,13 +117,42 @@ class Metrics:
             "When the configuration was last applied, in seconds since the epoch.",
             registry=registry,
         )
-        self.storage_errors = Counter(
-            "mpp_storage_errors",
-            "Responses in which a backend said that it cannot read its own storage.",
-            ("backend",),
-            registry=registry,
+        self.storage_errors = Counts(
+            "mpp_storage_errors", "Responses in which a backend said that it cannot read its own storage.", of_backend
         )
-        self.readmissions = Counter("mpp_readmissions", "Ejected backends that came back.", ("backend",), registry=registry)
+        self.readmissions = Counts("mpp_readmissions", "Ejected backends that came back.", of_backend)
+        counters = [tally for tally in vars(self).values() if isinstance(tally, Counts)]
+        self._counters = {counts.name: counts for counts in counters}
+        self._labelled: tuple[Counts | Distributions, ...] = (*counters, self._upstream)
+        every: tuple[Counts | Distributions, ...] = (*self._labelled, durations, rounds)
+        for tally in every:
+            registry.register(tally)
+        for name, each in series.OF_THE_PROGRAM.items():
+            for values in each:
+                self._counters[name].expect(*values)
+
+    def expect_backend(self, backend: str) -> None:
+        """Expose all that is counted of a backend, at 0 at first; see Note [Series begin at 0] in `mpp.series`."""
+        for name, each in series.OF_EACH_BACKEND.items():
+            for values in each:
+                self._counters[name].expect(backend, *values)
+        self._upstream.of(backend)
+
+    def expect_configured(self, locators: Iterable[str], affinities: Iterable[str]) -> None:
+        """Expose all that is counted of locators and affinities, at 0 at first."""
+        for locator in locators:
+            self.discovery_errors.expect(locator)
+        for affinity in affinities:
+            self._hits.expect(affinity)
+
+    def label_values(self, label: str) -> set[str]:
+        """Return all values that a label has in any counter or histogram."""
+        return {value for tally in self._labelled for value in tally.label_values(label)}
+
+    def remove(self, label: str, value: str) -> None:
+        """Remove all series in which a label has this value."""
+        for labelled in self._labelled:
+            labelled.remove(label, value)
 
     def request_began(self) -> None:
         """Count a client request in."""
@@ -162,29 +168,34 @@ class Metrics:
         """Count a request that mpp refused before any backend was chosen."""
         self._requests.inc(OWN, code)
 
+    def local_errors(self) -> dict[int, int]:
+        """Return how many requests mpp itself answered with one of `mpp.status.failures.CODES` since its start, by the code."""
+        values = self._requests.values
+        return {code: values.get((OWN, code), 0) for code in CODES}
+
     def upstream_answered(self, backend: str, seconds: float) -> None:
         """Record how long one attempt took."""
         self._upstream.of(backend).observe(seconds)
 
     def retried(self, backend: str, reason: str) -> None:
         """Count an attempt that failed and was followed by another one."""
-        self._retries.labels(backend, reason).inc()
+        self._retries.inc(backend, reason)
 
     def hedged(self, backend: str, reason: str) -> None:
         """Count an attempt that was made beside one on ``backend``."""
-        self._hedges.labels(backend, reason).inc()
+        self._hedges.inc(backend, reason)
 
     def suspected(self, backend: str, result: str) -> None:
         """Count a question to a silent backend."""
-        self._suspicions.labels(backend, result).inc()
+        self._suspicions.inc(backend, result)
 
     def retry_budget_exhausted(self, reason: str) -> None:
         """Count a ``retry`` or a ``hedge`` that was not made."""
-        self._budget_exhausted.labels(reason).inc()
+        self._budget_exhausted.inc(reason)
 
     def query_of_death_suspected(self, backend: str) -> None:
         """Count a server that may have died of a read."""
-        self._deaths.labels(backend).inc()
+        self._deaths.inc(backend)
 
     def query_of_death_refused(self) -> None:
         """Count a read that was not sent to the last healthy server."""
@@ -192,15 +203,15 @@ class Metrics:
 
     def truncated(self, backend: str, reason: str) -> None:
         """Count an answer that could not be completed."""
-        self._truncated.labels(backend, reason).inc()
+        self._truncated.inc(backend, reason)
 
     def moved(self, backend: str) -> None:
         """Count a request that left the queue of ``backend`` for another one."""
-        self._moved.labels(backend).inc()
+        self._moved.inc(backend)
 
     def slow_client_reset(self, backend: str) -> None:
         """Count a response that was given up because its client read it too slowly."""
-        self._slow_clients.labels(backend).inc()
+        self._slow_clients.inc(backend)
 
     def affinity_hit(self, kind: str) -> None:
         """Count a request that affinity placed."""

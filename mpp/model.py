@@ -147,6 +147,7 @@ class Observation:
     :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
     :ivar unproven: it is ready, but refuses the probe's query, so that nothing more is known of it; BUSY for that.
     :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
+    :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.instance`.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
     :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
     """
@@ -165,6 +166,7 @@ class Observation:
     unproven: bool = False
     limited: bool = False
     unreadable: str = ""
+    is_self: bool = False
     ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
 
     def history(self, now: float) -> float:
@@ -196,12 +198,14 @@ class Selection:
     :ivar choice: who takes traffic, and who is next.
     :ivar observations: in the locators' order, which is the tie-breaker.
     :ivar changed_at: when ``choice`` last changed.
+    :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.stickiness`.
     """
 
     generation: int = 0
     choice: Choice = Choice()
     observations: tuple[Observation, ...] = ()
     changed_at: float = 0.0
+    sticky: tuple[Backend, ...] = ()
     selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
     """The selected backends by their ``id``: made once, looked up in every request."""
 
@@ -209,7 +213,7 @@ class Selection:
     """The observations by backend: there may be hundreds, and requests that fail look theirs up."""
 
     prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
-    """The different path prefixes of all known backends, ``("",)`` for most."""
+    """The different path prefixes of all known backends, the longest first; ``("",)`` for most."""
 
     selected: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
     """Who takes traffic, best first."""
@@ -225,7 +229,8 @@ class Selection:
 
     @prefixes.default
     def _prefixes(self) -> tuple[str, ...]:
-        return tuple({backend.prefix: None for backend in self.choice.selected + self.choice.standbys}) or ("",)
+        found = {backend.prefix for backend in self.choice.selected + self.choice.standbys}
+        return tuple(sorted(found, key=lambda prefix: (-len(prefix), prefix))) or ("",)
 
     @selected.default
     def _selected(self) -> tuple[Backend, ...]:

@@ -17,6 +17,7 @@ from txaio.tx import make_logger
 
 from mpp.interfaces import ISelections
 from mpp.model import Selection, Standing
+from mpp.status.verdict import BAD, judge_servers
 
 _log = make_logger()
 
@@ -87,7 +88,7 @@ class Notices(Service):
         """Wait for the first round; the program is ready from then on."""
         Service.startService(self)
         if self._supervisor.address:
-            self._selections.ready().addCallback(self._begin)
+            self._selections.reselect().addCallback(self._begin)
 
     def _begin(self, selection: Selection) -> None:
         # Those who wait are let go without a round when the program is stopped before it.
@@ -127,15 +128,16 @@ def describe(selection: Selection) -> str:
     """Give one line on who serves, and who does not and why."""
     if not selection.observations:
         return "no Prometheus server is known"
-    serving = _listed([backend.name for backend in selection.selected]) or "nobody"
+    servers = judge_servers(selection)
+    names = _listed([backend.name for backend in selection.selected])
     count = f"{len(selection.selected)} of {len(selection.observations)}"
-    resort = ", as the last resort" if selection.last_resort else ""
+    serving = f"serving from {names} ({count})" if names and servers.level != BAD else servers.text.rstrip(".")
     unwell = [
         f"{o.backend.name} {o.standing.name.lower().replace('_', ' ')}{f' ({o.why})' if o.why else ''}"
         for o in selection.observations
         if o.standing is not Standing.VIABLE
     ]
-    text = f"serving from {serving} ({count}){resort}" + (f"; {_listed(unwell)}" if unwell else "")
+    text = serving + (f"; {_listed(unwell)}" if unwell else "")
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -20,6 +20,7 @@ from mpp.values import (
     parse_count,
     parse_duration,
     parse_endpoint,
+    parse_expression,
     parse_interval,
     parse_log_format,
     parse_log_level,
@@ -403,6 +404,17 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_WEB_CONFIG",),
         metavar="FILE",
         chapter="Securing mpp",
+    ),
+    Option(
+        "--web-cors-origin",
+        "web_cors_origin",
+        "A regular expression for the origins (the whole of each, such as https://example.org) of the pages that may read"
+        " mpp's own errors below /api/v1/; what they may read of the servers' responses is up to the same option of these",
+        parse_expression,
+        env=("MPP_WEB_CORS_ORIGIN",),
+        default=".*",
+        metavar="REGEX",
+        chapter="Pages of other sites",
     ),
     Option(
         "--reuse-port",

@@ -40,6 +40,15 @@ _LONGEST_HOP = 1000
 _LONGEST_ADDRESS = 100
 
 
+def routing_proxies(trusted: Sequence[str] | None) -> Proxies:
+    """
+    Return the proxies whose word decides where a request goes, which gives no client any right.
+
+    :param trusted: networks of the proxies that an operator named; if None, those in private networks are believed.
+    """
+    return Proxies.of(PRIVATE if trusted is None else trusted)
+
+
 def teller(trusted: Sequence[str] | None) -> Callable[[RequestFacts], str]:
     """
     Give what tells a client's address, for those who have to rely on it.

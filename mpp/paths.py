@@ -26,6 +26,7 @@ _POST_READS = re.compile(
 # As it is written, behind any prefix: Prometheus redirects every other spelling to this one, and the redirect would carry an
 # injected timeout, which browsers keep. What is percent-encoded where a plain word is expected is left alone.
 _TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?$")
+_FEDERATION = re.compile(rb"(?:^|/)(?:federate|api/v1/read)/?$")
 _REDIRECTED = re.compile(rb"/\.{0,2}/")
 
 # As it is written, for any other spelling is redirected, or not found, by a Prometheus as well. The first are served by every
@@ -49,6 +50,9 @@ _REMEMBERED = 256
 _LONGEST_QUERY = 4096
 
 _READ_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+
+# `mpp.model.Selection.prefixes` where no backend has a prefix.
+_NO_PREFIXES = ("",)
 
 
 def path_of(target: bytes) -> bytes:
@@ -93,11 +97,13 @@ class Meaning(NamedTuple):
         diverge; see `mpp.unsafe_paths`. Empty for nearly all paths.
     :ivar post_reads: a POST to it only reads.
     :ivar takes_timeout: what is asked for there has a ``timeout`` parameter, see `mpp.timeouts`.
+    :ivar sticky: the response is federation's or remote read's, see `mpp.stickiness`.
     """
 
     unsafe: frozenset[bytes]
     post_reads: bool
     takes_timeout: bool
+    sticky: bool = False
 
     def is_read(self, method: bytes) -> bool:
         """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
@@ -115,7 +121,8 @@ def _meaning(path: bytes) -> Meaning:
     if len(path) > _LONGEST_QUERY:
         return Meaning(unsafe, False, False)
     takes_timeout = _TAKES_TIMEOUT.search(path) is not None and _REDIRECTED.search(path) is None
-    return Meaning(unsafe, _POST_READS.search(normalized(path)) is not None, takes_timeout)
+    normal = normalized(path)
+    return Meaning(unsafe, _POST_READS.search(normal) is not None, takes_timeout, _FEDERATION.search(normal) is not None)
 
 
 class Api(enum.Enum):
@@ -138,11 +145,10 @@ def api(path: bytes) -> Api:
     return Api.SOME if _SERVED.fullmatch(path) else Api.NONE
 
 
-def without_prefix(prefix: str, target: bytes) -> bytes:
-    """Return the path of a target as the server with this prefix sees it: the counterpart of `with_prefix`."""
+def without_prefix(prefix: str, target: bytes, prefixes: tuple[str, ...]) -> bytes:
+    """Return the path of a target as a backend sees it behind its own prefix: the counterpart of `with_prefix`."""
     path = path_of(target)
-    raw = prefix.encode("ascii")
-    return path[len(raw) :] if raw and path.startswith(raw + b"/") else path
+    return path[_prefix_length(path, prefix, prefixes) :]
 
 
 def is_own(path: bytes) -> bool:
@@ -151,31 +157,57 @@ def is_own(path: bytes) -> bool:
 
 
 def is_unsafe_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> bool:
-    """Return whether a request is unsafe with its path as it stands, or with any backend's prefix in front."""
+    """Return whether a request is unsafe with its path as it stands, or as `with_prefix` would send it to any backend."""
     unsafe = meaning(path).unsafe
     if unsafe and method in unsafe:
         return True
     # Nearly always: there are no prefixes, so there is nothing more to look at.
-    return prefixes != ("",) and any(method in meaning(with_prefix(prefix, path)).unsafe for prefix in prefixes)
+    return prefixes != _NO_PREFIXES and any(method in meaning(changed).unsafe for changed in _with_any_prefix(path, prefixes))
 
 
 def rejection_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> unsafe_paths.Rejection:
     """Return what the client of a request is told that is unsafe behind these prefixes, see `is_unsafe_behind`."""
-    readings = (path, *(with_prefix(prefix, path) for prefix in prefixes))
+    readings = (path, *_with_any_prefix(path, prefixes))
     unsafe = next((reading for reading in readings if method in meaning(reading).unsafe), path)
     return unsafe_paths.rejection(method, unsafe)
 
 
-def with_prefix(prefix: str, target: bytes) -> bytes:
-    """
-    Put a backend's path prefix in front of a raw target, unless its path has it already.
+def _with_any_prefix(path: bytes, prefixes: tuple[str, ...]) -> list[bytes]:
+    rest = without_prefix("", path, prefixes)
+    return [_joined(prefix, rest) for prefix in prefixes]
 
-    Prometheus redirects to paths with its prefix, so a client that followed one comes back with it.
+
+def with_prefix(prefix: str, target: bytes, prefixes: tuple[str, ...]) -> bytes:
     """
-    if not prefix:
+    Put a backend's path prefix in front of a raw target, in place of the prefix of any known backend.
+
+    Prometheus redirects to paths with its prefix, and its pages ask for such paths: a client comes back with the prefix of
+    whichever backend answered it before.
+
+    :param prefix: of the backend that the target is sent to.
+    :param prefixes: of all known backends, the longest first, see `mpp.model.Selection.prefixes`.
+    """
+    if not prefix and prefixes == _NO_PREFIXES:
         return target
-    raw = prefix.encode("ascii")
-    path = path_of(target)
-    if path == raw or path.startswith(raw + b"/"):
-        return target
-    return raw + target
+    return _joined(prefix, target[_prefix_length(path_of(target), prefix, prefixes) :])
+
+
+def _prefix_length(path: bytes, prefix: str, prefixes: tuple[str, ...]) -> int:
+    """
+    Return how many bytes at the beginning of a path are a prefix of the known backends: whole segments, the first that fits.
+
+    The backend itself may have been removed while the request was under way; its own prefix counts nevertheless, as the last one.
+
+    Pages below ``/mpp`` of a backend that is an mpp itself are not reached in this way: there is no prefix in front of them.
+    """
+    for known in (*prefixes, prefix):
+        if known and path.startswith(raw := known.encode("ascii")):
+            rest = path[len(raw) :]
+            if rest[:1] in (b"", b"/") and not is_own(rest):
+                return len(raw)
+    return 0
+
+
+def _joined(prefix: str, rest: bytes) -> bytes:
+    """Put a prefix in front of what stood behind another one: a target that begins with a slash, whatever is left of it."""
+    return prefix.encode("ascii") + rest if prefix or rest.startswith(b"/") else b"/" + rest

@@ -23,11 +23,12 @@ from twisted.web.http import datetimeToString
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
-from mpp import headers, page_limits, paths
+from mpp import cors, headers, kube_probes, page_limits, paths
 from mpp.forward.accesslog import AccessLog
 from mpp.forward.exchange import Exchange
 from mpp.forward.forwarder import Forwarder
 from mpp.interfaces import IDownstream, IResponse
+from mpp.kube_probes import KubeProbes
 from mpp.metrics import OWN
 from mpp.model import Backend, Headers, RequestFacts
 from mpp.unsafe_paths import FORWARDED_METHODS, Rejection
@@ -166,6 +167,7 @@ class ProxyRequest(server.Request):
             length=response.length,
             bodyless=bodyless,
             chunked=chunked,
+            served_by=served_by,
         )
         held = response.held
         size = sum(map(len, held)) if response.complete else _ONE_WRITE + 1
@@ -189,14 +191,15 @@ class ProxyRequest(server.Request):
         self._relay.begin()
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
-        """Send an error of mpp's own."""
-        added = headers.connection_field(persistent=self.channel.persistent, http_10=self.facts.http_10) + self.extra
+        """Send an error of mpp's own, which pages of other origins may read as they may read Prometheus' errors."""
+        facts, channel = self.facts, self.channel
+        added = headers.connection_field(persistent=channel.persistent, http_10=facts.http_10) + self.extra
+        added += channel.site.allowed_origins.fields(cors.origin_of(facts.target, facts.headers))
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
-        bodyless = self.facts.method == b"HEAD"
-        answer = headers.error_answer(status, error_type, message, added, bodyless=bodyless)
+        answer = headers.error_answer(status, error_type, message, added, bodyless=facts.method == b"HEAD")
         self._sent = len(answer.partition(b"\r\n\r\n")[2])
-        self.channel.write(answer)
+        channel.write(answer)
         self._answered()
 
     def _answered(self) -> None:
@@ -229,13 +232,15 @@ class ProxyResource(ReverseProxyResource):
 
     :param own_pages: what answers below ``/mpp``.
     :param allow_unsafe: forward what changes one server of a pair, too.
+    :param probes: reports requests of Kubernetes probes that servers answer.
     """
 
-    def __init__(self, forwarder: Forwarder, own_pages: Pages, *, allow_unsafe: bool) -> None:
+    def __init__(self, forwarder: Forwarder, own_pages: Pages, *, allow_unsafe: bool, probes: KubeProbes) -> None:
         ReverseProxyResource.__init__(self, "", 0, b"", reactor=forwarder.clock)
         self._forwarder = forwarder
         self._own_pages = own_pages
         self._allow_unsafe = allow_unsafe
+        self._kube_probes = probes
 
     def reconfigure(self, forwarder: Forwarder, *, allow_unsafe: bool) -> None:
         """Treat requests like this from now on; those under way go on as they began."""
@@ -264,6 +269,8 @@ class ProxyResource(ReverseProxyResource):
         elif not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
             self._reject_unsafe(request, paths.rejection_behind(method, path, forwarder.selections.current.prefixes))
         else:
+            if path.endswith(kube_probes.PATHS):
+                self._kube_probes.inspect(path, request.facts.headers)
             request.proxy(forwarder)
         return server.NOT_DONE_YET
 

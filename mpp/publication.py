@@ -15,6 +15,7 @@ from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.spans import duration
+from mpp.stickiness import sticky_servers
 
 _log = make_logger()
 
@@ -54,6 +55,9 @@ class Publication:
 
     def publish(self, observations: tuple[Observation, ...]) -> None:
         """Make a Selection of what is known now, and put it in force."""
+        for observation in observations:
+            if observation.backend not in self.current.observed:
+                self._metrics.expect_backend(observation.backend.name)
         self._put_in_force(observations)
         self.changed()
 
@@ -61,9 +65,9 @@ class Publication:
         last, now = self.current, self._wall()
         choice = self._choose(observations, now)
         if choice == last.choice and last.generation:
-            self.current = evolve(last, observations=observations)
+            self.current = _with_sticky_servers(last.sticky, evolve(last, observations=observations))
             return
-        self.current = Selection(last.generation + 1, choice, observations, now)
+        self.current = _with_sticky_servers(last.sticky, Selection(last.generation + 1, choice, observations, now))
         if choice.degraded and choice.degraded != last.choice.degraded:
             _log.warn("Selection is degraded: {degraded}", degraded=choice.degraded)
         elif last.choice.degraded and not choice.degraded:
@@ -75,21 +79,30 @@ class Publication:
             _log.info(
                 "{change}",
                 change=change,
-                # Without its number: servers that come and go make the same selections again and again.
-                log_same=change.partition(": ")[2],
-                generation=self.current.generation,
+                # Servers that come and go make the same selections again and again.
+                log_same=change,
                 selected=",".join(backend.name for backend in choice.selected),
             )
 
     def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
-        """Ask the strategy. It may be anyone's, and requests depend on what is published: its bugs end here."""
+        """
+        Ask the strategy what to make of all backends but mpp itself.
+
+        It may be anyone's, and requests depend on what is published: its bugs end here.
+        """
         last = self.current.choice
+        observations = tuple(observation for observation in observations if not observation.is_self)
         try:
             return self.strategy.select(observations, last if self.current.generation else None, now)
         except Exception:
             if last.degraded != STRATEGY_FAILED:
                 _log.failure("Bug in routing strategy {strategy}", strategy=repr(self.strategy))
             return keep_choice(last, observations)
+
+
+def _with_sticky_servers(last: tuple[Backend, ...], selection: Selection) -> Selection:
+    sticky = sticky_servers(last, selection)
+    return selection if sticky == selection.sticky else evolve(selection, sticky=sticky)
 
 
 def _unwatched() -> None:
@@ -114,7 +127,7 @@ def describe_change(last: Selection, new: Selection, now: float, most: int | Non
     left = [b for b in last.selected if b not in new.selected]
     came = [b for b in new.selected if b not in last.selected]
     known = {o.backend: o for o in new.observations}
-    text = f"Selection {new.generation}: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
+    text = f"Selection: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
     parts = _first([f"new: {_state(b, known.get(b), now)}" for b in came], most)
     parts += _first([f"out: {_state(b, known.get(b), now)}" for b in left], most)
     return f"{text} ({'; '.join(parts)})" if parts else text

@@ -14,6 +14,7 @@ from mpp.bounds import point_in_time
 from mpp.errors import Cause, UpstreamError
 from mpp.exposition import Samples, label
 from mpp.facts import Facts
+from mpp.instance import Instance
 from mpp.model import Standing
 from mpp.responses import is_foreign_503
 from mpp.runtime import Answer, Outcome, Runtime, parse_object, quote
@@ -36,6 +37,15 @@ METRICS = (
 
 IN_USE = "all connections that it takes are in use by mpp"
 """Why a server was not asked."""
+
+
+IS_SELF = "this mpp itself answers there, so it is never used"
+"""Why a backend is not used that sends the own requests back, see Note [Instance] in `mpp.instance`."""
+
+
+def has_come_back(outcome: Outcome, own: Instance) -> bool:
+    """Return whether a question came back to the mpp that asked it."""
+    return not isinstance(outcome, UpstreamError) and outcome.status == 508 and own.is_in((outcome.body,))
 
 
 def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tuple[Standing, str]:

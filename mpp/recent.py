@@ -134,7 +134,7 @@ def recall(looks: Sequence[Look], name: str) -> Recent:
 
 def _between(before: Look, after: Look, name: str) -> tuple[float, float, float, float, float | None, float | None]:
     """Return the fields of the `Span` between two looks."""
-    first, last = (look.totals.get(name, _NOTHING) for look in (before, after))
+    first, last = _counted(before, after, name)
     taken = difference(first.latency, last.latency)
     return (
         after.at - before.at,
@@ -146,8 +146,15 @@ def _between(before: Look, after: Look, name: str) -> tuple[float, float, float,
     )
 
 
-def _slot(before: Look, after: Look, name: str) -> Slot:
+def _counted(before: Look, after: Look, name: str) -> tuple[Totals, Totals]:
+    """Return what two looks saw of a backend; its counters began anew in between if it was gone for long, see `mpp.series`."""
     first, last = (look.totals.get(name, _NOTHING) for look in (before, after))
+    anew = last.requests < first.requests or last.retries < first.retries or last.ejections < first.ejections
+    return (_NOTHING if anew else first), last
+
+
+def _slot(before: Look, after: Look, name: str) -> Slot:
+    first, last = _counted(before, after, name)
     state = "ejected" if last.ejections > first.ejections else after.states.get(name, "")
     return Slot(
         after.at - before.at, last.requests - first.requests, last.errors - first.errors, last.retries - first.retries, state

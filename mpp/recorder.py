@@ -69,7 +69,7 @@ class Recorder(Service):
     def _look(self) -> Look:
         selection = self._current()
         states = {o.backend.name: state(o, selection) for o in selection.observations}
-        # Who is gone keeps its counters, and would be remembered for ever.
+        # The counters of a backend that is gone stay for a while, and it is not shown any more.
         totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == OWN}
         return Look(self._clock.seconds(), totals, states)
 

@@ -22,6 +22,8 @@ from mpp.errors import ConfigError
 from mpp.front.file import Loaded
 from mpp.model import Reloaded
 from mpp.settings import Settings
+from mpp.status.verdict import ConfigProblem
+from mpp.status.words import listing
 from mpp.wiring import Wiring
 
 _log = make_logger()
@@ -63,7 +65,7 @@ class Reloader:
     :param sources: where everything that is configured is written.
     :param check: looks for what can never work; raises `ConfigError`.
     :param applied: called with the reading whose settings have come into force.
-    :param told: called with whether a reload worked.
+    :param told: called with what came of each reload: why the configuration is not the active one, None if it is.
     :param note: called with the kind and the text of an event, for the list on the status page.
     """
 
@@ -74,7 +76,7 @@ class Reloader:
         *,
         check: Callable[[Settings], None],
         applied: Callable[[Reading], None],
-        told: Callable[[bool], None],
+        told: Callable[[ConfigProblem | None], None],
         note: Callable[[str, str], None],
     ) -> None:
         self._program = program
@@ -100,8 +102,8 @@ class Reloader:
             reading = self._sources.survey()
             changed = await self._put_in_force(reading)
         except ConfigError as error:
-            return self._refused([str(each) for each in (reading.blame(error) if reading else error).all])
-        self._told(True)
+            return self._refused(reading.blame(error) if reading else error)
+        self._told(None)
         self._applied(reading)
         what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
         self._note("reload", f"the configuration was read again, {what}")
@@ -128,19 +130,26 @@ class Reloader:
         # Under the key that names it in the file: its path is the same, or it would have been refused.
         return (*changed, WEB_CONFIG) if self._program.apply_web_config(web_config) else changed
 
-    def _refused(self, errors: list[str]) -> Reloaded:
-        self._told(False)
+    def _refused(self, error: ConfigError) -> Reloaded:
+        self._told(problem_of(error))
+        errors = tuple(str(each) for each in error.all)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self._note("refused", f"the configuration was read again and not applied: {errors[0]}{more}")
-        for error in errors:
-            _log.error("Configuration not applied: {error}", error=error, log_each=True)
-        return Reloaded(errors=tuple(errors))
+        for each in errors:
+            _log.error("Configuration not applied: {error}", error=each, log_each=True)
+        return Reloaded(errors=errors)
 
     def _broken(self, failure: Failure) -> Reloaded:
         _log.failure("Bug: the configuration could not be applied", failure)
-        self._told(False)
+        self._told(ConfigProblem("an internal error of mpp"))
         self._note("refused", "the configuration was read again and not applied: internal error of mpp, see its log")
         return Reloaded(errors=("internal error of mpp, see its log",))
+
+
+def problem_of(error: ConfigError) -> ConfigProblem:
+    """Return what a refused reload leaves to be told until the next one. It names options and keys, and no values."""
+    where = listing(tuple(dict.fromkeys(each.option for each in error.all)))
+    return ConfigProblem(where, all(each.needs_restart for each in error.all))
 
 
 class HangUp(Service):

@@ -142,6 +142,8 @@ RULES: tuple[Rule, ...] = (
     Rule((500,), Verdict("internal", Retry.ONCE, _SOFT), "internal"),
     # Remote read and federation say so of the storage, in plain text; the client gets it if the others say the same.
     Rule((500,), Verdict("server_error", Retry.YES, _SOFT), Sign.FOREIGN),
+    # Another mpp sends our request back to us; perhaps another server of ours answers it.
+    Rule((508,), Verdict("loop", Retry.YES, _SOFT, mask=True), "loop"),
     Rule(range(501, 600), Verdict("bad_gateway", Retry.YES, _SOFT, mask=True), Sign.FOREIGN),
     Rule((404,), Verdict("lost_route", Retry.YES, _SOFT, elsewhere=True), Sign.LOST_ROUTE),
     # The gateway takes this host for another one (RFC 9110 section 15.5.20).

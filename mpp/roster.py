@@ -97,7 +97,7 @@ class Roster:
         """
         backend, standing = observation.backend, observation.standing
         if standing is not Standing.VIABLE:
-            self._metrics.probe_errors.labels(backend.name, standing.name.lower()).inc()
+            self._metrics.probe_errors.inc(backend.name, standing.name.lower())
         before, now, spare = self._records.get(backend, _NEW), self._clock.seconds(), self._spare(backend)
         why, refused = observation.why, observation.refused
         after = vouching.observed(before, standing, why, now, refused=refused or held, spare=spare)
@@ -154,7 +154,7 @@ class Roster:
         self._ejected_at[backend] = self._wall()
         self._told[backend] = absence.standing
         standing = absence.standing.name.lower()
-        self._metrics.ejections.labels(backend.name, "failures" if absence.standing is Standing.SUSPECT else standing).inc()
+        self._metrics.ejections.inc(backend.name, "failures" if absence.standing is Standing.SUSPECT else standing)
         away = absence.until - absence.since
         at_least = f" (for {away:g} s at least)" if away > 0 else ""
         text = (
@@ -168,7 +168,7 @@ class Roster:
         assert before.absence is not None
         self._ejected_at.pop(backend, None)
         self._told[backend] = Standing.VIABLE
-        self._metrics.readmissions.labels(backend.name).inc()
+        self._metrics.readmissions.inc(backend.name)
         away = self._clock.seconds() - before.absence.since
         text = "{backend} is back after {away:.1f} s"
         _log.info(text, backend=backend.name, away=away, log_same=f"{backend.name} is back")
@@ -194,7 +194,9 @@ class Roster:
         if standing == before or (standing is Standing.SUSPECT and self._records.get(backend, _NEW).absence is not None):
             return
         self._told[backend] = standing
-        tell = _log.warn if before is not None and standing > before else _log.info
+        # A server that is found not to be ready may just be starting; one that cannot be reached ought to be there.
+        worse = standing is Standing.DOWN if before is None else standing > before
+        tell = _log.warn if observation.is_self or worse else _log.info
         text = "{backend} is {standing}" + _WHY[bool(observation.why)]
         # It may come and go with each round, or with each request that fails.
         same = f"{backend.name} is {standing.name}: {observation.why}"

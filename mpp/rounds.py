@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 # So many beginnings (of three requests each) take a few milliseconds, which is as long as a client's request may be made to wait.
 AT_ONCE = 16
+# As long as a source of servers may take to restart together with mpp.
+STARTING_S = 30.0
 
 
 async def of_each(run: Callable[[T], Deferred[R]], those: Iterable[T], clock: IReactorTime) -> list[R]:
@@ -72,6 +74,28 @@ class Waiters:
         for waiter in waiting:
             if not waiter.called:
                 waiter.callback(None)
+
+
+class StartWaiters(Waiters):
+    """
+    Deferreds that wait for what a program needs to find after its start; once that takes longer than `STARTING_S`, for nothing.
+
+    :param now: the monotonic clock.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._now = now
+        self._until = now() + STARTING_S
+
+    def begin(self) -> None:
+        """Count the time from now on, and not from when this was made."""
+        self._until = self._now() + STARTING_S
+
+    def settle(self, *, found: bool) -> None:
+        """Fire all that wait if what they wait for was found, or if the start is over."""
+        if found or self._now() >= self._until:
+            self.fire()
 
 
 class Rounds:

@@ -29,7 +29,7 @@ from mpp.publication import Publication
 from mpp.query_of_death import SuspectQueries
 from mpp.roster import Roster
 from mpp.round_steps import Locates, Probes, Refreshes
-from mpp.rounds import Repeated, Rounds, Waiters, of_each
+from mpp.rounds import Repeated, Rounds, StartWaiters, of_each
 
 _log = make_logger()
 
@@ -37,6 +37,8 @@ _log = make_logger()
 MIN_SPACING_S = 0.2
 # Between two follow-ups, of any backends: far shorter than what they wait for, so it only ever gathers those of many.
 _FOLLOW_UP_SPACING_S = 0.05
+# Between rounds while no backend is known: requests may wait for the first one.
+_SEARCH_INTERVAL_S = 1.0
 
 _Probed = tuple[Observation, int]
 """What a probe saw, and how many failed requests had been reported of the backend when it began."""
@@ -78,7 +80,8 @@ class SelectionService(Service):
         self._metrics = metrics
         self._forget = forget
         self._rounds = Rounds(self._run, clock, MIN_SPACING_S)
-        self._first = Waiters()
+        self._first = StartWaiters(clock.seconds)
+        self._interval = interval
         self._repeated = Repeated(self.reselect, clock, interval)
         self.journal = Journal(wall)
         self._published = Publication(strategy, wall, metrics, self.journal)
@@ -95,6 +98,7 @@ class SelectionService(Service):
     def startService(self) -> None:
         """Begin the first round at once."""
         Service.startService(self)
+        self._first.begin()
         self._locator.start(self._rounds.renew)
         self._repeated.start()
 
@@ -115,13 +119,18 @@ class SelectionService(Service):
         self._published.strategy = strategy
         if self.running:
             self._rounds.renew()
-        self._repeated.change(interval)
+        self._interval = interval
+        self._repeated.change(self._pace())
+
+    def _pace(self) -> float:
+        """Return how many seconds apart rounds are: less while there is nothing to serve from."""
+        return self._interval if self._located else min(self._interval, _SEARCH_INTERVAL_S)
 
     def ready(self) -> Deferred[Selection]:
-        """Wait for the first round, see `ISelections`."""
+        """Wait for the first backend, see `ISelections`."""
         waiter = self._first.wait()
         if self.took is not None:
-            self._first.fire()
+            self._first.settle(found=bool(self.current.observations))
         return waiter.addCallback(self._give_current)
 
     def reselect(self) -> Deferred[Selection]:
@@ -202,6 +211,7 @@ class SelectionService(Service):
     def _go_on(self, _: None) -> None:
         if self.running:
             self._follow_ups.resume()
+            self._repeated.change(self._pace())
 
     def _follow_up(self, backend: Backend) -> Deferred[None]:
         """Probe one backend between the rounds."""
@@ -248,16 +258,16 @@ class SelectionService(Service):
         for backend in gone:
             _log.info("{backend} is no longer listed", backend=backend.name)
             self._forget(backend)
-        self._metrics.selection_rounds.labels("ok").inc()
+        self._metrics.selection_rounds.inc("ok")
         self.took = self._clock.seconds() - began
         self._metrics.round_duration.observe(self.took)
-        self._first.fire()
+        self._first.settle(found=bool(observations))
 
     def _failed(self, failure: Failure) -> None:
         # What a round says that was cancelled by stopService is of no interest.
         if self.running:
             _log.failure("A selection round failed", failure)
-            self._metrics.selection_rounds.labels("failed").inc()
+            self._metrics.selection_rounds.inc("failed")
 
 
 def _badness(probed: _Probed) -> int:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
+from mpp._version import __version__
 from mpp.admin import OwnPages
 from mpp.backends import Backends
 from mpp.changes import check_lasting
@@ -26,6 +27,7 @@ from mpp.front.file import Loaded
 from mpp.front.service import Front, Handover
 from mpp.front.words import WebConfig
 from mpp.housekeeping import Housekeeping
+from mpp.instance import Instance
 from mpp.listeners import Listeners
 from mpp.locating import Locating
 from mpp.metrics import Metrics
@@ -40,6 +42,8 @@ from mpp.snapshot import Present
 from mpp.status.effective import EffectiveConfig
 from mpp.status.explained import Explanation
 from mpp.status.identity import Identity
+from mpp.status.verdict import ConfigProblem
+from mpp.status_log import StatusLog
 from mpp.views import Views
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
@@ -61,6 +65,8 @@ class Program(MultiService):
 
     :param remote: the Selection when another process makes it; nobody is located nor probed here then.
     :param handover: the web configuration in force when another process reads it.
+    :param instance: this mpp, as it recognizes its own requests; None for a new one. The same in all workers.
+    :ivar instance: likewise.
     :raise ConfigError: a strategy, an affinity, a locator or what is in front cannot be made of what was configured.
     :ivar backends: all that faces the backends.
     :ivar channels: all open client connections of this process.
@@ -73,12 +79,20 @@ class Program(MultiService):
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
     :ivar effective: the configuration in force, for people; whoever has read it sets it.
     :ivar started_at: seconds since the epoch.
+    :ivar status_log: logs how things stand.
+    :ivar config_problem: why the configuration on disk is not the active one; None if it is.
     """
 
     def __init__(
-        self, settings: Settings, reactor: Any, remote: RemoteSelections | None = None, handover: Handover | None = None
+        self,
+        settings: Settings,
+        reactor: Any,
+        remote: RemoteSelections | None = None,
+        handover: Handover | None = None,
+        instance: Instance | None = None,
     ) -> None:
         MultiService.__init__(self)
+        self.instance = instance or Instance.random()
         self._reactor = reactor
         self._remote = remote
         self.started_at = 0.0
@@ -92,12 +106,22 @@ class Program(MultiService):
         self._locating = Locating(reactor, os.environ)
         self._wiring = wire(settings, self._locating)
         self.backends = Backends(
-            self._wiring, reactor, budget=self.budget, metrics=self.metrics, each_round=self._renew_served, remote=remote
+            self._wiring,
+            reactor,
+            budget=self.budget,
+            metrics=self.metrics,
+            each_round=self._renew_served,
+            instance=self.instance,
+            remote=remote,
         )
-        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics.registry)
+        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics)
         self._views = Views(self, time.time)
+        self.config_problem: ConfigProblem | None = None
+        self.status_log = StatusLog(
+            self._views.situation, lambda: self.serving.local_errors(), reactor, time.time, speaks=remote is None
+        )
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self.front = Front(settings, reactor, self.metrics, handover) if settings.web_config else None
+        self.front = Front(settings, reactor, self.metrics, self.instance, handover) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
             self.front.taken_over = self._secured
@@ -106,7 +130,7 @@ class Program(MultiService):
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
         self._add_services()
-        self.metrics.config_read(applied=True, at=time.time())
+        self.config_read(None)
         self.metrics.watch(Present(self._views.snapshot))
 
     def _add_services(self) -> None:
@@ -115,7 +139,7 @@ class Program(MultiService):
         self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: selections.current)
         self._notices = Notices(Supervisor.of(os.environ, os.getpid()), selections, reactor)
         housekeeping = Housekeeping(self._sweep, reactor, SWEEP_S)
-        for service in filter(None, (selections, self.recorder, housekeeping, self._notices, self.front)):
+        for service in filter(None, (selections, self.recorder, housekeeping, self.status_log, self._notices, self.front)):
             MultiService.addService(self, service)
 
     @property
@@ -160,6 +184,11 @@ class Program(MultiService):
         return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
     # Another configuration
+
+    def config_read(self, problem: ConfigProblem | None) -> None:
+        """Take note that the configuration was read, and why it is not the active one; None if it is."""
+        self.config_problem = problem
+        self.metrics.config_read(applied=problem is None, at=time.time())
 
     def prepare(self, settings: Settings) -> Wiring:
         """
@@ -225,9 +254,10 @@ class Program(MultiService):
             self._problems.look({"the web configuration": self.front.guards.problem})
 
     def _sweep(self) -> None:
-        """Look after all client connections: end what takes too long, make room where there is none."""
+        """Close client connections that take too long, make room for others, and remove counters that are out of date."""
         self.channels.sweep(self.settings.client_idle_timeout)
         self.gate.sweep()
+        self.backends.sweep()
 
     def _explain(self, facts: RequestFacts) -> Explanation:
         forwarder = self.backends.forwarders.current
@@ -249,7 +279,8 @@ class Program(MultiService):
         """Begin to look for backends."""
         self.started_at = time.time()
         MultiService.startService(self)
-        _log.info("mpp serves {where}, strategy {strategy}", where=str(self.listeners), strategy=self.settings.routing_strategy)
+        text, strategy = "mpp serves {where}, strategy {strategy}, version {version}", self.settings.routing_strategy
+        _log.info(text, where=str(self.listeners), strategy=strategy, version=__version__)
         tell()
 
     def stopService(self) -> Deferred[None]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, succeed
 
 from mpp.front.words import WebConfig
+from mpp.metrics import Metrics
 from mpp.model import Backend
 from mpp.settings import Settings
 from mpp.wire.channels import Channels
@@ -70,16 +70,19 @@ class Serving(Protocol):
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """See `Collect`."""
 
+    def local_errors(self) -> Mapping[int, int]:
+        """Return how many requests were answered with errors of mpp's own, see `mpp.metrics.Metrics.local_errors`."""
+
 
 class Alone:
     """The program serves its clients itself; what it is told as the Program, it need not be told again."""
 
     workers = 1
 
-    def __init__(self, channels: Channels, pool: Pool, registry: CollectorRegistry) -> None:
+    def __init__(self, channels: Channels, pool: Pool, metrics: Metrics) -> None:
         self._channels = channels
         self._pool = pool
-        self._registry = registry
+        self._metrics = metrics
 
     def __len__(self) -> int:
         """See `Serving`."""
@@ -115,5 +118,9 @@ class Alone:
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """See `Serving`."""
-        found: Iterable[Metric] = self._registry.restricted_registry(names).collect()
+        found: Iterable[Metric] = self._metrics.registry.restricted_registry(names).collect()
         return found
+
+    def local_errors(self) -> Mapping[int, int]:
+        """See `Serving`."""
+        return self._metrics.local_errors()

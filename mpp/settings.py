@@ -78,6 +78,7 @@ class Settings:
     :ivar listen: further Twisted server endpoint strings.
     :ivar admin_listen: Twisted server endpoint strings where mpp's own pages are served, and elsewhere not.
     :ivar web_config: path of a web configuration file (TLS, users), or None.
+    :ivar web_cors_origin: a regular expression for the origins of pages that may read mpp's own errors.
     :ivar workers: processes that serve clients.
     :ivar reuse_port: ``port`` may be opened by several processes at the same time.
     :ivar max_connections: client connections open at once, or None for what the file limit allows.
@@ -122,6 +123,7 @@ class Settings:
     listen: tuple[str, ...] = ()
     admin_listen: tuple[str, ...] = ()
     web_config: str | None = None
+    web_cors_origin: str = ".*"
     workers: int = 1
     reuse_port: bool = False
     max_connections: int | None = None

@@ -14,6 +14,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 
 from mpp import headers
+from mpp.cors import ALL_ORIGINS, AllowedOrigins
 from mpp.errors import BadRequest
 from mpp.forward.accesslog import AccessLog
 from mpp.metrics import OWN, Metrics
@@ -34,6 +35,7 @@ class ProxySite(server.Site):
     :ivar limits: what a client may send; another value counts for connections that come then.
     :ivar access: gives where requests are logged, or None.
     :ivar client_of: returns the address of a request's client.
+    :ivar allowed_origins: the pages that may read mpp's own errors.
     :param request: makes a request of a channel.
     :param channel: the kind of channel that such requests need.
     """
@@ -48,11 +50,13 @@ class ProxySite(server.Site):
         metrics: Metrics,
         access: Callable[[], AccessLog | None] = lambda: None,
         client_of: Callable[[RequestFacts], str] = attrgetter("peer"),
+        allowed_origins: AllowedOrigins = ALL_ORIGINS,
         request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
         channel: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
         self.access = access
         self.client_of = client_of
+        self.allowed_origins = allowed_origins
         self.clock = channels.clock
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
         self.limits = limits
@@ -71,7 +75,7 @@ class ProxySite(server.Site):
         access = self.access()
         if access is not None:
             access.tell_refused(client, error.status, error.detail)
-        return _error_page(error)
+        return _error_page(error, self.allowed_origins.fields(error.origin))
 
     def _client(self, peer: str, fields: Headers) -> str:
         return self.client_of(RequestFacts(b"", b"", fields, peer=peer))
@@ -91,7 +95,11 @@ class ProxySite(server.Site):
         return channel
 
 
-def _error_page(error: BadRequest) -> bytes:
-    """Give the whole answer to bytes that are no request for us; the connection is closed after it."""
+def _error_page(error: BadRequest, added: Headers) -> bytes:
+    """
+    Return the whole response to bytes that are no request for mpp; the connection is closed after it.
+
+    :param added: fields that it has beside its own.
+    """
     error_type = "bad_data" if error.status < 500 else "unavailable"
-    return headers.error_answer(error.status, error_type, error.detail, ((b"Connection", b"close"),))
+    return headers.error_answer(error.status, error_type, error.detail, ((b"Connection", b"close"), *added))

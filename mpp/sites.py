@@ -6,8 +6,10 @@ import functools
 
 from mpp import page_limits
 from mpp.admin import OwnPages, OwnRoot
+from mpp.cors import AllowedOrigins
 from mpp.forwarders import Forwarders
 from mpp.front.service import Front
+from mpp.kube_probes import KubeProbes
 from mpp.metrics import Metrics
 from mpp.origin import teller
 from mpp.proxy import ProxyRequest, ProxyResource
@@ -26,6 +28,7 @@ class Sites:
 
     :param front: what a web configuration puts in front of them, or None.
     :ivar clients: forwards requests, and has mpp's own pages or what is left of them.
+    :ivar kube_probes: reports Kubernetes probes among the clients of forwarded requests.
     :ivar admin: has mpp's own pages only.
     """
 
@@ -48,11 +51,14 @@ class Sites:
             metrics=metrics,
             access=lambda: forwarders.current.access,
             client_of=teller(settings.trusted_proxies),
+            allowed_origins=AllowedOrigins(settings.web_cors_origin),
             request=ProxyRequest if front is None else front.request,
             channel=ProxyChannel if front is None else JudgedChannel,
         )
         shown = own_pages.probes() if settings.admin_listen else own_pages
-        self._root = ProxyResource(forwarders.current, shown, allow_unsafe=settings.allow_unsafe_paths)
+        self.kube_probes = KubeProbes()
+        allow_unsafe = settings.allow_unsafe_paths
+        self._root = ProxyResource(forwarders.current, shown, allow_unsafe=allow_unsafe, probes=self.kube_probes)
         self.clients = site(self._root, limits=_limits(settings.max_request_body))
         # What is no page there is answered without its body.
         self.admin = site(OwnRoot(own_pages, metrics), limits=_limits(0))
@@ -63,6 +69,7 @@ class Sites:
         self.clients.limits = _limits(settings.max_request_body)
         for site in (self.clients, self.admin):
             site.client_of = teller(settings.trusted_proxies)
+            site.allowed_origins = AllowedOrigins(settings.web_cors_origin)
 
 
 def _limits(max_body: int) -> Limits:

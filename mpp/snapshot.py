@@ -6,7 +6,7 @@ with them. What is counted is `mpp.metrics`.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from attrs import frozen
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from mpp._version import __version__
 from mpp.model import Selection, Standing
+from mpp.status.verdict import State
 
 
 @frozen
@@ -44,6 +45,7 @@ class Snapshot:
     :ivar client_connections: those that are open.
     :ivar client_connections_limit: how many there may be.
     :ivar held_bytes_limit: how many bytes may be held in memory.
+    :ivar states: what the verdict says.
     """
 
     selection: Selection
@@ -54,6 +56,7 @@ class Snapshot:
     client_connections: int = 0
     client_connections_limit: int = 0
     held_bytes_limit: int = 0
+    states: Collection[State] = ()
 
 
 class Present(Collector):
@@ -70,6 +73,11 @@ class Present(Collector):
         """Give them, see prometheus_client's custom collectors."""
         now = self._snapshot()
         yield from _of_process(now)
+        yield _gauge(
+            "mpp_verdict",
+            "1 for each state that the verdict on the status page names, 0 for the others.",
+            [({"state": state.value}, int(state in now.states)) for state in State],
+        )
         yield from _of_selection(now.selection)
         yield from _of_backends(now.selection)
         yield from _of_locators(now.locators)
@@ -119,6 +127,11 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
         "mpp_backend_ejected",
         "1 for a backend that is out of service until it has proved to be well.",
         [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
+    )
+    yield _gauge(
+        "mpp_backend_is_self",
+        "1 for a backend that is this mpp itself, which is never used.",
+        [({"backend": o.backend.name}, int(o.is_self)) for o in selection.observations],
     )
     yield _gauge(
         "mpp_backend_standing",

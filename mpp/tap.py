@@ -183,7 +183,7 @@ def makeService(options: Options) -> IService:
         options.sources,
         check=partial(check, reactor=reactor),
         applied=partial(_applied, program, log),
-        told=lambda applied: program.metrics.config_read(applied=applied, at=time.time()),
+        told=program.config_read,
         note=program.backends.selections.journal.note,
     )
     program.effective = effective(reading, time.time())

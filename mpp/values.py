@@ -2,7 +2,7 @@
 How single values are written by an operator: durations, sizes, networks, and so on.
 
 Every function takes text and gives the value, or raises ValueError with one line that quotes the text and says what was
-expected. Knows nothing of options, and no other module of mpp.
+expected. Knows nothing of options, and no other module of mpp but `mpp.linear_pattern`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from urllib.parse import unquote_plus, urlsplit
+
+from mpp.linear_pattern import LinearPattern
 
 MIN_INTERVAL = 0.1
 """Shortest selection interval: a round costs every backend a query, and takes a good part of this on a slow network."""
@@ -201,6 +203,16 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8 or an address such as 192.0.2.1") from None
+
+
+def parse_expression(text: str) -> str:
+    """Return a regular expression that `mpp.linear_pattern` understands."""
+    try:
+        LinearPattern(text)
+    except ValueError as error:
+        expected = r"expected a regular expression such as https?://(a|b)\.example\.org"
+        raise ValueError(f"{text!r} is not understood: {error}; {expected}") from None
+    return text
 
 
 def parse_url(text: str) -> str:

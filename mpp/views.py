@@ -16,6 +16,8 @@ from mpp.snapshot import BackendLoad, LocatorState, Snapshot
 from mpp.status import LocatorView, StatusView
 from mpp.status.guards import Guards
 from mpp.status.identity import Identity
+from mpp.status.verdict import ConfigProblem, Situation, judge
+from mpp.status_log import StatusLog
 from mpp.wire.budget import Budget
 from mpp.wire.gate import Gate
 
@@ -31,6 +33,8 @@ class Parts(Protocol):
     serving: Serving
     front: Front | None
     started_at: float
+    status_log: StatusLog
+    config_problem: ConfigProblem | None
 
     @property
     def settings(self) -> Settings:
@@ -66,6 +70,19 @@ class Views:
             len(program.serving),
             program.gate.limit,
             program.budget.limit,
+            judge(self.situation()).states,
+        )
+
+    def situation(self) -> Situation:
+        """Return what the verdict depends on."""
+        program, guards = self._program, self._guards()
+        return Situation(
+            program.backends.selections.current,
+            self._locators(),
+            program.status_log.errors,
+            program.config_problem,
+            guards.problem,
+            workers=(program.serving.workers, program.settings.workers),
         )
 
     def status(self) -> StatusView:
@@ -74,16 +91,25 @@ class Views:
         return StatusView(
             program.backends.selections.current,
             program.settings,
-            tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in program.backends.locator.sources),
+            self._locators(),
             program.started_at,
             self._wall(),
             program.recorder.recall(),
             program.backends.selections.journal.events,
             program.serving.load(self._backends()),
-            Guards() if program.front is None else program.front.guards,
+            self._guards(),
             program.serving.workers,
+            program.status_log.errors,
+            program.config_problem,
             program.identity,
         )
+
+    def _locators(self) -> tuple[LocatorView, ...]:
+        sources = self._program.backends.locator.sources
+        return tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in sources)
+
+    def _guards(self) -> Guards:
+        return Guards() if self._program.front is None else self._program.front.guards
 
     def _backends(self) -> list[Backend]:
         return [observation.backend for observation in self._program.backends.selections.current.observations]

@@ -22,6 +22,7 @@ from mpp.errors import ConfigError, ConfigErrors
 from mpp.forward.evidence import OwnCredentials
 from mpp.forward.forwarder import Forwarder
 from mpp.http_config import Origin, Origins
+from mpp.instance import Instance
 from mpp.interfaces import ILocator, ISelections, IStrategy, IUpstreams
 from mpp.locating import Locating, LocatorPlan
 from mpp.locators.merged import Source
@@ -66,24 +67,33 @@ class Wiring:
                 origins.setdefault(located.backend, []).extend(plan.origins(located))
         return origins
 
-    def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float]) -> Prober:
-        """Give what observes backends as the strategy needs it."""
+    def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float], instance: Instance) -> Prober:
+        """Return what observes backends as the strategy needs it."""
         minimum, params = getattr(self.strategy, "duration", None), self._probe_params
-        return Prober(self.upstreams(pool), clock, wall=wall, minimum_history=minimum, params=params)
+        return Prober(self.upstreams(pool), clock, instance, wall=wall, minimum_history=minimum, params=params)
 
     def _probe_params(self, backend: Backend) -> str:
         return self.settings.http.probe_params_of(backend, self.settings.probe_params)
 
     def forwarder(
-        self, pool: IUpstreams, selections: ISelections, credentials: OwnCredentials, metrics: Metrics, clock: IReactorTime
+        self,
+        pool: IUpstreams,
+        selections: ISelections,
+        credentials: OwnCredentials,
+        metrics: Metrics,
+        clock: IReactorTime,
+        instance: Instance,
     ) -> Forwarder:
         """
         Return what answers requests.
 
         :param credentials: knows whether the credentials in force have changed.
+        :param instance: this mpp.
         """
-        rng = random.Random()
-        return Forwarder(self.upstreams(pool), selections, self.affinity, metrics, self.settings, clock, rng, credentials)
+        upstreams, rng = self.upstreams(pool), random.Random()
+        return Forwarder(
+            upstreams, selections, self.affinity, metrics, self.settings, clock, rng, instance, credentials=credentials
+        )
 
     def discard(self) -> None:
         """Leave nothing behind of what was made for it. Only when it is not used after all."""

@@ -14,12 +14,14 @@ from zope.interface import implementer
 
 from mpp.affinity import AffinityChain, CookieAffinity
 from mpp.forward.forwarder import Forwarder
+from mpp.instance import Instance
 from mpp.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
 from mpp.query_of_death import SuspectQueries
 from mpp.settings import Settings
 
+INSTANCE = Instance("0123456789abcdef")
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 
 
@@ -203,6 +205,7 @@ class World:
             Settings(**settings),
             self.clock,
             random.Random(1),
+            INSTANCE,
         )
 
     def request(self, method: bytes = b"GET", target: bytes = b"/api/v1/query?query=up", headers: Headers = ()) -> FakeDownstream:

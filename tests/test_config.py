@@ -39,6 +39,8 @@ UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
     (["--max-request-body", "1MB"], {}, Settings(endpoints_file="f", max_request_body=10**6)),
     (["--trusted-proxies", "none"], {}, Settings(endpoints_file="f", trusted_proxies=())),
     (["--trusted-proxies", "192.0.2.1"], {}, Settings(endpoints_file="f", trusted_proxies=("192.0.2.1/32",))),
+    (["--web-cors-origin", "https://a[.]test"], {}, Settings(endpoints_file="f", web_cors_origin="https://a[.]test")),
+    ([], {"MPP_WEB_CORS_ORIGIN": "null"}, Settings(endpoints_file="f", web_cors_origin="null")),
     (["--listen", "tcp:1", "--listen=tcp:2"], {}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
     (["--listen", "tcp:1", "--port=2"], {}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
     (["--listen", "tcp:1"], {"MPP_PORT": "2"}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
@@ -79,6 +81,12 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
         "--marathon-url: 'http://...@host:99999' is not a URL such as http://host:8080/path",
     ),
     (["--marathon-apps", "Prom_1"], {}, "--marathon-apps: 'Prom_1' is not a Marathon app id such as /monitoring/prometheus"),
+    (
+        [*FILE, "--web-cors-origin", "https?://(a|b"],
+        {},
+        "--web-cors-origin: 'https?://(a|b' is not understood: there is no ) for a (; expected a regular expression such as"
+        r" https?://(a|b)\.example\.org",
+    ),
     ([*FILE, "--kube-path-prefix", "x"], {}, "--kube-path-prefix: 'x' is not a path prefix such as /prometheus"),
     ([*FILE, "--port", "abc"], {}, "--port: 'abc' is not a port number (1 to 65535)"),
     ([*FILE, "--port="], {}, "--port: '' is not a port number (1 to 65535)"),

@@ -83,6 +83,27 @@ class DriftTests(SynchronousTestCase):
         (difference,) = compare((here, there))
         self.assertTrue(difference.values[0][1].endswith(" f007=1 and 292 more"), difference)
 
+    def test_external_labels(self) -> None:
+        """External labels that differ are named with their values, as a note: they are meant to differ in most pairs."""
+        mine = (("prometheus", "k8s"), ("prometheus_replica", "p-0"))
+        theirs = (("prometheus", "k8s"), ("prometheus_replica", "p-1"), ("zone", "x"))
+        here = Observation(A, Standing.VIABLE, facts=evolve(FACTS, external_labels=mine))
+        there = Observation(B, Standing.VIABLE, facts=evolve(FACTS, external_labels=theirs))
+        (told,) = compare((here, there))
+        self.assertEqual((told.kind, told.level), ("external_labels", "note"))
+        self.assertEqual(told.values, (("a:9090", 'prometheus_replica="p-0"'), ("b:9090", 'prometheus_replica="p-1" zone="x"')))
+        (told,) = compare((here, evolve(there, facts=evolve(FACTS, external_labels=()))))
+        self.assertEqual(told.values[1], ("b:9090", "none of them"))
+
+    def test_external_labels_that_are_equal_or_unknown(self) -> None:
+        """Equal labels are no difference, nor is a server whose labels are not known; of many some are named."""
+        mine = Observation(A, Standing.VIABLE, facts=evolve(FACTS, external_labels=(("a", "1"),)))
+        for labels in ((("a", "1"),), None):
+            self.assertEqual(compare((mine, Observation(B, Standing.VIABLE, facts=evolve(FACTS, external_labels=labels)))), ())
+        many = tuple((f"l{n:02}", "x") for n in range(20))
+        (told,) = compare((mine, Observation(B, Standing.VIABLE, facts=evolve(FACTS, external_labels=many))))
+        self.assertTrue(told.values[1][1].endswith('l06="x" and 13 more'), told)
+
     def test_small_differences_are_none(self) -> None:
         """What measuring alone explains is no difference."""
         for changed in ({"skew": 1.5}, {"retention_s": 15 * 86400.0 + 1}, {"newest": 1.7e9 - 200}):

@@ -6,6 +6,7 @@ import html
 import json
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
@@ -51,6 +52,12 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual((told.decided_by, told.read, told.deadline_seconds), ("strategy", True, 120.0))
         self.assertEqual(told.verdict, "a:9090 would answer this.")
         self.assertIn("The routing strategy single-most-data selects a:9090.", told.reasons)
+
+    def test_federation(self) -> None:
+        """The server on which a client is kept for federation is named, and that it stays there."""
+        told = explanation(b"/federate?match[]=up", evolve(ONE, sticky=(B,)), COOKIE)
+        self.assertEqual((told.backends, told.decided_by, told.affinity), (("b:9090",), "affinity", "sticky"))
+        self.assertIn("Federation and remote read keep this client on b:9090 as long as it is in service.", told.reasons)
 
     def test_query_of_death(self) -> None:
         """A query that a server may have died of is not sent to the last healthy one, but to one of two."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.external_labels import MAX_SECTION
 from mpp.fingerprint import MAX_LINE, Fingerprint
 
 CONFIG = (Path(__file__).parent / "recorded" / "prometheus-3.5.3-config.json").read_bytes()
@@ -16,7 +17,7 @@ def fingerprint(*pieces: bytes) -> str:
     made = Fingerprint()
     for piece in pieces:
         made.feed(piece)
-    return made.finish()
+    return made.finish().hash
 
 
 class FingerprintTests(SynchronousTestCase):
@@ -46,4 +47,31 @@ class FingerprintTests(SynchronousTestCase):
         for _ in range(10):
             made.feed(b"x" * MAX_LINE)
             self.assertLessEqual(len(made._rest), MAX_LINE)
-        self.assertNotEqual(made.finish(), fingerprint(b"x" * MAX_LINE))
+        self.assertNotEqual(made.finish().hash, fingerprint(b"x" * MAX_LINE))
+
+
+class ExternalLabelsTests(SynchronousTestCase):
+    """The labels that servers are told apart by."""
+
+    def labels(self, page: bytes, size: int) -> tuple[tuple[str, str], ...] | None:
+        """Return the external labels of a page that comes in pieces of so many bytes."""
+        made = Fingerprint()
+        for at in range(0, len(page), size):
+            made.feed(page[at : at + size])
+        return made.finish().labels
+
+    def test_labels_of_a_real_server(self) -> None:
+        """The labels are read beside the hash, however the page is cut; a configuration without any has none."""
+        for size in (1, 7, 100_000):
+            self.assertEqual(self.labels(CONFIG, size), (("prometheus_replica", "a"), ("zone", "x")))
+        bare = CONFIG.replace(rb"  external_labels:\n    prometheus_replica: a\n    zone: x\n", b"")
+        self.assertEqual(self.labels(bare, 100), ())
+
+    def test_endless_section(self) -> None:
+        """Of a section that is too long nothing is kept, and the labels are unknown."""
+        made = Fingerprint()
+        made.feed(rb"  external_labels:\n")
+        for _ in range(10_000):
+            made.feed(rb"    name: value\n")
+        self.assertLess(len(made._section), 2 * MAX_SECTION)
+        self.assertIsNone(made.finish().labels)

@@ -116,6 +116,13 @@ class GatewayTests(ResponseCase):
             self.world = World(selected=(behind,), standbys=(B,))
             self.assertIs(self.ask(FakeResponse(404, b""), FakeResponse(200, b"{}"), target=target).served_by, B)
 
+    def test_a_lost_route_is_seen_behind_the_prefix_of_another_server(self) -> None:
+        """A page of one server that asks another one is not told that the path is unknown when a gateway lost its route."""
+        behind = Backend("http", "a", 9090, "/prometheus")
+        self.world = World(selected=(B,), standbys=(behind,))
+        target = b"/prometheus/api/v1/query?query=up"
+        self.assertIs(self.ask(FakeResponse(404, b""), FakeResponse(200, b"{}"), target=target).served_by, behind)
+
     def test_the_first_response_is_better_than_none(self) -> None:
         """When the other server is dead, the client gets what the first one said."""
         for response in (FakeResponse(403, b"no"), FakeResponse(422, MISMATCH), FakeResponse(421, b"")):

@@ -22,6 +22,7 @@ from mpp.front.file import WebConfigFile
 from mpp.front.guard import GuardedRequest
 from mpp.front.passwords import MOST_OF_NETWORK, Passwords
 from mpp.front.service import Front
+from mpp.instance import Instance
 from mpp.metrics import Metrics
 from mpp.model import MIB
 from mpp.origin import teller
@@ -70,6 +71,7 @@ class GuardCase(ProxyCase):
             passwords=self.passwords,
             client_address=teller(self.trusted_proxies),
             refused=metrics.refused,
+            instance=self.world.forwarder.instance,
         )
         self.site = ProxySite(
             self.root,
@@ -110,6 +112,15 @@ class PasswordTests(GuardCase):
         self.assertEqual((body["status"], body["errorType"]), ("error", "unauthorized"))
         self.assertEqual(self.world.upstreams.sent, [])
         self.assertIn(b'mpp_requests_total{backend="mpp",code="401"} 1.0', self.world.metrics.exposition())
+
+    def test_own_request(self) -> None:
+        """A request that mpp has sent itself gets 508 instead of a 401, so that its probe knows whom it has asked."""
+        self.guard(USERS)
+        self.client.get(QUERY, b"MPP-Instance: %b\r\n" % self.world.forwarder.instance.token.encode())
+        head, body = self.split()
+        self.assertTrue(head.startswith(b"HTTP/1.1 508 Loop Detected\r\n"))
+        self.assertNotIn(b"WWW-Authenticate", head)
+        self.assertEqual((body["errorType"], self.world.forwarder.instance.token in body["error"]), ("loop", True))
 
     def test_right(self) -> None:
         """A right password is for mpp alone: the servers do not get it; the next request does not wait."""
@@ -266,6 +277,23 @@ class BodyTests(GuardCase):
         self.client.hang_up()
         self.say(True)
         self.assertEqual(self.client.received(), b"")
+
+
+class CrossOriginTests(GuardCase):
+    """What a page of another origin may read of a refusal."""
+
+    def test_refused(self) -> None:
+        """It is told that a password is missing or wrong, and that there are too many requests; in both cases once."""
+        origin = b"Origin: https://page.test\r\n"
+        self.guard(HEADERS + "rate_limit: {interval: 1s, burst: 3}\n" + USERS)
+        for credentials, status in ((b"", b"401"), (field("alice", "x"), b"401"), (b"", b"401"), (b"", b"429")):
+            self.client.get(QUERY, credentials + origin)
+            if credentials:
+                self.say(False)
+            received = self.client.received()
+            self.assertTrue(received.startswith(b"HTTP/1.1 " + status), received)
+            self.assertEqual(received.count(b"\r\nAccess-Control-Allow-Origin: *\r\n"), 1)
+            self.assertEqual(received.count(b"\r\nX-Frame-Options: deny\r\n"), 1)
 
 
 class StatusTests(GuardCase):
@@ -446,7 +474,7 @@ class FrontTests(SynchronousTestCase):
         (folder / "both.pem").write_bytes(FakeAuthority().issue("localhost"))
         (folder / "web.yml").write_text(text)
         settings = Settings(web_config=str(folder / "web.yml"))
-        return Front(settings, MemoryReactorClock(), Metrics(CollectorRegistry()))
+        return Front(settings, MemoryReactorClock(), Metrics(CollectorRegistry()), Instance.random())
 
     def test_tls(self) -> None:
         """With a certificate all that is listened on is encrypted, and what is by itself is refused."""

@@ -5,9 +5,13 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp import headers
+from mpp.errors import Looped
+from mpp.instance import Instance
 from mpp.model import Backend, Headers, RequestFacts
 
 BACKEND = Backend("http", "prom-a", 9090)
+OTHER = Backend("http", "prom-b", 9090)
+INSTANCE = Instance("0123456789abcdef")
 
 
 def request(fields: Headers = (), **changes: object) -> RequestFacts:
@@ -17,7 +21,7 @@ def request(fields: Headers = (), **changes: object) -> RequestFacts:
 
 def head(fields: Headers = (), **changes: object) -> list[bytes]:
     facts = request(fields, **changes)
-    return headers.request_head(facts, BACKEND, facts.target, len(facts.body)).split(b"\r\n")
+    return headers.request_head(facts, BACKEND, facts.target, len(facts.body), INSTANCE).split(b"\r\n")
 
 
 class RequestHeadTests(SynchronousTestCase):
@@ -49,7 +53,20 @@ class RequestHeadTests(SynchronousTestCase):
             (b"Kept", b"1"),
         )
         names = {line.partition(b":")[0].lower() for line in head(fields)[1:-2]}
-        self.assertEqual(names, {b"host", b"kept", b"x-forwarded-for", b"x-forwarded-proto"})
+        self.assertEqual(names, {b"host", b"kept", b"mpp-instance", b"x-forwarded-for", b"x-forwarded-proto"})
+
+    def test_sender_is_named(self) -> None:
+        """A request carries the token of this mpp, behind those of other ones that it has passed, whatever Connection says."""
+        self.assertIn(b"MPP-Instance: 0123456789abcdef", head())
+        fields = ((b"mpp-instance", b"aaa, bbb"), (b"MPP-Instance", b"ccc"), (b"Connection", b"mpp-instance"))
+        named = [line for line in head(fields) if line.lower().startswith(b"mpp-instance:")]
+        self.assertEqual(named, [b"MPP-Instance: aaa, bbb, ccc, 0123456789abcdef"])
+
+    def test_own_request_is_recognized(self) -> None:
+        """A request that has the token of this mpp is not sent again."""
+        for value in (b"0123456789abcdef", b"aaa, 0123456789abcdef, bbb"):
+            self.assertRaises(Looped, head, ((b"MPP-INSTANCE", value),))
+        self.assertTrue(head(((b"X-Other", b"0123456789abcdef"),)))
 
     def test_client_is_appended_to_the_forwarding_chain(self) -> None:
         """A backend's log can tell the client, and how it came."""
@@ -60,7 +77,7 @@ class RequestHeadTests(SynchronousTestCase):
     def reported(self, *fields: tuple[bytes, bytes], **changes: object) -> list[bytes]:
         """Return what a backend is told of the client's connection by a request from a trusted proxy."""
         facts = request((*fields, (b"Host", b"mpp:9090")), **changes)
-        built = headers.request_head(facts, BACKEND, b"/x", 0, from_trusted_proxy=True)
+        built = headers.request_head(facts, BACKEND, b"/x", 0, INSTANCE, from_trusted_proxy=True)
         names = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
         return sorted(line for line in built.split(b"\r\n") if line.partition(b":")[0].lower() in names)
 
@@ -195,6 +212,41 @@ class ChainedTests(SynchronousTestCase):
         )
         self.assertEqual(built.lower().count(b"mpp.servedby"), 1)
         self.assertIn(b"MPP.ServedBy: a:1", built)
+
+    def test_only_the_nearest_counts_attempts(self) -> None:
+        """A client is told the attempts of its own mpp, and nothing where that made one."""
+        built = headers.response_head(200, b"OK", ((b"Mpp.Attempts", b"2"),), (), length=0, bodyless=False, chunked=False)
+        self.assertNotIn(b"attempts", built.lower())
+
+    def test_cookie_of_the_inner_one_gets_a_name_of_its_own(self) -> None:
+        """A browser keeps the cookies of both: the inner one's is named after the server that set it, at any depth."""
+        for given, expected in (
+            (b"MPP.Route=p1; Path=/; HttpOnly", b"MPP.Route-%b=p1; Path=/; HttpOnly" % BACKEND.route),
+            (b" MPP.Route = p1", b" MPP.Route-%b = p1" % BACKEND.route),
+            (b"MPP.Route-0123=p1", b"MPP.Route-%b-0123=p1" % BACKEND.route),
+            (b"MPP.Routes=p1", b"MPP.Routes=p1"),
+            (b"session=MPP.Route=p1", b"session=MPP.Route=p1"),
+            (b"MPP.Route", b"MPP.Route"),
+        ):
+            fields = ((b"SET-COOKIE", given), (b"set-cookie", b"a=b"), (b"Connection", b"X"), (b"X", b"1"))
+            own = ((b"Set-Cookie", b"MPP.Route=i1"),)
+            built = headers.response_head(200, b"OK", fields, own, length=0, bodyless=False, chunked=False, served_by=BACKEND)
+            lines = [line for line in built.split(b"\r\n") if line.lower().startswith(b"set-cookie")]
+            self.assertEqual(lines, [b"SET-COOKIE: " + expected, b"set-cookie: a=b", b"Set-Cookie: MPP.Route=i1"])
+
+    def test_the_inner_one_gets_its_own_cookie_back(self) -> None:
+        """The server that set a cookie gets it under the name that it knows; the cookies of other servers go nowhere."""
+        own, other = BACKEND.route, OTHER.route
+        for given, expected in (
+            (b"MPP.Route=i1; MPP.Route-%b=p1" % own, b"MPP.Route=p1"),
+            (b"a=1; MPP.Route-%b=p1; MPP.Route-%b=p2;b=MPP.Route" % (other, own), b"a=1; MPP.Route=p2;b=MPP.Route"),
+            (b"MPP.Route-%b-0123=p1" % own, b"MPP.Route-0123=p1"),
+            (b"MPP.Route-%b-%b=p1" % (other, own), b""),
+            (b"MPP.Route-%b0=p1; MPP.Route-=p2; MPP.Route-" % own, b""),
+            (b"MPP.Routes=1; MPP.Route.x=2", b"MPP.Routes=1; MPP.Route.x=2"),
+        ):
+            cookies = [line.partition(b": ")[2] for line in head(((b"Cookie", given),)) if line.startswith(b"Cookie")]
+            self.assertEqual(b"".join(cookies), expected, given)
 
 
 class ConnectionFieldTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from mpp.errors import ConfigError, LocateError, PartlyLocated
 from mpp.interfaces import ILocator, IVerifiedLocator
-from mpp.locators.merged import FIRST_WAIT_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator, Source
+from mpp.locators.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator, Source
 from mpp.model import Backend, Located
 from tests.logged import logged
 
@@ -333,3 +333,42 @@ class ReplaceTests(SynchronousTestCase):
         merged = MergedLocator([self.first], self.clock, failed=lambda name: None)
         merged.replace([self.third])
         self.assertIsNone(self.third.changed)
+
+
+class EmptiedTests(SynchronousTestCase):
+    """A source that lists nothing after it has listed backends."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.locator = HeldLocator("http-sd")
+        self.merged = MergedLocator([self.locator], self.clock, failed=lambda name: None)
+        self.assertEqual(self.ask(A), (A,))
+
+    def ask(self, *answer: Located) -> tuple[Located, ...]:
+        located = self.merged.locate()
+        self.locator.asked[-1].callback(answer)
+        return self.successResultOf(located)
+
+    def test_last_list_stays_for_a_minute(self) -> None:
+        """The last backends stay for a minute, with a problem to show; then the empty list is believed."""
+        self.assertEqual(self.ask(), (A,))
+        self.assertIn("lists no backends", self.merged.sources[0].problem)
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.ask(), (A,))
+        self.clock.advance(1)
+        self.assertEqual(self.ask(), ())
+        self.assertTrue(self.merged.sources[0].up)
+
+    def test_time_counts_without_interruption(self) -> None:
+        """A list with backends, or a failure, begins the minute anew."""
+        self.ask()
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.ask(B), (B,))
+        self.assertTrue(self.merged.sources[0].up)
+        self.assertEqual(self.ask(), (B,))
+        self.clock.advance(HOLD_S - 1)
+        failed = self.merged.locate()
+        self.locator.asked[-1].errback(LocateError("refused"))
+        self.assertEqual(self.successResultOf(failed), (B,))
+        self.clock.advance(1)
+        self.assertEqual(self.ask(), (B,))

@@ -49,6 +49,12 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("mpp_held_bytes"), 17)
         self.assertEqual((self.value("mpp_client_connections"), self.value("mpp_client_connections_limit")), (5, 480))
 
+    def test_itself(self) -> None:
+        """A backend that is mpp itself has a metric that says so."""
+        self.assertEqual(self.value("mpp_backend_is_self", backend="a:9090"), 0)
+        self.selection = Selection(2, Choice((B,)), (Observation(A, Standing.NOT_READY, is_self=True), OBSERVATIONS[1]))
+        self.assertEqual(self.value("mpp_backend_is_self", backend="a:9090"), 1)
+
     def test_ejections_are_told(self) -> None:
         """An alert can name who is out of service, and tell that nobody is left who is well."""
         self.assertEqual((self.value("mpp_backend_ejected", backend="b:9090"), self.value("mpp_last_resort")), (0, 0))
@@ -89,3 +95,41 @@ class MetricsTests(SynchronousTestCase):
             "process_resident_memory_bytes",
         ):
             self.assertIn(name, names)
+
+    def test_known_backend_stands_at_zero(self) -> None:
+        """What alerts and panels compare has a sample before the first event, and keeps its count when the backend returns."""
+        expected = (
+            ("mpp_requests_total", {"code": "503"}),
+            ("mpp_retries_total", {"reason": "refused"}),
+            ("mpp_retries_total", {"reason": "saturated"}),
+            ("mpp_retries_total", {"reason": "truncated_reset"}),
+            ("mpp_truncated_responses_total", {"reason": "closed"}),
+            ("mpp_hedges_total", {"reason": "stuck"}),
+            ("mpp_suspicion_probes_total", {"result": "stuck"}),
+            ("mpp_probe_errors_total", {"standing": "down"}),
+            ("mpp_ejections_total", {"reason": "failures"}),
+            ("mpp_slow_clients_reset_total", {}),
+            ("mpp_moved_requests_total", {}),
+            ("mpp_query_of_death_suspects_total", {}),
+            ("mpp_storage_errors_total", {}),
+            ("mpp_readmissions_total", {}),
+            ("mpp_upstream_duration_seconds_count", {}),
+        )
+        for name, labels in expected:
+            self.assertIsNone(self.value(name, backend="a:9090", **labels), name)
+        self.metrics.expect_backend("a:9090")
+        for name, labels in expected:
+            self.assertEqual(self.value(name, backend="a:9090", **labels), 0, name)
+        self.metrics.truncated("a:9090", "closed")
+        self.metrics.expect_backend("a:9090")
+        self.assertEqual(self.value("mpp_truncated_responses_total", backend="a:9090", reason="closed"), 1)
+
+    def test_program_stands_at_zero(self) -> None:
+        """So do counters that belong to no backend, from the start."""
+        for reason in ("retry", "hedge"):
+            self.assertEqual(self.value("mpp_retry_budget_exhausted_total", reason=reason), 0)
+        self.assertEqual(self.value("mpp_requests_total", backend="mpp", code="503"), 0)
+        self.assertEqual(self.value("mpp_selection_rounds_total", result="failed"), 0)
+        self.metrics.expect_configured(["dns"], ["cookies"])
+        self.assertEqual(self.value("mpp_discovery_errors_total", locator="dns"), 0)
+        self.assertEqual(self.value("mpp_affinity_hits_total", type="cookies"), 0)

@@ -196,7 +196,7 @@ class DescribeTests(SynchronousTestCase):
             (Selection(1), "no Prometheus server is known"),
             (
                 Selection(1, Choice((), (A,)), (DOWN,)),
-                "serving from nobody (0 of 1), as the last resort; prom-a:9090 down (connection refused)",
+                "The only server is down; prom-a:9090 down (connection refused)",
             ),
             (
                 Selection(1, Choice((A,), (B,)), busy),
@@ -204,7 +204,7 @@ class DescribeTests(SynchronousTestCase):
             ),
             (
                 Selection(1, Choice(many[:1], many[1:]), all_down),
-                "serving from prom-0:9090 (1 of 20), as the last resort; prom-0:9090 down (connection refused),"
+                "No server is well. As a last resort prom-0:9090 serves; prom-0:9090 down (connection refused),"
                 " prom-1:9090 down (connection refused), prom-2:9090 down (connection refused) and 17 more",
             ),
         ):

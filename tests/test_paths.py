@@ -30,10 +30,23 @@ class UnsafeTests(SynchronousTestCase):
         self.assertFalse(paths.is_unsafe_behind(b"GET", b"/rules/a", prefixes))
         self.assertFalse(paths.is_unsafe_behind(b"GET", b"/admin/tsdb/snapshot", ("", "/prom")))
 
+    def test_replaced_prefixes(self) -> None:
+        """A path is unsafe if it is as it came, or with its prefix replaced by the prefix of any other server."""
+        for path, prefixes in (
+            (b"/-/reload", ("/-", "")),
+            (b"/prom/v1/admin/tsdb", ("/prom", "/api")),
+            (b"/prom/%61dmin/tsdb", ("/gate/api/v1", "/prom")),
+            (b"/a/b/reload", ("/x/-", "/a/b", "/a")),
+        ):
+            self.assertTrue(paths.is_unsafe_behind(b"POST", path, prefixes), path)
+            self.assertEqual(paths.rejection_behind(b"POST", path, prefixes).status, 403)
+        self.assertFalse(paths.is_unsafe_behind(b"POST", b"/prom/v1/admin/tsdb", ("/prom", "")))
+        self.assertEqual(paths.rejection_behind(b"GET", b"/a/b/reload", ("/x/-", "/a/b")).allow, (b"POST", b"PUT"))
+
     def test_long_path(self) -> None:
         """A path longer than any query's costs no normalizing: it is no query."""
         path = b"/" + b"x/../" * 200_000 + b"api/v1/query"
-        self.assertEqual(paths.meaning(path), (frozenset(), False, False))
+        self.assertEqual(paths.meaning(path), (frozenset(), False, False, False))
 
 
 class ReadTests(SynchronousTestCase):
@@ -96,6 +109,25 @@ class TakesTimeoutTests(SynchronousTestCase):
             self.assertFalse(paths.meaning(path).takes_timeout, path)
 
 
+class StickyTests(SynchronousTestCase):
+    """Requests that are kept on one server."""
+
+    def test_paths(self) -> None:
+        """Federation and remote read, however they are written and behind any prefix; nothing else."""
+        for path in (
+            b"/federate",
+            b"/x/federate",
+            b"/federate/",
+            b"//federate",
+            b"/f%65derate",
+            b"/api/v1/read",
+            b"/p/api/v1/read",
+        ):
+            self.assertTrue(paths.meaning(path).sticky, path)
+        for path in (b"/", b"/federated", b"/xfederate", b"/federate/x", b"/api/v1/query", b"/api/v1/write", b"/read"):
+            self.assertFalse(paths.meaning(path).sticky, path)
+
+
 class OwnTests(SynchronousTestCase):
     """mpp's own paths."""
 
@@ -113,6 +145,7 @@ class PrefixTests(SynchronousTestCase):
         """A client may ask with or without the server's route prefix."""
         for prefix, target, expected in (
             ("", b"/graph?x=/prom", b"/graph?x=/prom"),
+            ("", b"/prom/graph", b"/prom/graph"),
             ("/prom", b"/graph", b"/prom/graph"),
             ("/prom", b"/prom/graph", b"/prom/graph"),
             ("/prom", b"/prom", b"/prom"),
@@ -120,7 +153,39 @@ class PrefixTests(SynchronousTestCase):
             ("/prom", b"/prometheus", b"/prom/prometheus"),
             ("/prom", b"/?q=%2B+[5m]", b"/prom/?q=%2B+[5m]"),
         ):
-            self.assertEqual(paths.with_prefix(prefix, target), expected)
+            self.assertEqual(paths.with_prefix(prefix, target, (prefix,)), expected)
+
+    def test_prefix_of_another_server_is_replaced(self) -> None:
+        """What a client got from one server leads to the same page of every other one."""
+        known = ("/a/b", "/prom", "/a", "")
+        for prefix, target, expected in (
+            ("", b"/prom/graph?g0=/prom/x", b"/graph?g0=/prom/x"),
+            ("", b"/prom", b"/"),
+            ("", b"/prom?x=1", b"/?x=1"),
+            ("", b"/prom//graph", b"//graph"),
+            ("", b"/prometheus/graph", b"/prometheus/graph"),
+            ("", b"/%70rom/graph", b"/%70rom/graph"),
+            ("/a", b"/prom/graph", b"/a/graph"),
+            ("/a", b"/prom", b"/a"),
+            ("/a", b"/prom/prom/graph", b"/a/prom/graph"),
+            ("/a", b"/a/graph", b"/a/graph"),
+            ("/a", b"/a/b/graph", b"/a/graph"),
+            ("/a", b"/a/bc", b"/a/bc"),
+            ("/a/b", b"/a/graph", b"/a/b/graph"),
+            ("/a/b", b"/graph", b"/a/b/graph"),
+            ("/gone", b"/gone/graph", b"/gone/graph"),
+            ("/gone", b"/a/graph", b"/gone/graph"),
+        ):
+            self.assertEqual(paths.with_prefix(prefix, target, known), expected, (prefix, target))
+            path = expected.partition(b"?")[0].removeprefix(prefix.encode())
+            seen = paths.without_prefix(prefix, target, known)
+            self.assertEqual(seen or b"/", path or b"/", (prefix, target))
+
+    def test_own_pages_of_a_server_stay_out_of_reach(self) -> None:
+        """No prefix leads to the pages below /mpp of a server that is an mpp itself: clients have no business there."""
+        for prefix in ("", "/a", "/prom"):
+            for path in (b"/prom/mpp", b"/prom/mpp/metrics"):
+                self.assertEqual(paths.with_prefix(prefix, path, ("/prom", "/a", "")), prefix.encode() + path)
 
 
 class NormalizedTests(SynchronousTestCase):

@@ -14,9 +14,10 @@ from zope.interface import implementer
 from mpp._version import __version__
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.facts import Facts, Replay
-from mpp.headers import own_request_head
+from mpp.instance import Instance
 from mpp.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.model import MIB, Backend, Headers, Observation, Standing
+from mpp.own_requests import own_request_head
 from mpp.probe.background import PAUSE_MOST_S, WAIT_S
 from mpp.probe.prober import FACTS_MAX_AGE_S, FACTS_MIN_AGE_S, Prober
 from mpp.probe.requests import PROBE_TIMEOUT_S
@@ -33,6 +34,7 @@ METRICS_18 = (RECORDED / "prometheus-1.8.2-metrics.txt").read_bytes()
 FOUND = b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.7e9,"1"]}]}}'
 
 NOW = 1_700_003_620.0
+INSTANCE = Instance("0123456789abcdef")
 A = Backend("http", "prom-a", 9090, "/prometheus")
 STARTED = 1_700_000_000.530174
 
@@ -135,7 +137,7 @@ class ProberTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstreams = RecordingUpstreams()
-        self.prober = Prober(self.upstreams, self.clock, wall=self.wall)
+        self.prober = Prober(self.upstreams, self.clock, INSTANCE, wall=self.wall)
         self.fresh_facts = Facts("2.42.0+ds", STARTED, 1.6989e9, read_at=NOW)
 
     def wall(self) -> float:
@@ -179,11 +181,12 @@ class ProberTests(SynchronousTestCase):
 
     def test_head(self) -> None:
         """A probe's request is one plain HTTP/1.1 GET below the backend's prefix."""
-        head = own_request_head(A, "/-/ready").decode()
+        head = own_request_head(A, "/-/ready", INSTANCE).decode()
         self.assertTrue(head.startswith("GET /prometheus/-/ready HTTP/1.1\r\nHost: prom-a:9090\r\n"))
         self.assertTrue(head.endswith("\r\n\r\n"))
         self.assertIn(f"User-Agent: mpp/{__version__}\r\n", head)
         self.assertIn("Accept-Encoding: identity\r\n", head)
+        self.assertIn("MPP-Instance: 0123456789abcdef\r\n", head)
 
     def test_asked_side_by_side(self) -> None:
         """Readiness, a query with the server's own time limit, and runtimeinfo are asked at the same time."""
@@ -198,7 +201,7 @@ class ProberTests(SynchronousTestCase):
 
     def test_params(self) -> None:
         """All requests of a probe carry the parameters that are configured for that server."""
-        self.prober = Prober(self.upstreams, self.clock, wall=self.wall, params={A: "namespace=m"}.__getitem__)
+        self.prober = Prober(self.upstreams, self.clock, INSTANCE, wall=self.wall, params={A: "namespace=m"}.__getitem__)
         self.prober.probe(A, self.previous(standing=Standing.DOWN))
         self.assertEqual(
             [sent.path for sent in self.upstreams.sent],
@@ -213,6 +216,30 @@ class ProberTests(SynchronousTestCase):
         self.prober.probe(A, None)
         self.answer_well()
         self.assertEqual(self.upstreams.pending("/metrics").path, "/metrics?namespace=m")
+
+    def test_itself(self) -> None:
+        """A backend that sends the probe back with the own token is mpp itself, until it answers otherwise."""
+        said = b'{"error":"this request has come back to the mpp that sent it (%b)"}'
+
+        def probe(previous: Observation | None, token: bytes) -> Observation:
+            self.prober.keep(())
+            probed = self.prober.probe(A, previous)
+            for path in self.upstreams.paths():
+                self.answer(path, 508, said % token)
+            return self.successResultOf(probed)
+
+        itself = probe(None, b"0123456789abcdef")
+        self.assertEqual((itself.standing, itself.is_self, itself.refused), (Standing.NOT_READY, True, False))
+        self.assertEqual(itself.why, "this mpp itself answers there, so it is never used")
+        other = probe(itself, b"fedcba9876543210")
+        self.assertEqual((other.standing, other.is_self), (Standing.NOT_READY, False))
+        silent = self.prober.probe(A, itself)
+        self.clock.advance(PROBE_TIMEOUT_S)
+        self.assertTrue(self.successResultOf(silent).is_self)
+        well = self.prober.probe(A, itself)
+        self.answer_well()
+        self.answer("/metrics", 200)
+        self.assertFalse(self.successResultOf(well).is_self)
 
     def test_refused_query(self) -> None:
         """A ready server that refuses the probe's query is usable, and nothing more is known of it; nor is it asked to vouch."""
@@ -524,7 +551,7 @@ class ProberTests(SynchronousTestCase):
 
     def test_minimum_history_of_1x(self) -> None:
         """A server that cannot tell its oldest sample is asked whether it has any of the minimum age."""
-        self.prober = Prober(self.upstreams, self.clock, wall=self.wall, minimum_history=86400.0)
+        self.prober = Prober(self.upstreams, self.clock, INSTANCE, wall=self.wall, minimum_history=86400.0)
         nothing = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
         for body, oldest in ((FOUND, NOW - 86400), (nothing, None)):
             self.prober.keep(())
@@ -537,7 +564,7 @@ class ProberTests(SynchronousTestCase):
 
     def test_minimum_history_of_2x(self) -> None:
         """A server that tells its oldest sample is not asked."""
-        self.prober = Prober(self.upstreams, self.clock, wall=self.wall, minimum_history=86400.0)
+        self.prober = Prober(self.upstreams, self.clock, INSTANCE, wall=self.wall, minimum_history=86400.0)
         probed = self.prober.probe(A, None)
         self.answer_well()
         self.answer("/metrics", 200, METRICS_242)

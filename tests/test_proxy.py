@@ -9,6 +9,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.proxy import ReverseProxyResource
@@ -18,6 +19,7 @@ from mpp.admin import OwnPages
 from mpp.errors import Cause, Phase, UpstreamError
 from mpp.forward.explain import explain
 from mpp.interfaces import IBodyConsumer
+from mpp.kube_probes import KubeProbes
 from mpp.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestFacts, Selection, Standing
 from mpp.pages import RENDERED_PER_SECOND
 from mpp.proxy import ProxyResource
@@ -31,7 +33,8 @@ from mpp.status.identity import Identity
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.limits import Limits
-from tests.forward_support import A, B, FakeResponse, World
+from tests.forward_support import A, B, C, FakeResponse, World
+from tests.logged import logged
 
 CLIENT = IPv4Address("TCP", "203.0.113.9", 4711)
 
@@ -98,7 +101,7 @@ class ProxyCase(SynchronousTestCase):
             trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
             seconds=self.world.clock.seconds,
         )
-        self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe)
+        self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe, probes=KubeProbes())
         channels = Channels(self.world.clock)
         self.site = ProxySite(
             self.root,
@@ -177,6 +180,18 @@ class ForwardedTests(ProxyCase):
             sent = self.world.upstreams.sent[0].head
             for line in (b"X-Forwarded-Proto: https\r\n", b"X-Forwarded-Host: mon.test\r\n", b"X-Forwarded-Port: 443\r\n"):
                 self.assertEqual(line in sent, believed, (trusted, peer, line))
+
+    def test_open_page_after_a_failover(self) -> None:
+        """What a page of one server asks for is found on every other one, whatever their prefixes are."""
+        first, second = Backend("http", "a", 9090, "/a"), Backend("http", "b", 9090, "/gate/b")
+        self.world.selections.publish(Selection(1, Choice((first,), (second, C))))
+        self.client.get(b"/a/api/v1/labels?x=/a/")
+        for number, (backend, target) in enumerate(
+            ((first, b"/a/api/v1/labels?x=/a/"), (second, b"/gate/b/api/v1/labels?x=/a/"), (C, b"/api/v1/labels?x=/a/"))
+        ):
+            sent = self.world.upstreams.sent[number]
+            self.assertEqual((sent.backend, sent.head.split(b" ")[1]), (backend, target))
+            sent.answer.errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
 
     def test_target_and_body_reach_the_backend_untouched(self) -> None:
         """Raw query strings and form bodies arrive as they were sent."""
@@ -275,6 +290,33 @@ class ForwardedTests(ProxyCase):
         self.assertIn(b"Retry-After: 5", head)
         self.assertEqual(json.loads(body)["errorType"], "unavailable")
         self.assertFalse(self.client.transport.disconnecting)
+
+
+class KubernetesProbeTests(ProxyCase):
+    """What the log says of probes that servers answer."""
+
+    KUBELET = b"User-Agent: kube-probe/1.31\r\n"
+
+    def setUp(self) -> None:
+        """Take note of what is logged."""
+        super().setUp()
+        self.lines = logged(self, lambda event: formatEvent(event) if "Kubernetes" in formatEvent(event) else "")
+
+    def test_probe(self) -> None:
+        """A probe is forwarded like any other request, and the first one is warned of, with what to ask for instead."""
+        for path in (b"/-/healthy", b"/-/ready", b"/-/healthy"):
+            self.client.get(path, self.KUBELET)
+            self.assertTrue(self.world.upstreams.sent[-1].head.startswith(b"GET %b HTTP/1.1\r\n" % path))
+            self.answer(FakeResponse(200, b"x"))
+        (line,) = self.lines
+        for words in ("asks mpp for /-/healthy", "livenessProbe ask for /mpp/health", "readinessProbe for /mpp/ready"):
+            self.assertIn(words, line)
+
+    def test_everything_else(self) -> None:
+        """Nothing is said of other clients, of other paths, nor of probes of mpp's own pages."""
+        for path, head in ((b"/-/ready", b""), (b"/api/v1/labels", self.KUBELET), (b"/mpp/ready", self.KUBELET)):
+            Client(self.site).get(path, head)
+        self.assertEqual(self.lines, [])
 
 
 class StreamedResponse(FakeResponse):
@@ -379,6 +421,16 @@ class RefusedTests(ProxyCase):
         self.world.selections.publish(Selection(1, Choice((prefixed,))))
         self.client.get(b"/v1/admin/tsdb/snapshot", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertTrue(self.client.received().startswith(b"HTTP/1.1 403 "))
+
+    def test_unsafe_path_behind_another_prefix_is_refused(self) -> None:
+        """A path that becomes unsafe when the prefix of another server takes the place of its own is refused beforehand."""
+        behind = (Backend("http", "a", 9090, "/prom"), Backend("http", "b", 9090, "/api"))
+        for target in (b"/prom/-/reload", b"/prom/v1/admin/tsdb/snapshot", b"/-/reload"):
+            self.world.selections.publish(Selection(1, Choice(behind)))
+            client = Client(self.site)
+            client.get(target, method=b"POST", fields=b"Content-Length: 0\r\n")
+            self.assertTrue(client.received().startswith(b"HTTP/1.1 403 "), target)
+        self.assertEqual(self.world.upstreams.sent, [])
 
     def test_long_path(self) -> None:
         """A path that takes longer to judge than it may is refused; shorter ones and queries of any length are forwarded."""

@@ -44,6 +44,13 @@ class RecallTests(SynchronousTestCase):
         recent = recall((Look(0.0, {}, {}), Look(10.0, {"a": Totals(5)}, {"a": "selected"})), "a")
         self.assertEqual((recent.requests, recent.p50, recent.slots[0].state), (5, None, "selected"))
 
+    def test_counters_that_began_anew(self) -> None:
+        """A backend that was gone for so long that its counters went has no negative number of requests."""
+        looks = (Look(0.0, {"a": Totals(500, 9)}, {}), Look(10.0, {}, {}), Look(20.0, {"a": Totals(5)}, {"a": "selected"}))
+        self.assertEqual(recall(looks, "a").requests, 5)
+        recent = recall((looks[0], looks[2]), "a")
+        self.assertEqual((recent.slots[0].requests, recent.errors), (5, 0))
+
     def test_nothing_yet(self) -> None:
         """One look tells nothing of the last minutes, nor do none."""
         for looks in ((), (Look(0.0, {"a": Totals(5)}, {}),)):

@@ -78,7 +78,7 @@ class RecorderTests(SynchronousTestCase):
         """A backend that was out for a moment has a slot that tells it."""
         self.request()
         self.clock.advance(SLOT_S)
-        self.metrics.ejections.labels(A.name, "down").inc()
+        self.metrics.ejections.inc(A.name, "down")
         self.clock.advance(SLOT_S)
         self.clock.advance(SLOT_S)
         states = [slot.state for slot in self.recorder.recall()[A.name].slots]

@@ -26,6 +26,7 @@ from mpp.locators.merged import MergedLocator
 from mpp.model import Reloaded
 from mpp.reload import HangUp, Reloader
 from mpp.settings import KubeSettings, MarathonSettings, Settings
+from mpp.status.verdict import ConfigProblem
 from mpp.url_pattern import URLPattern
 from mpp.wiring import Wiring, wire
 from tests.logged import logged
@@ -169,7 +170,7 @@ class ReloaderTests(SynchronousTestCase):
     def test_changed(self) -> None:
         """What has changed is in force, and told by name."""
         self.assertEqual(self.reload("endpoint: b:1\nretries: 5\n"), Reloaded(("endpoint", "retries")))
-        self.assertEqual((self.program.settings.endpoints, self.applied, self.told), (("b:1",), [5], [True]))
+        self.assertEqual((self.program.settings.endpoints, self.applied, self.told), (("b:1",), [5], [None]))
         self.assertEqual(self.lines, ["Configuration read again (mpp.yaml), changed: endpoint, retries"])
         self.assertEqual(self.noted, [("reload", "the configuration was read again, changed: endpoint, retries")])
 
@@ -203,7 +204,8 @@ class ReloaderTests(SynchronousTestCase):
             ),
         )
         self.assertEqual(self.lines, [f"Configuration not applied: {error}" for error in reloaded.errors])
-        self.assertEqual((self.told, self.applied), ([False], []))
+        self.assertEqual(self.told, [ConfigProblem("mpp.yaml:2: retries and mpp.yaml:3: prot")])
+        self.assertEqual(self.applied, [])
         why = f"the configuration was read again and not applied: {reloaded.errors[0]} (and 1 more)"
         self.assertEqual(self.noted, [("refused", why)])
         self.assertIs(self.program.settings, before)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from attrs import evolve
 from prometheus_client import CollectorRegistry
@@ -21,6 +22,7 @@ from mpp.model import Backend, Choice, Located, Observation, Selection, Standing
 from mpp.publication import STRATEGY_FAILED, describe_change
 from mpp.selection import MIN_SPACING_S, SelectionService
 from mpp.strategies import DAY, RandomStrategy, SingleMostData
+from tests.logged import logged
 
 NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
@@ -155,6 +157,33 @@ class SelectionServiceTests(SynchronousTestCase):
         self.logged.clear()
         return self.service.current
 
+    def test_itself_is_never_used(self) -> None:
+        """mpp itself takes no traffic and is no standby, also when nothing else is left, and the log warns of it."""
+        itself = evolve(seen(A), standing=Standing.NOT_READY, why="it is mpp", is_self=True)
+        self.service.startService()
+        self.world.observe(itself, seen(B))
+        self.clock.advance(1)
+        self.assertEqual(self.service.current.ranked, (B,))
+        self.assertTrue(any("a:9090 is not_ready: it is mpp" in line for line in self.logged), self.logged)
+        self.service.report(B, Standing.DOWN, "refused")
+        self.assertEqual(self.service.current.ranked, (B,))
+
+    def test_sticky_servers(self) -> None:
+        """The selected server stays sticky when another one is selected, until it goes out of service itself."""
+        self.assertEqual(self.start(seen(A), seen(B, days=5)).sticky, (A,))
+        self.service.reconfigure(self.world, RandomStrategy(), 3.0)
+        self.world.observe(seen(A), seen(B, days=5))
+        self.assertEqual((self.service.current.selected, self.service.current.sticky), ((A, B), (A,)))
+        self.service.report(A, Standing.DOWN, "refused")
+        self.assertEqual((self.service.current.selected, self.service.current.sticky), ((B,), (B,)))
+
+    def test_counters_of_a_known_backend(self) -> None:
+        """The counters of a backend stand at 0 as soon as a round has found it."""
+        labels = {"backend": "prom-b:9090", "reason": "reset"}
+        self.assertIsNone(self.counted("mpp_truncated_responses_total", **labels))
+        self.start(seen(A), seen(B))
+        self.assertEqual(self.counted("mpp_truncated_responses_total", **labels), 0)
+
     def test_reconfigured(self) -> None:
         """Another strategy chooses at once among what is known, another interval counts from then on; nothing is forgotten."""
         self.start(seen(A), seen(B, days=5))
@@ -236,7 +265,7 @@ class SelectionServiceTests(SynchronousTestCase):
             self.logged,
             [
                 "prom-a:9090 is ejected, down: connect: refused",
-                "Selection 2: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
+                "Selection: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
             ],
         )
         self.assertEqual(self.counted("mpp_probe_errors_total", backend="prom-a:9090", standing="down"), 1.0)
@@ -253,9 +282,7 @@ class SelectionServiceTests(SynchronousTestCase):
         back, out, first = self.service.journal.events
         self.assertEqual((out.at, out.kind, out.text), (NOW + 11, "ejection", "prom-b:9090 is ejected, down: connect: refused"))
         self.assertEqual((back.at, back.kind, back.text), (NOW + 11.5, "return", "prom-b:9090 is back after 0.5 s"))
-        self.assertEqual(
-            (first.kind, first.text), ("selection", "Selection 1: prom-a:9090 (new: prom-a:9090 with 10d of history)")
-        )
+        self.assertEqual((first.kind, first.text), ("selection", "Selection: prom-a:9090 (new: prom-a:9090 with 10d of history)"))
 
     def test_change_of_many_is_remembered_in_brief(self) -> None:
         """Where many servers change at once, people are told of the first ones, and how many more there are."""
@@ -263,10 +290,24 @@ class SelectionServiceTests(SynchronousTestCase):
         old, new = Selection(1, Choice(many)), Selection(2, Choice(many[:1], many[1:]), tuple(seen(backend) for backend in many))
         text = describe_change(old, new, NOW, most=2)
         self.assertEqual(
-            text, "Selection 2: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
+            text, "Selection: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
         )
         self.assertEqual(describe_change(old, new, NOW).count("out: "), 5)
         self.assertIn("prom-0:9090, prom-1:9090, 4 more", describe_change(Selection(), Selection(1, Choice(many)), NOW, most=2))
+
+    def test_server_that_was_never_up_is_a_warning(self) -> None:
+        """A server that cannot be reached when mpp starts is not passed over as mere information; one that starts is that."""
+        levels: list[str] = []
+        noted = {"prom-a:9090": "down", "prom-b:9090": "not_ready"}
+
+        def note(event: Mapping[str, Any]) -> str:
+            if noted.get(event.get("backend", "")) == event.get("standing", "-"):
+                levels.append(f"{event['backend']} {event['log_level'].name}")
+            return ""
+
+        logged(self, note)
+        self.start(seen(A, DOWN, "refused"), seen(B, NOT_READY, "replaying"))
+        self.assertEqual(levels, ["prom-a:9090 warn", "prom-b:9090 info"])
 
     def test_standings_are_logged_once(self) -> None:
         """A standby that fails and comes back is logged twice, however many probes see it down."""
@@ -297,7 +338,7 @@ class SelectionServiceTests(SynchronousTestCase):
                 "prom-b:9090 is viable",
             ],
         )
-        self.assertIsNone(self.counted("mpp_readmissions_total", backend="prom-b:9090"))
+        self.assertEqual(self.counted("mpp_readmissions_total", backend="prom-b:9090"), 0)
 
     def test_report_counts_at_once(self) -> None:
         """What a request reports is in force before the report returns, and a round is begun beside the traffic."""
@@ -606,9 +647,38 @@ class SelectionServiceTests(SynchronousTestCase):
         """Without backends the first round is over nevertheless, and says what is wrong."""
         self.world.backends = ()
         self.service.startService()
-        selection = self.successResultOf(self.service.ready())
-        self.assertEqual((selection.ranked, selection.choice.degraded), ((), "no backend is known"))
+        selection = self.service.current
+        self.assertEqual((selection.generation, selection.ranked), (1, ()))
+        self.assertEqual(selection.choice.degraded, "no backend is known")
         self.assertEqual(self.logged, ["Selection is degraded: no backend is known"])
+
+    def test_requests_wait_for_a_late_source(self) -> None:
+        """Soon after the start, requests wait until a backend is found, which is tried every second."""
+        self.world.backends = ()
+        self.service.startService()
+        waiting = self.service.ready()
+        self.clock.advance(1)
+        self.assertEqual(self.world.rounds, 2)
+        self.assertNoResult(waiting)
+        self.world.backends = (A,)
+        self.clock.advance(1)
+        self.world.observe(seen(A))
+        self.assertEqual(self.successResultOf(waiting).selected, (A,))
+        self.clock.pump([1] * 9)
+        self.assertEqual(self.world.rounds, 3)
+        self.clock.advance(1)
+        self.assertEqual(self.world.rounds, 4)
+
+    def test_requests_do_not_wait_for_a_source_that_stays_away(self) -> None:
+        """When the start is over and no backend was found, requests are answered at once."""
+        self.world.backends = ()
+        self.service.startService()
+        waiting = self.service.ready()
+        self.clock.pump([1] * 29)
+        self.assertNoResult(waiting)
+        self.clock.advance(1)
+        self.successResultOf(waiting)
+        self.successResultOf(self.service.ready())
 
     def test_nobody_usable(self) -> None:
         """When everyone is down nobody is selected, and all are still known in order."""
@@ -616,7 +686,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.next_round()
         self.world.observe(seen(A, DOWN, "gone"), seen(B, NOT_READY, "replaying"))
         self.assertEqual((self.service.current.selected, self.service.current.ranked), ((), (B, A)))
-        self.assertIn("Selection 2: nobody (out: prom-a:9090 down: gone)", self.logged)
+        self.assertIn("Selection: nobody (out: prom-a:9090 down: gone)", self.logged)
 
     def test_degraded_and_back(self) -> None:
         """A choice that is not what was wished is logged when it begins and when it ends."""

@@ -72,7 +72,7 @@ class VerdictTests(SynchronousTestCase):
             ((evolve(unproven, backend=A), unproven), "Two servers refuse the probe's query. prom-a:9090 serves."),
             ((well(A), DOWN, Observation(C, Standing.DOWN)), "Two servers are down. prom-a:9090 serves."),
             ((DOWN, Observation(A, Standing.DOWN)), "No server is well. As a last resort prom-a:9090 serves."),
-            ((), "No backend is known. Nobody can be served."),
+            ((), "No Prometheus server is known. No request can be answered."),
             (
                 (Observation(C, Standing.NOT_READY), Observation(B, Standing.BUSY)),
                 "One server is not ready, one server is busy. prom-a:9090 serves.",
@@ -91,7 +91,10 @@ class VerdictTests(SynchronousTestCase):
 
     def test_nobody_is_selected(self) -> None:
         """When a strategy selects nobody that is said."""
-        self.assertEqual(self.verdict(well(A), well(B), selected=()), "Both servers are well; nobody serves.")
+        self.assertEqual(
+            self.verdict(well(A), well(B), selected=()),
+            "Both servers are well. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
+        )
 
     def test_degraded(self) -> None:
         """A choice that is not what was asked for is told first."""
@@ -101,8 +104,10 @@ class VerdictTests(SynchronousTestCase):
         """A pair that differs, and a source that fails, are told beside how the servers are."""
         apart = report.make(view(well(A), well(B, facts_targets=7)))
         self.assertEqual((apart.level, "not alike" in apart.verdict), ("warn", True))
+        labeled = report.make(view(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),))))
+        self.assertEqual((labeled.level, labeled.verdict), ("good", "Both servers are well; prom-a:9090 serves."))
         lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
-        self.assertEqual((lost.level, "dns cannot be asked" in lost.verdict), ("warn", True))
+        self.assertEqual((lost.level, "dns gives no usable list" in lost.verdict), ("warn", True))
 
 
 class ListenerTests(SynchronousTestCase):
@@ -218,6 +223,12 @@ class WhyTests(SynchronousTestCase):
             self.why(out, well(B), number=1, selected=(B,)),
             ("ejected", "Out of service for 1m 30s. 3 requests in a row failed, the last: reset."),
         )
+
+    def test_names_keep_their_spelling(self) -> None:
+        """A reason that begins with the name of a pod is shown as it is written; others begin with a capital."""
+        for why, shown in (("prometheus-k8s-0 is not ready", "prometheus-k8s-0 is"), ("no answer to /-/ready", "No answer")):
+            observation = Observation(B, Standing.NOT_READY, why)
+            self.assertTrue(self.why(well(A), observation, number=1)[1].startswith(shown))
 
     def test_replaying(self) -> None:
         """A server that replays its WAL says how far it is and how long it still takes."""
@@ -344,6 +355,10 @@ class PageTests(SynchronousTestCase):
         for words in ("different versions", ">prom-a:9090</a>: 3.5.3", ">prom-b:9090/x</a>: 2.42.0", "the last reload failed"):
             self.assertIn(words, html)
         self.assertIn("are alike", page(well(A), well(B)))
+        noted = page(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),)))
+        self.assertIn('<th class="soft">external_labels</th>', noted)
+        self.assertIn(">prom-a:9090</a>: r=&quot;a&quot;", noted)
+        self.assertIn(">prom-b:9090/x</a>: r=&quot;b&quot;", noted)
         self.assertNotIn("Drift", page(well(A)))
 
     def test_names_are_links(self) -> None:
@@ -368,6 +383,15 @@ class PageTests(SynchronousTestCase):
         self.assertIn("</a>: +30.0s", drift)
         self.assertIn("and 15 others</span>: +0.0s to +0.2s", drift)
         self.assertEqual(drift.count("<tr>"), 2)
+
+    def test_what_cannot_be_known_is_not_shown_as_good(self) -> None:
+        """While both servers are down they are not said to be alike; a server that answered nothing has no share of errors."""
+        html = page(evolve(DOWN, backend=A), DOWN, selected=())
+        self.assertNotIn("are alike", html)
+        self.assertIn("fewer than two servers can be compared", html)
+        self.assertIn("<td>-</td>", html)
+        served = page(well(A), well(B), recent={A.name: Recent(600.0, 10), B.name: Recent(600.0, 10)})
+        self.assertIn("<td>0%</td>", served)
 
     def test_events(self) -> None:
         """What happened is told with time and reason, newest first."""
@@ -492,7 +516,10 @@ class DocumentTests(SynchronousTestCase):
         """Verdict, roles, reasons and numbers are those of the page."""
         found = self.full()
         self.assertEqual(found["schema"], 1)
-        self.assertEqual(found["verdict"], {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves."})
+        self.assertEqual(
+            found["verdict"],
+            {"level": "warn", "text": "One server replays its WAL. prom-a:9090 serves. The servers are not alike, see Drift."},
+        )
         first = next(each for each in found["backends"] if each["name"] == B.name)
         self.assertEqual((first["role"], first["url"], first["standing"]), ("unusable", "https://prom-b:9090/x", "not_ready"))
         self.assertEqual(first["wal_replay"], {"done": 3, "total": 4, "share": 0.75, "seconds_left": 20.0})

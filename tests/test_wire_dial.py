@@ -20,6 +20,7 @@ from mpp.model import Backend
 from mpp.tls import TLSPolicy
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
+from mpp.wire.dial_errors import cause_of, detail_of
 from mpp.wire.upstream import UpstreamConnection
 from tests.wire_support import PROM_A, Keeping, Transport
 
@@ -101,6 +102,22 @@ class RaceTests(SynchronousTestCase):
             dialing = self.dial("10.0.0.1")
             self.refuse(0, reason)
             self.assertEqual(self.cause(dialing), cause)
+
+    def test_each_thing_is_said_once(self) -> None:
+        """An error names its cause, and beside that only what the cause does not say."""
+        for problem, said in (
+            (error.ConnectionRefusedError(111, "Connection refused"), "connect: refused"),
+            (error.TCPTimedOutError(110, "Connection timed out"), "connect: timeout"),
+            (error.TimeoutError(), "connect: timeout"),
+            (error.NoRouteError(113, "No route to host"), "connect: unreachable (No route to host)"),
+            (error.ConnectionLost(), "connect: reset"),
+            (error.ConnectionDone(), "connect: closed"),
+            (error.ConnectBindError(24, "Too many open files"), "connect: local (Too many open files)"),
+            (ValueError("odd"), "connect: tls (ValueError: odd)"),
+        ):
+            reason = Failure(problem)
+            cause = cause_of(reason)
+            self.assertEqual(str(UpstreamError(Phase.CONNECT, cause, detail_of(reason, cause))), said)
 
     def test_timeout(self) -> None:
         """The time for connecting covers all addresses together."""

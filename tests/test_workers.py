@@ -71,10 +71,19 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual((arrived.observed[A].unproven, arrived.is_busy(A), arrived.is_in_service(A)), (True, False, True))
 
     def test_flags_stay_with_the_parent(self) -> None:
-        """Flags, which are many and only compared, are not sent to workers; all other facts are."""
+        """Flags and external labels, which are only compared, are not sent to workers; all other facts are."""
         facts = Facts("3.5.3", 1.0, 2.0, 3.0, 4.0, 5.0, True, 6.0, 7, "hash", 8.0, False, 9.0, 10)
-        told = evolve(selection(A), observations=(evolve(seen(A), facts=evolve(facts, flags=(("a", "b"),))),))
+        told = evolve(
+            selection(A), observations=(evolve(seen(A), facts=evolve(facts, flags=(("a", "b"),), external_labels=(("c", "d"),))),)
+        )
         self.assertEqual(selection_in(sent(selection_out(told))).observed[A].facts, facts)
+
+    def test_sticky_servers(self) -> None:
+        """A worker knows the sticky servers, also after it has found out itself that a server is down."""
+        told = evolve(selection(A, C), sticky=(B, C))
+        arrived = selection_in(sent(selection_out(told)))
+        self.assertEqual(arrived.sticky, (B, C))
+        self.assertEqual(without(arrived, A, Standing.DOWN, "refused").sticky, (B, C))
 
     def test_limited(self) -> None:
         """A worker knows which backends are limited."""
@@ -223,6 +232,14 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual((self.remote.current, self.successResultOf(waiting)), (selection(A), selection(A)))
         self.assertEqual(self.successResultOf(self.remote.ready()), selection(A))
         self.assertEqual((self.remote.addresses(A), self.remote.addresses(B)), (("10.0.0.1", "10.0.0.2"), ()))
+
+    def test_wait_for_the_first_backend(self) -> None:
+        """What waits goes on with the first backend that is published, not with a Selection without one."""
+        waiting = self.remote.ready()
+        self.publish(Selection(1))
+        self.assertNoResult(waiting)
+        self.publish(selection(A))
+        self.assertEqual(self.successResultOf(waiting), selection(A))
 
     def test_origins(self) -> None:
         """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
@@ -418,6 +435,14 @@ class SumsTests(SynchronousTestCase):
         lines = self.page(sums.counted(self.metrics(2, 1)), self.metrics(3, 4))
         self.assertIn('mpp_requests_total{backend="a",code="200"} 5.0', lines)
         self.assertIn("mpp_requests_in_flight 4.0", lines)
+
+    def test_departed_and_removed(self) -> None:
+        """What an ended worker had counted of a backend goes when the parent removes its own counters of that backend."""
+        departed = sums.counted(self.metrics(2, 1))
+        self.assertNotIn('"a"', sums.exposition(sums.known(departed, self.metrics(0, 0))).decode())
+        kept = sums.exposition(sums.known(departed, self.metrics(1, 0))).decode()
+        self.assertIn('mpp_requests_total{backend="a",code="200"} 2.0', kept)
+        self.assertIn("mpp_request_duration_seconds_count 2.0", kept)
 
 
 class ParentTests(SynchronousTestCase):

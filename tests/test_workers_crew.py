@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import struct
 from collections.abc import Callable, Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,9 +25,10 @@ from mpp.pages import Answer
 from mpp.query_of_death import REMEMBERED_S, SuspectQueries
 from mpp.settings import Settings
 from mpp.workers.crew import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
-from mpp.workers.hand import Hand
+from mpp.workers.hand import Hand, how_it_ended
 from mpp.workers.sums import Families
 from mpp.workers.words import familiar_out, unpacked
+from tests.logged import logged
 
 USERS = WebConfig(users={b"alice": b"hash"})
 ALICE = Familiar(b"digest\xff", "\u00e4lice".encode(), b"hash")
@@ -92,6 +95,7 @@ class NobodyKnown:
     """A parent's program without any server."""
 
     current = Selection()
+    token = "0123456789abcdef"
     failing: dict[Backend, int] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -175,6 +179,13 @@ class CrewTests(SynchronousTestCase):
         self.stage.advance(60)
         self.assertIn(["suspect", "key", REMEMBERED_S], self.stage.played[-1].heard())
 
+    def test_kubernetes_probe(self) -> None:
+        """The log says once that a Kubernetes probe asks for what servers answer, whichever workers report it."""
+        lines = logged(self, lambda event: formatEvent(event) if "Kubernetes" in formatEvent(event) else "")
+        for worker in (self.first, self.second, self.second):
+            worker.say("kube_probe", "/-/ready")
+        self.assertEqual(["asks mpp for /-/ready" in line for line in lines], [True])
+
     def test_in_step(self) -> None:
         """Other settings are in force when each worker has answered what it was asked after it was told them."""
         self.crew.follow(Settings(retries=7))
@@ -202,10 +213,8 @@ class CrewTests(SynchronousTestCase):
         self.poll(self.first)
         self.assertEqual((self.first.signals, self.second.signals), ([], ["KILL"]))
         self.second.die()
-        self.assertEqual(
-            self.world.noted,
-            [("worker", "worker 1 hangs and is killed"), ("worker", "worker 1 has died; another one starts in 0.1 s")],
-        )
+        ended = "worker 1 (process 1) has ended with exit status 0; another one starts in 0.1 s"
+        self.assertEqual(self.world.noted, [("worker", "worker 1 hangs and is killed"), ("worker", ended)])
 
     def test_busy(self) -> None:
         """Who is too busy for a page, again and again, is not taken for one that hangs."""
@@ -226,8 +235,9 @@ class CrewTests(SynchronousTestCase):
         self.world.front = Handover(USERS, b"key", ((ALICE, 7.0),))
         self.first.die()
         self.stage.advance(0.1)
-        word, settings, handover = self.stage.played[2].heard()[0]
+        word, settings, token, handover = self.stage.played[2].heard()[0]
         self.assertEqual((word, settings, unpacked(handover)), ("boot", "boot", self.world.front))
+        self.assertEqual(token, self.world.token)
 
     def test_familiar(self) -> None:
         """Credentials that one worker has verified are known to the others and to the parent."""
@@ -245,3 +255,16 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(self.stage.played), 3)
         self.stage.advance(0.1)
         self.assertEqual(len(self.stage.played), 4)
+
+    def test_how_a_worker_ended_is_said(self) -> None:
+        """The log names the signal or the exit status, and the process."""
+        lines = logged(self, lambda event: formatEvent(event) if "ended" in event else "")  # type: ignore[arg-type]
+        self.first.hand.processEnded(Failure(ProcessTerminated(None, signal.SIGKILL)))  # type: ignore[no-untyped-call]
+        self.assertEqual(lines, ["Worker 0 (process 1) was ended by SIGKILL; another one starts in 0.1 s"])
+        for number, status, said in (
+            (signal.SIGSEGV, None, "was ended by SIGSEGV"),
+            (999, None, "was ended by signal 999"),
+            (None, 3, "has ended with exit status 3"),
+            (None, None, "has ended"),
+        ):
+            self.assertEqual(how_it_ended(number, status), said)

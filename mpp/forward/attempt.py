@@ -95,8 +95,13 @@ class Attempt:
         return max(self.alive_at, self.sent_at + self.took) - begun
 
     def send(self, context: Forwarder, terms: Terms, *, fresh: bool) -> None:
-        """Send the request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head, body = terms.request(self.backend, self.turn_at or self.sent_at, context.proxies)
+        """
+        Send the request; once more, on a fresh connection, if the kept one turns out to be dead.
+
+        :raise Looped: the request has been sent by this mpp before. Then nothing is sent.
+        """
+        selection, began = context.selections.current, self.turn_at or self.sent_at
+        head, body = terms.request(self.backend, selection.prefixes, began, context.instance, context.proxies)
         answer = self._answer = context.upstreams.send(
             self.backend,
             head,
@@ -105,7 +110,7 @@ class Attempt:
             hold=context.settings.response_buffer,
             may_hold=policy.may_hold,
             progress=self,
-            query_slots=terms.query_slots(context.selections.current, self.backend),
+            query_slots=terms.query_slots(selection, self.backend),
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
 

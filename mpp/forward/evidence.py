@@ -57,7 +57,8 @@ def judge(context: Forwarder, terms: Terms, backend: Backend, response: IRespons
     A response to what must not be sent twice is the client's, unless it speaks of mpp's own credentials.
     """
     facts = terms.facts
-    sent = Sent(paths.without_prefix(backend.prefix, facts.target), _authorization(context, facts, backend))
+    path = paths.without_prefix(backend.prefix, facts.target, context.selections.current.prefixes)
+    sent = Sent(path, _authorization(context, facts, backend))
     found = responses.classify(response.status, response.headers, b"".join(response.held), sent)
     if not terms.read and not found.verdict.credentials:
         return evolve(found, verdict=ANSWERED)

@@ -19,13 +19,14 @@ from twisted.python.failure import Failure
 from txaio import tx
 
 from mpp import headers, policy
-from mpp.errors import UpstreamError
+from mpp.errors import Looped, UpstreamError
 from mpp.forward import refusal
 from mpp.forward.attempts import Attempts
 from mpp.forward.hedging import stalled
 from mpp.forward.refusal import Refusal
 from mpp.forward.terms import Terms
 from mpp.metrics import OWN
+from mpp.own_requests import check_sender
 
 if TYPE_CHECKING:
     from mpp.forward.attempt import Attempt
@@ -63,7 +64,13 @@ class Exchange:
         context.budget.deposit()
         context.watch.add(self)
         try:
+            if not context.selections.current.ranked:
+                # Nothing is sent before there are servers. Else it is found out, at no cost, when the request is sent.
+                check_sender(self._downstream.facts, context.instance)
             self._attempts.start()
+        except Looped:
+            self._attempts.cancel()
+            self.refuse(refusal.looped(context.instance.token))
         except Exception:
             self.failed(Failure())
 

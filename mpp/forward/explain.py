@@ -8,15 +8,19 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from mpp import paths, policy
+from attrs import evolve
+
+from mpp import paths, policy, stickiness
 from mpp.affinity import AffinityChain
+from mpp.forward.placing import sticky_choice
 from mpp.forward.terms import Terms
 from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
-from mpp.origin import teller
+from mpp.origin import routing_proxies, teller
 from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
 from mpp.spans import duration
 from mpp.status.explained import Explanation
+from mpp.status.verdict import BAD, GOOD, WARN, Finding, State, judge_servers
 from mpp.status.words import listing
 from mpp.unsafe_paths import FORWARDED_METHODS
 
@@ -46,9 +50,8 @@ def explain(
             return _told(facts, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
         return _told(facts, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
     if not selection.ranked:
-        return _told(
-            facts, client, "unavailable", "No server is known; the request would wait for one for a while, and then get a 503."
-        )
+        why = "No server is known; the request would wait for one for a while, and then get a 503."
+        return evolve(_told(facts, client, "unavailable", why), servers=judge_servers(selection).text)
     terms = Terms(facts, now, settings)
     if terms.read and suspects.until and key_of(facts) in suspects and healthy(selection, ()) < 2:
         why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
@@ -56,25 +59,33 @@ def explain(
     return _forwarded(facts, client, selection, affinity, settings, terms)
 
 
+_LEVELS = {"own": GOOD, "refused": WARN, "unavailable": BAD}
+
+
 def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Explanation:
-    return Explanation(facts.method.decode("latin-1"), facts.target.decode("latin-1"), client, outcome, reasons)
+    method, target = facts.method.decode("latin-1"), facts.target.decode("latin-1")
+    return Explanation(method, target, client, outcome, reasons, level=_LEVELS[outcome])
 
 
 def _forwarded(
     facts: RequestFacts, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
 ) -> Explanation:
-    preferred, name = affinity.preferred(facts, selection, terms.began)
+    if terms.sticky:
+        preferred, name = sticky_choice(terms, selection, routing_proxies(settings.trusted_proxies).client_address)
+    else:
+        preferred, name = affinity.preferred(facts, selection, terms.began)
     first = policy.choose(selection, preferred, (), random.Random())
     assert first is not None, "somebody is known"
     by_chance = preferred is None and len(selection.selected) > 1
     candidates = selection.selected if by_chance else (first,)
     after = _after(selection, candidates, settings.retries) if terms.read and not by_chance else ()
     deadline = terms.deadline - terms.began
-    known = {o.backend: o for o in selection.observations}
+    asked = [o for o in selection.observations if o.backend in candidates]
+    servers = judge_servers(selection)
     reasons = (
         _by_affinity(preferred, name, settings),
         _by_strategy(selection, settings),
-        *_standings([known[backend] for backend in candidates if backend in known]),
+        *_standings(asked),
         _repeats(terms, min(settings.retries, len(selection.ranked) - 1), after),
         _deadline(terms, deadline),
     )
@@ -82,7 +93,7 @@ def _forwarded(
         facts.method.decode("latin-1"),
         facts.target.decode("latin-1"),
         client,
-        "forwarded",
+        "unavailable" if servers.state is State.ALL_DOWN else "forwarded",
         reasons,
         tuple(backend.name for backend in candidates),
         tuple(backend.name for backend in after),
@@ -90,7 +101,16 @@ def _forwarded(
         name,
         terms.read,
         deadline,
+        _level(servers, asked),
+        servers.text if servers.level == BAD else "",
     )
+
+
+def _level(servers: Finding, asked: Sequence[Observation]) -> str:
+    """Return how good the prospects of a request are: no better than the servers that it is sent to first."""
+    if servers.level == BAD:
+        return BAD
+    return GOOD if all(observation.standing is Standing.VIABLE for observation in asked) else WARN
 
 
 def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> tuple[Backend, ...]:
@@ -107,6 +127,8 @@ def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> 
 
 
 def _by_affinity(preferred: Backend | None, name: str, settings: Settings) -> str:
+    if name == stickiness.NAME and preferred is not None:
+        return f"Federation and remote read keep this client on {preferred.name} as long as it is in service."
     if preferred is not None:
         return f"The affinity {name} keeps this client on {preferred.name}."
     if not settings.affinity_options:

@@ -18,10 +18,11 @@ from mpp.forward.exchange import Exchange
 from mpp.forward.suspicion import Suspicions
 from mpp.forward.unreadable import Unreadable
 from mpp.forward.watch import TICKS, Watch
+from mpp.instance import Instance
 from mpp.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, RequestFacts, Selection
-from mpp.origin import Proxies, teller
+from mpp.origin import Proxies, routing_proxies, teller
 from mpp.settings import Settings
 
 _log = tx.make_logger()
@@ -38,12 +39,14 @@ class Forwarder:
 
     :ivar clock: for durations and waits, monotonic.
     :ivar rng: picks among several selected backends.
+    :ivar instance: this mpp, as it recognizes its own requests.
     :ivar credentials: what is known of those that mpp itself sends to backends.
     :ivar budget: how many retries and hedges there may be.
     :ivar watch: tells exchanges how long they wait.
     :ivar suspicions: tells whether a server that is silent is there.
     :ivar unreadable: which servers could not read what was asked for.
     :ivar client_address: gives the address of the client that sent a request.
+    :ivar sticky_address: gives the address by which a client is told apart that stays with one server, see `mpp.stickiness`.
     :ivar proxies: the proxies that an operator named, None if there are none.
     :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.
@@ -56,12 +59,14 @@ class Forwarder:
     settings: Settings
     clock: IReactorTime
     rng: random.Random
+    instance: Instance
     credentials: OwnCredentials = field(factory=NoCredentials)
     budget: RetryBudget = field(init=False)
     watch: Watch = field(init=False)
     suspicions: Suspicions = field(init=False)
     unreadable: Unreadable = field(init=False)
     client_address: Callable[[RequestFacts], str] = field(init=False)
+    sticky_address: Callable[[RequestFacts], str] = field(init=False)
     proxies: Proxies | None = field(init=False)
     access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
@@ -76,7 +81,7 @@ class Forwarder:
 
     @suspicions.default
     def _suspicions(self) -> Suspicions:
-        return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch)
+        return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch, self.instance)
 
     @unreadable.default
     def _unreadable(self) -> Unreadable:
@@ -85,6 +90,10 @@ class Forwarder:
     @client_address.default
     def _client_address(self) -> Callable[[RequestFacts], str]:
         return teller(self.settings.trusted_proxies)
+
+    @sticky_address.default
+    def _sticky_address(self) -> Callable[[RequestFacts], str]:
+        return routing_proxies(self.settings.trusted_proxies).client_address
 
     @proxies.default
     def _proxies(self) -> Proxies | None:

@@ -64,7 +64,8 @@ def look_after(request: Hedged, attempt: Attempt, context: Forwarder, terms: Ter
         request.lost(attempt, stalled(context.settings.stall_timeout))
     elif quiet and attempt in request.running:
         _doubt(request, attempt, context, terms, quiet)
-    if 0 < context.settings.hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
+    hedge_after = 0.0 if terms.sticky else context.settings.hedge_after
+    if 0 < hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
         _hedge(request, attempt, context, terms, "slow")
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from mpp import placement, policy
+from mpp import placement, policy, stickiness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mpp.forward.attempt import Attempt
     from mpp.forward.forwarder import Forwarder
     from mpp.forward.setbacks import Setbacks
     from mpp.forward.terms import Terms
-    from mpp.model import Backend, Selection
+    from mpp.model import Backend, RequestFacts, Selection
 
 
 class Movable(Protocol):
@@ -41,7 +43,10 @@ class Movable(Protocol):
 
 def first_choice(context: Forwarder, terms: Terms, selection: Selection) -> tuple[Backend | None, str]:
     """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
-    preferred, by_affinity = context.affinity.preferred(terms.facts, selection, terms.began)
+    if terms.sticky:
+        preferred, by_affinity = sticky_choice(terms, selection, context.sticky_address)
+    else:
+        preferred, by_affinity = context.affinity.preferred(terms.facts, selection, terms.began)
     backend = policy.choose(selection, preferred, (), context.rng)
     if context.unreadable.until:
         backend = policy.spare(selection, backend, context.unreadable.backends(terms.facts), context.rng)
@@ -49,9 +54,21 @@ def first_choice(context: Forwarder, terms: Terms, selection: Selection) -> tupl
     return backend, by_affinity
 
 
+def sticky_choice(terms: Terms, selection: Selection, address: Callable[[RequestFacts], str]) -> tuple[Backend | None, str]:
+    """Return the server that the client of a ``sticky`` request keeps, None if there is none, and what chose it, or empty."""
+    backend = stickiness.server_of(address(terms.facts), selection)
+    return backend, "" if backend is None else stickiness.NAME
+
+
 def move(request: Movable, attempt: Attempt, context: Forwarder, terms: Terms) -> bool:
-    """Send an attempt that is ``queued`` to a server with a free slot; return whether there is one."""
+    """
+    Send an attempt that is ``queued`` to a server with a free slot; return whether there is one.
+
+    A ``sticky`` request waits as long as its server is in service.
+    """
     selection, setbacks = context.selections.current, request.setbacks
+    if terms.sticky and selection.is_in_service(attempt.backend):
+        return False
     excluded = [] if setbacks is None else list(setbacks.tried)
     excluded += (each.backend for each in request.running)
     if context.unreadable.until:

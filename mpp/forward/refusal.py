@@ -28,15 +28,31 @@ UNKNOWN = Refusal(503, "unavailable", "no Prometheus server is known; see /mpp/s
 BUG = Refusal(500, "internal", "internal error of mpp, see its log")
 
 
+def looped(token: str) -> Refusal:
+    """
+    Return the response to a request that this mpp has sent itself.
+
+    :param token: of this mpp, by which it recognizes the response.
+    """
+    message = f"this request has come back to the mpp that sent it ({token}): it is listed among its own servers"
+    return Refusal(508, "loop", message)
+
+
 def lost(last: str) -> Refusal:
     """Refuse to repeat what must not be done twice."""
     message = f"the request may have been carried out, its answer is lost; it is not repeated; last: {last}"
     return Refusal(502, "unavailable", message)
 
 
-def deadly(crashes: int, last: str) -> Refusal:
-    """Refuse to try a further server with a request that may have killed some."""
-    message = f"{crashes} servers broke off under this request; it is not tried on another; last: {last}"
+def deadly(crashes: int, servers: int, last: str) -> Refusal:
+    """
+    Refuse to try a further server with a request that may have killed some.
+
+    :param crashes: how often it was broken off, at least twice.
+    :param servers: by how many different servers.
+    """
+    who = f"{servers} servers broke off" if servers > 1 else f"one server broke off {crashes} times"
+    message = f"{who} under this request; it is not tried on another; last: {last}"
     return Refusal(502, "unavailable", message)
 
 

@@ -51,6 +51,7 @@ class Setbacks:
     """
 
     __slots__ = (
+        "_crashed",
         "_crashes",
         "_maybe_done",
         "_seen",
@@ -75,13 +76,14 @@ class Setbacks:
         self.suspect = False
         self.again = 0
         self._crashes = 0
+        self._crashed: set[Backend] = set()
         self._maybe_done = False
         self._seen: dict[Backend, Observation | None] = {}
         self._unauthorized = 0
 
     @property
     def deadly(self) -> bool:
-        """Two servers may have died under this request: it is not sent to any server again."""
+        """This request was broken off twice, and servers may have died of it: it is not sent to any server again."""
         return self._crashes >= 2
 
     def blame(self, backend: Backend, standing: Standing, why: str, context: Forwarder) -> None:
@@ -132,7 +134,9 @@ class Setbacks:
         """Note an attempt that brought no usable answer; give what it means."""
         verdict = policy.judge_failure(error)
         # A kept connection that broke and a server that is not there any more make one crash.
-        self._crashes += verdict.crash or attempt.was_stale
+        if verdict.crash or attempt.was_stale:
+            self._crashes += 1
+            self._crashed.add(attempt.backend)
         self._maybe_done = self._maybe_done or not (read or verdict.resend)
         self.exclude(attempt.backend, context.selections.current)
         if error.cause is Cause.REFUSED:
@@ -201,5 +205,5 @@ class Setbacks:
         if self._maybe_done:
             return refusal.lost(self.last_why)
         if self.deadly:
-            return refusal.deadly(self._crashes, self.last_why)
+            return refusal.deadly(self._crashes, len(self._crashed), self.last_why)
         return refusal.exhausted(attempts, self.last_why)

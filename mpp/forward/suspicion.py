@@ -27,12 +27,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp import headers
 from mpp.errors import Cause, UpstreamError
 from mpp.forward.watch import TICKS, Watch
+from mpp.instance import Instance
 from mpp.interfaces import IResponse, ISelections, IUpstreams
 from mpp.metrics import Metrics
 from mpp.model import Backend, Standing
+from mpp.own_requests import own_request_head
 from mpp.progress import Question
 
 _log = tx.make_logger()
@@ -106,8 +107,15 @@ class Suspicions:
     """The doubts about all servers, see Note [Suspicion]."""
 
     def __init__(
-        self, upstreams: IUpstreams, selections: ISelections, metrics: Metrics, clock: IReactorTime, watch: Watch
+        self,
+        upstreams: IUpstreams,
+        selections: ISelections,
+        metrics: Metrics,
+        clock: IReactorTime,
+        watch: Watch,
+        instance: Instance,
     ) -> None:
+        self._instance = instance
         self._upstreams = upstreams
         self._selections = selections
         self._metrics = metrics
@@ -195,7 +203,7 @@ class Suspicions:
         return math.ceil(stuck_after(TICKS * period, took) / period - 0.001)
 
     async def _probe(self, backend: Backend, question: Question) -> int:
-        head = headers.own_request_head(backend, "/-/ready")
+        head = own_request_head(backend, "/-/ready", self._instance)
         try:
             response = await self._upstreams.send(backend, head, b"", fresh=False, hold=_HOLD, progress=question, urgent=True)
         except UpstreamError as error:

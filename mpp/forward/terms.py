@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mpp import headers, paths, timeouts
 
 if TYPE_CHECKING:
+    from mpp.instance import Instance
     from mpp.model import Backend, Headers, RequestFacts, Selection
     from mpp.origin import Proxies
     from mpp.settings import Settings
@@ -24,12 +25,13 @@ class Terms:
 
     :ivar query: it takes one of the server's query slots (``--query.max-concurrency``).
     :ivar read: it may be sent more than once.
+    :ivar sticky: the client stays with one server, see `mpp.stickiness`.
     :ivar asked: how many seconds the query gives itself, or None.
     :ivar began: when it was complete.
     :ivar deadline: when nobody waits any more.
     """
 
-    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read")
+    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read", "sticky")
 
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
@@ -37,6 +39,7 @@ class Terms:
         meaning = paths.meaning(paths.path_of(facts.target))
         self.read = meaning.is_read(facts.method)
         self.query = meaning.takes_timeout
+        self.sticky = meaning.sticky
         self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
         self._found = timeouts.find(facts) if meaning.takes_timeout else None
         self._changed: tuple[bytes, ...] = ()
@@ -48,11 +51,16 @@ class Terms:
         """Return how many queries the backend runs at once, see `mpp.model.Selection.query_slots`; 0 when it does not matter."""
         return selection.query_slots.get(backend.id, 0) if self.query else 0
 
-    def request(self, backend: Backend, now: float, proxies: Proxies | None) -> tuple[bytes, bytes]:
+    def request(
+        self, backend: Backend, prefixes: tuple[str, ...], now: float, sender: Instance, proxies: Proxies | None
+    ) -> tuple[bytes, bytes]:
         """
         Return head and body of what is sent to a backend.
 
+        :param prefixes: of all known backends, see `mpp.model.Selection.prefixes`.
+        :param sender: this mpp.
         :param proxies: those that an operator named, if any.
+        :raise Looped: the request has been sent by this mpp before.
         """
         facts = self.facts
         target, body = facts.target, facts.body
@@ -63,8 +71,8 @@ class Terms:
             if target is not facts.target:
                 self._changed += (target,)
         trusted = proxies is not None and proxies.trusts_peer(facts)
-        target = paths.with_prefix(backend.prefix, target)
-        return headers.request_head(facts, backend, target, len(body), from_trusted_proxy=trusted), body
+        target = paths.with_prefix(backend.prefix, target, prefixes)
+        return headers.request_head(facts, backend, target, len(body), sender, from_trusted_proxy=trusted), body
 
     def redirect(self, fields: Headers) -> Headers:
         """Return the fields of a redirect without the timeout that was put into the request, see `mpp.timeouts`."""

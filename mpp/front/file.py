@@ -46,6 +46,10 @@ LOOK_S = 1.0
 _RELOAD = "not taken over without an explicit reload (SIGHUP or POST /mpp/reload)"
 
 
+class NeedsRestart(WebConfigError):
+    """Nothing is wrong with a web configuration, but only a restart can apply it."""
+
+
 @frozen
 class Loaded:
     """
@@ -118,7 +122,7 @@ class WebConfigFile:
             loaded = self._read()
         except WebConfigError as error:
             self._refused(error)
-            raise ConfigError(OPTION, f"{self.path}: {error}") from None
+            raise ConfigError(OPTION, f"{self.path}: {error}", needs_restart=isinstance(error, NeedsRestart)) from None
         # If it is not taken over after all, the next look has to find the change.
         self._seen = before
         return loaded
@@ -150,7 +154,7 @@ class WebConfigFile:
     def _read(self) -> Loaded:
         loaded = self._load()
         if (loaded.config.tls is None) is not (self._current.config.tls is None):
-            raise WebConfigError("tls_server_config: TLS can be switched on or off by a restart only")
+            raise NeedsRestart("tls_server_config: TLS can be switched on or off by a restart only")
         return loaded
 
     def _load(self) -> Loaded:

@@ -13,11 +13,15 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp import headers, paths
+from mpp.errors import Looped
+from mpp.forward import refusal
 from mpp.front.current import Current
 from mpp.front.passwords import Passwords, Verdict
+from mpp.instance import Instance
 from mpp.interfaces import IResponse
 from mpp.model import Backend, Headers, RequestFacts
 from mpp.origin import network_of
+from mpp.own_requests import check_sender
 from mpp.proxy import ProxyRequest
 from mpp.wire.server import ProxyChannel
 
@@ -46,6 +50,7 @@ class GuardedRequest(ProxyRequest):
     :param current: what is in force.
     :param client_address: returns the client's address, as the access log has it.
     :param refused: counts a refusal by its status.
+    :param instance: this mpp, as it recognizes its own requests.
     """
 
     def __init__(
@@ -56,12 +61,14 @@ class GuardedRequest(ProxyRequest):
         passwords: Passwords,
         client_address: Callable[[RequestFacts], str],
         refused: Callable[[int], None],
+        instance: Instance,
     ) -> None:
         ProxyRequest.__init__(self, channel)
         self._current = current
         self._passwords = passwords
         self._client_address = client_address
         self._refused = refused
+        self._instance = instance
         self._admitted: Headers | None = None  # the fields, when it was let through by its head
         self._gone = False
         self.extra = current.config.headers
@@ -118,8 +125,13 @@ class GuardedRequest(ProxyRequest):
         self.channel.admit()
 
     def _refuse(self, why: _Refusal, request: _Received) -> None:
-        status, error_type, message, added = why
         self.facts = self._described(request)
+        try:
+            check_sender(self.facts, self._instance)
+        except Looped:
+            # It has no password, or comes too often, but it is more important to say whose it is.
+            why = (*refusal.looped(self._instance.token)[:3], ())
+        status, error_type, message, added = why
         self.extra += added
         self._refused(status)
         self.refuse(status, error_type, message, self.channel.site.access())

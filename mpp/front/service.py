@@ -22,6 +22,7 @@ from mpp.front.sections import WebConfigError
 from mpp.front.tls_only import TLSOnlyFactory
 from mpp.front.words import WebConfig
 from mpp.housekeeping import Housekeeping
+from mpp.instance import Instance
 from mpp.metrics import Metrics
 from mpp.model import RequestFacts
 from mpp.origin import teller
@@ -58,7 +59,9 @@ class Front(MultiService):
     :raise ConfigError: it is no good, or a file that it names.
     """
 
-    def __init__(self, settings: Settings, reactor: Any, metrics: Metrics, handover: Handover | None = None) -> None:
+    def __init__(
+        self, settings: Settings, reactor: Any, metrics: Metrics, instance: Instance, handover: Handover | None = None
+    ) -> None:
         MultiService.__init__(self)
         assert settings.web_config is not None
         self._path = settings.web_config
@@ -85,6 +88,7 @@ class Front(MultiService):
             passwords=self.passwords,
             client_address=lambda facts: self._client_address(facts),
             refused=metrics.refused,
+            instance=instance,
         )
 
     def reconfigure(self, settings: Settings) -> None:

@@ -29,6 +29,8 @@ FIRST_WAIT_S = 3.0
 """Seconds that a round waits for a source that has never been read: without it the round may know no backend at all."""
 WAIT_S = 1.0
 """Seconds that a round waits for another source: longer than a healthy API takes, so that its list counts in the same round."""
+HOLD_S = 60.0
+"""Seconds for which a list must stay empty before it replaces one with backends: room to notice and mend a mistake."""
 # Nobody waits for it; a source that is slower than this at the start of the program may be down as well.
 VERIFY_TIMEOUT_S = 5.0
 
@@ -43,6 +45,7 @@ class Source:
     :ivar problem: why its last look-up failed, empty when it worked.
     :ivar errors: how many look-ups failed so far.
     :ivar read: a look-up has worked, or found something at least.
+    :ivar empty_since: when the source began to list nothing, in seconds of the clock, while its last list still stays; else None.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Source:
     problem: str = ""
     errors: int = 0
     read: bool = False
+    empty_since: float | None = None
 
     @property
     def up(self) -> bool:
@@ -141,10 +145,26 @@ class MergedLocator:
 
     def _good(self, located: tuple[Located, ...], watched: _Watched) -> Source:
         last = watched.source
+        if last.located and not located:
+            return self._emptied(last)
         if not last.up:
             text = "Locator {locator} works again, {count} backends"
             _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
-        return evolve(last, located=located, problem="", read=True)
+        return evolve(last, located=located, problem="", read=True, empty_since=None)
+
+    def _emptied(self, last: Source) -> Source:
+        """Keep the last list until the source has listed nothing for `HOLD_S`, then drop it."""
+        now = self._clock.seconds()
+        since = now if last.empty_since is None else last.empty_since
+        if now - since >= HOLD_S:
+            text = "Locator {locator} has listed no backends for {hold:g} s; its {count} backends are dropped"
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))
+            return evolve(last, located=(), problem="", empty_since=None)
+        if last.empty_since is None:
+            text = "Locator {locator} lists no backends any more; its last {count} backends stay for {hold:g} s"
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))
+        problem = f"the source lists no backends; the last list stays until it has done so for {HOLD_S:g} s"
+        return evolve(last, problem=problem, empty_since=since)
 
     def _bad(self, failure: Failure, watched: _Watched) -> Source | None:
         # It was stopped while it was asked, and no caller needs the result any more.
@@ -162,7 +182,9 @@ class MergedLocator:
                 problem=problem,
             )
         self._failed(last.name)
-        return evolve(last, located=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly))
+        return evolve(
+            last, located=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly), empty_since=None
+        )
 
     def _explain(self, failure: Failure, last: Source) -> str:
         """Give one line. Locators may be anyone's: a bug in one must not stop the others, so it is logged in full, once."""

@@ -16,12 +16,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from mpp.errors import UpstreamError
 from mpp.facts import Facts
+from mpp.instance import Instance
 from mpp.interfaces import IUpstreams
 from mpp.model import Backend, Observation, Standing
 from mpp.probe.background import BackgroundReads
 from mpp.probe.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path
 from mpp.probe.state import StateReader
-from mpp.readings import is_refusal, is_turned_away, is_unproven, judge, was_not_asked
+from mpp.readings import IS_SELF, has_come_back, is_refusal, is_turned_away, is_unproven, judge, was_not_asked
 from mpp.runtime import Outcome, Runtime, is_same_start, read_replay, read_runtime
 
 # Facts move by hours; reading them costs the server what a scrape costs.
@@ -40,6 +41,7 @@ class Prober:
     Makes observations.
 
     :param clock: for durations and time limits, monotonic.
+    :param instance: this mpp, as it recognizes its own requests.
     :param wall: the time of day, seconds since the epoch.
     :param timeout: seconds for each small request, from dialing to the last byte.
     :param minimum_history: see `StateReader`.
@@ -50,6 +52,7 @@ class Prober:
         self,
         upstreams: IUpstreams,
         clock: IReactorTime,
+        instance: Instance,
         *,
         wall: Callable[[], float],
         timeout: float = PROBE_TIMEOUT_S,
@@ -58,7 +61,8 @@ class Prober:
     ) -> None:
         self._clock = clock
         self._wall = wall
-        self._requests = ProbeRequests(upstreams, clock, wall, timeout=timeout, params=params)
+        self._instance = instance
+        self._requests = ProbeRequests(upstreams, clock, wall, instance, timeout=timeout, params=params)
         self._reads = BackgroundReads(StateReader(self._requests, clock, wall, minimum_history).read, clock)
         query = query_path("vector(1)", timeout=f"{timeout * _SERVER_SHARE * 1000:.0f}ms")
         self._paths: tuple[str, ...] = ("/-/ready", query, "/api/v1/status/runtimeinfo")
@@ -88,6 +92,9 @@ class Prober:
         standing, why = judge(ready, query, status)
         if previous is not None and was_not_asked(ready) and previous.standing > standing:
             standing, why = previous.standing, previous.why
+        is_self = self._is_self((ready, query, status), previous)
+        if is_self:
+            standing, why = Standing.NOT_READY, IS_SELF
         facts = self._reads.latest(backend, Facts() if previous is None else previous.facts)
         if standing in (Standing.VIABLE, Standing.BUSY):
             facts = await self._refreshed(backend, facts, previous, read_runtime(status), at)
@@ -96,10 +103,16 @@ class Prober:
         turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
         observation = Observation(backend, standing, why, facts, at, took, refused=refused, turned_away=turned_away)
         unproven = standing is Standing.BUSY and is_unproven(ready, query)
-        observation = evolve(observation, unproven=unproven, ready_took=_ready_took(previous, ready))
+        observation = evolve(observation, unproven=unproven, is_self=is_self, ready_took=_ready_took(previous, ready))
         if previous is not None and replay and standing is Standing.NOT_READY:
             return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
         return observation
+
+    def _is_self(self, outcomes: tuple[Outcome, ...], previous: Observation | None) -> bool:
+        """Return whether the backend is this mpp itself. It is until it answers otherwise: busy, it may not answer at all."""
+        if any(has_come_back(outcome, self._instance) for outcome in outcomes):
+            return True
+        return previous is not None and previous.is_self and isinstance(outcomes[0], UpstreamError)
 
     async def _refreshed(
         self, backend: Backend, facts: Facts, previous: Observation | None, runtime: Runtime | None, at: float

@@ -12,10 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from mpp import headers
 from mpp.errors import Cause, Phase, UpstreamError
+from mpp.instance import Instance
 from mpp.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.model import MIB, Backend
+from mpp.own_requests import own_request_head
 from mpp.progress import Question
 from mpp.readings import IN_USE
 from mpp.runtime import Answer, Outcome
@@ -48,6 +49,7 @@ class ProbeRequests:
 
     :param clock: for time limits, monotonic.
     :param wall: the time of day, seconds since the epoch.
+    :param instance: this mpp, as it recognizes its own requests.
     :param params: gives the parameters that requests to a server carry in addition, see `mpp.settings.Settings.probe_params`.
     :ivar timeout: seconds for each small request, from dialing to the last byte.
     """
@@ -57,11 +59,13 @@ class ProbeRequests:
         upstreams: IUpstreams,
         clock: IReactorTime,
         wall: Callable[[], float],
+        instance: Instance,
         *,
         timeout: float,
         params: Callable[[Backend], str],
     ) -> None:
         self.timeout = timeout
+        self._instance = instance
         self._params = params
         self._upstreams = upstreams
         self._clock = clock
@@ -105,7 +109,7 @@ class ProbeRequests:
 
     async def _send(self, backend: Backend, path: str, hold: int, asked: Question | None = None) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
-        head = headers.own_request_head(backend, with_params(path, self._params(backend)))
+        head = own_request_head(backend, with_params(path, self._params(backend)), self._instance)
         try:
             return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, progress=asked, urgent=True)
         except UpstreamError as error:

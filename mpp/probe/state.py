@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from mpp.errors import UpstreamError
 from mpp.exposition import MetricsScanner
 from mpp.facts import Facts
-from mpp.fingerprint import Fingerprint
+from mpp.fingerprint import Configuration, Fingerprint
 from mpp.flags import read_flags
 from mpp.model import Backend
 from mpp.probe.requests import ProbeRequests, query_path
@@ -58,17 +58,20 @@ class StateReader:
             facts = evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
         flags = await self._requests.ask(backend, "/api/v1/status/flags")
         facts = evolve(facts, query_slots=read_query_slots(flags), flags=read_flags(flags))
-        return evolve(facts, config_hash=await self._read_config(backend, old, facts, until))
+        config = await self._read_config(backend, old, facts, until)
+        return evolve(facts, config_hash=config.hash, external_labels=config.labels)
 
-    async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> str:
-        """Return the hash of the configuration: the old one as long as no other was loaded."""
-        if facts.config_at is None or (old.config_hash and (old.config_at, old.version) == (facts.config_at, facts.version)):
-            return old.config_hash if facts.config_at is not None else ""
+    async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> Configuration:
+        """Return what is kept of the configuration: what is known of it as long as no other was loaded."""
+        if facts.config_at is None:
+            return Configuration()
+        if old.config_hash and (old.config_at, old.version) == (facts.config_at, facts.version):
+            return Configuration(old.config_hash, old.external_labels)
         left = max(_CONFIG_TIMEOUT_S, until - self._clock.seconds())
         try:
             return await self._requests.scan(backend, "/api/v1/status/config", Fingerprint(), left)
         except UpstreamError:
-            return ""
+            return Configuration()
 
     async def _look_back(self, backend: Backend, seconds: float) -> float | None:
         """Return the time so many seconds ago if the server has data of that time, else None."""

@@ -2,7 +2,8 @@
 What mpp knows, for people and for programs: values become words, pages and JSON. Pure.
 
 ``report`` puts what is known into words; ``page`` and ``document`` show the same report as HTML and as JSON; ``explained`` shows
-which backend a request would go to. All that comes from servers and operators is escaped where it becomes markup: in ``markup``.
+which backend a request would go to; ``verdict`` is how things stand, in the words of all of them. All that comes from servers and
+operators is escaped where it becomes markup: in ``markup``.
 """
 
 from __future__ import annotations
@@ -14,18 +15,11 @@ from attrs import Factory, frozen
 from mpp.model import Selection
 from mpp.recent import Event, Recent
 from mpp.settings import Settings
+from mpp.status.failures import LocalErrors
 from mpp.status.guards import Guards
 from mpp.status.identity import Identity
-
-
-@frozen
-class LocatorView:
-    """One locator: whether its last look-up worked, how many backends it gave last, and why it failed."""
-
-    name: str
-    up: bool
-    backends: int
-    problem: str = ""
+from mpp.status.locators import LocatorView
+from mpp.status.verdict import ConfigProblem, Situation
 
 
 @frozen
@@ -38,6 +32,8 @@ class StatusView:
     :ivar load: by the backend's name: how many requests are under way on it, and how many wait.
     :ivar workers: how many processes serve clients.
     :ivar guards: what protects the listener through which it is asked for.
+    :ivar errors: what clients got instead of a response lately; None if nothing.
+    :ivar config: why the configuration on disk is not the active one; None if it is.
     :ivar identity: which mpp it is.
     """
 
@@ -51,4 +47,15 @@ class StatusView:
     load: Mapping[str, tuple[int, int]] = Factory(dict)
     guards: Guards = Factory(Guards)
     workers: int = 1
+    errors: LocalErrors | None = None
+    config: ConfigProblem | None = None
     identity: Identity = Factory(Identity)
+
+    @property
+    def situation(self) -> Situation:
+        """What of it the verdict depends on."""
+        workers = self.workers, self.settings.workers
+        return Situation(self.selection, self.locators, self.errors, self.config, self.guards.problem, workers)
+
+
+__all__ = ["LocatorView", "StatusView"]

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from mpp._version import __version__
+from mpp.drift import Difference
 from mpp.recent import Recent, Span
 from mpp.status import StatusView
 from mpp.status import report as reports
@@ -52,12 +53,17 @@ def document(view: StatusView) -> dict[str, Any]:
             "last_resort": selection.last_resort,
         },
         "backends": [_backend(each, view.now) for each in report.backends],
-        "drift": [{"kind": each.kind, "text": each.text, "values": dict(each.values)} for each in report.drift],
+        "drift": [_difference(each) for each in report.drift],
         "locators": [
             {"name": each.name, "up": each.up, "backends": each.backends, "problem": each.problem} for each in view.locators
         ],
         "events": [{"at": each.at, "kind": each.kind, "text": each.text} for each in view.events],
     }
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    each = difference
+    return {"kind": each.kind, "level": each.level, "text": each.text, "values": dict(each.values)}
 
 
 def _listener(guards: Guards) -> dict[str, Any]:
@@ -85,6 +91,7 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "level": each.level,
         "why": each.why,
         "standing": observation.standing.name.lower(),
+        "is_self": observation.is_self,
         "ejected_at": observation.ejected_at or None,
         "probed_at": observation.at or None,
         "probe_seconds": observation.took,

@@ -10,6 +10,7 @@ from attrs import asdict, frozen
 from mpp.spans import duration
 from mpp.status.identity import Identity
 from mpp.status.markup import explain_form, frame, pairs, text
+from mpp.status.verdict import BAD, GOOD
 from mpp.status.words import listing
 
 SCHEMA = 1
@@ -21,7 +22,8 @@ class Explanation:
     What would become of one request.
 
     :ivar target: its path and query; ``client``: the address that it came from, empty for a Unix socket.
-    :ivar outcome: ``forwarded``, ``own`` (mpp answers itself), ``refused`` or ``unavailable`` (nobody is known).
+    :ivar outcome: ``forwarded``, ``own`` (mpp answers itself), ``refused`` or ``unavailable`` (no server is known or
+        reachable).
     :ivar backends: who would be asked first: one, or several of whom one is taken at random.
     :ivar next_backends: who is tried after that, in order, as far as it is not left to chance; empty for what is sent once.
     :ivar decided_by: ``affinity``, ``strategy`` or ``chance``; empty unless forwarded.
@@ -29,6 +31,8 @@ class Explanation:
     :ivar read: it may be sent to another backend when one fails.
     :ivar deadline_seconds: for how long its answer may take to begin.
     :ivar reasons: all that in words, in the order of the decision.
+    :ivar level: how good that is for the client: ``good``, ``warn`` or ``bad``.
+    :ivar servers: how the servers are, in the words of the verdict; empty while that does not matter to the request.
     """
 
     method: str
@@ -42,6 +46,8 @@ class Explanation:
     affinity: str = ""
     read: bool = False
     deadline_seconds: float | None = None
+    level: str = GOOD
+    servers: str = ""
 
     @property
     def verdict(self) -> str:
@@ -51,13 +57,12 @@ class Explanation:
         if self.outcome == "refused":
             return "mpp would refuse this."
         if self.outcome == "unavailable":
-            return "Nobody would answer this."
+            return f"No server would answer this. {self.servers}".rstrip()
+        if self.level == BAD:
+            return f"{listing(self.backends)} would be asked for this as a last resort. {self.servers}".rstrip()
         if len(self.backends) == 1:
             return f"{self.backends[0]} would answer this."
         return f"One of {listing(self.backends)} would answer this, taken at random."
-
-
-_LEVELS = {"forwarded": "good", "own": "good", "refused": "warn", "unavailable": "bad"}
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
@@ -82,12 +87,12 @@ def nothing_asked(identity: Identity) -> bytes:
         '<section class="verdict good"><p>Who would answer a request?</p><p>Give path and query, or a whole URL.</p></section>'
         f"{explain_form()}"
     )
-    return frame("mpp: who would answer?", main, level="good", live=False, identity=identity.described)
+    return frame("mpp: who would answer?", main, level=GOOD, live=False, identity=identity.described)
 
 
 def as_page(explanation: Explanation, identity: Identity) -> bytes:
     """Render it as a page of the mpp that would act so, UTF-8."""
-    level = _LEVELS[explanation.outcome]
+    level = explanation.level
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in explanation.reasons)
     listed = [("Request", text(f"{explanation.method} {explanation.target}")), ("From", text(explanation.client or "unknown"))]
     if explanation.next_backends:

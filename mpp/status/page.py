@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpp.drift import is_stale
+from mpp import drift
 from mpp.facts import Facts
 from mpp.model import Backend
 from mpp.recent import Event, Span
@@ -96,7 +96,7 @@ def _traffic(each: BackendReport) -> str:
 
 
 def _span(span: Span) -> str:
-    wrong = f'<span class="bad">{share(span.error_share)}</span>' if span.errors else "0%"
+    wrong = f'<span class="bad">{share(span.error_share)}</span>' if span.errors else "0%" if span.requests else "-"
     cells = (rate(span.rate), wrong, latency(span.p50), latency(span.p99), f"{span.retries:,.0f}")
     return "".join(f"<td>{cell}</td>" for cell in cells)
 
@@ -131,7 +131,7 @@ def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
     now = view.now if each.is_current else facts.read_at
     listed = [("Version", text(facts.version or "?")), ("History", _history(each, now))]
     if each.age is not None:
-        kind = "bad" if is_stale(facts) and each.is_current else ""
+        kind = "bad" if drift.is_stale(facts) and each.is_current else ""
         listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
     if facts.targets is not None:
         listed.append(("Targets", f"{facts.targets:,}"))
@@ -156,13 +156,18 @@ def _configuration(facts: Facts, now: float) -> str:
     return text(" ".join(filter(None, (facts.config_hash[:8], loaded)))) + failed
 
 
+_DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}
+
+
 def _drift(report: Report, links: Links) -> str:
     if len(report.backends) < 2:
         return ""
+    if not report.drift and not report.comparable:
+        return '<h2>Drift</h2><p class="soft">Not known: fewer than two servers can be compared at the moment.</p>'
     if not report.drift:
         return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
     rows = "".join(
-        f'<tr><th class="warn">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
+        f'<tr><th class="{_DRIFT_LOOKS[each.level]}">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
         + "<br>".join(_group(value, names, links) for value, names in each.groups)
         + "</span></td></tr>"
         for each in report.drift

@@ -12,9 +12,9 @@ from mpp.model import Backend, Observation, Selection, Standing
 from mpp.recent import Recent
 from mpp.spans import duration
 from mpp.status import StatusView
-from mpp.status.words import listing, number
-
-GOOD, WARN, BAD = "good", "warn", "bad"
+from mpp.status.servers import UNREADABLE, sentence
+from mpp.status.verdict import BAD, GOOD, WARN, judge
+from mpp.status.words import listing
 
 # So many are seen at once. Of more, those that need somebody's attention come first.
 FEW = 6
@@ -58,6 +58,7 @@ class Report:
 
     :ivar verdict: how things stand, in a sentence or two.
     :ivar count: the same in numbers, empty when nothing is known.
+    :ivar comparable: at least two servers can be compared, so that no difference means that there is none.
     :ivar backends: best first, as requests would try them; of many, those that are not well before these.
     """
 
@@ -67,27 +68,24 @@ class Report:
     count: str
     backends: tuple[BackendReport, ...]
     drift: tuple[Difference, ...]
+    comparable: bool
 
 
 def make(view: StatusView) -> Report:
     """Put all that is known into words."""
     selection = view.selection
-    differences = drift.compare(selection.observations)
-    level, verdict = _verdict(selection)
-    if differences and level == GOOD:
-        level, verdict = WARN, f"{verdict} But they are not alike, see Drift."
-    failing = [each.name for each in view.locators if not each.up]
-    if failing and level == GOOD:
-        level, verdict = WARN, f"{verdict} But {listing(failing)} cannot be asked for servers; the last good list stays."
-    if view.guards.problem and level == GOOD:
-        level, verdict = WARN, f"{verdict} But a change of the web configuration is not in force."
+    verdict = judge(view.situation)
     places = {backend: place for place, backend in enumerate(selection.ranked)}
     ranked = sorted(selection.observations, key=lambda o: places.get(o.backend, len(places)))
     backends = [_backend(o, view) for o in ranked]
     if len(backends) > FEW:
         backends.sort(key=lambda each: (BAD, WARN, GOOD).index(each.level))
     count = f"{selection.viable} of {len(ranked)} backends viable, {len(selection.selected)} selected" if ranked else ""
-    return Report(view, level, verdict, count, tuple(backends), differences)
+    return Report(view, verdict.level, verdict.text, count, tuple(backends), *_differences(selection))
+
+
+def _differences(selection: Selection) -> tuple[tuple[Difference, ...], bool]:
+    return drift.compare(selection.observations), drift.comparable(selection.observations) > 1
 
 
 def role(observation: Observation, selection: Selection) -> str:
@@ -103,85 +101,6 @@ def state(observation: Observation, selection: Selection) -> str:
     """Return a backend's role, or ``replaying`` for one without traffic that replays its WAL."""
     what = role(observation, selection)
     return "replaying" if observation.replay is not None and what != "selected" else what
-
-
-# How the pair stands
-
-_UNREADABLE = "cannot read a part of its storage"
-_UNPROVEN = "refuses the probe's query"
-_PLURALS = (
-    ("replays its", "replay their"),
-    ("refuses", "refuse"),
-    ("cannot read a part of its", "cannot read a part of their"),
-    ("is ", "are "),
-)
-
-
-def _verdict(selection: Selection) -> tuple[str, str]:
-    if not selection.generation:
-        return WARN, "mpp has not finished its first look at the servers."
-    if not selection.observations:
-        return BAD, "No backend is known. Nobody can be served."
-    serves = _serves(selection)
-    if selection.last_resort:
-        return BAD, f"No server is well. As a last resort {serves}"
-    ill = _ill(selection)
-    if selection.choice.degraded:
-        return WARN, f"{_sentence(selection.choice.degraded)} {ill or serves}"
-    if ill:
-        return WARN, f"{ill} {_capital(serves)}"
-    return GOOD, _all_well(selection, serves)
-
-
-def _all_well(selection: Selection, serves: str) -> str:
-    total = len(selection.observations)
-    if total == 1:
-        return f"The only server is well; {serves} There is no second one."
-    return f"{'Both' if total == 2 else f'All {total}'} servers are well; {serves}"
-
-
-def _serves(selection: Selection) -> str:
-    names = [backend.name for backend in selection.selected]
-    if not names:
-        return "nobody serves."
-    return f"{listing(names)} {'serves' if len(names) == 1 else 'serve'}."
-
-
-def _ill(selection: Selection) -> str:
-    """Say who is not well, by what is the matter; empty when all are well."""
-    kinds: dict[str, int] = {}
-    for observation in selection.observations:
-        kind = _trouble(observation)
-        kinds[kind] = kinds.get(kind, 0) + 1
-    kinds.pop("", None)
-    said = [f"{number(count)} server{'' if count == 1 else 's'} {_plural(kind, count)}" for kind, count in kinds.items()]
-    return f"{', '.join([*said[:1], *(_lower(each) for each in said[1:])])}." if said else ""
-
-
-def _trouble(observation: Observation) -> str:
-    if observation.replay is not None:
-        return "replays its WAL"
-    if observation.ejected_at:
-        return "is ejected"
-    if observation.standing is Standing.VIABLE and observation.unreadable:
-        return _UNREADABLE
-    if observation.standing is Standing.BUSY and observation.unproven:
-        return _UNPROVEN
-    return {
-        Standing.VIABLE: "",
-        Standing.BUSY: "is busy",
-        Standing.SUSPECT: "is suspect",
-        Standing.NOT_READY: "is not ready",
-        Standing.DOWN: "is down",
-    }[observation.standing]
-
-
-def _plural(kind: str, count: int) -> str:
-    if count > 1:
-        for one, several in _PLURALS:
-            if kind.startswith(one):
-                return several + kind.removeprefix(one)
-    return kind
 
 
 # Each backend
@@ -211,7 +130,7 @@ def _why(observation: Observation, what: str, view: StatusView) -> str:
     if observation.replay is not None:
         parts.append(_replaying(observation, view.now))
     elif observation.why:
-        parts.append(_sentence(observation.why))
+        parts.append(sentence(observation.why))
     if what == "selected":
         parts.append(_why_selected(observation, view))
     elif not parts:
@@ -223,7 +142,7 @@ def _found_by_requests(observation: Observation) -> list[str]:
     """Say what requests found out, and probes do not see."""
     said = []
     if observation.unreadable:
-        said.append(f"It {_UNREADABLE}, and is asked last for that: {_sentence(observation.unreadable)}")
+        said.append(f"It {UNREADABLE}, and is asked last for that: {sentence(observation.unreadable)}")
     if observation.limited:
         said.append("Something in front of it turns requests away with 503, although it is ready.")
     return said
@@ -274,18 +193,3 @@ def _held(observation: Observation, now: float) -> str:
     if facts.oldest is not None:
         return f"{duration(observation.history(now))} of history"
     return f"{facts.samples:,.0f} ingested samples" if facts.samples else "no known history"
-
-
-def _sentence(text: str) -> str:
-    text = _capital(text)
-    return text if text.endswith((".", "!", "?")) else text + "."
-
-
-def _capital(text: str) -> str:
-    """Begin with a capital, unless it begins with a name (one with a port or a dot)."""
-    first = text.split(" ", 1)[0]
-    return text if ":" in first or "." in first.rstrip(".") else text[:1].upper() + text[1:]
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]

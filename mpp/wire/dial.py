@@ -192,7 +192,8 @@ class _Attempt(ClientFactory["_Connecting"]):
         self._dialing.won(self, connection)
 
     def failed(self, reason: Failure) -> None:
-        self._dialing.lost(self, UpstreamError(Phase.CONNECT, cause_of(reason), detail_of(reason)))
+        cause = cause_of(reason)
+        self._dialing.lost(self, UpstreamError(Phase.CONNECT, cause, detail_of(reason, cause)))
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
         self.failed(reason)

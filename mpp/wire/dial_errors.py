@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from OpenSSL import SSL
 from twisted.internet import error
@@ -36,10 +37,25 @@ def cause_of(reason: Failure) -> Cause:
     return next((cause for kind, cause in _CAUSES if reason.check(kind)), Cause.TLS)
 
 
-def detail_of(reason: Failure) -> str:
-    """Give one line; what the TLS layer raises says little without its type."""
-    message = reason.getErrorMessage().rstrip(".")
-    if isinstance(reason.value, SSL.Error) and reason.value.args and reason.value.args[0]:
+# Causes that say all there is to say of the errors that Twisted has for them.
+_SAY_IT_ALL = frozenset({Cause.REFUSED, Cause.TIMEOUT, Cause.RESET, Cause.CLOSED})
+
+
+def detail_of(reason: Failure, cause: Cause) -> str:
+    """
+    Return what an error says beside its cause, in one line; empty if that is nothing.
+
+    Twisted puts a sentence of its own before the system's words: "Connection was refused by other side: 111: Connection
+    refused." Only the system's words are kept, and they too are left out where the cause has said the same.
+    """
+    problem = reason.value
+    if isinstance(problem, SSL.Error) and problem.args and problem.args[0]:
         # A list of (library, function, reason); the last reason says it.
-        return str(reason.value.args[0][-1][-1])
-    return message if reason.check(error.ConnectError, error.ConnectionClosed) else f"{type(reason.value).__name__}: {message}"
+        return str(problem.args[0][-1][-1])
+    if not reason.check(error.ConnectError, error.ConnectionClosed):
+        # What the TLS layer raises says little without its type.
+        return f"{type(problem).__name__}: {reason.getErrorMessage().rstrip('.')}"
+    if cause in _SAY_IT_ALL:
+        return ""
+    number = getattr(problem, "osError", None)
+    return os.strerror(number) if isinstance(number, int) else reason.getErrorMessage().rstrip(".")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from mpp import cors
 from mpp.errors import BadRequest
 from mpp.model import Headers
 from mpp.wire import rules
@@ -137,8 +138,12 @@ class RequestReader:
 
     def give_way(self) -> None:
         """Drop all that was not taken, in favor of a request for which there would be no memory otherwise."""
+        dropped = self.ready[0] if self.ready else None
         self._drop_ready()
-        self._refuse(_no_memory())
+        refusal = _no_memory()
+        self._refuse(refusal)
+        if dropped is not None:
+            refusal.origin = cors.origin_of(dropped[1], dropped[3])
         self._refused()
 
     def time_out(self) -> None:
@@ -195,6 +200,7 @@ class RequestReader:
     def _refuse(self, refusal: BadRequest) -> None:
         self.over = True
         self.refusal = refusal
+        refusal.origin = cors.origin_of(self._target, self._head or tuple(self._fields))
         self._drop_partial()
 
     def _drop_ready(self) -> None:

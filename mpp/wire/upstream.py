@@ -22,6 +22,7 @@ from mpp.interfaces import IProgress, IResponse
 from mpp.model import Headers
 from mpp.wire.answer import AnswerReader, Garbled
 from mpp.wire.budget import Budget
+from mpp.wire.dial_errors import detail_of
 from mpp.wire.keeping import Keeper, Unsent
 from mpp.wire.response import Response
 
@@ -246,7 +247,8 @@ class UpstreamConnection(Protocol):
                 self._answer.persistent = False
                 self._complete()
             else:
-                self._fail(_cause(reason), reason.getErrorMessage())
+                cause = _cause(reason)
+                self._fail(cause, detail_of(reason, cause))
         self._state = _DEAD
         keeper, self._keeper = self._keeper, None
         if keeper is not None:

@@ -20,6 +20,7 @@ from twisted.logger import Logger, LogLevel
 from txaio.tx import make_logger
 
 from mpp.front.words import WebConfig
+from mpp.kube_probes import KubeProbes
 from mpp.metrics import CONTENT_TYPE
 from mpp.model import Backend, Standing
 from mpp.rounds import Waiters
@@ -68,6 +69,7 @@ class Crew(Service):
         self._scheduled: dict[int, IDelayedCall] = {}
         self._known: list[int] = []
         self._drained = Waiters()
+        self._kube_probes = KubeProbes()
         self._draining = False
         self._publishing = Publishing(self._hands.values, world, reactor)
         self._gathering = Gathering(self._hands.values, world.collect)
@@ -147,6 +149,7 @@ class Crew(Service):
             "answered": self._answered,
             "familiar": functools.partial(self._familiar, number),
             "storage": self._storage_failed,
+            "kube_probe": self._kube_probes.report_once,
             "log": _log_theirs,
         }
         questions: Questions = {
@@ -158,7 +161,7 @@ class Crew(Service):
         }
         hand = Hand(number, words, questions, self._reactor, self._gone)
         self._hands[number] = hand
-        boot = self._boot, packed(self._world.handover())
+        boot = self._boot, self._world.token, packed(self._world.handover())
         hand.start(self._reactor, boot, self._counts.descriptor, self._known)
         for key, seconds in self._world.selections.suspects.left():
             hand.line.tell("suspect", key, seconds)
@@ -179,8 +182,9 @@ class Crew(Service):
         delay = _FIRST_DELAY_S if lived >= _GREW_UP_S or not delay else min(2 * delay, _LONGEST_DELAY_S)
         self._delays[number] = delay
         self._gathering.restarts += 1
-        _log.error("Worker {number} has died; another one starts in {delay:g} s", number=number, delay=delay)
-        self._world.note("worker", f"worker {number} has died; another one starts in {delay:g} s")
+        text = "Worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
+        _log.error(text, number=number, pid=hand.pid, ended=hand.ended, delay=delay)
+        self._world.note("worker", f"worker {number} (process {hand.pid}) {hand.ended}; another one starts in {delay:g} s")
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)
 
     def _ask_how_they_are(self) -> Deferred[None]:
@@ -280,6 +284,10 @@ class Crew(Service):
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """See `mpp.serving.Serving`; what the workers told last."""
         return self._gathering.collect(names)
+
+    def local_errors(self) -> Mapping[int, int]:
+        """See `mpp.serving.Serving`; what the workers told last."""
+        return self._gathering.local_errors()
 
 
 def _told(code: int, content_type: bytes, body: bytes) -> list[Any]:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, DeferredList
 
+from mpp.metrics import OWN
 from mpp.model import Backend
+from mpp.status.failures import CODES
 from mpp.workers import sums
 from mpp.workers.hand import Hand
 from mpp.workers.sums import Families
@@ -61,7 +63,9 @@ class Gathering:
 
     def exposition(self) -> bytes:
         """Give the page that speaks for all."""
-        total = sums.add(self._own(), [self._departed, *(hand.metrics for hand in self._hands())])
+        own = self._own()
+        self._departed = sums.known(self._departed, own)
+        total = sums.add(own, [self._departed, *(hand.metrics for hand in self._hands())])
         return sums.exposition(total + self.own_families())
 
     def own_families(self) -> Families:
@@ -80,6 +84,16 @@ class Gathering:
         """Give the families that have samples of these names, see `mpp.serving.Collect`."""
         workers = [self._departed, *(hand.metrics for hand in self._hands())]
         return sums.metrics(sums.add([], [sums.restricted(each, names) for each in (self._own(), *workers)]))
+
+    def local_errors(self) -> Mapping[int, int]:
+        """Return how many requests mpp itself answered with errors, as the workers told last, see `mpp.serving.Serving`."""
+        total = dict.fromkeys(CODES, 0)
+        for found in [self._departed, *(hand.metrics for hand in self._hands())]:
+            for sample, labels, value in sums.samples(found, "mpp_requests"):
+                code = labels.get("code", "")
+                if sample == "mpp_requests_total" and labels.get("backend") == OWN and code.isdecimal() and int(code) in total:
+                    total[int(code)] += int(value)
+        return total
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
         """Give what is under way on each backend and what waits, as the workers told last, see `mpp.serving.Serving`."""

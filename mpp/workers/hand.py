@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ class Hand(ProcessProtocol):
     :ivar line: to it.
     :ivar heard: the number of its last report.
     :ivar metrics: as it told them last.
+    :ivar pid: its process id; 0 before it is started.
+    :ivar ended: how it ended, as the predicate of a sentence; empty while it runs.
     :ivar silences: how often in a row it did not answer when it was asked how it is.
     """
 
@@ -47,6 +50,8 @@ class Hand(ProcessProtocol):
         self.heard = 0
         self.metrics: Families = []
         self.silences = 0
+        self.pid = 0
+        self.ended = ""
         self.began = clock.seconds()
         self.line = Line(words, questions, clock, self._hung_up)
         self._gone = gone
@@ -68,6 +73,8 @@ class Hand(ProcessProtocol):
             # -P for the reader of "ps"; the variables say the same, and more.
             command = [sys.executable, "-P", "-m", "mpp.workers", str(self.number), str(os.getpid()), str(len(sockets))]
             reactor.spawnProcess(self, sys.executable, command, env=isolated(os.environ), childFDs=inherited)
+            if self.transport is not None:
+                self.pid = self.transport.pid or 0
             ours.setblocking(False)
             reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
         self.line.tell("boot", *boot)
@@ -91,10 +98,26 @@ class Hand(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """Take note of its end."""
+        self.ended = how_it_ended(getattr(reason.value, "signal", None), getattr(reason.value, "exitCode", None))
         transport = self.line.transport
         if transport is not None:
             transport.abortConnection()
         self._gone(self)
+
+
+def how_it_ended(number: int | None, status: int | None) -> str:
+    """
+    Return how a process ended, as the predicate of a sentence.
+
+    :param number: the signal that ended it, if one did.
+    :param status: its exit status, if it ended by itself.
+    """
+    if number is None:
+        return "has ended" if status is None else f"has ended with exit status {status}"
+    try:
+        return f"was ended by {signal.Signals(number).name}"
+    except ValueError:
+        return f"was ended by signal {number}"
 
 
 def encoded(value: object) -> str:

@@ -38,6 +38,7 @@ class Parent:
         assert isinstance(program.backends.selections, SelectionService)
         self._program = program
         self.selections = program.backends.selections
+        self.token = program.instance.token
         self.addresses: Callable[[Backend], tuple[str, ...]] = program.backends.addresses
         self.origins: Callable[[Backend], Collection[Origin] | None] = program.backends.keyring.origins
         self.status: Callable[[str, bool], Answer] = program.own_pages.status

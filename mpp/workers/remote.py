@@ -33,7 +33,7 @@ from mpp.interfaces import ISelections
 from mpp.journal import Journal
 from mpp.model import Backend, Choice, Selection, Standing
 from mpp.query_of_death import SuspectQueries
-from mpp.rounds import Waiters
+from mpp.rounds import StartWaiters
 from mpp.workers.line import Line
 from mpp.workers.words import backend_in, backend_out, origins_in, selection_in
 
@@ -60,7 +60,7 @@ class RemoteSelections(Service):
         self._located: Callable[[Origins], None] = lambda _: None
         self._published = Selection()
         self._addresses: Mapping[str, tuple[str, ...]] = {}
-        self._first = Waiters()
+        self._first = StartWaiters(now)
         self._reported = 0
         self._unheard: list[tuple[int, Backend, Standing, str]] = []
         self._failing: dict[Backend, int] = {}
@@ -91,7 +91,7 @@ class RemoteSelections(Service):
             if backend not in self._published.observed:
                 self._forget(backend)
         if self.current.generation:
-            self._first.fire()
+            self._first.settle(found=bool(self.current.observations))
 
     def heard(self, heard: int, failing: list[Any]) -> None:
         """Take note of what the parent knows."""
@@ -119,10 +119,10 @@ class RemoteSelections(Service):
         self._first.fire()
 
     def ready(self) -> Deferred[Selection]:
-        """Wait for the first round, see `ISelections`."""
+        """Wait for the first backend, see `ISelections`."""
         waiter = self._first.wait()
         if self.current.generation:
-            self._first.fire()
+            self._first.settle(found=bool(self.current.observations))
         return waiter.addCallback(self._give_current)
 
     def reselect(self) -> Deferred[Selection]:
@@ -179,4 +179,4 @@ def without(selection: Selection, backend: Backend, standing: Standing, why: str
         selected = (standbys.pop(0),)
     choice = Choice(selected, (*standbys, backend), selection.choice.degraded)
     observations = tuple(spoiled if each is observation else each for each in selection.observations)
-    return Selection(selection.generation, choice, observations, selection.changed_at)
+    return Selection(selection.generation, choice, observations, selection.changed_at, selection.sticky)

@@ -27,6 +27,8 @@ ADDED = frozenset(
         "process_max_fds",
     }
 )
+REMOVED_BY = ("backend", "locator", "type")
+"""Labels whose values come and go, and their series with them."""
 _COUNTED = frozenset({"counter", "histogram", "summary"})
 # The parent lets no clients in, and says of these what the workers told it.
 _NOT_THE_PARENTS = frozenset(
@@ -48,6 +50,23 @@ def families(collected: Iterable[Metric]) -> Families:
 def counted(found: Families) -> Families:
     """Give what stays true of a process that has ended: what it has counted."""
     return [family for family in found if family[1] in _COUNTED]
+
+
+def known(found: Families, parents: Families) -> Families:
+    """
+    Return those samples whose backend, locator or affinity the parent has counters of.
+
+    Each series of an ended process goes when the parent's go, see `mpp.series`: nothing else would ever remove it.
+    """
+    there = {(name, label, value) for name, _, _, samples in parents for label, value in _names(samples)}
+    return [
+        [name, kind, documentation, [each for each in samples if all((name, *named) in there for named in _names([each]))]]
+        for name, kind, documentation, samples in found
+    ]
+
+
+def _names(samples: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    return ((label, labels[label]) for _, labels, _ in samples for label in REMOVED_BY if label in labels)
 
 
 def add(parents: Families, workers: Iterable[Families]) -> Families:
@@ -76,6 +95,11 @@ def _by_key(samples: Iterable[Any]) -> dict[tuple[Any, ...], float]:
 def restricted(found: Families, names: Collection[str]) -> Families:
     """Give those families that have samples of these names."""
     return [family for family in found if any(sample[0] in names for sample in family[3])]
+
+
+def samples(found: Families, name: str) -> list[Any]:
+    """Return the samples of one family: each its name, labels and value."""
+    return next((family[3] for family in found if family[0] == name), [])
 
 
 def metrics(found: Families) -> Iterator[Metric]:

@@ -64,16 +64,17 @@ def selection_out(selection: Selection) -> list[Any]:
         choice.degraded,
         [_observation_out(observation) for observation in selection.observations],
         selection.changed_at,
+        [number[backend] for backend in selection.sticky if backend in number],
     ]
 
 
 def selection_in(value: Any) -> Selection:
     """Read a Selection."""
-    generation, selected, standbys, degraded, observed, changed_at = value
+    generation, selected, standbys, degraded, observed, changed_at, sticky = value
     observations = tuple(map(_observation_in, observed))
     backends = [observation.backend for observation in observations]
     choice = Choice(tuple(backends[n] for n in selected), tuple(backends[n] for n in standbys), degraded)
-    return Selection(generation, choice, observations, changed_at)
+    return Selection(generation, choice, observations, changed_at, tuple(backends[n] for n in sticky))
 
 
 def origins_out(known: Iterable[Collection[Origin] | None]) -> list[Any]:
@@ -96,8 +97,8 @@ def _observation_out(observation: Observation) -> list[Any]:
 
 
 def _for_workers(attribute: Attribute[Any], value: object) -> bool:
-    """Return whether workers need to know a fact: all but the last one, the flags, which are many and only compared."""
-    return attribute.name != "flags"
+    """Return whether workers need to know a fact: all but the last two, which may be large and are only compared."""
+    return attribute.name not in ("external_labels", "flags")
 
 
 def _observation_in(value: Any) -> Observation:

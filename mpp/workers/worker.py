@@ -25,6 +25,7 @@ from mpp import logs
 from mpp.errors import ConfigError
 from mpp.file_limit import raise_file_limit
 from mpp.front.service import Handover
+from mpp.instance import Instance
 from mpp.model import Reloaded
 from mpp.pages import Answer
 from mpp.service import Program
@@ -93,18 +94,19 @@ class Worker:
 
     # What the parent says
 
-    def _boot(self, settings: str, handover: str) -> None:
+    def _boot(self, settings: str, token: str, handover: str) -> None:
         try:
-            self._start(_decoded(settings), unpacked(handover))
+            self._start(_decoded(settings), Instance(token), unpacked(handover))
         except ConfigError as error:
             _log.error("Worker {number} cannot start: {error}", number=self._number, error=str(error))
             self.line.hang_up()
 
-    def _start(self, settings: Settings, handover: Handover | None) -> None:
+    def _start(self, settings: Settings, instance: Instance, handover: Handover | None) -> None:
         raise_file_limit()
-        program = self._program = Program(settings, self._reactor, self._remote, handover)
+        program = self._program = Program(settings, self._reactor, self._remote, handover, instance)
         if program.front is not None:
             program.front.passwords.share = lambda familiar: self.line.tell("familiar", *familiar_out(familiar))
+        program.sites.kube_probes.report = lambda path: self.line.tell("kube_probe", path)
         program.listeners.opener = self._heir
         program.own_pages.relay(self._fetch)
         program.reload = self._have_reloaded

@@ -66,6 +66,7 @@ class World(Protocol):
     :ivar config: gives the page of the configuration in force, in a format.
     :ivar note: takes the kind and the text of an event for the status page.
     :ivar reload: has the configuration read again.
+    :ivar token: of this mpp, see `mpp.instance`.
     :ivar encoded: gives what a worker has to know of settings, in text.
     """
 
@@ -73,6 +74,7 @@ class World(Protocol):
     def selections(self) -> Selections:
         """The living Selection."""
 
+    token: str
     addresses: Callable[[Backend], tuple[str, ...]]
     origins: Callable[[Backend], Collection[Origin] | None]
     status: Callable[[str, bool], Answer]

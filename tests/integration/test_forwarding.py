@@ -260,6 +260,33 @@ class RoutePrefixTests(SynchronousTestCase):
             self.assertEqual(fetch(mpp.port, location)[0], fetch(server.port, location)[0], location)
         self.assertEqual(fetch(mpp.port, "/mpp/health")[2].strip(), b"OK")
 
+    def test_servers_with_different_prefixes(self) -> None:
+        """Redirects and pages of each server lead to the same pages of the other one; none of them is unsafe behind a prefix."""
+        servers = [Prometheus(require_binary(), route_prefix=prefix) for prefix in ("/one", "/gate/two", "")]
+        for server in servers:
+            self.addCleanup(server.close)
+            server.start(wait=False)
+        for server in servers:
+            server.wait_ready()
+        mpp = Mpp([server.url for server in servers], "--routing-strategy", "random", "--affinity-options", "none")
+        self.addCleanup(mpp.close)
+        mpp.start()
+        for server in servers:
+            mpp.wait_selected(server.address + server.prefix)
+        served = set()
+        for prefix in ("", "/one", "/gate/two"):
+            for _ in range(40):
+                status, headers, data = fetch(mpp.port, f"{prefix}/api/v1/labels?limit=1")
+                served.add((prefix, headers["mpp.servedby"]))
+                self.assertEqual((status, json.loads(data)["status"]), (200, "success"), (prefix, headers))
+                status, headers, _ = fetch(mpp.port, prefix + "/")
+                self.assertEqual(status // 100, 3, (prefix, headers))
+                # Not the page itself: some are built without the user interface.
+                beside = headers["location"].rpartition("/")[0] + "/version"
+                self.assertEqual(fetch(mpp.port, beside)[0], 200, beside)
+            self.assertEqual(fetch(mpp.port, f"{prefix}/-/quit", method="POST", body=b"")[0], 403)
+        self.assertEqual(len(served), 9)
+
 
 class HeaderTests(SynchronousTestCase):
     """What a backend sees, by a simulated server that tells."""

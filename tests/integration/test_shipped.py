@@ -54,14 +54,16 @@ class PromtoolTests(SynchronousTestCase):
     def test_check(self) -> None:
         """Every Prometheus takes the rules."""
         for promtool in self.promtools():
-            ended = run(promtool, "check", "rules", "contrib/prometheus/mpp.rules.yml")
-            self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+            for name in ("mpp.rules.yml", "mpp.outside.rules.yml"):
+                ended = run(promtool, "check", "rules", f"contrib/prometheus/{name}")
+                self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
     def test_alerts(self) -> None:
         """Each alert fires when it should, and none for a pair that is well."""
         for promtool in self.promtools():
-            ended = run(promtool, "test", "rules", "contrib/prometheus/mpp.rules.test.yml")
-            self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+            for name in ("mpp.rules.test.yml", "mpp.outside.rules.test.yml"):
+                ended = run(promtool, "test", "rules", f"contrib/prometheus/{name}")
+                self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
 
 class DashboardTests(SynchronousTestCase):

@@ -213,7 +213,7 @@ class DocumentTests(PairCase):
         mpp.start()
         found = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
         kinds = [each["kind"] for each in found["drift"]]
-        self.assertEqual(kinds, ["reload", "configuration", "flags", "targets", "retention", "clock"])
+        self.assertEqual(kinds, ["reload", "configuration", "flags", "targets", "retention", "clock", "external_labels"])
         self.assertEqual(found["verdict"]["level"], "warn")
 
 
@@ -224,7 +224,7 @@ class RealServersTests(SynchronousTestCase):
     """Real Prometheus servers, of each version there is."""
 
     def test_pair_is_a_pair(self) -> None:
-        """Two equal servers, told apart by external labels only, show no drift; what is told of them is there."""
+        """Two equal servers, told apart by external labels only, show these as a note; what is told of them is there."""
         require_binary()
         for binary in binaries():
             servers = pair(binary)
@@ -239,7 +239,12 @@ class RealServersTests(SynchronousTestCase):
             self.addCleanup(mpp.close)
             mpp.start()
             found = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
-            self.assertEqual(found["drift"], [], binary)
+            (note,) = found["drift"]
+            self.assertEqual(
+                (note["kind"], note["level"], found["verdict"]["level"]), ("external_labels", "note", "good"), binary
+            )
+            labels = sorted(note["values"].values())
+            self.assertRegex(" ".join(labels), '^prometheus_replica="[^"]+" prometheus_replica="[^"]+"$')
             for backend in found["backends"]:
                 self.assertEqual((backend["targets"], backend["configuration"]["reload_successful"]), (2, True))
                 self.assertRegex(backend["configuration"]["hash"], "^[0-9a-f]{12}$")

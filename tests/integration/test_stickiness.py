@@ -94,6 +94,33 @@ class CookieTests(_Sticky):
         wait_until(lambda: len({self.served(mpp) for _ in range(20)}) == 3, "all three serve", 5)
 
 
+class ChainTests(_Sticky):
+    """An mpp in front of several mpp, as with one for each data center and one for all."""
+
+    def test_a_browser_stays_at_every_level(self) -> None:
+        """A browser that was once sent to a server stays on it: on the same inner mpp, and there on the same server."""
+        inner = [self.start(), self.start()]
+        outer = Mpp([f"http://{mpp.address}" for mpp in inner], "--routing-strategy", "random")
+        self.addCleanup(outer.close)
+        outer.start()
+        for mpp in inner:
+            wait_until(lambda mpp=mpp: outer.standing_of(mpp.address) == "viable", "the inner mpp serve", 10)
+        for _ in range(4):
+            jar = SimpleCookie()
+            _, headers, _ = fetch(outer.port, "/api/v1/labels")
+            jar.load(headers["set-cookie"].replace("SameSite=Lax, ", "SameSite=Lax; "))
+            self.assertEqual(len(jar), 2)
+            cookies = "; ".join(f"{name}={each.value}" for name, each in jar.items())
+            ways = set()
+            for _ in range(6):
+                _, headers, data = fetch(outer.port, "/echo", headers={"Cookie": f"a=b; {cookies}"})
+                echo = json.loads(data)
+                arrived = {name.lower(): content for name, content in echo["headers"]}
+                ways.add((headers["mpp.servedby"], arrived["host"], headers.get("set-cookie"), arrived["cookie"]))
+            self.assertEqual(len(ways), 1, ways)
+            self.assertEqual(ways.pop()[2:], (None, "a=b"))
+
+
 class SourceAddressTests(_Sticky):
     """``--affinity-options sourceip``."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
+import tempfile
 import time
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -179,7 +180,9 @@ class SocketTests(WorkersCase):
 
     def test_unix(self) -> None:
         """A UNIX socket is served by the workers; its file has the mode asked for or 0660, and is gone at the end."""
-        path = str(Path(self.mktemp()).absolute())
+        folder = tempfile.mkdtemp(prefix="mpp-test-")  # its path is short enough for a Unix socket, wherever the checkout is
+        self.addCleanup(shutil.rmtree, folder)
+        path = f"{folder}/mpp"
         admin = f"{path}.admin"
         options = ("--listen", f"unix:{path}:mode=600", "--admin-listen", f"unix:{admin}")
         mpp = self.started(Mpp(self.urls, "--workers", "2", *options))

@@ -1,0 +1,78 @@
+"""
+The fields that let pages of another origin read mpp's own errors (CORS: WHATWG Fetch, "HTTP extensions"). Pure.
+
+A browser shows a response of another origin to a script only if the response has these fields; without them the script sees
+"Failed to fetch" and no status. Prometheus sends them with the responses of its API to every request that has an ``Origin`` field
+(its ``web/api/v1`` and ``util/httputil/cors.go``), and so does mpp. Responses of servers are passed on with whatever fields they
+have.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from mpp import headers, paths
+from mpp.linear_pattern import LinearPattern
+from mpp.model import Headers
+
+ALL = ".*"
+"""Prometheus' default of ``--web.cors.origin``: pages of all origins."""
+
+MAX_ORIGIN = 256
+"""Bytes of the longest origin that counts: a host name has 253 at most (RFC 1035), and what is matched should be short."""
+
+_API = b"/api/v1/"
+_FIELDS: Headers = (
+    (b"Access-Control-Allow-Headers", b"Accept, Authorization, Content-Type, Origin"),
+    (b"Access-Control-Allow-Methods", b"GET, POST, OPTIONS"),
+    (b"Access-Control-Expose-Headers", b"Date"),
+    (b"Vary", b"Origin"),
+)
+
+
+def origin_of(target: bytes, fields: Headers) -> bytes:
+    """
+    Return the origin of the page that made a request below ``/api/v1/``, behind any prefix; empty of all other requests.
+
+    :param fields: of the request, as far as they have arrived.
+    """
+    path = paths.path_of(target)
+    if _API not in path or paths.is_own(path):
+        return b""
+    origins = headers.values(fields, b"origin")
+    return origins[0] if origins and len(origins[0]) <= MAX_ORIGIN else b""
+
+
+@frozen
+class AllowedOrigins:
+    """
+    The origins whose pages may read mpp's own errors.
+
+    :ivar pattern: a regular expression for whole origins, see `mpp.linear_pattern`.
+    :raise ValueError: it is none.
+    """
+
+    pattern: str = ALL
+    _compiled: LinearPattern = field(init=False, eq=False, repr=False)
+
+    @_compiled.default
+    def _compile(self) -> LinearPattern:
+        return LinearPattern(self.pattern)
+
+    def fields(self, origin: bytes) -> Headers:
+        """
+        Return the fields of a response to a page.
+
+        :param origin: what `origin_of` returned; there are no fields if it is empty.
+        """
+        if not origin:
+            return ()
+        if self.pattern == ALL:
+            return (*_FIELDS, (b"Access-Control-Allow-Origin", b"*"))
+        if self._compiled.matches(origin.decode("latin-1")):
+            return (*_FIELDS, (b"Access-Control-Allow-Origin", origin))
+        return _FIELDS
+
+
+ALL_ORIGINS = AllowedOrigins()
+"""The default: pages of all origins."""
