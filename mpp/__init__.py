@@ -17,7 +17,8 @@ held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspi
 ``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``front`` (the web
 configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``upkeep.Upkeep`` (whose
 counters are about to go), ``recorder.Recorder`` and
-``journal.Journal`` (the last minutes), ``status_log.StatusLog`` (the errors that clients get, what it logged last),
+``journal.Journal`` (the last minutes), ``problems.Problems`` (what was wrong when it was looked at last),
+``status_log.StatusLog`` (the errors that clients get, what it logged last),
 ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
 that nobody has taken yet), ``repeats.Repeats`` (lines of the log that were written in the last minute), ``service.Program``
 and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read again),
@@ -30,13 +31,13 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 
 - L0 words: ``errors facts model http_config settings interfaces url_pattern instance``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
-  readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
-  child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
-  unsafe_paths cross_site route_cookie own_requests series linear_pattern cors``
+  readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ api_errors
+  storage_errors responses limiting vouching query_of_death flags placement progress page_limits unsafe_paths cross_site
+  written spans external_labels stickiness route_cookie own_requests series linear_pattern cors``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
-- L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
-  authorized serving proxy site pages admin housekeeping front/ damage kube_probes upkeep status_log``
-- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
-  checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
-  reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``
+- L3 living: ``selection publication roster rounds round_steps follow_ups journal problems recorder snapshot credentials
+  keyring authorized serving proxy site pages admin housekeeping front/ damage kube_probes upkeep status_log``
+- L4 assembly: ``config command_line config_file config_sections config_backends config_http config_tree effective options
+  usage manual completion checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets
+  listeners sites changes reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``
 """

@@ -1,6 +1,6 @@
 """
-mpp's own pages, below ``/mpp``: health, ready, metrics, status, explain, reload. Twisted resources; all but the last change
-nothing.
+mpp's own pages, below ``/mpp``: health, ready, metrics, status, explain, config, reload. Twisted resources; all but the last
+change nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from mpp.metrics import CONTENT_TYPE, Metrics
 from mpp.model import Reloaded, RequestFacts, Selection
 from mpp.pages import CHECKS, HTML, JSON, READS, TEXT, Answer, Page, Pages, RenderedPages, SameOriginOnly, answer, refuse_method
 from mpp.proxy import ProxyRequest
-from mpp.status import StatusView, document, explained, page, question
+from mpp.status import StatusView, document, effective, explained, page, question
+from mpp.status.effective import EffectiveConfig
 from mpp.status.explained import Explanation
+from mpp.status.identity import Identity
 
 
 class _Reload(Resource):
@@ -71,6 +73,8 @@ class OwnPages(Pages):
     :param draining: tells whether the program is about to stop.
     :param view: gives what the status page shows.
     :param explain: tells what would become of a request.
+    :param config: returns the configuration in force.
+    :param identity: returns which mpp it is.
     :param reload: reads the configuration again.
     :param lifecycle: tells whether a client may have it do so.
     :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is believed, or None.
@@ -85,6 +89,8 @@ class OwnPages(Pages):
         draining: Callable[[], bool],
         view: Callable[[], StatusView],
         explain: Callable[[RequestFacts], Explanation],
+        config: Callable[[], EffectiveConfig],
+        identity: Callable[[], Identity],
         reload: Callable[[], Deferred[Reloaded]],
         lifecycle: Callable[[], bool],
         trusted_proxies: Callable[[], Sequence[str] | None],
@@ -98,12 +104,16 @@ class OwnPages(Pages):
         self._view = view
         self._explain = explain
         self._trusted_proxies = trusted_proxies
+        self._config = config
+        self._identity = identity
         self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
+        self._whole_config: Callable[[str], Answer | Deferred[Answer]] = self.config
         self.putChild(b"health", Page(self._health, methods=CHECKS))
         self.putChild(b"ready", Page(self._ready, methods=CHECKS))
         self.putChild(b"metrics", Page(self._metrics_page))
         self.putChild(b"status", Page(self._status))
         self.putChild(b"explain", Page(self._explained))
+        self.putChild(b"config", Page(self._config_page))
         self.putChild(b"reload", self._changing(_Reload(reload, lifecycle)))
 
     def _changing(self, page: Resource) -> Resource:
@@ -118,10 +128,12 @@ class OwnPages(Pages):
         """
         Have the pages that speak for the whole of mpp come from elsewhere.
 
-        :param ask: gives one, of its name, and for ``status`` its format, and whether it is asked for over TLS.
+        :param ask: returns a page, of its name; of ``status`` and ``config`` also of the format, and of ``status`` of whether
+            it is asked for over TLS.
         """
         self.putChild(b"metrics", Page(lambda request: ask("metrics")))
         self._whole_status = functools.partial(ask, "status")
+        self._whole_config = functools.partial(ask, "config")
 
     def render(self, request: Any) -> bytes:
         """Send ``/mpp`` on to the status page."""
@@ -152,10 +164,12 @@ class OwnPages(Pages):
         return self._rendered.page("metrics", lambda: (200, CONTENT_TYPE, self._metrics.exposition()))
 
     def _status(self, request: Any) -> Answer | Deferred[Answer]:
-        asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
-        if asked not in ("", "html", "json"):
-            return 400, JSON, headers.error_body("bad_data", "format has to be html or json")
-        return self._whole_status(question.wanted_format(asked, _accepted(request), "html"), request.facts.secure)
+        form = _form(request)
+        return self._whole_status(form, request.facts.secure) if form else _NO_SUCH_FORMAT
+
+    def _config_page(self, request: Any) -> Answer | Deferred[Answer]:
+        form = _form(request)
+        return self._whole_config(form) if form else _NO_SUCH_FORMAT
 
     def status(self, form: str, secure: bool) -> Answer:
         """
@@ -171,24 +185,48 @@ class OwnPages(Pages):
         view = evolve(view, guards=evolve(view.guards, tls=secure))
         return (200, JSON, document.render(view)) if form == "json" else (200, HTML, page.render(view))
 
+    def config(self, form: str) -> Answer:
+        """
+        Return the page of the configuration in force.
+
+        :param form: ``html`` or ``json``.
+        """
+        return self._rendered.page(f"config {form}", lambda: self._render_config(form))
+
+    def _render_config(self, form: str) -> Answer:
+        config = self._config()
+        return (
+            (200, JSON, effective.as_json(config)) if form == "json" else (200, HTML, effective.as_page(config, self._identity()))
+        )
+
     def _explained(self, request: Any) -> Answer:
         facts: RequestFacts = request.facts
         asked = question.read(facts.target.partition(b"?")[2])
         wanted = question.wanted_format(asked.format, _accepted(request), "text")
         if not asked.target and wanted == "html":
-            return 200, HTML, explained.nothing_asked()
+            return 200, HTML, explained.nothing_asked(self._identity())
         if not asked.target:
             usage = "what stands behind the question mark is explained: /mpp/explain?/api/v1/query?query=up"
             return 400, JSON, headers.error_body("bad_data", usage)
         explanation = self._explain(facts._replace(method=asked.method, target=asked.target, body=b""))
+        if wanted == "html":
+            return 200, HTML, explained.as_page(explanation, self._identity())
         return 200, *_EXPLAINED[wanted](explanation)
 
 
 _EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
-    "html": lambda explanation: (HTML, explained.as_page(explanation)),
     "text": lambda explanation: (TEXT, explained.as_text(explanation)),
     "json": lambda explanation: (JSON, explained.as_json(explanation)),
 }
+
+
+_NO_SUCH_FORMAT: Answer = 400, JSON, headers.error_body("bad_data", "format has to be html or json")
+
+
+def _form(request: Any) -> str:
+    """Return the format that is asked for, ``html`` or ``json``; empty if it is another one."""
+    asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
+    return question.wanted_format(asked, _accepted(request), "html") if asked in ("", "html", "json") else ""
 
 
 def _accepted(request: Any) -> bytes:

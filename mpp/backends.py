@@ -21,6 +21,7 @@ from mpp.locators.merged import MergedLocator
 from mpp.metrics import OWN, Metrics
 from mpp.model import Backend
 from mpp.own_requests import own_request_head
+from mpp.problems import Problems
 from mpp.selection import SelectionService
 from mpp.upkeep import Upkeep
 from mpp.wire.budget import Budget
@@ -68,6 +69,7 @@ class Backends:
         self.pool = self._build_pool(budget)
         self.locator = self._merged([locator for _, locator in wiring.locators])
         self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
+        self._problems = Problems(self.selections.journal.note, "discovery")
         self.forwarders = Forwarders(self._forwarder(wiring))
         self._upkeep = Upkeep(metrics, self._counted_names, lambda: self._wiring.settings.selection_interval, reactor.seconds)
         self._expect_configured()
@@ -107,6 +109,7 @@ class Backends:
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
+        self._problems.look({f"locator {each.name}": each.problem for each in self.locator.sources})
         self.keyring.located(self._wiring.origins(self.locator.sources))
         self.keyring.renew()
         self._each_round()

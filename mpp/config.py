@@ -22,6 +22,7 @@ from mpp.settings import Settings
 if TYPE_CHECKING:
     from mpp.config_file import FileReading
     from mpp.http_config import HTTPConfigs
+    from mpp.status.effective import ConfiguredValue
 
 
 @frozen
@@ -33,6 +34,7 @@ class Reading:
     :ivar warnings: one line each.
     :ivar errors: what is wrong; where something is, the settings have the default.
     :ivar name: of the file, as the operator wrote it; or else what there was to be read.
+    :ivar sections: what the file says beyond the options, as single values for people.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Reading:
     warnings: tuple[str, ...] = ()
     errors: tuple[ConfigError, ...] = ()
     name: str = ""
+    sections: tuple[ConfiguredValue, ...] = ()
 
     def blame(self, error: ConfigError) -> ConfigError:
         """Give the same error with the word the operator used: someone who set MPP_PORT knows nothing of a ``--port``."""
@@ -111,7 +114,8 @@ class Sources:
         if not errors and file and file.http.locators:
             errors += _not_configured(file.http, values)
         name = given[CONFIG][1][-1] if CONFIG in given else "command line and environment"
-        return Reading(_settings(values), words, warnings, tuple(errors), name)
+        shown = file.sections if file else ()
+        return Reading(_settings(values), words, warnings, tuple(errors), name, shown)
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:

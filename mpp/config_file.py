@@ -14,11 +14,13 @@ from typing import Any
 from attrs import field, frozen
 
 from mpp import config_backends
+from mpp.config_sections import sections
 from mpp.config_tree import Tree, boolean_of, number_of, read_tree, text_of
 from mpp.errors import ConfigError
 from mpp.http_config import HTTPConfigs
 from mpp.locators.small_file import Unreadable, read_small
 from mpp.options import CONFIG, OPTIONS, Option
+from mpp.status.effective import ConfiguredValue
 from mpp.values import (
     parse_affinity_options,
     parse_apps,
@@ -58,12 +60,14 @@ class FileReading:
     :ivar words: where each option stands, also those that make none.
     :ivar errors: what is wrong with it.
     :ivar http: how backends are spoken to.
+    :ivar sections: the same as single values, for people.
     """
 
     given: Mapping[Option, Any] = field(factory=dict)
     words: Mapping[Option, str] = field(factory=dict)
     errors: tuple[ConfigError, ...] = ()
     http: HTTPConfigs = field(factory=HTTPConfigs)
+    sections: tuple[ConfiguredValue, ...] = ()
 
 
 def read_file(path: str, word: str, folder: str = "") -> FileReading:
@@ -103,7 +107,8 @@ def read_text(text: str, name: str, folder: str = "") -> FileReading:
         except ValueError as error:
             tree.wrong(key, str(error))
     http = config_backends.read_http_configs(tree, folder)
-    return FileReading(given, words, tuple(sorted(errors, key=_line)), http)
+    shown = tuple(sections(tree.table, config_backends.KEYS, name, folder))
+    return FileReading(given, words, tuple(sorted(errors, key=_line)), http, shown)
 
 
 def _value(option: Option, tree: Tree, key: str, folder: str) -> Any:

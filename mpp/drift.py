@@ -6,12 +6,13 @@ Compared is what usable servers last told; of one that is down or not ready it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mpp.facts import Facts
 from mpp.model import Observation, Standing
+from mpp.spans import duration
 
 WARN, NOTE = "warn", "note"
 
@@ -40,12 +41,39 @@ class Difference:
     :ivar text: what it means, one sentence.
     :ivar values: for each server that told, its name and what it told.
     :ivar level: `WARN`, or `NOTE` for what may well be meant.
+    :ivar amounts: what they told as numbers, in the same order, where it is one; empty otherwise.
+    :ivar tolerance: numbers that are no further apart than this are alike.
     """
 
     kind: str
     text: str
     values: tuple[tuple[str, str], ...]
     level: str = WARN
+    amounts: tuple[float, ...] = field(default=(), eq=False, repr=False)
+    tolerance: float = field(default=0.0, eq=False, repr=False)
+
+    @property
+    def groups(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """
+        Return for each value the servers that have it, the smallest group first: of many servers the odd one out is looked for.
+
+        Numbers that are alike are one group, with the lowest and the highest of them as its value.
+        """
+        found: dict[str, list[str]] = {}
+        for value, names in self._alike():
+            found.setdefault(value, []).extend(names)
+        return tuple((value, tuple(names)) for value, names in sorted(found.items(), key=lambda group: len(group[1])))
+
+    def _alike(self) -> Iterator[tuple[str, list[str]]]:
+        if not self.amounts:
+            yield from ((value, [name]) for name, value in self.values)
+            return
+        rest = sorted(zip(self.amounts, self.values, strict=True), key=lambda each: each[0])
+        while rest:
+            near = [(name, value) for amount, (name, value) in rest if amount - rest[0][0] <= self.tolerance]
+            rest = rest[len(near) :]
+            low, high = near[0][1], near[-1][1]
+            yield low if low == high else f"{low} to {high}", [name for name, _ in near]
 
 
 Told = list[tuple[str, Facts]]
@@ -81,7 +109,7 @@ def is_stale(facts: Facts) -> bool:
 
 
 def _stale(told: Told) -> Difference | None:
-    old = [(name, f"{(age(facts) or 0) / 60:.0f} minutes") for name, facts in told if is_stale(facts)]
+    old = [(name, duration(age(facts) or 0)) for name, facts in told if is_stale(facts)]
     return Difference("stale", "The newest sample is old: nothing is ingested any more.", tuple(old)) if old else None
 
 
@@ -128,10 +156,7 @@ def _uptime(facts: Facts) -> float:
 
 
 def _retention(told: Told) -> Difference | None:
-    def days(seconds: float) -> str:
-        return f"{seconds / 86400:g}d"
-
-    return _unequal(told, "retention", "They keep data for different times.", lambda f: f.retention_s, days, _RETENTION_S)
+    return _unequal(told, "retention", "They keep data for different times.", lambda f: f.retention_s, duration, _RETENTION_S)
 
 
 def _version(told: Told) -> Difference | None:
@@ -173,7 +198,8 @@ def _unequal(
     values = [(name, value) for name, value in ((name, of(facts)) for name, facts in told) if value is not None]
     if not values or max(value for _, value in values) - min(value for _, value in values) <= tolerance:
         return None
-    return Difference(kind, text, tuple((name, write(value)) for name, value in values))
+    written, amounts = tuple((name, write(value)) for name, value in values), tuple(value for _, value in values)
+    return Difference(kind, text, written, amounts=amounts, tolerance=tolerance)
 
 
 _RULES = (_stale, _reload, _configuration, _flags, _targets, _retention, _version, _clock, _external_labels)

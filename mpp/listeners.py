@@ -43,7 +43,12 @@ class Listeners:
         self._sockets = Sockets(self._open, self._close)
 
     def __str__(self) -> str:
-        return ", ".join(listening.where(each.port) for each in self.open)
+        return ", ".join(self.addresses)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of the open sockets, as one would write them."""
+        return tuple(listening.where(each.port) for each in self.open)
 
     def follow(self, settings: Settings) -> Callable[[], None]:
         """

@@ -43,6 +43,7 @@ from mpp.values import (
     secret_in_url_or_file,
     secret_in_urls,
 )
+from mpp.written import mask_unless_file, mask_url, unmasked
 
 
 def no_secret(text: str) -> str:
@@ -70,6 +71,7 @@ class Option:
     :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
     :ivar secret: says what is wrong with a value in a configuration file that holds a secret; empty for one without.
     :ivar unseen: how to give such a value in a file of its own.
+    :ivar mask: returns a value, of text, as everybody may see it.
     """
 
     flag: str
@@ -88,6 +90,7 @@ class Option:
     choices: tuple[str, ...] = ()
     secret: Callable[[str], str] = no_secret
     unseen: str = ""
+    mask: Callable[[str], str] = unmasked
 
     def anchored(self, value: Any, folder: str) -> Any:
         """Give a value whose relative paths begin in a folder; itself if it has none, or without a folder."""
@@ -173,6 +176,7 @@ OPTIONS: tuple[Option, ...] = (
         repeatable=True,
         locates="http-sd",
         secret=secret_in_url_or_file,
+        mask=mask_url,
         unseen="as @ and the path of a file that holds the URL",
         metavar="URL",
         chapter="Files and HTTP",
@@ -197,6 +201,7 @@ OPTIONS: tuple[Option, ...] = (
         env=("MPP_MARATHON_URL",),
         locates="marathon",
         secret=secret_in_urls,
+        mask=mask_url,
         unseen="by --marathon-credentials-file",
         metavar="URLS",
         chapter="Marathon",
@@ -215,6 +220,7 @@ OPTIONS: tuple[Option, ...] = (
         "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
         env=("MPP_MARATHON_PRINCIPAL_SECRET",),
         secret=secret_in_text,
+        mask=mask_unless_file,
         unseen="as @ and the path of a file that holds it",
         metavar="JSON",
     ),
@@ -225,6 +231,7 @@ OPTIONS: tuple[Option, ...] = (
         " secret",
         parse_url,
         env=("MPP_MARATHON_AUTH_ENDPOINT",),
+        mask=mask_url,
         metavar="URL",
     ),
     Option(

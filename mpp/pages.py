@@ -168,5 +168,7 @@ def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:
 
 def missing(request: Any) -> Answer:
     """Give a 404 in Prometheus' shape."""
-    body = headers.error_body("not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status and /mpp/explain")
+    body = headers.error_body(
+        "not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status, /mpp/explain and /mpp/config"
+    )
     return 404, JSON, body

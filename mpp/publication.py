@@ -14,8 +14,8 @@ from mpp.interfaces import IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
+from mpp.spans import duration
 from mpp.stickiness import sticky_servers
-from mpp.strategies import describe
 
 _log = make_logger()
 
@@ -144,4 +144,4 @@ def _state(backend: Backend, observation: Observation | None, now: float) -> str
         return f"{backend.name} no longer listed"
     if observation.why:
         return f"{backend.name} {observation.standing.name.lower()}: {observation.why}"
-    return f"{backend.name} with {describe(observation.history(now))} of history"
+    return f"{backend.name} with {duration(observation.history(now))} of history"

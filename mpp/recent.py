@@ -15,11 +15,18 @@ from attrs import frozen
 SLOT_S = 10.0
 SLOTS = 60
 """Ten minutes: the time in which somebody who is called looks at the page."""
+NOW_S = SLOT_S
+"""What counts as now goes back at least so far: less would often hold one request or none."""
 
 
 @frozen
 class Event:
-    """Something that happened. ``kind``: ``selection``, ``ejection``, ``return`` or ``crash``."""
+    """
+    Something that happened.
+
+    :ivar kind: ``selection``, ``ejection``, ``return``, ``crash``, ``storage``, ``reload`` (another configuration is in force),
+        ``refused`` (one was not taken), ``discovery`` (a source cannot be read) or ``worker`` (a process died).
+    """
 
     at: float
     kind: str
@@ -52,7 +59,7 @@ class Look:
 
     :ivar at: when, by any clock that does not jump.
     :ivar totals: by the backend's name.
-    :ivar states: by the backend's name, how it was then: ``selected``, ``standby``, ``ejected`` or ``unusable``.
+    :ivar states: by the backend's name, how it was then: ``selected``, ``standby``, ``replaying``, ``ejected`` or ``unusable``.
     """
 
     at: float
@@ -72,13 +79,12 @@ class Slot:
 
 
 @frozen
-class Recent:
+class Span:
     """
-    The last minutes of one backend.
+    What happened on one backend in some time.
 
-    :ivar seconds: how long they are; 0 when there was one look only.
+    :ivar seconds: how long that is; 0 when there was one look only.
     :ivar p50: median of the attempts' durations in seconds, None when there were none; ``p99`` likewise.
-    :ivar slots: oldest first.
     """
 
     seconds: float = 0.0
@@ -87,7 +93,6 @@ class Recent:
     retries: float = 0.0
     p50: float | None = None
     p99: float | None = None
-    slots: tuple[Slot, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -100,6 +105,19 @@ class Recent:
         return self.errors / self.requests if self.requests else 0.0
 
 
+@frozen
+class Recent(Span):
+    """
+    The last minutes of one backend.
+
+    :ivar slots: oldest first.
+    :ivar latest: the end of it, at least `NOW_S` long unless all of it is shorter: what happens now.
+    """
+
+    slots: tuple[Slot, ...] = ()
+    latest: Span = Span()
+
+
 _NOTHING = Totals()
 
 
@@ -107,16 +125,24 @@ def recall(looks: Sequence[Look], name: str) -> Recent:
     """Give the last minutes of a backend, of looks in the order of time."""
     if len(looks) < 2:
         return Recent()
-    first, last = _counted(looks[0], looks[-1], name)
+    slots = tuple(_slot(*pair, name) for pair in itertools.pairwise(looks))
+    until = looks[-1].at - NOW_S
+    before_now = next((look for look in reversed(looks) if look.at <= until), looks[0])
+    latest = Span(*_between(before_now, looks[-1], name))
+    return Recent(*_between(looks[0], looks[-1], name), slots, latest)
+
+
+def _between(before: Look, after: Look, name: str) -> tuple[float, float, float, float, float | None, float | None]:
+    """Return the fields of the `Span` between two looks."""
+    first, last = _counted(before, after, name)
     taken = difference(first.latency, last.latency)
-    return Recent(
-        looks[-1].at - looks[0].at,
+    return (
+        after.at - before.at,
         last.requests - first.requests,
         last.errors - first.errors,
         last.retries - first.retries,
         quantile(0.5, taken),
         quantile(0.99, taken),
-        tuple(_slot(*pair, name) for pair in itertools.pairwise(looks)),
     )
 
 

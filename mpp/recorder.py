@@ -19,7 +19,7 @@ from mpp.metrics import OWN
 from mpp.model import Selection
 from mpp.recent import SLOT_S, SLOTS, Look, Recent, Totals, recall
 from mpp.serving import Collect
-from mpp.status.report import role
+from mpp.status.report import state
 
 _log = make_logger()
 
@@ -68,7 +68,7 @@ class Recorder(Service):
 
     def _look(self) -> Look:
         selection = self._current()
-        states = {o.backend.name: role(o, selection) for o in selection.observations}
+        states = {o.backend.name: state(o, selection) for o in selection.observations}
         # The counters of a backend that is gone stay for a while, and it is not shown any more.
         totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == OWN}
         return Look(self._clock.seconds(), totals, states)

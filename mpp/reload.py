@@ -64,8 +64,9 @@ class Reloader:
 
     :param sources: where everything that is configured is written.
     :param check: looks for what can never work; raises `ConfigError`.
-    :param applied: called with the settings that have come into force.
+    :param applied: called with the reading whose settings have come into force.
     :param told: called with what came of each reload: why the configuration is not the active one, None if it is.
+    :param note: called with the kind and the text of an event, for the list on the status page.
     """
 
     def __init__(
@@ -74,14 +75,16 @@ class Reloader:
         sources: Sources,
         *,
         check: Callable[[Settings], None],
-        applied: Callable[[Settings], None],
+        applied: Callable[[Reading], None],
         told: Callable[[ConfigProblem | None], None],
+        note: Callable[[str, str], None],
     ) -> None:
         self._program = program
         self._sources = sources
         self._check = check
         self._applied = applied
         self._told = told
+        self._note = note
         self._lock = DeferredLock()
 
     def reload(self) -> Deferred[Reloaded]:
@@ -101,11 +104,12 @@ class Reloader:
         except ConfigError as error:
             return self._refused(reading.blame(error) if reading else error)
         self._told(None)
-        self._applied(reading.settings)
+        self._applied(reading)
+        what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
+        self._note("reload", f"the configuration was read again, {what}")
         await self._program.in_step()
         for warning in reading.warnings:
             _log.warn("{warning}", warning=warning, log_each=True)
-        what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
         _log.info("Configuration read again ({name}), {what}", name=reading.name, what=what)
         return Reloaded(changed)
 
@@ -129,6 +133,8 @@ class Reloader:
     def _refused(self, error: ConfigError) -> Reloaded:
         self._told(problem_of(error))
         errors = tuple(str(each) for each in error.all)
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        self._note("refused", f"the configuration was read again and not applied: {errors[0]}{more}")
         for each in errors:
             _log.error("Configuration not applied: {error}", error=each, log_each=True)
         return Reloaded(errors=errors)
@@ -136,6 +142,7 @@ class Reloader:
     def _broken(self, failure: Failure) -> Reloaded:
         _log.failure("Bug: the configuration could not be applied", failure)
         self._told(ConfigProblem("an internal error of mpp"))
+        self._note("refused", "the configuration was read again and not applied: internal error of mpp, see its log")
         return Reloaded(errors=("internal error of mpp, see its log",))
 
 

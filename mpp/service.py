@@ -5,6 +5,7 @@ Puts the parts together, starts them, and stops them in order. The wiring diagra
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from mpp.file_limit import room_for_connections
 from mpp.forward.explain import explain
 from mpp.front.file import Loaded
 from mpp.front.service import Front, Handover
+from mpp.front.words import WebConfig
 from mpp.housekeeping import Housekeeping
 from mpp.instance import Instance
 from mpp.listeners import Listeners
@@ -31,12 +33,15 @@ from mpp.locating import Locating
 from mpp.metrics import Metrics
 from mpp.model import MIB, Reloaded, RequestFacts
 from mpp.notify import Notices, Supervisor
+from mpp.problems import Problems
 from mpp.recorder import Recorder
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
 from mpp.sites import Sites
 from mpp.snapshot import Present
+from mpp.status.effective import EffectiveConfig
 from mpp.status.explained import Explanation
+from mpp.status.identity import Identity
 from mpp.status.verdict import ConfigProblem
 from mpp.status_log import StatusLog
 from mpp.views import Views
@@ -72,6 +77,7 @@ class Program(MultiService):
     :ivar listeners: where it is served.
     :ivar front: what the web configuration puts in front, if there is one.
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
+    :ivar effective: the configuration in force, for people; whoever has read it sets it.
     :ivar started_at: seconds since the epoch.
     :ivar status_log: logs how things stand.
     :ivar config_problem: why the configuration on disk is not the active one; None if it is.
@@ -88,7 +94,9 @@ class Program(MultiService):
         MultiService.__init__(self)
         self.instance = instance or Instance.random()
         self._reactor = reactor
+        self._remote = remote
         self.started_at = 0.0
+        self.effective = EffectiveConfig()
         self._draining = False
         self._drained: Deferred[None] | None = None
         self.budget = Budget(BUFFER_MEMORY, reactor.seconds)
@@ -116,7 +124,8 @@ class Program(MultiService):
         self.front = Front(settings, reactor, self.metrics, self.instance, handover) if settings.web_config else None
         if self.front is not None:
             self.front.check(settings)
-            self.front.taken_over = lambda config: self.serving.secure(config)
+            self.front.taken_over = self._secured
+        self._problems = Problems(self.backends.selections.journal.note, "refused")
         self.own_pages = self._build_pages()
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
@@ -138,6 +147,12 @@ class Program(MultiService):
         """Those in force."""
         return self._wiring.settings
 
+    @property
+    def identity(self) -> Identity:
+        """Which mpp it is. Asked for anew each time: twistd may become another process between making it and starting it."""
+        pid = os.getpid() if self._remote is None else os.getppid()
+        return Identity(socket.gethostname(), pid, self.listeners.addresses)
+
     def _build_pages(self) -> OwnPages:
         return OwnPages(
             metrics=self.metrics,
@@ -145,6 +160,8 @@ class Program(MultiService):
             draining=lambda: self._draining,
             view=self._views.status,
             explain=self._explain,
+            config=lambda: self.effective,
+            identity=lambda: self.identity,
             reload=lambda: self.reload(),
             lifecycle=lambda: self.settings.enable_lifecycle,
             trusted_proxies=lambda: self.settings.trusted_proxies,
@@ -227,8 +244,14 @@ class Program(MultiService):
         self.serving.renew_certificates()
         return renewed
 
+    def _secured(self, config: WebConfig) -> None:
+        self.backends.selections.journal.note("reload", "another web configuration is in force")
+        self.serving.secure(config)
+
     def _renew_served(self) -> None:
         self.serving.renew()
+        if self.front is not None:
+            self._problems.look({"the web configuration": self.front.guards.problem})
 
     def _sweep(self) -> None:
         """Close client connections that take too long, make room for others, and remove counters that are out of date."""

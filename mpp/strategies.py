@@ -44,6 +44,8 @@ from zope.interface import implementer
 
 from mpp.interfaces import IStrategy
 from mpp.model import Backend, Choice, Observation, Standing
+from mpp.spans import duration
+from mpp.written import written_duration
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -202,7 +204,7 @@ class MinimumHistory:
     duration: float
 
     def __repr__(self) -> str:
-        return f"minimum-history:{describe(self.duration)}"
+        return f"minimum-history:{written_duration(self.duration)}"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
         """Select those with enough history among the best standing, else the one with the most."""
@@ -217,13 +219,5 @@ class MinimumHistory:
         return _choose(after_busy, selected, degraded)
 
     def _shortage(self, best: Observation, now: float) -> str:
-        held = describe(best.history(now)) if best.facts.oldest is not None else "an unknown amount"
-        return f"no usable backend holds {describe(self.duration)} of history; {best.backend.name} holds the most ({held})"
-
-
-def describe(seconds: float) -> str:
-    """Give a length of history for a human, in the largest unit that fits: ``15d``, ``7.5h``, ``42s``."""
-    for unit, length in (("d", DAY), ("h", HOUR), ("m", 60.0)):
-        if seconds >= length:
-            return f"{round(seconds / length, 1):g}{unit}"
-    return f"{seconds:.0f}s"
+        held = duration(best.history(now)) if best.facts.oldest is not None else "an unknown amount"
+        return f"no usable backend holds {duration(self.duration)} of history; {best.backend.name} holds the most ({held})"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,7 @@ def makeService(options: Options) -> IService:
     # Here and not above: it installs a reactor, and all of mpp is not needed to say that an option is wrong.
     from twisted.internet import reactor
 
+    from mpp.effective import effective
     from mpp.reload import HangUp, Reloader
     from mpp.secret_files import warning_of
     from mpp.service import Program
@@ -182,13 +184,20 @@ def makeService(options: Options) -> IService:
         check=partial(check, reactor=reactor),
         applied=partial(_applied, program, log),
         told=program.config_read,
+        note=program.backends.selections.journal.note,
     )
+    program.effective = effective(reading, time.time())
     program.reload = reloader.reload
     program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
     return Launch(program, reading, reactor=reactor, verify=program.backends.locator.verify, end=partial(end, reactor), log=log)
 
 
-def _applied(program: Program, log: LineObserver | None, settings: Settings) -> None:
+def _applied(program: Program, log: LineObserver | None, reading: Reading) -> None:
+    # Here and not above, as in `makeService`.
+    from mpp.effective import effective
+
+    settings = reading.settings
+    program.effective = effective(reading, time.time())
     set_global_log_level(_level(settings))
     if log is not None:
         log.change(settings.log_format, _level(settings))

@@ -15,6 +15,7 @@ from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, LocatorState, Snapshot
 from mpp.status import LocatorView, StatusView
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
 from mpp.status.verdict import ConfigProblem, Situation, judge
 from mpp.status_log import StatusLog
 from mpp.wire.budget import Budget
@@ -38,6 +39,10 @@ class Parts(Protocol):
     @property
     def settings(self) -> Settings:
         """Those in force."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which mpp it is."""
 
 
 class Views:
@@ -96,6 +101,7 @@ class Views:
             program.serving.workers,
             program.status_log.errors,
             program.config_problem,
+            program.identity,
         )
 
     def _locators(self) -> tuple[LocatorView, ...]:

@@ -131,7 +131,7 @@ class DriftTests(SynchronousTestCase):
         self.assertEqual(
             targets, Difference("targets", "They scrape different numbers of targets.", (("a:9090", "100"), ("b:9090", "99")))
         )
-        self.assertEqual(retention.values, (("a:9090", "15d"), ("b:9090", "1.5d")))
+        self.assertEqual(retention.values, (("a:9090", "15d"), ("b:9090", "1d 12h")))
 
     def test_age(self) -> None:
         """The age of the newest sample is told by the server's own clock."""

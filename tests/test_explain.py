@@ -16,6 +16,7 @@ from mpp.query_of_death import SuspectQueries, key_of
 from mpp.settings import Settings
 from mpp.status import explained
 from mpp.status.explained import Explanation
+from mpp.status.identity import Identity
 from mpp.status.question import Question, read, wanted_format
 from tests.forward_support import A, B, C, World
 from tests.status_support import FOREIGN
@@ -107,6 +108,11 @@ class ExplainTests(SynchronousTestCase):
         for told in (explanation(retries=0), explanation(selection=Selection(1, Choice((A,)), WELL[:1]))):
             self.assertEqual(told.next_backends, ())
             self.assertIn("It is a read, but no other server is tried if this one fails.", told.reasons)
+
+    def test_other_servers_are_counted(self) -> None:
+        """No more other servers are told of than there are."""
+        told = explanation(selection=Selection(1, Choice((A,), (B,)), WELL[:2]), retries=2)
+        self.assertIn("It is a read: if it fails it is tried on one other server, next on b:9090.", told.reasons)
 
     def test_deadline(self) -> None:
         """A query's own timeout counts, and no path but a query's has one."""
@@ -203,15 +209,18 @@ class RenderedTests(SynchronousTestCase):
     def say_the_same(self, told: Explanation) -> None:
         document = json.loads(explained.as_json(told))
         self.assertEqual((document["verdict"], tuple(document["reasons"])), (told.verdict, told.reasons))
-        for rendered in (explained.as_text(told).decode(), html.unescape(explained.as_page(told).decode())):
+        for rendered in (
+            explained.as_text(told).decode(),
+            html.unescape(explained.as_page(told, Identity("gateway-1")).decode()),
+        ):
             for words in (told.verdict, *told.reasons):
                 self.assertIn(words, rendered)
 
     def test_foreign_words(self) -> None:
         """What a client asks becomes neither markup nor a command to a terminal."""
         told = explanation(FOREIGN.encode("utf-8", "replace") + b"\x1b[31m")
-        self.assertNotIn(b"<script", explained.as_page(told))
-        self.assertNotIn(b"<img", explained.as_page(told))
+        self.assertNotIn(b"<script", explained.as_page(told, Identity("gateway-1")))
+        self.assertNotIn(b"<img", explained.as_page(told, Identity("gateway-1")))
         self.assertNotIn(b"\x1b", explained.as_text(told))
         self.assertEqual(len(explained.as_text(told).splitlines()), 2 + len(told.reasons))
         json.loads(explained.as_json(told))

@@ -26,8 +26,10 @@ from mpp.proxy import ProxyResource
 from mpp.site import ProxySite
 from mpp.snapshot import Present, Snapshot
 from mpp.status import StatusView
+from mpp.status.effective import ConfiguredValue, EffectiveConfig
 from mpp.status.explained import Explanation
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
 from mpp.wire.budget import Budget
 from mpp.wire.channels import Channels
 from mpp.wire.limits import Limits
@@ -92,6 +94,8 @@ class ProxyCase(SynchronousTestCase):
                 self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0, guards=self.guards
             ),
             explain=self.explain,
+            config=lambda: EffectiveConfig((ConfiguredValue("port", 9090, "9090", "default"),)),
+            identity=lambda: Identity("gateway-1", 77, ("[::]:9090",)),
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,
             trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
@@ -634,6 +638,19 @@ class OwnPagesTests(ProxyCase):
         _, _, body = self.page(b"/mpp/explain?/-/reload&format=json")
         self.assertEqual((json.loads(body)["outcome"], json.loads(body)["target"]), ("refused", "/-/reload"))
         self.assertEqual(self.world.upstreams.sent, [])
+
+    def test_config(self) -> None:
+        """The configuration in force is a page for people and JSON for programs, and not there where the own pages are not."""
+        _, _, body = self.page(b"/mpp/config?format=json")
+        self.assertEqual(json.loads(body)["values"][0]["name"], "port")
+        self.client.get(b"/mpp/config", b"Accept: text/html\r\n")
+        self.assertIn(b"<th>port</th>", self.client.received())
+        for page in (b"/mpp/config", b"/mpp/explain", b"/mpp/explain?/graph"):
+            self.client.get(page, b"Accept: text/html\r\n")
+            self.assertIn(b"gateway-1, listens on [::]:9090, pid 77</span></header>", self.client.received())
+        self.assertEqual(self.page(b"/mpp/config?format=xml")[0], b"400")
+        self.root._own_pages = self.root._own_pages.probes()  # type: ignore[attr-defined]
+        self.assertEqual(self.page(b"/mpp/config")[0], b"404")
 
     def test_nothing_to_explain(self) -> None:
         """Who asks for nothing is told how to, a person by a form."""

@@ -26,6 +26,19 @@ class RecallTests(SynchronousTestCase):
         self.assertAlmostEqual(recent.p50, 0.1)
         self.assertAlmostEqual(recent.p99, 0.982)
 
+    def test_now(self) -> None:
+        """What happens now is told apart from the last minutes, from ten seconds on, in rates and in latencies."""
+        looks = (
+            Look(0.0, {"a": Totals()}, {}),
+            Look(590.0, {"a": Totals(5900, 0, 0, 0, ((0.1, 5900.0), (1.0, 5900.0)))}, {}),
+            Look(600.0, {"a": Totals(5910, 5, 1, 0, ((0.1, 5900.0), (1.0, 5910.0)))}, {}),
+            Look(604.0, {"a": Totals(5914, 9, 1, 0, ((0.1, 5900.0), (1.0, 5914.0)))}, {}),
+        )
+        now = recall(looks, "a").latest
+        self.assertEqual((now.seconds, now.rate, now.error_share, now.retries), (14.0, 1.0, 9 / 14, 1))
+        self.assertGreater(now.p50 or 0, 0.5)
+        self.assertEqual(recall(looks[:2], "a").latest.seconds, 590.0)
+
     def test_new_backend(self) -> None:
         """A backend that was not known at first began with nothing."""
         recent = recall((Look(0.0, {}, {}), Look(10.0, {"a": Totals(5)}, {"a": "selected"})), "a")

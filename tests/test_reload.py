@@ -144,6 +144,7 @@ class ReloaderTests(SynchronousTestCase):
         self.file.write_text("endpoint: a:1\n")
         self.program = FakeProgram()
         self.told: list[bool] = []
+        self.noted: list[tuple[str, str]] = []
         self.applied: list[int] = []
         self.lines = logged(self, _own)
         self.checked: ConfigError | None = None
@@ -151,8 +152,9 @@ class ReloaderTests(SynchronousTestCase):
             self.program,
             Sources(("--config", "mpp.yaml"), {}, str(folder.absolute())),
             check=self.check,
-            applied=lambda settings: self.applied.append(settings.retries),
+            applied=lambda reading: self.applied.append(reading.settings.retries),
             told=self.told.append,
+            note=lambda kind, text: self.noted.append((kind, text)),
         )
 
     def check(self, settings: Settings) -> None:
@@ -170,6 +172,7 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(self.reload("endpoint: b:1\nretries: 5\n"), Reloaded(("endpoint", "retries")))
         self.assertEqual((self.program.settings.endpoints, self.applied, self.told), (("b:1",), [5], [None]))
         self.assertEqual(self.lines, ["Configuration read again (mpp.yaml), changed: endpoint, retries"])
+        self.assertEqual(self.noted, [("reload", "the configuration was read again, changed: endpoint, retries")])
 
     def test_in_step(self) -> None:
         """It is over when all who serve clients have followed."""
@@ -203,6 +206,8 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(self.lines, [f"Configuration not applied: {error}" for error in reloaded.errors])
         self.assertEqual(self.told, [ConfigProblem("mpp.yaml:2: retries and mpp.yaml:3: prot")])
         self.assertEqual(self.applied, [])
+        why = f"the configuration was read again and not applied: {reloaded.errors[0]} (and 1 more)"
+        self.assertEqual(self.noted, [("refused", why)])
         self.assertIs(self.program.settings, before)
 
     def test_blame(self) -> None:

@@ -13,15 +13,19 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp._version import __version__
 from mpp.facts import Facts, Replay
 from mpp.model import Backend, Observation, Selection, Standing
-from mpp.recent import SLOTS, Event, Recent, Slot
+from mpp.recent import SLOTS, Event, Recent, Slot, Span
+from mpp.spans import duration
 from mpp.status import LocatorView, StatusView, document, report
 from mpp.status import page as pages
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
+from mpp.status.links import linked
 from mpp.status.markup import CONTENT_SECURITY_POLICY
 from mpp.status.picture import picture
-from mpp.status.words import ago, duration, latency, listing, number, rate, share
+from mpp.status.words import ago, latency, listing, number, rate, share
 from tests.status_support import FOREIGN, NOW, A, B, view, well
 
 DOWN = Observation(B, Standing.DOWN, "no answer to /-/ready: connect: refused", at=NOW - 1)
@@ -116,6 +120,21 @@ class ListenerTests(SynchronousTestCase):
             self.assertIn(f">{word}</span> This listener has ", main)
 
 
+class IdentityTests(SynchronousTestCase):
+    """Which of several mpp it is."""
+
+    def test_page(self) -> None:
+        """Host, addresses, process and version stand at the top, and the host in the title of the tab."""
+        shown = page(well(A), identity=Identity("gateway-1", 4711, ("0.0.0.0:9090", "unix:/run/mpp.sock")))
+        self.assertIn("gateway-1, listens on 0.0.0.0:9090 and unix:/run/mpp.sock, pid 4711</span></header>", shown)
+        self.assertIn(__version__, shown.partition("</header>")[0])
+        self.assertIn(" mpp gateway-1: The only server", shown.partition("</title>")[0])
+
+    def test_unknown(self) -> None:
+        """What is not known is left out."""
+        self.assertEqual((Identity().described, Identity(pid=4).described), ("", "pid 4"))
+
+
 class WorkersTests(SynchronousTestCase):
     """How many processes serve."""
 
@@ -129,11 +148,34 @@ class WorkersTests(SynchronousTestCase):
 class DownTests(SynchronousTestCase):
     """A server that does not answer any more."""
 
-    def test_sample(self) -> None:
-        """Its newest sample is as old as it was when it still told; that is said."""
-        self.assertIn("old</span>", page(well(A)))
-        down = page(well(A, standing=Standing.DOWN, why="refused"))
-        self.assertIn("old, 30s ago</span>", down)
+    def test_last_known(self) -> None:
+        """What it said of itself is set apart as the last that is known, with its age; what mpp sees itself is not."""
+        self.assertNotIn("Last known", page(well(A)))
+        for standing in (Standing.DOWN, Standing.NOT_READY):
+            html = page(well(A, standing=standing, why="refused", facts_targets=3, facts_reload_ok=False))
+            present, mark, past = html.partition('Last known, 30s ago:</p><dl class="past">')
+            self.assertTrue(mark)
+            for name in ("Version", "History", "Newest sample", "Targets", "Configuration", "Clock"):
+                self.assertNotIn(f"<dt>{name}</dt>", present)
+                self.assertIn(f"<dt>{name}</dt>", past)
+            for name in ("Standing", "Uptime", "Last probe"):
+                self.assertIn(f"<dt>{name}</dt>", present)
+
+    def test_history_does_not_grow(self) -> None:
+        """A server that is down gets no older data: its history is what it was."""
+        html = page(well(A, standing=Standing.DOWN, facts_oldest=NOW - 86400 - 60, facts_read_at=NOW - 86400))
+        self.assertIn("<dt>History</dt><dd>1m, keeps 15d</dd>", html)
+
+    def test_never_asked(self) -> None:
+        """Of a server that never said anything no question marks are shown."""
+        html = page(Observation(A, Standing.DOWN, "refused"))
+        self.assertIn("has not said anything", html)
+        self.assertNotIn("<dt>Version</dt>", html)
+
+    def test_programs(self) -> None:
+        """Programs can tell what is current from what was."""
+        values = view(well(A), well(B, standing=Standing.DOWN))
+        self.assertEqual([each["facts_current"] for each in document.document(values)["backends"]], [True, False])
 
 
 class WhyTests(SynchronousTestCase):
@@ -242,7 +284,7 @@ class PageTests(SynchronousTestCase):
             "01234567",
         ):
             self.assertIn(words, html)
-        for words in ("loaded 2h ago", "+0.2s", "4s ago, 12 ms", "https://prom-b:9090/x", ">unusable<", "No answer to /-/ready"):
+        for words in ("loaded 2h ago", "+0.2s", "4s ago, 12ms", "https://prom-b:9090/x", ">unusable<", "No answer to /-/ready"):
             self.assertIn(words, html)
         self.assertIn("1 of 2 backends viable, 1 selected", html)
 
@@ -252,10 +294,32 @@ class PageTests(SynchronousTestCase):
 
     def test_last_minutes(self) -> None:
         """Requests, errors, latencies, retries, and what is under way are told with a picture."""
-        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),))
+        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),), Span(12.0, 360, 180, 2, 0.3, 2.5))
         html = page(well(A), recent={A.name: recent}, load={A.name: (5, 2)})
-        for words in ("12.5/s", ">1.0%<", "4.2 ms", "1.25 s", ">3<", "5 + 2 waiting", "<svg", 'class="err"', "s-selected"):
+        for words in (
+            "12.5/s",
+            ">1.0%<",
+            "4.2ms",
+            "1.25s",
+            ">3<",
+            "</span> 5 + 2 waiting",
+            "<svg",
+            'class="err"',
+            "s-selected",
+        ):
             self.assertIn(words, html)
+
+    def test_now(self) -> None:
+        """What happens now stands beside the last ten minutes, and alone as long as these are no longer."""
+        latest = Span(12.0, 360, 180, 2, 0.3, 2.5)
+        html = page(well(A), recent={A.name: Recent(600.0, 600, 180, 2, 0.001, 0.002, latest=latest)})
+        now, _, long = html.partition("<th>now</th>")[2].partition("<th>10m</th>")
+        for row, words in ((now, ("30.0/s", "50%", "300ms", "2.5s", "<td>2<")), (long, ("1.0/s", "30%", "1ms", "2ms"))):
+            for each in words:
+                self.assertIn(each, row)
+        young = page(well(A), recent={A.name: Recent(12.0, 360, 180, 2, 0.3, 2.5, latest=latest)})
+        self.assertIn("<th>now</th>", young)
+        self.assertNotIn("<th>12s</th>", young)
 
     def test_server_that_is_down_has_no_uptime(self) -> None:
         """The page does not tell for how long a server runs that does not run."""
@@ -268,25 +332,66 @@ class PageTests(SynchronousTestCase):
         html = page(well(A), well(B, standing=Standing.NOT_READY, replay=Replay(3, 4, NOW, 3)))
         self.assertIn('<progress value="3" max="4">75%</progress>', html)
 
+    def test_replay_is_no_alarm(self) -> None:
+        """A server that replays its WAL, as each one does at its start, is amber; one that is only not ready is red."""
+        replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW, 3))
+        for observation, level in (
+            (replaying, "warn"),
+            (evolve(replaying, ejected_at=NOW - 9), "warn"),
+            (evolve(replaying, replay=None), "bad"),
+        ):
+            told = report.make(view(well(A), observation))
+            self.assertEqual(told.backends[1].level, level)
+            self.assertIn(
+                f'class="card {level} unusable"' if not observation.ejected_at else f'class="card {level} ejected"',
+                page(well(A), observation),
+            )
+        selection = view(well(A), replaying).selection
+        self.assertEqual([report.state(o, selection) for o in selection.observations], ["selected", "replaying"])
+
     def test_drift(self) -> None:
         """What differs in a pair is told with the values of both; nothing of it when there is one server."""
         html = page(well(A), well(B, facts_version="2.42.0", facts_reload_ok=False))
-        for words in ("different versions", "prom-a:9090: 3.5.3", "prom-b:9090/x: 2.42.0", "the last reload failed"):
+        for words in ("different versions", ">prom-a:9090</a>: 3.5.3", ">prom-b:9090/x</a>: 2.42.0", "the last reload failed"):
             self.assertIn(words, html)
         self.assertIn("are alike", page(well(A), well(B)))
         noted = page(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),)))
         self.assertIn('<th class="soft">external_labels</th>', noted)
-        self.assertIn("prom-a:9090: r=&quot;a&quot;, prom-b:9090/x: r=&quot;b&quot;", noted)
+        self.assertIn(">prom-a:9090</a>: r=&quot;a&quot;", noted)
+        self.assertIn(">prom-b:9090/x</a>: r=&quot;b&quot;", noted)
         self.assertNotIn("Drift", page(well(A)))
+
+    def test_names_are_links(self) -> None:
+        """A server's name leads to its card wherever it is told, and the card to the server itself."""
+        events = (Event(NOW, "ejection", "prom-b:9090/x is ejected, down: refused by prom-b:9090 (prom-a:9090)."),)
+        html = page(well(A), well(B, facts_version="2.42.0"), events=events)
+        self.assertIn(f'<article id="server-{A.id}"', html)
+        self.assertIn(f'<h3><a href="{B.url}/" rel="noreferrer">{B.url}</a></h3>', html)
+        link = f'<a href="#server-{A.id}">prom-a:9090</a>'
+        self.assertIn(f"Both servers are well; {link} serves.", html)
+        self.assertIn(f"{link} was chosen", html)
+        other = f'<a href="#server-{B.id}">prom-b:9090/x</a>'
+        self.assertIn(f"<td>{other} is ejected, down: refused by prom-b:9090 ({link}).</td>", html)
+        self.assertNotIn("<", linked(FOREIGN, {}))
+
+    def test_drift_of_many(self) -> None:
+        """Of many servers those that are alike are one line, and the odd one out comes first."""
+        many = [well(Backend("http", f"s{n:02}", 9090), facts_skew=0.1 * (n % 3)) for n in range(20)]
+        many[7] = evolve(many[7], facts=evolve(many[7].facts, version="2.42.0", skew=30.0))
+        drift = page(*many).partition('<section id="drift">')[2].partition("</section>")[0]
+        self.assertLess(drift.index("</a>: 2.42.0"), drift.index("and 15 others</span>: 3.5.3"))
+        self.assertIn("</a>: +30.0s", drift)
+        self.assertIn("and 15 others</span>: +0.0s to +0.2s", drift)
+        self.assertEqual(drift.count("<tr>"), 2)
 
     def test_what_cannot_be_known_is_not_shown_as_good(self) -> None:
         """While both servers are down they are not said to be alike; a server that answered nothing has no share of errors."""
         html = page(evolve(DOWN, backend=A), DOWN, selected=())
         self.assertNotIn("are alike", html)
         self.assertIn("fewer than two servers can be compared", html)
-        self.assertIn("<dt>Errors</dt><dd>-</dd>", html)
+        self.assertIn("<td>-</td>", html)
         served = page(well(A), well(B), recent={A.name: Recent(600.0, 10), B.name: Recent(600.0, 10)})
-        self.assertIn("<dt>Errors</dt><dd>0%</dd>", served)
+        self.assertIn("<td>0%</td>", served)
 
     def test_events(self) -> None:
         """What happened is told with time and reason, newest first."""
@@ -365,7 +470,11 @@ class ConfinedTests(SynchronousTestCase):
         for tag, attributes in Elements(page(well(A))).found:
             self.assertNotIn("src", attributes)
             link = attributes.get("href") or attributes.get("action") or ""
-            self.assertRegex(link, r"^(data:image/svg\+xml,.*|status\?format=json|metrics|explain)?$", tag)
+            self.assertRegex(
+                link,
+                r"^(data:image/svg\+xml,.*|status\?format=json|metrics|config|explain|#server-[0-9a-f]{16}|https?://prom-[abc]:9090/(x/)?)?$",
+                tag,
+            )
         for word in ("@import", "url("):
             self.assertNotIn(word, page(well(A)))
 
@@ -399,6 +508,7 @@ class DocumentTests(SynchronousTestCase):
             well(C, facts_targets=7),
             recent={A.name: recent, B.name: recent, C.name: recent},
             events=(Event(NOW, "return", "it is back"),),
+            identity=Identity("gateway-1", 4711, ("0.0.0.0:9090",)),
         )
         return dict(json.loads(document.render(value)))
 
@@ -466,7 +576,7 @@ class WordsTests(SynchronousTestCase):
         """Rates, shares, latencies and lists are short, and what is little is not nothing."""
         self.assertEqual([rate(n) for n in (0, 0.05, 0.5, 12.34, 1234.5)], ["0.0/s", "3.0/min", "0.5/s", "12.3/s", "1,234/s"])
         self.assertEqual([share(n) for n in (0, 0.0001, 0.0123, 0.5, 1)], ["0%", "<0.1%", "1.2%", "50%", "100%"])
-        self.assertEqual([latency(n) for n in (None, 0.00042, 0.9999, 12)], ["-", "0.42 ms", "1 s", "12 s"])
+        self.assertEqual([latency(n) for n in (None, 0.00042, 0.9999, 12, 1093)], ["-", "0.42ms", "1s", "12s", "18m 13s"])
         self.assertEqual([ago(0.2), ago(61)], ["just now", "1m 1s ago"])
         self.assertEqual([number(1), number(20)], ["One", "20"])
         self.assertEqual(

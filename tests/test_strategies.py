@@ -9,7 +9,8 @@ from zope.interface.verify import verifyObject
 from mpp.facts import Facts
 from mpp.interfaces import IStrategy
 from mpp.model import Backend, Choice, Observation, Standing
-from mpp.strategies import DAY, HOUR, MinimumHistory, RandomStrategy, SingleMostData, describe, history_slack, rank
+from mpp.spans import duration
+from mpp.strategies import DAY, HOUR, MinimumHistory, RandomStrategy, SingleMostData, history_slack, rank
 
 NOW = 1_700_000_000.0
 A, B, C, D = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c", "prom-d"))
@@ -148,7 +149,7 @@ class SingleMostDataTests(SynchronousTestCase):
         for strategy, name in (
             (SingleMostData(), "single-most-data"),
             (RandomStrategy(), "random"),
-            (MinimumHistory(90 * 60), "minimum-history:1.5h"),
+            (MinimumHistory(90 * 60), "minimum-history:1h30m"),
         ):
             self.assertTrue(verifyObject(IStrategy, strategy))
             self.assertEqual(repr(strategy), name)
@@ -213,7 +214,7 @@ class MinimumHistoryTests(SynchronousTestCase):
     def test_most_history_serves_when_none_has_enough(self) -> None:
         """When no viable server has enough history, the one with the most serves, flagged."""
         choice = self.select(seen(A, 1 * DAY), seen(B, 36 * HOUR), seen(C))
-        degraded = "no usable backend holds 7d of history; prom-b:9090 holds the most (1.5d)"
+        degraded = "no usable backend holds 7d of history; prom-b:9090 holds the most (1d 12h)"
         self.assertEqual(choice, Choice((B,), (A, C), degraded))
 
     def test_nothing_known_of_history(self) -> None:
@@ -250,5 +251,5 @@ class DescribeTests(SynchronousTestCase):
 
     def test_table(self) -> None:
         """The largest unit that fits is used."""
-        for seconds, text in [(0, "0s"), (59, "59s"), (60, "1m"), (5400, "1.5h"), (15 * DAY, "15d")]:
-            self.assertEqual(describe(seconds), text)
+        for seconds, text in [(0, "0ms"), (59, "59s"), (60, "1m"), (5400, "1h 30m"), (15 * DAY, "15d")]:
+            self.assertEqual(duration(seconds), text)

@@ -102,6 +102,7 @@ class NobodyKnown:
         self.selections = self
         self.front: Handover | None = None
         self.learned: list[Familiar] = []
+        self.noted: list[tuple[str, str]] = []
         self.suspects = SuspectQueries(lambda: 0.0)
 
     def suspect(self, key: str, why: str) -> None:
@@ -131,6 +132,12 @@ class NobodyKnown:
 
     def status(self, form: str, secure: bool) -> Answer:
         return 200, b"text/plain", b""
+
+    def config(self, form: str) -> Answer:
+        return 200, b"text/plain", b""
+
+    def note(self, kind: str, text: str) -> None:
+        self.noted.append((kind, text))
 
     def reload(self) -> Deferred[Reloaded]:
         return succeed(Reloaded())
@@ -205,6 +212,9 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual((self.first.signals, self.second.signals), ([], []))
         self.poll(self.first)
         self.assertEqual((self.first.signals, self.second.signals), ([], ["KILL"]))
+        self.second.die()
+        ended = "worker 1 (process 1) has ended with exit status 0; another one starts in 0.1 s"
+        self.assertEqual(self.world.noted, [("worker", "worker 1 hangs and is killed"), ("worker", ended)])
 
     def test_busy(self) -> None:
         """Who is too busy for a page, again and again, is not taken for one that hangs."""

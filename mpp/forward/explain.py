@@ -18,9 +18,10 @@ from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
 from mpp.origin import routing_proxies, teller
 from mpp.query_of_death import SuspectQueries, healthy, key_of
 from mpp.settings import Settings
+from mpp.spans import duration
 from mpp.status.explained import Explanation
 from mpp.status.verdict import BAD, GOOD, WARN, Finding, State, judge_servers
-from mpp.status.words import duration, listing
+from mpp.status.words import listing
 from mpp.unsafe_paths import FORWARDED_METHODS
 
 
@@ -85,7 +86,7 @@ def _forwarded(
         _by_affinity(preferred, name, settings),
         _by_strategy(selection, settings),
         *_standings(asked),
-        _repeats(terms, settings, after, alone=len(selection.ranked) == 1),
+        _repeats(terms, min(settings.retries, len(selection.ranked) - 1), after),
         _deadline(terms, deadline),
     )
     return Explanation(
@@ -150,14 +151,15 @@ def _standings(observations: Sequence[Observation]) -> list[str]:
     return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
 
 
-def _repeats(terms: Terms, settings: Settings, after: tuple[Backend, ...], *, alone: bool) -> str:
+def _repeats(terms: Terms, most: int, after: tuple[Backend, ...]) -> str:
+    """Say on how many other servers, `most` at most, the request would be tried if it fails, and on which one first."""
     if not terms.read:
         return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
-    if alone or not settings.retries:
+    if not most:
         return "It is a read, but no other server is tried if this one fails."
-    most = f"up to {settings.retries} other server{'' if settings.retries == 1 else 's'}"
+    others = "one other server" if most == 1 else f"up to {most} other servers"
     order = f"next on {after[0].name}" if after else "first on another selected one, at random"
-    return f"It is a read: if it fails it is tried on {most}, {order}."
+    return f"It is a read: if it fails it is tried on {others}, {order}."
 
 
 def _deadline(terms: Terms, deadline: float) -> str:

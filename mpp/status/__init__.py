@@ -17,6 +17,7 @@ from mpp.recent import Event, Recent
 from mpp.settings import Settings
 from mpp.status.failures import LocalErrors
 from mpp.status.guards import Guards
+from mpp.status.identity import Identity
 from mpp.status.locators import LocatorView
 from mpp.status.verdict import ConfigProblem, Situation
 
@@ -33,6 +34,7 @@ class StatusView:
     :ivar guards: what protects the listener through which it is asked for.
     :ivar errors: what clients got instead of a response lately; None if nothing.
     :ivar config: why the configuration on disk is not the active one; None if it is.
+    :ivar identity: which mpp it is.
     """
 
     selection: Selection
@@ -47,6 +49,7 @@ class StatusView:
     workers: int = 1
     errors: LocalErrors | None = None
     config: ConfigProblem | None = None
+    identity: Identity = Factory(Identity)
 
     @property
     def situation(self) -> Situation:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mpp._version import __version__
 from mpp.drift import Difference
-from mpp.recent import Recent
+from mpp.recent import Recent, Span
 from mpp.status import StatusView
 from mpp.status import report as reports
 from mpp.status.guards import Guards
@@ -32,6 +32,9 @@ def document(view: StatusView) -> dict[str, Any]:
         "now": view.now,
         "mpp": {
             "version": __version__,
+            "host": view.identity.host or None,
+            "pid": view.identity.pid or None,
+            "listening": list(view.identity.listening),
             "started_at": view.started_at,
             "routing_strategy": settings.routing_strategy,
             "affinity": list(settings.affinity_options),
@@ -102,6 +105,7 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "configuration": {"hash": facts.config_hash or None, "loaded_at": facts.config_at, "reload_successful": facts.reload_ok},
         "clock_skew_seconds": facts.skew,
         "facts_read_at": facts.read_at or None,
+        "facts_current": each.is_current,
         "wal_replay": None
         if replay is None
         else {
@@ -116,6 +120,17 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
     }
 
 
+def _span(span: Span) -> dict[str, Any]:
+    return {
+        "seconds": span.seconds,
+        "requests_per_second": span.rate,
+        "error_share": span.error_share,
+        "retries": span.retries,
+        "p50_seconds": span.p50,
+        "p99_seconds": span.p99,
+    }
+
+
 def _recent(recent: Recent) -> dict[str, Any]:
     return {
         "seconds": recent.seconds,
@@ -126,6 +141,7 @@ def _recent(recent: Recent) -> dict[str, Any]:
         "error_share": recent.error_share,
         "p50_seconds": recent.p50,
         "p99_seconds": recent.p99,
+        "now": _span(recent.latest),
         "slots": [
             {"seconds": s.seconds, "requests": s.requests, "errors": s.errors, "retries": s.retries, "role": s.state or None}
             for s in recent.slots

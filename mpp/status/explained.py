@@ -7,9 +7,11 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from mpp.spans import duration
+from mpp.status.identity import Identity
 from mpp.status.markup import explain_form, frame, pairs, text
 from mpp.status.verdict import BAD, GOOD
-from mpp.status.words import duration, listing
+from mpp.status.words import listing
 
 SCHEMA = 1
 
@@ -79,17 +81,17 @@ def as_text(explanation: Explanation) -> bytes:
     return "".join("".join(c if c.isprintable() else "\ufffd" for c in line) + "\n" for line in lines).encode()
 
 
-def nothing_asked() -> bytes:
-    """Render the page for who has not asked for anything yet, UTF-8."""
+def nothing_asked(identity: Identity) -> bytes:
+    """Render the page of a mpp for who has not asked for anything yet, UTF-8."""
     main = (
         '<section class="verdict good"><p>Who would answer a request?</p><p>Give path and query, or a whole URL.</p></section>'
         f"{explain_form()}"
     )
-    return frame("mpp: who would answer?", main, level=GOOD, live=False)
+    return frame("mpp: who would answer?", main, level=GOOD, live=False, identity=identity.described)
 
 
-def as_page(explanation: Explanation) -> bytes:
-    """Render it as a page, UTF-8."""
+def as_page(explanation: Explanation, identity: Identity) -> bytes:
+    """Render it as a page of the mpp that would act so, UTF-8."""
     level = explanation.level
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in explanation.reasons)
     listed = [("Request", text(f"{explanation.method} {explanation.target}")), ("From", text(explanation.client or "unknown"))]
@@ -102,4 +104,4 @@ def as_page(explanation: Explanation) -> bytes:
         f"{pairs(listed)}<h2>Why</h2><ol>{reasons}</ol><h2>Another one</h2>{explain_form(explanation.target)}"
         '<p class="soft small">Nothing was sent, and nothing is remembered of this. <a href="status">How the servers are</a></p>'
     )
-    return frame(f"mpp: {explanation.verdict}", main, level=level, live=False)
+    return frame(f"mpp: {explanation.verdict}", main, level=level, live=False, identity=identity.described)

@@ -34,13 +34,18 @@ p { margin: 0; overflow-wrap: anywhere; }
 .badge { flex: none; padding: .05rem .55rem; border: 1px solid; border-radius: 1rem; font-size: .8rem; font-weight: 600; }
 .badge.calm { color: var(--soft); }
 .card .why { margin: .35rem 0 .8rem; } figure { margin: 0; }
+.card:target { outline: 2px solid var(--idle); outline-offset: 2px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .8rem 0 0; font-size: .9rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-dl.pairs { grid-template-columns: repeat(2, max-content 1fr); } .pairs dd { white-space: nowrap; }
+.last { margin: .6rem 0 0; } dl.past { margin-top: 0; }
+.card dl.past dd, .past dd span { color: var(--soft); }
+.traffic { margin: .6rem 0 .3rem; font-size: .85rem; } .card .traffic :is(td, th) { border: 0; padding: 0 .3rem 0 0; width: auto;
+  display: table-cell; white-space: nowrap; } .card .traffic tr { display: table-row; padding: 0; border: 0; }
 svg.picture { display: block; width: 100%; height: 56px; }
 progress { display: block; width: 100%; height: .5rem; margin: 0 0 .8rem; accent-color: var(--warn); }
 .ok { fill: var(--bar); } .err { fill: var(--bad); } .again { fill: var(--warn); } .base { stroke: var(--line); }
-.s-selected { fill: var(--good); } .s-standby { fill: var(--idle); } .s-ejected, .s-unusable { fill: var(--bad); }
+.s-selected { fill: var(--good); } .s-standby { fill: var(--idle); } .s-replaying { fill: var(--warn); }
+.s-ejected, .s-unusable { fill: var(--bad); }
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .78rem; }
 .scroll { margin-top: .4rem; overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
@@ -53,20 +58,35 @@ input, button { font: inherit; padding: .35rem .6rem; color: inherit; background
   border-radius: 4px; min-width: 0; }
 input { flex: 1 1 18rem; } button { cursor: pointer; }
 ol { padding-left: 1.2rem; margin: .8rem 0 0; } li { margin: .2rem 0; overflow-wrap: anywhere; }
+.held::before { content: "Not renewed as long as text is selected here."; display: block; width: fit-content;
+  margin-bottom: .4rem; padding: .05rem .55rem; border-radius: 4px; background: var(--warn-bg); color: var(--warn);
+  font-size: .85rem; }
 #lost { position: sticky; top: 0; z-index: 1; padding: .5rem 1.1rem; margin-bottom: .5rem;
   background: var(--bad-bg); color: var(--bad); }
+td.value { font-family: ui-monospace, monospace; } .config td.at { width: auto; white-space: normal; }
+.config th { width: 24rem; white-space: normal; }
 @media (max-width: 30rem) { body { padding: .9rem .75rem 2rem; } .verdict p:first-child { font-size: 1.12rem; }
-  .events td, .events th { display: block; border: 0; padding: 0 .8rem; } .events tr { display: block; padding: .4rem 0;
-  border-top: 1px solid var(--line); } .events tr:first-child { border-top: 0; } }
+  table :is(td, th), .config :is(td, th) { display: block; border: 0; padding: 0 .8rem; width: auto; }
+  table tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line); } table tr:first-child { border-top: 0; } }
 """
 
-# It fetches the page it is on, and puts the new content in place of the old. Without scripts the page reloads itself.
+# It fetches the page it is on, and puts the new parts in place of the old ones. A part in which text is selected stays as it is,
+# and says so, until nothing is selected there any more. Without scripts the page reloads itself.
 SCRIPT = """
 "use strict";
 (() => {
   let busy = false;
   const opened = () => [...document.querySelectorAll("details[open]")].map((each) => each.id);
   const lost = document.getElementById("lost");
+  const isSelected = (part) => {
+    const selection = getSelection();
+    return !selection.isCollapsed && selection.containsNode(part, true);
+  };
+  const renewPart = (fresh) => {
+    const part = document.getElementById(fresh.id);
+    if (isSelected(part)) part.classList.toggle("held", !part.isEqualNode(fresh));
+    else if (!part.isEqualNode(fresh)) part.replaceWith(fresh);
+  };
   const renew = async () => {
     if (busy || document.hidden) return;
     busy = true;
@@ -75,7 +95,9 @@ SCRIPT = """
       if (!answer.ok) throw new Error(answer.statusText);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       const open = opened();
-      document.querySelector("main").replaceWith(fresh.querySelector("main"));
+      const parts = [...fresh.querySelector("main").children];
+      if (parts.every((part) => document.getElementById(part.id))) parts.forEach(renewPart);
+      else document.querySelector("main").replaceWith(fresh.querySelector("main"));
       open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
       document.title = fresh.title;
       lost.hidden = true;

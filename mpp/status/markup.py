@@ -29,24 +29,26 @@ CONTENT_SECURITY_POLICY = (
 ).encode()
 
 
-def frame(title: str, main: str, *, level: str, live: bool, below: str = "") -> bytes:
+def frame(title: str, main: str, *, level: str, live: bool, below: str = "", identity: str = "") -> bytes:
     """
     Give a whole page, UTF-8.
 
     :param title: plain text.
     :param main: markup; what is renewed when the page is ``live``.
     :param below: markup that stays.
+    :param identity: which mpp it is, plain text; empty: only its version is told.
     """
     icon = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="3.5" fill="{_COLORS[level]}"/></svg>'
     )
     lost = '<p id="lost" role="status" hidden>mpp does not answer any more; this is what it said last.</p>\n' if live else ""
+    which = f"<span>{text(identity)}</span>" if identity else ""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex"><title>{text(title)}</title>
 <link rel="icon" href="data:image/svg+xml,{quote(icon)}">
 {_REFRESH if live else ""}<style>{STYLE}</style></head><body>
-<header><h1>mpp</h1><span>multi-Prometheus proxy {text(__version__)}</span></header>
+<header><h1>mpp</h1><span>multi-Prometheus proxy {text(__version__)}</span>{which}</header>
 {lost}<main>{main}</main>
 {below}{f"<script>{SCRIPT}</script>" if live else ""}</body></html>
 """.encode()

@@ -4,44 +4,58 @@ from __future__ import annotations
 
 from mpp import drift
 from mpp.facts import Facts
-from mpp.recent import Event
+from mpp.model import Backend
+from mpp.recent import Event, Span
+from mpp.spans import duration
 from mpp.status import StatusView
 from mpp.status import guards as guarded
 from mpp.status import report as reports
+from mpp.status.links import Links, linked, links_to, place_of
 from mpp.status.markup import explain_form, frame, pairs, text
 from mpp.status.picture import picture
 from mpp.status.report import BackendReport, Report
-from mpp.status.words import ago, clock, duration, latency, rate, share
+from mpp.status.words import ago, clock, latency, rate, share
 
 _LEGEND = (
     "Bars: answers, errors of the server (red) and attempts given up for another server (amber) in ten seconds each. "
-    "Ribbon: selected (green), standby (gray), ejected or unusable (red)."
+    "Ribbon: selected (green), standby (gray), replaying its WAL (amber), ejected or unusable (red)."
 )
 _EVENTS = 15
+_NAMED = 4
 
 
 def render(view: StatusView) -> bytes:
     """Render the page, UTF-8."""
     report = reports.make(view)
     many = len(report.backends) > reports.FEW
-    cards = "".join(_card(each, view, folded=many) for each in report.backends)
+    links = links_to([each.backend for each in report.backends])
+    cards = "".join(_card(each, view, links, folded=many) for each in report.backends)
     main = "".join(
         (
-            f'<section class="verdict {report.level}"><p>{text(report.verdict)}</p><p>{text(report.count)}</p>',
+            f'<section id="verdict" class="verdict {report.level}"><p>{linked(report.verdict, links)}</p>'
+            f"<p>{text(report.count)}</p>",
             f"{_guards(view)}</section>",
-            f'<section class="cards">{cards}</section><p class="soft small">{_LEGEND}</p>' if cards else "",
-            _drift(report),
-            _events(view),
-            _locators(view),
-            f"<h2>mpp itself</h2>{_itself(view)}",
+            _part("servers", f'<div class="cards">{cards}</div><p class="soft small">{_LEGEND}</p>' if cards else ""),
+            _part("drift", _drift(report, links)),
+            _part("events", _events(view, links)),
+            _part("locators", _locators(view)),
+            _part("itself", f"<h2>mpp itself</h2>{_itself(view)}"),
         )
     )
     below = (
         '<h2>Who would answer?</h2><p class="soft small">For a request of yours, as it would come from here: '
         f"path and query, or a whole URL.</p>{explain_form()}"
-        '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>.</p>'
+        '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>; '
+        '<a href="config">configuration</a>.</p>'
     )
-    return frame(f"{_MARKS[report.level]} mpp: {report.verdict}", main, level=report.level, live=True, below=below)
+    which, host = view.identity.described, view.identity.host
+    title = f"{_MARKS[report.level]} mpp{host and f' {host}'}: {report.verdict}"
+    return frame(title, main, level=report.level, live=True, below=below, identity=which)
+
+
+def _part(name: str, inner: str) -> str:
+    """Return a part of the page, which is renewed on its own, see `mpp.status.look.SCRIPT`."""
+    return f'<section id="{name}">{inner}</section>'
 
 
 def _guards(view: StatusView) -> str:
@@ -52,57 +66,79 @@ def _guards(view: StatusView) -> str:
 _MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
 
 
-def _card(each: BackendReport, view: StatusView, *, folded: bool) -> str:
+def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) -> str:
     replay = each.observation.replay
     progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
-    facts = pairs(_facts(each, view))
+    facts = _known(each, view)
     if folded:
         facts = f'<details id="of-{each.backend.id}"><summary>What it tells of itself</summary>{facts}</details>'
     calm = "calm" if each.level == "good" and each.role != "selected" else each.level
     return (
-        f'<article class="card {each.level} {each.role}"><div class="head"><h3>{text(each.backend.url)}</h3>'
-        f'<span class="badge {calm}">{each.role}</span></div><p class="why">{text(each.why)}</p>'
-        f"<figure>{progress}{picture(each.recent)}</figure>{pairs(_traffic(each), 'pairs')}{facts}</article>"
+        f'<article id="{place_of(each.backend)}" class="card {each.level} {each.role}">'
+        f'<div class="head"><h3>{_server(each.backend)}</h3><span class="badge {calm}">{each.role}</span></div>'
+        f'<p class="why">{linked(each.why, links)}</p><figure>{progress}{picture(each.recent)}</figure>'
+        f"<div>{_traffic(each)}</div><div>{facts}</div></article>"
     )
 
 
-def _traffic(each: BackendReport) -> list[tuple[str, str]]:
+def _traffic(each: BackendReport) -> str:
+    """Return what happens on a server now beside the last minutes."""
     recent = each.recent
-    wrong = f'<span class="bad">{share(recent.error_share)}</span>' if recent.errors else "0%" if recent.requests else "-"
+    names = ("", "Requests", "Errors", "p50", "p99", "Retries")
+    heads = "".join(f"<th>{name}</th>" for name in names)
+    spans = [("now", recent.latest)]
+    if recent.seconds > recent.latest.seconds:
+        spans.append((duration(recent.seconds), recent))
+    rows = "".join(f"<tr><th>{name}</th>{_span(span)}</tr>" for name, span in spans)
     waiting = f" + {each.queued} waiting" if each.queued else ""
+    under_way = f'<p class="small"><span class="soft">Under way</span> {each.active}{waiting}</p>'
+    return f'<table class="traffic"><tr>{heads}</tr>{rows}</table>{under_way}'
+
+
+def _span(span: Span) -> str:
+    wrong = f'<span class="bad">{share(span.error_share)}</span>' if span.errors else "0%" if span.requests else "-"
+    cells = (rate(span.rate), wrong, latency(span.p50), latency(span.p99), f"{span.retries:,.0f}")
+    return "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def _known(each: BackendReport, view: StatusView) -> str:
+    """Return what is known of a server; of one that says nothing any more what it said last, in pale, and when that was."""
+    present, told = _present(each, view), _facts(each, view)
+    if each.is_current:
+        return pairs(present + told)
+    read_at = each.observation.facts.read_at
+    if not read_at:
+        return f'{pairs(present)}<p class="soft small last">It has not said anything of itself yet.</p>'
+    when = ago(view.now - read_at)
+    return f'{pairs(present)}<p class="soft small last">Last known, {when}:</p>{pairs(told, "past")}'
+
+
+def _present(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
+    """Return what mpp itself sees of a server."""
+    observation, facts, now = each.observation, each.observation.facts, view.now
+    # The start of a server that is down was another one's.
+    up = facts.started_at is not None and observation.standing.name != "DOWN"
+    uptime = duration(now - (facts.started_at or now)) if up else "not running" if facts.started_at else "?"
     return [
-        ("Requests", rate(recent.rate)),
-        ("Errors", wrong),
-        ("p50", latency(recent.p50)),
-        ("p99", latency(recent.p99)),
-        ("Retries", f"{recent.retries:,.0f}"),
-        ("Under way", f"{each.active}{waiting}"),
+        ("Standing", f'<span class="{each.level}">{observation.standing.name.lower().replace("_", " ")}</span>'),
+        ("Uptime", uptime),
+        ("Last probe", f"{ago(now - observation.at)}, {latency(observation.took)}" if observation.at else "none"),
     ]
 
 
 def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
-    observation, facts, now = each.observation, each.observation.facts, view.now
-    # What is known of a server that is down was true before.
-    up = facts.started_at is not None and observation.standing.name != "DOWN"
-    uptime = duration(now - (facts.started_at or now)) if up else "not running" if facts.started_at else "?"
-    listed = [
-        ("Standing", f'<span class="{each.level}">{observation.standing.name.lower().replace("_", " ")}</span>'),
-        ("Version", text(facts.version or "?")),
-        ("Uptime", uptime),
-        ("History", _history(each, now)),
-    ]
+    facts = each.observation.facts
+    now = view.now if each.is_current else facts.read_at
+    listed = [("Version", text(facts.version or "?")), ("History", _history(each, now))]
     if each.age is not None:
-        kind = "bad" if drift.is_stale(facts) else ""
-        # Facts are those of the last answer, which may be long ago.
-        when = f", {ago(now - facts.read_at)}" if observation.standing.name == "DOWN" else ""
-        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old{when}</span>'))
+        kind = "bad" if drift.is_stale(facts) and each.is_current else ""
+        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
     if facts.targets is not None:
         listed.append(("Targets", f"{facts.targets:,}"))
     if facts.config_hash or facts.config_at is not None:
-        listed.append(("Configuration", _configuration(facts, now)))
+        listed.append(("Configuration", _configuration(facts, view.now)))
     if facts.skew is not None:
         listed.append(("Clock", f"{facts.skew:+z.1f}s beside mpp's"))
-    listed.append(("Last probe", f"{ago(now - observation.at)}, {latency(observation.took)}" if observation.at else "none"))
     return listed
 
 
@@ -123,7 +159,7 @@ def _configuration(facts: Facts, now: float) -> str:
 _DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}
 
 
-def _drift(report: Report) -> str:
+def _drift(report: Report, links: Links) -> str:
     if len(report.backends) < 2:
         return ""
     if not report.drift and not report.comparable:
@@ -132,7 +168,7 @@ def _drift(report: Report) -> str:
         return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
     rows = "".join(
         f'<tr><th class="{_DRIFT_LOOKS[each.level]}">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
-        + ", ".join(f"{text(name)}: {text(value)}" for name, value in each.values)
+        + "<br>".join(_group(value, names, links) for value, names in each.groups)
         + "</span></td></tr>"
         for each in report.drift
     )
@@ -140,18 +176,33 @@ def _drift(report: Report) -> str:
     return f'<h2>Drift</h2><p class="soft small">{intro}</p><div class="scroll"><table>{rows}</table></div>'
 
 
-def _events(view: StatusView) -> str:
-    rows = "".join(_event(each, view.now) for each in view.events[:_EVENTS])
+def _group(value: str, names: tuple[str, ...], links: Links) -> str:
+    """Return which servers have one value; of many the first, and the others on demand."""
+    shown = ", ".join(linked(name, links) for name in names[:_NAMED])
+    if len(names) > _NAMED:
+        shown = f'<span title="{text(", ".join(names))}">{len(names)} servers: {shown} and {len(names) - _NAMED} others</span>'
+    return f"{shown}: {text(value)}"
+
+
+def _server(backend: Backend) -> str:
+    """Return the URL of a server as a link to its own pages."""
+    return f'<a href="{text(backend.url)}/" rel="noreferrer">{text(backend.url)}</a>'
+
+
+def _events(view: StatusView, links: Links) -> str:
+    rows = "".join(_event(each, view.now, links) for each in view.events[:_EVENTS])
     nothing = '<p class="soft">Nothing has changed since mpp was started.</p>'
     table = f'<div class="scroll"><table class="events">{rows}</table></div>'
     return f"<h2>What happened</h2>{table if rows else nothing}"
 
 
-def _event(event: Event, now: float) -> str:
-    kind = {"ejection": "bad", "crash": "bad", "return": "good"}.get(event.kind, "soft")
+def _event(event: Event, now: float, links: Links) -> str:
+    kind = {"ejection": "bad", "crash": "bad", "worker": "bad", "return": "good", "refused": "warn", "discovery": "warn"}.get(
+        event.kind, "soft"
+    )
     return (
         f'<tr><td class="at">{clock(event.at)} UTC, {ago(now - event.at)}</td><th class="{kind}">{text(event.kind)}</th>'
-        f"<td>{text(event.text)}</td></tr>"
+        f"<td>{linked(event.text, links)}</td></tr>"
     )
 
 

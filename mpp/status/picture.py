@@ -8,7 +8,8 @@ No attribute has a style in it, which a Content-Security-Policy would forbid: cl
 from __future__ import annotations
 
 from mpp.recent import SLOT_S, SLOTS, Recent, Slot
-from mpp.status.words import duration, rate
+from mpp.spans import duration
+from mpp.status.words import rate
 
 _BAR, _GAP = 4, 1
 _STEP = _BAR + _GAP

@@ -10,11 +10,11 @@ from mpp import drift
 from mpp.drift import Difference
 from mpp.model import Backend, Observation, Selection, Standing
 from mpp.recent import Recent
+from mpp.spans import duration
 from mpp.status import StatusView
 from mpp.status.servers import UNREADABLE, sentence
 from mpp.status.verdict import BAD, GOOD, WARN, judge
-from mpp.status.words import duration, listing
-from mpp.strategies import describe
+from mpp.status.words import listing
 
 # So many are seen at once. Of more, those that need somebody's attention come first.
 FEW = 6
@@ -44,6 +44,11 @@ class BackendReport:
     def backend(self) -> Backend:
         """Of whom it tells."""
         return self.observation.backend
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what the server said of itself is still known to be so: one that is down or not ready says nothing new."""
+        return self.observation.standing < Standing.NOT_READY
 
 
 @frozen
@@ -92,6 +97,12 @@ def role(observation: Observation, selection: Selection) -> str:
     return "standby" if observation.standing < Standing.NOT_READY else "unusable"
 
 
+def state(observation: Observation, selection: Selection) -> str:
+    """Return a backend's role, or ``replaying`` for one without traffic that replays its WAL."""
+    what = role(observation, selection)
+    return "replaying" if observation.replay is not None and what != "selected" else what
+
+
 # Each backend
 
 
@@ -101,6 +112,9 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     age = drift.age(observation.facts)
     stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
+    if level == BAD and observation.replay is not None:
+        # Each restart begins with it, and it ends by itself.
+        level = WARN
     found = observation.why or observation.unreadable or observation.limited
     if level == GOOD and (stale or observation.standing is not Standing.VIABLE or found):
         level = WARN
@@ -177,5 +191,5 @@ def _why_standby(observation: Observation, view: StatusView) -> str:
 def _held(observation: Observation, now: float) -> str:
     facts = observation.facts
     if facts.oldest is not None:
-        return f"{describe(observation.history(now))} of history"
+        return f"{duration(observation.history(now))} of history"
     return f"{facts.samples:,.0f} ingested samples" if facts.samples else "no known history"

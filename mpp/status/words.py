@@ -1,38 +1,22 @@
-"""Numbers as people say them. Pure."""
+"""Numbers as people say them; durations are written by `mpp.spans`. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from mpp.spans import duration
+
 _SMALL = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
-
-
-def duration(seconds: float) -> str:
-    """
-    Give a duration in its two largest units.
-
-    >>> duration(93784)
-    '1d 2h'
-    """
-    if seconds < 1:
-        return f"{max(0.0, seconds) * 1000:.0f}ms"
-    rest = int(seconds)
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count}{unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2])
 
 
 def latency(seconds: float | None) -> str:
     """Give a short time with two or three digits; a hyphen for none."""
     if seconds is None:
         return "-"
-    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g}ms"
+    return f"{seconds:.3g}s" if seconds < 60 else duration(seconds)
 
 
 def rate(per_second: float) -> str:
@@ -56,6 +40,11 @@ def ago(seconds: float) -> str:
 def clock(at: float) -> str:
     """Give a time of day, UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+
+
+def moment(at: float) -> str:
+    """Return a date and a time of day, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def number(count: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
@@ -156,6 +156,7 @@ class Crew(Service):
             "reselect": self._reselect,
             "metrics": self._metrics_page,
             "status": self._status_page,
+            "config": lambda form: succeed(_told(*self._world.config(form))),
             "reload": self._reload,
         }
         hand = Hand(number, words, questions, self._reactor, self._gone)
@@ -183,6 +184,7 @@ class Crew(Service):
         self._gathering.restarts += 1
         text = "Worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
         _log.error(text, number=number, pid=hand.pid, ended=hand.ended, delay=delay)
+        self._world.note("worker", f"worker {number} (process {hand.pid}) {hand.ended}; another one starts in {delay:g} s")
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)
 
     def _ask_how_they_are(self) -> Deferred[None]:
@@ -193,6 +195,7 @@ class Crew(Service):
             hand.silences = hand.silences + 1 if hand in silent else 0
             if hand.silences >= HUNG and not self._draining:
                 _log.error("Worker {number} hangs and is killed", number=hand.number)
+                self._world.note("worker", f"worker {hand.number} hangs and is killed")
                 self._kill([hand])
 
     # What they are told

@@ -63,6 +63,8 @@ class World(Protocol):
     :ivar addresses: gives the known IP addresses of a backend.
     :ivar origins: tells who finds a backend; None when that is not known.
     :ivar status: gives the status page in a format, for who asks over TLS or not.
+    :ivar config: gives the page of the configuration in force, in a format.
+    :ivar note: takes the kind and the text of an event for the status page.
     :ivar reload: has the configuration read again.
     :ivar token: of this mpp, see `mpp.instance`.
     :ivar encoded: gives what a worker has to know of settings, in text.
@@ -76,6 +78,8 @@ class World(Protocol):
     addresses: Callable[[Backend], tuple[str, ...]]
     origins: Callable[[Backend], Collection[Origin] | None]
     status: Callable[[str, bool], Answer]
+    config: Callable[[str], Answer]
+    note: Callable[[str, str], None]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]
 

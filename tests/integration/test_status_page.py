@@ -77,6 +77,24 @@ class BrowserTests(PairCase):
         self.mpp.kill()
         self.browser.wait("!document.getElementById('lost').hidden", "it is seen that mpp does not answer")
 
+    def test_selected_text_stays(self) -> None:
+        """Text that is selected to be copied stays selected, its part says that it waits, and all other parts are renewed."""
+        self.browser.open(self.url)
+        self.browser.value("getSelection().selectAllChildren(document.querySelector('.card h3'))")
+        name = self.browser.value("getSelection().toString()")
+        self.assertIn(self.first.address, name)
+        self.first.spoil("refuse")
+        self.browser.wait(
+            "document.querySelector('#verdict').innerText.includes('One server is ejected')", "the verdict is renewed"
+        )
+        self.assertIn(f"{self.first.address} is ejected, down", self.browser.text("#events"))
+        self.browser.wait("!!document.querySelector('#servers.held')", "the part with the text says that it is not renewed")
+        self.assertEqual(self.browser.value("getSelection().toString()"), name)
+        self.assertNotIn("Out of service", self.browser.text("#servers"))
+        self.browser.value("getSelection().removeAllRanges()")
+        self.browser.wait("!!document.querySelector('.card.ejected') && !document.querySelector('.held')", "it is renewed again")
+        self.assertEqual(self.browser.complaints, [])
+
     def test_scripts_off(self) -> None:
         """With scripts off the page is the same, and is loaded again by itself."""
         self.browser.look(scripts=False)

@@ -1,0 +1,23 @@
+"""The one way in which durations are written for people, on pages, in reasons and in the log. Pure."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """
+    Give a duration in its two largest units.
+
+    >>> duration(93784)
+    '1d 2h'
+    """
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f}ms"
+    rest = int(seconds)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2])
