@@ -31,13 +31,13 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 
 - L0 words: ``errors facts model http_config settings interfaces url_pattern instance``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
-  readings drift recent server_name subject_names status/ plain_yaml values logs access bounds child_environ api_errors
-  storage_errors responses limiting vouching query_of_death flags placement progress page_limits unsafe_paths cross_site
-  written spans external_labels stickiness route_cookie own_requests series linear_pattern cors``
+  readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
+  child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
+  unsafe_paths cross_site route_cookie coverage/ written spans own_requests series linear_pattern cors``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
-- L3 living: ``selection publication roster rounds round_steps follow_ups journal problems recorder snapshot credentials
-  keyring authorized serving proxy site pages admin housekeeping front/ damage kube_probes upkeep status_log``
-- L4 assembly: ``config command_line config_file config_sections config_backends config_http config_tree effective options
-  usage manual completion checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets
-  listeners sites changes reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``
+- L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
+  authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log``
+- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
+  checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
+  reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files config_sections effective``
 """

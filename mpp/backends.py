@@ -23,6 +23,7 @@ from mpp.model import Backend
 from mpp.own_requests import own_request_head
 from mpp.problems import Problems
 from mpp.selection import SelectionService
+from mpp.settings import Settings
 from mpp.upkeep import Upkeep
 from mpp.wire.budget import Budget
 from mpp.wire.dial import Dialer
@@ -99,6 +100,7 @@ class Backends:
             interval=wiring.settings.selection_interval,
             metrics=self._metrics,
             forget=self._forget,
+            coverage_query=_coverage_query(wiring.settings),
         )
 
     def _forwarder(self, wiring: Wiring) -> Forwarder:
@@ -132,7 +134,7 @@ class Backends:
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in wiring.locators])
         prober = wiring.prober(self.pool, self._reactor, time.time, self._instance)
-        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval)
+        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval, _coverage_query(settings))
         self._expect_configured()
 
     def sweep(self) -> None:
@@ -169,3 +171,7 @@ class Backends:
         for observation in self.selections.current.observations:
             if observation.backend.scheme == "https":
                 self.pool.discard(observation.backend)
+
+
+def _coverage_query(settings: Settings) -> str:
+    return "" if settings.no_coverage else settings.coverage_query

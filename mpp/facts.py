@@ -6,6 +6,8 @@ Times are seconds; points in time are seconds since the epoch (UTC). This module
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from attrs import frozen
 
 
@@ -29,10 +31,12 @@ class Facts:
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
     :ivar query_slots: how many queries it runs at the same time (its ``--query.max-concurrency``), or None when not known.
+    :ivar pools: how many targets it has discovered, by scrape job; empty when not known.
+    :ivar jobs: the scrape intervals of the jobs in its configuration, in seconds, by job; empty when not known.
     :ivar external_labels: the labels that it adds to the series of federation and remote read, by name; None when not known.
     :ivar flags: those of its flags that are compared, with their values, by name; empty when not known.
 
-    The last two are only compared, so workers do not know them. They remain the last fields, see `mpp.workers.words`.
+    The last four are only compared, so workers do not know them. They remain the last fields, see `mpp.workers.words`.
     """
 
     version: str = ""
@@ -49,8 +53,36 @@ class Facts:
     reload_ok: bool | None = None
     skew: float | None = None
     query_slots: int | None = None
+    pools: tuple[tuple[str, int], ...] = ()
+    jobs: tuple[tuple[str, float], ...] = ()
     external_labels: tuple[tuple[str, str], ...] | None = None
     flags: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class Lack:
+    """
+    What a server lacks of the newest data that another one has.
+
+    :ivar missing: how many targets, at least one.
+    :ivar of: how many targets the best of the servers scrapes.
+    :ivar since: when the lack began, as far as known.
+    :ivar stopped: it scrapes none of them.
+    :ivar back: it is just back, and has not scraped all targets yet.
+    """
+
+    missing: int
+    of: int
+    since: float
+    stopped: bool = False
+    back: bool = False
+
+    def __str__(self) -> str:
+        at = datetime.fromtimestamp(self.since, UTC).strftime("%H:%M:%S")
+        scraped = f"{max(0, self.of - self.missing)} of {self.of} targets" if self.of else "no targets"
+        if self.back:
+            return f"is just back and has scraped {scraped} so far"
+        return f"has not scraped since {at}: {scraped}" if self.stopped else f"scrapes {scraped} since {at}"
 
 
 @frozen

@@ -1,5 +1,6 @@
 """
-What is kept of the configuration of a Prometheus server, to compare it with others: a short hash, and the external labels. Pure.
+What is kept of the configuration of a Prometheus server, to compare it with others: a short hash, the external labels, and
+the scrape intervals. Pure.
 
 The external labels are not part of the hash: by these the replicas of a pair are meant to be told apart.
 """
@@ -11,6 +12,7 @@ import hashlib
 from attrs import frozen
 
 from mpp import external_labels
+from mpp.coverage.jobs import JobLines
 
 # Lines of a configuration are far shorter; bounds what is held of one that is not.
 MAX_LINE = 64 * 1024
@@ -27,10 +29,12 @@ class Configuration:
 
     :ivar hash: of all but the external labels; empty when it is not known.
     :ivar labels: the external labels, see `mpp.external_labels.parse`.
+    :ivar jobs: the scrape intervals, see `mpp.coverage.jobs`.
     """
 
     hash: str = ""
     labels: tuple[tuple[str, str], ...] | None = None
+    jobs: tuple[tuple[str, float], ...] = ()
 
 
 class Fingerprint:
@@ -47,6 +51,7 @@ class Fingerprint:
         self._rest = bytearray()
         self._skipping = False
         self._section = bytearray()
+        self._jobs = JobLines()
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece, split anywhere."""
@@ -67,7 +72,8 @@ class Fingerprint:
         self._take(self._rest)
         self._rest = bytearray()
         is_whole = len(self._section) <= external_labels.MAX_SECTION
-        return Configuration(self._hash.hexdigest(), external_labels.parse(bytes(self._section)) if is_whole else None)
+        labels = external_labels.parse(bytes(self._section)) if is_whole else None
+        return Configuration(self._hash.hexdigest(), labels, self._jobs.found())
 
     def _take(self, line: bytearray) -> None:
         if line.startswith(b"  external_labels:"):
@@ -75,6 +81,7 @@ class Fingerprint:
         elif not (self._skipping and line.startswith(b"   ")):
             self._skipping = False
             self._hash.update(line + b"\n")
+            self._jobs.take(line)
             return
         if len(self._section) <= external_labels.MAX_SECTION:
             self._section += line + b"\n"

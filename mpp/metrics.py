@@ -106,6 +106,14 @@ class Metrics:
         self.probe_errors = Counts(
             "mpp_probe_errors", "Probes that found a backend not viable, by what they found.", ("backend", "standing")
         )
+        self.surveys = Counts(
+            "mpp_coverage_surveys",
+            "Times that a backend was asked for its newest data, by whether it could be.",
+            ("backend", "result"),
+        )
+        self._survey_duration = Distributions(
+            "mpp_coverage_survey_duration_seconds", "How long it took to ask a backend for its newest data.", _BUCKETS, "backend"
+        )
         self.ejections = Counts(
             "mpp_ejections", "Backends taken out of service, by what was held against them.", ("backend", "reason")
         )
@@ -123,7 +131,7 @@ class Metrics:
         self.readmissions = Counts("mpp_readmissions", "Ejected backends that came back.", of_backend)
         counters = [tally for tally in vars(self).values() if isinstance(tally, Counts)]
         self._counters = {counts.name: counts for counts in counters}
-        self._labelled: tuple[Counts | Distributions, ...] = (*counters, self._upstream)
+        self._labelled: tuple[Counts | Distributions, ...] = (*counters, self._upstream, self._survey_duration)
         every: tuple[Counts | Distributions, ...] = (*self._labelled, durations, rounds)
         for tally in every:
             registry.register(tally)
@@ -137,6 +145,7 @@ class Metrics:
             for values in each:
                 self._counters[name].expect(backend, *values)
         self._upstream.of(backend)
+        self._survey_duration.of(backend)
 
     def expect_configured(self, locators: Iterable[str], affinities: Iterable[str]) -> None:
         """Expose all that is counted of locators and affinities, at 0 at first."""
@@ -188,6 +197,11 @@ class Metrics:
     def suspected(self, backend: str, result: str) -> None:
         """Count a question to a silent backend."""
         self._suspicions.inc(backend, result)
+
+    def surveyed(self, backend: str, result: str, seconds: float) -> None:
+        """Count that a backend was asked for its newest data; ``result`` is ``ok`` or ``failed``."""
+        self.surveys.inc(backend, result)
+        self._survey_duration.of(backend).observe(seconds)
 
     def retry_budget_exhausted(self, reason: str) -> None:
         """Count a ``retry`` or a ``hedge`` that was not made."""

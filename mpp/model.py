@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from mpp.facts import Facts, Replay
+from mpp.facts import Facts, Lack, Replay
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -149,6 +149,7 @@ class Observation:
     :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
     :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.instance`.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
+    :ivar lack: what it lacks of the newest data that another server has, see `mpp.coverage.lacks`; None for nothing.
     :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
     """
 
@@ -165,6 +166,7 @@ class Observation:
     turned_away: bool = False
     unproven: bool = False
     limited: bool = False
+    lack: Lack | None = None
     unreadable: str = ""
     is_self: bool = False
     ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
@@ -199,6 +201,7 @@ class Selection:
     :ivar observations: in the locators' order, which is the tie-breaker.
     :ivar changed_at: when ``choice`` last changed.
     :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.stickiness`.
+    :ivar past: what counts for requests that need nothing of what servers lack; None while none lacks anything.
     """
 
     generation: int = 0
@@ -206,6 +209,7 @@ class Selection:
     observations: tuple[Observation, ...] = ()
     changed_at: float = 0.0
     sticky: tuple[Backend, ...] = ()
+    past: Selection | None = field(default=None, repr=False)
     selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
     """The selected backends by their ``id``: made once, looked up in every request."""
 
@@ -265,6 +269,11 @@ class Selection:
         observation = self.observed.get(backend)
         return observation is not None and observation.standing <= Standing.BUSY and not observation.ejected_at
 
+    def lacks(self, backend: Backend) -> bool:
+        """Return whether a backend lacks newest data of another one, so that it is not asked beside one that is only slow."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.lack is not None
+
     def is_busy(self, backend: Backend) -> bool:
         """Tell whether a backend is known to have more to do than it can."""
         observation = self.observed.get(backend)
@@ -274,6 +283,16 @@ class Selection:
         """Return whether something in front of a backend turns requests away although the backend is ready."""
         observation = self.observed.get(backend)
         return observation is not None and observation.limited
+
+    def with_past(self, choice: Choice) -> Selection:
+        """Return it with another choice for requests that need nothing of what servers lack."""
+        whole = tuple(evolve(o, lack=None) for o in self.observations)
+        return evolve(self, past=evolve(self, choice=choice, observations=whole, past=None))
+
+    @property
+    def lacks_since(self) -> float:
+        """When the first lack began; infinity when no server lacks anything."""
+        return min((o.lack.since for o in self.observations if o.lack is not None), default=float("inf"))
 
     @property
     def viable(self) -> int:

@@ -30,9 +30,8 @@ def elsewhere(
     :return: a server in service that has room, selected ones first; when the server that it waits on is not selected any more, a
         selected one even without room, to wait there; None when it stays.
     """
-    candidates = [
-        each for each in selection.ranked if each != waits_on and each not in excluded and selection.is_in_service(each)
-    ]
+    fit = (each for each in selection.ranked if selection.is_in_service(each) and not selection.lacks(each))
+    candidates = [each for each in fit if each != waits_on and each not in excluded]
     for each in candidates:
         if has_room(each) and not (query and selection.is_busy(each)):
             return each

@@ -63,11 +63,12 @@ class Publication:
 
     def _put_in_force(self, observations: tuple[Observation, ...]) -> None:
         last, now = self.current, self._wall()
-        choice = self._choose(observations, now)
+        choice = self._choose(observations, last.choice, now)
+        past = self._for_the_past(observations, now)
         if choice == last.choice and last.generation:
-            self.current = _with_sticky_servers(last.sticky, evolve(last, observations=observations))
+            self.current = _completed(last.sticky, evolve(last, observations=observations, past=None), past)
             return
-        self.current = _with_sticky_servers(last.sticky, Selection(last.generation + 1, choice, observations, now))
+        self.current = _completed(last.sticky, Selection(last.generation + 1, choice, observations, now), past)
         if choice.degraded and choice.degraded != last.choice.degraded:
             _log.warn("Selection is degraded: {degraded}", degraded=choice.degraded)
         elif last.choice.degraded and not choice.degraded:
@@ -84,13 +85,19 @@ class Publication:
                 selected=",".join(backend.name for backend in choice.selected),
             )
 
-    def _choose(self, observations: tuple[Observation, ...], now: float) -> Choice:
+    def _for_the_past(self, observations: tuple[Observation, ...], now: float) -> Choice | None:
+        """Return the choice for requests that need nothing of what servers lack; None if no server lacks anything."""
+        if all(o.lack is None for o in observations):
+            return None
+        last = self.current if self.current.past is None else self.current.past
+        return self._choose(tuple(evolve(o, lack=None) for o in observations), last.choice, now)
+
+    def _choose(self, observations: tuple[Observation, ...], last: Choice, now: float) -> Choice:
         """
         Ask the strategy what to make of all backends but mpp itself.
 
         It may be anyone's, and requests depend on what is published: its bugs end here.
         """
-        last = self.current.choice
         observations = tuple(observation for observation in observations if not observation.is_self)
         try:
             return self.strategy.select(observations, last if self.current.generation else None, now)
@@ -100,9 +107,15 @@ class Publication:
             return keep_choice(last, observations)
 
 
-def _with_sticky_servers(last: tuple[Backend, ...], selection: Selection) -> Selection:
+def _completed(last: tuple[Backend, ...], selection: Selection, past: Choice | None) -> Selection:
+    """
+    Return a Selection with its sticky servers, and with the choice for the past if there is another one.
+
+    :param last: the sticky servers of the Selection before.
+    """
     sticky = sticky_servers(last, selection)
-    return selection if sticky == selection.sticky else evolve(selection, sticky=sticky)
+    complete = selection if sticky == selection.sticky else evolve(selection, sticky=sticky)
+    return complete if past is None else complete.with_past(past)
 
 
 def _unwatched() -> None:

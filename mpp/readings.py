@@ -11,6 +11,7 @@ from attrs import evolve
 
 from mpp import bounds
 from mpp.bounds import point_in_time
+from mpp.coverage.jobs import MAX_JOBS, MAX_NAME
 from mpp.errors import Cause, UpstreamError
 from mpp.exposition import Samples, label
 from mpp.facts import Facts
@@ -183,6 +184,7 @@ def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float
         retention_by_size=old.retention_by_size,
         read_at=now,
         targets=_targets(samples),
+        pools=_pools(samples),
         config_at=point_in_time(_value(samples, "prometheus_config_last_reload_success_timestamp_seconds")),
         reload_ok=_truth(_value(samples, "prometheus_config_last_reload_successful")),
     )
@@ -199,6 +201,13 @@ def _targets(samples: Samples) -> int | None:
         found = [sample for sample in discovered if label(sample[0], "name") in ("scrape", "")]
     total = bounds.quantity(sum(value for _, value in found)) if found else None
     return None if total is None else int(total)
+
+
+def _pools(samples: Samples) -> tuple[tuple[str, int], ...]:
+    """Return how many targets were discovered for each scrape job, of `MAX_JOBS` jobs at most."""
+    found = samples.get("prometheus_target_scrape_pool_targets", [])
+    named = ((label(labels, "scrape_job"), bounds.quantity(value)) for labels, value in found[:MAX_JOBS])
+    return tuple(sorted((name, int(value)) for name, value in named if 0 < len(name) <= MAX_NAME and value is not None))
 
 
 def _truth(value: float | None) -> bool | None:

@@ -11,6 +11,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from mpp.model import Backend, Located, Observation
+from mpp.runtime import Outcome
 
 
 class Locates(Protocol):
@@ -40,6 +41,9 @@ class Probes(Protocol):
     """Observes a backend, and fails only when cancelled: `mpp.probe.prober.Prober`."""
 
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
+        """See `Prober`."""
+
+    def ask(self, backend: Backend, path: str, /) -> Deferred[Outcome]:
         """See `Prober`."""
 
     def keep(self, backends: Collection[Backend], /) -> None:

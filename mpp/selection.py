@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
+from mpp.coverage.survey import Survey
 from mpp.damage import Damage
 from mpp.follow_ups import FollowUps
 from mpp.interfaces import ISelections, IStrategy
@@ -52,6 +53,7 @@ class SelectionService(Service):
     :param clock: for the interval between rounds, monotonic.
     :param wall: the time of day, seconds since the epoch.
     :param interval: seconds between rounds.
+    :param coverage_query: see `Survey`, there ``selector``.
     :param forget: called with each backend that no locator knows any more.
     :ivar journal: what became of the selection lately.
     :ivar suspects: see `ISelections`.
@@ -70,6 +72,7 @@ class SelectionService(Service):
         interval: float,
         metrics: Metrics,
         forget: Callable[[Backend], None],
+        coverage_query: str = "",
     ) -> None:
         self.took: float | None = None
         self.suspects = SuspectQueries(clock.seconds)
@@ -88,6 +91,8 @@ class SelectionService(Service):
         self._roster = Roster(clock, wall, metrics, self.journal)
         self._damage = Damage(clock, metrics, self.journal)
         self._follow_ups = FollowUps(self._follow_up, self._roster.due, clock, _FOLLOW_UP_SPACING_S)
+        counted, note = metrics.surveyed, self.journal.note
+        self._survey = Survey(prober, clock, wall, changed=self._republish, selector=coverage_query, counted=counted, note=note)
         self._located: dict[Backend, Located] = {}
 
     @property
@@ -109,14 +114,16 @@ class SelectionService(Service):
         self._repeated.stop()
         self._rounds.stop()
         self._follow_ups.pause()
+        self._survey.stop()
         self._prober.stop()
         self._first.fire()
 
-    def reconfigure(self, prober: Probes, strategy: IStrategy, interval: float) -> None:
+    def reconfigure(self, prober: Probes, strategy: IStrategy, interval: float, coverage_query: str = "") -> None:
         """Go on with these, at once. What is known of the backends stays."""
         self._prober.stop()
         self._prober = prober
         self._published.strategy = strategy
+        self._survey.reconfigure(prober, coverage_query)
         if self.running:
             self._rounds.renew()
         self._interval = interval
@@ -149,6 +156,7 @@ class SelectionService(Service):
         self._roster.failed(backend, standing, why)
         self._published.replace(self._shown(observation))
         if self.running:
+            self._survey.begin()
             self._follow_ups.plan()
             if standing > Standing.SUSPECT:
                 self._rounds.renew()
@@ -171,7 +179,7 @@ class SelectionService(Service):
         if observation is None or self._published.observation(failed) is None:
             return
         self._roster.rescued(failed, by, observation.why)
-        self._published.publish(tuple(map(self._shown, self.current.observations)))
+        self._republish()
         if self.running:
             self._follow_ups.plan()
 
@@ -192,7 +200,13 @@ class SelectionService(Service):
     def _shown(self, observation: Observation) -> Observation:
         """Return an observation as it is published: what requests and the locator hold against the backend counts."""
         shown, backend = self._damage.shown(self._roster.shown(observation)), observation.backend
-        return shown if self._roster.vouches(backend) else _as_located(shown, self._located.get(backend))
+        if not self._roster.vouches(backend):
+            shown = _as_located(shown, self._located.get(backend))
+        return self._survey.shown(shown)
+
+    def _republish(self) -> None:
+        """Publish what is known of all backends now."""
+        self._published.publish(tuple(map(self._shown, self.current.observations)))
 
     def _run(self) -> Deferred[None]:
         """Make one round. Whatever goes wrong in it ends here, so that there is a next one."""
@@ -223,6 +237,7 @@ class SelectionService(Service):
         observation = self._shown(probed[0])
         self._published.replace(observation)
         self._roster.tell_standing(observation)
+        self._survey.begin()
 
     def _note(self, probed: _Probed) -> None:
         observation, reports = probed
@@ -248,9 +263,13 @@ class SelectionService(Service):
             self._roster.forget(backend)
             self._damage.forget(backend)
         self._prober.keep(self._located)
+        self._survey.keep(self._located)
         # The bad ones first: whether another backend is in service counts for the good ones.
         for each in sorted(probed, key=_badness):
             self._note(each)
+        for observation, _ in probed:
+            self._shown(observation)
+        self._survey.begin()
         observations = tuple(self._shown(observation) for observation, _ in probed)
         self._published.publish(observations)
         for observation in observations:

@@ -37,6 +37,7 @@ OF_EACH_BACKEND: Mapping[str, tuple[Values, ...]] = {
     "mpp_hedges": (("slow",), ("stuck",)),
     "mpp_suspicion_probes": (("alive",), ("stuck",)),
     "mpp_probe_errors": tuple((standing,) for standing in _UNWELL),
+    "mpp_coverage_surveys": (("ok",), ("failed",)),
     "mpp_ejections": (("failures",), ("not_ready",), ("down",)),
     "mpp_slow_clients_reset": ((),),
     "mpp_moved_requests": ((),),

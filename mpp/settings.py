@@ -91,6 +91,8 @@ class Settings:
     :ivar crash_suspect: a read that had run for longer when its server broke off may have killed it; 0: never.
     :ivar stall_timeout: for how long an answer that has begun may pause.
     :ivar hedge_after: after how long a second backend is asked although the first one is well; 0: never.
+    :ivar no_coverage: servers are not asked for their newest data, and lack nothing.
+    :ivar coverage_query: the metric, or a selector of it, that says whether a target was scraped.
     :ivar no_timeout_parameter: queries are forwarded without telling the server when nobody waits any more.
     :ivar max_concurrency: requests under way on one backend.
     :ivar max_queue: requests that wait for one backend beyond these.
@@ -145,6 +147,8 @@ class Settings:
     stall_timeout: float = 15.0
     hedge_after: float = 0.0
     no_timeout_parameter: bool = False
+    no_coverage: bool = False
+    coverage_query: str = "up"
     max_concurrency: int = 256
     max_queue: int = 1024
     response_buffer: int = 1 * MIB

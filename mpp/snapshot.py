@@ -129,6 +129,11 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
         [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
     )
     yield _gauge(
+        "mpp_backend_missing_targets",
+        "How many targets of which another backend has newest data a backend has none of.",
+        [({"backend": o.backend.name}, 0 if o.lack is None else o.lack.missing) for o in selection.observations],
+    )
+    yield _gauge(
         "mpp_backend_is_self",
         "1 for a backend that is this mpp itself, which is never used.",
         [({"backend": o.backend.name}, int(o.is_self)) for o in selection.observations],

@@ -90,10 +90,21 @@ def rank(observations: Sequence[Observation], previous: Choice | None, now: floa
     order = () if previous is None else previous.selected + previous.standbys
     places = {backend: place for place, backend in enumerate(order)}
     ranked: list[Observation] = []
-    for standing in Standing:
-        peers = [o for o in observations if o.standing is standing]
+    for tier in sorted({_tier(o) for o in observations}):
+        peers = [o for o in observations if _tier(o) == tier]
         ranked += _rank_peers(peers, places, now)
     return tuple(ranked)
+
+
+def _tier(observation: Observation) -> tuple[int, ...]:
+    """
+    Return what goes before all data, best first: usable servers that lack nothing of the newest data, then those that do, fewest
+    missing targets first, then the others, by standing.
+    """
+    standing, lack = observation.standing, observation.lack
+    if standing > Standing.BUSY:
+        return 2, standing
+    return (0, standing) if lack is None else (1, lack.missing, standing)
 
 
 def _rank_peers(peers: Sequence[Observation], places: dict[Backend, int], now: float) -> list[Observation]:
@@ -158,7 +169,7 @@ def _usable(ranked: Sequence[Observation]) -> tuple[list[Observation], str]:
     best = ranked[0].standing
     if best >= _TRIED_IN_ORDER:
         return [], "no backend is usable; all are tried in order, the least bad first"
-    usable = [o for o in ranked if o.standing is best]
+    usable = [o for o in ranked if _tier(o) == _tier(ranked[0])]
     return usable, _UNPROVEN if best is Standing.BUSY and all(o.unproven for o in usable) else _DEGRADED[best]
 
 

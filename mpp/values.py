@@ -42,6 +42,9 @@ _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)")
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 
 # Without what must not stand there (RFC 3986 section 3.4), such as blanks and "#".
+# A matcher's value is a string in double quotes, with escapes; "*+" as in `mpp.exposition`.
+_MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*+\s*+(?:=~|!~|!=|=)\s*+"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SELECTOR = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]*+(?:\{{\s*+(?:{_MATCHER}\s*+(?:,\s*+{_MATCHER}\s*+)*+)?,?\s*+\}})?")
 _QUERY_STRING = re.compile(r"(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _OWN_PARAMETERS = ("query", "time", "timeout")
 
@@ -179,6 +182,13 @@ def parse_parameters(text: str) -> str:
         if unquote_plus(name) in _OWN_PARAMETERS:
             raise ValueError(f"{text!r} has {name!r}, which probes set themselves; expected other parameters")
     return text
+
+
+def parse_selector(text: str) -> str:
+    """Return a metric name, or a selector with its name before the braces, as in PromQL: ``up``, ``up{job="a"}``."""
+    if not _SELECTOR.fullmatch(text.strip()):
+        raise ValueError(f'{text!r} is no selector; expected a metric name, or one with matchers such as up{{job="a"}}')
+    return text.strip()
 
 
 def parse_affinity_options(text: str) -> tuple[str, ...]:

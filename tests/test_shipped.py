@@ -64,6 +64,7 @@ def count_everything(metrics: Metrics) -> None:
     metrics.retry_budget_exhausted("retry")
     metrics.query_of_death_suspected(BACKEND.name)
     metrics.query_of_death_refused()
+    metrics.surveyed(BACKEND.name, "ok", 0.1)
     for count in (metrics.retried, metrics.hedged, metrics.suspected, metrics.truncated):
         count(BACKEND.name, "reason")
     for count_backend in (metrics.moved, metrics.slow_client_reset):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp import notify
 from mpp.affinity import AffinityChain
-from mpp.facts import Replay
+from mpp.facts import Lack, Replay
 from mpp.forward.explain import explain
 from mpp.model import Backend, Choice, Observation, RequestFacts, Selection, Standing
 from mpp.query_of_death import SuspectQueries
@@ -194,6 +194,21 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         "warn",
         ("discovery_empty",),
         "Both servers are well; prom-a:9090 serves. But the locator file-sd: the list is empty now, the last one stays for 60 s.",
+    ),
+    (
+        "a server has stopped scraping",
+        situation(well(A), well(B, lack=Lack(80, 80, NOW - 600, stopped=True))),
+        "warn",
+        ("server_unwell", "lacking"),
+        "One server lacks newest data. prom-a:9090 serves. prom-b:9090/x has not scraped since 22:03:20: 0 of 80 targets.",
+    ),
+    (
+        "two servers lack targets",
+        situation(well(A), well(B, lack=Lack(20, 80, NOW - 600)), well(C, lack=Lack(80, 80, NOW, stopped=True, back=True))),
+        "warn",
+        ("server_unwell", "lacking"),
+        "Two servers lack newest data. prom-a:9090 serves. prom-b:9090/x scrapes 60 of 80 targets since 22:03:20."
+        " prom-c:9090 is just back and has scraped 0 of 80 targets so far.",
     ),
     (
         "a backend is mpp itself",

@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.facts import Facts
+from mpp.facts import Facts, Lack
 from mpp.interfaces import IStrategy
 from mpp.model import Backend, Choice, Observation, Standing
 from mpp.spans import duration
@@ -253,3 +253,24 @@ class DescribeTests(SynchronousTestCase):
         """The largest unit that fits is used."""
         for seconds, text in [(0, "0ms"), (59, "59s"), (60, "1m"), (5400, "1h 30m"), (15 * DAY, "15d")]:
             self.assertEqual(duration(seconds), text)
+
+
+class LackTests(SynchronousTestCase):
+    """Servers that lack newest data."""
+
+    def test_ranked_after_usable_servers_that_lack_nothing(self) -> None:
+        """However much history a server has, it comes after those that lack nothing, busy ones included, and by what it lacks."""
+        seen = [
+            Observation(Backend("http", name, 9090), standing, facts=Facts(oldest=NOW - days * DAY), lack=lack)
+            for name, standing, days, lack in (
+                ("all", Standing.VIABLE, 90, Lack(80, 80, NOW)),
+                ("some", Standing.VIABLE, 60, Lack(20, 80, NOW)),
+                ("busy", Standing.BUSY, 1, None),
+                ("whole", Standing.VIABLE, 2, None),
+                ("suspect", Standing.SUSPECT, 80, None),
+            )
+        ]
+        order = [o.backend.host for o in rank(seen, None, NOW)]
+        self.assertEqual(order, ["whole", "busy", "some", "all", "suspect"])
+        self.assertEqual([b.host for b in RandomStrategy().select(seen, None, NOW).selected], ["whole"])
+        self.assertEqual([b.host for b in RandomStrategy().select(seen[:2], None, NOW).selected], ["some"])

@@ -148,7 +148,8 @@ def _standings(observations: Sequence[Observation]) -> list[str]:
     well = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
     ill = [o for o in observations if o.standing is not Standing.VIABLE]
     said = [f"{listing(well)} {'is' if len(well) == 1 else 'are'} viable."] if well else []
-    return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
+    said += [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
+    return said + [f"{o.backend.name} {o.lack}." for o in observations if o.lack is not None]
 
 
 def _repeats(terms: Terms, most: int, after: tuple[Backend, ...]) -> str:

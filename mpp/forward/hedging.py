@@ -122,7 +122,7 @@ def _candidate(request: Hedged, context: Forwarder, terms: Terms) -> Backend | N
         return setbacks.came_back(backend, selection) or (within and setbacks.found_well(backend, selection))
 
     backend = policy.choose(selection, None, [each for each in selection.ranked if not eligible(each)], context.rng)
-    if backend is None or not selection.is_usable(backend):
+    if backend is None or not selection.is_usable(backend) or selection.lacks(backend):
         return None
     return backend if setbacks is None or setbacks.may_send_to(backend, context, terms) else None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from mpp import placement, policy, stickiness
+from mpp.coverage.asked import newest_needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,9 @@ class Movable(Protocol):
 
 def first_choice(context: Forwarder, terms: Terms, selection: Selection) -> tuple[Backend | None, str]:
     """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
+    if selection.past is not None:
+        needed = newest_needed(terms.facts)
+        selection = selection.past if needed is not None and needed <= selection.lacks_since else selection
     if terms.sticky:
         preferred, by_affinity = sticky_choice(terms, selection, context.sticky_address)
     else:

@@ -78,6 +78,14 @@ class Prober:
         """
         return Deferred.fromCoroutine(self._probe(backend, previous))
 
+    def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
+        """
+        Make one small request.
+
+        :return Deferred(Outcome): never fails, except by cancellation; `PROBE_TIMEOUT_S` passing is an outcome, too.
+        """
+        return Deferred.fromCoroutine(self._requests.ask(backend, path))
+
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers but these, which are listed now."""
         self._reads.keep(backends)

@@ -59,14 +59,14 @@ class StateReader:
         flags = await self._requests.ask(backend, "/api/v1/status/flags")
         facts = evolve(facts, query_slots=read_query_slots(flags), flags=read_flags(flags))
         config = await self._read_config(backend, old, facts, until)
-        return evolve(facts, config_hash=config.hash, external_labels=config.labels)
+        return evolve(facts, config_hash=config.hash, external_labels=config.labels, jobs=config.jobs)
 
     async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> Configuration:
         """Return what is kept of the configuration: what is known of it as long as no other was loaded."""
         if facts.config_at is None:
             return Configuration()
         if old.config_hash and (old.config_at, old.version) == (facts.config_at, facts.version):
-            return Configuration(old.config_hash, old.external_labels)
+            return Configuration(old.config_hash, old.external_labels, old.jobs)
         left = max(_CONFIG_TIMEOUT_S, until - self._clock.seconds())
         try:
             return await self._requests.scan(backend, "/api/v1/status/config", Fingerprint(), left)

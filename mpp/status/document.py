@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import asdict
+
 from mpp._version import __version__
 from mpp.drift import Difference
 from mpp.recent import Recent, Span
@@ -102,6 +104,7 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "retention_by_size": facts.retention_by_size,
         "newest_sample_age_seconds": each.age,
         "targets": facts.targets,
+        "lack": None if observation.lack is None else {**asdict(observation.lack), "text": str(observation.lack)},
         "configuration": {"hash": facts.config_hash or None, "loaded_at": facts.config_at, "reload_successful": facts.reload_ok},
         "clock_skew_seconds": facts.skew,
         "facts_read_at": facts.read_at or None,

@@ -143,6 +143,8 @@ def _found_by_requests(observation: Observation) -> list[str]:
     said = []
     if observation.unreadable:
         said.append(f"It {UNREADABLE}, and is asked last for that: {sentence(observation.unreadable)}")
+    if observation.lack is not None:
+        said.append(f"It {observation.lack}; queries for newest data go to the others.")
     if observation.limited:
         said.append("Something in front of it turns requests away with 503, although it is ready.")
     return said

@@ -9,9 +9,11 @@ from mpp.status.words import listing, number
 
 UNREADABLE = "cannot read a part of its storage"
 _UNPROVEN = "refuses the probe's query"
+_LACKS = "lacks newest data"
 _PLURALS = (
     ("replays its", "replay their"),
     ("refuses", "refuse"),
+    ("lacks", "lack"),
     ("cannot read a part of its", "cannot read a part of their"),
     ("is ", "are "),
 )
@@ -41,6 +43,8 @@ def trouble_of(observation: Observation) -> str:
         return "is ejected"
     if observation.standing is Standing.VIABLE and observation.unreadable:
         return UNREADABLE
+    if observation.standing <= Standing.BUSY and observation.lack is not None:
+        return _LACKS
     if observation.standing is Standing.BUSY and observation.unproven:
         return _UNPROVEN
     return {

@@ -44,6 +44,8 @@ class State(enum.Enum):
     """The routing strategy's wish cannot be met."""
     SERVER_UNWELL = "server_unwell"
     """One server or more are not well."""
+    LACKING = "lacking"
+    """A server lacks newest data that another one has."""
     CLIENT_ERRORS = "client_errors"
     """Clients get errors that no server sent but mpp itself."""
     ITSELF = "itself"
@@ -195,6 +197,9 @@ def _remarks(situation: Situation, servers: Finding) -> Iterator[Finding]:
         yield Finding(State.CLIENT_ERRORS, level, situation.errors.text)
     elif servers.state is State.ALL_DOWN:
         yield Finding(State.ALL_DOWN, BAD, "requests are answered 503 until one is back")
+    for each in situation.selection.observations:
+        if each.lack is not None:
+            yield Finding(State.LACKING, WARN, f"{each.backend.name} {each.lack}")
     yield from _on_configuration(situation)
     if servers.state is not State.STARTING:
         yield from _on_discovery(situation)

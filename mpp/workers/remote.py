@@ -110,7 +110,7 @@ class RemoteSelections(Service):
         """Give the IP addresses to try, see `mpp.addresses.AddressBook`."""
         return self._addresses.get(backend.host, ())
 
-    def reconfigure(self, prober: object, strategy: object, interval: float) -> None:
+    def reconfigure(self, prober: object, strategy: object, interval: float, coverage_query: str = "") -> None:
         """Do nothing: that is the parent's affair."""
 
     def stopService(self) -> None:

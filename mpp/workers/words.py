@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import Attribute, astuple, evolve
 
-from mpp.facts import Facts
+from mpp.facts import Facts, Lack
 from mpp.front.passwords import Familiar
 from mpp.http_config import Origin, Origins
 from mpp.model import Backend, Choice, Observation, Selection, Standing
@@ -56,12 +56,15 @@ def selection_out(selection: Selection) -> list[Any]:
     shows, such as the progress of a replay, is left out.
     """
     number = {observation.backend: place for place, observation in enumerate(selection.observations)}
-    choice = selection.choice
+
+    def out(choice: Choice) -> list[Any]:
+        selected, standbys = ([number[b] for b in part if b in number] for part in (choice.selected, choice.standbys))
+        return [selected, standbys, choice.degraded]
+
     return [
         selection.generation,
-        [number[backend] for backend in choice.selected if backend in number],
-        [number[backend] for backend in choice.standbys if backend in number],
-        choice.degraded,
+        out(selection.choice),
+        None if selection.past is None else out(selection.past.choice),
         [_observation_out(observation) for observation in selection.observations],
         selection.changed_at,
         [number[backend] for backend in selection.sticky if backend in number],
@@ -70,11 +73,16 @@ def selection_out(selection: Selection) -> list[Any]:
 
 def selection_in(value: Any) -> Selection:
     """Read a Selection."""
-    generation, selected, standbys, degraded, observed, changed_at, sticky = value
+    generation, choice, past, observed, changed_at, sticky = value
     observations = tuple(map(_observation_in, observed))
     backends = [observation.backend for observation in observations]
-    choice = Choice(tuple(backends[n] for n in selected), tuple(backends[n] for n in standbys), degraded)
-    return Selection(generation, choice, observations, changed_at, tuple(backends[n] for n in sticky))
+
+    def choice_in(value: Any) -> Choice:
+        selected, standbys, degraded = value
+        return Choice(tuple(backends[n] for n in selected), tuple(backends[n] for n in standbys), degraded)
+
+    selection = Selection(generation, choice_in(choice), observations, changed_at, tuple(backends[n] for n in sticky))
+    return selection if past is None else selection.with_past(choice_in(past))
 
 
 def origins_out(known: Iterable[Collection[Origin] | None]) -> list[Any]:
@@ -92,16 +100,24 @@ def _observation_out(observation: Observation) -> list[Any]:
     each = observation
     facts = astuple(each.facts, filter=_for_workers)
     ready_took = [round(seconds, 3) for seconds in each.ready_took]
-    known = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took
+    lack = None if each.lack is None else astuple(each.lack)
+    known = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took, lack
     return [backend_out(each.backend), *known, each.at, each.took, each.ejected_at]
 
 
 def _for_workers(attribute: Attribute[Any], value: object) -> bool:
-    """Return whether workers need to know a fact: all but the last two, which may be large and are only compared."""
-    return attribute.name not in ("external_labels", "flags")
+    """Return whether workers need to know a fact: all but the last four, which may be large and are only compared."""
+    return attribute.name not in ("pools", "jobs", "external_labels", "flags")
 
 
 def _observation_in(value: Any) -> Observation:
-    backend, standing, why, facts, returns, limited, unproven, ready_took, at, took, ejected_at = value
+    backend, standing, why, facts, returns, limited, unproven, ready_took, lack, at, took, ejected_at = value
     known = Observation(backend_in(backend), Standing(standing), why, Facts(*facts), at, took, ejected_at)
-    return evolve(known, returns=returns, limited=limited, unproven=unproven, ready_took=tuple(ready_took))
+    return evolve(
+        known,
+        returns=returns,
+        limited=limited,
+        unproven=unproven,
+        ready_took=tuple(ready_took),
+        lack=Lack(*lack) if lack else None,
+    )

@@ -1,0 +1,44 @@
+"""
+The time up to which a request needs data, by its parameters. Pure; reads no PromQL.
+
+Source: Prometheus documentation, "HTTP API": ``time`` of instant queries, ``end`` of the others, as Unix time or RFC 3339.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from urllib.parse import unquote_to_bytes
+
+from mpp import timeouts
+from mpp.model import RequestFacts
+
+_PARAMETER = re.compile(rb"(?:^|&)(?:time|end)=([^&]{1,100})")
+_API = b"/api/v1/"
+_UNIX = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?")
+
+
+def newest_needed(facts: RequestFacts) -> float | None:
+    """
+    Return the latest time of which a request needs data, in seconds since the epoch; None if that is now, or not known.
+
+    A query may ask for later data by an offset or ``@``; that is not read here.
+    """
+    path, _, query = facts.target.partition(b"?")
+    if _API not in path:
+        return None
+    found = _PARAMETER.search(query)
+    if found is None and facts.body and timeouts.is_form(facts):
+        found = _PARAMETER.search(facts.body)
+    return None if found is None else _moment(unquote_to_bytes(found[1].replace(b"+", b" ")))
+
+
+def _moment(written: bytes) -> float | None:
+    text = written.decode("ascii", "replace")
+    if _UNIX.fullmatch(text):
+        return float(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.tzinfo is not None else None

@@ -1,0 +1,53 @@
+"""
+The scrape jobs in a server's configuration, with their intervals, without keeping the configuration. Pure.
+
+Source: Prometheus documentation, "Configuration", ``scrape_configs``. The server writes the configuration out by itself, in one
+canonical way, with all defaults filled in: each job has its ``scrape_interval``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mpp.coverage.windows import Jobs
+
+MAX_JOBS = 500
+"""Jobs of a configuration that are remembered."""
+MAX_NAME = 200
+"""Characters of a job's name; jobs with longer ones are left out."""
+
+_INTERVAL = re.compile(rb"  scrape_interval: ((?:[0-9]{1,9}+(?:ms|[smhdwy]))+)")
+_PART = re.compile(rb"([0-9]{1,9}+)(ms|[smhdwy])")
+_UNITS = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 604800.0, b"y": 31536000.0}
+
+
+class JobLines:
+    """Finder of the jobs and their intervals in the lines of a configuration, as they stand in the JSON text."""
+
+    def __init__(self) -> None:
+        self._job = ""
+        self._found: dict[str, float] = {}
+
+    def take(self, line: bytearray) -> None:
+        """Take the next line, without its end."""
+        if line.startswith(b"- job_name: "):
+            self._job = _scalar(bytes(line[12:]))
+        elif self._job and (interval := _INTERVAL.fullmatch(line)):
+            seconds = sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(interval[1]))
+            if seconds and len(self._found) < MAX_JOBS:
+                self._found[self._job] = seconds
+            self._job = ""
+
+    def found(self) -> Jobs:
+        """Return the intervals in seconds, by job."""
+        return tuple(sorted(self._found.items()))
+
+
+def _scalar(written: bytes) -> str:
+    """Return a YAML scalar as it is meant, empty if that is not certain: within JSON, its quotes are escaped."""
+    text = written.decode("utf-8", "replace")
+    if text[:2] == '\\"' == text[-2:]:
+        text = text[2:-2]
+    elif text[:1] == "'" == text[-1:]:
+        text = text[1:-1].replace("''", "'")
+    return text if 0 < len(text) <= MAX_NAME and "\\" not in text else ""

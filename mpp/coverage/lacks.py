@@ -1,0 +1,235 @@
+"""
+What each server lacks of the newest data that another one has. Holds what was found so far; no I/O, and the time is an argument.
+
+# Note [What is a lack]
+
+All is relative: a server lacks what the best of those that were asked has, so the best one lacks nothing, and no server does when
+the targets themselves are down. What cannot be asked of a server counts as equal. Lists of targets change at slightly
+different times on two servers, and single scrapes fail, so a small or short difference is none:
+
+- A job with more than two targets is lacking on a server that has less than `LACKING` of the best and at least two targets less;
+  a smaller one if the server has at most half. It stays lacking until the server has `WHOLE` of the best.
+- This must be so in more than one window: twice, an interval apart, three times for a small job. Nothing where the best has
+  something needs two windows only, a second apart. A job is whole again after two windows.
+- A server that is just back has scraped nothing or little yet. It lacks a job at once, until it has `WHOLE` of it, or until it
+  has had `BACK_S` and two intervals for it; after that the rules above count.
+
+A difference that the configurations explain is drift (`mpp.drift`), not a lack: a job that a server does not have in its
+configuration and never had, and targets beyond those that it has discovered.
+
+A server without any targets in its window is either a receiver that has no `up` at all, or one that has lost its configuration.
+It lacks something if it was seen with targets before, or if its newest sample is old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import define, frozen
+
+from mpp import drift
+from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, Counts, Reading
+from mpp.facts import Facts, Lack
+from mpp.model import Backend
+
+LACKING = 0.9
+WHOLE = 0.95
+BACK_S = 5.0
+"""Seconds after ready until the first samples come: measured, 5.2 s with Prometheus 3.5.3."""
+SMALL = 2
+"""Targets of a small job."""
+HEAD_STALE_S = 60.0
+"""Seconds: a newest sample that is older, and older than four intervals, is one of a server that ingests nothing."""
+
+_MOST_JOBS = 2000
+
+
+@define
+class _Job:
+    """
+    One job on one server.
+
+    :ivar bad: windows in a row in which it was lacking.
+    :ivar good: windows in a row in which it was whole, since it lacks.
+    :ivar counted_at: when the last one of them was counted.
+    :ivar began_at: when the first bad one was seen.
+    :ivar lacking: whether the server lacks it.
+    :ivar had: the server had targets of it since it loaded its configuration.
+    """
+
+    bad: int = 0
+    good: int = 0
+    counted_at: float = float("-inf")
+    began_at: float = 0.0
+    lacking: bool = False
+    had: bool = False
+
+
+@frozen
+class Surveyed:
+    """
+    One server, as the last survey found it.
+
+    :ivar reading: None if it could not be asked.
+    :ivar back_at: when it came back into service, or None if that is long ago or not known.
+    """
+
+    reading: Reading | None
+    facts: Facts
+    back_at: float | None = None
+
+
+class Lacks:
+    """The lacks of all servers."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Backend, dict[str, _Job]] = {}
+        self._configs: dict[Backend, float | None] = {}
+        self.undecided = False
+        """A difference was seen that needs another window."""
+
+    def returned(self, backend: Backend) -> None:
+        """Count anew for a server that is just back; which jobs it had is remembered."""
+        self._jobs[backend] = {name: _Job(had=True) for name, job in self._jobs.get(backend, {}).items() if job.had}
+
+    def forget(self, backend: Backend) -> None:
+        """Forget a server that is not known any more."""
+        self._jobs.pop(backend, None)
+        self._configs.pop(backend, None)
+
+    def update(self, surveyed: Mapping[Backend, Surveyed], at: float) -> dict[Backend, Lack]:
+        """
+        Return what each server lacks, by a survey of all that are usable.
+
+        :param at: the time of the survey, seconds since the epoch.
+        """
+        self.undecided = False
+        best = _best(each.reading for each in surveyed.values() if each.reading is not None)
+        intervals = _intervals(each.facts for each in surveyed.values())
+        found: dict[Backend, Lack] = {}
+        for backend, each in surveyed.items():
+            if each.reading is None:
+                continue
+            self._learn(backend, each.reading, each.facts)
+            lack = self._lack(backend, each, each.reading, best, intervals, at)
+            if lack is not None:
+                found[backend] = lack
+        return found
+
+    def _learn(self, backend: Backend, reading: Reading, facts: Facts) -> None:
+        """Note which jobs a server has; those of another configuration do not count any more."""
+        jobs = self._jobs.setdefault(backend, {})
+        if self._configs.get(backend, facts.config_at) != facts.config_at:
+            for job in jobs.values():
+                job.had = False
+        self._configs[backend] = facts.config_at
+        for name, counts in reading.items():
+            if counts.present and len(jobs) < _MOST_JOBS:
+                jobs.setdefault(name, _Job()).had = True
+
+    def _lack(
+        self, backend: Backend, each: Surveyed, reading: Reading, best: Reading, intervals: Mapping[str, float], at: float
+    ) -> Lack | None:
+        total = sum(counts.up for counts in best.values())
+        empty = not any(counts.present for counts in reading.values())
+        lost = empty and (any(job.had for job in self._jobs[backend].values()) or is_head_old(each.facts))
+        if empty and not lost and each.back_at is None:
+            return None
+        missing, since = 0, at
+        for name, counts in best.items():
+            expected = counts.up if lost else self._expected(backend, name, counts.up, each)
+            own = reading.get(name, Counts()).up
+            job = self._jobs[backend].setdefault(name, _Job()) if expected else None
+            if job is None:
+                continue
+            interval = intervals.get(name, max(intervals.values(), default=DEFAULT_INTERVAL_S))
+            self._count(job, own, expected, interval, at, each.back_at)
+            if job.lacking:
+                missing += max(0, expected - own)
+                since = min(since, job.began_at)
+        if not missing:
+            return None
+        own_total = sum(counts.up for counts in reading.values())
+        return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)
+
+    def _expected(self, backend: Backend, name: str, best: int, each: Surveyed) -> int:
+        """Return how many targets of a job a server should have; 0 if the job is none of its own."""
+        known = self._jobs[backend].get(name)
+        own = dict(each.facts.jobs)
+        if name not in own and not (known is not None and known.had):
+            return 0
+        discovered = dict(each.facts.pools).get(name, 0)
+        return min(best, discovered) if discovered else best
+
+    def _count(self, job: _Job, own: int, expected: int, interval: float, at: float, back_at: float | None) -> None:
+        """Count one more window of a job on a server, see Note [What is a lack]."""
+        whole = own >= expected if expected <= SMALL else own >= WHOLE * expected
+        if back_at is not None and not whole and not job.lacking and at < back_at + BACK_S + 2 * interval:
+            job.lacking, job.began_at, job.good = True, back_at, 0
+            return
+        if job.lacking:
+            self._count_good(job, whole, at, back=back_at is not None)
+        elif _is_bad(own, expected):
+            self._count_bad(job, own, expected, interval, at)
+        else:
+            job.bad = 0
+
+    def _count_good(self, job: _Job, whole: bool, at: float, *, back: bool) -> None:
+        job.good = job.good + 1 if whole else 0
+        self.undecided |= whole
+        if job.good >= (1 if back else 2):
+            job.lacking, job.bad, job.good = False, 0, 0
+
+    def _count_bad(self, job: _Job, own: int, expected: int, interval: float, at: float) -> None:
+        small = expected <= SMALL
+        apart = interval if own or small else 0.0
+        self.undecided = True
+        if job.bad and at - job.counted_at < apart:
+            return
+        if not job.bad:
+            job.began_at = at - 2 * interval
+        job.bad, job.counted_at = job.bad + 1, at
+        if job.bad >= (3 if small else 2):
+            job.lacking, job.good = True, 0
+
+
+def is_head_old(facts: Facts) -> bool:
+    """Return whether a server ingests nothing, by the newest sample of its head. One that has just started may not have begun."""
+    age = drift.age(facts)
+    quick = [interval for _, interval in facts.jobs if interval < SLOW_S]
+    limit = max(HEAD_STALE_S, 4 * max(quick, default=DEFAULT_INTERVAL_S))
+    return age is not None and age > limit
+
+
+def by_heads(known: Mapping[Backend, Facts]) -> dict[Backend, Lack]:
+    """Return which servers ingest nothing while another one does, by their heads: all there is before the first survey."""
+    old = {backend for backend, facts in known.items() if is_head_old(facts)}
+    if all(backend in old or drift.age(facts) is None for backend, facts in known.items()):
+        return {}
+    targets = max((facts.targets or 0 for backend, facts in known.items() if backend not in old), default=0)
+    return {
+        backend: Lack(max(1, targets), targets, known[backend].newest or 0.0, stopped=True) for backend in known if backend in old
+    }
+
+
+def _is_bad(own: int, expected: int) -> bool:
+    if expected <= SMALL:
+        return own <= expected / 2
+    return own == 0 or (own < LACKING * expected and expected - own >= 2)
+
+
+def _best(readings: Iterable[Reading]) -> dict[str, Counts]:
+    best: dict[str, Counts] = {}
+    for reading in readings:
+        for job, counts in reading.items():
+            if counts.up > best.get(job, Counts()).up:
+                best[job] = counts
+    return best
+
+
+def _intervals(known: Iterable[Facts]) -> dict[str, float]:
+    longest: dict[str, float] = {}
+    for facts in known:
+        for job, interval in facts.jobs:
+            longest[job] = max(interval, longest.get(job, 0.0))
+    return longest

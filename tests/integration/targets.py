@@ -1,0 +1,86 @@
+"""Targets to scrape, and real servers whose scraping can be stopped, cut off, and begun again."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+
+from tests.integration.processes import free_port
+from tests.integration.servers import Prometheus
+
+MOST = 250
+"""Targets that there may be: each has an address of its own on the loopback network."""
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b"# TYPE metric gauge\nmetric 1\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing."""
+
+
+class Targets:
+    """Targets in this process, each at its own address ``127.0.1.N:port``; close it at the end."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._server = http.server.ThreadingHTTPServer(("0.0.0.0", self.port), _Page)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def addresses(self, count: int, first: int = 1) -> list[str]:
+        """Return the addresses of so many targets."""
+        return [f"127.0.1.{first + number}:{self.port}" for number in range(count)]
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Scraper(Prometheus):
+    """
+    A real Prometheus that scrapes jobs of targets.
+
+    :param jobs: the addresses of the targets, by job.
+    :param interval: the scrape interval, in seconds.
+    """
+
+    def __init__(self, binary: str, jobs: Mapping[str, Sequence[str]], *, name: str, interval: float = 2.0) -> None:
+        self._interval = interval
+        self.jobs: Mapping[str, Sequence[str]] = jobs
+        super().__init__(binary, name=name)
+
+    def scrape(self, addresses: Sequence[str]) -> None:
+        """Write the configuration; what is scraped is ``jobs``."""
+        self.write(self.jobs)
+
+    def write(self, jobs: Mapping[str, Sequence[str]], *, cut_off: bool = False) -> None:
+        """Write a configuration; with ``cut_off``, each target is asked at an address where nothing listens."""
+        dead = [
+            {"source_labels": ["__address__"], "target_label": "instance"},
+            {"target_label": "__address__", "replacement": "127.0.0.1:1"},
+        ]
+        scrape_configs = [
+            {"job_name": job, "static_configs": [{"targets": list(targets)}], "relabel_configs": dead if cut_off else []}
+            for job, targets in jobs.items()
+        ]
+        written = {
+            "global": {"scrape_interval": f"{int(self._interval * 1000)}ms", "external_labels": {"replica": self.name}},
+            "scrape_configs": scrape_configs,
+        }
+        (self.folder / "prometheus.yml").write_text(json.dumps(written))
+
+    def change(self, jobs: Mapping[str, Sequence[str]], *, cut_off: bool = False) -> None:
+        """Scrape something else from now on."""
+        self.write(jobs, cut_off=cut_off)
+        self.signal(signal.SIGHUP)
