@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
+from mpp.facts import Lack
 from mpp.forward.explain import explain
 from mpp.model import Choice, Headers, Observation, RequestFacts, Selection, Standing
 from mpp.query_of_death import SuspectQueries, key_of
@@ -58,6 +59,16 @@ class ExplainTests(SynchronousTestCase):
         told = explanation(b"/federate?match[]=up", evolve(ONE, sticky=(B,)), COOKIE)
         self.assertEqual((told.backends, told.decided_by, told.affinity), (("b:9090",), "affinity", "sticky"))
         self.assertIn("Federation and remote read keep this client on b:9090 as long as it is in service.", told.reasons)
+
+    def test_lack(self) -> None:
+        """A server that lacks newest data is named, but not for requests about the time before."""
+        lacking = Observation(B, Standing.VIABLE, lack=Lack(80, 80, 1_700_000_000.0, stopped=True))
+        selection = evolve(ONE, observations=(Observation(A, Standing.VIABLE), lacking)).with_past(Choice((B,), (A,)))
+        told = explanation(b"/api/v1/query?query=up", selection)
+        why = "b:9090 has not scraped since 22:13:20: 0 of 80 targets, and is asked last for newest data."
+        self.assertEqual((told.backends, why in told.reasons), (("a:9090",), True))
+        told = explanation(b"/api/v1/query?query=up&time=1699999999", selection)
+        self.assertEqual((told.backends, why in told.reasons), (("b:9090",), False))
 
     def test_query_of_death(self) -> None:
         """A query that a server may have died of is not sent to the last healthy one, but to one of two."""

@@ -14,7 +14,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp._version import __version__
-from mpp.facts import Facts, Replay
+from mpp.facts import Facts, Lack, Replay
 from mpp.model import Backend, Observation, Selection, Standing
 from mpp.recent import SLOTS, Event, Recent, Slot, Span
 from mpp.spans import duration
@@ -246,6 +246,12 @@ class WhyTests(SynchronousTestCase):
         self.assertIn("It cannot read a part of its storage, and is asked last for that: Cannot populate chunk 8", why)
         both = report.make(view(broken, well(B, unreadable="x"))).verdict
         self.assertTrue(both.startswith("Two servers cannot read a part of their storage."), both)
+
+    def test_server_that_lacks_newest_data_is_marked(self) -> None:
+        """A server without newest data is amber, and is not said to step in at once."""
+        second = report.make(view(well(A), well(B, lack=Lack(80, 80, NOW - 60, stopped=True)))).backends[1]
+        self.assertEqual(second.level, "warn")
+        self.assertTrue(second.why.startswith("It has not scraped since "), second.why)
 
     def test_limited_server_is_marked(self) -> None:
         """Whoever looks for the cause of retries is told that there is a limiter."""

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from mpp import paths, policy, stickiness
 from mpp.affinity import AffinityChain
-from mpp.forward.placing import sticky_choice
+from mpp.forward.placing import for_time, sticky_choice
 from mpp.forward.terms import Terms
 from mpp.model import Backend, Observation, RequestFacts, Selection, Standing
 from mpp.origin import routing_proxies, teller
@@ -70,6 +70,7 @@ def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Expl
 def _forwarded(
     facts: RequestFacts, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
 ) -> Explanation:
+    selection = for_time(selection, facts)
     if terms.sticky:
         preferred, name = sticky_choice(terms, selection, routing_proxies(settings.trusted_proxies).client_address)
     else:
@@ -86,6 +87,7 @@ def _forwarded(
         _by_affinity(preferred, name, settings),
         _by_strategy(selection, settings),
         *_standings(asked),
+        *(f"{o.backend.name} {o.lack}, and is asked last for newest data." for o in selection.observations if o.lack is not None),
         _repeats(terms, min(settings.retries, len(selection.ranked) - 1), after),
         _deadline(terms, deadline),
     )
@@ -149,7 +151,7 @@ def _standings(observations: Sequence[Observation]) -> list[str]:
     ill = [o for o in observations if o.standing is not Standing.VIABLE]
     said = [f"{listing(well)} {'is' if len(well) == 1 else 'are'} viable."] if well else []
     said += [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
-    return said + [f"{o.backend.name} {o.lack}." for o in observations if o.lack is not None]
+    return said
 
 
 def _repeats(terms: Terms, most: int, after: tuple[Backend, ...]) -> str:

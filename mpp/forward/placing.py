@@ -44,9 +44,7 @@ class Movable(Protocol):
 
 def first_choice(context: Forwarder, terms: Terms, selection: Selection) -> tuple[Backend | None, str]:
     """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
-    if selection.past is not None:
-        needed = newest_needed(terms.facts)
-        selection = selection.past if needed is not None and needed <= selection.lacks_since else selection
+    selection = for_time(selection, terms.facts)
     if terms.sticky:
         preferred, by_affinity = sticky_choice(terms, selection, context.sticky_address)
     else:
@@ -62,6 +60,14 @@ def sticky_choice(terms: Terms, selection: Selection, address: Callable[[Request
     """Return the server that the client of a ``sticky`` request keeps, None if there is none, and what chose it, or empty."""
     backend = stickiness.server_of(address(terms.facts), selection)
     return backend, "" if backend is None else stickiness.NAME
+
+
+def for_time(selection: Selection, facts: RequestFacts) -> Selection:
+    """Return the Selection that counts for a request: another one if it needs nothing of what servers lack."""
+    if selection.past is None:
+        return selection
+    needed = newest_needed(facts)
+    return selection.past if needed is not None and needed <= selection.lacks_since else selection
 
 
 def move(request: Movable, attempt: Attempt, context: Forwarder, terms: Terms) -> bool:

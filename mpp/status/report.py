@@ -115,7 +115,7 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     if level == BAD and observation.replay is not None:
         # Each restart begins with it, and it ends by itself.
         level = WARN
-    found = observation.why or observation.unreadable or observation.limited
+    found = observation.why or observation.unreadable or observation.limited or observation.lack
     if level == GOOD and (stale or observation.standing is not Standing.VIABLE or found):
         level = WARN
     active, queued = view.load.get(backend.name, (0, 0))
@@ -133,7 +133,7 @@ def _why(observation: Observation, what: str, view: StatusView) -> str:
         parts.append(sentence(observation.why))
     if what == "selected":
         parts.append(_why_selected(observation, view))
-    elif not parts:
+    elif not parts and observation.lack is None:
         parts.append(_why_standby(observation, view))
     return " ".join((*parts, *_found_by_requests(observation)))
 
