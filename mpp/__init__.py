@@ -28,7 +28,7 @@ workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, wh
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
-- L0 words: ``errors facts model http_config settings interfaces url_pattern instance``
+- L0 words: ``errors facts model http_config settings interfaces url_pattern instance variables``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
   child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits

@@ -161,6 +161,22 @@ class ReadTests(SynchronousTestCase):
             ("MPP_PORT: 'tcp://10.0.0.1:9090' is ignored: set by Kubernetes for a Service of that name, not by an operator",),
         )
 
+    def test_unknown_variables(self) -> None:
+        """A variable that nothing reads is warned of with the nearest right name, and without its value."""
+        environ = {"MPP_ROUTNG_STRATEGY": "random", "MPP_FROB": "s3cret", "MPP_TEST_KUBECTL": "k", "MPP_PLAIN": "1"}
+        self.assertEqual(
+            read(FILE, environ).warnings,
+            (
+                "MPP_FROB: no such variable; see 'mpp --help'",
+                "MPP_ROUTNG_STRATEGY: no such variable; did you mean MPP_ROUTING_STRATEGY?",
+            ),
+        )
+
+    def test_unknown_locator(self) -> None:
+        """Where nothing says where the servers are, a mistyped variable is named as well."""
+        error = self.assertRaises(ConfigError, read, [], {"MPP_ENDPONT": "a:9090"})
+        self.assertEqual(str(error.all[1]), "MPP_ENDPONT: no such variable; did you mean MPP_ENDPOINT?")
+
     def test_no_warnings(self) -> None:
         """Nothing is warned of when all is well."""
         self.assertEqual(read(FILE, {"MPP_PORT": "80", "MPP_SERVICE_HOST": "10.0.0.1"}).warnings, ())
