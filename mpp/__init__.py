@@ -38,5 +38,6 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   authorized serving proxy site pages admin housekeeping front/ damage kube_probes upkeep status_log``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
-  reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files``
+  reload backends views service workers/ output refusal
+  early_interrupt tap __main__ testing/ demo secret_files``
 """
