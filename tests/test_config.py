@@ -106,8 +106,31 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     (
         [*FILE, "--selection-interval", "soon"],
         {},
-        "--selection-interval: 'soon' is not a duration such as 10s or 1m30s (at least 100ms)",
+        "--selection-interval: 'soon' is not a duration such as 10s or 1m30s (100ms to 1h)",
     ),
+    (
+        [*FILE, "--selection-interval=100y"],
+        {},
+        "--selection-interval: '100y' is not a duration such as 10s or 1m30s (100ms to 1h)",
+    ),
+    ([*FILE, "--client-idle-timeout=8d"], {}, "--client-idle-timeout: '8d' is not a duration such as 5m or 1m30s (100ms to 7d)"),
+    *(
+        (
+            [*FILE, f"{flag}=100y"],
+            {},
+            f"{flag}: '100y' is too long; expected a duration such as 10s or 1m30s (at most 7d)",
+        )
+        for flag in (
+            "--drain-timeout",
+            "--request-timeout",
+            "--suspect-after",
+            "--crash-suspect",
+            "--stall-timeout",
+            "--hedge-after",
+        )
+    ),
+    ([*FILE, "--workers=1000"], {}, "--workers: '1000' is not a number of workers (1 to 256)"),
+    ([*FILE, "--workers=0"], {}, "--workers: '0' is not a number of workers (1 to 256)"),
     (
         FILE,
         {"MPP_AFFINITY_OPTIONS": "cookies,none"},
