@@ -29,7 +29,7 @@ workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, wh
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
 ``tally``, and from ``locators`` to ``tls`` and ``addresses``:
 
-- L0 words: ``errors facts model http_config settings interfaces url_pattern instance``
+- L0 words: ``errors facts model http_config settings interfaces url_pattern instance variables``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
   child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
@@ -39,5 +39,6 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
-  reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files config_sections effective``
+  reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files config_sections effective
+  early_interrupt``
 """

@@ -9,13 +9,23 @@ from __future__ import annotations
 import os
 import sys
 
-from mpp.command_line import answer, wants_check
-from mpp.config import read
-from mpp.errors import ConfigError
+from mpp.early_interrupt import end_silently
 
 
 def main() -> None:
     """Run mpp with the arguments of this process, until it is told to stop."""
+    # Before the other imports, which take the longest.
+    end_silently()
+    if not _answered():
+        _run()
+
+
+def _answered() -> bool:
+    """Print what the command line asks for, if that can be known already, and return whether that was all."""
+    from mpp.command_line import answer, wants_check
+    from mpp.config import read
+    from mpp.errors import ConfigError
+
     try:
         text = answer(sys.argv[1:])
         # What is checked more closely needs more of mpp, and a reactor.
@@ -27,7 +37,10 @@ def main() -> None:
         raise refuse(error) from None
     if text is not None:
         print(text)
-        return
+    return text is not None
+
+
+def _run() -> None:
     from twisted.scripts.twistd import run
 
     from mpp.wire.reactor import install

@@ -34,15 +34,17 @@ def check_config(sources: Sources, reactor: Any) -> str:
 
     reading = sources.survey()
     # What systemd hands over is there for the service only, and not for who checks its file.
-    listen = tuple(text for text in reading.settings.listen if not is_inherited(text))
-    settings = evolve(reading.settings, listen=listen)
+    listen, admin_listen = map(_not_inherited, (reading.settings.listen, reading.settings.admin_listen))
+    settings = evolve(reading.settings, listen=listen, admin_listen=admin_listen)
     found = _errors(partial(check, settings, reactor))
     if settings.web_config:
         found += _errors(partial(_check_front, settings, reactor))
     found += _errors(lambda: wire(settings, Locating(reactor, sources.environ)).discard())
     # Who was told that a value is wrong need not be told that it is missing.
     told = {error.option for error in reading.errors}
-    errors = [*reading.errors, *(error for error in map(reading.blame, found) if error.option not in told)]
+    # A start only warns of these: they keep mpp from nothing. Here the operator is there to correct them.
+    unknown = (error for error in reading.unknown if error not in reading.errors)
+    errors = [*reading.errors, *unknown, *(error for error in map(reading.blame, found) if error.option not in told)]
     if errors:
         raise ConfigErrors(errors)
     return f"{reading.name}: ok"
@@ -73,6 +75,10 @@ def _check_front(settings: Settings, reactor: Any) -> None:
     from mpp.metrics import Metrics
 
     Front(settings, reactor, Metrics(CollectorRegistry()), Instance.random()).check(settings)
+
+
+def _not_inherited(endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text for text in endpoints if not is_inherited(text))
 
 
 def _errors(look: Callable[[], object]) -> list[ConfigError]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-_OWN = "MPP_"
+from mpp.variables import PREFIX
 
 
 def isolated(environ: Mapping[str, str]) -> dict[str, str]:
@@ -30,4 +30,4 @@ def isolated(environ: Mapping[str, str]) -> dict[str, str]:
 
 def without_own(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without mpp's own variables, for a program that is none of mpp's."""
-    return {name: value for name, value in environ.items() if not name.startswith(_OWN)}
+    return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}

@@ -18,6 +18,7 @@ from mpp.command_line import Given, from_command_line
 from mpp.errors import ConfigError, ConfigErrors
 from mpp.options import CONFIG, OPTIONS, Option
 from mpp.settings import Settings
+from mpp.variables import unknown_names
 
 if TYPE_CHECKING:
     from mpp.config_file import FileReading
@@ -33,6 +34,7 @@ class Reading:
     :ivar words: for each field that was given, the option, the variable or the place in the file as the operator knows it.
     :ivar warnings: one line each.
     :ivar errors: what is wrong; where something is, the settings have the default.
+    :ivar unknown: the variables that look like mpp's and that nothing reads; each is among the warnings, too.
     :ivar name: of the file, as the operator wrote it; or else what there was to be read.
     :ivar sections: what the file says beyond the options, as single values for people.
     """
@@ -41,6 +43,7 @@ class Reading:
     words: Mapping[str, str] = field(factory=dict)
     warnings: tuple[str, ...] = ()
     errors: tuple[ConfigError, ...] = ()
+    unknown: tuple[ConfigError, ...] = ()
     name: str = ""
     sections: tuple[ConfiguredValue, ...] = ()
 
@@ -92,7 +95,8 @@ class Sources:
         folder = "" if self.folder == _current_folder() else self.folder
         variables, warnings = _from_environment(self.environ)
         typed = from_command_line(self.argv)
-        warnings += tuple(_seen_by_all(typed))
+        unknown = tuple(_unknown_variables(self.environ))
+        warnings += (*map(str, unknown), *_seen_by_all(typed))
         given = {**variables, **typed}
         file = _read_file(given.get(CONFIG), folder)
         values = {option.field: value for option, value in file.given.items()} if file else {}
@@ -110,12 +114,13 @@ class Sources:
         if "listen" in words and "port" not in words:
             values["port"] = None
         if not errors and not any(option.locates and option.field in words for option in OPTIONS):
-            errors.append(_nothing_located())
+            # A name that is spelled wrongly is most likely why.
+            errors += (_nothing_located(), *unknown)
         if not errors and file and file.http.locators:
             errors += _not_configured(file.http, values)
         name = given[CONFIG][1][-1] if CONFIG in given else "command line and environment"
         shown = file.sections if file else ()
-        return Reading(_settings(values), words, warnings, tuple(errors), name, shown)
+        return Reading(_settings(values), words, warnings, tuple(errors), unknown, name, shown)
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
@@ -174,6 +179,13 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[Given, tuple[str, ...
         else:
             given[option] = (name, text.split() if option.repeatable else [text])
     return given, tuple(warnings)
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigError]:
+    """Return an error for each variable that looks like mpp's and that nothing reads, without its value: that may be a secret."""
+    for name, nearest in unknown_names(environ, (name for option in OPTIONS for name in option.env)):
+        hint = f"did you mean {nearest}?" if nearest else "see 'mpp --help'"
+        yield ConfigError(name, f"no such variable; {hint}")
 
 
 def _value(option: Option, word: str, texts: list[str], folder: str) -> Any:

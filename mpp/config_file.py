@@ -30,6 +30,7 @@ from mpp.values import (
     parse_port,
     parse_positive,
     parse_urls,
+    parse_workers,
 )
 
 # Reading YAML takes a second per MiB; this is room for some thousand lines.
@@ -39,6 +40,7 @@ _TYPES: Mapping[Callable[[str], Any], Callable[[object], str]] = {
     parse_boolean: boolean_of,
     parse_count: number_of,
     parse_positive: number_of,
+    parse_workers: number_of,
     parse_port: number_of,
 }
 """Options whose values have a type of their own in YAML; all others are text."""

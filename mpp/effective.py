@@ -14,12 +14,13 @@ from mpp.config import Reading
 from mpp.options import OPTIONS, Option
 from mpp.settings import Settings
 from mpp.status.effective import COMMAND_LINE, DEFAULT, DERIVED, ENVIRONMENT, FILE, ConfiguredValue, EffectiveConfig
-from mpp.values import parse_boolean, parse_duration, parse_interval, parse_share, parse_size, parse_timeout
+from mpp.values import parse_boolean, parse_delay, parse_idle_timeout, parse_interval, parse_share, parse_size, parse_timeout
 from mpp.written import written_boolean, written_duration, written_share, written_size
 
 _WRITERS: Mapping[Callable[[str], Any], Callable[[Any], str]] = {
     parse_boolean: written_boolean,
-    parse_duration: written_duration,
+    parse_delay: written_duration,
+    parse_idle_timeout: written_duration,
     parse_interval: written_duration,
     parse_timeout: written_duration,
     parse_size: written_size,

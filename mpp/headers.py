@@ -283,11 +283,11 @@ def connection_field(*, persistent: bool, http_10: bool) -> Headers:
 
 def error_body(error_type: str, message: str) -> bytes:
     """
-    Build the body of an error of mpp's own, in the shape of Prometheus' API errors, which is what Grafana can show.
+    Build the body of an error of mpp's own, in the shape of Prometheus' API errors, which is what Grafana can show; a whole line.
 
     :param error_type: one of Prometheus' words where one fits (``unavailable``, ``bad_data``, ``timeout``).
     """
-    return json.dumps({"status": "error", "errorType": error_type, "error": message}).encode()
+    return json.dumps({"status": "error", "errorType": error_type, "error": message}).encode() + b"\n"
 
 
 def error_answer(status: int, error_type: str, message: str, added: Headers = (), *, bodyless: bool = False) -> bytes:

@@ -18,9 +18,10 @@ from mpp.values import (
     parse_apps,
     parse_boolean,
     parse_count,
-    parse_duration,
+    parse_delay,
     parse_endpoint,
     parse_expression,
+    parse_idle_timeout,
     parse_interval,
     parse_log_format,
     parse_log_level,
@@ -40,11 +41,24 @@ from mpp.values import (
     parse_url_or_file,
     parse_urls,
     parse_word,
+    parse_workers,
     secret_in_text,
     secret_in_url_or_file,
     secret_in_urls,
 )
 from mpp.written import mask_unless_file, mask_url, unmasked
+
+GENERAL = "General"
+DISCOVERY = "Where the servers are"
+SELECTION = "Which server gets the requests"
+LISTENING = "Clients"
+REQUESTS = "Retries, time limits and queues"
+LOGGING = "Logs"
+KUBERNETES = "Servers in Kubernetes"
+MARATHON = "Servers in Marathon"
+
+GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, LOGGING, KUBERNETES, MARATHON)
+"""What options are for, in the order of the help."""
 
 
 def no_secret(text: str) -> str:
@@ -59,6 +73,7 @@ class Option:
 
     :ivar flag: ``--port``.
     :ivar field: the field of Settings it fills, ``group.field`` for one of a group; empty for those that only print something.
+    :ivar group: one of `GROUPS`; what the help lists it under.
     :ivar help: what it is for, in the operator's words.
     :ivar parse: turns text into the field's value, or raises ValueError with the value quoted and what was expected.
     :ivar env: names of environment variables; the first one that is set, and not empty, counts.
@@ -77,6 +92,7 @@ class Option:
 
     flag: str
     field: str
+    group: str
     help: str
     parse: Callable[[str], Any] = parse_word
     short: str = ""
@@ -104,11 +120,12 @@ class Option:
         return value
 
 
-HELP = Option("--help", "", "show help", short="-h", switch=True)
-VERSION = Option("--version", "", "print the version", short="-v", switch=True)
+HELP = Option("--help", "", GENERAL, "show help", short="-h", switch=True)
+VERSION = Option("--version", "", GENERAL, "print the version", short="-v", switch=True)
 COMPLETION = Option(
     "--completion",
     "",
+    GENERAL,
     "print a completion script for a shell: bash, zsh or fish",
     choices=("bash", "zsh", "fish"),
     metavar="SHELL",
@@ -116,6 +133,7 @@ COMPLETION = Option(
 CONFIG = Option(
     "--config",
     "config",
+    GENERAL,
     "A YAML file with further options, each by its name without the dashes (port: 9090); what is given on the command line or in"
     " the environment wins over it",
     parse_path,
@@ -126,6 +144,7 @@ CONFIG = Option(
 CHECK_CONFIG = Option(
     "--check-config",
     "",
+    GENERAL,
     "check everything that is configured, print all that is wrong with it, and end: with status 0 if it is nothing, else 2",
     switch=True,
     chapter="Configuration file",
@@ -138,6 +157,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--endpoints-file",
         "endpoints_file",
+        DISCOVERY,
         "A file path containing a list of endpoints to use, one per line: a URL or host:port. This file is re-read at every"
         " selection interval",
         parse_path,
@@ -149,6 +169,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--endpoint",
         "endpoints",
+        DISCOVERY,
         "An endpoint to use: a URL or host:port; may be repeated (in the environment: separated by spaces)",
         env=("MPP_ENDPOINT",),
         repeatable=True,
@@ -158,6 +179,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--file-sd",
         "file_sd",
+        DISCOVERY,
         "A file in Prometheus' file_sd format, JSON or YAML, whose targets to use; its name may be a pattern such as"
         " targets/*.json; may be repeated. Re-read at every selection interval",
         parse_path,
@@ -170,6 +192,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--http-sd",
         "http_sd",
+        DISCOVERY,
         "A URL that gives targets as Prometheus' HTTP service discovery expects it, or @ and the path of a file that holds the"
         " URL (so that nobody sees a password in it); may be repeated",
         parse_url_or_file,
@@ -185,6 +208,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--dns",
         "dns",
+        DISCOVERY,
         "A host name with a port, all of whose addresses (A, AAAA) are endpoints; or srv+NAME for a fully qualified SRV record;"
         " may be repeated. Looked up at every selection interval",
         env=("MPP_DNS",),
@@ -196,6 +220,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--marathon-url",
         "marathon.urls",
+        MARATHON,
         "The URL for the marathon API endpoint used to locate prometheus instances; several, separated by commas, are tried in"
         " turn",
         parse_urls,
@@ -210,6 +235,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--marathon-apps",
         "marathon.apps",
+        MARATHON,
         "A comma-separated list of marathon app IDs whose tasks will be queried for prometheus endpoints",
         parse_apps,
         env=("MPP_MARATHON_APPS",),
@@ -218,6 +244,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--marathon-principal-secret",
         "marathon.principal_secret",
+        MARATHON,
         "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
         env=("MPP_MARATHON_PRINCIPAL_SECRET",),
         secret=secret_in_text,
@@ -228,6 +255,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--marathon-auth-endpoint",
         "marathon.auth_endpoint",
+        MARATHON,
         "The authentication endpoint to use with the 'marathon-principal-secret', overriding the value contained within the"
         " secret",
         parse_url,
@@ -238,6 +266,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--marathon-credentials-file",
         "marathon.credentials_file",
+        MARATHON,
         "A file that holds user:password for HTTP basic authentication with marathon",
         parse_path,
         env=("MPP_MARATHON_CREDENTIALS_FILE",),
@@ -246,6 +275,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--marathon-port",
         "marathon.port",
+        MARATHON,
         "The port, by index or name, where prometheus is listening in marathon tasks",
         env=("MPP_MARATHON_PORT",),
         default="0",
@@ -255,6 +285,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--kubeconfig",
         "kube.kubeconfig",
+        KUBERNETES,
         "The path to a kubeconfig file used to communicate with the kubernetes api server to locate prometheus instances;"
         " without it the pod's own service account is used",
         parse_paths,
@@ -265,6 +296,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--kube-service-name",
         "kube.service_name",
+        KUBERNETES,
         "The service name used to locate prometheus endpoints; takes precedence over 'kube-pod-label-selector'",
         env=("MPP_KUBE_SERVICE_NAME", "MPP_SERVICE_NAME"),
         locates="kubernetes",
@@ -273,6 +305,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--kube-pod-label-selector",
         "kube.pod_label_selector",
+        KUBERNETES,
         "The label selector used to find prometheus pods",
         env=("MPP_KUBE_POD_LABEL_SELECTOR",),
         locates="kubernetes",
@@ -281,6 +314,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--kube-namespace",
         "kube.namespace",
+        KUBERNETES,
         "The namespace in which prometheus pods/endpoints exist; by default the pod's or the context's own",
         env=("MPP_KUBE_NAMESPACE",),
         metavar="NAME",
@@ -288,6 +322,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--kube-port",
         "kube.port",
+        KUBERNETES,
         "The port (name or number) where prometheus is listening on individual pods/endpoints; by default one named web,"
         " http-web, http or prometheus, else 9090, else the first",
         env=("MPP_KUBE_PORT",),
@@ -297,6 +332,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--kube-scheme",
         "kube.scheme",
+        KUBERNETES,
         "How the servers in kubernetes are spoken to: http or https",
         parse_scheme,
         env=("MPP_KUBE_SCHEME",),
@@ -307,6 +343,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--kube-path-prefix",
         "kube.path_prefix",
+        KUBERNETES,
         "The path prefix of the servers in kubernetes, such as /prometheus",
         parse_prefix,
         env=("MPP_KUBE_PATH_PREFIX",),
@@ -315,6 +352,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--insecure",
         "insecure",
+        DISCOVERY,
         "Whether connections to https endpoints with unverifiable certs are allowed",
         parse_boolean,
         short="-k",
@@ -324,6 +362,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--routing-strategy",
         "routing_strategy",
+        SELECTION,
         "The strategy to use for choosing viable prometheus endpoint(s) from those located; valid choices include:"
         " 'single-most-data', 'random', 'minimum-history:DURATION'",
         env=("MPP_ROUTING_STRATEGY",),
@@ -335,6 +374,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--selection-interval",
         "selection_interval",
+        SELECTION,
         "The interval at which selections are performed; note that selection is automatically performed upon backend failures",
         parse_interval,
         env=("MPP_SELECTION_INTERVAL",),
@@ -344,6 +384,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--probe-params",
         "probe_params",
+        SELECTION,
         "Parameters that each request of a probe carries, as in a URL, for servers behind something that wants them, such as"
         " namespace=monitoring for prom-label-proxy; for single servers in the configuration file, under backends",
         parse_parameters,
@@ -354,6 +395,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--affinity-options",
         "affinity_options",
+        SELECTION,
         "A comma-separated list of sticky-session modes to enable, of which 'cookies', 'sourceip' and 'header:NAME' (the same"
         " value of that header field, the same server) are valid options, tried in the order given; or 'none'",
         parse_affinity_options,
@@ -366,6 +408,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--port",
         "port",
+        LISTENING,
         "The port on which the proxy will listen, on all addresses, IPv4 and IPv6",
         parse_port,
         env=("MPP_PORT",),
@@ -377,6 +420,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--listen",
         "listen",
+        LISTENING,
         "A Twisted server endpoint to listen on, such as tcp:9090:interface=127.0.0.1, systemd:domain=INET6:name=mpp or"
         " ssl:9443:privateKey=key.pem:certKey=cert.pem; may be repeated (in the environment: separated by spaces). The default"
         " port is then not opened",
@@ -389,6 +433,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--admin-listen",
         "admin_listen",
+        LISTENING,
         "A Twisted server endpoint for mpp's own pages: all but /mpp/health and /mpp/ready are then served there only; may be"
         " repeated (in the environment: separated by spaces)",
         parse_endpoint,
@@ -399,6 +444,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--web-config",
         "web_config",
+        LISTENING,
         "A file in the format of Prometheus' web configuration: TLS, users and passwords, headers, for all that is listened on."
         " It is read again when it changes",
         parse_path,
@@ -409,6 +455,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--web-cors-origin",
         "web_cors_origin",
+        LISTENING,
         "A regular expression for the origins (the whole of each, such as https://example.org) of the pages that may read"
         " mpp's own errors below /api/v1/; what they may read of the servers' responses is up to the same option of these",
         parse_expression,
@@ -420,6 +467,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--reuse-port",
         "reuse_port",
+        LISTENING,
         "Open the port so that another mpp can open it too (SO_REUSEPORT): the next one may start before this one has ended",
         parse_boolean,
         env=("MPP_REUSE_PORT",),
@@ -429,9 +477,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--workers",
         "workers",
+        LISTENING,
         "How many processes serve clients, to use as many cores; with more than one, another process looks for servers and"
         " after the workers",
-        parse_positive,
+        parse_workers,
         env=("MPP_WORKERS",),
         default="1",
         metavar="NUMBER",
@@ -440,6 +489,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--max-connections",
         "max_connections",
+        LISTENING,
         "How many client connections may be open; further ones wait. By default half of the open files allowed, 64 set aside, and"
         " 16384 at most",
         parse_positive,
@@ -450,8 +500,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--client-idle-timeout",
         "client_idle_timeout",
+        LISTENING,
         "For how long a client's connection is kept open without a request",
-        parse_interval,
+        parse_idle_timeout,
         env=("MPP_CLIENT_IDLE_TIMEOUT",),
         default="5m",
         metavar="DURATION",
@@ -459,8 +510,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--drain-timeout",
         "drain_timeout",
+        LISTENING,
         "For how long requests in flight may go on when mpp is told to stop; then they are cut off",
-        parse_duration,
+        parse_delay,
         env=("MPP_DRAIN_TIMEOUT",),
         default="30s",
         metavar="DURATION",
@@ -469,6 +521,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--retries",
         "retries",
+        REQUESTS,
         "On how many further backends a failed read is tried",
         parse_count,
         env=("MPP_RETRIES",),
@@ -478,6 +531,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--retry-budget",
         "retry_budget",
+        REQUESTS,
         "How many retries and hedges there may be in the long run, as a share of the requests (10 per second, and 500 in a burst,"
         " are always allowed): a pair that is dying is not finished off by them",
         parse_share,
@@ -488,6 +542,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--request-timeout",
         "request_timeout",
+        REQUESTS,
         "How long a client waits for its answer to begin, at most; a query's own timeout parameter makes it shorter",
         parse_timeout,
         env=("MPP_REQUEST_TIMEOUT",),
@@ -498,6 +553,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--suspect-after",
         "suspect_after",
+        REQUESTS,
         "After how long without progress of a request its server is asked for /-/ready; if that is not answered within the same"
         " time, or four times as long as this server usually takes for it (5s at most), the request is sent to another server as"
         " well",
@@ -510,10 +566,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--crash-suspect",
         "crash_suspect",
+        REQUESTS,
         "A server that breaks off a read which it has run for longer than this, without having said that it stops, may have died"
         " of it: the read is tried on another server only if a further healthy one is left, and reads with the same text are not"
         " sent to the last healthy server for 10 minutes; 0 means never to suspect a read",
-        parse_duration,
+        parse_delay,
         env=("MPP_CRASH_SUSPECT",),
         default="5s",
         metavar="DURATION",
@@ -522,6 +579,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--stall-timeout",
         "stall_timeout",
+        REQUESTS,
         "For how long an answer that has begun may pause before it is given up",
         parse_timeout,
         env=("MPP_STALL_TIMEOUT",),
@@ -531,9 +589,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--hedge-after",
         "hedge_after",
+        REQUESTS,
         "After how long a request is sent to a second server although the first one is well, just slow: queries then may run"
         " twice; 0 means never",
-        parse_duration,
+        parse_delay,
         env=("MPP_HEDGE_AFTER",),
         default="0",
         metavar="DURATION",
@@ -541,6 +600,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--max-concurrency",
         "max_concurrency",
+        REQUESTS,
         "How many requests may be under way on one server; further ones wait for their turn",
         parse_positive,
         env=("MPP_MAX_CONCURRENCY",),
@@ -550,6 +610,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--max-queue",
         "max_queue",
+        REQUESTS,
         "How many requests may wait for their turn on one server; what comes beyond goes to another server, or is answered 503",
         parse_count,
         env=("MPP_MAX_QUEUE",),
@@ -559,6 +620,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--no-coverage",
         "no_coverage",
+        SELECTION,
         "Do not ask the servers for their newest data; a server that has stopped scraping then serves like any other",
         parse_boolean,
         env=("MPP_NO_COVERAGE",),
@@ -568,6 +630,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--coverage-query",
         "coverage_query",
+        SELECTION,
         "The metric that is above 0 while a target is scraped, or a selector of it, with the labels job and instance; for servers"
         " without up",
         parse_selector,
@@ -579,6 +642,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--no-timeout-parameter",
         "no_timeout_parameter",
+        REQUESTS,
         "Leave queries as they are; otherwise their timeout parameter tells the server when nobody waits any more",
         parse_boolean,
         env=("MPP_NO_TIMEOUT_PARAMETER",),
@@ -588,6 +652,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--response-buffer",
         "response_buffer",
+        REQUESTS,
         "How much of an answer is held back, so that it can still be fetched from another backend when the first one breaks off",
         parse_size,
         env=("MPP_RESPONSE_BUFFER",),
@@ -597,6 +662,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--max-request-body",
         "max_request_body",
+        LISTENING,
         "The largest request body that is accepted",
         parse_size,
         env=("MPP_MAX_REQUEST_BODY",),
@@ -606,6 +672,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--trusted-proxies",
         "trusted_proxies",
+        LISTENING,
         "A comma-separated list of networks or addresses of proxies in front, whose X-Forwarded-For is believed: for the access"
         " log, /mpp/explain, and 'sourceip', and whose X-Forwarded-Host is, for POST /mpp/reload by a browser; their"
         " X-Forwarded-Proto, -Host and -Port are passed on to the servers; or 'none'. Unless it is given, only 'sourceip'"
@@ -618,6 +685,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--allow-unsafe-paths",
         "allow_unsafe_paths",
+        LISTENING,
         "Forward also what changes or stops a single server (reload, quit, admin API, writes, changes of rules, pprof); refused"
         " otherwise",
         parse_boolean,
@@ -628,18 +696,23 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--enable-lifecycle",
         "enable_lifecycle",
+        LISTENING,
         "Have the configuration read again by POST /mpp/reload, as it is by SIGHUP",
         parse_boolean,
         env=("MPP_ENABLE_LIFECYCLE",),
         switch=True,
         chapter="Changing it while mpp runs",
     ),
-    Option("--verbose", "verbose", "Log debugging information", parse_boolean, short="-V", env=("MPP_VERBOSE",), switch=True),
+    Option(
+        "--verbose", "verbose", LOGGING, "Log debugging information", parse_boolean, short="-V", env=("MPP_VERBOSE",), switch=True
+    ),
     Option(
         "--log-format",
         "log_format",
+        LOGGING,
         "How the log is written: logfmt or json, one line for each event",
         parse_log_format,
+        choices=("logfmt", "json"),
         env=("MPP_LOG_FORMAT",),
         default="logfmt",
         metavar="FORMAT",
@@ -648,8 +721,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--log-level",
         "log_level",
+        LOGGING,
         "What is logged: debug, info, warn or error, and what is more important; --verbose means debug",
         parse_log_level,
+        choices=("debug", "info", "warn", "error"),
         env=("MPP_LOG_LEVEL",),
         default="info",
         metavar="LEVEL",
@@ -657,6 +732,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--access-log",
         "access_log",
+        LOGGING,
         "Log every request, in one line when it has ended; the level does not matter",
         parse_boolean,
         env=("MPP_ACCESS_LOG",),
@@ -666,6 +742,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--server-timing",
         "server_timing",
+        LOGGING,
         "Have a Server-Timing field in every answer tell how long it took in all, in mpp's queue and on the server",
         parse_boolean,
         env=("MPP_SERVER_TIMING",),

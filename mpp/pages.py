@@ -153,7 +153,9 @@ def refuse_method(request: Any, allowed: tuple[bytes, ...], message: str) -> byt
 
 
 def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:
-    """Set the head of an answer, and give what remains to be written of it."""
+    """Set the head of an answer, and give what remains to be written of it: in a terminal, whole lines."""
+    if not body.endswith(b"\n"):
+        body += b"\n"
     request.setResponseCode(code)
     request.setHeader(b"Server", b"mpp")
     request.setHeader(b"Content-Type", content_type)

@@ -24,6 +24,7 @@ from txaio.tx import make_logger, set_global_log_level
 from mpp.checks import check, check_config
 from mpp.command_line import answer, wants_check
 from mpp.config import Reading, Sources
+from mpp.early_interrupt import hand_over
 from mpp.errors import ConfigError
 from mpp.file_limit import raise_file_limit
 from mpp.output import JOURNAL, LineObserver, observer
@@ -116,6 +117,7 @@ class Launch(MultiService):
     def startService(self) -> None:
         """Begin to work, and ask others what they think of the configuration as soon as they can be asked."""
         MultiService.startService(self)
+        self._reactor.callWhenRunning(hand_over, self._reactor)
         self._reactor.callWhenRunning(self._begin_to_verify)
 
     def stopService(self) -> Deferred[Any]:

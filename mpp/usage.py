@@ -7,10 +7,18 @@ from __future__ import annotations
 import textwrap
 
 from mpp._version import __version__
-from mpp.options import HELP_WORDS, OPTIONS, Option
+from mpp.options import GROUPS, HELP_WORDS, OPTIONS, Option
 
 # The columns' widths: the longest option fits, and the whole no wider than a terminal usually is.
 _LEFT, _RIGHT = 36, 68
+
+EXAMPLES = (
+    "mpp --endpoint prom-a:9090 --endpoint prom-b:9090",
+    "mpp --dns srv+_prometheus._tcp.example.org --port 9091",
+    "mpp --kube-service-name prometheus --kube-namespace monitoring",
+    "mpp --config /etc/mpp/mpp.yaml --check-config",
+)
+"""Commands as an operator would type them; each is tested to be understood."""
 
 
 def help_text() -> str:
@@ -30,10 +38,14 @@ def help_text() -> str:
         "COMMANDS:",
         f"   {', '.join(HELP_WORDS)}  Shows this list of options",
         "",
-        "OPTIONS:",
+        "EXAMPLES:",
+        *(f"   {line}" for line in EXAMPLES),
     ]
-    for option in OPTIONS:
-        lines += _entry(option)
+    for group in GROUPS:
+        lines += ["", f"OPTIONS: {group}"]
+        for option in OPTIONS:
+            if option.group == group:
+                lines += _entry(option)
     return "\n".join(lines)
 
 

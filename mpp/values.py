@@ -16,6 +16,15 @@ from mpp.linear_pattern import LinearPattern
 MIN_INTERVAL = 0.1
 """Shortest selection interval: a round costs every backend a query, and takes a good part of this on a slow network."""
 
+MAX_INTERVAL = 3600.0
+"""Longest selection interval: with more, a server that comes or goes is not noticed for so long that it looks like a fault."""
+
+MAX_TIMEOUT = 7 * 86400.0
+"""Longest time limit: nothing that waits for a week is waited for on purpose, and "y" is most likely a slip for "ms"."""
+
+MAX_WORKERS = 256
+"""Most worker processes: each takes some 60 MB, and more than one for each core gain nothing."""
+
 MIN_TIMEOUT = 0.01
 """Shortest time limit: less is shorter than one turn of a busy reactor."""
 
@@ -66,21 +75,38 @@ def parse_duration(text: str) -> float:
 
 
 def parse_interval(text: str) -> float:
-    """Give a duration that something can be repeated at."""
+    """Return the seconds of an interval between selections, from `MIN_INTERVAL` to `MAX_INTERVAL`."""
+    return _between(text, MIN_INTERVAL, MAX_INTERVAL, "10s or 1m30s (100ms to 1h)")
+
+
+def parse_idle_timeout(text: str) -> float:
+    """Return the seconds that a connection may be idle, from `MIN_INTERVAL` to `MAX_TIMEOUT`."""
+    return _between(text, MIN_INTERVAL, MAX_TIMEOUT, "5m or 1m30s (100ms to 7d)")
+
+
+def _between(text: str, least: float, most: float, expected: str) -> float:
     try:
         seconds = parse_duration(text)
     except ValueError:
-        seconds = 0.0
-    if seconds < MIN_INTERVAL:
-        raise ValueError(f"{text!r} is not a duration such as 10s or 1m30s (at least 100ms)")
+        seconds = -1.0
+    if not least <= seconds <= most:
+        raise ValueError(f"{text!r} is not a duration such as {expected}")
     return seconds
 
 
 def parse_timeout(text: str) -> float:
-    """Give a duration that something may take, longer than nothing."""
-    seconds = parse_duration(text)
+    """Return the seconds that something may take, from `MIN_TIMEOUT` to `MAX_TIMEOUT`."""
+    seconds = parse_delay(text)
     if seconds < MIN_TIMEOUT:
         raise ValueError(f"{text!r} is too short; expected a duration such as 10s or 1m30s (at least 10ms)")
+    return seconds
+
+
+def parse_delay(text: str) -> float:
+    """Return the seconds after which something happens, from 0 to `MAX_TIMEOUT`."""
+    seconds = parse_duration(text)
+    if seconds > MAX_TIMEOUT:
+        raise ValueError(f"{text!r} is too long; expected a duration such as 10s or 1m30s (at most 7d)")
     return seconds
 
 
@@ -114,6 +140,13 @@ def parse_positive(text: str) -> int:
     """Give a whole number above 0."""
     if not re.fullmatch(r"[0-9]{1,7}", text) or not int(text):
         raise ValueError(f"{text!r} is not a whole number (1 or more)")
+    return int(text)
+
+
+def parse_workers(text: str) -> int:
+    """Return a number of worker processes, from 1 to `MAX_WORKERS`."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= MAX_WORKERS:
+        raise ValueError(f"{text!r} is not a number of workers (1 to {MAX_WORKERS})")
     return int(text)
 
 

@@ -106,7 +106,16 @@ class CheckConfigTests(SynchronousTestCase):
             self.problems(sources), ["mpp.yaml:3: marathon-url: 'leader' is not a URL such as http://host:8080/path"]
         )
 
+    def test_unknown_variables(self) -> None:
+        """A variable that nothing reads is an error, named once also where nothing says where the servers are."""
+        unknown = "MPP_ROUTNG_STRATEGY: no such variable; did you mean MPP_ROUTING_STRATEGY?"
+        environ = {"MPP_ROUTNG_STRATEGY": "random"}
+        self.assertEqual(self.problems(self.sources("endpoint: a:9090\n", environ=environ)), [unknown])
+        problems = self.problems(self.sources("port: 80\n", environ=environ))
+        self.assertEqual((len(problems), problems[1]), (2, unknown))
+
     def test_systemd(self) -> None:
         """A socket that systemd will hand over need not be there when the file is checked."""
-        sources = self.sources("endpoint: a:9090\nlisten: systemd:domain=INET6:name=mpp\n")
+        inherited = "systemd:domain=INET6:name=mpp"
+        sources = self.sources(f"endpoint: a:9090\nlisten: {inherited}\nadmin-listen: {inherited}\n")
         self.assertEqual(check_config(sources, MemoryReactorClock()), "mpp.yaml: ok")

@@ -23,6 +23,18 @@ class CompletionTests(SynchronousTestCase):
                 written = rf"-l {option.flag[2:]}\b" if shell == "fish" else rf"{option.flag}(?![\w-])"
                 self.assertTrue(re.search(written, script), (shell, option.flag))
 
+    def test_values(self) -> None:
+        """Options that take one of a few words offer these."""
+        for flag, values in (
+            ("--log-level", ("debug", "info", "warn", "error")),
+            ("--log-format", ("logfmt", "json")),
+            ("--routing-strategy", ("single-most-data", "random")),
+        ):
+            for shell in COMPLETION.choices:
+                with self.subTest(flag=flag, shell=shell):
+                    line = next(line for line in completion(shell).splitlines() if re.search(rf"(?:--|-l ){flag[2:]}\b.*", line))
+                    self.assertEqual([value for value in values if value not in line], [])
+
     def test_printed(self) -> None:
         """It is printed instead of anything else."""
         self.assertEqual(answer(["--completion", "fish"]), completion("fish"))

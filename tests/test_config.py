@@ -106,8 +106,31 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     (
         [*FILE, "--selection-interval", "soon"],
         {},
-        "--selection-interval: 'soon' is not a duration such as 10s or 1m30s (at least 100ms)",
+        "--selection-interval: 'soon' is not a duration such as 10s or 1m30s (100ms to 1h)",
     ),
+    (
+        [*FILE, "--selection-interval=100y"],
+        {},
+        "--selection-interval: '100y' is not a duration such as 10s or 1m30s (100ms to 1h)",
+    ),
+    ([*FILE, "--client-idle-timeout=8d"], {}, "--client-idle-timeout: '8d' is not a duration such as 5m or 1m30s (100ms to 7d)"),
+    *(
+        (
+            [*FILE, f"{flag}=100y"],
+            {},
+            f"{flag}: '100y' is too long; expected a duration such as 10s or 1m30s (at most 7d)",
+        )
+        for flag in (
+            "--drain-timeout",
+            "--request-timeout",
+            "--suspect-after",
+            "--crash-suspect",
+            "--stall-timeout",
+            "--hedge-after",
+        )
+    ),
+    ([*FILE, "--workers=1000"], {}, "--workers: '1000' is not a number of workers (1 to 256)"),
+    ([*FILE, "--workers=0"], {}, "--workers: '0' is not a number of workers (1 to 256)"),
     (
         FILE,
         {"MPP_AFFINITY_OPTIONS": "cookies,none"},
@@ -160,6 +183,22 @@ class ReadTests(SynchronousTestCase):
             warnings,
             ("MPP_PORT: 'tcp://10.0.0.1:9090' is ignored: set by Kubernetes for a Service of that name, not by an operator",),
         )
+
+    def test_unknown_variables(self) -> None:
+        """A variable that nothing reads is warned of with the nearest right name, and without its value."""
+        environ = {"MPP_ROUTNG_STRATEGY": "random", "MPP_FROB": "s3cret", "MPP_TEST_KUBECTL": "k", "MPP_PLAIN": "1"}
+        self.assertEqual(
+            read(FILE, environ).warnings,
+            (
+                "MPP_FROB: no such variable; see 'mpp --help'",
+                "MPP_ROUTNG_STRATEGY: no such variable; did you mean MPP_ROUTING_STRATEGY?",
+            ),
+        )
+
+    def test_unknown_locator(self) -> None:
+        """Where nothing says where the servers are, a mistyped variable is named as well."""
+        error = self.assertRaises(ConfigError, read, [], {"MPP_ENDPONT": "a:9090"})
+        self.assertEqual(str(error.all[1]), "MPP_ENDPONT: no such variable; did you mean MPP_ENDPOINT?")
 
     def test_no_warnings(self) -> None:
         """Nothing is warned of when all is well."""

@@ -71,7 +71,7 @@ REFUSED: list[tuple[str, str]] = [
     ("endpoint:\n- a:1\n-\n", "mpp.yaml:1: endpoint: expected text, found nothing"),
     (
         "selection-interval: 10\n",
-        "mpp.yaml:1: selection-interval: '10' is not a duration such as 10s or 1m30s (at least 100ms)",
+        "mpp.yaml:1: selection-interval: '10' is not a duration such as 10s or 1m30s (100ms to 1h)",
     ),
     ("- port: 1\n", "mpp.yaml:1: expected keys and values such as 'port: 9090', found a list"),
     ("port 9090\n", "mpp.yaml:1: expected keys and values such as 'port: 9090', found the text 'port 9090'"),

@@ -8,9 +8,10 @@ from typing import Any
 from attrs import fields, has
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.options import OPTIONS
+from mpp.command_line import from_command_line
+from mpp.options import GROUPS, OPTIONS
 from mpp.settings import Settings
-from mpp.usage import help_text
+from mpp.usage import EXAMPLES, help_text
 
 
 def defaults(group: type[Any], prefix: str = "") -> dict[str, Any]:
@@ -59,6 +60,26 @@ class OptionsTests(SynchronousTestCase):
                 self.assertIn(f"(default: {option.default})" if option.default else "", text)
                 for name in option.env:
                     self.assertIn(f"[${name}]", text)
+
+    def test_help_is_grouped(self) -> None:
+        """Each option is under the heading of its group, once; the port comes before what only some need."""
+        parts = re.split(r"(?m)^OPTIONS: (.*)$", help_text())[1:]
+        listed = {title: re.findall(r"(?m)^   (--[a-z-]+)", text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
+        self.assertEqual(tuple(listed), GROUPS)
+        self.assertEqual(listed, {group: [each.flag for each in OPTIONS if each.group == group] for group in GROUPS})
+        self.assertLess(help_text().index("--port value"), help_text().index("--marathon-url value"))
+
+    def test_examples(self) -> None:
+        """The examples of the help are understood."""
+        for example in EXAMPLES:
+            with self.subTest(example=example):
+                command, *argv = example.split()
+                given = from_command_line(argv)
+                self.assertEqual(command, "mpp")
+                for option, (_, texts) in given.items():
+                    for text in texts:
+                        option.parse(text)
+                self.assertIn(example, help_text())
 
     def test_help_fits(self) -> None:
         """The help is no wider than a terminal usually is."""

@@ -556,7 +556,7 @@ class OwnPagesTests(ProxyCase):
 
     def test_health(self) -> None:
         """Health is OK as long as the process answers."""
-        self.assertEqual(self.page(b"/mpp/health")[::2], (b"200", b"OK"))
+        self.assertEqual(self.page(b"/mpp/health")[::2], (b"200", b"OK\n"))
         self.assertEqual(self.page(b"/mpp/health", b"HEAD")[::2], (b"200", b""))
 
     def test_ready_from_the_first_round_until_draining(self) -> None:
@@ -575,13 +575,19 @@ class OwnPagesTests(ProxyCase):
         self.world.selections.publish(Selection(2, Choice((A,)), (Observation(A, Standing.VIABLE),)))
         self.assertEqual(self.page(b"/mpp/ready?backends=1")[0], b"200")
 
+    def test_whole_lines(self) -> None:
+        """What a terminal shows of mpp's own answers ends with a line feed, errors too."""
+        for path in (b"/mpp/health", b"/mpp/ready", b"/mpp/nothing", b"/mpp/status?format=json", b"/mpp/status?format=x"):
+            with self.subTest(path=path):
+                self.assertTrue(self.page(path)[2].endswith(b"\n"))
+
     def test_checks_with_options(self) -> None:
         """A load balancer that asks with OPTIONS, as HAProxy does by default, is told the same as with GET."""
         for version in (b"1.0", b"1.1"):
             self.build()
             self.client.get(b"/mpp/health", method=b"OPTIONS", version=version)
             head, _, body = self.client.received().partition(b"\r\n\r\n")
-            self.assertEqual((head.split(b" ")[1], body), (b"200", b"OK"))
+            self.assertEqual((head.split(b" ")[1], body), (b"200", b"OK\n"))
             self.assertIn(b"\r\nAllow: GET, HEAD, OPTIONS\r\n", head)
         self.build()
         self.assertEqual(self.page(b"/mpp/ready", b"OPTIONS")[0], b"200")
@@ -688,7 +694,7 @@ class OwnPagesTests(ProxyCase):
         ):
             self.assertEqual(self.page(target)[0], code, target[:50])
         self.client.get(b"/mpp/health")
-        self.assertTrue(self.client.received().endswith(b"OK"))
+        self.assertTrue(self.client.received().endswith(b"OK\n"))
 
     def test_bodies(self) -> None:
         """A body is refused by the head alone, and the connection ends; an empty one is none."""
@@ -740,7 +746,7 @@ class ReloadTests(ProxyCase):
         self.reloaded.callback(Reloaded(("retries",)))
         self.assertEqual(self.body(), (200, {"status": "success", "data": {"changed": ["retries"]}}))
         self.client.get(b"/mpp/health")
-        self.assertTrue(self.client.received().endswith(b"OK"))
+        self.assertTrue(self.client.received().endswith(b"OK\n"))
 
     def test_refused(self) -> None:
         """What is wrong is told in the shape of Prometheus' errors."""

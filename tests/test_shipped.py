@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.config_file import read_text
 from mpp.front.current import Current
 from mpp.front.file import WebConfigFile
 from mpp.front.passwords import Passwords
@@ -296,6 +297,22 @@ class SystemdTests(SynchronousTestCase):
         name = self.socket["Socket"]["FileDescriptorName"]
         self.assertTrue(self.service["Service"]["ExecStart"].endswith(f"--listen systemd:domain=INET6:name={name}"))
 
+    def test_reload_checks_first(self) -> None:
+        """A reload checks what the service was started with before mpp is told to read it again."""
+        text = (ROOT / "systemd" / "mpp.service").read_text(encoding="utf-8")
+        start = self.service["Service"]["ExecStart"]
+        self.assertIn(" --config /etc/mpp/mpp.yaml ", start)
+        commands = re.findall(r"(?m)^ExecReload=(.*)$", text)
+        self.assertEqual(commands, [f"{start} --check-config", "/bin/kill -HUP $MAINPID"])
+
+    def test_configuration(self) -> None:
+        """The configuration file is sound, also with what is commented out."""
+        text = (ROOT / "systemd" / "mpp.yaml").read_text(encoding="utf-8")
+        self.assertEqual(read_text(text, "mpp.yaml").errors, ())
+        everything = read_text(re.sub(r"(?m)^#(?=\S+: )", "", text), "mpp.yaml")
+        self.assertEqual(everything.errors, ())
+        self.assertEqual(len(everything.given), 4)
+
     def test_time_to_stop(self) -> None:
         """systemd waits for longer than mpp takes to finish what is in flight."""
         self.assertGreater(float(self.service["Service"]["TimeoutStopSec"].removesuffix("s")), Settings().drain_timeout)
@@ -314,7 +331,7 @@ class SystemdTests(SynchronousTestCase):
         text = (ROOT / "systemd" / "mpp.default").read_text(encoding="utf-8")
         names = re.findall(r"(?m)^#?(MPP_\w+)=", text)
         self.assertLessEqual(set(names), {name for option in OPTIONS for name in option.env})
-        self.assertIn("MPP_ENDPOINT", names)
+        self.assertIn("MPP_HTTP_SD", names)
 
 
 class DockerTests(SynchronousTestCase):

@@ -91,7 +91,7 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
         )
     ],
     *[
-        (values.parse_interval, text, f"{text!r} is not a duration such as 10s or 1m30s (at least 100ms)")
+        (values.parse_interval, text, f"{text!r} is not a duration such as 10s or 1m30s (100ms to 1h)")
         for text in ("", "0", "0s", "99ms", "10", "often")
     ],
     *[

@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from txaio.tx import make_logger
 
 from mpp.values import is_boolean, parse_boolean
+from mpp.variables import PLAIN as VARIABLE
 from mpp.wire import reactor, transports
-
-VARIABLE = "MPP_PLAIN"
 
 _log = make_logger()
 

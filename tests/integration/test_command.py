@@ -42,7 +42,7 @@ WRONG: list[tuple[list[str], dict[str, str], str]] = [
     (["--endpoint-file", "x"], {}, "--endpoint-file: no such option; did you mean --endpoints-file?"),
     (["--port"], {}, "--port: needs a value"),
     (["serve"], {}, "'serve': no such command; options begin with --, 'mpp --help' lists them"),
-    (["--selection-interval", "10"], {}, "--selection-interval: '10' is not a duration such as 10s or 1m30s (at least 100ms)"),
+    (["--selection-interval", "10"], {}, "--selection-interval: '10' is not a duration such as 10s or 1m30s (100ms to 1h)"),
     (["--verbose=loud"], {}, "--verbose: 'loud' is neither true nor false (true, 1, yes, false, 0, no)"),
     (["--listen", "foo:1"], {}, "--listen: 'foo:1' is not a Twisted server endpoint (Unknown endpoint type: 'foo')"),
     (

@@ -247,10 +247,11 @@ class SocketActivationTests(SynchronousTestCase):
         self.port = free_port()
         listen = ["--listen", f"[::1]:{self.port}", "--fdname", "mpp"]
         set_here = [f"--setenv={name}={value}" for name, value in self.environment().items()]
-        options = ["--listen", "systemd:domain=INET6:name=mpp", "--selection-interval", "500ms"]
+        self.config = self.folder / "mpp.yaml"
+        self.config.write_text("selection-interval: 500ms\n")
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
-                [activate, *listen, *set_here, sys.executable, "-m", "mpp", *options],
+                [activate, *listen, *set_here, *self.commands("ExecStart")[0]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -258,6 +259,26 @@ class SocketActivationTests(SynchronousTestCase):
                 preexec_fn=die_with_parent,
             )
         self.addCleanup(self.end)
+
+    def commands(self, name: str) -> list[list[str]]:
+        """Return commands of the unit, with the program and the configuration file where they are here."""
+        text = (CHECKOUT / "systemd" / "mpp.service").read_text(encoding="utf-8")
+        here = text.replace("/opt/mpp/bin/mpp ", f"{sys.executable} -m mpp ").replace("/etc/mpp/mpp.yaml", str(self.config))
+        return [line.split() for line in re.findall(rf"(?m)^{name}=(.*)$", here)]
+
+    def reload(self) -> subprocess.CompletedProcess[str]:
+        """Do what ``systemctl reload`` does: one command after the other, until one fails."""
+        for command in self.commands("ExecReload"):
+            words = [word.replace("$MAINPID", str(self.process.pid)) for word in command]
+            ended = subprocess.run(
+                words, env={**os.environ, **self.environment()}, capture_output=True, text=True, cwd=CHECKOUT, timeout=PATIENCE
+            )
+            if ended.returncode:
+                break
+        return ended
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
 
     def environment(self) -> dict[str, str]:
         """Give what the service manager and ``/etc/default/mpp`` set."""
@@ -292,6 +313,22 @@ class SocketActivationTests(SynchronousTestCase):
 
         made: socket.socket = wait_until(connected, "the port is open")
         return made
+
+    def test_reload(self) -> None:
+        """A reload of a wrong file fails, says why, and leaves mpp alone; one of a sound file is applied."""
+        with self.connect():
+            self.wait_for("READY=1")
+        self.config.write_text("selection-interval: 500ms\nretires: 1\n")
+        ended = self.reload()
+        self.assertEqual(
+            (ended.returncode, ended.stderr), (2, f"mpp: {self.config}:2: retires: no such key; did you mean retries?\n")
+        )
+        self.config.write_text("selection-interval: 500ms\nretries: 1\n")
+        ended = self.reload()
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        wait_until(lambda: "Configuration read again" in self.log(), "it is read again")
+        self.assertIn("changed: retries", self.log())
+        self.assertNotIn("Configuration not applied", self.log())
 
     def test_whole_life(self) -> None:
         """The first client starts it and is served; the manager hears of readiness, of who serves, of life and of the end."""
