@@ -20,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mpp.completion import completion
 from mpp.options import OPTIONS
+from mpp.usage import EXAMPLES
 from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
 from tests.integration.servers import binaries, promtool_of
 from tests.integration.test_kubectl import kubectls
@@ -142,7 +143,7 @@ class ManPageTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make it."""
         ended = run(sys.executable, "script/build-man")
-        if "No module named 'docutils'" in ended.stderr:
+        if "it needs docutils" in ended.stderr:
             raise SkipTest("docutils is not installed; script/test installs it")
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
         self.page = ended.stdout
@@ -154,6 +155,33 @@ class ManPageTests(SynchronousTestCase):
         shown = re.sub(r".\x08", "", ended.stdout)
         self.assertIn("mpp - one address for a pair of Prometheus servers", shown)
         self.assertEqual([option.flag for option in OPTIONS if option.flag not in shown], [])
+
+    def test_sections(self) -> None:
+        """It has the sections that operators look for, with what belongs there."""
+        text = re.sub(r"\\f[A-Z]|\\", "", self.page)
+        parts = re.split(r"(?m)^\.SH (.*)$", text)[1:]
+        found = dict(zip(parts[::2], parts[1::2], strict=True))
+        for title, words in (
+            ("EXIT STATUS", ("0", "2", "143")),
+            ("SIGNALS", ("SIGTERM", "SIGHUP", "SIGUSR1")),
+            ("FILES", ("/etc/mpp/mpp.yaml", "/etc/default/mpp", "mpp.socket")),
+            ("EXAMPLES", EXAMPLES),
+        ):
+            for word in words:
+                self.assertIn(word, found[title])
+
+    def test_file(self) -> None:
+        """It is written to a file when it is whole; without docutils one line says so, and the last page stays."""
+        folder = Path(tempfile.mkdtemp(prefix="mpp-test-man-"))
+        self.addCleanup(shutil.rmtree, folder)
+        page = folder / "mpp.1"
+        ended = run(sys.executable, "script/build-man", page)
+        self.assertEqual((ended.returncode, ended.stdout, page.read_text()), (0, "", self.page))
+        ended = run(sys.executable, "-I", "-S", "script/build-man", page)
+        self.assertEqual(ended.returncode, 1)
+        self.assertRegex(ended.stderr, r"\Ascript/build-man: .*; it needs docutils: pip install docutils\n\Z")
+        self.assertEqual(page.read_text(), self.page)
+        self.assertEqual([path.name for path in folder.iterdir()], ["mpp.1"])
 
     def test_mandoc(self) -> None:
         """mandoc, which other systems have, has nothing to complain about but long lines in the source."""
