@@ -281,7 +281,8 @@ class Program(MultiService):
         MultiService.startService(self)
         text, strategy = "mpp serves {where}, strategy {strategy}, version {version}", self.settings.routing_strategy
         _log.info(text, where=str(self.listeners), strategy=strategy, version=__version__)
-        tell()
+        # Workers bring a reactor of their own, and the parent's costs no request anything.
+        tell(self._reactor if self.settings.workers == 1 else None)
 
     def stopService(self) -> Deferred[None]:
         """

@@ -73,6 +73,11 @@ def lean_reactor() -> type[EPollReactor] | None:
     return LeanReactor
 
 
+def is_foreign(reactor: object) -> bool:
+    """Return whether a reactor is not of the class that `lean_reactor` returns, though it could be."""
+    return hasattr(select, "epoll") and type(reactor).__module__ != __name__
+
+
 def changed_privates() -> tuple[str, ...]:
     """Name what this module needs of Twisted's private parts and does not find; empty when all is well."""
     if not hasattr(select, "epoll"):
