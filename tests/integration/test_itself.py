@@ -40,7 +40,7 @@ class ItselfTests(SynchronousTestCase):
             self.assertEqual({fetch(port, QUERY)[1]["mpp.servedby"] for _ in range(20)}, {server.address})
             page = json.loads(fetch(port, "/mpp/status?format=json")[2])
             self.assertEqual({each["name"]: each["is_self"] for each in page["backends"]}, {own: True, server.address: False})
-            self.assertTrue(page["verdict"]["text"].startswith("One server is this mpp itself. "), page["verdict"])
+            self.assertIn(f"the backend {own} is this mpp itself and not used", page["verdict"]["text"])
             self.assertIn("this mpp itself answers there, so it is never used", mpp.log())
             server.kill()
             wait_until(lambda port=port: fetch(port, QUERY)[0] == 503, "no server is left")

@@ -33,14 +33,15 @@ class SlowMetricsTests(SynchronousTestCase):
         return (mpp.metric(f"{name}_sum") - before[0]) / max(1.0, mpp.metric(f"{name}_count") - before[1])
 
     def test_facts_are_known(self) -> None:
-        """A page that takes 5 seconds is read once a minute; with its facts the server takes the traffic that is due to it."""
-        self.slow.set(metrics_take=5.0)
+        """A page that takes 8 seconds is read once a minute; with its facts the server takes the traffic that is due to it."""
+        self.slow.set(metrics_take=8.0)
         began = time.monotonic()
         mpp = self.begin()
-        self.assertLess(time.monotonic() - began, 5.0)
+        # It is waited for 3 seconds; the rest is for a busy machine.
+        self.assertLess(time.monotonic() - began, 7.0)
         self.assertTrue(mpp.is_selected(self.quick.address))
         self.assertLess(self.round_seconds(mpp, 1.5), 0.5)
-        wait_until(lambda: mpp.is_selected(self.slow.address), f"it is selected: {mpp.log()[-2000:]}", 8)
+        wait_until(lambda: mpp.is_selected(self.slow.address), f"it is selected: {mpp.log()[-2000:]}", 12)
         self.assertLess(self.round_seconds(mpp, 5.0), 0.5)
         self.assertEqual(self.slow.count("/metrics"), 1)
 
