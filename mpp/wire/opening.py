@@ -31,7 +31,7 @@ class Owner(Shape):
         """Take the connection, which is idle if it is ``alive``."""
 
     def not_opened(self, opening: Opening, failure: Failure) -> None:
-        """Record that there is none: `UpstreamError` in phase CONNECT."""
+        """Record that there is none: `UpstreamError` in phase CONNECT, or `CancelledError` when the pool is being closed."""
 
 
 class Opening:
@@ -89,7 +89,10 @@ class Opening:
 
     def _failed(self, failure: Failure) -> None:
         self._waits_for = None
-        if self._stopped and failure.check(CancelledError):
+        if failure.check(CancelledError):
+            if not self._stopped:
+                # By the pool, which is being closed.
+                self.report(failure)
             return
         failure.trap(UpstreamError)
         error = failure.value

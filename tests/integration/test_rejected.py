@@ -113,7 +113,7 @@ class MethodTests(RejectedCase):
             connection.sendall(b"PROPFIND /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
             connection.sendall(b"OPTIONS /mpp/health HTTP/1.1\r\nHost: a\r\n\r\n")
             received = b""
-            while not received.endswith(b"\r\n\r\nOK"):
+            while not received.endswith(b"\r\n\r\nOK\n"):
                 received += connection.recv(65536)
         self.assertEqual(re.findall(rb"HTTP/1.1 ([0-9]+)", received), [b"405", b"200"])
 
