@@ -44,7 +44,7 @@ REQUEST_DROPPED = _HOP_BY_HOP | {
 """Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
 # All that are not just passed on. The port goes with the host: it is either a trusted proxy's, or not known.
 _REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie", b"x-forwarded-port"}
-# A backend that is an mpp itself says who served it, and how often it tried; the client is told these of this mpp.
+# A backend that is an mpp reports its own server and its own attempts; the client gets the values of this mpp instead.
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby", b"mpp.attempts"}
 # All that are not just passed on.
 _RESPONSE_SPECIAL = _RESPONSE_DROPPED | {b"set-cookie"}

@@ -150,8 +150,7 @@ def _standings(observations: Sequence[Observation]) -> list[str]:
     well = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
     ill = [o for o in observations if o.standing is not Standing.VIABLE]
     said = [f"{listing(well)} {'is' if len(well) == 1 else 'are'} viable."] if well else []
-    said += [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
-    return said
+    return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
 
 
 def _repeats(terms: Terms, most: int, after: tuple[Backend, ...]) -> str:

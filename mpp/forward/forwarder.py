@@ -46,7 +46,7 @@ class Forwarder:
     :ivar suspicions: tells whether a server that is silent is there.
     :ivar unreadable: which servers could not read what was asked for.
     :ivar client_address: gives the address of the client that sent a request.
-    :ivar sticky_address: gives the address by which a client is told apart that stays with one server, see `mpp.stickiness`.
+    :ivar sticky_address: returns the client's address, which decides its server for federation and remote read.
     :ivar proxies: the proxies that an operator named, None if there are none.
     :ivar access: the access log, or None when none is wanted.
     :ivar stall_ticks: for how many ticks an answer may pause once it has begun.

@@ -36,7 +36,7 @@ def frame(title: str, main: str, *, level: str, live: bool, below: str = "", ide
     :param title: plain text.
     :param main: markup; what is renewed when the page is ``live``.
     :param below: markup that stays.
-    :param identity: which mpp it is, plain text; empty: only its version is told.
+    :param identity: the host, addresses and process of this mpp, plain text; if empty, the page shows its version only.
     """
     icon = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="3.5" fill="{_COLORS[level]}"/></svg>'

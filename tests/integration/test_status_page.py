@@ -224,7 +224,7 @@ class RealServersTests(SynchronousTestCase):
     """Real Prometheus servers, of each version there is."""
 
     def test_pair_is_a_pair(self) -> None:
-        """Two equal servers, told apart by external labels only, show these as a note; what is told of them is there."""
+        """A pair that differs in external labels only shows these as a note, and the values of both servers are on the page."""
         require_binary()
         for binary in binaries():
             servers = pair(binary)
