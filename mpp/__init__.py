@@ -19,6 +19,7 @@ configuration in force, who is known by his password), ``metrics.Metrics`` (coun
 counters are about to go), ``recorder.Recorder`` and
 ``journal.Journal`` (the last minutes), ``problems.Problems`` (what was wrong when it was looked at last),
 ``status_log.StatusLog`` (the errors that clients get, what it logged last),
+``survey.Survey`` (which servers to ask for their newest data, and when) and ``coverage.lacks.Lacks`` (what they lack),
 ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
 that nobody has taken yet), ``repeats.Repeats`` (lines of the log that were written in the last minute), ``service.Program``
 and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read again),
@@ -36,7 +37,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   unsafe_paths cross_site route_cookie coverage/ written spans own_requests series linear_pattern cors``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
 - L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
-  authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log``
+  authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log survey``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
   reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files config_sections effective

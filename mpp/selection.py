@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.coverage.survey import Survey
 from mpp.damage import Damage
 from mpp.follow_ups import FollowUps
 from mpp.interfaces import ISelections, IStrategy
@@ -31,6 +30,7 @@ from mpp.query_of_death import SuspectQueries
 from mpp.roster import Roster
 from mpp.round_steps import Locates, Probes, Refreshes
 from mpp.rounds import Repeated, Rounds, StartWaiters, of_each
+from mpp.survey import Survey
 
 _log = make_logger()
 

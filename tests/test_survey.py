@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.coverage.survey import BACK_FOR_S, INTERVAL_S, QUICK_S, Survey
 from mpp.facts import Facts, Lack
 from mpp.model import Backend, Observation, Standing
 from mpp.runtime import Answer, Outcome
+from mpp.survey import BACK_FOR_S, INTERVAL_S, QUICK_S, Survey
 
 NOW = 1_700_000_000.0
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))

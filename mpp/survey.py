@@ -24,6 +24,7 @@ from mpp.coverage.lacks import Lacks, Surveyed, by_heads
 from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
 from mpp.facts import Lack
 from mpp.model import Backend, Observation, Standing
+from mpp.rounds import of_each
 from mpp.runtime import Outcome, is_same_start
 
 _log = make_logger()
@@ -203,16 +204,8 @@ class Survey:
         asked = [b for b, server in self._servers.items() if server.usable and server.due <= now]
         known = [self._observed[b].facts.jobs for b in asked]
         windows = windows_for(known)
-        running = [Deferred.fromCoroutine(self._ask(backend, windows)) for backend in asked]
-        readings: dict[Backend, Reading | None] = {}
-        try:
-            for backend, reading in zip(asked, running, strict=True):
-                readings[backend] = await reading
-        except BaseException:
-            for each in running:
-                each.addErrback(lambda _: None).cancel()
-            raise
-        self._conclude(readings)
+        readings = await of_each(lambda backend: Deferred.fromCoroutine(self._ask(backend, windows)), asked, self._clock)
+        self._conclude(dict(zip(asked, readings, strict=True)))
 
     async def _ask(self, backend: Backend, windows: tuple[Window, ...]) -> Reading | None:
         """Return what a server has, None if it cannot be asked."""
