@@ -11,7 +11,7 @@ workers.
 - A request that comes in with the own token is answered with 508 at once.
 - A server that answers a probe with such a 508 is mpp itself, and is never used.
 - The tokens that a request came with are kept in front of the own one, so a loop through several mpp is found as well, by the
-  first of them that sees a request twice; mpp in front of another mpp is none.
+  first of them that sees a request twice; an mpp in front of another one is not taken for a loop.
 
 ``Via`` (RFC 9110 section 7.6.3) was made for this, but switches compression off in nginx, which also drops fields with a dot in
 their name. The token gives nobody any right: who learns it can have his own requests answered with 508.

@@ -1,5 +1,5 @@
 """
-Logs how things stand whenever that changes, in the words of the verdict (`mpp.status.verdict`), and follows the errors that
+Logs how things stand whenever a state of the verdict begins or ends, in the words of the verdict (`mpp.status.verdict`), and follows the errors that
 clients get. Decides nothing about servers or requests.
 """
 

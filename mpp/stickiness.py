@@ -23,10 +23,10 @@ NAME = "sticky"
 
 def sticky_servers(last: tuple[Backend, ...], selection: Selection) -> tuple[Backend, ...]:
     """
-    Return the sticky servers, see Note [Sticky servers].
+    Return the sticky servers, see Note [Sticky servers]; empty when no former one and no selected server is in service.
 
     :param last: those of the Selection before.
-    :param selection: the Selection for which they are wanted. Empty when none of the selected servers is in service.
+    :param selection: the Selection for which they are wanted.
     """
     return tuple(filter(selection.is_in_service, last)) or tuple(filter(selection.is_in_service, selection.selected))
 

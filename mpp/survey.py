@@ -47,7 +47,7 @@ class _Server:
     """
     What is remembered of one server.
 
-    :ivar usable: requests may be sent to it.
+    :ivar usable: it is viable or busy, is not ejected, and answers the probe's query.
     :ivar started_at: when it had started, as it said last.
     :ivar back_at: when it came back into service; None if that is long ago, or it was there from the beginning.
     :ivar failures: surveys of it that failed in a row.
@@ -230,7 +230,7 @@ class Survey:
             self._note(server, backend, reading)
             surveyed[backend] = Surveyed(reading, self._observed[backend].facts, server.back_at)
         lacks = self._lacks.update(surveyed, self._wall()) if len(surveyed) > 1 else {}
-        # What was not asked this time stays as it was, but for those that cannot be asked at all.
+        # A server that was not asked this time keeps its lack; one that was asked and did not answer loses it.
         found = {b: lack for b, lack in self._found.items() if b not in readings}
         found.update(lacks)
         if found != self._found:

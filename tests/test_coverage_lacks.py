@@ -138,6 +138,17 @@ class LacksTests(SynchronousTestCase):
         back_at = self.at
         self.assertIsNone(self.survey(has(node=80), has(back_at=back_at, node=74), apart=9.1))
 
+    def test_back_with_nearly_all(self) -> None:
+        """A server that is back and has 92 % is whole when its time is over; one that has 80 % by then still lacks the rest."""
+        self.survey(has(node=80), has(node=80))
+        self.lacks.returned(B)
+        back_at = self.at
+        self.assertIsNotNone(self.survey(has(node=80), has(back_at=back_at, node=74)))
+        self.assertIsNone(self.survey(has(node=80), has(back_at=back_at, node=74), 9))
+        self.lacks.returned(B)
+        back_at = self.at
+        self.assertIsNotNone(self.survey(has(node=80), has(back_at=back_at, node=64), 20))
+
     def test_three(self) -> None:
         """The one that lacks least is told from the one that lacks all."""
         for second in range(4):

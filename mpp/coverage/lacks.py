@@ -8,17 +8,17 @@ the targets themselves are down. What cannot be asked of a server counts as equa
 different times on two servers, and single scrapes fail, so a small or short difference is none:
 
 - A job with more than two targets is lacking on a server that has less than `LACKING` of the best and at least two targets less;
-  a smaller one if the server has at most half. It stays lacking until the server has `WHOLE` of the best.
-- This must be so in more than one window: twice, an interval apart, three times for a small job. Nothing where the best has
-  something needs two windows only, a second apart. A job is whole again after two windows.
-- A server that is just back has scraped nothing or little yet. It lacks a job at once, until it has `WHOLE` of it, or until it
-  has had `BACK_S` and two intervals for it; after that the rules above count.
+  a smaller one if the server has at most half. It stays lacking until the server has `WHOLE` of the best, or all of a small job.
+- This must be so in more than one window: twice, an interval apart, three times for a small job. None at all of a larger job
+  needs two windows, a second apart. A job is whole again after two good windows; after one if the server is just back.
+- A server that is just back has scraped nothing or little yet. It is presumed to lack each job of which it does not have `WHOLE`,
+  until it has, or until it has had `BACK_S` and two intervals for it; after that the rules above count.
 
 A difference that the configurations explain is drift (`mpp.drift`), not a lack: a job that a server does not have in its
 configuration and never had, and targets beyond those that it has discovered.
 
 A server without any targets in its window is either a receiver that has no `up` at all, or one that has lost its configuration.
-It lacks something if it was seen with targets before, or if its newest sample is old.
+It is judged only if it was seen with targets before, if its newest sample is old, or if it is just back.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ class _Job:
 
     :ivar bad: windows in a row in which it was lacking.
     :ivar good: windows in a row in which it was whole, since it lacks.
-    :ivar counted_at: when the last one of them was counted.
-    :ivar began_at: when the first bad one was seen.
+    :ivar counted_at: when the last bad one was counted.
+    :ivar began_at: when the lack began, as far as known: two intervals before the first bad window, or when the server came back.
     :ivar lacking: whether the server lacks it.
+    :ivar presumed_until: it is lacking because the server is just back, and that ends then; None if a window has shown it.
     :ivar had: the server had targets of it since it loaded its configuration.
     """
 
@@ -62,6 +63,7 @@ class _Job:
     counted_at: float = float("-inf")
     began_at: float = 0.0
     lacking: bool = False
+    presumed_until: float | None = None
     had: bool = False
 
 
@@ -165,8 +167,11 @@ class Lacks:
         """Count one more window of a job on a server, see Note [What is a lack]."""
         whole = own >= expected if expected <= SMALL else own >= WHOLE * expected
         if back_at is not None and not whole and not job.lacking and at < back_at + BACK_S + 2 * interval:
-            job.lacking, job.began_at, job.good = True, back_at, 0
+            job.lacking, job.began_at, job.good, job.presumed_until = True, back_at, 0, back_at + BACK_S + 2 * interval
             return
+        if job.presumed_until is not None and at >= job.presumed_until:
+            job.presumed_until = None
+            job.lacking = _is_bad(own, expected)
         if job.lacking:
             self._count_good(job, whole, at, back=back_at is not None)
         elif _is_bad(own, expected):
@@ -178,7 +183,7 @@ class Lacks:
         job.good = job.good + 1 if whole else 0
         self.undecided |= whole
         if job.good >= (1 if back else 2):
-            job.lacking, job.bad, job.good = False, 0, 0
+            job.lacking, job.bad, job.good, job.presumed_until = False, 0, 0, None
 
     def _count_bad(self, job: _Job, own: int, expected: int, interval: float, at: float) -> None:
         small = expected <= SMALL
@@ -194,7 +199,7 @@ class Lacks:
 
 
 def is_head_old(facts: Facts) -> bool:
-    """Return whether a server ingests nothing, by the newest sample of its head. One that has just started may not have begun."""
+    """Return whether a server ingests nothing, by the newest sample of its head; also of one that has just started."""
     age = drift.age(facts)
     quick = [interval for _, interval in facts.jobs if interval < SLOW_S]
     limit = max(HEAD_STALE_S, 4 * max(quick, default=DEFAULT_INTERVAL_S))

@@ -33,9 +33,9 @@ Jobs = tuple[tuple[str, float], ...]
 DEFAULT_INTERVAL_S = 60.0
 """Prometheus' own default, where no configuration is known."""
 SLOW_S = 150.0
-"""Half of the default of ``--query.lookback-delta``: a slower job has no newest sample for a part of the time, anyway."""
+"""Half of the default of ``--query.lookback-delta``: a slower job has no newest sample as soon as one scrape is missed."""
 MOST_WINDOWS = 4
-"""Queries for one survey of one server; jobs of further intervals share the longest one."""
+"""Queries for jobs that are not slow; jobs of further intervals share the last one. Slow jobs add one query."""
 
 _LEAST_S = 1.0
 _HOUR = 3600.0
