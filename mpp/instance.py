@@ -13,8 +13,8 @@ workers.
 - The tokens that a request came with are kept in front of the own one, so a loop through several mpp is found as well, by the
   first of them that sees a request twice; an mpp in front of another one is not taken for a loop.
 
-``Via`` (RFC 9110 section 7.6.3) was made for this, but switches compression off in nginx, which also drops fields with a dot in
-their name. The token gives nobody any right: who learns it can have his own requests answered with 508.
+``Via`` (RFC 9110 section 7.6.3) was made for this, but switches compression off in nginx. The field's name has a hyphen because
+nginx drops fields with a dot in theirs. The token gives no rights: a client that learns it gets 508 for its own requests.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-Logs how things stand whenever a state of the verdict begins or ends, in the words of the verdict (`mpp.status.verdict`), and follows the errors that
-clients get. Decides nothing about servers or requests.
+Logs how things stand whenever a state of the verdict (`mpp.status.verdict`) begins or ends, in the verdict's words, and follows the
+errors that clients get. Decides nothing about servers or requests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StatusLog(Service):
     :param local_errors: returns how many requests mpp itself answered with errors since its start, by code.
     :param clock: for the looks, monotonic.
     :param wall: the time of day, seconds since the epoch.
-    :param speaks: whether anything is logged; a worker leaves that to its parent.
+    :param speaks: whether it observes and logs; a worker leaves both to its parent.
     :ivar errors: the run of errors that clients get; None if there is none.
     """
 
