@@ -1,6 +1,6 @@
 """
-Logs how things stand whenever a state of the verdict (`mpp.status.verdict`) begins or ends, in the verdict's words, and follows the
-errors that clients get. Decides nothing about servers or requests.
+Logs how things stand whenever a state of the verdict (`mpp.status.verdict`) begins or ends, in the words of the verdict, and
+follows the errors that clients get. Decides nothing about servers or requests.
 """
 
 from __future__ import annotations
