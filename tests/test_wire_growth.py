@@ -183,6 +183,21 @@ class GrowthTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(each).status for each in asked], [200] * 32)
         self.assertEqual((len(self.dialer.dialed), len(self.named())), (dialed, 1))
 
+    def test_discarded(self) -> None:
+        """Requests that wait for a connection get one when what is kept is closed meanwhile, whatever they wait for."""
+        for limit, pause in ((100, 0.0), (100, 0.05), (4, 0.0), (4, 1.0)):
+            self.server.limit = limit
+            before = len(self.dialer.dialed)
+            asked = [self.ask(), self.ask(fresh=True), *(self.ask() for _ in range(6))]
+            self.wait(pause)
+            self.pool.discard(PROM_A)
+            for _ in range(10):
+                self.wait(0.1)
+                self.server.serve()
+            self.assertEqual([self.successResultOf(each).status for each in asked], [200] * 8, (limit, pause))
+            self.assertLess(len(self.dialer.dialed) - before, 20, (limit, pause))
+            self.assertEqual(self.server.open, [], "a connection is left open")
+
     def test_what_waits_is_known_to_wait(self) -> None:
         """Once the limit is known, requests beyond it count as waiting, so that they can go elsewhere; a new one does at once."""
         asked = [self.ask() for _ in range(6)]

@@ -84,8 +84,12 @@ class Growth:
 
     @property
     def _proves(self) -> bool:
-        """Whether the next connection has to be proved."""
-        if self._pool.question is None or self._closes:
+        """
+        Whether the next connection has to be proved.
+
+        Where nothing is kept none is: it would be closed after the proof, before it carries a request.
+        """
+        if self._pool.question is None or self._closes or not self._lane.kept:
             return False
         return needs_proof(self._others, self._most, limited=self.limit is not None)
 

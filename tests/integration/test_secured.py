@@ -123,6 +123,21 @@ class SecuredTests(SynchronousTestCase):
         self.assertEqual({mpp.standing_of(server.address) for server in self.servers}, {"viable"}, mpp.log())
         self.assertNotIn("test", mpp.log().replace("mpp-test", "").replace(str(self.folder), ""))
 
+    def test_changed_again_and_again(self) -> None:
+        """Requests that wait for a new connection get one although the connections are replaced again meanwhile."""
+        mpp = Configured(**self.keys())
+        self.addCleanup(mpp.close)
+        mpp.start()
+        with Load(mpp.port, clients=16, timeout=5) as load:
+            for number in range(40):
+                mpp.write(**self.keys(min_version="TLS12" if number % 2 else "TLS13"))
+                mpp.signal(signal.SIGHUP)
+                time.sleep(0.01 * (number % 5))
+            tally = load.stop()
+        print(f"\nchanged again and again: {tally}")
+        self.assertGreater(tally.requests, 50)
+        self.assertEqual(tally.failures, [], f"{tally}\n{mpp.log()[-3000:]}")
+
     def test_not_trusted(self) -> None:
         """Servers whose certificate nobody vouches for, or who refuse ours, get no request; the page says why."""
         self.write("ca.pem", self.second.pem)
