@@ -19,6 +19,8 @@ from mpp.model import Backend, RequestFacts, Selection
 from mpp.origin import Network, Proxies
 from mpp.route_cookie import ROUTE_COOKIE
 
+_COOKIE_SIZE = len(b"cookie")
+
 # As long as a browser session that is left alone and taken up again; well above any dashboard's refresh.
 IDLE_S = 30 * 60.0
 # About 2 MB of memory; more active addresses than one mpp will see.
@@ -52,8 +54,9 @@ class CookieAffinity:
 def _route(facts: RequestFacts) -> bytes | None:
     """Give the value of mpp's cookie; the last one when a client sends several (an old one with a deeper path comes first)."""
     found = None
-    for value in headers.values(facts.headers, b"cookie"):
-        if ROUTE_COOKIE not in value:
+    # Not by `headers.values`: it is called twice for each request.
+    for field, value in facts.headers:
+        if len(field) != _COOKIE_SIZE or ROUTE_COOKIE not in value or field.lower() != b"cookie":
             continue
         for part in value.split(b";"):
             name, _, content = part.partition(b"=")

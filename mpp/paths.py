@@ -51,8 +51,8 @@ _LONGEST_QUERY = 4096
 
 _READ_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
-# `mpp.model.Selection.prefixes` where no backend has a prefix.
-_NO_PREFIXES = ("",)
+NO_PREFIXES = ("",)
+"""`mpp.model.Selection.prefixes` where no backend has a prefix."""
 
 
 def path_of(target: bytes) -> bytes:
@@ -162,7 +162,7 @@ def is_unsafe_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> b
     if unsafe and method in unsafe:
         return True
     # Nearly always: there are no prefixes, so there is nothing more to look at.
-    return prefixes != _NO_PREFIXES and any(method in meaning(changed).unsafe for changed in _with_any_prefix(path, prefixes))
+    return prefixes != NO_PREFIXES and any(method in meaning(changed).unsafe for changed in _with_any_prefix(path, prefixes))
 
 
 def rejection_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> unsafe_paths.Rejection:
@@ -185,10 +185,9 @@ def with_prefix(prefix: str, target: bytes, prefixes: tuple[str, ...]) -> bytes:
     whichever backend answered it before.
 
     :param prefix: of the backend that the target is sent to.
-    :param prefixes: of all known backends, the longest first, see `mpp.model.Selection.prefixes`.
+    :param prefixes: of all known backends, the longest first, see `mpp.model.Selection.prefixes`. There is nothing to do where
+        they are `NO_PREFIXES` and there is no ``prefix``.
     """
-    if not prefix and prefixes == _NO_PREFIXES:
-        return target
     return _joined(prefix, target[_prefix_length(path_of(target), prefix, prefixes) :])
 
 

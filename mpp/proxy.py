@@ -77,7 +77,7 @@ class ProxyRequest(server.Request):
         channel = self.channel
         self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
         self.path = paths.path_of(target)
-        if paths.is_own(self.path):
+        if self.path.startswith(b"/mpp") and paths.is_own(self.path):
             self._render_own_page()
         else:
             channel.site.resource.render(self)
@@ -266,7 +266,11 @@ class ProxyResource(ReverseProxyResource):
             forwarder.metrics.refused(414)
             why = f"the path is longer than {paths.MAX_PATH} bytes (the query string may be)"
             request.refuse(414, "bad_data", why, forwarder.access)
-        elif not self._allow_unsafe and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes):
+        elif (
+            not self._allow_unsafe
+            and (paths.meaning(path).unsafe or forwarder.selections.current.prefixes != paths.NO_PREFIXES)
+            and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes)
+        ):
             self._reject_unsafe(request, paths.rejection_behind(method, path, forwarder.selections.current.prefixes))
         else:
             if path.endswith(kube_probes.PATHS):

@@ -84,8 +84,11 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
     value = b"%dms" % max(1, int(seconds * 1000))
     if found is None:
         if not body:
-            path, mark, query = target.partition(b"?")
-            return path + b"?" + _joined(query, value) if mark else target + b"?timeout=" + value, body
+            mark = target.find(b"?")
+            if mark < 0:
+                return target + b"?timeout=" + value, body
+            ready = target[-1] == _AMPERSAND or mark == len(target) - 1
+            return target + (b"timeout=" if ready else b"&timeout=") + value, body
         return target, _joined(body, value) if is_form(facts) else body
     given = found.seconds
     if given is None or given <= seconds:

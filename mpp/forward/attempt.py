@@ -110,7 +110,7 @@ class Attempt:
             hold=context.settings.response_buffer,
             may_hold=policy.may_hold,
             progress=self,
-            query_slots=terms.query_slots(selection, self.backend),
+            query_slots=selection.query_slots.get(self.backend.id, 0) if terms.query else 0,
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, terms))
 

@@ -30,6 +30,7 @@ from mpp import policy
 from mpp.forward import crashes, evidence, hedging, placing, refusal
 from mpp.forward.attempt import Attempt
 from mpp.forward.setbacks import Setbacks
+from mpp.own_requests import check_sender
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -80,14 +81,15 @@ class Attempts:
         self._waiting: Deferred[Selection] | None = None
 
     def start(self) -> None:
-        """Make the first attempt, after the first selection round if need be."""
+        """Make the first attempt, after the first selection round if need be. Raises `Looped` if this mpp has sent it."""
         selections = self._context.selections
         if selections.suspects.until:
-            # They have each attempt checked: a server may have died of this very request, see `Setbacks.may_send_to`.
-            self._so_far()
-        if selections.current.ranked:
-            self._first(selections.current)
+            self._so_far()  # It has each attempt checked: a server may have died of this request, see `Setbacks.may_send_to`.
+        selection = selections.current
+        if selection.ranked:
+            self._first(selection)
         else:
+            check_sender(self._terms.facts, self._context.instance)
             self._wait(selections.ready(), self._first)
 
     def cancel(self) -> None:
@@ -109,8 +111,7 @@ class Attempts:
     def _wait(self, selection: Deferred[Selection], then: Callable[[Selection], None]) -> None:
         """Go on with the Selection when it comes, or with the one in force when it takes too long."""
         self._waiting = self._context.bounded(selection)
-        selection.addCallback(then)
-        selection.addErrback(self.stopped)
+        selection.addCallback(then).addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
         backend, self.by_affinity = placing.first_choice(self._context, self._terms, selection)
@@ -135,8 +136,7 @@ class Attempts:
 
     def attempt(self, backend: Backend) -> None:
         """Make another attempt."""
-        context = self._context
-        setbacks = self.setbacks
+        context, setbacks = self._context, self.setbacks
         if setbacks is not None:
             if not setbacks.may_send_to(backend, context, self._terms):
                 self._refuse_suspect(setbacks)

@@ -26,7 +26,6 @@ from mpp.forward.hedging import stalled
 from mpp.forward.refusal import Refusal
 from mpp.forward.terms import Terms
 from mpp.metrics import OWN
-from mpp.own_requests import check_sender
 
 if TYPE_CHECKING:
     from mpp.forward.attempt import Attempt
@@ -64,9 +63,6 @@ class Exchange:
         context.budget.deposit()
         context.watch.add(self)
         try:
-            if not context.selections.current.ranked:
-                # Nothing is sent before there are servers. Else it is found out, at no cost, when the request is sent.
-                check_sender(self._downstream.facts, context.instance)
             self._attempts.start()
         except Looped:
             self._attempts.cancel()
@@ -121,9 +117,6 @@ class Exchange:
         self._response = response
         self._served_by = backend
         self._delivering = attempt
-        if response.complete or not policy.may_hold(response.status, response.headers):
-            # All is here, or it has no end.
-            context.watch.discard(self)
         if affinity:
             context.metrics.affinity_hit(affinity)
         cookies = context.affinity.remember(self._downstream.facts, backend, self._began)
@@ -132,6 +125,9 @@ class Exchange:
             cookies = ()
         timing = self._timing(attempt) if context.settings.server_timing else b""
         self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing)
+        if not self.ended and (response.complete or not policy.may_hold(response.status, response.headers)):
+            # All is here, or it has no end.
+            context.watch.discard(self)
 
     def _timing(self, attempt: Attempt) -> bytes:
         waited = attempt.turn_at - attempt.sent_at if attempt.turn_at else 0.0

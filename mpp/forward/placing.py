@@ -44,7 +44,8 @@ class Movable(Protocol):
 
 def first_choice(context: Forwarder, terms: Terms, selection: Selection) -> tuple[Backend | None, str]:
     """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
-    selection = for_time(selection, terms.facts)
+    if selection.past is not None:
+        selection = for_time(selection, terms.facts)
     if terms.sticky:
         preferred, by_affinity = sticky_choice(terms, selection, context.sticky_address)
     else:

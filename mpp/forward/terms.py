@@ -36,7 +36,7 @@ class Terms:
     def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
         self.facts = facts
         self.began = began
-        meaning = paths.meaning(paths.path_of(facts.target))
+        meaning = paths.meaning(facts.target.partition(b"?")[0])
         self.read = meaning.is_read(facts.method)
         self.query = meaning.takes_timeout
         self.sticky = meaning.sticky
@@ -71,7 +71,8 @@ class Terms:
             if target is not facts.target:
                 self._changed += (target,)
         trusted = proxies is not None and proxies.trusts_peer(facts)
-        target = paths.with_prefix(backend.prefix, target, prefixes)
+        if prefixes != paths.NO_PREFIXES or backend.prefix:
+            target = paths.with_prefix(backend.prefix, target, prefixes)
         return headers.request_head(facts, backend, target, len(body), sender, from_trusted_proxy=trusted), body
 
     def redirect(self, fields: Headers) -> Headers:

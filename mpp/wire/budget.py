@@ -166,7 +166,8 @@ class Budget:
         """Hold so many bytes more of a response, unless that passes a limit; return whether they are held now."""
         if self.held + size > self.limit or self._responses + size > self.share:
             return False
-        self.overdraw(size)
+        self.held += size
+        self._responses += size
         return True
 
     def overdraw(self, size: int) -> None:

@@ -46,6 +46,8 @@ class Response:
     An answer, whole or begun. See `mpp.interfaces.IResponse`.
 
     Fed by its connection through `arrived`, `finish` and `fail`. After `finish` or `fail` the connection is not its own any more.
+
+    :ivar held_size: how many bytes are held.
     """
 
     __slots__ = (
@@ -53,12 +55,12 @@ class Response:
         "_consumer",
         "_delivering",
         "_error",
-        "_held_size",
         "_paused",
         "_source",
         "complete",
         "headers",
         "held",
+        "held_size",
         "length",
         "reason",
         "status",
@@ -73,7 +75,7 @@ class Response:
         self.length: int | None = None
         self._budget = budget
         self._source: Source | None = source
-        self._held_size = 0
+        self.held_size = 0
         self._consumer: IBodyConsumer | None = None
         self._paused = False
         self._delivering = False
@@ -81,24 +83,19 @@ class Response:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "broken" if self._error is not None else "begun"
-        return f"<Response {self.status} {state}, {self._held_size} held>"
+        return f"<Response {self.status} {state}, {self.held_size} held>"
 
     @property
     def paused(self) -> bool:
         """Whether it is paused."""
         return self._paused
 
-    @property
-    def held_size(self) -> int:
-        """How many bytes are held."""
-        return self._held_size
-
     # What the connection tells
 
     def hold(self, data: bytes) -> bool:
         """Keep bytes that arrived; tell whether the budget had room for them (they are kept in either case)."""
         size = len(data)
-        self._held_size += size
+        self.held_size += size
         if size <= MAX_PIECE:
             self.held.append(data)
         else:
@@ -174,9 +171,9 @@ class Response:
 
     def release(self) -> None:
         """Forget what is held."""
-        if self._held_size:
-            self._budget.give(self._held_size)
-            self._held_size = 0
+        if self.held_size:
+            self._budget.give(self.held_size)
+            self.held_size = 0
         self.held = []
 
     def _deliver(self) -> None:
@@ -187,7 +184,7 @@ class Response:
         try:
             while self.held and self._consumer is not None and not self._paused:
                 piece = self.held.pop(0)
-                self._held_size -= len(piece)
+                self.held_size -= len(piece)
                 self._budget.give(len(piece))
                 self._consumer.body_received(piece)
         finally:

@@ -65,10 +65,6 @@ def _is_known_host(value: bytes) -> bool:
     return _host(value) is not None
 
 
-def _is_host(value: bytes) -> bool:
-    return len(value) <= _LONGEST_HOST and _is_known_host(value)
-
-
 def origin_form(target: bytes, headers: Headers) -> tuple[bytes, Headers]:
     """
     Return target and fields of a request in absolute-form as those of the same request in origin-form (RFC 9112 section 3.2.2).
@@ -124,7 +120,7 @@ def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Cal
             name = name.lower()
             if name == b"host":
                 hosts += 1
-                if not _is_host(value):
+                if len(value) > _LONGEST_HOST or not _is_known_host(value):
                     raise BadRequest(400, "The Host field is not a host name.")
             elif name == b"content-length":
                 length = value

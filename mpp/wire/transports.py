@@ -91,24 +91,19 @@ class _EagerWrites(_Base):
                 return
             self.send_late()
         turn = getattr(self.reactor, "turn", None)
+        self._late = data
         if turn is not None and len(data) <= _WORTH_COPYING:
             # Whether it can be sent then is found out then.
-            self._late = data
             turn.append(self)
-        elif self._must_buffer():
-            super().write(data)  # type: ignore[no-untyped-call]
         else:
-            self._send(data)
+            self.send_late()
 
     def send_late(self) -> None:
         """Send what was written in this turn."""
-        late, self._late = self._late, b""
+        data, self._late = self._late, b""
         if self._must_buffer():
-            super().write(late)  # type: ignore[no-untyped-call]
-        else:
-            self._send(late)
-
-    def _send(self, data: bytes) -> None:
+            super().write(data)  # type: ignore[no-untyped-call]
+            return
         try:
             sent = self.socket.send(data)
         except OSError:
