@@ -51,17 +51,25 @@ class _Host:
     failing: bool = False
 
 
+def _unwatched(host: str, addresses: tuple[str, ...]) -> None:
+    """Do nothing: no connections depend on the addresses."""
+
+
 class AddressBook:
     """
     Last good addresses of all backends in use.
 
     :param resolver: looks names up, for both address families (twisted's default does it in a thread).
     :param clock: for the waits.
+    :param moved: called with a host name and its addresses when some of its former addresses are not among these any more.
     """
 
-    def __init__(self, resolver: IHostnameResolver, clock: IReactorTime) -> None:
+    def __init__(
+        self, resolver: IHostnameResolver, clock: IReactorTime, moved: Callable[[str, tuple[str, ...]], None] = _unwatched
+    ) -> None:
         self._resolver = resolver
         self._clock = clock
+        self._moved = moved
         self._hosts: dict[str, _Host] = {}
 
     def addresses(self, backend: Backend) -> tuple[str, ...]:
@@ -119,10 +127,23 @@ class AddressBook:
             if host.failing:
                 _log.info("Host {host} resolves again", host=host.name, log_same=f"{host.name} resolves again")
             host.failing = False
-            host.addresses = addresses
+            before, host.addresses = host.addresses, addresses
+            if not set(before) <= set(addresses):
+                self._report_move(host, before)
         waiting, host.waiting = host.waiting, []
         for waiter in waiting:
             waiter.callback(None)
+
+    def _report_move(self, host: _Host, before: tuple[str, ...]) -> None:
+        # A name server that rotates its answers makes the same moves again and again.
+        _log.info(
+            "host {host} has moved from {before} to {addresses}: connections to its former addresses are no longer used",
+            host=host.name,
+            before=", ".join(before),
+            addresses=", ".join(host.addresses),
+            log_same=f"{host.name} has moved",
+        )
+        self._moved(host.name, host.addresses)
 
     def _complain(self, host: _Host, problem: str) -> None:
         """Log the beginning of an outage, once."""

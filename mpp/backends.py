@@ -64,12 +64,14 @@ class Backends:
         self._reactor = reactor
         self._metrics = metrics
         self._each_round = each_round
-        self._book = AddressBook(reactor.nameResolver, reactor)
+        self._book = AddressBook(reactor.nameResolver, reactor, self._moved)
         self.addresses = self._book.addresses if remote is None else remote.addresses
         self.keyring = Keyring(wiring.credentials, self._renew_connections, reactor)
         self.pool = self._build_pool(budget)
         self.locator = self._merged([locator for _, locator in wiring.locators])
-        self.selections = self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located)
+        self.selections = (
+            self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located, self.pool.leave)
+        )
         self._problems = Problems(self.selections.journal.note, "discovery")
         self.forwarders = Forwarders(self._forwarder(wiring))
         self._upkeep = Upkeep(metrics, self._counted_names, lambda: self._wiring.settings.selection_interval, reactor.seconds)
@@ -165,6 +167,13 @@ class Backends:
     def _forget(self, backend: Backend) -> None:
         self.forwarders.forget(backend)
         self.pool.remove(backend)
+
+    def _moved(self, host: str, addresses: tuple[str, ...]) -> None:
+        """Send nothing more to addresses that a host name has left, and have the workers do the same."""
+        self.pool.leave(host, addresses)
+        # The address book of a worker remains empty.
+        assert isinstance(self.selections, SelectionService)
+        self.selections.moved(host)
 
     def _renew_connections(self) -> None:
         """Use no connection again whose other side was verified in another way."""

@@ -197,6 +197,15 @@ class SelectionService(Service):
         """Call this whenever there is a new Selection in force."""
         self._published.changed = changed
 
+    def moved(self, host: str) -> None:
+        """
+        Read nothing on from servers at former addresses of a host name, and publish the Selection anew.
+
+        The workers are told the addresses with each new Selection, and have to know these at once.
+        """
+        self._prober.keep([backend for backend in self._located if backend.host != host])
+        self._published.publish(self.current.observations)
+
     def _shown(self, observation: Observation) -> Observation:
         """Return an observation as it is published: what requests and the locator hold against the backend counts."""
         shown, backend = self._damage.shown(self._roster.shown(observation)), observation.backend

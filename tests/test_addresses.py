@@ -19,6 +19,8 @@ LITERAL_4, LITERAL_6 = Backend("http", "10.0.0.9", 9090), Backend("http", "2001:
 
 
 def _about_host(event: Mapping[str, Any]) -> str:
+    if "before" in event:
+        return "move"
     return ("outage" if "problem" in event else "recovery") if "host" in event else ""
 
 
@@ -28,7 +30,8 @@ class AddressBookTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.resolver = HeldResolver()
-        self.book = AddressBook(self.resolver, self.clock)
+        self.moves: list[Any] = []
+        self.book = AddressBook(self.resolver, self.clock, lambda *move: self.moves.append(move))
         self.logged = logged(self, _about_host)
 
     def know(self, *backends: Backend) -> None:
@@ -56,11 +59,20 @@ class AddressBookTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_moved_host(self) -> None:
-        """New addresses replace the old ones."""
+        """New addresses replace the old ones, and it is reported that the old ones are gone."""
         self.know(A)
         self.book.refresh([A])
         self.resolver.answer(0, "10.0.0.7")
         self.assertEqual(self.book.addresses(A), ("10.0.0.7",))
+        self.assertEqual((self.moves, self.logged), ([("prom-a", ("10.0.0.7",))], ["move"]))
+
+    def test_no_move(self) -> None:
+        """Further addresses, another order, and a look-up that fails leave no address behind."""
+        self.know(A)
+        for number, addresses in enumerate((("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1"), ())):
+            self.book.refresh([A])
+            self.resolver.answer(number, *addresses)
+        self.assertEqual(self.moves, [])
 
     def test_outage_keeps_addresses(self) -> None:
         """A look-up that fails leaves the last good addresses in force, and is logged once, as is its end."""

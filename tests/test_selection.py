@@ -157,6 +157,16 @@ class SelectionServiceTests(SynchronousTestCase):
         self.logged.clear()
         return self.service.current
 
+    def test_moved_host(self) -> None:
+        """When a host name moves, nothing is read on from the old server, and the Selection is published for the workers."""
+        self.start(seen(A), seen(B))
+        published: list[Selection] = []
+        self.service.watch(lambda: published.append(self.service.current))
+        before = self.service.current
+        self.service.moved(A.host)
+        self.assertEqual((self.world.kept, published), ((B,), [before]))
+        self.assertIsNot(published[0], before)
+
     def test_itself_is_never_used(self) -> None:
         """mpp itself takes no traffic and is no standby, also when nothing else is left, and the log warns of it."""
         itself = evolve(seen(A), standing=Standing.NOT_READY, why="it is mpp", is_self=True)

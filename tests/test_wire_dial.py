@@ -83,6 +83,30 @@ class RaceTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(dialing), connection)
         self.assertEqual(self.stopped, [True, False])
 
+    def test_moved_meanwhile(self) -> None:
+        """A connection to an address that the backend has left meanwhile is given up for one to its new address."""
+        addresses = ["10.0.0.1"]
+        self.reactor = MemoryReactorClock()
+        dialing = Dialer(self.reactor, lambda backend: addresses).dial(PROM_A)
+        addresses[:] = ["10.0.0.7"]
+        late = self.connect(0)
+        self.assertNoResult(dialing)
+        self.assertTrue(late.transport.aborted)
+        connection = self.connect(1)
+        self.assertIs(self.successResultOf(dialing), connection)
+        self.assertEqual((connection.address, self.tried), ("10.0.0.7", ["10.0.0.1", "10.0.0.7"]))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_left_before_it_was_tried(self) -> None:
+        """An address that the backend has left is not tried any more; the attempt under way goes on."""
+        addresses = ["10.0.0.1", "10.0.0.2"]
+        self.reactor = MemoryReactorClock()
+        dialing = Dialer(self.reactor, lambda backend: addresses, stagger=0.25).dial(PROM_A)
+        addresses[:] = ["10.0.0.1"]
+        self.reactor.advance(0.25)
+        self.assertEqual(self.tried, ["10.0.0.1"])
+        self.assertIs(self.connect(0), self.successResultOf(dialing))
+
     def test_all_refused(self) -> None:
         """When all addresses fail at once that is told at once, with what the first one showed."""
         dialing = self.dial("10.0.0.1", "10.0.0.2")

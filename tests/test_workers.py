@@ -212,12 +212,12 @@ class RemoteSelectionsTests(SynchronousTestCase):
         heard: int = 0,
         failing: tuple[Backend, ...] = (),
         found: Mapping[Backend, list[Origin]] = MappingProxyType({}),
+        addresses: tuple[str, ...] = ("10.0.0.1", "10.0.0.2"),
     ) -> None:
         """Be the parent."""
         doubts = [[backend_out(backend), 1] for backend in failing]
         origins = origins_out(found.get(each.backend) for each in published.observations)
-        addresses = {"prom-a": ["10.0.0.1", "10.0.0.2"]}
-        self.remote.published(heard, doubts, sent(selection_out(published)), addresses, sent(origins))
+        self.remote.published(heard, doubts, sent(selection_out(published)), {"prom-a": list(addresses)}, sent(origins))
 
     def test_provides_the_interface(self) -> None:
         """It is what requests know as selections."""
@@ -233,6 +233,17 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.remote.ready()), selection(A))
         self.assertEqual((self.remote.addresses(A), self.remote.addresses(B)), (("10.0.0.1", "10.0.0.2"), ()))
 
+    def test_moved_host(self) -> None:
+        """A worker hears which addresses a host name has left, once; what the name has gained, or unknown ones, are no move."""
+        moves: list[Any] = []
+        self.remote.bound_to(lambda _: None, lambda _: None, lambda *move: moves.append(move))
+        for number, addresses in enumerate(
+            (("10.0.0.1",), ("10.0.0.1", "10.0.0.2"), (), ("10.0.0.1",), ("10.0.0.3",), ("10.0.0.3",))
+        ):
+            self.publish(Selection(number + 1, Choice((A,)), (seen(A),)), addresses=addresses)
+        self.assertEqual(moves, [("prom-a", ("10.0.0.3",))])
+        self.assertEqual(self.remote.addresses(A), ("10.0.0.3",))
+
     def test_wait_for_the_first_backend(self) -> None:
         """What waits goes on with the first backend that is published, not with a Selection without one."""
         waiting = self.remote.ready()
@@ -244,7 +255,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
     def test_origins(self) -> None:
         """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
         told: list[Any] = []
-        self.remote.bound_to(lambda _: None, lambda origins: told.append((self.remote.current, origins)))
+        self.remote.bound_to(lambda _: None, lambda origins: told.append((self.remote.current, origins)), lambda *_: None)
         found = {A: [Origin("dns", "a:1"), Origin("kubernetes")], C: []}
         self.publish(selection(A), found=found)
         self.assertEqual(told, [(Selection(), found)])
@@ -252,7 +263,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
     def test_forgotten(self) -> None:
         """Who is not published any more is forgotten."""
         forgotten: list[Backend] = []
-        self.assertIs(self.remote.bound_to(forgotten.append, lambda _: None), self.remote)
+        self.assertIs(self.remote.bound_to(forgotten.append, lambda _: None, lambda *_: None), self.remote)
         self.publish(selection(A))
         self.publish(Selection(2, Choice((A,)), (seen(A),)))
         self.assertEqual(forgotten, [B, C])

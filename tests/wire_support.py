@@ -198,6 +198,7 @@ class RecordingDialer:
         self.waiting: list[Deferred[UpstreamConnection]] = []
         self.cancelled = 0
         self.connections: list[UpstreamConnection] = []
+        self.address = "10.0.0.1"
 
     def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
         self.dialed.append(backend)
@@ -212,6 +213,7 @@ class RecordingDialer:
 
     def connect(self) -> UpstreamConnection:
         connection = UpstreamConnection()
+        connection.address = self.address
         connection.makeConnection(Transport())
         self.connections.append(connection)
         return connection

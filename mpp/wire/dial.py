@@ -76,7 +76,7 @@ class _Dialing:
         self._dialer = dialer
         self._backend = backend
         self._tls: IOpenSSLClientConnectionCreator | None = None
-        self._left = list(dialer.addresses(backend))
+        self._tried: set[str] = set()
         self._pending: set[_Attempt] = set()
         self._failed: list[UpstreamError] = []
         self._timers: list[Any] = []
@@ -84,7 +84,7 @@ class _Dialing:
 
     def begin(self) -> Deferred[UpstreamConnection]:
         done = self._done
-        if not self._left:
+        if not self._untried:
             done.errback(UpstreamError(Phase.CONNECT, Cause.UNREACHABLE, f"no address is known for {self._backend.host}"))
             return done
         if self._backend.scheme == "https":
@@ -100,17 +100,31 @@ class _Dialing:
         self._next()
         return done
 
+    @property
+    def _untried(self) -> list[str]:
+        """The addresses that are left to try, of those that the backend has at this moment."""
+        return [address for address in self._dialer.addresses(self._backend) if address not in self._tried]
+
     def _next(self) -> None:
         """Try the next address, and set the time for the one after it."""
-        address = self._left.pop(0)
-        if self._left:
+        untried = self._untried
+        if not untried:
+            return
+        address = untried[0]
+        self._tried.add(address)
+        if len(untried) > 1:
             self._timers[1:] = [self._dialer.reactor.callLater(self._dialer.stagger, self._next)]
         attempt = _Attempt(self, self._tls)
         self._pending.add(attempt)
         attempt.start(self._dialer.reactor, address, self._backend.port, eager=self._dialer.eager)
 
     def won(self, attempt: _Attempt, connection: UpstreamConnection) -> None:
-        """Give the caller its connection."""
+        """Give the caller its connection, unless the backend has left the address meanwhile."""
+        addresses = self._dialer.addresses(self._backend)
+        if addresses and connection.address not in addresses:
+            connection.abort()
+            self.lost(attempt, UpstreamError(Phase.CONNECT, Cause.UNREACHABLE, f"no longer at {connection.address}"))
+            return
         self._pending.discard(attempt)
         self._stop()
         self._done.callback(connection)
@@ -121,7 +135,7 @@ class _Dialing:
             return
         self._pending.discard(attempt)
         self._failed.append(failed)
-        if self._left:
+        if self._untried:
             self._stop_timer(1)
             self._next()
         elif not self._pending:
@@ -145,7 +159,6 @@ class _Dialing:
         """End all that is under way."""
         for index in range(len(self._timers)):
             self._stop_timer(index)
-        self._left.clear()
         pending, self._pending = self._pending, set()
         for attempt in pending:
             attempt.stop()
@@ -165,9 +178,11 @@ class _Attempt(ClientFactory["_Connecting"]):
         self._connection: _Connecting | None = None
         self._connector: Any = None
         self._tls = tls
+        self._address = ""
 
     def start(self, reactor: Any, address: str, port: int, *, eager: bool) -> None:
         factory: Any = self
+        self._address = address
         if self._tls is not None:
             eager = False
             factory = TLSMemoryBIOFactory(self._tls, True, self)
@@ -186,6 +201,7 @@ class _Attempt(ClientFactory["_Connecting"]):
 
     def buildProtocol(self, addr: object) -> _Connecting:
         self._connection = _Connecting(self) if self._tls is None else _Handshaking(self)
+        self._connection.address = self._address
         return self._connection
 
     def won(self, connection: UpstreamConnection) -> None:

@@ -158,6 +158,16 @@ class Growth:
             self._most, self.limit, self.spare = 1, None, int(self._pool.question is not None)
         self.grow()
 
+    def retire(self, connection: UpstreamConnection) -> None:
+        """Count a connection no more, because the server has left its address; if it is being proved, open another one."""
+        for opening in tuple(self._openings):
+            if opening.connection is connection:
+                opening.stop()
+                self._removed(opening)
+        self.gone(connection)
+        # Its response proves nothing about the connections to other addresses.
+        connection.proved = True
+
     def hand_out(self) -> None:
         """Give idle connections to the requests that wait."""
         idle = self._lane.idle

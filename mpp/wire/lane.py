@@ -226,7 +226,8 @@ class Lane:
             self.idle.remove(connection)
         self._given_up.discard(connection)
         self._pool.gone(connection)
-        self.growth.gone(connection)
+        if not connection.retired:
+            self.growth.gone(connection)
 
     def response_begun(self, connection: UpstreamConnection) -> None:
         """Take the query slot of a response: Prometheus begins to send when a query has been run."""
@@ -311,6 +312,28 @@ class Lane:
         for connection in tuple(self.streams):
             connection.end_stream()
 
+    # Addresses
+
+    def retire(self, connection: UpstreamConnection) -> None:
+        """
+        Send nothing more on a connection, because the server does not have its address any more.
+
+        An idle connection is closed, and an event stream ended. A request under way ends as it would have ended, but takes
+        neither a slot nor one of the connections that the server is known to take: it runs on another server.
+        """
+        connection.retired = True
+        if connection.alive:
+            self.take(connection)
+            connection.close()
+        elif connection in self.streams:
+            connection.end_stream()
+        self._given_up.discard(connection)
+        if self.slow.end(connection):
+            self._park_more()
+        self.queries -= connection.slots == 2
+        self._free(connection)
+        self.growth.retire(connection)
+
     # Idle connections
 
     def take(self, connection: UpstreamConnection) -> None:
@@ -329,7 +352,7 @@ class Lane:
     def keep(self, connection: UpstreamConnection) -> None:
         """Have a connection be idle, or close it if there are enough."""
         pool = self._pool
-        if not self.kept or len(self.idle) >= pool.max_idle:
+        if connection.retired or not self.kept or len(self.idle) >= pool.max_idle:
             connection.close()
             return
         connection.idle_since = pool.clock.seconds()

@@ -40,11 +40,13 @@ class Opening:
 
     :ivar prove: the server is asked for ``/-/ready`` on it.
     :ivar began: when, by the monotonic clock.
+    :ivar connection: the connection that is being proved; None before it is open.
     """
 
     def __init__(self, owner: Owner, *, prove: bool, began: float) -> None:
         self.prove = prove
         self.began = began
+        self.connection: UpstreamConnection | None = None
         self._owner = owner
         self._waits_for: Deferred[UpstreamConnection] | Deferred[IResponse] | None = None
         self._stopped = False
@@ -75,6 +77,7 @@ class Opening:
             self._waits_for = None
             self._owner.opened(self, connection)
             return
+        self.connection = connection
         proof = self._waits_for = connection.send(question, b"", PROOF_BYTES, None)
         proof.addCallbacks(self._proved, self._failed, callbackArgs=(connection,))
         proof.addErrback(self._broken)

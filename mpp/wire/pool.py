@@ -7,7 +7,7 @@ is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
@@ -82,7 +82,7 @@ class Pool:
         self.question = question
         self._dialer = dialer
         self._lanes: dict[Backend, Lane] = {}
-        self._open: set[UpstreamConnection] = set()
+        self._open: dict[UpstreamConnection, Lane] = {}
         self._dialing: set[Deferred[UpstreamConnection]] = set()
         self._sweep: IDelayedCall | None = None
         self._sample: IDelayedCall | None = None
@@ -141,7 +141,7 @@ class Pool:
 
         def connected(connection: UpstreamConnection) -> UpstreamConnection:
             self._dialing.discard(dialing)
-            self._open.add(connection)
+            self._open[connection] = lane
             connection.adopt(lane, self.budget)
             return connection
 
@@ -164,6 +164,19 @@ class Pool:
         self.discard(backend)
         if lane is not None:
             lane.end_streams()
+
+    def leave(self, host: str, addresses: Collection[str]) -> None:
+        """
+        Send nothing more on connections to former addresses of a host name; requests under way on them end as they would.
+
+        :param addresses: those that the name stands for now.
+        """
+        # The idle ones first: each slot that becomes free has another request sent.
+        for idle in (True, False):
+            for connection, lane in tuple(self._open.items()):
+                gone = lane.backend.host == host and connection.address not in addresses
+                if gone and connection.alive is idle and not connection.retired:
+                    lane.retire(connection)
 
     def close(self) -> Deferred[None]:
         """
@@ -190,7 +203,7 @@ class Pool:
 
     def gone(self, connection: UpstreamConnection) -> None:
         """Take note of a connection's end."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         if self._closed is not None and not self._open and not self._closed.called:
             self._closed.callback(None)
 

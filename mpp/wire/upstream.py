@@ -49,6 +49,8 @@ class UpstreamConnection(Protocol):
     """
     A connection to one backend.
 
+    :ivar address: the IP address that it leads to.
+    :ivar retired: the keeper's note that the server does not have this address any more: it carries no further request.
     :ivar idle_since: the keeper's note of when it became idle.
     :ivar proved: the keeper's note that it has answered.
     :ivar carries: the keeper's note that it may carry requests.
@@ -57,6 +59,8 @@ class UpstreamConnection(Protocol):
     """
 
     transport: Any
+    address = ""
+    retired = False
     idle_since = 0.0
     proved = False
     carries = False

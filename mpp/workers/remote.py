@@ -58,6 +58,7 @@ class RemoteSelections(Service):
         self.journal = Journal(time.time)
         self._forget: Callable[[Backend], None] = lambda _: None
         self._located: Callable[[Origins], None] = lambda _: None
+        self._moved: Callable[[str, tuple[str, ...]], None] = lambda host, addresses: None
         self._published = Selection()
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._first = StartWaiters(now)
@@ -66,15 +67,22 @@ class RemoteSelections(Service):
         self._failing: dict[Backend, int] = {}
         self._told: set[Backend] = set()
 
-    def bound_to(self, forget: Callable[[Backend], None], located: Callable[[Origins], None]) -> RemoteSelections:
+    def bound_to(
+        self,
+        forget: Callable[[Backend], None],
+        located: Callable[[Origins], None],
+        moved: Callable[[str, tuple[str, ...]], None],
+    ) -> RemoteSelections:
         """
         Give itself, and have others know, too.
 
         :param forget: called with each backend that is not known any more.
         :param located: called with who finds the backends, before they are in ``current``.
+        :param moved: called when a host name has lost addresses, see `mpp.addresses.AddressBook`.
         """
         self._forget = forget
         self._located = located
+        self._moved = moved
         return self
 
     # From the parent
@@ -85,13 +93,19 @@ class RemoteSelections(Service):
         """Take a new Selection."""
         before, self._published = self._published, selection_in(selection)
         self._located(origins_in(self._published, origins))
-        self._addresses = {host: tuple(found) for host, found in addresses.items()}
+        self._take_addresses({host: tuple(found) for host, found in addresses.items()})
         self.heard(heard, failing)
         for backend in before.observed:
             if backend not in self._published.observed:
                 self._forget(backend)
         if self.current.generation:
             self._first.settle(found=bool(self.current.observations))
+
+    def _take_addresses(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
+        before, self._addresses = self._addresses, addresses
+        for host, found in addresses.items():
+            if found and not set(before.get(host, ())) <= set(found):
+                self._moved(host, found)
 
     def heard(self, heard: int, failing: list[Any]) -> None:
         """Take note of what the parent knows."""

@@ -82,9 +82,10 @@ def fetch(
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
     timeout: float = 10.0,
+    host: str = "127.0.0.1",
 ) -> tuple[int, dict[str, str], bytes]:
     """Ask once, on a connection of its own; give status, headers (lower case, repeated ones joined) and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, target, body=body, headers={**(headers or {}), "Connection": "close"})
         answer = connection.getresponse()
@@ -197,7 +198,13 @@ class Process:
 
 
 class Simulated(Process):
-    """A simulated Prometheus in its own process, changed through its control port."""
+    """
+    A simulated Prometheus in its own process, changed through its control port.
+
+    :ivar host: the address that it serves on.
+    """
+
+    host = "127.0.0.1"
 
     def __init__(self, *options: str, name: str = "simulated") -> None:
         super().__init__(name)
@@ -245,7 +252,7 @@ class Simulated(Process):
 
     def _control(self, method: str, target: str, value: object = None) -> dict[str, Any]:
         body = None if value is None else json.dumps(value).encode()
-        status, _, answer = fetch(self.control_port, target, method=method, body=body)
+        status, _, answer = fetch(self.control_port, target, method=method, body=body, host=self.host)
         assert status == 200, answer
         return dict(json.loads(answer))
 

@@ -9,14 +9,18 @@ meanwhile, which no request may notice.
 from __future__ import annotations
 
 import functools
+import json
+import signal
 import socket
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
 from tests.integration.clients import Load
-from tests.integration.processes import NotStarted, Simulated, free_port
+from tests.integration.processes import NotStarted, Simulated, fetch, free_port, wait_until
 from tests.integration.test_discovery import Bare, DiscoveryCase
 
 NAME = "prometheus.test"
@@ -47,17 +51,17 @@ class At(Simulated):
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__("--interface", host)
-        self._host = host
+        self.host = host
         self.port = port
 
     @property
     def address(self) -> str:
         """``host:port``."""
-        return f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def is_ready(self) -> bool:
         """Tell whether it accepts connections."""
-        with socket.create_connection((self._host, self.port), timeout=2):
+        with socket.create_connection((self.host, self.port), timeout=2):
             return True
 
 
@@ -143,3 +147,87 @@ class HostsTests(DiscoveryCase):
         self.resolve("::1")
         self.wait_listed(third)
         self.assert_none_failed(load, self.first, third)
+
+
+class MovedHostTests(DiscoveryCase):
+    """A host name moves from one server to another, whoever names it."""
+
+    def setUp(self) -> None:
+        if hindrance():
+            raise SkipTest(f"no mount namespace can be made here: {hindrance()}")
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.hosts, self.switch = self.folder / "hosts", self.folder / "nsswitch.conf"
+        self.switch.write_text("hosts: files\n")
+        self.port = free_port()
+        self.first, self.second = (self.started(At(host, self.port)) for host in ("127.0.0.2", "127.0.0.3"))
+        self.resolve("127.0.0.2")
+
+    def resolve(self, address: str) -> None:
+        """Have the name stand for this address."""
+        self.hosts.write_text(f"{address}\t{NAME}\n")
+
+    @property
+    def name(self) -> str:
+        """The server as it is configured."""
+        return f"{NAME}:{self.port}"
+
+    def launch(self, *options: str, clients: int = 4) -> Load:
+        self.mpp = self.started(Resolving(self.hosts, self.switch, *options))
+        self.mpp.wait_selected(self.name)
+        load = Load(self.mpp.port, clients=clients)
+        self.addCleanup(load.stop)
+        return load.start()
+
+    def requests(self, server: At) -> int:
+        """Return how many requests, those of mpp included, a server has received."""
+        return sum(server.state()["counts"].values())
+
+    def wait_moved(self) -> None:
+        """Wait until the second server has the traffic, and see that the first one receives nothing any more."""
+        wait_until(lambda: self.requests(self.second) > 50, f"the new server is asked; log: {self.mpp.log()[-2000:]}", 5)
+        before = self.requests(self.first)
+        wait_until(lambda: self.requests(self.second) > 500 and self.second.count("/-/ready") > 3, "the new server is used", 10)
+        self.assertEqual(self.requests(self.first), before)
+
+    def assert_moves(self, *options: str) -> None:
+        """Have the name move under load: no request fails, and the old server is left alone, by probes too."""
+        load = self.launch(*options)
+        self.resolve("127.0.0.3")
+        self.wait_moved()
+        self.assertEqual(load.stop().failures, [])
+
+    def test_option(self) -> None:
+        """The host of ``--endpoint``."""
+        self.assert_moves("--endpoint", self.name)
+
+    def test_workers(self) -> None:
+        """The workers leave the old server, too."""
+        self.assert_moves("--endpoint", self.name, "--workers", "2")
+
+    def test_file_sd(self) -> None:
+        """A host in a list of targets."""
+        targets = self.folder / "targets.json"
+        targets.write_text(json.dumps([{"targets": [self.name]}]))
+        self.assert_moves("--file-sd", str(targets))
+
+    def test_endpoints_file(self) -> None:
+        """A host in the endpoints file."""
+        endpoints = self.folder / "endpoints"
+        endpoints.write_text(f"{self.name}\n")
+        self.assert_moves("--endpoints-file", str(endpoints))
+
+    def test_frozen(self) -> None:
+        """When the old server is frozen, requests are answered by the new one soon after the name has moved."""
+        load = self.launch("--endpoint", self.name, clients=40)
+        wait_until(lambda: self.first.state()["connections"] > 20, "many connections are kept", 10)
+        self.assertEqual(load.stop().failures, [])
+        self.first.signal(signal.SIGSTOP)
+        self.addCleanup(self.first.signal, signal.SIGCONT)
+        self.resolve("127.0.0.3")
+        wait_until(lambda: self.second.count("/-/ready"), "the new server is probed", 5)
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as clients:
+            answered = list(clients.map(lambda _: fetch(self.mpp.port, "/api/v1/query?query=up")[0], range(64)))
+        self.assertEqual(answered, [200] * 64)
+        self.assertLess(time.monotonic() - began, 3)
