@@ -47,13 +47,16 @@ class SliceTests(SynchronousTestCase):
     """EndpointSlices."""
 
     def test_conditions(self) -> None:
-        """Who says nothing is ready; who terminates is left out, ready or not."""
+        """An endpoint without conditions is ready; one that terminates is listed as not ready, since it may still serve."""
         conditions: list[Any] = [{}, {"ready": None}, {"ready": True}, {"ready": False}, {"ready": True, "terminating": True}]
         conditions += [{"ready": False, "serving": True, "terminating": True}]
         each = [endpoint(f"10.0.0.{n}", f"p-{n}", conditions=condition) for n, condition in enumerate(conditions)]
         self.assertEqual(
             urls(read_slice(endpoint_slice("a", each), "")),
-            ["10.0.0.0:9090", "10.0.0.1:9090", "10.0.0.2:9090", "10.0.0.3:9090 p-3 is not ready"],
+            [
+                *("10.0.0.0:9090", "10.0.0.1:9090", "10.0.0.2:9090", "10.0.0.3:9090 p-3 is not ready"),
+                *("10.0.0.4:9090 p-4 is terminating", "10.0.0.5:9090 p-5 is terminating"),
+            ],
         )
 
     def test_ports(self) -> None:
@@ -138,12 +141,12 @@ class PodTests(SynchronousTestCase):
     """Pods."""
 
     def test_phases(self) -> None:
-        """Only running pods count, and not those that are being deleted."""
+        """Only running pods count; those that are being deleted may still serve, and count as not ready."""
         for phase in ("Pending", "Succeeded", "Failed", "Unknown"):
             self.assertEqual(read_pod(pod("p-0", "10.0.0.1", phase=phase), ""), Reading())
         deleted = pod("p-0", "10.0.0.1")
         deleted["metadata"]["deletionTimestamp"] = "2024-05-01T10:00:00Z"
-        self.assertEqual(read_pod(deleted, ""), Reading())
+        self.assertEqual(urls(read_pod(deleted, "")), ["10.0.0.1:9090 p-0 is terminating"])
         self.assertEqual(urls(read_pod(pod("p-0", "10.0.0.1"), "")), ["10.0.0.1:9090"])
 
     def test_not_ready(self) -> None:

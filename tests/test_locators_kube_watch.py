@@ -98,14 +98,14 @@ class WatchTests(_Watched):
         self.assertEqual(self.changes(), 1)
 
     def test_pod_is_deleted(self) -> None:
-        """A pod that begins to terminate is told, though nothing was known of it; its final end is no news."""
+        """A pod that begins to terminate is reported, though nothing was known of it; its final end is, too: it was listed."""
         self.start()
         terminating = pod("prometheus-0", "10.0.0.1")
         terminating["metadata"]["deletionTimestamp"] = "2024-05-01T10:00:00Z"
         self.fake.put("pods", terminating)
         self.assertEqual(self.changes(), 1)
         self.fake.delete("pods", "prometheus-0")
-        self.assertEqual(self.changes(), 0)
+        self.assertEqual(self.changes(), 1)
 
     def test_stop(self) -> None:
         """Stopping cuts the stream, and nothing is told any more."""

@@ -158,6 +158,13 @@ class AppsTests(MarathonCase):
         self.fake.apps["/nobody"] = host_app([task("10.0.0.2", [31002])])
         self.assertEqual(self.located(locator), (B, A))
 
+    def test_unhealthy_tasks(self) -> None:
+        """Tasks whose health checks all fail are listed, as not ready: mpp's own probes may still succeed."""
+        locator = self.make(apps=(APP,))
+        self.fake.apps[APP] = host_app([task("10.0.0.2", [31002], healthCheckResults=[{"alive": False}])])
+        found = self.successResultOf(locator.locate())
+        self.assertEqual(found, (Located(B, "Marathon's health check of its task fails"),))
+
     def test_no_app_exists(self) -> None:
         """When no app exists nothing is listed, and all of them are told."""
         why = "--marathon-apps: /a: App '/a' does not exist; --marathon-apps: /b: App '/b' does not exist"

@@ -180,6 +180,35 @@ class PortsTests(SynchronousTestCase):
         self.assertProblem(app, own("9.0.2.130", ports=[]), "has no port named 'web' (--marathon-port), only web", "web")
 
 
+class NetworksTests(SynchronousTestCase):
+    """Tasks in several container networks."""
+
+    def address(self, names: Any, *addresses: str, port: str = "web") -> str:
+        """Return the host that is found for a port mapping with these ``networkNames``."""
+        mappings = [
+            {"containerPort": 8080, "name": "reload", "networkNames": ["storage"]},
+            {"containerPort": 9090, "name": "web", "networkNames": names},
+        ]
+        networks = [{"mode": "container", "name": "storage"}, {"mode": "container", "name": "monitoring"}]
+        app = host_app([], networks=networks, container={"type": "MESOS", "portMappings": mappings})
+        return read_tasks(app, [own(*addresses)], port).backends[0].host
+
+    def test_named_network(self) -> None:
+        """The address is the one in the network that the port's mapping names, whether the port is given by name or index."""
+        for names, addresses, expected in (
+            (["monitoring"], ("10.1.0.1", "10.2.0.1"), "10.2.0.1"),
+            (["storage"], ("10.1.0.1", "10.2.0.1"), "10.1.0.1"),
+            (["monitoring"], ("10.1.0.1", "fd00:1::1", "10.2.0.1", "fd00:2::1"), "10.2.0.1"),
+            (["monitoring"], ("fd00:1::1", "fd00:2::1"), "fd00:2::1"),
+            (["monitoring"], ("10.1.0.1",), "10.1.0.1"),
+            (["unknown"], ("10.1.0.1", "10.2.0.1"), "10.1.0.1"),
+            ([], ("10.1.0.1", "10.2.0.1"), "10.1.0.1"),
+            (None, ("10.1.0.1", "10.2.0.1"), "10.1.0.1"),
+        ):
+            self.assertEqual(self.address(names, *addresses), expected, (names, addresses))
+            self.assertEqual(self.address(names, *addresses, port="1"), expected, (names, addresses))
+
+
 class StateTests(SynchronousTestCase):
     """Which tasks count."""
 
@@ -210,7 +239,7 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(self.count(staged, portDefinitions=[]), 0)
 
     def test_health(self) -> None:
-        """A task that fails one of its checks does not count; one that was not checked yet does."""
+        """A task that fails one of its checks is listed as unhealthy, not left out; one that was not checked yet is healthy."""
         alive = {
             "alive": True,
             "consecutiveFailures": 0,
@@ -223,10 +252,12 @@ class StateTests(SynchronousTestCase):
         failed = {**alive, "alive": False, "consecutiveFailures": 3, "lastFailure": "2016-11-18T09:15:01.112Z"}
         untried = {**alive, "alive": False, "firstSuccess": None, "lastSuccess": None}
         checks = [{"protocol": "MESOS_HTTP", "path": "/-/ready", "gracePeriodSeconds": 300, "maxConsecutiveFailures": 3}]
-        for results, counts in (([alive], 1), ([alive, failed], 0), ([failed], 0), ([untried], 1), ([], 1), (None, 1), ([{}], 1)):
+        for results, ill in (([alive], 0), ([alive, failed], 1), ([failed], 1), ([untried], 0), ([], 0), (None, 0), ([{}], 0)):
             checked = task("10.0.0.1", [31005], healthCheckResults=results)
-            self.assertEqual(self.count(checked, healthChecks=checks), counts, results)
-        self.assertEqual(self.count(task("10.0.0.1", [31005], healthCheckResults=[{"alive": False}])), 0)
+            reading = read_tasks(host_app([], healthChecks=checks), [checked], "0")
+            self.assertEqual((len(reading.backends), len(reading.unhealthy)), (1, ill), results)
+        without_count = task("10.0.0.1", [31005], healthCheckResults=[{"alive": False}])
+        self.assertEqual(len(read_tasks(host_app([]), [without_count], "0").unhealthy), 1)
 
     def test_garbage(self) -> None:
         """What is no task is passed over; members of the wrong kind count as missing."""

@@ -21,6 +21,7 @@ from mpp.settings import KubeSettings
 # First those that can mean nothing but the web interface: its neighbour may be a "reloader-web".
 _PORT_NAMES = ("web", "http-web", "http", "prometheus")
 _PROMETHEUS_PORT = 9090
+_TERMINATING = "is terminating"
 
 
 @frozen
@@ -85,10 +86,14 @@ def choose_port(ports: Sequence[Port], wanted: str) -> int | None:
 
 
 def read_slice(item: Mapping[str, Any], wanted: str) -> Reading:
-    """Read an EndpointSlice (discovery.k8s.io/v1). Endpoints that are terminating are left out."""
+    """
+    Read an EndpointSlice (discovery.k8s.io/v1).
+
+    Endpoints that are terminating are not ready: they may serve for hours, and may be all that is left (KEP-1669).
+    """
     name = _name(item)
     port = choose_port(_ports(item.get("ports"), "port"), wanted)
-    endpoints = [each for each in _maps(item.get("endpoints")) if not _map(each, "conditions").get("terminating")]
+    endpoints = _maps(item.get("endpoints"))
     if port is None:
         return Reading(problems=(f"EndpointSlice {name} {_no_port(wanted)}",) if endpoints else ())
     found = [_endpoint(each, name, port) for each in endpoints]
@@ -97,9 +102,12 @@ def read_slice(item: Mapping[str, Any], wanted: str) -> Reading:
 
 def _endpoint(endpoint: Mapping[str, Any], slice_name: str, port: int) -> Candidate | str:
     # "Consumers must treat [a missing condition] as true"; all addresses of an endpoint are the same server, the first will do.
-    ready = _map(endpoint, "conditions").get("ready") is not False
+    conditions = _map(endpoint, "conditions")
+    doubt = "is not ready" if conditions.get("ready") is False else ""
+    if conditions.get("terminating") is True:
+        doubt = _TERMINATING
     addresses = endpoint.get("addresses")
-    return _candidate(addresses[0] if isinstance(addresses, list) and addresses else None, endpoint, slice_name, port, ready)
+    return _candidate(addresses[0] if isinstance(addresses, list) and addresses else None, endpoint, slice_name, port, doubt)
 
 
 def read_endpoints(item: Mapping[str, Any], wanted: str) -> Reading:
@@ -113,24 +121,28 @@ def read_endpoints(item: Mapping[str, Any], wanted: str) -> Reading:
             continue
         for key in ("addresses", "notReadyAddresses"):
             for each in _maps(subset.get(key)):
-                found.append(_candidate(each.get("ip"), each, name, port, key == "addresses"))
+                found.append(_candidate(each.get("ip"), each, name, port, "" if key == "addresses" else "is not ready"))
     return _reading(found, f"Endpoints {name}")
 
 
-def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int, ready: bool) -> Candidate | str:
-    """Make a candidate of an address in a slice or an Endpoints object, or say what is wrong with it."""
+def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int, doubt: str) -> Candidate | str:
+    """
+    Make a candidate of an address in a slice or an Endpoints object, or say what is wrong with it.
+
+    :param doubt: why it counts as not ready, as the predicate of a sentence; empty if it is ready.
+    """
     target = _map(endpoint, "targetRef")
     owner = _text(target, "name") or owner
     host = _address(address)
     if host is None:
         return f"lists {address!r}, which is not an IP address"
-    return Candidate(_text(target, "uid") or host, owner, host, port, "" if ready else f"{owner} is not ready")
+    return Candidate(_text(target, "uid") or host, owner, host, port, doubt and f"{owner} {doubt}")
 
 
 def read_pod(item: Mapping[str, Any], wanted: str) -> Reading:
-    """Read a Pod. One that does not run (yet), or is being deleted, gives nothing."""
+    """Read a Pod. One that does not run (yet) gives nothing; one that is being deleted and still runs is not ready."""
     name, status = _name(item), _map(item, "status")
-    if _text(status, "phase") != "Running" or "deletionTimestamp" in _map(item, "metadata"):
+    if _text(status, "phase") != "Running":
         return Reading()
     # podIP is of the cluster's first address family; podIPs holds it, too, and the other family's.
     addresses = [_text(status, "podIP"), *(_text(each, "ip") for each in _maps(status.get("podIPs")))]
@@ -140,8 +152,9 @@ def read_pod(item: Mapping[str, Any], wanted: str) -> Reading:
     port = choose_port(tuple(_pod_ports(item)), wanted)
     if port is None:
         return Reading(problems=(f"Pod {name} {_no_port(wanted)}",))
-    uid = _text(_map(item, "metadata"), "uid") or host
-    return Reading((Candidate(uid, name, host, port, _pod_not_ready(name, status)),))
+    metadata = _map(item, "metadata")
+    not_ready = f"{name} {_TERMINATING}" if metadata.get("deletionTimestamp") else _pod_not_ready(name, status)
+    return Reading((Candidate(_text(metadata, "uid") or host, name, host, port, not_ready),))
 
 
 def _pod_ports(item: Mapping[str, Any]) -> Iterator[Port]:

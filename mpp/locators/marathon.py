@@ -192,7 +192,7 @@ class MarathonLocator:
             else:
                 self._last[app] = each.backends
                 problems += [f"app {app}: {problem}" for problem in each.problems]
-                located.update((backend, Located(backend)) for backend in each.backends)
+                located.update((backend, Located(backend, _not_ready(each, backend))) for backend in each.backends)
         self._tell(problems)
         if missing:
             raise PartlyLocated("; ".join(missing), tuple(located.values()))
@@ -229,3 +229,7 @@ def _member(value: Any, name: str, kind: type, answer: Answer) -> Any:
     if not isinstance(member, kind):
         raise LocateError(f"{answer.url}: no answer of Marathon's, it has no {name!r}")
     return member
+
+
+def _not_ready(reading: Reading, backend: Backend) -> str:
+    return "Marathon's health check of its task fails" if backend in reading.unhealthy else ""

@@ -35,12 +35,14 @@ class Reading:
     """
     What an app says of its tasks.
 
-    :ivar backends: of the tasks that run and are not known to be unhealthy, in Marathon's order, each once.
-    :ivar problems: one line for each such task that cannot be reached.
+    :ivar backends: of the tasks that run, in Marathon's order, each once.
+    :ivar problems: one line for each such task that has no usable address.
+    :ivar unhealthy: those of the backends whose health check fails, as Marathon sees it.
     """
 
     backends: tuple[Backend, ...]
     problems: tuple[str, ...] = ()
+    unhealthy: frozenset[Backend] = frozenset()
 
 
 def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> Reading:
@@ -49,16 +51,19 @@ def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> Reading:
 
     :param port: index or name of the port.
     """
-    backends: dict[Backend, None] = {}
+    # Whether each is healthy.
+    backends: dict[Backend, bool] = {}
     problems = []
     for task in _objects(tasks):
-        if not _runs(task) or _is_unhealthy(task):
+        if not _runs(task):
             continue
         try:
-            backends[_backend(app, task, port)] = None
+            backend = _backend(app, task, port)
+            backends[backend] = backends.get(backend, False) or not _is_unhealthy(task)
         except ValueError as error:
             problems.append(f"task {task.get('id')!s} {error}")
-    return Reading(tuple(backends), tuple(problems))
+    unhealthy = frozenset(backend for backend, healthy in backends.items() if not healthy)
+    return Reading(tuple(backends), tuple(problems), unhealthy)
 
 
 def _runs(task: dict[str, Any]) -> bool:
@@ -80,7 +85,7 @@ def _is_untried(result: dict[str, Any]) -> bool:
 def _backend(app: dict[str, Any], task: dict[str, Any], port: str) -> Backend:
     mode = _mode(app)
     number = _pick(_container_ports(app, task) if mode == "container" else _host_ports(app, task, mode), port)
-    host = _own_address(task) if mode == "container" else str(task.get("host") or "")
+    host = _own_address(task, _network(app, port)) if mode == "container" else str(task.get("host") or "")
     if not host:
         raise ValueError("has no address")
     try:
@@ -99,9 +104,38 @@ def _mode(app: dict[str, Any]) -> str:
     return known or ("container" if isinstance(app.get("ipAddress"), dict) else "host")
 
 
-def _own_address(task: dict[str, Any]) -> str:
-    addresses = [address.get("ipAddress") for address in _objects(task.get("ipAddresses"))]
-    return next((address for address in addresses if isinstance(address, str) and address), "")
+def _network(app: dict[str, Any], port: str) -> tuple[int, int]:
+    """
+    Return which of the app's container networks the wanted port belongs to, and how many there are.
+
+    A port mapping names its network in ``networkNames`` (at most one). Without a name, or with an unknown one, it is the first.
+    """
+    names = [_name(each) for each in _objects(app.get("networks")) if str(each.get("mode") or "container") == "container"]
+    mappings = _mappings(app)
+    numbered = enumerate(mappings)
+    wanted = [each for index, each in numbered if (index == int(port) if port.isdecimal() else _name(each) == port)]
+    listed = wanted[0].get("networkNames") if wanted else None
+    name = listed[0] if isinstance(listed, list) and listed else None
+    return (names.index(name) if name in names else 0, len(names))
+
+
+def _own_address(task: dict[str, Any], network: tuple[int, int]) -> str:
+    """
+    Return the address of a task in one of its container networks; empty if it has none.
+
+    Marathon does not say which address belongs to which network, but lists them in the order of the app's ``networks``, with
+    up to one of each family for each network. Where the numbers do not match, the first address is as good as any.
+    """
+    index, count = network
+    families: dict[bool, list[str]] = {}
+    for each in _objects(task.get("ipAddresses")):
+        address = each.get("ipAddress")
+        if isinstance(address, str) and address:
+            families.setdefault(":" in address, []).append(address)
+    for addresses in families.values():
+        if len(addresses) == count:
+            return addresses[index]
+    return next((addresses[0] for addresses in families.values()), "")
 
 
 _Ports = list[tuple[str, int]]
