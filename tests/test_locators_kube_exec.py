@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -37,6 +37,9 @@ def credential(version: str = VERSION, **status: str) -> bytes:
 
 class FakeProcess:
     """A child process; records what is done to it."""
+
+    # Higher than Linux allows: there is no process, and no group, of this number.
+    pid = 2**22 + 1
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -87,8 +90,8 @@ class RunTests(SynchronousTestCase):
         """It is looked up in PATH, gets its arguments, mpp's environment with its own, and no input; no secret of mpp's."""
         self.environ |= {"MPP_MARATHON_PRINCIPAL_SECRET": "s3cr3t", "MPP_HTTP_SD": "http://u:s3cr3t@sd/"}
         self.run_it(evolve(PLUGIN, environ=(("PROFILE", "prod"), ("HOME", "/other"), ("MPP_OF_THE_KUBECONFIG", "1"))))
-        self.assertEqual(self.reactor.executable, str(self.folder / "get-token"))
-        self.assertEqual(self.reactor.arguments, ["get-token", "login", "--password=hidden"])
+        self.assertEqual(self.reactor.executable, sys.executable)
+        self.assertEqual(self.reactor.arguments[-4:], [str(self.folder / "get-token"), "get-token", "login", "--password=hidden"])
         environ = {"PATH": str(self.folder), "PYTHONSAFEPATH": "1"}
         self.assertEqual(self.reactor.environ, {**environ, "HOME": "/other", "PROFILE": "prod", "MPP_OF_THE_KUBECONFIG": "1"})
         self.assertEqual(self.reactor.process.done, ["closeStdin"])
@@ -299,6 +302,60 @@ class RealProcessTests(TestCase):
         """A program that ends with an error."""
         with self.assertRaisesRegex(LocateError, "exit status 3: please log in$"):
             await run_plugin(self.plugin("import sys; print('please log in', file=sys.stderr); sys.exit(3)"), reactor, os.environ)
+
+    def script(self, text: str) -> Plugin:
+        """Return a plugin that is a shell script; ``$1`` is a file for its notes, which is not there yet."""
+        program = Path(self.mktemp()).absolute()
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+        self.notes = Path(self.mktemp()).absolute()
+        return evolve(PLUGIN, command=str(program), arguments=(str(self.notes),))
+
+    async def noted(self) -> list[int]:
+        """Return the numbers in the notes, once there are two."""
+        for _ in range(500):
+            if self.notes.exists() and len(numbers := self.notes.read_text().split()) == 2:
+                return [int(number) for number in numbers]
+            await deferLater(reactor, 0.02)
+        raise AssertionError("the program has not started")
+
+    async def gone(self, pid: int) -> None:
+        """Wait until a process has ended; one that no other process has waited for is a zombie."""
+        for _ in range(500):
+            try:
+                if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                    return
+            except (FileNotFoundError, ProcessLookupError):
+                return
+            await deferLater(reactor, 0.02)
+        raise AssertionError(f"process {pid} is still there")
+
+    async def test_children_are_killed(self) -> None:
+        """What a hanging program has started ends with it, whether the program itself is still there or not."""
+        for rest in ("wait", "exit 0"):
+            watched = WatchedReactor()
+            running = run_plugin(self.script(f'sleep 3600 & echo $$ $! > "$1"; {rest}'), watched, os.environ)
+            pids = await self.noted()
+            running.cancel()
+            self.failureResultOf(running)
+            for pid in pids:
+                await self.gone(pid)
+            await watched.ended
+
+    async def test_group_of_its_own(self) -> None:
+        """A program has a session of its own, without mpp's terminal; SIGPIPE ends it as usual."""
+        output = credential(token="t").decode()
+        script = f"import os; assert os.getpgrp() == os.getpid() == os.getsid(0) != {os.getpgrp()}; print('''{output}''')"
+        self.assertEqual(await run_plugin(self.plugin(script), reactor, os.environ), Issued("Bearer t"))
+        with self.assertRaisesRegex(LocateError, "ended by signal 13$"):
+            await run_plugin(self.script("kill -PIPE $$; exit 1"), reactor, os.environ)
+
+    async def test_is_no_program(self) -> None:
+        """A file that the system cannot execute is reported with the system's reason."""
+        plugin = self.script("")
+        Path(plugin.command).write_text("neither a program nor a script")
+        with self.assertRaisesRegex(LocateError, "Exec format error$"):
+            await run_plugin(plugin, reactor, os.environ)
 
     async def test_killed(self) -> None:
         """A program that is given up is gone."""

@@ -102,7 +102,7 @@ class Credentials:
         return issued.expires is not None and self._wall() >= issued.expires
 
     def _leave(self, waiter: Deferred[Issued]) -> None:
-        # The program goes on: whoever asks next will want what it gives. A look-up waits for three seconds only.
+        # The program goes on: the next look-up will want what it gives.
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import signal
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +36,19 @@ TIMEOUT_S = 30.0
 # A token and a certificate with its key take some 10 KB.
 _MAX_OUTPUT = 1024 * 1024
 _MAX_COMPLAINT = 4096
+# Makes a session, and so a process group, of the program's own, whose id is the process' own: all that the program starts can be
+# signalled with it, and none of them can stop mpp by asking for a password on its terminal. Twisted's spawnProcess starts
+# programs in the group of mpp itself. Python ignores two signals, and programs are not used to that.
+_LAUNCHER = """
+import os, signal, sys
+os.setsid()
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+try:
+    os.execv(sys.argv[1], sys.argv[2:])
+except OSError as error:
+    sys.exit(error.strerror)
+"""
 # Tokens and keys are long words; what is cut of a path or a host name by mistake can be found in the kubeconfig.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_.~-]{24,}")
 
@@ -59,7 +75,8 @@ def run_plugin(plugin: Plugin, reactor: Any, environ: Mapping[str, str]) -> Defe
     :param environ: mpp's own. The program gets it without mpp's own variables, which may be secrets, and with what keeps a
         program in Python from importing modules from the current folder; what the kubeconfig says comes on top.
     :return Deferred(Issued): fires when the program has ended. Fails with `LocateError` when it cannot be run, fails, takes
-        longer than `TIMEOUT_S` (it is killed), or prints no credentials. Cancelling it kills the program.
+        longer than `TIMEOUT_S` (it is killed), or prints no credentials. Cancelling it kills the program. What the program has
+        started is killed with it.
     """
     variables = {**isolated(without_own(environ)), **dict(plugin.environ)}
     executable = shutil.which(plugin.command, path=variables.get("PATH"))
@@ -67,8 +84,9 @@ def run_plugin(plugin: Plugin, reactor: Any, environ: Mapping[str, str]) -> Defe
         hint = f"; {one_line(plugin.install_hint)}" if plugin.install_hint else ""
         return fail(LocateError(f"{plugin.where}: {plugin.command}: no such program{hint}"))
     run = _Run(plugin)
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER]
     try:
-        reactor.spawnProcess(run, executable, [plugin.command, *plugin.arguments], env=variables)
+        reactor.spawnProcess(run, sys.executable, [*launcher, executable, plugin.command, *plugin.arguments], env=variables)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it cannot be run"
         return fail(LocateError(f"{plugin.where}: {plugin.command}: {why}"))
@@ -87,11 +105,14 @@ class _Run(ProcessProtocol):
         self._plugin = plugin
         self._output = bytearray()
         self._complaint = bytearray()
+        self._group: int | None = None
         self.ended: Deferred[bytes] = Deferred(self._kill)
 
     def connectionMade(self) -> None:
         """Say that there is no input."""
-        self.transport.closeStdin()  # type: ignore[union-attr]
+        transport: Any = self.transport
+        self._group = transport.pid
+        transport.closeStdin()
 
     def outReceived(self, data: bytes) -> None:
         """Keep what is printed."""
@@ -106,6 +127,7 @@ class _Run(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """Give the result; the pipes are closed."""
+        self._group = None
         status = getattr(reason.value, "exitCode", None)
         if status == 0:
             if not self.ended.called:
@@ -125,12 +147,17 @@ class _Run(ProcessProtocol):
             self.ended.errback(LocateError(f"{self._plugin.where}: {self._plugin.command}: {problem}"))
 
     def _kill(self, _: object) -> None:
+        """Kill the program and all that it has started, and close the pipes."""
         transport: Any = self.transport
-        if transport is not None:
-            with contextlib.suppress(ProcessExitedAlready):
-                transport.signalProcess("KILL")
-            # Its own children may hold the pipes for ever.
-            transport.loseConnection()
+        if transport is None or self._group is None:
+            return
+        # Before the launcher has made the group there is no process in it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._group, signal.SIGKILL)
+        with contextlib.suppress(ProcessExitedAlready):
+            transport.signalProcess("KILL")
+        # What has left the group may hold the pipes for ever.
+        transport.loseConnection()
 
 
 def complaint(printed: bytes, plugin: Plugin) -> str:
