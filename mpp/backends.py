@@ -113,7 +113,7 @@ class Backends:
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
-        self._problems.look({f"locator {each.name}": each.problem for each in self.locator.sources})
+        self._problems.look({f"locator {each.name}": each.problem or each.note for each in self.locator.sources})
         self.keyring.located(self._wiring.origins(self.locator.sources))
         self.keyring.renew()
         self._each_round()

@@ -22,6 +22,8 @@ class ILocator(Interface):
     """Finds backends somewhere."""
 
     name: str = Attribute("Short name, unique among the configured locators; the ``locator`` label in metrics.")
+    sought: str = Attribute("What it looks for, and where, for the operator; shown when nothing is found.")
+    explicit: bool = Attribute("Its source is a written list. An empty one may be a mistake, so the last list stays for a while.")
 
     def locate() -> Deferred[tuple[Located, ...]]:
         """

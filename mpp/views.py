@@ -106,7 +106,7 @@ class Views:
 
     def _locators(self) -> tuple[LocatorView, ...]:
         sources = self._program.backends.locator.sources
-        return tuple(LocatorView(s.name, s.up, len(s.located), s.problem) for s in sources)
+        return tuple(LocatorView(s.name, s.up, len(s.located), s.problem or s.note) for s in sources)
 
     def _guards(self) -> Guards:
         return Guards() if self._program.front is None else self._program.front.guards

@@ -132,6 +132,12 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
             self.assertTrue(verifyObject(ILocator, self.locator))
             self.assertRegex(self.locator.name, r"\A[a-z][a-z0-9_.:/-]*\Z")
 
+        def test_says_what_it_looks_for(self) -> None:
+            """After a look-up it can be said what was looked for, in case that nothing was found."""
+            self.source.have(ONE)
+            self.located()
+            self.assertRegex(self.locator.sought, r"\A[^\n]{10,}\Z")
+
         def test_lists_in_order(self) -> None:
             """All servers of the source are listed, in its order."""
             self.source.have(TWO, THREE, ONE)

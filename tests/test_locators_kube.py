@@ -128,6 +128,19 @@ class ServiceTests(_Located):
         self.assertEqual(seen.query, {"labelSelector": "kubernetes.io/service-name=prometheus", "limit": str(PAGE)})
         self.assertEqual((seen.fields["accept"], seen.fields["authorization"]), (("application/json",), ("Bearer s3cr3t-token",)))
 
+    def test_nothing_is_found(self) -> None:
+        """A service that does not exist is an empty list; what was looked for names service, namespace and port."""
+        wrong = SERVICE, PODS, evolve(SERVICE, namespace="monitorin", port="web")
+        expected = (
+            "EndpointSlices in namespace 'monitoring' of the service 'prometheus'",
+            "pods in namespace 'monitoring' with the labels 'app=prometheus'",
+            "EndpointSlices in namespace 'monitorin' of the service 'prometheus', port 'web'",
+        )
+        for kube, sought in zip(wrong, expected, strict=True):
+            world = InMemory(kube, ACCESS)
+            self.assertEqual(self.successResultOf(world.locator.locate()), ())
+            self.assertEqual(world.locator.sought, sought)
+
     def test_namespace_option(self) -> None:
         """``--kube-namespace`` counts more than the context's."""
         world = InMemory(evolve(SERVICE, namespace="other"))

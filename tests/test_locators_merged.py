@@ -23,6 +23,8 @@ class Quiet:
     """A source that cannot be watched."""
 
     changed: Callable[[], None] | None = None
+    sought = "targets somewhere"
+    explicit = False
 
     def start(self, changed: Callable[[], None]) -> None:
         self.changed = changed
@@ -341,6 +343,7 @@ class EmptiedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.locator = HeldLocator("http-sd")
+        self.locator.explicit = True
         self.merged = MergedLocator([self.locator], self.clock, failed=lambda name: None)
         self.assertEqual(self.ask(A), (A,))
 
@@ -358,6 +361,31 @@ class EmptiedTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.ask(), ())
         self.assertTrue(self.merged.sources[0].up)
+
+    def test_what_is_not_written_is_believed(self) -> None:
+        """An empty list of a source that nobody writes by hand counts at once; it is said what was looked for."""
+        self.locator.explicit = False
+        self.assertEqual(self.ask(), ())
+        source = self.merged.sources[0]
+        self.assertEqual((source.up, source.note), (True, "found no backends: it looked for targets somewhere"))
+        self.ask(A)
+        self.assertEqual(self.merged.sources[0].note, "")
+
+    def test_never_found_anything(self) -> None:
+        """A source in which nothing was ever found is no failure, and it is said once in the log what was looked for."""
+        said = logged(self, lambda event: formatEvent(event))
+        for explicit in (True, False):
+            locator = HeldLocator("kubernetes")
+            locator.explicit = explicit
+            merged = MergedLocator([locator], self.clock, failed=self.fail)
+            for _ in range(3):
+                located = merged.locate()
+                locator.asked[-1].callback(())
+                self.assertEqual(self.successResultOf(located), ())
+            self.assertIn("looked for targets somewhere", merged.sources[0].note)
+            self.assertTrue(merged.sources[0].up)
+        expected = "locator kubernetes found no backends: it looked for targets somewhere"
+        self.assertEqual([line for line in said if "found no" in line], [expected] * 2)
 
     def test_time_counts_without_interruption(self) -> None:
         """A list with backends, or a failure, begins the minute anew."""

@@ -87,6 +87,7 @@ class DNSLocator:
             raise ConfigError(option, f"{without_secrets(spec)!r}: {error}") from None
         self.name = name
         self._spec = spec
+        self.sought, self.explicit = f"addresses of {spec}", False
         self._source: _LooksUp = _Services(names, like) if service else _Addresses(resolver, like)
         self._known_problems: frozenset[str] = frozenset()
         self._looking = LookUps()

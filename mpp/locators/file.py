@@ -76,6 +76,7 @@ class FileLocator:
         self.name = name
         # twistd may change the current directory before the first look-up.
         self._path = os.path.abspath(path)
+        self.sought, self.explicit = f"backends in {self._path}", False
         self._known_problems: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:

@@ -85,6 +85,7 @@ class FileSDLocator:
         self.name = name
         # twistd may change the current directory before the first look-up.
         self._patterns = tuple(dict.fromkeys(map(os.path.abspath, patterns)))
+        self.sought, self.explicit = f"targets in {', '.join(self._patterns)}", True
         self._files: dict[str, _File] = {}
 
     def __repr__(self) -> str:

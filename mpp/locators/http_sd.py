@@ -96,6 +96,7 @@ class HTTPSDLocator:
         self.name = name
         self._read_url = read_url
         self._shown = shown(read_url())
+        self.sought, self.explicit = f"targets at {self._shown}", True
         self._api = api
         self._headers = {"Accept": "application/json", "X-Prometheus-Refresh-Interval-Seconds": f"{interval:g}"}
         self._known_problems: frozenset[str] = frozenset()

@@ -34,7 +34,7 @@ from mpp.locators.kube_client import KubeClient, Refused, connecting
 from mpp.locators.kube_config import SERVICE_ACCOUNT, read_access
 from mpp.locators.kube_credentials import Credentials
 from mpp.locators.kube_exec import run_plugin
-from mpp.locators.kube_lists import Collections, list_all, list_version
+from mpp.locators.kube_lists import Collection, Collections, list_all, list_version
 from mpp.locators.kube_objects import located, one_line
 from mpp.locators.kube_watch import Watch
 from mpp.locators.look_ups import LookUps
@@ -108,6 +108,7 @@ class KubeLocator:
         self, kube: KubeSettings, client: KubeClient, *, clock: IReactorTime, rng: random.Random, name: str = "kubernetes"
     ) -> None:
         self.name = name
+        self.sought, self.explicit = "", False
         self._kube = kube
         self._client = client
         self._sources = Collections(client, kube, clock)
@@ -140,7 +141,13 @@ class KubeLocator:
         found = located((each for reading in readings for each in reading.candidates), self._kube)
         if problems and not found:
             raise LocateError(f"{collection.query.what}: {problems[0]}")
+        self.sought = self._described(collection)
         return found
+
+    def _described(self, collection: Collection) -> str:
+        kube = self._kube
+        wanted = f"of the service {kube.service_name!r}" if kube.service_name else f"with the labels {kube.pod_label_selector!r}"
+        return f"{collection.query.what} {wanted}" + (f", port {kube.port!r}" if kube.port else "")
 
     def verify(self) -> Deferred[None]:
         """

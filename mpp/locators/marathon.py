@@ -98,6 +98,8 @@ class MarathonLocator:
         self._apps = tuple(dict.fromkeys("/" + app.strip("/") for app in settings.apps))
         # twistd may change the current directory before the first look-up.
         self._credentials_file = os.path.abspath(settings.credentials_file) if settings.credentials_file else ""
+        noun = "app" if len(self._apps) == 1 else "apps"
+        self.sought, self.explicit = f"running tasks of the {noun} {', '.join(self._apps)}", False
         self._login: Login | None = None
         if settings.principal_secret:
             self._login = Login(api, secret_reader(settings.principal_secret), settings.auth_endpoint, wall)

@@ -46,6 +46,7 @@ class Source:
     :ivar errors: how many look-ups failed so far.
     :ivar read: a look-up has worked, or found something at least.
     :ivar empty_since: when the source began to list nothing, in seconds of the clock, while its last list still stays; else None.
+    :ivar note: what its last look-up looked for in vain, empty when it found something.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Source:
     errors: int = 0
     read: bool = False
     empty_since: float | None = None
+    note: str = ""
 
     @property
     def up(self) -> bool:
@@ -145,12 +147,15 @@ class MergedLocator:
 
     def _good(self, located: tuple[Located, ...], watched: _Watched) -> Source:
         last = watched.source
-        if last.located and not located:
+        if last.located and not located and watched.locator.explicit:
             return self._emptied(last)
-        if not last.up:
+        note = "" if located else f"found no backends: it looked for {watched.locator.sought}"
+        if note and note != last.note:
+            _log.warn("locator {locator} {note}", locator=last.name, note=note, log_same=f"{last.name} {note}")
+        elif not last.up or (last.note and not note):
             text = "Locator {locator} works again, {count} backends"
             _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
-        return evolve(last, located=located, problem="", read=True, empty_since=None)
+        return evolve(last, located=located, problem="", note=note, read=True, empty_since=None)
 
     def _emptied(self, last: Source) -> Source:
         """Keep the last list until the source has listed nothing for `HOLD_S`, then drop it."""
@@ -159,7 +164,7 @@ class MergedLocator:
         if now - since >= HOLD_S:
             text = "Locator {locator} has listed no backends for {hold:g} s; its {count} backends are dropped"
             _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))
-            return evolve(last, located=(), problem="", empty_since=None)
+            return evolve(last, located=(), problem="", note="lists no backends", empty_since=None)
         if last.empty_since is None:
             text = "Locator {locator} lists no backends any more; its last {count} backends stay for {hold:g} s"
             _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))

@@ -26,6 +26,7 @@ class StaticLocator:
 
     def __init__(self, texts: Sequence[str], name: str = "endpoint", *, option: str = "--endpoint") -> None:
         self.name = name
+        self.sought, self.explicit = "the backends of the command line", False
         self._located = tuple(map(Located, dict.fromkeys(_parse(text, option) for text in texts)))
 
     def __repr__(self) -> str:

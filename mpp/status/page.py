@@ -210,8 +210,12 @@ def _locators(view: StatusView) -> str:
     listed = []
     for each in view.locators:
         found = f"{each.backends} backend{'' if each.backends == 1 else 's'}"
-        problem = each.problem or "the source cannot be read"
-        listed.append((each.name, found if each.up else f'{found}, the last good list; <span class="bad">{text(problem)}</span>'))
+        problem = text(each.problem or "the source cannot be read")
+        if not each.up:
+            found += f', the last good list; <span class="bad">{problem}</span>'
+        elif each.problem:
+            found += f'; <span class="warn">{problem}</span>'
+        listed.append((each.name, found))
     nothing = '<p class="soft">No locator has answered yet.</p>'
     return f"<h2>Found by</h2>{pairs(listed) if listed else nothing}"
 
