@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,7 +24,7 @@ from mpp.testing.faults import FAULTS
 from mpp.testing.messages import Answer, Request
 from mpp.testing.prometheus import SimulatedPrometheus
 from mpp.testing.server import listen
-from tests.integration.processes import CHECKOUT, Mpp, wait_until
+from tests.integration.processes import CHECKOUT, Mpp, fetch, wait_until
 
 INTERVAL_S = 10.0
 ROUND = "mpp_selection_round_duration_seconds"
@@ -177,6 +179,43 @@ def requests(options: argparse.Namespace) -> list[list[str]]:
     return rows
 
 
+@contextmanager
+def mostly_down(down: int, page: int) -> Iterator[PinnedMpp]:
+    """Run two healthy servers, and mpp in front of them and of others that refuse connections, all listed by a file."""
+    with ExitStack() as stack:
+        backends = Backends(2, page)
+        stack.callback(backends.close)
+        targets = [f"127.0.0.1:{port}" for port in backends.ports]
+        # Nothing listens on port 9 (RFC 863) of these addresses of the loopback interface.
+        targets += [f"127.9.{number // 250}.{number % 250 + 1}:9" for number in range(down)]
+        listed = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "targets.json"
+        listed.write_text(json.dumps([{"targets": targets}]))
+        mpp = PinnedMpp([], "--file-sd", str(listed), interval=f"{INTERVAL_S:g}s")
+        stack.callback(mpp.close)
+        mpp.start()
+        yield mpp
+
+
+def down(options: argparse.Namespace) -> list[list[str]]:
+    """Measure queries while most servers are down, from the first round on."""
+    rows = []
+    for count in options.down:
+        with mostly_down(count, options.page) as mpp:
+            wait_until(lambda mpp=mpp: mpp.metric("mpp_selected_backends") >= 1, "a server is selected")
+            took, cpu, began = [], cpu_seconds(mpp.pid), time.monotonic()
+            while time.monotonic() - began < options.seconds:
+                asked = time.monotonic()
+                status, _, _ = fetch(mpp.port, "/api/v1/query?query=up", timeout=60)
+                assert status == 200, status
+                took.append((time.monotonic() - asked) * 1000)
+                time.sleep(0.01)
+            share = (cpu_seconds(mpp.pid) - cpu) / (time.monotonic() - began)
+            took.sort()
+            rows.append([str(count), *(f"{took[int(part * (len(took) - 1))]:.0f} ms" for part in (0.5, 0.99, 1)), f"{share:.0%}"])
+            print(*rows[-1], sep="  ", file=sys.stderr, flush=True)
+    return rows
+
+
 def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -185,7 +224,10 @@ def main() -> None:
     parser.add_argument("--page", type=int, default=150_000, help="bytes of each backend's /metrics")
     parser.add_argument("--rounds", type=int, default=5, help="of requests")
     parser.add_argument("--load-seconds", type=int, default=3, help="of each load")
-    parser.add_argument("--only", choices=("rounds", "requests"))
+    parser.add_argument(
+        "--down", type=int, nargs="+", default=[200, 500, 1000], help="servers that refuse connections, beside two"
+    )
+    parser.add_argument("--only", choices=("rounds", "requests", "down"))
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -197,6 +239,7 @@ def main() -> None:
     parts: dict[str, Any] = {
         "rounds": (["backends", "share of a core", "round", "resident"], rounds),
         "requests": (["strategy", "CPU with 2", f"with {options.backends}", "ratio: min / median / max"], requests),
+        "down": (["servers down", "query: median", "99 %", "slowest", "share of a core"], down),
     }
     for part, (heads, measure) in parts.items():
         if options.only in (None, part):

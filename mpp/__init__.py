@@ -7,8 +7,9 @@ request becomes an **Exchange**; the **Forwarder** picks a backend from the curr
 pooled upstream connection, and relays the answer under back-pressure. If an attempt fails before any byte went to the client,
 **policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
 
-Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection), ``roster.Roster``
-(who failed, who is ejected), ``damage.Damage`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
+Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection),
+``updates.Updates`` (what is published next), ``roster.Roster`` (who failed, who is ejected),
+``damage.Damage`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
 ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers), ``wire.pool.Pool`` and
 ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in), ``wire.budget.Budget`` (bytes
 held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
@@ -34,10 +35,11 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
   readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
   child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
-  unsafe_paths cross_site route_cookie coverage/ written spans own_requests series linear_pattern cors``
+  unsafe_paths cross_site route_cookie coverage/ written spans own_requests series linear_pattern cors demotion
+  largest``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
-- L3 living: ``selection publication roster rounds round_steps follow_ups journal recorder snapshot credentials keyring
-  authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log survey``
+- L3 living: ``selection evidence publication updates roster rounds round_steps follow_ups journal recorder snapshot credentials
+  keyring authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log survey``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
   reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files config_sections effective

@@ -269,6 +269,11 @@ def _next_probe(absence: Absence, now: float) -> float:
     return now + max(FOLLOW_UP_S, (now - absence.since) * _FOLLOW_UP_SHARE)
 
 
+def latest_probe(record: Record, due: float) -> float:
+    """Return when a probe that is due should begin at the latest: as Note [Follow-ups] has it for one more distance."""
+    return due if record.absence is None else due + (due - record.absence.since) * _FOLLOW_UP_SHARE
+
+
 def shown(record: Record, observation: Observation, ejected_at: float) -> Observation:
     """
     Give an observation as it is published: with the standing of an absence, however good the last probe was.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
@@ -23,13 +24,27 @@ class FollowUps(Generic[T]):
     :param run: begins one; its Deferred is cancelled by `pause`.
     :param due: when each is due, by the clock. A living mapping: whoever changes it calls `plan`.
     :param spacing: seconds between two beginnings, at least, whatever is due. What is due in between begins together.
+    :param most: how many begin together; the others have to wait for the next time.
+    :param latest: when each should have begun at the latest, by the clock; decides which ones begin when more than
+        ``most`` are due.
     """
 
-    def __init__(self, run: Callable[[T], Deferred[None]], due: Mapping[T, float], clock: IReactorTime, spacing: float) -> None:
+    def __init__(
+        self,
+        run: Callable[[T], Deferred[None]],
+        due: Mapping[T, float],
+        clock: IReactorTime,
+        spacing: float,
+        *,
+        most: int,
+        latest: Mapping[T, float],
+    ) -> None:
         self._run = run
         self._due = due
         self._clock = clock
         self._spacing = spacing
+        self._most = most
+        self._latest = latest
         self._began = float("-inf")
         self._running: dict[T, Deferred[None]] = {}
         self._scheduled: IDelayedCall | None = None
@@ -50,9 +65,11 @@ class FollowUps(Generic[T]):
 
     def plan(self) -> None:
         """Take note that ``due`` may have changed."""
-        if not self._paused:
-            first = min((at for each, at in self._due.items() if each not in self._running), default=None)
-            self._schedule(None if first is None else max(first, self._began + self._spacing))
+        if self._paused or (self._at is not None and self._at <= self._began + self._spacing):
+            # Nothing can begin earlier than is scheduled: thousands that are due need not be looked at now.
+            return
+        first = min((at for each, at in self._due.items() if each not in self._running), default=None)
+        self._schedule(None if first is None else max(first, self._began + self._spacing))
 
     def _schedule(self, at: float | None) -> None:
         if at == self._at:
@@ -66,7 +83,10 @@ class FollowUps(Generic[T]):
         self._scheduled = self._at = None
         # What is due within a tick of the clock is due now.
         self._began = now = self._clock.seconds()
-        for each in [each for each, at in self._due.items() if at <= now + _TICK_S and each not in self._running]:
+        due = [each for each, at in self._due.items() if at <= now + _TICK_S and each not in self._running]
+        if len(due) > self._most:
+            due = heapq.nsmallest(self._most, due, key=self._latest.__getitem__)
+        for each in due:
             running = self._running[each] = self._run(each)
             running.addErrback(log_failure)
             running.addCallback(self._over, each)

@@ -286,7 +286,7 @@ class Selection:
 
     def with_past(self, choice: Choice) -> Selection:
         """Return it with another choice for requests that need nothing of what servers lack."""
-        whole = tuple(evolve(o, lack=None) for o in self.observations)
+        whole = tuple(o if o.lack is None else evolve(o, lack=None) for o in self.observations)
         return evolve(self, past=evolve(self, choice=choice, observations=whole, past=None))
 
     @property

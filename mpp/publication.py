@@ -5,11 +5,12 @@ changed. Knows the strategy; does not know where observations come from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from attrs import evolve
 from txaio.tx import make_logger
 
+from mpp.demotion import demoted
 from mpp.interfaces import IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
@@ -42,16 +43,22 @@ class Publication:
         self._wall = wall
         self._metrics = metrics
         self._journal = journal
+        # The last one that the strategy has made: `current`, unless a backend was demoted since.
+        self._decided = self.current
 
     def observation(self, backend: Backend) -> Observation | None:
         """Give what is published of a backend, None when it is not known."""
         return self.current.observed.get(backend)
 
-    def replace(self, observation: Observation) -> None:
-        """Publish what is known of one backend now, beside what was known of the others."""
-        last = self.current.observed.get(observation.backend)
-        if last is not None and observation != last:
-            self.publish(tuple(observation if o is last else o for o in self.current.observations))
+    def replace(self, new: Mapping[Backend, Observation]) -> None:
+        """Publish what is known of some backends now, beside what was known of the others. Those not known are ignored."""
+        self.publish(tuple(new.get(o.backend, o) for o in self.current.observations))
+
+    def demote(self, observation: Observation) -> None:
+        """Put a backend last without asking the strategy, if it is worse than what is published; `replace` follows soon."""
+        before, self.current = self.current, demoted(self.current, observation)
+        if self.current is not before:
+            self.changed()
 
     def publish(self, observations: tuple[Observation, ...]) -> None:
         """Make a Selection of what is known now, and put it in force."""
@@ -62,13 +69,13 @@ class Publication:
         self.changed()
 
     def _put_in_force(self, observations: tuple[Observation, ...]) -> None:
-        last, now = self.current, self._wall()
+        last, sticky, now = self._decided, self.current.sticky, self._wall()
         choice = self._choose(observations, last.choice, now)
         past = self._for_the_past(observations, now)
         if choice == last.choice and last.generation:
-            self.current = _completed(last.sticky, evolve(last, observations=observations, past=None), past)
+            self.current = self._decided = _completed(sticky, evolve(last, observations=observations, past=None), past)
             return
-        self.current = _completed(last.sticky, Selection(last.generation + 1, choice, observations, now), past)
+        self.current = self._decided = _completed(sticky, Selection(last.generation + 1, choice, observations, now), past)
         if choice.degraded and choice.degraded != last.choice.degraded:
             _log.warn("Selection is degraded: {degraded}", degraded=choice.degraded)
         elif last.choice.degraded and not choice.degraded:
@@ -89,8 +96,9 @@ class Publication:
         """Return the choice for requests that need nothing of what servers lack; None if no server lacks anything."""
         if all(o.lack is None for o in observations):
             return None
-        last = self.current if self.current.past is None else self.current.past
-        return self._choose(tuple(evolve(o, lack=None) for o in observations), last.choice, now)
+        last = self._decided if self._decided.past is None else self._decided.past
+        whole = tuple(o if o.lack is None else evolve(o, lack=None) for o in observations)
+        return self._choose(whole, last.choice, now)
 
     def _choose(self, observations: tuple[Observation, ...], last: Choice, now: float) -> Choice:
         """
@@ -100,7 +108,7 @@ class Publication:
         """
         observations = tuple(observation for observation in observations if not observation.is_self)
         try:
-            return self.strategy.select(observations, last if self.current.generation else None, now)
+            return self.strategy.select(observations, last if self._decided.generation else None, now)
         except Exception:
             if last.degraded != STRATEGY_FAILED:
                 _log.failure("Bug in routing strategy {strategy}", strategy=repr(self.strategy))
@@ -127,8 +135,9 @@ def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
     standings = {o.backend: o.standing for o in observations if o.standing < Standing.NOT_READY}
     well = tuple(b for b in last.selected if standings.get(b, Standing.DOWN) < Standing.SUSPECT)
     selected = well or tuple(b for b in last.selected if b in standings)
+    taken = set(selected)
     ranked = (o.backend for o in sorted(observations, key=lambda o: o.standing))
-    return Choice(selected, tuple(b for b in ranked if b not in selected), STRATEGY_FAILED)
+    return Choice(selected, tuple(b for b in ranked if b not in taken), STRATEGY_FAILED)
 
 
 def describe_change(last: Selection, new: Selection, now: float, most: int | None = None) -> str:
@@ -137,9 +146,9 @@ def describe_change(last: Selection, new: Selection, now: float, most: int | Non
 
     :param most: how many are named of those who take traffic, came, and left; None: all.
     """
-    left = [b for b in last.selected if b not in new.selected]
-    came = [b for b in new.selected if b not in last.selected]
-    known = {o.backend: o for o in new.observations}
+    before, after, known = set(last.selected), set(new.selected), new.observed
+    left = [b for b in last.selected if b not in after]
+    came = [b for b in new.selected if b not in before]
     text = f"Selection: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
     parts = _first([f"new: {_state(b, known.get(b), now)}" for b in came], most)
     parts += _first([f"out: {_state(b, known.get(b), now)}" for b in left], most)

@@ -42,6 +42,7 @@ class Roster:
         self._records: dict[Backend, Record] = {}
         self._in_service: set[Backend] = set()
         self._due: dict[Backend, float] = {}
+        self._latest: dict[Backend, float] = {}
         self._ejected_at: dict[Backend, float] = {}
         self._told: dict[Backend, Standing] = {}
 
@@ -49,6 +50,11 @@ class Roster:
     def due(self) -> Mapping[Backend, float]:
         """When (by the clock) backends are to be probed that cannot wait for a round; changes as they do."""
         return self._due
+
+    @property
+    def latest(self) -> Mapping[Backend, float]:
+        """When (by the clock) those of ``due`` are to be probed at the latest: soon, if they are out for a short time only."""
+        return self._latest
 
     def failed(self, backend: Backend, standing: Standing, why: str) -> None:
         """Note a request that failed, see `mpp.ejection.failed`."""
@@ -114,7 +120,7 @@ class Roster:
 
     def forget(self, backend: Backend) -> None:
         """Forget all of a backend: when it is listed again, it is a new one."""
-        for records in (self._records, self._due, self._ejected_at, self._told):
+        for records in (self._records, self._due, self._latest, self._ejected_at, self._told):
             records.pop(backend, None)
         self.failing.discard(backend)
         self._in_service.discard(backend)
@@ -133,8 +139,9 @@ class Roster:
         self._records[backend] = after
         if after.due is None:
             self._due.pop(backend, None)
+            self._latest.pop(backend, None)
         else:
-            self._due[backend] = after.due
+            self._due[backend], self._latest[backend] = after.due, ejection.latest_probe(after, after.due)
         _keep(self.failing, backend, after.failures > 0 or after.rescues > 0 or after.limiting.refused_at is not None)
         _keep(self._in_service, backend, after.in_service)
         if after.ejected and not before.ejected:
@@ -146,7 +153,9 @@ class Roster:
     def _hurry(self) -> None:
         """When nobody is in service any more, have everyone probed at once: somebody may be well, and only made to wait."""
         if not self._in_service:
-            self._due.update(dict.fromkeys(self._due, self._clock.seconds()))
+            now = self._clock.seconds()
+            self._due.update(dict.fromkeys(self._due, now))
+            self._latest.update((backend, ejection.latest_probe(self._records[backend], now)) for backend in self._due)
 
     def _tell_ejection(self, backend: Backend, record: Record) -> None:
         absence = record.absence

@@ -26,7 +26,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # So many beginnings (of three requests each) take a few milliseconds, which is as long as a client's request may be made to wait.
-AT_ONCE = 16
+AT_ONCE = 4
+# So many steps, each of which may write a line to the log.
+STEPS_AT_ONCE = 16
 # As long as a source of servers may take to restart together with mpp.
 STARTING_S = 30.0
 
@@ -50,6 +52,14 @@ async def of_each(run: Callable[[T], Deferred[R]], those: Iterable[T], clock: IR
         if isinstance(error, FirstError):
             error.subFailure.raiseException()
         raise
+
+
+async def with_breaks(step: Callable[[T], object], those: Iterable[T], clock: IReactorTime) -> None:
+    """Do something for each of many, in order, but for no more than `STEPS_AT_ONCE` in one turn of the reactor."""
+    for place, each in enumerate(those):
+        if place and place % STEPS_AT_ONCE == 0:
+            await deferLater(clock, 0)
+        step(each)
 
 
 class Waiters:

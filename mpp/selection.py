@@ -9,7 +9,7 @@ current Selection. A round probes everyone, so it puts off all these follow-ups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -19,18 +19,17 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.damage import Damage
+from mpp.evidence import Evidence
 from mpp.follow_ups import FollowUps
 from mpp.interfaces import ISelections, IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
-from mpp.model import Backend, Located, Observation, Selection, Standing
+from mpp.model import Backend, Observation, Selection, Standing
 from mpp.publication import Publication
 from mpp.query_of_death import SuspectQueries
-from mpp.roster import Roster
 from mpp.round_steps import Locates, Probes, Refreshes
-from mpp.rounds import Repeated, Rounds, StartWaiters, of_each
-from mpp.survey import Survey
+from mpp.rounds import Repeated, Rounds, StartWaiters, of_each, with_breaks
+from mpp.updates import Updates
 
 _log = make_logger()
 
@@ -38,6 +37,8 @@ _log = make_logger()
 MIN_SPACING_S = 0.2
 # Between two follow-ups, of any backends: far shorter than what they wait for, so it only ever gathers those of many.
 _FOLLOW_UP_SPACING_S = 0.05
+# So many begin together. A probe takes about 1.5 ms of CPU time: many servers that are down take a fifth of a core at most.
+_FOLLOW_UPS = 4
 # Between rounds while no backend is known: requests may wait for the first one.
 _SEARCH_INTERVAL_S = 1.0
 
@@ -88,12 +89,14 @@ class SelectionService(Service):
         self._repeated = Repeated(self.reselect, clock, interval)
         self.journal = Journal(wall)
         self._published = Publication(strategy, wall, metrics, self.journal)
-        self._roster = Roster(clock, wall, metrics, self.journal)
-        self._damage = Damage(clock, metrics, self.journal)
-        self._follow_ups = FollowUps(self._follow_up, self._roster.due, clock, _FOLLOW_UP_SPACING_S)
-        counted, note = metrics.surveyed, self.journal.note
-        self._survey = Survey(prober, clock, wall, changed=self._republish, selector=coverage_query, counted=counted, note=note)
-        self._located: dict[Backend, Located] = {}
+        self._evidence = Evidence(
+            prober, clock, wall, metrics=metrics, journal=self.journal, changed=self._republish, coverage_query=coverage_query
+        )
+        self._roster, self._survey = self._evidence.roster, self._evidence.survey
+        self._updates = Updates(self._published, clock, self._survey.begin)
+        self._follow_ups = FollowUps(
+            self._follow_up, self._roster.due, clock, _FOLLOW_UP_SPACING_S, most=_FOLLOW_UPS, latest=self._roster.latest
+        )
 
     @property
     def current(self) -> Selection:
@@ -115,6 +118,7 @@ class SelectionService(Service):
         self._rounds.stop()
         self._follow_ups.pause()
         self._survey.stop()
+        self._updates.clear()
         self._prober.stop()
         self._first.fire()
 
@@ -131,7 +135,7 @@ class SelectionService(Service):
 
     def _pace(self) -> float:
         """Return how many seconds apart rounds are: less while there is nothing to serve from."""
-        return self._interval if self._located else min(self._interval, _SEARCH_INTERVAL_S)
+        return self._interval if self._evidence.located else min(self._interval, _SEARCH_INTERVAL_S)
 
     def ready(self) -> Deferred[Selection]:
         """Wait for the first backend, see `ISelections`."""
@@ -150,23 +154,22 @@ class SelectionService(Service):
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         """Take note of a request that failed, see `ISelections`. It never improves a standing."""
-        observation = self._published.observation(backend)
+        observation = self._updates.latest(backend)
         if observation is None:
             return
         self._roster.failed(backend, standing, why)
-        self._published.replace(self._shown(observation))
+        self._updates.put(self._evidence.shown(observation), at_once=True)
         if self.running:
-            self._survey.begin()
             self._follow_ups.plan()
             if standing > Standing.SUSPECT:
                 self._rounds.renew()
 
     def storage_failed(self, backend: Backend, error: str) -> None:
         """Note that a backend cannot read a part of its storage, see `ISelections`."""
-        observation = self._published.observation(backend)
+        observation = self._updates.latest(backend)
         if observation is not None:
-            self._damage.note(backend, error)
-            self._published.replace(self._shown(observation))
+            self._evidence.damage.note(backend, error)
+            self._updates.put(self._evidence.shown(observation))
 
     def answered(self, backend: Backend) -> None:
         """Take note of a request that was answered, see `ISelections`. Nearly always there is nothing to do."""
@@ -179,7 +182,7 @@ class SelectionService(Service):
         if observation is None or self._published.observation(failed) is None:
             return
         self._roster.rescued(failed, by, observation.why)
-        self._republish()
+        self._republish((failed, by))
         if self.running:
             self._follow_ups.plan()
 
@@ -203,33 +206,33 @@ class SelectionService(Service):
 
         The workers are told the addresses with each new Selection, and have to know these at once.
         """
-        self._prober.keep([backend for backend in self._located if backend.host != host])
+        self._prober.keep([backend for backend in self._evidence.located if backend.host != host])
         self._published.publish(self.current.observations)
 
-    def _shown(self, observation: Observation) -> Observation:
-        """Return an observation as it is published: what requests and the locator hold against the backend counts."""
-        shown, backend = self._damage.shown(self._roster.shown(observation)), observation.backend
-        if not self._roster.vouches(backend):
-            shown = _as_located(shown, self._located.get(backend))
-        return self._survey.shown(shown)
-
-    def _republish(self) -> None:
-        """Publish what is known of all backends now."""
-        self._published.publish(tuple(map(self._shown, self.current.observations)))
+    def _republish(self, backends: Collection[Backend]) -> None:
+        """Publish what is known of these backends now."""
+        known = filter(None, map(self._updates.latest, backends))
+        self._updates.put_together([self._evidence.shown(observation) for observation in known])
 
     def _run(self) -> Deferred[None]:
         """Make one round. Whatever goes wrong in it ends here, so that there is a next one."""
         began = self._clock.seconds()
-        round_ = Deferred.fromCoroutine(self._observe())
-        return round_.addCallback(self._conclude, began).addErrback(self._failed).addCallback(self._go_on)
+        return Deferred.fromCoroutine(self._round(began)).addErrback(self._failed).addCallback(self._go_on)
+
+    async def _round(self, began: float) -> None:
+        await self._conclude(await self._observe())
+        self._metrics.selection_rounds.inc("ok")
+        self.took = self._clock.seconds() - began
+        self._metrics.round_duration.observe(self.took)
+        self._first.settle(found=bool(self.current.observations))
 
     async def _observe(self) -> list[_Probed]:
         located = await self._locator.locate()
         await self._addresses.refresh(tuple(each.backend for each in located))
         self._follow_ups.pause()
-        self._located = {each.backend: each for each in located}
+        self._evidence.located = {each.backend: each for each in located}
         known = self.current.observed
-        return await of_each(lambda backend: self._probe(backend, known.get(backend)), self._located, self._clock)
+        return await of_each(lambda backend: self._probe(backend, known.get(backend)), self._evidence.located, self._clock)
 
     def _go_on(self, _: None) -> None:
         if self.running:
@@ -239,19 +242,16 @@ class SelectionService(Service):
     def _follow_up(self, backend: Backend) -> Deferred[None]:
         """Probe one backend between the rounds."""
         self._addresses.renew_credentials()
-        return self._probe(backend, self._published.observation(backend)).addCallback(self._merge)
+        return self._probe(backend, self._updates.latest(backend)).addCallback(self._merge)
 
     def _merge(self, probed: _Probed) -> None:
         self._note(probed)
-        observation = self._shown(probed[0])
-        self._published.replace(observation)
+        observation = self._evidence.shown(probed[0])
+        self._updates.put(observation)
         self._roster.tell_standing(observation)
-        self._survey.begin()
 
     def _note(self, probed: _Probed) -> None:
-        observation, reports = probed
-        located = self._located.get(observation.backend)
-        self._roster.observed(observation, reports, held=located is not None and bool(located.not_ready))
+        self._evidence.note(*probed)
 
     def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[_Probed]:
         reports = self._roster.reports(backend)
@@ -266,30 +266,32 @@ class SelectionService(Service):
         probed: Deferred[Observation] = maybeDeferred(self._prober.probe, backend, previous)
         return probed.addErrback(unobserved).addCallback(lambda observation: (observation, reports))
 
-    def _conclude(self, probed: list[_Probed], began: float) -> None:
-        gone = [o.backend for o in self.current.observations if o.backend not in self._located]
-        for backend in gone:
-            self._roster.forget(backend)
-            self._damage.forget(backend)
-        self._prober.keep(self._located)
-        self._survey.keep(self._located)
+    async def _conclude(self, probed: list[_Probed]) -> None:
+        """Publish what a round has found, in steps between which requests go on; what these report meanwhile counts."""
+        located = self._evidence.located
+        gone = [o.backend for o in self.current.observations if o.backend not in located]
+        self._evidence.forget(gone)
+        self._prober.keep(located)
         # The bad ones first: whether another backend is in service counts for the good ones.
-        for each in sorted(probed, key=_badness):
-            self._note(each)
-        for observation, _ in probed:
-            self._shown(observation)
+        await with_breaks(self._note, sorted(probed, key=_badness), self._clock)
+        # What each lacks depends on what all were seen like.
+        await with_breaks(lambda each: self._evidence.shown(each[0]), probed, self._clock)
         self._survey.begin()
-        observations = tuple(self._shown(observation) for observation, _ in probed)
-        self._published.publish(observations)
-        for observation in observations:
+        await with_breaks(lambda each: self._updates.gather(self._evidence.shown(each[0])), probed, self._clock)
+        self._updates.publish(located)
+        # Once more: until now requests may have failed on them.
+        self._evidence.forget(gone)
+        await with_breaks(self._tell_standing, located, self._clock)
+        await with_breaks(self._forget_entirely, gone, self._clock)
+
+    def _tell_standing(self, backend: Backend) -> None:
+        observation = self._updates.latest(backend)
+        if observation is not None:
             self._roster.tell_standing(observation)
-        for backend in gone:
-            _log.info("{backend} is no longer listed", backend=backend.name)
-            self._forget(backend)
-        self._metrics.selection_rounds.inc("ok")
-        self.took = self._clock.seconds() - began
-        self._metrics.round_duration.observe(self.took)
-        self._first.settle(found=bool(observations))
+
+    def _forget_entirely(self, backend: Backend) -> None:
+        _log.info("{backend} is no longer listed", backend=backend.name)
+        self._forget(backend)
 
     def _failed(self, failure: Failure) -> None:
         # What a round says that was cancelled by stopService is of no interest.
@@ -300,10 +302,3 @@ class SelectionService(Service):
 
 def _badness(probed: _Probed) -> int:
     return -probed[0].standing
-
-
-def _as_located(observation: Observation, located: Located | None) -> Observation:
-    """Believe the locator when it says that a backend is not ready, whatever the backend says."""
-    if located is not None and located.not_ready and observation.standing < Standing.NOT_READY:
-        return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready)
-    return observation

@@ -37,6 +37,7 @@ a choice that changes with every probe would be noise. The standing always goes 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -108,18 +109,22 @@ def _tier(observation: Observation) -> tuple[int, ...]:
 
 
 def _rank_peers(peers: Sequence[Observation], places: dict[Backend, int], now: float) -> list[Observation]:
-    challengers = sorted(_entries(peers, now), key=lambda entry: entry.key)
-    incumbents = sorted((e for e in challengers if e.observation.backend in places), key=lambda e: places[e.observation.backend])
-    ranked = []
-    while challengers:
+    """Merge two orders: that of all by their data, and that of the incumbents by the places that they defend."""
+    by_data = sorted(_entries(peers, now), key=lambda entry: entry.key)
+    by_place = sorted((e for e in by_data if e.observation.backend in places), key=lambda e: places[e.observation.backend])
+    challengers, incumbents = deque(by_data), deque(by_place)
+    # By their place among the peers, which is a number of their own. Who is ranked leaves a queue when it is its turn there.
+    ranked: dict[int, Observation] = {}
+    while len(ranked) < len(by_data):
+        while challengers[0].place in ranked:
+            challengers.popleft()
+        while incumbents and incumbents[0].place in ranked:
+            incumbents.popleft()
         best = challengers[0]
         if incumbents and best.measure - incumbents[0].measure <= incumbents[0].slack:
             best = incumbents[0]
-        challengers.remove(best)
-        if best in incumbents:
-            incumbents.remove(best)
-        ranked.append(best.observation)
-    return ranked
+        ranked[best.place] = best.observation
+    return list(ranked.values())
 
 
 def _entries(peers: Sequence[Observation], now: float) -> list[_Entry]:

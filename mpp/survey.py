@@ -23,6 +23,7 @@ from txaio.tx import make_logger
 from mpp.coverage.lacks import Lacks, Surveyed, by_heads
 from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
 from mpp.facts import Lack
+from mpp.largest import Largest
 from mpp.model import Backend, Observation, Standing
 from mpp.rounds import of_each
 from mpp.runtime import Outcome, is_same_start
@@ -53,6 +54,7 @@ class _Server:
     :ivar failures: surveys of it that failed in a row.
     :ivar due: it is not asked before this, by the monotonic clock.
     :ivar surveyed: it has been asked with success at least once.
+    :ivar told: what it lacks, as `Survey.shown` has said last.
     """
 
     usable: bool
@@ -61,6 +63,7 @@ class _Server:
     failures: int = 0
     due: float = float("-inf")
     surveyed: bool = False
+    told: Lack | None = None
 
 
 class Survey:
@@ -70,7 +73,7 @@ class Survey:
     :param asks: sends the queries.
     :param clock: monotonic.
     :param wall: the time of day, seconds since the epoch.
-    :param changed: called when a server lacks something else than before.
+    :param changed: called with the servers that lack something else than `shown` has said last.
     :param selector: the metric that says whether a target was scraped; empty: nothing is asked, and no server lacks anything.
     :param counted: called after each survey of a server with its name, ``ok`` or ``failed``, and how many seconds it took.
     :param note: called with the kind and the text of what belongs into the journal.
@@ -82,7 +85,7 @@ class Survey:
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
-        changed: Callable[[], None],
+        changed: Callable[[Collection[Backend]], None],
         selector: str,
         counted: Callable[[str, str, float], None],
         note: Callable[[str, str], None],
@@ -98,6 +101,7 @@ class Survey:
         self._servers: dict[Backend, _Server] = {}
         self._observed: dict[Backend, Observation] = {}
         self._found: dict[Backend, Lack] = {}
+        self._targets: Largest[Backend] = Largest()
         self._scheduled: IDelayedCall | None = None
         self._running: Deferred[None] | None = None
         self._stopped = False
@@ -107,12 +111,13 @@ class Survey:
         if not self._selector:
             return observation
         self._observe(observation)
-        lack = self._found.get(observation.backend)
+        lack = self._servers[observation.backend].told = self._found.get(observation.backend)
         return observation if observation.lack == lack else evolve(observation, lack=lack)
 
     def _observe(self, observation: Observation) -> None:
         backend, usable = observation.backend, _is_usable(observation)
         self._observed[backend] = observation
+        self._targets.put(backend, observation.facts.targets or 0 if usable else None)
         server = self._servers.get(backend)
         if server is None:
             self._servers[backend] = _Server(usable, observation.facts.started_at)
@@ -122,21 +127,21 @@ class Survey:
         if usable and (not server.usable or restarted):
             server.back_at, server.due, server.failures = self._wall(), float("-inf"), 0
             self._lacks.returned(backend)
-            self._presume(backend, observation)
+            self._presume(backend)
         server.usable, server.started_at = usable, started_at or server.started_at
 
     def begin(self) -> None:
         """Begin to ask, if there is more than one server to compare; the first time at once."""
-        usable = [backend for backend, server in self._servers.items() if server.usable]
+        usable = {backend: server for backend, server in self._servers.items() if server.usable}
         unsurveyed = {b: self._observed[b].facts for b in usable}
-        if not any(self._servers[b].surveyed for b in usable):
+        if not any(server.surveyed for server in usable.values()):
             self._found.update(by_heads(unsurveyed))
         for backend in [b for b in self._found if b not in usable]:
             del self._found[backend]
         if len(usable) < 2:
             self._found.clear()
         elif self._running is None and not self._stopped:
-            soon = any((not s.surveyed and not s.failures) or s.back_at is not None for s in self._servers.values() if s.usable)
+            soon = any((not s.surveyed and not s.failures) or s.back_at is not None for s in usable.values())
             self._schedule(0.0 if soon else INTERVAL_S)
 
     def keep(self, backends: Collection[Backend]) -> None:
@@ -144,6 +149,7 @@ class Survey:
         for backend in [each for each in self._servers if each not in backends]:
             del self._servers[backend]
             self._observed.pop(backend, None)
+            self._targets.put(backend, None)
             self._found.pop(backend, None)
             self._lacks.forget(backend)
 
@@ -163,11 +169,10 @@ class Survey:
         if self._running is not None:
             self._running.cancel()
 
-    def _presume(self, backend: Backend, observation: Observation) -> None:
+    def _presume(self, backend: Backend) -> None:
         """Say that a server that is just back lacks all, until it has been asked."""
-        others = [o.facts.targets or 0 for b, o in self._observed.items() if b != backend and self._servers[b].usable]
-        if others:
-            most = max(others)
+        most = self._targets.beside(backend)
+        if most is not None:
             self._found[backend] = Lack(max(1, most), most, self._wall(), stopped=True, back=True)
 
     def _schedule(self, seconds: float) -> None:
@@ -236,7 +241,7 @@ class Survey:
         if found != self._found:
             before, self._found = self._found, found
             self._report(before)
-            self._changed()
+            self._changed([b for b, server in self._servers.items() if server.told != found.get(b)])
 
     def _report(self, before: dict[Backend, Lack]) -> None:
         """Log which servers begin or cease to lack something."""

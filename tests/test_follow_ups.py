@@ -15,9 +15,10 @@ class FollowUpsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.due: dict[str, float] = {}
+        self.latest: dict[str, float] = {}
         self.begun: list[tuple[str, float]] = []
         self.running: dict[str, Deferred[None]] = {}
-        self.follow_ups = FollowUps(self.begin, self.due, self.clock, 0.05)
+        self.follow_ups = FollowUps(self.begin, self.due, self.clock, 0.05, most=8, latest=self.latest)
         self.follow_ups.resume()
 
     def begin(self, name: str) -> Deferred[None]:
@@ -70,7 +71,7 @@ class FollowUpsTests(SynchronousTestCase):
 
     def test_no_hot_loop(self) -> None:
         """What stays due whatever is done begins again only after a pause, even if it is over at once."""
-        self.follow_ups = FollowUps(self.begin_and_end, self.due, self.clock, 0.05)
+        self.follow_ups = FollowUps(self.begin_and_end, self.due, self.clock, 0.05, most=8, latest=self.latest)
         self.follow_ups.resume()
         self.plan(a=0.0)
         for _ in range(100):
@@ -90,6 +91,15 @@ class FollowUpsTests(SynchronousTestCase):
         self.clock.advance(1)
         self.clock.advance(0.05)
         self.assertEqual([at for _, at in self.begun], [1.0] * 2 + [1.05] * 6)
+
+    def test_many_are_due(self) -> None:
+        """When more are due than may begin together, those begin first that tolerate the least delay."""
+        self.latest.update(x=10.0, y=5.0, **{f"n{number:02}": 0.9 for number in range(16)})
+        self.plan(**dict.fromkeys(self.latest, 0.9))
+        self.clock.advance(1)
+        self.clock.advance(0.05)
+        names = [name for name, _ in self.begun]
+        self.assertEqual(names, [f"n{number:02}" for number in range(16)])
 
     def test_failed(self) -> None:
         """One that fails is logged, and begins again when it is due."""

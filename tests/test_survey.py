@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from attrs import evolve
@@ -56,7 +57,7 @@ class SurveyTests(SynchronousTestCase):
         )
         self.addCleanup(self.survey.stop)
 
-    def changed(self) -> None:
+    def changed(self, servers: Collection[Backend]) -> None:
         """Count a change."""
         self.changes += 1
 

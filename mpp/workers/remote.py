@@ -28,10 +28,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mpp.demotion import demoted
 from mpp.http_config import Origins
 from mpp.interfaces import ISelections
 from mpp.journal import Journal
-from mpp.model import Backend, Choice, Selection, Standing
+from mpp.model import Backend, Selection, Standing
 from mpp.query_of_death import SuspectQueries
 from mpp.rounds import StartWaiters
 from mpp.workers.line import Line
@@ -182,15 +183,6 @@ class RemoteSelections(Service):
 
 
 def without(selection: Selection, backend: Backend, standing: Standing, why: str) -> Selection:
-    """Give a Selection in which a backend is used only when no other one is left."""
+    """Return a Selection in which a backend is used only when no other one is left, see `mpp.demotion`."""
     observation = selection.observed.get(backend)
-    if observation is None or observation.standing >= standing:
-        return selection
-    spoiled = evolve(observation, standing=standing, why=why)
-    selected = tuple(each for each in selection.selected if each != backend)
-    standbys = [each for each in selection.choice.standbys if each != backend]
-    if not selected and standbys and selection.is_usable(standbys[0]):
-        selected = (standbys.pop(0),)
-    choice = Choice(selected, (*standbys, backend), selection.choice.degraded)
-    observations = tuple(spoiled if each is observation else each for each in selection.observations)
-    return Selection(selection.generation, choice, observations, selection.changed_at, selection.sticky)
+    return selection if observation is None else demoted(selection, evolve(observation, standing=standing, why=why))

@@ -1,0 +1,82 @@
+"""
+All that speaks for and against each known server: requests (`mpp.roster`, `mpp.damage`), probes, the locators, and what the
+servers lack of the newest data (`mpp.survey`). Knows neither when a server is observed nor what is published of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.damage import Damage
+from mpp.journal import Journal
+from mpp.metrics import Metrics
+from mpp.model import Backend, Located, Observation, Standing
+from mpp.roster import Roster
+from mpp.round_steps import Probes
+from mpp.survey import Survey
+
+
+class Evidence:
+    """
+    What is known of all backends.
+
+    :param clock: monotonic.
+    :param wall: the time of day, seconds since the epoch.
+    :param changed: called with the backends of which something else is to be published, by the survey.
+    :param coverage_query: see `Survey`, there ``selector``.
+    :ivar roster: who is in service.
+    :ivar damage: who cannot read its storage.
+    :ivar survey: what each of them lacks.
+    :ivar located: what the locators list.
+    """
+
+    def __init__(
+        self,
+        prober: Probes,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        *,
+        metrics: Metrics,
+        journal: Journal,
+        changed: Callable[[Collection[Backend]], None],
+        coverage_query: str,
+    ) -> None:
+        self.roster = Roster(clock, wall, metrics, journal)
+        self.damage = Damage(clock, metrics, journal)
+        self.survey = Survey(
+            prober, clock, wall, changed=changed, selector=coverage_query, counted=metrics.surveyed, note=journal.note
+        )
+        self.located: dict[Backend, Located] = {}
+
+    def note(self, observation: Observation, reports: int) -> None:
+        """
+        Take note of what a probe saw.
+
+        :param reports: how many failed requests had been reported of the backend when the probe began.
+        """
+        located = self.located.get(observation.backend)
+        self.roster.observed(observation, reports, held=located is not None and bool(located.not_ready))
+
+    def shown(self, observation: Observation) -> Observation:
+        """Return an observation as it is published: what requests and the locator hold against the backend counts."""
+        shown, backend = self.damage.shown(self.roster.shown(observation)), observation.backend
+        if not self.roster.vouches(backend):
+            shown = _as_located(shown, self.located.get(backend))
+        return self.survey.shown(shown)
+
+    def forget(self, backends: Iterable[Backend]) -> None:
+        """Forget these, which are not listed any more."""
+        for backend in backends:
+            self.roster.forget(backend)
+            self.damage.forget(backend)
+        self.survey.keep(self.located)
+
+
+def _as_located(observation: Observation, located: Located | None) -> Observation:
+    """Believe the locator when it says that a backend is not ready, whatever the backend says."""
+    if located is not None and located.not_ready and observation.standing < Standing.NOT_READY:
+        return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready)
+    return observation
