@@ -202,7 +202,7 @@ class ProberTests(SynchronousTestCase):
     def test_params(self) -> None:
         """All requests of a probe carry the parameters that are configured for that server."""
         self.prober = Prober(self.upstreams, self.clock, INSTANCE, wall=self.wall, params={A: "namespace=m"}.__getitem__)
-        self.prober.probe(A, self.previous(standing=Standing.DOWN))
+        self.prober.probe(A, self.previous(standing=Standing.NOT_READY))
         self.assertEqual(
             [sent.path for sent in self.upstreams.sent],
             [
@@ -505,6 +505,34 @@ class ProberTests(SynchronousTestCase):
         for path in ("/-/ready", "/api/v1/query", "/api/v1/status"):
             self.fail_request(path, Cause.REFUSED)
         self.assertEqual(self.successResultOf(probed).why, "no answer to /-/ready: connect: refused")
+
+    def test_still_down(self) -> None:
+        """A server that was down is asked for one thing only, until it answers; then for all else, for which it has as long."""
+        previous = self.previous(standing=Standing.DOWN)
+        probed = self.prober.probe(A, previous)
+        self.assertEqual(self.upstreams.paths(), ["/-/ready"])
+        self.fail_request("/-/ready", Cause.REFUSED)
+        observation = self.successResultOf(probed)
+        self.assertEqual((observation.standing, observation.why), (Standing.DOWN, "no answer to /-/ready: connect: refused"))
+        probed = self.prober.probe(A, previous)
+        self.clock.advance(PROBE_TIMEOUT_S * 0.9)
+        self.answer("/-/ready", 200)
+        paths = ["/api/v1/query", "/api/v1/status/runtimeinfo", "/api/v1/status/walreplay"]
+        self.assertEqual(self.upstreams.paths(), paths)
+        self.clock.advance(PROBE_TIMEOUT_S * 0.9)
+        for path in paths:
+            self.answer(path, 503)
+        self.assertEqual(self.successResultOf(probed).standing, Standing.BUSY)
+
+    def test_still_down_and_cancelled(self) -> None:
+        """Cancelling such a probe leaves nothing behind, whichever request is under way."""
+        for ready in (False, True):
+            probed = self.prober.probe(A, self.previous(standing=Standing.DOWN))
+            if ready:
+                self.answer("/-/ready", 200)
+            probed.cancel()
+            self.failureResultOf(probed, CancelledError)
+            self.assertTrue(all(sent.cancelled for sent in self.upstreams.sent if sent.path != "/-/ready"))
 
     def test_hung(self) -> None:
         """A server that answers nothing is down after a second, and no request is left."""

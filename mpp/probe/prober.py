@@ -3,7 +3,9 @@ Makes one observation of a server: asks it, and has `mpp.readings` judge the res
 who is selected.
 
 In every round ``/-/ready``, a real query and, where it exists, runtimeinfo are asked side by side, each with its own time
-limit. What changes slowly is read beside the rounds, about once a minute and after a restart.
+limit. A server that was down is asked for ``/-/ready`` alone first: while it gives no answer to that it is down, whatever else it
+is asked, and there may be hundreds of such servers. What changes slowly is read beside the rounds, about once a minute and after
+a restart.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.errors import UpstreamError
-from mpp.facts import Facts
+from mpp.facts import NO_FACTS, Facts
 from mpp.instance import Instance
 from mpp.interfaces import IUpstreams
 from mpp.model import Backend, Observation, Standing
@@ -72,9 +74,9 @@ class Prober:
         Observe a backend once.
 
         :param previous: what was seen of it last; its facts are kept until newer ones are read.
-        :return Deferred(Observation): fires after `PROBE_TIMEOUT_S` at the latest, and `mpp.probe.background.WAIT_S` later when
-            its facts are waited for. A failed probe is an observation. Cancelling it leaves none of its small requests behind;
-            facts that are being read are read on.
+        :return Deferred(Observation): fires after `PROBE_TIMEOUT_S` at the latest, after twice that for a server that was down,
+            and `mpp.probe.background.WAIT_S` later when its facts are waited for. A failed probe is an observation. Cancelling
+            it leaves none of its small requests behind; facts that are being read are read on.
         """
         return Deferred.fromCoroutine(self._probe(backend, previous))
 
@@ -103,7 +105,7 @@ class Prober:
         is_self = self._is_self((ready, query, status), previous)
         if is_self:
             standing, why = Standing.NOT_READY, IS_SELF
-        facts = self._reads.latest(backend, Facts() if previous is None else previous.facts)
+        facts = self._reads.latest(backend, NO_FACTS if previous is None else previous.facts)
         if standing in (Standing.VIABLE, Standing.BUSY):
             facts = await self._refreshed(backend, facts, previous, read_runtime(status), at)
         took = self._clock.seconds() - began
@@ -135,9 +137,14 @@ class Prober:
         paths = self._paths
         if previous is not None and previous.standing > Standing.BUSY:
             paths = (*paths, "/api/v1/status/walreplay")
-        asked = [Deferred.fromCoroutine(self._requests.ask(backend, path)) for path in paths]
+        first: list[Outcome] = []
+        if previous is not None and previous.standing is Standing.DOWN:
+            first.append(await self._requests.ask(backend, paths[0]))
+            if isinstance(first[0], UpstreamError):
+                return first * len(paths)
+        asked = [Deferred.fromCoroutine(self._requests.ask(backend, path)) for path in paths[len(first) :]]
         try:
-            return await gatherResults(asked, consumeErrors=True)
+            return [*first, *await gatherResults(asked, consumeErrors=True)]
         except FirstError as error:
             error.subFailure.raiseException()
 
