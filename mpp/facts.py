@@ -59,6 +59,10 @@ class Facts:
     flags: tuple[tuple[str, str], ...] = ()
 
 
+NO_FACTS = Facts()
+"""What is known of a server that was never asked; one for all such servers, of which there may be many."""
+
+
 @frozen
 class Lack:
     """

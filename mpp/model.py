@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from attrs import evolve, field, frozen
 
-from mpp.facts import Facts, Lack, Replay
+from mpp.facts import NO_FACTS, Facts, Lack, Replay
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -156,7 +156,7 @@ class Observation:
     backend: Backend
     standing: Standing
     why: str = ""
-    facts: Facts = field(factory=Facts)
+    facts: Facts = NO_FACTS
     at: float = 0.0
     took: float = 0.0
     ejected_at: float = 0.0

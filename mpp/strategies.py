@@ -37,8 +37,10 @@ a choice that changes with every probe would be noise. The standing always goes 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
+from itertools import takewhile
+from typing import NamedTuple
 
 from attrs import frozen
 from zope.interface import implementer
@@ -66,20 +68,22 @@ _DEGRADED = {
 _UNPROVEN = "no backend is known to be viable, they refuse the probe's query"
 
 
-@frozen(eq=False)
-class _Entry:
-    """One backend on its way into the order. ``measure`` as in Note [Most data]; ``slack`` in the same unit."""
+class _Entry(NamedTuple):
+    """
+    One backend on its way into the order, which is that of the tuples: most data first, then the longest uptime, then the
+    locators' order, which is different for each.
 
-    observation: Observation
-    measure: float
-    slack: float
+    :ivar missing: the measure, see Note [Most data], as a negative number.
+    :ivar started_at: when it started, infinity if that is not known.
+    :ivar place: its place among its peers.
+    :ivar slack: in the unit of the measure.
+    """
+
+    missing: float
+    started_at: float
     place: int
-
-    @property
-    def key(self) -> tuple[float, ...]:
-        """Most data first; then the longest uptime; then the locators' order."""
-        started_at = self.observation.facts.started_at
-        return (-self.measure, float("inf") if started_at is None else started_at, self.place)
+    slack: float
+    observation: Observation
 
 
 def rank(observations: Sequence[Observation], previous: Choice | None, now: float) -> tuple[Observation, ...]:
@@ -90,11 +94,10 @@ def rank(observations: Sequence[Observation], previous: Choice | None, now: floa
     """
     order = () if previous is None else previous.selected + previous.standbys
     places = {backend: place for place, backend in enumerate(order)}
-    ranked: list[Observation] = []
-    for tier in sorted({_tier(o) for o in observations}):
-        peers = [o for o in observations if _tier(o) == tier]
-        ranked += _rank_peers(peers, places, now)
-    return tuple(ranked)
+    tiers: defaultdict[tuple[int, ...], list[Observation]] = defaultdict(list)
+    for observation in observations:
+        tiers[_tier(observation)].append(observation)
+    return tuple(ranked for tier in sorted(tiers) for ranked in _rank_peers(tiers[tier], places, now))
 
 
 def _tier(observation: Observation) -> tuple[int, ...]:
@@ -110,7 +113,7 @@ def _tier(observation: Observation) -> tuple[int, ...]:
 
 def _rank_peers(peers: Sequence[Observation], places: dict[Backend, int], now: float) -> list[Observation]:
     """Merge two orders: that of all by their data, and that of the incumbents by the places that they defend."""
-    by_data = sorted(_entries(peers, now), key=lambda entry: entry.key)
+    by_data = sorted(_entries(peers, now))
     by_place = sorted((e for e in by_data if e.observation.backend in places), key=lambda e: places[e.observation.backend])
     challengers, incumbents = deque(by_data), deque(by_place)
     # By their place among the peers, which is a number of their own. Who is ranked leaves a queue when it is its turn there.
@@ -121,7 +124,7 @@ def _rank_peers(peers: Sequence[Observation], places: dict[Backend, int], now: f
         while incumbents and incumbents[0].place in ranked:
             incumbents.popleft()
         best = challengers[0]
-        if incumbents and best.measure - incumbents[0].measure <= incumbents[0].slack:
+        if incumbents and incumbents[0].missing - best.missing <= incumbents[0].slack:
             best = incumbents[0]
         ranked[best.place] = best.observation
     return list(ranked.values())
@@ -131,7 +134,9 @@ def _entries(peers: Sequence[Observation], now: float) -> list[_Entry]:
     if any(o.facts.oldest is not None for o in peers):
         return [_entry_by_history(o, now, place) for place, o in enumerate(peers)]
     samples = [o.facts.samples or 0.0 for o in peers]
-    return [_Entry(o, count, count / 10, place) for place, (o, count) in enumerate(zip(peers, samples, strict=True))]
+    return [
+        _Entry(-count, _started_at(o), place, count / 10, o) for place, (o, count) in enumerate(zip(peers, samples, strict=True))
+    ]
 
 
 def _entry_by_history(observation: Observation, now: float, place: int) -> _Entry:
@@ -139,7 +144,13 @@ def _entry_by_history(observation: Observation, now: float, place: int) -> _Entr
     history = observation.history(now)
     if facts.oldest is None and facts.samples and facts.started_at is not None:
         history = max(0.0, now - facts.started_at)
-    return _Entry(observation, history, history_slack(history, facts.retention_s, facts.retention_by_size), place)
+    slack = history_slack(history, facts.retention_s, facts.retention_by_size)
+    return _Entry(-history, _started_at(observation), place, slack, observation)
+
+
+def _started_at(observation: Observation) -> float:
+    started_at = observation.facts.started_at
+    return float("inf") if started_at is None else started_at
 
 
 def history_slack(history: float, retention: float | None, by_size: bool) -> float:
@@ -174,7 +185,8 @@ def _usable(ranked: Sequence[Observation]) -> tuple[list[Observation], str]:
     best = ranked[0].standing
     if best >= _TRIED_IN_ORDER:
         return [], "no backend is usable; all are tried in order, the least bad first"
-    usable = [o for o in ranked if _tier(o) == _tier(ranked[0])]
+    tier = _tier(ranked[0])
+    usable = list(takewhile(lambda o: _tier(o) == tier, ranked))
     return usable, _UNPROVEN if best is Standing.BUSY and all(o.unproven for o in usable) else _DEGRADED[best]
 
 
