@@ -138,14 +138,15 @@ class Lacks:
         if empty and not lost and each.back_at is None:
             return None
         missing, since = 0, at
+        configured, discovered = dict(each.facts.jobs), dict(each.facts.pools)
+        longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         for name, counts in best.items():
-            expected = counts.up if lost else self._expected(backend, name, counts.up, each)
+            expected = counts.up if lost else self._expected(backend, name, counts.up, configured, discovered)
             own = reading.get(name, Counts()).up
             job = self._jobs[backend].setdefault(name, _Job()) if expected else None
             if job is None:
                 continue
-            interval = intervals.get(name, max(intervals.values(), default=DEFAULT_INTERVAL_S))
-            self._count(job, own, expected, interval, at, each.back_at)
+            self._count(job, own, expected, intervals.get(name, longest), at, each.back_at)
             if job.lacking:
                 missing += max(0, expected - own)
                 since = min(since, job.began_at)
@@ -154,14 +155,15 @@ class Lacks:
         own_total = sum(counts.up for counts in reading.values())
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)
 
-    def _expected(self, backend: Backend, name: str, best: int, each: Surveyed) -> int:
+    def _expected(
+        self, backend: Backend, name: str, best: int, configured: Mapping[str, float], discovered: Mapping[str, int]
+    ) -> int:
         """Return how many targets of a job a server should have; 0 if the job is none of its own."""
         known = self._jobs[backend].get(name)
-        own = dict(each.facts.jobs)
-        if name not in own and not (known is not None and known.had):
+        if name not in configured and not (known is not None and known.had):
             return 0
-        discovered = dict(each.facts.pools).get(name, 0)
-        return min(best, discovered) if discovered else best
+        targets = discovered.get(name, 0)
+        return min(best, targets) if targets else best
 
     def _count(self, job: _Job, own: int, expected: int, interval: float, at: float, back_at: float | None) -> None:
         """Count one more window of a job on a server, see Note [What is a lack]."""
