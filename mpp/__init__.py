@@ -29,7 +29,7 @@ workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, wh
 ``kube_probes.KubeProbes`` (whether a probe was reported), and, for as long as one request lives, its Exchange.
 
 Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
-``tally``, and from ``locators`` to ``tls`` and ``addresses``:
+``tally``, from ``locators`` to ``tls`` and ``addresses``, and from ``addresses`` to ``pacing``:
 
 - L0 words: ``errors facts model http_config settings interfaces url_pattern instance variables``
 - L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
@@ -37,7 +37,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
   unsafe_paths cross_site route_cookie coverage/ written spans own_requests series linear_pattern cors demotion
   largest``
-- L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats``
+- L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats pacing``
 - L3 living: ``selection evidence publication updates roster rounds round_steps follow_ups journal recorder snapshot credentials
   keyring authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log survey``
 - L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion

@@ -13,13 +13,14 @@ from functools import partial
 
 from attrs import Factory, define
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IReactorTime, IResolutionReceiver
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
 from mpp.model import Backend
+from mpp.pacing import of_each
 
 _log = make_logger()
 
@@ -71,26 +72,32 @@ class AddressBook:
         self._clock = clock
         self._moved = moved
         self._hosts: dict[str, _Host] = {}
+        self._literals: set[str] = set()
 
     def addresses(self, backend: Backend) -> tuple[str, ...]:
         """Give the IP addresses to try, in the resolver's order; empty while none is known. An IP literal is its own address."""
         host = self._hosts.get(backend.host)
         if host is not None:
             return host.addresses
-        return (backend.host,) if _is_literal(backend.host) else ()
+        return (backend.host,) if self._is_literal(backend.host) else ()
+
+    def _is_literal(self, host: str) -> bool:
+        """Return whether a host is an IP address; at once if it was one at the last `refresh`."""
+        return host in self._literals or _is_literal(host)
 
     def refresh(self, backends: Iterable[Backend]) -> Deferred[None]:
         """
-        Look up the host names of exactly these backends, all at once, and forget all others.
+        Look up the host names of exactly these backends, all beside each other, and forget all others.
 
         :return Deferred(None): fires when all are looked up, or after a short while (`FIRST_WAIT_S` if a host has no
             address yet, else `REFRESH_WAIT_S`); what comes later still counts. Never fails, except by cancellation, which
             stops the wait and not the look-ups.
         """
-        names = dict.fromkeys(b.host for b in backends if not _is_literal(b.host))
-        self._hosts = {name: self._hosts.get(name) or _Host(name) for name in names}
-        waits = [self._wait(host) for host in self._hosts.values()]
-        return gatherResults(waits, consumeErrors=True).addCallback(lambda _: None)
+        hosts = dict.fromkeys(backend.host for backend in backends)
+        self._literals = set(filter(self._is_literal, hosts))
+        self._hosts = {host: self._hosts.get(host) or _Host(host) for host in hosts if host not in self._literals}
+        waited = Deferred.fromCoroutine(of_each(self._wait, self._hosts.values(), self._clock))
+        return waited.addCallback(lambda _: None)
 
     def _wait(self, host: _Host) -> Deferred[None]:
         ended: Deferred[None] = Deferred()

@@ -25,10 +25,11 @@ from mpp.interfaces import ISelections, IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
 from mpp.model import Backend, Observation, Selection, Standing
+from mpp.pacing import of_each, with_breaks
 from mpp.publication import Publication
 from mpp.query_of_death import SuspectQueries
 from mpp.round_steps import Locates, Probes, Refreshes
-from mpp.rounds import Repeated, Rounds, StartWaiters, of_each, with_breaks
+from mpp.rounds import Repeated, Rounds, StartWaiters
 from mpp.updates import Updates
 
 _log = make_logger()

@@ -25,7 +25,7 @@ from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
 from mpp.facts import Lack
 from mpp.largest import Largest
 from mpp.model import Backend, Observation, Standing
-from mpp.rounds import of_each
+from mpp.pacing import of_each
 from mpp.runtime import Outcome, is_same_start
 
 _log = make_logger()

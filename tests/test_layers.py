@@ -18,6 +18,7 @@ SIDEWAYS = {
     ("metrics", "tally"),
     ("locators", "tls"),
     ("locators", "addresses"),
+    ("addresses", "pacing"),
 }
 """The only imports between two different parts of L2."""
 
