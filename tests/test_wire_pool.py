@@ -230,13 +230,24 @@ class PoolTests(SynchronousTestCase):
         self.failureResultOf(waiting, UpstreamError)
 
     def test_not_connected(self) -> None:
-        """A failure to connect is told, and nothing is left."""
+        """A failure to connect is told, and nothing is left, since there may be hundreds of servers that are down."""
         self.dialer.hold = True
         asked = self.ask()
         self.assertEqual(self.pool.active(PROM_A), 1)
         self.dialer.waiting[0].errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
         self.assertEqual(self.failureResultOf(asked, UpstreamError).value.cause, Cause.REFUSED)
         self.assertEqual(self.pool.active(PROM_A), 0)
+        self.assertEqual(repr(self.pool), "<Pool empty>")
+
+    def test_not_connected_once(self) -> None:
+        """A failure to connect leaves kept connections as they are."""
+        self.ask()
+        self.answer()
+        self.dialer.hold = True
+        asked = self.ask(fresh=True)
+        self.dialer.waiting[0].errback(UpstreamError(Phase.CONNECT, Cause.REFUSED))
+        self.failureResultOf(asked, UpstreamError)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
 
     def test_cancel_while_connecting(self) -> None:
         """Cancelling a request stops the dialing for it."""

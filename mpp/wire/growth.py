@@ -74,6 +74,11 @@ class Growth:
         return self.limit is None or (not self.seekers and (len(self._lane.idle) > self.spare or self.open < self.limit))
 
     @property
+    def in_use(self) -> bool:
+        """Whether there are connections, or requests that wait for one; if not, nothing is known of the server."""
+        return bool(self.open or self._dialing or self.seekers or self._openings)
+
+    @property
     def opening(self) -> int:
         """How many connections are being opened for requests that wait."""
         return len(self._openings)

@@ -170,6 +170,8 @@ class Lane:
             self._go_on()
             if self._pool.closing:
                 raise shutting_down()
+            if not (self.active or self.turns.waiting or self.idle or self.growth.in_use):
+                self._pool.drop(self)
             return failure
 
         return self.growth.connect(request[4], urgent=urgent, fresh=fresh).addCallbacks(connected, not_connected)

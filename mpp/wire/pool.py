@@ -158,6 +158,11 @@ class Pool:
             lane.kept = False
             lane.close_idle(self.clock.seconds())
 
+    def drop(self, lane: Lane) -> None:
+        """Forget a lane that has neither connections nor requests: there may be hundreds of servers that are down."""
+        if self._lanes.get(lane.backend) is lane:
+            del self._lanes[lane.backend]
+
     def remove(self, backend: Backend) -> None:
         """Forget a backend that is not known any more: as `discard`, and its event streams end now."""
         lane = self._lanes.get(backend)
