@@ -6,7 +6,7 @@ Counters and histograms are kept here; what describes the present is `mpp.snapsh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,6 +18,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from mpp import series
@@ -138,14 +139,15 @@ class Metrics:
         for name, each in series.OF_THE_PROGRAM.items():
             for values in each:
                 self._counters[name].expect(*values)
+        self._backends: dict[str, None] = {}
+        for name, each in series.OF_EACH_BACKEND.items():
+            self._counters[name].expect_each(self._backends, each)
+        self._upstream.expect_each(self._backends)
+        self._survey_duration.expect_each(self._backends)
 
     def expect_backend(self, backend: str) -> None:
         """Expose all that is counted of a backend, at 0 at first; see Note [Series begin at 0] in `mpp.series`."""
-        for name, each in series.OF_EACH_BACKEND.items():
-            for values in each:
-                self._counters[name].expect(backend, *values)
-        self._upstream.of(backend)
-        self._survey_duration.of(backend)
+        self._backends[backend] = None
 
     def expect_configured(self, locators: Iterable[str], affinities: Iterable[str]) -> None:
         """Expose all that is counted of locators and affinities, at 0 at first."""
@@ -158,10 +160,17 @@ class Metrics:
         """Return all values that a label has in any counter or histogram."""
         return {value for tally in self._labelled for value in tally.label_values(label)}
 
-    def remove(self, label: str, value: str) -> None:
-        """Remove all series in which a label has this value."""
+    def remove(self, label: str, values: Collection[str]) -> None:
+        """Remove all series in which a label has one of these values."""
+        if label == "backend":
+            for value in values:
+                self._backends.pop(value, None)
         for labelled in self._labelled:
-            labelled.remove(label, value)
+            labelled.remove(label, values)
+
+    def counted(self, names: Collection[str]) -> Iterator[Metric]:
+        """Return what was counted by backend, locator or affinity in samples of these names, without what is 0."""
+        return (tally.counted() for tally in self._labelled if not tally.sample_names.isdisjoint(names))
 
     def request_began(self) -> None:
         """Count a client request in."""

@@ -18,7 +18,7 @@ from mpp.wire.channels import Channels
 from mpp.wire.pool import Pool
 
 Collect = Callable[[Sequence[str]], Iterable[Metric]]
-"""Gives the families of metrics that have samples of these names, as they are now."""
+"""Returns the families of metrics that have samples of these names, as they are now, without series that are 0."""
 
 
 class Serving(Protocol):
@@ -118,8 +118,7 @@ class Alone:
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """See `Serving`."""
-        found: Iterable[Metric] = self._metrics.registry.restricted_registry(names).collect()
-        return found
+        return self._metrics.counted(names)
 
     def local_errors(self) -> Mapping[int, int]:
         """See `Serving`."""

@@ -9,7 +9,7 @@ the library's list or remove the series that have one value of one label.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
@@ -20,36 +20,62 @@ class Counts:
     A counter with labels.
 
     :ivar name: without ``_total``.
+    :ivar sample_names: what its samples are called.
     :ivar values: the counts, by the labels' values.
     """
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
         self.values: dict[tuple[object, ...], int] = {}
         self.name, self._documentation, self._labels = name, documentation, tuple(labels)
+        self.sample_names = {f"{name}_total"}
+        # The values of each label: looking at all series for them takes long when there are many servers.
+        self._known: tuple[dict[str, None], ...] = tuple({} for _ in labels)
+        self._names: Collection[str] = ()
+        self._of_each: Sequence[tuple[object, ...]] = ()
 
     def inc(self, *key: object) -> None:
         """Count one."""
         try:
             self.values[key] += 1
         except KeyError:
-            self.values[key] = 1
+            self._begin(key, 1)
 
     def expect(self, *key: object) -> None:
         """Expose a series from now on, at 0 until something is counted in it; a series that exists keeps its value."""
-        self.values.setdefault(key, 0)
+        if key not in self.values:
+            self._begin(key, 0)
+
+    def expect_each(self, names: Collection[str], of_each: Sequence[tuple[object, ...]]) -> None:
+        """
+        Expose some series of each of many names, at 0 until something is counted in them.
+
+        :param names: values of the first label; a living collection. Nothing is kept here of a name of which nothing is counted:
+            there may be a thousand of them, with some sixty series each in all counters.
+        :param of_each: the values of the other labels.
+        """
+        self._names, self._of_each = names, of_each
+
+    def _begin(self, key: tuple[object, ...], count: int) -> None:
+        self.values[key] = count
+        for known, part in zip(self._known, key, strict=True):
+            known[str(part)] = None
 
     def label_values(self, label: str) -> set[str]:
         """Return the values that a label has in any series; none if the counter has no such label."""
         if label not in self._labels:
             return set()
         place = self._labels.index(label)
-        return {str(key[place]) for key in self.values}
+        return {*self._known[place], *(self._names if place == 0 else ())}
 
-    def remove(self, label: str, value: str) -> None:
-        """Remove all series in which a label has this value."""
+    def remove(self, label: str, values: Collection[str]) -> None:
+        """Remove all series in which a label has one of these values."""
         if label in self._labels:
-            place = self._labels.index(label)
-            self.values = {key: count for key, count in self.values.items() if str(key[place]) != value}
+            place, before = self._labels.index(label), self.values
+            self.values = {}
+            self._known = tuple({} for _ in self._labels)
+            for key, count in before.items():
+                if str(key[place]) not in values:
+                    self._begin(key, count)
 
     def describe(self) -> Iterator[Metric]:
         """Give the name only."""
@@ -57,10 +83,18 @@ class Counts:
 
     def collect(self) -> Iterator[Metric]:
         """Give all counts (prometheus_client's custom collector protocol)."""
+        expected = {(name, *values): 0 for name in self._names for values in self._of_each}
+        yield self._family({**expected, **self.values})
+
+    def counted(self) -> Metric:
+        """Return those counts that are not 0: with many servers, most are."""
+        return self._family({key: value for key, value in self.values.items() if value})
+
+    def _family(self, values: Mapping[tuple[object, ...], int]) -> Metric:
         family = CounterMetricFamily(self.name, self._documentation, labels=self._labels)
-        for key, value in self.values.items():
+        for key, value in values.items():
             family.add_metric([str(part) for part in key], value)
-        yield family
+        return family
 
 
 class Distribution:
@@ -84,12 +118,18 @@ class Distribution:
 
 
 class Distributions:
-    """A histogram, with one label or none."""
+    """
+    A histogram, with one label or none.
+
+    :ivar sample_names: what its samples are called.
+    """
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], label: str | None = None) -> None:
         self._name, self._documentation, self._bounds = name, documentation, bounds
         self._label = label
+        self.sample_names = {f"{name}_{kind}" for kind in ("bucket", "count", "sum")}
         self._series: dict[str, Distribution] = {}
+        self._names: Collection[str] = ()
         if label is None:
             self.of("")
 
@@ -100,14 +140,19 @@ class Distributions:
             series = self._series[value] = Distribution(self._bounds)
         return series
 
+    def expect_each(self, names: Collection[str]) -> None:
+        """Expose the series of each of these label values, a living collection, at 0 until something is counted in it."""
+        self._names = names
+
     def label_values(self, label: str) -> set[str]:
         """Return the values that a label has in any series; none if the histogram has no such label."""
-        return set(self._series) if label == self._label else set()
+        return {*self._series, *self._names} if label == self._label else set()
 
-    def remove(self, label: str, value: str) -> None:
-        """Remove the series in which a label has this value."""
+    def remove(self, label: str, values: Collection[str]) -> None:
+        """Remove the series in which a label has one of these values."""
         if label == self._label:
-            self._series.pop(value, None)
+            for value in values:
+                self._series.pop(value, None)
 
     def describe(self) -> Iterator[Metric]:
         """Give the name only."""
@@ -115,13 +160,20 @@ class Distributions:
 
     def collect(self) -> Iterator[Metric]:
         """Give all series (prometheus_client's custom collector protocol)."""
+        yield self._family({**dict.fromkeys(self._names, Distribution(self._bounds)), **self._series})
+
+    def counted(self) -> Metric:
+        """Return those series in which something was counted."""
+        return self._family({value: series for value, series in self._series.items() if any(series.counts)})
+
+    def _family(self, known: Mapping[str, Distribution]) -> Metric:
         family = HistogramMetricFamily(self._name, self._documentation, labels=[] if self._label is None else [self._label])
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
-        for value, series in self._series.items():
+        for value, series in known.items():
             total = 0
             buckets = []
             for bound, count in zip(bounds, series.counts, strict=True):
                 total += count
                 buckets.append((bound, float(total)))
             family.add_metric([] if self._label is None else [value], buckets, series.sum)
-        yield family
+        return family

@@ -42,7 +42,7 @@ class Upkeep:
         self._checked = now
         for label, known in self._known().items():
             gone = series.gone_since(self._gone.get(label, {}), self._metrics.label_values(label), known, now)
-            over = series.expired(gone, now, interval)
-            for name in over:
-                self._metrics.remove(label, name)
+            over = set(series.expired(gone, now, interval))
+            if over:
+                self._metrics.remove(label, over)
             self._gone[label] = {name: since for name, since in gone.items() if name not in over}

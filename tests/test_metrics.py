@@ -124,6 +124,16 @@ class MetricsTests(SynchronousTestCase):
         self.metrics.expect_backend("a:9090")
         self.assertEqual(self.value("mpp_truncated_responses_total", backend="a:9090", reason="closed"), 1)
 
+    def test_counted(self) -> None:
+        """What the program itself looks at has no series that are 0, of which there are many when there are many servers."""
+        self.metrics.expect_backend("a:9090")
+        self.metrics.retried("b:9090", "reset")
+        found = list(self.metrics.counted(["mpp_retries_total", "mpp_upstream_duration_seconds_bucket"]))
+        self.assertEqual(
+            [(family.name, len(family.samples)) for family in found],
+            [("mpp_upstream_duration_seconds", 0), ("mpp_retries", 1)][::-1],
+        )
+
     def test_program_stands_at_zero(self) -> None:
         """So do counters that belong to no backend, from the start."""
         for reason in ("retry", "hedge"):

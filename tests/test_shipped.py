@@ -96,7 +96,7 @@ def series() -> dict[str, set[str]]:
     metrics.watch(Present(lambda: snapshot))
     count_everything(metrics)
     found: dict[str, set[str]] = {}
-    workers = sums.metrics(Gathering(lambda: (), lambda: []).own_families())
+    workers = sums.metrics(Gathering(lambda: (), lambda: [], lambda _: []).own_families())
     for family in (*metrics.registry.collect(), *workers):
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
         for suffix in suffixes:

@@ -30,11 +30,11 @@ class LocalErrorsTests(SynchronousTestCase):
     def test_sum(self) -> None:
         """Errors of mpp itself are added up by code, those of workers that have ended too; those of servers are not counted."""
         hands = [Told((OWN, 503), (OWN, 503), ("a:9090", 503), (OWN, 404)), Told((OWN, 504))]
-        gathering = Gathering(lambda: cast("list[Hand]", hands), list)
+        gathering = Gathering(lambda: cast("list[Hand]", hands), list, lambda names: [])
         self.assertEqual(gathering.local_errors(), {500: 0, 502: 0, 503: 2, 504: 1})
         gathering.has_ended(cast("Hand", hands.pop()))
         self.assertEqual(gathering.local_errors(), {500: 0, 502: 0, 503: 2, 504: 1})
 
     def test_no_worker(self) -> None:
         """Before any worker has told anything there are none."""
-        self.assertEqual(set(Gathering(list, list).local_errors().values()), {0})
+        self.assertEqual(set(Gathering(list, list, lambda names: []).local_errors().values()), {0})

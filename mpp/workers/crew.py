@@ -72,7 +72,7 @@ class Crew(Service):
         self._kube_probes = KubeProbes()
         self._draining = False
         self._publishing = Publishing(self._hands.values, world, reactor)
-        self._gathering = Gathering(self._hands.values, world.collect)
+        self._gathering = Gathering(self._hands.values, world.collect, world.counted)
         self._poll = LoopingCall(self._ask_how_they_are)
         self._poll.clock = reactor
 

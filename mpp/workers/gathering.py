@@ -25,13 +25,20 @@ class Gathering:
 
     :param hands: gives the workers there are.
     :param own: gives the parent's own metrics.
+    :param own_counted: returns those families of them that have samples of these names, without series that are 0.
     :ivar restarts: how many workers were replaced.
     :ivar unanswered: how often one did not tell its metrics in time.
     """
 
-    def __init__(self, hands: Callable[[], Iterable[Hand]], own: Callable[[], Families]) -> None:
+    def __init__(
+        self,
+        hands: Callable[[], Iterable[Hand]],
+        own: Callable[[], Families],
+        own_counted: Callable[[Sequence[str]], Families],
+    ) -> None:
         self._hands = hands
         self._own = own
+        self._own_counted = own_counted
         self._departed: Families = []
         self.restarts = self.unanswered = 0
 
@@ -83,7 +90,8 @@ class Gathering:
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """Give the families that have samples of these names, see `mpp.serving.Collect`."""
         workers = [self._departed, *(hand.metrics for hand in self._hands())]
-        return sums.metrics(sums.add([], [sums.restricted(each, names) for each in (self._own(), *workers)]))
+        found = [self._own_counted(names), *(sums.restricted(each, names) for each in workers)]
+        return sums.metrics(sums.add([], found))
 
     def local_errors(self) -> Mapping[int, int]:
         """Return how many requests mpp itself answered with errors, as the workers told last, see `mpp.serving.Serving`."""

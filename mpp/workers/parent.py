@@ -64,6 +64,10 @@ class Parent:
         """Give the parent's own metrics."""
         return families(self._program.metrics.registry.collect())
 
+    def counted(self, names: Collection[str]) -> list[list[Any]]:
+        """See `mpp.workers.world.World`."""
+        return families(self._program.metrics.counted(names))
+
 
 def workers_settings(settings: Settings) -> Settings:
     """Give what is configured for one worker: its share of what is limited, and nothing of where backends are found."""

@@ -94,3 +94,6 @@ class World(Protocol):
 
     def collect(self) -> Families:
         """Give the parent's own metrics."""
+
+    def counted(self, names: Collection[str]) -> Families:
+        """Return the families of them that have samples of these names, without series that are 0."""
