@@ -8,10 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.facts import Lack
 from mpp.forward.watch import TICKS
 from mpp.model import Backend, Choice, Observation, Selection, Standing
-from mpp.workers.words import selection_in, selection_out
 from tests.forward_support import A, B, World
 from tests.test_forward import REFUSED
-from tests.test_workers import sent
+from tests.test_workers import arrived
 
 SINCE = 1_700_000_000.0
 LACK = Lack(80, 80, SINCE, stopped=True)
@@ -61,8 +60,8 @@ class LackTests(SynchronousTestCase):
     def test_workers_know(self) -> None:
         """Lacks, and the choice for the past, reach the workers."""
         given = selection()
-        arrived = selection_in(sent(selection_out(given)))
-        self.assertEqual((arrived, arrived.lacks_since), (given, SINCE))
-        self.assertEqual((arrived.lacks(A), arrived.lacks(B)), (True, False))
+        there = arrived(given)
+        self.assertEqual((there, there.lacks_since), (given, SINCE))
+        self.assertEqual((there.lacks(A), there.lacks(B)), (True, False))
         whole = evolve(given, past=None, observations=tuple(evolve(o, lack=None) for o in given.observations))
-        self.assertEqual(selection_in(sent(selection_out(whole))), whole)
+        self.assertEqual(arrived(whole), whole)

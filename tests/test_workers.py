@@ -24,10 +24,11 @@ from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.query_of_death import REMEMBERED_S
 from mpp.settings import Settings
 from mpp.workers import parent, sums
+from mpp.workers.known import Read, Written
 from mpp.workers.line import Line
 from mpp.workers.remote import RemoteSelections, without
 from mpp.workers.turns import NOBODY, PATIENCE_S, Counts, Turns
-from mpp.workers.words import backend_in, backend_out, origins_out, selection_in, selection_out
+from mpp.workers.words import backend_in, backend_out, selection_in, selection_out
 
 A, B, C = (Backend("http", f"prom-{name}", 9090, "/p") for name in "abc")
 FACTS = Facts("3.5.0", 1.0, 2.0, 3.0, None, 4.0, True, 5.0)
@@ -35,7 +36,7 @@ FACTS = Facts("3.5.0", 1.0, 2.0, 3.0, None, 4.0, True, 5.0)
 
 def seen(backend: Backend, standing: Standing = Standing.VIABLE) -> Observation:
     """Give an observation."""
-    return Observation(backend, standing, "" if standing is Standing.VIABLE else "so", FACTS, 7.5, 0.25, 0.0)
+    return Observation(backend, standing, "" if standing is Standing.VIABLE else "so", FACTS, 7.5)
 
 
 def selection(*selected: Backend, generation: int = 1) -> Selection:
@@ -49,26 +50,44 @@ def sent(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+ADDRESSES = ("10.0.0.1", "10.0.0.2")
+
+
+def written(
+    selection: Selection,
+    found: Mapping[Backend, list[Origin]] = MappingProxyType({}),
+    addresses: tuple[str, ...] = ADDRESSES,
+) -> Any:
+    """Give what the parent says of a Selection; only the first server has addresses."""
+    known = {"prom-a": addresses}
+    return sent(selection_out(selection, Written().write(selection, lambda b: known.get(b.host, ()), found.get)))
+
+
+def arrived(selection: Selection) -> Selection:
+    """Give a Selection as it arrives at a worker."""
+    return selection_in(written(selection), Read().read)
+
+
 class WordsTests(SynchronousTestCase):
     """What is said arrives as it was."""
 
     def test_selection(self) -> None:
         """A Selection arrives with all that is known of every backend."""
         for each in (selection(A, C), selection(), Selection()):
-            self.assertEqual(selection_in(sent(selection_out(each))), each)
-        returned = selection_in(sent(selection_out(Selection(1, Choice((A,)), (evolve(seen(A), returns=3),)))))
+            self.assertEqual(arrived(each), each)
+        returned = arrived(Selection(1, Choice((A,)), (evolve(seen(A), returns=3),)))
         self.assertEqual(returned.observed[A].returns, 3)
 
     def test_times_of_ready(self) -> None:
         """A worker knows how long a backend took to answer /-/ready, to the millisecond: it asks for that, too."""
         told = evolve(selection(A), observations=(evolve(seen(A), ready_took=(0.2504, 0.0011)),))
-        self.assertEqual(selection_in(sent(selection_out(told))).observed[A].ready_took, (0.25, 0.001))
+        self.assertEqual(arrived(told).observed[A].ready_took, (0.25, 0.001))
 
     def test_unproven(self) -> None:
         """A worker knows of which backends nothing is known: it does not hold them to be busy."""
         told = evolve(selection(A), observations=(evolve(seen(A), standing=Standing.BUSY, unproven=True),))
-        arrived = selection_in(sent(selection_out(told)))
-        self.assertEqual((arrived.observed[A].unproven, arrived.is_busy(A), arrived.is_in_service(A)), (True, False, True))
+        there = arrived(told)
+        self.assertEqual((there.observed[A].unproven, there.is_busy(A), there.is_in_service(A)), (True, False, True))
 
     def test_flags_stay_with_the_parent(self) -> None:
         """Flags and external labels, which are only compared, are not sent to workers; all other facts are."""
@@ -76,24 +95,42 @@ class WordsTests(SynchronousTestCase):
         told = evolve(
             selection(A), observations=(evolve(seen(A), facts=evolve(facts, flags=(("a", "b"),), external_labels=(("c", "d"),))),)
         )
-        self.assertEqual(selection_in(sent(selection_out(told))).observed[A].facts, facts)
+        self.assertEqual(arrived(told).observed[A].facts, facts)
 
     def test_sticky_servers(self) -> None:
         """A worker knows the sticky servers, also after it has found out itself that a server is down."""
         told = evolve(selection(A, C), sticky=(B, C))
-        arrived = selection_in(sent(selection_out(told)))
-        self.assertEqual(arrived.sticky, (B, C))
-        self.assertEqual(without(arrived, A, Standing.DOWN, "refused").sticky, (B, C))
+        there = arrived(told)
+        self.assertEqual(there.sticky, (B, C))
+        self.assertEqual(without(there, A, Standing.DOWN, "refused").sticky, (B, C))
+
+    def test_only_what_is_news(self) -> None:
+        """What is known of a server is neither written nor read again while it is the same, whatever order the servers have."""
+        writer, reader = Written(), Read()
+        down = evolve(seen(C, Standing.DOWN), at=7.0, took=0.5)
+        first = evolve(selection(A), observations=(seen(A), seen(B), down))
+        later = evolve(first, observations=(evolve(down, at=9.0, took=0.1), evolve(seen(A), at=9.0), first.observed[B]))
+
+        def sent_by(selection: Selection) -> Selection:
+            return selection_in(
+                sent(selection_out(selection, writer.write(selection, lambda _: (), lambda _: None))), reader.read
+            )
+
+        before, after = sent_by(first), sent_by(later)
+        self.assertEqual([o.backend for o in after.observations], [C, A, B])
+        self.assertIs(after.observed[B], before.observed[B])
+        self.assertIs(after.observed[C], before.observed[C], "when a server that cannot be used was probed is no news")
+        self.assertEqual(after.observed[A], later.observed[A])
 
     def test_limited(self) -> None:
         """A worker knows which backends are limited."""
         told = evolve(selection(A), observations=(evolve(seen(A), limited=True),))
-        self.assertTrue(selection_in(sent(selection_out(told))).is_limited(A))
+        self.assertTrue(arrived(told).is_limited(A))
 
     def test_chosen_but_not_observed(self) -> None:
         """Whoever a strategy made up arrives nowhere."""
         told = evolve(selection(A), choice=Choice((A, Backend("http", "nowhere", 1)), (B,)))
-        self.assertEqual(selection_in(sent(selection_out(told))).choice, Choice((A,), (B,)))
+        self.assertEqual(arrived(told).choice, Choice((A,), (B,)))
 
     def test_backend(self) -> None:
         """A backend arrives with its prefix."""
@@ -212,12 +249,11 @@ class RemoteSelectionsTests(SynchronousTestCase):
         heard: int = 0,
         failing: tuple[Backend, ...] = (),
         found: Mapping[Backend, list[Origin]] = MappingProxyType({}),
-        addresses: tuple[str, ...] = ("10.0.0.1", "10.0.0.2"),
+        addresses: tuple[str, ...] = ADDRESSES,
     ) -> None:
         """Be the parent."""
         doubts = [[backend_out(backend), 1] for backend in failing]
-        origins = origins_out(found.get(each.backend) for each in published.observations)
-        self.remote.published(heard, doubts, sent(selection_out(published)), {"prom-a": list(addresses)}, sent(origins))
+        self.remote.published(heard, doubts, written(published, found, addresses))
 
     def test_provides_the_interface(self) -> None:
         """It is what requests know as selections."""
@@ -258,7 +294,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.remote.bound_to(lambda _: None, lambda origins: told.append((self.remote.current, origins)), lambda *_: None)
         found = {A: [Origin("dns", "a:1"), Origin("kubernetes")], C: []}
         self.publish(selection(A), found=found)
-        self.assertEqual(told, [(Selection(), found)])
+        self.assertEqual(told, [(Selection(), {backend: tuple(origins) for backend, origins in found.items()})])
 
     def test_forgotten(self) -> None:
         """Who is not published any more is forgotten."""

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mpp.model import Selection
 from mpp.workers.hand import Hand, encoded
-from mpp.workers.words import backend_out, origins_out, selection_out
+from mpp.workers.known import Written
+from mpp.workers.words import backend_out, selection_out
 from mpp.workers.world import World
 
 
@@ -28,6 +29,7 @@ class Publishing:
         self._world = world
         self._clock = clock
         self._scheduled: IDelayedCall | None = None
+        self._written = Written()
 
     def soon(self) -> None:
         """Tell them after this turn of the reactor, what comes in it together."""
@@ -48,6 +50,5 @@ class Publishing:
             hand.publish(selection, failing, world)
 
     def _describe(self, selection: Selection) -> str:
-        addresses = {backend.host: self._world.addresses(backend) for backend in selection.observed}
-        origins = origins_out(map(self._world.origins, (observation.backend for observation in selection.observations)))
-        return f"{encoded(selection_out(selection))},{encoded(addresses)},{encoded(origins)}"
+        known = self._written.write(selection, self._world.addresses, self._world.origins)
+        return encoded(selection_out(selection, known))

@@ -35,8 +35,9 @@ from mpp.journal import Journal
 from mpp.model import Backend, Selection, Standing
 from mpp.query_of_death import SuspectQueries
 from mpp.rounds import StartWaiters
+from mpp.workers.known import Read
 from mpp.workers.line import Line
-from mpp.workers.words import backend_in, backend_out, origins_in, selection_in
+from mpp.workers.words import backend_in, backend_out, selection_in
 
 
 @implementer(ISelections)
@@ -61,6 +62,7 @@ class RemoteSelections(Service):
         self._located: Callable[[Origins], None] = lambda _: None
         self._moved: Callable[[str, tuple[str, ...]], None] = lambda host, addresses: None
         self._published = Selection()
+        self._read = Read()
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._first = StartWaiters(now)
         self._reported = 0
@@ -88,13 +90,11 @@ class RemoteSelections(Service):
 
     # From the parent
 
-    def published(
-        self, heard: int, failing: list[Any], selection: Any, addresses: dict[str, list[str]], origins: list[Any]
-    ) -> None:
+    def published(self, heard: int, failing: list[Any], selection: Any) -> None:
         """Take a new Selection."""
-        before, self._published = self._published, selection_in(selection)
-        self._located(origins_in(self._published, origins))
-        self._take_addresses({host: tuple(found) for host, found in addresses.items()})
+        before, self._published = self._published, selection_in(selection, self._read.read)
+        self._located(self._read.origins)
+        self._take_addresses(self._read.addresses)
         self.heard(heard, failing)
         for backend in before.observed:
             if backend not in self._published.observed:

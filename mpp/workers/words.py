@@ -7,15 +7,16 @@ Everything is a list whose order both sides know: they are the same version of t
 from __future__ import annotations
 
 import base64
+import json
 import pickle
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import Attribute, astuple, evolve
+from attrs import Attribute, astuple, frozen
 
 from mpp.facts import Facts, Lack
 from mpp.front.passwords import Familiar
-from mpp.http_config import Origin, Origins
+from mpp.http_config import Origin
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 
 
@@ -50,10 +51,62 @@ def backend_in(value: Any) -> Backend:
     return Backend(str(scheme), str(host), int(port), str(prefix))
 
 
-def selection_out(selection: Selection) -> list[Any]:
+@frozen
+class Known:
     """
-    Give a Selection; the choice refers to the observations by their number, and to nobody else's backend. What only the parent
-    shows, such as the progress of a replay, is left out.
+    What workers know of a backend.
+
+    :ivar addresses: the IP addresses to try.
+    :ivar origins: where it was found; None when that is not known.
+    """
+
+    observation: Observation
+    addresses: tuple[str, ...]
+    origins: tuple[Origin, ...] | None
+
+
+def known_out(known: Known) -> str:
+    """
+    Return what is known of a backend as text, the same text as long as workers need to know nothing else.
+
+    What only the parent shows is left out, such as the progress of a replay, how long the last probe took, and when a backend
+    was probed that cannot be used anyway.
+    """
+    each, origins = known.observation, known.origins
+    facts = astuple(each.facts, filter=_for_workers)
+    ready_took = [round(seconds, 3) for seconds in each.ready_took]
+    lack = None if each.lack is None else astuple(each.lack)
+    at = each.at if each.standing <= Standing.BUSY else 0.0
+    seen = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took, lack, at, each.ejected_at
+    found = None if origins is None else [[origin.locator, origin.source] for origin in origins]
+    return json.dumps([backend_out(each.backend), *seen, known.addresses, found], separators=(",", ":"))
+
+
+def known_in(text: str) -> Known:
+    """Read what is known of a backend."""
+    backend, standing, why, facts, returns, limited, unproven, ready_took, lack, at, ejected_at, *places = json.loads(text)
+    addresses, found = places
+    observation = Observation(
+        backend_in(backend),
+        Standing(standing),
+        why,
+        Facts(*facts),
+        at,
+        ejected_at=ejected_at,
+        returns=returns,
+        limited=limited,
+        unproven=unproven,
+        ready_took=tuple(ready_took),
+        lack=Lack(*lack) if lack else None,
+    )
+    return Known(observation, tuple(addresses), None if found is None else tuple(Origin(*origin) for origin in found))
+
+
+def selection_out(selection: Selection, known: list[str]) -> list[Any]:
+    """
+    Give a Selection; the choice refers to the observations by their number, and to nobody else's backend.
+
+    :param known: what `known_out` returns for each of its observations.
     """
     number = {observation.backend: place for place, observation in enumerate(selection.observations)}
 
@@ -65,16 +118,20 @@ def selection_out(selection: Selection) -> list[Any]:
         selection.generation,
         out(selection.choice),
         None if selection.past is None else out(selection.past.choice),
-        [_observation_out(observation) for observation in selection.observations],
+        known,
         selection.changed_at,
         [number[backend] for backend in selection.sticky if backend in number],
     ]
 
 
-def selection_in(value: Any) -> Selection:
-    """Read a Selection."""
-    generation, choice, past, observed, changed_at, sticky = value
-    observations = tuple(map(_observation_in, observed))
+def selection_in(value: Any, read: Callable[[list[str]], Sequence[Known]]) -> Selection:
+    """
+    Read a Selection.
+
+    :param read: reads what is known of all of its backends.
+    """
+    generation, choice, past, known, changed_at, sticky = value
+    observations = tuple(each.observation for each in read(known))
     backends = [observation.backend for observation in observations]
 
     def choice_in(value: Any) -> Choice:
@@ -85,39 +142,6 @@ def selection_in(value: Any) -> Selection:
     return selection if past is None else selection.with_past(choice_in(past))
 
 
-def origins_out(known: Iterable[Collection[Origin] | None]) -> list[Any]:
-    """Give where the backends of a Selection were found, in the order of its observations."""
-    return [None if origins is None else [[each.locator, each.source] for each in origins] for origins in known]
-
-
-def origins_in(selection: Selection, value: Any) -> Origins:
-    """Read where those were found of whom it is known."""
-    told = zip(selection.observations, value, strict=True)
-    return {each.backend: [Origin(*origin) for origin in origins] for each, origins in told if origins is not None}
-
-
-def _observation_out(observation: Observation) -> list[Any]:
-    each = observation
-    facts = astuple(each.facts, filter=_for_workers)
-    ready_took = [round(seconds, 3) for seconds in each.ready_took]
-    lack = None if each.lack is None else astuple(each.lack)
-    known = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took, lack
-    return [backend_out(each.backend), *known, each.at, each.took, each.ejected_at]
-
-
 def _for_workers(attribute: Attribute[Any], value: object) -> bool:
     """Return whether workers need to know a fact: all but the last four, which may be large and are only compared."""
     return attribute.name not in ("pools", "jobs", "external_labels", "flags")
-
-
-def _observation_in(value: Any) -> Observation:
-    backend, standing, why, facts, returns, limited, unproven, ready_took, lack, at, took, ejected_at = value
-    known = Observation(backend_in(backend), Standing(standing), why, Facts(*facts), at, took, ejected_at)
-    return evolve(
-        known,
-        returns=returns,
-        limited=limited,
-        unproven=unproven,
-        ready_took=tuple(ready_took),
-        lack=Lack(*lack) if lack else None,
-    )

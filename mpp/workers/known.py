@@ -1,0 +1,67 @@
+"""
+What parent and workers keep of the last Selection, so that only what is news is encoded and decoded. Knows no line nor process.
+
+# Note [Texts]
+
+With a thousand servers, a Selection that is decoded as a whole holds up a worker's clients for 40 ms, several times a second
+while servers are down. So what is known of each server is a text within the message. A text that was in the last Selection, too,
+stands for the same as then. The message is whole all the same: a worker that starts needs no other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from mpp.http_config import Origin, Origins
+from mpp.model import Backend, Observation, Selection
+from mpp.workers.words import Known, known_in, known_out
+
+Addresses = Callable[[Backend], tuple[str, ...]]
+"""Returns the IP addresses of a backend."""
+FoundBy = Callable[[Backend], Collection[Origin] | None]
+"""Returns where a backend was found, None when that is not known."""
+
+
+class Written:
+    """What the parent has written last of each backend."""
+
+    def __init__(self) -> None:
+        self._last: dict[Backend, tuple[Observation, Known, str]] = {}
+
+    def write(self, selection: Selection, addresses: Addresses, origins: FoundBy) -> list[str]:
+        """Return what is known of each backend of a Selection, in the order of its observations."""
+        last, self._last = self._last, {}
+        for observation in selection.observations:
+            backend = observation.backend
+            found = origins(backend)
+            known = Known(observation, tuple(addresses(backend)), None if found is None else tuple(found))
+            before = last.get(backend)
+            if before is not None and before[0] is observation and before[1] == known:
+                self._last[backend] = before
+            else:
+                self._last[backend] = observation, known, known_out(known)
+        return [text for _, _, text in self._last.values()]
+
+
+class Read:
+    """What a worker has read last."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Known] = {}
+
+    def read(self, texts: list[str]) -> list[Known]:
+        """Return what is known of each backend of a Selection."""
+        last = self._last
+        known = [last.get(text) or known_in(text) for text in texts]
+        self._last = dict(zip(texts, known, strict=True))
+        return known
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, ...]]:
+        """The IP addresses to try, by the host."""
+        return {each.observation.backend.host: each.addresses for each in self._last.values()}
+
+    @property
+    def origins(self) -> Origins:
+        """Where those backends were found of which it is known."""
+        return {each.observation.backend: each.origins for each in self._last.values() if each.origins is not None}
