@@ -38,7 +38,7 @@ from mpp.recorder import Recorder
 from mpp.serving import Alone, Serving
 from mpp.settings import Settings
 from mpp.sites import Sites
-from mpp.snapshot import Present
+from mpp.snapshot import Present, PresentLoad
 from mpp.status.effective import EffectiveConfig
 from mpp.status.explained import Explanation
 from mpp.status.identity import Identity
@@ -131,7 +131,7 @@ class Program(MultiService):
         self.listeners = self._build_listeners()
         self._add_services()
         self.config_read(None)
-        self.metrics.watch(Present(self._views.snapshot))
+        self.metrics.watch(Present(self._views.snapshot) if remote is None else PresentLoad(self._views.load))
 
     def _add_services(self) -> None:
         """Have all that lives begin and end with the program, in this order."""

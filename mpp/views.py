@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from attrs import evolve
+
 from mpp.backends import Backends
 from mpp.front.service import Front
 from mpp.metrics import Metrics
-from mpp.model import Backend
+from mpp.model import Backend, Selection
 from mpp.recorder import Recorder
 from mpp.serving import Serving
 from mpp.settings import Settings
@@ -59,18 +61,27 @@ class Views:
     def snapshot(self) -> Snapshot:
         """Give what the metrics describe of the present."""
         program = self._program
-        load = tuple(BackendLoad(name, *each) for name, each in program.serving.load(self._backends()).items())
         sources = tuple(LocatorState(s.name, s.up, len(s.located)) for s in program.backends.locator.sources)
+        return evolve(
+            self.load(),
+            selection=program.backends.selections.current,
+            locators=sources,
+            states=judge(self.situation()).states,
+        )
+
+    def load(self) -> Snapshot:
+        """Return what the metrics describe of this process alone: neither backends nor locators."""
+        program = self._program
+        load = tuple(BackendLoad(name, *each) for name, each in program.serving.load(self._backends()).items())
         return Snapshot(
-            program.backends.selections.current,
-            sources,
+            Selection(),
+            (),
             program.budget.held,
             program.metrics.in_flight,
             load,
             len(program.serving),
             program.gate.limit,
             program.budget.limit,
-            judge(self.situation()).states,
         )
 
     def situation(self) -> Situation:

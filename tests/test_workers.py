@@ -23,6 +23,7 @@ from mpp.metrics import Metrics
 from mpp.model import Backend, Choice, Observation, Selection, Standing
 from mpp.query_of_death import REMEMBERED_S
 from mpp.settings import Settings
+from mpp.snapshot import BackendLoad, PresentLoad, Snapshot
 from mpp.workers import parent, sums
 from mpp.workers.known import Read, Written
 from mpp.workers.line import Line
@@ -457,6 +458,15 @@ class SumsTests(SynchronousTestCase):
         found.append(["mpp_requests_in_flight", "gauge", "", [["mpp_requests_in_flight", {}, in_flight]]])
         found.append(["mpp_selected_backends", "gauge", "", [["mpp_selected_backends", {}, 77]]])
         return list(found)
+
+    def test_present_of_a_worker(self) -> None:
+        """A worker says what there is in it, and neither what is known of backends nor what that means: the parent does."""
+        load = Snapshot(Selection(), (), 17, 1, (BackendLoad("a:9090", 2, 3),), 5, 480, 1000)
+        registry = CollectorRegistry()
+        registry.register(PresentLoad(lambda: load))
+        found = sums.added_up(sums.families(registry.collect()))
+        self.assertEqual({name for name, *_ in found}, {name for name in sums.ADDED if name.startswith("mpp_")})
+        self.assertEqual(len(sums.samples(found, "mpp_backend_requests")), 2)
 
     def page(self, *workers: sums.Families) -> list[str]:
         """Give the lines of the page."""

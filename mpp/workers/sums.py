@@ -47,6 +47,11 @@ def families(collected: Iterable[Metric]) -> Families:
     ]
 
 
+def added_up(found: Families) -> Families:
+    """Return what the parent adds up of a worker's metrics."""
+    return [family for family in found if family[1] in _COUNTED or family[0] in ADDED]
+
+
 def counted(found: Families) -> Families:
     """Give what stays true of a process that has ended: what it has counted."""
     return [family for family in found if family[1] in _COUNTED]

@@ -34,7 +34,7 @@ from mpp.workers.hand import COUNTS_DESCRIPTOR, FIRST_SOCKET, LINE_DESCRIPTOR
 from mpp.workers.line import Line, Words
 from mpp.workers.remote import RemoteSelections
 from mpp.workers.sockets import Heir
-from mpp.workers.sums import Families, families
+from mpp.workers.sums import Families, added_up, families
 from mpp.workers.turns import Counts, Turns
 from mpp.workers.words import familiar_in, familiar_out, unpacked
 
@@ -180,7 +180,7 @@ class Worker:
     # Questions
 
     def _samples(self) -> Deferred[Families]:
-        return succeed([] if self._program is None else families(self._program.metrics.registry.collect()))
+        return succeed([] if self._program is None else added_up(families(self._program.metrics.registry.collect())))
 
     def _fetch(self, page: str, *how: object) -> Deferred[Answer]:
         return self.line.ask(page, *how, timeout=_PAGE_S).addCallback(_page)
