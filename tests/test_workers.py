@@ -25,7 +25,7 @@ from mpp.query_of_death import REMEMBERED_S
 from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, PresentLoad, Snapshot
 from mpp.workers import parent, sums
-from mpp.workers.known import Read, Written
+from mpp.workers.known import AT_ONCE, Read, Written
 from mpp.workers.line import Line
 from mpp.workers.remote import RemoteSelections, without
 from mpp.workers.turns import NOBODY, PATIENCE_S, Counts, Turns
@@ -122,6 +122,22 @@ class WordsTests(SynchronousTestCase):
         self.assertIs(after.observed[B], before.observed[B])
         self.assertIs(after.observed[C], before.observed[C], "when a server that cannot be used was probed is no news")
         self.assertEqual(after.observed[A], later.observed[A])
+
+    def test_much_is_news(self) -> None:
+        """When much is news it is read ahead, in parts, and the Selection stands for what was read."""
+        backends = [Backend("http", f"prom-{number}", 9090) for number in range(2 * AT_ONCE + 1)]
+        many = Selection(1, Choice((), tuple(backends)), tuple(seen(backend, Standing.DOWN) for backend in backends))
+        writer, reader = Written(), Read()
+        texts = writer.write(many, lambda _: (), lambda _: None)
+        parts = writer.ahead()
+        self.assertEqual(
+            ([len(part) for part in parts], [text for part in parts for text in part]), ([AT_ONCE, AT_ONCE, 1], texts)
+        )
+        for part in parts:
+            reader.learn(sent(part))
+        self.assertEqual([each.observation.backend for each in reader.read(texts)], backends)
+        writer.write(many, lambda _: (), lambda _: None)
+        self.assertEqual((writer.news, writer.ahead()), ([], []))
 
     def test_limited(self) -> None:
         """A worker knows which backends are limited."""

@@ -79,11 +79,18 @@ class Hand(ProcessProtocol):
             reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
         self.line.tell("boot", *boot)
 
-    def publish(self, selection: Selection, failing: str, world: Callable[[], str]) -> None:
-        """Tell it what it does not know yet."""
+    def publish(self, selection: Selection, failing: str, world: Callable[[], tuple[list[str], str]]) -> None:
+        """
+        Tell it what it does not know yet.
+
+        :param world: returns messages that are to come before the Selection, and the Selection, all encoded.
+        """
         told, self._told = self._told, (selection, failing, self.heard)
         if selection is not told[0]:
-            self.line.tell_encoded(f'["selection",{self.heard},{failing},{world()}]')
+            ahead, known = world()
+            for message in ahead:
+                self.line.tell_encoded(message)
+            self.line.tell_encoded(f'["selection",{self.heard},{failing},{known}]')
         elif told != self._told:
             self.line.tell_encoded(f'["heard",{self.heard},{failing}]')
 

@@ -6,6 +6,8 @@ What parent and workers keep of the last Selection, so that only what is news is
 With a thousand servers, a Selection that is decoded as a whole holds up a worker's clients for 40 ms, several times a second
 while servers are down. So what is known of each server is a text within the message. A text that was in the last Selection, too,
 stands for the same as then. The message is whole all the same: a worker that starts needs no other one.
+
+When many texts are news, they go ahead in messages of their own, so that the worker gets to its clients between them.
 """
 
 from __future__ import annotations
@@ -22,10 +24,19 @@ FoundBy = Callable[[Backend], Collection[Origin] | None]
 """Returns where a backend was found, None when that is not known."""
 
 
+AT_ONCE = 100
+"""So many texts are decoded in 4 ms."""
+
+
 class Written:
-    """What the parent has written last of each backend."""
+    """
+    What the parent has written last of each backend.
+
+    :ivar news: the texts that were not among those before.
+    """
 
     def __init__(self) -> None:
+        self.news: list[str] = []
         self._last: dict[Backend, tuple[Observation, Known, str]] = {}
 
     def write(self, selection: Selection, addresses: Addresses, origins: FoundBy) -> list[str]:
@@ -35,12 +46,20 @@ class Written:
             backend = observation.backend
             found = origins(backend)
             known = Known(observation, tuple(addresses(backend)), None if found is None else tuple(found))
-            before = last.get(backend)
-            if before is not None and before[0] is observation and before[1] == known:
-                self._last[backend] = before
+            told = last.get(backend)
+            if told is not None and told[0] is observation and told[1] == known:
+                self._last[backend] = told
             else:
                 self._last[backend] = observation, known, known_out(known)
-        return [text for _, _, text in self._last.values()]
+        texts, before = [text for _, _, text in self._last.values()], {text for _, _, text in last.values()}
+        self.news = [text for text in texts if text not in before]
+        return texts
+
+    def ahead(self) -> list[list[str]]:
+        """Return what is to be said before the Selection that was written last, in parts, see Note [Texts]."""
+        if len(self.news) <= AT_ONCE:
+            return []
+        return [self.news[place : place + AT_ONCE] for place in range(0, len(self.news), AT_ONCE)]
 
 
 class Read:
@@ -48,10 +67,15 @@ class Read:
 
     def __init__(self) -> None:
         self._last: dict[str, Known] = {}
+        self._ahead: dict[str, Known] = {}
+
+    def learn(self, texts: list[str]) -> None:
+        """Read what the next Selection will say of some of its backends."""
+        self._ahead.update((text, known_in(text)) for text in texts)
 
     def read(self, texts: list[str]) -> list[Known]:
         """Return what is known of each backend of a Selection."""
-        last = self._last
+        last, self._ahead = {**self._last, **self._ahead}, {}
         known = [last.get(text) or known_in(text) for text in texts]
         self._last = dict(zip(texts, known, strict=True))
         return known

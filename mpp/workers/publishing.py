@@ -49,6 +49,6 @@ class Publishing:
         for hand in self._hands():
             hand.publish(selection, failing, world)
 
-    def _describe(self, selection: Selection) -> str:
+    def _describe(self, selection: Selection) -> tuple[list[str], str]:
         known = self._written.write(selection, self._world.addresses, self._world.origins)
-        return encoded(selection_out(selection, known))
+        return [encoded(["known", texts]) for texts in self._written.ahead()], encoded(selection_out(selection, known))

@@ -48,6 +48,7 @@ class RemoteSelections(Service):
     :param now: the monotonic clock that requests are timed with.
     :ivar current: see `ISelections`.
     :ivar suspects: see `ISelections`; the parent keeps those of all workers alike.
+    :ivar known: what is known of each backend.
     :ivar line: to the parent.
     :ivar journal: remains empty, the parent keeps it.
     """
@@ -62,7 +63,7 @@ class RemoteSelections(Service):
         self._located: Callable[[Origins], None] = lambda _: None
         self._moved: Callable[[str, tuple[str, ...]], None] = lambda host, addresses: None
         self._published = Selection()
-        self._read = Read()
+        self.known = Read()
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._first = StartWaiters(now)
         self._reported = 0
@@ -92,9 +93,9 @@ class RemoteSelections(Service):
 
     def published(self, heard: int, failing: list[Any], selection: Any) -> None:
         """Take a new Selection."""
-        before, self._published = self._published, selection_in(selection, self._read.read)
-        self._located(self._read.origins)
-        self._take_addresses(self._read.addresses)
+        before, self._published = self._published, selection_in(selection, self.known.read)
+        self._located(self.known.origins)
+        self._take_addresses(self.known.addresses)
         self.heard(heard, failing)
         for backend in before.observed:
             if backend not in self._published.observed:

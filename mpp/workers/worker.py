@@ -70,6 +70,7 @@ class Worker:
             "certificates": self._renew_certificates,
             "web_config": self._secure,
             "familiar": self._familiar,
+            "known": self._remote.known.learn,
             "selection": self._remote.published,
             "heard": self._remote.heard,
             "suspect": self._remote.suspects.add,
