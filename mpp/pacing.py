@@ -34,7 +34,8 @@ async def of_each(run: Callable[[T], Deferred[R]], those: Iterable[T], clock: IR
                 await deferLater(clock, 0)
             running.append(run(each))
         return await gatherResults(running, consumeErrors=True)
-    except BaseException as error:
+    # Not GeneratorExit, which ends a coroutine that is dropped: what is cancelled then would go on with it.
+    except Exception as error:
         for one in running:
             one.addErrback(lambda _: None).cancel()
         if isinstance(error, FirstError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -49,6 +51,14 @@ class OfEachTests(SynchronousTestCase):
         done.cancel()
         self.failureResultOf(done, CancelledError)
         self.assertEqual(self.cancelled, [0, 1, 2])
+
+    def test_dropped(self) -> None:
+        """One that nobody waits for any more is collected without an error."""
+        self.begin(3)
+        self.running.clear()
+        for _ in range(3):
+            gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_failure(self) -> None:
         """One that fails ends all of them."""
