@@ -45,7 +45,7 @@ from mpp.model import Observation, Standing
 SOFT_FAILURES = 3
 GOOD_PROBES = 2
 FOLLOW_UP_S = 0.25
-_FOLLOW_UP_SHARE = 0.25
+FOLLOW_UP_SHARE = 0.25
 _FIRST_HOLD_S = 1.0
 # Long enough that three spoiled requests per return are noise, short enough for somebody who waits for a mended server.
 LONGEST_HOLD_S = 60.0
@@ -266,12 +266,7 @@ def _next_probe(absence: Absence, now: float) -> float:
         return max(absence.until, now)
     if absence.good:
         return now + FOLLOW_UP_S
-    return now + max(FOLLOW_UP_S, (now - absence.since) * _FOLLOW_UP_SHARE)
-
-
-def latest_probe(record: Record, due: float) -> float:
-    """Return when a probe that is due should begin at the latest: as Note [Follow-ups] has it for one more distance."""
-    return due if record.absence is None else due + (due - record.absence.since) * _FOLLOW_UP_SHARE
+    return now + max(FOLLOW_UP_S, (now - absence.since) * FOLLOW_UP_SHARE)
 
 
 def shown(record: Record, observation: Observation, ejected_at: float) -> Observation:

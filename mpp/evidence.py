@@ -6,9 +6,13 @@ servers lack of the newest data (`mpp.survey`). Knows neither when a server is o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
 
 from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
 
 from mpp.damage import Damage
 from mpp.journal import Journal
@@ -17,6 +21,19 @@ from mpp.model import Backend, Located, Observation, Standing
 from mpp.roster import Roster
 from mpp.round_steps import Probes
 from mpp.survey import Survey
+
+_log = make_logger()
+
+
+class Probed(NamedTuple):
+    """
+    What a probe saw.
+
+    :ivar reports: how many failed requests had been reported of the backend when the probe began.
+    """
+
+    observation: Observation
+    reports: int
 
 
 class Evidence:
@@ -51,14 +68,30 @@ class Evidence:
         )
         self.located: dict[Backend, Located] = {}
 
-    def note(self, observation: Observation, reports: int) -> None:
+    def probed(self, prober: Probes, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
         """
-        Take note of what a probe saw.
+        Probe a backend.
 
-        :param reports: how many failed requests had been reported of the backend when the probe began.
+        :param previous: what is known of it.
+        :return: what the probe saw, for `note`. Fails only when cancelled.
         """
+        reports = self.roster.reports(backend)
+
+        def unobserved(failure: Failure) -> Observation:
+            if failure.check(CancelledError):
+                failure.raiseException()
+            _log.failure("Bug: {backend} could not be probed", failure, backend=backend.name)
+            last = previous or Observation(backend, Standing.SUSPECT)
+            return evolve(last, standing=Standing.SUSPECT, why=f"could not be probed: {failure.getErrorMessage()}")
+
+        observed: Deferred[Observation] = maybeDeferred(prober.probe, backend, previous)
+        return observed.addErrback(unobserved).addCallback(lambda observation: Probed(observation, reports))
+
+    def note(self, probed: Probed) -> None:
+        """Take note of what a probe saw."""
+        observation = probed.observation
         located = self.located.get(observation.backend)
-        self.roster.observed(observation, reports, held=located is not None and bool(located.not_ready))
+        self.roster.observed(observation, probed.reports, held=located is not None and bool(located.not_ready))
 
     def shown(self, observation: Observation) -> Observation:
         """Return an observation as it is published: what requests and the locator hold against the backend counts."""

@@ -141,7 +141,7 @@ class Roster:
             self._due.pop(backend, None)
             self._latest.pop(backend, None)
         else:
-            self._due[backend], self._latest[backend] = after.due, ejection.latest_probe(after, after.due)
+            self._due[backend], self._latest[backend] = after.due, _latest_probe(after, after.due)
         _keep(self.failing, backend, after.failures > 0 or after.rescues > 0 or after.limiting.refused_at is not None)
         _keep(self._in_service, backend, after.in_service)
         if after.ejected and not before.ejected:
@@ -155,7 +155,7 @@ class Roster:
         if not self._in_service:
             now = self._clock.seconds()
             self._due.update(dict.fromkeys(self._due, now))
-            self._latest.update((backend, ejection.latest_probe(self._records[backend], now)) for backend in self._due)
+            self._latest.update((backend, _latest_probe(self._records[backend], now)) for backend in self._due)
 
     def _tell_ejection(self, backend: Backend, record: Record) -> None:
         absence = record.absence
@@ -217,3 +217,8 @@ def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:
         those.add(backend)
     else:
         those.discard(backend)
+
+
+def _latest_probe(record: Record, due: float) -> float:
+    """Return when a probe that is due should begin at the latest: as Note [Follow-ups] has it for one more distance."""
+    return due if record.absence is None else due + (due - record.absence.since) * ejection.FOLLOW_UP_SHARE

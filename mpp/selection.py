@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.evidence import Evidence
+from mpp.evidence import Evidence, Probed
 from mpp.follow_ups import FollowUps
 from mpp.interfaces import ISelections, IStrategy
 from mpp.journal import Journal
@@ -42,9 +41,6 @@ _FOLLOW_UP_SPACING_S = 0.05
 _FOLLOW_UPS = 4
 # Between rounds while no backend is known: requests may wait for the first one.
 _SEARCH_INTERVAL_S = 1.0
-
-_Probed = tuple[Observation, int]
-"""What a probe saw, and how many failed requests had been reported of the backend when it began."""
 
 
 @implementer(ISelections)
@@ -205,10 +201,10 @@ class SelectionService(Service):
         """
         Read nothing on from servers at former addresses of a host name, and publish the Selection anew.
 
-        The workers are told the addresses with each new Selection, and have to know these at once.
+        The workers are told the addresses with each new Selection, and have to know these soon.
         """
         self._prober.keep([backend for backend in self._evidence.located if backend.host != host])
-        self._published.publish(self.current.observations)
+        self._updates.again()
 
     def _republish(self, backends: Collection[Backend]) -> None:
         """Publish what is known of these backends now."""
@@ -227,7 +223,7 @@ class SelectionService(Service):
         self._metrics.round_duration.observe(self.took)
         self._first.settle(found=bool(self.current.observations))
 
-    async def _observe(self) -> list[_Probed]:
+    async def _observe(self) -> list[Probed]:
         located = await self._locator.locate()
         await self._addresses.refresh(tuple(each.backend for each in located))
         self._follow_ups.pause()
@@ -245,40 +241,28 @@ class SelectionService(Service):
         self._addresses.renew_credentials()
         return self._probe(backend, self._updates.latest(backend)).addCallback(self._merge)
 
-    def _merge(self, probed: _Probed) -> None:
-        self._note(probed)
-        observation = self._evidence.shown(probed[0])
+    def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
+        return self._evidence.probed(self._prober, backend, previous)
+
+    def _merge(self, probed: Probed) -> None:
+        self._evidence.note(probed)
+        observation = self._evidence.shown(probed.observation)
         self._updates.put(observation)
         self._roster.tell_standing(observation)
 
-    def _note(self, probed: _Probed) -> None:
-        self._evidence.note(*probed)
-
-    def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[_Probed]:
-        reports = self._roster.reports(backend)
-
-        def unobserved(failure: Failure) -> Observation:
-            if failure.check(CancelledError):
-                failure.raiseException()
-            _log.failure("Bug: {backend} could not be probed", failure, backend=backend.name)
-            last = previous or Observation(backend, Standing.SUSPECT)
-            return evolve(last, standing=Standing.SUSPECT, why=f"could not be probed: {failure.getErrorMessage()}")
-
-        probed: Deferred[Observation] = maybeDeferred(self._prober.probe, backend, previous)
-        return probed.addErrback(unobserved).addCallback(lambda observation: (observation, reports))
-
-    async def _conclude(self, probed: list[_Probed]) -> None:
+    async def _conclude(self, probed: list[Probed]) -> None:
         """Publish what a round has found, in steps between which requests go on; what these report meanwhile counts."""
         located = self._evidence.located
         gone = [o.backend for o in self.current.observations if o.backend not in located]
         self._evidence.forget(gone)
         self._prober.keep(located)
         # The bad ones first: whether another backend is in service counts for the good ones.
-        await with_breaks(self._note, sorted(probed, key=_badness), self._clock)
+        await with_breaks(self._evidence.note, sorted(probed, key=lambda each: -each.observation.standing), self._clock)
         # What each lacks depends on what all were seen like.
-        await with_breaks(lambda each: self._evidence.shown(each[0]), probed, self._clock)
+        observations = [each.observation for each in probed]
+        await with_breaks(self._evidence.shown, observations, self._clock)
         self._survey.begin()
-        await with_breaks(lambda each: self._updates.gather(self._evidence.shown(each[0])), probed, self._clock)
+        await with_breaks(lambda each: self._updates.gather(self._evidence.shown(each)), observations, self._clock)
         self._updates.publish(located)
         # Once more: until now requests may have failed on them.
         self._evidence.forget(gone)
@@ -299,7 +283,3 @@ class SelectionService(Service):
         if self.running:
             _log.failure("A selection round failed", failure)
             self._metrics.selection_rounds.inc("failed")
-
-
-def _badness(probed: _Probed) -> int:
-    return -probed[0].standing

@@ -51,15 +51,12 @@ class Updates:
         """
         if not self._note(observation):
             return
-        few = len(self._published.current.observations) <= AT_ONCE
-        wait = 0.0 if few else self._at + SPACING_S - self._clock.seconds()
-        if wait <= 0:
-            self._publish()
-            return
-        if at_once:
+        if not self._publish_soon() and at_once:
             self._published.demote(observation)
-        if self._scheduled is None:
-            self._scheduled = self._clock.callLater(wait, self._publish)
+
+    def again(self) -> None:
+        """Publish what is known once more, now or as soon as `put` would: something else about the backends is news."""
+        self._publish_soon()
 
     def put_together(self, observations: Iterable[Observation]) -> None:
         """Publish what is known of several backends now, in one step, with all that waits."""
@@ -91,6 +88,17 @@ class Updates:
         if observation.backend in self._gathered:
             self._gathered[observation.backend] = observation
         return True
+
+    def _publish_soon(self) -> bool:
+        """Publish now if that may be, else soon; return whether it was now."""
+        few = len(self._published.current.observations) <= AT_ONCE
+        wait = 0.0 if few else self._at + SPACING_S - self._clock.seconds()
+        if wait <= 0:
+            self._publish()
+            return True
+        if self._scheduled is None:
+            self._scheduled = self._clock.callLater(wait, self._publish)
+        return False
 
     def _cancel(self) -> None:
         scheduled, self._scheduled = self._scheduled, None

@@ -61,6 +61,15 @@ class UpdatesTests(SynchronousTestCase):
         self.assertEqual(self.published.current.generation, 3)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_many_hosts_move(self) -> None:
+        """When many hosts have other addresses the Selection is published anew twice, not once for each of them."""
+        published: list[int] = []
+        self.published.changed = lambda: published.append(self.published.current.generation)
+        for _ in BACKENDS:
+            self.updates.again()
+        self.clock.advance(SPACING_S)
+        self.assertEqual((published, self.strategy.asked), ([1, 1], 2))
+
     def test_few_servers(self) -> None:
         """With few servers everything is published at once."""
         self.publish(BACKENDS[:3])
