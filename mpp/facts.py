@@ -90,6 +90,25 @@ class Lack:
 
 
 @frozen
+class Gap:
+    """
+    A time of which a server lacks data that another one has.
+
+    :ivar start: seconds since the epoch.
+    :ivar end: the same, or infinity while it goes on.
+    :ivar share: the part of the targets that it lacks, above 0 and at most 1.
+    """
+
+    start: float
+    end: float
+    share: float
+
+    def lost(self, start: float, end: float) -> float:
+        """Return for how many seconds between two points in time all targets would have to be missing to lack as much."""
+        return self.share * max(0.0, min(self.end, end) - max(self.start, start))
+
+
+@frozen
 class Replay:
     """
     How far a server has come with the replay of its WAL.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from attrs import evolve, field, frozen
 
-from mpp.facts import NO_FACTS, Facts, Lack, Replay
+from mpp.facts import NO_FACTS, Facts, Gap, Lack, Replay
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -150,6 +150,7 @@ class Observation:
     :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.instance`.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
     :ivar lack: what it lacks of the newest data that another server has, see `mpp.coverage.lacks`; None for nothing.
+    :ivar gaps: what of its history it is known to lack, oldest first, see `mpp.coverage.gaps`; workers do not know it.
     :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
     """
 
@@ -170,10 +171,20 @@ class Observation:
     unreadable: str = ""
     is_self: bool = False
     ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
+    gaps: tuple[Gap, ...] = ()
 
     def history(self, now: float) -> float:
         """Give the length of the held history in seconds; 0 when there is none or it is not known."""
         return 0.0 if self.facts.oldest is None else max(0.0, now - self.facts.oldest)
+
+    def lost(self, now: float, seconds: float = float("inf")) -> float:
+        """Return how much of its history, or of the last ``seconds`` of it, is known to be missing, as seconds of all targets."""
+        start = now - min(self.history(now), seconds)
+        return sum(gap.lost(start, now) for gap in self.gaps)
+
+    def held(self, now: float, seconds: float = float("inf")) -> float:
+        """Return how much of its history, or of the last ``seconds``, it has as far as known, as seconds of all targets."""
+        return max(0.0, min(self.history(now), seconds) - self.lost(now, seconds))
 
 
 @frozen

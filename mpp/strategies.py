@@ -6,7 +6,8 @@ top of it they select.
 
 # Note [Most data]
 
-From Prometheus 2.x on, the measure is the length of the held history: the counters of samples start at 0 with every
+From Prometheus 2.x on, the measure is the length of the held history, less what of it is known to be missing
+(`mpp.coverage.gaps`): ten minutes of half the targets count as five minutes. The counters of samples start at 0 with every
 restart and say nothing about what is on disk. 1.x does not tell its oldest sample, but its counter of ingested samples is
 meant for this comparison. If a pool has both kinds, as during a migration, samples cannot be weighed against seconds: then a
 1.x server counts with its uptime, the one length of history that it certainly has. No data, or no known data, is a
@@ -29,7 +30,9 @@ a backend keeps its place until another one has more than its place's *slack* in
   largest block, but no more than half of the history, so that young servers are still told apart.
 - Unknown retention: history at the limit is at least the retention, so the largest block is at most history / 10.
 
-Nowhere is the slack more than half of the history: somebody with 1.5 times as much has really more. 1.x counters get a tenth.
+- Nowhere is it less than an hour or 1 % of the history: so little never moves traffic.
+
+Nowhere is the slack more than half of the history: a server with 1.5 times as much has really more. 1.x counters get a tenth.
 
 Not only the first place is defended like this but each, since the order of the standbys is part of the published choice too, and
 a choice that changes with every probe would be noise. The standing always goes first: nobody is defended against a better one.
@@ -49,6 +52,9 @@ from mpp.interfaces import IStrategy
 from mpp.model import Backend, Choice, Observation, Standing
 from mpp.spans import duration
 from mpp.written import written_duration
+
+NEARLY = 0.99
+"""The part of what the best server holds that is enough for `MinimumHistory`: each server lacks a little after a restart."""
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -141,7 +147,7 @@ def _entries(peers: Sequence[Observation], now: float) -> list[_Entry]:
 
 def _entry_by_history(observation: Observation, now: float, place: int) -> _Entry:
     facts = observation.facts
-    history = observation.history(now)
+    history = observation.held(now)
     if facts.oldest is None and facts.samples and facts.started_at is not None:
         history = max(0.0, now - facts.started_at)
     slack = history_slack(history, facts.retention_s, facts.retention_by_size)
@@ -163,7 +169,7 @@ def history_slack(history: float, retention: float | None, by_size: bool) -> flo
     else:
         block = largest_block(retention)
         slack = block + _SMALLEST_BLOCK if history >= retention - 2 * block else young
-    return min(slack, history / 2)
+    return min(max(slack, HOUR, history / 100), history / 2)
 
 
 def largest_block(retention: float) -> float:
@@ -221,12 +227,13 @@ class RandomStrategy:
 @frozen(repr=False)
 class MinimumHistory:
     """
-    All usable backends with enough history take traffic; each new client gets a random one.
+    All usable backends that hold nearly as much of the last time as the best of them take traffic; each new client gets a random
+    one.
 
-    If none has enough, the one with the most history serves, and the choice is flagged as degraded. Busy backends with
-    enough history are the first standbys: a late answer is better than one that lacks data.
+    If even the best holds less than was asked for, the choice is flagged as degraded. Busy backends with enough history are the
+    first standbys: a late answer is better than one that lacks data.
 
-    :ivar duration: how much history is enough, in seconds.
+    :ivar duration: the last time, in seconds.
     """
 
     duration: float
@@ -235,14 +242,15 @@ class MinimumHistory:
         return f"minimum-history:{written_duration(self.duration)}"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select those with enough history among the best standing, else the one with the most."""
+        """Select those with enough history among the best standing, or the first of them if no history is known."""
         ranked = rank(observations, previous, now)
         usable, degraded = _usable(ranked)
-        enough = {o.backend for o in ranked if o.history(now) >= self.duration}
-        selected = [o for o in usable if o.backend in enough]
-        if usable and not selected:
-            selected = usable[:1]
-            degraded = "; ".join(filter(None, (degraded, self._shortage(selected[0], now))))
+        best = max(usable, key=lambda o: o.held(now, self.duration), default=None)
+        most = 0.0 if best is None else best.held(now, self.duration)
+        enough = {o.backend for o in ranked if most and o.held(now, self.duration) >= NEARLY * most}
+        selected = [o for o in usable if o.backend in enough] or usable[:1]
+        if best is not None and best.history(now) < self.duration:
+            degraded = "; ".join(filter(None, (degraded, self._shortage(best, now))))
         after_busy = sorted(ranked, key=lambda o: not (o.standing is Standing.BUSY and o.backend in enough))
         return _choose(after_busy, selected, degraded)
 

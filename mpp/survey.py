@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.coverage.gaps import Gaps
 from mpp.coverage.lacks import Lacks, Surveyed, by_heads
 from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
 from mpp.facts import Lack
@@ -55,6 +56,8 @@ class _Server:
     :ivar due: it is not asked before this, by the monotonic clock.
     :ivar surveyed: it has been asked with success at least once.
     :ivar told: what it lacks, as `Survey.shown` has said last.
+    :ivar away_at: when it ceased to be usable, None while it is, and if that is not known.
+    :ivar gaps: what of its history it is known to lack.
     """
 
     usable: bool
@@ -64,6 +67,8 @@ class _Server:
     due: float = float("-inf")
     surveyed: bool = False
     told: Lack | None = None
+    away_at: float | None = None
+    gaps: Gaps = field(factory=Gaps)
 
 
 class Survey:
@@ -111,8 +116,11 @@ class Survey:
         if not self._selector:
             return observation
         self._observe(observation)
-        lack = self._servers[observation.backend].told = self._found.get(observation.backend)
-        return observation if observation.lack == lack else evolve(observation, lack=lack)
+        server = self._servers[observation.backend]
+        lack = server.told = self._found.get(observation.backend)
+        server.gaps.note(lack, self._wall())
+        gaps = server.gaps.known
+        return observation if (observation.lack, observation.gaps) == (lack, gaps) else evolve(observation, lack=lack, gaps=gaps)
 
     def _observe(self, observation: Observation) -> None:
         backend, usable = observation.backend, _is_usable(observation)
@@ -124,8 +132,13 @@ class Survey:
             return
         started_at = observation.facts.started_at
         restarted = started_at is not None and server.started_at is not None and not is_same_start(started_at, server.started_at)
+        if server.usable and not usable:
+            server.away_at = self._wall()
         if usable and (not server.usable or restarted):
             server.back_at, server.due, server.failures = self._wall(), float("-inf"), 0
+            if restarted and server.away_at is not None:
+                server.gaps.missed(server.away_at, server.back_at)
+            server.away_at = None
             self._lacks.returned(backend)
             self._presume(backend)
         server.usable, server.started_at = usable, started_at or server.started_at

@@ -196,7 +196,7 @@ class WhyTests(SynchronousTestCase):
     def test_each_strategy_has_its_words(self) -> None:
         """The words are those of the strategy in force, of one from elsewhere too."""
         for strategy, words in (
-            ("minimum-history:7d", "at least the 7d asked for"),
+            ("minimum-history:7d", "of the last 7d no server has clearly more"),
             ("random", "like everyone who is well"),
             ("mine:x", "routing strategy mine:x, with 15d of history"),
         ):
@@ -208,7 +208,7 @@ class WhyTests(SynchronousTestCase):
         for observation, strategy, words in (
             (younger, "single-most-data", "prom-a:9090 was chosen with 15d of history; here it is 1d."),
             (well(B), "single-most-data", "15d of history here are not clearly more"),
-            (younger, "minimum-history:7d", "It has 1d of history, less than the 7d"),
+            (younger, "minimum-history:7d", "It has 1d of history; of the last 7d prom-a:9090 has more."),
             (well(B), "mine", "chosen by the routing strategy"),
         ):
             role, why = self.why(well(A), observation, number=1, settings={"routing_strategy": strategy})

@@ -134,7 +134,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), strategy=MinimumHistory(30 * 86400.0)),
         "warn",
         ("degraded",),
-        "No usable backend holds 30d of history; prom-a:9090 holds the most (15d). prom-a:9090 serves.",
+        "No usable backend holds 30d of history; prom-a:9090 holds the most (15d). prom-a:9090 and prom-b:9090/x serve.",
     ),
     (
         "a strategy selects none",

@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.facts import Facts, Lack
+from mpp.facts import Facts, Gap, Lack
 from mpp.interfaces import IStrategy
 from mpp.model import Backend, Choice, Observation, Standing
 from mpp.spans import duration
@@ -49,7 +49,12 @@ class SlackTests(SynchronousTestCase):
             (0, 15 * DAY, False, 0),
             (10 * HOUR, 15 * DAY, False, 1 * HOUR),
             (5 * DAY, 15 * DAY, False, 2 * HOUR),
-            (12 * DAY - 1, 15 * DAY, False, 2 * HOUR),
+            (8 * DAY, 15 * DAY, False, 2 * HOUR),
+            # One percent.
+            (11 * DAY, 15 * DAY, False, 11 * DAY / 100),
+            # An hour.
+            (5 * HOUR, 15 * DAY, False, 1 * HOUR),
+            (1 * HOUR, 15 * DAY, False, 0.5 * HOUR),
             (12 * DAY, 15 * DAY, False, 38 * HOUR),
             (16 * DAY, 15 * DAY, False, 38 * HOUR),
             (400 * DAY, 400 * DAY, False, 31 * DAY + 2 * HOUR),
@@ -119,6 +124,13 @@ class RankTests(SynchronousTestCase):
     def test_young_incumbent_stays_against_slightly_older(self) -> None:
         """Servers started minutes apart do not swap."""
         self.assert_order([seen(A, 10 * HOUR), seen(B, 10.5 * HOUR)], A, B, previous=served_by(A, B))
+
+    def test_what_is_missing_does_not_count(self) -> None:
+        """A server that lacks more than an hour of what another one has ranks after it; half of the targets count half."""
+        for hours, share, expected in ((3, 1.0, (B, A)), (3, 0.5, (A, B)), (0.5, 1.0, (A, B)), (5, 0.5, (B, A))):
+            gap = Gap(NOW - 5 * HOUR, NOW - (5 - hours) * HOUR, share)
+            holed = evolve(seen(A, 5 * DAY), gaps=(gap,))
+            self.assert_order([holed, seen(B, 5 * DAY)], *expected, previous=served_by(A, B))
 
     def test_more_samples_go_first_in_1x(self) -> None:
         """Among 1.x servers the one that ingested more ranks first; the incumbent needs to be beaten by a tenth."""
@@ -216,6 +228,20 @@ class MinimumHistoryTests(SynchronousTestCase):
         choice = self.select(seen(A, 1 * DAY), seen(B, 36 * HOUR), seen(C))
         degraded = "no usable backend holds 7d of history; prom-b:9090 holds the most (1d 12h)"
         self.assertEqual(choice, Choice((B,), (A, C), degraded))
+
+    def test_nearly_as_much_as_the_best(self) -> None:
+        """Servers that lack up to one percent of what the best one has of the time serve, too: each was restarted some day."""
+        hour_ago = NOW - HOUR
+        for missing, selected in ((90 * 60.0, (A, B)), (2 * HOUR, (A,))):
+            holed = evolve(seen(B, 9 * DAY), gaps=(Gap(hour_ago - missing, hour_ago, 1.0),))
+            self.assertEqual(self.select(seen(A, 9 * DAY), holed).selected, selected)
+        # What is missing from before the time that is asked for does not matter.
+        long_ago = evolve(seen(B, 9 * DAY), gaps=(Gap(NOW - 9 * DAY, NOW - 7 * DAY, 1.0),))
+        self.assertEqual(self.select(seen(A, 9 * DAY), long_ago).selected, (A, B))
+        # If the best has less than is asked for, the others are compared with that.
+        young = self.select(seen(A, 36 * HOUR), seen(B, 36 * HOUR - 60), seen(C, DAY))
+        self.assertEqual(young.selected, (A, B))
+        self.assertIn("prom-a:9090 holds the most (1d 12h)", young.degraded)
 
     def test_nothing_known_of_history(self) -> None:
         """When no server tells its history, the first in rank serves, flagged."""

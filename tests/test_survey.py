@@ -111,6 +111,40 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual([kind for kind, _ in self.noted], ["lack", "lack"])
         self.assertIn("prom-b:9090 has not scraped since", self.noted[0][1])
 
+    def lost(self, **changed: Any) -> float:
+        """Return how many seconds prom-b is known to lack."""
+        facts = evolve(FACTS, oldest=NOW - 9000)
+        self.see(Observation(A, Standing.VIABLE, facts=facts), Observation(B, Standing.VIABLE, facts=evolve(facts, **changed)))
+        shown = self.survey.shown(Observation(B, Standing.VIABLE, facts=evolve(facts, **changed)))
+        return shown.lost(NOW + self.clock.seconds())
+
+    def test_what_was_missing_is_remembered(self) -> None:
+        """A server that has all newest data again lacks what it had missed, for as long as it keeps that time."""
+        self.lost()
+        self.clock.advance(0)
+        self.world.up[B] = 0
+        self.clock.advance(INTERVAL_S)
+        self.clock.advance(QUICK_S)
+        self.lost()
+        self.clock.advance(300)
+        self.world.up[B] = 80
+        self.clock.advance(INTERVAL_S)
+        self.clock.advance(QUICK_S)
+        lost = self.lost()
+        self.assertAlmostEqual(lost, 300, delta=30)
+        self.clock.advance(1000)
+        self.assertEqual(self.lost(), lost)
+        self.assertEqual(self.lost(oldest=NOW + 900), 0)
+
+    def test_away(self) -> None:
+        """A server that was away and comes back as a new process has missed that time; the same process may not have."""
+        for started_at, expected in ((FACTS.started_at, 0), (NOW + 95, 100)):
+            self.setUp()
+            self.lost()
+            self.see(Observation(A, Standing.VIABLE, facts=FACTS), Observation(B, Standing.DOWN, facts=FACTS))
+            self.clock.advance(100)
+            self.assertAlmostEqual(self.lost(started_at=started_at), expected, delta=2)
+
     def test_old_from_the_beginning(self) -> None:
         """By the first round already, a server whose newest sample is old lacks everything."""
         lack = self.both(facts=evolve(FACTS, newest=NOW - 1800))[B]

@@ -100,6 +100,7 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "version": facts.version or None,
         "started_at": facts.started_at,
         "history_seconds": None if facts.oldest is None else observation.history(now),
+        "missing_seconds": None if facts.oldest is None else observation.lost(now),
         "retention_seconds": facts.retention_s,
         "retention_by_size": facts.retention_by_size,
         "newest_sample_age_seconds": each.age,

@@ -147,7 +147,9 @@ def _history(each: BackendReport, now: float) -> str:
     if facts.oldest is None:
         return "none" if facts.samples is None else f"{facts.samples:,.0f} samples ingested"
     kept = "" if facts.retention_s is None else f", keeps {duration(facts.retention_s)}"
-    return duration(each.observation.history(now)) + kept + (", limited by size" if facts.retention_by_size else "")
+    lost = each.observation.lost(now)
+    known = f", lacks {duration(lost)} of it" if lost >= 1 else ""
+    return duration(each.observation.history(now)) + known + kept + (", limited by size" if facts.retention_by_size else "")
 
 
 def _configuration(facts: Facts, now: float) -> str:

@@ -169,7 +169,7 @@ def _why_selected(observation: Observation, view: StatusView) -> str:
         alone = len(view.selection.observations) == 1
         return f"It serves with {held}" + (", as the only one." if alone else "; nobody who is well has clearly more.")
     if strategy == "minimum-history" and not view.selection.choice.degraded:
-        return f"It serves with {held}: at least the {argument} asked for."
+        return f"It serves with {held}: of the last {argument} no server has clearly more."
     if strategy == "random":
         return "It serves like everyone who is well."
     return f"It was chosen by the routing strategy {view.settings.routing_strategy}, with {held}."
@@ -181,10 +181,10 @@ def _why_standby(observation: Observation, view: StatusView) -> str:
     names = listing([o.backend.name for o in chosen]) or "nobody"
     held = _held(observation, view.now)
     if strategy == "minimum-history" and not view.selection.choice.degraded:
-        return f"It is well and steps in at once. It has {held}, less than the {argument} asked for."
+        return f"It is well and steps in at once. It has {held}; of the last {argument} {names} has more."
     if strategy == "single-most-data" and len(chosen) == 1:
         theirs, here = _held(chosen[0], view.now), held.removesuffix(" of history")
-        less = observation.history(view.now) < chosen[0].history(view.now) and theirs != held
+        less = observation.held(view.now) < chosen[0].held(view.now) and theirs != held
         compared = f"with {theirs}; here it is {here}" if less else f"{held} here are not clearly more"
         return f"It is well and steps in at once. {names} was chosen{' ' if less else ': '}{compared}."
     return f"It is well and steps in at once. {names} was chosen by the routing strategy."
@@ -193,5 +193,5 @@ def _why_standby(observation: Observation, view: StatusView) -> str:
 def _held(observation: Observation, now: float) -> str:
     facts = observation.facts
     if facts.oldest is not None:
-        return f"{duration(observation.history(now))} of history"
+        return f"{duration(observation.held(now))} of history"
     return f"{facts.samples:,.0f} ingested samples" if facts.samples else "no known history"
