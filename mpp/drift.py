@@ -147,7 +147,18 @@ def _by_gravity(flag: str) -> tuple[int, str]:
 
 def _targets(told: Told) -> Difference | None:
     settled = [(name, facts) for name, facts in told if _uptime(facts) >= SETTLED_S]
-    return _unequal(settled, "targets", "They scrape different numbers of targets.", lambda f: f.targets, str)
+    known = [(name, facts.targets) for name, facts in settled if facts.targets is not None]
+    most = max((count for _, count in known), default=0)
+    less = [(name, count) for name, count in known if count < most]
+    if not less:
+        return None
+    if len(less) > 1:
+        text = f"They scrape different numbers of targets: {len(less)} servers have fewer than {most}."
+    else:
+        (name, count), other = less[0], "the other one" if len(known) == 2 else "another one"
+        text = f"{name} scrapes {count} of {most} targets that {other} scrapes."
+    amounts = tuple(float(count) for _, count in known)
+    return Difference("targets", text, tuple((name, str(count)) for name, count in known), amounts=amounts)
 
 
 def _uptime(facts: Facts) -> float:

@@ -128,9 +128,8 @@ class DriftTests(SynchronousTestCase):
         """A difference names each server and what it told."""
         other = Observation(B, Standing.VIABLE, facts=evolve(FACTS, targets=99, retention_s=36 * 3600.0))
         targets, retention = compare((Observation(A, Standing.VIABLE, facts=FACTS), other))
-        self.assertEqual(
-            targets, Difference("targets", "They scrape different numbers of targets.", (("a:9090", "100"), ("b:9090", "99")))
-        )
+        text = "b:9090 scrapes 99 of 100 targets that the other one scrapes."
+        self.assertEqual(targets, Difference("targets", text, (("a:9090", "100"), ("b:9090", "99"))))
         self.assertEqual(retention.values, (("a:9090", "15d"), ("b:9090", "1d 12h")))
 
     def test_age(self) -> None:

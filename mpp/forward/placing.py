@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from mpp import placement, policy, stickiness
-from mpp.coverage.asked import newest_needed
+from mpp.coverage.needed import newest_needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

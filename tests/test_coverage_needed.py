@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.coverage.asked import newest_needed
+from mpp.coverage.needed import newest_needed
 from mpp.model import RequestFacts
 
 FORM = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
