@@ -13,6 +13,7 @@ When many texts are news, they go ahead in messages of their own, so that the wo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from mpp.http_config import Origin, Origins
 from mpp.model import Backend, Observation, Selection
@@ -28,6 +29,15 @@ AT_ONCE = 100
 """So many texts are decoded in 4 ms."""
 
 
+class _Told(NamedTuple):
+    """What was written of one backend, and of what."""
+
+    observation: Observation
+    addresses: tuple[str, ...]
+    origins: Collection[Origin] | None
+    text: str
+
+
 class Written:
     """
     What the parent has written last of each backend.
@@ -37,23 +47,21 @@ class Written:
 
     def __init__(self) -> None:
         self.news: list[str] = []
-        self._last: dict[Backend, tuple[Observation, Known, str]] = {}
+        self._last: dict[Backend, _Told] = {}
 
     def write(self, selection: Selection, addresses: Addresses, origins: FoundBy) -> list[str]:
         """Return what is known of each backend of a Selection, in the order of its observations."""
-        last, self._last = self._last, {}
+        last, self._last, self.news = self._last, {}, []
         for observation in selection.observations:
             backend = observation.backend
-            found = origins(backend)
-            known = Known(observation, tuple(addresses(backend)), None if found is None else tuple(found))
-            told = last.get(backend)
-            if told is not None and told[0] is observation and told[1] == known:
-                self._last[backend] = told
-            else:
-                self._last[backend] = observation, known, known_out(known)
-        texts, before = [text for _, _, text in self._last.values()], {text for _, _, text in last.values()}
-        self.news = [text for text in texts if text not in before]
-        return texts
+            told, at, found = last.get(backend), addresses(backend), origins(backend)
+            if told is None or told.observation is not observation or told.addresses != at or told.origins != found:
+                text = known_out(Known(observation, at, None if found is None else tuple(found)))
+                if told is None or told.text != text:
+                    self.news.append(text)
+                told = _Told(observation, at, found, text)
+            self._last[backend] = told
+        return [told.text for told in self._last.values()]
 
     def ahead(self) -> list[list[str]]:
         """Return what is to be said before the Selection that was written last, in parts, see Note [Texts]."""
