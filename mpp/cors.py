@@ -5,6 +5,11 @@ A browser shows a response of another origin to a script only if the response ha
 "Failed to fetch" and no status. Prometheus sends them with the responses of its API to every request that has an ``Origin`` field
 (its ``web/api/v1`` and ``util/httputil/cors.go``), and so does mpp. Responses of servers are passed on with whatever fields they
 have.
+
+Before some requests a browser asks whether the page may make them (a preflight), without credentials, and makes them only if the
+response has status 2xx. Servers answer that. Where mpp would answer with an error of its own it answers as Prometheus does
+instead, with 204 and the same fields: so the request itself is made, gets that error, and the page can read it. Nothing is let through by
+that: the request itself is judged like any other.
 """
 
 from __future__ import annotations
@@ -41,6 +46,11 @@ def origin_of(target: bytes, fields: Headers) -> bytes:
         return b""
     origins = headers.values(fields, b"origin")
     return origins[0] if origins and len(origins[0]) <= MAX_ORIGIN else b""
+
+
+def is_preflight(method: bytes, fields: Headers) -> bool:
+    """Return whether a browser asks whether a page may make a request (WHATWG Fetch, "CORS-preflight request")."""
+    return method == b"OPTIONS" and bool(headers.values(fields, b"access-control-request-method"))
 
 
 @frozen

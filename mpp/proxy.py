@@ -194,7 +194,13 @@ class ProxyRequest(server.Request):
         """Send an error of mpp's own, which pages of other origins may read as they may read Prometheus' errors."""
         facts, channel = self.facts, self.channel
         added = headers.connection_field(persistent=channel.persistent, http_10=facts.http_10) + self.extra
-        added += channel.site.allowed_origins.fields(cors.origin_of(facts.target, facts.headers))
+        allowed = channel.site.allowed_origins.fields(cors.origin_of(facts.target, facts.headers))
+        added += allowed
+        if allowed and cors.is_preflight(facts.method, facts.headers):
+            # The error belongs to the request that it asks for, see `mpp.cors`.
+            channel.write(headers.response_head(204, b"No Content", (), added, length=None, bodyless=True, chunked=False))
+            self._answered()
+            return
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
         answer = headers.error_answer(status, error_type, message, added, bodyless=facts.method == b"HEAD")

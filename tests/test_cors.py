@@ -151,6 +151,42 @@ class ErrorTests(ProxyCase):
         self.assertIn(b"HTTP/1.1 503 ", received)
         self.assertIn(b"\r\nAccess-Control-Allow-Origin: *\r\n", received)
 
+    def test_preflight(self) -> None:
+        """A browser that asks whether a page may make a request is told so where mpp would answer it itself, and no more."""
+        asks = b"Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n"
+        self.world.selections.publish(Selection(2, Choice(), ()))
+        for target, fields, status in (
+            (QUERY, ORIGIN + asks, b"204"),
+            (QUERY, ORIGIN, b"503"),
+            (QUERY, asks, b"503"),
+            (b"/x", ORIGIN + asks, b"503"),
+            (b"/api/v1/" + b"a" * 66_000, ORIGIN + asks, b"204"),
+        ):
+            client = Client(self.site)
+            client.get(target, method=b"OPTIONS", fields=fields)
+            self.world.selections.publish(Selection(3, Choice(), ()))
+            if status == b"204":
+                self.assert_readable(client, status)
+                self.assertEqual(client.received().partition(b"\r\n\r\n")[2], b"")
+                self.assertNotIn(b"Content-Length", client.received())
+                self.assertNotIn(b"Set-Cookie", client.received())
+            else:
+                self.head(client, status)
+
+    def test_preflight_of_a_page_that_may_not_read(self) -> None:
+        """A page that the option does not name is not told more than before."""
+        self.site.allowed_origins = AllowedOrigins(r"https://other\.test")
+        self.world.selections.publish(Selection(2, Choice(), ()))
+        self.client.get(QUERY, method=b"OPTIONS", fields=ORIGIN + b"Access-Control-Request-Method: GET\r\n")
+        self.world.selections.publish(Selection(3, Choice(), ()))
+        self.assertNotIn(b"Allow-Origin", self.client.received())
+
+    def test_preflight_is_up_to_the_server(self) -> None:
+        """What a server answers to the question is passed on."""
+        self.client.get(QUERY, method=b"OPTIONS", fields=ORIGIN + b"Access-Control-Request-Method: GET\r\n")
+        self.answer(FakeResponse(204, b"", ((b"Access-Control-Allow-Headers", b"X-Scope-OrgID"),)))
+        self.assertIn(b"\r\nAccess-Control-Allow-Headers: X-Scope-OrgID\r\n", self.client.received())
+
     def test_others_are_not_told(self) -> None:
         """Programs that are no pages, and pages that ask for something else than the API, get none of these fields."""
         for target, fields in ((QUERY, b""), (b"/x", ORIGIN), (b"/mpp/api/v1/query?" + b"x" * 10_000, ORIGIN)):
