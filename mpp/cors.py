@@ -8,8 +8,8 @@ have.
 
 Before some requests a browser asks whether the page may make them (a preflight), without credentials, and makes them only if the
 response has status 2xx. Servers answer that. Where mpp would answer with an error of its own it answers as Prometheus does
-instead, with 204 and the same fields: so the request itself is made, gets that error, and the page can read it. Nothing is let through by
-that: the request itself is judged like any other.
+instead, with 204 and the same fields: so the request itself is made, gets that error, and the page can read it. Nothing is let
+through by that: the request itself is judged like any other.
 """
 
 from __future__ import annotations
