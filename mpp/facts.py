@@ -6,6 +6,7 @@ Times are seconds; points in time are seconds since the epoch (UTC). This module
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from attrs import frozen
@@ -106,6 +107,11 @@ class Gap:
     def lost(self, start: float, end: float) -> float:
         """Return for how many seconds between two points in time all targets would have to be missing to lack as much."""
         return self.share * max(0.0, min(self.end, end) - max(self.start, start))
+
+
+def closed(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
+    """Return the gaps that are over."""
+    return tuple(gap for gap in gaps if gap.end != math.inf)
 
 
 @frozen

@@ -11,6 +11,7 @@ from attrs import evolve
 from txaio.tx import make_logger
 
 from mpp.demotion import demoted
+from mpp.facts import closed
 from mpp.interfaces import IStrategy
 from mpp.journal import Journal
 from mpp.metrics import Metrics
@@ -97,7 +98,7 @@ class Publication:
         if all(o.lack is None for o in observations):
             return None
         last = self._decided if self._decided.past is None else self._decided.past
-        whole = tuple(o if o.lack is None else evolve(o, lack=None) for o in observations)
+        whole = tuple(o if o.lack is None else evolve(o, lack=None, gaps=closed(o.gaps)) for o in observations)
         return self._choose(whole, last.choice, now)
 
     def _choose(self, observations: tuple[Observation, ...], last: Choice, now: float) -> Choice:

@@ -30,9 +30,10 @@ a backend keeps its place until another one has more than its place's *slack* in
   largest block, but no more than half of the history, so that young servers are still told apart.
 - Unknown retention: history at the limit is at least the retention, so the largest block is at most history / 10.
 
-- Nowhere is it less than an hour or 1 % of the history: so little never moves traffic.
 
-Nowhere is the slack more than half of the history: a server with 1.5 times as much has really more. 1.x counters get a tenth.
+By these rules the slack is never more than half of the history: a server with 1.5 times as much has really more. But it is always
+an hour, or 1 % of the history if that is longer: so little never moves traffic. A server without data is not defended. 1.x counters
+get a tenth.
 
 Not only the first place is defended like this but each, since the order of the standbys is part of the published choice too, and
 a choice that changes with every probe would be noise. The standing always goes first: nobody is defended against a better one.
@@ -169,7 +170,7 @@ def history_slack(history: float, retention: float | None, by_size: bool) -> flo
     else:
         block = largest_block(retention)
         slack = block + _SMALLEST_BLOCK if history >= retention - 2 * block else young
-    return min(max(slack, HOUR, history / 100), history / 2)
+    return max(min(slack, history / 2), HOUR, history / 100) if history else 0.0
 
 
 def largest_block(retention: float) -> float:

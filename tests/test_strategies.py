@@ -54,7 +54,7 @@ class SlackTests(SynchronousTestCase):
             (11 * DAY, 15 * DAY, False, 11 * DAY / 100),
             # An hour.
             (5 * HOUR, 15 * DAY, False, 1 * HOUR),
-            (1 * HOUR, 15 * DAY, False, 0.5 * HOUR),
+            (0.1 * HOUR, 15 * DAY, False, 1 * HOUR),
             (12 * DAY, 15 * DAY, False, 38 * HOUR),
             (16 * DAY, 15 * DAY, False, 38 * HOUR),
             (400 * DAY, 400 * DAY, False, 31 * DAY + 2 * HOUR),
