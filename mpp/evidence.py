@@ -110,6 +110,11 @@ class Evidence:
 
 def _as_located(observation: Observation, located: Located | None) -> Observation:
     """Believe the locator when it says that a backend is not ready, whatever the backend says."""
-    if located is not None and located.not_ready and observation.standing < Standing.NOT_READY:
-        return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready)
+    standing = observation.standing
+    if located is not None and located.not_ready and standing < Standing.NOT_READY:
+        leaving = located.leaving and standing < Standing.SUSPECT
+        return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready, leaving=leaving)
+    if observation.leaving and (standing is not Standing.NOT_READY or observation.ejected_at):
+        # Published before, and found to be bad since.
+        return evolve(observation, leaving=False)
     return observation

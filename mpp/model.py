@@ -81,11 +81,13 @@ class Located:
 
     :ivar not_ready: why its source holds it not to be ready, one line; empty when it does not. Such a backend is probed
         and shown, and used only when nothing else is left, whatever it says of itself.
+    :ivar leaving: it is not ready only because it is being stopped on purpose, as in a rolling restart.
     :ivar sources: which of several sources that the locator reads list it; empty when it has only one.
     """
 
     backend: Backend
     not_ready: str = ""
+    leaving: bool = False
     sources: tuple[str, ...] = field(default=(), eq=False)
 
 
@@ -148,6 +150,7 @@ class Observation:
     :ivar unproven: it is ready, but refuses the probe's query, so that nothing more is known of it; BUSY for that.
     :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
     :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.instance`.
+    :ivar leaving: its source says that it is being stopped on purpose; its probe finds nothing against it. NOT_READY for that.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
     :ivar lack: what it lacks of the newest data that another server has, see `mpp.coverage.lacks`; None for nothing.
     :ivar gaps: what of its history it is known to lack, oldest first, see `mpp.coverage.gaps`; workers do not know it.
@@ -170,6 +173,7 @@ class Observation:
     lack: Lack | None = None
     unreadable: str = ""
     is_self: bool = False
+    leaving: bool = False
     ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
     gaps: tuple[Gap, ...] = ()
 

@@ -204,7 +204,7 @@ class Roster:
             return
         self._told[backend] = standing
         # A server that is found not to be ready may just be starting; one that cannot be reached ought to be there.
-        worse = standing is Standing.DOWN if before is None else standing > before
+        worse = not observation.leaving and (standing is Standing.DOWN if before is None else standing > before)
         tell = _log.warn if observation.is_self or worse else _log.info
         text = "{backend} is {standing}" + _WHY[bool(observation.why)]
         # It may come and go with each round, or with each request that fails.

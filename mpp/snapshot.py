@@ -154,6 +154,11 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
         [({"backend": o.backend.name}, int(o.is_self)) for o in selection.observations],
     )
     yield _gauge(
+        "mpp_backend_leaving",
+        "1 for a backend that is well, but being stopped on purpose according to its source.",
+        [({"backend": o.backend.name}, int(o.leaving)) for o in selection.observations],
+    )
+    yield _gauge(
         "mpp_backend_standing",
         "1 for the standing of a backend, 0 for the others.",
         [

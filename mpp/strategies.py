@@ -31,9 +31,9 @@ a backend keeps its place until another one has more than its place's *slack* in
 - Unknown retention: history at the limit is at least the retention, so the largest block is at most history / 10.
 
 
-By these rules the slack is never more than half of the history: a server with 1.5 times as much has really more. But it is always
-an hour, or 1 % of the history if that is longer: so little never moves traffic. A server without data is not defended. 1.x counters
-get a tenth.
+By these rules the slack is never more than half of the history: a server with 1.5 times as much has really more. But it is
+always an hour, or 1 % of the history if that is longer: so little never moves traffic. A server without data is not defended. 1.x
+counters get a tenth.
 
 Not only the first place is defended like this but each, since the order of the standbys is part of the published choice too, and
 a choice that changes with every probe would be noise. The standing always goes first: nobody is defended against a better one.

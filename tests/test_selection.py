@@ -52,6 +52,7 @@ class World:
         self.rounds = 0
         self.failure: Exception | None = None
         self.not_ready: dict[Backend, str] = {}
+        self.leaving: set[Backend] = set()
         self.stopped = False
         self.renewed = 0
         self.kept: tuple[Backend, ...] = ()
@@ -61,7 +62,7 @@ class World:
         self.rounds += 1
         if self.failure is not None:
             raise self.failure
-        return succeed(tuple(Located(b, self.not_ready.get(b, "")) for b in self.backends))
+        return succeed(tuple(Located(b, self.not_ready.get(b, ""), b in self.leaving) for b in self.backends))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Keep how to tell of a change."""
@@ -784,6 +785,32 @@ class SelectionServiceTests(SynchronousTestCase):
         self.assertEqual(
             [(o.standing, o.why) for o in selection.observations], [(Standing.NOT_READY, "pod not ready"), (VIABLE, "")]
         )
+
+    def test_leaving(self) -> None:
+        """A server that is being stopped is no alarm for as long as its probes succeed, and an ordinary failure after that."""
+        self.start(seen(A), seen(B))
+        self.world.not_ready[A] = "p-0 is terminating"
+        self.world.leaving = {A}
+        self.next_round()
+        self.world.observe(seen(A), seen(B))
+        observation = self.service.current.observations[0]
+        self.assertEqual((observation.standing, observation.leaving, observation.ejected_at), (Standing.NOT_READY, True, 0))
+        self.assertEqual(self.service.current.selected, (B,))
+        self.next_round()
+        self.world.observe(seen(A, DOWN, "connect: refused"), seen(B))
+        observation = self.service.current.observations[0]
+        self.assertEqual((observation.standing, observation.leaving), (DOWN, False))
+
+    def test_leaving_and_failing(self) -> None:
+        """A server that is being stopped and on which requests fail is an ordinary failure, before a probe says so."""
+        self.start(seen(A), seen(B))
+        self.world.not_ready[A] = "p-0 is terminating"
+        self.world.leaving = {A}
+        self.next_round()
+        self.world.observe(seen(A), seen(B))
+        self.service.report(A, DOWN, "gone")
+        observation = self.service.current.observations[0]
+        self.assertEqual((observation.standing, observation.leaving), (DOWN, False))
 
     def test_stop(self) -> None:
         """Stopping cancels the round and lets go all who wait; afterwards there are no more rounds."""

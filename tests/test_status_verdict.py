@@ -218,6 +218,28 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         "Both servers are well; prom-a:9090 serves. But the backend prom-c:9090 is this mpp itself and not used.",
     ),
     (
+        "a server is being stopped",
+        situation(well(A), well(B), unready(C, leaving=True)),
+        "good",
+        ("well",),
+        "Both servers are well; prom-a:9090 serves."
+        " But prom-c:9090 is being stopped according to the source; it is used only when no better one is left.",
+    ),
+    (
+        "a server is being stopped, the other one is down",
+        situation(down(A), unready(C, leaving=True)),
+        "bad",
+        ("last_resort",),
+        "No server is ready. One server is down, one server is being stopped. As a last resort requests are sent to prom-c:9090.",
+    ),
+    (
+        "all servers are being stopped",
+        situation(unready(A, leaving=True), unready(C, leaving=True)),
+        "bad",
+        ("last_resort",),
+        "No server is ready. Two servers are being stopped. As a last resort requests are sent to prom-a:9090 and prom-c:9090.",
+    ),
+    (
         "mpp itself is all that is left",
         situation(down(A), unready(C, is_self=True)),
         "bad",

@@ -39,6 +39,7 @@ class Candidate:
 
     :ivar identity: the same for all addresses of a server, as far as that is known.
     :ivar owner: the name of its pod, or else of the object it was found in: for messages, and the order.
+    :ivar not_ready: as in `mpp.model.Located`, like ``leaving``.
     """
 
     identity: str
@@ -46,6 +47,7 @@ class Candidate:
     host: str
     port: int
     not_ready: str = ""
+    leaving: bool = False
 
 
 @frozen
@@ -136,7 +138,8 @@ def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int,
     host = _address(address)
     if host is None:
         return f"lists {address!r}, which is not an IP address"
-    return Candidate(_text(target, "uid") or host, owner, host, port, doubt and f"{owner} {doubt}")
+    leaving = doubt == _TERMINATING
+    return Candidate(_text(target, "uid") or host, owner, host, port, doubt and f"{owner} {doubt}", leaving)
 
 
 def read_pod(item: Mapping[str, Any], wanted: str) -> Reading:
@@ -153,8 +156,9 @@ def read_pod(item: Mapping[str, Any], wanted: str) -> Reading:
     if port is None:
         return Reading(problems=(f"Pod {name} {_no_port(wanted)}",))
     metadata = _map(item, "metadata")
-    not_ready = f"{name} {_TERMINATING}" if metadata.get("deletionTimestamp") else _pod_not_ready(name, status)
-    return Reading((Candidate(_text(metadata, "uid") or host, name, host, port, not_ready),))
+    leaving = bool(metadata.get("deletionTimestamp"))
+    not_ready = f"{name} {_TERMINATING}" if leaving else _pod_not_ready(name, status)
+    return Reading((Candidate(_text(metadata, "uid") or host, name, host, port, not_ready, leaving),))
 
 
 def _pod_ports(item: Mapping[str, Any]) -> Iterator[Port]:
@@ -194,7 +198,7 @@ def located(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[Locate
     for each in ordered:
         if hosts.setdefault((each.owner, each.identity), each.host) == each.host:
             backend = Backend(kube.scheme, each.host, each.port, kube.path_prefix)
-            listed.setdefault(backend, Located(backend, each.not_ready))
+            listed.setdefault(backend, Located(backend, each.not_ready, each.leaving))
     return tuple(listed.values())
 
 

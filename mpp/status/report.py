@@ -112,8 +112,8 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     age = drift.age(observation.facts)
     stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
-    if level == BAD and observation.replay is not None:
-        # Each restart begins with it, and it ends by itself.
+    if level == BAD and (observation.replay is not None or observation.leaving):
+        # Each restart has it, and it ends by itself.
         level = WARN
     found = observation.why or observation.unreadable or observation.limited or observation.lack
     if level == GOOD and (stale or observation.standing is not Standing.VIABLE or found):

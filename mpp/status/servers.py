@@ -41,6 +41,8 @@ def trouble_of(observation: Observation) -> str:
         return "replays its WAL"
     if observation.ejected_at:
         return "is ejected"
+    if observation.leaving:
+        return "is being stopped"
     if observation.standing is Standing.VIABLE and observation.unreadable:
         return UNREADABLE
     if observation.standing <= Standing.BUSY and observation.lack is not None:

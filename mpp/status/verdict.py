@@ -151,7 +151,8 @@ def judge_servers(selection: Selection) -> Finding:
     """Return how the servers are, whatever else there is to say."""
     if not selection.generation:
         return Finding(State.STARTING, WARN, "mpp has not finished its first look at the servers.")
-    observations = [o for o in selection.observations if not o.is_self]
+    leaving = _leaving(selection)
+    observations = [o for o in selection.observations if not o.is_self and o not in leaving]
     if not observations:
         return Finding(State.NO_SERVER_KNOWN, BAD, "No Prometheus server is known. No request can be answered.")
     ill = kinds_of_trouble(observations)
@@ -200,6 +201,7 @@ def _remarks(situation: Situation, servers: Finding) -> Iterator[Finding]:
     for each in situation.selection.observations:
         if each.lack is not None:
             yield Finding(State.LACKING, WARN, f"{each.backend.name} {each.lack}")
+    yield from _on_leaving(situation.selection)
     yield from _on_configuration(situation)
     if servers.state is not State.STARTING:
         yield from _on_discovery(situation)
@@ -213,6 +215,20 @@ def _remarks(situation: Situation, servers: Finding) -> Iterator[Finding]:
     differences = drift.compare([o for o in situation.selection.observations if not o.is_self])
     if any(each.level == drift.WARN for each in differences):
         yield Finding(State.DRIFT, WARN, "the servers are not alike, see Drift")
+
+
+def _on_leaving(selection: Selection) -> Iterator[Finding]:
+    if leaving := _leaving(selection):
+        names = listing([o.backend.name for o in leaving])
+        verb, pronoun = ("is", "it is") if len(leaving) == 1 else ("are", "they are")
+        said = f"{names} {verb} being stopped according to the source; {pronoun} used only when no better one is left"
+        yield Finding(State.WELL, GOOD, said)
+
+
+def _leaving(selection: Selection) -> list[Observation]:
+    """Return the servers that are being stopped on purpose, which is no trouble as long as another one is usable."""
+    usable = any(o.standing < Standing.SUSPECT for o in selection.observations)
+    return [o for o in selection.observations if o.leaving and usable]
 
 
 def _on_configuration(situation: Situation) -> Iterator[Finding]:

@@ -77,15 +77,16 @@ def known_out(known: Known) -> str:
     ready_took = [round(seconds, 3) for seconds in each.ready_took]
     lack = None if each.lack is None else astuple(each.lack)
     at = each.at if each.standing <= Standing.BUSY else 0.0
-    seen = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took, lack, at, each.ejected_at
+    seen = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took, lack
     found = None if origins is None else [[origin.locator, origin.source] for origin in origins]
-    return json.dumps([backend_out(each.backend), *seen, known.addresses, found], separators=(",", ":"))
+    times = at, each.ejected_at
+    return json.dumps([backend_out(each.backend), *seen, each.leaving, *times, known.addresses, found], separators=(",", ":"))
 
 
 def known_in(text: str) -> Known:
     """Read what is known of a backend."""
-    backend, standing, why, facts, returns, limited, unproven, ready_took, lack, at, ejected_at, *places = json.loads(text)
-    addresses, found = places
+    backend, standing, why, facts, returns, limited, unproven, ready_took, lack, *rest = json.loads(text)
+    leaving, at, ejected_at, addresses, found = rest
     observation = Observation(
         backend_in(backend),
         Standing(standing),
@@ -98,6 +99,7 @@ def known_in(text: str) -> Known:
         unproven=unproven,
         ready_took=tuple(ready_took),
         lack=Lack(*lack) if lack else None,
+        leaving=leaving,
     )
     return Known(observation, tuple(addresses), None if found is None else tuple(Origin(*origin) for origin in found))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen
 from tests.integration.clients import Load
-from tests.integration.processes import Mpp, Simulated, wait_until
+from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.quiet import quiet
 from tests.kubeconfigs import make_kubeconfig
 
@@ -47,9 +48,9 @@ class KubeTests(TestCase):
             self.addCleanup(server.close)
             self.list_server(number, ready=number == 0)
 
-    def list_server(self, number: int, *, ready: bool) -> None:
-        """Have Kubernetes list a server; each has a port, and so a slice, of its own."""
-        conditions = {"ready": ready, "serving": ready, "terminating": False}
+    def list_server(self, number: int, *, ready: bool, terminating: bool = False) -> None:
+        """Have Kubernetes list a server; each has a port, and so a slice, of its own. A terminating one still serves."""
+        conditions = {"ready": ready, "serving": ready or terminating, "terminating": terminating}
         each = endpoint("127.0.0.1", f"prometheus-{number}", conditions=conditions)
         port = {"name": "web", "port": self.servers[number].port, "protocol": "TCP"}
         self.fake.put("endpointslices", endpoint_slice(f"prometheus-{number}", [each], ports=[port]))
@@ -86,6 +87,34 @@ class KubeTests(TestCase):
         tally = await deferToThread(load.stop)
         self.assertEqual(tally.failures, [], mpp.log()[-3000:])
         self.assertLess(max(became_ready, deleted), 1.0)
+        await self.quiet(mpp)
+
+    async def test_terminating_servers_are_used_last(self) -> None:
+        """
+        A server that terminates is left, without an alarm, while another one is ready; when all terminate they serve on.
+
+        The former is what a rolling restart does, the latter the loss of a node.
+        """
+        self.list_server(1, ready=True)
+        mpp = await deferToThread(self.start)
+        first, second = (server.address for server in self.servers)
+        await self.seconds_until(lambda: mpp.is_selected(second) and mpp.is_selected(first), "both are selected")
+        await self.seconds_until(lambda: any(seen.verb == "watch" for seen in self.fake.seen), "a watch")
+        load = Load(mpp.port, clients=4)
+        await deferToThread(load.start)
+        self.list_server(1, ready=False, terminating=True)
+        await self.seconds_until(lambda: mpp.standing_of(second) == "not_ready", "the second server is not ready")
+        self.assertEqual(await deferToThread(mpp.metric, "mpp_backend_leaving", backend=second), 1)
+        self.assertEqual(await deferToThread(mpp.metric, "mpp_backend_ejected", backend=second), 0)
+        status = await deferToThread(fetch, mpp.port, "/mpp/status?format=json")
+        verdict = json.loads(status[1])["verdict"]
+        self.assertEqual(verdict["level"], "good", verdict)
+        self.list_server(0, ready=False, terminating=True)
+        await self.seconds_until(lambda: mpp.standing_of(first) == "not_ready", "the first server is not ready")
+        answered = [(await deferToThread(fetch, mpp.port, "/api/v1/query?query=up"))[0] for _ in range(20)]
+        tally = await deferToThread(load.stop)
+        self.assertEqual(answered, [200] * 20)
+        self.assertEqual(tally.failures, [], mpp.log()[-3000:])
         await self.quiet(mpp)
 
     async def quiet(self, mpp: Mpp) -> None:
