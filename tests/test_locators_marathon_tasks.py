@@ -208,6 +208,26 @@ class NetworksTests(SynchronousTestCase):
             self.assertEqual(self.address(names, *addresses), expected, (names, addresses))
             self.assertEqual(self.address(names, *addresses, port="1"), expected, (names, addresses))
 
+    def test_host_port(self) -> None:
+        """A host port surely leads to the network that its mapping names; its number is the next one of the task."""
+        networks = [{"mode": "container", "name": "storage"}, {"mode": "container", "name": "monitoring"}]
+        for first, second, expected in (
+            ({}, {"hostPort": 0}, "10.0.0.1:31005"),
+            ({"hostPort": 0}, {"hostPort": 0}, "10.0.0.1:31006"),
+            ({"hostPort": 0}, {}, "10.2.0.1:9090"),
+        ):
+            mappings = [
+                {"containerPort": 8080, "name": "reload", "networkNames": ["storage"], **first},
+                {"containerPort": 9090, "name": "web", "networkNames": ["monitoring"], **second},
+            ]
+            container = {"type": "MESOS", "portMappings": mappings}
+            app = host_app([], networks=networks, container=container)
+            for port in ("web", "1"):
+                found = read_tasks(app, [own("10.1.0.1", "10.2.0.1")], port).backends[0]
+                self.assertEqual(f"{found.host}:{found.port}", expected)
+        single = host_app([], networks=networks[1:], container=container)
+        self.assertEqual(read_tasks(single, [own("10.2.0.1")], "web").backends[0].host, "10.2.0.1")
+
 
 class StateTests(SynchronousTestCase):
     """Which tasks count."""

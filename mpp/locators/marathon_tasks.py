@@ -26,6 +26,12 @@ from mpp.model import Backend
 # ``portDefinitions`` (host) or ``portMappings`` (bridge). These only lend their names, and their number where the task has none.
 # In a container network a task has its own address, and the ports are the ``containerPort`` of the mappings, whatever host
 # ports there are besides. ``portMappings`` moved from ``container.docker`` to ``container`` in 1.5.
+#
+# Of a task in several container networks Marathon lists the addresses without the names of their networks, in the order in which
+# Mesos reports them. That is the order of a hash map (``containerNetworks`` in Mesos' isolators/network/cni/cni.hpp), not the
+# order of the app. What is certain is a host port: Mesos forwards it from the agent to the network that ``networkNames`` of the
+# mapping names, which Marathon requires for each mapping with a host port then. Without one the address is picked by position,
+# which is a guess; Marathon itself takes the first address in all cases.
 
 _MODES = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
 
@@ -83,15 +89,37 @@ def _is_untried(result: dict[str, Any]) -> bool:
 
 
 def _backend(app: dict[str, Any], task: dict[str, Any], port: str) -> Backend:
-    mode = _mode(app)
-    number = _pick(_container_ports(app, task) if mode == "container" else _host_ports(app, task, mode), port)
-    host = _own_address(task, _network(app, port)) if mode == "container" else str(task.get("host") or "")
+    host, number = _forwarded(app, task, port) or _address(app, task, port)
     if not host:
         raise ValueError("has no address")
     try:
         return parse_endpoint(f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
     except ValueError as error:
         raise ValueError(f"has no usable address: {error}") from None
+
+
+def _address(app: dict[str, Any], task: dict[str, Any], port: str) -> tuple[str, int]:
+    """Return the host, empty if there is none, and the number of the port."""
+    mode = _mode(app)
+    if mode == "container":
+        return _own_address(task, _network(app, port)), _pick(_container_ports(app, task), port)
+    return str(task.get("host") or ""), _pick(_host_ports(app, task, mode), port)
+
+
+def _forwarded(app: dict[str, Any], task: dict[str, Any], port: str) -> tuple[str, int] | None:
+    """Return where the agent forwards the port of a task in several container networks; None if it does not, or need not."""
+    host, assigned = task.get("host"), iter(_numbers(task.get("ports")))
+    if _mode(app) != "container" or _network(app, port)[1] < 2 or not isinstance(host, str) or not host:
+        return None
+    for index, mapping in enumerate(_mappings(app)):
+        number = next(assigned, 0) if mapping.get("hostPort") is not None else 0
+        if _is_wanted(index, mapping, port):
+            return (host, number) if number and mapping.get("networkNames") else None
+    return None
+
+
+def _is_wanted(index: int, mapping: dict[str, Any], port: str) -> bool:
+    return index == int(port) if port.isdecimal() else _name(mapping) == port
 
 
 def _mode(app: dict[str, Any]) -> str:
@@ -111,9 +139,7 @@ def _network(app: dict[str, Any], port: str) -> tuple[int, int]:
     A port mapping names its network in ``networkNames`` (at most one). Without a name, or with an unknown one, it is the first.
     """
     names = [_name(each) for each in _objects(app.get("networks")) if str(each.get("mode") or "container") == "container"]
-    mappings = _mappings(app)
-    numbered = enumerate(mappings)
-    wanted = [each for index, each in numbered if (index == int(port) if port.isdecimal() else _name(each) == port)]
+    wanted = [each for index, each in enumerate(_mappings(app)) if _is_wanted(index, each, port)]
     listed = wanted[0].get("networkNames") if wanted else None
     name = listed[0] if isinstance(listed, list) and listed else None
     return (names.index(name) if name in names else 0, len(names))
@@ -123,8 +149,8 @@ def _own_address(task: dict[str, Any], network: tuple[int, int]) -> str:
     """
     Return the address of a task in one of its container networks; empty if it has none.
 
-    Marathon does not say which address belongs to which network, but lists them in the order of the app's ``networks``, with
-    up to one of each family for each network. Where the numbers do not match, the first address is as good as any.
+    Marathon does not say which address belongs to which network: the one at the network's position is a guess, see Note
+    [Addresses]. There is up to one of each family for each network. Where the numbers do not match, the first address counts.
     """
     index, count = network
     families: dict[bool, list[str]] = {}
