@@ -230,7 +230,7 @@ class Growth:
         self.grow()
         self.hand_out()
         if self.limit is not None:
-            self._lane.make_room()
+            self._lane.parking.make_room()
         return seeker
 
     def _give(self, seeker: Seeker, connection: UpstreamConnection) -> None:

@@ -11,27 +11,22 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
-from txaio.tx import make_logger
 
-from mpp.errors import Cause, ClientTooSlow, Phase, UpstreamError
+from mpp.errors import Cause, Phase, UpstreamError
 from mpp.interfaces import IProgress, IResponse
 from mpp.model import Backend, Headers
 from mpp.wire.growth import Growth
 from mpp.wire.opening import PROOF_BYTES
-from mpp.wire.slow import SPAN_S, SlowReaders
+from mpp.wire.parking import Parking
+from mpp.wire.slow import SlowReaders
 from mpp.wire.turns import Turns
 from mpp.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from mpp.wire.pool import Pool
 
-_log = make_logger()
-
 Request = tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None, IProgress | None]
 """What `UpstreamConnection.send` takes."""
-
-# How often it is logged that clients were reset, for each server.
-QUIET_S = 60.0
 
 
 class Lane:
@@ -48,14 +43,12 @@ class Lane:
     :ivar queries: how many queries the server runs for us: those whose responses have not begun.
     :ivar turns: requests that wait for a slot.
     :ivar slow: responses that are paused by their clients.
+    :ivar parking: what is done about these.
     :ivar streams: connections with an event stream, which has no slot.
     """
 
     __slots__ = (
-        "_given_up",
         "_pool",
-        "_reset",
-        "_told_at",
         "active",
         "backend",
         "growth",
@@ -63,6 +56,7 @@ class Lane:
         "held_up",
         "idle",
         "kept",
+        "parking",
         "queries",
         "slow",
         "streams",
@@ -72,15 +66,13 @@ class Lane:
     def __init__(self, pool: Pool, backend: Backend) -> None:
         self._pool = pool
         self.backend = backend
-        self._given_up: set[UpstreamConnection] = set()
-        self._reset = 0
-        self._told_at = float("-inf")
         self.idle: list[UpstreamConnection] = []
         self.active = 0
         self.kept = True
         self.queries = 0
         self.turns = Turns()
         self.slow = SlowReaders()
+        self.parking = Parking(pool, self)
         self.streams: set[UpstreamConnection] = set()
         self.heard_at = float("-inf")
         self.held_up = False
@@ -95,15 +87,16 @@ class Lane:
     @property
     def waiting(self) -> int:
         """How many requests wait, for a slot or for one of the few connections that the server takes."""
-        return self.turns.waiting + self._without_connection
+        return self.turns.waiting + self.without_connection
 
     @property
     def under_way(self) -> int:
         """How many requests have a slot, and a connection or the hope of a new one."""
-        return self.active - self._without_connection
+        return self.active - self.without_connection
 
     @property
-    def _without_connection(self) -> int:
+    def without_connection(self) -> int:
+        """How many requests have a slot and wait for one of the few connections that the server takes."""
         return 0 if self.growth.limit is None else len(self.growth.seekers)
 
     def __str__(self) -> str:
@@ -135,7 +128,7 @@ class Lane:
             progress.queued = True
         self.held_up = True
         response = self.turns.join(query_slots).addCallback(begin)
-        self.make_room()
+        self.parking.make_room()
         return response
 
     def send_now(self, request: Request, fresh: bool, urgent: bool, query_slots: int) -> Deferred[IResponse]:
@@ -205,7 +198,7 @@ class Lane:
             connection.begun = False
             self.streams.discard(connection)
             if self.slow.end(connection):
-                self._park_more()
+                self.parking.park_more()
         slots = connection.slots
         if slots:
             connection.slots = 0
@@ -215,7 +208,7 @@ class Lane:
         if self.held_up:
             self._go_on()
 
-    def _free(self, connection: UpstreamConnection) -> None:
+    def free(self, connection: UpstreamConnection) -> None:
         """Take a connection's slot, and give it to the next request."""
         if connection.slots:
             connection.slots = 0
@@ -226,7 +219,7 @@ class Lane:
         """Forget a connection that has ended."""
         if connection in self.idle:
             self.idle.remove(connection)
-        self._given_up.discard(connection)
+        self.parking.given_up.discard(connection)
         self._pool.gone(connection)
         if not connection.retired:
             self.growth.gone(connection)
@@ -247,65 +240,15 @@ class Lane:
         if connection.slots == 2:
             connection.slots = 1
             self.queries -= 1
-        self._free(connection)
+        self.free(connection)
 
     def response_paused(self, connection: UpstreamConnection) -> None:
         """Take the slot of a response that its client does not read on, see Note [Paused responses]."""
-        pool = self._pool
-        if connection.slots and self.slow.pause(connection, self._places):
-            self._free(connection)
-        self.make_room()
-        pool.sample_later()
+        self.parking.paused(connection)
 
     def response_resumed(self, connection: UpstreamConnection) -> None:
         """Give a slot back to a response that its client reads on, also if that makes one too many."""
-        if self.slow.resume(connection):
-            connection.slots = 1
-            self.active += 1
-            self._park_more()
-
-    # Slow clients
-
-    def _park_more(self) -> None:
-        """Free the slots of paused responses that could not give them back before."""
-        for parked in self.slow.park_more(self._places):
-            assert isinstance(parked, UpstreamConnection)
-            self._free(parked)
-
-    @property
-    def _places(self) -> int:
-        """How many paused responses may do without a slot; not all of the few connections that a server may take are theirs."""
-        limit = self.growth.limit
-        return self._pool.max_active if limit is None else min(self._pool.max_active, limit // 2)
-
-    def make_room(self) -> None:
-        """Give up the slowest response if a request waits for the slot, or the connection, that a paused one has."""
-        for_slot = self.active >= self._pool.max_active and self.turns.next(self.queries) is not None
-        # A connection that was reset makes room for another one only when it is gone.
-        for_connection = self._without_connection > len(self._given_up) + self.growth.opening
-        if not (for_slot or for_connection):
-            return
-        connection = self.slow.slowest(self._places)
-        if connection is not None:
-            assert isinstance(connection, UpstreamConnection)
-            self._given_up.add(connection)
-            self._tell_reset(connection.client())
-            connection.give_up(ClientTooSlow(f"another request waits, and this client took least in the last {SPAN_S} s"))
-
-    def _tell_reset(self, client: str) -> None:
-        pool = self._pool
-        pool.reset_slow(self.backend)
-        self._reset += 1
-        now = pool.clock.seconds()
-        if now - self._told_at >= QUIET_S:
-            _log.warn(
-                "{backend}: {count} responses were reset because requests wait and their clients read them too slowly"
-                " (the last client: {client})",
-                backend=self.backend.name,
-                count=self._reset,
-                client=client,
-            )
-            self._told_at, self._reset = now, 0
+        self.parking.resumed(connection)
 
     # The end
 
@@ -329,11 +272,11 @@ class Lane:
             connection.close()
         elif connection in self.streams:
             connection.end_stream()
-        self._given_up.discard(connection)
+        self.parking.given_up.discard(connection)
         if self.slow.end(connection):
-            self._park_more()
+            self.parking.park_more()
         self.queries -= connection.slots == 2
-        self._free(connection)
+        self.free(connection)
         self.growth.retire(connection)
 
     # Idle connections
