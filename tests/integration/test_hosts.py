@@ -21,7 +21,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.integration.clients import Load
 from tests.integration.processes import NotStarted, Simulated, fetch, free_port, wait_until
-from tests.integration.test_discovery import Bare, DiscoveryCase
+from tests.integration.test_discovery import Bare, DiscoveryCase, TargetList
 
 NAME = "prometheus.test"
 
@@ -216,6 +216,13 @@ class MovedHostTests(DiscoveryCase):
         endpoints = self.folder / "endpoints"
         endpoints.write_text(f"{self.name}\n")
         self.assert_moves("--endpoints-file", str(endpoints))
+
+    def test_http_sd(self) -> None:
+        """A host in a list of targets that is fetched."""
+        targets = TargetList()
+        self.addCleanup(targets.close)
+        targets.body = json.dumps([{"targets": [self.name]}])
+        self.assert_moves("--http-sd", f"http://127.0.0.1:{targets.port}/targets")
 
     def test_frozen(self) -> None:
         """When the old server is frozen, requests are answered by the new one soon after the name has moved."""
