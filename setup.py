@@ -61,7 +61,6 @@ setup(
         "test": [
             "build",
             "coverage[toml]",
-            "docutils",
             "hypothesis",
             "mypy",
             "mypy-zope",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.options import OPTIONS
@@ -16,6 +17,11 @@ PROGRAMS = (
     r"mpp|twistd|pip|python3?|script/\S+|curl|prometheus|promtool|docker|kubectl|systemctl|openssl|sphinx-build|sysctl|sudo"
 )
 LOOKS_LIKE_A_COMMAND = re.compile(rf"(?m)^(\$ |({PROGRAMS}) (?!=|:|is |serves ))")
+
+PRIVATE_WORDS = re.compile(
+    r"(?i)\b(nobody|somebody|anybody|everybody|whoever|whom|anew|in force|any more|take note|is told|are told|told by|is well"
+    r"|setbacks|crew)\b"
+)
 
 IN_A_TEST = re.compile(r"\bblocks\(\s*\"([a-z-]+)\"|^    document = \"([a-z-]+)\"", re.MULTILINE)
 
@@ -65,6 +71,18 @@ class BlocksTests(SynchronousTestCase):
         self.assertGreater(len(lines), 5)
         for line in lines:
             self.assertLessEqual(set(re.findall(r"(?<!\S)--[a-z-]+", line)), known, line)
+
+    def test_data_is_well_formed(self) -> None:
+        """Blocks of YAML and JSON can be read."""
+        for block in all_blocks():
+            if block.language in ("yaml", "json"):
+                self.assertIsNotNone(yaml.safe_load(block.text), block.where)
+
+    def test_plain_words(self) -> None:
+        """Programs are no persons, and words that must be learned first are explained in the glossary or are not used."""
+        for path in documents():
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                self.assertNotRegex(line, PRIVATE_WORDS, f"{path.relative_to(ROOT)}:{number}")
 
     def test_chapters_exist(self) -> None:
         """The reference of options sends its readers to sections that exist."""
