@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -13,15 +14,24 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mpp.options import OPTIONS
-from tests.documents import blocks, mpp_commands
-from tests.integration.processes import CHECKOUT, Mpp, Process, Simulated, fetch
+from tests.documents import blocks, configuration, mpp_commands
+from tests.integration.processes import (
+    CHECKOUT,
+    Mpp,
+    Process,
+    Simulated,
+    die_with_parent,
+    fetch,
+    free_port,
+    wait_until,
+)
 from tests.integration.servers import promtool_of, require_binary
 from tests.integration.terminal import Terminal, is_as_shown, steps
 
 PATIENCE = 300
 """Seconds for one command: the demo may have to install mpp first."""
 
-ACCESS = "/api/v1/query?query=up"
+QUERY = "/api/v1/query?query=up"
 
 
 class Command(Process):
@@ -117,7 +127,7 @@ class CommandLineTests(PairCase):
         mpp = Command(self.here(line))
         self.addCleanup(mpp.close)
         mpp.start()
-        self.assertEqual(fetch(mpp.port, ACCESS)[0], 200)
+        self.assertEqual(fetch(mpp.port, QUERY)[0], 200)
 
     def test_behind_a_proxy(self) -> None:
         """The example with trusted proxies works."""
@@ -152,6 +162,35 @@ class ToolsTests(PairCase):
         """promtool has nothing to say against the alerts."""
         (command,) = blocks("promtool-test")
         self.assertIn("SUCCESS", self.run_text(CHECKOUT, command, str(Path(promtool_of(require_binary())).parent)))
+
+    def test_haproxy(self) -> None:
+        """HAProxy, configured as it is shown, goes on with the other mpp when one has ended."""
+        haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+        if haproxy is None:
+            raise SkipTest("no haproxy")
+        first, second, port = self.mpp(), self.mpp(), free_port()
+        text = configuration("haproxy.cfg")
+        for shown, here in (
+            ("bind :9090", f"bind 127.0.0.1:{port}"),
+            ("mpp-a:9090", first.address),
+            ("mpp-b:9090", second.address),
+        ):
+            self.assertIn(shown, text)
+            text = text.replace(shown, here)
+        (self.folder / "haproxy.cfg").write_text(text + "\n")
+        process = subprocess.Popen([haproxy, "-db", "-f", self.folder / "haproxy.cfg"], preexec_fn=die_with_parent)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError):
+                return fetch(port, QUERY)[0] == 200
+            return False
+
+        wait_until(answers, "a query is answered through HAProxy")
+        first.stop()
+        wait_until(answers, "a query is answered by the other mpp", 5)
+        self.assertEqual([answers() for _ in range(5)], [True] * 5)
 
     def test_runbook_address(self) -> None:
         """The address of the documentation is replaced in every rule."""
