@@ -17,13 +17,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.config_file import read_text
+from mpp.errors import Cause
 from mpp.front.current import Current
 from mpp.front.file import WebConfigFile
 from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
 from mpp.model import MIB, Backend, Choice, Observation, Selection, Standing
 from mpp.options import OPTIONS
+from mpp.policy import ANSWERED
 from mpp.refusal import EXIT_STATUS
+from mpp.responses import LIMITED, RULES
 from mpp.service import BUFFER_MEMORY
 from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
@@ -175,6 +178,13 @@ class MetricsPageTests(SynchronousTestCase):
         """It has every metric, each once, and no other."""
         text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
         self.assertEqual(sorted(re.findall(r"(?m)^\.\. mpp-metric:: (\w+)$", text)), sorted(families()))
+
+    def test_reasons(self) -> None:
+        """It has every reason for which an attempt fails, and no other."""
+        text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
+        table = text.partition(".. _reasons:")[2].partition("Connections and memory")[0]
+        answered = {rule.verdict.reason for rule in RULES if rule.verdict is not ANSWERED} | {LIMITED.reason}
+        self.assertEqual(set(re.findall(r"(?m)^``(\w+)``", table)), answered | {cause.value for cause in Cause})
 
     def test_states(self) -> None:
         """It has every state of the verdict."""
