@@ -55,11 +55,12 @@ setup(
         "zope.interface>=6.2",
     ],
     extras_require={
+        # What docs/ is built with. Exact releases: a newer one must not turn its new warnings into failures of old checkouts.
+        "docs": ["Sphinx==9.0.4", "alabaster==1.0.0"],
         # What script/test needs.
         "test": [
             "build",
             "coverage[toml]",
-            "docutils",
             "hypothesis",
             "mypy",
             "mypy-zope",
@@ -67,6 +68,7 @@ setup(
             "setuptools>=83.0",
             "treq>=24.9",
             "twine",
+            "types-docutils",
             "types-PyYAML",
         ],
     },

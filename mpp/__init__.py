@@ -40,7 +40,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats pacing``
 - L3 living: ``selection evidence publication updates roster rounds round_steps follow_ups journal recorder snapshot credentials
   keyring authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log survey``
-- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage manual completion
+- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage completion
   checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
   reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files config_sections effective
   early_interrupt``

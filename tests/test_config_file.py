@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +11,7 @@ from mpp.config_file import KEYS, read_text
 from mpp.errors import ConfigError
 from mpp.options import OPTIONS
 from mpp.settings import KubeSettings, MarathonSettings, Settings
+from tests.documents import configuration
 
 UNDERSTOOD: list[tuple[str, Settings]] = [
     ("port: 80\n", Settings(endpoints=("a:1",), port=80)),
@@ -138,23 +138,20 @@ class TextTests(SynchronousTestCase):
         self.assertLess(len(read_text("".join(f"k{n}: 1\n" for n in range(5000)), "f").errors), 60)
 
 
-class ReadmeTests(SynchronousTestCase):
-    """The examples in the README."""
+class ExamplesTests(SynchronousTestCase):
+    """The examples in the documentation."""
 
     def test_examples(self) -> None:
         """They work as they stand there."""
-        text = (Path(__file__).parent.parent / "README.rst").read_text(encoding="utf-8")
-        example = textwrap.dedent(text.partition("    # mpp.yaml\n")[2].partition("\n\n")[0])
-        reading = read_text(example, "mpp.yaml")
+        reading = read_text(configuration("mpp.yaml"), "mpp.yaml")
         self.assertEqual((reading.errors, len(reading.given)), ((), 8))
-        example = textwrap.dedent(text.partition("    # servers.yaml\n")[2].partition("\n\n")[0])
-        reading = read_text(example, "servers.yaml")
+        reading = read_text(configuration("servers.yaml"), "servers.yaml")
         self.assertEqual((reading.errors, len(reading.http.rules)), ((), 2))
-        example = textwrap.dedent(text.partition("    # tenants.yaml\n")[2].partition("\n\n")[0])
-        reading = read_text(example, "tenants.yaml")
+        self.assertEqual(read_text(configuration("gateways.yaml"), "gateways.yaml").errors, ())
+        reading = read_text(configuration("tenants.yaml"), "tenants.yaml")
         self.assertEqual((reading.errors, len(reading.http.default.headers)), ((), 2))
         file = Path(self.mktemp())
-        file.write_text(text.partition("    # found.yaml\n")[2].partition("\n\n")[0])
+        file.write_text(configuration("found.yaml"))
         reading = Sources(("--config", str(file)), {}).survey()
         self.assertEqual((reading.errors, len(reading.settings.http.locators)), ((), 2))
 

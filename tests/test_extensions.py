@@ -13,9 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.errors import ConfigError
 from mpp.extensions import build_affinities, build_strategy
+from mpp.facts import Facts
 from mpp.locating import Locating
+from mpp.model import Backend, Observation, Standing
 from mpp.settings import KubeSettings, MarathonSettings, Settings
 from mpp.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
+from tests.documents import all_blocks
 
 
 @frozen
@@ -135,3 +138,35 @@ class BuildTests(SynchronousTestCase):
     def test_installed_entry_points_are_looked_up(self) -> None:
         """Without anything installed only mpp's own names are known."""
         self.assertRaises(ConfigError, build_strategy, "surely-not-installed")
+
+
+class DocumentedTests(SynchronousTestCase):
+    """The strategy that the documentation shows."""
+
+    def setUp(self) -> None:
+        """Run its module, and name it as its package would."""
+        (code,) = [block.text for block in all_blocks() if block.language == "python"]
+        (declared,) = [block.text for block in all_blocks() if "mpp.strategies" in block.text and block.language == "ini"]
+        self.assertIn("newest = my_strategies:MinimumVersion", declared)
+        module: dict[str, Any] = {}
+        exec(code, module)
+        self.point = Point("newest", "my_strategies:MinimumVersion", lambda: module["MinimumVersion"])
+
+    def build(self, spec: str) -> Any:
+        return build_strategy(spec, entry_points=lambda group: [self.point] if group == "mpp.strategies" else [])
+
+    def test_selects(self) -> None:
+        """It selects the servers with the version, and without any such server the best one, and says so."""
+        servers = [Backend("http", name, 9090) for name in ("a", "b", "c")]
+        versions = ("2.42.0+ds", "3.5.0", "")
+        seen = [Observation(server, Standing.VIABLE, "", Facts(each)) for server, each in zip(servers, versions, strict=True)]
+        choice = self.build("newest:3.0").select(seen, None, 0.0)
+        self.assertEqual((choice.selected, choice.standbys, choice.degraded), ((servers[1],), (servers[0], servers[2]), ""))
+        choice = self.build("newest:4").select(seen, None, 0.0)
+        self.assertEqual((choice.selected, choice.standbys), ((servers[0],), (servers[1], servers[2])))
+        self.assertTrue(choice.degraded)
+
+    def test_wrong_arguments(self) -> None:
+        """Arguments that make no sense end in one line."""
+        error = self.assertRaises(ConfigError, self.build, "newest:new")
+        self.assertEqual(str(error), "--routing-strategy: newest: 'new' is no version such as 3.0")

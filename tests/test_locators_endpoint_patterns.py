@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +13,10 @@ from mpp.locators.endpoint_patterns import parse_url_pattern
 from mpp.locators.endpoints import parse_endpoint
 from mpp.model import Backend
 from mpp.url_pattern import URLPattern, matches
-
-ROOT = Path(__file__).parent.parent
+from tests.documents import all_blocks
 
 FITS: list[tuple[str, str]] = [
-    # Those of the README.
+    # Those of the documentation.
     ("http://prom-c:*", "prom-c:9090"),
     ("http://prom-c:*", "http://prom-c:9090/prometheus"),
     ("http://prom-c:*", "http://prom-c/prometheus/b"),
@@ -94,10 +92,11 @@ class EndpointPatternsTests(SynchronousTestCase):
         for pattern, endpoint in FITS:
             self.assertTrue(parse_url_pattern(pattern).fits(parse_endpoint(endpoint)), (pattern, endpoint))
 
-    def test_readme(self) -> None:
-        """Every rule that the README shows is understood."""
-        found = re.findall(r"^ *- url: (\S+)$", (ROOT / "README.rst").read_text(encoding="utf-8"), re.MULTILINE)
-        self.assertGreaterEqual(len(found), 2)
+    def test_documented(self) -> None:
+        """Every rule that the documentation shows is understood."""
+        text = "\n".join(block.text for block in all_blocks())
+        found = re.findall(r"^ *- url: (\S+)$", text, re.MULTILINE)
+        self.assertGreaterEqual(len(found), 3)
         for text in found:
             self.assertIsInstance(parse_url_pattern(text), URLPattern)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -101,6 +103,7 @@ class ProxyCase(SynchronousTestCase):
             trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
             seconds=self.world.clock.seconds,
         )
+        self.own = own
         self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe, probes=KubeProbes())
         channels = Channels(self.world.clock)
         self.site = ProxySite(
@@ -553,6 +556,12 @@ class OwnPagesTests(ProxyCase):
         self.client.get(path, method=method)
         head, _, body = self.client.received().partition(b"\r\n\r\n")
         return head.split(b" ")[1], head, body
+
+    def test_each_page_is_documented(self) -> None:
+        """The documentation's list of pages names each of them, and no other."""
+        text = (Path(__file__).parent.parent / "docs/reference/pages.rst").read_text(encoding="utf-8")
+        documented = set(re.findall(r"(?m)^``/mpp/(\w+)\S*``$", text))
+        self.assertEqual(documented, {name.decode() for name in self.own.children})
 
     def test_health(self) -> None:
         """Health is OK as long as the process answers."""

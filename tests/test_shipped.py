@@ -17,16 +17,20 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.config_file import read_text
+from mpp.errors import Cause
 from mpp.front.current import Current
 from mpp.front.file import WebConfigFile
 from mpp.front.passwords import Passwords
 from mpp.metrics import Metrics
 from mpp.model import MIB, Backend, Choice, Observation, Selection, Standing
 from mpp.options import OPTIONS
+from mpp.policy import ANSWERED
 from mpp.refusal import EXIT_STATUS
+from mpp.responses import LIMITED, RULES
 from mpp.service import BUFFER_MEMORY
 from mpp.settings import Settings
 from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
+from mpp.status.verdict import State
 from mpp.workers import sums
 from mpp.workers.gathering import Gathering
 
@@ -155,21 +159,38 @@ class PrometheusTests(SynchronousTestCase):
                 ("none",) if rule["alert"] == "MppWatchdog" else ("warning", "critical"),
                 rule["alert"],
             )
-            self.assertEqual(set(rule["annotations"]), {"summary", "description"}, rule["alert"])
+            self.assertEqual(set(rule["annotations"]), {"summary", "description", "runbook_url"}, rule["alert"])
+
+    def test_runbook(self) -> None:
+        """Each alert links to its section of the documentation, and there is no section of another one."""
+        text = (ROOT / "docs/guides/alerts.rst").read_text(encoding="utf-8")
+        sections = re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)
+        for rule in self.rules:
+            expected = f"https://mpp.example.org/docs/guides/alerts.html#{rule['alert'].lower()}"
+            self.assertEqual(rule["annotations"]["runbook_url"], expected)
+        self.assertEqual(sections, [rule["alert"] for rule in self.rules])
 
 
-class ReadmeTests(SynchronousTestCase):
-    """The README's table of metrics."""
+class MetricsPageTests(SynchronousTestCase):
+    """The documentation's page of metrics; their labels and HELP texts are put in when it is built."""
 
     def test_metrics(self) -> None:
-        """It has every metric with its labels, and no other."""
-        text = (ROOT / "README.rst").read_text(encoding="utf-8")
-        table = text.partition("       * - Metric\n")[2].partition("and the usual")[0]
-        told = {name: set(re.findall(r"\w+", labels)) for name, labels in re.findall(r"``(mpp_\w+)(?:\{(.*?)\})?``", table)}
-        self.assertEqual(set(told), families())
-        known = series()
-        for name, labels in told.items():
-            self.assertEqual(labels, known[name] if name in known else known[f"{name}_count"] - {"le"}, name)
+        """It has every metric, each once, and no other."""
+        text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
+        self.assertEqual(sorted(re.findall(r"(?m)^\.\. mpp-metric:: (\w+)$", text)), sorted(families()))
+
+    def test_reasons(self) -> None:
+        """It has every reason for which an attempt fails, and no other."""
+        text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
+        table = text.partition(".. _reasons:")[2].partition("Connections and memory")[0]
+        answered = {rule.verdict.reason for rule in RULES if rule.verdict is not ANSWERED} | {LIMITED.reason}
+        self.assertEqual(set(re.findall(r"(?m)^``(\w+)``", table)), answered | {cause.value for cause in Cause})
+
+    def test_states(self) -> None:
+        """It has every state of the verdict."""
+        text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
+        states = text.partition("The states are ")[2].partition(". ")[0]
+        self.assertEqual(set(re.findall(r"``(\w+)``", states)), {state.value for state in State})
 
 
 class GrafanaTests(SynchronousTestCase):

@@ -489,7 +489,7 @@ class ConfinedTests(SynchronousTestCase):
         self.assertIn('<noscript><meta http-equiv="refresh" content="10"></noscript>', page(well(A)))
 
 
-README = (Path(__file__).parent.parent / "README.rst").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs/reference/status-page.rst").read_text(encoding="utf-8")
 
 
 def keys(value: object, path: str = "") -> set[str]:
@@ -532,8 +532,8 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual((found["backends"][0]["recent"]["requests_per_second"], found["drift"][0]["kind"]), (12.5, "targets"))
 
     def test_every_key_is_documented_and_there(self) -> None:
-        """The README's table names every key of the document, and no other."""
-        table = README.partition(".. _status-json:")[2].partition("\n\n\n")[0]
+        """The documentation names every key of the document, and no other."""
+        table = PAGE.partition(".. _status-json:")[2]
         documented = set(re.findall(r"^   \* - ``([a-z0-9_.\[\]*]+)``", table, re.MULTILINE))
         # Who has no replay has null in its place, and the values of a difference have the backends' names as keys.
         found = {re.sub(r"values\..*", "values.*", key) for key in keys(self.full())} - {"backends[].wal_replay"}

@@ -1,5 +1,7 @@
 """
-The status page, as JSON. Pure. The README documents every key; none changes its meaning or goes without a new ``schema``.
+The status page, as JSON. Pure.
+
+docs/reference/status-page.rst documents every key. None changes its meaning or is removed without a new ``schema``.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class EffectiveConfig:
 
 
 def document(config: EffectiveConfig) -> dict[str, Any]:
-    """Return the configuration as values of JSON's. The README documents every key."""
+    """Return the configuration as values of JSON's. docs/reference/pages.rst documents every key."""
     return {
         "schema": SCHEMA,
         "version": __version__,

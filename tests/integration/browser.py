@@ -145,9 +145,10 @@ class Browser:
         """Wait for a script's expression to be true."""
         return wait_until(lambda: self.value(expression), f"{what}; {self.text()[:500]}", deadline, every=0.2)
 
-    def screenshot(self, path: Path) -> bytes:
-        """Write a picture of the whole page; give it."""
-        shot = self._ask("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, size: tuple[int, int] | None = None) -> bytes:
+        """Write a picture of the whole page, or of its upper left part of this width and height; return it."""
+        clip = {} if size is None else {"clip": {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}}
+        shot = self._ask("Page.captureScreenshot", captureBeyondViewport=True, **clip)
         picture = base64.b64decode(shot["data"])
         path.write_bytes(picture)
         return picture

@@ -1,8 +1,8 @@
 """
-A session at a terminal, as the README shows it: its commands in one shell, in order, and what they print.
+A session at a terminal, as the documentation shows it: its commands in one shell, in order, and their output.
 
-A literal block whose first line begins with ``$`` shows commands with their output, in which ``...`` stands for anything
-within a line; any other one is typed as a whole, and no command in it may fail.
+A block whose first line begins with ``$`` shows commands with their output, in which ``...`` stands for any text within a line.
+Every other block is typed as a whole, and none of its commands may fail.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import os
 import re
 import signal
 import subprocess
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
 from attrs import frozen
 
-from tests.integration.processes import CHECKOUT, wait_until
+from tests.integration.processes import wait_until
 
 PATIENCE = 300.0
 """Seconds for one step: requirements may have to be downloaded."""
@@ -30,31 +29,17 @@ class Step:
     """
     What is typed at once.
 
-    :ivar output: what it prints, as the README says it; None where it does not say.
+    :ivar output: what it prints, as the documentation shows it; None where it shows none.
     """
 
     typed: str
     output: str | None = None
 
 
-def section(title: str) -> str:
-    """Give the text of a section of the README, with its subsections."""
-    text = (CHECKOUT / "README.rst").read_text(encoding="utf-8")
-    # It ends with the next heading that is underlined in the same way.
-    found = re.search(rf"^{re.escape(title)}\n(=|-)\1+\n(.*?)(?=^[^\n]+\n\1{{4,}}\n|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"the README has no section {title}"
-    return found[2]
-
-
-def blocks(text: str) -> list[str]:
-    """Give the literal blocks of a text."""
-    return [textwrap.dedent(block).strip("\n") for block in re.findall(r"::\n\n((?:    [^\n]*\n|\n)+)", text)]
-
-
-def steps(text: str) -> list[Step]:
-    """Give what a text says to type, in order."""
+def steps(blocks: Iterable[str]) -> list[Step]:
+    """Return what blocks of commands say to type, in order."""
     found = []
-    for block in blocks(text):
+    for block in blocks:
         if not block.startswith("$ "):
             found.append(Step(block))
             continue

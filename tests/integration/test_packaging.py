@@ -21,7 +21,7 @@ from mpp._version import __version__
 ROOT = Path(__file__).parents[2]
 
 LEFT_BEHIND = (
-    *(".git", ".venv", ".cache", ".tox", ".mypy_cache", ".ruff_cache", ".hypothesis", "build", "dist", "*.egg-info"),
+    *(".git", ".venv", ".cache", ".tox", ".mypy_cache", ".ruff_cache", ".hypothesis", "build", "dist", "_build", "*.egg-info"),
     *("_trial_temp*", "__pycache__", "dropin.cache", ".coverage*"),
 )
 
@@ -97,6 +97,7 @@ class PackagingTests(SynchronousTestCase):
             self.assertIn(path, names)
         for path in ("Dockerfile", ".dockerignore", "systemd/mpp.service", "contrib/grafana/mpp.json", "script/build-man"):
             self.assertIn(path, names)
+        self.assertIn("docs/conf.py", names)
         self.assertNotIn("twisted/__init__.py", names)
         self.assertNotIn("twisted/plugins/__init__.py", names)
 

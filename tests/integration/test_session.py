@@ -1,7 +1,8 @@
-"""The README's session: from an empty folder to a secured pair behind a secured mpp, by its commands alone."""
+"""Sessions of the documentation: the tutorial and the quick start, by their commands alone."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.integration.processes import CHECKOUT, free_port, wait_until
+from tests.documents import blocks
+from tests.integration.processes import CHECKOUT, Simulated, fetch, free_port, wait_until
 from tests.integration.servers import require_binary
-from tests.integration.terminal import Step, Terminal, is_as_shown, section, steps
+from tests.integration.terminal import Step, Terminal, is_as_shown, steps
 from tests.integration.test_packaging import LEFT_BEHIND
 
 PORTS = ("9090", "9091", "9092")
@@ -44,7 +46,7 @@ class SessionTests(SynchronousTestCase):
         self.ports = {port: str(free_port()) for port in PORTS}
 
     def here(self, text: str) -> str:
-        """Give a text of the README with ports that are free here."""
+        """Return a text of the documentation with ports that are free here."""
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda port: self.ports[port[0]], text)
 
     def follow(self, step: Step) -> None:
@@ -61,7 +63,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_secured_pair(self) -> None:
         """Every command works as it is written, and prints what is written; only the ports are others."""
-        followed = steps(section("A secured pair, from nothing"))
+        followed = steps(blocks("tutorial"))
         self.assertGreater(len([step for step in followed if step.output]), 10)
         for step in followed:
             self.follow(step)
@@ -72,6 +74,28 @@ class SessionTests(SynchronousTestCase):
         for path in self.work.glob("*.password"):
             self.assertNotIn(path.read_text().strip(), log)
         self.assertNotIn("Traceback", log)
+
+    def test_quick_start(self) -> None:
+        """mpp is installed from a checkout and serves, by the commands of the README; only the addresses are others."""
+        server = Simulated()
+        self.addCleanup(server.close)
+        server.start()
+        (commands,) = blocks("quick-start")
+        *install, start = commands.splitlines()
+        self.follow(Step("cd ~/mpp"))
+        for line in install:
+            self.follow(Step(line.replace("pip install", "pip install --quiet")))
+        port = free_port()
+        addresses = start.replace("prom-a:9090", server.address).replace("prom-b:9090", f"127.0.0.1:{free_port()}")
+        self.assertNotEqual(addresses, start)
+        self.terminal.type(f"{addresses} --port {port} > ~/log &")
+        wait_until(lambda: self.serves(port), "a query is answered")
+
+    def serves(self, port: int) -> bool:
+        """Return whether a query is answered."""
+        with contextlib.suppress(OSError):
+            return fetch(port, "/api/v1/query?query=up")[0] == 200
+        return False
 
     def scraped(self) -> dict[str, str]:
         """Give the number of targets that are up, by job, as mpp tells it."""

@@ -143,8 +143,8 @@ class ManPageTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make it."""
         ended = run(sys.executable, "script/build-man")
-        if "it needs docutils" in ended.stderr:
-            raise SkipTest("docutils is not installed; script/test installs it")
+        if "it needs Sphinx" in ended.stderr:
+            raise SkipTest("Sphinx is not installed; script/test installs it")
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
         self.page = ended.stdout
 
@@ -171,7 +171,7 @@ class ManPageTests(SynchronousTestCase):
                 self.assertIn(word, found[title])
 
     def test_file(self) -> None:
-        """It is written to a file when it is whole; without docutils one line says so, and the last page stays."""
+        """It is written to a file when it is whole; without Sphinx one line says so, and the last page stays."""
         folder = Path(tempfile.mkdtemp(prefix="mpp-test-man-"))
         self.addCleanup(shutil.rmtree, folder)
         page = folder / "mpp.1"
@@ -179,7 +179,7 @@ class ManPageTests(SynchronousTestCase):
         self.assertEqual((ended.returncode, ended.stdout, page.read_text()), (0, "", self.page))
         ended = run(sys.executable, "-I", "-S", "script/build-man", page)
         self.assertEqual(ended.returncode, 1)
-        self.assertRegex(ended.stderr, r"\Ascript/build-man: .*; it needs docutils: pip install docutils\n\Z")
+        self.assertRegex(ended.stderr, r"\Ascript/build-man: .*; it needs Sphinx: pip install '.\[docs\]'\n\Z")
         self.assertEqual(page.read_text(), self.page)
         self.assertEqual([path.name for path in folder.iterdir()], ["mpp.1"])
 

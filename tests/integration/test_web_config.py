@@ -24,9 +24,9 @@ import bcrypt
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.documents import blocks
 from tests.fake_https import FakeAuthority
 from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
-from tests.integration.terminal import blocks, section
 
 QUERY = "/api/v1/query?query=up"
 TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem"
@@ -511,8 +511,8 @@ class BadInputTests(WebConfigCase):
                 self.assertEqual((status, said), (2, f"mpp: {begin}{message}"))
 
 
-class ReadmeTests(SynchronousTestCase):
-    """The README's example."""
+class ExampleTests(SynchronousTestCase):
+    """The example of the documentation."""
 
     def test_securing(self) -> None:
         """The commands work as they are written; only ports and the server's address are others."""
@@ -524,7 +524,7 @@ class ReadmeTests(SynchronousTestCase):
         simulated = Simulated()
         self.addCleanup(simulated.close)
         simulated.start()
-        prepare, run = blocks(section("Securing mpp"))[:2]
+        prepare, run = blocks("securing")
         python = f'python3() {{ {sys.executable} "$@"; }}\n'
         subprocess.run(["sh", "-ec", python + prepare], cwd=folder, check=True, capture_output=True, timeout=60)
         start, ask = run.strip().splitlines()

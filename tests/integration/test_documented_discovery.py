@@ -1,4 +1,4 @@
-"""The README's commands for Marathon and Kubernetes, run as they are written; only the addresses are others."""
+"""The documentation's commands for Marathon and Kubernetes, run as they are written; only the addresses are others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 from twisted.web.server import Site
 
+from tests.documents import blocks, mpp_commands
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.fake_marathon import LOGIN_PATH, FakeMarathon, host_app, principal_secret, task
 from tests.integration.processes import Process, Simulated, fetch, free_port, wait_until
 from tests.integration.quiet import quiet
-from tests.integration.terminal import blocks, section
 from tests.integration.test_hosts import hindrance
 from tests.kubeconfigs import make_kubeconfig
 
@@ -28,17 +28,11 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _ENTER_POD = 'mount -t tmpfs none /run && mkdir -p "$2" && cp "$1"/* "$2" && shift 2 && exec setpriv --pdeathsig KILL "$@"'
 
 
-def commands(title: str) -> list[str]:
-    """Give mpp's command lines in a section."""
-    lines = "\n".join(blocks(section(title))).replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("mpp ")]
-
-
 class Command(Process):
-    """mpp, run by a command line from the README, with a port of its own."""
+    """mpp, run by a command line from the documentation, with a port of its own."""
 
     def __init__(self, line: str, environ: Mapping[str, str], *within: str) -> None:
-        super().__init__("readme")
+        super().__init__("documented")
         self._line, self._environ, self._within = line, environ, within
 
     def command(self) -> list[str]:
@@ -56,11 +50,11 @@ class Command(Process):
         return fetch(self.port, "/api/v1/query?query=up", timeout=5)[0] == 200
 
 
-class ReadmeCase(TestCase):
+class DiscoveryCase(TestCase):
     """A server that is to be found; the APIs run in this process, so that whatever waits does so in a thread."""
 
     timeout = 120
-    section = ""
+    document = ""
 
     def setUp(self) -> None:
         """Start what all need."""
@@ -85,8 +79,8 @@ class ReadmeCase(TestCase):
             await deferToThread(process.close)
 
     def line(self, beginning: str, **replaced: str) -> str:
-        """Give the README's command that begins so, with some words replaced."""
-        found = [line for line in commands(self.section) if line.startswith(beginning)]
+        """Return the documented command that begins so, with some words replaced."""
+        found = [line for block in blocks(self.document) for line in mpp_commands(block) if line.startswith(beginning)]
         self.assertEqual(len(found), 1, found)
         for old, new in replaced.items():
             self.assertIn(old, found[0])
@@ -94,10 +88,10 @@ class ReadmeCase(TestCase):
         return found[0]
 
 
-class MarathonTests(ReadmeCase):
+class MarathonTests(DiscoveryCase):
     """Marathon, plain and of DC/OS."""
 
-    section = "Marathon"
+    document = "marathon"
 
     async def test_plain(self) -> None:
         """Two masters, one of which is down."""
@@ -129,10 +123,10 @@ class MarathonTests(ReadmeCase):
         self.assertEqual(len(fake.logins), 1)
 
 
-class KubernetesTests(ReadmeCase):
+class KubernetesTests(DiscoveryCase):
     """Kubernetes, in a pod and outside."""
 
-    section = "Kubernetes"
+    document = "kubernetes"
 
     def setUp(self) -> None:
         """Start the API server."""
