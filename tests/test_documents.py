@@ -119,7 +119,8 @@ class ReadmeTests(SynchronousTestCase):
         self.assertGreater(len(linked), 5)
         self.assertGreater(len(named), 5)
         for path in (*linked, *named):
-            self.assertTrue((ROOT / path).exists(), path)
+            # What is built is not there before it is built.
+            self.assertTrue((ROOT / path).exists() or path.startswith("docs/_build/"), path)
 
     def test_no_role_of_sphinx(self) -> None:
         """It has no markup that only Sphinx understands."""
