@@ -133,9 +133,13 @@ class Metrics:
         counters = [tally for tally in vars(self).values() if isinstance(tally, Counts)]
         self._counters = {counts.name: counts for counts in counters}
         self._labelled: tuple[Counts | Distributions, ...] = (*counters, self._upstream, self._survey_duration)
-        every: tuple[Counts | Distributions, ...] = (*self._labelled, durations, rounds)
-        for tally in every:
+        self._tallies: tuple[Counts | Distributions, ...] = (*self._labelled, durations, rounds)
+        for tally in self._tallies:
             registry.register(tally)
+        self._others = CollectorRegistry()
+        for other in vars(self).values():
+            if isinstance(other, Counter | Gauge):
+                self._others.register(other)
         for name, each in series.OF_THE_PROGRAM.items():
             for values in each:
                 self._counters[name].expect(*values)
@@ -252,11 +256,17 @@ class Metrics:
 
         :param present: computes what is not counted, such as `mpp.snapshot.Present`.
         """
-        self.registry.register(present)
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        self.add(present)
+        for registry in (self.registry, self._others):
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
+            GCCollector(registry=registry)
+
+    def add(self, collector: Collector) -> None:
+        """Have the page show what is counted elsewhere, too."""
+        self.registry.register(collector)
+        self._others.register(collector)
 
     def exposition(self) -> bytes:
         """Give the page in the text format 0.0.4, which every Prometheus reads."""
-        return generate_latest(self.registry)
+        return b"".join(tally.page() for tally in self._tallies) + generate_latest(self._others)

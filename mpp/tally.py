@@ -11,8 +11,41 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
+
+# Stands for the names of which nothing was counted: no label value that mpp makes has it.
+_ANY_NAME = "\0"
+
+
+class _Family:
+    """One family of metrics (prometheus_client's custom collector protocol)."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
+
+
+def _page(family: Metric, names: Sequence[str]) -> bytes:
+    """
+    Return a family in the text format 0.0.4.
+
+    The library takes 10 us for a sample. With a thousand servers there are 100,000, of which nearly all are 0, so their text is
+    made of that of one.
+
+    :param family: the samples of `_ANY_NAME`, if there are some, are its last ones.
+    :param names: which it stands for.
+    """
+    text = generate_latest(_Family(family)).decode()
+    first = text.find(_ANY_NAME)
+    if first < 0:
+        return text.encode()
+    begin = text.rfind("\n", 0, first) + 1
+    escaped = (name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for name in names)
+    return (text[:begin] + "".join(text[begin:].replace(_ANY_NAME, name) for name in escaped)).encode()
 
 
 class Counts:
@@ -83,8 +116,17 @@ class Counts:
 
     def collect(self) -> Iterator[Metric]:
         """Give all counts (prometheus_client's custom collector protocol)."""
-        expected = {(name, *values): 0 for name in self._names for values in self._of_each}
-        yield self._family({**expected, **self.values})
+        yield self._family({**self._at_zero(self._names), **self.values})
+
+    def page(self) -> bytes:
+        """Return all counts in the text format 0.0.4."""
+        counted = self._known[0] if self._known else {}
+        some, others = [n for n in self._names if n in counted], [n for n in self._names if n not in counted]
+        values = {**self._at_zero(some), **self.values}
+        return _page(self._family({**values, **self._at_zero([_ANY_NAME] if others else [])}), others)
+
+    def _at_zero(self, names: Collection[str]) -> dict[tuple[object, ...], int]:
+        return {(name, *values): 0 for name in names for values in self._of_each}
 
     def counted(self) -> Metric:
         """Return those counts that are not 0: with many servers, most are."""
@@ -161,6 +203,12 @@ class Distributions:
     def collect(self) -> Iterator[Metric]:
         """Give all series (prometheus_client's custom collector protocol)."""
         yield self._family({**dict.fromkeys(self._names, Distribution(self._bounds)), **self._series})
+
+    def page(self) -> bytes:
+        """Return all series in the text format 0.0.4."""
+        others = [name for name in self._names if name not in self._series]
+        any_name = {_ANY_NAME: Distribution(self._bounds)} if others else {}
+        return _page(self._family({**self._series, **any_name}), others)
 
     def counted(self) -> Metric:
         """Return those series in which something was counted."""

@@ -55,7 +55,7 @@ class CurrentTests(SynchronousTestCase):
     def current(self) -> Current:
         passwords = Passwords(never, never, self.clock)
         current = Current(passwords, self.clock)
-        self.file = WebConfigFile(str(self.folder / "web.yml"), current, self.registry)
+        self.file = WebConfigFile(str(self.folder / "web.yml"), current, self.registry.register)
         return current
 
     def connected(self, current: Current) -> SSL.Connection:

@@ -63,7 +63,7 @@ class GuardCase(ProxyCase):
         self.asked: list[Deferred[bool]] = []
         self.passwords = Passwords(self.verify, self.verify, self.world.clock)
         self.current = Current(self.passwords, self.world.clock)
-        self.file = WebConfigFile(str(path), self.current, CollectorRegistry())
+        self.file = WebConfigFile(str(path), self.current, CollectorRegistry().register)
         metrics = self.world.metrics
         request = functools.partial(
             GuardedRequest,

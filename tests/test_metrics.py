@@ -1,6 +1,6 @@
 """What mpp counts."""
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -123,6 +123,25 @@ class MetricsTests(SynchronousTestCase):
         self.metrics.truncated("a:9090", "closed")
         self.metrics.expect_backend("a:9090")
         self.assertEqual(self.value("mpp_truncated_responses_total", backend="a:9090", reason="closed"), 1)
+
+    def test_page_is_the_librarys(self) -> None:
+        """The page has the lines that prometheus_client makes of all samples, those of servers that were not used included."""
+        for name in ("a:9090", "b:9090/x", 'odd"\\\n'):
+            self.metrics.expect_backend(name)
+        self.metrics.retried("a:9090", "reset")
+        self.metrics.retried("gone:9090", "reset")
+        self.metrics.upstream_answered("a:9090", 0.02)
+        self.metrics.request_began()
+        self.metrics.request_ended("b:9090/x", 503, 0.2)
+
+        def lines(page: bytes) -> list[str]:
+            # What the process itself uses changes all the time.
+            return sorted(line for line in page.decode().split("\n") if "process_" not in line and "python_" not in line)
+
+        page = self.metrics.exposition()
+        self.assertEqual(lines(page), lines(generate_latest(self.metrics.registry)))
+        families = list(text_string_to_metric_families(page.decode()))
+        self.assertEqual(len({family.name for family in families}), len(families), "the lines of a family are not together")
 
     def test_counted(self) -> None:
         """What the program itself looks at has no series that are 0, of which there are many when there are many servers."""

@@ -94,7 +94,7 @@ def series() -> dict[str, set[str]]:
         web_config.write("basic_auth_users: {}\n")
         web_config.flush()
         current = Current(Passwords(never, never, Clock()), Clock())
-        WebConfigFile(web_config.name, current, metrics.registry)
+        WebConfigFile(web_config.name, current, metrics.add)
     selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
     snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(BACKEND.name, 0, 0),))
     metrics.watch(Present(lambda: snapshot))

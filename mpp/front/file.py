@@ -20,11 +20,12 @@ Waiting until a file has not changed for a while would not do: a writer may paus
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import evolve, frozen
 from OpenSSL import SSL
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Gauge
+from prometheus_client.registry import Collector
 from txaio.tx import make_logger
 
 from mpp.errors import ConfigError
@@ -70,12 +71,12 @@ class WebConfigFile:
     A web configuration file, in force from the start.
 
     :param current: adopts what was read.
-    :param registry: gets a gauge of whether what is in force is what the files say.
+    :param add: called with a gauge of whether what is in force is what the files say.
     :ivar problem: why what the files say is not in force, in one line without secrets; empty if it is.
     :raise ConfigError: the file, or one that it names, is no good.
     """
 
-    def __init__(self, path: str, current: Current, registry: CollectorRegistry) -> None:
+    def __init__(self, path: str, current: Current, add: Callable[[Collector], None]) -> None:
         self.path = path
         self.problem = ""
         self._current = current
@@ -87,8 +88,9 @@ class WebConfigFile:
         self._good = Gauge(
             "mpp_web_config_last_reload_successful",
             "1 if the web configuration is in force as it is in its files, 0 if they are broken or would protect less.",
-            registry=registry,
+            registry=None,
         )
+        add(self._good)
         self._good.set(1)
 
     def refresh(self) -> bool:

@@ -76,7 +76,7 @@ class Front(MultiService):
         self._file: WebConfigFile | None = None
         self.taken_over: Callable[[WebConfig], object] = lambda config: None
         if handover is None:
-            self._file = WebConfigFile(self._path, self._current, metrics.registry)
+            self._file = WebConfigFile(self._path, self._current, metrics.add)
             MultiService.addService(self, Housekeeping(self._look, reactor, LOOK_S))
         else:
             self.adopt(handover.config)
