@@ -22,7 +22,7 @@ from txaio.tx import make_logger
 
 from mpp.coverage.gaps import Gaps
 from mpp.coverage.lacks import Lacks, Surveyed, by_heads
-from mpp.coverage.windows import LAST_HOUR, Counts, Reading, Window, read, windows_for
+from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
 from mpp.facts import Lack
 from mpp.largest import Largest
 from mpp.model import Backend, Observation, Standing
@@ -55,7 +55,6 @@ class _Server:
     :ivar failures: surveys of it that failed in a row.
     :ivar due: it is not asked before this, by the monotonic clock.
     :ivar surveyed: it has been asked with success at least once.
-    :ivar looked_back: it had no targets, and was asked whether it had some in the last hour.
     :ivar told: what it lacks, as `Survey.shown` has said last.
     :ivar away_at: when it ceased to be usable, None while it is, and if that is not known.
     :ivar gaps: what of its history it is known to lack.
@@ -67,7 +66,6 @@ class _Server:
     failures: int = 0
     due: float = float("-inf")
     surveyed: bool = False
-    looked_back: bool = False
     told: Lack | None = None
     away_at: float | None = None
     gaps: Gaps = field(factory=Gaps)
@@ -238,17 +236,8 @@ class Survey:
                 reading = None
                 break
             found.update(part)
-        if reading is not None and not found:
-            await self._look_back(backend)
         self._counted(backend.name, "failed" if reading is None else "ok", self._clock.seconds() - began)
         return reading
-
-    async def _look_back(self, backend: Backend) -> None:
-        """Ask a server without targets, once, whether it had some: it may have lost its configuration before mpp was started."""
-        server = self._servers.get(backend)
-        if server is not None and not server.looked_back:
-            server.looked_back = True
-            self._lacks.had(backend, read(await self._asks.ask(backend, LAST_HOUR.path(self._selector))) or {})
 
     def _conclude(self, readings: dict[Backend, Reading | None]) -> None:
         surveyed: dict[Backend, Surveyed] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.coverage.lacks import Lacks, Surveyed, by_heads
@@ -190,21 +189,6 @@ class ByHeadsTests(SynchronousTestCase):
         found = by_heads({A: FACTS, B: old})
         self.assertEqual(found, {B: Lack(100, 100, NOW - 1800, stopped=True)})
         self.assertEqual(str(found[B]), "has not scraped since 21:43:20: 0 of 100 targets")
-
-    def test_two_intervals(self) -> None:
-        """Old is what is older than two scrape intervals and 15 s; a server without jobs is judged by those of the others."""
-        for interval, age, jobs, old in (
-            (2.0, 18, (), False),
-            (2.0, 20, (), True),
-            (15.0, 40, (), False),
-            (15.0, 46, (), True),
-            (15.0, 46, (("slow", 30.0),), False),
-            # A newest sample of a job that is scraped seldom says nothing.
-            (15.0, 46, (("node", 15.0), ("daily", 3600.0)), True),
-        ):
-            one = evolve(FACTS, jobs=(("node", interval),))
-            other = evolve(FACTS, newest=NOW - age, read_at=NOW, jobs=jobs)
-            self.assertEqual(list(by_heads({A: one, B: other})), [B] if old else [], (interval, age, jobs))
 
     def test_all_are_old_or_unknown(self) -> None:
         """When all are old, or nothing is known of the others, none lacks anything."""

@@ -27,17 +27,11 @@ class World:
     def __init__(self) -> None:
         self.up: dict[Backend, int | None] = {A: 80, B: 80}
         self.asked: list[Backend] = []
-        self.past = 0
-        self.looked_back = 0
 
     def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
         """Answer the query; 403 where the number of targets is None."""
-        if "3600000ms" in path:
-            self.looked_back += 1
-            up: int | None = self.past
-        else:
-            self.asked.append(backend)
-            up = self.up[backend]
+        self.asked.append(backend)
+        up = self.up[backend]
         if up is None:
             return succeed(Answer(403))
         result: list[Any] = [{"metric": {"job": "node", "mpp_up": "1"}, "value": [1, str(up)]}] if up else []
@@ -150,18 +144,6 @@ class SurveyTests(SynchronousTestCase):
             self.see(Observation(A, Standing.VIABLE, facts=FACTS), Observation(B, Standing.DOWN, facts=FACTS))
             self.clock.advance(100)
             self.assertLess(abs(self.lost(started_at=started_at) - expected), 3)
-
-    def test_stopped_before_the_first_survey(self) -> None:
-        """A server that had lost its configuration before mpp was started is found at once; a receiver has no targets."""
-        for past, lacks in ((80, True), (0, False)):
-            self.setUp()
-            self.world.up[B], self.world.past = 0, past
-            self.both(facts=evolve(FACTS, jobs=()))
-            self.clock.advance(0)
-            self.clock.advance(QUICK_S)
-            self.assertEqual(self.both(facts=evolve(FACTS, jobs=()))[B] is not None, lacks)
-            self.clock.advance(INTERVAL_S)
-            self.assertEqual(self.world.looked_back, 1)
 
     def test_old_from_the_beginning(self) -> None:
         """By the first round already, a server whose newest sample is old lacks everything."""

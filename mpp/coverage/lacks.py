@@ -18,8 +18,7 @@ A difference that the configurations explain is drift (`mpp.drift`), not a lack:
 configuration and never had, and targets beyond those that it has discovered.
 
 A server without any targets in its window is either a receiver that has no `up` at all, or one that has lost its configuration.
-It is judged only if it had targets before, as mpp has seen or as the server's own last hour shows (`Lacks.had`), if its newest
-sample is old, or if it is just back.
+It is judged only if it was seen with targets before, if its newest sample is old, or if it is just back.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ BACK_S = 5.0
 """Seconds after ready until the first samples come: measured, 5.2 s with Prometheus 3.5.3."""
 SMALL = 2
 """Targets of a small job."""
-HEAD_STALE_S = 15.0
-"""Seconds: a newest sample that is older than two intervals and this is one of a server that ingests nothing."""
+HEAD_STALE_S = 60.0
+"""Seconds: a newest sample that is older, and older than four intervals, is one of a server that ingests nothing."""
 
 _MOST_JOBS = 2000
 
@@ -100,13 +99,6 @@ class Lacks:
         self._jobs.pop(backend, None)
         self._configs.pop(backend, None)
 
-    def had(self, backend: Backend, reading: Reading) -> None:
-        """Note which jobs a server had in the last hour, by its own data; for one that has no targets when it is first asked."""
-        jobs = self._jobs.setdefault(backend, {})
-        for name, counts in reading.items():
-            if counts.present and len(jobs) < _MOST_JOBS:
-                jobs.setdefault(name, _Job()).had = True
-
     def update(self, surveyed: Mapping[Backend, Surveyed], at: float) -> dict[Backend, Lack]:
         """
         Return what each server lacks, by a survey of all that are usable.
@@ -133,14 +125,16 @@ class Lacks:
             for job in jobs.values():
                 job.had = False
         self._configs[backend] = facts.config_at
-        self.had(backend, reading)
+        for name, counts in reading.items():
+            if counts.present and len(jobs) < _MOST_JOBS:
+                jobs.setdefault(name, _Job()).had = True
 
     def _lack(
         self, backend: Backend, each: Surveyed, reading: Reading, best: Reading, intervals: Mapping[str, float], at: float
     ) -> Lack | None:
         total = sum(counts.up for counts in best.values())
         empty = not any(counts.present for counts in reading.values())
-        lost = empty and (any(job.had for job in self._jobs[backend].values()) or is_head_old(each.facts, intervals))
+        lost = empty and (any(job.had for job in self._jobs[backend].values()) or is_head_old(each.facts))
         if empty and not lost and each.back_at is None:
             return None
         missing, since = 0, at
@@ -206,21 +200,17 @@ class Lacks:
             job.lacking, job.good = True, 0
 
 
-def is_head_old(facts: Facts, intervals: Mapping[str, float]) -> bool:
-    """
-    Return whether a server ingests nothing, by the newest sample of its head; also of one that has just started.
-
-    :param intervals: of the jobs of all servers, in seconds: one that has lost its configuration has none of its own.
-    """
+def is_head_old(facts: Facts) -> bool:
+    """Return whether a server ingests nothing, by the newest sample of its head; also of one that has just started."""
     age = drift.age(facts)
-    quick = [interval for interval in (dict(facts.jobs) or intervals).values() if interval < SLOW_S]
-    return age is not None and age > 2 * max(quick, default=DEFAULT_INTERVAL_S) + HEAD_STALE_S
+    quick = [interval for _, interval in facts.jobs if interval < SLOW_S]
+    limit = max(HEAD_STALE_S, 4 * max(quick, default=DEFAULT_INTERVAL_S))
+    return age is not None and age > limit
 
 
 def by_heads(known: Mapping[Backend, Facts]) -> dict[Backend, Lack]:
     """Return which servers ingest nothing while another one does, by their heads: all there is before the first survey."""
-    intervals = _intervals(known.values())
-    old = {backend for backend, facts in known.items() if is_head_old(facts, intervals)}
+    old = {backend for backend, facts in known.items() if is_head_old(facts)}
     if all(backend in old or drift.age(facts) is None for backend, facts in known.items()):
         return {}
     targets = max((facts.targets or 0 for backend, facts in known.items() if backend not in old), default=0)

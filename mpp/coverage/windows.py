@@ -72,10 +72,6 @@ class Window:
         return "/api/v1/query?" + urlencode({"query": query})
 
 
-LAST_HOUR = Window(_HOUR)
-"""What a server is asked that has no targets: whether it had some."""
-
-
 @frozen
 class Counts:
     """
