@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.coverage.gaps import Gaps
-from mpp.coverage.lacks import Lacks, Surveyed, by_heads
+from mpp.coverage.lacks import Lacks, Surveyed, by_state
 from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
 from mpp.facts import Lack
 from mpp.largest import Largest
@@ -148,7 +148,7 @@ class Survey:
         usable = {backend: server for backend, server in self._servers.items() if server.usable}
         unsurveyed = {b: self._observed[b].facts for b in usable}
         if not any(server.surveyed for server in usable.values()):
-            self._found.update(by_heads(unsurveyed))
+            self._found.update(by_state(unsurveyed))
         for backend in [b for b in self._found if b not in usable]:
             del self._found[backend]
         if len(usable) < 2:

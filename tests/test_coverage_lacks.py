@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.coverage.lacks import Lacks, Surveyed, by_heads
+from mpp.coverage.lacks import Lacks, Surveyed, by_state
 from mpp.coverage.windows import Counts
 from mpp.facts import Facts, Lack
 from mpp.model import Backend
@@ -14,6 +15,10 @@ from mpp.model import Backend
 NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
 FACTS = Facts(read_at=NOW, newest=NOW - 3, targets=100, config_at=1.0, jobs=(("app", 2.0), ("node", 2.0)))
+IDLE = Facts(
+    read_at=NOW, newest=NOW - 10, config_at=1.0, config_hash="abc", flags=(("web.enable-remote-write-receiver", "false"),)
+)
+"""A server with an empty configuration, soon after it had one."""
 
 
 def has(facts: Facts = FACTS, back_at: float | None = None, **jobs: int | tuple[int, int]) -> Surveyed:
@@ -118,6 +123,24 @@ class LacksTests(SynchronousTestCase):
         """A server that had no targets since mpp started lacks them if it ingests nothing."""
         self.assertIsNotNone(self.survey(has(node=80), has(Facts(read_at=NOW, newest=NOW - 1800)), 2))
 
+    def test_without_configuration(self) -> None:
+        """A server without scrape jobs that is no receiver lacks the targets of the others, however new its newest sample is."""
+        lack = self.survey(has(node=80), has(IDLE), 2)
+        self.assertEqual(lack, Lack(80, 80, NOW - 10, stopped=True))
+
+    def test_receivers_without_targets(self) -> None:
+        """A server without jobs that receives samples, or that does not tell its flags or its configuration, lacks nothing."""
+        receiving = (("web.enable-remote-write-receiver", "true"), ("web.enable-otlp-receiver", "true"))
+        featured = (("enable-feature", "exemplar-storage,remote-write-receiver"),)
+        for flags in ((receiving[0],), (receiving[1],), featured, ()):
+            self.setUp()
+            self.assertIsNone(self.survey(has(node=80), has(evolve(IDLE, flags=flags)), 5))
+        self.assertIsNone(self.survey(has(node=80), has(evolve(IDLE, config_hash="")), 5))
+
+    def test_configured_and_empty_from_the_beginning(self) -> None:
+        """A server with jobs that has not scraped any target lacks them, though mpp has not seen it with any."""
+        self.assertIsNotNone(self.survey(has(node=80), has(), 2))
+
     def test_not_asked(self) -> None:
         """What cannot be asked of a server is no lack."""
         self.assertIsNone(self.survey(has(node=80), Surveyed(None, FACTS), 5))
@@ -180,19 +203,26 @@ class LacksTests(SynchronousTestCase):
         self.assertLess(seconds(480), 9 * seconds(120))
 
 
-class ByHeadsTests(SynchronousTestCase):
-    """The newest samples of the heads, before the first survey."""
+class ByStateTests(SynchronousTestCase):
+    """What the servers say of themselves, before the first survey."""
 
     def test_one_is_old(self) -> None:
         """A server whose newest sample is old lacks everything while another one's is not."""
         old = Facts(read_at=NOW, newest=NOW - 1800)
-        found = by_heads({A: FACTS, B: old})
+        found = by_state({A: FACTS, B: old})
         self.assertEqual(found, {B: Lack(100, 100, NOW - 1800, stopped=True)})
         self.assertEqual(str(found[B]), "has not scraped since 21:43:20: 0 of 100 targets")
+
+    def test_one_has_no_configuration(self) -> None:
+        """A server without jobs lacks everything, since its newest sample, or since it was configured so."""
+        self.assertEqual(by_state({A: FACTS, B: IDLE}), {B: Lack(100, 100, NOW - 10, stopped=True)})
+        never = evolve(IDLE, newest=None, config_at=NOW - 5)
+        self.assertEqual(by_state({A: FACTS, B: never}), {B: Lack(100, 100, NOW - 5, stopped=True)})
+        self.assertEqual(by_state({A: IDLE, B: IDLE}), {})
 
     def test_all_are_old_or_unknown(self) -> None:
         """When all are old, or nothing is known of the others, none lacks anything."""
         old = Facts(read_at=NOW, newest=NOW - 1800)
-        self.assertEqual(by_heads({A: old, B: old}), {})
-        self.assertEqual(by_heads({A: Facts(), B: old}), {})
-        self.assertEqual(by_heads({A: FACTS, B: FACTS}), {})
+        self.assertEqual(by_state({A: old, B: old}), {})
+        self.assertEqual(by_state({A: Facts(), B: old}), {})
+        self.assertEqual(by_state({A: FACTS, B: FACTS}), {})

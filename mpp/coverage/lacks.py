@@ -17,8 +17,8 @@ different times on two servers, and single scrapes fail, so a small or short dif
 A difference that the configurations explain is drift (`mpp.drift`), not a lack: a job that a server does not have in its
 configuration and never had, and targets beyond those that it has discovered.
 
-A server without any targets in its window is either a receiver that has no `up` at all, or one that has lost its configuration.
-It is judged only if it was seen with targets before, if its newest sample is old, or if it is just back.
+A server without any targets in its window is either a receiver that has no `up` at all, or one that has stopped. It is judged if
+it has jobs in its configuration, was seen with targets before, is just back, or is idle, see `is_idle`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ HEAD_STALE_S = 60.0
 """Seconds: a newest sample that is older, and older than four intervals, is one of a server that ingests nothing."""
 
 _MOST_JOBS = 2000
+# Flags of servers that ingest what others send to them, and their names before 2.33 and 3.0 as features.
+_RECEIVERS = ("web.enable-remote-write-receiver", "web.enable-otlp-receiver")
+_RECEIVER_FEATURES = frozenset(("remote-write-receiver", "otlp-write-receiver"))
 
 
 @define
@@ -134,8 +137,9 @@ class Lacks:
     ) -> Lack | None:
         total = sum(counts.up for counts in best.values())
         empty = not any(counts.present for counts in reading.values())
-        lost = empty and (any(job.had for job in self._jobs[backend].values()) or is_head_old(each.facts))
-        if empty and not lost and each.back_at is None:
+        idle = empty and is_idle(each.facts)
+        lost = idle or (empty and any(job.had for job in self._jobs[backend].values()))
+        if empty and not (lost or each.facts.jobs) and each.back_at is None:
             return None
         missing, since = 0, at
         configured, discovered = dict(each.facts.jobs), dict(each.facts.pools)
@@ -152,6 +156,8 @@ class Lacks:
                 since = min(since, job.began_at)
         if not missing:
             return None
+        if idle and each.facts.newest is not None:
+            since = min(since, each.facts.newest)
         own_total = sum(counts.up for counts in reading.values())
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)
 
@@ -200,22 +206,36 @@ class Lacks:
             job.lacking, job.good = True, 0
 
 
-def is_head_old(facts: Facts) -> bool:
-    """Return whether a server ingests nothing, by the newest sample of its head; also of one that has just started."""
+def is_idle(facts: Facts) -> bool:
+    """Return whether a server ingests nothing: by its configuration, or by the newest sample of its head."""
+    return _is_without_source(facts) or _is_head_old(facts)
+
+
+def _is_without_source(facts: Facts) -> bool:
+    """Return whether a server says that it scrapes nothing and receives nothing. False if it does not say all of that."""
+    flags = dict(facts.flags)
+    features = flags.get("enable-feature", "").split(",")
+    receives = "true" in map(flags.get, _RECEIVERS) or not _RECEIVER_FEATURES.isdisjoint(features)
+    return bool(facts.config_hash and flags) and not (facts.jobs or facts.targets or receives)
+
+
+def _is_head_old(facts: Facts) -> bool:
     age = drift.age(facts)
     quick = [interval for _, interval in facts.jobs if interval < SLOW_S]
     limit = max(HEAD_STALE_S, 4 * max(quick, default=DEFAULT_INTERVAL_S))
     return age is not None and age > limit
 
 
-def by_heads(known: Mapping[Backend, Facts]) -> dict[Backend, Lack]:
-    """Return which servers ingest nothing while another one does, by their heads: all there is before the first survey."""
-    old = {backend for backend, facts in known.items() if is_head_old(facts)}
+def by_state(known: Mapping[Backend, Facts]) -> dict[Backend, Lack]:
+    """Return which servers ingest nothing while another one does, by `is_idle`: all there is before the first survey."""
+    old = {backend for backend, facts in known.items() if is_idle(facts)}
     if all(backend in old or drift.age(facts) is None for backend, facts in known.items()):
         return {}
     targets = max((facts.targets or 0 for backend, facts in known.items() if backend not in old), default=0)
     return {
-        backend: Lack(max(1, targets), targets, known[backend].newest or 0.0, stopped=True) for backend in known if backend in old
+        backend: Lack(max(1, targets), targets, facts.newest or facts.config_at or facts.read_at, stopped=True)
+        for backend, facts in known.items()
+        if backend in old
     }
 
 
