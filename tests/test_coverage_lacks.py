@@ -16,7 +16,12 @@ NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
 FACTS = Facts(read_at=NOW, newest=NOW - 3, targets=100, config_at=1.0, jobs=(("app", 2.0), ("node", 2.0)))
 IDLE = Facts(
-    read_at=NOW, newest=NOW - 10, config_at=1.0, config_hash="abc", flags=(("web.enable-remote-write-receiver", "false"),)
+    read_at=NOW,
+    newest=NOW - 10,
+    targets=80,
+    config_at=1.0,
+    config_hash="abc",
+    flags=(("web.enable-remote-write-receiver", "false"),),
 )
 """A server with an empty configuration, soon after it had one."""
 
@@ -121,12 +126,12 @@ class LacksTests(SynchronousTestCase):
 
     def test_empty_from_the_beginning(self) -> None:
         """A server that had no targets since mpp started lacks them if it ingests nothing."""
-        self.assertIsNotNone(self.survey(has(node=80), has(Facts(read_at=NOW, newest=NOW - 1800)), 2))
+        self.assertIsNotNone(self.survey(has(node=80), has(Facts(read_at=NOW, newest=NOW - 1800))))
 
     def test_without_configuration(self) -> None:
         """A server without scrape jobs that is no receiver lacks the targets of the others, however new its newest sample is."""
-        lack = self.survey(has(node=80), has(IDLE), 2)
-        self.assertEqual(lack, Lack(80, 80, NOW - 10, stopped=True))
+        lack = Lack(80, 80, NOW - 10, stopped=True)
+        self.assertEqual([self.survey(has(node=80), has(IDLE)) for _ in range(3)], [lack] * 3)
 
     def test_receivers_without_targets(self) -> None:
         """A server without jobs that receives samples, or that does not tell its flags or its configuration, lacks nothing."""

@@ -10,7 +10,8 @@ different times on two servers, and single scrapes fail, so a small or short dif
 - A job with more than two targets is lacking on a server that has less than `LACKING` of the best and at least two targets less;
   a smaller one if the server has at most half. It stays lacking until the server has `WHOLE` of the best, or all of a small job.
 - This must be so in more than one window: twice, an interval apart, three times for a small job. None at all of a larger job
-  needs two windows, a second apart. A job is whole again after two good windows; after one if the server is just back.
+  needs two windows, a second apart, or one if the server is idle as well, see `is_idle`. A job is whole again after two good
+  windows; after one if the server is just back.
 - A server that is just back has scraped nothing or little yet. It is presumed to lack each job of which it does not have `WHOLE`,
   until it has, or until it has had `BACK_S` and two intervals for it; after that the rules above count.
 
@@ -150,7 +151,11 @@ class Lacks:
             job = self._jobs[backend].setdefault(name, _Job()) if expected else None
             if job is None:
                 continue
-            self._count(job, own, expected, intervals.get(name, longest), at, each.back_at)
+            if idle:
+                # No second window is needed: its state and its window say the same.
+                job.lacking, job.began_at, job.good, job.presumed_until = True, job.began_at or at, 0, None
+            else:
+                self._count(job, own, expected, intervals.get(name, longest), at, each.back_at)
             if job.lacking:
                 missing += max(0, expected - own)
                 since = min(since, job.began_at)
@@ -212,11 +217,15 @@ def is_idle(facts: Facts) -> bool:
 
 
 def _is_without_source(facts: Facts) -> bool:
-    """Return whether a server says that it scrapes nothing and receives nothing. False if it does not say all of that."""
+    """
+    Return whether a server says that it scrapes nothing and receives nothing. False if it does not say all of that.
+
+    The number of its targets does not count: Prometheus 3.5 goes on to report those of a configuration that it had before.
+    """
     flags = dict(facts.flags)
     features = flags.get("enable-feature", "").split(",")
     receives = "true" in map(flags.get, _RECEIVERS) or not _RECEIVER_FEATURES.isdisjoint(features)
-    return bool(facts.config_hash and flags) and not (facts.jobs or facts.targets or receives)
+    return bool(facts.config_hash and flags) and not (facts.jobs or facts.pools or receives)
 
 
 def _is_head_old(facts: Facts) -> bool:

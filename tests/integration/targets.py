@@ -6,7 +6,7 @@ import http.server
 import json
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tests.integration.processes import free_port
 from tests.integration.servers import Prometheus
@@ -64,14 +64,19 @@ class Scraper(Prometheus):
         """Write the configuration; what is scraped is ``jobs``."""
         self.write(self.jobs)
 
-    def write(self, jobs: Mapping[str, Sequence[str]], *, cut_off: bool = False) -> None:
-        """Write a configuration; with ``cut_off``, each target is asked at an address where nothing listens."""
+    def write(self, jobs: Mapping[str, Sequence[str]], *, cut_off: bool | Collection[str] = False) -> None:
+        """
+        Write a configuration.
+
+        :param cut_off: the targets of all jobs, or of these, are asked at an address where nothing listens.
+        """
+        cut = (jobs if cut_off else ()) if isinstance(cut_off, bool) else cut_off
         dead = [
             {"source_labels": ["__address__"], "target_label": "instance"},
             {"target_label": "__address__", "replacement": "127.0.0.1:1"},
         ]
         scrape_configs = [
-            {"job_name": job, "static_configs": [{"targets": list(targets)}], "relabel_configs": dead if cut_off else []}
+            {"job_name": job, "static_configs": [{"targets": list(targets)}], "relabel_configs": dead if job in cut else []}
             for job, targets in jobs.items()
         ]
         written = {
@@ -80,7 +85,7 @@ class Scraper(Prometheus):
         }
         (self.folder / "prometheus.yml").write_text(json.dumps(written))
 
-    def change(self, jobs: Mapping[str, Sequence[str]], *, cut_off: bool = False) -> None:
+    def change(self, jobs: Mapping[str, Sequence[str]], *, cut_off: bool | Collection[str] = False) -> None:
         """Scrape something else from now on."""
         self.write(jobs, cut_off=cut_off)
         self.signal(signal.SIGHUP)
