@@ -148,7 +148,9 @@ class Survey:
         usable = {backend: server for backend, server in self._servers.items() if server.usable}
         unsurveyed = {b: self._observed[b].facts for b in usable}
         if not any(server.surveyed for server in usable.values()):
+            before = dict(self._found)
             self._found.update(by_state(unsurveyed))
+            self._report(before)
         for backend in [b for b in self._found if b not in usable]:
             del self._found[backend]
         if len(usable) < 2:
@@ -265,8 +267,8 @@ class Survey:
                 self._note_down("lack", f"{backend.name} {lack}")
         for backend in before:
             if backend not in self._found and not before[backend].back:
-                _log.info("{backend} has all newest data again", backend=backend.name)
-                self._note_down("lack", f"{backend.name} has all newest data again")
+                _log.info("{backend} has all newest data that another server has", backend=backend.name)
+                self._note_down("lack", f"{backend.name} has all newest data that another server has")
 
     def _note(self, server: _Server, backend: Backend, reading: Reading | None) -> None:
         """Note whether a server could be asked."""

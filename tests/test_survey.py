@@ -119,7 +119,7 @@ class SurveyTests(SynchronousTestCase):
         return shown.lost(NOW + self.clock.seconds())
 
     def test_what_was_missing_is_remembered(self) -> None:
-        """A server that has all newest data again lacks what it had missed, for as long as it keeps that time."""
+        """A server that has all newest data that another server has lacks what it had missed, for as long as it keeps that time."""
         self.lost()
         self.clock.advance(0)
         self.world.up[B] = 0
@@ -149,6 +149,7 @@ class SurveyTests(SynchronousTestCase):
         """By the first round already, a server whose newest sample is old lacks everything."""
         lack = self.both(facts=evolve(FACTS, newest=NOW - 1800))[B]
         self.assertTrue(lack and lack.stopped)
+        self.assertEqual([kind for kind, _ in self.noted], ["lack"])
 
     def test_back(self) -> None:
         """A server that comes back lacks everything until it was asked, every second for a minute."""

@@ -215,7 +215,6 @@ def drift(world: World) -> Result:
     servers[0].jobs = own
     servers[0].write(own)
     world.begin(servers)
-    world.site.query = ""
     struck = time.monotonic()
     return Result(struck, expected=world.count, wrong=world.never_lacking(30))
 
@@ -289,7 +288,8 @@ def receiver(world: World) -> Result:
     source.start()
     source.wait_scraped(world.count)
     wait_for(lambda: sink.query("count(metric)"), 30)
-    world.site.query = f"count(max_over_time(metric[{3 * INTERVAL:g}s]))"
+    # Remote write sends what it has every 5 s.
+    world.site.query = f"count(max_over_time(metric[{3 * INTERVAL + 10:g}s]))"
     world.front([sink, source])
     struck = time.monotonic()
     return Result(struck, expected=world.count, wrong=world.never_lacking(30))
