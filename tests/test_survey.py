@@ -119,7 +119,7 @@ class SurveyTests(SynchronousTestCase):
         return shown.lost(NOW + self.clock.seconds())
 
     def test_what_was_missing_is_remembered(self) -> None:
-        """A server that has all newest data that another server has lacks what it had missed, for as long as it keeps that time."""
+        """A server that has all newest data again lacks what it had missed, for as long as it keeps that time."""
         self.lost()
         self.clock.advance(0)
         self.world.up[B] = 0

@@ -6,7 +6,8 @@ Real servers that answer but lack newest data, in all the ways there are: querie
 For each strategy one mpp stands in front of the same servers, with one client that asks at "now" how many targets were scraped
 within three intervals of 2 s. Printed for each: the queries; how many answers were empty, how many had less than 90 % of
 the targets, and how many failed; of these, how many came later than mpp may take to notice ("late", must be 0); after how many
-seconds the last answer of the stricken server came; and after how many its first one when it was back.
+seconds the last answer of the stricken server came; after how many its first one when it was back; and the least and the largest
+number of targets.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ class Result:
     :ivar allowed: seconds after ``struck`` in which answers may be short.
     :ivar back: when the server was whole again, None if it was not made so.
     :ivar expected: what the answers should have at least, in targets; 0 if it does not matter.
-    :ivar notes: what else was seen.
     :ivar wrong: what should not have been so.
     """
 
@@ -52,7 +52,6 @@ class Result:
     allowed: float = 0.0
     back: float | None = None
     expected: int = 0
-    notes: str = ""
     wrong: str = ""
 
 
@@ -375,7 +374,9 @@ def report(name: str, strategy: str, client: Client, result: Result) -> bool:
     returned = f"{first - until:.1f}" if first else "-"
     wrong = result.wrong or (f"{len(late)} late" if late else "") or ("failed" if failed else "")
     counts = f"{len(asked):8} {len(empty):6} {len(short):6} {len(failed):7} {len(late):5}"
-    print(f"{name:15} {strategy:19} {counts} {followed:>9} {returned:>9}  {wrong or 'well'} {result.notes}".rstrip(), flush=True)
+    seen = [each.count for each in asked if each.count is not None]
+    targets = f"{min(seen, default=0)}-{max(seen, default=0)}"
+    print(f"{name:15} {strategy:19} {counts} {followed:>9} {returned:>9} {targets:>8}  {wrong or 'well'}", flush=True)
     return not wrong
 
 
@@ -407,7 +408,7 @@ def main() -> int:
     parser.add_argument("--targets", type=int, default=40, help="from 20 to 200")
     options = parser.parse_args()
     counts = f"{'queries':>8} {'empty':>6} {'short':>6} {'failed':>7} {'late':>5}"
-    print(f"{'case':15} {'strategy':19} {counts} {'left':>9} {'returned':>9}")
+    print(f"{'case':15} {'strategy':19} {counts} {'left':>9} {'returned':>9} {'targets':>8}")
     well = [run(names[name], options.strategy or STRATEGIES, options.targets) for name in options.case or names]
     return 0 if all(well) else 1
 
