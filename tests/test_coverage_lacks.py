@@ -225,6 +225,21 @@ class ByStateTests(SynchronousTestCase):
         self.assertEqual(by_state({A: FACTS, B: never}), {B: Lack(100, 100, NOW - 5, stopped=True)})
         self.assertEqual(by_state({A: IDLE, B: IDLE}), {})
 
+    def test_two_intervals(self) -> None:
+        """Old is what is older than two scrape intervals and 15 s; a server without jobs is judged by those of the others."""
+        for interval, age, jobs, old in (
+            (2.0, 18, (), False),
+            (2.0, 20, (), True),
+            (15.0, 40, (), False),
+            (15.0, 46, (), True),
+            (15.0, 46, (("slow", 30.0),), False),
+            # A job that is scraped seldom says nothing.
+            (15.0, 46, (("node", 15.0), ("daily", 3600.0)), True),
+        ):
+            one = evolve(FACTS, jobs=(("node", interval),))
+            other = Facts(newest=NOW - age, read_at=NOW, jobs=jobs)
+            self.assertEqual(list(by_state({A: one, B: other})), [B] if old else [], (interval, age, jobs))
+
     def test_all_are_old_or_unknown(self) -> None:
         """When all are old, or nothing is known of the others, none lacks anything."""
         old = Facts(read_at=NOW, newest=NOW - 1800)

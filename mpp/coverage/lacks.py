@@ -39,8 +39,8 @@ BACK_S = 5.0
 """Seconds after ready until the first samples come: measured, 5.2 s with Prometheus 3.5.3."""
 SMALL = 2
 """Targets of a small job."""
-HEAD_STALE_S = 60.0
-"""Seconds: a newest sample that is older, and older than four intervals, is one of a server that ingests nothing."""
+HEAD_STALE_S = 15.0
+"""Seconds: a newest sample that is older than two intervals and this is one of a server that ingests nothing."""
 
 _MOST_JOBS = 2000
 # Flags of servers that ingest what others send to them, and their names before 2.33 and 3.0 as features.
@@ -138,7 +138,7 @@ class Lacks:
     ) -> Lack | None:
         total = sum(counts.up for counts in best.values())
         empty = not any(counts.present for counts in reading.values())
-        idle = empty and is_idle(each.facts)
+        idle = empty and is_idle(each.facts, intervals)
         lost = idle or (empty and any(job.had for job in self._jobs[backend].values()))
         if empty and not (lost or each.facts.jobs) and each.back_at is None:
             return None
@@ -211,9 +211,13 @@ class Lacks:
             job.lacking, job.good = True, 0
 
 
-def is_idle(facts: Facts) -> bool:
-    """Return whether a server ingests nothing: by its configuration, or by the newest sample of its head."""
-    return _is_without_source(facts) or _is_head_old(facts)
+def is_idle(facts: Facts, intervals: Mapping[str, float]) -> bool:
+    """
+    Return whether a server ingests nothing: by its configuration, or by the newest sample of its head.
+
+    :param intervals: of the jobs of all servers, in seconds: one that has lost its configuration has none of its own.
+    """
+    return _is_without_source(facts) or _is_head_old(facts, intervals)
 
 
 def _is_without_source(facts: Facts) -> bool:
@@ -228,16 +232,16 @@ def _is_without_source(facts: Facts) -> bool:
     return bool(facts.config_hash and flags) and not (facts.jobs or facts.pools or receives)
 
 
-def _is_head_old(facts: Facts) -> bool:
+def _is_head_old(facts: Facts, intervals: Mapping[str, float]) -> bool:
     age = drift.age(facts)
-    quick = [interval for _, interval in facts.jobs if interval < SLOW_S]
-    limit = max(HEAD_STALE_S, 4 * max(quick, default=DEFAULT_INTERVAL_S))
-    return age is not None and age > limit
+    quick = [interval for interval in (dict(facts.jobs) or intervals).values() if interval < SLOW_S]
+    return age is not None and age > 2 * max(quick, default=DEFAULT_INTERVAL_S) + HEAD_STALE_S
 
 
 def by_state(known: Mapping[Backend, Facts]) -> dict[Backend, Lack]:
     """Return which servers ingest nothing while another one does, by `is_idle`: all there is before the first survey."""
-    old = {backend for backend, facts in known.items() if is_idle(facts)}
+    intervals = _intervals(known.values())
+    old = {backend for backend, facts in known.items() if is_idle(facts, intervals)}
     if all(backend in old or drift.age(facts) is None for backend, facts in known.items()):
         return {}
     targets = max((facts.targets or 0 for backend, facts in known.items() if backend not in old), default=0)
