@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
 
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -54,12 +53,9 @@ def _of_the_log_itself() -> set[str]:
     return found - set(_always())
 
 
-def _components() -> Iterator[str]:
-    for module in source.modules():
-        for node in module.nodes:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "_log":
-                yield _component(module.name) if "namespace" not in ast.unparse(node.value) else access.COMPONENT
-    yield _component("log_legacy")
+def _components() -> set[str]:
+    namespaces = (*source.loggers_of_modules(), access.COMPONENT, "log_legacy", "twisted.web.client.Agent")
+    return {_component(namespace) for namespace in namespaces}
 
 
 def _component(namespace: str) -> str:

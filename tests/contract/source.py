@@ -199,6 +199,16 @@ def keywords(functions: Iterable[str]) -> set[str]:
     return {each.arg for name in functions for _, call in _calls(name) for each in call.keywords if each.arg is not None}
 
 
+def loggers_of_modules() -> set[str]:
+    """Return the names of all modules that log under their own name."""
+    return {
+        module.name
+        for module in modules()
+        for node in module.nodes
+        if isinstance(node, ast.Call) and _names(ast.unparse(node.func))[-1] == "make_logger"
+    }
+
+
 def loggers() -> Iterator[tuple[Module, ast.Call]]:
     """Return each call that writes to the log."""
     for module in modules():
