@@ -36,7 +36,7 @@ Layers; imports go downwards only, and never sideways except from ``forward`` to
   readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
   child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
   unsafe_paths cross_site route_cookie coverage/ written spans own_requests series linear_pattern cors demotion
-  largest``
+  largest log_components``
 - L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats pacing``
 - L3 living: ``selection evidence publication updates roster rounds round_steps follow_ups journal recorder snapshot credentials
   keyring authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log survey``

@@ -21,6 +21,8 @@ from typing import Any
 from twisted.logger import formatEvent
 from twisted.python.reflect import safe_str
 
+from mpp.log_components import PROGRAM, component_of
+
 Value = str | int | float | bool
 
 LEVELS = ("debug", "info", "warn", "error")
@@ -69,7 +71,7 @@ def fields(event: Mapping[str, Any]) -> dict[str, Value]:
         "ts": timestamp(event["log_time"]),
         "level": level_of(event),
         "msg": message,
-        "component": "twisted" if old else safe_str(event.get("log_namespace") or "mpp"),
+        "component": component_of(safe_str(event.get("log_namespace") or PROGRAM)),
     }
     for name, value in () if old else event.items():
         if not (key := _name(name)) or value is None:

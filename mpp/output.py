@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from mpp import access, logs
 from mpp.descriptor import Descriptor
+from mpp.log_components import component_of
 from mpp.repeats import Repeats
 
 # After how long a reader who did not take more is looked at again.
@@ -89,7 +90,7 @@ class LineObserver:
                 "ts": logs.timestamp(time.time()),
                 "level": "warn",
                 "msg": f"{lost} lines of this log were lost, nobody took them",
-                "component": __name__,
+                "component": component_of(__name__),
                 "lost": lost,
             }
         )

@@ -89,7 +89,7 @@ class RepeatsTests(RepeatsTestCase):
         self.log.warn("full", size=2)
         self.log.error("full", size=1)
         self.log.warn("empty", size=1)
-        Logger("mpp.other", observer=LogPublisher(self.take)).warn("full", size=1)
+        Logger("mpp.wire", observer=LogPublisher(self.take)).warn("full", size=1)
         for cause in (ValueError, KeyError):
             try:
                 raise cause("full")

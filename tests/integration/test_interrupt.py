@@ -65,7 +65,7 @@ class InterruptTests(SynchronousTestCase):
         assert process.stdout is not None
         # The first line that is logged once the reactor runs.
         for line in process.stdout:
-            if "locator" in line or "component=mpp.rounds" in line or "component=mpp.roster" in line:
+            if "locator" in line or "component=mpp.selection" in line:
                 break
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)

@@ -1,0 +1,133 @@
+"""The JSON of mpp's own pages (``status``, ``explain``, ``config``, ``reload``, errors): keys, types, fixed values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import evolve
+
+from mpp import drift, headers
+from mpp.drift import Difference
+from mpp.facts import Lack, Replay
+from mpp.front.words import ClientAuth
+from mpp.model import Observation, Standing
+from mpp.recent import Event, Recent, Slot, Span
+from mpp.status import document, effective, explained, verdict
+from mpp.status.effective import ConfiguredValue, EffectiveConfig
+from mpp.status.explained import Explanation
+from mpp.status.guards import Guards
+from mpp.status.identity import Identity
+from tests.contract import source
+from tests.status_support import NOW, A, B, view, well
+
+_EVENTS = (("journal.note", 0), ("self.note", 0), ("note_down", 0), ("world.note", 0), ("Problems", 1))
+"""The functions that have an event on the page, and which of their arguments is its kind."""
+
+
+def lines() -> set[str]:
+    """Return a line for each key with its types, and one for each value that is a word of mpp's own."""
+    return {
+        *_keys("status", [document.document(_full()), document.document(view(evolve(well(B), facts=_unknown), selected=()))]),
+        *_status_words(),
+        *_keys("explain", [explained.document(_explanation(1.0)), explained.document(_explanation(None))]),
+        *_explain_words(),
+        *_keys("config", [effective.document(_config("x")), effective.document(_config(None))]),
+        *_words("config.values[].origin", source.passed("ConfiguredValue", 3) | source.returned("_origin") - {""}),
+        *_keys("error", [json.loads(headers.error_body("", ""))]),
+        *_words("error.errorType", _error_types()),
+        *(f"reload.{key}" for key in source.keys_of("dumps", "changed")),
+    }
+
+
+_unknown = Observation(B, Standing.DOWN).facts
+
+
+def _full() -> Any:
+    """Return a view in which everything is known."""
+    one = (1.0,) * 6
+    recent = Recent(*one, (Slot(1.0, 1.0, 1.0, 1.0, "selected"),), Span(*one))
+    observation = evolve(
+        well(A),
+        ejected_at=NOW,
+        replay=Replay(2, 3, NOW - 60, 1),
+        lack=Lack(1, 2, NOW),
+    )
+    shown = view(
+        observation,
+        well(B, facts_version="2.42.0"),
+        recent={observation.backend.name: recent},
+        events=(Event(NOW, "x", "x"),),
+        guards=Guards(tls=True, tls_minimum="1.2", users=1, rate_limit=True, problem="x"),
+        identity=Identity("host", 1, ("0.0.0.0:9090",)),
+    )
+    assert drift.compare(shown.selection.observations), "there is a difference to show"
+    return shown
+
+
+def _status_words() -> Iterator[str]:
+    roles = source.returned("role")
+    yield from _words("status.backends[].role", roles)
+    yield from _words("status.backends[].recent.slots[].role", roles | source.returned("state"))
+    yield from _words("status.backends[].level", verdict.LEVELS)
+    yield from _words("status.backends[].standing", (standing.name.lower() for standing in Standing))
+    yield from _words("status.verdict.level", verdict.LEVELS)
+    yield from _words("status.drift[].kind", source.passed("Difference", 0) | source.passed("unequal", 1))
+    yield from _words("status.drift[].level", source.passed("Difference", 3, "level") | {Difference("", "", ()).level})
+    yield from _words("status.events[].kind", set().union(*(source.passed(*place) for place in _EVENTS)))
+    yield from _words("status.listener.client_certificates", (each.word for each in ClientAuth))
+
+
+def _explain_words() -> Iterator[str]:
+    yield from _words("explain.outcome", source.passed("Explanation", 3) | source.passed("told", 2))
+    yield from _words("explain.decided_by", source.passed("Explanation", 7))
+    yield from _words("explain.level", verdict.LEVELS)
+
+
+def _error_types() -> set[str]:
+    """Return the kinds of errors of mpp's own."""
+    return {
+        *source.passed("error_body", 0),
+        *source.assigned("error_type"),
+        *source.passed("request.fail", 1),
+        *source.passed("request.refuse", 1),
+        *source.passed("Refusal", 1),
+        *(kind for status, kind in source.pairs(int, str) if status >= 400),
+    }
+
+
+def _words(key: str, values: Any) -> Iterator[str]:
+    return (f"{key} = {value}" for value in values)
+
+
+def _keys(page: str, documents: list[dict[str, Any]]) -> Iterator[str]:
+    """Return a line for each key in any of some documents, with all types that its value has in them."""
+    found: dict[str, set[str]] = {}
+    for each in documents:
+        for path, kind in _flat(page, each):
+            found.setdefault(path, set()).add(kind)
+    for path, kinds in found.items():
+        yield f"{path}: {' or '.join(sorted(kinds))}"
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        # Of those of drift the keys are names of servers.
+        for key, inner in value.items():
+            yield from _flat(f"{path}.{'*' if path.endswith('.values') else key}", inner)
+    elif isinstance(value, list | tuple):
+        yield from ((path, "list") for _ in (1,))
+        for inner in value:
+            yield from _flat(f"{path}[]", inner)
+    else:
+        kinds = {bool: "boolean", int: "number", float: "number", str: "text", type(None): "null"}
+        yield path, kinds[type(value)]
+
+
+def _explanation(deadline: float | None) -> Explanation:
+    return Explanation("GET", "/", "", "own", ("x",), ("x",), ("x",), deadline_seconds=deadline)
+
+
+def _config(value: Any) -> EffectiveConfig:
+    return EffectiveConfig((ConfiguredValue("x", value, "", "default", value or ""),), 1.0 if value else 0.0)
