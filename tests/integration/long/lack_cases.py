@@ -327,7 +327,7 @@ def started_during(world: World) -> Result:
     return Result(struck, servers[0].address, 1.0, expected=world.count)
 
 
-def hung_disk(world: World) -> Result:
+def hung(world: World) -> Result:
     """A server is stopped for 8 s by a signal and goes on: it is away, and comes back without a restart."""
     _, victim = world.pair()
     struck = time.monotonic()
@@ -341,5 +341,5 @@ def hung_disk(world: World) -> Result:
 
 CASES: tuple[Case, ...] = (
     *(stopped_before, rolling, emptied, both, cut_off, one_job, drift, deployment, clocks, receiver, versions, three),
-    *(started_during, hung_disk),
+    *(started_during, hung),
 )
