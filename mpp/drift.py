@@ -18,8 +18,10 @@ WARN, NOTE = "warn", "note"
 
 # Data of two servers whose clocks are so far apart are told apart by eye. A Date field alone is exact to half a second.
 CLOCKS_APART_S = 2.0
-# Longer than any sensible scrape interval: a server whose newest sample is older ingests nothing.
+# Longer than any sensible scrape interval: a server whose newest sample is older ingests nothing. Where the intervals are known,
+# four of the longest are enough, and a minute.
 STALE_S = 300.0
+_STALE_WITH_JOBS_S = 60.0
 # A server that has just started finds its targets one by one; by then it has asked for all of them more than once.
 SETTLED_S = 60.0
 # Retentions are written in days or hours: what is nearer than that is the same, differently rounded.
@@ -105,7 +107,9 @@ def age(facts: Facts) -> float | None:
 def is_stale(facts: Facts) -> bool:
     """Tell whether a server ingests nothing any more; one that has just started may not have begun."""
     seconds = age(facts)
-    return seconds is not None and seconds > STALE_S and _uptime(facts) >= SETTLED_S
+    longest = max((interval for _, interval in facts.jobs), default=STALE_S)
+    limit = min(STALE_S, max(_STALE_WITH_JOBS_S, 4 * longest))
+    return seconds is not None and seconds > limit and _uptime(facts) >= SETTLED_S
 
 
 def _stale(told: Told) -> Difference | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.drift import Difference, age, compare
+from mpp.drift import Difference, age, compare, is_stale
 from mpp.facts import Facts
 from mpp.model import Backend, Observation, Standing
 
@@ -73,6 +73,20 @@ class DriftTests(SynchronousTestCase):
         mine = Observation(A, Standing.VIABLE, facts=evolve(FACTS, flags=(("a", "1"), ("b", "1"))))
         for flags in ((), (("a", "1"), ("c", "3"))):
             self.assertEqual(compare((mine, Observation(B, Standing.VIABLE, facts=evolve(FACTS, flags=flags)))), ())
+
+    def test_stale_by_the_scrape_interval(self) -> None:
+        """Ingestion has ended when the newest sample is a minute and four intervals old, five minutes if no interval is known."""
+        for jobs, age_s, stale in (
+            ((("node", 15.0),), 59, False),
+            ((("node", 15.0),), 61, True),
+            ((("node", 30.0), ("fast", 5.0)), 119, False),
+            ((("node", 30.0), ("fast", 5.0)), 121, True),
+            ((), 299, False),
+            ((), 301, True),
+            ((("daily", 86400.0),), 301, True),
+        ):
+            facts = evolve(FACTS, jobs=jobs, skew=0.0, newest=FACTS.read_at - age_s)
+            self.assertEqual(is_stale(facts), stale, (jobs, age_s))
 
     def test_many_flags(self) -> None:
         """Of many flags that differ some are named, and the number of the others."""

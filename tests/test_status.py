@@ -193,6 +193,11 @@ class WhyTests(SynchronousTestCase):
         self.assertIn("least bad", self.why(Observation(A, Standing.DOWN, "refused"))[1])
         self.assertIn("nobody is better", self.why(Observation(A, Standing.BUSY, "slots are taken"))[1])
 
+    def test_newest_sample_of_a_server_that_has_stopped(self) -> None:
+        """The age of its newest sample grows with the time since it has stopped, though it was read before."""
+        stopped = well(A, lack=Lack(80, 80, NOW - 90, stopped=True))
+        self.assertIn("1m 30s old", page(stopped, well(B)))
+
     def test_each_strategy_has_its_words(self) -> None:
         """The words are those of the strategy in force, of one from elsewhere too."""
         for strategy, words in (

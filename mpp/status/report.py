@@ -109,7 +109,7 @@ def state(observation: Observation, selection: Selection) -> str:
 def _backend(observation: Observation, view: StatusView) -> BackendReport:
     backend = observation.backend
     what = role(observation, view.selection)
-    age = drift.age(observation.facts)
+    age = _newest_sample_age(observation, view.now)
     stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
     if level == BAD and (observation.replay is not None or observation.leaving):
@@ -121,6 +121,12 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     active, queued = view.load.get(backend.name, (0, 0))
     why = _why(observation, what, view)
     return BackendReport(observation, what, level, why, age, view.recent.get(backend.name, Recent()), active, queued)
+
+
+def _newest_sample_age(observation: Observation, now: float) -> float | None:
+    """Return how old the newest sample is, in seconds: as read last, or since the server has stopped."""
+    age, lack = drift.age(observation.facts), observation.lack
+    return age if age is None or lack is None or not lack.stopped else max(age, now - lack.since)
 
 
 def _why(observation: Observation, what: str, view: StatusView) -> str:
