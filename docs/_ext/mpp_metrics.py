@@ -55,7 +55,7 @@ def families() -> dict[str, Family]:
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as web_config:
         web_config.write("basic_auth_users: {}\n")
         web_config.flush()
-        WebConfigFile(web_config.name, Current(Passwords(_never, _never, Clock()), Clock()), metrics.registry)
+        WebConfigFile(web_config.name, Current(Passwords(_never, _never, Clock()), Clock()), metrics.add)
     selection = Selection(1, Choice((backend,)), (Observation(backend, Standing.VIABLE),))
     snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(backend.name, 0, 0),))
     metrics.watch(Present(lambda: snapshot))
