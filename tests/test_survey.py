@@ -106,8 +106,9 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual((self.changes, lack and lack.missing, lack and lack.stopped), (1, 80, True))
         self.world.up[B] = 80
         self.clock.advance(INTERVAL_S)
+        self.assertIsNotNone(self.both()[B], "one window is not enough")
         self.clock.advance(QUICK_S)
-        self.assertEqual((self.changes, self.both()[B]), (2, None))
+        self.assertEqual((self.changes, self.both()[B]), (3, None))
         self.assertEqual([kind for kind, _ in self.noted], ["lack", "lack"])
         self.assertIn("prom-b:9090 has not scraped since", self.noted[0][1])
 

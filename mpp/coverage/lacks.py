@@ -157,7 +157,8 @@ class Lacks:
             else:
                 self._count(job, own, expected, intervals.get(name, longest), at, each.back_at)
             if job.lacking:
-                missing += max(0, expected - own)
+                # One at least: a job that is whole again lacks until a second window shows it.
+                missing += max(1, expected - own)
                 since = min(since, job.began_at)
         if not missing:
             return None
