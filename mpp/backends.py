@@ -19,7 +19,7 @@ from mpp.interfaces import ILocator
 from mpp.keyring import Keyring
 from mpp.locators.merged import MergedLocator
 from mpp.metrics import OWN, Metrics
-from mpp.model import Backend
+from mpp.model import Backend, Standing
 from mpp.own_requests import own_request_head
 from mpp.problems import Problems
 from mpp.selection import SelectionService
@@ -116,6 +116,9 @@ class Backends:
         self._problems.look({f"locator {each.name}": each.problem or each.note for each in self.locator.sources})
         self.keyring.located(self._wiring.origins(self.locator.sources))
         self.keyring.renew()
+        for observation in self.selections.current.observations:
+            if observation.standing is Standing.DOWN:
+                self.pool.close_idle(observation.backend)
         self._each_round()
         return self._book.refresh(backends)
 

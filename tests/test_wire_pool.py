@@ -161,6 +161,18 @@ class PoolTests(SynchronousTestCase):
         self.answer(1)
         self.assertTrue(self.transport(1).disconnecting)
 
+    def test_server_is_down(self) -> None:
+        """What is idle is closed when the server is down; a request under way goes on, and its connection is kept."""
+        first = self.ask()
+        self.ask()
+        self.answer(1)
+        self.pool.close_idle(PROM_A)
+        self.pool.close_idle(PROM_B)
+        self.assertEqual((self.transport(0).disconnecting, self.transport(1).disconnecting), (False, True))
+        self.answer(0)
+        self.assertEqual(self.successResultOf(first).status, 200)
+        self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
+
     def test_turns(self) -> None:
         """What exceeds the limit waits for its turn, in order, and uses the connection that is free then."""
         self.pool.max_active = 1

@@ -158,6 +158,12 @@ class Pool:
             lane.kept = False
             lane.close_idle(self.clock.seconds())
 
+    def close_idle(self, backend: Backend) -> None:
+        """Close the connections to a backend that are idle now: it is down, so they lead nowhere."""
+        lane = self._lanes.get(backend)
+        if lane is not None:
+            lane.close_idle(self.clock.seconds())
+
     def drop(self, lane: Lane) -> None:
         """Forget a lane that has neither connections nor requests: there may be hundreds of servers that are down."""
         if self._lanes.get(lane.backend) is lane:
