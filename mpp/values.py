@@ -48,8 +48,6 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
 
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)")
 
-_CREDENTIALS = re.compile(r"//[^/@]*@")
-
 # Without what must not stand there (RFC 3986 section 3.4), such as blanks and "#".
 # A matcher's value is a string in double quotes, with escapes; "*+" as in `mpp.exposition`.
 _MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*+\s*+(?:=~|!~|!=|=)\s*+"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -266,8 +264,15 @@ def parse_url(text: str) -> str:
     except ValueError:
         sound = False
     if not sound or any(character.isspace() for character in text):
-        raise ValueError(f"{_CREDENTIALS.sub('//...@', text)!r} is not a URL such as http://host:8080/path")
+        raise ValueError(f"{_without_credentials(text)!r} is not a URL such as http://host:8080/path")
     return text
+
+
+def _without_credentials(text: str) -> str:
+    """Return what was meant as a URL without all that may be a password, which may have any character in it, up to the last @."""
+    before, at, rest = text.rpartition("@")
+    scheme = next((known for known in ("http://", "https://") if before.startswith(known)), "")
+    return f"{scheme}...@{rest}" if at else text
 
 
 def parse_url_or_file(text: str) -> str:

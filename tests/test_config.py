@@ -80,6 +80,13 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
         {},
         "--marathon-url: 'http://...@host:99999' is not a URL such as http://host:8080/path",
     ),
+    # A password with a slash, and one without a scheme before it.
+    (
+        ["--http-sd", "https://user:a/secret@host/x"],
+        {},
+        "--http-sd: 'https://...@host/x' is not a URL such as http://host:8080/path",
+    ),
+    (["--http-sd", "user:se//cret@host/x"], {}, "--http-sd: '...@host/x' is not a URL such as http://host:8080/path"),
     (["--marathon-apps", "Prom_1"], {}, "--marathon-apps: 'Prom_1' is not a Marathon app id such as /monitoring/prometheus"),
     (
         [*FILE, "--web-cors-origin", "https?://(a|b"],

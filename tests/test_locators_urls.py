@@ -17,6 +17,8 @@ class URLTests(SynchronousTestCase):
         """User, password, query and fragment are not shown."""
         self.assertEqual(shown(URL), "http://api.example/list")
         self.assertEqual(shown("https://u:p@ss@[::1]:6443/a#b"), "https://[::1]:6443/a")
+        # A password with a slash.
+        self.assertEqual(shown("https://u:1/s3cret@sd.example/list"), "https://...@sd.example/list")
 
     def test_take_credentials(self) -> None:
         """User and password are taken out, and unquoted."""

@@ -11,11 +11,18 @@ from mpp.errors import LocateError
 
 
 def shown(url: str) -> str:
-    """Give a URL without user, password, query and fragment."""
+    """
+    Give a URL without user, password, query and fragment.
+
+    An ``@`` in the path may be the end of a password with a slash in it, so what stands before it is left out, too.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return "(an unreadable URL)"
+    _, at, rest = parts.path.rpartition("@")
+    if at:
+        return f"{parts.scheme}://...@{rest}"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
