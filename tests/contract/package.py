@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Iterable, Iterator
 from contextlib import chdir
 from pathlib import Path
 
 from setuptools import Distribution
+from twisted.application.service import ServiceMaker
 from zope.interface import Interface
 from zope.interface.interface import Method
 
@@ -15,7 +17,6 @@ from mpp import extensions
 from mpp.errors import ConfigError
 from mpp.interfaces import IAffinity, IStrategy
 from tests.contract import source
-from twisted.plugins import mpp_plugin
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,7 @@ def lines() -> set[str]:
     """Return a line for each of them."""
     return {
         *_entry_points(),
-        f"twistd plugin: {mpp_plugin.mpp.tapname}",
+        *(f"twistd plugin: {name}" for name in _plugins()),
         *(f"entry point group: {group}" for group in _groups()),
         *(f"extension: {each}" for each in (*_methods(IStrategy), *_methods(IAffinity))),
         *(f"exit status: {status}" for status in source.numbers_passed(("SystemExit", "sys.exit", "os._exit"))),
@@ -58,6 +59,12 @@ def _entry_points() -> Iterator[str]:
         for line in written:
             # The function that it leads to is not what users hold on to.
             yield f"{group.removesuffix('s').replace('_', ' ')}: {line.partition('=')[0].strip()}"
+
+
+def _plugins() -> list[str]:
+    """Return the names of the plugins of the checkout; an import would find those that are installed."""
+    made = runpy.run_path(str(ROOT / "twisted" / "plugins" / "mpp_plugin.py"))
+    return [each.tapname for each in made.values() if isinstance(each, ServiceMaker)]
 
 
 def _groups() -> set[str]:
