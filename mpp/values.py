@@ -264,15 +264,10 @@ def parse_url(text: str) -> str:
     except ValueError:
         sound = False
     if not sound or any(character.isspace() for character in text):
-        raise ValueError(f"{_without_credentials(text)!r} is not a URL such as http://host:8080/path")
+        before, at, rest = text.rpartition("@")  # All before it may be a password, whatever characters it has.
+        scheme = next((known for known in ("http://", "https://") if before.startswith(known)), "")
+        raise ValueError(f"{scheme + '...@' + rest if at else text!r} is not a URL such as http://host:8080/path")
     return text
-
-
-def _without_credentials(text: str) -> str:
-    """Return what was meant as a URL without all that may be a password, which may have any character in it, up to the last @."""
-    before, at, rest = text.rpartition("@")
-    scheme = next((known for known in ("http://", "https://") if before.startswith(known)), "")
-    return f"{scheme}...@{rest}" if at else text
 
 
 def parse_url_or_file(text: str) -> str:
