@@ -350,6 +350,16 @@ class RealProcessTests(TestCase):
         with self.assertRaisesRegex(LocateError, "ended by signal 13$"):
             await run_plugin(self.script("kill -PIPE $$; exit 1"), reactor, os.environ)
 
+    async def test_locale(self) -> None:
+        """A program has the locale that mpp was started with, also where that is "C", which Python changes for itself."""
+        for locale in ({}, {"LC_CTYPE": "C"}, {"LC_CTYPE": "C.UTF-8"}, {"LANG": "C"}, {"LC_ALL": "C"}):
+            plugin = self.script('echo "${LC_CTYPE-unset} ${LANG-unset} ${LC_ALL-unset}" > "$1"; exit 1')
+            running = run_plugin(plugin, reactor, {"PATH": os.environ["PATH"], **locale})
+            with self.assertRaises(LocateError):
+                await running
+            expected = [locale.get(name, "unset") for name in ("LC_CTYPE", "LANG", "LC_ALL")]
+            self.assertEqual(self.notes.read_text().split(), expected)
+
     async def test_is_no_program(self) -> None:
         """A file that the system cannot execute is reported with the system's reason."""
         plugin = self.script("")

@@ -38,14 +38,20 @@ _MAX_OUTPUT = 1024 * 1024
 _MAX_COMPLAINT = 4096
 # Makes a session, and so a process group, of the program's own, whose id is the process' own: all that the program starts can be
 # signalled with it, and none of them can stop mpp by asking for a password on its terminal. Twisted's spawnProcess starts
-# programs in the group of mpp itself. Python ignores two signals, and programs are not used to that.
+# programs in the group of mpp itself. Python ignores two signals, and programs are not used to that; and it sets LC_CTYPE in its
+# own environment where the locale is "C" (PEP 538), so that the value that the program is to have is the first argument.
 _LAUNCHER = """
 import os, signal, sys
 os.setsid()
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
+locale, path, *arguments = sys.argv[1:]
+if locale:
+    os.environ["LC_CTYPE"] = locale
+else:
+    os.environ.pop("LC_CTYPE", None)
 try:
-    os.execv(sys.argv[1], sys.argv[2:])
+    os.execv(path, arguments)
 except OSError as error:
     sys.exit(error.strerror)
 """
@@ -84,7 +90,7 @@ def run_plugin(plugin: Plugin, reactor: Any, environ: Mapping[str, str]) -> Defe
         hint = f"; {one_line(plugin.install_hint)}" if plugin.install_hint else ""
         return fail(LocateError(f"{plugin.where}: {plugin.command}: no such program{hint}"))
     run = _Run(plugin)
-    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER]
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, variables.get("LC_CTYPE", "")]
     try:
         reactor.spawnProcess(run, sys.executable, [*launcher, executable, plugin.command, *plugin.arguments], env=variables)
     except (OSError, ValueError) as error:
