@@ -264,23 +264,23 @@ def parse_url(text: str) -> str:
     except ValueError:
         sound = False
     if not sound or any(character.isspace() for character in text):
-        before, at, rest = text.rpartition("@")  # All before it may be a password, whatever characters it has.
-        scheme = next((known for known in ("http://", "https://") if before.startswith(known)), "")
-        raise ValueError(f"{scheme + '...@' + rest if at else text!r} is not a URL such as http://host:8080/path")
+        # All before the last @ may be a password, whatever characters it has.
+        shown = re.sub(r"(?s)\A(https?://)?.*@", r"\1...@", text)
+        raise ValueError(f"{shown!r} is not a URL such as http://host:8080/path")
     return text
 
 
 def parse_url_or_file(text: str) -> str:
     """Give an http or https URL with a host, or ``@`` and the path of a file that holds one."""
-    if not text.startswith("@"):
-        return parse_url(text)
-    if not text[1:].strip():
+    if text.startswith("@") and not text[1:].strip():
         raise ValueError(f"{text!r} names no file; expected @ and the path of a file that holds a URL")
-    return text
+    return text if text.startswith("@") else parse_url(text)
 
 
 def parse_urls(text: str) -> tuple[str, ...]:
-    """Give the URLs in a comma-separated list."""
+    """Return the URLs in a comma-separated list."""
+    if re.search(r",(?!\s*https?://)[^,]*@", text):
+        raise ValueError("a comma in a user name or password must be written as %2C")
     return tuple(parse_url(item.strip()) for item in text.split(","))
 
 

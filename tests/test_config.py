@@ -80,6 +80,12 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
         {},
         "--marathon-url: 'http://...@host:99999' is not a URL such as http://host:8080/path",
     ),
+    # A password with a comma in a list of URLs.
+    (
+        ["--marathon-url", "http://m1:8080,http://user:se,cret@m2:8080", "--marathon-apps", "a"],
+        {},
+        "--marathon-url: a comma in a user name or password must be written as %2C",
+    ),
     # A password with a slash, and one without a scheme before it.
     (
         ["--http-sd", "https://user:a/secret@host/x"],
