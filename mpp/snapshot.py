@@ -94,7 +94,7 @@ class PresentLoad(Collector):
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        """Give it, see prometheus_client's custom collectors."""
+        """Return the gauges of this moment (prometheus_client's custom collector protocol)."""
         return _of_process(self._snapshot())
 
 

@@ -152,7 +152,7 @@ class ErrorTests(ProxyCase):
         self.assertIn(b"\r\nAccess-Control-Allow-Origin: *\r\n", received)
 
     def test_preflight(self) -> None:
-        """A browser that asks whether a page may make a request is told so where mpp would answer it itself, and no more."""
+        """mpp answers a preflight request with 204 where it would answer it with an error of its own, and nowhere else."""
         asks = b"Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n"
         self.world.selections.publish(Selection(2, Choice(), ()))
         for target, fields, status in (

@@ -119,7 +119,7 @@ class _Dialing:
         attempt.start(self._dialer.reactor, address, self._backend.port, eager=self._dialer.eager)
 
     def won(self, attempt: _Attempt, connection: UpstreamConnection) -> None:
-        """Give the caller its connection, unless the backend has left the address meanwhile."""
+        """Fire the caller's Deferred with the connection, unless the host name has lost this address meanwhile."""
         addresses = self._dialer.addresses(self._backend)
         if addresses and connection.address not in addresses:
             connection.abort()

@@ -247,7 +247,7 @@ class Lane:
         self.parking.paused(connection)
 
     def response_resumed(self, connection: UpstreamConnection) -> None:
-        """Give a slot back to a response that its client reads on, also if that makes one too many."""
+        """Let a response have its slot again when its client reads on; one slot too many may be taken then."""
         self.parking.resumed(connection)
 
     # The end

@@ -41,14 +41,14 @@ class Parking:
         self.given_up: set[UpstreamConnection] = set()
 
     def paused(self, connection: UpstreamConnection) -> None:
-        """Take the slot of a response that its client does not read on."""
+        """Free the slot of a response while its client does not read, so that another request can have it."""
         if connection.slots and self._lane.slow.pause(connection, self._places):
             self._lane.free(connection)
         self.make_room()
         self._pool.sample_later()
 
     def resumed(self, connection: UpstreamConnection) -> None:
-        """Give a slot back to a response that its client reads on, also if that makes one too many."""
+        """Let a response have its slot again when its client reads on; one slot too many may be taken then."""
         if self._lane.slow.resume(connection):
             connection.slots = 1
             self._lane.active += 1
@@ -67,7 +67,7 @@ class Parking:
         return self._pool.max_active if limit is None else min(self._pool.max_active, limit // 2)
 
     def make_room(self) -> None:
-        """Give up the slowest response if a request waits for the slot, or the connection, that a paused one has."""
+        """Reset the slowest response if a request waits for a slot or a connection, and a paused response has one."""
         lane = self._lane
         for_slot = lane.active >= self._pool.max_active and lane.turns.next(lane.queries) is not None
         # A connection that was reset makes room for another one only when it is gone.

@@ -220,6 +220,6 @@ class ToolsTests(PairCase):
                 self.assertIn(f">{name}<", page)
 
     def test_demo(self) -> None:
-        """The demo starts a pair with mpp, says what to try, and ends by itself when it is told to."""
+        """The demo starts a pair with mpp in front, prints what to try, and ends by itself after the time of ``--for``."""
         (command,) = blocks("demo")
         self.assertIn("mpp is ready. Open:", self.run_text(CHECKOUT, f"{command} --for 1"))

@@ -1,4 +1,4 @@
-"""A server that has stopped scraping before mpp is started, and what an operator is told of it by the alerts that are shipped."""
+"""A server that had stopped scraping before mpp was started: what clients get, and that the shipped alert fires."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ CASES = {
         {"response-buffer": "16"},
     ),
     # mpp keeps such a server out for ever longer.
-    "stuck": Case(stuck, {"MppServersStuck"}, OF_ONE_SERVER | {"MppSelectionFlapping"}, slow=4),
+    "stuck": Case(stuck, {"MppServersStuck"}, OF_ONE_SERVER | {"MppSelectionFlapping"}, {"selection-interval": "10s"}, slow=4),
     "flapping": Case(flapping, {"MppSelectionFlapping"}, OF_ONE_SERVER),
     "degraded": Case(degraded, {"MppSelectionDegraded"}, keys={"routing-strategy": "minimum-history:300d"}),
     "queueing": Case(queueing, {"MppQueueing"}, {"MppSelectionDegraded"}, {"max-concurrency": 2}),
