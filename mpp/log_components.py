@@ -1,7 +1,7 @@
 """
 The names that the log gives to the parts of mpp, as ``component``. Pure.
 
-Users search and route lines by them, so they are none of modules, which move. The manual lists them.
+Users search and route lines by them, so they are not the names of modules, which move. The manual lists them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ not decided yet. A server that cannot be asked counts as equal, and is asked eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from attrs import define, evolve, field
@@ -146,10 +146,10 @@ class Survey:
     def begin(self) -> None:
         """Begin to ask, if there is more than one server to compare; the first time at once."""
         usable = {backend: server for backend, server in self._servers.items() if server.usable}
-        unsurveyed = {b: self._observed[b].facts for b in usable}
+        facts = {b: self._observed[b].facts for b in usable}
         if not any(server.surveyed for server in usable.values()):
             before = dict(self._found)
-            self._found.update(by_state(unsurveyed))
+            self._found.update(by_state(facts))
             self._report(before)
         for backend in [b for b in self._found if b not in usable]:
             del self._found[backend]
@@ -217,7 +217,7 @@ class Survey:
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            _log.failure("Bug: the servers could not be surveyed", failure)
+            _log.failure("Bug: the newest data of the servers could not be compared", failure)
 
     async def _survey(self) -> None:
         now = self._clock.seconds()
@@ -255,11 +255,16 @@ class Survey:
         found.update(lacks)
         if found != self._found:
             before, self._found = self._found, found
-            self._report(before)
+            answered = {backend for backend, each in surveyed.items() if each.reading is not None}
+            self._report(before, answered if len(answered) > 1 else set())
             self._changed([b for b, server in self._servers.items() if server.told != found.get(b)])
 
-    def _report(self, before: dict[Backend, Lack]) -> None:
-        """Log which servers begin or cease to lack something."""
+    def _report(self, before: Mapping[Backend, Lack], compared: Collection[Backend] = ()) -> None:
+        """
+        Log which servers begin or cease to lack something.
+
+        :param compared: those of which it is known now what they have, beside another one.
+        """
         for backend, lack in self._found.items():
             if backend not in before or (before[backend].back and not lack.back):
                 text = f"{backend.name} {lack}; queries for newest data go to the others"
@@ -267,8 +272,11 @@ class Survey:
                 self._note_down("lack", f"{backend.name} {lack}")
         for backend in before:
             if backend not in self._found and not before[backend].back:
-                _log.info("{backend} has all newest data that another server has", backend=backend.name)
-                self._note_down("lack", f"{backend.name} has all newest data that another server has")
+                known = "has caught up: it has the newest data that the other servers have"
+                unknown = "is not compared with another server at the moment, so queries for newest data may go to it"
+                text = f"{backend.name} {known if backend in compared else unknown}"
+                _log.info("{text}", text=text, backend=backend.name)
+                self._note_down("lack", text)
 
     def _note(self, server: _Server, backend: Backend, reading: Reading | None) -> None:
         """Note whether a server could be asked."""
@@ -279,7 +287,7 @@ class Survey:
         pause = min(PAUSE_MOST_S, INTERVAL_S * 2.0 ** min(server.failures - 1, 10))
         server.due = self._clock.seconds() + pause
         if server.failures == 1:
-            text = "{backend} cannot be asked for its newest data, and counts as having all of it; asked again in {pause:g} s"
+            text = "{backend} does not answer the query for its newest data, and counts as having all; asked again in {pause:g} s"
             _log.info(text, backend=backend.name, pause=pause)
 
 

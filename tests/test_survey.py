@@ -112,6 +112,18 @@ class SurveyTests(SynchronousTestCase):
         self.assertEqual([kind for kind, _ in self.noted], ["lack", "lack"])
         self.assertIn("prom-b:9090 has not scraped since", self.noted[0][1])
 
+    def test_end_of_a_lack(self) -> None:
+        """It is said that a server has caught up only if that was seen; one that does not answer is just not compared."""
+        for up, said in ((80, "has caught up"), (None, "is not compared with another server")):
+            self.setUp()
+            self.both()
+            self.clock.advance(0)
+            self.world.up[B] = 0
+            self.clock.pump([INTERVAL_S, QUICK_S])
+            self.world.up[B] = up
+            self.clock.pump([INTERVAL_S, QUICK_S])
+            self.assertIn(f"prom-b:9090 {said}", self.noted[-1][1])
+
     def lost(self, **changed: Any) -> float:
         """Return how many seconds prom-b is known to lack."""
         facts = evolve(FACTS, oldest=NOW - 9000)

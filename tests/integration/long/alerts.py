@@ -150,13 +150,14 @@ def truncated(world: World) -> None:
 
 
 def stuck(world: World) -> Iterator[None]:
-    """Stop one server again and again."""
+    """Stop the selected server again and again; the other one is selected then."""
     world.load()
     while True:
-        world.servers[0].signal(signal.SIGSTOP)
+        selected = next((each for each in world.servers if world.mpp.is_selected(each.address)), world.servers[0])
+        selected.signal(signal.SIGSTOP)
         time.sleep(1.5)
-        world.servers[0].signal(signal.SIGCONT)
-        time.sleep(5)
+        selected.signal(signal.SIGCONT)
+        time.sleep(8)
         yield
 
 
@@ -226,7 +227,6 @@ CASES = {
         {"MppRetries", "MppRetryBudgetExhausted", "MppServerNotViable", "MppNoRedundancy", "MppSelectionFlapping"},
         {"response-buffer": "16"},
     ),
-    # mpp keeps such a server out for ever longer.
     "stuck": Case(stuck, {"MppServersStuck"}, OF_ONE_SERVER | {"MppSelectionFlapping"}, {"selection-interval": "10s"}, slow=4),
     "flapping": Case(flapping, {"MppSelectionFlapping"}, OF_ONE_SERVER),
     "degraded": Case(degraded, {"MppSelectionDegraded"}, keys={"routing-strategy": "minimum-history:300d"}),
