@@ -18,13 +18,21 @@ MOST = 15
 
 # The first that fits names the part: system calls are made where Python calls C, and have no frame of their own.
 _PARTS = (
-    ("poll loop (epoll_wait and who is called)", ("mpp/wire/reactor.py",)),
-    ("sockets (recv, send)", ("mpp/wire/transports.py",)),
+    ("poll loop (epoll_wait and who is called)", ("mpp/wire/tuned/reactor.py",)),
+    ("sockets (recv, send)", ("mpp/wire/tuned/transports.py",)),
     ("Deferreds", ("twisted/internet/defer.py",)),
     ("Twisted, the rest", ("twisted/",)),
-    ("HTTP (mpp.wire, llhttp)", ("mpp/wire/", "mpp/headers.py", "httptools")),
-    ("forwarding (mpp.forward, policy, affinity)", ("mpp/forward/", "mpp/policy.py", "mpp/affinity.py", "mpp/timeouts.py")),
-    ("counting (mpp.metrics, tally)", ("mpp/metrics.py", "mpp/tally.py")),
+    ("HTTP (mpp.wire, llhttp)", ("mpp/wire/", "mpp/core/headers.py", "httptools")),
+    (
+        "forwarding (mpp.proxy, policy, affinity)",
+        (
+            "mpp/proxy/",
+            "mpp/proxy/decisions/retry_policy.py",
+            "mpp/proxy/decisions/affinity.py",
+            "mpp/core/prometheus/query_timeout.py",
+        ),
+    ),
+    ("counting (mpp.core.metrics, tally)", ("mpp/core/metrics.py", "mpp/core/counters.py")),
     ("the rest of mpp", ("mpp/",)),
 )
 

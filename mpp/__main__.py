@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mpp.early_interrupt import end_silently
+from mpp.app.early_interrupt import end_silently
 
 
 def main() -> None:
@@ -22,9 +22,9 @@ def main() -> None:
 
 def _answered() -> bool:
     """Print what the command line asks for, if that can be known already, and return whether that was all."""
-    from mpp.command_line import answer, wants_check
-    from mpp.config import read
-    from mpp.errors import ConfigError
+    from mpp.config.command_line import answer, wants_check
+    from mpp.config.loader import read
+    from mpp.core.errors import ConfigError
 
     try:
         text = answer(sys.argv[1:])
@@ -32,7 +32,7 @@ def _answered() -> bool:
         if text is None and not wants_check(sys.argv[1:]):
             read(sys.argv[1:], os.environ)
     except ConfigError as error:
-        from mpp.refusal import refuse
+        from mpp.app.fatal import refuse
 
         raise refuse(error) from None
     if text is not None:
@@ -43,8 +43,8 @@ def _answered() -> bool:
 def _run() -> None:
     from twisted.scripts.twistd import run
 
-    from mpp.wire.reactor import install
-    from mpp.wire.tuned import is_tuned
+    from mpp.wire.tuned.reactor import install
+    from mpp.wire.tuned.switch import is_tuned
 
     install(tuned=is_tuned())
 

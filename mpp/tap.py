@@ -1,5 +1,5 @@
 """
-Puts mpp together for ``twistd``: the composition root, which knows the global reactor (a worker's is `mpp.workers.__main__`).
+Puts mpp together for ``twistd``: the composition root, which knows the global reactor (a worker's is `mpp.app.workers.__main__`).
 
 What the operator did wrong ends here, in one line on stderr and an exit status: in `Options` what is written wrong, in
 `makeService` what can be known before anything is opened, in `Launch` the sockets themselves, and what only others can tell.
@@ -21,21 +21,21 @@ from twisted.logger import ILogObserver
 from twisted.python.usage import Options as TwistedOptions
 from txaio.tx import make_logger, set_global_log_level
 
-from mpp.checks import check, check_config
-from mpp.command_line import answer, wants_check
-from mpp.config import Reading, Sources
-from mpp.early_interrupt import hand_over
-from mpp.errors import ConfigError
-from mpp.file_limit import raise_file_limit
-from mpp.output import JOURNAL, LineObserver, observer
-from mpp.refusal import end, refuse
+from mpp.app.checks import check, check_config
+from mpp.app.early_interrupt import hand_over
+from mpp.app.fatal import end, refuse
+from mpp.app.file_limit import raise_file_limit
+from mpp.app.logs.observer import JOURNAL, LineObserver, observer
+from mpp.config.command_line import answer, wants_check
+from mpp.config.loader import Reading, Sources
+from mpp.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.python.failure import Failure
 
-    from mpp.service import Program
-    from mpp.settings import Settings
+    from mpp.app.program import Program
+    from mpp.core.settings import Settings
 
 
 _log = make_logger()
@@ -43,7 +43,7 @@ _log = make_logger()
 
 class Options(TwistedOptions):
     """
-    The command line of ``twistd mpp``, in the shape that twistd wants; what it means is known to `mpp.config`.
+    The command line of ``twistd mpp``, in the shape that twistd wants; what it means is known to `mpp.config.loader`.
 
     :ivar reading: what the operator configured, once ``parseOptions`` was called.
     :ivar sources: where that was written.
@@ -156,10 +156,10 @@ def makeService(options: Options) -> IService:
     # Here and not above: it installs a reactor, and all of mpp is not needed to say that an option is wrong.
     from twisted.internet import reactor
 
-    from mpp.effective import effective
-    from mpp.reload import HangUp, Reloader
-    from mpp.secret_files import warning_of
-    from mpp.service import Program
+    from mpp.admin.effective_config import effective
+    from mpp.app.program import Program
+    from mpp.app.reload import HangUp, Reloader
+    from mpp.security.secret_files import warning_of
 
     reading = options.reading
     set_global_log_level(_level(reading.settings))
@@ -172,7 +172,7 @@ def makeService(options: Options) -> IService:
         _log.debug("at most {limit} open files", limit=raise_file_limit())
         program = Program(reading.settings, reactor)
         if reading.settings.workers > 1:
-            from mpp.workers.parent import employ
+            from mpp.app.workers.parent import employ
 
             employ(program, reading.settings, reactor)
     except ConfigError as error:
@@ -196,7 +196,7 @@ def makeService(options: Options) -> IService:
 
 def _applied(program: Program, log: LineObserver | None, reading: Reading) -> None:
     # Here and not above, as in `makeService`.
-    from mpp.effective import effective
+    from mpp.admin.effective_config import effective
 
     settings = reading.settings
     program.effective = effective(reading, time.time())

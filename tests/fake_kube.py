@@ -23,14 +23,14 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from mpp.locators.api import Api
-from mpp.locators.kube import KubeLocator
-from mpp.locators.kube_client import ImpersonatingAgent, KubeClient
-from mpp.locators.kube_config import Access
-from mpp.locators.kube_credentials import Credentials
-from mpp.locators.kube_exec import Issued
-from mpp.locators.kube_user import Plugin
-from mpp.settings import KubeSettings
+from mpp.core.settings import KubeSettings
+from mpp.discovery.http_api.json_api import Api
+from mpp.discovery.kubernetes.client import ImpersonatingAgent, KubeClient
+from mpp.discovery.kubernetes.cluster_access import Access
+from mpp.discovery.kubernetes.credentials import Credentials
+from mpp.discovery.kubernetes.exec_plugin import Issued
+from mpp.discovery.kubernetes.locator import KubeLocator
+from mpp.discovery.kubernetes.user import Plugin
 from tests.fake_https import FakeAuthority, name_of
 
 SERVED: Mapping[str, tuple[str, str]] = {

@@ -12,14 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from mpp.affinity import AffinityChain, CookieAffinity
-from mpp.forward.forwarder import Forwarder
-from mpp.instance import Instance
-from mpp.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
-from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
-from mpp.query_of_death import SuspectQueries
-from mpp.settings import Settings
+from mpp.core.instance import Instance
+from mpp.core.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
+from mpp.core.metrics import Metrics
+from mpp.core.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
+from mpp.core.settings import Settings
+from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity
+from mpp.proxy.forwarder import Forwarder
+from mpp.selection.query_of_death import SuspectQueries
 
 INSTANCE = Instance("0123456789abcdef")
 A, B, C = (Backend("http", name, 9090) for name in "abc")

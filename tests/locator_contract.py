@@ -14,9 +14,9 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.errors import LocateError
-from mpp.interfaces import ILocator
-from mpp.model import Backend, Located
+from mpp.core.errors import LocateError
+from mpp.core.interfaces import ILocator
+from mpp.core.model import Backend, Located
 
 
 class Source(Protocol):

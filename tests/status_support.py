@@ -6,10 +6,10 @@ from typing import Any
 
 from attrs import evolve
 
-from mpp.facts import Facts
-from mpp.model import Backend, Choice, Observation, Selection, Standing
-from mpp.settings import Settings
-from mpp.status import LocatorView, StatusView
+from mpp.admin.status.data import LocatorView, StatusView
+from mpp.core.facts import Facts
+from mpp.core.model import Backend, Choice, Observation, Selection, Standing
+from mpp.core.settings import Settings
 
 NOW = 1_700_000_000.0
 A, B = Backend("http", "prom-a", 9090), Backend("https", "prom-b", 9090, "/x")

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.options import OPTIONS
+from mpp.config.options import OPTIONS
 from tests.documents import COMMANDS, ROOT, all_blocks, blocks_of, documents, mpp_commands
 
 LANGUAGES = {*COMMANDS, "yaml", "ini", "json", "text", "python", "nginx", "promql"}
@@ -80,7 +80,8 @@ class BlocksTests(SynchronousTestCase):
 
     def test_plain_words(self) -> None:
         """Programs are no persons, and words that must be learned first are explained in the glossary or are not used."""
-        for path in documents():
+        # The table of moved modules has the former names of modules.
+        for path in (path for path in documents() if path.name != "moved.rst"):
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                 self.assertNotRegex(line, PRIVATE_WORDS, f"{path.relative_to(ROOT)}:{number}")
 

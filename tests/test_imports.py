@@ -29,13 +29,21 @@ class ImportsTests(SynchronousTestCase):
 
     def test_without_twisted(self) -> None:
         """What answers ``mpp --help`` does without Twisted."""
-        for module in ("mpp", "mpp.model", "mpp.errors", "mpp.values", "mpp.options", "mpp.config", "mpp.__main__"):
+        for module in (
+            "mpp",
+            "mpp.core.model",
+            "mpp.core.errors",
+            "mpp.core.text.values",
+            "mpp.config.options",
+            "mpp.config.loader",
+            "mpp.__main__",
+        ):
             with self.subTest(module=module):
                 self.assertEqual({name for name in loaded_by(module) if name.split(".")[0] == "twisted"}, set())
 
     def test_without_reactor(self) -> None:
         """No module installs a reactor before the operator's choice of one is known."""
-        for module in ("mpp.interfaces", "mpp.listening", "mpp.tap", "mpp.wire"):
+        for module in ("mpp.core.interfaces", "mpp.app.listen.endpoints", "mpp.tap", "mpp.wire"):
             with self.subTest(module=module):
                 loaded = loaded_by(module)
                 self.assertNotIn("twisted.internet.reactor", loaded)

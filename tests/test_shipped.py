@@ -16,23 +16,23 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.config_file import read_text
-from mpp.errors import Cause
-from mpp.front.current import Current
-from mpp.front.file import WebConfigFile
-from mpp.front.passwords import Passwords
-from mpp.metrics import Metrics
-from mpp.model import MIB, Backend, Choice, Observation, Selection, Standing
-from mpp.options import OPTIONS
-from mpp.policy import ANSWERED
-from mpp.refusal import EXIT_STATUS
-from mpp.responses import LIMITED, RULES
-from mpp.service import BUFFER_MEMORY
-from mpp.settings import Settings
-from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
-from mpp.status.verdict import State
-from mpp.workers import sums
-from mpp.workers.gathering import Gathering
+from mpp.admin.gauges import BackendLoad, LocatorState, Present, Snapshot
+from mpp.app.fatal import EXIT_STATUS
+from mpp.app.program import BUFFER_MEMORY
+from mpp.app.workers import metrics_sum as sums
+from mpp.app.workers.aggregate import Gathering
+from mpp.config.file import read_text
+from mpp.config.options import OPTIONS
+from mpp.core.errors import Cause
+from mpp.core.metrics import Metrics
+from mpp.core.model import MIB, Backend, Choice, Observation, Selection, Standing
+from mpp.core.prometheus.responses import LIMITED, RULES
+from mpp.core.settings import Settings
+from mpp.proxy.decisions.retry_policy import ANSWERED
+from mpp.security.web_config.active_config import Current
+from mpp.security.web_config.file import WebConfigFile
+from mpp.security.web_config.passwords import Passwords
+from mpp.selection.verdict.verdict import State
 
 ROOT = Path(__file__).parent.parent
 CONTRIB = ROOT / "contrib"

@@ -13,14 +13,14 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mpp.errors import BadRequest
-from mpp.interfaces import IBodyConsumer
-from mpp.model import Backend, Headers
-from mpp.wire.budget import Budget
-from mpp.wire.channels import Channels
-from mpp.wire.limits import Limits
-from mpp.wire.server import ProxyChannel
-from mpp.wire.upstream import UpstreamConnection
+from mpp.core.errors import BadRequest
+from mpp.core.interfaces import IBodyConsumer
+from mpp.core.model import Backend, Headers
+from mpp.wire.downstream.channel import ProxyChannel
+from mpp.wire.downstream.channels import Channels
+from mpp.wire.downstream.request_limits import Limits
+from mpp.wire.memory_budget import Budget
+from mpp.wire.upstream.connection import UpstreamConnection
 
 PROM_A = Backend("http", "prom-a", 9090)
 PROM_B = Backend("http", "prom-b", 9090)

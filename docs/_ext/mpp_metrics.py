@@ -22,14 +22,14 @@ from sphinx.util.typing import ExtensionMetadata
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from mpp.front.current import Current
-from mpp.front.file import WebConfigFile
-from mpp.front.passwords import Passwords
-from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Observation, Selection, Standing
-from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
-from mpp.workers import sums
-from mpp.workers.gathering import Gathering
+from mpp.admin.gauges import BackendLoad, LocatorState, Present, Snapshot
+from mpp.app.workers import metrics_sum as sums
+from mpp.app.workers.aggregate import Gathering
+from mpp.core.metrics import Metrics
+from mpp.core.model import Backend, Choice, Observation, Selection, Standing
+from mpp.security.web_config.active_config import Current
+from mpp.security.web_config.file import WebConfigFile
+from mpp.security.web_config.passwords import Passwords
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
 """
-The directive ``mpp-options``: the reference of options, made from `mpp.options`.
+The directive ``mpp-options``: the reference of options, made from `mpp.config.options`.
 
 It makes a section for each group of options, and an ``option`` (of Sphinx' standard domain) for each option, so that
 ``:option:`--retries``` anywhere in the documentation leads here and is an error if there is no such option.
@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from mpp.options import GROUPS, OPTIONS, Option
+from mpp.config.options import GROUPS, OPTIONS, Option
 
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _FLAGS = frozenset(option.flag for option in OPTIONS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from mpp.facts import Gap, Lack
+from mpp.core.facts import Gap, Lack
 
 MOST_GAPS = 50
 """Gaps of one server that are told apart; then the two oldest become one, which lacks as much as both."""

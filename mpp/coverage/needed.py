@@ -10,8 +10,8 @@ import re
 from datetime import datetime
 from urllib.parse import unquote_to_bytes
 
-from mpp import timeouts
-from mpp.model import RequestFacts
+from mpp.core.model import RequestFacts
+from mpp.core.prometheus import query_timeout as timeouts
 
 _PARAMETER = re.compile(rb"(?:^|&)(?:time|end)=([^&]{1,100})")
 _API = b"/api/v1/"

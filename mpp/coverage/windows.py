@@ -24,8 +24,8 @@ from urllib.parse import urlencode
 
 from attrs import frozen
 
-from mpp.errors import UpstreamError
-from mpp.runtime import Outcome, parse_object
+from mpp.core.errors import UpstreamError
+from mpp.core.prometheus.runtimeinfo import Outcome, parse_object
 
 Jobs = tuple[tuple[str, float], ...]
 """The scrape intervals of a server's jobs, in seconds, by job."""

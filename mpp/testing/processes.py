@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import define
 
-from mpp.child_environ import isolated
+from mpp.core.text.child_environ import isolated
 
 START_DEADLINE = 30.0
 """Seconds for a server to start: a slow laptop with a cold cache."""

@@ -1,1 +1,4 @@
-"""HTTP/1.1 in bytes, both sides, and the connections below. Knows nothing of Prometheus, selection or retry."""
+"""
+HTTP/1.1 in bytes, and TLS. Knows requests and responses, but no Prometheus and no selection. Begin with ``upstream/pool`` and
+``downstream/channel``.
+"""

@@ -6,11 +6,12 @@ import ast
 import re
 from collections.abc import Iterator
 
-from mpp import admin, pages
-from mpp.affinity import CookieAffinity
-from mpp.model import Backend, RequestFacts
-from mpp.status import question
-from mpp.unsafe_paths import FORWARDED_METHODS
+from mpp.admin import base_page as pages
+from mpp.admin import resource as admin
+from mpp.admin.status import query_string as question
+from mpp.core.model import Backend, RequestFacts
+from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
+from mpp.proxy.decisions.affinity import CookieAffinity
 from tests.contract import source
 
 _HYPHENATED = "[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)+"

@@ -8,10 +8,11 @@ import json
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from mpp import access, logs
-from mpp.model import RequestFacts
-from mpp.output import LineObserver
-from mpp.repeats import Repeats
+from mpp.app.logs import format as logs
+from mpp.app.logs.observer import LineObserver
+from mpp.app.logs.repeats import Repeats
+from mpp.core.model import RequestFacts
+from mpp.proxy.decisions import access_fields as access
 from tests.contract import source
 
 

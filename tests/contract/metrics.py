@@ -5,15 +5,15 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from mpp import stickiness
-from mpp.errors import ConfigError
-from mpp.extensions import build_affinities, build_strategy
-from mpp.locating import Locating
-from mpp.metrics import Metrics
-from mpp.model import Backend, Choice, Observation, Selection, Standing
-from mpp.settings import KubeSettings, MarathonSettings, Settings
-from mpp.snapshot import BackendLoad, LocatorState, Present, Snapshot
-from mpp.workers.gathering import Gathering
+from mpp.admin.gauges import BackendLoad, LocatorState, Present, Snapshot
+from mpp.app.extensions import build_affinities, build_strategy
+from mpp.app.workers.aggregate import Gathering
+from mpp.core.errors import ConfigError
+from mpp.core.metrics import Metrics
+from mpp.core.model import Backend, Choice, Observation, Selection, Standing
+from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+from mpp.discovery.kinds import Locating
+from mpp.proxy.decisions import stickiness
 from tests.contract import source
 
 ANY = "*"

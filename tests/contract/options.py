@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mpp import config_file
-from mpp.front.ciphers import CIPHERS
-from mpp.options import HELP_WORDS, OPTIONS, Option
+from mpp.config import file as config_file
+from mpp.config.options import HELP_WORDS, OPTIONS, Option
+from mpp.security.web_config.ciphers import CIPHERS
 from tests.contract import metrics, source
 
 

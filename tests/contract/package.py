@@ -13,9 +13,9 @@ from twisted.application.service import ServiceMaker
 from zope.interface import Interface
 from zope.interface.interface import Method
 
-from mpp import extensions
-from mpp.errors import ConfigError
-from mpp.interfaces import IAffinity, IStrategy
+from mpp.app import extensions
+from mpp.core.errors import ConfigError
+from mpp.core.interfaces import IAffinity, IStrategy
 from tests.contract import source
 
 ROOT = Path(__file__).parents[2]

@@ -8,17 +8,20 @@ from typing import Any
 
 from attrs import evolve
 
-from mpp import drift, headers
-from mpp.drift import Difference
-from mpp.facts import Lack, Replay
-from mpp.front.words import ClientAuth
-from mpp.model import Observation, Standing
-from mpp.recent import Event, Recent, Slot, Span
-from mpp.status import document, effective, explained, verdict
-from mpp.status.effective import ConfiguredValue, EffectiveConfig
-from mpp.status.explained import Explanation
-from mpp.status.guards import Guards
-from mpp.status.identity import Identity
+from mpp.admin import explain_page as explained
+from mpp.admin.explain_page import Explanation
+from mpp.admin.status import effective
+from mpp.admin.status import json_document as document
+from mpp.admin.status.effective import ConfiguredValue, EffectiveConfig
+from mpp.admin.status.identity import Identity
+from mpp.core import drift, headers
+from mpp.core.drift import Difference
+from mpp.core.facts import Lack, Replay
+from mpp.core.model import Observation, Standing
+from mpp.security.web_config.protection import Guards
+from mpp.security.web_config.values import ClientAuth
+from mpp.selection.recent import Event, Recent, Slot, Span
+from mpp.selection.verdict import verdict
 from tests.contract import source
 from tests.status_support import NOW, A, B, view, well
 

@@ -31,8 +31,8 @@ from tests.fake_marathon import FakeMarathon, principal_secret
 from tests.integration.processes import die_with_parent, fetch, free_port, wait_until
 from tests.integration.quiet import quiet
 from tests.integration.test_command import MPP, PATIENCE, ROOT, TWISTD, TWISTD_MPP, environment, run
-from tests.test_logs import read_logfmt
-from tests.test_plain_yaml import alias_bomb
+from tests.unit.app.test_logs import read_logfmt
+from tests.unit.core.test_plain_yaml import alias_bomb
 
 AT_ONCE = 3
 """How many programs run side by side: a few, for a machine with few cores."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.model import MIB
+from mpp.core.model import MIB
 from tests.integration.processes import Mpp, wait_until
 from tests.kubeconfigs import make_kubeconfig
 

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp._version import __version__
-from mpp.usage import help_text
+from mpp.config.help import help_text
 from tests.integration.processes import wait_until
 
 ROOT = Path(__file__).parents[2]

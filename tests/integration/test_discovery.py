@@ -16,9 +16,9 @@ from twisted.names.authority import FileAuthority
 from twisted.names.server import DNSServerFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mpp.errors import LocateError
-from mpp.locators.dns import SRV_TIMEOUTS_S, DNSLocator
-from mpp.locators.name_servers import NameServers
+from mpp.core.errors import LocateError
+from mpp.discovery.dns import SRV_TIMEOUTS_S, DNSLocator
+from mpp.discovery.name_servers import NameServers
 from tests.integration.clients import Load, Tally
 from tests.integration.processes import Mpp, Process, Simulated, wait_until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from mpp.options import OPTIONS
+from mpp.config.options import OPTIONS
 from tests.documents import blocks, configuration, mpp_commands
 from tests.integration.processes import (
     CHECKOUT,

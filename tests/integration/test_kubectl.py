@@ -20,14 +20,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
-from mpp.locators.kube import KubeLocator, build
-from mpp.settings import KubeSettings, Settings
+from mpp.core.settings import KubeSettings, Settings
+from mpp.discovery.kubernetes.locator import KubeLocator, build
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.integration.processes import CHECKOUT
 from tests.integration.quiet import quiet
 from tests.kubeconfigs import make_kubeconfig
-from tests.test_locators_kube_tls import NAME, credential_forms
+from tests.unit.discovery.test_locators_kube_tls import NAME, credential_forms
 
 SELECTOR = "app in (prometheus),tier!=test"
 

@@ -8,7 +8,7 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.wire.pool import MAX_IDLE
+from mpp.wire.upstream.pool import MAX_IDLE
 from tests.integration.clients import Load, SlowReader, hang_up, raw
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 

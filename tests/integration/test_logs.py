@@ -20,7 +20,7 @@ from tests.integration.clients import FORM, Load
 from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
 from tests.integration.test_command import TWISTD
 from tests.integration.test_reload import Configured
-from tests.test_logs import read_logfmt
+from tests.unit.app.test_logs import read_logfmt
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 READERS: dict[str, Callable[[str], dict[str, Any]]] = {"logfmt": read_logfmt, "json": json.loads}

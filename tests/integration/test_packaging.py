@@ -93,7 +93,15 @@ class PackagingTests(SynchronousTestCase):
         """The source archive has what is needed to build, test and run from it."""
         with tarfile.open(next(path for path in self.archives() if path.suffix == ".gz")) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
-        for path in ("setup.py", "pyproject.toml", "tox.ini", "LICENSE", "NEWS.rst", "script/test", "tests/test_config.py"):
+        for path in (
+            "setup.py",
+            "pyproject.toml",
+            "tox.ini",
+            "LICENSE",
+            "NEWS.rst",
+            "script/test",
+            "tests/unit/config/test_config.py",
+        ):
             self.assertIn(path, names)
         for path in ("Dockerfile", ".dockerignore", "systemd/mpp.service", "contrib/grafana/mpp.json", "script/build-man"):
             self.assertIn(path, names)

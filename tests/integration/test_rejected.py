@@ -21,7 +21,7 @@ from tests.integration.fixtures import keep
 from tests.integration.gateways import Gateway, Recorder
 from tests.integration.processes import Mpp, fetch, wait_until
 from tests.integration.test_web_config import basic, hashed
-from tests.test_unsafe_paths import ALWAYS, CHANGING, SAFE, SPELLINGS
+from tests.unit.core.test_unsafe_paths import ALWAYS, CHANGING, SAFE, SPELLINGS
 
 # fmt: off
 FORWARDED = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")

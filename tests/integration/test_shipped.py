@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from mpp.completion import completion
-from mpp.options import OPTIONS
-from mpp.usage import EXAMPLES
+from mpp.config.help import EXAMPLES
+from mpp.config.options import OPTIONS
+from mpp.config.shell_completion import completion
 from tests.integration.processes import CHECKOUT, Mpp, Simulated, die_with_parent, fetch, free_port, wait_until
 from tests.integration.servers import binaries, promtool_of
 from tests.integration.test_kubectl import kubectls

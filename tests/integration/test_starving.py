@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.model import MIB
-from mpp.service import BUFFER_MEMORY
+from mpp.app.program import BUFFER_MEMORY
+from mpp.core.model import MIB
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.test_web_config import basic, hashed
 

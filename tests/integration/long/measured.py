@@ -18,8 +18,8 @@ from typing import Any, TextIO
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from mpp.config import read
-from mpp.service import Program
+from mpp.app.program import Program
+from mpp.config.loader import read
 
 EVERY_S = 2.0
 

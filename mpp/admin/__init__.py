@@ -1,0 +1,1 @@
+"""mpp's own pages below ``/mpp``. Shows what others know, and changes nothing. Begin with ``resource``."""

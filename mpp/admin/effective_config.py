@@ -1,0 +1,97 @@
+"""
+Makes the configuration in force presentable: the value of each option, where it was written, and no secret. Pure.
+
+How it is shown is `mpp.admin.status.effective`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mpp.admin.status.effective import COMMAND_LINE, DEFAULT, DERIVED, ENVIRONMENT, FILE, ConfiguredValue, EffectiveConfig
+from mpp.config.loader import Reading
+from mpp.config.options import OPTIONS, Option
+from mpp.core.settings import Settings
+from mpp.core.text.values import (
+    parse_boolean,
+    parse_delay,
+    parse_idle_timeout,
+    parse_interval,
+    parse_share,
+    parse_size,
+    parse_timeout,
+)
+from mpp.core.text.written import written_boolean, written_duration, written_share, written_size
+
+_WRITERS: Mapping[Callable[[str], Any], Callable[[Any], str]] = {
+    parse_boolean: written_boolean,
+    parse_delay: written_duration,
+    parse_idle_timeout: written_duration,
+    parse_interval: written_duration,
+    parse_timeout: written_duration,
+    parse_size: written_size,
+    parse_share: written_share,
+}
+"""Options whose values are not written as Python writes them."""
+
+_PLACE = re.compile(r"(?P<place>.*?:[0-9]+): .*", re.DOTALL)
+_DEFAULTS = Settings()
+
+
+def effective(reading: Reading, at: float) -> EffectiveConfig:
+    """
+    Return what is in force after a reading was applied.
+
+    :param at: when it was, in seconds since the epoch.
+    """
+    options = (_configured(option, reading) for option in OPTIONS if option.field)
+    return EffectiveConfig((*options, *reading.sections), at)
+
+
+def _configured(option: Option, reading: Reading) -> ConfiguredValue:
+    value = value_of(reading.settings, option.field)
+    origin, place = _origin(option, reading, value)
+    shown = _masked(option, value)
+    return ConfiguredValue(option.flag.removeprefix("--"), shown, written(option, shown), origin, place)
+
+
+def value_of(settings: Settings, field: str) -> Any:
+    """Return the value of a field, or of one in a group (``group.field``)."""
+    value: Any = settings
+    for name in field.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _origin(option: Option, reading: Reading, value: Any) -> tuple[str, str]:
+    word = reading.words.get(option.field)
+    if word is None:
+        return (DEFAULT if value == value_of(_DEFAULTS, option.field) else DERIVED), ""
+    if word in (option.flag, option.short):
+        return COMMAND_LINE, word
+    if word in option.env:
+        return ENVIRONMENT, word
+    return FILE, place_in(word)
+
+
+def place_in(word: str) -> str:
+    """Return file and line of what the configuration file calls ``FILE:LINE: KEY``."""
+    found = _PLACE.fullmatch(word)
+    return found["place"] if found else word
+
+
+def _masked(option: Option, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [option.mask(each) for each in value]
+    return option.mask(value) if isinstance(value, str) else value
+
+
+def written(option: Option, value: Any) -> str:
+    """Return a value as the configuration takes it; empty when there is none."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return (" " if option.repeatable else ",").join(value)
+    return _WRITERS.get(option.parse, str)(value)

@@ -1,0 +1,106 @@
+"""
+Looks at the counters every few seconds, so that the last minutes can be told. Knows which metrics to look at; what they come to
+is `mpp.selection.recent`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+
+from attrs import define
+from prometheus_client.core import Metric
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from txaio.tx import make_logger
+
+from mpp.admin.status.report import state
+from mpp.app.client_side import Collect
+from mpp.core.metrics import OWN
+from mpp.core.model import Selection
+from mpp.selection.recent import SLOT_S, SLOTS, Look, Recent, Totals, recall
+
+_log = make_logger()
+
+_METRICS = ("mpp_requests_total", "mpp_retries_total", "mpp_hedges_total", "mpp_ejections_total")
+_LATENCY = "mpp_upstream_duration_seconds_bucket"
+LOOKED_AT = (*_METRICS, _LATENCY)
+# A look that is older than this is worth another one when somebody asks.
+_NEW_S = 1.0
+
+
+class Recorder(Service):
+    """
+    Remembers the looks of the last minutes.
+
+    :param collect: gives what is counted, by the names of samples.
+    :param clock: monotonic.
+    :param current: gives the Selection in force: of whom to remember something.
+    """
+
+    def __init__(self, collect: Collect, clock: IReactorTime, current: Callable[[], Selection]) -> None:
+        self._collect = collect
+        self._clock = clock
+        self._current = current
+        self._looks: deque[Look] = deque(maxlen=SLOTS + 1)
+        self._loop = LoopingCall(lambda: self._looks.append(self._look()))
+        self._loop.clock = clock
+
+    def startService(self) -> None:
+        """Begin to look."""
+        Service.startService(self)
+        self._loop.start(SLOT_S).addErrback(lambda failure: _log.failure("The last minutes are not recorded any more", failure))
+
+    def stopService(self) -> None:
+        """Look no more."""
+        Service.stopService(self)
+        if self._loop.running:
+            self._loop.stop()
+
+    def recall(self) -> Mapping[str, Recent]:
+        """Give the last minutes of each known backend, by its name, and of mpp itself."""
+        looks = tuple(self._looks)
+        if looks and self._clock.seconds() - looks[-1].at >= _NEW_S:
+            looks += (self._look(),)
+        names = {**looks[-1].states, **looks[-1].totals} if looks else ()
+        return {name: recall(looks, name) for name in names}
+
+    def _look(self) -> Look:
+        selection = self._current()
+        states = {o.backend.name: state(o, selection) for o in selection.observations}
+        # The counters of a backend that is gone stay for a while, and it is not shown any more.
+        totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == OWN}
+        return Look(self._clock.seconds(), totals, states)
+
+
+@define
+class _Sums:
+    requests: float = 0.0
+    errors: float = 0.0
+    retries: float = 0.0
+    ejections: float = 0.0
+
+
+def read_totals(families: Iterable[Metric]) -> dict[str, Totals]:
+    """Give what was counted, by the ``backend`` label; of the families that have samples `LOOKED_AT`."""
+    sums: defaultdict[str, _Sums] = defaultdict(_Sums)
+    latency: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for family in families:
+        for sample in family.samples:
+            if sample.name not in LOOKED_AT:
+                continue
+            name, value = sample.labels["backend"], sample.value
+            if sample.name == _LATENCY:
+                latency[name].append((float(sample.labels["le"]), value))
+            elif sample.name == "mpp_requests_total":
+                sums[name].requests += value
+                sums[name].errors += value if sample.labels["code"].startswith("5") else 0.0
+            elif sample.name == "mpp_ejections_total":
+                sums[name].ejections += value
+            else:
+                sums[name].retries += value
+    return {
+        name: Totals(each.requests, each.errors, each.retries, each.ejections, tuple(latency[name]))
+        for name, each in ((name, sums[name]) for name in {**sums, **latency})
+    }

@@ -1,0 +1,297 @@
+"""
+mpp's own pages, below ``/mpp``: health, ready, metrics, status, explain, config, reload. Twisted resources; all but the last
+change nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from mpp.admin import explain_page as explained
+from mpp.admin.base_page import (
+    CHECKS,
+    HTML,
+    JSON,
+    READS,
+    TEXT,
+    Answer,
+    Page,
+    Pages,
+    RenderedPages,
+    SameOriginOnly,
+    answer,
+    refuse_method,
+)
+from mpp.admin.explain_page import Explanation
+from mpp.admin.status import effective
+from mpp.admin.status import html_page as page
+from mpp.admin.status import json_document as document
+from mpp.admin.status import query_string as question
+from mpp.admin.status.data import StatusView
+from mpp.admin.status.effective import EffectiveConfig
+from mpp.admin.status.identity import Identity
+from mpp.core import headers
+from mpp.core.metrics import CONTENT_TYPE, Metrics
+from mpp.core.model import Reloaded, RequestFacts, Selection
+from mpp.proxy.decisions import cross_site
+from mpp.proxy.site.resource import ProxyRequest
+
+
+class _Reload(Resource):
+    """
+    Has the configuration read again.
+
+    :param reload: gives what came of it, at some time: the options that have changed, and what is wrong.
+    :param enabled: tells whether anyone may.
+    """
+
+    isLeaf = True
+
+    def __init__(self, reload: Callable[[], Deferred[Reloaded]], enabled: Callable[[], bool]) -> None:
+        Resource.__init__(self)
+        self._reload = reload
+        self._enabled = enabled
+
+    def render(self, request: Any) -> bytes | int:
+        """Answer POST (and PUT, as Prometheus does) when it is over."""
+        if request.method not in (b"POST", b"PUT"):
+            return refuse_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
+        if not self._enabled():
+            off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
+            return answer(request, 403, JSON, headers.error_body("forbidden", off))
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+        self._reload().addCallback(self._finish, request, gone)
+        return NOT_DONE_YET
+
+    def _finish(self, reloaded: Reloaded, request: Any, gone: list[Failure]) -> None:
+        if gone:
+            return
+        if reloaded.errors:
+            code, body = 500, headers.error_body("internal", "; ".join(reloaded.errors))
+        else:
+            code, body = 200, json.dumps({"status": "success", "data": {"changed": reloaded.changed}}).encode()
+        request.write(answer(request, code, JSON, body))
+        request.finish()
+
+
+class OwnPages(Pages):
+    """
+    The resource at ``/mpp``.
+
+    :param selection: gives the Selection in force.
+    :param draining: tells whether the program is about to stop.
+    :param view: gives what the status page shows.
+    :param explain: tells what would become of a request.
+    :param config: returns the configuration in force.
+    :param identity: returns which mpp it is.
+    :param reload: reads the configuration again.
+    :param lifecycle: tells whether a client may have it do so.
+    :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is believed, or None.
+    :param seconds: the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        selection: Callable[[], Selection],
+        draining: Callable[[], bool],
+        view: Callable[[], StatusView],
+        explain: Callable[[RequestFacts], Explanation],
+        config: Callable[[], EffectiveConfig],
+        identity: Callable[[], Identity],
+        reload: Callable[[], Deferred[Reloaded]],
+        lifecycle: Callable[[], bool],
+        trusted_proxies: Callable[[], Sequence[str] | None],
+        seconds: Callable[[], float],
+    ) -> None:
+        Resource.__init__(self)
+        self._rendered = RenderedPages(seconds)
+        self._metrics = metrics
+        self._selection = selection
+        self._draining = draining
+        self._view = view
+        self._explain = explain
+        self._trusted_proxies = trusted_proxies
+        self._config = config
+        self._identity = identity
+        self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
+        self._whole_config: Callable[[str], Answer | Deferred[Answer]] = self.config
+        self.putChild(b"health", Page(self._health, methods=CHECKS))
+        self.putChild(b"ready", Page(self._ready, methods=CHECKS))
+        self.putChild(b"metrics", Page(self._metrics_page))
+        self.putChild(b"status", Page(self._status))
+        self.putChild(b"explain", Page(self._explained))
+        self.putChild(b"config", Page(self._config_page))
+        self.putChild(b"reload", self._changing(_Reload(reload, lifecycle)))
+
+    def _changing(self, page: Resource) -> Resource:
+        """Return a page that changes something as it is to be served."""
+        return SameOriginOnly(page, lambda facts: cross_site.is_cross_site(facts, self._trusted_proxies()))
+
+    def other(self, name: bytes) -> Any:
+        """Return the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
+        return self.children[b"status"] if name == b"" else super().other(name)
+
+    def relay(self, ask: Callable[..., Deferred[Answer]]) -> None:
+        """
+        Have the pages that speak for the whole of mpp come from elsewhere.
+
+        :param ask: returns a page, of its name; of ``status`` and ``config`` also of the format, and of ``status`` of whether
+            it is asked for over TLS.
+        """
+        self.putChild(b"metrics", Page(lambda request: ask("metrics")))
+        self._whole_status = functools.partial(ask, "status")
+        self._whole_config = functools.partial(ask, "config")
+
+    def render(self, request: Any) -> bytes:
+        """Send ``/mpp`` on to the status page."""
+        if request.method not in READS:
+            return refuse_method(request, READS, "mpp's own pages can be read only")
+        request.redirect(b"/mpp/status")
+        return b""
+
+    def probes(self) -> Pages:
+        """Give the resource at ``/mpp`` where only health and ready are served, because the rest is elsewhere."""
+        return _Probes({name: self.children[name] for name in (b"health", b"ready")})
+
+    def _health(self, request: Any) -> Answer:
+        return 200, TEXT, b"OK"
+
+    def _ready(self, request: Any) -> Answer:
+        selection = self._selection()
+        if self._draining():
+            return 503, TEXT, b"draining"
+        if not selection.generation:
+            return 503, TEXT, b"the first selection round has not finished"
+        args = request.args
+        if b"backends" in args and args[b"backends"][-1] not in (b"0", b"false", b"no") and not selection.viable:
+            return 503, TEXT, b"no backend is viable"
+        return 200, TEXT, b"OK"
+
+    def _metrics_page(self, request: Any) -> Answer:
+        return self._rendered.page("metrics", lambda: (200, CONTENT_TYPE, self._metrics.exposition()))
+
+    def _status(self, request: Any) -> Answer | Deferred[Answer]:
+        form = _form(request)
+        return self._whole_status(form, request.facts.secure) if form else _NO_SUCH_FORMAT
+
+    def _config_page(self, request: Any) -> Answer | Deferred[Answer]:
+        form = _form(request)
+        return self._whole_config(form) if form else _NO_SUCH_FORMAT
+
+    def status(self, form: str, secure: bool) -> Answer:
+        """
+        Give the status page.
+
+        :param form: ``html`` or ``json``.
+        :param secure: it is asked for over TLS; an endpoint may have one of its own.
+        """
+        return self._rendered.page(f"{form} {secure}", lambda: self._render_status(form, secure))
+
+    def _render_status(self, form: str, secure: bool) -> Answer:
+        view = self._view()
+        view = evolve(view, guards=evolve(view.guards, tls=secure))
+        return (200, JSON, document.render(view)) if form == "json" else (200, HTML, page.render(view))
+
+    def config(self, form: str) -> Answer:
+        """
+        Return the page of the configuration in force.
+
+        :param form: ``html`` or ``json``.
+        """
+        return self._rendered.page(f"config {form}", lambda: self._render_config(form))
+
+    def _render_config(self, form: str) -> Answer:
+        config = self._config()
+        return (
+            (200, JSON, effective.as_json(config)) if form == "json" else (200, HTML, effective.as_page(config, self._identity()))
+        )
+
+    def _explained(self, request: Any) -> Answer:
+        facts: RequestFacts = request.facts
+        asked = question.read(facts.target.partition(b"?")[2])
+        wanted = question.wanted_format(asked.format, _accepted(request), "text")
+        if not asked.target and wanted == "html":
+            return 200, HTML, explained.nothing_asked(self._identity())
+        if not asked.target:
+            usage = "what stands behind the question mark is explained: /mpp/explain?/api/v1/query?query=up"
+            return 400, JSON, headers.error_body("bad_data", usage)
+        explanation = self._explain(facts._replace(method=asked.method, target=asked.target, body=b""))
+        if wanted == "html":
+            return 200, HTML, explained.as_page(explanation, self._identity())
+        return 200, *_EXPLAINED[wanted](explanation)
+
+
+_EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
+    "text": lambda explanation: (TEXT, explained.as_text(explanation)),
+    "json": lambda explanation: (JSON, explained.as_json(explanation)),
+}
+
+
+_NO_SUCH_FORMAT: Answer = 400, JSON, headers.error_body("bad_data", "format has to be html or json")
+
+
+def _form(request: Any) -> str:
+    """Return the format that is asked for, ``html`` or ``json``; empty if it is another one."""
+    asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
+    return question.wanted_format(asked, _accepted(request), "html") if asked in ("", "html", "json") else ""
+
+
+def _accepted(request: Any) -> bytes:
+    return b",".join(request.requestHeaders.getRawHeaders(b"accept", []))
+
+
+class OwnRoot(Resource):
+    """
+    The root where nothing but mpp's own pages is served.
+
+    :param own_pages: what answers below ``/mpp``.
+    """
+
+    def __init__(self, own_pages: OwnPages, metrics: Metrics) -> None:
+        Resource.__init__(self)
+        self._own_pages = own_pages
+        self._metrics = metrics
+
+    def page_at(self, path: bytes) -> Any:
+        """Return the page at a path below ``/mpp``."""
+        return self._own_pages.page_at(path)
+
+    def render(self, request: ProxyRequest) -> int:
+        """Refuse what a server would answer elsewhere."""
+        self._metrics.refused(404)
+        request.fail(404, "not_found", "only mpp's own pages are served here, below /mpp", None)
+        return NOT_DONE_YET
+
+
+class _Probes(Pages):
+    """What is left of the own pages when the others have a listener of their own."""
+
+    def __init__(self, pages: dict[bytes, Resource]) -> None:
+        Resource.__init__(self)
+        for name, shown in pages.items():
+            self.putChild(name, shown)
+
+    def other(self, name: bytes) -> Resource:
+        """Return a 404 in Prometheus' shape for every other path."""
+        return Page(_elsewhere)
+
+    def render(self, request: Any) -> Any:
+        """Give the same for ``/mpp`` itself."""
+        return Page(_elsewhere).render(request)
+
+
+def _elsewhere(request: Any) -> Answer:
+    body = headers.error_body("not_found", "mpp serves /mpp/health and /mpp/ready here, its other pages on its admin listener")
+    return 404, JSON, body

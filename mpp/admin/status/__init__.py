@@ -1,0 +1,1 @@
+"""The status page, from values to words, HTML and JSON. Pure. Begin with ``data`` and ``report``."""

@@ -1,0 +1,109 @@
+"""
+The configuration that is in force, with the origin of each value: as a page and as JSON. Pure.
+
+Secrets are masked by whoever makes a `ConfiguredValue`; here they are not known any more.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import frozen
+
+from mpp._version import __version__
+from mpp.admin.status.html import frame, text
+from mpp.admin.status.identity import Identity
+from mpp.core.text.humanize import moment
+
+SCHEMA = 1
+
+DEFAULT, DERIVED, FILE, ENVIRONMENT, COMMAND_LINE = "default", "derived", "file", "environment", "command line"
+"""The origins of values. Derived: nobody gave it, and it follows from another value."""
+
+
+@frozen
+class ConfiguredValue:
+    """
+    One value that is in force.
+
+    :ivar name: the key in a configuration file: that of an option, or the path of keys to it.
+    :ivar value: a value of JSON's: seconds, bytes, a share of 1, text, a list of texts; None when there is none.
+    :ivar written: the value as a configuration file has it; empty when there is none.
+    :ivar origin: one of `DEFAULT`, `DERIVED`, `FILE`, `ENVIRONMENT`, `COMMAND_LINE`.
+    :ivar place: file and line, the environment variable, or the option as it was written; empty for defaults.
+    """
+
+    name: str
+    value: Any
+    written: str
+    origin: str
+    place: str = ""
+
+
+@frozen
+class EffectiveConfig:
+    """
+    All values that are in force.
+
+    :ivar read_at: when they were put in force, in seconds since the epoch.
+    """
+
+    values: tuple[ConfiguredValue, ...] = ()
+    read_at: float = 0.0
+
+
+def document(config: EffectiveConfig) -> dict[str, Any]:
+    """Return the configuration as values of JSON's. docs/reference/pages.rst documents every key."""
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "read_at": config.read_at or None,
+        "values": [
+            {
+                "name": each.name,
+                "value": each.value,
+                "written": each.written,
+                "origin": each.origin,
+                "place": each.place or None,
+            }
+            for each in config.values
+        ],
+    }
+
+
+def as_json(config: EffectiveConfig) -> bytes:
+    """Render the configuration as JSON, ASCII."""
+    return json.dumps(document(config), indent=2, allow_nan=False).encode() + b"\n"
+
+
+def as_page(config: EffectiveConfig, identity: Identity) -> bytes:
+    """
+    Render the configuration as a page, UTF-8: what was configured first, then the defaults.
+
+    :param identity: which mpp it is.
+    """
+    given = [each for each in config.values if each.origin not in (DEFAULT, DERIVED)]
+    others = [each for each in config.values if each.origin in (DEFAULT, DERIVED)]
+    since = f" since {moment(config.read_at)}" if config.read_at else ""
+    count = f"{len(given)} value{'' if len(given) == 1 else 's'} configured, {len(others)} by default"
+    main = (
+        f'<section class="verdict good"><p>The configuration in force{since}</p><p>{count}. Secrets are shown as '
+        "&lt;secret&gt;. Changes of a configuration file count after a reload.</p></section>"
+        f"<h2>Configured</h2>{_table(given)}<h2>By default</h2>{_table(others)}"
+        '<p class="soft small">The same <a href="config?format=json">as JSON</a>; <a href="status">how the servers are</a>.</p>'
+    )
+    return frame("mpp: configuration", main, level="good", live=False, identity=identity.described)
+
+
+def _table(values: list[ConfiguredValue]) -> str:
+    rows = "".join(
+        f'<tr><th>{text(each.name)}</th><td class="value">{text(each.written) or "&ndash;"}</td>'
+        f'<td class="at">{text(_origin(each))}</td></tr>'
+        for each in values
+    )
+    return f'<div class="scroll"><table class="config">{rows}</table></div>' if rows else '<p class="soft">Nothing.</p>'
+
+
+def _origin(each: ConfiguredValue) -> str:
+    return f"{each.origin}, {each.place}" if each.place else each.origin

@@ -1,0 +1,244 @@
+"""The status page, as HTML. Pure: what it says is `mpp.admin.status.report`'s, how it looks `mpp.admin.status.html`'s."""
+
+from __future__ import annotations
+
+from mpp.admin.status import report as reports
+from mpp.admin.status.data import StatusView
+from mpp.admin.status.html import explain_form, frame, pairs, text
+from mpp.admin.status.links import Links, linked, links_to, place_of
+from mpp.admin.status.report import BackendReport, Report
+from mpp.admin.status.sparkline import picture
+from mpp.core import drift
+from mpp.core.facts import Facts
+from mpp.core.model import Backend
+from mpp.core.text.durations import duration
+from mpp.core.text.humanize import ago, clock, latency, rate, share
+from mpp.security.web_config import protection as guarded
+from mpp.selection.recent import Event, Span
+
+_LEGEND = (
+    "Bars: answers, errors of the server (red) and attempts given up for another server (amber) in ten seconds each. "
+    "Ribbon: selected (green), standby (gray), replaying its WAL (amber), ejected or unusable (red)."
+)
+_EVENTS = 15
+_NAMED = 4
+
+
+def render(view: StatusView) -> bytes:
+    """Render the page, UTF-8."""
+    report = reports.make(view)
+    many = len(report.backends) > reports.FEW
+    links = links_to([each.backend for each in report.backends])
+    cards = "".join(_card(each, view, links, folded=many) for each in report.backends)
+    main = "".join(
+        (
+            f'<section id="verdict" class="verdict {report.level}"><p>{linked(report.verdict, links)}</p>'
+            f"<p>{text(report.count)}</p>",
+            f"{_guards(view)}</section>",
+            _part("servers", f'<div class="cards">{cards}</div><p class="soft small">{_LEGEND}</p>' if cards else ""),
+            _part("drift", _drift(report, links)),
+            _part("events", _events(view, links)),
+            _part("locators", _locators(view)),
+            _part("itself", f"<h2>mpp itself</h2>{_itself(view)}"),
+        )
+    )
+    below = (
+        '<h2>Who would answer?</h2><p class="soft small">For a request of yours, as it would come from here: '
+        f"path and query, or a whole URL.</p>{explain_form()}"
+        '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>; '
+        '<a href="config">configuration</a>.</p>'
+    )
+    which, host = view.identity.described, view.identity.host
+    title = f"{_MARKS[report.level]} mpp{host and f' {host}'}: {report.verdict}"
+    return frame(title, main, level=report.level, live=True, below=below, identity=which)
+
+
+def _part(name: str, inner: str) -> str:
+    """Return a part of the page, which is renewed on its own, see `mpp.admin.status.stylesheet.SCRIPT`."""
+    return f'<section id="{name}">{inner}</section>'
+
+
+def _guards(view: StatusView) -> str:
+    word, level = guarded.verdict(view.guards)
+    return f'<p id="guards"><span class="badge {level}">{word}</span> {text(guarded.describe(view.guards))}</p>'
+
+
+_MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
+
+
+def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) -> str:
+    replay = each.observation.replay
+    progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
+    facts = _known(each, view)
+    if folded:
+        facts = f'<details id="of-{each.backend.id}"><summary>What it tells of itself</summary>{facts}</details>'
+    calm = "calm" if each.level == "good" and each.role != "selected" else each.level
+    return (
+        f'<article id="{place_of(each.backend)}" class="card {each.level} {each.role}">'
+        f'<div class="head"><h3>{_server(each.backend)}</h3><span class="badge {calm}">{each.role}</span></div>'
+        f'<p class="why">{linked(each.why, links)}</p><figure>{progress}{picture(each.recent)}</figure>'
+        f"<div>{_traffic(each)}</div><div>{facts}</div></article>"
+    )
+
+
+def _traffic(each: BackendReport) -> str:
+    """Return what happens on a server now beside the last minutes."""
+    recent = each.recent
+    names = ("", "Requests", "Errors", "p50", "p99", "Retries")
+    heads = "".join(f"<th>{name}</th>" for name in names)
+    spans = [("now", recent.latest)]
+    if recent.seconds > recent.latest.seconds:
+        spans.append((duration(recent.seconds), recent))
+    rows = "".join(f"<tr><th>{name}</th>{_span(span)}</tr>" for name, span in spans)
+    waiting = f" + {each.queued} waiting" if each.queued else ""
+    under_way = f'<p class="small"><span class="soft">Under way</span> {each.active}{waiting}</p>'
+    return f'<table class="traffic"><tr>{heads}</tr>{rows}</table>{under_way}'
+
+
+def _span(span: Span) -> str:
+    wrong = f'<span class="bad">{share(span.error_share)}</span>' if span.errors else "0%" if span.requests else "-"
+    cells = (rate(span.rate), wrong, latency(span.p50), latency(span.p99), f"{span.retries:,.0f}")
+    return "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def _known(each: BackendReport, view: StatusView) -> str:
+    """Return what is known of a server; of one that says nothing any more what it said last, in pale, and when that was."""
+    present, told = _present(each, view), _facts(each, view)
+    if each.is_current:
+        return pairs(present + told)
+    read_at = each.observation.facts.read_at
+    if not read_at:
+        return f'{pairs(present)}<p class="soft small last">It has not said anything of itself yet.</p>'
+    when = ago(view.now - read_at)
+    return f'{pairs(present)}<p class="soft small last">Last known, {when}:</p>{pairs(told, "past")}'
+
+
+def _present(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
+    """Return what mpp itself sees of a server."""
+    observation, facts, now = each.observation, each.observation.facts, view.now
+    # The start of a server that is down was another one's.
+    up = facts.started_at is not None and observation.standing.name != "DOWN"
+    uptime = duration(now - (facts.started_at or now)) if up else "not running" if facts.started_at else "?"
+    return [
+        ("Standing", f'<span class="{each.level}">{observation.standing.name.lower().replace("_", " ")}</span>'),
+        ("Uptime", uptime),
+        ("Last probe", f"{ago(now - observation.at)}, {latency(observation.took)}" if observation.at else "none"),
+    ]
+
+
+def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
+    facts = each.observation.facts
+    now = view.now if each.is_current else facts.read_at
+    listed = [("Version", text(facts.version or "?")), ("History", _history(each, now))]
+    if each.age is not None:
+        kind = "bad" if drift.is_stale(facts) and each.is_current else ""
+        listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
+    if facts.targets is not None:
+        listed.append(("Targets", f"{facts.targets:,}"))
+    if facts.config_hash or facts.config_at is not None:
+        listed.append(("Configuration", _configuration(facts, view.now)))
+    if facts.skew is not None:
+        listed.append(("Clock", f"{facts.skew:+z.1f}s beside mpp's"))
+    return listed
+
+
+def _history(each: BackendReport, now: float) -> str:
+    facts = each.observation.facts
+    if facts.oldest is None:
+        return "none" if facts.samples is None else f"{facts.samples:,.0f} samples ingested"
+    kept = "" if facts.retention_s is None else f", keeps {duration(facts.retention_s)}"
+    lost = each.observation.lost(now)
+    known = f", lacks {duration(lost)} of it" if lost >= 1 else ""
+    return duration(each.observation.history(now)) + known + kept + (", limited by size" if facts.retention_by_size else "")
+
+
+def _configuration(facts: Facts, now: float) -> str:
+    loaded = "" if facts.config_at is None else f"loaded {ago(now - facts.config_at)}"
+    failed = ' <span class="bad">the last reload failed</span>' if facts.reload_ok is False else ""
+    return text(" ".join(filter(None, (facts.config_hash[:8], loaded)))) + failed
+
+
+_DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}
+
+
+def _drift(report: Report, links: Links) -> str:
+    if len(report.backends) < 2:
+        return ""
+    if not report.drift and not report.comparable:
+        return '<h2>Drift</h2><p class="soft">Not known: fewer than two servers can be compared at the moment.</p>'
+    if not report.drift:
+        return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
+    rows = "".join(
+        f'<tr><th class="{_DRIFT_LOOKS[each.level]}">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
+        + "<br>".join(_group(value, names, links) for value, names in each.groups)
+        + "</span></td></tr>"
+        for each in report.drift
+    )
+    intro = "Servers that are no pair give different answers, depending on who serves."
+    return f'<h2>Drift</h2><p class="soft small">{intro}</p><div class="scroll"><table>{rows}</table></div>'
+
+
+def _group(value: str, names: tuple[str, ...], links: Links) -> str:
+    """Return which servers have one value; of many the first, and the others on demand."""
+    shown = ", ".join(linked(name, links) for name in names[:_NAMED])
+    if len(names) > _NAMED:
+        shown = f'<span title="{text(", ".join(names))}">{len(names)} servers: {shown} and {len(names) - _NAMED} others</span>'
+    return f"{shown}: {text(value)}"
+
+
+def _server(backend: Backend) -> str:
+    """Return the URL of a server as a link to its own pages."""
+    return f'<a href="{text(backend.url)}/" rel="noreferrer">{text(backend.url)}</a>'
+
+
+def _events(view: StatusView, links: Links) -> str:
+    rows = "".join(_event(each, view.now, links) for each in view.events[:_EVENTS])
+    nothing = '<p class="soft">Nothing has changed since mpp was started.</p>'
+    table = f'<div class="scroll"><table class="events">{rows}</table></div>'
+    return f"<h2>What happened</h2>{table if rows else nothing}"
+
+
+def _event(event: Event, now: float, links: Links) -> str:
+    kind = {"ejection": "bad", "crash": "bad", "worker": "bad", "return": "good", "refused": "warn", "discovery": "warn"}.get(
+        event.kind, "soft"
+    )
+    return (
+        f'<tr><td class="at">{clock(event.at)} UTC, {ago(now - event.at)}</td><th class="{kind}">{text(event.kind)}</th>'
+        f"<td>{linked(event.text, links)}</td></tr>"
+    )
+
+
+def _locators(view: StatusView) -> str:
+    listed = []
+    for each in view.locators:
+        found = f"{each.backends} backend{'' if each.backends == 1 else 's'}"
+        problem = text(each.problem or "the source cannot be read")
+        if not each.up:
+            found += f', the last good list; <span class="bad">{problem}</span>'
+        elif each.problem:
+            found += f'; <span class="warn">{problem}</span>'
+        listed.append((each.name, found))
+    nothing = '<p class="soft">No locator has answered yet.</p>'
+    return f"<h2>Found by</h2>{pairs(listed) if listed else nothing}"
+
+
+def _workers(view: StatusView) -> list[tuple[str, str]]:
+    wanted = view.settings.workers
+    if wanted == 1:
+        return []
+    return [("Workers", f"{wanted}" if view.workers == wanted else f'<span class="warn">{view.workers} of {wanted}</span>')]
+
+
+def _itself(view: StatusView) -> str:
+    settings, selection = view.settings, view.selection
+    changed = f", changed {ago(view.now - selection.changed_at)}" if selection.changed_at else ""
+    own = view.recent.get("mpp")
+    listed = [
+        ("Uptime", duration(view.now - view.started_at)),
+        ("Routing strategy", text(settings.routing_strategy)),
+        ("Selection", f"generation {selection.generation}{changed}; a round every {duration(settings.selection_interval)}"),
+        ("Affinity", text(", ".join(settings.affinity_options) or "none")),
+        *_workers(view),
+        ("Own errors", "none" if own is None or not own.errors else f'<span class="bad">{own.errors:,.0f}</span>'),
+    ]
+    return pairs(listed)

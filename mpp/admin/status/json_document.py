@@ -1,0 +1,155 @@
+"""
+The status page, as JSON. Pure.
+
+docs/reference/status-page.rst documents every key. None changes its meaning or is removed without a new ``schema``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import asdict
+
+from mpp._version import __version__
+from mpp.admin.status import report as reports
+from mpp.admin.status.data import StatusView
+from mpp.admin.status.report import BackendReport
+from mpp.core.drift import Difference
+from mpp.security.web_config.protection import Guards
+from mpp.selection.recent import Recent, Span
+
+SCHEMA = 1
+
+
+def render(view: StatusView) -> bytes:
+    """Render it, ASCII."""
+    # allow_nan: what is not a number of JSON's is a bug, not to be passed on.
+    return json.dumps(document(view), indent=2, allow_nan=False).encode() + b"\n"
+
+
+def document(view: StatusView) -> dict[str, Any]:
+    """Give all that the page shows. Points in time are seconds since the epoch; what is not known is null."""
+    report, selection, settings = reports.make(view), view.selection, view.settings
+    return {
+        "schema": SCHEMA,
+        "now": view.now,
+        "mpp": {
+            "version": __version__,
+            "host": view.identity.host or None,
+            "pid": view.identity.pid or None,
+            "listening": list(view.identity.listening),
+            "started_at": view.started_at,
+            "routing_strategy": settings.routing_strategy,
+            "affinity": list(settings.affinity_options),
+            "selection_interval_seconds": settings.selection_interval,
+            "own_errors": _recent_of(view, "mpp").errors,
+            "workers": {"running": view.workers, "configured": settings.workers},
+        },
+        "listener": _listener(view.guards),
+        "verdict": {"level": report.level, "text": report.verdict},
+        "selection": {
+            "generation": selection.generation,
+            "changed_at": selection.changed_at or None,
+            "selected": [backend.name for backend in selection.selected],
+            "standbys": [backend.name for backend in selection.choice.standbys],
+            "degraded": selection.choice.degraded,
+            "last_resort": selection.last_resort,
+        },
+        "backends": [_backend(each, view.now) for each in report.backends],
+        "drift": [_difference(each) for each in report.drift],
+        "locators": [
+            {"name": each.name, "up": each.up, "backends": each.backends, "problem": each.problem} for each in view.locators
+        ],
+        "events": [{"at": each.at, "kind": each.kind, "text": each.text} for each in view.events],
+    }
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    each = difference
+    return {"kind": each.kind, "level": each.level, "text": each.text, "values": dict(each.values)}
+
+
+def _listener(guards: Guards) -> dict[str, Any]:
+    return {
+        "protected": guards.protected,
+        "tls": guards.tls,
+        "tls_min_version": guards.tls_minimum or None,
+        "client_certificates": guards.certificates,
+        "passwords": guards.users > 0,
+        "rate_limit": guards.rate_limit,
+        "problem": guards.problem or None,
+    }
+
+
+def _recent_of(view: StatusView, name: str) -> Recent:
+    return view.recent.get(name, Recent())
+
+
+def _backend(each: BackendReport, now: float) -> dict[str, Any]:
+    observation, facts, replay = each.observation, each.observation.facts, each.observation.replay
+    return {
+        "name": each.backend.name,
+        "url": each.backend.url,
+        "role": each.role,
+        "level": each.level,
+        "why": each.why,
+        "standing": observation.standing.name.lower(),
+        "is_self": observation.is_self,
+        "ejected_at": observation.ejected_at or None,
+        "probed_at": observation.at or None,
+        "probe_seconds": observation.took,
+        "version": facts.version or None,
+        "started_at": facts.started_at,
+        "history_seconds": None if facts.oldest is None else observation.history(now),
+        "missing_seconds": None if facts.oldest is None else observation.lost(now),
+        "retention_seconds": facts.retention_s,
+        "retention_by_size": facts.retention_by_size,
+        "newest_sample_age_seconds": each.age,
+        "targets": facts.targets,
+        "lack": None if observation.lack is None else {**asdict(observation.lack), "text": str(observation.lack)},
+        "configuration": {"hash": facts.config_hash or None, "loaded_at": facts.config_at, "reload_successful": facts.reload_ok},
+        "clock_skew_seconds": facts.skew,
+        "facts_read_at": facts.read_at or None,
+        "facts_current": each.is_current,
+        "wal_replay": None
+        if replay is None
+        else {
+            "done": replay.done,
+            "total": replay.total,
+            "share": replay.share,
+            "seconds_left": replay.left(observation.at),
+        },
+        "active": each.active,
+        "queued": each.queued,
+        "recent": _recent(each.recent),
+    }
+
+
+def _span(span: Span) -> dict[str, Any]:
+    return {
+        "seconds": span.seconds,
+        "requests_per_second": span.rate,
+        "error_share": span.error_share,
+        "retries": span.retries,
+        "p50_seconds": span.p50,
+        "p99_seconds": span.p99,
+    }
+
+
+def _recent(recent: Recent) -> dict[str, Any]:
+    return {
+        "seconds": recent.seconds,
+        "requests": recent.requests,
+        "errors": recent.errors,
+        "retries": recent.retries,
+        "requests_per_second": recent.rate,
+        "error_share": recent.error_share,
+        "p50_seconds": recent.p50,
+        "p99_seconds": recent.p99,
+        "now": _span(recent.latest),
+        "slots": [
+            {"seconds": s.seconds, "requests": s.requests, "errors": s.errors, "retries": s.retries, "role": s.state or None}
+            for s in recent.slots
+        ],
+    }

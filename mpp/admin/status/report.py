@@ -1,0 +1,203 @@
+"""
+What is known, in words: how the pair stands, what each backend is and why. Pure; knows neither HTML nor JSON.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from mpp.admin.status.data import StatusView
+from mpp.core import drift
+from mpp.core.drift import Difference
+from mpp.core.model import Backend, Observation, Selection, Standing
+from mpp.core.text.durations import duration
+from mpp.core.text.humanize import listing
+from mpp.selection.recent import Recent
+from mpp.selection.verdict.servers import UNREADABLE, sentence
+from mpp.selection.verdict.verdict import BAD, GOOD, WARN, judge
+
+# So many are seen at once. Of more, those that need somebody's attention come first.
+FEW = 6
+
+
+@frozen
+class BackendReport:
+    """
+    What is told of one backend.
+
+    :ivar role: ``selected``, ``standby``, ``ejected`` or ``unusable`` (it is not well, and never was in service).
+    :ivar level: ``good``, ``warn`` or ``bad``.
+    :ivar why: why it has this role, in words.
+    :ivar age: how old its newest sample was when last looked at, in seconds, or None.
+    """
+
+    observation: Observation
+    role: str
+    level: str
+    why: str
+    age: float | None
+    recent: Recent
+    active: int
+    queued: int
+
+    @property
+    def backend(self) -> Backend:
+        """Of whom it tells."""
+        return self.observation.backend
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what the server said of itself is still known to be so: one that is down or not ready says nothing new."""
+        return self.observation.standing < Standing.NOT_READY
+
+
+@frozen
+class Report:
+    """
+    All that is told.
+
+    :ivar verdict: how things stand, in a sentence or two.
+    :ivar count: the same in numbers, empty when nothing is known.
+    :ivar comparable: at least two servers can be compared, so that no difference means that there is none.
+    :ivar backends: best first, as requests would try them; of many, those that are not well before these.
+    """
+
+    view: StatusView
+    level: str
+    verdict: str
+    count: str
+    backends: tuple[BackendReport, ...]
+    drift: tuple[Difference, ...]
+    comparable: bool
+
+
+def make(view: StatusView) -> Report:
+    """Put all that is known into words."""
+    selection = view.selection
+    verdict = judge(view.situation)
+    places = {backend: place for place, backend in enumerate(selection.ranked)}
+    ranked = sorted(selection.observations, key=lambda o: places.get(o.backend, len(places)))
+    backends = [_backend(o, view) for o in ranked]
+    if len(backends) > FEW:
+        backends.sort(key=lambda each: (BAD, WARN, GOOD).index(each.level))
+    count = f"{selection.viable} of {len(ranked)} backends viable, {len(selection.selected)} selected" if ranked else ""
+    return Report(view, verdict.level, verdict.text, count, tuple(backends), *_differences(selection))
+
+
+def _differences(selection: Selection) -> tuple[tuple[Difference, ...], bool]:
+    return drift.compare(selection.observations), drift.comparable(selection.observations) > 1
+
+
+def role(observation: Observation, selection: Selection) -> str:
+    """Give a backend's role, see `BackendReport`. Who takes traffic is selected, whatever else it is."""
+    if observation.backend in selection.selected:
+        return "selected"
+    if observation.ejected_at:
+        return "ejected"
+    return "standby" if observation.standing < Standing.NOT_READY else "unusable"
+
+
+def state(observation: Observation, selection: Selection) -> str:
+    """Return a backend's role, or ``replaying`` for one without traffic that replays its WAL."""
+    what = role(observation, selection)
+    return "replaying" if observation.replay is not None and what != "selected" else what
+
+
+# Each backend
+
+
+def _backend(observation: Observation, view: StatusView) -> BackendReport:
+    backend = observation.backend
+    what = role(observation, view.selection)
+    age = _newest_sample_age(observation, view.now)
+    stale = drift.is_stale(observation.facts)
+    level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
+    if level == BAD and (observation.replay is not None or observation.leaving):
+        # Each restart has it, and it ends by itself.
+        level = WARN
+    found = observation.why or observation.unreadable or observation.limited or observation.lack
+    if level == GOOD and (stale or observation.standing is not Standing.VIABLE or found):
+        level = WARN
+    active, queued = view.load.get(backend.name, (0, 0))
+    why = _why(observation, what, view)
+    return BackendReport(observation, what, level, why, age, view.recent.get(backend.name, Recent()), active, queued)
+
+
+def _newest_sample_age(observation: Observation, now: float) -> float | None:
+    """Return how old the newest sample is, in seconds: as read last, or since the server has stopped."""
+    age, lack = drift.age(observation.facts), observation.lack
+    return age if age is None or lack is None or not lack.stopped else max(age, now - lack.since)
+
+
+def _why(observation: Observation, what: str, view: StatusView) -> str:
+    parts = []
+    if observation.ejected_at:
+        parts.append(f"Out of service for {duration(view.now - observation.ejected_at)}.")
+    if observation.replay is not None:
+        parts.append(_replaying(observation, view.now))
+    elif observation.why:
+        parts.append(sentence(observation.why))
+    if what == "selected":
+        parts.append(_why_selected(observation, view))
+    elif not parts and observation.lack is None:
+        parts.append(_why_standby(observation, view))
+    return " ".join((*parts, *_found_by_requests(observation)))
+
+
+def _found_by_requests(observation: Observation) -> list[str]:
+    """Say what requests found out, and probes do not see."""
+    said = []
+    if observation.unreadable:
+        said.append(f"It {UNREADABLE}, and is asked last for that: {sentence(observation.unreadable)}")
+    if observation.lack is not None:
+        said.append(f"It {observation.lack}; queries for newest data go to the others.")
+    if observation.limited:
+        said.append("Something in front of it turns requests away with 503, although it is ready.")
+    return said
+
+
+def _replaying(observation: Observation, now: float) -> str:
+    replay = observation.replay
+    assert replay is not None
+    left = replay.left(observation.at)
+    rest = "" if left is None else f", about {duration(max(1.0, left - (now - observation.at)))} left"
+    return f"It replays its WAL: {replay.done} of {replay.total} segments ({replay.share:.0%}){rest}."
+
+
+def _why_selected(observation: Observation, view: StatusView) -> str:
+    if view.selection.last_resort:
+        return "It serves as the least bad one."
+    if observation.standing is not Standing.VIABLE:
+        return "It serves because nobody is better."
+    strategy, _, argument = view.settings.routing_strategy.partition(":")
+    held = _held(observation, view.now)
+    if strategy == "single-most-data":
+        alone = len(view.selection.observations) == 1
+        return f"It serves with {held}" + (", as the only one." if alone else "; nobody who is well has clearly more.")
+    if strategy == "minimum-history" and not view.selection.choice.degraded:
+        return f"It serves with {held}: of the last {argument} no server has clearly more."
+    if strategy == "random":
+        return "It serves like everyone who is well."
+    return f"It was chosen by the routing strategy {view.settings.routing_strategy}, with {held}."
+
+
+def _why_standby(observation: Observation, view: StatusView) -> str:
+    strategy, _, argument = view.settings.routing_strategy.partition(":")
+    chosen = [o for o in view.selection.observations if o.backend in view.selection.selected]
+    names = listing([o.backend.name for o in chosen]) or "nobody"
+    held = _held(observation, view.now)
+    if strategy == "minimum-history" and not view.selection.choice.degraded:
+        return f"It is well and steps in at once. It has {held}; of the last {argument} {names} has more."
+    if strategy == "single-most-data" and len(chosen) == 1:
+        theirs, here = _held(chosen[0], view.now), held.removesuffix(" of history")
+        less = observation.held(view.now) < chosen[0].held(view.now) and theirs != held
+        compared = f"with {theirs}; here it is {here}" if less else f"{held} here are not clearly more"
+        return f"It is well and steps in at once. {names} was chosen{' ' if less else ': '}{compared}."
+    return f"It is well and steps in at once. {names} was chosen by the routing strategy."
+
+
+def _held(observation: Observation, now: float) -> str:
+    facts = observation.facts
+    if facts.oldest is not None:
+        return f"{duration(observation.held(now))} of history"
+    return f"{facts.samples:,.0f} ingested samples" if facts.samples else "no known history"

@@ -1,0 +1,51 @@
+"""
+The last minutes as a small picture: SVG inside the page. Pure.
+
+A bar for each slot: answers, on top of them errors and attempts given up; below it a ribbon that tells the backend's role.
+No attribute has a style in it, which a Content-Security-Policy would forbid: classes have.
+"""
+
+from __future__ import annotations
+
+from mpp.core.text.durations import duration
+from mpp.core.text.humanize import rate
+from mpp.selection.recent import SLOT_S, SLOTS, Recent, Slot
+
+_BAR, _GAP = 4, 1
+_STEP = _BAR + _GAP
+_WIDTH = SLOTS * _STEP
+_HEIGHT = 44
+_RIBBON_Y, _RIBBON = 50, 5
+
+
+def picture(recent: Recent) -> str:
+    """Give the markup."""
+    slots = recent.slots[-SLOTS:]
+    most = max((_per_second(slot, slot.requests + slot.retries) for slot in slots), default=0.0)
+    begin = _WIDTH - len(slots) * _STEP
+    bars = "".join(_bar(begin + number * _STEP, slot, most) for number, slot in enumerate(slots))
+    peak = f"peak {rate(most)}" if most else "no requests"
+    told = f"Last {duration(SLOTS * SLOT_S)}: {peak}"
+    return (
+        f'<svg class="picture" viewBox="0 0 {_WIDTH} {_RIBBON_Y + _RIBBON}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{told}"><line class="base" x1="0" x2="{_WIDTH}" y1="{_HEIGHT + 1}" y2="{_HEIGHT + 1}"/>{bars}</svg>'
+        f'<div class="axis"><span>{duration(SLOTS * SLOT_S)} ago</span><span>{peak}</span><span>now</span></div>'
+    )
+
+
+def _per_second(slot: Slot, count: float) -> float:
+    return count / slot.seconds if slot.seconds else 0.0
+
+
+def _bar(x: int, slot: Slot, most: float) -> str:
+    drawn, top = [], float(_HEIGHT)
+    for kind, count in (("ok", slot.requests - slot.errors), ("err", slot.errors), ("again", slot.retries)):
+        height = _per_second(slot, count) / most * _HEIGHT if most else 0.0
+        # Whatever there was can be seen.
+        height = max(height, 1.5) if count > 0 else 0.0
+        if height:
+            top -= height
+            drawn.append(f'<rect class="{kind}" x="{x}" y="{max(0.0, top):.1f}" width="{_BAR}" height="{height:.1f}"/>')
+    if slot.state:
+        drawn.append(f'<rect class="s-{slot.state}" x="{x}" y="{_RIBBON_Y}" width="{_STEP}" height="{_RIBBON}"/>')
+    return "".join(drawn)

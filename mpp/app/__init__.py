@@ -1,0 +1,1 @@
+"""Puts all rooms together: the program, its life, and its reload. Decides nothing about requests. Begin with ``program``."""

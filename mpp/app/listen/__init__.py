@@ -1,0 +1,1 @@
+"""Sockets that are listened on. Knows no request. Begin with ``listeners``."""

@@ -1,0 +1,71 @@
+"""
+Which sockets are open, and which ought to be. Knows nothing of how one is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from attrs import evolve
+
+from mpp.core.errors import ConfigError
+from mpp.core.settings import Settings
+
+T = TypeVar("T")
+
+
+def sockets_of(settings: Settings) -> tuple[Settings, ...]:
+    """Give settings for each socket that is to be opened alone, each socket once. Pure."""
+    nothing = evolve(settings, port=None, listen=(), admin_listen=())
+    alone = [evolve(nothing, port=settings.port)] if settings.port is not None else []
+    alone += (evolve(nothing, listen=(text,)) for text in dict.fromkeys(settings.listen))
+    alone += (evolve(nothing, admin_listen=(text,)) for text in dict.fromkeys(settings.admin_listen))
+    return tuple(alone)
+
+
+def _key(alone: Settings) -> tuple[object, ...]:
+    return alone.port, alone.listen, alone.admin_listen, alone.reuse_port
+
+
+class Sockets(Generic[T]):
+    """
+    What is listened on.
+
+    :param open_: opens what is configured, all or nothing; raises `ConfigError`.
+    :param close: closes one that was opened.
+    """
+
+    def __init__(self, open_: Callable[[Settings], Sequence[T]], close: Callable[[T], object]) -> None:
+        self._open_ = open_
+        self._close = close
+        self._open: dict[tuple[object, ...], list[T]] = {}
+
+    @property
+    def open(self) -> list[T]:
+        """All that are open."""
+        return [each for opened in self._open.values() for each in opened]
+
+    def follow(self, settings: Settings) -> Callable[[], None]:
+        """
+        Open what is configured and not open yet.
+
+        :return: closes what is open and not configured any more; connections that were accepted live on.
+        :raise ConfigError: something cannot be opened; then nothing has changed.
+        """
+        wanted = {_key(alone): alone for alone in sockets_of(settings)}
+        fresh: dict[tuple[object, ...], list[T]] = {}
+        try:
+            # In order: who inherits sockets relies on it.
+            for key in [key for key in wanted if key not in self._open]:
+                fresh[key] = list(self._open_(wanted[key]))
+        except ConfigError:
+            self._close_all(fresh)
+            raise
+        former = {key: opened for key, opened in self._open.items() if key not in wanted}
+        self._open = {key: fresh[key] if key in fresh else self._open[key] for key in wanted}
+        return lambda: self._close_all(former)
+
+    def _close_all(self, opened: dict[tuple[object, ...], list[T]]) -> None:
+        for each in (one for several in opened.values() for one in several):
+            self._close(each)

@@ -1,0 +1,76 @@
+"""What answers clients, and what answers those who look after mpp where that is apart: two sites, made of the settings."""
+
+from __future__ import annotations
+
+import functools
+
+from mpp.admin.resource import OwnPages, OwnRoot
+from mpp.core.metrics import Metrics
+from mpp.core.prometheus.cors import AllowedOrigins
+from mpp.core.settings import Settings
+from mpp.proxy.decisions.client_address import teller
+from mpp.proxy.forwarders import Forwarders
+from mpp.proxy.site import page_limits
+from mpp.proxy.site.kube_probes import KubeProbes
+from mpp.proxy.site.resource import ProxyRequest, ProxyResource
+from mpp.proxy.site.site import ProxySite
+from mpp.security.web_config.service import Front
+from mpp.wire.downstream.channel import ProxyChannel
+from mpp.wire.downstream.channels import Channels
+from mpp.wire.downstream.early_rejection import JudgedChannel
+from mpp.wire.downstream.request_limits import Limits
+from mpp.wire.memory_budget import Budget
+
+
+class Sites:
+    """
+    Both sites.
+
+    :param front: what a web configuration puts in front of them, or None.
+    :ivar clients: forwards requests, and has mpp's own pages or what is left of them.
+    :ivar kube_probes: reports Kubernetes probes among the clients of forwarded requests.
+    :ivar admin: has mpp's own pages only.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        own_pages: OwnPages,
+        forwarders: Forwarders,
+        *,
+        budget: Budget,
+        channels: Channels,
+        metrics: Metrics,
+        front: Front | None,
+    ) -> None:
+        self._forwarders = forwarders
+        site = functools.partial(
+            ProxySite,
+            budget=budget,
+            channels=channels,
+            metrics=metrics,
+            access=lambda: forwarders.current.access,
+            client_of=teller(settings.trusted_proxies),
+            allowed_origins=AllowedOrigins(settings.web_cors_origin),
+            request=ProxyRequest if front is None else front.request,
+            channel=ProxyChannel if front is None else JudgedChannel,
+        )
+        shown = own_pages.probes() if settings.admin_listen else own_pages
+        self.kube_probes = KubeProbes()
+        allow_unsafe = settings.allow_unsafe_paths
+        self._root = ProxyResource(forwarders.current, shown, allow_unsafe=allow_unsafe, probes=self.kube_probes)
+        self.clients = site(self._root, limits=_limits(settings.max_request_body))
+        # What is no page there is answered without its body.
+        self.admin = site(OwnRoot(own_pages, metrics), limits=_limits(0))
+
+    def follow(self, settings: Settings) -> None:
+        """Serve by these, and with the Forwarder that is in use, from now on."""
+        self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
+        self.clients.limits = _limits(settings.max_request_body)
+        for site in (self.clients, self.admin):
+            site.client_of = teller(settings.trusted_proxies)
+            site.allowed_origins = AllowedOrigins(settings.web_cors_origin)
+
+
+def _limits(max_body: int) -> Limits:
+    return Limits(max_body=max_body, body_rule=page_limits.max_body)

@@ -1,0 +1,126 @@
+"""What the own pages show: taken together from where it lives, at the moment when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import evolve
+
+from mpp.admin.gauges import BackendLoad, LocatorState, Snapshot
+from mpp.admin.recorder import Recorder
+from mpp.admin.status.data import LocatorView, StatusView
+from mpp.admin.status.identity import Identity
+from mpp.app.backends import Backends
+from mpp.app.client_side import Serving
+from mpp.app.status_log import StatusLog
+from mpp.core.metrics import Metrics
+from mpp.core.model import Backend, Selection
+from mpp.core.settings import Settings
+from mpp.security.web_config.protection import Guards
+from mpp.security.web_config.service import Front
+from mpp.selection.verdict.verdict import ConfigProblem, Situation, judge
+from mpp.wire.downstream.connection_limit import Gate
+from mpp.wire.memory_budget import Budget
+
+
+class Parts(Protocol):
+    """What is asked of the program."""
+
+    backends: Backends
+    metrics: Metrics
+    recorder: Recorder
+    budget: Budget
+    gate: Gate
+    serving: Serving
+    front: Front | None
+    started_at: float
+    status_log: StatusLog
+    config_problem: ConfigProblem | None
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which mpp it is."""
+
+
+class Views:
+    """
+    What is shown of a program.
+
+    :param wall: the time of day, seconds since the epoch.
+    """
+
+    def __init__(self, program: Parts, wall: Callable[[], float]) -> None:
+        self._program = program
+        self._wall = wall
+
+    def snapshot(self) -> Snapshot:
+        """Give what the metrics describe of the present."""
+        program = self._program
+        sources = tuple(LocatorState(s.name, s.up, len(s.located)) for s in program.backends.locator.sources)
+        return evolve(
+            self.load(),
+            selection=program.backends.selections.current,
+            locators=sources,
+            states=judge(self.situation()).states,
+        )
+
+    def load(self) -> Snapshot:
+        """Return what the metrics describe of this process alone: neither backends nor locators."""
+        program = self._program
+        load = tuple(BackendLoad(name, *each) for name, each in program.serving.load(self._backends()).items())
+        return Snapshot(
+            Selection(),
+            (),
+            program.budget.held,
+            program.metrics.in_flight,
+            load,
+            len(program.serving),
+            program.gate.limit,
+            program.budget.limit,
+        )
+
+    def situation(self) -> Situation:
+        """Return what the verdict depends on."""
+        program, guards = self._program, self._guards()
+        return Situation(
+            program.backends.selections.current,
+            self._locators(),
+            program.status_log.errors,
+            program.config_problem,
+            guards.problem,
+            workers=(program.serving.workers, program.settings.workers),
+        )
+
+    def status(self) -> StatusView:
+        """Give what the status page shows."""
+        program = self._program
+        return StatusView(
+            program.backends.selections.current,
+            program.settings,
+            self._locators(),
+            program.started_at,
+            self._wall(),
+            program.recorder.recall(),
+            program.backends.selections.journal.events,
+            program.serving.load(self._backends()),
+            self._guards(),
+            program.serving.workers,
+            program.status_log.errors,
+            program.config_problem,
+            program.identity,
+        )
+
+    def _locators(self) -> tuple[LocatorView, ...]:
+        sources = self._program.backends.locator.sources
+        return tuple(LocatorView(s.name, s.up, len(s.located), s.problem or s.note) for s in sources)
+
+    def _guards(self) -> Guards:
+        return Guards() if self._program.front is None else self._program.front.guards
+
+    def _backends(self) -> list[Backend]:
+        return [observation.backend for observation in self._program.backends.selections.current.observations]

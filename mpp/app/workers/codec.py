@@ -1,0 +1,149 @@
+"""
+What parent and workers say to each other, as values that JSON can carry. Pure.
+
+Everything is a list whose order both sides know: they are the same version of the same program.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import Attribute, astuple, frozen
+
+from mpp.core.facts import Facts, Lack
+from mpp.core.http_config import Origin
+from mpp.core.model import Backend, Choice, Observation, Selection, Standing
+from mpp.security.web_config.passwords import Familiar
+
+
+def packed(value: object) -> str:
+    """Return any value as text, for what only the parent says."""
+    return base64.b64encode(pickle.dumps(value)).decode("ascii")
+
+
+def unpacked(text: str) -> Any:
+    """Return the value that `packed` was called with. For what the parent says: who writes it can have any code run here."""
+    return pickle.loads(base64.b64decode(text))
+
+
+def familiar_out(familiar: Familiar) -> list[str]:
+    """Give familiar credentials, which is no more than a digest, a user and his hash."""
+    return [familiar.digest.hex(), familiar.user.hex(), familiar.hashed.hex()]
+
+
+def familiar_in(value: Any) -> Familiar:
+    """Read familiar credentials."""
+    return Familiar(*map(bytes.fromhex, value))
+
+
+def backend_out(backend: Backend) -> list[Any]:
+    """Give a backend."""
+    return [backend.scheme, backend.host, backend.port, backend.prefix]
+
+
+def backend_in(value: Any) -> Backend:
+    """Read a backend."""
+    scheme, host, port, prefix = value
+    return Backend(str(scheme), str(host), int(port), str(prefix))
+
+
+@frozen
+class Known:
+    """
+    What workers know of a backend.
+
+    :ivar addresses: the IP addresses to try.
+    :ivar origins: where it was found; None when that is not known.
+    """
+
+    observation: Observation
+    addresses: tuple[str, ...]
+    origins: tuple[Origin, ...] | None
+
+
+def known_out(known: Known) -> str:
+    """
+    Return what is known of a backend as text, the same text as long as workers need to know nothing else.
+
+    What only the parent shows is left out, such as the progress of a replay, how long the last probe took, and when a backend
+    was probed that cannot be used anyway.
+    """
+    each, origins = known.observation, known.origins
+    facts = astuple(each.facts, filter=_for_workers)
+    ready_took = [round(seconds, 3) for seconds in each.ready_took]
+    lack = None if each.lack is None else astuple(each.lack)
+    at = each.at if each.standing <= Standing.BUSY else 0.0
+    seen = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took, lack
+    found = None if origins is None else [[origin.locator, origin.source] for origin in origins]
+    times = at, each.ejected_at
+    return json.dumps([backend_out(each.backend), *seen, each.leaving, *times, known.addresses, found], separators=(",", ":"))
+
+
+def known_in(text: str) -> Known:
+    """Read what is known of a backend."""
+    backend, standing, why, facts, returns, limited, unproven, ready_took, lack, *rest = json.loads(text)
+    leaving, at, ejected_at, addresses, found = rest
+    observation = Observation(
+        backend_in(backend),
+        Standing(standing),
+        why,
+        Facts(*facts),
+        at,
+        ejected_at=ejected_at,
+        returns=returns,
+        limited=limited,
+        unproven=unproven,
+        ready_took=tuple(ready_took),
+        lack=Lack(*lack) if lack else None,
+        leaving=leaving,
+    )
+    return Known(observation, tuple(addresses), None if found is None else tuple(Origin(*origin) for origin in found))
+
+
+def selection_out(selection: Selection, known: list[str]) -> list[Any]:
+    """
+    Give a Selection; the choice refers to the observations by their number, and to nobody else's backend.
+
+    :param known: what `known_out` returns for each of its observations.
+    """
+    number = {observation.backend: place for place, observation in enumerate(selection.observations)}
+
+    def out(choice: Choice) -> list[Any]:
+        selected, standbys = ([number[b] for b in part if b in number] for part in (choice.selected, choice.standbys))
+        return [selected, standbys, choice.degraded]
+
+    return [
+        selection.generation,
+        out(selection.choice),
+        None if selection.past is None else out(selection.past.choice),
+        known,
+        selection.changed_at,
+        [number[backend] for backend in selection.sticky if backend in number],
+    ]
+
+
+def selection_in(value: Any, read: Callable[[list[str]], Sequence[Known]]) -> Selection:
+    """
+    Read a Selection.
+
+    :param read: reads what is known of all of its backends.
+    """
+    generation, choice, past, known, changed_at, sticky = value
+    observations = tuple(each.observation for each in read(known))
+    backends = [observation.backend for observation in observations]
+
+    def choice_in(value: Any) -> Choice:
+        selected, standbys, degraded = value
+        return Choice(tuple(backends[n] for n in selected), tuple(backends[n] for n in standbys), degraded)
+
+    selection = Selection(generation, choice_in(choice), observations, changed_at, tuple(backends[n] for n in sticky))
+    return selection if past is None else selection.with_past(choice_in(past))
+
+
+def _for_workers(attribute: Attribute[Any], value: object) -> bool:
+    """Return whether workers need to know a fact: all but the last four, which may be large and are only compared."""
+    return attribute.name not in ("pools", "jobs", "external_labels", "flags")

@@ -1,0 +1,97 @@
+"""Makes the whole program the parent of workers. Knows what of the configuration is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from mpp.admin.base_page import Answer
+from mpp.app.workers.codec import packed
+from mpp.app.workers.metrics_sum import families
+from mpp.app.workers.shared_sockets import Binder
+from mpp.app.workers.supervisor import Crew
+from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+from mpp.security.web_config.passwords import Familiar
+from mpp.security.web_config.service import Handover
+from mpp.selection.service import SelectionService
+
+if TYPE_CHECKING:
+    from mpp.app.program import Program
+    from mpp.core.http_config import Origin
+    from mpp.core.model import Backend
+
+
+def employ(program: Program, settings: Settings, reactor: Any) -> None:
+    """Have workers serve clients instead of this program. Before it is started."""
+    program.listeners.opener = Binder(reactor)
+    program.serving = crew = Crew(settings.workers, encoded(settings), reactor, Parent(program))
+    program.addService(crew)  # type: ignore[no-untyped-call]
+
+
+class Parent:
+    """The program as the crew sees it, see `mpp.app.workers.supervisor.World`."""
+
+    def __init__(self, program: Program) -> None:
+        assert isinstance(program.backends.selections, SelectionService)
+        self._program = program
+        self.selections = program.backends.selections
+        self.token = program.instance.token
+        self.addresses: Callable[[Backend], tuple[str, ...]] = program.backends.addresses
+        self.origins: Callable[[Backend], Collection[Origin] | None] = program.backends.keyring.origins
+        self.status: Callable[[str, bool], Answer] = program.own_pages.status
+        self.config: Callable[[str], Answer] = program.own_pages.config
+        self.note: Callable[[str, str], None] = self.selections.journal.note
+        self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
+        self.encoded: Callable[[Settings], str] = encoded
+
+    def handover(self) -> Handover | None:
+        """Give the web configuration in force, and who is known."""
+        return None if self._program.front is None else self._program.front.handover
+
+    def familiar(self, credentials: Familiar) -> None:
+        """Know credentials that a worker has found to be right."""
+        if self._program.front is not None:
+            self._program.front.passwords.learn(credentials)
+
+    def descriptors(self) -> list[int]:
+        """Give the open sockets, in the order in which a worker opens them."""
+        return [each.port.socket.fileno() for each in self._program.listeners.open]  # type: ignore[attr-defined]
+
+    def collect(self) -> list[list[Any]]:
+        """Give the parent's own metrics."""
+        return families(self._program.metrics.registry.collect())
+
+    def counted(self, names: Collection[str]) -> list[list[Any]]:
+        """See `mpp.app.workers.interfaces.World`."""
+        return families(self._program.metrics.counted(names))
+
+
+def workers_settings(settings: Settings) -> Settings:
+    """Give what is configured for one worker: its share of what is limited, and nothing of where backends are found."""
+    share = settings.workers
+    return evolve(
+        settings,
+        endpoints_file=None,
+        endpoints=(),
+        file_sd=(),
+        http_sd=(),
+        dns=(),
+        marathon=MarathonSettings(),
+        kube=KubeSettings(),
+        reuse_port=False,
+        max_connections=settings.max_connections and _share(settings.max_connections, share),
+        max_concurrency=_share(settings.max_concurrency, share),
+        max_queue=-(-settings.max_queue // share),
+    )
+
+
+def _share(whole: int, workers: int) -> int:
+    return max(1, whole // workers)
+
+
+def encoded(settings: Settings) -> str:
+    """Give one worker's settings as the worker reads them. Only ever read from the parent, which may well be trusted."""
+    return packed(workers_settings(settings))

@@ -1,0 +1,236 @@
+"""
+A worker: the program that serves clients, on inherited sockets, with the parent's Selection.
+
+It lives as long as the parent: whatever ends that ends it, too. Signals are the parent's affair: a terminal and a supervisor send
+them to all processes at once, and the second one would cut short what the first one began.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
+from txaio.tx import make_logger, set_global_log_level
+from zope.interface import implementer
+
+from mpp.admin.base_page import Answer
+from mpp.app.file_limit import raise_file_limit
+from mpp.app.logs import format as logs
+from mpp.app.program import Program
+from mpp.app.workers.accept_rotation import Counts, Turns
+from mpp.app.workers.codec import familiar_in, familiar_out, unpacked
+from mpp.app.workers.ipc import Line, Words
+from mpp.app.workers.metrics_sum import Families, added_up, families
+from mpp.app.workers.process import COUNTS_DESCRIPTOR, FIRST_SOCKET, LINE_DESCRIPTOR
+from mpp.app.workers.remote_selections import RemoteSelections
+from mpp.app.workers.shared_sockets import Heir
+from mpp.core.errors import ConfigError
+from mpp.core.instance import Instance
+from mpp.core.model import Reloaded
+from mpp.core.settings import Settings
+from mpp.security.web_config.service import Handover
+
+_log = make_logger()
+
+# From Linux' ``sys/prctl.h``.
+_PR_SET_PDEATHSIG = 1
+# How long a page is waited for: the parent waits a second for the other workers.
+_PAGE_S = 5.0
+
+
+@implementer(ILogObserver)
+class Worker:
+    """
+    One worker.
+
+    :param number: its place among the workers.
+    :param sockets: how many there are to listen on.
+    """
+
+    def __init__(self, reactor: Any, number: int, sockets: int) -> None:
+        self._reactor = reactor
+        self._number = number
+        self._remote = RemoteSelections(reactor.seconds)
+        self._program: Program | None = None
+        self._stopping = False
+        self._heir = Heir(reactor, list(range(FIRST_SOCKET, FIRST_SOCKET + sockets)))
+        self._guarded: list[Any] = []
+        words: Words = {
+            "boot": self._boot,
+            "settings": self._follow,
+            "renew": self._renew,
+            "certificates": self._renew_certificates,
+            "web_config": self._secure,
+            "familiar": self._familiar,
+            "known": self._remote.known.learn,
+            "selection": self._remote.published,
+            "heard": self._remote.heard,
+            "suspect": self._remote.suspects.add,
+            "drain": self._drain,
+            "cut": self._cut,
+        }
+        self.line = Line(words, {"samples": self._samples}, reactor, _exit, self._heir.descriptors.append)
+        self._remote.line = self.line
+
+    def begin(self) -> None:
+        """Open the line; all else comes over it."""
+        self._reactor.adoptStreamConnection(LINE_DESCRIPTOR, socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
+        os.close(LINE_DESCRIPTOR)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Have the parent log an event."""
+        level = event.get("log_level", LogLevel.info)
+        if level is LogLevel.debug and not str(event.get("log_namespace", "")).startswith("mpp"):
+            return
+        told = {**logs.fields(event), "worker": self._number}
+        self.line.tell("log", level.name, str(event.get("log_namespace", "mpp")), told)
+
+    # What the parent says
+
+    def _boot(self, settings: str, token: str, handover: str) -> None:
+        try:
+            self._start(_decoded(settings), Instance(token), unpacked(handover))
+        except ConfigError as error:
+            _log.error("Worker {number} cannot start: {error}", number=self._number, error=str(error))
+            self.line.hang_up()
+
+    def _start(self, settings: Settings, instance: Instance, handover: Handover | None) -> None:
+        raise_file_limit()
+        program = self._program = Program(settings, self._reactor, self._remote, handover, instance)
+        if program.front is not None:
+            program.front.passwords.share = lambda familiar: self.line.tell("familiar", *familiar_out(familiar))
+        program.sites.kube_probes.report = lambda path: self.line.tell("kube_probe", path)
+        program.listeners.opener = self._heir
+        program.own_pages.relay(self._fetch)
+        program.reload = self._have_reloaded
+        program.privilegedStartService()
+        self._take_turns(program, settings.workers)
+        program.startService()
+
+    def _follow(self, text: str) -> None:
+        program = self._program
+        if program is None or self._stopping:
+            return
+        try:
+            program.apply(program.prepare(_decoded(text)))
+        except ConfigError as error:
+            # What the parent could do (read a file, say) ought to be possible here; if not, it is for whoever comes next.
+            _log.error("Worker {number} ends, since it cannot follow: {error}", number=self._number, error=str(error))
+            self._drain()
+        else:
+            self._guard()
+
+    def _renew(self) -> None:
+        if self._program is not None:
+            self._program.backends.keyring.renew()
+
+    def _renew_certificates(self) -> None:
+        if self._program is not None:
+            self._program.renew_certificates()
+
+    def _secure(self, text: str) -> None:
+        if self._program is None or self._program.front is None or self._stopping:
+            return
+        try:
+            self._program.front.adopt(unpacked(text))
+        except ConfigError as error:
+            # It must not go on with what is in force no more: a user may have been taken out.
+            _log.error("Worker {number} ends, since it cannot follow: {error}", number=self._number, error=str(error))
+            self._drain()
+
+    def _familiar(self, *credentials: str) -> None:
+        if self._program is not None and self._program.front is not None:
+            self._program.front.passwords.learn(familiar_in(credentials))
+
+    def _take_turns(self, program: Program, workers: int) -> None:
+        channels = program.channels
+        counts = Counts(COUNTS_DESCRIPTOR, workers)
+        turns = self._turns = Turns(counts, self._number, lambda: len(channels), self._reactor)
+        self._guard()
+        channels.left.append(turns.note)
+        turns.note()
+
+    def _guard(self) -> None:
+        assert self._program is not None
+        ports = [each.port for each in self._program.listeners.open]
+        for port in ports:
+            if isinstance(port, tcp.Port) and port not in self._guarded:
+                self._turns.guard(port)
+        self._guarded = ports
+
+    def _drain(self) -> None:
+        if not self._stopping and self._program is not None:
+            self._stopping = True
+            self._program.stopService().addBoth(lambda _: self._reactor.stop())
+
+    def _cut(self) -> None:
+        if self._program is None:
+            self._reactor.stop()
+            return
+        self._drain()
+        self._program.cut_short()
+
+    # Questions
+
+    def _samples(self) -> Deferred[Families]:
+        return succeed([] if self._program is None else added_up(families(self._program.metrics.registry.collect())))
+
+    def _fetch(self, page: str, *how: object) -> Deferred[Answer]:
+        return self.line.ask(page, *how, timeout=_PAGE_S).addCallback(_page)
+
+    def _have_reloaded(self) -> Deferred[Reloaded]:
+        asked = self.line.ask("reload")
+        asked.addErrback(lambda _: [(), ("the process that reads the configuration does not answer",)])
+        return asked.addCallback(lambda told: Reloaded(*map(tuple, told)))
+
+
+def _page(told: list[Any]) -> Answer:
+    code, content_type, body = told
+    return int(code), content_type.encode(), body.encode()
+
+
+def _decoded(text: str) -> Settings:
+    # The parent is the only one who can say anything here.
+    settings: Settings = unpacked(text)
+    set_global_log_level("debug" if settings.verbose else settings.log_level)
+    return settings
+
+
+def _exit() -> None:
+    """Go at once: without the parent nothing here is of use to anyone."""
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def bind_to(parent: int) -> None:
+    """Have the kernel end this process when the parent has ended, however it did (Linux; elsewhere the line tells)."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def run(reactor: Any, number: int, parent: int, sockets: int) -> None:
+    """
+    Be a worker until the end.
+
+    :param number: its place among the workers.
+    :param parent: the process that started it.
+    :param sockets: how many to listen on it has inherited.
+    """
+    bind_to(parent)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    worker = Worker(reactor, number, sockets)
+    globalLogBeginner.beginLoggingTo([worker], redirectStandardIO=False)
+    worker.begin()
+    reactor.run(installSignalHandlers=False)

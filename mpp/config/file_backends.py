@@ -1,0 +1,154 @@
+"""
+Reads for which backends an ``http_config`` of the configuration file counts: the general one, those of ``backends``, by URL
+(see `mpp.config.endpoint_patterns`), and those of ``locators``, by who found them. What ``backends`` says of probes is read
+here, too. Pure.
+
+What one says is `mpp.config.file_http_config`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from mpp.config.endpoint_patterns import parse_url_pattern
+from mpp.config.file_http_config import read_http_config
+from mpp.config.options import OPTIONS, Option
+from mpp.core.errors import ConfigError
+from mpp.core.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
+from mpp.core.text.values import parse_parameters
+from mpp.core.url_pattern import URLPattern
+from mpp.core.yaml_mapping import Tree
+
+KEYS = ("http_config", "backends", "locators")
+
+LOCATORS: Mapping[str, tuple[Option, ...]] = {
+    name: tuple(option for option in OPTIONS if option.locates == name)
+    for name in dict.fromkeys(option.locates for option in OPTIONS if option.locates)
+}
+"""The options that configure each locator."""
+
+_PROBE_PARAMS = "probe-params"
+_WITH_SOURCES = ("file-sd", "http-sd", "dns")
+
+
+def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
+    """
+    Read what a file's outermost mapping has of it; what is wrong is noted there.
+
+    :param folder: where relative paths begin.
+    """
+    default = read_http_config(tree, folder) if "http_config" in tree.table else HTTPConfig()
+    backends = tree.each("backends") if "backends" in tree.table else ()
+    locators = tree.each("locators") if "locators" in tree.table else ()
+    entries = [_backend_entry(entry, folder) for entry in backends]
+    of_locators: list[LocatorRule] = []
+    for entry in locators:
+        mistakes = len(tree.errors)
+        rule = _locator_rule(entry, folder)
+        if any(earlier.fits(rule.origin) for earlier in of_locators):
+            entry.wrong("name", "never counts; an entry before it is for all that it is for")
+        if len(tree.errors) == mistakes:
+            of_locators.append(rule)
+    rules = tuple((each.pattern, each.http_config) for each in entries if each.http_config is not None)
+    probe_params = tuple((each.pattern, each.probe_params) for each in entries if each.probe_params is not None)
+    return HTTPConfigs(default, rules, tuple(of_locators), probe_params)
+
+
+def _entry(entry: Tree, folder: str, name: str, *more: str, instead: str = "") -> tuple[str, HTTPConfig | None]:
+    """
+    Read what an entry is for, and its ``http_config``.
+
+    :param more: other keys that it may have.
+    :param instead: that of them which makes an ``http_config`` unnecessary.
+    """
+    found = set(entry.keys((name, *more, "http_config")))
+    for key in (name, "http_config"):
+        if key not in found and not (key == "http_config" and instead in found):
+            entry.wrong(key, f"missing; expected http_config, {instead} or both" if key != name and instead else "missing")
+    text = entry.text(name) if name in found else ""
+    return text, read_http_config(entry, folder) if "http_config" in found else None
+
+
+@frozen
+class _BackendEntry:
+    """One entry of ``backends``; what it does not say is None."""
+
+    pattern: URLPattern
+    http_config: HTTPConfig | None
+    probe_params: str | None
+
+
+def _backend_entry(entry: Tree, folder: str) -> _BackendEntry:
+    url, config = _entry(entry, folder, "url", _PROBE_PARAMS, instead=_PROBE_PARAMS)
+    pattern = URLPattern()
+    try:
+        # What is missing has been noted.
+        pattern = parse_url_pattern(url) if url else pattern
+    except ValueError as error:
+        entry.wrong("url", str(error))
+    return _BackendEntry(pattern, config, _probe_params(entry))
+
+
+def _probe_params(entry: Tree) -> str | None:
+    """Read the parameters for probes; empty text means none, whatever ``--probe-params`` says."""
+    if _PROBE_PARAMS not in entry.table:
+        return None
+    text = entry.text(_PROBE_PARAMS)
+    try:
+        return parse_parameters(text) if text else ""
+    except ValueError as error:
+        entry.wrong(_PROBE_PARAMS, str(error))
+        return None
+
+
+def _locator_rule(entry: Tree, folder: str) -> LocatorRule:
+    name, config = _entry(entry, folder, "name", "source")
+    config = config or HTTPConfig()
+    if name and name not in LOCATORS:
+        entry.wrong("name", f"no such locator; {_nearest(name)}")
+    source = _source(entry, name, folder) if "source" in entry.table and name in LOCATORS else ""
+    origin = Origin.written(name, source) if source else Origin(name)
+    return LocatorRule(origin, config, entry.where("source" if source else "name"))
+
+
+def _nearest(name: str) -> str:
+    """Give the name that was meant: somebody may have written that of an option."""
+    options = {option.flag.removeprefix("--"): locator for locator, those in LOCATORS.items() for option in those}
+    near = difflib.get_close_matches(name.replace("_", "-"), (*LOCATORS, *options), n=1, cutoff=0.5)
+    return f"did you mean {options.get(near[0], near[0])}?" if near else f"expected one of {', '.join(LOCATORS)}"
+
+
+def _source(entry: Tree, name: str, folder: str) -> str:
+    """Read which of several it is; empty, and an error, if there cannot be several."""
+    option = LOCATORS[name][0]
+    text = entry.text("source")
+    if name not in _WITH_SOURCES:
+        entry.wrong("source", f"only for {', '.join(_WITH_SOURCES)}; single servers have their place in backends")
+    elif text and option.secret(text):
+        entry.wrong("source", "a user and password (an @) have no place in this file; give the URL without them")
+    elif text:
+        try:
+            return str(option.anchored(option.parse(text), folder))
+        except ValueError as error:
+            entry.wrong("source", str(error))
+    return ""
+
+
+def not_configured(rules: Iterable[LocatorRule], values: Mapping[str, Any]) -> Iterator[ConfigError]:
+    """
+    Find what is said of locators that there are not.
+
+    :param values: all that is configured, by the fields of the settings.
+    """
+    for rule in rules:
+        name, options = rule.origin.locator, LOCATORS[rule.origin.locator]
+        texts = next((values[option.field] for option in options if values.get(option.field)), None)
+        if not texts:
+            flags = " or ".join(option.flag.removeprefix("--") for option in options)
+            yield ConfigError(rule.place, f"the locator {name} is not configured; expected {flags}, too")
+        elif rule.origin.source and rule.origin not in [Origin.written(name, text) for text in texts]:
+            yield ConfigError(rule.place, f"there is no such {name}; expected one as it is configured there")

@@ -1,0 +1,303 @@
+"""
+Message heads, as bytes: what goes to a backend, what goes back to a client, and mpp's own answers. Pure.
+
+Field values are never changed, only whole fields are left out or added; names keep their case. Which fields concern one
+connection only (hop by hop) says RFC 9110 section 7.6.1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from http import HTTPStatus
+
+from attrs import field, frozen
+
+from mpp.core import instance, route_cookie
+from mpp.core.errors import Looped
+from mpp.core.instance import Instance
+from mpp.core.model import Backend, Headers, RequestFacts
+
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+REQUEST_DROPPED = _HOP_BY_HOP | {
+    b"content-length",
+    b"expect",
+    b"host",
+    instance.FIELD,
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+}
+"""Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
+# All that are not just passed on. The port goes with the host: it is either a trusted proxy's, or not known.
+_REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie", b"x-forwarded-port"}
+# A backend that is an mpp reports its own server and its own attempts; the client gets the values of this mpp instead.
+_RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby", b"mpp.attempts"}
+# All that are not just passed on.
+_RESPONSE_SPECIAL = _RESPONSE_DROPPED | {b"set-cookie"}
+_BODYLESS = frozenset((204, 304))
+_WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+# RFC 3986 section 3.2.2 and 3.2.3, of one host, never empty: some proxies make a list of what a client claims and what they know.
+_one_host = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~-]+)(?::[0-9]{1,5})?").fullmatch
+_port = re.compile(rb"[0-9]{1,5}").fullmatch
+# All but the tab.
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def values(headers: Headers, name: bytes) -> list[bytes]:
+    """Give all values of a field, in order. ``name`` is lower case."""
+    # Most names have another length: comparing that first saves the lower-case copies.
+    size = len(name)
+    found = []
+    for key, value in headers:
+        if len(key) == size and key.lower() == name:
+            found.append(value)
+    return found
+
+
+def _nominated(connections: list[bytes], always: frozenset[bytes]) -> set[bytes]:
+    """Give the lower-case names that Connection fields name, beside those that are ``always`` left out."""
+    return {token.strip().lower() for value in connections for token in value.split(b",")} - always - {b"close", b""}
+
+
+def _without(headers: Headers, names: set[bytes]) -> Headers:
+    """Give a head without some fields, and without what named them."""
+    return tuple(field for field in headers if field[0].lower() not in names and field[0].lower() != b"connection")
+
+
+def _as_reported(facts: RequestFacts, host: bytes) -> tuple[bytes, bytes, bytes]:
+    """
+    Return the scheme, host and port by which the client reached the outermost proxy, as the proxy in front of mpp reports them.
+
+    What it does not report, or not in exactly one well-formed value, is what mpp itself was asked by; a port is then not known.
+
+    :param host: by which mpp was asked.
+    """
+
+    def reported(name: bytes) -> bytes:
+        found = values(facts.headers, name)
+        return found[0] if len(found) == 1 else b""
+
+    scheme = reported(b"x-forwarded-proto").lower()
+    if scheme not in (b"http", b"https"):
+        scheme = b"https" if facts.secure else b"http"
+    reported_host, port = reported(b"x-forwarded-host"), reported(b"x-forwarded-port")
+    return scheme, reported_host if _one_host(reported_host) else host, port if _port(port) else b""
+
+
+def request_head(
+    facts: RequestFacts,
+    backend: Backend,
+    target: bytes,
+    length: int,
+    sender: Instance,
+    *,
+    from_trusted_proxy: bool = False,
+) -> bytes:
+    """
+    Build the head of the request that goes to a backend.
+
+    :param target: the raw target, with the backend's prefix.
+    :param length: bytes of the body that is sent with it.
+    :param sender: this mpp.
+    :param from_trusted_proxy: X-Forwarded-Proto, -Host and -Port are passed on; otherwise mpp writes the first two itself, and
+        leaves out the third, which anybody may have made up.
+    :raise Looped: it has been sent by this mpp before.
+    """
+    parts = [facts.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
+    forwarded_for, connections, tokens = [], [], []
+    host = b""
+    for name, value in facts.headers:
+        lower = name.lower()
+        if lower not in _REQUEST_SPECIAL:
+            parts += name, b": ", value, b"\r\n"
+        elif lower == b"host":
+            host = value
+        elif lower == b"cookie":
+            value = route_cookie.to_server(value, backend)
+            if value:
+                parts += name, b": ", value, b"\r\n"
+        elif lower == b"x-forwarded-for":
+            forwarded_for.append(value)
+        elif lower == b"connection":
+            connections.append(value)
+        elif lower == instance.FIELD:
+            tokens.append(value)
+    if connections and (nominated := _nominated(connections, REQUEST_DROPPED)):
+        facts = facts._replace(headers=_without(facts.headers, nominated))
+        return request_head(facts, backend, target, length, sender, from_trusted_proxy=from_trusted_proxy)
+    if tokens and sender.is_in(tokens):
+        raise Looped
+    parts.append(sender.line_after(tokens) if tokens else sender.line)
+    if facts.peer:
+        forwarded_for.append(facts.peer.encode("ascii"))
+    if forwarded_for:
+        parts += b"X-Forwarded-For: ", b", ".join(forwarded_for), b"\r\n"
+    if from_trusted_proxy:
+        scheme, host, port = _as_reported(facts, host)
+        parts += b"X-Forwarded-Proto: ", scheme, b"\r\n"
+        if port:
+            parts += b"X-Forwarded-Port: ", port, b"\r\n"
+    else:
+        parts.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
+    if host:
+        parts += b"X-Forwarded-Host: ", host, b"\r\n"
+    if length or facts.method not in _WITHOUT_BODY:
+        parts.append(b"Content-Length: %d\r\n" % length)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def field_value(text: str) -> bytes:
+    """
+    Give a field's value as it is sent, without blanks around it.
+
+    :raise ValueError: it cannot stand in a header. Does not repeat it.
+    """
+    value = text.strip().encode("utf-8", "surrogateescape")
+    if _CONTROLS.search(value):
+        raise ValueError("has what cannot stand in a header; expected one line")
+    return value
+
+
+@frozen
+class OwnFields:
+    """
+    Fields of mpp's own for requests to a backend.
+
+    :ivar lines: as they are sent.
+    :ivar others: finds those of the same names in a head.
+    """
+
+    lines: bytes = field(repr=False)
+    others: re.Pattern[bytes] = field(eq=False)
+
+    @classmethod
+    def of(cls, fields: Headers) -> OwnFields | None:
+        """Make them; None of none."""
+        names = b"|".join(sorted({re.escape(name.lower()) for name, _ in fields}))
+        others = re.compile(rb"(?<=\r\n)(?:%b):[^\r\n]*\r\n" % names, re.IGNORECASE)
+        return cls(b"".join([b"%b: %b\r\n" % each for each in fields]), others) if fields else None
+
+    def put_into(self, head: bytes) -> bytes:
+        """Give a request head with these fields in place of any others of their names."""
+        line, _, rest = self.others.sub(b"", head).partition(b"\r\n")
+        return b"%b\r\n%b%b" % (line, self.lines, rest)
+
+
+def response_head(
+    status: int,
+    reason: bytes,
+    headers: Headers,
+    added: Headers,
+    *,
+    length: int | None,
+    bodyless: bool,
+    chunked: bool,
+    served_by: Backend | None = None,
+) -> bytes:
+    """
+    Build the head of the answer that goes to a client.
+
+    :param reason: as received; replaced by the standard phrase if a terminal or a log might not show it as it is.
+    :param headers: the backend's.
+    :param added: mpp's own fields.
+    :param length: the body's length if it is known; written unless the backend's own field stands.
+    :param bodyless: the answer to HEAD: whatever the backend announced stands, and nothing is added to it.
+    :param chunked: the body will be sent in chunks.
+    :param served_by: the backend, whose id the cookie of an inner mpp gets in its name, see `mpp.core.route_cookie`; None of
+        mpp's own responses.
+    """
+    if reason != b"OK":
+        reason = _plain_reason(status, reason)
+    parts = [b"HTTP/1.1 %d " % status, reason, b"\r\n"]
+    connections = []
+    announced = False
+    for name, value in headers:
+        lower = name.lower()
+        if lower not in _RESPONSE_SPECIAL:
+            announced = announced or lower == b"content-length"
+            parts += name, b": ", value, b"\r\n"
+        elif lower == b"set-cookie":
+            parts += name, b": ", value if served_by is None else route_cookie.from_server(value, served_by), b"\r\n"
+        elif lower == b"connection":
+            connections.append(value)
+    if connections and (nominated := _nominated(connections, _RESPONSE_DROPPED)):
+        rest = _without(headers, nominated)
+        return response_head(status, reason, rest, added, length=length, bodyless=bodyless, chunked=chunked, served_by=served_by)
+    for name, value in added:
+        parts += name, b": ", value, b"\r\n"
+    if chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif length is not None and not announced and not bodyless and status not in _BODYLESS:
+        parts.append(b"Content-Length: %d\r\n" % length)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _plain_reason(status: int, reason: bytes) -> bytes:
+    """
+    Return a reason phrase without anything that a client's terminal acts upon.
+
+    Control characters and bidirectional ones (and whatever else is not printable, or no UTF-8) make it the standard phrase of the
+    status, or an empty one if there is none. A client may ignore the phrase (RFC 9112 section 4).
+    """
+    if reason.decode("utf-8", "surrogateescape").isprintable():
+        return reason
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b""
+
+
+def server_timing(total: float, backend: Backend, took: float, waited: float) -> bytes:
+    """
+    Give the value of ``Server-Timing`` (W3C): times in seconds until the head of the answer, all told, and of its backend.
+
+    :param waited: how long the request waited in mpp for its turn.
+    """
+    queue = b"queue;dur=%.1f, " % (waited * 1000) if waited else b""
+    server = backend.netloc.encode("ascii")
+    return b'mpp;dur=%.1f, %bupstream;dur=%.1f;desc="%b"' % (total * 1000, queue, took * 1000, server)
+
+
+def connection_field(*, persistent: bool, http_10: bool) -> Headers:
+    """Give the ``Connection`` field an answer needs: none for the default of the client's HTTP version (RFC 9112 section 9.3)."""
+    if not persistent:
+        return ((b"Connection", b"close"),)
+    return ((b"Connection", b"keep-alive"),) if http_10 else ()
+
+
+def error_body(error_type: str, message: str) -> bytes:
+    """
+    Build the body of an error of mpp's own, in the shape of Prometheus' API errors, which is what Grafana can show; a whole line.
+
+    :param error_type: one of Prometheus' words where one fits (``unavailable``, ``bad_data``, ``timeout``).
+    """
+    return json.dumps({"status": "error", "errorType": error_type, "error": message}).encode() + b"\n"
+
+
+def error_answer(status: int, error_type: str, message: str, added: Headers = (), *, bodyless: bool = False) -> bytes:
+    """
+    Build a whole answer of mpp's own: head and `error_body`.
+
+    :param bodyless: the answer to HEAD.
+    """
+    body = error_body(error_type, message)
+    fields = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), (b"Content-Length", b"%d" % len(body)))
+    reason = HTTPStatus(status).phrase.encode("ascii")
+    head = response_head(status, reason, fields, added, length=None, bodyless=True, chunked=False)
+    return head if bodyless else head + body

@@ -1,0 +1,335 @@
+"""
+The values that everything else speaks in. Frozen; tuples, not lists; bytes on the wire, str elsewhere.
+
+Times are seconds; points in time are seconds since the epoch (UTC). This module knows no other module of mpp but
+`mpp.core.facts`.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from attrs import evolve, field, frozen
+
+from mpp.core.facts import NO_FACTS, Facts, Gap, Lack, Replay
+
+KIB = 1024
+MIB = 1024 * 1024
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header fields as received: order, case and repetitions kept."""
+
+
+@frozen(cache_hash=True)
+class Backend:
+    """
+    One Prometheus server, by address. Two Backends are the same server if and only if they are equal.
+
+    :ivar scheme: ``http`` or ``https``.
+    :ivar host: lower-case host name, IPv4 address or IPv6 address (without brackets).
+    :ivar port: TCP port.
+    :ivar prefix: path prefix, empty or like ``/prometheus`` (leading slash, no trailing one).
+    """
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = ""
+    netloc: str = field(init=False, eq=False)
+    """``host:port``, with brackets around IPv6 addresses. What ``MPP.ServedBy`` and the ``Host`` header say."""
+    authority: bytes = field(init=False, eq=False, repr=False)
+    """``netloc`` as it is sent."""
+    name: str = field(init=False, eq=False)
+    """``netloc`` and prefix: unique among http backends, the ``backend`` label in metrics and logs."""
+    id: str = field(init=False, eq=False)
+    """Short hash of the URL: opaque, unkeyed, the same on every mpp instance."""
+    route: bytes = field(init=False, eq=False, repr=False)
+    """The hash as the affinity cookie holds it."""
+
+    @netloc.default
+    def _netloc(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @authority.default
+    def _authority(self) -> bytes:
+        return self.netloc.encode("ascii")
+
+    @name.default
+    def _name(self) -> str:
+        return self.netloc + self.prefix
+
+    @id.default
+    def _id(self) -> str:
+        return hashlib.sha256(self.url.encode()).hexdigest()[:16]
+
+    @route.default
+    def _route(self) -> bytes:
+        return self.id.encode("ascii")
+
+    @property
+    def url(self) -> str:
+        """The canonical URL, ``http://prom-a:9090/prefix``."""
+        return f"{self.scheme}://{self.netloc}{self.prefix}"
+
+
+@frozen
+class Located:
+    """
+    A backend, as a locator lists it.
+
+    :ivar not_ready: why its source holds it not to be ready, one line; empty when it does not. Such a backend is probed
+        and shown, and used only when nothing else is left, whatever it says of itself.
+    :ivar leaving: it is not ready only because it is being stopped on purpose, as in a rolling restart.
+    :ivar sources: which of several sources that the locator reads list it; empty when it has only one.
+    """
+
+    backend: Backend
+    not_ready: str = ""
+    leaving: bool = False
+    sources: tuple[str, ...] = field(default=(), eq=False)
+
+
+class RequestFacts(NamedTuple):
+    """
+    All that policy, affinity and forwarding may know of a client's request.
+
+    :ivar method: as sent, upper case.
+    :ivar target: the raw request target, starts with ``/``; never decoded and encoded again.
+    :ivar headers: as received.
+    :ivar body: the whole body, decoded from chunks if it came in chunks.
+    :ivar peer: the client's IP address as the socket tells it (``::ffff:`` removed); empty for a Unix socket.
+    :ivar secure: the client came over TLS.
+    :ivar http_10: the client speaks HTTP/1.0.
+    :ivar user: who the client is, as mpp itself has verified it; empty when it verifies nobody.
+
+    A tuple, for one is made with every request: that takes a third of the time.
+    """
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes = b""
+    peer: str = ""
+    secure: bool = False
+    http_10: bool = False
+    user: bytes = b""
+
+
+class Standing(enum.IntEnum):
+    """What may be expected of a backend, best first: backends are ranked by it before anything else."""
+
+    VIABLE = 0
+    """Ready, and answered a real query within a second."""
+    BUSY = 1
+    """Ready, but its query slots are taken, or nothing is known of its queries: usable, after the viable ones."""
+    SUSPECT = 2
+    """Requests failed on it, or it was worse a moment ago: nothing is known against it since, but too little for it."""
+    NOT_READY = 3
+    """It says so itself (start, WAL replay, shutdown), or it answers no queries."""
+    DOWN = 4
+    """It cannot be reached or does not answer."""
+
+
+@frozen
+class Observation:
+    """
+    What one probe, and the requests since, saw of one backend. A failed probe is a value, not an exception.
+
+    :ivar standing: what may be expected of it.
+    :ivar why: one line for a human, empty for VIABLE unless requests alone say so (`mpp.selection.outliers.vouching`).
+    :ivar facts: the slow facts, as last read; empty Facts when never read.
+    :ivar at: when the probe began.
+    :ivar took: how long the probe took, in seconds.
+    :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
+    :ivar replay: the progress of its WAL replay, None while there is none that is known of.
+    :ivar returns: how often it has come back into service: a request that remembers an earlier number knows that it did since.
+    :ivar refused: it is not ready by an answer to its probe that shows that a server is there, see
+        `mpp.selection.probing.interpret.is_refusal`.
+    :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
+    :ivar unproven: it is ready, but refuses the probe's query, so that nothing more is known of it; BUSY for that.
+    :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
+    :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.core.instance`.
+    :ivar leaving: its source says that it is being stopped on purpose; its probe finds nothing against it. NOT_READY for that.
+    :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
+    :ivar lack: what it lacks of the newest data that another server has, see `mpp.coverage.lacks`; None for nothing.
+    :ivar gaps: what of its history it is known to lack, oldest first, see `mpp.coverage.gaps`; workers do not know it.
+    :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
+    """
+
+    backend: Backend
+    standing: Standing
+    why: str = ""
+    facts: Facts = NO_FACTS
+    at: float = 0.0
+    took: float = 0.0
+    ejected_at: float = 0.0
+    replay: Replay | None = None
+    returns: int = field(default=0, eq=False)
+    refused: bool = field(default=False, eq=False)
+    turned_away: bool = False
+    unproven: bool = False
+    limited: bool = False
+    lack: Lack | None = None
+    unreadable: str = ""
+    is_self: bool = False
+    leaving: bool = False
+    ready_took: tuple[float, ...] = field(default=(), eq=False, repr=False)
+    gaps: tuple[Gap, ...] = ()
+
+    def history(self, now: float) -> float:
+        """Give the length of the held history in seconds; 0 when there is none or it is not known."""
+        return 0.0 if self.facts.oldest is None else max(0.0, now - self.facts.oldest)
+
+    def lost(self, now: float, seconds: float = float("inf")) -> float:
+        """Return how much of its history, or of the last ``seconds`` of it, is known to be missing, as seconds of all targets."""
+        start = now - min(self.history(now), seconds)
+        return sum(gap.lost(start, now) for gap in self.gaps)
+
+    def held(self, now: float, seconds: float = float("inf")) -> float:
+        """Return how much of its history, or of the last ``seconds``, it has as far as known, as seconds of all targets."""
+        return max(0.0, min(self.history(now), seconds) - self.lost(now, seconds))
+
+
+@frozen
+class Choice:
+    """
+    What a strategy decided.
+
+    :ivar selected: who takes traffic, best first.
+    :ivar standbys: everyone else, best first: tried in this order when the selected ones fail.
+    :ivar degraded: one line when the strategy's wish could not be met and it chose the next best, else empty.
+    """
+
+    selected: tuple[Backend, ...] = ()
+    standbys: tuple[Backend, ...] = ()
+    degraded: str = ""
+
+
+@frozen
+class Selection:
+    """
+    The state of the world that every request works with. Published whole, never changed.
+
+    :ivar generation: 0 before the first round; grows by one whenever ``choice`` changes.
+    :ivar choice: who takes traffic, and who is next.
+    :ivar observations: in the locators' order, which is the tie-breaker.
+    :ivar changed_at: when ``choice`` last changed.
+    :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.proxy.decisions.stickiness`.
+    :ivar past: what counts for requests that need nothing of what servers lack; None while none lacks anything.
+    """
+
+    generation: int = 0
+    choice: Choice = Choice()
+    observations: tuple[Observation, ...] = ()
+    changed_at: float = 0.0
+    sticky: tuple[Backend, ...] = ()
+    past: Selection | None = field(default=None, repr=False)
+    selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
+    """The selected backends by their ``id``: made once, looked up in every request."""
+
+    observed: Mapping[Backend, Observation] = field(init=False, eq=False, repr=False)
+    """The observations by backend: there may be hundreds, and requests that fail look theirs up."""
+
+    prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
+    """The different path prefixes of all known backends, the longest first; ``("",)`` for most."""
+
+    selected: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
+    """Who takes traffic, best first."""
+
+    ranked: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
+    """All known backends: the selected ones, then the standbys, best first."""
+
+    query_slots: Mapping[str, int] = field(init=False, eq=False, repr=False)
+    """
+    How many queries each server in service runs at once, by its ``id``, as far as that is known. Empty while only one server is
+    in service: then there is nowhere else to send a query, and it may as well wait in the server's own queue.
+    """
+
+    @prefixes.default
+    def _prefixes(self) -> tuple[str, ...]:
+        found = {backend.prefix for backend in self.choice.selected + self.choice.standbys}
+        return tuple(sorted(found, key=lambda prefix: (-len(prefix), prefix))) or ("",)
+
+    @selected.default
+    def _selected(self) -> tuple[Backend, ...]:
+        return self.choice.selected
+
+    @ranked.default
+    def _ranked(self) -> tuple[Backend, ...]:
+        return self.choice.selected + self.choice.standbys
+
+    @observed.default
+    def _observed(self) -> Mapping[Backend, Observation]:
+        return {observation.backend: observation for observation in self.observations}
+
+    @query_slots.default
+    def _query_slots(self) -> Mapping[str, int]:
+        served = [o for o in self.observations if o.standing <= Standing.BUSY and not o.ejected_at]
+        return {o.backend.id: o.facts.query_slots for o in served if o.facts.query_slots} if len(served) > 1 else {}
+
+    @selected_by_id.default
+    def _selected_by_id(self) -> Mapping[str, Backend]:
+        return {backend.id: backend for backend in self.choice.selected}
+
+    def is_usable(self, backend: Backend) -> bool:
+        """Tell whether a backend is expected to answer: it takes traffic, or could."""
+        if backend.id in self.selected_by_id:
+            return True
+        observation = self.observed.get(backend)
+        return observation is None or observation.standing < Standing.NOT_READY
+
+    def is_in_service(self, backend: Backend) -> bool:
+        """Tell whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.standing <= Standing.BUSY and not observation.ejected_at
+
+    def lacks(self, backend: Backend) -> bool:
+        """Return whether a backend lacks newest data of another one, so that it is not asked beside one that is only slow."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.lack is not None
+
+    def is_busy(self, backend: Backend) -> bool:
+        """Tell whether a backend is known to have more to do than it can."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.standing is Standing.BUSY and not observation.unproven
+
+    def is_limited(self, backend: Backend) -> bool:
+        """Return whether something in front of a backend turns requests away although the backend is ready."""
+        observation = self.observed.get(backend)
+        return observation is not None and observation.limited
+
+    def with_past(self, choice: Choice) -> Selection:
+        """Return it with another choice for requests that need nothing of what servers lack."""
+        whole = tuple(o if o.lack is None else evolve(o, lack=None) for o in self.observations)
+        return evolve(self, past=evolve(self, choice=choice, observations=whole, past=None))
+
+    @property
+    def lacks_since(self) -> float:
+        """When the first lack began; infinity when no server lacks anything."""
+        return min((o.lack.since for o in self.observations if o.lack is not None), default=float("inf"))
+
+    @property
+    def viable(self) -> int:
+        """How many backends are viable."""
+        return sum(o.standing is Standing.VIABLE for o in self.observations)
+
+    @property
+    def last_resort(self) -> bool:
+        """No backend is usable, and the least bad ones serve."""
+        return bool(self.observations) and all(o.standing >= Standing.SUSPECT for o in self.observations)
+
+
+@frozen
+class Reloaded:
+    """
+    What came of reading the configuration again.
+
+    :ivar changed: the options that have another value now.
+    :ivar errors: one line each; when there are any, nothing has changed.
+    """
+
+    changed: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()

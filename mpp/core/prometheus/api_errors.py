@@ -1,0 +1,82 @@
+"""
+Reads the errors of Prometheus' API out of response bodies. Pure; it does not know what an error means
+(`mpp.core.prometheus.responses`).
+
+The shape is that of ``web/api/v1/api.go``: ``{"status": "error", "errorType": "...", "error": "..."}``.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from attrs import frozen
+
+from mpp.core import headers
+from mpp.core.model import Headers
+
+# No error text of Prometheus comes near this; it bounds the work on an error page of something else.
+MAX_BODY = 64 * 1024
+
+# With this zlib finds out itself whether it reads gzip (RFC 1952) or zlib (RFC 1950); the other is for raw deflate (RFC 1951).
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+_RAW = -zlib.MAX_WBITS
+
+
+@frozen
+class ApiError:
+    """
+    An error of Prometheus' API.
+
+    :ivar kind: ``errorType``.
+    :ivar text: ``error``, empty when there is none.
+    """
+
+    kind: str
+    text: str = ""
+
+
+def decoded(fields: Headers, body: bytes) -> bytes | None:
+    """
+    Return the first `MAX_BODY` bytes of a body without its content coding (RFC 9110 section 8.4).
+
+    Servers that say ``deflate`` send zlib or raw deflate; both are read.
+
+    :param body: as much of it as is at hand, encoded as it came.
+    :return: None if it cannot be decoded: another coding (``br``, ``zstd``), several of them, or damaged.
+    """
+    listed = b",".join(headers.values(fields, b"content-encoding")).lower()
+    codings = [coding for coding in map(bytes.strip, listed.split(b",")) if coding not in (b"", b"identity")]
+    if not codings:
+        return body[:MAX_BODY]
+    if codings == [b"gzip"] or codings == [b"x-gzip"]:
+        return _inflated(body, _GZIP_OR_ZLIB)
+    if codings == [b"deflate"]:
+        found = _inflated(body, _GZIP_OR_ZLIB)
+        return _inflated(body, _RAW) if found is None else found
+    return None
+
+
+def _inflated(body: bytes, window: int) -> bytes | None:
+    try:
+        return zlib.decompressobj(window).decompress(body, MAX_BODY)
+    except zlib.error:
+        return None
+
+
+def parse(content: bytes | None) -> ApiError | None:
+    """
+    Return the API error that a response has for a body; None if it is none.
+
+    :param content: what `decoded` returned.
+    """
+    if content is None:
+        return None
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("status") != "error":
+        return None
+    kind, text = found.get("errorType"), found.get("error", "")
+    return ApiError(kind, text if isinstance(text, str) else "") if isinstance(kind, str) else None

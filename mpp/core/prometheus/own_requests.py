@@ -1,0 +1,38 @@
+"""
+Requests that mpp makes itself: their head, and how one is recognized that has come back. Pure.
+"""
+
+from __future__ import annotations
+
+from mpp._version import __version__
+from mpp.core import headers, instance
+from mpp.core.errors import Looped
+from mpp.core.instance import Instance
+from mpp.core.model import Backend, RequestFacts
+
+
+def own_request_head(backend: Backend, path: str, sender: Instance) -> bytes:
+    """
+    Return the head of a request of mpp's own. Not compressed: the responses are small, or are scanned as they come.
+
+    :param sender: this mpp.
+    """
+    return (
+        f"GET {backend.prefix}{path} HTTP/1.1\r\n"
+        f"Host: {backend.netloc}\r\n"
+        f"User-Agent: mpp/{__version__}\r\n"
+        "Accept: application/json, text/plain;version=0.0.4;q=0.9, */*;q=0.1\r\n"
+        "Accept-Encoding: identity\r\n"
+        f"MPP-Instance: {sender.token}\r\n"
+        "\r\n"
+    ).encode("ascii")
+
+
+def check_sender(facts: RequestFacts, own: Instance) -> None:
+    """
+    Check that a request was not sent by this mpp, its own or one that it forwarded.
+
+    :raise Looped: it was.
+    """
+    if own.is_in(headers.values(facts.headers, instance.FIELD)):
+        raise Looped

@@ -1,0 +1,173 @@
+"""
+The answers to probes, and what Prometheus tells of itself in JSON: start, retention, clock, query slots, and the replay of its
+WAL. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from attrs import frozen
+
+from mpp.core.errors import UpstreamError
+from mpp.core.facts import Replay
+from mpp.core.model import Headers
+from mpp.core.text import bounds
+
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
+# Twelve digits of anything are more than there will ever be; "++" see `mpp.selection.probing.metrics_scanner`.
+_PART = re.compile(r"([0-9]{1,12}+)(ms|[smhdwy])")
+_DURATION = re.compile(r"(?:[0-9]{1,12}+(?:ms|[smhdwy]))+")
+# "15d or 10GB" is all that there is to say.
+_MAX_RETENTION = 200
+
+# How far the start times from two sources may be apart, in seconds (process start, and web server start a little later).
+_SAME_START_S = 10.0
+
+# No server runs a million queries at once: longer numbers are none.
+_SLOTS = re.compile(r"[1-9][0-9]{0,5}")
+
+_QUOTED = 160
+
+
+@frozen
+class Answer:
+    """
+    One answer to a probe: as much of the body as was asked for.
+
+    :ivar at: when it was written, by our clock, 0 for not known.
+    :ivar took: seconds from when the question was sent until the answer was complete.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+    at: float = 0.0
+    took: float = 0.0
+
+
+Outcome = Answer | UpstreamError
+"""What came of one request; running out of time is an UpstreamError too."""
+
+
+def quote(answer: Answer) -> str:
+    """Give status and the beginning of what the server said, in one line fit for a log."""
+    said = parse_object(answer.body).get("error")
+    text = said[:4096] if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
+    text = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return f"{answer.status}: {text[:_QUOTED]}" if text else str(answer.status)
+
+
+def parse_object(body: bytes) -> Mapping[str, Any]:
+    """Give the JSON object, or an empty one if it is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@frozen
+class Runtime:
+    """What ``/api/v1/status/runtimeinfo`` (from 2.14 on) says; all as in `mpp.core.model.Facts`."""
+
+    started_at: float | None = None
+    retention_s: float | None = None
+    retention_by_size: bool = False
+    skew: float | None = None
+
+
+def is_same_start(one: float | None, other: float | None) -> bool:
+    """Return whether two times when a server started may be the same; so may any time and one that is not known."""
+    return one is None or other is None or abs(one - other) <= _SAME_START_S
+
+
+def read_runtime(outcome: Outcome) -> Runtime | None:
+    """Read a runtimeinfo answer; None when it is none."""
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return None
+    data = parse_object(outcome.body).get("data")
+    if not isinstance(data, dict):
+        return None
+    kept = data.get("storageRetention")
+    retention, by_size = read_retention(kept if isinstance(kept, str) else "")
+    return Runtime(_timestamp(data.get("startTime")), retention, by_size, _skew(outcome, data.get("serverTime")))
+
+
+def _skew(answer: Answer, server_time: object) -> float | None:
+    """Give how far a server's clock is ahead: by ``serverTime`` (from 3.0 on), or by the Date field, cut to the second."""
+    told = _timestamp(server_time)
+    for name, value in answer.headers:
+        if told is None and name.lower() == b"date":
+            told = _date(value)
+    return None if told is None or not answer.at else told - answer.at
+
+
+def _date(value: bytes) -> float | None:
+    try:
+        at = bounds.point_in_time(parsedate_to_datetime(value[: bounds.LONGEST_TEXT].decode("latin-1")).timestamp())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return None if at is None else at + 0.5
+
+
+def read_replay(outcome: Outcome, previous: Replay | None, at: float) -> Replay | None:
+    """
+    Read ``/api/v1/status/walreplay`` (from 2.28 on); None when there is no telling, as before the replay has begun.
+
+    :param previous: what was read before of the same replay.
+    """
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return None
+    data = parse_object(outcome.body).get("data")
+    found = [data.get(key) for key in ("min", "max", "current")] if isinstance(data, dict) else []
+    first, last, current = (each if type(each) is int and 0 <= each < bounds.MOST else 0 for each in found or (0, 0, 0))
+    if last <= first:
+        return None
+    done, total = min(max(0, current - first), last - first), last - first
+    if previous is None or previous.done > done:
+        return Replay(done, total, at, done)
+    return Replay(done, total, previous.since, previous.done_then)
+
+
+def read_query_slots(outcome: Outcome) -> int | None:
+    """
+    Read how many queries a server runs at the same time from its answer to ``/api/v1/status/flags`` (from 2.2 on).
+
+    :return: None when it does not say, or says what cannot be.
+    """
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return None
+    data = parse_object(outcome.body).get("data")
+    text = str(data.get("query.max-concurrency", "")) if isinstance(data, dict) else ""
+    return int(text) if _SLOTS.fullmatch(text) else None
+
+
+def _timestamp(text: object) -> float | None:
+    if not isinstance(text, str) or len(text) > bounds.LONGEST_TEXT:
+        return None
+    try:
+        return bounds.point_in_time(datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_retention(text: str) -> tuple[float | None, bool]:
+    """
+    Read ``storageRetention``: ``15d``, ``10GB``, ``15d or 10GB``, in any order.
+
+    :return: the retention by time in seconds or None, and whether it is limited by something else too. None, too, when it is
+        longer than `mpp.core.text.bounds.LONGEST_SPAN`.
+    """
+    seconds, by_size = None, False
+    for part in filter(None, (part.strip() for part in text[:_MAX_RETENTION].split(" or "))):
+        if _DURATION.fullmatch(part):
+            seconds = bounds.span(sum(int(number) * _DURATION_UNITS[unit] for number, unit in _PART.findall(part)))
+        else:
+            by_size = True
+    return seconds, by_size

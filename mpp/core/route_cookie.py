@@ -1,0 +1,49 @@
+"""
+The name of mpp's affinity cookie where one mpp stands in front of another. Pure; knows nothing of the cookie's value.
+
+Both set a cookie of the same name, and a client keeps only the one that came last. The outer mpp therefore renames what its
+servers set: ``MPP.Route`` from the server with the id ``0123`` reaches the client as ``MPP.Route-0123``. When the client returns
+it, that server gets it back as ``MPP.Route``; other servers get none of it. Each mpp of a longer chain adds the id of its own
+server right behind ``MPP.Route``, and takes it out again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mpp.core.model import Backend
+
+ROUTE_COOKIE = b"MPP.Route"
+
+_ANY_INNER = ROUTE_COOKIE + b"-"
+# The name ends at the first "=", blanks around it do not belong to it (RFC 6265 section 5.2).
+_set_by_an_mpp = re.compile(rb"[ \t]*MPP\.Route(?=[ \t]*=|-)").match
+
+
+def to_server(value: bytes, backend: Backend) -> bytes:
+    """
+    Return the value of a ``Cookie`` field without the cookies that are not for this server; it may be empty.
+
+    Removed are mpp's own cookie and those that other servers have set; the one that this server has set gets its original name.
+    All other cookies stay byte for byte.
+    """
+    if ROUTE_COOKIE not in value:
+        return value
+    kept = []
+    for part in value.split(b";"):
+        name = part.partition(b"=")[0].strip()
+        if name.startswith(_ANY_INNER):
+            inner = _ANY_INNER + backend.route
+            if name == inner or name.startswith(inner + b"-"):
+                kept.append(part.replace(b"-" + backend.route, b"", 1))
+        elif name != ROUTE_COOKIE:
+            kept.append(part)
+    return b";".join(kept).strip()
+
+
+def from_server(value: bytes, backend: Backend) -> bytes:
+    """Return the value of a server's ``Set-Cookie`` field, with the server's id in the name if it is a cookie of an mpp's."""
+    found = _set_by_an_mpp(value)
+    if found is None:
+        return value
+    return b"%b-%b%b" % (value[: found.end()], backend.route, value[found.end() :])

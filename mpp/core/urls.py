@@ -1,0 +1,59 @@
+"""
+The URLs of APIs: what of them may be shown, the credentials in them, where a redirect leads. Pure.
+"""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from mpp.core.errors import LocateError
+
+
+def shown(url: str) -> str:
+    """
+    Give a URL without user, password, query and fragment.
+
+    An ``@`` in the path may be the end of a password with a slash in it, so what stands before it is left out, too.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(an unreadable URL)"
+    _, at, rest = parts.path.rpartition("@")
+    if at:
+        return f"{parts.scheme}://...@{rest}"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def take_credentials(url: str) -> tuple[str, str]:
+    """Give a URL without user and password, and the ``Authorization`` made of them; empty if there are none."""
+    parts = urlsplit(url)
+    userinfo, separator, netloc = parts.netloc.rpartition("@")
+    if not separator:
+        return url, ""
+    user, _, password = userinfo.partition(":")
+    return urlunsplit(parts._replace(netloc=netloc)), basic(unquote(user), unquote(password))
+
+
+def basic(user: str, password: str) -> str:
+    """Give the value of ``Authorization`` for HTTP basic (RFC 7617, in UTF-8)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Give scheme, host and port: who may see what is sent to that URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def redirected(url: str, location: str) -> str:
+    """
+    Give where a redirect leads, without user and password.
+
+    :raise LocateError: to what is no URL.
+    """
+    try:
+        return take_credentials(urljoin(url, location))[0]
+    except ValueError:
+        raise LocateError(f"{shown(url)}: redirects to what is no URL") from None

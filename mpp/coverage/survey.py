@@ -1,0 +1,295 @@
+"""
+Asks all usable servers again and again for their newest data, and publishes what each of them lacks.
+
+Knows when to ask; what is asked is `mpp.coverage.windows`, and what the responses mean is `mpp.coverage.lacks`.
+
+# Note [How often]
+
+Every `INTERVAL_S`. Every `QUICK_S` for `BACK_FOR_S` after a server has come back, and while a difference has been seen that is
+not decided yet. A server that cannot be asked counts as equal, and is asked ever less often, down to once in `PAUSE_MOST_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.core.facts import Lack
+from mpp.core.model import Backend, Observation, Standing
+from mpp.core.pacing import of_each
+from mpp.core.prometheus.runtimeinfo import Outcome, is_same_start
+from mpp.coverage.gaps import Gaps
+from mpp.coverage.lacks import Lacks, Surveyed, by_state
+from mpp.coverage.largest import Largest
+from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
+
+_log = make_logger()
+
+INTERVAL_S = 15.0
+QUICK_S = 1.0
+BACK_FOR_S = 60.0
+PAUSE_MOST_S = 300.0
+
+
+class Asks(Protocol):
+    """Sender of small requests: `mpp.selection.probing.prober.Prober`."""
+
+    def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
+        """See `Prober`."""
+
+
+@define(eq=False)
+class _Server:
+    """
+    What is remembered of one server.
+
+    :ivar usable: it is viable or busy, is not ejected, and answers the probe's query.
+    :ivar started_at: when it had started, as it said last.
+    :ivar back_at: when it came back into service; None if that is long ago, or it was there from the beginning.
+    :ivar failures: surveys of it that failed in a row.
+    :ivar due: it is not asked before this, by the monotonic clock.
+    :ivar surveyed: it has been asked with success at least once.
+    :ivar told: what it lacks, as `Survey.shown` has said last.
+    :ivar away_at: when it ceased to be usable, None while it is, and if that is not known.
+    :ivar gaps: what of its history it is known to lack.
+    """
+
+    usable: bool
+    started_at: float | None = None
+    back_at: float | None = None
+    failures: int = 0
+    due: float = float("-inf")
+    surveyed: bool = False
+    told: Lack | None = None
+    away_at: float | None = None
+    gaps: Gaps = field(factory=Gaps)
+
+
+class Survey:
+    """
+    The survey of all servers.
+
+    :param asks: sends the queries.
+    :param clock: monotonic.
+    :param wall: the time of day, seconds since the epoch.
+    :param changed: called with the servers that lack something else than `shown` has said last.
+    :param selector: the metric that says whether a target was scraped; empty: nothing is asked, and no server lacks anything.
+    :param counted: called after each survey of a server with its name, ``ok`` or ``failed``, and how many seconds it took.
+    :param note: called with the kind and the text of what belongs into the journal.
+    """
+
+    def __init__(
+        self,
+        asks: Asks,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        *,
+        changed: Callable[[Collection[Backend]], None],
+        selector: str,
+        counted: Callable[[str, str, float], None],
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._asks = asks
+        self._clock = clock
+        self._wall = wall
+        self._changed = changed
+        self._selector = selector
+        self._counted = counted
+        self._note_down = note
+        self._lacks = Lacks()
+        self._servers: dict[Backend, _Server] = {}
+        self._observed: dict[Backend, Observation] = {}
+        self._found: dict[Backend, Lack] = {}
+        self._targets: Largest[Backend] = Largest()
+        self._scheduled: IDelayedCall | None = None
+        self._running: Deferred[None] | None = None
+        self._stopped = False
+
+    def shown(self, observation: Observation) -> Observation:
+        """Take note of what was seen of a server, and return it with what the server lacks; call `begin` when all are seen."""
+        if not self._selector:
+            return observation
+        self._observe(observation)
+        server = self._servers[observation.backend]
+        lack = server.told = self._found.get(observation.backend)
+        server.gaps.note(lack, self._wall())
+        gaps = server.gaps.known
+        return observation if (observation.lack, observation.gaps) == (lack, gaps) else evolve(observation, lack=lack, gaps=gaps)
+
+    def _observe(self, observation: Observation) -> None:
+        backend, usable = observation.backend, _is_usable(observation)
+        self._observed[backend] = observation
+        self._targets.put(backend, observation.facts.targets or 0 if usable else None)
+        server = self._servers.get(backend)
+        if server is None:
+            self._servers[backend] = _Server(usable, observation.facts.started_at)
+            return
+        started_at = observation.facts.started_at
+        restarted = started_at is not None and server.started_at is not None and not is_same_start(started_at, server.started_at)
+        if server.usable and not usable:
+            server.away_at = self._wall()
+        if usable and (not server.usable or restarted):
+            server.back_at, server.due, server.failures = self._wall(), float("-inf"), 0
+            if restarted and server.away_at is not None:
+                server.gaps.missed(server.away_at, server.back_at)
+            server.away_at = None
+            self._lacks.returned(backend)
+            self._presume(backend)
+        server.usable, server.started_at = usable, started_at or server.started_at
+
+    def begin(self) -> None:
+        """Begin to ask, if there is more than one server to compare; the first time at once."""
+        usable = {backend: server for backend, server in self._servers.items() if server.usable}
+        facts = {b: self._observed[b].facts for b in usable}
+        if not any(server.surveyed for server in usable.values()):
+            before = dict(self._found)
+            self._found.update(by_state(facts))
+            self._report(before)
+        for backend in [b for b in self._found if b not in usable]:
+            del self._found[backend]
+        if len(usable) < 2:
+            self._found.clear()
+        elif self._running is None and not self._stopped:
+            soon = any((not s.surveyed and not s.failures) or s.back_at is not None for s in usable.values())
+            self._schedule(0.0 if soon else INTERVAL_S)
+
+    def keep(self, backends: Collection[Backend]) -> None:
+        """Forget all servers but these."""
+        for backend in [each for each in self._servers if each not in backends]:
+            del self._servers[backend]
+            self._observed.pop(backend, None)
+            self._targets.put(backend, None)
+            self._found.pop(backend, None)
+            self._lacks.forget(backend)
+
+    def reconfigure(self, asks: Asks, selector: str) -> None:
+        """Go on with these."""
+        self._asks = asks
+        if selector != self._selector:
+            self._selector = selector
+            self.keep(())
+
+    def stop(self) -> None:
+        """Ask no more, and cancel what is under way."""
+        self._stopped = True
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if self._running is not None:
+            self._running.cancel()
+
+    def _presume(self, backend: Backend) -> None:
+        """Say that a server that is just back lacks all, until it has been asked."""
+        most = self._targets.beside(backend)
+        if most is not None:
+            self._found[backend] = Lack(max(1, most), most, self._wall(), stopped=True, back=True)
+
+    def _schedule(self, seconds: float) -> None:
+        if self._scheduled is not None:
+            if self._scheduled.getTime() <= self._clock.seconds() + seconds:
+                return
+            self._scheduled.cancel()
+        self._scheduled = self._clock.callLater(seconds, self._begin)
+
+    def _begin(self) -> None:
+        self._scheduled = None
+        self._running = running = Deferred.fromCoroutine(self._survey())
+        running.addErrback(self._broken)
+        running.addCallback(self._over)
+        if running.called and self._running is running:
+            self._running = None
+
+    def _over(self, _: None) -> None:
+        self._running = None
+        if not self._stopped:
+            now = self._wall()
+            for server in self._servers.values():
+                if server.back_at is not None and now - server.back_at > BACK_FOR_S:
+                    server.back_at = None
+            quick = self._lacks.undecided or any(s.back_at is not None for s in self._servers.values())
+            self._schedule(QUICK_S if quick else INTERVAL_S)
+
+    def _broken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("Bug: the newest data of the servers could not be compared", failure)
+
+    async def _survey(self) -> None:
+        now = self._clock.seconds()
+        asked = [b for b, server in self._servers.items() if server.usable and server.due <= now]
+        known = [self._observed[b].facts.jobs for b in asked]
+        windows = windows_for(known)
+        readings = await of_each(lambda backend: Deferred.fromCoroutine(self._ask(backend, windows)), asked, self._clock)
+        self._conclude(dict(zip(asked, readings, strict=True)))
+
+    async def _ask(self, backend: Backend, windows: tuple[Window, ...]) -> Reading | None:
+        """Return what a server has, None if it cannot be asked."""
+        began = self._clock.seconds()
+        found: dict[str, Counts] = {}
+        reading: Reading | None = found
+        for window in windows:
+            part = read(await self._asks.ask(backend, window.path(self._selector)))
+            if part is None:
+                reading = None
+                break
+            found.update(part)
+        self._counted(backend.name, "failed" if reading is None else "ok", self._clock.seconds() - began)
+        return reading
+
+    def _conclude(self, readings: dict[Backend, Reading | None]) -> None:
+        surveyed: dict[Backend, Surveyed] = {}
+        for backend, reading in readings.items():
+            server = self._servers.get(backend)
+            if server is None or not server.usable:
+                continue
+            self._note(server, backend, reading)
+            surveyed[backend] = Surveyed(reading, self._observed[backend].facts, server.back_at)
+        lacks = self._lacks.update(surveyed, self._wall()) if len(surveyed) > 1 else {}
+        # A server that was not asked this time keeps its lack; one that was asked and did not answer loses it.
+        found = {b: lack for b, lack in self._found.items() if b not in readings}
+        found.update(lacks)
+        if found != self._found:
+            before, self._found = self._found, found
+            answered = {backend for backend, each in surveyed.items() if each.reading is not None}
+            self._report(before, answered if len(answered) > 1 else set())
+            self._changed([b for b, server in self._servers.items() if server.told != found.get(b)])
+
+    def _report(self, before: Mapping[Backend, Lack], compared: Collection[Backend] = ()) -> None:
+        """
+        Log which servers begin or cease to lack something.
+
+        :param compared: those of which it is known now what they have, beside another one.
+        """
+        for backend, lack in self._found.items():
+            if backend not in before or (before[backend].back and not lack.back):
+                text = f"{backend.name} {lack}; queries for newest data go to the others"
+                _log.warn("{text}", text=text, backend=backend.name, missing=lack.missing)
+                self._note_down("lack", f"{backend.name} {lack}")
+        for backend in before:
+            if backend not in self._found and not before[backend].back:
+                known = "has caught up: it has the newest data that the other servers have"
+                unknown = "is not compared with another server at the moment, so queries for newest data may go to it"
+                text = f"{backend.name} {known if backend in compared else unknown}"
+                _log.info("{text}", text=text, backend=backend.name)
+                self._note_down("lack", text)
+
+    def _note(self, server: _Server, backend: Backend, reading: Reading | None) -> None:
+        """Note whether a server could be asked."""
+        if reading is not None:
+            server.failures, server.surveyed = 0, True
+            return
+        server.failures += 1
+        pause = min(PAUSE_MOST_S, INTERVAL_S * 2.0 ** min(server.failures - 1, 10))
+        server.due = self._clock.seconds() + pause
+        if server.failures == 1:
+            text = "{backend} does not answer the query for its newest data, and counts as having all; asked again in {pause:g} s"
+            _log.info(text, backend=backend.name, pause=pause)
+
+
+def _is_usable(observation: Observation) -> bool:
+    return observation.standing <= Standing.BUSY and not observation.ejected_at and not observation.unproven

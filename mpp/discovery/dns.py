@@ -1,0 +1,251 @@
+"""
+Backends that DNS lists, looked up at every round: all addresses of a host name, or the servers of an SRV record. Knows names
+and records; knows no connections.
+
+- ``prom.example.org:9090``, or a URL with a prefix: every IPv4 and IPv6 address of the name is a backend. The system resolves
+  it (in a thread), so that search domains and the hosts file count. With ``https`` the certificates must be valid for the
+  addresses; where they have names, list the names in an SRV record.
+- ``srv+_web._tcp.prom.example.org``, or ``srv+https://_web._tcp.prom.example.org/prefix``: every target of the SRV record is
+  a backend under its own name. The name must be fully qualified, since the system has no call to look up such records, and
+  twisted.names knows no search domains.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from attrs import evolve
+from twisted.internet import error as errors
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IHostnameResolver
+from twisted.names import error as names_errors
+from twisted.names.dns import SRV, Record_SRV
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from mpp.core.backend_url import parse_endpoint
+from mpp.core.errors import ConfigError, LocateError
+from mpp.core.interfaces import ILocator
+from mpp.core.model import Backend, Located
+from mpp.discovery.http_api.look_ups import LookUps
+from mpp.discovery.target_groups import Reading, without_secrets
+from mpp.wire.address_book import Answers
+
+_log = make_logger()
+
+# For each name server, twice: a lost packet is worth a second one.
+SRV_TIMEOUTS_S = (1, 1)
+# A look-up in a thread cannot be cancelled, and one in every round of an outage would soon occupy all threads: so many
+# look-ups wait for the same thread before it is given up for lost. Name servers that are all silent take about three.
+MAX_JOINED = 10
+
+_FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (names_errors.DNSNameError, "no such name (NXDOMAIN; search domains do not count)"),
+    (names_errors.DNSServerError, "the name server failed (SERVFAIL)"),
+    (names_errors.DNSQueryRefusedError, "the name server refused"),
+    (names_errors.DomainError, "the name server cannot answer"),
+    (names_errors.AuthoritativeDomainError, "no such name"),
+    (names_errors.ResolverError, "the resolver refused"),
+    (TimeoutError, "no name server answered"),
+    (errors.ConnectError, "no connection to the name server"),
+    (errors.ConnectionClosed, "the name server closed the connection"),
+    (OSError, "no name server can be asked"),
+)
+
+
+class _LooksUp(Protocol):
+    """One way to look up."""
+
+    def look_up(self) -> Deferred[Reading]:
+        """
+        Look up.
+
+        :return Deferred(Reading): fails with `LocateError` when there is no record at all. Can be cancelled.
+        """
+
+
+@implementer(ILocator)
+class DNSLocator:
+    """
+    Backends that DNS lists.
+
+    :param spec: see the module.
+    :param resolver: looks host names up (the reactor's ``nameResolver``).
+    :param names: looks SRV records up (a `twisted.names.client.Resolver`), an `IResolver`; asked for ``srv+`` only.
+    :param option: to blame.
+    :raises ConfigError: ``spec`` is none.
+    """
+
+    def __init__(self, spec: str, resolver: IHostnameResolver, names: Any, name: str = "dns", *, option: str = "--dns") -> None:
+        try:
+            service, like = _parse(spec)
+        except ValueError as error:
+            raise ConfigError(option, f"{without_secrets(spec)!r}: {error}") from None
+        self.name = name
+        self._spec = spec
+        self.sought, self.explicit = f"addresses of {spec}", False
+        self._source: _LooksUp = _Services(names, like) if service else _Addresses(resolver, like)
+        self._known_problems: frozenset[str] = frozenset()
+        self._looking = LookUps()
+
+    def __repr__(self) -> str:
+        return f"<DNSLocator {self._spec}>"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        Look up.
+
+        :return Deferred(tuple): fires with the addresses, IPv4 first, in numerical order, or with the targets of the SRV
+            record, by priority, weight and name. Fails with `LocateError` when the name or its records do not exist, or nobody
+            answers.
+        """
+        return self._looking.add(self._source.look_up().addCallback(self._located))
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Do nothing: DNS can only be asked."""
+
+    def stop(self) -> None:
+        """Give up the look-ups that are under way."""
+        self._looking.cancel()
+
+    def _located(self, reading: Reading) -> tuple[Located, ...]:
+        for problem in reading.problems:
+            if problem not in self._known_problems:
+                _log.warn("{spec}: {problem}; skipped", spec=self._spec, problem=problem)
+        self._known_problems = frozenset(reading.problems)
+        if not reading.backends:
+            raise LocateError(f"{self._spec}: {'; '.join(reading.problems[:1]) or 'no records'}")
+        return tuple(map(Located, reading.backends))
+
+
+def _parse(spec: str) -> tuple[bool, Backend]:
+    """
+    Tell whether a spec means an SRV record, and give a backend that is like those to be found, the name being its host.
+
+    :raises ValueError: it is none.
+    """
+    spec = spec.strip()
+    if not spec.startswith("srv+"):
+        return False, parse_endpoint(spec)
+    scheme, _, address = spec.removeprefix("srv+").rpartition("://")
+    name = address.partition("/")[0]
+    if "@" not in address and ":" in name:
+        raise ValueError("the ports are in the SRV record; expected a name only, like srv+_web._tcp.prom.example.org")
+    if "." not in name.strip("."):
+        raise ValueError("expected a fully qualified name, like srv+_web._tcp.prom.example.org")
+    return True, parse_endpoint(f"{scheme or 'http'}://{address}")
+
+
+class _Services:
+    """The targets of an SRV record."""
+
+    def __init__(self, names: Any, like: Backend) -> None:
+        self._names = names
+        self._like = like
+
+    def look_up(self) -> Deferred[Reading]:
+        """Ask the name servers, see `_LooksUp`."""
+        return Deferred.fromCoroutine(self._look_up())
+
+    async def _look_up(self) -> Reading:
+        # RFC 1034 writes the root as a last dot; twisted.names takes every name for fully qualified.
+        name = self._like.host.rstrip(".")
+        try:
+            answers, _, _ = await self._names.lookupService(name, timeout=SRV_TIMEOUTS_S)
+        except tuple(kind for kind, _ in _FAILURES) as error:
+            why = next(words for kind, words in _FAILURES if isinstance(error, kind))
+            raise LocateError(f"srv+{name}: {why}") from error
+        # An alias (CNAME) on the way to the records is among the answers.
+        return read_services([answer.payload for answer in answers if answer.type == SRV], self._like)
+
+
+def read_services(records: Sequence[Record_SRV], like: Backend) -> Reading:
+    """Give the targets, best first (RFC 2782): low priority, then high weight; then by name, to be stable. Pure."""
+    targets = [(record.priority, -record.weight, record.target.name.decode("latin-1"), record.port) for record in records]
+    backends: dict[Backend, None] = {}
+    problems = []
+    for _, _, host, port in sorted(targets):
+        try:
+            found = parse_endpoint(f"{host}:{port}")
+        except ValueError as error:
+            # Among them the root, which means "there is no such service here".
+            problems.append(f"{host or '.'}:{port}: {error}")
+        else:
+            backends.setdefault(evolve(like, host=found.host, port=found.port))
+    return Reading(tuple(backends), tuple(problems))
+
+
+def read_addresses(addresses: Sequence[str], like: Backend) -> Reading:
+    """Give a backend for each address, IPv4 first, in numerical order: resolvers change theirs from answer to answer. Pure."""
+    found = []
+    problems = []
+    for address in addresses:
+        if "%" in address:
+            problems.append(f"{address}: an IPv6 address with a zone (%) is not supported")
+        else:
+            found.append(ipaddress.ip_address(address))
+    found.sort(key=lambda address: (address.version, int(address)))
+    backends = dict.fromkeys(evolve(like, host=str(address)) for address in found)
+    return Reading(tuple(backends), tuple(problems))
+
+
+class _Addresses:
+    """
+    The addresses of a host name.
+
+    What is looked up in a thread goes on when nobody waits any more. The next look-up then joins, or takes the answer that came
+    meanwhile: with a slow name server there would never be an answer in time otherwise.
+    """
+
+    def __init__(self, resolver: IHostnameResolver, like: Backend) -> None:
+        self._resolver = resolver
+        self._like = like
+        self._waiting: list[Deferred[Reading]] = []
+        self._running: object = None
+        self._joined = 0
+        self._late: Reading | LocateError | None = None
+
+    def look_up(self) -> Deferred[Reading]:
+        """Ask the system, see `_LooksUp`."""
+        waiter: Deferred[Reading] = Deferred(self._given_up)
+        self._waiting.append(waiter)
+        if self._late is not None:
+            self._fire(self._late)
+        elif self._running is None or self._joined >= MAX_JOINED:
+            self._ask()
+        else:
+            self._joined += 1
+        return waiter
+
+    def _given_up(self, waiter: Deferred[Reading]) -> None:
+        self._waiting = [each for each in self._waiting if each is not waiter]
+
+    def _ask(self) -> None:
+        self._joined = 0
+        running = self._running = object()
+        answers = Answers(partial(self._answered, running))
+        try:
+            self._resolver.resolveHostName(answers, self._like.host, addressTypes=(IPv4Address, IPv6Address))
+        except ValueError as error:  # what an encoding thinks of the name
+            self._answered(running, (), str(error))
+
+    def _answered(self, running: object, addresses: Sequence[str], problem: str = "does not resolve to any address") -> None:
+        if running is not self._running:
+            return  # given up for lost
+        self._running = None
+        self._late = read_addresses(addresses, self._like) if addresses else LocateError(f"{self._like.host}: {problem}")
+        if self._waiting:
+            self._fire(self._late)
+
+    def _fire(self, result: Reading | LocateError) -> None:
+        self._late = None
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if isinstance(result, LocateError):
+                waiter.errback(result)
+            else:
+                waiter.callback(result)

@@ -1,0 +1,212 @@
+"""
+Prometheus' file_sd: files of target groups. Knows files, folders and patterns; what is in a file is
+`mpp.discovery.target_groups`.
+
+Each file stands for itself: one that cannot be used any more keeps the backends it had last, while the others' changes count
+(Note [Broken files]). The files are small and local and read anew at every round, so they are read directly; their content
+is taken apart only when it has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred, fail, succeed
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from mpp.core.errors import ConfigError, PartlyLocated
+from mpp.core.files import read_small
+from mpp.core.interfaces import ILocator
+from mpp.core.model import MIB, Backend, Located
+from mpp.discovery.target_groups import Reading, parse_json, parse_yaml, read_groups
+
+_log = make_logger()
+
+# Room for more targets than are taken from one file.
+MAX_BYTES = 1 * MIB
+# Reading is done on the reactor's thread; so many small files take some 10 ms.
+MAX_FILES = 1000
+
+# As Prometheus has it: wildcards stand in the last element only, and the ending tells the format.
+_NAME = re.compile(r"[^*]*(\*[^/]*)?\.(json|yml|yaml|JSON|YML|YAML)")
+_WILDCARD = re.compile(r"[*?\[]")
+# In one message; the others have their turn when these are mended.
+_MAX_SHOWN = 3
+
+# Note [Broken files]
+# A locator either gives its list or fails, and a failure keeps the whole last list. Here one of many files can be broken while
+# the others change, and both is to be seen: the failure (PartlyLocated, so that it is counted and logged like every other
+# one) carries the list that is in force nevertheless: the last good content of the broken file and the news of the others.
+
+
+@frozen
+class _File:
+    """
+    What is known of one file.
+
+    :ivar digest: of the content that was read last.
+    :ivar backends: of its last good content.
+    :ivar skipped: what is wrong with single entries of the last good content.
+    :ivar problem: why the file as it is cannot be used, empty when it can.
+    """
+
+    digest: bytes = b""
+    backends: tuple[Backend, ...] = ()
+    skipped: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@implementer(ILocator)
+class FileSDLocator:
+    """
+    Backends listed in files, read at every look-up.
+
+    A file that no pattern gives any more takes its backends with it, as in Prometheus, unless its name was given in full: that
+    one is missing. An entry that makes no sense is logged when it appears or changes, not at every look-up.
+
+    :param patterns: paths, whose last element may have the wildcards ``*``, ``?`` and ``[...]``; they match no hidden file,
+        so that what others write there before they rename it does not count. Relative ones are taken from the directory that
+        is current now. Duplicates count once; names found are sorted.
+    :param option: to blame.
+    :raises ConfigError: a name has another ending than ``.json``, ``.yml`` and ``.yaml``, or wildcards elsewhere.
+    """
+
+    def __init__(self, patterns: Sequence[str], name: str = "file-sd", *, option: str = "--file-sd") -> None:
+        for pattern in patterns:
+            if _NAME.fullmatch(pattern) is None or _WILDCARD.search(os.path.dirname(pattern)):
+                expected = "a path that ends in .json, .yml or .yaml, with wildcards in its last element only"
+                raise ConfigError(option, f"{pattern!r}: expected {expected}")
+        self.name = name
+        # twistd may change the current directory before the first look-up.
+        self._patterns = tuple(dict.fromkeys(map(os.path.abspath, patterns)))
+        self.sought, self.explicit = f"targets in {', '.join(self._patterns)}", True
+        self._files: dict[str, _File] = {}
+
+    def __repr__(self) -> str:
+        return f"<FileSDLocator {' '.join(self._patterns)}>"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        Read the files.
+
+        :return Deferred(tuple): has fired already. Fails with `PartlyLocated` when a folder or a file cannot be read, or a file
+            is too large or empty, is not UTF-8, JSON or YAML, is no list of target groups, or has entries of which none
+            makes sense.
+        """
+        paths, problems = self._paths()
+        self._files = {path: self._look_at(path) for path in paths}
+        problems += [f"{path}: {file.problem}" for path, file in self._files.items() if file.problem]
+        sources: dict[Backend, dict[str, None]] = {}
+        for path, file in self._files.items():
+            for backend in file.backends:
+                sources.setdefault(backend, {}).update(paths[path])
+        located = tuple(Located(backend, sources=tuple(patterns)) for backend, patterns in sources.items())
+        if problems:
+            return fail(PartlyLocated(_joined(problems), located))
+        return succeed(located)
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Do nothing: the files are read at every look-up."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def _paths(self) -> tuple[dict[str, dict[str, None]], list[str]]:
+        """Give the files to read, each with the patterns that it matches, and what is wrong with the patterns."""
+        paths: dict[str, dict[str, None]] = {}
+        problems = []
+        for pattern in self._patterns:
+            try:
+                found = _matching(pattern)
+            except OSError as error:
+                # The folder is away: what was found in it is not forgotten.
+                found = [path for path in self._files if _matches(path, pattern)]
+                problems.append(f"{os.path.dirname(pattern)}: {error.strerror or error}")
+            for path in found:
+                paths.setdefault(path, {})[pattern] = None
+        if len(paths) > MAX_FILES:
+            problems.append(f"more than {MAX_FILES} files; the others are not read")
+        return dict(itertools.islice(paths.items(), MAX_FILES)), problems
+
+    def _look_at(self, path: str) -> _File:
+        """Give what is known of a file now."""
+        known = self._files.get(path, _File())
+        try:
+            data = _read(path)
+        except ValueError as error:
+            # Without a digest, so that the same content as before counts when it comes back.
+            return evolve(known, digest=b"", problem=str(error))
+        digest = hashlib.sha256(data).digest()
+        if digest == known.digest:
+            return known
+        try:
+            reading = _parse(path, data)
+        except ValueError as error:
+            return evolve(known, digest=digest, problem=str(error))
+        _tell(path, reading.problems, known.skipped)
+        return _File(digest, reading.backends, reading.problems)
+
+
+def _matching(pattern: str) -> list[str]:
+    """
+    Give the paths that a pattern stands for, sorted by name.
+
+    :raises OSError: there are wildcards, and the folder cannot be listed.
+    """
+    folder, name = os.path.split(pattern)
+    if not _WILDCARD.search(name):
+        return [pattern]
+    with os.scandir(folder or ".") as entries:
+        return sorted(path for entry in entries if _matches(path := os.path.join(folder, entry.name), pattern))
+
+
+def _matches(path: str, pattern: str) -> bool:
+    folder, name = os.path.split(path)
+    wanted_folder, wanted = os.path.split(pattern)
+    hidden = name.startswith(".") and not wanted.startswith(".")
+    return folder == wanted_folder and not hidden and fnmatchcase(name, wanted)
+
+
+def _read(path: str) -> bytes:
+    """
+    Read a file.
+
+    :raises ValueError: it cannot be read, is too large, empty, or not a file.
+    """
+    data = read_small(path, MAX_BYTES, "a file of target groups")
+    if not data:
+        # Somebody is writing it.
+        raise ValueError("empty; a list without targets is []")
+    return data
+
+
+def _parse(path: str, data: bytes) -> Reading:
+    """
+    Take a file's content apart.
+
+    :raises ValueError: it is no list of target groups.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text (byte {error.start})") from None
+    parse = parse_json if path.lower().endswith(".json") else parse_yaml
+    return read_groups(parse(text))
+
+
+def _tell(path: str, problems: Iterable[str], known: Iterable[str]) -> None:
+    for problem in problems:
+        if problem not in known:
+            _log.warn("{path}: {problem}; skipped", path=path, problem=problem)
+
+
+def _joined(problems: list[str]) -> str:
+    more = len(problems) - _MAX_SHOWN
+    return "; ".join(problems[:_MAX_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,247 @@
+"""
+JSON over HTTP, as locators need it. Knows HTTP; knows no particular API. Its connections are those of
+`mpp.discovery.http_api.client`, what is in a URL is known to `mpp.core.urls`; secrets that are kept in files are read with
+`mpp.core.secret_file`.
+
+Every failure is a `LocateError` of one line that names the URL, without user, password and query: those may be secrets.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+
+from mpp.core.errors import LocateError
+from mpp.core.model import MIB
+from mpp.core.urls import origin, redirected, shown
+from mpp.discovery.http_api.client import Body, BytesProducer, Connections, explain, is_cancelled
+from mpp.discovery.http_api.content import ACCEPTED, decode
+from mpp.wire.tls import TLSPolicy
+
+# As long as a look-up as a whole may take (`mpp.discovery.merged`). It goes on beside the rounds, so that a slow source works.
+TIMEOUT_S = 60.0
+# The list of all pods of a large cluster is some ten MiB.
+MAX_BYTES = 32 * MIB
+# As many as Prometheus follows at most (Go's net/http).
+_MAX_REDIRECTS = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+# Where APIs put what they have to say: Marathon and Kubernetes, DC/OS, others.
+_WORDS = ("message", "description", "title", "error")
+_MAX_WORDS = 300
+
+
+class NoAnswer(LocateError):
+    """Nobody answered, or not to the end: another server of the same API may."""
+
+
+@frozen
+class Answer:
+    """
+    What a server answered.
+
+    :ivar url: where, fit to be shown.
+    :ivar headers: by lower-case name; repeated ones joined by commas.
+    :ivar hide: texts that `words` must not repeat.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    hide: tuple[str, ...] = field(default=(), repr=False)
+
+    def json(self) -> Any:
+        """
+        Read the body, whatever its Content-Type.
+
+        :raise LocateError: it is no JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise LocateError(f"{self.url}: the answer is not JSON") from None
+
+    def words(self) -> str:
+        """Give what the server itself says, in one short line; empty if it says nothing fit to be repeated."""
+        line = _said(self.body, self.headers.get("content-type", ""))
+        for secret in self.hide:
+            line = line.replace(secret, "...")
+        return " ".join("".join(c if c.isprintable() else " " for c in line).split())[:_MAX_WORDS]
+
+    def refused(self, what: str = "") -> LocateError:
+        """
+        Make the error that says that this answer is not the expected one.
+
+        :param what: what to say first instead of the URL.
+        """
+        return LocateError(": ".join(filter(None, (what or self.url, f"status {self.status}", self.words()))))
+
+
+class Api:
+    """
+    Asks servers.
+
+    :param agent: sends the requests, `Api.connecting` makes a real one; `treq.testing.RequestTraversalAgent` in tests.
+    :param clock: for the time limits.
+    """
+
+    def __init__(self, agent: IAgent, clock: IReactorTime, connections: Connections | None = None) -> None:
+        # treq's client would be the natural choice, but as of 26.7 it refuses URLs with an IPv6 address, which are usual in
+        # Kubernetes: hyperlink takes the address for an international host name.
+        self._agent = agent
+        self._clock = clock
+        self._connections = connections
+
+    @classmethod
+    def connecting(cls, reactor: Any, policy: TLSPolicy, *, connect_timeout: float = 1.5) -> Api:
+        """
+        Make one that opens connections, and keeps a few of them.
+
+        :param connect_timeout: seconds for each connection. The default is long enough for one lost SYN (repeated after
+            1 s), and short enough for another server to be tried before a round has gone on without the look-up (3 s).
+        """
+        connections = Connections(reactor, policy, connect_timeout)
+        return cls(connections.agent, reactor, connections)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        timeout: float = TIMEOUT_S,
+        hide: Sequence[str] = (),
+    ) -> Answer:
+        """
+        Send a request and read the whole answer, whatever its status. Redirects of GET are followed; the headers that hold
+        secrets do not go along to another origin. The URL must not contain user and password, see `take_credentials`.
+
+        :param timeout: seconds for all of it.
+        :param hide: secrets in ``data``, which no message may repeat; those in ``headers`` are known to be secret.
+        :raise NoAnswer: no server answered in time, or it broke off.
+        :raise LocateError: the answer is larger than `MAX_BYTES` (unpacked, too), is packed in another way than by gzip, or
+            redirects without end.
+        :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
+        """
+        hidden = tuple(filter(None, (*hide, *_secrets(headers or {}))))
+        whole = Deferred.fromCoroutine(self._follow(method, url, dict(headers or {}), data, hidden))
+        return await whole.addTimeout(timeout, self._clock, _late(url, timeout))
+
+    async def open(self, method: str, url: str, *, headers: Mapping[str, str] | None = None) -> IResponse:
+        """
+        Send a request and wait for the head of the answer, without any time limit: for answers that are read as they come.
+
+        Redirects are not followed. The caller reads the body (``deliverBody``) or drops the connection (``loseConnection``
+        of its protocol's transport, which aborts); an answer left alone would keep its connection open
+        (https://github.com/twisted/twisted/issues/8227).
+
+        :raise NoAnswer: no server answered.
+        :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
+        """
+        return await self._send(method, url, headers or {}, None)
+
+    async def read(self, url: str, response: IResponse, hide: Sequence[str] = ()) -> Answer:
+        """Read the rest of an opened answer; fails as `request` does, but has no time limit."""
+        fields = {
+            name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
+            for name, values in response.headers.getAllRawHeaders()
+        }
+        body = await self._guarded(url, Body.read(response, MAX_BYTES))
+        try:
+            body = None if body is None else decode(body, fields.get("content-encoding", ""), MAX_BYTES)
+        except ValueError as error:
+            raise LocateError(f"{shown(url)}: {error}") from None
+        if body is None:
+            raise LocateError(f"{shown(url)}: the answer is larger than {MAX_BYTES // MIB} MiB")
+        return Answer(shown(url), response.code, fields, body, tuple(hide))
+
+    def close(self) -> Deferred[None]:
+        """
+        Close all connections, kept or in use.
+
+        :return Deferred(None): fires when they are closed.
+        """
+        closed: Deferred[None] = Deferred()
+        if self._connections is not None:
+            return self._connections.close()
+        closed.callback(None)
+        return closed
+
+    async def _follow(self, method: str, url: str, headers: dict[str, str], data: bytes | None, hide: tuple[str, ...]) -> Answer:
+        # Only here, where the whole answer is read: what is read as it comes has no bound.
+        headers["Accept-Encoding"] = ACCEPTED
+        for _ in range(_MAX_REDIRECTS + 1):
+            answer = await self.read(url, await self._send(method, url, headers, data), hide)
+            location = answer.headers.get("location")
+            if method != "GET" or answer.status not in _REDIRECTS or location is None:
+                return answer
+            target = redirected(url, location)
+            if origin(target) != origin(url):
+                headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
+            url = target
+        raise LocateError(f"{shown(url)}: redirects without end")
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> IResponse:
+        fields = Headers({name: [value] for name, value in headers.items()})
+        body = None if data is None else BytesProducer(data)
+        if not url.lower().startswith(("http://", "https://")):
+            raise LocateError(f"{shown(url)}: neither http nor https")
+        try:
+            sent = self._agent.request(method.encode("ascii"), url.encode("ascii"), fields, body)
+        except ValueError:
+            # Its text may repeat the URL.
+            raise LocateError(f"{shown(url)}: not a URL that can be asked") from None
+        response: IResponse = await self._guarded(url, sent)
+        return response
+
+    async def _guarded(self, url: str, waiting: Deferred[Any]) -> Any:
+        """Wait; failures become errors that may be shown, cancellations what they are."""
+        try:
+            return await waiting
+        except Exception as error:
+            if is_cancelled(error):
+                raise CancelledError from None
+            raise NoAnswer(f"{shown(url)}: {explain(error)}") from error
+
+
+def _secrets(headers: Mapping[str, str]) -> list[str]:
+    """Give the values of secret headers, without their scheme (``Bearer``, ``token=``), and the password in HTTP basic."""
+    values = [value for name, value in headers.items() if name.lower() in _SECRET_HEADERS]
+    secrets = [re.split(r"[ =]", value, maxsplit=1)[-1] for value in values]
+    basics = [base64.b64decode(value[6:]).decode("utf-8", "replace") for value in values if value.startswith("Basic ")]
+    return secrets + [each.partition(":")[2] for each in basics]
+
+
+def _late(url: str, timeout: float) -> Any:
+    """Give what makes of a request that was stopped, because its time was over, the error that says so."""
+
+    def late(result: Any, _: float) -> Any:
+        if isinstance(result, Failure):
+            raise NoAnswer(f"{shown(url)}: no answer within {timeout:g} s") from None
+        return result
+
+    return late
+
+
+def _said(body: bytes, content_type: str) -> str:
+    """Give the message in an answer; HTML is for browsers, so it does not count."""
+    text = body[: 64 * 1024].decode("utf-8", "replace").strip()
+    if text.startswith("{"):
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            return ""
+        return next((said[key] for key in _WORDS if isinstance(said.get(key), str) and said[key]), "")
+    return text.partition("\n")[0] if content_type.startswith("text/plain") else ""

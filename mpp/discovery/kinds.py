@@ -1,0 +1,119 @@
+"""
+Makes the configured locators. Knows how each kind is made of the settings; what they do is known to `mpp.discovery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import define, field, frozen
+
+from mpp.core.errors import ConfigError, LocateError
+from mpp.core.http_config import Origin
+from mpp.core.interfaces import ILocator
+from mpp.core.model import Located
+from mpp.core.settings import Settings
+from mpp.discovery.file import FileLocator
+from mpp.discovery.file_sd import FileSDLocator
+from mpp.discovery.static import StaticLocator
+
+
+@frozen
+class LocatorPlan:
+    """
+    How one locator is made.
+
+    :ivar key: two plans with equal keys make locators that find the same.
+    :ivar origin: of the backends that it finds; where it reads several sources, it tells with each backend which of them it is.
+    :ivar build: makes it; raises `mpp.core.errors.ConfigError` if it can never work as it is configured.
+    """
+
+    key: tuple[Hashable, ...]
+    origin: Origin = field(eq=False)
+    build: Callable[[], ILocator] = field(eq=False)
+
+    def origins(self, located: Located) -> list[Origin]:
+        """Give those of a backend."""
+        return [Origin(self.origin.locator, source) for source in located.sources] or [self.origin]
+
+
+@define
+class Locating:
+    """
+    The making of locators.
+
+    :param environ: the program's own: Kubernetes tells a pod in it where the API server is.
+    """
+
+    _reactor: Any
+    _environ: Mapping[str, str] = field(repr=False)
+    _names: Any = None
+
+    def plans(self, settings: Settings) -> tuple[LocatorPlan, ...]:
+        """Plan all locators that are configured, in the order in which their backends are ranked."""
+        return tuple(self._plans(settings))
+
+    def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:
+        path, insecure = settings.endpoints_file, settings.insecure
+        if path is not None:
+            yield LocatorPlan(("file", path), Origin("file"), partial(FileLocator, path))
+        if settings.endpoints:
+            yield LocatorPlan(("endpoint", settings.endpoints), Origin("endpoint"), partial(StaticLocator, settings.endpoints))
+        if settings.file_sd:
+            yield LocatorPlan(("file-sd", settings.file_sd), Origin("file-sd"), partial(FileSDLocator, settings.file_sd))
+        for name, url in _named("http-sd", settings.http_sd):
+            key = (name, url, insecure, settings.selection_interval)
+            yield LocatorPlan(key, Origin.written("http-sd", url), partial(self._http_sd, name, url, settings))
+        for name, spec in _named("dns", settings.dns):
+            yield LocatorPlan((name, spec), Origin.written("dns", spec), partial(self._dns, name, spec))
+        if settings.marathon.urls or settings.marathon.apps:
+            yield LocatorPlan((settings.marathon, insecure), Origin("marathon"), partial(self._marathon, settings))
+        if settings.kube.service_name or settings.kube.pod_label_selector:
+            yield LocatorPlan((settings.kube, insecure), Origin("kubernetes"), partial(self._kubernetes, settings))
+
+    # What these import takes longer than all the rest of a start, and most programs use one of them or none.
+
+    def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
+        from mpp.discovery.http_api.json_api import Api
+        from mpp.discovery.http_sd import HTTPSDLocator, url_reader
+        from mpp.wire.tls import TLSPolicy
+
+        read = url_reader(url)
+        try:
+            read()
+        except LocateError as error:
+            raise ConfigError("--http-sd", str(error)) from None
+        api = Api.connecting(self._reactor, TLSPolicy(insecure=settings.insecure))
+        return HTTPSDLocator(read, api, name, interval=settings.selection_interval)
+
+    def _dns(self, name: str, spec: str) -> ILocator:
+        from mpp.discovery.dns import DNSLocator
+
+        names = self._name_servers() if spec.startswith("srv+") else None
+        return DNSLocator(spec, self._reactor.nameResolver, names, name)
+
+    def _name_servers(self) -> Any:
+        """Give what asks name servers: one for all, since it looks after its configuration as long as the program lives."""
+        if self._names is None:
+            from mpp.discovery.name_servers import NameServers
+
+            self._names = NameServers("/etc/resolv.conf", self._reactor)
+        return self._names
+
+    def _marathon(self, settings: Settings) -> ILocator:
+        from mpp.discovery.marathon.locator import build
+
+        return build(settings, self._reactor)
+
+    def _kubernetes(self, settings: Settings) -> ILocator:
+        from mpp.discovery.kubernetes.locator import build, check
+
+        check(settings, self._environ)
+        return build(settings, self._reactor, self._environ)
+
+
+def _named(kind: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Give each of several locators of a kind a name of its own: ``dns`` for a single one, else ``dns-1``, ``dns-2``."""
+    return [(kind if len(values) == 1 else f"{kind}-{number}", value) for number, value in enumerate(values, start=1)]

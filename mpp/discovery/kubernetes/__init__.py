@@ -1,0 +1,1 @@
+"""Backends that run in Kubernetes. Knows no other source. Begin with ``locator``."""

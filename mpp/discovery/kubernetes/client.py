@@ -1,0 +1,200 @@
+"""
+Asks a Kubernetes API server, as whoever one is at the moment. Knows how refusals look like and what to do about a 401;
+knows neither what is asked for nor what the answers mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from mpp.core.errors import LocateError
+from mpp.discovery.http_api.client import Connections
+from mpp.discovery.http_api.json_api import Answer, Api
+from mpp.discovery.kubernetes.cluster_access import Access
+from mpp.discovery.kubernetes.credentials import Credentials
+
+_log = make_logger()
+
+# Time for a lost SYN, which is sent again after 1 s.
+_CONNECT_TIMEOUT_S = 1.5
+
+
+_HINTS = {
+    401: " (the credentials of --kubeconfig or of the pod's service account are not accepted)",
+    403: " (see contrib/kubernetes/rbac.yaml)",
+}
+
+
+class Refused(LocateError):
+    """
+    The API server answered, and not with what was asked for.
+
+    :param answer: what it answered.
+    :param what: what was asked for, first in the message.
+    :ivar by_kubernetes: an API server looked at the request, and not a proxy, or a TLS port that was spoken to without TLS.
+    """
+
+    def __init__(self, answer: Answer, what: str) -> None:
+        hint = _HINTS.get(answer.status, "")
+        super().__init__(f"{answer.refused(what)}{hint}")
+        self.status = answer.status
+        self.words = answer.words()
+        self.by_kubernetes = _is_status(answer)
+
+
+@frozen
+class Query:
+    """
+    Something to ask for.
+
+    :ivar path: below the server's URL, ``/api/v1/namespaces/monitoring/pods``.
+    :ivar what: in the operator's words, for messages.
+    """
+
+    path: str
+    parameters: Mapping[str, str] = field(factory=dict)
+    what: str = ""
+
+    def url(self, server: str) -> str:
+        """Give the whole URL."""
+        # Not "+" for a blank: both are right, but only one is understood by everything on the way.
+        return f"{server}{self.path}?{urlencode(self.parameters, quote_via=quote, safe='')}"
+
+
+class KubeClient:
+    """
+    Asks one API server.
+
+    :param connect: makes an `Api` for an access; called again when certificates have changed.
+    """
+
+    def __init__(self, credentials: Credentials, connect: Callable[[Access], Api]) -> None:
+        self._credentials = credentials
+        self._connect = connect
+        self._access: Access | None = None
+        self._apis: list[Api] = []
+
+    async def namespace(self) -> str:
+        """Give the pod's or the context's own namespace."""
+        return (await self._credentials.current()).namespace
+
+    async def get(self, query: Query) -> dict[str, Any]:
+        """
+        Get an object.
+
+        :raise Refused: the answer's status is not 200.
+        :raise LocateError: there is no answer, it is no object, or there are no credentials.
+        """
+        answer = await self._authorized(query, self._whole)
+        if answer.status != 200:
+            raise Refused(answer, query.what)
+        found = answer.json()
+        if not isinstance(found, dict):
+            raise LocateError(f"{answer.url}: the answer is no object")
+        return found
+
+    async def open(self, query: Query) -> IResponse:
+        """
+        Get something that goes on and on; no time limit.
+
+        :return: a response whose body is still to be delivered; fails as `get` does.
+        """
+        opened: IResponse | Answer = await self._authorized(query, self._opened)
+        if isinstance(opened, Answer):
+            raise Refused(opened, query.what)
+        return opened
+
+    def stop(self) -> None:
+        """Close all connections, end a plugin that runs. The next request opens what it needs again."""
+        self._credentials.stop()
+        apis, self._apis, self._access = self._apis, [], None
+        for api in apis:
+            _close(api)
+
+    async def _authorized(self, query: Query, send: Callable[[Api, str, dict[str, str]], Any]) -> Any:
+        """Ask, and ask again once if the credentials were not accepted and there are other ones."""
+        access = await self._credentials.current()
+        answer = await send(self._api(access), query.url(access.server), _headers(access))
+        if not (isinstance(answer, Answer) and answer.status == 401):
+            return answer
+        self._credentials.doubt(access)
+        renewed = await self._credentials.current()
+        if renewed == access:
+            return answer
+        return await send(self._api(renewed), query.url(renewed.server), _headers(renewed))
+
+    async def _whole(self, api: Api, url: str, headers: dict[str, str]) -> Answer:
+        return await api.request("GET", url, headers=headers)
+
+    async def _opened(self, api: Api, url: str, headers: dict[str, str]) -> IResponse | Answer:
+        response = await api.open("GET", url, headers=headers)
+        if response.code == 200:
+            return response
+        return await api.read(url, response, hide=tuple(filter(None, [headers.get("Authorization", "").partition(" ")[2]])))
+
+    def _api(self, access: Access) -> Api:
+        """Give the connections for an access; those for the last one go on to the end of what they do."""
+        last = self._access
+        if last is None or (last.tls, last.impersonation) != (access.tls, access.impersonation):
+            self._apis.append(self._connect(access))
+            while len(self._apis) > 2:
+                _close(self._apis.pop(0))
+        self._access = access
+        return self._apis[-1]
+
+
+def connecting(reactor: Any, access: Access) -> Api:
+    """Make what opens real connections."""
+    connections = Connections(reactor, access.tls, _CONNECT_TIMEOUT_S)
+    return Api(ImpersonatingAgent(connections.agent, access.impersonation), reactor, connections)
+
+
+@implementer(IAgent)
+class ImpersonatingAgent:
+    """Adds header fields to each request; the same name may be there several times."""
+
+    def __init__(self, agent: IAgent, fields: tuple[tuple[str, str], ...]) -> None:
+        self._agent = agent
+        self._fields = fields
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """Send a request, see `IAgent`."""
+        headers = Headers() if headers is None else headers.copy()
+        for name, value in self._fields:
+            headers.addRawHeader(name.encode("ascii"), value.encode("utf-8"))
+        return self._agent.request(method, uri, headers, bodyProducer)
+
+
+def _headers(access: Access) -> dict[str, str]:
+    headers = {"Accept": "application/json"}
+    if access.authorization:
+        headers["Authorization"] = access.authorization
+    return headers
+
+
+def _is_status(answer: Answer) -> bool:
+    try:
+        found = answer.json()
+    except LocateError:
+        return False
+    return isinstance(found, dict) and found.get("kind") == "Status"
+
+
+def _close(api: Api) -> None:
+    api.close().addErrback(_not_closed)
+
+
+def _not_closed(failure: Failure) -> None:
+    _log.failure("Connections to the API server did not close", failure)

@@ -1,0 +1,184 @@
+"""
+How a Kubernetes API server is reached and who one is there: from kubeconfig files, or from what a pod is given. Knows files
+and their rules (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/); asks no server.
+
+No message repeats a value that could be a secret: they name the file and the key.
+
+Not supported, and said so: ``proxy-url``, ``auth-provider`` (gone from Kubernetes' own clients with 1.26), encrypted keys.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from mpp.core.errors import ConfigError
+from mpp.core.settings import KubeSettings
+from mpp.core.text.server_name import ServerName
+from mpp.discovery.kubernetes import user as kube_user
+from mpp.discovery.kubernetes.kubeconfig import Section, read_bytes, read_kubeconfig, read_text
+from mpp.discovery.kubernetes.pem import check_ca, check_client
+from mpp.wire.tls import TLSPolicy
+
+OPTION = "--kubeconfig"
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@frozen
+class Access:
+    """
+    Where an API server is, and who one is there.
+
+    :ivar server: base URL, without a slash at the end.
+    :ivar namespace: the pod's or the context's own, ``default`` if it has none.
+    :ivar authorization: value of the header, or empty.
+    :ivar impersonation: further headers that say in whose name one asks.
+    :ivar plugin: the program that gives the credentials, or None when they are here.
+    """
+
+    server: str
+    namespace: str = "default"
+    tls: TLSPolicy = field(factory=TLSPolicy)
+    authorization: str = field(default="", repr=False)
+    impersonation: tuple[tuple[str, str], ...] = ()
+    plugin: kube_user.Plugin | None = None
+
+
+def read_access(
+    kube: KubeSettings, environ: Mapping[str, str], *, insecure: bool = False, account: str = SERVICE_ACCOUNT
+) -> Access:
+    """
+    Read all files anew.
+
+    :param environ: says where the API server is when there is no kubeconfig.
+    :param insecure: verify no certificate, whatever the files say.
+    :param account: the folder of the pod's service account.
+    :raise ConfigError: something is missing, unreadable, contradictory or not supported.
+    """
+    if kube.kubeconfig:
+        return _from_kubeconfig(kube.kubeconfig, insecure)
+    return _in_cluster(environ, account, insecure)
+
+
+def _in_cluster(environ: Mapping[str, str], account: str, insecure: bool) -> Access:
+    host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
+    if not host or not port:
+        raise ConfigError(OPTION, "missing, and this is no pod of a cluster: KUBERNETES_SERVICE_HOST and _PORT are not set")
+    ca_file, token_file, namespace_file = (os.path.join(account, name) for name in ("ca.crt", "token", "namespace"))
+    try:
+        ca = None if insecure else check_ca(read_bytes(ca_file), ca_file)
+        authorization = kube_user.bearer(read_text(token_file), token_file)
+    except ConfigError as error:
+        raise ConfigError(OPTION, f"missing, and the pod's service account is of no use: {error.problem}") from None
+    # Who mounts a token himself need not mount the namespace.
+    namespace = read_text(namespace_file) if os.path.exists(namespace_file) else "default"
+    return Access(f"https://{_bracketed(host)}:{port}", namespace, TLSPolicy(insecure, ca), authorization)
+
+
+def _bracketed(host: str) -> str:
+    try:
+        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    except ValueError:
+        return host
+
+
+def _from_kubeconfig(paths: str, insecure: bool) -> Access:
+    kubeconfig = read_kubeconfig(paths)
+    name, where = kubeconfig.current_context
+    if not name:
+        raise ConfigError(OPTION, f"{paths}: current-context is not set; {_choices(kubeconfig.contexts)}")
+    context = kubeconfig.contexts.get(name)
+    if context is None:
+        raise ConfigError(OPTION, f"{where}: current-context {name!r} is not defined; {_choices(kubeconfig.contexts)}")
+    cluster = _referred(context, "cluster", kubeconfig.clusters)
+    user = _referred(context, "user", kubeconfig.users)
+    tls = _tls(cluster, user, insecure)
+    plugin = None if user is None else kube_user.read_plugin(user, lambda: _cluster_info(cluster, tls))
+    return Access(
+        server=_server(cluster),
+        namespace=context.text("namespace") or "default",
+        tls=tls,
+        authorization="" if user is None else kube_user.authorization(user),
+        impersonation=() if user is None else kube_user.impersonation(user),
+        plugin=plugin,
+    )
+
+
+def _choices(contexts: Mapping[str, Section]) -> str:
+    return f"known contexts: {', '.join(sorted(contexts))}" if contexts else "there are no contexts"
+
+
+def _referred(context: Section, key: str, table: Mapping[str, Section]) -> Any:
+    """Give the cluster or user that a context names; a context may do without a user."""
+    name = context.text(key)
+    if not name and key == "user":
+        return None
+    if not name:
+        raise context.error(key, "missing")
+    if name not in table:
+        known = f"known: {', '.join(sorted(table))}" if table else "there are none"
+        raise context.error(key, f"no {key} {name!r} is defined; {known}")
+    return table[name]
+
+
+def _server(cluster: Section) -> str:
+    cluster.refuse("proxy-url", "a proxy to the API server is not supported")
+    url = cluster.text("server")
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise cluster.error("server", "expected a URL such as https://host:6443")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise cluster.error("server", "user, password, query or fragment in the URL are not supported")
+    return url.rstrip("/")
+
+
+def _tls(cluster: Section, user: Section | None, insecure: bool) -> TLSPolicy:
+    insecure = insecure or cluster.flag("insecure-skip-tls-verify")
+    ca, ca_key = cluster.data_or_file("certificate-authority")
+    if ca is not None and not insecure:
+        check_ca(ca, cluster.named(ca_key))
+    return TLSPolicy(
+        insecure=insecure,
+        ca=None if insecure else ca,
+        client=None if user is None else _client(user),
+        server_name=_server_name(cluster),
+    )
+
+
+def _server_name(cluster: Section) -> str:
+    name = cluster.text("tls-server-name")
+    try:
+        if name:
+            ServerName.parse(name)
+    except ValueError:
+        raise cluster.error("tls-server-name", "expected a host name or an IP address, such as kube.example.org") from None
+    return name
+
+
+def _client(user: Section) -> bytes | None:
+    certificate, certificate_key = user.data_or_file("client-certificate")
+    key, _ = user.data_or_file("client-key")
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        present, absent = ("client-key", "client-certificate") if certificate is None else ("client-certificate", "client-key")
+        raise user.error(absent, f"missing, and there is a {present}")
+    return check_client(certificate, key, user.named(certificate_key))
+
+
+def _cluster_info(cluster: Section, tls: TLSPolicy) -> dict[str, Any]:
+    """Give what a plugin is told about the cluster (client.authentication.k8s.io, type Cluster)."""
+    told = {"server": _server(cluster), **kube_user.tls_info(tls)}
+    for extension in cluster.sections("extensions"):
+        if extension.text("name") == kube_user.EXEC_EXTENSION:
+            told["config"] = extension.value.get("extension")
+    return told

@@ -1,0 +1,155 @@
+"""
+What is listed at a Kubernetes API server to find Prometheus servers, and how: the collections, their pages, and which of
+them is asked when the best one is not to be had. Knows URLs; the objects are read by `mpp.discovery.kubernetes.objects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from attrs import evolve, field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.core.errors import LocateError
+from mpp.core.settings import KubeSettings
+from mpp.discovery.kubernetes.client import KubeClient, Query, Refused
+from mpp.discovery.kubernetes.objects import Read, read_endpoints, read_pod, read_slice
+
+# A slice of the usual 100 endpoints has 50 KB, a pod has 15 KB: some MB at most for a page, and one page is the rule.
+PAGE = 100
+# Tokens to continue live five minutes: none ends twice within a look-up, unless something is wrong.
+_RESTARTS = 2
+# A role or a cluster that does without EndpointSlices may be mended while mpp runs; not to be asked every 10 s for it.
+_REFUSED_S = 300.0
+
+_NOT_SERVED = 404
+_FORBIDDEN = 403
+_GONE = 410
+
+T = TypeVar("T")
+
+
+@frozen
+class Collection:
+    """
+    Objects of one kind in one namespace.
+
+    :ivar query: asks for them all.
+    :ivar read: reads one of them.
+    """
+
+    query: Query
+    read: Read = field(eq=False)
+
+
+@frozen
+class Listing:
+    """What was listed, and the version of the collection at that moment, from which it can be watched."""
+
+    items: tuple[Mapping[str, Any], ...]
+    version: str
+
+
+def collections(kube: KubeSettings, namespace: str) -> tuple[Collection, ...]:
+    """Give what to ask for, the best first."""
+    where = f"namespaces/{quote(namespace, safe='')}"
+    if not kube.service_name:
+        selected = {"labelSelector": kube.pod_label_selector}
+        return (Collection(Query(f"/api/v1/{where}/pods", selected, f"pods in namespace {namespace!r}"), read_pod),)
+    of_service = {"labelSelector": f"kubernetes.io/service-name={kube.service_name}"}
+    of_name = {"fieldSelector": f"metadata.name={kube.service_name}"}
+    slices = f"/apis/discovery.k8s.io/v1/{where}/endpointslices"
+    return (
+        Collection(Query(slices, of_service, f"EndpointSlices in namespace {namespace!r}"), read_slice),
+        # A list of one, so that it can be watched like the others.
+        Collection(Query(f"/api/v1/{where}/endpoints", of_name, f"Endpoints in namespace {namespace!r}"), read_endpoints),
+    )
+
+
+async def list_all(client: KubeClient, collection: Collection) -> Listing:
+    """
+    List a collection, all of its pages.
+
+    :raise LocateError: it cannot be listed, see `KubeClient.get`.
+    """
+    for _ in range(_RESTARTS + 1):
+        try:
+            return await _pages(client, collection.query)
+        except Refused as error:
+            if error.status != _GONE:
+                raise
+            gone = error
+    raise gone
+
+
+async def _pages(client: KubeClient, query: Query) -> Listing:
+    items: list[Mapping[str, Any]] = []
+    following = ""
+    while True:
+        found, metadata = await _page(client, query, PAGE, following)
+        items += found
+        following = metadata.get("continue") or ""
+        if not following:
+            return Listing(tuple(items), str(metadata.get("resourceVersion") or ""))
+
+
+async def list_version(client: KubeClient, collection: Collection) -> str:
+    """Give the present version of a collection. One object is listed for it: the version is that of the whole list."""
+    _, metadata = await _page(client, collection.query, 1, "")
+    version = metadata.get("resourceVersion")
+    if not isinstance(version, str) or not version:
+        raise LocateError(f"{collection.query.what}: the list has no resourceVersion")
+    return version
+
+
+async def _page(
+    client: KubeClient, query: Query, limit: int, following: str
+) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+    """Give the items of one page, and the list's metadata."""
+    parameters = {**query.parameters, "limit": str(limit), **({"continue": following} if following else {})}
+    page = await client.get(evolve(query, parameters=parameters))
+    items, metadata = page.get("items"), page.get("metadata")
+    # Go writes an empty list as null at times.
+    if not isinstance(items, list | None) or not isinstance(metadata, dict):
+        raise LocateError(f"{query.what}: the answer is no list of objects")
+    return [item for item in items or [] if isinstance(item, dict)], metadata
+
+
+class Collections:
+    """
+    The collections of a locator; remembers for a while which ones are not to be had.
+    """
+
+    def __init__(self, client: KubeClient, kube: KubeSettings, clock: IReactorTime) -> None:
+        self._client = client
+        self._kube = kube
+        self._clock = clock
+        self._refused: dict[str, float] = {}
+
+    async def first(self, ask: Callable[[KubeClient, Collection], Coroutine[Any, Any, T]]) -> tuple[Collection, T]:
+        """
+        Ask for the best collection that is served and allowed.
+
+        :raise Refused: that none is; the server's words are about the best one that is served.
+        :raise LocateError: as ``ask`` does.
+        """
+        candidates = collections(self._kube, self._kube.namespace or await self._client.namespace())
+        refusals = []
+        for collection in self._worth_asking(candidates):
+            try:
+                return collection, await ask(self._client, collection)
+            except Refused as error:
+                if error.status not in (_NOT_SERVED, _FORBIDDEN) or len(candidates) == 1:
+                    raise
+                refusals.append(error)
+                self._refused[collection.query.path] = self._clock.seconds()
+        # With nothing to be had, nothing is remembered: whoever mends it should see it work at once.
+        self._refused.clear()
+        raise next((error for error in refusals if error.status == _FORBIDDEN), refusals[-1])
+
+    def _worth_asking(self, candidates: tuple[Collection, ...]) -> list[Collection]:
+        now = self._clock.seconds()
+        known = {path for path, at in self._refused.items() if now - at < _REFUSED_S}
+        return [each for each in candidates if each.query.path not in known] or list(candidates)

@@ -1,0 +1,120 @@
+"""
+Who one is at a Kubernetes API server at the moment: reads the files again, has the plugin run again, when it is time.
+Knows when; how is for `mpp.discovery.kubernetes.cluster_access` and `mpp.discovery.kubernetes.exec_plugin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from mpp.core.errors import ConfigError, LocateError
+from mpp.discovery.kubernetes.cluster_access import Access
+from mpp.discovery.kubernetes.exec_plugin import Issued
+from mpp.discovery.kubernetes.user import Plugin
+
+# Bound tokens live an hour, and are renewed well before; client-go reads them every minute, too.
+REREAD_S = 60.0
+
+
+class Credentials:
+    """
+    The current access.
+
+    :param read: reads the files; raises ConfigError.
+    :param run: runs a plugin.
+    :param wall: the time of day, which is what credentials expire by.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Access],
+        run: Callable[[Plugin], Deferred[Issued]],
+        *,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+    ) -> None:
+        self._read = read
+        self._run = run
+        self._clock = clock
+        self._wall = wall
+        self._access: Access | None = None
+        self._read_at = 0.0
+        self._issued: tuple[Plugin, Issued] | None = None
+        self._running: Deferred[None] | None = None
+        self._waiting: list[Deferred[Issued]] = []
+
+    async def current(self) -> Access:
+        """
+        Give the access, complete with what the plugin gave.
+
+        :raise LocateError: the files or the plugin are of no use.
+        """
+        access = self._files()
+        if access.plugin is None:
+            return access
+        issued = await self._issued_by(access.plugin)
+        client = issued.client or access.tls.client
+        return evolve(access, authorization=issued.authorization, tls=evolve(access.tls, client=client))
+
+    def doubt(self, used: Access) -> None:
+        """Read and run everything anew at the next occasion: the server did not accept this access (401)."""
+        self._access = None
+        if self._issued is not None and self._issued[1].authorization == used.authorization:
+            self._issued = None
+
+    def stop(self) -> None:
+        """End a plugin that runs, and forget everything."""
+        if self._running is not None:
+            self._running.cancel()
+        self._access = self._issued = None
+
+    def _files(self) -> Access:
+        now = self._clock.seconds()
+        if self._access is None or now - self._read_at >= REREAD_S:
+            try:
+                self._access = self._read()
+            except ConfigError as error:
+                self._access = None
+                raise LocateError(str(error)) from None
+            self._read_at = now
+        return self._access
+
+    def _issued_by(self, plugin: Plugin) -> Deferred[Issued]:
+        """Give what a plugin gave, while it is good; else run it, once for all who ask meanwhile."""
+        waiter: Deferred[Issued] = Deferred(self._leave)
+        if self._issued is not None and self._issued[0] == plugin and not self._expired(self._issued[1]):
+            waiter.callback(self._issued[1])
+            return waiter
+        self._waiting.append(waiter)
+        if self._running is None:
+            run = self._run(plugin)
+            self._running = run.addCallbacks(self._got, self._failed, callbackArgs=(plugin,))
+            if run.called:
+                self._running = None
+        return waiter
+
+    def _expired(self, issued: Issued) -> bool:
+        return issued.expires is not None and self._wall() >= issued.expires
+
+    def _leave(self, waiter: Deferred[Issued]) -> None:
+        # The program goes on: the next look-up will want what it gives.
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+
+    def _got(self, issued: Issued, plugin: Plugin) -> None:
+        self._running, self._issued = None, (plugin, issued)
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(issued)
+
+    def _failed(self, failure: Failure) -> None:
+        self._running = None
+        waiting, self._waiting = self._waiting, []
+        error = LocateError("stopped") if failure.check(CancelledError) else failure.value
+        for waiter in waiting:
+            waiter.errback(error)

@@ -1,0 +1,193 @@
+"""
+The files that hold access to a Kubernetes cluster: reads them, merges kubeconfigs, and gives out typed values with good errors.
+Knows the form of a kubeconfig, not what its entries are for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from mpp.core.errors import ConfigError, LocateError
+from mpp.core.secret_file import SecretFile
+from mpp.core.text.yaml_events import PlainYAMLError, as_typed, read_yaml
+
+OPTION = "--kubeconfig"
+
+# The variables of a plugin are on the seventh level; clusters may have extensions, which may hold anything.
+_MAX_DEPTH = 32
+
+
+def read_bytes(path: str) -> bytes:
+    """
+    Read a small file.
+
+    :raise ConfigError: it is not there, not readable, not a regular file, or large.
+    """
+    try:
+        return SecretFile(path).read_bytes()
+    except LocateError as error:
+        raise ConfigError(OPTION, str(error)) from None
+
+
+def read_text(path: str) -> str:
+    """Read a small file of one line, such as a token; fails as `read_bytes` does, and when there is nothing in it."""
+    try:
+        return SecretFile(path).read()
+    except LocateError as error:
+        raise ConfigError(OPTION, str(error)) from None
+
+
+@frozen
+class Section:
+    """
+    One entry of a kubeconfig.
+
+    :ivar path: the file it is from; relative paths in it begin at that file's folder.
+    :ivar label: where in the file, ``users[alice].user``.
+    """
+
+    path: str
+    label: str
+    value: Mapping[str, Any] = field(repr=False)
+
+    def named(self, key: str) -> str:
+        """Give where a key is, for messages."""
+        return f"{self.path}: {self.label}.{key}"
+
+    def error(self, key: str, problem: str) -> ConfigError:
+        """Make the error that blames a key. What its value is may be a secret."""
+        return ConfigError(OPTION, f"{self.named(key)}: {problem}")
+
+    def refuse(self, key: str, why: str) -> None:
+        """Fail if a key is there that is not supported."""
+        if self.value.get(key):
+            raise self.error(key, why)
+
+    def text(self, key: str) -> str:
+        """Give a text, empty if there is none."""
+        found = self._typed(key, str, "text (a number or a date needs quotes)")
+        return "" if found is None else found
+
+    def flag(self, key: str) -> bool:
+        """Give true or false; false if there is neither."""
+        return bool(self._typed(key, bool, "true or false"))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Give a list of texts."""
+        found = self._typed(key, list, "a list") or []
+        if not all(isinstance(each, str) for each in found):
+            raise self.error(key, "expected a list of texts")
+        return tuple(found)
+
+    def section(self, key: str) -> Section | None:
+        """Give what is inside of an entry, or None."""
+        found = self._typed(key, dict, "a mapping")
+        return None if found is None else Section(self.path, f"{self.label}.{key}", found)
+
+    def sections(self, key: str) -> tuple[Section, ...]:
+        """Give the entries of a list."""
+        found = self._typed(key, list, "a list") or []
+        if not all(isinstance(each, dict) for each in found):
+            raise self.error(key, "expected a list of mappings")
+        return tuple(Section(self.path, f"{self.label}.{key}[{number}]", each) for number, each in enumerate(found))
+
+    def file(self, key: str) -> str:
+        """Give a path, empty if there is none."""
+        path = self.text(key)
+        return os.path.join(os.path.dirname(self.path), path) if path else ""
+
+    def data_or_file(self, key: str) -> tuple[bytes | None, str]:
+        """Give what ``key-data`` holds, or else the file that ``key`` names, or None; and the key that counted."""
+        text = self.text(f"{key}-data")
+        if text:
+            try:
+                return base64.b64decode("".join(text.split()), validate=True), f"{key}-data"
+            except (binascii.Error, ValueError):
+                raise self.error(f"{key}-data", "not base64") from None
+        path = self.file(key)
+        if not path:
+            return None, key
+        try:
+            return read_bytes(path), key
+        except ConfigError as error:
+            raise self.error(key, error.problem) from error
+
+    def _typed(self, key: str, kind: type, expected: str) -> Any:
+        found = self.value.get(key)
+        if found is not None and not isinstance(found, kind):
+            raise self.error(key, f"expected {expected}")
+        return found
+
+
+@frozen
+class Kubeconfig:
+    """
+    Some kubeconfig files, merged.
+
+    :ivar current_context: its name, and the file that set it.
+    """
+
+    current_context: tuple[str, str] = ("", "")
+    contexts: Mapping[str, Section] = field(factory=dict)
+    clusters: Mapping[str, Section] = field(factory=dict)
+    users: Mapping[str, Section] = field(factory=dict)
+
+
+def read_kubeconfig(paths: str) -> Kubeconfig:
+    """
+    Read and merge kubeconfigs as kubectl does: who comes first wins, entry by entry; an entry is never put together of two files.
+
+    :param paths: separated by colons. Of several, some may be missing.
+    :raise ConfigError: none is there, or one is unreadable or no kubeconfig.
+    """
+    listed = [os.path.abspath(path) for path in paths.split(os.pathsep) if path]
+    present = [path for path in listed if os.path.exists(path)] or listed[:1]
+    current = ("", "")
+    tables: dict[str, dict[str, Section]] = {"contexts": {}, "clusters": {}, "users": {}}
+    for path in present:
+        whole = Section(path, "", _parse(path))
+        if not current[0]:
+            current = (_top(whole).text("current-context"), path)
+        for key, table in tables.items():
+            for name, section in _entries(whole, key):
+                table.setdefault(name, section)
+    return Kubeconfig(current, **tables)
+
+
+def _parse(path: str) -> Mapping[str, Any]:
+    try:
+        # YAML contains JSON.
+        found = read_yaml(read_bytes(path).decode("utf-8-sig"), depth=_MAX_DEPTH, scalar=as_typed)
+    except UnicodeDecodeError:
+        raise ConfigError(OPTION, f"{path}: not UTF-8 text") from None
+    except PlainYAMLError as error:
+        # Not its text, which quotes the file.
+        where = path if error.line is None else f"{path}: line {error.line}"
+        raise ConfigError(OPTION, f"{where}: {error.problem}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(OPTION, f"{path}: not a kubeconfig")
+    return found
+
+
+def _top(whole: Section) -> Section:
+    return Section(whole.path, "kubeconfig", whole.value)
+
+
+def _entries(whole: Section, key: str) -> list[tuple[str, Section]]:
+    """Give the entries of ``clusters``, ``users`` or ``contexts``; each holds its name, and its content under the singular."""
+    found = []
+    for entry in _top(whole).sections(key):
+        name = entry.text("name")
+        content = entry.value.get(key[:-1])
+        if content is not None and not isinstance(content, dict):
+            raise entry.error(key[:-1], "expected a mapping")
+        found.append((name, Section(whole.path, f"{key}[{name}].{key[:-1]}", content or {})))
+    return found

@@ -1,0 +1,196 @@
+"""
+Prometheus servers in Kubernetes: the endpoints of a service, or pods by label.
+
+Knows what to do with a list of objects; how it is got, and how they are read, is for the other ``kube_`` modules, from the
+bottom: `kube_objects` reads objects; `kube_files`, `kube_pem`, `kube_user` and `kube_config` read credentials, `kube_exec` has
+them made by a program, `kube_credentials` keeps them fresh; `kube_client` asks, `kube_lists` asks for lists, `kube_watch` for
+changes, line by line from `kube_stream`.
+
+# Note [Listing and watching]
+
+A look-up always lists. The watch keeps no second copy of what is there: it only has a look-up made at once instead of at the
+next interval. So nothing depends on a stream: if it is cut, late or forbidden, the look-ups at intervals go on as before.
+A list of one service's slices costs an API server less than one client of kubectl.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from mpp.core.errors import ConfigError, LocateError
+from mpp.core.interfaces import IVerifiedLocator
+from mpp.core.model import Located
+from mpp.core.settings import KubeSettings, Settings
+from mpp.discovery.http_api.look_ups import LookUps
+from mpp.discovery.kubernetes.client import KubeClient, Refused, connecting
+from mpp.discovery.kubernetes.cluster_access import SERVICE_ACCOUNT, read_access
+from mpp.discovery.kubernetes.collections import Collection, Collections, list_all, list_version
+from mpp.discovery.kubernetes.credentials import Credentials
+from mpp.discovery.kubernetes.exec_plugin import run_plugin
+from mpp.discovery.kubernetes.objects import located, one_line
+from mpp.discovery.kubernetes.watch import Watch
+
+_log = make_logger()
+
+SELECTOR = "--kube-pod-label-selector"
+_BAD_REQUEST = 400
+
+# RFC 1123 label: what a namespace is, and what contains all that a service may be called.
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9-]{1,63}")
+
+
+def check(settings: Settings, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> None:
+    """
+    Find out what can never work, without asking anybody. Does nothing when Kubernetes is not configured.
+
+    :param environ: the program's own.
+    :raise ConfigError: an option has no possible value, or the kubeconfig or the service account is of no use.
+    """
+    kube = settings.kube
+    if not (kube.service_name or kube.pod_label_selector):
+        return
+    if kube.service_name and not _LABEL.fullmatch(kube.service_name):
+        raise ConfigError("--kube-service-name", f"{kube.service_name!r} is not the name of a service, such as prometheus")
+    if kube.namespace and not _LABEL.fullmatch(kube.namespace):
+        raise ConfigError("--kube-namespace", f"{kube.namespace!r} is not the name of a namespace, such as monitoring")
+    if not _is_port(kube.port):
+        raise ConfigError("--kube-port", f"{kube.port!r} is neither a port number (1 to 65535) nor the name of a port")
+    read_access(kube, environ, insecure=settings.insecure, account=account)
+
+
+def _is_port(text: str) -> bool:
+    if re.fullmatch(r"[0-9]{1,5}", text):
+        return 1 <= int(text) <= 65535
+    return not text or _PORT_NAME.fullmatch(text) is not None
+
+
+def build(settings: Settings, reactor: Any, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> KubeLocator:
+    """
+    Make the locator of the program. Opens and reads nothing yet.
+
+    :param environ: the program's own: says where the API server of a pod is, and is what plugins are run with.
+    """
+    # twistd may change the current directory before they are read.
+    kubeconfig = os.pathsep.join(os.path.abspath(path) for path in settings.kube.kubeconfig.split(os.pathsep) if path)
+    kube = evolve(settings.kube, kubeconfig=kubeconfig)
+    credentials = Credentials(
+        lambda: read_access(kube, environ, insecure=settings.insecure, account=account),
+        lambda plugin: run_plugin(plugin, reactor, environ),
+        clock=reactor,
+        wall=time.time,
+    )
+    client = KubeClient(credentials, lambda access: connecting(reactor, access))
+    return KubeLocator(kube, client, clock=reactor, rng=random.Random())
+
+
+@implementer(IVerifiedLocator)
+class KubeLocator:
+    """
+    Backends in Kubernetes, listed at every look-up, see Note [Listing and watching].
+
+    :param kube: says what to look for; checked before, see `check`.
+    :param client: asks the API server.
+    """
+
+    def __init__(
+        self, kube: KubeSettings, client: KubeClient, *, clock: IReactorTime, rng: random.Random, name: str = "kubernetes"
+    ) -> None:
+        self.name = name
+        self.sought, self.explicit = "", False
+        self._kube = kube
+        self._client = client
+        self._sources = Collections(client, kube, clock)
+        self._watch = Watch(client, self._sources, port=kube.port, clock=clock, rng=rng)
+        self._looking = LookUps()
+        self._known_problems: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        if self._kube.service_name:
+            return f"<KubeLocator service {self._kube.service_name!r}>"
+        return f"<KubeLocator pods {self._kube.pod_label_selector!r}>"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        List what is there, in the order of the pods' names.
+
+        :return Deferred(tuple): fails with `LocateError` when the API server cannot be asked or refuses, and when there is
+            something of which nothing can be used: rather a wrong option than the end of all servers.
+        """
+        return self._looking.add(Deferred.fromCoroutine(self._locate()))
+
+    async def _locate(self) -> tuple[Located, ...]:
+        try:
+            collection, listing = await self._sources.first(list_all)
+        except Refused as error:
+            raise self._refused(error) from None
+        readings = [collection.read(item, self._kube.port) for item in listing.items]
+        problems = tuple(problem for reading in readings for problem in reading.problems)
+        self._tell(problems)
+        found = located((each for reading in readings for each in reading.candidates), self._kube)
+        if problems and not found:
+            raise LocateError(f"{collection.query.what}: {problems[0]}")
+        self.sought = self._described(collection)
+        return found
+
+    def _described(self, collection: Collection) -> str:
+        kube = self._kube
+        wanted = f"of the service {kube.service_name!r}" if kube.service_name else f"with the labels {kube.pod_label_selector!r}"
+        return f"{collection.query.what} {wanted}" + (f", port {kube.port!r}" if kube.port else "")
+
+    def verify(self) -> Deferred[None]:
+        """
+        Ask the server whether it understands the selector, which nobody else can tell.
+
+        :return Deferred(None): see `IVerifiedLocator`.
+        """
+        return self._looking.add(Deferred.fromCoroutine(self._verify()))
+
+    async def _verify(self) -> None:
+        if self._kube.service_name:
+            # A service's name becomes a selector that every server understands, see `check`.
+            return
+        try:
+            await self._sources.first(list_version)
+        except Refused as error:
+            if self._is_about_selector(error):
+                raise ConfigError(SELECTOR, self._selector_problem(error)) from None
+        except LocateError:
+            return
+
+    def _refused(self, error: Refused) -> LocateError:
+        return LocateError(f"{SELECTOR}: {self._selector_problem(error)}") if self._is_about_selector(error) else error
+
+    def _is_about_selector(self, error: Refused) -> bool:
+        return error.status == _BAD_REQUEST and error.by_kubernetes and not self._kube.service_name
+
+    def _selector_problem(self, error: Refused) -> str:
+        words = f": {error.words}" if error.words else ""
+        return f"the API server refuses {one_line(self._kube.pod_label_selector)!r}{words}"
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin to watch."""
+        self._watch.start(changed)
+
+    def stop(self) -> None:
+        """Stop watching, give up what is being looked up, and close all connections."""
+        self._watch.stop()
+        self._looking.cancel()
+        self._client.stop()
+
+    def _tell(self, problems: tuple[str, ...]) -> None:
+        for problem in dict.fromkeys(problems):
+            if problem not in self._known_problems:
+                _log.warn("{problem}; skipped", problem=problem)
+        self._known_problems = frozenset(problems)

@@ -1,0 +1,252 @@
+"""
+What Kubernetes' objects say about Prometheus servers: EndpointSlices, Endpoints and Pods in, backends out. Pure.
+
+Knows the shapes of https://kubernetes.io/docs/reference/kubernetes-api/ and nothing of how they are got. Whatever comes is
+somebody else's JSON: a field of the wrong type is a missing field, never an exception.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from mpp.core.model import Backend, Located
+from mpp.core.settings import KubeSettings
+from mpp.core.text import bounds
+
+# Names in the manifests of the projects that people install Prometheus from; the operator's is "web" or "http-web".
+# First those that can mean nothing but the web interface: its neighbour may be a "reloader-web".
+_PORT_NAMES = ("web", "http-web", "http", "prometheus")
+_PROMETHEUS_PORT = 9090
+_TERMINATING = "is terminating"
+
+
+@frozen
+class Port:
+    """A port as an object declares it; the name may be empty."""
+
+    name: str
+    number: int
+
+
+@frozen
+class Candidate:
+    """
+    One address of one server.
+
+    :ivar identity: the same for all addresses of a server, as far as that is known.
+    :ivar owner: the name of its pod, or else of the object it was found in: for messages, and the order.
+    :ivar not_ready: as in `mpp.core.model.Located`, like ``leaving``.
+    """
+
+    identity: str
+    owner: str
+    host: str
+    port: int
+    not_ready: str = ""
+    leaving: bool = False
+
+
+@frozen
+class Reading:
+    """
+    What some objects say.
+
+    :ivar candidates: in the objects' order; the same server may be among them several times.
+    :ivar problems: one line for each object, or part of one, that had to be skipped.
+    """
+
+    candidates: tuple[Candidate, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+Read = Callable[[Mapping[str, Any], str], Reading]
+"""Reads one object; the second argument is the port the operator asked for, a name or a number or nothing."""
+
+
+def choose_port(ports: Sequence[Port], wanted: str) -> int | None:
+    """
+    Give the port where Prometheus listens, or None.
+
+    :param ports: the TCP ports that are declared.
+    :param wanted: a number is believed, whether declared or not; a name has to be declared. If empty: by well-known name, else
+        9090, else the first.
+    """
+    if wanted.isdigit():
+        return int(wanted)
+    for name in (wanted,) if wanted else _PORT_NAMES:
+        for port in ports:
+            if port.name == name:
+                return port.number
+    if wanted or not ports:
+        return None
+    numbers = [port.number for port in ports]
+    return _PROMETHEUS_PORT if _PROMETHEUS_PORT in numbers else numbers[0]
+
+
+def read_slice(item: Mapping[str, Any], wanted: str) -> Reading:
+    """
+    Read an EndpointSlice (discovery.k8s.io/v1).
+
+    Endpoints that are terminating are not ready: they may serve for hours, and may be all that is left (KEP-1669).
+    """
+    name = _name(item)
+    port = choose_port(_ports(item.get("ports"), "port"), wanted)
+    endpoints = _maps(item.get("endpoints"))
+    if port is None:
+        return Reading(problems=(f"EndpointSlice {name} {_no_port(wanted)}",) if endpoints else ())
+    found = [_endpoint(each, name, port) for each in endpoints]
+    return _reading(found, f"EndpointSlice {name}")
+
+
+def _endpoint(endpoint: Mapping[str, Any], slice_name: str, port: int) -> Candidate | str:
+    # "Consumers must treat [a missing condition] as true"; all addresses of an endpoint are the same server, the first will do.
+    conditions = _map(endpoint, "conditions")
+    doubt = "is not ready" if conditions.get("ready") is False else ""
+    if conditions.get("terminating") is True:
+        doubt = _TERMINATING
+    addresses = endpoint.get("addresses")
+    return _candidate(addresses[0] if isinstance(addresses, list) and addresses else None, endpoint, slice_name, port, doubt)
+
+
+def read_endpoints(item: Mapping[str, Any], wanted: str) -> Reading:
+    """Read an Endpoints object (core/v1), all of its subsets."""
+    name = _name(item)
+    found: list[Candidate | str] = []
+    for subset in _maps(item.get("subsets")):
+        port = choose_port(_ports(subset.get("ports"), "port"), wanted)
+        if port is None:
+            found.append(_no_port(wanted))
+            continue
+        for key in ("addresses", "notReadyAddresses"):
+            for each in _maps(subset.get(key)):
+                found.append(_candidate(each.get("ip"), each, name, port, "" if key == "addresses" else "is not ready"))
+    return _reading(found, f"Endpoints {name}")
+
+
+def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int, doubt: str) -> Candidate | str:
+    """
+    Make a candidate of an address in a slice or an Endpoints object, or say what is wrong with it.
+
+    :param doubt: why it counts as not ready, as the predicate of a sentence; empty if it is ready.
+    """
+    target = _map(endpoint, "targetRef")
+    owner = _text(target, "name") or owner
+    host = _address(address)
+    if host is None:
+        return f"lists {address!r}, which is not an IP address"
+    leaving = doubt == _TERMINATING
+    return Candidate(_text(target, "uid") or host, owner, host, port, doubt and f"{owner} {doubt}", leaving)
+
+
+def read_pod(item: Mapping[str, Any], wanted: str) -> Reading:
+    """Read a Pod. One that does not run (yet) gives nothing; one that is being deleted and still runs is not ready."""
+    name, status = _name(item), _map(item, "status")
+    if _text(status, "phase") != "Running":
+        return Reading()
+    # podIP is of the cluster's first address family; podIPs holds it, too, and the other family's.
+    addresses = [_text(status, "podIP"), *(_text(each, "ip") for each in _maps(status.get("podIPs")))]
+    host = _address(next(filter(None, addresses), None))
+    if host is None:
+        return Reading(problems=(f"Pod {name} runs and has no IP address",))
+    port = choose_port(tuple(_pod_ports(item)), wanted)
+    if port is None:
+        return Reading(problems=(f"Pod {name} {_no_port(wanted)}",))
+    metadata = _map(item, "metadata")
+    leaving = bool(metadata.get("deletionTimestamp"))
+    not_ready = f"{name} {_TERMINATING}" if leaving else _pod_not_ready(name, status)
+    return Reading((Candidate(_text(metadata, "uid") or host, name, host, port, not_ready, leaving),))
+
+
+def _pod_ports(item: Mapping[str, Any]) -> Iterator[Port]:
+    """Give the ports of the containers, then of the native sidecars: init containers that go on running."""
+    spec = _map(item, "spec")
+    sidecars = [each for each in _maps(spec.get("initContainers")) if each.get("restartPolicy") == "Always"]
+    for container in (*_maps(spec.get("containers")), *sidecars):
+        yield from _ports(container.get("ports"), "containerPort")
+
+
+def _pod_not_ready(name: str, status: Mapping[str, Any]) -> str:
+    for condition in _maps(status.get("conditions")):
+        if condition.get("type") == "Ready":
+            if condition.get("status") == "True":
+                return ""
+            return ": ".join(filter(None, (f"{name} is not ready", one_line(_text(condition, "message")))))
+    return f"{name} is not ready"
+
+
+def _reading(found: Iterable[Candidate | str], what: str) -> Reading:
+    """Sort out candidates and problems; a problem that several endpoints have is told once."""
+    found = tuple(found)
+    problems = dict.fromkeys(f"{what} {each}" for each in found if isinstance(each, str))
+    return Reading(tuple(each for each in found if isinstance(each, Candidate)), tuple(problems))
+
+
+def located(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[Located, ...]:
+    """
+    Make the list of backends: each server once, in the order of their names, which is the same on every mpp.
+
+    A server that has an IPv4 and an IPv6 address counts with the first one: one family, always the same, whichever of them
+    the control plane has updated already. An endpoint may be in two slices for a moment: it is ready if any of them says so.
+    """
+    ordered = sorted(candidates, key=lambda each: (each.owner, ":" in each.host, each.host, each.not_ready))
+    hosts: dict[tuple[str, str], str] = {}
+    listed: dict[Backend, Located] = {}
+    for each in ordered:
+        if hosts.setdefault((each.owner, each.identity), each.host) == each.host:
+            backend = Backend(kube.scheme, each.host, each.port, kube.path_prefix)
+            listed.setdefault(backend, Located(backend, each.not_ready, each.leaving))
+    return tuple(listed.values())
+
+
+def _no_port(wanted: str) -> str:
+    return (
+        f"has no TCP port named {wanted!r} (--kube-port)" if wanted else "declares no TCP port; --kube-port can tell its number"
+    )
+
+
+def _ports(value: Any, number: str) -> tuple[Port, ...]:
+    """Return the TCP ports of a list; one without a number means "all ports" and cannot be dialed, nor can a wrong number."""
+    return tuple(
+        Port(_text(each, "name"), found)
+        for each in _maps(value)
+        if each.get("protocol") in (None, "TCP") and (found := bounds.port(each.get(number))) is not None
+    )
+
+
+def _address(text: Any) -> str | None:
+    """Give an IP address in its one spelling; names (slices of type FQDN) and link-local zones are not supported."""
+    try:
+        address = ipaddress.ip_address(text) if isinstance(text, str) and "%" not in text else None
+    except ValueError:
+        return None
+    return None if address is None else str(address)
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """Give somebody else's words in one line of bounded length, fit for a log."""
+    text = " ".join("".join(character if character.isprintable() else " " for character in text[: 4 * most]).split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    return _text(_map(item, "metadata"), "name") or "without a name"
+
+
+def _map(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Give the object under a key, an empty one if there is none."""
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _maps(value: Any) -> list[Mapping[str, Any]]:
+    """Give the objects of a list, none if it is no list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Mapping[str, Any], key: str) -> str:
+    found = value.get(key)
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,200 @@
+"""
+Watches a collection of a Kubernetes API server, for ever, and tells when what is read of it changes. Keeps no list: what is
+there is asked for by who is told (https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes).
+
+# Note [Watching]
+
+The version of the collection is listed, then watched from. Streams end: regularly (the server's ``timeoutSeconds``), by
+accident, or without a word (half-open connections: not a byte for longer than ``timeoutSeconds``). The next one goes on from
+the last version seen, so nothing is missed. Versions are forgotten by the server after some minutes: 410 Gone, as a status or
+as an event. Then the version is listed anew, and since something may have been missed, a change is told.
+
+Bookmarks only bring a newer version; they may never come.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.core.errors import LocateError
+from mpp.discovery.kubernetes.client import KubeClient, Query, Refused
+from mpp.discovery.kubernetes.collections import Collection, Collections, list_version
+from mpp.discovery.kubernetes.objects import Reading
+from mpp.discovery.kubernetes.stream import Lines
+
+_log = make_logger()
+
+# Servers close watches after half an hour or more; proxies on the way, often after five minutes. Not all at the same time.
+_WATCH_S = (240, 300)
+# What may lie between the end of a watch on the server and here.
+_GRACE_S = 30.0
+# The head of the answer comes at once, also when nothing has happened yet.
+_HEAD_TIMEOUT_S = 10.0
+# The first pause, and the longest: in between they double. Look-ups every few seconds are the safety net.
+_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+# A stream that has ended before, without any event, does not work.
+_WORKED_S = 5.0
+
+_GONE = 410
+
+
+class Gone(LocateError):
+    """The version to watch from is no longer known to the server."""
+
+
+class Watch:
+    """
+    Watches, see Note [Watching].
+
+    :param port: the port the operator asked for.
+    :param rng: for the lengths of pauses and streams: a hundred instances must not come back in step.
+    """
+
+    def __init__(self, client: KubeClient, sources: Collections, *, port: str, clock: IReactorTime, rng: random.Random) -> None:
+        self._client = client
+        self._sources = sources
+        self._port = port
+        self._clock = clock
+        self._rng = rng
+        self._changed: Callable[[], None] = _nobody
+        self._running: Deferred[None] | None = None
+        self._collection: Collection | None = None
+        self._version = ""
+        self._seen: dict[str, Reading] = {}
+        self._failures = 0
+        self._problem = ""
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin, see `ILocator.start`."""
+        self.stop()
+        self._changed, self._failures, self._problem = changed, 0, ""
+        self._running = Deferred.fromCoroutine(self._for_ever())
+        self._running.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def stop(self) -> None:
+        """Cut the stream, and all that may be waited for."""
+        running, self._running = self._running, None
+        self._changed, self._collection, self._version = _nobody, None, ""
+        if running is not None:
+            running.cancel()
+
+    async def _for_ever(self) -> None:
+        while True:
+            self._failures += 1
+            try:
+                await self._turn()
+                self._problem = ""
+            except Gone:
+                self._collection = None
+            except LocateError as error:
+                if isinstance(error, Refused):
+                    self._collection = None
+                self._tell(error)
+            except CancelledError:
+                raise
+            except Exception:
+                # The boundary: a bug must not end the watching.
+                self._collection = None
+                _log.failure("Watching Kubernetes failed")
+            await deferLater(self._clock, pause(self._failures, self._rng))
+
+    def _tell(self, error: LocateError) -> None:
+        """Log a refusal, once. Of a server that is away, the look-ups tell."""
+        if isinstance(error, Refused) and str(error) != self._problem:
+            _log.warn("Cannot watch Kubernetes, changes are seen at the next look-up: {problem}", problem=str(error))
+        self._problem = str(error)
+
+    async def _turn(self) -> None:
+        """Watch until the stream ends."""
+        if self._collection is None:
+            self._collection, self._version = await self._sources.first(list_version)
+            self._seen = {}
+            self._changed()
+        seconds = self._rng.randint(*_WATCH_S)
+        query = watching(self._collection.query, self._version, seconds)
+        opened = Deferred.fromCoroutine(self._client.open(query))
+        try:
+            response = await opened.addTimeout(_HEAD_TIMEOUT_S, self._clock, onTimeoutCancel=_no_head)
+        except Refused as error:
+            raise Gone(str(error)) if error.status == _GONE else error from None
+        lines = Lines(self._line, self._clock, seconds + _GRACE_S)
+        response.deliverBody(lines)
+        began = self._clock.seconds()
+        await lines.ended
+        if self._clock.seconds() - began >= _WORKED_S:
+            self._failures = 0
+
+    def _line(self, line: bytes) -> None:
+        kind, item = read_event(line)
+        self._failures = 0
+        self._version = item.get("metadata", {}).get("resourceVersion") or self._version
+        if kind != "BOOKMARK" and self._is_news(kind, item):
+            self._changed()
+
+    def _is_news(self, kind: str, item: Mapping[str, Any]) -> bool:
+        """Tell whether an object says something else than before, as far as it is known what it said."""
+        if self._collection is None:
+            return False
+        key = str(item.get("metadata", {}).get("name"))
+        before = self._seen.pop(key, Reading() if kind == "ADDED" else None)
+        if kind == "DELETED":
+            return before != Reading()
+        self._seen[key] = self._collection.read(item, self._port)
+        return before != self._seen[key]
+
+
+def watching(query: Query, version: str, seconds: int) -> Query:
+    """Give the query that watches a collection instead of listing it."""
+    watch = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
+    return evolve(query, parameters={**query.parameters, **watch})
+
+
+def pause(failures: int, rng: random.Random) -> float:
+    """Give the seconds to wait before the next attempt: doubling, to some maximum, with jitter."""
+    return min(_LONGEST_PAUSE_S, _PAUSE_S * 2.0 ** min(failures, 16)) * rng.uniform(0.5, 1.0)
+
+
+def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
+    """
+    Read one event. Pure.
+
+    :return: its type, and the object.
+    :raise Gone: it says that the version is no longer known.
+    :raise LocateError: it is another error, or no event.
+    """
+    try:
+        event = json.loads(line)
+        kind, item = event["type"], event["object"]
+        if kind == "ERROR" and item.get("code") == _GONE:
+            raise Gone("410 in the stream")
+        if kind == "ERROR":
+            code = item.get("code")
+            raise LocateError(
+                f"the server ended a watch with code {code if type(code) is int and 0 <= code < 1000 else 'unknown'}"
+            )
+        if not isinstance(item["metadata"], dict):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise LocateError("a line of a watch is no event") from None
+    return kind, item
+
+
+def _no_head(outcome: Any, seconds: float) -> Any:
+    if isinstance(outcome, Failure) and outcome.check(CancelledError):
+        raise LocateError(f"no answer to a watch within {seconds:g} s")
+    return outcome
+
+
+def _nobody() -> None:
+    """Tell nobody."""

@@ -1,0 +1,1 @@
+"""Backends that run in Marathon. Knows no other source. Begin with ``locator``."""

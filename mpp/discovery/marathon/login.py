@@ -1,0 +1,237 @@
+"""
+Who we are to Marathon: HTTP basic, or a token that DC/OS gives for a service account's secret.
+
+The secrets are read anew whenever they are used, if they are in files; they are in no error, no log and no repr.
+DC/OS: "service login" and "authentication token" in the security chapter of its documentation (1.13).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from twisted.internet.defer import DeferredLock
+
+from mpp.core.errors import LocateError
+from mpp.core.secret_file import SecretFile
+from mpp.core.text import bounds
+from mpp.core.urls import basic, shown
+from mpp.discovery.http_api.json_api import Api, NoAnswer
+
+# A login token is used at once; this is room for clocks that disagree.
+LOGIN_TOKEN_S = 300
+# The share of a token's life after which it is renewed.
+_RENEW_AFTER = 0.9
+
+
+@frozen
+class Principal:
+    """
+    A service account of DC/OS.
+
+    :ivar uid: its name.
+    :ivar login_endpoint: where it logs in.
+    :ivar key: what it signs with; None: it has a password.
+    """
+
+    uid: str
+    login_endpoint: str
+    key: RSAPrivateKey | None = field(default=None, repr=False)
+    password: str = field(default="", repr=False)
+
+    def proof(self, now: float) -> dict[str, str]:
+        """Give the body of a login request."""
+        if self.key is None:
+            return {"uid": self.uid, "password": self.password}
+        return {"uid": self.uid, "token": sign({"uid": self.uid, "exp": int(now) + LOGIN_TOKEN_S}, self.key)}
+
+
+def read_principal(text: str, auth_endpoint: str = "") -> Principal:
+    """
+    Read a principal secret: a JSON object with ``uid``, ``login_endpoint``, and ``private_key`` (PEM) or ``password``.
+
+    :param auth_endpoint: used instead of its ``login_endpoint``, if not empty.
+    :raises ValueError: it is none; the message says what was expected and never what was found.
+    """
+    try:
+        secret = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON; expected the principal's secret, or @ and the path of a file that holds it") from None
+    if not isinstance(secret, dict):
+        raise ValueError("not a JSON object")
+    uid = _text(secret, "uid")
+    if not uid:
+        raise ValueError("it has no uid")
+    endpoint = auth_endpoint or _text(secret, "login_endpoint")
+    if not endpoint:
+        raise ValueError("it has no login_endpoint, and there is no --marathon-auth-endpoint")
+    if not endpoint.startswith(("http://", "https://")):
+        raise ValueError("its login_endpoint is no http or https URL")
+    if "@" in endpoint:
+        raise ValueError("its login_endpoint has a user or password in it")
+    pem = _text(secret, "private_key")
+    if pem:
+        if secret.get("scheme", "RS256") != "RS256":
+            raise ValueError("its scheme is not RS256, the only one there is")
+        return Principal(uid, endpoint, _key(pem))
+    password = _text(secret, "password")
+    if not password:
+        raise ValueError("it has neither a private_key nor a password")
+    return Principal(uid, endpoint, password=password)
+
+
+def _text(secret: dict[str, Any], name: str) -> str:
+    value = secret.get(name, "")
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} is not a text")
+    return value
+
+
+def _key(pem: str) -> RSAPrivateKey:
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except TypeError:
+        raise ValueError("its private_key is encrypted; expected one without a password") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("its private_key is no PEM of an RSA key, neither PKCS#1 nor PKCS#8") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError("its private_key is not an RSA key")
+    return key
+
+
+def sign(claims: dict[str, Any], key: RSAPrivateKey) -> str:
+    """Make a JSON Web Token (RFC 7519), signed with RS256."""
+    parts = [_base64url(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims)]
+    signature = key.sign(".".join(parts).encode("ascii"), PKCS1v15(), SHA256())
+    return ".".join([*parts, _base64url(signature)])
+
+
+def expiry(token: str) -> float | None:
+    """Give the point in time when a token expires, None if it does not say. Only the one who gave it can verify it."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return bounds.point_in_time(claims["exp"])
+    except (LookupError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def read_credentials_file(path: str) -> str:
+    """
+    Give the ``Authorization`` made of the ``user:password`` in a file.
+
+    :raises LocateError: the file cannot be read, or holds something else.
+    """
+    text = SecretFile(path).read()
+    user, colon, password = text.partition(":")
+    if not user or not colon or "\n" in text:
+        raise LocateError(f"{path}: expected one line, user:password")
+    return basic(user, password)
+
+
+@frozen
+class _Token:
+    """
+    What a login gave.
+
+    :ivar renew_at: when it should be renewed, None for never.
+    :ivar expires_at: when it is worth nothing any more, None for unknown.
+    """
+
+    text: str = field(repr=False)
+    renew_at: float | None = None
+    expires_at: float | None = None
+
+
+class Login:
+    """
+    The token of a service account, fetched when it is needed.
+
+    :param secret: gives the principal's secret, anew for each login.
+    :param wall: gives the time since the epoch.
+    """
+
+    def __init__(self, api: Api, secret: Callable[[], str], auth_endpoint: str, wall: Callable[[], float]) -> None:
+        self._api = api
+        self._secret = secret
+        self._auth_endpoint = auth_endpoint
+        self._wall = wall
+        self._token: _Token | None = None
+        self._lock = DeferredLock()
+
+    async def authorization(self) -> str:
+        """
+        Give the value of ``Authorization``. Logs in if there is no token, or if it will expire soon.
+
+        :raise LocateError: the secret cannot be read, or the login was refused or not answered. A token that has not
+            expired yet goes on to be used when the login is not answered.
+        """
+        async with self._lock:
+            token = self._token
+            if token is None or (token.renew_at is not None and self._wall() >= token.renew_at):
+                token = self._token = await self._renewed(token)
+        # Not "Bearer": DC/OS knows only its own word.
+        return f"token={token.text}"
+
+    def reject(self, authorization: str) -> None:
+        """Take note that a token was refused; the next one is fetched when it is needed."""
+        if self._token is not None and authorization == f"token={self._token.text}":
+            self._token = None
+
+    async def _renewed(self, old: _Token | None) -> _Token:
+        try:
+            return await self._log_in()
+        except NoAnswer as error:
+            if old is not None and old.expires_at is not None and self._wall() < old.expires_at:
+                return old
+            # No longer a NoAnswer: another master would send us to the same login.
+            raise LocateError(f"--marathon-principal-secret: login at {error}") from error
+
+    async def _log_in(self) -> _Token:
+        try:
+            principal = read_principal(self._secret(), self._auth_endpoint)
+        except ValueError as error:
+            raise LocateError(f"--marathon-principal-secret: {error}") from None
+        now = self._wall()
+        proof = principal.proof(now)
+        answer = await self._api.request(
+            "POST",
+            principal.login_endpoint,
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            data=json.dumps(proof).encode(),
+            hide=[value for name, value in proof.items() if name != "uid"],
+        )
+        where = f"--marathon-principal-secret: login as {principal.uid} at {shown(principal.login_endpoint)}"
+        if answer.status != 200:
+            raise answer.refused(where)
+        given = answer.json()
+        text = given.get("token") if isinstance(given, dict) else None
+        if not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
+            raise LocateError(f"{where}: the answer holds no token")
+        expires = expiry(text)
+        if expires is None or expires <= now:
+            # Expired already says our clock, so it cannot be trusted: the server will tell.
+            return _Token(text)
+        return _Token(text, now + (expires - now) * _RENEW_AFTER, expires)
+
+
+def secret_reader(secret: str) -> Callable[[], str]:
+    """
+    Give what reads the principal's secret: the text itself, or the file named behind an ``@``.
+
+    A relative path is taken from the directory that is current now: twistd may change it before the file is read.
+    """
+    return SecretFile(os.path.abspath(secret[1:])).read if secret.startswith("@") else lambda: secret

@@ -1,0 +1,280 @@
+"""
+All configured locators seen as one that never fails: each keeps its last good list while its source is away.
+
+# Note [Look-ups outlive rounds]
+
+A source may be slower than a round can wait: Prometheus gives an HTTP SD endpoint a minute. So a round waits for a look-up only
+briefly, and the look-up goes on beside the rounds; no further one of that source begins meanwhile. A late list counts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, evolve, frozen
+from twisted.internet.defer import CancelledError, Deferred, FirstError, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.core.errors import ConfigError, LocateError, PartlyLocated
+from mpp.core.interfaces import ILocator, IVerifiedLocator
+from mpp.core.model import Backend, Located
+
+_log = make_logger()
+
+LOOK_UP_TIMEOUT_S = 60.0
+"""Seconds that a look-up may take: what Prometheus gives an HTTP SD endpoint by default (its ``refresh_interval``)."""
+FIRST_WAIT_S = 3.0
+"""Seconds that a round waits for a source that has never been read: without it the round may know no backend at all."""
+WAIT_S = 1.0
+"""Seconds that a round waits for another source: longer than a healthy API takes, so that its list counts in the same round."""
+HOLD_S = 60.0
+"""Seconds for which a list must stay empty before it replaces one with backends: room to notice and mend a mistake."""
+# Nobody waits for it; a source that is slower than this at the start of the program may be down as well.
+VERIFY_TIMEOUT_S = 5.0
+
+
+@frozen
+class Source:
+    """
+    What is known of one locator.
+
+    :ivar name: the locator's.
+    :ivar located: its last good list; empty before the first one.
+    :ivar problem: why its last look-up failed, empty when it worked.
+    :ivar errors: how many look-ups failed so far.
+    :ivar read: a look-up has worked, or found something at least.
+    :ivar empty_since: when the source began to list nothing, in seconds of the clock, while its last list still stays; else None.
+    :ivar note: what its last look-up looked for in vain, empty when it found something.
+    """
+
+    name: str
+    located: tuple[Located, ...] = ()
+    problem: str = ""
+    errors: int = 0
+    read: bool = False
+    empty_since: float | None = None
+    note: str = ""
+
+    @property
+    def up(self) -> bool:
+        """Whether the last look-up worked."""
+        return not self.problem
+
+
+@define(eq=False)
+class _Watched:
+    """
+    One locator.
+
+    :ivar running: its look-up under way, or None.
+    :ivar waiter: fires when it has ended; None when the round that began it does not wait any longer.
+    """
+
+    locator: ILocator
+    source: Source
+    running: Deferred[None] | None = None
+    waiter: Deferred[None] | None = None
+
+
+class MergedLocator:
+    """
+    Asks all locators at once.
+
+    :param clock: for the time limit of each look-up.
+    :param failed: called with the locator's name for each failed look-up, to be counted.
+    """
+
+    def __init__(self, locators: Sequence[ILocator], clock: IReactorTime, *, failed: Callable[[str], None]) -> None:
+        self._watched = tuple(_Watched(locator, Source(locator.name)) for locator in locators)
+        self._clock = clock
+        self._failed = failed
+        self._changed: Callable[[], None] | None = None
+        self._former: tuple[Located, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What is known of each locator, in their order."""
+        return tuple(each.source for each in self._watched)
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        List the backends of all locators, in the locators' order, each backend once: ready, if any of them holds it to be.
+
+        Each locator is asked, and waited for at most `FIRST_WAIT_S` or `WAIT_S`; see Note [Look-ups outlive rounds].
+
+        :return Deferred(tuple): never fails, except by cancellation, which ends the wait and not the look-ups.
+        """
+        waits = [self._ask(each) for each in self._watched if each.running is None]
+        return gatherResults(waits, consumeErrors=True).addCallback(self._merged)
+
+    def _ask(self, watched: _Watched) -> Deferred[None]:
+        """Begin a look-up, and return a Deferred that fires with None when it has ended, or when the round waits no longer."""
+        looked_up: Deferred[tuple[Located, ...]] = maybeDeferred(watched.locator.locate)
+        looked_up.addTimeout(LOOK_UP_TIMEOUT_S, self._clock)
+        concluded = looked_up.addCallbacks(self._good, self._bad, callbackArgs=(watched,), errbackArgs=(watched,))
+        waiter = watched.waiter = Deferred()
+        watched.running = concluded.addCallback(self._ended, watched)
+        watched.running.addErrback(lambda failure: _log.failure("Bug: a look-up could not be concluded", failure))
+        if waiter.called:
+            watched.running = None
+            return waiter
+        wait = WAIT_S if watched.source.read else FIRST_WAIT_S
+        waiter.addTimeout(wait, self._clock, onTimeoutCancel=lambda _, seconds: self._wait_over(watched, seconds))
+        return waiter
+
+    def _wait_over(self, watched: _Watched, seconds: float) -> None:
+        watched.waiter = None
+        if not watched.source.read:
+            _log.warn(
+                "locator {locator} has not answered within {seconds:g} s; its answer is awaited for {limit:g} s",
+                locator=watched.source.name,
+                seconds=seconds,
+                limit=LOOK_UP_TIMEOUT_S,
+            )
+
+    def _ended(self, source: Source | None, watched: _Watched) -> None:
+        """Take over what came of a look-up; None if it was stopped."""
+        before, waiter = watched.source, watched.waiter
+        watched.running = watched.waiter = None
+        if source is not None:
+            watched.source = source
+        if waiter is not None:
+            waiter.callback(None)
+        elif watched.source.located != before.located and self._changed is not None:
+            self._changed()
+
+    def _good(self, located: tuple[Located, ...], watched: _Watched) -> Source:
+        last = watched.source
+        if last.located and not located and watched.locator.explicit:
+            return self._emptied(last)
+        note = "" if located else f"found no backends: it looked for {watched.locator.sought}"
+        if note and note != last.note:
+            _log.warn("locator {locator} {note}", locator=last.name, note=note, log_same=f"{last.name} {note}")
+        elif not last.up or (last.note and not note):
+            text = "Locator {locator} works again, {count} backends"
+            _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
+        return evolve(last, located=located, problem="", note=note, read=True, empty_since=None)
+
+    def _emptied(self, last: Source) -> Source:
+        """Keep the last list until the source has listed nothing for `HOLD_S`, then drop it."""
+        now = self._clock.seconds()
+        since = now if last.empty_since is None else last.empty_since
+        if now - since >= HOLD_S:
+            text = "Locator {locator} has listed no backends for {hold:g} s; its {count} backends are dropped"
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))
+            return evolve(last, located=(), problem="", note="lists no backends", empty_since=None)
+        if last.empty_since is None:
+            text = "Locator {locator} lists no backends any more; its last {count} backends stay for {hold:g} s"
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))
+        problem = f"the source lists no backends; the last list stays until it has done so for {HOLD_S:g} s"
+        return evolve(last, problem=problem, empty_since=since)
+
+    def _bad(self, failure: Failure, watched: _Watched) -> Source | None:
+        # It was stopped while it was asked, and no caller needs the result any more.
+        if watched not in self._watched or failure.check(CancelledError):
+            return None
+        last = watched.source
+        problem = self._explain(failure, last)
+        partly = failure.value.located if isinstance(failure.value, PartlyLocated) else None
+        located = last.located if partly is None else partly
+        if problem != last.problem:
+            _log.warn(
+                "Locator {locator} failed, going on with {count} backends: {problem}",
+                locator=last.name,
+                count=len(located),
+                problem=problem,
+            )
+        self._failed(last.name)
+        return evolve(
+            last, located=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly), empty_since=None
+        )
+
+    def _explain(self, failure: Failure, last: Source) -> str:
+        """Give one line. Locators may be anyone's: a bug in one must not stop the others, so it is logged in full, once."""
+        if failure.check(LocateError):
+            return str(failure.value)
+        if failure.check(TimeoutError):
+            return f"no answer within {LOOK_UP_TIMEOUT_S:g} s"
+        problem = f"bug in the locator: {failure.type.__name__}: {failure.value}" if failure.type else "bug in the locator"
+        if problem != last.problem:
+            _log.failure("Locator {locator} raised what it must not", failure, locator=last.name)
+        return problem
+
+    def _merged(self, _: object) -> tuple[Located, ...]:
+        if all(source.read for source in self.sources):
+            self._former = ()
+        merged: dict[Backend, Located] = {}
+        for each in (*(located for source in self.sources for located in source.located), *self._former):
+            known = merged.setdefault(each.backend, each)
+            if known.not_ready and not each.not_ready:
+                merged[each.backend] = each
+        return tuple(merged.values())
+
+    def verify(self) -> Deferred[None]:
+        """
+        Ask the sources that can tell whether they understand what is configured.
+
+        :return Deferred(None): fails with `ConfigError` as soon as one of them does not. Who does not answer soon
+            (`VERIFY_TIMEOUT_S`) has nothing against it. May be cancelled.
+        """
+        asked = [self._verify(each.locator) for each in self._watched if IVerifiedLocator.providedBy(each.locator)]
+        return gatherResults(asked, consumeErrors=True).addCallbacks(lambda _: None, _first)
+
+    def _verify(self, locator: IVerifiedLocator) -> Deferred[None]:
+        verified: Deferred[None] = maybeDeferred(locator.verify)
+        verified.addTimeout(VERIFY_TIMEOUT_S, self._clock)
+        return verified.addErrback(self._not_verified, locator)
+
+    def _not_verified(self, failure: Failure, locator: IVerifiedLocator) -> None:
+        if failure.check(ConfigError, CancelledError):
+            failure.raiseException()
+        if not failure.check(TimeoutError):
+            _log.failure("Locator {locator} raised what it must not", failure, locator=locator.name)
+
+    def replace(self, locators: Sequence[ILocator]) -> None:
+        """
+        Ask these from now on: those that were asked before keep what is known of them, the others are stopped.
+
+        What the others had found stays for as long as one of the new ones has never answered: a source that is down when it is
+        configured must not leave clients without any server.
+        """
+        known = {id(each.locator): each for each in self._watched}
+        wanted = {id(locator) for locator in locators}
+        gone = [each for each in self._watched if id(each.locator) not in wanted]
+        fresh = [locator for locator in locators if id(locator) not in known]
+        former = (*(located for each in gone for located in each.source.located), *self._former)
+        self._watched = tuple(known.get(id(locator)) or _Watched(locator, Source(locator.name)) for locator in locators)
+        self._former = former if fresh or self._former else ()
+        if self._former:
+            _log.info("{count} backends stay until all locators have answered", count=len(set(self._former)))
+        if self._changed is not None:
+            for locator in fresh:
+                locator.start(self._changed)
+        for each in gone:
+            _stop(each)
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Have every locator watch its source; see `ILocator.start`. ``changed`` is called for a late list, too."""
+        self._changed = changed
+        for each in self._watched:
+            each.locator.start(changed)
+
+    def stop(self) -> None:
+        """Stop watching, and cancel the look-ups that are under way."""
+        self._changed = None
+        for each in self._watched:
+            _stop(each)
+
+
+def _stop(watched: _Watched) -> None:
+    watched.locator.stop()
+    if watched.running is not None:
+        watched.running.cancel()
+
+
+def _first(failure: Failure) -> Failure:
+    """Give the failure that is inside of the one that `gatherResults` makes."""
+    inner: Failure = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
+    return inner

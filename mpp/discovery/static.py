@@ -1,0 +1,54 @@
+"""Backends named one by one on the command line. What an endpoint looks like is `mpp.core.backend_url`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from mpp.core.backend_url import parse_endpoint
+from mpp.core.errors import ConfigError
+from mpp.core.interfaces import ILocator
+from mpp.core.model import Backend, Located
+from mpp.discovery.target_groups import without_secrets
+
+
+@implementer(ILocator)
+class StaticLocator:
+    """
+    Backends that are always the same.
+
+    :param texts: the endpoints, see `parse_endpoint`; one written twice counts once.
+    :param option: to blame.
+    :raises ConfigError: one of them is none. Unlike a line in a file, which somebody mends while mpp runs, it can never work.
+    """
+
+    def __init__(self, texts: Sequence[str], name: str = "endpoint", *, option: str = "--endpoint") -> None:
+        self.name = name
+        self.sought, self.explicit = "the backends of the command line", False
+        self._located = tuple(map(Located, dict.fromkeys(_parse(text, option) for text in texts)))
+
+    def __repr__(self) -> str:
+        return f"<StaticLocator {' '.join(located.backend.url for located in self._located)}>"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """
+        Give them.
+
+        :return Deferred(tuple): has fired already; never fails.
+        """
+        return succeed(self._located)
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Do nothing: there is nothing to watch."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def _parse(text: str, option: str) -> Backend:
+    try:
+        return parse_endpoint(text)
+    except ValueError as error:
+        raise ConfigError(option, f"{without_secrets(text)!r}: {error}") from None

@@ -1,0 +1,195 @@
+"""
+Prometheus' target groups, ``[{targets: [host:port], labels: {...}}]``, made Backends. Pure: knows neither files nor HTTP.
+
+The same text means the same server as it does to Prometheus, of which only the labels that say where a server is are used:
+
+- ``__scheme__``: ``http`` (default) or ``https``; a target without a port has the scheme's, 80 or 443.
+- ``__path_prefix__``: like ``/prometheus``. Prometheus does not know it, so a list that is also used for scraping need not
+  have it: without it, a ``__metrics_path__`` that ends in ``/metrics`` gives the prefix.
+- ``__address__``: the ``host:port`` to use instead of the group's target, of which there is one then.
+
+There is no relabeling. All other labels mean nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+
+from mpp.core.backend_url import parse_endpoint
+from mpp.core.model import Backend
+from mpp.core.text.yaml_events import read_yaml
+
+# Reading YAML takes a second per MiB, on the reactor's thread; this is room for some thousand servers.
+MAX_YAML_BYTES = 256 * 1024
+# A list, a group, its labels; what nests deeper is something else.
+_MAX_DEPTH = 8
+# In one list. Aliases in YAML could make many more of a short text.
+MAX_TARGETS = 10_000
+# In one list; who has more will see the rest after mending these.
+_MAX_PROBLEMS = 20
+_MAX_PROBLEM = 300
+
+_USERINFO = re.compile(r"\A([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+_MAX_SHOWN = 100
+
+
+@frozen
+class Reading:
+    """
+    What a list of target groups says.
+
+    :ivar backends: in the list's order, each once.
+    :ivar problems: ``where: what is wrong``, for each entry that was skipped.
+    """
+
+    backends: tuple[Backend, ...]
+    problems: tuple[str, ...]
+
+
+def without_secrets(text: str) -> str:
+    """Give what the operator wrote fit to be shown: without user and password, without what follows a ``?``, not too long."""
+    shown = _USERINFO.sub(r"\1***@", text).partition("?")
+    head = shown[0] if len(shown[0]) <= _MAX_SHOWN else shown[0][:_MAX_SHOWN] + "..."
+    return head + ("?***" if shown[1] else "")
+
+
+def read_groups(groups: object) -> Reading:
+    """
+    Give the backends in a list of target groups.
+
+    :param groups: as JSON or `parse_yaml` gives it.
+    :raises ValueError: it is no such list; or it is not empty and no entry of it makes sense.
+    """
+    if not isinstance(groups, list):
+        raise ValueError(f"expected a list of target groups, like [{{targets: [host:port]}}], found {_kind(groups)}")
+    backends: dict[Backend, None] = {}
+    problems: list[str] = []
+    count = 0
+    for number, group in enumerate(groups, start=1):
+        for found in _read_group(group):
+            count += 1
+            if count > MAX_TARGETS:
+                raise ValueError(f"more than {MAX_TARGETS} targets")
+            if isinstance(found, Backend):
+                backends.setdefault(found)
+            else:
+                problems.append(f"group {number}{found}"[:_MAX_PROBLEM])
+    if problems and not backends:
+        raise ValueError(f"no target is usable; {problems[0]}")
+    hidden = len(problems) - _MAX_PROBLEMS
+    more = [f"{hidden} more problems"] if hidden > 0 else []
+    return Reading(tuple(backends), tuple(problems[:_MAX_PROBLEMS] + more))
+
+
+def _read_group(group: object) -> Iterator[Backend | str]:
+    """Give the group's backends; for what is wrong, the text that follows its number."""
+    try:
+        where, addresses = _split(group)
+    except ValueError as error:
+        yield f": {error}"
+        return
+    for number, address in enumerate(addresses, start=1):
+        try:
+            yield where.backend(address)
+        except ValueError as error:
+            shown = without_secrets(address) if isinstance(address, str) else _kind(address)
+            yield f", target {number} ({shown}): {error}"
+
+
+def _split(group: object) -> tuple[_Where, list[object]]:
+    """Give where a group's servers are, and their addresses."""
+    if not isinstance(group, dict):
+        raise ValueError(f"expected targets and labels, found {_kind(group)}")
+    unknown = group.keys() - {"targets", "labels"}
+    if unknown:
+        # As Prometheus: a misspelled key must not pass for a group without targets.
+        raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}, expected targets and labels")
+    targets, labels = group.get("targets") or [], group.get("labels") or {}
+    if not isinstance(targets, list):
+        raise ValueError(f"targets: expected a list, found {_kind(targets)}")
+    if not isinstance(labels, dict):
+        raise ValueError(f"labels: expected names with values, found {_kind(labels)}")
+    address = _label(labels, "__address__")
+    if address and len(targets) > 1:
+        raise ValueError("with the label __address__, a group must have one target")
+    return _Where.told(labels), [address] if address and targets else targets
+
+
+@frozen
+class _Where:
+    """What a group's labels say of all its servers."""
+
+    scheme: str
+    prefix: str
+
+    @classmethod
+    def told(cls, labels: dict[Any, Any]) -> _Where:
+        """Read the labels."""
+        scheme = _label(labels, "__scheme__").lower() or "http"
+        if scheme not in ("http", "https"):
+            raise ValueError("the label __scheme__ must be http or https")
+        prefix = _label(labels, "__path_prefix__")
+        metrics = _label(labels, "__metrics_path__")
+        if "__path_prefix__" not in labels and metrics.endswith("/metrics"):
+            prefix = metrics.removesuffix("/metrics")
+        if prefix and not prefix.startswith("/"):
+            raise ValueError("the label __path_prefix__ must begin with a slash")
+        return cls(scheme, prefix)
+
+    def backend(self, address: object) -> Backend:
+        """Give the server at an address."""
+        if not isinstance(address, str):
+            raise ValueError("expected host:port")
+        if "/" in address and "@" not in address:
+            raise ValueError("expected host:port; the label __scheme__ has room for https, __path_prefix__ for a path")
+        return parse_endpoint(f"{self.scheme}://{address.strip()}{self.prefix}")
+
+
+def _label(labels: dict[Any, Any], name: str) -> str:
+    value = labels.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"the label {name} must be text, not {_kind(value)}")
+    return value
+
+
+def _kind(value: object) -> str:
+    """Say in JSON's words what a value is, without repeating it."""
+    kinds: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
+    return next((words for kind, words in kinds.items() if isinstance(value, kind)), "a number")
+
+
+def parse_json(text: str) -> object:
+    """
+    Read JSON.
+
+    :raises ValueError: it is none; the message begins with the line, if one is to blame.
+    """
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno}: not JSON: {error.msg}") from None
+    except ValueError:
+        # Python reads integers of up to 4,300 digits.
+        raise ValueError("not JSON that can be read: a number has too many digits") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def parse_yaml(text: str) -> object:
+    """
+    Read YAML, all scalars as text; a text without a value (comments only) gives an empty list.
+
+    :raises ValueError: it is none, or larger than `MAX_YAML_BYTES`; the message begins with the line, if one is to blame.
+    """
+    if len(text) > MAX_YAML_BYTES:
+        raise ValueError(f"larger than {MAX_YAML_BYTES // 1024} KiB; use JSON for long lists")
+    value = read_yaml(text, depth=_MAX_DEPTH)
+    return [] if value is None else value

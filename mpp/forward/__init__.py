@@ -1,1 +1,0 @@
-"""Carries client requests to backends and their answers back, with retries and hedges; see ``exchange``."""

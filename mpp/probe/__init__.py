@@ -1,5 +1,0 @@
-"""
-Observes servers: `prober` makes one observation, `requests` sends what it asks, `state` reads what changes slowly.
-
-What responses mean is decided in `mpp.readings`, who is selected in `mpp.strategies`.
-"""

@@ -1,0 +1,52 @@
+"""
+Decides whether a request was made by a page of another site, which a browser sends along with the passwords and certificates that
+it has for mpp (cross-site request forgery). Pure; knows the fields that browsers add, and no page.
+
+Programs that are no browsers (curl, a config reloader) send none of these fields and are never meant. A site whose own name leads
+to mpp's address (DNS rebinding) cannot be told from mpp's own pages; the browser gives it no password that was entered for mpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mpp.core import headers
+from mpp.core.model import RequestFacts
+from mpp.proxy.decisions.client_address import Proxies
+
+_OWN_SITES = frozenset((b"same-origin", b"none"))
+# Names in one X-Forwarded-Host, from its end: more than there are proxies, and a bound on the work.
+_MAX_HOSTS = 64
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+
+
+def is_cross_site(facts: RequestFacts, trusted: Sequence[str] | None) -> bool:
+    """
+    Return whether another site's page made a request: by ``Sec-Fetch-Site`` (W3C Fetch Metadata) if the browser sends it, and by
+    ``Origin`` (RFC 6454) if it sends that.
+
+    :param trusted: networks in CIDR notation of the proxies whose ``X-Forwarded-Host`` counts beside ``Host``; if there are
+        any, one that comes through a Unix socket is trusted as well.
+    """
+    if any(value.strip().lower() not in _OWN_SITES for value in headers.values(facts.headers, b"sec-fetch-site")):
+        return True
+    origins = headers.values(facts.headers, b"origin")
+    if not origins:
+        return False
+    hosts = [host.strip().lower() for host in _own_hosts(facts, trusted)]
+    return not all(_is_among(hosts, origin) for origin in origins)
+
+
+def _own_hosts(facts: RequestFacts, trusted: Sequence[str] | None) -> Iterator[bytes]:
+    """Yield the names, with ports, by which the client may know mpp."""
+    yield from headers.values(facts.headers, b"host")
+    if trusted and Proxies.of(trusted).trusts_peer(facts):
+        for value in headers.values(facts.headers, b"x-forwarded-host"):
+            yield from value.rsplit(b",", _MAX_HOSTS)[-_MAX_HOSTS:]
+
+
+def _is_among(hosts: list[bytes], origin: bytes) -> bool:
+    """Return whether an origin's host and port are among these. The port that its scheme has by default may be left out."""
+    scheme, _, authority = origin.strip().lower().partition(b"://")
+    port = _DEFAULT_PORTS.get(scheme, b"")
+    return bool(authority) and authority.removesuffix(port) in [host.removesuffix(port) for host in hosts]

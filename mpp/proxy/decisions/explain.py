@@ -1,0 +1,171 @@
+"""
+Says which backend a request would go to, and why. Asks the same functions as forwarding does, in the same order; sends nothing
+and remembers nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from mpp.admin.explain_page import Explanation
+from mpp.core.model import Backend, Observation, RequestFacts, Selection, Standing
+from mpp.core.prometheus import paths
+from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
+from mpp.core.settings import Settings
+from mpp.core.text.durations import duration
+from mpp.core.text.humanize import listing
+from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.decisions import stickiness
+from mpp.proxy.decisions.affinity import AffinityChain
+from mpp.proxy.decisions.client_address import routing_proxies, teller
+from mpp.proxy.decisions.request_deadline import Terms
+from mpp.proxy.placing import for_time, sticky_choice
+from mpp.selection.query_of_death import SuspectQueries, healthy, key_of
+from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Finding, State, judge_servers
+
+
+def explain(
+    facts: RequestFacts,
+    selection: Selection,
+    affinity: AffinityChain,
+    settings: Settings,
+    now: float,
+    suspects: SuspectQueries,
+) -> Explanation:
+    """
+    Explain one request.
+
+    :param suspects: the reads that servers may have died of lately.
+    :param now: by the clock that requests are timed with.
+    """
+    path, client = paths.path_of(facts.target), teller(settings.trusted_proxies)(facts)
+    if paths.is_own(path):
+        return _told(facts, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
+    if facts.method not in FORWARDED_METHODS:
+        return _told(facts, client, "refused", "Requests with this method are never forwarded.")
+    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(facts.method, path, selection.prefixes):
+        rejection = paths.rejection_behind(facts.method, path, selection.prefixes)
+        if rejection.status == 405:
+            return _told(facts, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
+        return _told(facts, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
+    if not selection.ranked:
+        why = "No server is known; the request would wait for one for a while, and then get a 503."
+        return evolve(_told(facts, client, "unavailable", why), servers=judge_servers(selection).text)
+    terms = Terms(facts, now, settings)
+    if terms.read and suspects.until and key_of(facts) in suspects and healthy(selection, ()) < 2:
+        why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
+        return _told(facts, client, "refused", why)
+    return _forwarded(facts, client, selection, affinity, settings, terms)
+
+
+_LEVELS = {"own": GOOD, "refused": WARN, "unavailable": BAD}
+
+
+def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Explanation:
+    method, target = facts.method.decode("latin-1"), facts.target.decode("latin-1")
+    return Explanation(method, target, client, outcome, reasons, level=_LEVELS[outcome])
+
+
+def _forwarded(
+    facts: RequestFacts, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
+) -> Explanation:
+    selection = for_time(selection, facts)
+    if terms.sticky:
+        preferred, name = sticky_choice(terms, selection, routing_proxies(settings.trusted_proxies).client_address)
+    else:
+        preferred, name = affinity.preferred(facts, selection, terms.began)
+    first = policy.choose(selection, preferred, (), random.Random())
+    assert first is not None, "somebody is known"
+    by_chance = preferred is None and len(selection.selected) > 1
+    candidates = selection.selected if by_chance else (first,)
+    after = _after(selection, candidates, settings.retries) if terms.read and not by_chance else ()
+    deadline = terms.deadline - terms.began
+    asked = [o for o in selection.observations if o.backend in candidates]
+    servers = judge_servers(selection)
+    reasons = (
+        _by_affinity(preferred, name, settings),
+        _by_strategy(selection, settings),
+        *_standings(asked),
+        *(f"{o.backend.name} {o.lack}, and is asked last for newest data." for o in selection.observations if o.lack is not None),
+        _repeats(terms, min(settings.retries, len(selection.ranked) - 1), after),
+        _deadline(terms, deadline),
+    )
+    return Explanation(
+        facts.method.decode("latin-1"),
+        facts.target.decode("latin-1"),
+        client,
+        "unavailable" if servers.state is State.ALL_DOWN else "forwarded",
+        reasons,
+        tuple(backend.name for backend in candidates),
+        tuple(backend.name for backend in after),
+        "affinity" if preferred is not None else "chance" if by_chance else "strategy",
+        name,
+        terms.read,
+        deadline,
+        _level(servers, asked),
+        servers.text if servers.level == BAD else "",
+    )
+
+
+def _level(servers: Finding, asked: Sequence[Observation]) -> str:
+    """Return how good the prospects of a request are: no better than the servers that it is sent to first."""
+    if servers.level == BAD:
+        return BAD
+    return GOOD if all(observation.standing is Standing.VIABLE for observation in asked) else WARN
+
+
+def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> tuple[Backend, ...]:
+    """Give who is tried next, in order, up to where chance decides: among several selected ones."""
+    tried = list(candidates[:1])
+    after: list[Backend] = []
+    while len(after) < most and sum(backend not in tried for backend in selection.selected) <= 1:
+        backend = policy.choose(selection, None, tried, random.Random())
+        if backend is None:
+            break
+        tried.append(backend)
+        after.append(backend)
+    return tuple(after)
+
+
+def _by_affinity(preferred: Backend | None, name: str, settings: Settings) -> str:
+    if name == stickiness.NAME and preferred is not None:
+        return f"Federation and remote read keep this client on {preferred.name} as long as it is in service."
+    if preferred is not None:
+        return f"The affinity {name} keeps this client on {preferred.name}."
+    if not settings.affinity_options:
+        return "There is no affinity."
+    return f"The affinity ({', '.join(settings.affinity_options)}) knows no server for this client."
+
+
+def _by_strategy(selection: Selection, settings: Settings) -> str:
+    names = [backend.name for backend in selection.selected]
+    who = f"selects {listing(names)}" if names else "selects nobody, so the best standby is asked"
+    degraded = f" ({selection.choice.degraded})" if selection.choice.degraded else ""
+    return f"The routing strategy {settings.routing_strategy} {who}{degraded}."
+
+
+def _standings(observations: Sequence[Observation]) -> list[str]:
+    """Say how those are who would be asked; of those who are well in one line."""
+    well = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
+    ill = [o for o in observations if o.standing is not Standing.VIABLE]
+    said = [f"{listing(well)} {'is' if len(well) == 1 else 'are'} viable."] if well else []
+    return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
+
+
+def _repeats(terms: Terms, most: int, after: tuple[Backend, ...]) -> str:
+    """Say on how many other servers, `most` at most, the request would be tried if it fails, and on which one first."""
+    if not terms.read:
+        return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
+    if not most:
+        return "It is a read, but no other server is tried if this one fails."
+    others = "one other server" if most == 1 else f"up to {most} other servers"
+    order = f"next on {after[0].name}" if after else "first on another selected one, at random"
+    return f"It is a read: if it fails it is tried on {others}, {order}."
+
+
+def _deadline(terms: Terms, deadline: float) -> str:
+    own = "" if terms.asked is None else f" (it asks for a timeout of {duration(terms.asked)} itself)"
+    return f"Its answer has to begin within {duration(deadline)}{own}."

@@ -1,0 +1,92 @@
+"""What one client asked, and how long it waits for the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpp.core import headers
+from mpp.core.prometheus import paths
+from mpp.core.prometheus import query_timeout as timeouts
+
+if TYPE_CHECKING:
+    from mpp.core.instance import Instance
+    from mpp.core.model import Backend, Headers, RequestFacts, Selection
+    from mpp.core.settings import Settings
+    from mpp.proxy.decisions.client_address import Proxies
+
+# A query that has a timeout of its own is ended by the server; so much later its answer must be here.
+GRACE_S = 1.0
+# A server is told to stop so much before nobody waits any more, so that it can say so: a second, less of short times.
+_MARGIN_S = 1.0
+_MARGIN_SHARE = 0.1
+
+
+class Terms:
+    """
+    The terms of one request. Times are points in time, by the monotonic clock.
+
+    :ivar query: it takes one of the server's query slots (``--query.max-concurrency``).
+    :ivar read: it may be sent more than once.
+    :ivar sticky: the client stays with one server, see `mpp.proxy.decisions.stickiness`.
+    :ivar asked: how many seconds the query gives itself, or None.
+    :ivar began: when it was complete.
+    :ivar deadline: when nobody waits any more.
+    """
+
+    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read", "sticky")
+
+    def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
+        self.facts = facts
+        self.began = began
+        meaning = paths.meaning(facts.target.partition(b"?")[0])
+        self.read = meaning.is_read(facts.method)
+        self.query = meaning.takes_timeout
+        self.sticky = meaning.sticky
+        self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
+        self._found = timeouts.find(facts) if meaning.takes_timeout else None
+        self._changed: tuple[bytes, ...] = ()
+        asked = self.asked = None if self._found is None else self._found.seconds
+        longest = settings.request_timeout
+        self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
+
+    def query_slots(self, selection: Selection, backend: Backend) -> int:
+        """
+        Return how many queries the backend runs at once, see `mpp.core.model.Selection.query_slots`; 0 when it does not matter.
+        """
+        return selection.query_slots.get(backend.id, 0) if self.query else 0
+
+    def request(
+        self, backend: Backend, prefixes: tuple[str, ...], now: float, sender: Instance, proxies: Proxies | None
+    ) -> tuple[bytes, bytes]:
+        """
+        Return head and body of what is sent to a backend.
+
+        :param prefixes: of all known backends, see `mpp.core.model.Selection.prefixes`.
+        :param sender: this mpp.
+        :param proxies: those that an operator named, if any.
+        :raise Looped: the request has been sent by this mpp before.
+        """
+        facts = self.facts
+        target, body = facts.target, facts.body
+        if self._limits_query:
+            left = self.deadline - now
+            margin = left * _MARGIN_SHARE
+            target, body = timeouts.limited(facts, self._found, left - (margin if margin < _MARGIN_S else _MARGIN_S))
+            if target is not facts.target:
+                self._changed += (target,)
+        trusted = proxies is not None and proxies.trusts_peer(facts)
+        if prefixes != paths.NO_PREFIXES or backend.prefix:
+            target = paths.with_prefix(backend.prefix, target, prefixes)
+        return headers.request_head(facts, backend, target, len(body), sender, from_trusted_proxy=trusted), body
+
+    def redirect(self, fields: Headers) -> Headers:
+        """
+        Return the fields of a redirect without the timeout that was put into the request, see
+        `mpp.core.prometheus.query_timeout`.
+        """
+        return tuple((name, self._restored(value)) if name.lower() == b"location" else (name, value) for name, value in fields)
+
+    def _restored(self, location: bytes) -> bytes:
+        for sent in self._changed:
+            location = timeouts.without_injected(location, self.facts.target, self._found, sent)
+        return location

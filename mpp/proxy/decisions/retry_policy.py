@@ -1,0 +1,155 @@
+"""
+What a failed attempt means, and what to do next. Pure, and complete: every failure has a verdict. What a response means is known
+to `mpp.core.prometheus.responses`.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+import re
+from collections.abc import Collection
+
+from attrs import frozen
+
+from mpp.core import headers
+from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.core.model import Backend, Headers, Selection, Standing
+from mpp.core.prometheus import api_errors
+
+
+class Retry(enum.Enum):
+    """Whether a read may be tried on another backend."""
+
+    NO = "no"
+    ONCE = "once"
+    """On one other backend, if this was the first attempt: the same fault may well be there too."""
+    YES = "yes"
+
+
+@frozen
+class Verdict:
+    """
+    What the outcome of one attempt means.
+
+    :ivar reason: short word for metrics and logs.
+    :ivar retry: whether a read belongs on another backend.
+    :ivar standing: what the backend is worth from now on, or None when its standing is not touched.
+    :ivar crash: the server may have died of this very request.
+    :ivar resend: nothing was sent, so that even a write may be repeated.
+    :ivar busy: the server has more to do than it can: only one that is not busy itself is worth a try.
+    :ivar mask: when no backend is left, the client gets mpp's own error instead of this answer.
+    :ivar elsewhere: only a backend that has not been tried is worth a retry, a new selection is not waited for. Unless it is to
+        be masked, the client gets this answer when no other backend does better.
+    :ivar credentials: mpp's own credentials are refused.
+    :ivar storage: the server cannot read a part of its own storage.
+    """
+
+    reason: str
+    retry: Retry
+    standing: Standing | None = None
+    crash: bool = False
+    resend: bool = False
+    busy: bool = False
+    mask: bool = False
+    elsewhere: bool = False
+    credentials: bool = False
+    storage: bool = False
+
+
+ANSWERED = Verdict("answered", Retry.NO)
+
+
+# Prometheus writes the status first and no blanks; other servers of this API may write some.
+_SUCCESS = re.compile(rb'\s*\{\s*"status"\s*:\s*"success"')
+
+
+def is_proof(status: int, fields: Headers, body: bytes) -> bool:
+    """
+    Return whether a response proves that a server answers queries: a success of the API, not just any page with a good status.
+
+    :param body: as much of the body as is at hand, encoded as it came.
+    """
+    content = api_errors.decoded(fields, body) if status == 200 else None
+    return content is not None and _SUCCESS.match(content) is not None
+
+
+_CONNECT_STANDING: dict[Cause, Standing | None] = {
+    Cause.REFUSED: Standing.DOWN,
+    Cause.UNREACHABLE: Standing.DOWN,
+    Cause.TLS: Standing.DOWN,
+    # A full accept queue looks the same, so it is no proof.
+    Cause.TIMEOUT: Standing.SUSPECT,
+    Cause.RESET: Standing.SUSPECT,
+    Cause.CLOSED: Standing.SUSPECT,
+    Cause.GARBLED: Standing.SUSPECT,
+    Cause.FULL: None,
+    Cause.LOCAL: None,
+}
+
+
+def judge_failure(error: UpstreamError) -> Verdict:
+    """Judge an attempt that brought no usable answer. Stale connections are not attempts and do not come here."""
+    reason = error.cause.value if error.phase is not Phase.BODY else f"truncated_{error.cause.value}"
+    if error.phase is Phase.CONNECT:
+        return Verdict(reason, Retry.YES, _CONNECT_STANDING[error.cause], resend=True)
+    return Verdict(reason, Retry.YES, Standing.SUSPECT, crash=error.cause in (Cause.RESET, Cause.CLOSED))
+
+
+def may_retry(verdict: Verdict, *, read: bool, attempts: int, retries: int, crashes: int) -> bool:
+    """
+    Decide whether one more backend is tried.
+
+    :param read: the request changes nothing on the server.
+    :param attempts: how many have been made.
+    :param retries: how many may be made beyond the first.
+    :param crashes: how many servers may have died under this request: not a third one.
+    """
+    if attempts > retries or crashes >= 2 or not (read or verdict.resend):
+        return False
+    return verdict.retry is Retry.YES or (verdict.retry is Retry.ONCE and attempts == 1)
+
+
+def choose(
+    selection: Selection, preferred: Backend | None, tried: Collection[Backend], rng: random.Random, *, renewed: bool = False
+) -> Backend | None:
+    """
+    Pick the backend for the next attempt.
+
+    :param preferred: where affinity wants the client to be.
+    :param tried: backends that failed this request already.
+    :param renewed: the selection was made after all of them had failed: whoever it selects deserves another try.
+    :return: the preferred one, else any selected one, else the best standby; None when all have been tried.
+    """
+    if preferred is not None and preferred not in tried:
+        return preferred
+    selected = [b for b in selection.selected if b not in tried] if tried else selection.selected
+    if not selected and renewed:
+        selected = selection.selected
+    if selected:
+        return selected[0] if len(selected) == 1 else rng.choice(selected)
+    return next((b for b in selection.choice.standbys if b not in tried), None)
+
+
+def is_better_elsewhere(verdict: Verdict, selection: Selection, tried: Collection[Backend], rng: random.Random) -> bool:
+    """Return whether there is another backend to try; what one is too busy for is of use only to one that has less to do."""
+    backend = choose(selection, None, tried, rng)
+    return backend is not None and not (verdict.busy and selection.is_busy(backend))
+
+
+def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backend], rng: random.Random) -> Backend | None:
+    """
+    Return the backend for the first attempt where some cannot read what is asked for: another usable one, if there is one.
+
+    :param chosen: the one that would be asked otherwise.
+    :param unfit: those that cannot read it.
+    """
+    if chosen not in unfit:
+        return chosen
+    other = choose(selection, None, unfit, rng)
+    return other if other is not None and selection.is_usable(other) else chosen
+
+
+def may_hold(status: int, fields: Headers) -> bool:
+    """Tell whether an answer may be held back: an endless event stream must not be (HTML standard, section 9.2)."""
+    return not any(value.lower().startswith(b"text/event-stream") for value in headers.values(fields, b"content-type"))

@@ -1,0 +1,78 @@
+"""
+Decides which series of counters exist: those of each known backend from the moment when it is known, at 0, and those of a backend
+that is gone for a while longer. Pure; knows label values, not the counters.
+
+# Note [Series begin at 0]
+
+``increase()`` and ``rate()`` compare samples. A series that appears with its first event therefore hides this event: there is no
+sample at 0 before it. Prometheus' guide to instrumentation says so, too ("Avoid missing metrics").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from mpp.core.errors import Cause
+from mpp.core.model import Standing
+from mpp.core.prometheus.responses import LIMITED, REFUSED, RULES
+from mpp.proxy.decisions.retry_policy import Retry
+
+KEPT_INTERVALS = 30
+"""
+For how many selection intervals the series of a backend stay that is gone: 5 minutes by default, as long as Prometheus looks back
+for a sample. A backend that returns sooner, such as a pod that was rescheduled, goes on with its counts.
+"""
+
+_BROKEN_OFF = tuple(cause.value for cause in (Cause.TIMEOUT, Cause.TLS, Cause.RESET, Cause.CLOSED, Cause.GARBLED))
+_JUDGED = {verdict.reason for verdict in (*(rule.verdict for rule in RULES), LIMITED, REFUSED) if verdict.retry is not Retry.NO}
+_FAILED = {cause.value for cause in Cause} | {f"truncated_{cause}" for cause in _BROKEN_OFF}
+_UNWELL = tuple(standing.name.lower() for standing in Standing if standing is not Standing.VIABLE)
+
+Values = tuple[object, ...]
+
+OF_EACH_BACKEND: Mapping[str, tuple[Values, ...]] = {
+    "mpp_requests": ((200,), (500,), (502,), (503,), (504,)),
+    "mpp_retries": tuple((reason,) for reason in sorted(_JUDGED | _FAILED)),
+    "mpp_truncated_responses": tuple((reason,) for reason in _BROKEN_OFF),
+    "mpp_hedges": (("slow",), ("stuck",)),
+    "mpp_suspicion_probes": (("alive",), ("stuck",)),
+    "mpp_probe_errors": tuple((standing,) for standing in _UNWELL),
+    "mpp_coverage_surveys": (("ok",), ("failed",)),
+    "mpp_ejections": (("failures",), ("not_ready",), ("down",)),
+    "mpp_slow_clients_reset": ((),),
+    "mpp_moved_requests": ((),),
+    "mpp_query_of_death_suspects": ((),),
+    "mpp_storage_errors": ((),),
+    "mpp_readmissions": ((),),
+}
+"""By the counter's name: the values that follow the backend's name, for the reasons that alerts and panels ask for."""
+
+OF_THE_PROGRAM: Mapping[str, tuple[Values, ...]] = {
+    # The backend of responses that are mpp's own; mpp fails requests with these status codes.
+    "mpp_requests": (("mpp", 500), ("mpp", 502), ("mpp", 503), ("mpp", 504)),
+    "mpp_retry_budget_exhausted": (("retry",), ("hedge",)),
+    "mpp_selection_rounds": (("ok",), ("failed",)),
+}
+"""By the counter's name: the values of series that belong to no backend, locator or affinity."""
+
+
+def gone_since(gone: Mapping[str, float], counted: Iterable[str], known: Collection[str], now: float) -> dict[str, float]:
+    """
+    Return since when each name has been gone that has series and is not known, by its name.
+
+    :param gone: what this function returned last.
+    :param counted: the names that have series.
+    :param known: the names that are in use now.
+    :param now: seconds, monotonic.
+    """
+    return {name: gone.get(name, now) for name in counted if name not in known}
+
+
+def expired(gone: Mapping[str, float], now: float, interval: float) -> list[str]:
+    """
+    Return the names whose series go now.
+
+    :param gone: since when each name has been gone, see `gone_since`.
+    :param interval: ``--selection-interval``, in seconds.
+    """
+    return [name for name, since in gone.items() if now - since >= KEPT_INTERVALS * interval]

@@ -1,0 +1,210 @@
+"""
+Carries one client request to a backend and its answer back.
+
+An `Exchange` lives as long as one request: it has `mpp.proxy.attempts` find an answer, delivers it or says why there is none,
+and records how it ended. It is who knows the client.
+
+::
+
+    start → attempts ──┬─ an answer → deliver → done, or broken off in mid-answer
+                       ├─ none      → an error of mpp's own
+                       └─ meanwhile the client may go away: everything is cancelled
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.python.failure import Failure
+from txaio import tx
+
+from mpp.core import headers
+from mpp.core.errors import Looped, UpstreamError
+from mpp.core.metrics import OWN
+from mpp.proxy import local_replies as refusal
+from mpp.proxy.attempts import Attempts
+from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.decisions.request_deadline import Terms
+from mpp.proxy.hedging import stalled
+from mpp.proxy.local_replies import Refusal
+
+if TYPE_CHECKING:
+    from mpp.core.interfaces import IDownstream, IResponse
+    from mpp.core.model import Backend
+    from mpp.proxy.attempt import Attempt
+    from mpp.proxy.forwarder import Forwarder
+
+_log = tx.make_logger()
+
+# What the status would be had the client waited (nginx' convention; it is only counted and logged).
+CLIENT_GONE = 499
+
+
+class Exchange:
+    """One client request, from its last byte to the last byte of its answer."""
+
+    __slots__ = ("_attempts", "_began", "_context", "_delivering", "_downstream", "_response", "_served_by", "_status", "ended")
+
+    def __init__(self, context: Forwarder, downstream: IDownstream) -> None:
+        self._context = context
+        self._downstream = downstream
+        self._began = context.clock.seconds()
+        self._attempts = Attempts(context, Terms(downstream.facts, self._began, context.settings), self)
+        self._served_by: Backend | None = None
+        self._status = 0
+        self._response: IResponse | None = None
+        self._delivering: Attempt | None = None
+        self.ended = False
+        """Nothing that is still told makes a difference."""
+
+    def start(self) -> None:
+        """Make the first attempt, after the first selection round if need be."""
+        context = self._context
+        context.metrics.request_began()
+        context.budget.deposit()
+        context.watch.add(self)
+        try:
+            self._attempts.start()
+        except Looped:
+            self._attempts.cancel()
+            self.refuse(refusal.looped(context.instance.token))
+        except Exception:
+            self.failed(Failure())
+
+    def client_gone(self) -> None:
+        """
+        Stop: the client has hung up. Its upstream requests are aborted, and that counts against nobody.
+
+        Why it ends is remembered before anything is cancelled; no exception is asked for it later.
+        """
+        if self.ended:
+            return
+        self.ended = True
+        if self._response is None:
+            running = self._attempts.running
+            self._served_by = running[-1].backend if running else None
+            self._attempts.cancel()
+        else:
+            self._response.cancel()
+        self._end(CLIENT_GONE, "client gone")
+
+    def draining(self) -> None:
+        """Break off an event stream, which would not end by itself; its client connects anew, elsewhere."""
+        response = self._response
+        if response is not None and not policy.may_hold(response.status, response.headers):
+            self._downstream.abort()
+
+    def tick(self) -> None:
+        """Look after what takes long: once for each tick of `mpp.proxy.ticker`."""
+        try:
+            if self._delivering is None:
+                self._attempts.tick()
+            else:
+                self._look_after_delivery(self._delivering)
+        except Exception:
+            self.failed(Failure())
+
+    # How the attempts ended
+
+    def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str) -> None:
+        """
+        Pass an answer on.
+
+        :param attempts: how many were made.
+        :param affinity: the one that chose the backend, or empty.
+        """
+        context, backend = self._context, attempt.backend
+        self._status = response.status
+        self._response = response
+        self._served_by = backend
+        self._delivering = attempt
+        if affinity:
+            context.metrics.affinity_hit(affinity)
+        cookies = context.affinity.remember(self._downstream.facts, backend, self._began)
+        if cookies and len(context.selections.current.selected) < 2:
+            # There is no other server that the client could be sent to, and caches do not store a response with a cookie.
+            cookies = ()
+        timing = self._timing(attempt) if context.settings.server_timing else b""
+        self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing)
+        if not self.ended and (response.complete or not policy.may_hold(response.status, response.headers)):
+            # All is here, or it has no end.
+            context.watch.discard(self)
+
+    def _timing(self, attempt: Attempt) -> bytes:
+        waited = attempt.turn_at - attempt.sent_at if attempt.turn_at else 0.0
+        total = self._context.clock.seconds() - self._began
+        return headers.server_timing(total, attempt.backend, attempt.took - waited, waited)
+
+    def refuse(self, why: Refusal) -> None:
+        """Answer for all backends: none could."""
+        self._served_by = None
+        self._downstream.fail(*why)
+        self._end(why.status, why.message)
+
+    def failed(self, failure: Failure) -> None:
+        """End on a bug, which must not leave the client hanging: the outermost errback."""
+        facts = self._downstream.facts
+        method, target = facts.method.decode("latin-1"), facts.target[:200].decode("latin-1")
+        _log.failure("Bug: request {method} {target} failed", failure=failure, method=method, target=target)
+        if self.ended:
+            return
+        if self._response is None:
+            self._attempts.cancel()
+            self.refuse(refusal.BUG)
+        else:
+            self._served_by = None
+            self._downstream.abort()
+            self._end(500, refusal.BUG.message)
+
+    # Delivering
+
+    def _look_after_delivery(self, attempt: Attempt) -> None:
+        """Break off an answer whose rest does not come, unless it is the client who does not take it."""
+        response = self._response
+        assert response is not None
+        attempt.tick()
+        if response.paused:
+            attempt.silent = 0
+        elif attempt.silent >= self._context.stall_ticks:
+            response.cancel()
+            self._delivered(stalled(self._context.settings.stall_timeout))
+            self._downstream.abort()
+
+    def _delivered(self, error: Exception | None) -> None:
+        attempt, self._delivering = self._delivering, None
+        self._response = None
+        if self.ended:
+            return
+        if isinstance(error, UpstreamError) and attempt is not None:
+            self._context.metrics.truncated(attempt.backend.name, error.cause.value)
+            _log.warn(
+                "The answer of {backend} broke off after its first bytes had gone out: {why}",
+                backend=attempt.backend.name,
+                why=str(error),
+            )
+            self._attempts.broke_off(attempt, error)
+            self._end(self._status, "the answer broke off")
+        elif error is not None:
+            self._end(self._status, str(error))
+        else:
+            self._end(self._status)
+
+    def _end(self, code: int, why: str = "") -> None:
+        context = self._context
+        self.ended = True
+        context.watch.discard(self)
+        name = self._served_by.name if self._served_by is not None else OWN
+        context.metrics.request_ended(name, code, context.clock.seconds() - self._began)
+        if context.access is not None:
+            context.access.tell(
+                self._downstream.facts,
+                code,
+                began=self._began,
+                sent=self._downstream.sent,
+                backend=name,
+                attempts=self._attempts.started,
+                whys=(*self._attempts.whys, why),
+            )
+        # They know this one: left so, all would wait for the garbage collector.
+        self._delivering = None
+        del self._attempts

@@ -1,0 +1,132 @@
+"""
+Looks after an attempt that takes long: has its server asked whether it is there, and makes another attempt beside it if that is
+not so.
+
+Whether a silent server is still there is known to `mpp.proxy.liveness`, what the end of an attempt means to
+`mpp.proxy.attempts`.
+
+# Note [Asked again]
+
+A request whose latest attempt is stuck is sent to another server: to one that it has not tried, or to one that failed it before
+and is well again. It waits as long as its deadline allows, so a server that was restarting when it was asked beside the stuck one
+must not be lost to it. How often it is sent is bounded:
+
+- Only one attempt at a time runs beside those that are stuck: the next one is made when the latest one is stuck, too, or has
+  failed.
+- A server that came back into service since it failed the request is asked once for each return, whatever ``--retries`` says;
+  the returns of a server that comes and goes are seconds apart (Note [Flapping] in `mpp.selection.outliers.ejection`).
+- A server that failed the request and stayed in service is asked again when a probe has found it viable since, within
+  ``--retries``.
+- Each attempt is paid out of the retry budget.
+- Nothing is sent again that two servers may have died of, nor to the last healthy server what one may have died of
+  (Note [Query of death] in `mpp.selection.query_of_death`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from txaio import tx
+
+from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.proxy import placing
+from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.liveness import Sign
+from mpp.proxy.placing import Movable
+from mpp.proxy.retry_state import Made
+
+if TYPE_CHECKING:
+    from mpp.core.model import Backend
+    from mpp.proxy.attempt import Attempt
+    from mpp.proxy.decisions.request_deadline import Terms
+    from mpp.proxy.forwarder import Forwarder
+
+_log = tx.make_logger()
+
+
+class Hedged(Made, Movable, Protocol):
+    """A request whose attempts are looked after: `mpp.proxy.attempts.Attempts`."""
+
+    def attempt(self, backend: Backend, /) -> None:
+        """Make another attempt."""
+
+    def lost(self, attempt: Attempt, error: UpstreamError, /) -> None:
+        """Go on after an attempt that brought no usable answer."""
+
+
+def look_after(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms) -> None:
+    """Count one tick of an attempt, and act if it takes too long."""
+    quiet = attempt.tick()
+    if attempt.received and not attempt.silent:
+        attempt.alive_at = context.clock.seconds()
+    if attempt.received and attempt.silent >= context.stall_ticks:
+        attempt.cancel()
+        request.lost(attempt, stalled(context.settings.stall_timeout))
+    elif quiet and attempt in request.running:
+        _doubt(request, attempt, context, terms, quiet)
+    hedge_after = 0.0 if terms.sticky else context.settings.hedge_after
+    if 0 < hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
+        _hedge(request, attempt, context, terms, "slow")
+
+
+def _doubt(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, quiet: int) -> None:
+    """Move an attempt that waits for a slot; make another one beside an attempt whose server is stuck."""
+    if (attempt.queued and placing.move(request, attempt, context, terms)) or not terms.read:
+        return
+    sign = context.suspicions.sign(attempt.backend, quiet)
+    if sign is Sign.STUCK:
+        _hedge(request, attempt, context, terms, "stuck")
+    elif sign is Sign.ALIVE:
+        attempt.trust()
+        attempt.alive_at = context.clock.seconds()
+
+
+def _hedge(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, reason: str) -> None:
+    """Make another attempt beside one that takes too long, if none runs beside it yet and there is a usable backend for it."""
+    if not terms.read or not request.running or attempt is not request.running[-1]:
+        return
+    backend = _candidate(request, context, terms)
+    if backend is None or not context.afford("hedge", terms.facts):
+        # Perhaps there is one later.
+        attempt.trust()
+        return
+    setbacks = request.setbacks
+    if setbacks is not None and setbacks.came_back(backend, context.selections.current):
+        setbacks.again += 1
+    context.metrics.hedged(attempt.backend.name, reason)
+    request.whys += (f"{attempt.backend.name}: {reason}",)
+    _log.debug(
+        "hedge of {target}: {slow} is {reason}, {backend} is asked as well",
+        target=terms.facts.target[:200].decode("latin-1"),
+        slow=attempt.backend.name,
+        reason=reason,
+        backend=backend.name,
+    )
+    request.attempt(backend)
+
+
+def _candidate(request: Hedged, context: Forwarder, terms: Terms) -> Backend | None:
+    """Return the usable backend for another attempt, see Note [Asked again]; None when there is none now."""
+    selection, setbacks, retries = context.selections.current, request.setbacks, context.settings.retries
+    if not retries or (setbacks is not None and setbacks.deadly):
+        return None
+    again = 0 if setbacks is None else setbacks.again
+    within = request.started - again <= retries
+    running = [attempt.backend for attempt in request.running]
+
+    def eligible(backend: Backend) -> bool:
+        if backend in running:
+            return False
+        if setbacks is None or backend not in setbacks.tried:
+            return within
+        return setbacks.came_back(backend, selection) or (within and setbacks.found_well(backend, selection))
+
+    backend = policy.choose(selection, None, [each for each in selection.ranked if not eligible(each)], context.rng)
+    if backend is None or not selection.is_usable(backend) or selection.lacks(backend):
+        return None
+    return backend if setbacks is None or setbacks.may_send_to(backend, context, terms) else None
+
+
+def stalled(seconds: float) -> UpstreamError:
+    """Return the failure of an answer that has begun and has not gone on for so many seconds."""
+    return UpstreamError(Phase.BODY, Cause.TIMEOUT, f"silent for {seconds:g} s")

@@ -1,0 +1,98 @@
+"""
+Finds the files of the configuration that hold secrets and that everybody on the machine can read. Knows where in the
+configuration a secret may be, and the modes of files; opens none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+
+from mpp.core.http_config import HTTPConfig
+from mpp.core.settings import Settings
+from mpp.security.web_config.values import WebConfig
+
+_SECRET = ("password_file", "credentials_file", "key_file")
+"""Files of an `HTTPConfig` that hold a secret; names of users and certificates are none."""
+
+# What stands between colons; a colon or equals sign in it has a backslash before it (Twisted's endpoint strings).
+_ARGUMENTS = re.compile(r"(?:\\.|[^:\\])+").findall
+_NAMED = re.compile(r"(\w+)=(.*)", re.DOTALL).fullmatch
+
+
+def warning_of(settings: Settings, web_config: WebConfig | None) -> str:
+    """Return a warning that names all files with secrets that everybody can read; empty when there is none."""
+    exposed = [path for path in dict.fromkeys(secret_files(settings, web_config)) if is_readable_by_all(path)]
+    if not exposed:
+        return ""
+    return f"everybody on this machine can read files that hold secrets: {', '.join(exposed)}; expected mode 0640 or less"
+
+
+def secret_files(settings: Settings, web_config: WebConfig | None) -> Iterator[str]:
+    """
+    Return the path of each file that holds a secret. Pure.
+
+    :param web_config: what is in force of ``--web-config``. Hashes of passwords count as secrets: they let passwords be tried as
+        fast as they can be computed.
+    """
+    configs = settings.http.all
+    if settings.config is not None and any(header.secrets for config in configs for header in config.headers):
+        yield settings.config
+    if settings.web_config is not None and web_config is not None:
+        yield from _of_web_config(settings.web_config, web_config)
+    for config in configs:
+        yield from _of_http_config(config)
+    marathon = settings.marathon
+    yield from filter(None, (marathon.credentials_file,))
+    yield from _behind_at((marathon.principal_secret, *settings.http_sd))
+    if settings.kube.service_name or settings.kube.pod_label_selector:
+        yield from filter(None, settings.kube.kubeconfig.split(os.pathsep))
+    yield from map(_private_key, (each for each in (*settings.listen, *settings.admin_listen) if each.startswith("ssl:")))
+
+
+def _of_web_config(path: str, config: WebConfig) -> Iterator[str]:
+    key = None if config.tls is None else config.tls.key
+    if config.users or (key is not None and not key.path):
+        yield path
+    if key is not None and key.path:
+        yield key.path
+
+
+def _of_http_config(config: HTTPConfig) -> Iterator[str]:
+    yield from filter(None, (getattr(config, name) for name in _SECRET))
+    for header in config.headers:
+        yield from header.files
+
+
+def _behind_at(texts: Iterable[str]) -> Iterator[str]:
+    return (text[1:] for text in texts if text.startswith("@"))
+
+
+def _private_key(endpoint: str) -> str:
+    """Return the path of the private key of an ``ssl:`` endpoint: by name, or the second argument, or Twisted's default."""
+    named, by_position = {}, []
+    for argument in _ARGUMENTS(endpoint)[1:]:
+        found = _NAMED(argument)
+        if found is None:
+            by_position.append(argument)
+        else:
+            named[found[1]] = found[2]
+    path = named.get("privateKey") or (by_position[1] if len(by_position) > 1 else "server.pem")
+    return re.sub(r"\\(.)", r"\1", path)
+
+
+def is_readable_by_all(path: str) -> bool:
+    """Return whether every user may read a file, and come to it through all folders above it; false if that is not known."""
+    try:
+        path = os.path.realpath(path)
+        if not os.stat(path).st_mode & stat.S_IROTH:
+            return False
+        while path != (above := os.path.dirname(path)):
+            path = above
+            if not os.stat(path).st_mode & stat.S_IXOTH:
+                return False
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Credentials towards servers. Knows no client. Begin with ``backend_credentials``."""

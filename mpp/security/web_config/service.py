@@ -1,0 +1,195 @@
+"""Puts the parts of a web configuration together, starts and stops them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory
+from txaio.tx import make_logger
+
+from mpp.core.errors import ConfigError
+from mpp.core.instance import Instance
+from mpp.core.metrics import Metrics
+from mpp.core.model import RequestFacts
+from mpp.core.periodic import Housekeeping
+from mpp.core.settings import Settings
+from mpp.proxy.decisions.client_address import teller
+from mpp.security.web_config.active_config import Current, context_of
+from mpp.security.web_config.bcrypt_pool import Computing
+from mpp.security.web_config.file import LOOK_S, OPTION, Loaded, WebConfigFile
+from mpp.security.web_config.passwords import Familiar, Passwords
+from mpp.security.web_config.plain_http import TLSOnlyFactory
+from mpp.security.web_config.protection import Guards
+from mpp.security.web_config.request import GuardedRequest
+from mpp.security.web_config.sections import WebConfigError
+from mpp.security.web_config.values import WebConfig
+
+_log = make_logger()
+
+
+@frozen
+class Handover:
+    """
+    What a process begins with whose parent reads the web configuration.
+
+    :ivar config: what is in force, with the contents of all files.
+    :ivar key: of the digests of `familiar`.
+    :ivar familiar: credentials that were right lately, and for how many seconds they have not been used.
+    """
+
+    config: WebConfig
+    key: bytes = field(repr=False)
+    familiar: tuple[tuple[Familiar, float], ...] = field(repr=False)
+
+
+class Front(MultiService):
+    """
+    What a web configuration puts in front of mpp.
+
+    :param settings: with the path of the web configuration file.
+    :param handover: what the parent says is in force; then the file is neither read nor watched here.
+    :ivar request: makes a request of a channel.
+    :ivar passwords: verifies those of clients.
+    :ivar taken_over: called with each web configuration that comes into force after the start.
+    :raise ConfigError: it is no good, or a file that it names.
+    """
+
+    def __init__(
+        self, settings: Settings, reactor: Any, metrics: Metrics, instance: Instance, handover: Handover | None = None
+    ) -> None:
+        MultiService.__init__(self)
+        assert settings.web_config is not None
+        self._path = settings.web_config
+        self._reactor = reactor
+        self._computing = Computing(reactor)
+        self._client_address: Callable[[RequestFacts], str]
+        self.reconfigure(settings)
+        self.passwords = Passwords(
+            self._computing.verify, self._computing.verify_familiar, reactor, b"" if handover is None else handover.key
+        )
+        self._current = Current(self.passwords, reactor)
+        self._file: WebConfigFile | None = None
+        self.taken_over: Callable[[WebConfig], object] = lambda config: None
+        if handover is None:
+            self._file = WebConfigFile(self._path, self._current, metrics.add)
+            MultiService.addService(self, Housekeeping(self._look, reactor, LOOK_S))
+        else:
+            self.adopt(handover.config)
+            for familiar, age in handover.familiar:
+                self.passwords.learn(familiar, age)
+        self.request = functools.partial(
+            GuardedRequest,
+            current=self._current,
+            passwords=self.passwords,
+            client_address=lambda facts: self._client_address(facts),
+            refused=metrics.refused,
+            instance=instance,
+        )
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Use these settings from now on, as far as they may change."""
+        self._client_address = teller(settings.trusted_proxies)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether connections are encrypted; that does not change."""
+        return self._current.config.tls is not None
+
+    @property
+    def config(self) -> WebConfig:
+        """What is in force."""
+        return self._current.config
+
+    @property
+    def guards(self) -> Guards:
+        """What protects every listener, as it is in force."""
+        config, problem = self._current.config, "" if self._file is None else self._file.problem
+        tls = config.tls
+        users, limited = len(config.users), config.rate_limit is not None
+        if tls is None:
+            return Guards(users=users, rate_limit=limited, problem=problem)
+        return Guards(True, f"1.{tls.min_version}", tls.client_auth.word, users, limited, problem)
+
+    @property
+    def handover(self) -> Handover:
+        """What another process has to begin with to judge clients as this one does."""
+        return Handover(self._current.config, self.passwords.key, self.passwords.familiar)
+
+    def check(self, settings: Settings) -> None:
+        """
+        See that nothing that is listened on goes round what the file asks of clients.
+
+        :raise ConfigError: something would.
+        """
+        endpoints = (("--listen", settings.listen), ("--admin-listen", settings.admin_listen))
+        for option, text in ((option, text) for option, texts in endpoints for text in texts):
+            if self.is_tls and text.startswith("ssl:"):
+                raise ConfigError(
+                    option,
+                    f"{text!r} has a certificate of its own, and the one of tls_server_config in {self._path} as well;"
+                    " expected tcp: in place of ssl:",
+                )
+
+    def protect(self, site: IProtocolFactory) -> IProtocolFactory:
+        """Give what a site is listened for with."""
+        if not self.is_tls:
+            return site
+        return TLSOnlyFactory(self._current, False, site, self._reactor)
+
+    # Another web configuration
+
+    def read(self) -> Loaded:
+        """
+        Read the files for an explicit reload; put nothing in force yet.
+
+        :raise ConfigError: they are no good.
+        """
+        assert self._file is not None, "the parent reads them"
+        return self._file.read()
+
+    def take_over(self, loaded: Loaded) -> bool:
+        """Put what was read in force, whatever it loosens; return whether it differs from what was in force before."""
+        assert self._file is not None, "the parent reads them"
+        changed = self._file.take_over(loaded)
+        if changed:
+            self.taken_over(loaded.config)
+        return changed
+
+    def adopt(self, config: WebConfig) -> None:
+        """
+        Put in force what the parent has read.
+
+        :raise ConfigError: a certificate is good for the parent only.
+        """
+        try:
+            self._current.adopt(config, context_of(config))
+        except WebConfigError as error:
+            raise ConfigError(OPTION, f"{self._path}: {error}") from None
+
+    def _look(self) -> None:
+        if self._file is not None and self._file.refresh():
+            self.taken_over(self._current.config)
+
+    # Life
+
+    def startService(self) -> None:
+        """Begin to look for changes."""
+        MultiService.startService(self)
+        self._computing.start()
+        if self._file is not None:
+            _log.info("{path} is in force: {what}", path=self._path, what=self._current.summary())
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Look no more.
+
+        :return Deferred(None): fires at once.
+        """
+        self._computing.stop()
+        stopped: Deferred[None] = MultiService.stopService(self)
+        return stopped

@@ -1,0 +1,121 @@
+"""
+All that speaks for and against each known server: requests (`mpp.selection.membership`, `mpp.selection.damage`), probes, the
+locators, and what the servers lack of the newest data (`mpp.coverage.survey`). Knows neither when a server is observed nor what
+is published of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.core.metrics import Metrics
+from mpp.core.model import Backend, Located, Observation, Standing
+from mpp.coverage.survey import Survey
+from mpp.selection.damage import Damage
+from mpp.selection.event_log import Journal
+from mpp.selection.membership import Roster
+from mpp.selection.round_steps import Probes
+
+_log = make_logger()
+
+
+class Probed(NamedTuple):
+    """
+    What a probe saw.
+
+    :ivar reports: how many failed requests had been reported of the backend when the probe began.
+    """
+
+    observation: Observation
+    reports: int
+
+
+class Evidence:
+    """
+    What is known of all backends.
+
+    :param clock: monotonic.
+    :param wall: the time of day, seconds since the epoch.
+    :param changed: called with the backends of which something else is to be published, by the survey.
+    :param coverage_query: see `Survey`, there ``selector``.
+    :ivar roster: who is in service.
+    :ivar damage: who cannot read its storage.
+    :ivar survey: what each of them lacks.
+    :ivar located: what the locators list.
+    """
+
+    def __init__(
+        self,
+        prober: Probes,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        *,
+        metrics: Metrics,
+        journal: Journal,
+        changed: Callable[[Collection[Backend]], None],
+        coverage_query: str,
+    ) -> None:
+        self.roster = Roster(clock, wall, metrics, journal)
+        self.damage = Damage(clock, metrics, journal)
+        self.survey = Survey(
+            prober, clock, wall, changed=changed, selector=coverage_query, counted=metrics.surveyed, note=journal.note
+        )
+        self.located: dict[Backend, Located] = {}
+
+    def probed(self, prober: Probes, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
+        """
+        Probe a backend.
+
+        :param previous: what is known of it.
+        :return: what the probe saw, for `note`. Fails only when cancelled.
+        """
+        reports = self.roster.reports(backend)
+
+        def unobserved(failure: Failure) -> Observation:
+            if failure.check(CancelledError):
+                failure.raiseException()
+            _log.failure("Bug: {backend} could not be probed", failure, backend=backend.name)
+            last = previous or Observation(backend, Standing.SUSPECT)
+            return evolve(last, standing=Standing.SUSPECT, why=f"could not be probed: {failure.getErrorMessage()}")
+
+        observed: Deferred[Observation] = maybeDeferred(prober.probe, backend, previous)
+        return observed.addErrback(unobserved).addCallback(lambda observation: Probed(observation, reports))
+
+    def note(self, probed: Probed) -> None:
+        """Take note of what a probe saw."""
+        observation = probed.observation
+        located = self.located.get(observation.backend)
+        self.roster.observed(observation, probed.reports, held=located is not None and bool(located.not_ready))
+
+    def shown(self, observation: Observation) -> Observation:
+        """Return an observation as it is published: what requests and the locator hold against the backend counts."""
+        shown, backend = self.damage.shown(self.roster.shown(observation)), observation.backend
+        if not self.roster.vouches(backend):
+            shown = _as_located(shown, self.located.get(backend))
+        return self.survey.shown(shown)
+
+    def forget(self, backends: Iterable[Backend]) -> None:
+        """Forget these, which are not listed any more."""
+        for backend in backends:
+            self.roster.forget(backend)
+            self.damage.forget(backend)
+        self.survey.keep(self.located)
+
+
+def _as_located(observation: Observation, located: Located | None) -> Observation:
+    """Believe the locator when it says that a backend is not ready, whatever the backend says."""
+    standing = observation.standing
+    if located is not None and located.not_ready and standing < Standing.NOT_READY:
+        leaving = located.leaving and standing < Standing.SUSPECT
+        return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready, leaving=leaving)
+    if observation.leaving and (standing is not Standing.NOT_READY or observation.ejected_at):
+        # Published before, and found to be bad since.
+        return evolve(observation, leaving=False)
+    return observation

@@ -1,0 +1,55 @@
+"""
+The flags of a Prometheus server, as ``/api/v1/status/flags`` (from 2.2 on) reports them, as far as those of a pair should be the
+same. Pure.
+
+Flags decide what a query returns as the configuration does: the look-back, the features, the limits. Not compared are addresses
+and paths, in which servers are meant to differ, and the retention by time, of which the server reports what is in force.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mpp.core.errors import UpstreamError
+from mpp.core.prometheus.runtimeinfo import Outcome, parse_object
+from mpp.core.text import bounds
+
+# Prometheus 3.5 has 66.
+_MOST = 300
+_NAME = re.compile(r"[\w.-]{1,100}+", re.ASCII)
+_LONGEST_VALUE = 200
+_NOT_COMPARED = frozenset(
+    (
+        *("web.listen-address", "web.external-url", "web.route-prefix"),
+        *("web.console.libraries", "web.console.templates", "web.local-assets", "web.user-assets"),
+        *("storage.tsdb.retention", "storage.tsdb.retention.time"),
+    )
+)
+_PATHS = (".file", ".path")
+# Lists whose order makes no difference.
+_SETS = ("enable-feature",)
+
+
+def read_flags(outcome: Outcome) -> tuple[tuple[str, str], ...]:
+    """
+    Read the flags that should be the same on all servers of a pair.
+
+    :return: names and values, by name, 300 at most; empty when the server does not report them. A value of more than 200
+        characters is cut, and ends in a hash of the whole.
+    """
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return ()
+    data = parse_object(outcome.body).get("data")
+    flags = sorted((data if isinstance(data, dict) else {}).items())
+    return tuple((name, _shown(name, value)) for name, value in flags[:_MOST] if _is_compared(name) and isinstance(value, str))
+
+
+def _is_compared(name: str) -> bool:
+    return name not in _NOT_COMPARED and not name.endswith(_PATHS) and _NAME.fullmatch(name) is not None
+
+
+def _shown(name: str, value: str) -> str:
+    """Return a value in one line that can be shown, alike for all that mean the same."""
+    if name in _SETS:
+        value = ",".join(sorted(value.split(",")))
+    return bounds.line(value, _LONGEST_VALUE)

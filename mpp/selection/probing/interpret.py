@@ -1,0 +1,240 @@
+"""
+What Prometheus' own answers say about it. Pure: takes statuses and bodies, gives standings and facts.
+
+What is called how in which version was read in the sources of 1.8 to 3.x; every branch here has a recorded answer among
+the tests.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from mpp.core.errors import Cause, UpstreamError
+from mpp.core.facts import Facts
+from mpp.core.instance import Instance
+from mpp.core.model import Standing
+from mpp.core.prometheus.responses import is_foreign_503
+from mpp.core.prometheus.runtimeinfo import Answer, Outcome, Runtime, parse_object, quote
+from mpp.core.text import bounds
+from mpp.core.text.bounds import point_in_time
+from mpp.coverage.jobs import MAX_JOBS, MAX_NAME
+from mpp.selection.probing.metrics_scanner import Samples, label
+
+METRICS = (
+    "prometheus_build_info",
+    "process_start_time_seconds",
+    "prometheus_local_storage_ingested_samples_total",  # 1.x only
+    "prometheus_tsdb_lowest_timestamp",  # ms, from 2.5 on
+    "prometheus_tsdb_lowest_timestamp_seconds",  # from 2.6 on; absent while the WAL is replayed
+    "prometheus_tsdb_head_max_time",  # ms, from 2.0 on
+    "prometheus_tsdb_head_max_time_seconds",  # from 2.8 on
+    "prometheus_config_last_reload_successful",
+    "prometheus_config_last_reload_success_timestamp_seconds",
+    "prometheus_target_scrape_pool_targets",  # by job; younger than the next one
+    "prometheus_sd_discovered_targets",  # by job, before relabeling; name="scrape" is for targets
+)
+"""All metrics that facts are made of."""
+
+
+IN_USE = "all connections that it takes are in use by mpp"
+"""Why a server was not asked."""
+
+
+IS_SELF = "this mpp itself answers there, so it is never used"
+"""Why a backend is not used that sends the own requests back, see Note [Instance] in `mpp.core.instance`."""
+
+
+def has_come_back(outcome: Outcome, own: Instance) -> bool:
+    """Return whether a question came back to the mpp that asked it."""
+    return not isinstance(outcome, UpstreamError) and outcome.status == 508 and own.is_in((outcome.body,))
+
+
+def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tuple[Standing, str]:
+    """
+    Tell what a backend is worth.
+
+    :param ready: of ``GET /-/ready``.
+    :param query: of a real and cheap query.
+    :param status: of another request that was made beside them; counts only where a limiter let it pass and not the others.
+    :return: the standing, and why in one line (empty for VIABLE).
+    """
+    if was_not_asked(ready):
+        return Standing.BUSY, IN_USE
+    if isinstance(ready, UpstreamError):
+        return Standing.DOWN, f"no answer to /-/ready: {ready}"
+    if _turned_away(ready) and (ready.status == 429 or _answered(query) or _answered(status)):
+        return Standing.BUSY, f"answers, but something in front of it turns /-/ready away ({quote(ready)})"
+    # 1.x has no /-/ready: the query decides.
+    if ready.status not in (200, 404):
+        return Standing.NOT_READY, _unready(ready)
+    if isinstance(query, UpstreamError):
+        if query.cause in (Cause.TIMEOUT, Cause.FULL):
+            return Standing.BUSY, f"ready, but no answer to a query: {query}"
+        return Standing.DOWN, f"query failed: {query}"
+    return _judge_query(query, ready)
+
+
+def is_turned_away(ready: Outcome, query: Outcome) -> bool:
+    """Return whether something in front of a backend may have turned a probe away, or the part of it that counts."""
+    if isinstance(ready, UpstreamError) or ready.status not in (200, 404):
+        return _turned_away(ready)
+    return _turned_away(query)
+
+
+def _turned_away(outcome: Outcome) -> bool:
+    """Return whether a response is a limiter's, or may be one: 429, or a 503 that is not Prometheus' own."""
+    if isinstance(outcome, UpstreamError):
+        return False
+    return outcome.status == 429 or is_foreign_503(outcome.status, outcome.headers, outcome.body)
+
+
+def _answered(outcome: Outcome | None) -> bool:
+    return isinstance(outcome, Answer) and outcome.status == 200
+
+
+def is_refusal(ready: Outcome, query: Outcome) -> bool:
+    """
+    Return whether a server that is not ready, as `judge` says, has shown all the same that it is there.
+
+    It has if the answer that speaks against it is no server error: a 401, 403 or 404, a redirect to a page to log in, whatever. A
+    5xx of a gateway, or Prometheus' own 503, says that it is not there, or not to be used.
+    """
+    if isinstance(ready, UpstreamError):
+        return False
+    refused = query if ready.status in (200, 404) else ready
+    return not isinstance(refused, UpstreamError) and refused.status < 500
+
+
+def was_not_asked(outcome: Outcome) -> bool:
+    """Return whether a question was not even sent, because mpp itself uses all connections that the server takes."""
+    return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
+
+
+def _unready(ready: Answer) -> str:
+    if ready.status == 503:
+        stopping = (b"x-prometheus-stopping", b"true") in {(name.lower(), value.lower()) for name, value in ready.headers}
+        return "shutting down" if stopping else f"not ready ({quote(ready)})"
+    return f"/-/ready answered {quote(ready)}"
+
+
+def _judge_query(query: Answer, ready: Answer) -> tuple[Standing, str]:
+    answer = parse_object(query.body)
+    if query.status == 200 and answer.get("status") == "success":
+        return Standing.VIABLE, ""
+    if is_foreign_503(query.status, query.headers, query.body) and ready.status == 200:
+        return Standing.BUSY, f"ready, but something in front of it turns queries away ({quote(query)})"
+    if _is_starved(query):
+        return Standing.BUSY, f"ready, but its query slots are taken ({quote(query)})"
+    if is_unproven(ready, query):
+        why = f"ready, but nothing more is known: it refuses the probe's query ({quote(query)}); see --probe-params"
+        return Standing.BUSY, why
+    if query.status == 404:
+        return Standing.NOT_READY, "answers queries with 404: not a Prometheus, or its path prefix is missing from the endpoint"
+    return Standing.NOT_READY, f"answers no queries ({quote(query)})"
+
+
+def is_unproven(ready: Outcome, query: Outcome) -> bool:
+    """
+    Return whether a server is ready, and its answer to the probe's query says nothing about it.
+
+    No Prometheus refuses that query. A 400 or 403 is from something in front of it that lets other requests through: a proxy that
+    wants a parameter in each, or one that allows some queries only.
+    """
+    if isinstance(ready, UpstreamError) or isinstance(query, UpstreamError) or ready.status != 200:
+        return False
+    return query.status in (400, 403) and not _is_starved(query)
+
+
+def _is_starved(query: Answer) -> bool:
+    answer = parse_object(query.body)
+    return _starved(query.status, answer.get("errorType"), str(answer.get("error", "")))
+
+
+def _starved(status: int, error_type: object, error: str) -> bool:
+    """Tell whether a query was not even begun for lack of a slot; prometheus/prometheus ``promql/engine.go``."""
+    if status == 503:
+        # Up to 2.45 "query timed out in query queue"; our query is too cheap to run out of time in evaluation for its own sake.
+        return error_type == "timeout"
+    if status == 400:
+        # From 2.46 on: NewInstantQuery waits for a slot before it parses, and the wait's error is wrapped as bad data.
+        return error_type == "bad_data" and error.endswith("context deadline exceeded")
+    if status == 422:
+        # From 2.46 on: the second wait, inside exec, gives the raw error of the context.
+        return error_type == "execution" and error == "context deadline exceeded"
+    # A limiter in front of Prometheus.
+    return status == 429
+
+
+def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float) -> Facts:
+    """
+    Make facts of a complete ``/metrics`` page.
+
+    :param runtime: None when the server did not say; then what was known of retention before stays.
+    :param old: the facts so far.
+    """
+    started_at = point_in_time(_value(samples, "process_start_time_seconds"))
+    facts = Facts(
+        version=_version(samples),
+        # The same source as in later rounds, if there is one: a restart is noticed by comparing.
+        started_at=runtime.started_at if runtime and runtime.started_at is not None else started_at,
+        oldest=_either(samples, "prometheus_tsdb_lowest_timestamp_seconds", "prometheus_tsdb_lowest_timestamp"),
+        newest=_either(samples, "prometheus_tsdb_head_max_time_seconds", "prometheus_tsdb_head_max_time"),
+        samples=bounds.quantity(_value(samples, "prometheus_local_storage_ingested_samples_total")),
+        retention_s=old.retention_s,
+        retention_by_size=old.retention_by_size,
+        read_at=now,
+        targets=_targets(samples),
+        pools=_pools(samples),
+        config_at=point_in_time(_value(samples, "prometheus_config_last_reload_success_timestamp_seconds")),
+        reload_ok=_truth(_value(samples, "prometheus_config_last_reload_successful")),
+    )
+    if runtime is None:
+        return facts
+    return evolve(facts, retention_s=runtime.retention_s, retention_by_size=runtime.retention_by_size, skew=runtime.skew)
+
+
+def _targets(samples: Samples) -> int | None:
+    """Give the number of targets: of those scraped, else of those discovered."""
+    found = samples.get("prometheus_target_scrape_pool_targets")
+    if found is None:
+        discovered = samples.get("prometheus_sd_discovered_targets", [])
+        found = [sample for sample in discovered if label(sample[0], "name") in ("scrape", "")]
+    total = bounds.quantity(sum(value for _, value in found)) if found else None
+    return None if total is None else int(total)
+
+
+def _pools(samples: Samples) -> tuple[tuple[str, int], ...]:
+    """Return how many targets were discovered for each scrape job, of `MAX_JOBS` jobs at most."""
+    found = samples.get("prometheus_target_scrape_pool_targets", [])
+    named = ((label(labels, "scrape_job"), bounds.quantity(value)) for labels, value in found[:MAX_JOBS])
+    return tuple(sorted((name, int(value)) for name, value in named if 0 < len(name) <= MAX_NAME and value is not None))
+
+
+def _truth(value: float | None) -> bool | None:
+    return None if value is None else value == 1
+
+
+def _version(samples: Samples) -> str:
+    found = samples.get("prometheus_build_info", [])
+    return bounds.version(label(found[0][0], "version")) if found else ""
+
+
+def _value(samples: Samples, name: str) -> float | None:
+    found = samples.get(name)
+    return found[0][1] if found else None
+
+
+def _either(samples: Samples, seconds: str, milliseconds: str) -> float | None:
+    value = _value(samples, seconds)
+    if value is not None:
+        return point_in_time(value)
+    value = _value(samples, milliseconds)
+    return None if value is None else point_in_time(value / 1000)
+
+
+def has_samples(outcome: Outcome) -> bool:
+    """Tell whether an instant query found anything."""
+    if isinstance(outcome, UpstreamError) or outcome.status != 200:
+        return False
+    data = parse_object(outcome.body).get("data")
+    return isinstance(data, dict) and bool(data.get("result"))

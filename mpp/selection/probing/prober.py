@@ -1,0 +1,171 @@
+"""
+Makes one observation of a server: asks it, and has `mpp.selection.probing.interpret` judge the responses. Knows neither what a
+response means nor who is selected.
+
+In every round ``/-/ready``, a real query and, where it exists, runtimeinfo are asked side by side, each with its own time
+limit. A server that was down is asked for ``/-/ready`` alone first: while it gives no answer to that it is down, whatever else it
+is asked, and there may be hundreds of such servers. What changes slowly is read beside the rounds, about once a minute and after
+a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.core.errors import UpstreamError
+from mpp.core.facts import NO_FACTS, Facts
+from mpp.core.instance import Instance
+from mpp.core.interfaces import IUpstreams
+from mpp.core.model import Backend, Observation, Standing
+from mpp.core.prometheus.runtimeinfo import Outcome, Runtime, is_same_start, read_replay, read_runtime
+from mpp.selection.probing.background import BackgroundReads
+from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_refusal, is_turned_away, is_unproven, judge, was_not_asked
+from mpp.selection.probing.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path
+from mpp.selection.probing.state import StateReader
+
+# Facts move by hours; reading them costs the server what a scrape costs.
+FACTS_MAX_AGE_S = 60.0
+# Facts this new are not read again on the mere suspicion of a restart: a flapping server must not be scraped at each flap.
+FACTS_MIN_AGE_S = 5.0
+
+# How many times of a server's answers to /-/ready are kept: half of them make a new median.
+_READY_KEPT = 20
+# The server's own limit ends a little before ours, so that a busy server can say so and the connection can be kept.
+_SERVER_SHARE = 0.9
+
+
+class Prober:
+    """
+    Makes observations.
+
+    :param clock: for durations and time limits, monotonic.
+    :param instance: this mpp, as it recognizes its own requests.
+    :param wall: the time of day, seconds since the epoch.
+    :param timeout: seconds for each small request, from dialing to the last byte.
+    :param minimum_history: see `StateReader`.
+    :param params: see `ProbeRequests`.
+    """
+
+    def __init__(
+        self,
+        upstreams: IUpstreams,
+        clock: IReactorTime,
+        instance: Instance,
+        *,
+        wall: Callable[[], float],
+        timeout: float = PROBE_TIMEOUT_S,
+        minimum_history: float | None = None,
+        params: Callable[[Backend], str] = no_params,
+    ) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._instance = instance
+        self._requests = ProbeRequests(upstreams, clock, wall, instance, timeout=timeout, params=params)
+        self._reads = BackgroundReads(StateReader(self._requests, clock, wall, minimum_history).read, clock)
+        query = query_path("vector(1)", timeout=f"{timeout * _SERVER_SHARE * 1000:.0f}ms")
+        self._paths: tuple[str, ...] = ("/-/ready", query, "/api/v1/status/runtimeinfo")
+
+    def probe(self, backend: Backend, previous: Observation | None) -> Deferred[Observation]:
+        """
+        Observe a backend once.
+
+        :param previous: what was seen of it last; its facts are kept until newer ones are read.
+        :return Deferred(Observation): fires after `PROBE_TIMEOUT_S` at the latest, after twice that for a server that was down,
+            and `mpp.selection.probing.background.WAIT_S` later when its facts are waited for. A failed probe is an observation.
+            Cancelling it leaves none of its small requests behind; facts that are being read are read on.
+        """
+        return Deferred.fromCoroutine(self._probe(backend, previous))
+
+    def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
+        """
+        Make one small request.
+
+        :return Deferred(Outcome): never fails, except by cancellation; `PROBE_TIMEOUT_S` passing is an outcome, too.
+        """
+        return Deferred.fromCoroutine(self._requests.ask(backend, path))
+
+    def keep(self, backends: Collection[Backend]) -> None:
+        """Forget all servers but these, which are listed now."""
+        self._reads.keep(backends)
+
+    def stop(self) -> None:
+        """Leave no request behind but those of probes under way, which end as they would have."""
+        self._reads.stop()
+
+    async def _probe(self, backend: Backend, previous: Observation | None) -> Observation:
+        at, began = self._wall(), self._clock.seconds()
+        ready, query, status, *replay = await self._ask_all(backend, previous)
+        standing, why = judge(ready, query, status)
+        if previous is not None and was_not_asked(ready) and previous.standing > standing:
+            standing, why = previous.standing, previous.why
+        is_self = self._is_self((ready, query, status), previous)
+        if is_self:
+            standing, why = Standing.NOT_READY, IS_SELF
+        facts = self._reads.latest(backend, NO_FACTS if previous is None else previous.facts)
+        if standing in (Standing.VIABLE, Standing.BUSY):
+            facts = await self._refreshed(backend, facts, previous, read_runtime(status), at)
+        took = self._clock.seconds() - began
+        refused = standing is Standing.NOT_READY and is_refusal(ready, query)
+        turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
+        observation = Observation(backend, standing, why, facts, at, took, refused=refused, turned_away=turned_away)
+        unproven = standing is Standing.BUSY and is_unproven(ready, query)
+        observation = evolve(observation, unproven=unproven, is_self=is_self, ready_took=_ready_took(previous, ready))
+        if previous is not None and replay and standing is Standing.NOT_READY:
+            return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
+        return observation
+
+    def _is_self(self, outcomes: tuple[Outcome, ...], previous: Observation | None) -> bool:
+        """Return whether the backend is this mpp itself. It is until it answers otherwise: busy, it may not answer at all."""
+        if any(has_come_back(outcome, self._instance) for outcome in outcomes):
+            return True
+        return previous is not None and previous.is_self and isinstance(outcomes[0], UpstreamError)
+
+    async def _refreshed(
+        self, backend: Backend, facts: Facts, previous: Observation | None, runtime: Runtime | None, at: float
+    ) -> Facts:
+        """Return what is known of the state of a server; begin to read it anew if that is due."""
+        outdated = _is_outdated(facts, previous, runtime, at)
+        if outdated or _is_old(facts, at):
+            await self._reads.begin(backend, facts, runtime, outdated=outdated)
+        return self._reads.latest(backend, facts)
+
+    async def _ask_all(self, backend: Backend, previous: Observation | None) -> list[Outcome]:
+        paths = self._paths
+        if previous is not None and previous.standing > Standing.BUSY:
+            paths = (*paths, "/api/v1/status/walreplay")
+        first: list[Outcome] = []
+        if previous is not None and previous.standing is Standing.DOWN:
+            first.append(await self._requests.ask(backend, paths[0]))
+            if isinstance(first[0], UpstreamError):
+                return first * len(paths)
+        asked = [Deferred.fromCoroutine(self._requests.ask(backend, path)) for path in paths[len(first) :]]
+        try:
+            return [*first, *await gatherResults(asked, consumeErrors=True)]
+        except FirstError as error:
+            error.subFailure.raiseException()
+
+
+def _ready_took(previous: Observation | None, ready: Outcome) -> tuple[float, ...]:
+    """Return how long the last answers to ``/-/ready`` took, this one included if it is an answer."""
+    before = () if previous is None else previous.ready_took
+    return before if isinstance(ready, UpstreamError) else (*before, ready.took)[-_READY_KEPT:]
+
+
+def _is_outdated(facts: Facts, previous: Observation | None, runtime: Runtime | None, now: float) -> bool:
+    """Return whether what is known of a server is probably not true any more: nothing is, or it has restarted or was away."""
+    if not facts.read_at:
+        return True
+    was_away = previous is not None and previous.standing in (Standing.NOT_READY, Standing.DOWN)
+    restarted = runtime is not None and not is_same_start(runtime.started_at, facts.started_at)
+    return restarted or (was_away and now - facts.read_at >= FACTS_MIN_AGE_S)
+
+
+def _is_old(facts: Facts, now: float) -> bool:
+    """Return whether what is known of a server is to be read anew, be it that it is a young one and has no data yet."""
+    age = now - facts.read_at
+    was_empty = facts.oldest is None and facts.samples is None
+    return age < 0 or age >= FACTS_MAX_AGE_S or (was_empty and age >= FACTS_MIN_AGE_S)

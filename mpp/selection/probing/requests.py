@@ -1,0 +1,178 @@
+"""
+Sends the requests of probes, each with a time limit. Knows nothing of what is asked for, nor what a response means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from urllib.parse import urlencode
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.core.instance import Instance
+from mpp.core.interfaces import IBodyConsumer, IResponse, IUpstreams
+from mpp.core.model import MIB, Backend
+from mpp.core.prometheus.own_requests import own_request_head
+from mpp.core.prometheus.runtimeinfo import Answer, Outcome
+from mpp.selection.probing.interpret import IN_USE
+from mpp.selection.probing.progress import Question
+
+# A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
+PROBE_TIMEOUT_S = 1.0
+
+# The probes' JSON responses have a few hundred bytes.
+_BODY_BYTES = 64 * 1024
+# The metrics page of a server with 10,000 targets has some 10 MB.
+_PAGE_BYTES = 64 * MIB
+
+T = TypeVar("T")
+Found = TypeVar("Found", covariant=True)
+
+
+class Scanner(Protocol[Found]):
+    """Parser of a page that comes in pieces."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Parse the next piece."""
+
+    def finish(self) -> Found:
+        """Return what was found in the complete page."""
+
+
+class ProbeRequests:
+    """
+    Sender of the requests of probes.
+
+    :param clock: for time limits, monotonic.
+    :param wall: the time of day, seconds since the epoch.
+    :param instance: this mpp, as it recognizes its own requests.
+    :param params: gives the parameters that requests to a server carry in addition, see
+        `mpp.core.settings.Settings.probe_params`.
+    :ivar timeout: seconds for each small request, from dialing to the last byte.
+    """
+
+    def __init__(
+        self,
+        upstreams: IUpstreams,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        instance: Instance,
+        *,
+        timeout: float,
+        params: Callable[[Backend], str],
+    ) -> None:
+        self.timeout = timeout
+        self._instance = instance
+        self._params = params
+        self._upstreams = upstreams
+        self._clock = clock
+        self._wall = wall
+
+    async def ask(self, backend: Backend, path: str) -> Outcome:
+        """Make one small request; whatever goes wrong with it is its outcome."""
+        at, began, asked = self._wall(), self._clock.seconds(), Question()
+        try:
+            response = await self._within(self.timeout, self._send(backend, path, _BODY_BYTES, asked))
+        except UpstreamError as error:
+            late = error.cause is Cause.TIMEOUT and (asked.queued or asked.turn_at)
+            return UpstreamError(Phase.CONNECT, Cause.FULL, IN_USE) if late else error
+        body = b"".join(response.held)[:_BODY_BYTES]
+        if response.complete:
+            response.release()
+        else:
+            response.cancel()
+        # What it waited in mpp for its turn is not the server's time.
+        took = self._clock.seconds() - max(began, asked.turn_at)
+        return Answer(response.status, body, response.headers, (at + self._wall()) / 2, took)
+
+    def scan(self, backend: Backend, path: str, scanner: Scanner[T], timeout: float) -> Deferred[T]:
+        """
+        Read a page of any size as it streams.
+
+        :param timeout: seconds for all of it.
+        :return: what the scanner finds. Fails with `UpstreamError`: no response, a status other than 200, more than 64 MiB, or
+            out of time.
+        """
+        return self._within(timeout, self._scan(backend, path, scanner))
+
+    async def _scan(self, backend: Backend, path: str, scanner: Scanner[T]) -> T:
+        response = await self._send(backend, path, 0)
+        if response.status != 200:
+            response.cancel()
+            raise UpstreamError(Phase.HEAD, Cause.GARBLED, f"{path} answered {response.status}")
+        page = _Page(response, path, scanner)
+        response.relay(page)
+        return await page.ended
+
+    async def _send(self, backend: Backend, path: str, hold: int, asked: Question | None = None) -> IResponse:
+        """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
+        head = own_request_head(backend, with_params(path, self._params(backend)), self._instance)
+        try:
+            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, progress=asked, urgent=True)
+        except UpstreamError as error:
+            if not error.stale:
+                raise
+        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold, progress=asked, urgent=True)
+
+    def _within(self, seconds: float, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+        """Run a coroutine; cancel it, and fail with `UpstreamError`, when the time is up."""
+
+        def run_out(_: object, seconds: float) -> NoReturn:
+            raise UpstreamError(Phase.HEAD, Cause.TIMEOUT, f"after {seconds:g} s")
+
+        return Deferred.fromCoroutine(coroutine).addTimeout(seconds, self._clock, onTimeoutCancel=run_out)
+
+
+@implementer(IBodyConsumer)
+class _Page(Generic[T]):
+    """
+    Body of a page, scanned while it comes.
+
+    :ivar ended: fires with what was found; fails with `UpstreamError`. Cancelling it ends the connection.
+    """
+
+    def __init__(self, response: IResponse, path: str, scanner: Scanner[T]) -> None:
+        self._response = response
+        self._path = path
+        self._scanner = scanner
+        self._left = _PAGE_BYTES
+        self.ended: Deferred[T] = Deferred(lambda _: response.cancel())
+
+    def body_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left >= 0:
+            self._scanner.feed(data)
+        elif not self.ended.called:
+            self._response.cancel()
+            detail = f"{self._path} is larger than {_PAGE_BYTES // MIB} MiB"
+            self.ended.errback(UpstreamError(Phase.BODY, Cause.GARBLED, detail))
+
+    def taken(self) -> int:
+        return _PAGE_BYTES - self._left
+
+    def body_ended(self) -> None:
+        if not self.ended.called:
+            self.ended.callback(self._scanner.finish())
+
+    def body_failed(self, error: Exception) -> None:
+        if not self.ended.called:
+            self.ended.errback(error)
+
+
+def query_path(expression: str, **parameters: str) -> str:
+    """Return the path of an instant query."""
+    return "/api/v1/query?" + urlencode({"query": expression, **parameters})
+
+
+def with_params(path: str, params: str) -> str:
+    """Return a path with more parameters in its query string."""
+    return f"{path}{'&' if '?' in path else '?'}{params}" if params else path
+
+
+def no_params(backend: Backend) -> str:
+    """Return no parameters."""
+    return ""

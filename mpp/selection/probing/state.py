@@ -1,0 +1,80 @@
+"""
+Reads what changes slowly about a server: its ``/metrics`` page, flags and configuration. Knows requests and time limits; what is
+made of the responses is `mpp.selection.probing.interpret`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.core.errors import UpstreamError
+from mpp.core.facts import Facts
+from mpp.core.model import Backend
+from mpp.core.prometheus.runtimeinfo import Runtime, read_query_slots
+from mpp.selection.probing.config_hash import Configuration, Fingerprint
+from mpp.selection.probing.flags import read_flags
+from mpp.selection.probing.interpret import METRICS, has_samples, read_facts
+from mpp.selection.probing.metrics_scanner import MetricsScanner
+from mpp.selection.probing.requests import ProbeRequests, query_path
+
+# The whole /metrics page; Prometheus gives a scrape as long by default. No round waits for all of it.
+METRICS_TIMEOUT_S = 10.0
+# The configuration, when the metrics page has left less than that.
+_CONFIG_TIMEOUT_S = 1.0
+
+
+class StateReader:
+    """
+    Reader of what changes slowly about a server.
+
+    :param clock: for time limits, monotonic.
+    :param wall: the time of day, seconds since the epoch.
+    :param minimum_history: seconds; a server that cannot tell its oldest sample is asked whether it has any of that age.
+    """
+
+    def __init__(
+        self, requests: ProbeRequests, clock: IReactorTime, wall: Callable[[], float], minimum_history: float | None
+    ) -> None:
+        self._requests = requests
+        self._clock = clock
+        self._wall = wall
+        self._minimum_history = minimum_history
+
+    async def read(self, backend: Backend, old: Facts, runtime: Runtime | None) -> Facts:
+        """
+        Return what a server says now.
+
+        :param old: what it said before; what it does not say again is taken over.
+        :param runtime: what it has just said of itself, None if nothing.
+        :raise UpstreamError: ``/metrics`` cannot be read.
+        """
+        until = self._clock.seconds() + METRICS_TIMEOUT_S
+        samples = await self._requests.scan(backend, "/metrics", MetricsScanner(METRICS), METRICS_TIMEOUT_S)
+        facts = read_facts(samples, runtime, old, self._wall())
+        if facts.oldest is None and self._minimum_history is not None:
+            facts = evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
+        flags = await self._requests.ask(backend, "/api/v1/status/flags")
+        facts = evolve(facts, query_slots=read_query_slots(flags), flags=read_flags(flags))
+        config = await self._read_config(backend, old, facts, until)
+        return evolve(facts, config_hash=config.hash, external_labels=config.labels, jobs=config.jobs)
+
+    async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> Configuration:
+        """Return what is kept of the configuration: what is known of it as long as no other was loaded."""
+        if facts.config_at is None:
+            return Configuration()
+        if old.config_hash and (old.config_at, old.version) == (facts.config_at, facts.version):
+            return Configuration(old.config_hash, old.external_labels, old.jobs)
+        left = max(_CONFIG_TIMEOUT_S, until - self._clock.seconds())
+        try:
+            return await self._requests.scan(backend, "/api/v1/status/config", Fingerprint(), left)
+        except UpstreamError:
+            return Configuration()
+
+    async def _look_back(self, backend: Backend, seconds: float) -> float | None:
+        """Return the time so many seconds ago if the server has data of that time, else None."""
+        then = self._wall() - seconds
+        path = query_path("count(up)", time=f"{then:.3f}", timeout=f"{self._requests.timeout:g}s")
+        return then if has_samples(await self._requests.ask(backend, path)) else None

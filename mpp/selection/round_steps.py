@@ -1,0 +1,53 @@
+"""
+The steps of a selection round, as `mpp.selection.service` sees them: what lists the servers, what looks after their addresses and
+credentials, and what observes them. Interfaces only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from mpp.core.model import Backend, Located, Observation
+from mpp.core.prometheus.runtimeinfo import Outcome
+
+
+class Locates(Protocol):
+    """Lists the backends, and fails only when cancelled: `mpp.discovery.merged.MergedLocator`."""
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        """See `MergedLocator`."""
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """See `MergedLocator`."""
+
+    def stop(self) -> None:
+        """See `MergedLocator`."""
+
+
+class Refreshes(Protocol):
+    """Looks after what may change from round to round, and fails only when cancelled: `mpp.app.backends.Backends`."""
+
+    def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
+        """See `Backends`."""
+
+    def renew_credentials(self) -> None:
+        """See `Backends`."""
+
+
+class Probes(Protocol):
+    """Observes a backend, and fails only when cancelled: `mpp.selection.probing.prober.Prober`."""
+
+    def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
+        """See `Prober`."""
+
+    def ask(self, backend: Backend, path: str, /) -> Deferred[Outcome]:
+        """See `Prober`."""
+
+    def keep(self, backends: Collection[Backend], /) -> None:
+        """See `Prober`."""
+
+    def stop(self) -> None:
+        """See `Prober`."""

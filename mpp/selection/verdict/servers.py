@@ -1,0 +1,87 @@
+"""Clauses and sentences about servers, for the verdict and the report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mpp.core.model import Backend, Observation, Standing
+from mpp.core.text.humanize import listing, number
+
+UNREADABLE = "cannot read a part of its storage"
+_UNPROVEN = "refuses the probe's query"
+_LACKS = "lacks newest data"
+_PLURALS = (
+    ("replays its", "replay their"),
+    ("refuses", "refuse"),
+    ("lacks", "lack"),
+    ("cannot read a part of its", "cannot read a part of their"),
+    ("is ", "are "),
+)
+
+
+def serving(backends: Sequence[Backend]) -> str:
+    """Return who serves, as a clause with a full stop; there has to be at least one."""
+    return f"{listing([backend.name for backend in backends])} {'serves' if len(backends) == 1 else 'serve'}."
+
+
+def kinds_of_trouble(observations: Sequence[Observation]) -> str:
+    """Return how many servers are not well, by what is the matter with them, as a sentence; empty when all are well."""
+    kinds: dict[str, int] = {}
+    for observation in observations:
+        kind = trouble_of(observation)
+        kinds[kind] = kinds.get(kind, 0) + 1
+    kinds.pop("", None)
+    said = [f"{number(count)} server{'' if count == 1 else 's'} {_plural(kind, count)}" for kind, count in kinds.items()]
+    return f"{', '.join([*said[:1], *(_lower(each) for each in said[1:])])}." if said else ""
+
+
+def trouble_of(observation: Observation) -> str:
+    """Return what is the matter with one server, as the predicate of a sentence; empty when it is well."""
+    if observation.replay is not None:
+        return "replays its WAL"
+    if observation.ejected_at:
+        return "is ejected"
+    if observation.leaving:
+        return "is being stopped"
+    if observation.standing is Standing.VIABLE and observation.unreadable:
+        return UNREADABLE
+    if observation.standing <= Standing.BUSY and observation.lack is not None:
+        return _LACKS
+    if observation.standing is Standing.BUSY and observation.unproven:
+        return _UNPROVEN
+    return {
+        Standing.VIABLE: "",
+        Standing.BUSY: "is busy",
+        Standing.SUSPECT: "is suspect",
+        Standing.NOT_READY: "is not ready",
+        Standing.DOWN: "is down",
+    }[observation.standing]
+
+
+def _plural(kind: str, count: int) -> str:
+    if count > 1:
+        for one, several in _PLURALS:
+            if kind.startswith(one):
+                return several + kind.removeprefix(one)
+    return kind
+
+
+def sentence(text: str) -> str:
+    """Return a clause as a sentence."""
+    text = capital(text)
+    return text if text.endswith((".", "!", "?")) else text + "."
+
+
+def capital(text: str) -> str:
+    """
+    Begin a clause with a capital, unless it begins with a name.
+
+    Names of hosts, pods and locators are told from words by a character that no English word has in the middle: they keep
+    their spelling.
+    """
+    first = text.split(" ", 1)[0].rstrip(".,:;")
+    return text[:1].upper() + text[1:] if first.isalpha() or first.replace("'", "").isalpha() else text
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

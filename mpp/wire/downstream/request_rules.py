@@ -1,0 +1,165 @@
+"""
+Which requests are served: the checks that llhttp leaves to its user.
+
+Pure. Two readings of one request by two programs are how requests are smuggled, so whatever is ambiguous is refused (RFC 9112
+sections 3.2, 6.1 and 11.2).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mpp.core.errors import BadRequest
+from mpp.core.model import KIB, Headers
+
+
+class Announced(NamedTuple):
+    """
+    What a request's head says about what follows it.
+
+    :ivar body: a body follows.
+    :ivar expects_continue: the client waits for ``100 Continue`` before it sends the body.
+    :ivar max_body: how many bytes the body may have; 0 if none follows.
+    """
+
+    body: bool
+    expects_continue: bool
+    max_body: int = 0
+
+
+NOTHING = Announced(False, False)
+"""Nothing follows the head, as after most."""
+
+# Visible ASCII without the number sign: a fragment is never sent (RFC 9110 section 7.1).
+_IN_TARGETS = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
+# RFC 3986 section 3.2: an IP literal or a registered name, and a port. Empty is allowed.
+_host = re.compile(rb"(?:\[[0-9A-Fa-fvV:.%\w~!$&'()*+,;=-]*\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?").fullmatch
+
+_BAD_TARGET = "The request target must be a path or an http URL, in visible ASCII."
+# RFC 9112 section 3.2.2. What stands before the path is judged as a Host field is.
+_absolute = re.compile(rb"https?://([^/?#]*)([/?].*)?", re.IGNORECASE | re.DOTALL).fullmatch
+
+# Longer than any name with its port (RFC 1035 section 2.3.4).
+_LONGEST_HOST = 260
+# In place of the value of a field that came more than once: a list (RFC 9110 section 5.3), none of which is known here.
+_SEVERAL = b"several"
+
+LONG_HEAD = 8 * KIB
+"""Bytes of a head from which on `check_lists` is worth its time: nothing in a shorter one can cost much."""
+MAX_LIST = 16 * KIB
+"""
+Bytes that all fields of one name may have together, if mpp takes their values apart: what the strictest of the common servers and
+proxies allow for a whole head (Node.js; HAProxy's buffer), and 4 ms of work at most.
+"""
+_LISTS = frozenset((b"accept", b"connection", b"cookie"))
+# The lengths of the names below: most fields are passed over without a lower-case copy.
+_LENGTHS = frozenset((4, 6, 14, 17))
+
+
+@functools.lru_cache(128)
+def _is_known_host(value: bytes) -> bool:
+    """Tell whether a Host field is one. Remembered: clients know mpp by a few names."""
+    return _host(value) is not None
+
+
+def origin_form(target: bytes, headers: Headers) -> tuple[bytes, Headers]:
+    """
+    Return target and fields of a request in absolute-form as those of the same request in origin-form (RFC 9112 section 3.2.2).
+
+    The authority of the target takes the place of each Host field; a request of HTTP/1.1 that has none, or two, fails in
+    `check_head`.
+
+    :raise BadRequest: the target is of another form, or its authority is empty.
+    """
+    absolute = _absolute(target)
+    if absolute is None:
+        raise BadRequest(400, _BAD_TARGET)
+    authority, rest = absolute[1], absolute[2] or b""
+    if not authority:
+        raise BadRequest(400, "The request target has no host.")
+    fields = tuple((name, authority if name.lower() == b"host" else value) for name, value in headers)
+    return b"/" + rest.removeprefix(b"/"), fields
+
+
+def check_lists(headers: Headers) -> None:
+    """
+    Refuse a head in which a field that is taken apart is too long: to be called for heads longer than `LONG_HEAD`.
+
+    :raise BadRequest: 431 (RFC 6585 section 5, which has it for a single field, too).
+    """
+    sizes: dict[bytes, int] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower in _LISTS:
+            size = sizes[lower] = sizes.get(lower, 0) + len(value)
+            if size > MAX_LIST:
+                raise BadRequest(431, f"The {name.decode('ascii')} field is longer than {MAX_LIST} bytes.")
+
+
+def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Callable[[bytes], int]) -> Announced:
+    """
+    Accept or refuse a request by its head.
+
+    :param target: in origin-form: it begins with a slash.
+    :param version: ``1.1``, ``1.0`` or whatever else the parser let pass.
+    :param max_body_of: returns how many bytes a body may have, of a target; asked only if one follows.
+    :raise BadRequest: with the status to answer.
+    """
+    if version not in (b"1.1", b"1.0"):
+        raise BadRequest(400 if version == b"0.9" else 505, "HTTP/1.1 and HTTP/1.0 are spoken here.")
+    # A third of what a regular expression takes for a long query.
+    if target.translate(None, _IN_TARGETS):
+        raise BadRequest(400, _BAD_TARGET)
+    hosts = 0
+    length = coding = expectation = None
+    for name, value in headers:
+        if len(name) in _LENGTHS:
+            name = name.lower()
+            if name == b"host":
+                hosts += 1
+                if len(value) > _LONGEST_HOST or not _is_known_host(value):
+                    raise BadRequest(400, "The Host field is not a host name.")
+            elif name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                coding = value if coding is None else _SEVERAL
+            elif name == b"expect":
+                expectation = value if expectation is None else _SEVERAL
+    if hosts != 1 and (hosts or version == b"1.1"):
+        raise BadRequest(400, "There must be exactly one Host field.")
+    if length is None and coding is None and expectation is None:
+        return NOTHING
+    body = _has_body(version, length, coding)
+    max_body = max_body_of(target) if body else 0
+    if body and (max_body == 0 or (length is not None and int(length) > max_body)):
+        raise too_large(max_body)
+    # A server ignores the expectations of HTTP/1.0 (RFC 9110 section 10.1.1).
+    if expectation is None or version == b"1.0":
+        return _just_a_body(max_body) if body else NOTHING
+    if expectation.strip().lower() != b"100-continue":
+        raise BadRequest(417, "The only expectation known here is 100-continue.")
+    return Announced(body, body, max_body)
+
+
+@functools.lru_cache(16)
+def _just_a_body(max_body: int) -> Announced:
+    """Return what most requests with a body announce. Remembered: there are but a few limits."""
+    return Announced(True, False, max_body)
+
+
+def _has_body(version: bytes, length: bytes | None, coding: bytes | None) -> bool:
+    """Return whether a body follows the head; refuse what is ambiguous or not understood."""
+    if coding is not None:
+        if version == b"1.0" or length is not None:
+            raise BadRequest(400, "The length of the body is ambiguous.")
+        if coding.strip().lower() != b"chunked":
+            raise BadRequest(501, "The only transfer coding known here is chunked.")
+    return coding is not None or (length is not None and int(length) > 0)
+
+
+def too_large(max_body: int) -> BadRequest:
+    """Return the refusal of a body larger than ``max_body``."""
+    return BadRequest(413, f"The body is larger than {max_body} bytes." if max_body else "A request for this path has no body.")

@@ -1,0 +1,148 @@
+"""
+How the other side of a TLS connection is verified. Makes OpenSSL contexts; opens nothing.
+
+One policy serves the data path (`mpp.wire.upstream.dialer`) and the locators' APIs (an `IPolicyForHTTPS` for Twisted's Agent).
+
+The server's name is checked here and not by Twisted: from 26.4 on, Twisted logs that `service_identity` cannot make sense of a
+certificate and accepts the certificate. The check is a part of the handshake (OpenSSL's verify callback), because Twisted's Agent
+hands its request over before the handshake has ended: OpenSSL sends nothing of it to a server that the callback has refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    PrivateCertificate,
+    TLSVersion,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.web.iweb import IPolicyForHTTPS
+from zope.interface import implementer
+
+from mpp.core.text.server_name import ServerName
+from mpp.core.text.subject_names import read_subject_names
+
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+_Callback = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+
+
+class WrongName(SSL.Error):
+    """
+    A certificate is of a trusted authority, but does not name the server.
+
+    Its argument has the form of OpenSSL's error queue, a list of (library, function, reason), since Twisted looks into it.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([("mpp", "", problem)])
+
+
+@implementer(IPolicyForHTTPS)
+@frozen
+class TLSPolicy:
+    """
+    What is asked of the other side, and shown to it.
+
+    :ivar insecure: nothing is verified, the connection is only encrypted.
+    :ivar ca: PEM of the certificates that are trusted instead of the system's, or None.
+    :ivar client: PEM of the own certificate and its key, in one, or None.
+    :ivar server_name: the name to verify and to ask for (SNI) instead of the host's, or empty.
+    :ivar only_13: TLS 1.2 is not spoken either.
+    """
+
+    insecure: bool = False
+    ca: bytes | None = None
+    client: bytes | None = field(default=None, repr=False)
+    server_name: str = ""
+    only_13: bool = False
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        """Return what makes a connection to a host, for an Agent."""
+        return self.creator(hostname.decode("ascii"))
+
+    def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
+        """
+        Return what makes a connection to a host. It may be used again and again; making one may read the system's certificates.
+
+        :raise ValueError: the host is neither a host name nor an IP address.
+        :raise OpenSSL.SSL.Error: a PEM text is none.
+        """
+        name = ServerName.parse(self.server_name or host)
+        options: dict[str, Any] = {}
+        if self.only_13:
+            # Twisted's own minimum is 1.2; older ones are deprecated (RFC 8996).
+            options["raiseMinimumTo"] = TLSVersion.TLSv1_3
+        if self.client is not None:
+            own = PrivateCertificate.loadPEM(self.client)
+            options |= {"privateKey": own.privateKey.original, "certificate": own.original}
+        return _Creator(name, _unverified(options) if self.insecure else self._verified(options, name))
+
+    def _verified(self, options: Mapping[str, Any], name: ServerName) -> SSL.Context:
+        trusted = platformTrust() if self.ca is None else trustRootFromCertificates(_certificates(self.ca))
+        context: SSL.Context = CertificateOptions(trustRoot=trusted, **options).getContext()
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accepting(name))
+        return context
+
+
+def _unverified(options: Mapping[str, Any]) -> SSL.Context:
+    context: SSL.Context = CertificateOptions(verify=False, **options).getContext()
+    return context
+
+
+def _accepting(name: ServerName) -> _Callback:
+    """
+    Return the callback that OpenSSL calls for each certificate of a chain, the server's own last (at depth 0).
+
+    What it raises ends the handshake; pyOpenSSL raises it again where the handshake was asked for.
+    """
+
+    def accepts(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        if ok and depth == 0:
+            _check_name(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate), name)
+        return bool(ok)
+
+    return accepts
+
+
+def _check_name(certificate: bytes, name: ServerName) -> None:
+    """
+    Check that a certificate, in DER, names the server.
+
+    :raise WrongName: it does not.
+    """
+    try:
+        names = read_subject_names(certificate)
+    except ValueError as error:
+        raise WrongName(f"the certificate is not for {name.host}: its names cannot be read ({error})") from None
+    if not name.is_named_by(names):
+        raise WrongName(f"the certificate is not for {name.host}, but for {str(names) or 'no host at all'}")
+
+
+def _certificates(pem: bytes) -> list[Certificate]:
+    """Take a bundle apart; text between certificates does not count."""
+    return [Certificate.loadPEM(_BEGIN + part) for part in pem.split(_BEGIN)[1:]]
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Creator:
+    """Makes connections to one server."""
+
+    def __init__(self, name: ServerName, context: SSL.Context) -> None:
+        self._sni = name.sni
+        self._context = context
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """Make one connection's state."""
+        connection = SSL.Connection(self._context, None)
+        if self._sni:
+            connection.set_tlsext_host_name(self._sni)
+        return connection

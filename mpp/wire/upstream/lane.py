@@ -1,0 +1,315 @@
+"""
+The connections and slots of one server: which request is sent next, and on which connection.
+
+It knows neither HTTP nor why a request is sent. The limits and the timer are the `mpp.wire.upstream.pool.Pool`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.core.interfaces import IProgress, IResponse
+from mpp.core.model import Backend, Headers
+from mpp.wire.upstream.connection import UpstreamConnection
+from mpp.wire.upstream.growth import Growth
+from mpp.wire.upstream.opening import PROOF_BYTES
+from mpp.wire.upstream.parking import Parking
+from mpp.wire.upstream.slow import SlowReaders
+from mpp.wire.upstream.turns import Turns
+
+if TYPE_CHECKING:
+    from mpp.wire.upstream.pool import Pool
+
+Request = tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None, IProgress | None]
+"""What `UpstreamConnection.send` takes."""
+
+
+class Lane:
+    """
+    The connections to one server, the requests under way on them, and those that wait.
+
+    :ivar backend: the server.
+    :ivar held_up: some request may wait, for a slot or a connection.
+    :ivar idle: connections without a request, the longest idle first.
+    :ivar active: how many slots are taken.
+    :ivar growth: how many connections there are, and may be.
+    :ivar heard_at: when the last response on a kept connection was complete.
+    :ivar kept: what becomes idle is kept.
+    :ivar queries: how many queries the server runs for us: those whose responses have not begun.
+    :ivar turns: requests that wait for a slot.
+    :ivar slow: responses that are paused by their clients.
+    :ivar parking: what is done about these.
+    :ivar streams: connections with an event stream, which has no slot.
+    """
+
+    __slots__ = (
+        "_pool",
+        "active",
+        "backend",
+        "growth",
+        "heard_at",
+        "held_up",
+        "idle",
+        "kept",
+        "parking",
+        "queries",
+        "slow",
+        "streams",
+        "turns",
+    )
+
+    def __init__(self, pool: Pool, backend: Backend) -> None:
+        self._pool = pool
+        self.backend = backend
+        self.idle: list[UpstreamConnection] = []
+        self.active = 0
+        self.kept = True
+        self.queries = 0
+        self.turns = Turns()
+        self.slow = SlowReaders()
+        self.parking = Parking(pool, self)
+        self.streams: set[UpstreamConnection] = set()
+        self.heard_at = float("-inf")
+        self.held_up = False
+        self.growth = Growth(pool, self)
+
+    @property
+    def question(self) -> bytes:
+        """The head of the request that proves a connection, see Note [Connection limits]; empty when none is proved."""
+        question = self._pool.question
+        return b"" if question is None else question(self.backend)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait, for a slot or for one of the few connections that the server takes."""
+        return self.turns.waiting + self.without_connection
+
+    @property
+    def under_way(self) -> int:
+        """How many requests have a slot, and a connection or the hope of a new one."""
+        return self.active - self.without_connection
+
+    @property
+    def without_connection(self) -> int:
+        """How many requests have a slot and wait for one of the few connections that the server takes."""
+        return 0 if self.growth.limit is None else len(self.growth.seekers)
+
+    def __str__(self) -> str:
+        queued = f", {self.waiting} queued" if self.waiting else ""
+        paused = f", {self.slow.parked} paused" if self.slow.parked else ""
+        return f"{self.under_way} active, {len(self.idle)} idle{queued}{paused}"
+
+    # Requests
+
+    def has_slot(self, query_slots: int) -> bool:
+        """Return whether there is a slot for a request that comes now, see `mpp.core.interfaces.IUpstreams.has_room`."""
+        free = self.active < self._pool.max_active and (not query_slots or self.queries < query_slots)
+        return free and self.growth.has_room
+
+    def enqueue(self, request: Request, fresh: bool, query_slots: int) -> Deferred[IResponse]:
+        """Have a request wait for a slot, see `mpp.core.interfaces.IUpstreams.send`."""
+        pool, progress = self._pool, request[4]
+        if self.turns.waiting >= pool.max_queued:
+            detail = f"{self.active} requests are under way and {self.turns.waiting} wait"
+            return fail(UpstreamError(Phase.CONNECT, Cause.FULL, detail))
+
+        def begin(_: None) -> Deferred[IResponse]:
+            if progress is not None:
+                progress.queued = False
+                progress.turn_at = pool.clock.seconds()
+            return self.send_now(request, fresh, False, query_slots)
+
+        if progress is not None:
+            progress.queued = True
+        self.held_up = True
+        response = self.turns.join(query_slots).addCallback(begin)
+        self.parking.make_room()
+        return response
+
+    def send_now(self, request: Request, fresh: bool, urgent: bool, query_slots: int) -> Deferred[IResponse]:
+        """Send a request on a kept or, if there is none, on a new connection."""
+        idle = self.idle
+        spare = 0 if urgent else self.growth.spare
+        while len(idle) > spare and not fresh:
+            connection = idle.pop()
+            if connection.alive:
+                self.active += 1
+                if query_slots:
+                    self.queries += 1
+                    connection.slots = 2
+                else:
+                    connection.slots = 1
+                return connection.send(*request)
+        if self._pool.closing:
+            return fail(shutting_down())
+        self.active += 1
+        if query_slots:
+            self.queries += 1
+        return self._connect_and_send(request, fresh=fresh, urgent=urgent, query=query_slots > 0)
+
+    def _connect_and_send(self, request: Request, *, fresh: bool, urgent: bool, query: bool) -> Deferred[IResponse]:
+        def connected(connection: UpstreamConnection) -> Deferred[IResponse]:
+            connection.slots = 2 if query else 1
+            return connection.send(*request)
+
+        def not_connected(failure: Failure) -> Failure:
+            self.active -= 1
+            self.queries -= query
+            self._go_on()
+            if self._pool.closing:
+                raise shutting_down()
+            if not (self.active or self.turns.waiting or self.idle or self.growth.in_use):
+                self._pool.drop(self)
+            return failure
+
+        return self.growth.connect(request[4], urgent=urgent, fresh=fresh).addCallbacks(connected, not_connected)
+
+    def _go_on(self) -> None:
+        """Let those requests go for which there are connections and slots."""
+        turns, growth = self.turns, self.growth
+        if growth.seekers:
+            growth.hand_out()
+        while self.active < self._pool.max_active and (turn := turns.next(self.queries)) is not None:
+            turns.leave(turn)
+            turn.callback(None)
+        self.held_up = bool(turns.waiting or growth.seekers)
+
+    def refuse_queued(self) -> None:
+        """Fail what waits."""
+        for turn in self.turns.clear():
+            turn.errback(shutting_down())
+        self.growth.stop(shutting_down())
+
+    # What a connection reports, see `mpp.wire.upstream.connection.Keeper`
+
+    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
+        """Keep a connection that is idle again, and give its slot to the next request."""
+        if reusable:
+            if not connection.proved:
+                self.growth.answered(connection)
+            self.keep(connection)
+            self.heard_at = connection.idle_since
+        if connection.begun:
+            connection.begun = False
+            self.streams.discard(connection)
+            if self.slow.end(connection):
+                self.parking.park_more()
+        slots = connection.slots
+        if slots:
+            connection.slots = 0
+            self.active -= 1
+            if slots == 2:
+                self.queries -= 1
+        if self.held_up:
+            self._go_on()
+
+    def free(self, connection: UpstreamConnection) -> None:
+        """Take a connection's slot, and give it to the next request."""
+        if connection.slots:
+            connection.slots = 0
+            self.active -= 1
+            self._go_on()
+
+    def connection_gone(self, connection: UpstreamConnection) -> None:
+        """Forget a connection that has ended."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self.parking.given_up.discard(connection)
+        self._pool.gone(connection)
+        if not connection.retired:
+            self.growth.gone(connection)
+
+    def response_begun(self, connection: UpstreamConnection) -> None:
+        """Take the query slot of a response: Prometheus begins to send when a query has been run."""
+        if not connection.proved:
+            self.growth.answered(connection)
+        connection.begun = True
+        if connection.slots == 2:
+            connection.slots = 1
+            self.queries -= 1
+            self._go_on()
+
+    def stream_begun(self, connection: UpstreamConnection) -> None:
+        """Take the slot of an event stream: it lasts for as long as its client likes, and costs the server nothing."""
+        self.streams.add(connection)
+        if connection.slots == 2:
+            connection.slots = 1
+            self.queries -= 1
+        self.free(connection)
+
+    def response_paused(self, connection: UpstreamConnection) -> None:
+        """Take the slot of a response that its client does not read on, see Note [Paused responses]."""
+        self.parking.paused(connection)
+
+    def response_resumed(self, connection: UpstreamConnection) -> None:
+        """Let a response have its slot again when its client reads on; one slot too many may be taken then."""
+        self.parking.resumed(connection)
+
+    # The end
+
+    def end_streams(self) -> None:
+        """End all event streams: their clients connect anew, to another server."""
+        for connection in tuple(self.streams):
+            connection.end_stream()
+
+    # Addresses
+
+    def retire(self, connection: UpstreamConnection) -> None:
+        """
+        Send nothing more on a connection, because the server does not have its address any more.
+
+        An idle connection is closed, and an event stream ended. A request under way ends as it would have ended, but takes
+        neither a slot nor one of the connections that the server is known to take: it runs on another server.
+        """
+        connection.retired = True
+        if connection.alive:
+            self.take(connection)
+            connection.close()
+        elif connection in self.streams:
+            connection.end_stream()
+        self.parking.given_up.discard(connection)
+        if self.slow.end(connection):
+            self.parking.park_more()
+        self.queries -= connection.slots == 2
+        self.free(connection)
+        self.growth.retire(connection)
+
+    # Idle connections
+
+    def take(self, connection: UpstreamConnection) -> None:
+        """Have a connection not be idle: it is about to be used."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def ask(self) -> Deferred[IResponse] | None:
+        """Ask the server for ``/-/ready`` on an idle connection; return None when there is none."""
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.alive:
+                return connection.send(self.question, b"", PROOF_BYTES, None)
+        return None
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Have a connection be idle, or close it if there are enough."""
+        pool = self._pool
+        if connection.retired or not self.kept or len(self.idle) >= pool.max_idle:
+            connection.close()
+            return
+        connection.idle_since = pool.clock.seconds()
+        self.idle.append(connection)
+        pool.sweep_later()
+
+    def close_idle(self, before: float) -> None:
+        """Close what is idle since ``before`` or longer."""
+        while self.idle and self.idle[0].idle_since <= before:
+            self.idle.pop(0).close()
+
+
+def shutting_down() -> UpstreamError:
+    """Return the error of a request that is sent while mpp stops."""
+    return UpstreamError(Phase.CONNECT, Cause.CLOSED, "shutting down")

@@ -1,0 +1,97 @@
+"""
+Paused responses of one server: which of them keep their slots, and which are given up for requests that wait.
+
+See Note [Paused responses] in `mpp.wire.upstream.slow`, which decides. The slots are the `mpp.wire.upstream.lane.Lane`'s.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from txaio.tx import make_logger
+
+from mpp.core.errors import ClientTooSlow
+from mpp.wire.upstream.connection import UpstreamConnection
+from mpp.wire.upstream.slow import SPAN_S
+
+if TYPE_CHECKING:
+    from mpp.wire.upstream.lane import Lane
+    from mpp.wire.upstream.pool import Pool
+
+_log = make_logger()
+
+# How often it is logged that clients were reset, for each server.
+QUIET_S = 60.0
+
+
+class Parking:
+    """
+    The slots of the paused responses of one server.
+
+    :ivar given_up: connections that were reset to make room, and are not gone yet.
+    """
+
+    __slots__ = ("_lane", "_pool", "_reset", "_told_at", "given_up")
+
+    def __init__(self, pool: Pool, lane: Lane) -> None:
+        self._pool = pool
+        self._lane = lane
+        self._reset = 0
+        self._told_at = float("-inf")
+        self.given_up: set[UpstreamConnection] = set()
+
+    def paused(self, connection: UpstreamConnection) -> None:
+        """Free the slot of a response while its client does not read, so that another request can have it."""
+        if connection.slots and self._lane.slow.pause(connection, self._places):
+            self._lane.free(connection)
+        self.make_room()
+        self._pool.sample_later()
+
+    def resumed(self, connection: UpstreamConnection) -> None:
+        """Let a response have its slot again when its client reads on; one slot too many may be taken then."""
+        if self._lane.slow.resume(connection):
+            connection.slots = 1
+            self._lane.active += 1
+            self.park_more()
+
+    def park_more(self) -> None:
+        """Free the slots of paused responses that could not give them back before."""
+        for parked in self._lane.slow.park_more(self._places):
+            assert isinstance(parked, UpstreamConnection)
+            self._lane.free(parked)
+
+    @property
+    def _places(self) -> int:
+        """How many paused responses may do without a slot; not all of the few connections that a server may take are theirs."""
+        limit = self._lane.growth.limit
+        return self._pool.max_active if limit is None else min(self._pool.max_active, limit // 2)
+
+    def make_room(self) -> None:
+        """Reset the slowest response if a request waits for a slot or a connection, and a paused response has one."""
+        lane = self._lane
+        for_slot = lane.active >= self._pool.max_active and lane.turns.next(lane.queries) is not None
+        # A connection that was reset makes room for another one only when it is gone.
+        for_connection = lane.without_connection > len(self.given_up) + lane.growth.opening
+        if not (for_slot or for_connection):
+            return
+        connection = lane.slow.slowest(self._places)
+        if connection is not None:
+            assert isinstance(connection, UpstreamConnection)
+            self.given_up.add(connection)
+            self._report_reset(connection.client())
+            connection.give_up(ClientTooSlow(f"another request waits, and this client took least in the last {SPAN_S} s"))
+
+    def _report_reset(self, client: str) -> None:
+        backend = self._lane.backend
+        self._pool.reset_slow(backend)
+        self._reset += 1
+        now = self._pool.clock.seconds()
+        if now - self._told_at >= QUIET_S:
+            _log.warn(
+                "{backend}: {count} responses were reset because requests wait and their clients read them too slowly"
+                " (the last client: {client})",
+                backend=backend.name,
+                count=self._reset,
+                client=client,
+            )
+            self._told_at, self._reset = now, 0

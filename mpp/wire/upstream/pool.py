@@ -1,0 +1,246 @@
+"""
+Keeps connections to backends, and lends them for one request at a time.
+
+It knows neither HTTP nor why a request is sent. What is kept is used last in, first out, so that what is not needed grows old and
+is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol as Shape
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mpp.core.interfaces import IProgress, IResponse, IUpstreams
+from mpp.core.model import Backend, Headers
+from mpp.wire.memory_budget import Budget
+from mpp.wire.upstream.connection import UpstreamConnection
+from mpp.wire.upstream.lane import Lane
+
+# Prometheus closes what is idle for its --web.read-timeout, 5 minutes by default. Well below it the two seldom meet in
+# mid-air, and a firewall's memory (often 5 minutes, seldom below 2) is not outlived either.
+IDLE_TIMEOUT_S = 60.0
+# For each backend. With 64 busy clients and 32 kept connections every other request dialed anew, at twice the CPU time. Two mpp
+# with so many stay well below what a Prometheus accepts by default (--web.max-connections=512); what a burst leaves is closed
+# when it has been idle for long enough.
+MAX_IDLE = 128
+
+# How often it is noted what slow clients have taken, see `mpp.wire.upstream.slow`.
+_SAMPLE_S = 1.0
+
+
+def _uncounted(_: Backend) -> None:
+    """Count nothing."""
+
+
+class IDialer(Shape):
+    """What the Pool needs of a `mpp.wire.upstream.dialer.Dialer`."""
+
+    def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
+        """Connect."""
+
+
+@implementer(IUpstreams)
+class Pool:
+    """
+    Sends requests over kept connections. See `mpp.core.interfaces.IUpstreams`.
+
+    :param dialer: opens connections.
+    :param budget: what all held bodies together may take.
+    :param idle_timeout: seconds until a connection that nobody uses is closed; it may last half as long again.
+    :param max_idle: how many idle connections are kept for each backend.
+    :param max_active: how many requests may be under way on each backend; further ones wait for their turn, in order.
+    :param max_queued: how many may wait for each backend.
+    :param reset_slow: called for each response that is given up because its client reads it too slowly, see
+        `mpp.wire.upstream.slow`.
+    :param question: gives the head of a request that a server answers at once, see `mpp.wire.upstream.proving`; None:
+        connections are not proved.
+    """
+
+    def __init__(
+        self,
+        dialer: IDialer,
+        clock: IReactorTime,
+        budget: Budget,
+        idle_timeout: float = IDLE_TIMEOUT_S,
+        max_idle: int = MAX_IDLE,
+        max_active: int = 2**31,
+        max_queued: int = 2**31,
+        reset_slow: Callable[[Backend], None] = _uncounted,
+        question: Callable[[Backend], bytes] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.budget = budget
+        self.idle_timeout = idle_timeout
+        self.max_idle = max_idle
+        self.max_active = max_active
+        self.max_queued = max_queued
+        self.reset_slow = reset_slow
+        self.question = question
+        self._dialer = dialer
+        self._lanes: dict[Backend, Lane] = {}
+        self._open: dict[UpstreamConnection, Lane] = {}
+        self._dialing: set[Deferred[UpstreamConnection]] = set()
+        self._sweep: IDelayedCall | None = None
+        self._sample: IDelayedCall | None = None
+        self._closed: Deferred[None] | None = None
+
+    def __repr__(self) -> str:
+        lanes = "; ".join(f"{backend.name}: {lane}" for backend, lane in self._lanes.items())
+        return f"<Pool {lanes or 'empty'}>"
+
+    def active(self, backend: Backend) -> int:
+        """How many requests to ``backend`` are under way, those still connecting included."""
+        lane = self._lanes.get(backend)
+        return 0 if lane is None else lane.under_way
+
+    def queued(self, backend: Backend) -> int:
+        """How many requests wait for their turn on ``backend``."""
+        lane = self._lanes.get(backend)
+        return 0 if lane is None else lane.waiting
+
+    def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
+        """Return whether a request would be sent at once, see `mpp.core.interfaces.IUpstreams`."""
+        lane = self._lanes.get(backend)
+        return lane is None or lane.has_slot(query_slots)
+
+    def send(
+        self,
+        backend: Backend,
+        head: bytes,
+        body: bytes,
+        *,
+        fresh: bool,
+        hold: int,
+        may_hold: Callable[[int, Headers], bool] | None = None,
+        progress: IProgress | None = None,
+        urgent: bool = False,
+        query_slots: int = 0,
+    ) -> Deferred[IResponse]:
+        """Send one request, or have it wait for its turn."""
+        lane = self._lanes.get(backend)
+        if lane is None:
+            lane = self._lanes[backend] = Lane(self, backend)
+        request = (head, body, hold, may_hold, progress)
+        if urgent or (lane.active < self.max_active and (not query_slots or lane.queries < query_slots)):
+            return lane.send_now(request, fresh, urgent, query_slots)
+        return lane.enqueue(request, fresh, query_slots)
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._closed is not None
+
+    def connect(self, lane: Lane) -> Deferred[UpstreamConnection]:
+        """Open a connection that belongs to ``lane``. Fails with `mpp.core.errors.UpstreamError`; may be cancelled."""
+        dialing = self._dialer.dial(lane.backend)
+        self._dialing.add(dialing)
+
+        def connected(connection: UpstreamConnection) -> UpstreamConnection:
+            self._dialing.discard(dialing)
+            self._open[connection] = lane
+            connection.adopt(lane, self.budget)
+            return connection
+
+        def not_connected(failure: Failure) -> Failure:
+            self._dialing.discard(dialing)
+            return failure
+
+        return dialing.addCallbacks(connected, not_connected)
+
+    def discard(self, backend: Backend) -> None:
+        """Forget a backend: close what is idle now, and what is in use when it becomes idle."""
+        lane = self._lanes.pop(backend, None)
+        if lane is not None:
+            lane.kept = False
+            lane.close_idle(self.clock.seconds())
+
+    def close_idle(self, backend: Backend) -> None:
+        """Close the connections to a backend that are idle now: it is down, so they lead nowhere."""
+        lane = self._lanes.get(backend)
+        if lane is not None:
+            lane.close_idle(self.clock.seconds())
+
+    def drop(self, lane: Lane) -> None:
+        """Forget a lane that has neither connections nor requests: there may be hundreds of servers that are down."""
+        if self._lanes.get(lane.backend) is lane:
+            del self._lanes[lane.backend]
+
+    def remove(self, backend: Backend) -> None:
+        """Forget a backend that is not known any more: as `discard`, and its event streams end now."""
+        lane = self._lanes.get(backend)
+        self.discard(backend)
+        if lane is not None:
+            lane.end_streams()
+
+    def leave(self, host: str, addresses: Collection[str]) -> None:
+        """
+        Send nothing more on connections to former addresses of a host name; requests under way on them end as they would.
+
+        :param addresses: those that the name stands for now.
+        """
+        # The idle ones first: each slot that becomes free has another request sent.
+        for idle in (True, False):
+            for connection, lane in tuple(self._open.items()):
+                gone = lane.backend.host == host and connection.address not in addresses
+                if gone and connection.alive is idle and not connection.retired:
+                    lane.retire(connection)
+
+    def close(self) -> Deferred[None]:
+        """
+        Close everything; requests under way fail, or break off.
+
+        :return Deferred(None): fires when the last connection is gone.
+        """
+        if self._closed is None:
+            self._closed = Deferred()
+            for timer in filter(None, (self._sweep, self._sample)):
+                timer.cancel()
+            self._sweep = self._sample = None
+            for dialing in list(self._dialing):
+                dialing.cancel()
+            for lane in self._lanes.values():
+                lane.kept = False
+                lane.idle.clear()
+                lane.refuse_queued()
+            for connection in list(self._open):
+                connection.shut()
+            if not self._open:
+                self._closed.callback(None)
+        return self._closed
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """Take note of a connection's end."""
+        self._open.pop(connection, None)
+        if self._closed is not None and not self._open and not self._closed.called:
+            self._closed.callback(None)
+
+    def sweep_later(self) -> None:
+        """Have idle connections looked at; one timer for all of them, and none while there are none."""
+        if self._sweep is None and self._closed is None:
+            self._sweep = self.clock.callLater(self.idle_timeout / 2, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        self._sweep = None
+        before = self.clock.seconds() - self.idle_timeout
+        for lane in self._lanes.values():
+            lane.close_idle(before)
+        if any(lane.idle for lane in self._lanes.values()):
+            self.sweep_later()
+
+    def sample_later(self) -> None:
+        """Have it noted what slow clients take; one timer for all of them, which ends when there are none."""
+        if self._sample is None and self._closed is None:
+            self._sample = self.clock.callLater(_SAMPLE_S, self._sample_now)
+
+    def _sample_now(self) -> None:
+        self._sample = None
+        slow = [lane.slow for lane in self._lanes.values() if lane.slow.accounts]
+        for readers in slow:
+            readers.sample()
+        if slow:
+            self.sample_later()

@@ -1,0 +1,228 @@
+"""
+Turns a backend's bytes into the notes an answer is made of, and keeps the framing honest.
+
+The counterpart of `mpp.wire.downstream.request_parser`. It knows no transport, and calls nobody: whoever was called while a
+segment is being parsed could send the next request on the same connection.
+"""
+
+from __future__ import annotations
+
+from httptools import HttpParserError, HttpResponseParser
+
+from mpp.core.model import MIB, Headers
+from mpp.wire.upstream import lenient
+
+# What may arrive without any progress of the body: an answer's head, its trailers. Prometheus' heads are below 1 KiB.
+MAX_OVERHEAD = MIB
+
+
+class Garbled(Exception):
+    """What arrived is not an answer; the message says why."""
+
+
+class AnswerReader:
+    """
+    Parses what arrives on one connection, one answer at a time.
+
+    :ivar began: the head has arrived (not that of a 1xx answer).
+    :ivar ended: the last byte has arrived.
+    :ivar excess: something followed the last byte.
+    :ivar persistent: when ended: the backend keeps the connection open, and the end was not the connection's.
+    :ivar length: the announced length of the body, or None.
+    :ivar pieces: what has arrived of the body and was not taken.
+    """
+
+    __slots__ = (
+        "_coding",
+        "_fields",
+        "_head",
+        "_head_only",
+        "_interim",
+        "_introduced",
+        "_overhead",
+        "_parser",
+        "_repair",
+        "began",
+        "ended",
+        "excess",
+        "headers",
+        "length",
+        "on_body",
+        "persistent",
+        "pieces",
+        "reason",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.on_body = self.pieces.append
+        self.excess = self.persistent = False
+        self.status = 0
+        self.headers: Headers = ()
+        self._interim = self._introduced = False
+        self._parser: HttpResponseParser | None = None
+        self._new_head()
+        self.expect(head_only=False)
+
+    def expect(self, *, head_only: bool) -> None:
+        """
+        Await the next answer.
+
+        :param head_only: it is one to HEAD: there is no body, whatever the head announces (RFC 9110 section 9.3.2).
+        """
+        self.began = self.ended = False
+        self._head = b""
+        self._repair: lenient.HeadRepair | None = None
+        self._head_only = head_only
+        self._overhead = 0
+
+    def _new_head(self) -> None:
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._coding = self.reason = b""
+        self.length: int | None = None
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the end of the connection is the end of the body (RFC 9112 section 6.3)."""
+        return self.began and not self.ended and self.length is None and not self._coding
+
+    def feed(self, data: bytes) -> None:
+        """
+        Read a segment.
+
+        :raise Garbled: the connection is of no further use.
+        """
+        if self._repair is not None:
+            self._read_repaired(self._repair, data)
+        else:
+            parser = self._parser or self._new_parser()
+            try:
+                parser.feed_data(data)
+            except HttpParserError as error:
+                self._parser_failed(error, data)
+            else:
+                if not self.began and len(self._head) <= lenient.MAX_HEAD:
+                    self._head += data
+        if self.ended:
+            if self._head_only:
+                # llhttp waits for the announced body, which never comes: it is done with.
+                self._parser = None
+                self.excess = self.excess or bool(self.pieces)
+                self.pieces.clear()
+        elif not self.pieces:
+            self._overhead += len(data)
+            if self._overhead > MAX_OVERHEAD:
+                raise Garbled("more than 1 MiB without a byte of a body")
+        else:
+            self._overhead = 0
+
+    def _new_parser(self) -> HttpResponseParser:
+        parser = self._parser = HttpResponseParser(self)
+        # "5 " is what some servers write for "5", to overwrite it later. No other reading of it is possible.
+        parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+        return parser
+
+    def _parser_failed(self, error: HttpParserError, data: bytes) -> None:
+        """Raise `Garbled`, unless a response has ended before the fault, or its head may be one that can be repaired."""
+        if self.ended:
+            self.excess = True
+        elif not self.began and lenient.is_repairable(self._head + data):
+            self._repair = lenient.HeadRepair()
+            self._read_repaired(self._repair, self._head + data)
+        else:
+            raise Garbled(str(error.__context__ or error)) from None
+
+    def _read_repaired(self, repair: lenient.HeadRepair, data: bytes) -> None:
+        """Have a new parser read the head in its repaired form, once it has completely arrived."""
+        try:
+            repaired = repair.feed(data)
+        except lenient.TooLong as error:
+            raise Garbled(str(error)) from None
+        if repaired is None:
+            return
+        self._repair = None
+        self._new_head()
+        try:
+            self._new_parser().feed_data(repaired)
+        except HttpParserError as error:
+            if not self.ended:
+                raise Garbled(str(error.__context__ or error)) from None
+            self.excess = True
+
+    def take(self) -> bytes:
+        """Give what has arrived of the body; only when there are ``pieces``."""
+        pieces = self.pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return body
+
+    # The parser's calls
+
+    def on_message_begin(self) -> None:
+        """Start a head; an answer nobody asked for is excess."""
+        if self.ended:
+            self.excess = True
+        else:
+            self._new_head()
+
+    def on_status(self, part: bytes) -> None:
+        """Take (a part of) the reason phrase."""
+        if not self.ended:
+            self.reason += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header field; after the head it is a trailer, and dropped."""
+        if self.began:
+            return
+        self._fields.append((name, value))
+        size = len(name)
+        if size == 14 and name.lower() == b"content-length":
+            self.length = int(value)
+        elif size == 17 and name.lower() == b"transfer-encoding":
+            # Several fields are one list (RFC 9110 section 5.3), none of which is known here.
+            self._coding = b"in several fields" if self._coding else value.strip().lower()
+
+    def on_headers_complete(self) -> None:
+        """Judge the head. Raising stops the parser."""
+        if self.began:
+            return
+        parser = self._parser
+        assert parser is not None
+        if not self._introduced:
+            # Once: no server changes over in the midst of a connection, and the parser takes as long to tell as for a field.
+            version = parser.get_http_version()
+            if version not in ("1.1", "1.0"):
+                raise Garbled(f"HTTP/{version}")
+            self._introduced = True
+        status = parser.get_status_code()
+        if status != 200:
+            self._judge_status(status)
+        if self._coding not in (b"", b"chunked"):
+            raise Garbled(f"transfer coding {self._coding!r}")
+        if status < 200:
+            self._interim = True
+            return
+        self.began = True
+        self.status = status
+        self.headers = tuple(self._fields)
+        if self._head_only:
+            self.persistent = parser.should_keep_alive()
+            self.ended = True
+
+    def _judge_status(self, status: int) -> None:
+        if not 100 <= status <= 599 or status == 101:
+            raise Garbled(f"status {status}")
+        if status == 204 and self.length is not None:
+            # There is no body, and so the field must not be there (RFC 9110 section 8.6); clients would wait for one.
+            self._fields = [field for field in self._fields if field[0].lower() != b"content-length"]
+            self.length = None
+
+    def on_message_complete(self) -> None:
+        """Take note of the end, unless it is that of a 1xx answer."""
+        if self._interim:
+            self._interim = False
+        elif not self.ended:
+            assert self._parser is not None
+            self.persistent = self._parser.should_keep_alive()
+            self.ended = True

@@ -1,0 +1,237 @@
+"""Which backend would answer a request, and why."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.admin import explain_page as explained
+from mpp.admin.explain_page import Explanation
+from mpp.admin.status.identity import Identity
+from mpp.admin.status.query_string import Question, read, wanted_format
+from mpp.core.facts import Lack
+from mpp.core.model import Choice, Headers, Observation, RequestFacts, Selection, Standing
+from mpp.core.settings import Settings
+from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
+from mpp.proxy.decisions.explain import explain
+from mpp.selection.query_of_death import SuspectQueries, key_of
+from tests.forward_support import A, B, C, World
+from tests.status_support import FOREIGN
+
+WELL = tuple(Observation(backend, Standing.VIABLE) for backend in (A, B, C))
+ONE = Selection(1, Choice((A,), (B, C)), WELL)
+TWO = Selection(1, Choice((A, B), (C,)), WELL)
+COOKIE = ((b"Cookie", b"MPP.Route=" + B.id.encode()),)
+
+
+def explanation(
+    target: bytes = b"/api/v1/query?query=up",
+    selection: Selection = ONE,
+    headers: Headers = (),
+    method: bytes = b"GET",
+    **settings: Any,
+) -> Explanation:
+    """Explain a request of a client with cookies."""
+    facts = RequestFacts(method, target, headers, b"", "203.0.113.9")
+    suspects = SuspectQueries(lambda: 100.0)
+    for suspect in settings.pop("suspects", ()):
+        suspects.add(key_of(facts._replace(target=suspect)))
+    return explain(facts, selection, AffinityChain((CookieAffinity(),)), Settings(**settings), 100.0, suspects)
+
+
+class ExplainTests(SynchronousTestCase):
+    """Decisions, and their reasons."""
+
+    def test_one_selected(self) -> None:
+        """The selected one answers by the strategy's will, and the standbys are next."""
+        told = explanation()
+        self.assertEqual((told.outcome, told.backends, told.next_backends), ("forwarded", ("a:9090",), ("b:9090", "c:9090")))
+        self.assertEqual((told.decided_by, told.read, told.deadline_seconds), ("strategy", True, 120.0))
+        self.assertEqual(told.verdict, "a:9090 would answer this.")
+        self.assertIn("The routing strategy single-most-data selects a:9090.", told.reasons)
+
+    def test_federation(self) -> None:
+        """The server on which a client is kept for federation is named, and that it stays there."""
+        told = explanation(b"/federate?match[]=up", evolve(ONE, sticky=(B,)), COOKIE)
+        self.assertEqual((told.backends, told.decided_by, told.affinity), (("b:9090",), "affinity", "sticky"))
+        self.assertIn("Federation and remote read keep this client on b:9090 as long as it is in service.", told.reasons)
+
+    def test_lack(self) -> None:
+        """A server that lacks newest data is named, but not for requests about the time before."""
+        lacking = Observation(B, Standing.VIABLE, lack=Lack(80, 80, 1_700_000_000.0, stopped=True))
+        selection = evolve(ONE, observations=(Observation(A, Standing.VIABLE), lacking)).with_past(Choice((B,), (A,)))
+        told = explanation(b"/api/v1/query?query=up", selection)
+        why = "b:9090 has not scraped since 22:13:20: 0 of 80 targets, and is asked last for newest data."
+        self.assertEqual((told.backends, why in told.reasons), (("a:9090",), True))
+        told = explanation(b"/api/v1/query?query=up&time=1699999999", selection)
+        self.assertEqual((told.backends, why in told.reasons), (("b:9090",), False))
+
+    def test_query_of_death(self) -> None:
+        """A query that a server may have died of is not sent to the last healthy one, but to one of two."""
+        suspects = (b"/api/v1/query?query=up&time=1",)
+        alone = Selection(1, Choice((A,), (B,)), (Observation(A, Standing.VIABLE), Observation(B, Standing.DOWN)))
+        self.assertEqual(explanation(suspects=suspects).outcome, "forwarded")
+        told = explanation(selection=alone, suspects=suspects)
+        self.assertEqual(told.outcome, "refused")
+        self.assertIn("may have died of this query", told.reasons[0])
+        self.assertEqual(explanation(b"/api/v1/query?query=down", alone, suspects=suspects).outcome, "forwarded")
+
+    def test_behind_a_proxy(self) -> None:
+        """The client is who a proxy says that was named, whatever the outcome."""
+        chain = ((b"X-Forwarded-For", b"198.51.100.7"),)
+        for target in (b"/api/v1/query?query=up", b"/mpp/status"):
+            self.assertEqual(explanation(target, headers=chain).client, "203.0.113.9")
+            self.assertEqual(explanation(target, headers=chain, trusted_proxies=("203.0.113.9/32",)).client, "198.51.100.7")
+
+    def test_affinity(self) -> None:
+        """A client is sent where its cookie says, as long as that one is selected."""
+        told = explanation(selection=TWO, headers=COOKIE)
+        self.assertEqual((told.backends, told.decided_by, told.affinity), (("b:9090",), "affinity", "cookies"))
+        self.assertEqual(told.next_backends, ("a:9090", "c:9090"))
+        self.assertEqual(explanation(headers=COOKIE).decided_by, "strategy")
+
+    def test_chance(self) -> None:
+        """Among several selected ones chance decides for a new client."""
+        told = explanation(selection=TWO)
+        self.assertEqual((told.backends, told.next_backends, told.decided_by), (("a:9090", "b:9090"), (), "chance"))
+        self.assertEqual(told.verdict, "One of a:9090 and b:9090 would answer this, taken at random.")
+
+    def test_nobody_is_selected(self) -> None:
+        """When nobody is selected, the best of the others is asked, and what is wrong with it is told."""
+        down = Observation(B, Standing.DOWN, "refused")
+        told = explanation(selection=Selection(1, Choice((), (B, A)), (down, Observation(A, Standing.DOWN, "reset"))))
+        self.assertEqual((told.backends, told.next_backends), (("b:9090",), ("a:9090",)))
+        self.assertIn("b:9090 is down: refused.", told.reasons)
+
+    def test_write(self) -> None:
+        """What may change something is sent once."""
+        told = explanation(b"/api/v1/rules", method=b"DELETE")
+        self.assertEqual((told.read, told.next_backends), (False, ()))
+        self.assertTrue(any("sent once" in reason for reason in told.reasons))
+
+    def test_no_affinity_and_nobody_else(self) -> None:
+        """It is told when there is no affinity, and when no other server is tried."""
+        self.assertIn("There is no affinity.", explanation(affinity_options=()).reasons)
+        for told in (explanation(retries=0), explanation(selection=Selection(1, Choice((A,)), WELL[:1]))):
+            self.assertEqual(told.next_backends, ())
+            self.assertIn("It is a read, but no other server is tried if this one fails.", told.reasons)
+
+    def test_other_servers_are_counted(self) -> None:
+        """No more other servers are told of than there are."""
+        told = explanation(selection=Selection(1, Choice((A,), (B,)), WELL[:2]), retries=2)
+        self.assertIn("It is a read: if it fails it is tried on one other server, next on b:9090.", told.reasons)
+
+    def test_deadline(self) -> None:
+        """A query's own timeout counts, and no path but a query's has one."""
+        self.assertEqual(explanation(b"/api/v1/query?query=up&timeout=5s").deadline_seconds, 6.0)
+        self.assertEqual(explanation(b"/api/v1/labels?timeout=5s").deadline_seconds, 120.0)
+
+    def test_not_forwarded(self) -> None:
+        """What mpp answers itself, refuses, or cannot have answered is told as that."""
+        for told, outcome in (
+            (explanation(b"/mpp/status"), "own"),
+            (explanation(b"/-/%72eload", method=b"POST"), "refused"),
+            (explanation(selection=Selection()), "unavailable"),
+            (explanation(b"/-/reload", method=b"POST", allow_unsafe_paths=True), "forwarded"),
+            (explanation(b"/api/v1/rules/a", method=b"DELETE"), "refused"),
+            (explanation(b"/api/v1/rules/a"), "forwarded"),
+            (explanation(b"/", method=b"TRACE", allow_unsafe_paths=True), "refused"),
+        ):
+            self.assertEqual(told.outcome, outcome)
+            self.assertTrue(told.verdict and told.reasons)
+
+    def test_explaining_changes_nothing(self) -> None:
+        """A client that asks is not remembered: it stays where chance or hash would have it."""
+        affinity = SourceIPAffinity(())
+        facts = RequestFacts(b"GET", b"/x", (), b"", "203.0.113.9")
+        explain(facts, TWO, AffinityChain((affinity,)), Settings(), 100.0, SuspectQueries(lambda: 100.0))
+        self.assertEqual(len(affinity._recent), 0)
+
+    def test_forwarding_does_what_was_explained(self) -> None:
+        """For each kind of request, the backend that is named is the one that is asked, and the next one is asked next."""
+        for target, headers in ((b"/api/v1/query?query=up", ()), (b"/api/v1/query?query=up", COOKIE), (b"/graph", ())):
+            world = World(selected=(A,), standbys=(B, C))
+            told = explain(
+                RequestFacts(b"GET", target, headers, b"", "203.0.113.9"),
+                world.selections.current,
+                world.forwarder.affinity,
+                world.forwarder.settings,
+                world.clock.seconds(),
+                world.selections.suspects,
+            )
+            world.request(target=target, headers=headers)
+            self.assertEqual(tuple(backend.name for backend in world.upstreams.backends), told.backends)
+
+
+class QuestionTests(SynchronousTestCase):
+    """What stands behind the question mark."""
+
+    def test_table(self) -> None:
+        """Any query URL can be put behind it, raw or as a form sends it."""
+        up = b"/api/v1/query?query=up"
+        for asked, question in [
+            (up, Question("", b"GET", up)),
+            (b"http://mpp:9090" + up, Question("", b"GET", up)),
+            (b"HTTPS://[::1]:1/x#y", Question("", b"GET", b"/x")),
+            (b"http://mpp:9090", Question("", b"GET", b"/")),
+            (b"api/v1/labels", Question("", b"GET", b"/api/v1/labels")),
+            (b"format=json&" + up, Question("json", b"GET", up)),
+            (up + b"&format=json", Question("json", b"GET", up)),
+            (b"/x?format=text", Question("text", b"GET", b"/x")),
+            (b"method=post&format=text&/x", Question("text", b"POST", b"/x")),
+            (
+                b"url=%2Fapi%2Fv1%2Fquery%3Fquery%3Dup%2B1+%26x%3D%C3%A4",
+                Question("", b"GET", b"/api/v1/query?query=up+1%20&x=%C3%A4"),
+            ),
+            (b"%2Fx%3Fa%3Db", Question("", b"GET", b"/x?a=b")),
+            (b"http%3A%2F%2Fmpp%2Fx", Question("", b"GET", b"/x")),
+            (b"/x?a=%2B[5m]", Question("", b"GET", b"/x?a=%2B[5m]")),
+            (b"format=xml&method=" + b"X" * 99 + b"&/x", Question("", b"GET", b"/x")),
+            (b"url=%0d%0aHost:x", Question("", b"GET", b"/Host:x")),
+            (b"/x\xe4", Question("", b"GET", b"/x%E4")),
+            (b"", Question("", b"GET", b"")),
+            (b"format=json", Question("json", b"GET", b"")),
+        ]:
+            self.assertEqual(read(asked), question, asked)
+
+    def test_format(self) -> None:
+        """What is asked for counts, then what the client accepts."""
+        for asked, accept, otherwise, expected in [
+            ("json", b"text/html", "text", "json"),
+            ("", b"text/html,application/xhtml+xml", "text", "html"),
+            ("", b"application/json", "html", "json"),
+            ("", b"*/*", "text", "text"),
+        ]:
+            self.assertEqual(wanted_format(asked, accept, otherwise), expected)
+
+
+class RenderedTests(SynchronousTestCase):
+    """The same for people, terminals and programs."""
+
+    def test_all_say_the_same(self) -> None:
+        """Verdict and reasons are in each form."""
+        for told in (explanation(), explanation(b"/mpp/status")):
+            self.say_the_same(told)
+
+    def say_the_same(self, told: Explanation) -> None:
+        document = json.loads(explained.as_json(told))
+        self.assertEqual((document["verdict"], tuple(document["reasons"])), (told.verdict, told.reasons))
+        for rendered in (
+            explained.as_text(told).decode(),
+            html.unescape(explained.as_page(told, Identity("gateway-1")).decode()),
+        ):
+            for words in (told.verdict, *told.reasons):
+                self.assertIn(words, rendered)
+
+    def test_foreign_words(self) -> None:
+        """What a client asks becomes neither markup nor a command to a terminal."""
+        told = explanation(FOREIGN.encode("utf-8", "replace") + b"\x1b[31m")
+        self.assertNotIn(b"<script", explained.as_page(told, Identity("gateway-1")))
+        self.assertNotIn(b"<img", explained.as_page(told, Identity("gateway-1")))
+        self.assertNotIn(b"\x1b", explained.as_text(told))
+        self.assertEqual(len(explained.as_text(told).splitlines()), 2 + len(told.reasons))
+        json.loads(explained.as_json(told))

@@ -1,0 +1,113 @@
+"""What the log says of how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.app.status_log import REMIND_S, StatusLog
+from mpp.core.local_errors import OVER_S
+from mpp.core.model import Choice, Observation, Selection, Standing
+from mpp.selection.verdict.verdict import ConfigProblem, Situation
+from tests.logged import logged
+from tests.status_support import NOW, A, B, well
+
+WELL = Selection(1, Choice((A,), (B,)), (well(A), well(B)))
+DOWN = Selection(2, Choice((), (A, B)), tuple(Observation(each, Standing.DOWN, "refused") for each in (A, B)))
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    if event.get("log_namespace") != "mpp.app.status_log":
+        return ""
+    return f"{event['log_level'].name} {formatEvent(event)}"  # type: ignore[arg-type]
+
+
+class StatusLogTests(SynchronousTestCase):
+    """A pair that is well, and what becomes of it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.now = Situation(Selection())
+        self.counts = {503: 0, 504: 0}
+        self.lines = logged(self, _line)
+        self.log = self.make(speaks=True)
+
+    def make(self, *, speaks: bool) -> StatusLog:
+        log = StatusLog(
+            lambda: evolve(self.now, errors=self.log.errors),
+            lambda: dict(self.counts),
+            self.clock,
+            lambda: NOW + self.clock.seconds(),
+            speaks=speaks,
+        )
+        log.startService()
+        return log
+
+    def look(self, seconds: int = 1) -> list[str]:
+        """Let time go by, and return what was logged meanwhile."""
+        before = len(self.lines)
+        self.clock.pump([1.0] * seconds)
+        return self.lines[before:]
+
+    def become(self, selection: Selection = WELL, **changed: Any) -> list[str]:
+        self.now = Situation(selection, **changed)
+        return self.look()
+
+    def test_changes(self) -> None:
+        """A change is logged once, at the level that it has, and the good end of it too."""
+        self.assertEqual(self.look(5), [])
+        good = "info Status is good: Both servers are well; prom-a:9090 serves."
+        self.assertEqual(self.become(), [good])
+        self.assertEqual(self.look(100), [])
+        refused = "the configuration on disk is refused (--port, see the log); a restart would fail."
+        self.assertEqual(
+            self.become(config=ConfigProblem("--port")),
+            [f"warn Status is warn: Both servers are well; prom-a:9090 serves. But {refused}"],
+        )
+        self.assertEqual(
+            self.become(DOWN), ["error Status is bad: Both servers are down. Requests are answered 503 until one is back."]
+        )
+        self.assertEqual(self.become(), [good])
+
+    def test_clients_get_errors(self) -> None:
+        """240 clients that are answered 503 are not passed over: at the first one, each minute, and at the end."""
+        self.become(DOWN)
+        self.counts[503] = 3
+        self.assertEqual(
+            self.look(), ["error Status is bad: Both servers are down. Clients get 503 since 22:13:22 UTC, 3 so far."]
+        )
+        self.counts[503] = 100
+        self.assertEqual(self.look(int(REMIND_S) - 2), [])
+        self.counts[503] = 240
+        self.assertEqual(
+            self.look(2), ["error Status is bad: Both servers are down. Clients get 503 since 22:13:22 UTC, 240 so far."]
+        )
+        self.assertEqual(self.look(600), [])
+        self.become()
+        self.look(int(OVER_S))
+        self.assertEqual(
+            self.lines[-2:],
+            [
+                "warn Clients got 503 from 22:13:22 to 22:14:21 UTC, 240 in all.",
+                "info Status is good: Both servers are well; prom-a:9090 serves.",
+            ],
+        )
+
+    def test_end_of_the_program(self) -> None:
+        """What was counted is told when mpp stops in the middle of it."""
+        self.become(DOWN)
+        self.counts[504] = 7
+        self.look()
+        self.log.stopService()
+        self.assertEqual(self.lines[-1], "warn Clients got 504 from 22:13:22 to 22:13:22 UTC, 7 in all.")
+
+    def test_worker(self) -> None:
+        """A worker leaves the log to its parent."""
+        self.log.stopService()
+        self.log = self.make(speaks=False)
+        self.assertEqual(self.become(), [])

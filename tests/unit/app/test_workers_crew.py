@@ -1,0 +1,273 @@
+"""What the parent makes of what its workers do. Played processes, at the other end of real lines."""
+
+from __future__ import annotations
+
+import json
+import signal
+import struct
+from collections.abc import Callable, Collection
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.admin.base_page import Answer
+from mpp.app.workers.codec import familiar_out, unpacked
+from mpp.app.workers.metrics_sum import Families
+from mpp.app.workers.process import Hand, how_it_ended
+from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
+from mpp.core.http_config import Origin
+from mpp.core.model import Backend, Reloaded, Selection, Standing
+from mpp.core.settings import Settings
+from mpp.security.web_config.passwords import Familiar
+from mpp.security.web_config.service import Handover
+from mpp.security.web_config.values import WebConfig
+from mpp.selection.query_of_death import REMEMBERED_S, SuspectQueries
+from tests.logged import logged
+
+USERS = WebConfig(users={b"alice": b"hash"})
+ALICE = Familiar(b"digest\xff", "\u00e4lice".encode(), b"hash")
+
+
+class Played:
+    """A worker's process: its end of the line, and the signals it got."""
+
+    pid = 1
+
+    def __init__(self, hand: Hand) -> None:
+        self.hand = hand
+        self.signals: list[str] = []
+        self.line = StringTransport()
+        hand.makeConnection(self)  # type: ignore[arg-type]
+
+    def signalProcess(self, name: str) -> None:
+        self.signals.append(name)
+
+    def die(self) -> None:
+        self.hand.processEnded(Failure(ProcessDone(None)))  # type: ignore[no-untyped-call]
+
+    def heard(self) -> list[list[Any]]:
+        """Give what it was told since it was looked at last."""
+        data, found = self.line.value(), []
+        self.line.clear()
+        while data:
+            (length,) = struct.unpack("!I", data[:4])
+            found.append(json.loads(data[4 : 4 + length]))
+            data = data[4 + length :]
+        return found
+
+    def say(self, *said: Any) -> None:
+        """Say something to the parent."""
+        text = json.dumps(said).encode()
+        self.hand.line.dataReceived(struct.pack("!I", len(text)) + text)
+
+    def answer(self) -> None:
+        """Give its metrics to whoever asks."""
+        for word, *values in self.heard():
+            if word == "?":
+                said = json.dumps(["!", values[0], []]).encode()
+                self.hand.line.dataReceived(struct.pack("!I", len(said)) + said)
+
+
+class Stage(Clock):
+    """The part of a reactor that starts processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.played: list[Played] = []
+
+    def callWhenRunning(self, call: Callable[[], object]) -> None:
+        call()
+
+    def spawnProcess(self, hand: Hand, *arguments: Any, **how: Any) -> None:
+        self.played.append(Played(hand))
+
+    def adoptStreamConnection(self, descriptor: int, family: int, factory: Any) -> None:
+        factory.buildProtocol(None).makeConnection(self.played[-1].line)
+
+
+class NobodyKnown:
+    """A parent's program without any server."""
+
+    current = Selection()
+    token = "0123456789abcdef"
+    failing: dict[Backend, int] = {}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.selections = self
+        self.front: Handover | None = None
+        self.learned: list[Familiar] = []
+        self.noted: list[tuple[str, str]] = []
+        self.suspects = SuspectQueries(lambda: 0.0)
+
+    def suspect(self, key: str, why: str) -> None:
+        """Remember a read."""
+        self.suspects.add(key)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Nothing changes."""
+
+    def report(self, backend: Backend, standing: Standing, why: str) -> None:
+        """Nobody fails."""
+
+    def rescued(self, failed: Backend, by: Backend) -> None:
+        """Nobody is rescued."""
+
+    def answered(self, backend: Backend) -> None:
+        """Nobody answers."""
+
+    def reselect(self) -> Deferred[Selection]:
+        return succeed(self.current)
+
+    def addresses(self, backend: Backend) -> tuple[str, ...]:
+        return ()
+
+    def origins(self, backend: Backend) -> Collection[Origin] | None:
+        return None
+
+    def status(self, form: str, secure: bool) -> Answer:
+        return 200, b"text/plain", b""
+
+    def config(self, form: str) -> Answer:
+        return 200, b"text/plain", b""
+
+    def note(self, kind: str, text: str) -> None:
+        self.noted.append((kind, text))
+
+    def reload(self) -> Deferred[Reloaded]:
+        return succeed(Reloaded())
+
+    def encoded(self, settings: Settings) -> str:
+        return f"retries {settings.retries}"
+
+    def handover(self) -> Handover | None:
+        return self.front
+
+    def familiar(self, credentials: Familiar) -> None:
+        self.learned.append(credentials)
+
+    def descriptors(self) -> list[int]:
+        return []
+
+    def collect(self) -> Families:
+        return []
+
+    def counted(self, names: Collection[str]) -> Families:
+        return []
+
+
+class CrewTests(SynchronousTestCase):
+    """Two workers."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+        self.world = NobodyKnown()
+        self.crew = Crew(2, "boot", self.stage, self.world)
+        self.crew.startService()
+        self.first, self.second = self.stage.played
+        for played in self.stage.played:
+            played.heard()
+
+    def test_suspect(self) -> None:
+        """What one worker suspects all of them know, and one that starts later knows it for the rest of the time."""
+        said = json.dumps(["suspect", "key", "why"]).encode()
+        self.first.hand.line.dataReceived(struct.pack("!I", len(said)) + said)
+        self.assertEqual([played.heard() for played in (self.first, self.second)], 2 * [[["suspect", "key"]]])
+        self.second.die()
+        self.stage.advance(60)
+        self.assertIn(["suspect", "key", REMEMBERED_S], self.stage.played[-1].heard())
+
+    def test_kubernetes_probe(self) -> None:
+        """The log says once that a Kubernetes probe asks for what servers answer, whichever workers report it."""
+        lines = logged(self, lambda event: formatEvent(event) if "Kubernetes" in formatEvent(event) else "")
+        for worker in (self.first, self.second, self.second):
+            worker.say("kube_probe", "/-/ready")
+        self.assertEqual(["asks mpp for /-/ready" in line for line in lines], [True])
+
+    def test_in_step(self) -> None:
+        """Other settings are in force when each worker has answered what it was asked after it was told them."""
+        self.crew.follow(Settings(retries=7))
+        following = self.crew.in_step()
+        self.first.answer()
+        self.assertNoResult(following)
+        told = self.second.heard()
+        self.assertEqual((told[0], told[1][0]), (["settings", "retries 7"], "?"))
+        self.stage.advance(ANSWER_S)
+        self.successResultOf(following)
+
+    def poll(self, *answering: Played) -> None:
+        """Have one more poll, which only these answer."""
+        self.stage.advance(POLL_S - PATIENCE_S)
+        for each in answering:
+            each.answer()
+        self.stage.advance(PATIENCE_S)
+
+    def test_hangs(self) -> None:
+        """Who does not answer several polls in a row is killed."""
+        self.stage.advance(PATIENCE_S)
+        for _ in range(HUNG - 1):
+            self.poll(self.first)
+        self.assertEqual((self.first.signals, self.second.signals), ([], []))
+        self.poll(self.first)
+        self.assertEqual((self.first.signals, self.second.signals), ([], ["KILL"]))
+        self.second.die()
+        ended = "worker 1 (process 1) has ended with exit status 0; another one starts in 0.1 s"
+        self.assertEqual(self.world.noted, [("worker", "worker 1 hangs and is killed"), ("worker", ended)])
+
+    def test_busy(self) -> None:
+        """Who is too busy for a page, again and again, is not taken for one that hangs."""
+        for _ in range(HUNG):
+            page = self.crew.in_step()
+            self.stage.advance(ANSWER_S)
+            self.successResultOf(page)
+        self.stage.advance(POLL_S - HUNG * ANSWER_S)
+        self.stage.advance(PATIENCE_S)
+        self.assertEqual((self.first.signals, self.second.signals), ([], []))
+
+    def test_web_config(self) -> None:
+        """Every worker is told what comes into force, and one that starts later begins with it, whatever its file says."""
+        self.crew.secure(USERS)
+        for played in (self.first, self.second):
+            ((word, text),) = played.heard()
+            self.assertEqual((word, unpacked(text)), ("web_config", USERS))
+        self.world.front = Handover(USERS, b"key", ((ALICE, 7.0),))
+        self.first.die()
+        self.stage.advance(0.1)
+        word, settings, token, handover = self.stage.played[2].heard()[0]
+        self.assertEqual((word, settings, unpacked(handover)), ("boot", "boot", self.world.front))
+        self.assertEqual(token, self.world.token)
+
+    def test_familiar(self) -> None:
+        """Credentials that one worker has verified are known to the others and to the parent."""
+        self.first.say("familiar", *familiar_out(ALICE))
+        self.assertEqual((self.first.heard(), self.second.heard()), ([], [["familiar", *familiar_out(ALICE)]]))
+        self.assertEqual(self.world.learned, [ALICE])
+
+    def test_replaced(self) -> None:
+        """Who dies is replaced; who dies of its start again later and later."""
+        self.first.die()
+        self.stage.advance(0.1)
+        self.assertEqual(len(self.stage.played), 3)
+        self.stage.played[2].die()
+        self.stage.advance(0.1)
+        self.assertEqual(len(self.stage.played), 3)
+        self.stage.advance(0.1)
+        self.assertEqual(len(self.stage.played), 4)
+
+    def test_how_a_worker_ended_is_said(self) -> None:
+        """The log names the signal or the exit status, and the process."""
+        lines = logged(self, lambda event: formatEvent(event) if "ended" in event else "")  # type: ignore[arg-type]
+        self.first.hand.processEnded(Failure(ProcessTerminated(None, signal.SIGKILL)))  # type: ignore[no-untyped-call]
+        self.assertEqual(lines, ["Worker 0 (process 1) was ended by SIGKILL; another one starts in 0.1 s"])
+        for number, status, said in (
+            (signal.SIGSEGV, None, "was ended by SIGSEGV"),
+            (999, None, "was ended by signal 999"),
+            (None, 3, "has ended with exit status 3"),
+            (None, None, "has ended"),
+        ):
+            self.assertEqual(how_it_ended(number, status), said)

@@ -1,0 +1,40 @@
+"""Errors that clients get from workers, added up by the parent."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from prometheus_client import CollectorRegistry
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.app.workers.aggregate import Gathering
+from mpp.app.workers.metrics_sum import families
+from mpp.app.workers.process import Hand
+from mpp.core.metrics import OWN, Metrics
+
+
+class Told:
+    """A worker that has told its metrics."""
+
+    def __init__(self, *answered: tuple[str, int]) -> None:
+        metrics = Metrics(CollectorRegistry())
+        for backend, code in answered:
+            metrics.request_began()
+            metrics.request_ended(backend, code, 0.1)
+        self.metrics = families(metrics.registry.collect())
+
+
+class LocalErrorsTests(SynchronousTestCase):
+    """Two workers, and one that has died."""
+
+    def test_sum(self) -> None:
+        """Errors of mpp itself are added up by code, those of workers that have ended too; those of servers are not counted."""
+        hands = [Told((OWN, 503), (OWN, 503), ("a:9090", 503), (OWN, 404)), Told((OWN, 504))]
+        gathering = Gathering(lambda: cast("list[Hand]", hands), list, lambda names: [])
+        self.assertEqual(gathering.local_errors(), {500: 0, 502: 0, 503: 2, 504: 1})
+        gathering.has_ended(cast("Hand", hands.pop()))
+        self.assertEqual(gathering.local_errors(), {500: 0, 502: 0, 503: 2, 504: 1})
+
+    def test_no_worker(self) -> None:
+        """Before any worker has told anything there are none."""
+        self.assertEqual(set(Gathering(list, list, lambda names: []).local_errors().values()), {0})

@@ -1,0 +1,303 @@
+"""What the operator wrote, and what mpp makes of it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp._version import __version__
+from mpp.config.command_line import answer
+from mpp.config.help import help_text
+from mpp.config.loader import Sources, read
+from mpp.core.errors import ConfigError
+from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+
+FILE = ["--endpoints-file", "f"]
+
+UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
+    ([], {}, Settings(endpoints_file="f")),
+    (["--port", "80"], {}, Settings(endpoints_file="f", port=80)),
+    (["--port=80"], {}, Settings(endpoints_file="f", port=80)),
+    (["--port=80", "--port=81"], {}, Settings(endpoints_file="f", port=81)),
+    ([], {"MPP_PORT": "80"}, Settings(endpoints_file="f", port=80)),
+    (["--port=81"], {"MPP_PORT": "80"}, Settings(endpoints_file="f", port=81)),
+    ([], {"MPP_PORT": ""}, Settings(endpoints_file="f")),
+    ([], {"MPP_PORT": "tcp://10.0.0.1:9090"}, Settings(endpoints_file="f")),
+    ([], {"MPP_ENDPOINTS_FILE": "g"}, Settings(endpoints_file="f")),
+    (["--endpoints-file=a=b"], {}, Settings(endpoints_file="a=b")),
+    (["--verbose"], {}, Settings(endpoints_file="f", verbose=True)),
+    (["-V"], {}, Settings(endpoints_file="f", verbose=True)),
+    (["--verbose=no"], {"MPP_VERBOSE": "1"}, Settings(endpoints_file="f", verbose=False)),
+    ([], {"MPP_VERBOSE": "YES"}, Settings(endpoints_file="f", verbose=True)),
+    (["--allow-unsafe-paths"], {}, Settings(endpoints_file="f", allow_unsafe_paths=True)),
+    (["--routing-strategy", "minimum-history:1d"], {}, Settings(endpoints_file="f", routing_strategy="minimum-history:1d")),
+    (["--routing-strategy", "of-my-own:x"], {}, Settings(endpoints_file="f", routing_strategy="of-my-own:x")),
+    (["--selection-interval", "1m30s"], {}, Settings(endpoints_file="f", selection_interval=90.0)),
+    (["--affinity-options", "sourceip,cookies"], {}, Settings(endpoints_file="f", affinity_options=("sourceip", "cookies"))),
+    (["--affinity-options", "none"], {}, Settings(endpoints_file="f", affinity_options=())),
+    (["--retries", "0"], {}, Settings(endpoints_file="f", retries=0)),
+    (["--response-buffer", "64KiB"], {}, Settings(endpoints_file="f", response_buffer=65536)),
+    (["--max-request-body", "1MB"], {}, Settings(endpoints_file="f", max_request_body=10**6)),
+    (["--trusted-proxies", "none"], {}, Settings(endpoints_file="f", trusted_proxies=())),
+    (["--trusted-proxies", "192.0.2.1"], {}, Settings(endpoints_file="f", trusted_proxies=("192.0.2.1/32",))),
+    (["--web-cors-origin", "https://a[.]test"], {}, Settings(endpoints_file="f", web_cors_origin="https://a[.]test")),
+    ([], {"MPP_WEB_CORS_ORIGIN": "null"}, Settings(endpoints_file="f", web_cors_origin="null")),
+    (["--listen", "tcp:1", "--listen=tcp:2"], {}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
+    (["--listen", "tcp:1", "--port=2"], {}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
+    (["--listen", "tcp:1"], {"MPP_PORT": "2"}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
+    (["--listen", "tcp:1"], {"MPP_PORT": "tcp://x"}, Settings(endpoints_file="f", port=None, listen=("tcp:1",))),
+    ([], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
+    (["-k", "true", "--verbose"], {}, Settings(endpoints_file="f", insecure=True, verbose=True)),
+    (["-k"], {"MPP_VERBOSE": "no"}, Settings(endpoints_file="f", insecure=True)),
+    ([], {"MPP_INSECURE_CERTS": "true"}, Settings(endpoints_file="f", insecure=True)),
+    (["--endpoint", "a:1", "--endpoint=b:2"], {}, Settings(endpoints_file="f", endpoints=("a:1", "b:2"))),
+    (
+        ["--marathon-url=http://m1:8080,http://m2:8080/service/marathon", "--marathon-apps", "prom, /a/b"],
+        {},
+        Settings(
+            endpoints_file="f",
+            marathon=MarathonSettings(("http://m1:8080", "http://m2:8080/service/marathon"), ("/prom", "/a/b")),
+        ),
+    ),
+    (
+        ["--kube-path-prefix", "/prom/"],
+        {"MPP_SERVICE_NAME": "prometheus", "KUBECONFIG": "k", "MPP_KUBE_PORT": "tcp://10.0.0.1:9090"},
+        Settings(endpoints_file="f", kube=KubeSettings(kubeconfig="k", service_name="prometheus", path_prefix="/prom")),
+    ),
+    (["--listen=tcp:3"], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:3",))),
+]
+
+REFUSED: list[tuple[list[str], dict[str, str], str]] = [
+    (
+        [],
+        {},
+        "--endpoints-file: missing; mpp has to be told where to find Prometheus servers, by this option, its variable"
+        " MPP_ENDPOINTS_FILE, or one of --endpoint, --file-sd, --http-sd, --dns, --marathon-url, --kube-service-name,"
+        " --kube-pod-label-selector",
+    ),
+    ([*FILE, "--kube-scheme", "ftp"], {}, "--kube-scheme: 'ftp' is neither http nor https"),
+    (
+        ["--marathon-url", "http://user:secret@host:99999"],
+        {},
+        "--marathon-url: 'http://...@host:99999' is not a URL such as http://host:8080/path",
+    ),
+    # A password with a comma in a list of URLs.
+    (
+        ["--marathon-url", "http://m1:8080,http://user:se,cret@m2:8080", "--marathon-apps", "a"],
+        {},
+        "--marathon-url: a comma in a user name or password must be written as %2C",
+    ),
+    # A password with a slash, and one without a scheme before it.
+    (
+        ["--http-sd", "https://user:a/secret@host/x"],
+        {},
+        "--http-sd: 'https://...@host/x' is not a URL such as http://host:8080/path",
+    ),
+    (["--http-sd", "user:se//cret@host/x"], {}, "--http-sd: '...@host/x' is not a URL such as http://host:8080/path"),
+    (["--marathon-apps", "Prom_1"], {}, "--marathon-apps: 'Prom_1' is not a Marathon app id such as /monitoring/prometheus"),
+    (
+        [*FILE, "--web-cors-origin", "https?://(a|b"],
+        {},
+        "--web-cors-origin: 'https?://(a|b' is not understood: there is no ) for a (; expected a regular expression such as"
+        r" https?://(a|b)\.example\.org",
+    ),
+    ([*FILE, "--kube-path-prefix", "x"], {}, "--kube-path-prefix: 'x' is not a path prefix such as /prometheus"),
+    ([*FILE, "--port", "abc"], {}, "--port: 'abc' is not a port number (1 to 65535)"),
+    ([*FILE, "--port="], {}, "--port: '' is not a port number (1 to 65535)"),
+    (FILE, {"MPP_PORT": "abc"}, "MPP_PORT: 'abc' is not a port number (1 to 65535)"),
+    ([*FILE, "--port"], {}, "--port: needs a value"),
+    ([*FILE, "--port", "--verbose"], {}, "--port: needs a value"),
+    ([*FILE, "--port", "-V"], {}, "--port: needs a value"),
+    ([*FILE, "--prot", "1"], {}, "--prot: no such option; did you mean --port?"),
+    (["--endpoint-file=f"], {}, "--endpoint-file: no such option; did you mean --endpoints-file?"),
+    ([*FILE, "--frobnicate"], {}, "--frobnicate: no such option; see 'mpp --help'"),
+    ([*FILE, "-x"], {}, "-x: no such option; see 'mpp --help'"),
+    ([*FILE, "serve"], {}, "'serve': no such command; options begin with --, 'mpp --help' lists them"),
+    ([*FILE, "-V=perhaps"], {}, "-V: 'perhaps' is neither true nor false (true, 1, yes, false, 0, no)"),
+    (FILE, {"MPP_VERBOSE": "2"}, "MPP_VERBOSE: '2' is neither true nor false (true, 1, yes, false, 0, no)"),
+    (["--endpoints-file", ""], {}, "--endpoints-file: '' is not the path of a file"),
+    ([*FILE, "--routing-strategy", ""], {}, "--routing-strategy: '' is empty"),
+    (
+        [*FILE, "--selection-interval", "soon"],
+        {},
+        "--selection-interval: 'soon' is not a duration such as 10s or 1m30s (100ms to 1h)",
+    ),
+    (
+        [*FILE, "--selection-interval=100y"],
+        {},
+        "--selection-interval: '100y' is not a duration such as 10s or 1m30s (100ms to 1h)",
+    ),
+    ([*FILE, "--client-idle-timeout=8d"], {}, "--client-idle-timeout: '8d' is not a duration such as 5m or 1m30s (100ms to 7d)"),
+    *(
+        (
+            [*FILE, f"{flag}=100y"],
+            {},
+            f"{flag}: '100y' is too long; expected a duration such as 10s or 1m30s (at most 7d)",
+        )
+        for flag in (
+            "--drain-timeout",
+            "--request-timeout",
+            "--suspect-after",
+            "--crash-suspect",
+            "--stall-timeout",
+            "--hedge-after",
+        )
+    ),
+    ([*FILE, "--workers=1000"], {}, "--workers: '1000' is not a number of workers (1 to 256)"),
+    ([*FILE, "--workers=0"], {}, "--workers: '0' is not a number of workers (1 to 256)"),
+    (
+        FILE,
+        {"MPP_AFFINITY_OPTIONS": "cookies,none"},
+        "MPP_AFFINITY_OPTIONS: 'cookies,none' is not a comma-separated list of 'cookies', 'sourceip' and 'header:NAME',"
+        " or 'none' alone",
+    ),
+    ([*FILE, "--listen", "9090"], {}, "--listen: '9090' is not a Twisted server endpoint such as tcp:9090:interface=127.0.0.1"),
+    ([*FILE, "--retries=-1"], {}, "--retries: '-1' is not a whole number (0 or more)"),
+    ([*FILE, "--response-buffer=lots"], {}, "--response-buffer: 'lots' is not a size such as 1048576, 512KiB or 10MiB"),
+    ([*FILE, "--max-request-body=1TiB"], {}, "--max-request-body: '1TiB' is not a size such as 1048576, 512KiB or 10MiB"),
+    (
+        [*FILE, "--trusted-proxies=everyone"],
+        {},
+        "--trusted-proxies: 'everyone' is not a network such as 10.0.0.0/8 or an address such as 192.0.2.1",
+    ),
+    (
+        [*FILE, "--allow-unsafe-paths=all"],
+        {},
+        "--allow-unsafe-paths: 'all' is neither true nor false (true, 1, yes, false, 0, no)",
+    ),
+]
+
+
+class ReadTests(SynchronousTestCase):
+    """Command line and environment become Settings."""
+
+    def test_understood(self) -> None:
+        """The command line wins over the environment, which wins over the default."""
+        for argv, environ, expected in UNDERSTOOD:
+            with self.subTest(argv=argv, environ=environ):
+                settings = read([*FILE, *argv], environ).settings
+                self.assertEqual(settings, expected)
+
+    def test_refused(self) -> None:
+        """Bad input ends in one line that names the option as the operator wrote it and says what was expected."""
+        for argv, environ, message in REFUSED:
+            with self.subTest(argv=argv, environ=environ):
+                error = self.assertRaises(ConfigError, read, argv, environ)
+                self.assertEqual(str(error), message)
+
+    def test_locator_in_environment(self) -> None:
+        """The environment alone is enough to start."""
+        settings = read([], {"MPP_ENDPOINTS_FILE": "g"}).settings
+        self.assertEqual(settings, Settings(endpoints_file="g"))
+
+    def test_kubernetes_port(self) -> None:
+        """A port that Kubernetes put into the environment is ignored with a warning."""
+        warnings = read(FILE, {"MPP_PORT": "tcp://10.0.0.1:9090"}).warnings
+        self.assertEqual(
+            warnings,
+            ("MPP_PORT: 'tcp://10.0.0.1:9090' is ignored: set by Kubernetes for a Service of that name, not by an operator",),
+        )
+
+    def test_unknown_variables(self) -> None:
+        """A variable that nothing reads is warned of with the nearest right name, and without its value."""
+        environ = {"MPP_ROUTNG_STRATEGY": "random", "MPP_FROB": "s3cret", "MPP_TEST_KUBECTL": "k", "MPP_PLAIN": "1"}
+        self.assertEqual(
+            read(FILE, environ).warnings,
+            (
+                "MPP_FROB: no such variable; see 'mpp --help'",
+                "MPP_ROUTNG_STRATEGY: no such variable; did you mean MPP_ROUTING_STRATEGY?",
+            ),
+        )
+
+    def test_unknown_locator(self) -> None:
+        """Where nothing says where the servers are, a mistyped variable is named as well."""
+        error = self.assertRaises(ConfigError, read, [], {"MPP_ENDPONT": "a:9090"})
+        self.assertEqual(str(error.all[1]), "MPP_ENDPONT: no such variable; did you mean MPP_ENDPOINT?")
+
+    def test_no_warnings(self) -> None:
+        """Nothing is warned of when all is well."""
+        self.assertEqual(read(FILE, {"MPP_PORT": "80", "MPP_SERVICE_HOST": "10.0.0.1"}).warnings, ())
+
+
+class BlameTests(SynchronousTestCase):
+    """An error found later is about the word that the operator used."""
+
+    def test_variable(self) -> None:
+        """Who has set a variable reads of that variable."""
+        reading = read(FILE, {"MPP_PORT": "80"})
+        self.assertEqual(str(reading.blame(ConfigError("--port", "80 is taken"))), "MPP_PORT: 80 is taken")
+
+    def test_default(self) -> None:
+        """Who has set nothing reads of the option."""
+        reading = read(FILE, {})
+        self.assertEqual(str(reading.blame(ConfigError("--port", "9090 is taken"))), "--port: 9090 is taken")
+
+    def test_something_else(self) -> None:
+        """An error about no option stays as it is."""
+        error = ConfigError("mpp.strategies", "broken")
+        self.assertIs(read(FILE, {}).blame(error), error)
+
+
+class AnswerTests(SynchronousTestCase):
+    """Command lines that only ask for something to be printed."""
+
+    def test_help(self) -> None:
+        """Help can be had by option, letter and word, whatever else is wrong with the values."""
+        for argv in (["--help"], ["-h"], ["help"], ["h"], ["help", "me"], ["--port", "abc", "--help"], ["-V", "-h"]):
+            with self.subTest(argv=argv):
+                self.assertEqual(answer(argv), help_text())
+
+    def test_version(self) -> None:
+        """The version can be had by option and letter."""
+        for argv in (["--version"], ["-v"], [*FILE, "--version"]):
+            with self.subTest(argv=argv):
+                self.assertEqual(answer(argv), f"mpp version {__version__}")
+
+    def test_nothing_asked(self) -> None:
+        """Everything else means to run."""
+        for argv in ([], FILE, ["--endpoints-file=help"], ["--endpoints-file", "h"]):
+            with self.subTest(argv=argv):
+                self.assertIsNone(answer(argv))
+
+    def test_unknown_before(self) -> None:
+        """Something unknown is not passed over."""
+        self.assertRaises(ConfigError, answer, ["--frobnicate", "--help"])
+
+
+class SeenByAllTests(SynchronousTestCase):
+    """Secrets on the command line, which ``ps`` shows to everybody."""
+
+    def warnings(self, *argv: str, **environ: str) -> tuple[str, ...]:
+        """Return what is warned of."""
+        return Sources((*FILE, *argv), environ).survey().warnings
+
+    def test_warned(self) -> None:
+        """Each is warned of once, with the form that nobody sees, and without the secret."""
+        seen = "a secret on the command line can be read by everybody on this machine (ps); give it"
+        for argv, warning in (
+            (
+                ("--http-sd", "http://u:s3cret@sd/", "--http-sd=http://v:s3cret@sd/"),
+                f"--http-sd: {seen} as @ and the path of a file that holds the URL, or by the variable MPP_HTTP_SD",
+            ),
+            (
+                ("--marathon-url=http://u:s3cret@m/", "--marathon-apps=/a"),
+                f"--marathon-url: {seen} by --marathon-credentials-file, or by the variable MPP_MARATHON_URL",
+            ),
+            (
+                ("--marathon-principal-secret", '{"uid": "s3cret"}'),
+                f"--marathon-principal-secret: {seen} as @ and the path of a file that holds it, or by the variable"
+                " MPP_MARATHON_PRINCIPAL_SECRET",
+            ),
+        ):
+            with self.subTest(argv=argv):
+                self.assertEqual(self.warnings(*argv), (warning,))
+
+    def test_unseen(self) -> None:
+        """In files and in the environment they are not seen."""
+        for argv in (("--http-sd=http://sd/",), ("--http-sd=@sd.url",), ("--marathon-principal-secret=@secret.json",)):
+            self.assertEqual(self.warnings(*argv), ())
+        self.assertEqual(self.warnings(MPP_HTTP_SD="http://u:s3cret@sd/"), ())
+
+    def test_no_file(self) -> None:
+        """An @ alone names no file."""
+        error = self.assertRaises(ConfigError, read, [*FILE, "--http-sd", "@"], {})
+        self.assertEqual(str(error), "--http-sd: '@' names no file; expected @ and the path of a file that holds a URL")

@@ -1,0 +1,403 @@
+"""JSON over HTTP, the connections below it, and files that hold secrets."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Awaitable
+from typing import Any
+
+from OpenSSL import SSL
+from treq.testing import RequestTraversalAgent
+from twisted.internet import error as errors
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseNeverReceived
+from twisted.web.http import Request
+from twisted.web.iweb import IAgent
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from mpp.core.errors import LocateError
+from mpp.core.secret_file import MAX_BYTES, SecretFile
+from mpp.core.urls import basic
+from mpp.discovery.http_api import json_api as api_module
+from mpp.discovery.http_api.client import Body, Connections
+from mpp.discovery.http_api.json_api import Answer, Api, NoAnswer
+from mpp.wire.tls import TLSPolicy
+
+URL = "http://user:hush@api.example/list?token=hush"
+
+
+class Server(Resource):
+    """
+    A server that answers what it is told to.
+
+    :ivar answers: by path: status, headers, body; a body of None is never ended.
+    :ivar seen: method, target, ``Authorization`` and body of each request.
+    :ivar lost: how many requests were given up by the client.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        Resource.__init__(self)
+        self.answers: dict[str, tuple[int, dict[str, str], bytes | None]] = {}
+        self.seen: list[tuple[str, str, str | None, bytes]] = []
+        self.lost = 0
+
+    def render(self, request: Request) -> bytes | int:
+        target = request.uri.decode("ascii")
+        self.seen.append((request.method.decode("ascii"), target, request.getHeader("authorization"), request.content.read()))
+        status, headers, body = self.answers[request.path.decode("ascii")]
+        request.setResponseCode(status)
+        for name, value in headers.items():
+            request.setHeader(name, value)
+        if body is not None:
+            return body
+        request.notifyFinish().addErrback(self._count)
+        request.write(b"{")
+        return NOT_DONE_YET
+
+    def _count(self, failure: Failure) -> None:
+        self.lost += 1
+
+
+@implementer(IAgent)
+class FailingAgent:
+    """An agent that cannot."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[Any]:
+        """Fail, see `IAgent`."""
+        return fail(self._error)
+
+
+async def get_json(api: Api, url: str, **how: Any) -> Any:
+    """Get what is at a URL, as a locator does that wants JSON."""
+    answer = await api.request("GET", url, **how)
+    if answer.status != 200:
+        raise answer.refused()
+    return answer.json()
+
+
+class ApiTests(SynchronousTestCase):
+    """Requests, and what comes of them."""
+
+    def setUp(self) -> None:
+        self.server = Server()
+        self.agent = RequestTraversalAgent(self.server)
+        self.clock = Clock()
+        self.api = Api(self.agent, self.clock)
+
+    def begin(self, waiting: Any) -> Deferred[Any]:
+        """Begin what is to be awaited."""
+        begun = Deferred.fromCoroutine(waiting)
+        self.agent.flush()
+        return begun
+
+    def result(self, waiting: Awaitable[Any]) -> Any:
+        """Give what comes of it."""
+        return self.successResultOf(self.begin(waiting))
+
+    def refusal(self, waiting: Awaitable[Any], kind: type[LocateError] = LocateError) -> str:
+        """Give why nothing comes of it; there is no secret in that."""
+        why = str(self.failureResultOf(self.begin(waiting), kind).value)
+        self.assertNotIn("hush", why)
+        return why
+
+    def test_json(self) -> None:
+        """JSON is read."""
+        self.server.answers["/list"] = (200, {}, b'{"a": [1]}')
+        self.assertEqual(
+            self.result(get_json(self.api, "http://a/list?b=c%20d,e", headers={"Authorization": "Bearer t"})), {"a": [1]}
+        )
+        self.assertEqual(self.server.seen, [("GET", "/list?b=c%20d,e", "Bearer t", b"")])
+
+    def test_not_json(self) -> None:
+        """An answer that is no JSON is told, without the answer."""
+        for body in (b"<html>hush", b"", b"[" * 100_000, b"\xff"):
+            self.server.answers["/list"] = (200, {}, body)
+            self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the answer is not JSON")
+
+    def test_post(self) -> None:
+        """A body is sent as it is; any status is an answer."""
+        self.server.answers["/login"] = (403, {"X-Why": "no"}, b"no")
+        answer = self.result(self.api.request("POST", "http://a/login", data=b"data"))
+        self.assertEqual(self.server.seen, [("POST", "/login", None, b"data")])
+        self.assertEqual((answer.status, answer.headers["x-why"], answer.body), (403, "no", b"no"))
+
+    def test_gzip(self) -> None:
+        """A compressed answer is unpacked."""
+        self.server.answers["/list"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(b"[1]"))
+        self.assertEqual(self.result(get_json(self.api, "http://a/list")), [1])
+
+    def test_status(self) -> None:
+        """Another status than 200 is an error with the server's words."""
+        self.server.answers["/list"] = (403, {}, b'{"kind": "Status", "message": "pods is forbidden"}')
+        self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: status 403: pods is forbidden")
+
+    def test_secrets_in_words(self) -> None:
+        """A server that repeats what it was sent does not make us repeat it."""
+        for authorization in ("Bearer hush", "token=hush", basic("user", "hush")):
+            self.server.answers["/list"] = (401, {}, b'{"message": "bad: %s hush"}' % authorization.encode())
+            why = self.refusal(get_json(self.api, "http://a/list", headers={"Authorization": authorization}))
+            self.assertNotIn(basic("user", "hush")[6:], why)
+        self.server.answers["/list"] = (401, {}, b'{"message": "bad: hush"}')
+        answer = self.result(self.api.request("GET", "http://a/list", hide=["hush", ""]))
+        self.assertEqual(answer.words(), "bad: ...")
+
+    def test_timeout(self) -> None:
+        """An answer that does not come, or does not end, is given up in time, and the connection is dropped."""
+        self.server.answers["/list"] = (200, {}, None)
+        asked = self.begin(get_json(self.api, "http://a/list?hush", timeout=2.0))
+        self.clock.advance(1.9)
+        self.assertNoResult(asked)
+        self.clock.advance(0.1)
+        self.agent.flush()
+        self.assertEqual(str(self.failureResultOf(asked, NoAnswer).value), "http://a/list: no answer within 2 s")
+        self.assertEqual((self.server.lost, self.clock.getDelayedCalls()), (1, []))
+
+    def test_cancelled(self) -> None:
+        """A request that is given up drops its connection, and fails as what it is."""
+        self.server.answers["/list"] = (200, {}, None)
+        asked = self.begin(get_json(self.api, "http://a/list"))
+        asked.cancel()
+        self.agent.flush()
+        self.failureResultOf(asked, CancelledError)
+        self.assertEqual((self.server.lost, self.clock.getDelayedCalls()), (1, []))
+
+    def test_too_large(self) -> None:
+        """An answer is read up to a limit."""
+        self.patch(api_module, "MAX_BYTES", 1024 * 1024)
+        self.server.answers["/list"] = (200, {}, b" " * (1024 * 1024 + 1))
+        self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the answer is larger than 1 MiB")
+        self.server.answers["/list"] = (200, {}, b"[]" + b" " * (1024 * 1024 - 2))
+        self.assertEqual(self.result(get_json(self.api, "http://a/list")), [])
+
+    def test_redirect(self) -> None:
+        """Redirects of GET are followed; credentials go along to the same origin only."""
+        self.server.answers = {
+            "/a": (301, {"Location": "b?c=d"}, b""),
+            "/b": (307, {"Location": "http://user:hush@b:80/c"}, b""),
+            "/c": (200, {}, b"[]"),
+        }
+        self.result(get_json(self.api, "http://a/a", headers={"Authorization": "Bearer t"}))
+        self.assertEqual([seen[1:3] for seen in self.server.seen], [("/a", "Bearer t"), ("/b?c=d", "Bearer t"), ("/c", None)])
+
+    def test_redirected_post(self) -> None:
+        """What is posted goes only where it was sent: there are passwords in it."""
+        self.server.answers["/login"] = (307, {"Location": "/elsewhere"}, b"")
+        self.assertEqual(self.result(self.api.request("POST", "http://a/login", data=b"hush")).status, 307)
+
+    def test_bad_redirects(self) -> None:
+        """Redirects in circles, to other schemes and to nowhere are told."""
+        for location, expected in (
+            ("/list?hush", "http://a/list: redirects without end"),
+            ("file:///etc/passwd?hush", "file:///etc/passwd: neither http nor https"),
+            ("http://[hush", "http://a/list: redirects to what is no URL"),
+        ):
+            self.server.answers["/list"] = (302, {"Location": location}, b"")
+            self.assertEqual(self.refusal(get_json(self.api, "http://a/list")), expected)
+
+    def test_unusable_urls(self) -> None:
+        """What cannot be asked is told."""
+        for url, expected in (
+            ("http://a/\u00e9?hush", "http://a/\u00e9: not a URL that can be asked"),
+            ("http://a/b c?hush", "http://a/b c: not a URL that can be asked"),
+            ("http://[hush/", "(an unreadable URL): not a URL that can be asked"),
+            ("unix:/run/a", "unix:/run/a: neither http nor https"),
+        ):
+            self.assertEqual(self.refusal(get_json(self.api, url)), expected)
+
+    def test_open(self) -> None:
+        """An answer can be read as it comes, or to its end, or be dropped."""
+        self.server.answers["/list"] = (200, {}, b"[]")
+        response = self.result(self.api.open("GET", "http://a/list"))
+        self.assertEqual(self.result(self.api.read("http://a/list", response)).json(), [])
+        self.server.answers["/list"] = (200, {}, None)
+        body = Body(10)
+        self.result(self.api.open("GET", "http://a/list")).deliverBody(body)
+        body.whole.cancel()
+        self.agent.flush()
+        self.failureResultOf(body.whole, CancelledError)
+        self.assertEqual(self.server.lost, 1)
+
+    def test_close_in_memory(self) -> None:
+        """There is nothing to be closed where nothing is kept."""
+        self.assertIsNone(self.successResultOf(self.api.close()))
+
+    def test_failures(self) -> None:
+        """A failure to reach a server is told in plain words, with the URL but without what is secret in it."""
+        broken_off = ResponseNeverReceived([Failure(errors.ConnectionDone())])
+        refused = ResponseNeverReceived([Failure(SSL.Error([("SSL routines", "", "certificate verify failed")]))])
+        for error, expected in (
+            (errors.DNSLookupError("hush"), "the host name cannot be resolved"),
+            (errors.ConnectionRefusedError("hush"), "connection refused"),
+            (errors.TimeoutError("hush"), "no connection in time"),
+            (errors.ConnectionLost("hush"), "the connection was lost"),
+            (broken_off, "the connection was closed before the answer was complete"),
+            (refused, "TLS failed: certificate verify failed"),
+            (SSL.Error(), "TLS failed: the connection was closed"),
+            (SSL.ZeroReturnError("hush"), "TLS failed: the connection was closed"),
+            (RuntimeError("hush"), "no usable answer (RuntimeError)"),
+        ):
+            api = Api(FailingAgent(error), self.clock)
+            self.assertEqual(self.refusal(get_json(api, URL), NoAnswer), f"http://api.example/list: {expected}")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled_below(self) -> None:
+        """Whatever form a cancellation takes on its way, it is one."""
+        for error in (
+            CancelledError(),
+            errors.ConnectingCancelledError(None),
+            ResponseNeverReceived([Failure(CancelledError())]),
+        ):
+            asked = self.begin(get_json(Api(FailingAgent(error), self.clock), URL))
+            self.failureResultOf(asked, CancelledError)
+
+
+class WordsTests(SynchronousTestCase):
+    """What a server says itself."""
+
+    def test_words(self) -> None:
+        """The message of a JSON object, or the first line of a plain text; one short line."""
+        for body, content_type, expected in (
+            (b'{"message": "App \'/x\' does not exist"}', "application/json", "App '/x' does not exist"),
+            (b'{"title": "Unauthorized", "description": "Invalid credentials"}', "", "Invalid credentials"),
+            (b'{"message": "", "error": "e"}', "", "e"),
+            (b'{"message": {"a": 1}}', "", ""),
+            (b'{"message": "a\\r\\n\\u001b[31mb  c"}', "", "a [31mb c"),
+            (b'{"message"', "", ""),
+            (b'{"a":' * 100_000, "", ""),
+            (b"not found\nreally", "text/plain; charset=utf-8", "not found"),
+            (b"not found", "", ""),
+            (b"<html>", "text/html", ""),
+            (b"x" * 1000, "text/plain", "x" * 300),
+        ):
+            self.assertEqual(Answer("u", 404, {"content-type": content_type}, body).words(), expected)
+
+    def test_refused(self) -> None:
+        """An error says where or what, the status, and the words if there are any."""
+        self.assertEqual(str(Answer("http://a", 404).refused()), "http://a: status 404")
+        said = Answer("http://a", 404, {"content-type": "text/plain"}, b"no")
+        self.assertEqual(str(said.refused("--option")), "--option: status 404: no")
+
+    def test_repr(self) -> None:
+        """What was answered, and what is to be hidden, is in no repr."""
+        self.assertEqual(repr(Answer("http://a", 200, {"a": "hush"}, b"hush", ("hush",))), "Answer(url='http://a', status=200)")
+
+
+class ConnectionsTests(SynchronousTestCase):
+    """Connections over a reactor in memory."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.connections = Connections(self.reactor, TLSPolicy(), 1.5)
+        self.api = Api(self.connections.agent, self.reactor, self.connections)
+
+    def connect(self) -> Any:
+        """Let the newest connection succeed, and give the transport of its client's end."""
+        _, port, factory, timeout, _ = self.reactor.tcpClients[-1]
+        self.assertEqual((port, timeout), (8080, 1.5))
+        transport = StringTransport()
+        protocol = factory.buildProtocol(None)
+        transport.abortConnection = transport.loseConnection  # type: ignore[method-assign]
+        protocol.makeConnection(transport)
+        transport.protocol = protocol
+        return transport
+
+    def answer(self, transport: Any, data: bytes) -> None:
+        """Have the server write."""
+        transport.protocol.dataReceived(data)
+
+    def test_kept(self) -> None:
+        """A connection is used again, and is dropped when it was not used for a while."""
+        for _ in range(2):
+            asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
+            if not self.connections.open:
+                transport = self.connect()
+            self.answer(transport, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+            self.assertEqual(self.successResultOf(asked), [])
+        self.assertEqual((len(self.reactor.tcpClients), len(self.connections.open)), (1, 1))
+        self.reactor.advance(60)
+        self.assertTrue(transport.disconnecting)
+
+    def test_close(self) -> None:
+        """Closing aborts what is in use and what is kept, and is over when all is gone."""
+        Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/")).addErrback(lambda failure: failure.trap(NoAnswer))
+        transport = self.connect()
+        closed = self.api.close()
+        self.assertNoResult(closed)
+        self.assertTrue(transport.disconnecting)
+        transport.protocol.connectionLost(Failure(errors.ConnectionAborted()))
+        self.successResultOf(closed)
+        self.assertEqual((set(self.connections.open), self.reactor.getDelayedCalls()), (set(), []))
+        self.successResultOf(self.api.close())
+
+    def test_dropped(self) -> None:
+        """An answer that is too large, or not wanted any more, has its connection aborted, not closed in order."""
+        self.patch(api_module, "MAX_BYTES", 10)
+        asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
+        transport = self.connect()
+        aborted: list[str] = []
+        transport.abortConnection = lambda: aborted.append("aborted")
+        self.answer(transport, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 11)
+        self.failureResultOf(asked, LocateError)
+        self.assertEqual(aborted, ["aborted"])
+        self.answer(transport, b"x" * 50)
+
+    def test_without_length(self) -> None:
+        """An answer may end with its connection; one that announced more is no answer."""
+        for head, kind in ((b"HTTP/1.0 200 OK\r\n\r\n", None), (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", NoAnswer)):
+            asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
+            transport = self.connect()
+            self.answer(transport, head + b"[]")
+            transport.protocol.connectionLost(Failure(errors.ConnectionDone()))
+            if kind is None:
+                self.assertEqual(self.successResultOf(asked), [])
+            else:
+                self.failureResultOf(asked, kind)
+
+
+class SecretFileTests(SynchronousTestCase):
+    """Files that hold secrets."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+
+    def read(self, content: bytes) -> str:
+        """Give what is read of this content."""
+        with open(self.path, "wb") as file:
+            file.write(content)
+        return SecretFile(self.path).read()
+
+    def refused(self) -> str:
+        """Give why the file as it is cannot be used."""
+        return str(self.assertRaises(LocateError, SecretFile(self.path).read))
+
+    def test_read(self) -> None:
+        """Blanks and line ends around it, and a byte order mark, do not count; each reading is anew."""
+        self.assertEqual(self.read(b"\xef\xbb\xbf hush\r\n"), "hush")
+        self.assertEqual(self.read(b"other"), "other")
+
+    def test_refused(self) -> None:
+        """What cannot be used is named, not quoted."""
+        self.assertEqual(self.refused(), f"{self.path}: No such file or directory")
+        for content, expected in (
+            (b" \n", "empty"),
+            (b"hush\xff", "not UTF-8 text"),
+            (b"h" * (MAX_BYTES + 1), "larger than 1 MiB, not a secret"),
+        ):
+            self.assertEqual(str(self.assertRaises(LocateError, self.read, content)), f"{self.path}: {expected}")
+        os.remove(self.path)
+        os.mkfifo(self.path)
+        self.assertEqual(self.refused(), f"{self.path}: not a regular file")
+        self.path = "a\0b"
+        self.assertEqual(self.refused(), "'a\\x00b': not a path")

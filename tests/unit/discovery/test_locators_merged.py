@@ -1,0 +1,402 @@
+"""Several locators as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred, FirstError
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mpp.core.errors import ConfigError, LocateError, PartlyLocated
+from mpp.core.interfaces import ILocator, IVerifiedLocator
+from mpp.core.model import Backend, Located
+from mpp.discovery.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator, Source
+from tests.logged import logged
+
+A, B, C = (Located(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
+
+
+class Quiet:
+    """A source that cannot be watched."""
+
+    changed: Callable[[], None] | None = None
+    sought = "targets somewhere"
+    explicit = False
+
+    def start(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
+
+    def stop(self) -> None:
+        self.changed = None
+
+
+@implementer(ILocator)
+class HeldLocator(Quiet):
+    """A locator whose Deferreds the test holds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[Deferred[tuple[Located, ...]]] = []
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+@implementer(IVerifiedLocator)
+class VerifiedLocator(HeldLocator):
+    """A locator whose source has its own opinion."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.verifying: Deferred[None] = Deferred()
+
+    def verify(self) -> Deferred[None]:
+        return self.verifying
+
+
+@implementer(ILocator)
+class BrokenLocator(Quiet):
+    """A locator with a bug."""
+
+    name = "broken"
+
+    def locate(self) -> Deferred[tuple[Located, ...]]:
+        raise ZeroDivisionError("a bug")
+
+
+class VerifyTests(SynchronousTestCase):
+    """What sources say of the configuration."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.first, self.second = VerifiedLocator("first"), VerifiedLocator("second")
+        merged = MergedLocator([HeldLocator("silent"), self.first, self.second], self.clock, failed=lambda name: None)
+        self.verified = merged.verify()
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_content(self) -> None:
+        """All that can tell are asked; there is nothing to say when none of them refuses."""
+        self.first.verifying.callback(None)
+        self.assertNoResult(self.verified)
+        self.second.verifying.callback(None)
+        self.assertIsNone(self.successResultOf(self.verified))
+
+    def test_refused(self) -> None:
+        """A refusal is told at once, in the words of who refuses."""
+        error = ConfigError("--selector", "refused")
+        self.second.verifying.errback(error)
+        self.assertIs(self.failureResultOf(self.verified, ConfigError).value, error)
+        self.first.verifying.callback(None)
+
+    def test_slow(self) -> None:
+        """Who does not answer soon refuses nothing."""
+        self.first.verifying.callback(None)
+        self.clock.advance(VERIFY_TIMEOUT_S)
+        self.assertIsNone(self.successResultOf(self.verified))
+
+    def test_bug(self) -> None:
+        """A bug refuses nothing, and is logged."""
+        self.first.verifying.errback(ZeroDivisionError())
+        self.second.verifying.callback(None)
+        self.assertIsNone(self.successResultOf(self.verified))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_cancelled(self) -> None:
+        """Who asks may give up."""
+        self.verified.cancel()
+        self.failureResultOf(self.verified, CancelledError)
+
+
+class MergedLocatorTests(SynchronousTestCase):
+    """What all locators give together."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.failed: list[str] = []
+        self.first, self.second = HeldLocator("first"), HeldLocator("second")
+        self.merged = MergedLocator([self.first, self.second], self.clock, failed=self.failed.append)
+
+    def test_merged_in_order(self) -> None:
+        """All locators are asked at once; their lists are joined in their order, each backend once."""
+        located = self.merged.locate()
+        self.second.asked[0].callback((C, A))
+        self.assertNoResult(located)
+        self.first.asked[0].callback((B, A))
+        self.assertEqual(self.successResultOf(located), (B, A, C))
+
+    def test_ready_if_anybody_says_so(self) -> None:
+        """A backend that one source holds to be ready and another one not is ready."""
+        located = self.merged.locate()
+        self.first.asked[0].callback((Located(A.backend, "pod not ready"), Located(B.backend, "pod not ready")))
+        self.second.asked[0].callback((A,))
+        self.assertEqual(self.successResultOf(located), (A, Located(B.backend, "pod not ready")))
+
+    def test_all_are_watched(self) -> None:
+        """A change in any source is heard of, until watching stops."""
+        heard: list[str] = []
+        self.merged.start(lambda: heard.append("changed"))
+        for locator in (self.first, self.second):
+            assert locator.changed is not None
+            locator.changed()
+        self.merged.stop()
+        self.assertEqual((heard, self.first.changed, self.second.changed), (["changed"] * 2, None, None))
+
+    def test_failed_locator_keeps_its_list(self) -> None:
+        """A locator that fails keeps its last good list, is counted, and visible."""
+        located = self.merged.locate()
+        self.first.asked[0].callback((A,))
+        self.second.asked[0].callback((B,))
+        self.successResultOf(located)
+        for errors in (1, 2):
+            located = self.merged.locate()
+            self.first.asked[-1].errback(LocateError("gone"))
+            self.second.asked[-1].callback((C,))
+            self.assertEqual(self.successResultOf(located), (A, C))
+            self.assertEqual(
+                self.merged.sources, (Source("first", (A,), "gone", errors, True), Source("second", (C,), read=True))
+            )
+        self.assertEqual([s.up for s in self.merged.sources], [False, True])
+        self.assertEqual(self.failed, ["first", "first"])
+
+    def test_partly_failed_locator(self) -> None:
+        """A locator of which a part fails is not up, and what it knows nevertheless counts."""
+        located = self.merged.locate()
+        self.first.asked[0].errback(PartlyLocated("b.json is broken", (A, B)))
+        self.second.asked[0].callback((C,))
+        self.assertEqual(self.successResultOf(located), (A, B, C))
+        self.assertEqual((self.merged.sources[0].up, self.failed), (False, ["first"]))
+
+    def test_locator_recovers(self) -> None:
+        """A locator that works again is up, and its new list counts."""
+        for result in (LocateError("gone"), None):
+            located = self.merged.locate()
+            self.second.asked[-1].callback(())
+            if result is not None:
+                self.first.asked[-1].errback(result)
+            else:
+                self.first.asked[-1].callback((B,))
+        self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(self.merged.sources[0], Source("first", (B,), "", 1, True))
+
+    def read(self, *, first: tuple[Located, ...], second: tuple[Located, ...]) -> None:
+        """Make a round in which both locators answer."""
+        located = self.merged.locate()
+        self.first.asked[-1].callback(first)
+        self.second.asked[-1].callback(second)
+        self.successResultOf(located)
+
+    def test_slow_locator_is_not_waited_for(self) -> None:
+        """A round waits briefly for a slow source, the next ones not at all; its late list counts at once."""
+        changes: list[str] = []
+        self.read(first=(A,), second=(B,))
+        self.merged.start(lambda: changes.append("changed"))
+        located = self.merged.locate()
+        self.second.asked[-1].callback((B,))
+        self.assertNoResult(located)
+        self.clock.advance(WAIT_S)
+        self.assertEqual(self.successResultOf(located), (A, B))
+        located = self.merged.locate()
+        self.second.asked[-1].callback((B,))
+        self.assertEqual(self.successResultOf(located), (A, B))
+        self.assertEqual((len(self.first.asked), changes, self.failed), (2, [], []))
+        self.first.asked[-1].callback((C,))
+        self.assertEqual((changes, self.merged.sources[0].located), (["changed"], (C,)))
+        self.clock.advance(2 * LOOK_UP_TIMEOUT_S)
+        self.assertEqual((self.clock.getDelayedCalls(), self.merged.sources[0].problem), ([], ""))
+
+    def test_late_list_without_news(self) -> None:
+        """A late list that is the same as before hastens nothing: a slow source would keep rounds going for ever."""
+        changes: list[str] = []
+        self.read(first=(A,), second=(B,))
+        self.merged.start(lambda: changes.append("changed"))
+        self.merged.locate()
+        self.clock.advance(WAIT_S)
+        self.first.asked[-1].callback((A,))
+        self.assertEqual(changes, [])
+
+    def test_unknown_source_is_waited_for_longer(self) -> None:
+        """The first round waits longer, since it may know no backend otherwise, and the log tells what is missing."""
+        lines = logged(self, formatEvent)  # type: ignore[arg-type]
+        located = self.merged.locate()
+        self.second.asked[0].callback((B,))
+        self.clock.advance(FIRST_WAIT_S - 0.1)
+        self.assertNoResult(located)
+        self.clock.advance(0.1)
+        self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(lines, ["locator first has not answered within 3 s; its answer is awaited for 60 s"])
+        self.merged.stop()
+
+    def test_hanging_locator(self) -> None:
+        """A source that does not answer at all has failed after a minute, and is asked again in the next round."""
+        located = self.merged.locate()
+        self.second.asked[0].callback((B,))
+        self.clock.pump([FIRST_WAIT_S, LOOK_UP_TIMEOUT_S - FIRST_WAIT_S])
+        self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(self.merged.sources[0].problem, "no answer within 60 s")
+        self.assertEqual((self.clock.getDelayedCalls(), self.failed), ([], ["first"]))
+        self.merged.locate()
+        self.assertEqual(len(self.first.asked), 2)
+        self.merged.stop()
+
+    def test_stopped(self) -> None:
+        """Stopping ends all look-ups, and counts as no failure."""
+        self.merged.locate().addErrback(lambda _: None)
+        self.clock.advance(FIRST_WAIT_S)
+        self.merged.stop()
+        self.assertTrue(self.first.asked[0].called and self.second.asked[0].called)
+        self.assertEqual((self.failed, self.clock.getDelayedCalls()), ([], []))
+
+    def test_bug_in_a_locator(self) -> None:
+        """A bug in one locator is logged once, and the others count."""
+        merged = MergedLocator([BrokenLocator(), self.second], self.clock, failed=self.failed.append)
+        for _ in range(2):
+            located = merged.locate()
+            self.second.asked[-1].callback((B,))
+            self.assertEqual(self.successResultOf(located), (B,))
+        self.assertEqual(merged.sources[0].problem, "bug in the locator: ZeroDivisionError: a bug")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_cancelled(self) -> None:
+        """Cancelling ends the wait, and counts as no failure; the look-ups go on until they are stopped."""
+        located = self.merged.locate()
+        located.cancel()
+        self.failureResultOf(located, FirstError).value.subFailure.trap(CancelledError)
+        self.first.asked[0].callback((A,))
+        self.assertEqual((self.failed, self.merged.sources[0].located), ([], (A,)))
+        self.merged.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_locators(self) -> None:
+        """Without locators there are no backends."""
+        self.assertEqual(self.successResultOf(MergedLocator([], self.clock, failed=self.failed.append).locate()), ())
+
+
+class ReplaceTests(SynchronousTestCase):
+    """Other locators than before."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.first, self.second, self.third = (HeldLocator(name) for name in ("first", "second", "third"))
+        self.merged = MergedLocator([self.first, self.second], self.clock, failed=lambda name: None)
+        self.merged.start(lambda: None)
+        self.listed((self.first, (A,)), (self.second, (B,)))
+
+    def listed(self, *answers: tuple[HeldLocator, tuple[Located, ...] | Exception]) -> tuple[Located, ...]:
+        """Make a round, and give what comes of it."""
+        located = self.merged.locate()
+        for locator, answer in answers:
+            if isinstance(answer, Exception):
+                locator.asked[-1].errback(answer)
+            else:
+                locator.asked[-1].callback(answer)
+        found: tuple[Located, ...] = self.successResultOf(located)
+        return found
+
+    def test_kept_and_gone(self) -> None:
+        """Who stays keeps what is known of it, who goes is stopped, who comes is started."""
+        self.merged.replace([self.third, self.first])
+        self.assertEqual([source.name for source in self.merged.sources], ["third", "first"])
+        self.assertEqual(self.merged.sources[1].located, (A,))
+        self.assertIsNone(self.second.changed)
+        self.assertIsNotNone(self.third.changed)
+        self.assertEqual(self.listed((self.third, (C,)), (self.first, (A,))), (C, A))
+
+    def test_taken_away(self) -> None:
+        """What nobody lists any more goes at once when nothing has come in its place."""
+        self.merged.replace([self.first])
+        self.assertEqual(self.listed((self.first, (A,))), (A,))
+
+    def test_source_that_is_down(self) -> None:
+        """What was found before stays until each new source has answered once, and only so long."""
+        self.merged.replace([self.third])
+        self.assertEqual(self.listed((self.third, LocateError("down"))), (A, B))
+        self.merged.replace([self.third])
+        self.assertEqual(self.listed((self.third, PartlyLocated("down", ()))), (A, B))
+        self.assertEqual(self.listed((self.third, (C,))), (C,))
+        self.assertEqual(self.listed((self.third, LocateError("down"))), (C,))
+
+    def test_replaced_while_asked(self) -> None:
+        """A look-up that is under way when its locator goes fails no round, and is not waited for in vain."""
+        located = self.merged.locate()
+        self.merged.replace([self.first, self.third])
+        self.second.asked[-1].errback(CancelledError())
+        self.first.asked[-1].callback((A, C))
+        self.assertEqual(self.successResultOf(located), (A, C, B))
+        self.assertEqual(self.listed((self.first, (A,)), (self.third, ())), (A,))
+
+    def test_not_started(self) -> None:
+        """Before the program runs nothing is started."""
+        merged = MergedLocator([self.first], self.clock, failed=lambda name: None)
+        merged.replace([self.third])
+        self.assertIsNone(self.third.changed)
+
+
+class EmptiedTests(SynchronousTestCase):
+    """A source that lists nothing after it has listed backends."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.locator = HeldLocator("http-sd")
+        self.locator.explicit = True
+        self.merged = MergedLocator([self.locator], self.clock, failed=lambda name: None)
+        self.assertEqual(self.ask(A), (A,))
+
+    def ask(self, *answer: Located) -> tuple[Located, ...]:
+        located = self.merged.locate()
+        self.locator.asked[-1].callback(answer)
+        return self.successResultOf(located)
+
+    def test_last_list_stays_for_a_minute(self) -> None:
+        """The last backends stay for a minute, with a problem to show; then the empty list is believed."""
+        self.assertEqual(self.ask(), (A,))
+        self.assertIn("lists no backends", self.merged.sources[0].problem)
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.ask(), (A,))
+        self.clock.advance(1)
+        self.assertEqual(self.ask(), ())
+        self.assertTrue(self.merged.sources[0].up)
+
+    def test_what_is_not_written_is_believed(self) -> None:
+        """An empty list of a source that nobody writes by hand counts at once; it is said what was looked for."""
+        self.locator.explicit = False
+        self.assertEqual(self.ask(), ())
+        source = self.merged.sources[0]
+        self.assertEqual((source.up, source.note), (True, "found no backends: it looked for targets somewhere"))
+        self.ask(A)
+        self.assertEqual(self.merged.sources[0].note, "")
+
+    def test_never_found_anything(self) -> None:
+        """A source in which nothing was ever found is no failure, and it is said once in the log what was looked for."""
+        said = logged(self, lambda event: formatEvent(event))
+        for explicit in (True, False):
+            locator = HeldLocator("kubernetes")
+            locator.explicit = explicit
+            merged = MergedLocator([locator], self.clock, failed=self.fail)
+            for _ in range(3):
+                located = merged.locate()
+                locator.asked[-1].callback(())
+                self.assertEqual(self.successResultOf(located), ())
+            self.assertIn("looked for targets somewhere", merged.sources[0].note)
+            self.assertTrue(merged.sources[0].up)
+        expected = "locator kubernetes found no backends: it looked for targets somewhere"
+        self.assertEqual([line for line in said if "found no" in line], [expected] * 2)
+
+    def test_time_counts_without_interruption(self) -> None:
+        """A list with backends, or a failure, begins the minute anew."""
+        self.ask()
+        self.clock.advance(HOLD_S - 1)
+        self.assertEqual(self.ask(B), (B,))
+        self.assertTrue(self.merged.sources[0].up)
+        self.assertEqual(self.ask(), (B,))
+        self.clock.advance(HOLD_S - 1)
+        failed = self.merged.locate()
+        self.locator.asked[-1].errback(LocateError("refused"))
+        self.assertEqual(self.successResultOf(failed), (B,))
+        self.clock.advance(1)
+        self.assertEqual(self.ask(), (B,))

@@ -1,0 +1,52 @@
+"""Requests that have come back to the mpp that sent them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.core.model import Choice, Selection
+from tests.forward_support import INSTANCE, A, B, FakeResponse, World
+
+OWN = ((b"mpp-instance", b"aaa, " + INSTANCE.token.encode()),)
+LOOP = b'{"status":"error","errorType":"loop","error":"this request has come back to the mpp that sent it (fedcba9876543210)"}'
+
+
+class LoopTests(SynchronousTestCase):
+    """What becomes of them."""
+
+    def test_own_request(self) -> None:
+        """A request of its own gets 508 at once, with the token by which the sender knows it; nothing is sent."""
+        for world in (World(), World(selected=(), standbys=())):
+            client = world.request(headers=OWN)
+            assert client.failed is not None
+            status, message, _ = client.failed
+            self.assertEqual((status, INSTANCE.token in message), (508, True))
+            self.assertEqual((world.upstreams.sent, world.selections.waiting, world.exchange.ended), ([], [], True))
+            self.assertEqual(world.counted("mpp_requests_total", backend="mpp", code="508"), 1)
+
+    def test_request_of_another_mpp(self) -> None:
+        """A request that has passed another mpp is forwarded, with both tokens."""
+        world = World()
+        world.request(headers=((b"MPP-Instance", b"aaa"),))
+        self.assertIn(b"\r\nMPP-Instance: aaa, %b\r\n" % INSTANCE.token.encode(), world.upstreams.sent[0].head)
+
+    def test_server_that_sends_it_back(self) -> None:
+        """When a server is another mpp that sends the request back, the next server is asked; without one there is no 508."""
+        world = World(selected=(A,), standbys=(B,))
+        client = world.request()
+        world.upstreams.sent[0].answer.callback(FakeResponse(508, LOOP))
+        world.upstreams.sent[1].answer.callback(FakeResponse(200))
+        self.assertEqual(client.served_by, B)
+        world = World(selected=(A,), standbys=())
+        client = world.request()
+        world.upstreams.sent[0].answer.callback(FakeResponse(508, LOOP))
+        world.selections.publish(Selection(2, Choice()))
+        assert client.failed is not None
+        self.assertEqual(client.failed[0], 503)
+
+    def test_question_to_a_silent_server(self) -> None:
+        """The question whether a server is there carries the token, too."""
+        world = World()
+        world.request()
+        world.clock.pump([0.05] * 20)
+        self.assertIn(b"\r\nMPP-Instance: %b\r\n" % INSTANCE.token.encode(), world.upstreams.probes[0].head)

@@ -1,0 +1,178 @@
+"""Rounds run once at a time, for any number of callers."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.selection.rounds import Repeated, Rounds, Waiters
+
+
+class RoundsTests(SynchronousTestCase):
+    """When a round begins, and who waits for which; see Note [Rounds]."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.begun: list[Deferred[None]] = []
+        self.rounds = Rounds(self.begin, self.clock, 0.2)
+
+    def begin(self) -> Deferred[None]:
+        """Begin a round that the test ends."""
+        self.begun.append(Deferred())
+        return self.begun[-1]
+
+    def test_joined(self) -> None:
+        """Everyone who asks while a round runs waits for that one."""
+        waiters = [self.rounds.join() for _ in range(3)]
+        self.assertEqual(len(self.begun), 1)
+        self.begun[0].callback(None)
+        for waiter in waiters:
+            self.successResultOf(waiter)
+        self.clock.advance(1)
+        self.assertEqual(len(self.begun), 1)
+
+    def test_spacing(self) -> None:
+        """The next round does not begin too soon after the last one; everyone waits for that same one."""
+        self.rounds.join()
+        self.begun[0].callback(None)
+        waiters = [self.rounds.join(), self.rounds.join()]
+        self.assertEqual(len(self.begun), 1)
+        self.clock.advance(0.2)
+        self.assertEqual(len(self.begun), 2)
+        self.begun[1].callback(None)
+        for waiter in waiters:
+            self.successResultOf(waiter)
+
+    def test_outdated(self) -> None:
+        """An outdated round is followed by another one; who asked before waits for the first, who asks then for the second."""
+        before = self.rounds.join()
+        self.rounds.renew()
+        self.rounds.renew()
+        after = self.rounds.join()
+        self.clock.advance(1)
+        self.begun[0].callback(None)
+        self.successResultOf(before)
+        self.assertNoResult(after)
+        self.assertEqual(len(self.begun), 2)
+        self.begun[1].callback(None)
+        self.successResultOf(after)
+        self.clock.advance(1)
+        self.assertEqual(len(self.begun), 2)
+
+    def test_renewal_without_a_round(self) -> None:
+        """Renewing begins a round when none runs, and that one is joined."""
+        self.rounds.renew()
+        waiter = self.rounds.join()
+        self.begun[0].callback(None)
+        self.successResultOf(waiter)
+        self.clock.advance(1)
+        self.assertEqual(len(self.begun), 1)
+
+    def test_rounds_that_end_at_once(self) -> None:
+        """A round that is over before it has returned is over."""
+        rounds = Rounds(self.begin_and_end, self.clock, 0.2)
+        self.successResultOf(rounds.join())
+        waiter = rounds.join()
+        self.clock.advance(0.2)
+        self.successResultOf(waiter)
+
+    def begin_and_end(self) -> Deferred[None]:
+        """Make a whole round."""
+        done: Deferred[None] = Deferred()
+        done.callback(None)
+        return done
+
+    def test_failed_round(self) -> None:
+        """A round that fails is logged, and ends like any other."""
+        waiter = self.rounds.join()
+        self.begun[0].errback(ZeroDivisionError())
+        self.successResultOf(waiter)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.rounds.join()
+        self.clock.advance(0.2)
+        self.assertEqual(len(self.begun), 2)
+
+    def test_waiter_cancelled(self) -> None:
+        """Who does not want to wait any longer does not stop the round, nor the others."""
+        waiters = [self.rounds.join(), self.rounds.join()]
+        waiters[0].cancel()
+        self.failureResultOf(waiters[0], CancelledError)
+        self.begun[0].callback(None)
+        self.successResultOf(waiters[1])
+
+    def test_stop(self) -> None:
+        """Stopping cancels the running round, lets everyone go, and begins no other one."""
+        waiters = [self.rounds.join()]
+        self.rounds.renew()
+        waiters.append(self.rounds.join())
+        self.rounds.stop()
+        for waiter in waiters:
+            self.successResultOf(waiter)
+        self.assertTrue(self.begun[0].called)
+        self.clock.advance(1)
+        self.assertEqual(len(self.begun), 1)
+
+    def test_stop_before_a_round(self) -> None:
+        """Stopping lets go those whose round has not begun yet."""
+        self.rounds.join()
+        self.begun[0].callback(None)
+        waiter = self.rounds.join()
+        self.rounds.stop()
+        self.successResultOf(waiter)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class RepeatedTests(SynchronousTestCase):
+    """What is called at an interval."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.called: list[float] = []
+        self.repeated = Repeated(lambda: self.called.append(self.clock.seconds()), self.clock, 10.0)
+
+    def test_change(self) -> None:
+        """Another interval counts at once, also when it is shorter."""
+        self.repeated.start()
+        self.clock.advance(1)
+        self.repeated.change(2.0)
+        self.clock.pump([1.0] * 4)
+        self.assertEqual(self.called, [0, 1, 3, 5])
+
+    def test_change_while_waiting(self) -> None:
+        """What is still under way when the interval changes does not make for a second series of calls."""
+        waiting: list[Deferred[None]] = []
+        repeated = Repeated(lambda: waiting.append(Deferred()) or waiting[-1], self.clock, 10.0)
+        repeated.start()
+        repeated.change(2.0)
+        for each in waiting:
+            each.callback(None)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_no_change(self) -> None:
+        """The same interval changes nothing, nor does another one begin what was not begun."""
+        self.repeated.change(3.0)
+        self.assertEqual(self.called, [])
+        self.repeated.start()
+        self.repeated.change(3.0)
+        self.repeated.stop()
+        self.assertEqual((self.called, self.clock.getDelayedCalls()), ([0], []))
+
+
+class WaitersTests(SynchronousTestCase):
+    """Those who wait."""
+
+    def test_told_may_cancel_another(self) -> None:
+        """Who is told first may cancel another one, and may wait again."""
+        waiters = Waiters()
+        first, second = waiters.wait(), waiters.wait()
+        again: list[Deferred[None]] = []
+
+        def told(_: None) -> None:
+            second.cancel()
+            again.append(waiters.wait())
+
+        first.addCallback(told)
+        waiters.fire()
+        self.failureResultOf(second, CancelledError)
+        self.assertNoResult(again[0])
