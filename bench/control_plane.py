@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.figures import table
 from bench.programs import LOAD_CORE, PROXY_CORE, cpu_seconds, first_line, pinned, wrk
 from mpp.testing.faults import FAULTS
-from mpp.testing.messages import Answer, Request
+from mpp.testing.messages import Request, SimulatedResponse
 from mpp.testing.prometheus import SimulatedPrometheus
 from mpp.testing.server import listen
 from tests.integration.processes import CHECKOUT, Mpp, fetch, wait_until
@@ -36,7 +36,7 @@ class Padded(SimulatedPrometheus):
 
     padding = b""
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> SimulatedResponse:
         """Answer; with filler in front of what is of interest."""
         answer = super().answer(request)
         return evolve(answer, body=self.padding + answer.body) if request.path == "/metrics" else answer

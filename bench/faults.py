@@ -118,7 +118,7 @@ def load(proxy: Proxy, clients: int, options: argparse.Namespace) -> subprocess.
 
 def measure(at: Scene, row: Row, proxy: Proxy, clients: int, options: argparse.Namespace) -> dict[str, Any]:
     """Put load on one proxy while the row's fault comes and goes; give what the load tells."""
-    settle(proxy, at.front.requests)
+    settle(proxy, at.web_config.requests)
     process = load(proxy, clients, options)
     try:
         time.sleep(WELL)
@@ -131,7 +131,7 @@ def measure(at: Scene, row: Row, proxy: Proxy, clients: int, options: argparse.N
     finally:
         process.kill()
         # What still hangs belongs to this row.
-        at.front.tell("reset")
+        at.web_config.tell("reset")
     return dict(json.loads(output))
 
 
@@ -165,7 +165,7 @@ def show_faults(options: argparse.Namespace) -> bool:
     with scene(namespace=options.namespace) as at, contextlib.ExitStack() as stack:
         strategies = options.strategy.split(",")
         proxies = all_proxies(
-            [at.front.where, at.well.address], strategies, options.mpp, options.mpp_options.split(), options.only
+            [at.web_config.where, at.well.address], strategies, options.mpp, options.mpp_options.split(), options.only
         )
         for proxy in proxies:
             stack.callback(proxy.close)

@@ -9,20 +9,20 @@ pooled upstream connection, and relays the answer under back-pressure. If an att
 
 Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection),
 ``updates.Updates`` (what is published next), ``roster.Roster`` (who failed, who is ejected),
-``damage.Damage`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
+``damage.StorageErrors`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
 ``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers), ``wire.pool.Pool`` and
 ``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in), ``wire.budget.Budget`` (bytes
 held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
 ``forward.allowance.RetryBudget``, ``query_of_death.SuspectQueries`` (what servers may have died of lately),
 ``probe.background.BackgroundReads`` (what is being read of the state of servers, and when it is read again),
-``credentials.Credentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``front`` (the web
-configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``upkeep.Upkeep`` (whose
+``credentials.ClusterCredentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``web_config``
+(the web configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``upkeep.SeriesExpiry`` (whose
 counters are about to go), ``recorder.Recorder`` and
 ``journal.Journal`` (the last minutes), ``problems.Problems`` (what was wrong when it was looked at last),
 ``status_log.StatusLog`` (the errors that clients get, what it logged last),
 ``survey.Survey`` (which servers to ask for their newest data, and when) and ``coverage.lacks.Lacks`` (what they lack),
 ``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
-that nobody has taken yet), ``repeats.Repeats`` (lines of the log that were written in the last minute), ``service.Program``
+that nobody has taken yet), ``repeats.RepeatFilter`` (lines of the log that were written in the last minute), ``service.Program``
 and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read again),
 ``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the
 workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, what the parent has published),

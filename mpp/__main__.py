@@ -32,9 +32,9 @@ def _answered() -> bool:
         if text is None and not wants_check(sys.argv[1:]):
             read(sys.argv[1:], os.environ)
     except ConfigError as error:
-        from mpp.app.fatal import refuse
+        from mpp.app.fatal import fatal
 
-        raise refuse(error) from None
+        raise fatal(error) from None
     if text is not None:
         print(text)
     return text is not None

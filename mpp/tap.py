@@ -23,11 +23,11 @@ from txaio.tx import make_logger, set_global_log_level
 
 from mpp.app.checks import check, check_config
 from mpp.app.early_interrupt import hand_over
-from mpp.app.fatal import end, refuse
+from mpp.app.fatal import fatal, stop_with_error
 from mpp.app.file_limit import raise_file_limit
 from mpp.app.logs.observer import JOURNAL, LineObserver, observer
 from mpp.config.command_line import answer, wants_check
-from mpp.config.loader import Reading, Sources
+from mpp.config.loader import ConfigSources, ParsedConfig
 from mpp.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,25 +45,25 @@ class Options(TwistedOptions):
     """
     The command line of ``twistd mpp``, in the shape that twistd wants; what it means is known to `mpp.config.loader`.
 
-    :ivar reading: what the operator configured, once ``parseOptions`` was called.
+    :ivar parsed: what the operator configured, once ``parseOptions`` was called.
     :ivar sources: where that was written.
     """
 
-    reading: Reading
-    sources: Sources
+    parsed: ParsedConfig
+    sources: ConfigSources
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read the command line, environment and file; print what was asked for, or what is wrong, and exit."""
         argv = sys.argv[1:] if options is None else options
-        self.sources = Sources.of(argv, os.environ)
+        self.sources = ConfigSources.of(argv, os.environ)
         try:
             text = answer(argv)
             if text is None and wants_check(argv):
                 text = _check_config(self.sources)
             if text is None:
-                self.reading = self.sources.survey().sound()
+                self.parsed = self.sources.read().checked()
         except ConfigError as error:
-            raise refuse(error) from None
+            raise fatal(error) from None
         if text is not None:
             print(text)
             raise SystemExit(0)
@@ -75,16 +75,16 @@ class Launch(MultiService):
     signal ends its patience at the end.
 
     :param program: all of mpp.
-    :param reading: what was configured, to blame the word that the operator used.
+    :param parsed: what was configured, to blame the word that the operator used.
     :param verify: asks others, once, while the program already serves; fails with `ConfigError`, or is content.
-    :param end: ends the running program, with `EXIT_STATUS`.
+    :param stop_with_error: ends the running program, with `EXIT_STATUS`.
     :param log: takes all events that are logged; None leaves that to twistd.
     """
 
     def __init__(
         self,
         program: Program,
-        reading: Reading,
+        parsed: ParsedConfig,
         *,
         reactor: Any,
         verify: Callable[[], Deferred[None]],
@@ -93,7 +93,7 @@ class Launch(MultiService):
     ) -> None:
         MultiService.__init__(self)
         self._program = program
-        self._reading = reading
+        self._reading = parsed
         self._reactor = reactor
         self._verify = verify
         self._end = end
@@ -112,7 +112,7 @@ class Launch(MultiService):
         try:
             MultiService.privilegedStartService(self)
         except ConfigError as error:
-            raise refuse(self._reading.blame(error)) from None
+            raise fatal(self._reading.with_option_name(error)) from None
 
     def startService(self) -> None:
         """Begin to work, and ask others what they think of the configuration as soon as they can be asked."""
@@ -147,7 +147,7 @@ class Launch(MultiService):
         failure.trap(ConfigError, CancelledError)
         if isinstance(failure.value, ConfigError) and self.running:
             # The log, too: nobody reads the stderr of a daemon.
-            _log.error("{refusal}; mpp ends", refusal=str(refuse(self._reading.blame(failure.value))))
+            _log.error("{refusal}; mpp ends", refusal=str(fatal(self._reading.with_option_name(failure.value))))
             self._end()
 
 
@@ -158,26 +158,26 @@ def makeService(options: Options) -> IService:
 
     from mpp.admin.effective_config import effective
     from mpp.app.program import Program
-    from mpp.app.reload import HangUp, Reloader
+    from mpp.app.reload import Reloader, SighupListener
     from mpp.security.secret_files import warning_of
 
-    reading = options.reading
-    set_global_log_level(_level(reading.settings))
+    parsed = options.parsed
+    set_global_log_level(_level(parsed.settings))
     twistd = getattr(options, "parent", None) or {}
-    log = observer(reading.settings.log_format, _level(reading.settings), twistd, reactor, os.environ.get(JOURNAL, ""))
-    for warning in reading.warnings:
+    log = observer(parsed.settings.log_format, _level(parsed.settings), twistd, reactor, os.environ.get(JOURNAL, ""))
+    for warning in parsed.warnings:
         _log.warn("{warning}", warning=warning)
     try:
-        check(reading.settings, reactor)
+        check(parsed.settings, reactor)
         _log.debug("at most {limit} open files", limit=raise_file_limit())
-        program = Program(reading.settings, reactor)
-        if reading.settings.workers > 1:
+        program = Program(parsed.settings, reactor)
+        if parsed.settings.workers > 1:
             from mpp.app.workers.parent import employ
 
-            employ(program, reading.settings, reactor)
+            employ(program, parsed.settings, reactor)
     except ConfigError as error:
-        raise refuse(reading.blame(error)) from None
-    exposed = warning_of(reading.settings, None if program.front is None else program.front.config)
+        raise fatal(parsed.with_option_name(error)) from None
+    exposed = warning_of(parsed.settings, None if program.web_config is None else program.web_config.config)
     if exposed:
         _log.warn("{exposed}", exposed=exposed)
     reloader = Reloader(
@@ -186,24 +186,26 @@ def makeService(options: Options) -> IService:
         check=partial(check, reactor=reactor),
         applied=partial(_applied, program, log),
         told=program.config_read,
-        note=program.backends.selections.journal.note,
+        note=program.backends.selections.event_log.record,
     )
-    program.effective = effective(reading, time.time())
+    program.effective = effective(parsed, time.time())
     program.reload = reloader.reload
-    program.addService(HangUp(reactor, reloader.reload))  # type: ignore[no-untyped-call]
-    return Launch(program, reading, reactor=reactor, verify=program.backends.locator.verify, end=partial(end, reactor), log=log)
+    program.addService(SighupListener(reactor, reloader.reload))  # type: ignore[no-untyped-call]
+    return Launch(
+        program, parsed, reactor=reactor, verify=program.backends.locator.verify, end=partial(stop_with_error, reactor), log=log
+    )
 
 
-def _applied(program: Program, log: LineObserver | None, reading: Reading) -> None:
+def _applied(program: Program, log: LineObserver | None, parsed: ParsedConfig) -> None:
     # Here and not above, as in `makeService`.
     from mpp.admin.effective_config import effective
 
-    settings = reading.settings
-    program.effective = effective(reading, time.time())
+    settings = parsed.settings
+    program.effective = effective(parsed, time.time())
     set_global_log_level(_level(settings))
     if log is not None:
         log.change(settings.log_format, _level(settings))
-    for where in program.renew_certificates():
+    for where in program.reload_certificates():
         _log.info("{where} has another certificate for new connections", where=where)
 
 
@@ -211,7 +213,7 @@ def _level(settings: Settings) -> str:
     return "debug" if settings.verbose else settings.log_level
 
 
-def _check_config(sources: Sources) -> str:
+def _check_config(sources: ConfigSources) -> str:
     from twisted.internet import reactor
 
     return check_config(sources, reactor)

@@ -24,13 +24,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from mpp.core.settings import KubeSettings
-from mpp.discovery.http_api.json_api import Api
+from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.kubernetes.client import ImpersonatingAgent, KubeClient
-from mpp.discovery.kubernetes.cluster_access import Access
-from mpp.discovery.kubernetes.credentials import Credentials
-from mpp.discovery.kubernetes.exec_plugin import Issued
+from mpp.discovery.kubernetes.cluster_access import ClusterAccess
+from mpp.discovery.kubernetes.credentials import ClusterCredentials
+from mpp.discovery.kubernetes.exec_plugin import IssuedCredential
 from mpp.discovery.kubernetes.locator import KubeLocator
-from mpp.discovery.kubernetes.user import Plugin
+from mpp.discovery.kubernetes.user import ExecPlugin
 from tests.fake_https import FakeAuthority, name_of
 
 SERVED: Mapping[str, tuple[str, str]] = {
@@ -559,6 +559,8 @@ def _sent(request: Request, item: Object) -> bytes:
 
 # The locator's other side
 
+_ACCESS = ClusterAccess("https://kube.example:6443", "monitoring")
+
 
 class InMemory:
     """
@@ -568,23 +570,23 @@ class InMemory:
     :ivar plugins: what plugins have been run, each with the Deferred to be fired.
     """
 
-    def __init__(self, kube: KubeSettings, access: Access = Access("https://kube.example:6443", "monitoring")) -> None:  # noqa: B008
+    def __init__(self, kube: KubeSettings, access: ClusterAccess = _ACCESS) -> None:
         self.clock = Clock()
         self.fake = FakeKube(self.clock)
         self.access = access
-        self.plugins: list[tuple[Plugin, Deferred[Issued]]] = []
+        self.plugins: list[tuple[ExecPlugin, Deferred[IssuedCredential]]] = []
         self.changes = 0
         self._agent = RequestTraversalAgent(self.fake)
-        self.credentials = Credentials(lambda: self.access, self._run, clock=self.clock, wall=self.clock.seconds)
+        self.credentials = ClusterCredentials(lambda: self.access, self._run, clock=self.clock, wall=self.clock.seconds)
         self.client = KubeClient(self.credentials, self._connect)
         self.locator = KubeLocator(kube, self.client, clock=self.clock, rng=random.Random(1))
 
-    def _run(self, plugin: Plugin) -> Deferred[Issued]:
+    def _run(self, plugin: ExecPlugin) -> Deferred[IssuedCredential]:
         self.plugins.append((plugin, Deferred()))
         return self.plugins[-1][1]
 
-    def _connect(self, access: Access) -> Api:
-        return Api(ImpersonatingAgent(self._agent, access.impersonation), self.clock)
+    def _connect(self, access: ClusterAccess) -> JSONClient:
+        return JSONClient(ImpersonatingAgent(self._agent, access.impersonation), self.clock)
 
     def changed(self) -> None:
         """Take note of a change."""

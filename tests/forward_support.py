@@ -15,7 +15,7 @@ from zope.interface import implementer
 from mpp.core.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
 from mpp.core.metrics import Metrics
-from mpp.core.model import Backend, Choice, Headers, RequestFacts, Selection, Standing
+from mpp.core.model import Backend, Choice, Headers, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity
 from mpp.proxy.forwarder import Forwarder
@@ -33,7 +33,7 @@ class FakeResponse:
         self.status = status
         self.reason = b"Reason"
         self.headers = headers
-        self.held = [body]
+        self.buffered = [body]
         self.complete = True
         self.length: int | None = len(body)
         self.cancelled = False
@@ -88,8 +88,8 @@ class RecordingUpstreams:
         body: bytes,
         *,
         fresh: bool,
-        hold: int,
-        may_hold: Callable[[int, Headers], bool] | None = None,
+        buffer: int,
+        may_buffer: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
         query_slots: int = 0,
@@ -157,7 +157,7 @@ class FakeSelections:
 class FakeDownstream:
     """A client that notes what it gets."""
 
-    facts: RequestFacts
+    info: RequestInfo
     delivered: IResponse | None = None
     served_by: Backend | None = None
     attempts: int = 0
@@ -210,7 +210,7 @@ class World:
 
     def request(self, method: bytes = b"GET", target: bytes = b"/api/v1/query?query=up", headers: Headers = ()) -> FakeDownstream:
         """Begin a request; its Exchange is ``self.exchange``."""
-        downstream = FakeDownstream(RequestFacts(method, target, headers, b"", "203.0.113.9"))
+        downstream = FakeDownstream(RequestInfo(method, target, headers, b"", "203.0.113.9"))
         self.exchange = self.forwarder.forward(downstream)
         return downstream
 

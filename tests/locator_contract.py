@@ -14,9 +14,9 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.interfaces import ILocator
-from mpp.core.model import Backend, Located
+from mpp.core.model import Backend, DiscoveredBackend
 
 
 class Source(Protocol):
@@ -77,7 +77,7 @@ def locator_tests(make_source: Callable[[SynchronousTestCase], HangingSource]) -
             self.assertNoResult(looked)
             looked.cancel()
             self.source.settle()
-            self.failureResultOf(looked, CancelledError, LocateError)
+            self.failureResultOf(looked, CancelledError, DiscoveryError)
             self.assertEqual(list(self.source.leftovers()), [])
             self.source.have(ONE)
             self.assertEqual(self.located(), (_backend(ONE),))
@@ -89,7 +89,7 @@ def locator_tests(make_source: Callable[[SynchronousTestCase], HangingSource]) -
             self.assertNoResult(looked)
             self.locator.stop()
             self.source.settle()
-            self.failureResultOf(looked, CancelledError, LocateError)
+            self.failureResultOf(looked, CancelledError, DiscoveryError)
             self.assertEqual(list(self.source.leftovers()), [])
 
     return HangingLocatorTests
@@ -113,7 +113,7 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
             """Take note of all that is logged, the values that the text leaves out included."""
             self.told.append(f"{formatEvent(event)} {event}")
 
-        def look(self) -> Deferred[tuple[Located, ...]]:
+        def look(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
             """Begin a look-up, and let happen what needs no waiting."""
             looked = self.locator.locate()
             self.source.settle()
@@ -125,7 +125,7 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
 
         def refused(self) -> str:
             """Give why nothing can be located now."""
-            return str(self.failureResultOf(self.look(), LocateError).value)
+            return str(self.failureResultOf(self.look(), DiscoveryError).value)
 
         def test_provides_the_interface(self) -> None:
             """It is a locator, with a name that can be a label."""
@@ -146,7 +146,7 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
         def test_ready(self) -> None:
             """Servers that nothing is known against are listed as ready."""
             self.source.have(ONE)
-            self.assertEqual(self.successResultOf(self.look()), (Located(_backend(ONE)),))
+            self.assertEqual(self.successResultOf(self.look()), (DiscoveredBackend(_backend(ONE)),))
 
         def test_each_once(self) -> None:
             """A server that the source lists twice is listed once."""

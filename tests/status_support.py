@@ -7,13 +7,13 @@ from typing import Any
 from attrs import evolve
 
 from mpp.admin.status.data import LocatorView, StatusView
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.settings import Settings
 
 NOW = 1_700_000_000.0
 A, B = Backend("http", "prom-a", 9090), Backend("https", "prom-b", 9090, "/x")
-FACTS = Facts(
+FACTS = ServerState(
     "3.5.3",
     NOW - 3600,
     NOW - 15 * 86400,

@@ -16,11 +16,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import BackendLoad, LocatorState, Present, Snapshot
+from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
 from mpp.app.fatal import EXIT_STATUS
 from mpp.app.program import BUFFER_MEMORY
 from mpp.app.workers import metrics_sum as sums
-from mpp.app.workers.aggregate import Gathering
+from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.config.file import read_text
 from mpp.config.options import OPTIONS
 from mpp.core.errors import Cause
@@ -29,10 +29,10 @@ from mpp.core.model import MIB, Backend, Choice, Observation, Selection, Standin
 from mpp.core.prometheus.responses import LIMITED, RULES
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.retry_policy import ANSWERED
-from mpp.security.web_config.active_config import Current
+from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import Passwords
-from mpp.selection.verdict.verdict import State
+from mpp.selection.verdict.verdict import VerdictState
 
 ROOT = Path(__file__).parent.parent
 CONTRIB = ROOT / "contrib"
@@ -93,14 +93,14 @@ def series() -> dict[str, set[str]]:
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as web_config:
         web_config.write("basic_auth_users: {}\n")
         web_config.flush()
-        current = Current(Passwords(never, never, Clock()), Clock())
+        current = ActiveConfig(Passwords(never, never, Clock()), Clock())
         WebConfigFile(web_config.name, current, metrics.add)
     selection = Selection(1, Choice((BACKEND,)), (Observation(BACKEND, Standing.VIABLE),))
     snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(BACKEND.name, 0, 0),))
-    metrics.watch(Present(lambda: snapshot))
+    metrics.watch(GaugeCollector(lambda: snapshot))
     count_everything(metrics)
     found: dict[str, set[str]] = {}
-    workers = sums.metrics(Gathering(lambda: (), lambda: [], lambda _: []).own_families())
+    workers = sums.metrics(MetricsGatherer(lambda: (), lambda: [], lambda _: []).own_families())
     for family in (*metrics.registry.collect(), *workers):
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
         for suffix in suffixes:
@@ -183,14 +183,14 @@ class MetricsPageTests(SynchronousTestCase):
         """It has every reason for which an attempt fails, and no other."""
         text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
         table = text.partition(".. _reasons:")[2].partition("Connections and memory")[0]
-        answered = {rule.verdict.reason for rule in RULES if rule.verdict is not ANSWERED} | {LIMITED.reason}
+        answered = {rule.outcome.reason for rule in RULES if rule.outcome is not ANSWERED} | {LIMITED.reason}
         self.assertEqual(set(re.findall(r"(?m)^``(\w+)``", table)), answered | {cause.value for cause in Cause})
 
     def test_states(self) -> None:
         """It has every state of the verdict."""
         text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
         states = text.partition("The states are ")[2].partition(". ")[0]
-        self.assertEqual(set(re.findall(r"``(\w+)``", states)), {state.value for state in State})
+        self.assertEqual(set(re.findall(r"``(\w+)``", states)), {state.value for state in VerdictState})
 
 
 class GrafanaTests(SynchronousTestCase):

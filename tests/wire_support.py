@@ -19,7 +19,7 @@ from mpp.core.model import Backend, Headers
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
 
 PROM_A = Backend("http", "prom-a", 9090)
@@ -99,7 +99,7 @@ class Keeping:
 
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None: ...
 
-    def connection_gone(self, connection: UpstreamConnection) -> None: ...
+    def connection_closed(self, connection: UpstreamConnection) -> None: ...
 
     def response_begun(self, connection: UpstreamConnection) -> None: ...
 
@@ -164,7 +164,7 @@ class ServerSide:
         kind: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
         self.clock = beside.clock if beside else Clock()
-        self.budget = Budget(budget, self.clock.seconds)
+        self.budget = MemoryBudget(budget, self.clock.seconds)
         self.channels = beside.channels if beside else Channels(self.clock)
         self.requests: list[RecordingRequest] = []
         self.transport = Transport()

@@ -22,12 +22,12 @@ from sphinx.util.typing import ExtensionMetadata
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from mpp.admin.gauges import BackendLoad, LocatorState, Present, Snapshot
+from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
 from mpp.app.workers import metrics_sum as sums
-from mpp.app.workers.aggregate import Gathering
+from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
-from mpp.security.web_config.active_config import Current
+from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import Passwords
 
@@ -55,10 +55,10 @@ def families() -> dict[str, Family]:
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as web_config:
         web_config.write("basic_auth_users: {}\n")
         web_config.flush()
-        WebConfigFile(web_config.name, Current(Passwords(_never, _never, Clock()), Clock()), metrics.add)
+        WebConfigFile(web_config.name, ActiveConfig(Passwords(_never, _never, Clock()), Clock()), metrics.add)
     selection = Selection(1, Choice((backend,)), (Observation(backend, Standing.VIABLE),))
     snapshot = Snapshot(selection, (LocatorState("file", True, 1),), 0, 0, (BackendLoad(backend.name, 0, 0),))
-    metrics.watch(Present(lambda: snapshot))
+    metrics.watch(GaugeCollector(lambda: snapshot))
     # A series of each, so that its labels are seen.
     metrics.expect_backend(backend.name)
     metrics.expect_configured(("file",), ("cookies",))
@@ -67,7 +67,7 @@ def families() -> dict[str, Family]:
     for count in (metrics.retried, metrics.truncated):
         count(backend.name, "reset")
     metrics.probe_errors.inc(backend.name, "down")
-    workers = sums.metrics(Gathering(lambda: (), lambda: [], lambda _: []).own_families())
+    workers = sums.metrics(MetricsGatherer(lambda: (), lambda: [], lambda _: []).own_families())
     found = {}
     for family in (*metrics.registry.collect(), *workers):
         if family.name.startswith("mpp_"):

@@ -12,7 +12,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from mpp.admin.status.html import CONTENT_SECURITY_POLICY
 from mpp.core import headers
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
@@ -24,7 +24,7 @@ READS = (b"GET", b"HEAD")
 CHECKS = (*READS, b"OPTIONS")
 """The methods of a page that load balancers ask for: HAProxy's ``option httpchk`` asks with OPTIONS unless told otherwise."""
 
-Answer = tuple[int, bytes, bytes]
+PageResponse = tuple[int, bytes, bytes]
 """Status, content type and body."""
 
 
@@ -46,9 +46,9 @@ class RenderedPages:
         self._seconds = seconds
         self._began = float("-inf")
         self._count = 0
-        self._last: dict[str, Answer] = {}
+        self._last: dict[str, PageResponse] = {}
 
-    def page(self, name: str, render: Callable[[], Answer]) -> Answer:
+    def page(self, name: str, render: Callable[[], PageResponse]) -> PageResponse:
         """Return a page, rendered or kept."""
         now = self._seconds()
         if now - self._began >= 1.0:
@@ -89,7 +89,9 @@ class Page(Resource):
     :param methods: those that are answered alike; others get a 405.
     """
 
-    def __init__(self, render_page: Callable[[Any], Answer | Deferred[Answer]], *, methods: tuple[bytes, ...] = READS) -> None:
+    def __init__(
+        self, render_page: Callable[[Any], PageResponse | Deferred[PageResponse]], *, methods: tuple[bytes, ...] = READS
+    ) -> None:
         Resource.__init__(self)
         self._render_page = render_page
         self._methods = methods
@@ -97,7 +99,7 @@ class Page(Resource):
     def render(self, request: Any) -> Any:
         """Answer GET and the like (twisted.web's own HEAD would log a line for each), refuse what would change something."""
         if request.method not in self._methods:
-            return refuse_method(request, self._methods, "mpp's own pages can be read only")
+            return reject_method(request, self._methods, "mpp's own pages can be read only")
         if request.method == b"OPTIONS":
             request.setHeader(b"Allow", b", ".join(self._methods))
         page = self._render_page(request)
@@ -108,7 +110,7 @@ class Page(Resource):
         return NOT_DONE_YET
 
 
-def _finish(page: Answer, request: Any) -> None:
+def _finish(page: PageResponse, request: Any) -> None:
     request.write(answer(request, *page))
     request.finish()
 
@@ -128,20 +130,20 @@ class SameOriginOnly(Resource):
 
     isLeaf = True
 
-    def __init__(self, page: Resource, is_cross_site: Callable[[RequestFacts], bool]) -> None:
+    def __init__(self, page: Resource, is_cross_site: Callable[[RequestInfo], bool]) -> None:
         Resource.__init__(self)
         self._page = page
         self._is_cross_site = is_cross_site
 
     def render(self, request: Any) -> Any:
         """Reject a request that would change something for another site; looking is left to the page."""
-        if request.method not in READS and self._is_cross_site(request.facts):
+        if request.method not in READS and self._is_cross_site(request.info):
             message = "requests of other sites' pages change nothing here (Sec-Fetch-Site, Origin); see --trusted-proxies"
             return answer(request, 403, JSON, headers.error_body("forbidden", message))
         return self._page.render(request)
 
 
-def refuse_method(request: Any, allowed: tuple[bytes, ...], message: str) -> bytes:
+def reject_method(request: Any, allowed: tuple[bytes, ...], message: str) -> bytes:
     """
     Set the head of a 405 (RFC 9110 section 15.5.6), and return its body.
 
@@ -168,7 +170,7 @@ def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:
     return b"" if request.method == b"HEAD" else body
 
 
-def missing(request: Any) -> Answer:
+def missing(request: Any) -> PageResponse:
     """Give a 404 in Prometheus' shape."""
     body = headers.error_body(
         "not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status, /mpp/explain and /mpp/config"

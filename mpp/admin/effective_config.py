@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mpp.admin.status.effective import COMMAND_LINE, DEFAULT, DERIVED, ENVIRONMENT, FILE, ConfiguredValue, EffectiveConfig
-from mpp.config.loader import Reading
+from mpp.config.loader import ParsedConfig
 from mpp.config.options import OPTIONS, Option
 from mpp.core.settings import Settings
 from mpp.core.text.values import (
@@ -40,19 +40,19 @@ _PLACE = re.compile(r"(?P<place>.*?:[0-9]+): .*", re.DOTALL)
 _DEFAULTS = Settings()
 
 
-def effective(reading: Reading, at: float) -> EffectiveConfig:
+def effective(parsed: ParsedConfig, at: float) -> EffectiveConfig:
     """
     Return what is in force after a reading was applied.
 
     :param at: when it was, in seconds since the epoch.
     """
-    options = (_configured(option, reading) for option in OPTIONS if option.field)
-    return EffectiveConfig((*options, *reading.sections), at)
+    options = (_configured(option, parsed) for option in OPTIONS if option.field)
+    return EffectiveConfig((*options, *parsed.sections), at)
 
 
-def _configured(option: Option, reading: Reading) -> ConfiguredValue:
-    value = value_of(reading.settings, option.field)
-    origin, place = _origin(option, reading, value)
+def _configured(option: Option, parsed: ParsedConfig) -> ConfiguredValue:
+    value = value_of(parsed.settings, option.field)
+    origin, place = _origin(option, parsed, value)
     shown = _masked(option, value)
     return ConfiguredValue(option.flag.removeprefix("--"), shown, written(option, shown), origin, place)
 
@@ -65,8 +65,8 @@ def value_of(settings: Settings, field: str) -> Any:
     return value
 
 
-def _origin(option: Option, reading: Reading, value: Any) -> tuple[str, str]:
-    word = reading.words.get(option.field)
+def _origin(option: Option, parsed: ParsedConfig, value: Any) -> tuple[str, str]:
+    word = parsed.option_names.get(option.field)
     if word is None:
         return (DEFAULT if value == value_of(_DEFAULTS, option.field) else DERIVED), ""
     if word in (option.flag, option.short):

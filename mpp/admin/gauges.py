@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from mpp._version import __version__
 from mpp.core.model import Selection, Standing
-from mpp.selection.verdict.verdict import State
+from mpp.selection.verdict.verdict import VerdictState
 
 
 @frozen
@@ -56,10 +56,10 @@ class Snapshot:
     client_connections: int = 0
     client_connections_limit: int = 0
     held_bytes_limit: int = 0
-    states: Collection[State] = ()
+    states: Collection[VerdictState] = ()
 
 
-class Present(Collector):
+class GaugeCollector(Collector):
     """
     Computes the metrics of the present.
 
@@ -76,7 +76,7 @@ class Present(Collector):
         yield _gauge(
             "mpp_verdict",
             "1 for each state that the verdict on the status page names, 0 for the others.",
-            [({"state": state.value}, int(state in now.states)) for state in State],
+            [({"state": state.value}, int(state in now.states)) for state in VerdictState],
         )
         yield from _of_selection(now.selection)
         yield from _of_backends(now.selection)
@@ -87,7 +87,7 @@ class PresentLoad(Collector):
     """
     Computes what there is in a worker now; all else of the present is the parent's to say, and takes long with many servers.
 
-    :param snapshot: see `Present`; of it only what is in the process.
+    :param snapshot: see `GaugeCollector`; of it only what is in the process.
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:

@@ -17,9 +17,9 @@ from txaio.tx import make_logger
 
 from mpp.admin.status.report import state
 from mpp.app.client_side import Collect
-from mpp.core.metrics import OWN
+from mpp.core.metrics import LOCAL
 from mpp.core.model import Selection
-from mpp.selection.recent import SLOT_S, SLOTS, Look, Recent, Totals, recall
+from mpp.selection.recent import SLOT_S, SLOTS, CounterSample, RecentTraffic, Totals, recall
 
 _log = make_logger()
 
@@ -43,7 +43,7 @@ class Recorder(Service):
         self._collect = collect
         self._clock = clock
         self._current = current
-        self._looks: deque[Look] = deque(maxlen=SLOTS + 1)
+        self._looks: deque[CounterSample] = deque(maxlen=SLOTS + 1)
         self._loop = LoopingCall(lambda: self._looks.append(self._look()))
         self._loop.clock = clock
 
@@ -58,7 +58,7 @@ class Recorder(Service):
         if self._loop.running:
             self._loop.stop()
 
-    def recall(self) -> Mapping[str, Recent]:
+    def recall(self) -> Mapping[str, RecentTraffic]:
         """Give the last minutes of each known backend, by its name, and of mpp itself."""
         looks = tuple(self._looks)
         if looks and self._clock.seconds() - looks[-1].at >= _NEW_S:
@@ -66,12 +66,12 @@ class Recorder(Service):
         names = {**looks[-1].states, **looks[-1].totals} if looks else ()
         return {name: recall(looks, name) for name in names}
 
-    def _look(self) -> Look:
+    def _look(self) -> CounterSample:
         selection = self._current()
         states = {o.backend.name: state(o, selection) for o in selection.observations}
         # The counters of a backend that is gone stay for a while, and it is not shown any more.
-        totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == OWN}
-        return Look(self._clock.seconds(), totals, states)
+        totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == LOCAL}
+        return CounterSample(self._clock.seconds(), totals, states)
 
 
 @define

@@ -23,13 +23,13 @@ from mpp.admin.base_page import (
     JSON,
     READS,
     TEXT,
-    Answer,
     Page,
+    PageResponse,
     Pages,
     RenderedPages,
     SameOriginOnly,
     answer,
-    refuse_method,
+    reject_method,
 )
 from mpp.admin.explain_page import Explanation
 from mpp.admin.status import effective
@@ -41,12 +41,12 @@ from mpp.admin.status.effective import EffectiveConfig
 from mpp.admin.status.identity import Identity
 from mpp.core import headers
 from mpp.core.metrics import CONTENT_TYPE, Metrics
-from mpp.core.model import Reloaded, RequestFacts, Selection
+from mpp.core.model import Reloaded, RequestInfo, Selection
 from mpp.proxy.decisions import cross_site
 from mpp.proxy.site.resource import ProxyRequest
 
 
-class _Reload(Resource):
+class _ReloadPage(Resource):
     """
     Has the configuration read again.
 
@@ -64,7 +64,7 @@ class _Reload(Resource):
     def render(self, request: Any) -> bytes | int:
         """Answer POST (and PUT, as Prometheus does) when it is over."""
         if request.method not in (b"POST", b"PUT"):
-            return refuse_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
+            return reject_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
         if not self._enabled():
             off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
             return answer(request, 403, JSON, headers.error_body("forbidden", off))
@@ -84,7 +84,7 @@ class _Reload(Resource):
         request.finish()
 
 
-class OwnPages(Pages):
+class AdminPages(Pages):
     """
     The resource at ``/mpp``.
 
@@ -107,7 +107,7 @@ class OwnPages(Pages):
         selection: Callable[[], Selection],
         draining: Callable[[], bool],
         view: Callable[[], StatusView],
-        explain: Callable[[RequestFacts], Explanation],
+        explain: Callable[[RequestInfo], Explanation],
         config: Callable[[], EffectiveConfig],
         identity: Callable[[], Identity],
         reload: Callable[[], Deferred[Reloaded]],
@@ -125,25 +125,25 @@ class OwnPages(Pages):
         self._trusted_proxies = trusted_proxies
         self._config = config
         self._identity = identity
-        self._whole_status: Callable[[str, bool], Answer | Deferred[Answer]] = self.status
-        self._whole_config: Callable[[str], Answer | Deferred[Answer]] = self.config
+        self._whole_status: Callable[[str, bool], PageResponse | Deferred[PageResponse]] = self.status
+        self._whole_config: Callable[[str], PageResponse | Deferred[PageResponse]] = self.config
         self.putChild(b"health", Page(self._health, methods=CHECKS))
         self.putChild(b"ready", Page(self._ready, methods=CHECKS))
         self.putChild(b"metrics", Page(self._metrics_page))
         self.putChild(b"status", Page(self._status))
         self.putChild(b"explain", Page(self._explained))
         self.putChild(b"config", Page(self._config_page))
-        self.putChild(b"reload", self._changing(_Reload(reload, lifecycle)))
+        self.putChild(b"reload", self._changing(_ReloadPage(reload, lifecycle)))
 
     def _changing(self, page: Resource) -> Resource:
         """Return a page that changes something as it is to be served."""
-        return SameOriginOnly(page, lambda facts: cross_site.is_cross_site(facts, self._trusted_proxies()))
+        return SameOriginOnly(page, lambda info: cross_site.is_cross_site(info, self._trusted_proxies()))
 
     def other(self, name: bytes) -> Any:
         """Return the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
         return self.children[b"status"] if name == b"" else super().other(name)
 
-    def relay(self, ask: Callable[..., Deferred[Answer]]) -> None:
+    def relay(self, ask: Callable[..., Deferred[PageResponse]]) -> None:
         """
         Have the pages that speak for the whole of mpp come from elsewhere.
 
@@ -157,18 +157,18 @@ class OwnPages(Pages):
     def render(self, request: Any) -> bytes:
         """Send ``/mpp`` on to the status page."""
         if request.method not in READS:
-            return refuse_method(request, READS, "mpp's own pages can be read only")
+            return reject_method(request, READS, "mpp's own pages can be read only")
         request.redirect(b"/mpp/status")
         return b""
 
     def probes(self) -> Pages:
         """Give the resource at ``/mpp`` where only health and ready are served, because the rest is elsewhere."""
-        return _Probes({name: self.children[name] for name in (b"health", b"ready")})
+        return _ProbePages({name: self.children[name] for name in (b"health", b"ready")})
 
-    def _health(self, request: Any) -> Answer:
+    def _health(self, request: Any) -> PageResponse:
         return 200, TEXT, b"OK"
 
-    def _ready(self, request: Any) -> Answer:
+    def _ready(self, request: Any) -> PageResponse:
         selection = self._selection()
         if self._draining():
             return 503, TEXT, b"draining"
@@ -179,18 +179,18 @@ class OwnPages(Pages):
             return 503, TEXT, b"no backend is viable"
         return 200, TEXT, b"OK"
 
-    def _metrics_page(self, request: Any) -> Answer:
+    def _metrics_page(self, request: Any) -> PageResponse:
         return self._rendered.page("metrics", lambda: (200, CONTENT_TYPE, self._metrics.exposition()))
 
-    def _status(self, request: Any) -> Answer | Deferred[Answer]:
+    def _status(self, request: Any) -> PageResponse | Deferred[PageResponse]:
         form = _form(request)
-        return self._whole_status(form, request.facts.secure) if form else _NO_SUCH_FORMAT
+        return self._whole_status(form, request.info.secure) if form else _NO_SUCH_FORMAT
 
-    def _config_page(self, request: Any) -> Answer | Deferred[Answer]:
+    def _config_page(self, request: Any) -> PageResponse | Deferred[PageResponse]:
         form = _form(request)
         return self._whole_config(form) if form else _NO_SUCH_FORMAT
 
-    def status(self, form: str, secure: bool) -> Answer:
+    def status(self, form: str, secure: bool) -> PageResponse:
         """
         Give the status page.
 
@@ -199,12 +199,12 @@ class OwnPages(Pages):
         """
         return self._rendered.page(f"{form} {secure}", lambda: self._render_status(form, secure))
 
-    def _render_status(self, form: str, secure: bool) -> Answer:
+    def _render_status(self, form: str, secure: bool) -> PageResponse:
         view = self._view()
-        view = evolve(view, guards=evolve(view.guards, tls=secure))
+        view = evolve(view, security=evolve(view.security, tls=secure))
         return (200, JSON, document.render(view)) if form == "json" else (200, HTML, page.render(view))
 
-    def config(self, form: str) -> Answer:
+    def config(self, form: str) -> PageResponse:
         """
         Return the page of the configuration in force.
 
@@ -212,22 +212,22 @@ class OwnPages(Pages):
         """
         return self._rendered.page(f"config {form}", lambda: self._render_config(form))
 
-    def _render_config(self, form: str) -> Answer:
+    def _render_config(self, form: str) -> PageResponse:
         config = self._config()
         return (
             (200, JSON, effective.as_json(config)) if form == "json" else (200, HTML, effective.as_page(config, self._identity()))
         )
 
-    def _explained(self, request: Any) -> Answer:
-        facts: RequestFacts = request.facts
-        asked = question.read(facts.target.partition(b"?")[2])
+    def _explained(self, request: Any) -> PageResponse:
+        info: RequestInfo = request.info
+        asked = question.read(info.target.partition(b"?")[2])
         wanted = question.wanted_format(asked.format, _accepted(request), "text")
         if not asked.target and wanted == "html":
             return 200, HTML, explained.nothing_asked(self._identity())
         if not asked.target:
             usage = "what stands behind the question mark is explained: /mpp/explain?/api/v1/query?query=up"
             return 400, JSON, headers.error_body("bad_data", usage)
-        explanation = self._explain(facts._replace(method=asked.method, target=asked.target, body=b""))
+        explanation = self._explain(info._replace(method=asked.method, target=asked.target, body=b""))
         if wanted == "html":
             return 200, HTML, explained.as_page(explanation, self._identity())
         return 200, *_EXPLAINED[wanted](explanation)
@@ -239,7 +239,7 @@ _EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
 }
 
 
-_NO_SUCH_FORMAT: Answer = 400, JSON, headers.error_body("bad_data", "format has to be html or json")
+_NO_SUCH_FORMAT: PageResponse = 400, JSON, headers.error_body("bad_data", "format has to be html or json")
 
 
 def _form(request: Any) -> str:
@@ -252,21 +252,21 @@ def _accepted(request: Any) -> bytes:
     return b",".join(request.requestHeaders.getRawHeaders(b"accept", []))
 
 
-class OwnRoot(Resource):
+class AdminRoot(Resource):
     """
     The root where nothing but mpp's own pages is served.
 
-    :param own_pages: what answers below ``/mpp``.
+    :param admin_pages: what answers below ``/mpp``.
     """
 
-    def __init__(self, own_pages: OwnPages, metrics: Metrics) -> None:
+    def __init__(self, admin_pages: AdminPages, metrics: Metrics) -> None:
         Resource.__init__(self)
-        self._own_pages = own_pages
+        self._admin_pages = admin_pages
         self._metrics = metrics
 
     def page_at(self, path: bytes) -> Any:
         """Return the page at a path below ``/mpp``."""
-        return self._own_pages.page_at(path)
+        return self._admin_pages.page_at(path)
 
     def render(self, request: ProxyRequest) -> int:
         """Refuse what a server would answer elsewhere."""
@@ -275,7 +275,7 @@ class OwnRoot(Resource):
         return NOT_DONE_YET
 
 
-class _Probes(Pages):
+class _ProbePages(Pages):
     """What is left of the own pages when the others have a listener of their own."""
 
     def __init__(self, pages: dict[bytes, Resource]) -> None:
@@ -292,6 +292,6 @@ class _Probes(Pages):
         return Page(_elsewhere).render(request)
 
 
-def _elsewhere(request: Any) -> Answer:
+def _elsewhere(request: Any) -> PageResponse:
     body = headers.error_body("not_found", "mpp serves /mpp/health and /mpp/ready here, its other pages on its admin listener")
     return 404, JSON, body

@@ -11,23 +11,23 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from mpp.app.components import Wiring
-from mpp.app.upkeep import Upkeep
+from mpp.app.components import Components
+from mpp.app.upkeep import SeriesExpiry
 from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.core.instance import Instance
 from mpp.core.interfaces import ILocator
-from mpp.core.metrics import OWN, Metrics
+from mpp.core.metrics import LOCAL, Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
 from mpp.core.settings import Settings
 from mpp.discovery.merged import MergedLocator
 from mpp.proxy.forwarder import Forwarder
 from mpp.proxy.forwarders import Forwarders
-from mpp.security.upstream.active_credentials import Keyring
+from mpp.security.upstream.active_credentials import ActiveCredentials
 from mpp.selection.problems import Problems
 from mpp.selection.service import SelectionService
 from mpp.wire.address_book import AddressBook
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.tuned.switch import is_tuned
 from mpp.wire.upstream.dialer import Dialer
 from mpp.wire.upstream.pool import Pool
@@ -43,43 +43,45 @@ class Backends:
     :ivar locator: finds them.
     :ivar selections: the living Selection, a service that whoever made this starts and stops.
     :ivar addresses: gives the known IP addresses of a backend.
-    :ivar keyring: the credentials in force, and who finds whom.
+    :ivar credentials: the credentials in force, and who finds whom.
     :ivar pool: the connections.
     :ivar forwarders: those that send clients' requests.
     """
 
     def __init__(
         self,
-        wiring: Wiring,
+        components: Components,
         reactor: Any,
         *,
-        budget: Budget,
+        budget: MemoryBudget,
         metrics: Metrics,
         each_round: Callable[[], None],
         instance: Instance,
         remote: RemoteSelections | None,
     ) -> None:
         self._instance = instance
-        self._wiring = wiring
+        self._components = components
         self._reactor = reactor
         self._metrics = metrics
         self._each_round = each_round
         self._book = AddressBook(reactor.nameResolver, reactor, self._moved)
         self.addresses = self._book.addresses if remote is None else remote.addresses
-        self.keyring = Keyring(wiring.credentials, self._renew_connections, reactor)
+        self.credentials = ActiveCredentials(components.credentials, self._replace_connections, reactor)
         self.pool = self._build_pool(budget)
-        self.locator = self._merged([locator for _, locator in wiring.locators])
+        self.locator = self._merged([locator for _, locator in components.locators])
         self.selections = (
-            self._select() if remote is None else remote.bound_to(self._forget, self.keyring.located, self.pool.leave)
+            self._select() if remote is None else remote.bound_to(self._forget, self.credentials.set_sources, self.pool.leave)
         )
-        self._problems = Problems(self.selections.journal.note, "discovery")
-        self.forwarders = Forwarders(self._forwarder(wiring))
-        self._upkeep = Upkeep(metrics, self._counted_names, lambda: self._wiring.settings.selection_interval, reactor.seconds)
+        self._problems = Problems(self.selections.event_log.record, "discovery")
+        self.forwarders = Forwarders(self._forwarder(components))
+        self._upkeep = SeriesExpiry(
+            metrics, self._counted_names, lambda: self._components.settings.selection_interval, reactor.seconds
+        )
         self._expect_configured()
 
-    def _build_pool(self, budget: Budget) -> Pool:
-        settings = self._wiring.settings
-        dialer = Dialer(self._reactor, self.addresses, tls=self.keyring.tls, eager=is_tuned())
+    def _build_pool(self, budget: MemoryBudget) -> Pool:
+        settings = self._components.settings
+        dialer = Dialer(self._reactor, self.addresses, tls=self.credentials.tls, eager=is_tuned())
         return Pool(
             dialer,
             self._reactor,
@@ -87,26 +89,26 @@ class Backends:
             max_active=settings.max_concurrency,
             max_queued=settings.max_queue,
             reset_slow=lambda backend: self._metrics.slow_client_reset(backend.name),
-            question=lambda backend: self.keyring.put_into(backend, own_request_head(backend, "/-/ready", self._instance)),
+            question=lambda backend: self.credentials.put_into(backend, own_request_head(backend, "/-/ready", self._instance)),
         )
 
     def _select(self) -> SelectionService:
-        wiring = self._wiring
+        components = self._components
         return SelectionService(
             self.locator,
             self,
-            wiring.prober(self.pool, self._reactor, time.time, self._instance),
-            wiring.strategy,
+            components.prober(self.pool, self._reactor, time.time, self._instance),
+            components.strategy,
             clock=self._reactor,
             wall=time.time,
-            interval=wiring.settings.selection_interval,
+            interval=components.settings.selection_interval,
             metrics=self._metrics,
             forget=self._forget,
-            coverage_query=_coverage_query(wiring.settings),
+            coverage_query=_coverage_query(components.settings),
         )
 
-    def _forwarder(self, wiring: Wiring) -> Forwarder:
-        return wiring.forwarder(self.pool, self.selections, self.keyring, self._metrics, self._reactor, self._instance)
+    def _forwarder(self, components: Components) -> Forwarder:
+        return components.forwarder(self.pool, self.selections, self.credentials, self._metrics, self._reactor, self._instance)
 
     def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
         return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.inc(name))
@@ -114,40 +116,40 @@ class Backends:
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
         """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
         self._problems.look({f"locator {each.name}": each.problem or each.note for each in self.locator.sources})
-        self.keyring.located(self._wiring.origins(self.locator.sources))
-        self.keyring.renew()
+        self.credentials.set_sources(self._components.origins(self.locator.sources))
+        self.credentials.refresh()
         for observation in self.selections.current.observations:
             if observation.standing is Standing.DOWN:
                 self.pool.close_idle(observation.backend)
         self._each_round()
         return self._book.refresh(backends)
 
-    def renew_credentials(self) -> None:
+    def refresh_credentials(self) -> None:
         """Read credentials again that have changed: a backend is about to be asked whether it is well."""
-        self.keyring.renew_soon()
+        self.credentials.refresh_soon()
 
-    def verify(self, wiring: Wiring) -> Deferred[None]:
+    def verify(self, components: Components) -> Deferred[None]:
         """Ask those sources that are new, see `MergedLocator.verify`."""
-        return self._merged(wiring.made).verify()
+        return self._merged(components.made).verify()
 
-    def follow(self, wiring: Wiring) -> None:
+    def reconfigure(self, components: Components) -> None:
         """Go on with what was made of other settings. Requests under way go on as they began, connections stay open."""
-        self._wiring = wiring
-        settings = wiring.settings
-        self.keyring.replace(wiring.credentials)
-        self.forwarders.replace(self._forwarder(wiring))
+        self._components = components
+        settings = components.settings
+        self.credentials.replace(components.credentials)
+        self.forwarders.replace(self._forwarder(components))
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
-        self.locator.replace([locator for _, locator in wiring.locators])
-        prober = wiring.prober(self.pool, self._reactor, time.time, self._instance)
-        self.selections.reconfigure(prober, wiring.strategy, settings.selection_interval, _coverage_query(settings))
+        self.locator.replace([locator for _, locator in components.locators])
+        prober = components.prober(self.pool, self._reactor, time.time, self._instance)
+        self.selections.reconfigure(prober, components.strategy, settings.selection_interval, _coverage_query(settings))
         self._expect_configured()
 
-    def sweep(self) -> None:
+    def check(self) -> None:
         """
         Remove the counters of backends, locators and affinities that have been gone for a while, see
         `mpp.proxy.decisions.series`.
         """
-        self._upkeep.sweep()
+        self._upkeep.remove_expired()
 
     def _expect_configured(self) -> None:
         names = self._counted_names()
@@ -156,9 +158,9 @@ class Backends:
     def _counted_names(self) -> dict[str, set[str]]:
         """Return the values of labels that are in use, by the label."""
         return {
-            "backend": {OWN, *(each.backend.name for each in self.selections.current.observations)},
+            "backend": {LOCAL, *(each.backend.name for each in self.selections.current.observations)},
             "locator": {source.name for source in self.locator.sources},
-            "type": set(self._wiring.affinity.names),
+            "type": set(self._components.affinity.names),
         }
 
     def close(self) -> Deferred[None]:
@@ -181,7 +183,7 @@ class Backends:
         assert isinstance(self.selections, SelectionService)
         self.selections.moved(host)
 
-    def _renew_connections(self) -> None:
+    def _replace_connections(self) -> None:
         """Use no connection again whose other side was verified in another way."""
         for observation in self.selections.current.observations:
             if observation.backend.scheme == "https":

@@ -13,15 +13,15 @@ from attrs import evolve
 
 from mpp.app.listen.endpoints import endpoint, is_inherited
 from mpp.core.errors import ConfigError, ConfigErrors
-from mpp.core.files import Unreadable, read_small
+from mpp.core.files import UnreadableFile, read_small
 from mpp.discovery.file import MAX_BYTES
 
 if TYPE_CHECKING:
-    from mpp.config.loader import Sources
+    from mpp.config.loader import ConfigSources
     from mpp.core.settings import Settings
 
 
-def check_config(sources: Sources, reactor: Any) -> str:
+def check_config(sources: ConfigSources, reactor: Any) -> str:
     """
     Look for everything that is wrong with what is configured.
 
@@ -29,25 +29,25 @@ def check_config(sources: Sources, reactor: Any) -> str:
     :raise ConfigError: all of it.
     """
     # Here and not above: a start needs it only after the reactor.
-    from mpp.app.components import wire
-    from mpp.discovery.kinds import Locating
+    from mpp.app.components import build
+    from mpp.discovery.kinds import LocatorPlanner
 
-    reading = sources.survey()
+    parsed = sources.read()
     # What systemd hands over is there for the service only, and not for who checks its file.
-    listen, admin_listen = map(_not_inherited, (reading.settings.listen, reading.settings.admin_listen))
-    settings = evolve(reading.settings, listen=listen, admin_listen=admin_listen)
+    listen, admin_listen = map(_not_inherited, (parsed.settings.listen, parsed.settings.admin_listen))
+    settings = evolve(parsed.settings, listen=listen, admin_listen=admin_listen)
     found = _errors(partial(check, settings, reactor))
     if settings.web_config:
         found += _errors(partial(_check_front, settings, reactor))
-    found += _errors(lambda: wire(settings, Locating(reactor, sources.environ)).discard())
+    found += _errors(lambda: build(settings, LocatorPlanner(reactor, sources.environ)).discard())
     # Who was told that a value is wrong need not be told that it is missing.
-    told = {error.option for error in reading.errors}
+    told = {error.option for error in parsed.errors}
     # A start only warns of these: they keep mpp from nothing. Here the operator is there to correct them.
-    unknown = (error for error in reading.unknown if error not in reading.errors)
-    errors = [*reading.errors, *unknown, *(error for error in map(reading.blame, found) if error.option not in told)]
+    unknown = (error for error in parsed.unknown if error not in parsed.errors)
+    errors = [*parsed.errors, *unknown, *(error for error in map(parsed.with_option_name, found) if error.option not in told)]
     if errors:
         raise ConfigErrors(errors)
-    return f"{reading.name}: ok"
+    return f"{parsed.name}: ok"
 
 
 def check(settings: Settings, reactor: Any) -> None:
@@ -72,9 +72,9 @@ def _check_front(settings: Settings, reactor: Any) -> None:
 
     from mpp.core.instance import Instance
     from mpp.core.metrics import Metrics
-    from mpp.security.web_config.service import Front
+    from mpp.security.web_config.service import WebConfigService
 
-    Front(settings, reactor, Metrics(CollectorRegistry()), Instance.random()).check(settings)
+    WebConfigService(settings, reactor, Metrics(CollectorRegistry()), Instance.random()).check(settings)
 
 
 def _not_inherited(endpoints: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,5 +92,5 @@ def _errors(look: Callable[[], object]) -> list[ConfigError]:
 def _check_readable(option: str, path: str) -> None:
     try:
         read_small(path, MAX_BYTES, "an endpoints file")
-    except Unreadable as error:
+    except UnreadableFile as error:
         raise ConfigError(option, f"{path!r} cannot be read ({error}); expected a file") from None

@@ -21,7 +21,7 @@ Collect = Callable[[Sequence[str]], Iterable[Metric]]
 """Returns the families of metrics that have samples of these names, as they are now, without series that are 0."""
 
 
-class Serving(Protocol):
+class ClientSide(Protocol):
     """
     Those who have the client connections.
 
@@ -30,7 +30,7 @@ class Serving(Protocol):
 
     @property
     def workers(self) -> int:
-        """See `Serving`."""
+        """See `ClientSide`."""
 
     def __len__(self) -> int:
         """How many client connections there are."""
@@ -45,7 +45,7 @@ class Serving(Protocol):
     def abort(self) -> None:
         """Cut off what is left."""
 
-    def follow(self, settings: Settings) -> None:
+    def reconfigure(self, settings: Settings) -> None:
         """Serve by these from now on; the sockets they ask for are open."""
 
     def in_step(self) -> Deferred[None]:
@@ -55,10 +55,10 @@ class Serving(Protocol):
         :return Deferred(None): never fails; fires a second later at the latest, whether it is or not.
         """
 
-    def renew(self) -> None:
+    def refresh_credentials(self) -> None:
         """Read those credentials again that have changed. To be told in each round."""
 
-    def renew_certificates(self) -> None:
+    def reload_certificates(self) -> None:
         """Read the certificates of ``ssl:`` endpoints again."""
 
     def secure(self, config: WebConfig) -> None:
@@ -74,7 +74,7 @@ class Serving(Protocol):
         """Return how many requests were answered with errors of mpp's own, see `mpp.core.metrics.Metrics.local_errors`."""
 
 
-class Alone:
+class InProcess:
     """The program serves its clients itself; what it is told as the Program, it need not be told again."""
 
     workers = 1
@@ -85,41 +85,41 @@ class Alone:
         self._metrics = metrics
 
     def __len__(self) -> int:
-        """See `Serving`."""
+        """See `ClientSide`."""
         return len(self._channels)
 
     def drain(self) -> Deferred[None]:
-        """See `Serving`."""
+        """See `ClientSide`."""
         return self._channels.drain()
 
     def abort(self) -> None:
-        """See `Serving`."""
+        """See `ClientSide`."""
         self._channels.abort()
 
-    def follow(self, settings: Settings) -> None:
-        """Do nothing, see `Alone`."""
+    def reconfigure(self, settings: Settings) -> None:
+        """Do nothing, see `InProcess`."""
 
     def in_step(self) -> Deferred[None]:
-        """See `Serving`."""
+        """See `ClientSide`."""
         return succeed(None)
 
-    def renew(self) -> None:
-        """Do nothing, see `Alone`."""
+    def refresh_credentials(self) -> None:
+        """Do nothing, see `InProcess`."""
 
-    def renew_certificates(self) -> None:
-        """Do nothing, see `Alone`."""
+    def reload_certificates(self) -> None:
+        """Do nothing, see `InProcess`."""
 
     def secure(self, config: WebConfig) -> None:
-        """Do nothing, see `Alone`."""
+        """Do nothing, see `InProcess`."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
-        """See `Serving`."""
+        """See `ClientSide`."""
         return {each.name: (self._pool.active(each), self._pool.queued(each)) for each in backends}
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """See `Serving`."""
+        """See `ClientSide`."""
         return self._metrics.counted(names)
 
     def local_errors(self) -> Mapping[int, int]:
-        """See `Serving`."""
+        """See `ClientSide`."""
         return self._metrics.local_errors()

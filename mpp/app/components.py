@@ -16,27 +16,27 @@ from twisted.internet.interfaces import IReactorTime
 
 from mpp.app import extensions
 from mpp.core.errors import ConfigError, ConfigErrors
-from mpp.core.http_config import Origin, Origins
+from mpp.core.http_config import DiscoverySource, DiscoverySources
 from mpp.core.instance import Instance
 from mpp.core.interfaces import ILocator, ISelections, IStrategy, IUpstreams
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend
 from mpp.core.settings import Settings
-from mpp.discovery.kinds import Locating, LocatorPlan
-from mpp.discovery.merged import Source
+from mpp.discovery.kinds import LocatorPlan, LocatorPlanner
+from mpp.discovery.merged import LocatorStatus
 from mpp.proxy.decisions.affinity import MEMORY, AffinityChain
 from mpp.proxy.decisions.client_address import PRIVATE
 from mpp.proxy.evidence import OwnCredentials
 from mpp.proxy.forwarder import Forwarder
-from mpp.security.upstream.authorized_upstreams import Authorized
-from mpp.security.upstream.backend_credentials import Credentials
+from mpp.security.upstream.authorized_upstreams import AuthorizedUpstreams
+from mpp.security.upstream.backend_credentials import BackendCredentials
 from mpp.selection.probing.prober import Prober
 
 T = TypeVar("T")
 
 
 @frozen
-class Wiring:
+class Components:
     """
     What the settings make of the program.
 
@@ -47,25 +47,25 @@ class Wiring:
     settings: Settings
     strategy: IStrategy
     affinity: AffinityChain
-    credentials: Credentials
+    credentials: BackendCredentials
     locators: tuple[tuple[LocatorPlan, ILocator], ...]
     made: tuple[ILocator, ...] = field(repr=False)
 
     def upstreams(self, pool: IUpstreams) -> IUpstreams:
         """Give what sends requests as it is configured."""
-        return Authorized(pool, self.credentials.fields) if self.credentials.adds_fields else pool
+        return AuthorizedUpstreams(pool, self.credentials.fields) if self.credentials.adds_fields else pool
 
-    def origins(self, found: Sequence[Source]) -> Origins:
+    def origins(self, found: Sequence[LocatorStatus]) -> DiscoverySources:
         """
         Give who is found by whom.
 
         :param found: what is known of each locator.
         """
-        origins: dict[Backend, list[Origin]] = {}
+        sources: dict[Backend, list[DiscoverySource]] = {}
         for (plan, _), source in zip(self.locators, found, strict=True):
-            for located in source.located:
-                origins.setdefault(located.backend, []).extend(plan.origins(located))
-        return origins
+            for located in source.discovered:
+                sources.setdefault(located.backend, []).extend(plan.sources(located))
+        return sources
 
     def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float], instance: Instance) -> Prober:
         """Return what observes backends as the strategy needs it."""
@@ -101,7 +101,7 @@ class Wiring:
             locator.stop()
 
 
-def wire(settings: Settings, locating: Locating, last: Wiring | None = None) -> Wiring:
+def build(settings: Settings, locating: LocatorPlanner, last: Components | None = None) -> Components:
     """
     Make what the settings ask for. Nothing is opened, and nobody asked.
 
@@ -120,7 +120,7 @@ def wire(settings: Settings, locating: Locating, last: Wiring | None = None) -> 
         for locator in made:
             locator.stop()
         raise errors[0] if len(errors) == 1 else ConfigErrors(errors)
-    return Wiring(settings, strategy, affinity, credentials, locators, made)
+    return Components(settings, strategy, affinity, credentials, locators, made)
 
 
 def _attempt(errors: list[ConfigError], make: Callable[[], T]) -> T | None:
@@ -131,13 +131,13 @@ def _attempt(errors: list[ConfigError], make: Callable[[], T]) -> T | None:
         return None
 
 
-def _credentials(settings: Settings, last: Wiring | None) -> Credentials:
+def _credentials(settings: Settings, last: Components | None) -> BackendCredentials:
     if last is not None and (last.settings.http, last.settings.insecure) == (settings.http, settings.insecure):
         return last.credentials
-    return Credentials(settings.http, insecure=settings.insecure)
+    return BackendCredentials(settings.http, insecure=settings.insecure)
 
 
-def _affinity(settings: Settings, last: Wiring | None) -> AffinityChain:
+def _affinity(settings: Settings, last: Components | None) -> AffinityChain:
     def asked(of: Settings) -> tuple[object, ...]:
         return of.affinity_options, of.trusted_proxies
 

@@ -64,7 +64,7 @@ def build_strategy(spec: str, option: str = "--routing-strategy", *, entry_point
     :param spec: ``single-most-data``, ``minimum-history:15d``, ``random``, or one from elsewhere.
     :raises ConfigError: there is no such strategy, or it does not like its arguments.
     """
-    build: Build[IStrategy] = Build(option, IStrategy, STRATEGIES, entry_points)
+    build: ExtensionBuilder[IStrategy] = ExtensionBuilder(option, IStrategy, STRATEGIES, entry_points)
     return build(spec, _STRATEGIES)
 
 
@@ -89,7 +89,7 @@ def build_affinities(
         "sourceip": ("sourceip", _alone(lambda: SourceIPAffinity(trusted, memory))),
         "header": ("header:NAME", HeaderAffinity),
     }
-    build: Build[IAffinity] = Build(option, IAffinity, AFFINITIES, entry_points)
+    build: ExtensionBuilder[IAffinity] = ExtensionBuilder(option, IAffinity, AFFINITIES, entry_points)
     return tuple(build(name, table) for name in names)
 
 
@@ -121,7 +121,7 @@ _STRATEGIES: Mapping[str, tuple[str, Factory[IStrategy]]] = {
 }
 
 
-class Build(Generic[T]):
+class ExtensionBuilder(Generic[T]):
     """
     The making of one kind of extension.
 

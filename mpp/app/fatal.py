@@ -17,7 +17,7 @@ EXIT_STATUS = 2
 """What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""
 
 
-class Refusal(SystemExit, Exception):
+class FatalError(SystemExit, Exception):
     """
     The program ends before it began.
 
@@ -33,16 +33,16 @@ class Refusal(SystemExit, Exception):
         return self._lines
 
 
-def refuse(error: ConfigError) -> Refusal:
+def fatal(error: ConfigError) -> FatalError:
     """Tell the operator on stderr what is wrong, a line for each thing, and give the exception that ends the program."""
-    refusal = Refusal(error)
+    refusal = FatalError(error)
     mark = PRIORITIES["error"] if is_journal(sys.__stderr__, os.environ.get(JOURNAL, "")) else ""
     # Not sys.stderr: once twistd logs, that is the log.
     print(*(f"{mark}{line}" for line in str(refusal).splitlines()), sep="\n", file=sys.__stderr__, flush=True)
     return refusal
 
 
-def end(reactor: Any) -> None:
+def stop_with_error(reactor: Any) -> None:
     """
     Stop the reactor, and have the process end with `EXIT_STATUS`.
 

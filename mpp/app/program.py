@@ -18,40 +18,40 @@ from txaio import tx
 
 from mpp._version import __version__
 from mpp.admin.explain_page import Explanation
-from mpp.admin.gauges import Present, PresentLoad
+from mpp.admin.gauges import GaugeCollector, PresentLoad
 from mpp.admin.recorder import Recorder
-from mpp.admin.resource import OwnPages
+from mpp.admin.resource import AdminPages
 from mpp.admin.status.effective import EffectiveConfig
 from mpp.admin.status.identity import Identity
 from mpp.app.backends import Backends
-from mpp.app.client_side import Alone, Serving
-from mpp.app.components import Wiring, wire
+from mpp.app.client_side import ClientSide, InProcess
+from mpp.app.components import Components, build
 from mpp.app.file_limit import room_for_connections
 from mpp.app.listen.listeners import Listeners
 from mpp.app.sites import Sites
 from mpp.app.status_log import StatusLog
-from mpp.app.status_source import Views
-from mpp.app.systemd import Notices, Supervisor
+from mpp.app.status_source import StatusSource
+from mpp.app.systemd import ServiceManager, SystemdNotifier
 from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.config.diff import check_lasting
 from mpp.core.errors import ConfigError
 from mpp.core.instance import Instance
 from mpp.core.metrics import Metrics
-from mpp.core.model import MIB, Reloaded, RequestFacts
-from mpp.core.periodic import Housekeeping
+from mpp.core.model import MIB, Reloaded, RequestInfo
+from mpp.core.periodic import PeriodicCheck
 from mpp.core.settings import Settings
-from mpp.discovery.kinds import Locating
+from mpp.discovery.kinds import LocatorPlanner
 from mpp.proxy.decisions.explain import explain
-from mpp.security.web_config.file import Loaded
-from mpp.security.web_config.service import Front, Handover
+from mpp.security.web_config.file import LoadedConfig
+from mpp.security.web_config.service import Handover, WebConfigService
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.problems import Problems
 from mpp.selection.verdict.verdict import ConfigProblem
 from mpp.wire.downstream.channels import Channels
-from mpp.wire.downstream.connection_limit import AT_ONCE, Gate
+from mpp.wire.downstream.connection_limit import AT_ONCE, ConnectionLimit
 from mpp.wire.downstream.timeouts import SWEEP_S
-from mpp.wire.memory_budget import Budget
-from mpp.wire.tuned.switch import tell
+from mpp.wire.memory_budget import MemoryBudget
+from mpp.wire.tuned.switch import log_state
 
 _log = tx.make_logger()
 
@@ -71,11 +71,11 @@ class Program(MultiService):
     :ivar backends: all that faces the backends.
     :ivar channels: all open client connections of this process.
     :ivar gate: lets clients in.
-    :ivar serving: who has the client connections: this process, or workers.
+    :ivar client_side: who has the client connections: this process, or workers.
     :ivar sites: what is served.
-    :ivar own_pages: mpp's own pages on them.
+    :ivar admin_pages: mpp's own pages on them.
     :ivar listeners: where it is served.
-    :ivar front: what the web configuration puts in front, if there is one.
+    :ivar web_config: what the web configuration puts in front, if there is one.
     :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
     :ivar effective: the configuration in force, for people; whoever has read it sets it.
     :ivar started_at: seconds since the epoch.
@@ -99,14 +99,14 @@ class Program(MultiService):
         self.effective = EffectiveConfig()
         self._draining = False
         self._drained: Deferred[None] | None = None
-        self.budget = Budget(BUFFER_MEMORY, reactor.seconds)
+        self.budget = MemoryBudget(BUFFER_MEMORY, reactor.seconds)
         self.metrics = Metrics(CollectorRegistry())
         self.channels = Channels(reactor)
-        self.gate = Gate(self.channels, _places(settings), AT_ONCE if settings.workers == 1 else 1)
-        self._locating = Locating(reactor, os.environ)
-        self._wiring = wire(settings, self._locating)
+        self.gate = ConnectionLimit(self.channels, _places(settings), AT_ONCE if settings.workers == 1 else 1)
+        self._locating = LocatorPlanner(reactor, os.environ)
+        self._components = build(settings, self._locating)
         self.backends = Backends(
-            self._wiring,
+            self._components,
             reactor,
             budget=self.budget,
             metrics=self.metrics,
@@ -114,38 +114,40 @@ class Program(MultiService):
             instance=self.instance,
             remote=remote,
         )
-        self.serving: Serving = Alone(self.channels, self.backends.pool, self.metrics)
-        self._views = Views(self, time.time)
+        self.client_side: ClientSide = InProcess(self.channels, self.backends.pool, self.metrics)
+        self._views = StatusSource(self, time.time)
         self.config_problem: ConfigProblem | None = None
         self.status_log = StatusLog(
-            self._views.situation, lambda: self.serving.local_errors(), reactor, time.time, speaks=remote is None
+            self._views.situation, lambda: self.client_side.local_errors(), reactor, time.time, speaks=remote is None
         )
         self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self.front = Front(settings, reactor, self.metrics, self.instance, handover) if settings.web_config else None
-        if self.front is not None:
-            self.front.check(settings)
-            self.front.taken_over = self._secured
-        self._problems = Problems(self.backends.selections.journal.note, "refused")
-        self.own_pages = self._build_pages()
+        self.web_config = (
+            WebConfigService(settings, reactor, self.metrics, self.instance, handover) if settings.web_config else None
+        )
+        if self.web_config is not None:
+            self.web_config.check(settings)
+            self.web_config.taken_over = self._secured
+        self._problems = Problems(self.backends.selections.event_log.record, "refused")
+        self.admin_pages = self._build_pages()
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
         self._add_services()
         self.config_read(None)
-        self.metrics.watch(Present(self._views.snapshot) if remote is None else PresentLoad(self._views.load))
+        self.metrics.watch(GaugeCollector(self._views.snapshot) if remote is None else PresentLoad(self._views.load))
 
     def _add_services(self) -> None:
         """Have all that lives begin and end with the program, in this order."""
         reactor, selections = self._reactor, self.backends.selections
-        self.recorder = Recorder(lambda names: self.serving.collect(names), reactor, lambda: selections.current)
-        self._notices = Notices(Supervisor.of(os.environ, os.getpid()), selections, reactor)
-        housekeeping = Housekeeping(self._sweep, reactor, SWEEP_S)
-        for service in filter(None, (selections, self.recorder, housekeeping, self.status_log, self._notices, self.front)):
+        self.recorder = Recorder(lambda names: self.client_side.collect(names), reactor, lambda: selections.current)
+        self._notices = SystemdNotifier(ServiceManager.of(os.environ, os.getpid()), selections, reactor)
+        housekeeping = PeriodicCheck(self._check, reactor, SWEEP_S)
+        for service in filter(None, (selections, self.recorder, housekeeping, self.status_log, self._notices, self.web_config)):
             MultiService.addService(self, service)
 
     @property
     def settings(self) -> Settings:
         """Those in force."""
-        return self._wiring.settings
+        return self._components.settings
 
     @property
     def identity(self) -> Identity:
@@ -153,8 +155,8 @@ class Program(MultiService):
         pid = os.getpid() if self._remote is None else os.getppid()
         return Identity(socket.gethostname(), pid, self.listeners.addresses)
 
-    def _build_pages(self) -> OwnPages:
-        return OwnPages(
+    def _build_pages(self) -> AdminPages:
+        return AdminPages(
             metrics=self.metrics,
             selection=lambda: self.backends.selections.current,
             draining=lambda: self._draining,
@@ -171,16 +173,16 @@ class Program(MultiService):
     def _build_sites(self) -> Sites:
         return Sites(
             self.settings,
-            self.own_pages,
+            self.admin_pages,
             self.backends.forwarders,
             budget=self.budget,
             channels=self.channels,
             metrics=self.metrics,
-            front=self.front,
+            web_config=self.web_config,
         )
 
     def _build_listeners(self) -> Listeners:
-        protect: Callable[[Any], Any] = self.front.protect if self.front is not None else lambda site: site
+        protect: Callable[[Any], Any] = self.web_config.protect if self.web_config is not None else lambda site: site
         return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
     # Another configuration
@@ -190,19 +192,19 @@ class Program(MultiService):
         self.config_problem = problem
         self.metrics.config_read(applied=problem is None, at=time.time())
 
-    def prepare(self, settings: Settings) -> Wiring:
+    def prepare(self, settings: Settings) -> Components:
         """
         Make what is different in other settings, and change nothing yet.
 
         :raise ConfigError: something can never work.
         """
-        return wire(settings, self._locating, self._wiring)
+        return build(settings, self._locating, self._components)
 
-    def verify(self, wiring: Wiring) -> Deferred[None]:
+    def verify(self, components: Components) -> Deferred[None]:
         """Ask those sources that are new, see `Backends.verify`."""
-        return self.backends.verify(wiring)
+        return self.backends.verify(components)
 
-    def apply(self, wiring: Wiring) -> None:
+    def apply(self, components: Components) -> None:
         """
         Put what was prepared in force. Requests under way go on as they began, connections stay open.
 
@@ -210,59 +212,59 @@ class Program(MultiService):
         """
         if self._draining:
             raise ConfigError("mpp", "is about to stop")
-        check_lasting(self.settings, wiring.settings)
-        settings = wiring.settings
-        close_former = self.listeners.follow(settings)
-        self._wiring = wiring
-        self.backends.follow(wiring)
-        self.sites.follow(settings)
-        if self.front is not None:
-            self.front.reconfigure(settings)
+        check_lasting(self.settings, components.settings)
+        settings = components.settings
+        close_former = self.listeners.reconfigure(settings)
+        self._components = components
+        self.backends.reconfigure(components)
+        self.sites.reconfigure(settings)
+        if self.web_config is not None:
+            self.web_config.reconfigure(settings)
         self.gate.limit = _places(settings)
-        self.serving.follow(settings)
+        self.client_side.reconfigure(settings)
         close_former()
 
-    def read_web_config(self) -> Loaded | None:
+    def read_web_config(self) -> LoadedConfig | None:
         """
         Read the web configuration for an explicit reload, and put nothing in force yet; None if there is none.
 
         :raise ConfigError: its files are no good.
         """
-        return None if self.front is None else self.front.read()
+        return None if self.web_config is None else self.web_config.read()
 
-    def apply_web_config(self, loaded: Loaded | None) -> bool:
+    def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
         """Put in force what was read, also where it protects less; return whether it differs from what was in force."""
-        return self.front is not None and loaded is not None and self.front.take_over(loaded)
+        return self.web_config is not None and loaded is not None and self.web_config.take_over(loaded)
 
     def in_step(self) -> Deferred[None]:
-        """Wait until what was put in force is so for all who serve clients, see `mpp.app.client_side.Serving`."""
-        return self.serving.in_step()
+        """Wait until what was put in force is so for all who serve clients, see `mpp.app.client_side.ClientSide`."""
+        return self.client_side.in_step()
 
-    def renew_certificates(self) -> list[str]:
+    def reload_certificates(self) -> list[str]:
         """Read the certificates of ``ssl:`` endpoints again, here and where else clients are served, see `Listeners`."""
-        renewed = self.listeners.renew_certificates()
-        self.serving.renew_certificates()
+        renewed = self.listeners.reload_certificates()
+        self.client_side.reload_certificates()
         return renewed
 
     def _secured(self, config: WebConfig) -> None:
-        self.backends.selections.journal.note("reload", "another web configuration is in force")
-        self.serving.secure(config)
+        self.backends.selections.event_log.record("reload", "another web configuration is in force")
+        self.client_side.secure(config)
 
     def _renew_served(self) -> None:
-        self.serving.renew()
-        if self.front is not None:
-            self._problems.look({"the web configuration": self.front.guards.problem})
+        self.client_side.refresh_credentials()
+        if self.web_config is not None:
+            self._problems.look({"the web configuration": self.web_config.security.problem})
 
-    def _sweep(self) -> None:
+    def _check(self) -> None:
         """Close client connections that take too long, make room for others, and remove counters that are out of date."""
-        self.channels.sweep(self.settings.client_idle_timeout)
-        self.gate.sweep()
-        self.backends.sweep()
+        self.channels.check_timeouts(self.settings.client_idle_timeout)
+        self.gate.check()
+        self.backends.check()
 
-    def _explain(self, facts: RequestFacts) -> Explanation:
+    def _explain(self, info: RequestInfo) -> Explanation:
         forwarder = self.backends.forwarders.current
         selections, now = self.backends.selections, forwarder.clock.seconds()
-        return explain(facts, selections.current, forwarder.affinity, self.settings, now, selections.suspects)
+        return explain(info, selections.current, forwarder.affinity, self.settings, now, selections.suspects)
 
     # Life
 
@@ -273,7 +275,7 @@ class Program(MultiService):
         :raise ConfigError: one of them cannot be opened.
         """
         MultiService.privilegedStartService(self)
-        self.listeners.follow(self.settings)
+        self.listeners.reconfigure(self.settings)
 
     def startService(self) -> None:
         """Begin to look for backends."""
@@ -282,7 +284,7 @@ class Program(MultiService):
         text, strategy = "mpp serves {where}, strategy {strategy}, version {version}", self.settings.routing_strategy
         _log.info(text, where=str(self.listeners), strategy=strategy, version=__version__)
         # Workers bring a reactor of their own, and the parent's costs no request anything.
-        tell(self._reactor if self.settings.workers == 1 else None)
+        log_state(self._reactor if self.settings.workers == 1 else None)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -292,9 +294,9 @@ class Program(MultiService):
         """
         self._draining = True
         self._notices.stopping()
-        _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.serving))
+        _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.client_side))
         self.listeners.close()
-        drained = self._drained = self.serving.drain()
+        drained = self._drained = self.client_side.drain()
         drained.addTimeout(self.settings.drain_timeout, self._reactor)
         drained.addErrback(self._cut)
         drained.addCallback(lambda _: MultiService.stopService(self))
@@ -308,8 +310,8 @@ class Program(MultiService):
 
     def _cut(self, failure: Failure) -> None:
         """End what does not end by itself."""
-        _log.warn("{count} client connections are cut off", count=len(self.serving))
-        self.serving.abort()
+        _log.warn("{count} client connections are cut off", count=len(self.client_side))
+        self.client_side.abort()
 
 
 def _not_reloadable() -> Deferred[Reloaded]:

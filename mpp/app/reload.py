@@ -16,14 +16,14 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.app.components import Wiring
+from mpp.app.components import Components
 from mpp.config.diff import changes
-from mpp.config.loader import Reading, Sources
+from mpp.config.loader import ConfigSources, ParsedConfig
 from mpp.core.errors import ConfigError
 from mpp.core.model import Reloaded
 from mpp.core.settings import Settings
 from mpp.core.text.humanize import listing
-from mpp.security.web_config.file import Loaded
+from mpp.security.web_config.file import LoadedConfig
 from mpp.selection.verdict.verdict import ConfigProblem
 
 _log = make_logger()
@@ -39,19 +39,19 @@ class Reloadable(Protocol):
     def settings(self) -> Settings:
         """Those in force."""
 
-    def prepare(self, settings: Settings) -> Wiring:
+    def prepare(self, settings: Settings) -> Components:
         """Make what is new; raises `ConfigError` if it cannot work."""
 
-    def verify(self, wiring: Wiring) -> Deferred[None]:
+    def verify(self, components: Components) -> Deferred[None]:
         """Ask others; fails with `ConfigError`."""
 
-    def apply(self, wiring: Wiring) -> None:
+    def apply(self, components: Components) -> None:
         """Put it in force; raises `ConfigError`, and then nothing has changed."""
 
-    def read_web_config(self) -> Loaded | None:
+    def read_web_config(self) -> LoadedConfig | None:
         """Read the web configuration and put nothing in force, None if there is none; raises `ConfigError` if it is no good."""
 
-    def apply_web_config(self, loaded: Loaded | None) -> bool:
+    def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
         """Put it in force, also where it protects less; return whether it differs from what was in force."""
 
     def in_step(self) -> Deferred[None]:
@@ -65,17 +65,17 @@ class Reloader:
     :param sources: where everything that is configured is written.
     :param check: looks for what can never work; raises `ConfigError`.
     :param applied: called with the reading whose settings have come into force.
-    :param told: called with what came of each reload: why the configuration is not the active one, None if it is.
+    :param report: called with what came of each reload: why the configuration is not the active one, None if it is.
     :param note: called with the kind and the text of an event, for the list on the status page.
     """
 
     def __init__(
         self,
         program: Reloadable,
-        sources: Sources,
+        sources: ConfigSources,
         *,
         check: Callable[[Settings], None],
-        applied: Callable[[Reading], None],
+        applied: Callable[[ParsedConfig], None],
         told: Callable[[ConfigProblem | None], None],
         note: Callable[[str, str], None],
     ) -> None:
@@ -83,7 +83,7 @@ class Reloader:
         self._sources = sources
         self._check = check
         self._applied = applied
-        self._told = told
+        self._report = told
         self._note = note
         self._lock = DeferredLock()
 
@@ -97,41 +97,41 @@ class Reloader:
         return reloading.addErrback(self._broken)
 
     async def _reload(self) -> Reloaded:
-        reading = None
+        parsed = None
         try:
-            reading = self._sources.survey()
-            changed = await self._put_in_force(reading)
+            parsed = self._sources.read()
+            changed = await self._activate(parsed)
         except ConfigError as error:
-            return self._refused(reading.blame(error) if reading else error)
-        self._told(None)
-        self._applied(reading)
+            return self._rejected(parsed.with_option_name(error) if parsed else error)
+        self._report(None)
+        self._applied(parsed)
         what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
         self._note("reload", f"the configuration was read again, {what}")
         await self._program.in_step()
-        for warning in reading.warnings:
+        for warning in parsed.warnings:
             _log.warn("{warning}", warning=warning, log_each=True)
-        _log.info("Configuration read again ({name}), {what}", name=reading.name, what=what)
+        _log.info("Configuration read again ({name}), {what}", name=parsed.name, what=what)
         return Reloaded(changed)
 
-    async def _put_in_force(self, reading: Reading) -> tuple[str, ...]:
-        settings = reading.sound().settings
+    async def _activate(self, parsed: ParsedConfig) -> tuple[str, ...]:
+        settings = parsed.checked().settings
         changed = changes(self._program.settings, settings)
         self._check(settings)
-        wiring = self._program.prepare(settings)
+        components = self._program.prepare(settings)
         try:
-            await self._program.verify(wiring)
+            await self._program.verify(components)
             # Only now: while others were asked it may have changed, and been taken over.
             web_config = self._program.read_web_config()
             if changed:
-                self._program.apply(wiring)
+                self._program.apply(components)
         except BaseException:
-            wiring.discard()
+            components.discard()
             raise
         # Under the key that names it in the file: its path is the same, or it would have been refused.
         return (*changed, WEB_CONFIG) if self._program.apply_web_config(web_config) else changed
 
-    def _refused(self, error: ConfigError) -> Reloaded:
-        self._told(problem_of(error))
+    def _rejected(self, error: ConfigError) -> Reloaded:
+        self._report(problem_of(error))
         errors = tuple(str(each) for each in error.all)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self._note("refused", f"the configuration was read again and not applied: {errors[0]}{more}")
@@ -141,7 +141,7 @@ class Reloader:
 
     def _broken(self, failure: Failure) -> Reloaded:
         _log.failure("Bug: the configuration could not be applied", failure)
-        self._told(ConfigProblem("an internal error of mpp"))
+        self._report(ConfigProblem("an internal error of mpp"))
         self._note("refused", "the configuration was read again and not applied: internal error of mpp, see its log")
         return Reloaded(errors=("internal error of mpp, see its log",))
 
@@ -152,7 +152,7 @@ def problem_of(error: ConfigError) -> ConfigProblem:
     return ConfigProblem(where, all(each.needs_restart for each in error.all))
 
 
-class HangUp(Service):
+class SighupListener(Service):
     """
     Calls something at each SIGHUP, for as long as the program runs; then the signal means nothing any more.
 

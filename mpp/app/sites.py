@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import functools
 
-from mpp.admin.resource import OwnPages, OwnRoot
+from mpp.admin.resource import AdminPages, AdminRoot
 from mpp.core.metrics import Metrics
 from mpp.core.prometheus.cors import AllowedOrigins
 from mpp.core.settings import Settings
-from mpp.proxy.decisions.client_address import teller
+from mpp.proxy.decisions.client_address import client_address_of
 from mpp.proxy.forwarders import Forwarders
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.resource import ProxyRequest, ProxyResource
 from mpp.proxy.site.site import ProxySite
-from mpp.security.web_config.service import Front
+from mpp.security.web_config.service import WebConfigService
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
-from mpp.wire.downstream.early_rejection import JudgedChannel
+from mpp.wire.downstream.early_rejection import EarlyRejectionChannel
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 
 
 class Sites:
     """
     Both sites.
 
-    :param front: what a web configuration puts in front of them, or None.
+    :param web_config: what a web configuration puts in front of them, or None.
     :ivar clients: forwards requests, and has mpp's own pages or what is left of them.
     :ivar kube_probes: reports Kubernetes probes among the clients of forwarded requests.
     :ivar admin: has mpp's own pages only.
@@ -35,13 +35,13 @@ class Sites:
     def __init__(
         self,
         settings: Settings,
-        own_pages: OwnPages,
+        admin_pages: AdminPages,
         forwarders: Forwarders,
         *,
-        budget: Budget,
+        budget: MemoryBudget,
         channels: Channels,
         metrics: Metrics,
-        front: Front | None,
+        web_config: WebConfigService | None,
     ) -> None:
         self._forwarders = forwarders
         site = functools.partial(
@@ -50,25 +50,25 @@ class Sites:
             channels=channels,
             metrics=metrics,
             access=lambda: forwarders.current.access,
-            client_of=teller(settings.trusted_proxies),
+            client_of=client_address_of(settings.trusted_proxies),
             allowed_origins=AllowedOrigins(settings.web_cors_origin),
-            request=ProxyRequest if front is None else front.request,
-            channel=ProxyChannel if front is None else JudgedChannel,
+            request=ProxyRequest if web_config is None else web_config.request,
+            channel=ProxyChannel if web_config is None else EarlyRejectionChannel,
         )
-        shown = own_pages.probes() if settings.admin_listen else own_pages
+        shown = admin_pages.probes() if settings.admin_listen else admin_pages
         self.kube_probes = KubeProbes()
         allow_unsafe = settings.allow_unsafe_paths
         self._root = ProxyResource(forwarders.current, shown, allow_unsafe=allow_unsafe, probes=self.kube_probes)
         self.clients = site(self._root, limits=_limits(settings.max_request_body))
         # What is no page there is answered without its body.
-        self.admin = site(OwnRoot(own_pages, metrics), limits=_limits(0))
+        self.admin = site(AdminRoot(admin_pages, metrics), limits=_limits(0))
 
-    def follow(self, settings: Settings) -> None:
+    def reconfigure(self, settings: Settings) -> None:
         """Serve by these, and with the Forwarder that is in use, from now on."""
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
         self.clients.limits = _limits(settings.max_request_body)
         for site in (self.clients, self.admin):
-            site.client_of = teller(settings.trusted_proxies)
+            site.client_of = client_address_of(settings.trusted_proxies)
             site.allowed_origins = AllowedOrigins(settings.web_cors_origin)
 
 

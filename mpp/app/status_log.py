@@ -14,7 +14,7 @@ from txaio.tx import make_logger
 
 from mpp.core import local_errors as failures
 from mpp.core.local_errors import LocalErrors
-from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Situation, State, Verdict, judge
+from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Situation, Verdict, VerdictState, judge
 
 _log = make_logger()
 
@@ -54,7 +54,7 @@ class StatusLog(Service):
         self._speaks = speaks
         self._counts: Mapping[int, int] = {}
         self._judged: tuple[Situation, Verdict] | None = None
-        self._logged: tuple[State, ...] = ()
+        self._logged: tuple[VerdictState, ...] = ()
         self._reminded = (0.0, 0)
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock
@@ -75,12 +75,12 @@ class StatusLog(Service):
 
     def _look(self) -> None:
         self._follow_errors()
-        verdict = self._verdict()
-        if State.STARTING in verdict.states:
+        outcome = self._verdict()
+        if VerdictState.STARTING in outcome.states:
             return
-        if verdict.states != self._logged or self._is_due():
-            self._logged = verdict.states
-            self._log(verdict)
+        if outcome.states != self._logged or self._is_due():
+            self._logged = outcome.states
+            self._log(outcome)
 
     def _verdict(self) -> Verdict:
         """Return the verdict; the same one while nothing has changed that it depends on, since there may be many servers."""
@@ -108,13 +108,13 @@ class StatusLog(Service):
         at, total = self._reminded
         return self.errors is not None and self.errors.total > total and self._clock.seconds() - at >= REMIND_S
 
-    def _log(self, verdict: Verdict) -> None:
+    def _log(self, outcome: Verdict) -> None:
         self._reminded = self._clock.seconds(), 0 if self.errors is None else self.errors.total
-        states = ",".join(state.value for state in verdict.states)
+        states = ",".join(state.value for state in outcome.states)
         text = "Status is {status}: {log_text}"
         # The number of errors, and which server serves, differ each time.
-        tell = {GOOD: _log.info, WARN: _log.warn, BAD: _log.error}[verdict.level]
-        tell(text, status=verdict.level, log_text=verdict.text, states=states, log_same=f"status {states}")
+        tell = {GOOD: _log.info, WARN: _log.warn, BAD: _log.error}[outcome.level]
+        tell(text, status=outcome.level, log_text=outcome.text, states=states, log_same=f"status {states}")
 
 
 def _is_same(one: Situation, other: Situation) -> bool:

@@ -12,28 +12,28 @@ from mpp.admin.recorder import Recorder
 from mpp.admin.status.data import LocatorView, StatusView
 from mpp.admin.status.identity import Identity
 from mpp.app.backends import Backends
-from mpp.app.client_side import Serving
+from mpp.app.client_side import ClientSide
 from mpp.app.status_log import StatusLog
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Selection
 from mpp.core.settings import Settings
-from mpp.security.web_config.protection import Guards
-from mpp.security.web_config.service import Front
+from mpp.security.web_config.protection import ListenerSecurity
+from mpp.security.web_config.service import WebConfigService
 from mpp.selection.verdict.verdict import ConfigProblem, Situation, judge
-from mpp.wire.downstream.connection_limit import Gate
-from mpp.wire.memory_budget import Budget
+from mpp.wire.downstream.connection_limit import ConnectionLimit
+from mpp.wire.memory_budget import MemoryBudget
 
 
-class Parts(Protocol):
+class ProgramParts(Protocol):
     """What is asked of the program."""
 
     backends: Backends
     metrics: Metrics
     recorder: Recorder
-    budget: Budget
-    gate: Gate
-    serving: Serving
-    front: Front | None
+    budget: MemoryBudget
+    gate: ConnectionLimit
+    client_side: ClientSide
+    web_config: WebConfigService | None
     started_at: float
     status_log: StatusLog
     config_problem: ConfigProblem | None
@@ -47,21 +47,21 @@ class Parts(Protocol):
         """Which mpp it is."""
 
 
-class Views:
+class StatusSource:
     """
     What is shown of a program.
 
     :param wall: the time of day, seconds since the epoch.
     """
 
-    def __init__(self, program: Parts, wall: Callable[[], float]) -> None:
+    def __init__(self, program: ProgramParts, wall: Callable[[], float]) -> None:
         self._program = program
         self._wall = wall
 
     def snapshot(self) -> Snapshot:
         """Give what the metrics describe of the present."""
         program = self._program
-        sources = tuple(LocatorState(s.name, s.up, len(s.located)) for s in program.backends.locator.sources)
+        sources = tuple(LocatorState(s.name, s.up, len(s.discovered)) for s in program.backends.locator.sources)
         return evolve(
             self.load(),
             selection=program.backends.selections.current,
@@ -72,28 +72,28 @@ class Views:
     def load(self) -> Snapshot:
         """Return what the metrics describe of this process alone: neither backends nor locators."""
         program = self._program
-        load = tuple(BackendLoad(name, *each) for name, each in program.serving.load(self._backends()).items())
+        load = tuple(BackendLoad(name, *each) for name, each in program.client_side.load(self._backends()).items())
         return Snapshot(
             Selection(),
             (),
-            program.budget.held,
+            program.budget.buffered,
             program.metrics.in_flight,
             load,
-            len(program.serving),
+            len(program.client_side),
             program.gate.limit,
             program.budget.limit,
         )
 
     def situation(self) -> Situation:
         """Return what the verdict depends on."""
-        program, guards = self._program, self._guards()
+        program, security = self._program, self._security()
         return Situation(
             program.backends.selections.current,
             self._locators(),
             program.status_log.errors,
             program.config_problem,
-            guards.problem,
-            workers=(program.serving.workers, program.settings.workers),
+            security.problem,
+            workers=(program.client_side.workers, program.settings.workers),
         )
 
     def status(self) -> StatusView:
@@ -106,10 +106,10 @@ class Views:
             program.started_at,
             self._wall(),
             program.recorder.recall(),
-            program.backends.selections.journal.events,
-            program.serving.load(self._backends()),
-            self._guards(),
-            program.serving.workers,
+            program.backends.selections.event_log.events,
+            program.client_side.load(self._backends()),
+            self._security(),
+            program.client_side.workers,
             program.status_log.errors,
             program.config_problem,
             program.identity,
@@ -117,10 +117,10 @@ class Views:
 
     def _locators(self) -> tuple[LocatorView, ...]:
         sources = self._program.backends.locator.sources
-        return tuple(LocatorView(s.name, s.up, len(s.located), s.problem or s.note) for s in sources)
+        return tuple(LocatorView(s.name, s.up, len(s.discovered), s.problem or s.note) for s in sources)
 
-    def _guards(self) -> Guards:
-        return Guards() if self._program.front is None else self._program.front.guards
+    def _security(self) -> ListenerSecurity:
+        return ListenerSecurity() if self._program.web_config is None else self._program.web_config.security
 
     def _backends(self) -> list[Backend]:
         return [observation.backend for observation in self._program.backends.selections.current.observations]

@@ -28,7 +28,7 @@ _NAMED = 3
 
 
 @frozen
-class Supervisor:
+class ServiceManager:
     """
     The service manager, as the environment describes it.
 
@@ -40,7 +40,7 @@ class Supervisor:
     watchdog_s: float = 0.0
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], pid: int) -> Supervisor:
+    def of(cls, environ: Mapping[str, str], pid: int) -> ServiceManager:
         """
         Read ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
 
@@ -54,7 +54,7 @@ class Supervisor:
         ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
         return cls(address, int(silence) / 1e6 if ours and silence.isdecimal() else 0.0)
 
-    def tell(self, *lines: str) -> bool:
+    def notify(self, *lines: str) -> bool:
         """Send one datagram without waiting for anyone; give whether it was taken."""
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
@@ -67,7 +67,7 @@ class Supervisor:
         return True
 
 
-class Notices(Service):
+class SystemdNotifier(Service):
     """
     Tells the service manager what it wants to know, for as long as the program lives.
 
@@ -76,11 +76,11 @@ class Notices(Service):
     :param clock: for the beat.
     """
 
-    def __init__(self, supervisor: Supervisor, selections: ISelections, clock: IReactorTime) -> None:
+    def __init__(self, supervisor: ServiceManager, selections: ISelections, clock: IReactorTime) -> None:
         self._supervisor = supervisor
         self._selections = selections
         self._stopping = False
-        self._told: tuple[str, ...] = ()
+        self._notified: tuple[str, ...] = ()
         self._loop = LoopingCall(self._beat)
         self._loop.clock = clock
 
@@ -100,11 +100,11 @@ class Notices(Service):
 
     def _beat(self) -> None:
         state = self._state()
-        lines = state if state != self._told else ()
+        lines = state if state != self._notified else ()
         if self._supervisor.watchdog_s:
             lines += ("WATCHDOG=1",)
-        if lines and self._supervisor.tell(*lines):
-            self._told = state
+        if lines and self._supervisor.notify(*lines):
+            self._notified = state
 
     def _state(self) -> tuple[str, ...]:
         if self._stopping:

@@ -11,7 +11,7 @@ from mpp.core.metrics import Metrics
 from mpp.proxy.decisions import series
 
 
-class Upkeep:
+class SeriesExpiry:
     """
     Removes series when their time has come.
 
@@ -35,17 +35,17 @@ class Upkeep:
         self._interval = interval
         self._seconds = seconds
         self._checked = seconds()
-        self._gone: dict[str, dict[str, float]] = {}
+        self._removed_since: dict[str, dict[str, float]] = {}
 
-    def sweep(self) -> None:
+    def remove_expired(self) -> None:
         """Check the series if the last check is one selection interval ago."""
         now, interval = self._seconds(), self._interval()
         if now - self._checked < interval:
             return
         self._checked = now
         for label, known in self._known().items():
-            gone = series.gone_since(self._gone.get(label, {}), self._metrics.label_values(label), known, now)
+            gone = series.gone_since(self._removed_since.get(label, {}), self._metrics.label_values(label), known, now)
             over = set(series.expired(gone, now, interval))
             if over:
                 self._metrics.remove(label, over)
-            self._gone[label] = {name: since for name, since in gone.items() if name not in over}
+            self._removed_since[label] = {name: since for name, since in gone.items() if name not in over}

@@ -18,7 +18,7 @@ from mpp.config import file_backends as config_backends
 from mpp.config.file_sections import sections
 from mpp.config.options import CONFIG, OPTIONS, Option
 from mpp.core.errors import ConfigError
-from mpp.core.files import Unreadable, read_small
+from mpp.core.files import UnreadableFile, read_small
 from mpp.core.http_config import HTTPConfigs
 from mpp.core.text.values import (
     parse_affinity_options,
@@ -31,7 +31,7 @@ from mpp.core.text.values import (
     parse_urls,
     parse_workers,
 )
-from mpp.core.yaml_mapping import Tree, boolean_of, number_of, read_tree, text_of
+from mpp.core.yaml_mapping import MappingReader, boolean_of, number_of, read_tree, text_of
 
 # Reading YAML takes a second per MiB; this is room for some thousand lines.
 MAX_BYTES = 256 * 1024
@@ -54,25 +54,25 @@ KEYS: Mapping[str, Option] = {
 
 
 @frozen
-class FileReading:
+class ParsedFile:
     """
     What a configuration file says.
 
     :ivar given: the value of each option that makes sense.
-    :ivar words: where each option stands, also those that make none.
+    :ivar option_names: where each option stands, also those that make none.
     :ivar errors: what is wrong with it.
     :ivar http: how backends are spoken to.
     :ivar sections: the same as single values, for people.
     """
 
     given: Mapping[Option, Any] = field(factory=dict)
-    words: Mapping[Option, str] = field(factory=dict)
+    option_names: Mapping[Option, str] = field(factory=dict)
     errors: tuple[ConfigError, ...] = ()
     http: HTTPConfigs = field(factory=HTTPConfigs)
     sections: tuple[ConfiguredValue, ...] = ()
 
 
-def read_file(path: str, word: str, folder: str = "") -> FileReading:
+def read_file(path: str, word: str, folder: str = "") -> ParsedFile:
     """
     Read a configuration file.
 
@@ -83,20 +83,20 @@ def read_file(path: str, word: str, folder: str = "") -> FileReading:
     absolute = os.path.abspath(os.path.join(folder, path))
     try:
         text = read_small(absolute, MAX_BYTES, "a configuration file").decode("utf-8-sig")
-    except (Unreadable, UnicodeDecodeError) as error:
-        why = error if isinstance(error, Unreadable) else "not UTF-8 text"
-        return FileReading(errors=(ConfigError(word, f"{path!r} cannot be read ({why}); expected a file"),))
+    except (UnreadableFile, UnicodeDecodeError) as error:
+        why = error if isinstance(error, UnreadableFile) else "not UTF-8 text"
+        return ParsedFile(errors=(ConfigError(word, f"{path!r} cannot be read ({why}); expected a file"),))
     return read_text(text, path, os.path.dirname(absolute))
 
 
-def read_text(text: str, name: str, folder: str = "") -> FileReading:
+def read_text(text: str, name: str, folder: str = "") -> ParsedFile:
     """Read the text of a configuration file. Pure."""
     tree, errors = read_tree(text, name)
     if tree is None:
-        return FileReading(errors=tuple(errors))
+        return ParsedFile(errors=tuple(errors))
     if not tree.table:
         # One that was emptied by accident may have named the web configuration: without it everybody would be let in.
-        return FileReading(errors=(ConfigError(name, "has no key at all; expected options by name, such as 'port: 9090'"),))
+        return ParsedFile(errors=(ConfigError(name, "has no key at all; expected options by name, such as 'port: 9090'"),))
     given, words = {}, {}
     hints = {CONFIG.flag.removeprefix("--"): "a configuration file cannot name another one"}
     for key in tree.keys((*KEYS, *config_backends.KEYS), hints):
@@ -110,10 +110,10 @@ def read_text(text: str, name: str, folder: str = "") -> FileReading:
             tree.wrong(key, str(error))
     http = config_backends.read_http_configs(tree, folder)
     shown = tuple(sections(tree.table, config_backends.KEYS, name, folder))
-    return FileReading(given, words, tuple(sorted(errors, key=_line)), http, shown)
+    return ParsedFile(given, words, tuple(sorted(errors, key=_line)), http, shown)
 
 
-def _value(option: Option, tree: Tree, key: str, folder: str) -> Any:
+def _value(option: Option, tree: MappingReader, key: str, folder: str) -> Any:
     value = tree.table[key]
     of_type = _TYPES.get(option.parse, text_of)
     several = option.repeatable or option.parse in _WITH_COMMAS

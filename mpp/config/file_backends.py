@@ -18,10 +18,10 @@ from mpp.config.endpoint_patterns import parse_url_pattern
 from mpp.config.file_http_config import read_http_config
 from mpp.config.options import OPTIONS, Option
 from mpp.core.errors import ConfigError
-from mpp.core.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
+from mpp.core.http_config import DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.text.values import parse_parameters
 from mpp.core.url_pattern import URLPattern
-from mpp.core.yaml_mapping import Tree
+from mpp.core.yaml_mapping import MappingReader
 
 KEYS = ("http_config", "backends", "locators")
 
@@ -35,7 +35,7 @@ _PROBE_PARAMS = "probe-params"
 _WITH_SOURCES = ("file-sd", "http-sd", "dns")
 
 
-def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
+def read_http_configs(tree: MappingReader, folder: str) -> HTTPConfigs:
     """
     Read what a file's outermost mapping has of it; what is wrong is noted there.
 
@@ -49,7 +49,7 @@ def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
     for entry in locators:
         mistakes = len(tree.errors)
         rule = _locator_rule(entry, folder)
-        if any(earlier.fits(rule.origin) for earlier in of_locators):
+        if any(earlier.fits(rule.source) for earlier in of_locators):
             entry.wrong("name", "never counts; an entry before it is for all that it is for")
         if len(tree.errors) == mistakes:
             of_locators.append(rule)
@@ -58,7 +58,7 @@ def read_http_configs(tree: Tree, folder: str) -> HTTPConfigs:
     return HTTPConfigs(default, rules, tuple(of_locators), probe_params)
 
 
-def _entry(entry: Tree, folder: str, name: str, *more: str, instead: str = "") -> tuple[str, HTTPConfig | None]:
+def _entry(entry: MappingReader, folder: str, name: str, *more: str, instead: str = "") -> tuple[str, HTTPConfig | None]:
     """
     Read what an entry is for, and its ``http_config``.
 
@@ -82,7 +82,7 @@ class _BackendEntry:
     probe_params: str | None
 
 
-def _backend_entry(entry: Tree, folder: str) -> _BackendEntry:
+def _backend_entry(entry: MappingReader, folder: str) -> _BackendEntry:
     url, config = _entry(entry, folder, "url", _PROBE_PARAMS, instead=_PROBE_PARAMS)
     pattern = URLPattern()
     try:
@@ -93,7 +93,7 @@ def _backend_entry(entry: Tree, folder: str) -> _BackendEntry:
     return _BackendEntry(pattern, config, _probe_params(entry))
 
 
-def _probe_params(entry: Tree) -> str | None:
+def _probe_params(entry: MappingReader) -> str | None:
     """Read the parameters for probes; empty text means none, whatever ``--probe-params`` says."""
     if _PROBE_PARAMS not in entry.table:
         return None
@@ -105,14 +105,14 @@ def _probe_params(entry: Tree) -> str | None:
         return None
 
 
-def _locator_rule(entry: Tree, folder: str) -> LocatorRule:
+def _locator_rule(entry: MappingReader, folder: str) -> LocatorRule:
     name, config = _entry(entry, folder, "name", "source")
     config = config or HTTPConfig()
     if name and name not in LOCATORS:
         entry.wrong("name", f"no such locator; {_nearest(name)}")
-    source = _source(entry, name, folder) if "source" in entry.table and name in LOCATORS else ""
-    origin = Origin.written(name, source) if source else Origin(name)
-    return LocatorRule(origin, config, entry.where("source" if source else "name"))
+    which = _source(entry, name, folder) if "source" in entry.table and name in LOCATORS else ""
+    source = DiscoverySource.written(name, which) if which else DiscoverySource(name)
+    return LocatorRule(source, config, entry.where("source" if which else "name"))
 
 
 def _nearest(name: str) -> str:
@@ -122,7 +122,7 @@ def _nearest(name: str) -> str:
     return f"did you mean {options.get(near[0], near[0])}?" if near else f"expected one of {', '.join(LOCATORS)}"
 
 
-def _source(entry: Tree, name: str, folder: str) -> str:
+def _source(entry: MappingReader, name: str, folder: str) -> str:
     """Read which of several it is; empty, and an error, if there cannot be several."""
     option = LOCATORS[name][0]
     text = entry.text("source")
@@ -145,10 +145,10 @@ def not_configured(rules: Iterable[LocatorRule], values: Mapping[str, Any]) -> I
     :param values: all that is configured, by the fields of the settings.
     """
     for rule in rules:
-        name, options = rule.origin.locator, LOCATORS[rule.origin.locator]
+        name, options = rule.source.locator, LOCATORS[rule.source.locator]
         texts = next((values[option.field] for option in options if values.get(option.field)), None)
         if not texts:
             flags = " or ".join(option.flag.removeprefix("--") for option in options)
             yield ConfigError(rule.place, f"the locator {name} is not configured; expected {flags}, too")
-        elif rule.origin.source and rule.origin not in [Origin.written(name, text) for text in texts]:
+        elif rule.source.source and rule.source not in [DiscoverySource.written(name, text) for text in texts]:
             yield ConfigError(rule.place, f"there is no such {name}; expected one as it is configured there")

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from attrs import evolve
 
 from mpp.core.headers import REQUEST_DROPPED, field_value
-from mpp.core.http_config import FILES, HTTPConfig, OwnHeader
+from mpp.core.http_config import FILES, ConfiguredHeader, HTTPConfig
 from mpp.core.text.server_name import ServerName
-from mpp.core.yaml_mapping import Tree, kind_of
+from mpp.core.yaml_mapping import MappingReader, kind_of
 
 _SECRET = "a secret has no place in this file; give {} instead"
 _NOT_SUPPORTED = "not supported"
@@ -61,7 +61,7 @@ _RESERVED = frozenset(
 ) | frozenset(name.decode("ascii") for name in REQUEST_DROPPED)
 
 
-def read_http_config(parent: Tree, folder: str) -> HTTPConfig:
+def read_http_config(parent: MappingReader, folder: str) -> HTTPConfig:
     """
     Read the ``http_config`` that a mapping has; what is wrong is noted there.
 
@@ -95,10 +95,10 @@ def read_http_config(parent: Tree, folder: str) -> HTTPConfig:
     return HTTPConfig(**found, places=places)  # type: ignore[arg-type]
 
 
-def _headers(parent: Tree, folder: str, places: dict[str, str]) -> tuple[OwnHeader, ...]:
+def _headers(parent: MappingReader, folder: str, places: dict[str, str]) -> tuple[ConfiguredHeader, ...]:
     """Read ``http_headers``. Whatever is wrong in it may be a secret, and is not repeated."""
     tree = evolve(parent, found=kind_of).inside("http_headers")
-    headers: dict[str, OwnHeader] = {}
+    headers: dict[str, ConfiguredHeader] = {}
     for number, name in enumerate(tree.table if tree is not None else (), start=1):
         assert tree is not None
         if _HEADER.fullmatch(name) is None:
@@ -116,7 +116,7 @@ def _headers(parent: Tree, folder: str, places: dict[str, str]) -> tuple[OwnHead
     return tuple(headers.values())
 
 
-def _header(tree: Tree, name: str, folder: str) -> OwnHeader:
+def _header(tree: MappingReader, name: str, folder: str) -> ConfiguredHeader:
     found: dict[str, tuple[str, ...]] = {key: tree.texts(key) for key in tree.keys(("values", "secrets", "files"))}
     if not tree.table:
         tree.wrong("values", "missing; expected values, secrets or files")
@@ -127,10 +127,10 @@ def _header(tree: Tree, name: str, folder: str) -> OwnHeader:
             except ValueError as error:
                 tree.wrong(key, str(error))
     files = tuple(os.path.join(folder, path) for path in found.pop("files", ()))
-    return OwnHeader(name, files=files, **found)
+    return ConfiguredHeader(name, files=files, **found)
 
 
-def _check(form: str, inner: Tree) -> None:
+def _check(form: str, inner: MappingReader) -> None:
     """Note what is missing, and what cannot be."""
     table = inner.table
     if form == "basic_auth":

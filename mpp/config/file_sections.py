@@ -12,7 +12,7 @@ from mpp.admin.status.effective import FILE, ConfiguredValue
 from mpp.core.http_config import FILES
 from mpp.core.text.written import SECRET
 from mpp.core.text.yaml_events import Table
-from mpp.core.yaml_mapping import Plain
+from mpp.core.yaml_mapping import PlainScalar
 
 Path = tuple[str, ...]
 """The keys that lead to a value; an element of a list has its number behind the list's key."""
@@ -53,7 +53,7 @@ def _text(value: object, path: Path, folder: str) -> str:
 
     Only ``secrets`` of ``http_headers`` hold secrets: elsewhere in the file they are errors.
     """
-    text = value.text if isinstance(value, Plain) else str(value)
+    text = value.text if isinstance(value, PlainScalar) else str(value)
     if path[-1] == "secrets":
         return SECRET
     of_header = path[-3:-2] == ("http_headers",) and path[-1] == "files"

@@ -22,16 +22,16 @@ from mpp.core.text.variables import unknown_names
 
 if TYPE_CHECKING:
     from mpp.admin.status.effective import ConfiguredValue
-    from mpp.config.file import FileReading
+    from mpp.config.file import ParsedFile
     from mpp.core.http_config import HTTPConfigs
 
 
 @frozen
-class Reading:
+class ParsedConfig:
     """
     What the operator wrote, understood.
 
-    :ivar words: for each field that was given, the option, the variable or the place in the file as the operator knows it.
+    :ivar option_names: for each field that was given, the option, the variable or the place in the file as the operator knows it.
     :ivar warnings: one line each.
     :ivar errors: what is wrong; where something is, the settings have the default.
     :ivar unknown: the variables that look like mpp's and that nothing reads; each is among the warnings, too.
@@ -40,23 +40,23 @@ class Reading:
     """
 
     settings: Settings
-    words: Mapping[str, str] = field(factory=dict)
+    option_names: Mapping[str, str] = field(factory=dict)
     warnings: tuple[str, ...] = ()
     errors: tuple[ConfigError, ...] = ()
     unknown: tuple[ConfigError, ...] = ()
     name: str = ""
     sections: tuple[ConfiguredValue, ...] = ()
 
-    def blame(self, error: ConfigError) -> ConfigError:
+    def with_option_name(self, error: ConfigError) -> ConfigError:
         """Give the same error with the word the operator used: someone who set MPP_PORT knows nothing of a ``--port``."""
         if len(error.all) > 1:
-            return ConfigErrors([self.blame(each) for each in error.all])
+            return ConfigErrors([self.with_option_name(each) for each in error.all])
         for option in OPTIONS:
-            if option.flag == error.option and option.field in self.words:
-                return ConfigError(self.words[option.field], error.problem, needs_restart=error.needs_restart)
+            if option.flag == error.option and option.field in self.option_names:
+                return ConfigError(self.option_names[option.field], error.problem, needs_restart=error.needs_restart)
         return error
 
-    def sound(self) -> Reading:
+    def checked(self) -> ParsedConfig:
         """
         Give itself.
 
@@ -68,7 +68,7 @@ class Reading:
 
 
 @frozen
-class Sources:
+class ConfigSources:
     """
     Where everything that is configured is written. Read it again, and what has changed in the file has changed.
 
@@ -81,11 +81,11 @@ class Sources:
     folder: str = ""
 
     @classmethod
-    def of(cls, argv: Sequence[str], environ: Mapping[str, str]) -> Sources:
+    def of(cls, argv: Sequence[str], environ: Mapping[str, str]) -> ConfigSources:
         """Give what is there now, so that it means the same later, whatever becomes of environment and current directory."""
         return cls(tuple(argv), dict(environ), _current_folder())
 
-    def survey(self) -> Reading:
+    def read(self) -> ParsedConfig:
         """
         Read everything, and find all that is wrong.
 
@@ -100,7 +100,7 @@ class Sources:
         given = {**variables, **typed}
         file = _read_file(given.get(CONFIG), folder)
         values = {option.field: value for option, value in file.given.items()} if file else {}
-        words = {option.field: word for option, word in file.words.items()} if file else {}
+        words = {option.field: word for option, word in file.option_names.items()} if file else {}
         if file:
             values["http"] = file.http
         errors = list(file.errors) if file else []
@@ -120,16 +120,16 @@ class Sources:
             errors += _not_configured(file.http, values)
         name = given[CONFIG][1][-1] if CONFIG in given else "command line and environment"
         shown = file.sections if file else ()
-        return Reading(_settings(values), words, warnings, tuple(errors), unknown, name, shown)
+        return ParsedConfig(_settings(values), words, warnings, tuple(errors), unknown, name, shown)
 
 
-def read(argv: Sequence[str], environ: Mapping[str, str]) -> Reading:
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> ParsedConfig:
     """
     Read the configuration: command line over environment over configuration file over default.
 
     :raise ConfigError: something is wrong.
     """
-    return Sources(tuple(argv), environ).survey().sound()
+    return ConfigSources(tuple(argv), environ).read().checked()
 
 
 def _current_folder() -> str:
@@ -140,7 +140,7 @@ def _current_folder() -> str:
         return ""
 
 
-def _read_file(given: tuple[str, list[str]] | None, folder: str) -> FileReading | None:
+def _read_file(given: tuple[str, list[str]] | None, folder: str) -> ParsedFile | None:
     if given is None:
         return None
     # What it imports takes a while, and most programs have no such file.

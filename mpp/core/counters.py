@@ -48,7 +48,7 @@ def _page(family: Metric, names: Sequence[str]) -> bytes:
     return (text[:begin] + "".join(text[begin:].replace(_ANY_NAME, name) for name in escaped)).encode()
 
 
-class Counts:
+class LabelledCounter:
     """
     A counter with labels.
 
@@ -139,7 +139,7 @@ class Counts:
         return family
 
 
-class Distribution:
+class HistogramSeries:
     """
     One series of a histogram.
 
@@ -159,7 +159,7 @@ class Distribution:
         self.sum += value
 
 
-class Distributions:
+class LabelledHistogram:
     """
     A histogram, with one label or none.
 
@@ -170,16 +170,16 @@ class Distributions:
         self._name, self._documentation, self._bounds = name, documentation, bounds
         self._label = label
         self.sample_names = {f"{name}_{kind}" for kind in ("bucket", "count", "sum")}
-        self._series: dict[str, Distribution] = {}
+        self._series: dict[str, HistogramSeries] = {}
         self._names: Collection[str] = ()
         if label is None:
             self.of("")
 
-    def of(self, value: str) -> Distribution:
+    def of(self, value: str) -> HistogramSeries:
         """Give the series of one label value; there is the empty one only where there is no label."""
         series = self._series.get(value)
         if series is None:
-            series = self._series[value] = Distribution(self._bounds)
+            series = self._series[value] = HistogramSeries(self._bounds)
         return series
 
     def expect_each(self, names: Collection[str]) -> None:
@@ -202,19 +202,19 @@ class Distributions:
 
     def collect(self) -> Iterator[Metric]:
         """Give all series (prometheus_client's custom collector protocol)."""
-        yield self._family({**dict.fromkeys(self._names, Distribution(self._bounds)), **self._series})
+        yield self._family({**dict.fromkeys(self._names, HistogramSeries(self._bounds)), **self._series})
 
     def page(self) -> bytes:
         """Return all series in the text format 0.0.4."""
         others = [name for name in self._names if name not in self._series]
-        any_name = {_ANY_NAME: Distribution(self._bounds)} if others else {}
+        any_name = {_ANY_NAME: HistogramSeries(self._bounds)} if others else {}
         return _page(self._family({**self._series, **any_name}), others)
 
     def counted(self) -> Metric:
         """Return those series in which something was counted."""
         return self._family({value: series for value, series in self._series.items() if any(series.counts)})
 
-    def _family(self, known: Mapping[str, Distribution]) -> Metric:
+    def _family(self, known: Mapping[str, HistogramSeries]) -> Metric:
         family = HistogramMetricFamily(self._name, self._documentation, labels=[] if self._label is None else [self._label])
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         for value, series in known.items():

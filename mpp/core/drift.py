@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import field, frozen
 
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Observation, Standing
 from mpp.core.text.durations import duration
 
@@ -78,7 +78,7 @@ class Difference:
             yield low if low == high else f"{low} to {high}", [name for name, _ in near]
 
 
-Told = list[tuple[str, Facts]]
+NamedStates = list[tuple[str, ServerState]]
 
 
 def compare(observations: Sequence[Observation]) -> tuple[Difference, ...]:
@@ -97,43 +97,47 @@ def _is_comparable(observation: Observation) -> bool:
     return observation.standing < Standing.NOT_READY and bool(observation.facts.read_at)
 
 
-def age(facts: Facts) -> float | None:
+def age(server_state: ServerState) -> float | None:
     """Give how old the newest sample was when the facts were read, in seconds; None when there is no telling."""
-    if facts.newest is None or not facts.read_at:
+    if server_state.newest is None or not server_state.read_at:
         return None
-    return max(0.0, facts.read_at + (facts.skew or 0.0) - facts.newest)
+    return max(0.0, server_state.read_at + (server_state.skew or 0.0) - server_state.newest)
 
 
-def is_stale(facts: Facts) -> bool:
+def is_stale(server_state: ServerState) -> bool:
     """Tell whether a server ingests nothing any more; one that has just started may not have begun."""
-    seconds = age(facts)
-    longest = max((interval for _, interval in facts.jobs), default=STALE_S)
+    seconds = age(server_state)
+    longest = max((interval for _, interval in server_state.jobs), default=STALE_S)
     limit = min(STALE_S, max(_STALE_WITH_JOBS_S, 4 * longest))
-    return seconds is not None and seconds > limit and _uptime(facts) >= SETTLED_S
+    return seconds is not None and seconds > limit and _uptime(server_state) >= SETTLED_S
 
 
-def _stale(told: Told) -> Difference | None:
-    old = [(name, duration(age(facts) or 0)) for name, facts in told if is_stale(facts)]
+def _stale(states: NamedStates) -> Difference | None:
+    old = [(name, duration(age(server_state) or 0)) for name, server_state in states if is_stale(server_state)]
     return Difference("stale", "The newest sample is old: nothing is ingested any more.", tuple(old)) if old else None
 
 
-def _reload(told: Told) -> Difference | None:
-    failed = tuple((name, "failed") for name, facts in told if facts.reload_ok is False)
+def _reload(states: NamedStates) -> Difference | None:
+    failed = tuple((name, "failed") for name, server_state in states if server_state.reload_ok is False)
     return Difference("reload", "The last reload failed: an older configuration is in force.", failed) if failed else None
 
 
-def _configuration(told: Told) -> Difference | None:
+def _configuration(states: NamedStates) -> Difference | None:
     # Each version writes out the defaults it knows.
-    for version in {facts.version: None for _, facts in told}:
-        values = tuple((name, facts.config_hash) for name, facts in told if facts.config_hash and facts.version == version)
+    for version in {server_state.version: None for _, server_state in states}:
+        values = tuple(
+            (name, server_state.config_hash)
+            for name, server_state in states
+            if server_state.config_hash and server_state.version == version
+        )
         if len({value for _, value in values}) > 1:
             return Difference("configuration", "The configurations differ in more than external labels.", values)
     return None
 
 
-def _flags(told: Told) -> Difference | None:
+def _flags(states: NamedStates) -> Difference | None:
     # A flag that another version does not know decides nothing there; a default of its own does.
-    known = [(name, dict(facts.flags)) for name, facts in told if facts.flags]
+    known = [(name, dict(server_state.flags)) for name, server_state in states if server_state.flags]
     names = {flag for _, flags in known for flag in flags}
     unequal = sorted((flag for flag in names if len({flags.get(flag) for _, flags in known} - {None}) > 1), key=_by_gravity)
     if not unequal:
@@ -149,9 +153,9 @@ def _by_gravity(flag: str) -> tuple[int, str]:
     return next((place for place, prefix in enumerate(_GRAVEST) if flag.startswith(prefix)), len(_GRAVEST)), flag
 
 
-def _targets(told: Told) -> Difference | None:
-    settled = [(name, facts) for name, facts in told if _uptime(facts) >= SETTLED_S]
-    known = [(name, facts.targets) for name, facts in settled if facts.targets is not None]
+def _targets(states: NamedStates) -> Difference | None:
+    settled = [(name, server_state) for name, server_state in states if _uptime(server_state) >= SETTLED_S]
+    known = [(name, server_state.targets) for name, server_state in settled if server_state.targets is not None]
     most = max((count for _, count in known), default=0)
     less = [(name, count) for name, count in known if count < most]
     if not less:
@@ -165,31 +169,37 @@ def _targets(told: Told) -> Difference | None:
     return Difference("targets", text, tuple((name, str(count)) for name, count in known), amounts=amounts)
 
 
-def _uptime(facts: Facts) -> float:
+def _uptime(server_state: ServerState) -> float:
     """Give for how long the server was up when its facts were read; for ever when it does not tell."""
-    return float("inf") if facts.started_at is None else facts.read_at + (facts.skew or 0.0) - facts.started_at
+    return (
+        float("inf")
+        if server_state.started_at is None
+        else server_state.read_at + (server_state.skew or 0.0) - server_state.started_at
+    )
 
 
-def _retention(told: Told) -> Difference | None:
-    return _unequal(told, "retention", "They keep data for different times.", lambda f: f.retention_s, duration, _RETENTION_S)
+def _retention(states: NamedStates) -> Difference | None:
+    return _unequal(states, "retention", "They keep data for different times.", lambda f: f.retention_s, duration, _RETENTION_S)
 
 
-def _version(told: Told) -> Difference | None:
-    values = tuple((name, facts.version) for name, facts in told if facts.version)
+def _version(states: NamedStates) -> Difference | None:
+    values = tuple((name, server_state.version) for name, server_state in states if server_state.version)
     different = len({value for _, value in values}) > 1
     return Difference("version", "They run different versions of Prometheus.", values) if different else None
 
 
-def _clock(told: Told) -> Difference | None:
+def _clock(states: NamedStates) -> Difference | None:
     def ahead(seconds: float) -> str:
         return f"{seconds:+z.1f}s"
 
-    return _unequal(told, "clock", "Their clocks are apart (told beside mpp's).", lambda f: f.skew, ahead, CLOCKS_APART_S)
+    return _unequal(states, "clock", "Their clocks are apart (told beside mpp's).", lambda f: f.skew, ahead, CLOCKS_APART_S)
 
 
-def _external_labels(told: Told) -> Difference | None:
+def _external_labels(states: NamedStates) -> Difference | None:
     """Return the labels that differ. They do on purpose in most pairs, so that is only a note."""
-    known = [(name, dict(facts.external_labels)) for name, facts in told if facts.external_labels is not None]
+    known = [
+        (name, dict(server_state.external_labels)) for name, server_state in states if server_state.external_labels is not None
+    ]
     names = sorted({label for _, labels in known for label in labels})
     unequal = [label for label in names if len({labels.get(label) for _, labels in known}) > 1]
     if not unequal:
@@ -203,14 +213,14 @@ def _external_labels(told: Told) -> Difference | None:
 
 
 def _unequal(
-    told: Told,
+    states: NamedStates,
     kind: str,
     text: str,
-    of: Callable[[Facts], float | None],
+    of: Callable[[ServerState], float | None],
     write: Callable[[float], str],
     tolerance: float = 0.0,
 ) -> Difference | None:
-    values = [(name, value) for name, value in ((name, of(facts)) for name, facts in told) if value is not None]
+    values = [(name, value) for name, value in ((name, of(server_state)) for name, server_state in states) if value is not None]
     if not values or max(value for _, value in values) - min(value for _, value in values) <= tolerance:
         return None
     written, amounts = tuple((name, write(value)) for name, value in values), tuple(value for _, value in values)

@@ -6,13 +6,13 @@ Every error mpp raises on purpose. Blame and phase are in the type.
     MppError
     +-- ConfigError       the operator's input is wrong; the message names the option and what was expected
     |   +-- ConfigErrors      several of them
-    +-- LocateError       a locator's source cannot be read; its last good list stays in force
-    |   +-- PartlyLocated     some of its sources cannot be read; it tells itself what stands
+    +-- DiscoveryError       a locator's source cannot be read; its last good list stays in force
+    |   +-- PartlyDiscovered     some of its sources cannot be read; it tells itself what stands
     +-- BadRequest        the client's bytes are not a request we serve; carries the status to answer
     +-- UpstreamError     one attempt on one backend failed; phase and cause are separate axes
     +-- ClientTooSlow     a response is given up because its client reads it more slowly than others, who wait
 
-This module knows no other module of mpp (but for the type of what `PartlyLocated` carries).
+This module knows no other module of mpp (but for the type of what `PartlyDiscovered` carries).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mpp.core.model import Located
+    from mpp.core.model import DiscoveredBackend
 
 
 class MppError(Exception):
@@ -68,20 +68,20 @@ class ConfigErrors(ConfigError):
         return self._errors
 
 
-class LocateError(MppError):
+class DiscoveryError(MppError):
     """A locator's source is gone, unreadable or refused; the message says which and why, one line."""
 
 
-class PartlyLocated(LocateError):
+class PartlyDiscovered(DiscoveryError):
     """
     Some of a locator's sources cannot be read.
 
-    :ivar located: what is known nevertheless; stands instead of the locator's last good list.
+    :ivar discovered: what is known nevertheless; stands instead of the locator's last good list.
     """
 
-    def __init__(self, problem: str, located: tuple[Located, ...]) -> None:
+    def __init__(self, problem: str, located: tuple[DiscoveredBackend, ...]) -> None:
         super().__init__(problem)
-        self.located = located
+        self.discovered = located
 
 
 class BadRequest(MppError):
@@ -101,7 +101,7 @@ class BadRequest(MppError):
         self.origin = b""
 
 
-class Looped(MppError):
+class LoopDetected(MppError):
     """A request has come back to the mpp that sent it, see Note [Instance] in `mpp.core.instance`."""
 
 

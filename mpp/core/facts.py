@@ -13,7 +13,7 @@ from attrs import frozen
 
 
 @frozen
-class Facts:
+class ServerState:
     """
     What changes slowly about a Prometheus: read about once a minute and after a restart.
 
@@ -60,7 +60,7 @@ class Facts:
     flags: tuple[tuple[str, str], ...] = ()
 
 
-NO_FACTS = Facts()
+NO_FACTS = ServerState()
 """What is known of a server that was never asked; one for all such servers, of which there may be many."""
 
 

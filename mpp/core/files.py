@@ -15,7 +15,7 @@ Stamp = tuple[int, int, int]
 """Time of change, number and size of a file."""
 
 
-class Unreadable(ValueError):
+class UnreadableFile(ValueError):
     """A file cannot be read, is not a regular file, or too large; the message says why, and does not name it."""
 
 
@@ -25,20 +25,20 @@ def read_small(path: str, limit: int, what: str) -> bytes:
 
     :param limit: the largest size, in bytes.
     :param what: what the file is, for the message when it is larger.
-    :raises Unreadable: it cannot be had.
+    :raises UnreadableFile: it cannot be had.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Unreadable("not a regular file")
+                raise UnreadableFile("not a regular file")
             data = file.read(limit + 1)
     except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from None
+        raise UnreadableFile(error.strerror or str(error)) from None
     except ValueError as error:
-        raise error if isinstance(error, Unreadable) else Unreadable("not a path") from None
+        raise error if isinstance(error, UnreadableFile) else UnreadableFile("not a path") from None
     if len(data) > limit:
-        raise Unreadable(f"larger than {_size(limit)}, not {what}")
+        raise UnreadableFile(f"larger than {_size(limit)}, not {what}")
     return data
 
 

@@ -14,9 +14,9 @@ from http import HTTPStatus
 from attrs import field, frozen
 
 from mpp.core import instance, route_cookie
-from mpp.core.errors import Looped
+from mpp.core.errors import LoopDetected
 from mpp.core.instance import Instance
-from mpp.core.model import Backend, Headers, RequestFacts
+from mpp.core.model import Backend, Headers, RequestInfo
 
 _HOP_BY_HOP = frozenset(
     (
@@ -78,7 +78,7 @@ def _without(headers: Headers, names: set[bytes]) -> Headers:
     return tuple(field for field in headers if field[0].lower() not in names and field[0].lower() != b"connection")
 
 
-def _as_reported(facts: RequestFacts, host: bytes) -> tuple[bytes, bytes, bytes]:
+def _as_reported(info: RequestInfo, host: bytes) -> tuple[bytes, bytes, bytes]:
     """
     Return the scheme, host and port by which the client reached the outermost proxy, as the proxy in front of mpp reports them.
 
@@ -88,18 +88,18 @@ def _as_reported(facts: RequestFacts, host: bytes) -> tuple[bytes, bytes, bytes]
     """
 
     def reported(name: bytes) -> bytes:
-        found = values(facts.headers, name)
+        found = values(info.headers, name)
         return found[0] if len(found) == 1 else b""
 
     scheme = reported(b"x-forwarded-proto").lower()
     if scheme not in (b"http", b"https"):
-        scheme = b"https" if facts.secure else b"http"
+        scheme = b"https" if info.secure else b"http"
     reported_host, port = reported(b"x-forwarded-host"), reported(b"x-forwarded-port")
     return scheme, reported_host if _one_host(reported_host) else host, port if _port(port) else b""
 
 
 def request_head(
-    facts: RequestFacts,
+    info: RequestInfo,
     backend: Backend,
     target: bytes,
     length: int,
@@ -115,12 +115,12 @@ def request_head(
     :param sender: this mpp.
     :param from_trusted_proxy: X-Forwarded-Proto, -Host and -Port are passed on; otherwise mpp writes the first two itself, and
         leaves out the third, which anybody may have made up.
-    :raise Looped: it has been sent by this mpp before.
+    :raise LoopDetected: it has been sent by this mpp before.
     """
-    parts = [facts.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
+    parts = [info.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
     forwarded_for, connections, tokens = [], [], []
     host = b""
-    for name, value in facts.headers:
+    for name, value in info.headers:
         lower = name.lower()
         if lower not in _REQUEST_SPECIAL:
             parts += name, b": ", value, b"\r\n"
@@ -137,25 +137,25 @@ def request_head(
         elif lower == instance.FIELD:
             tokens.append(value)
     if connections and (nominated := _nominated(connections, REQUEST_DROPPED)):
-        facts = facts._replace(headers=_without(facts.headers, nominated))
-        return request_head(facts, backend, target, length, sender, from_trusted_proxy=from_trusted_proxy)
+        info = info._replace(headers=_without(info.headers, nominated))
+        return request_head(info, backend, target, length, sender, from_trusted_proxy=from_trusted_proxy)
     if tokens and sender.is_in(tokens):
-        raise Looped
+        raise LoopDetected
     parts.append(sender.line_after(tokens) if tokens else sender.line)
-    if facts.peer:
-        forwarded_for.append(facts.peer.encode("ascii"))
+    if info.peer:
+        forwarded_for.append(info.peer.encode("ascii"))
     if forwarded_for:
         parts += b"X-Forwarded-For: ", b", ".join(forwarded_for), b"\r\n"
     if from_trusted_proxy:
-        scheme, host, port = _as_reported(facts, host)
+        scheme, host, port = _as_reported(info, host)
         parts += b"X-Forwarded-Proto: ", scheme, b"\r\n"
         if port:
             parts += b"X-Forwarded-Port: ", port, b"\r\n"
     else:
-        parts.append(b"X-Forwarded-Proto: https\r\n" if facts.secure else b"X-Forwarded-Proto: http\r\n")
+        parts.append(b"X-Forwarded-Proto: https\r\n" if info.secure else b"X-Forwarded-Proto: http\r\n")
     if host:
         parts += b"X-Forwarded-Host: ", host, b"\r\n"
-    if length or facts.method not in _WITHOUT_BODY:
+    if length or info.method not in _WITHOUT_BODY:
         parts.append(b"Content-Length: %d\r\n" % length)
     parts.append(b"\r\n")
     return b"".join(parts)
@@ -174,7 +174,7 @@ def field_value(text: str) -> bytes:
 
 
 @frozen
-class OwnFields:
+class ConfiguredFields:
     """
     Fields of mpp's own for requests to a backend.
 
@@ -186,7 +186,7 @@ class OwnFields:
     others: re.Pattern[bytes] = field(eq=False)
 
     @classmethod
-    def of(cls, fields: Headers) -> OwnFields | None:
+    def of(cls, fields: Headers) -> ConfiguredFields | None:
         """Make them; None of none."""
         names = b"|".join(sorted({re.escape(name.lower()) for name, _ in fields}))
         others = re.compile(rb"(?<=\r\n)(?:%b):[^\r\n]*\r\n" % names, re.IGNORECASE)

@@ -22,7 +22,7 @@ FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_
 
 
 @frozen
-class OwnHeader:
+class ConfiguredHeader:
     """
     A header that requests to a backend get: a field for each value, in this order.
 
@@ -62,7 +62,7 @@ class HTTPConfig:
     server_name: str = ""
     insecure_skip_verify: bool | None = None
     min_version: str = "TLS12"
-    headers: tuple[OwnHeader, ...] = ()
+    headers: tuple[ConfiguredHeader, ...] = ()
     places: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
     @property
@@ -83,7 +83,7 @@ class HTTPConfig:
 
 
 @frozen
-class Origin:
+class DiscoverySource:
     """
     Where a backend was found.
 
@@ -96,14 +96,14 @@ class Origin:
     source: str = ""
 
     @classmethod
-    def written(cls, locator: str, source: str) -> Origin:
+    def written(cls, locator: str, source: str) -> DiscoverySource:
         """Give what the operator wrote in a form that can be compared."""
         if locator == "file-sd":
             source = os.path.abspath(source)
         return cls(locator, _USERINFO.sub("", source) if locator == "http-sd" else source)
 
 
-Origins = Mapping[Backend, Collection[Origin]]
+DiscoverySources = Mapping[Backend, Collection[DiscoverySource]]
 """For each backend all its origins."""
 
 
@@ -112,17 +112,17 @@ class LocatorRule:
     """
     How backends are spoken to that a locator finds.
 
-    :ivar origin: of the backends; without a source, whatever it is.
+    :ivar source: of the backends; without a source, whatever it is.
     :ivar place: where it stands, for messages.
     """
 
-    origin: Origin
+    source: DiscoverySource
     config: HTTPConfig = HTTPConfig()
     place: str = field(default="", eq=False)
 
-    def fits(self, origin: Origin) -> bool:
+    def fits(self, source: DiscoverySource) -> bool:
         """Tell whether this is where a backend was found."""
-        return origin == self.origin or (not self.origin.source and origin.locator == self.origin.locator)
+        return source == self.source or (not self.source.source and source.locator == self.source.locator)
 
 
 @frozen
@@ -147,16 +147,16 @@ class HTTPConfigs:
         """Each of them."""
         return self.default, *(config for _, config in self.rules), *(rule.config for rule in self.locators)
 
-    def of(self, backend: Backend, origins: Collection[Origin] = ()) -> HTTPConfig:
+    def of(self, backend: Backend, sources: Collection[DiscoverySource] = ()) -> HTTPConfig:
         """Give what counts for a backend."""
-        return self.special(backend, origins) or self.default
+        return self.special(backend, sources) or self.default
 
-    def special(self, backend: Backend, origins: Collection[Origin]) -> HTTPConfig | None:
+    def special(self, backend: Backend, sources: Collection[DiscoverySource]) -> HTTPConfig | None:
         """Give what a rule says of a backend; None when there is none for it."""
         for pattern, config in self.rules:
             if pattern.fits(backend):
                 return config
-        return next((rule.config for rule in self.locators if any(map(rule.fits, origins))), None)
+        return next((rule.config for rule in self.locators if any(map(rule.fits, sources))), None)
 
     def probe_params_of(self, backend: Backend, default: str) -> str:
         """Return the parameters that requests of probes carry to a backend; the default if no pattern fits it."""

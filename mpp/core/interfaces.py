@@ -15,7 +15,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from mpp.core.model import Backend, Choice, Headers, Located, Observation, RequestFacts, Selection, Standing
+    from mpp.core.model import Backend, Choice, DiscoveredBackend, Headers, Observation, RequestInfo, Selection, Standing
 
 
 class ILocator(Interface):
@@ -25,14 +25,14 @@ class ILocator(Interface):
     sought: str = Attribute("What it looks for, and where, for the operator; shown when nothing is found.")
     explicit: bool = Attribute("Its source is a written list. An empty one may be a mistake, so the last list stays for a while.")
 
-    def locate() -> Deferred[tuple[Located, ...]]:
+    def locate() -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         List the backends known to the source right now, in the source's order, each once.
 
         Entries that make no sense are reported in the log and skipped.
 
-        :return Deferred(tuple): fires with what is listed. Fails with `mpp.core.errors.LocateError` when the source cannot be
-            read; the caller then keeps the last good list, or what a `mpp.core.errors.PartlyLocated` carries. Cancelling it
+        :return Deferred(tuple): fires with what is listed. Fails with `mpp.core.errors.DiscoveryError` when the source cannot be
+            read; the caller then keeps the last good list, or what a `mpp.core.errors.PartlyDiscovered` carries. Cancelling it
             stops the look-up.
         """
 
@@ -78,10 +78,10 @@ class IAffinity(Interface):
 
     name: str = Attribute("The option's name; the ``type`` label in metrics.")
 
-    def preferred(facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+    def preferred(facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
         """Give the backend this client belongs on, always one of ``selection.selected``, or None when there is no telling."""
 
-    def remember(facts: RequestFacts, backend: Backend, now: float) -> bytes | None:
+    def remember(facts: RequestInfo, backend: Backend, now: float) -> bytes | None:
         """
         Take note that ``backend`` finally answered this client.
 
@@ -168,7 +168,7 @@ class IResponse(Interface):
     status: int = Attribute("Status code, 200 to 599.")
     reason: bytes = Attribute("Reason phrase, may be empty.")
     headers: Headers = Attribute("As received, hop-by-hop fields included.")
-    held: list[bytes] = Attribute("The body's bytes that have arrived and were not taken, in pieces.")
+    buffered: list[bytes] = Attribute("The body's bytes that have arrived and were not taken, in pieces.")
     complete: bool = Attribute("``held`` is the whole rest of the body.")
     length: int | None = Attribute("The whole body's length when it is known (complete, or announced), else None.")
     paused: bool = Attribute("``pause`` was called, and ``resume`` has not been since.")
@@ -221,7 +221,7 @@ class IProgress(Interface):
     """Where it is counted how an answer comes in."""
 
     received: int = Attribute("Bytes of the answer that have arrived, head included; only ever counted up.")
-    turn_at: float = Attribute("When it was the request's turn, if it had to wait for that: by the monotonic clock; else 0.")
+    dequeued_at: float = Attribute("When it was the request's turn, if it had to wait for that: by the monotonic clock; else 0.")
     queued: bool = Attribute("The request waits for a slot; nothing of it has been sent.")
 
     def client() -> str:
@@ -237,8 +237,8 @@ class IUpstreams(Interface):
         body: bytes,
         *,
         fresh: bool,
-        hold: int,
-        may_hold: Callable[[int, Headers], bool] | None = None,
+        buffer: int,
+        may_buffer: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
         query_slots: int = 0,
@@ -249,14 +249,14 @@ class IUpstreams(Interface):
         :param head: the complete request head, from the request line to the empty line; what it announces as
             length is ``body``'s. ``HEAD`` is recognized by its first bytes.
         :param fresh: always on a new connection.
-        :param hold: hold back up to so many bytes of the body (0: fire as soon as the head is in). The memory budget
+        :param buffer: hold back up to so many bytes of the body (0: fire as soon as the head is in). The memory budget
             may be exhausted earlier; then it fires with what there is.
-        :param may_hold: asked once with status and headers when the head is in; answers whether the body may be held
+        :param may_buffer: asked once with status and headers when the head is in; answers whether the body may be held
             back at all (an endless event stream must not be). None: yes.
         :param progress: whose count of bytes is kept as they arrive.
         :param urgent: sent at once, however many requests the backend is busy with; for probes.
         :param query_slots: have it wait while so many requests that have such a limit await their response; 0: there is none.
-        :return Deferred(IResponse): fires when the answer is complete, or more than ``hold`` bytes of its body have
+        :return Deferred(IResponse): fires when the answer is complete, or more than ``buffer`` bytes of its body have
             come. Fails with `mpp.core.errors.UpstreamError`. Cancelling it aborts the connection (or the dialing) and leaves
             nothing.
         """
@@ -272,7 +272,7 @@ class IUpstreams(Interface):
 class IDownstream(Interface):
     """The client's side of one request."""
 
-    facts: RequestFacts = Attribute("What the client asked.")
+    info: RequestInfo = Attribute("What the client asked.")
     sent: int = Attribute("Bytes of the answer's body that were handed to the transport, chunking not counted.")
 
     def deliver(

@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from mpp.core.counters import Counts, Distributions
+from mpp.core.counters import LabelledCounter, LabelledHistogram
 from mpp.core.local_errors import CODES
 from mpp.proxy.decisions import series
 
@@ -31,7 +31,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 # The ``backend`` label of answers that no backend gave.
-OWN = "mpp"
+LOCAL = "mpp"
 
 
 class Metrics:
@@ -48,50 +48,54 @@ class Metrics:
         self.registry = registry
         self.in_flight = 0
         # Counted with every request.
-        self._requests = Counts("mpp_requests", "Client requests, by the backend that answered and status.", ("backend", "code"))
-        self._hits = Counts("mpp_affinity_hits", "Requests whose backend an affinity chose.", ("type",))
-        durations = Distributions(
+        self._requests = LabelledCounter(
+            "mpp_requests", "Client requests, by the backend that answered and status.", ("backend", "code")
+        )
+        self._hits = LabelledCounter("mpp_affinity_hits", "Requests whose backend an affinity chose.", ("type",))
+        durations = LabelledHistogram(
             "mpp_request_duration_seconds", "From the complete request to the last byte of its answer.", _BUCKETS
         )
         self._duration = durations.of("")
-        self._upstream = Distributions(
+        self._upstream = LabelledHistogram(
             "mpp_upstream_duration_seconds",
             "From sending a request to a backend to its whole or held-back answer.",
             _BUCKETS,
             "backend",
         )
-        rounds = Distributions("mpp_selection_round_duration_seconds", "From locating the backends to their selection.", _BUCKETS)
+        rounds = LabelledHistogram(
+            "mpp_selection_round_duration_seconds", "From locating the backends to their selection.", _BUCKETS
+        )
         self.round_duration = rounds.of("")
         # Counted now and then.
         of_backend = ("backend",)
-        self._retries = Counts(
+        self._retries = LabelledCounter(
             "mpp_retries", "Attempts given up for another one, by the backend that failed.", ("backend", "reason")
         )
-        self._truncated = Counts(
+        self._truncated = LabelledCounter(
             "mpp_truncated_responses", "Answers that broke off after their first byte had gone out.", ("backend", "reason")
         )
-        self._slow_clients = Counts(
+        self._slow_clients = LabelledCounter(
             "mpp_slow_clients_reset",
             "Responses given up because their clients read them too slowly while other requests waited.",
             of_backend,
         )
-        self._moved = Counts(
+        self._moved = LabelledCounter(
             "mpp_moved_requests",
             "Requests that waited for a slot on a backend and were sent to another one instead.",
             of_backend,
         )
-        self._hedges = Counts(
+        self._hedges = LabelledCounter(
             "mpp_hedges", "Attempts made beside one that took too long, by the backend that did.", ("backend", "reason")
         )
-        self._suspicions = Counts(
+        self._suspicions = LabelledCounter(
             "mpp_suspicion_probes",
             "Questions to silent backends whether they are there, by what came of them.",
             ("backend", "result"),
         )
-        self._budget_exhausted = Counts(
+        self._budget_exhausted = LabelledCounter(
             "mpp_retry_budget_exhausted", "Retries and hedges that were not made for want of budget.", ("reason",)
         )
-        self._deaths = Counts(
+        self._deaths = LabelledCounter(
             "mpp_query_of_death_suspects",
             "Servers that broke off a read after having run it for longer than --crash-suspect, by the server.",
             of_backend,
@@ -102,20 +106,20 @@ class Metrics:
             registry=registry,
         )
         self.selection_events = Counter("mpp_selection_events", "Changes of the selection.", registry=registry)
-        self.selection_rounds = Counts("mpp_selection_rounds", "Selection rounds, by how they ended.", ("result",))
-        self.discovery_errors = Counts("mpp_discovery_errors", "Look-ups of a locator that failed.", ("locator",))
-        self.probe_errors = Counts(
+        self.selection_rounds = LabelledCounter("mpp_selection_rounds", "Selection rounds, by how they ended.", ("result",))
+        self.discovery_errors = LabelledCounter("mpp_discovery_errors", "Look-ups of a locator that failed.", ("locator",))
+        self.probe_errors = LabelledCounter(
             "mpp_probe_errors", "Probes that found a backend not viable, by what they found.", ("backend", "standing")
         )
-        self.surveys = Counts(
+        self.surveys = LabelledCounter(
             "mpp_coverage_surveys",
             "Times that a backend was asked for its newest data, by whether it could be.",
             ("backend", "result"),
         )
-        self._survey_duration = Distributions(
+        self._survey_duration = LabelledHistogram(
             "mpp_coverage_survey_duration_seconds", "How long it took to ask a backend for its newest data.", _BUCKETS, "backend"
         )
-        self.ejections = Counts(
+        self.ejections = LabelledCounter(
             "mpp_ejections", "Backends taken out of service, by what was held against them.", ("backend", "reason")
         )
         self._reload_succeeded = Gauge(
@@ -126,14 +130,14 @@ class Metrics:
             "When the configuration was last applied, in seconds since the epoch.",
             registry=registry,
         )
-        self.storage_errors = Counts(
+        self.storage_errors = LabelledCounter(
             "mpp_storage_errors", "Responses in which a backend said that it cannot read its own storage.", of_backend
         )
-        self.readmissions = Counts("mpp_readmissions", "Ejected backends that came back.", of_backend)
-        counters = [tally for tally in vars(self).values() if isinstance(tally, Counts)]
+        self.readmissions = LabelledCounter("mpp_readmissions", "Ejected backends that came back.", of_backend)
+        counters = [tally for tally in vars(self).values() if isinstance(tally, LabelledCounter)]
         self._counters = {counts.name: counts for counts in counters}
-        self._labelled: tuple[Counts | Distributions, ...] = (*counters, self._upstream, self._survey_duration)
-        self._tallies: tuple[Counts | Distributions, ...] = (*self._labelled, durations, rounds)
+        self._labelled: tuple[LabelledCounter | LabelledHistogram, ...] = (*counters, self._upstream, self._survey_duration)
+        self._tallies: tuple[LabelledCounter | LabelledHistogram, ...] = (*self._labelled, durations, rounds)
         for tally in self._tallies:
             registry.register(tally)
         self._others = CollectorRegistry()
@@ -190,12 +194,12 @@ class Metrics:
 
     def refused(self, code: int) -> None:
         """Count a request that mpp refused before any backend was chosen."""
-        self._requests.inc(OWN, code)
+        self._requests.inc(LOCAL, code)
 
     def local_errors(self) -> dict[int, int]:
         """Return how many requests mpp itself answered with one of `mpp.core.local_errors.CODES` since its start, by the code."""
         values = self._requests.values
-        return {code: values.get((OWN, code), 0) for code in CODES}
+        return {code: values.get((LOCAL, code), 0) for code in CODES}
 
     def upstream_answered(self, backend: str, seconds: float) -> None:
         """Record how long one attempt took."""
@@ -256,7 +260,7 @@ class Metrics:
         """
         Add what is computed at scrape time, and the process' own metrics. Call it once, when the program is assembled.
 
-        :param present: computes what is not counted, such as `mpp.admin.gauges.Present`.
+        :param present: computes what is not counted, such as `mpp.admin.gauges.GaugeCollector`.
         """
         self.add(present)
         for registry in (self.registry, self._others):

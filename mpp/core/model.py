@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from attrs import evolve, field, frozen
 
-from mpp.core.facts import NO_FACTS, Facts, Gap, Lack, Replay
+from mpp.core.facts import NO_FACTS, Gap, Lack, Replay, ServerState
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -76,7 +76,7 @@ class Backend:
 
 
 @frozen
-class Located:
+class DiscoveredBackend:
     """
     A backend, as a locator lists it.
 
@@ -92,7 +92,7 @@ class Located:
     sources: tuple[str, ...] = field(default=(), eq=False)
 
 
-class RequestFacts(NamedTuple):
+class RequestInfo(NamedTuple):
     """
     All that policy, affinity and forwarding may know of a client's request.
 
@@ -162,7 +162,7 @@ class Observation:
     backend: Backend
     standing: Standing
     why: str = ""
-    facts: Facts = NO_FACTS
+    facts: ServerState = NO_FACTS
     at: float = 0.0
     took: float = 0.0
     ejected_at: float = 0.0

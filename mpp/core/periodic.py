@@ -12,17 +12,17 @@ from txaio import tx
 _log = tx.make_logger()
 
 
-class Housekeeping(Service):
+class PeriodicCheck(Service):
     """
     One sweep for everything that takes time.
 
-    :param sweep: called again and again while the service runs.
+    :param check: called again and again while the service runs.
     :param interval: seconds between two calls, and before the first one.
     """
 
-    def __init__(self, sweep: Callable[[], None], clock: IReactorTime, interval: float) -> None:
+    def __init__(self, check: Callable[[], None], clock: IReactorTime, interval: float) -> None:
         self._interval = interval
-        self._loop = LoopingCall(sweep)
+        self._loop = LoopingCall(check)
         self._loop.clock = clock
 
     def startService(self) -> None:

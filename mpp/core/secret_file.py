@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from mpp.core.errors import LocateError
-from mpp.core.files import Unreadable, read_small
+from mpp.core.errors import DiscoveryError
+from mpp.core.files import UnreadableFile, read_small
 from mpp.core.model import MIB
 
 # A kubeconfig with several embedded bundles of certificates is some 100 KiB.
@@ -30,25 +30,25 @@ class SecretFile:
         """
         Give its text as it is now, without surrounding blanks and line ends.
 
-        :raise LocateError: it is gone, not readable, not a regular file, larger than `MAX_BYTES`, not UTF-8, or empty.
+        :raise DiscoveryError: it is gone, not readable, not a regular file, larger than `MAX_BYTES`, not UTF-8, or empty.
         """
         try:
             text = self.read_bytes().decode("utf-8-sig").strip()
         except UnicodeDecodeError:
-            raise LocateError(f"{self.path}: not UTF-8 text") from None
+            raise DiscoveryError(f"{self.path}: not UTF-8 text") from None
         if not text:
-            raise LocateError(f"{self.path}: empty")
+            raise DiscoveryError(f"{self.path}: empty")
         return text
 
     def read_bytes(self) -> bytes:
         """
         Give its content as it is now.
 
-        :raise LocateError: it is gone, not readable, not a regular file, or larger than `MAX_BYTES`.
+        :raise DiscoveryError: it is gone, not readable, not a regular file, or larger than `MAX_BYTES`.
         """
         try:
             return read_small(self.path, MAX_BYTES, "a secret")
-        except Unreadable as error:
+        except UnreadableFile as error:
             # What does not fit into one line has quotes.
             shown = self.path if self.path.isprintable() else repr(self.path)
-            raise LocateError(f"{shown}: {error}") from None
+            raise DiscoveryError(f"{shown}: {error}") from None

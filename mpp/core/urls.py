@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 
 
 def shown(url: str) -> str:
@@ -51,9 +51,9 @@ def redirected(url: str, location: str) -> str:
     """
     Give where a redirect leads, without user and password.
 
-    :raise LocateError: to what is no URL.
+    :raise DiscoveryError: to what is no URL.
     """
     try:
         return take_credentials(urljoin(url, location))[0]
     except ValueError:
-        raise LocateError(f"{shown(url)}: redirects to what is no URL") from None
+        raise DiscoveryError(f"{shown(url)}: redirects to what is no URL") from None

@@ -21,7 +21,7 @@ _MAX_ERRORS = 50
 
 
 @frozen
-class Plain:
+class PlainScalar:
     """A scalar without quotes, as it was written."""
 
     text: str
@@ -33,7 +33,7 @@ def what_is(value: object) -> str:
         return "keys and values"
     if isinstance(value, list):
         return "a list"
-    if isinstance(value, Plain) and as_typed(value.text) is not None:
+    if isinstance(value, PlainScalar) and as_typed(value.text) is not None:
         kind = "the text " if isinstance(as_typed(value.text), str) else ""
         return f"{kind}{_short(value.text)!r}" if kind else _short(value.text)
     return f"the text {_short(value)!r}" if isinstance(value, str) else "nothing"
@@ -49,7 +49,7 @@ def kind_of(value: object) -> str:
     return shown if shown in ("keys and values", "a list", "nothing") else "a scalar"
 
 
-def read_tree(text: str, name: str) -> tuple[Tree | None, list[ConfigError]]:
+def read_tree(text: str, name: str) -> tuple[MappingReader | None, list[ConfigError]]:
     """
     Give the mapping that a text is, and what is wrong with it.
 
@@ -62,20 +62,20 @@ def read_tree(text: str, name: str) -> tuple[Tree | None, list[ConfigError]]:
         errors.append(ConfigError(f"{name}:{line}", f"{_short(key)!r} is there for the second time"))
 
     try:
-        value = read_yaml(text, depth=_MAX_DEPTH, scalar=Plain, repeated=repeated)
+        value = read_yaml(text, depth=_MAX_DEPTH, scalar=PlainScalar, repeated=repeated)
     except PlainYAMLError as error:
         # What the parser says is no secret; a name, such as an alias', may be one that lacks its quotes.
         detail = error.detail if error.problem == "not YAML" else ""
         return None, [*errors, ConfigError(name if error.line is None else f"{name}:{error.line}", error.problem + detail)]
-    if value is None or (isinstance(value, Plain) and as_typed(value.text) is None):
+    if value is None or (isinstance(value, PlainScalar) and as_typed(value.text) is None):
         value = Table()
     if not isinstance(value, Table):
         return None, [ConfigError(f"{name}:1", f"expected keys and values such as 'port: 9090', found {what_is(value)}")]
-    return Tree(value, name, errors), errors
+    return MappingReader(value, name, errors), errors
 
 
 @define(eq=False)
-class Tree:
+class MappingReader:
     """
     A mapping, with what is found to be wrong in it.
 
@@ -111,15 +111,15 @@ class Tree:
                 near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
                 self.wrong(_short(key), f"no such key; did you mean {near[0]}?" if near else "no such key")
 
-    def inside(self, key: str) -> Tree | None:
+    def inside(self, key: str) -> MappingReader | None:
         """Give the mapping that a key's value is; None, and an error, if it is none."""
         value = self.table[key]
         if isinstance(value, Table):
-            return Tree(value, self.name, self.errors, f"{self.path}{key}: ", self.table.lines[key], self.found)
+            return MappingReader(value, self.name, self.errors, f"{self.path}{key}: ", self.table.lines[key], self.found)
         self.wrong(key, f"expected keys and values, found {self.found(value)}")
         return None
 
-    def each(self, key: str) -> Iterator[Tree]:
+    def each(self, key: str) -> Iterator[MappingReader]:
         """Give the mappings that are the elements of a key's value; errors for what is none."""
         value = self.table[key]
         if not isinstance(value, list):
@@ -128,7 +128,7 @@ class Tree:
         for number, element in enumerate(value, start=1):
             if isinstance(element, Table):
                 line = min(element.lines.values(), default=self.table.lines[key])
-                yield Tree(element, self.name, self.errors, f"{self.path}{key} {number}: ", line)
+                yield MappingReader(element, self.name, self.errors, f"{self.path}{key} {number}: ", line)
             else:
                 self.wrong(key, f"entry {number}: expected keys and values, found {what_is(element)}")
 
@@ -170,15 +170,15 @@ def text_of(value: object, found: Callable[[object], str] = what_is) -> str:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, Plain) and not isinstance(as_typed(value.text), bool | None):
+    if isinstance(value, PlainScalar) and not isinstance(as_typed(value.text), bool | None):
         return value.text
-    hint = "; put it in quotes if it is meant as text" if isinstance(value, Plain) and value.text else ""
+    hint = "; put it in quotes if it is meant as text" if isinstance(value, PlainScalar) and value.text else ""
     raise ValueError(f"expected text, found {found(value)}{hint}")
 
 
 def boolean_of(value: object) -> str:
     """Give ``true`` or ``false``."""
-    typed = as_typed(value.text) if isinstance(value, Plain) else None
+    typed = as_typed(value.text) if isinstance(value, PlainScalar) else None
     if not isinstance(typed, bool):
         raise ValueError(f"expected true or false, found {what_is(value)}")
     return "true" if typed else "false"
@@ -186,7 +186,7 @@ def boolean_of(value: object) -> str:
 
 def number_of(value: object) -> str:
     """Give a whole number, as it was written."""
-    typed = as_typed(value.text) if isinstance(value, Plain) else None
+    typed = as_typed(value.text) if isinstance(value, PlainScalar) else None
     if isinstance(typed, bool) or not isinstance(typed, int):
         raise ValueError(f"expected a whole number, found {what_is(value)}")
     return str(typed)

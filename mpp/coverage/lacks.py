@@ -29,9 +29,9 @@ from collections.abc import Iterable, Mapping
 from attrs import define, frozen
 
 from mpp.core import drift
-from mpp.core.facts import Facts, Lack
+from mpp.core.facts import Lack, ServerState
 from mpp.core.model import Backend
-from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, Counts, Reading
+from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
 
 LACKING = 0.9
 WHOLE = 0.95
@@ -76,12 +76,12 @@ class Surveyed:
     """
     One server, as the last survey found it.
 
-    :ivar reading: None if it could not be asked.
+    :ivar parsed: None if it could not be asked.
     :ivar back_at: when it came back into service, or None if that is long ago or not known.
     """
 
-    reading: Reading | None
-    facts: Facts
+    parsed: JobCounts | None
+    server_state: ServerState
     back_at: float | None = None
 
 
@@ -110,44 +110,44 @@ class Lacks:
         :param at: the time of the survey, seconds since the epoch.
         """
         self.undecided = False
-        best = _best(each.reading for each in surveyed.values() if each.reading is not None)
-        intervals = _intervals(each.facts for each in surveyed.values())
+        best = _best(each.parsed for each in surveyed.values() if each.parsed is not None)
+        intervals = _intervals(each.server_state for each in surveyed.values())
         found: dict[Backend, Lack] = {}
         for backend, each in surveyed.items():
-            if each.reading is None:
+            if each.parsed is None:
                 continue
-            self._learn(backend, each.reading, each.facts)
-            lack = self._lack(backend, each, each.reading, best, intervals, at)
+            self._learn(backend, each.parsed, each.server_state)
+            lack = self._lack(backend, each, each.parsed, best, intervals, at)
             if lack is not None:
                 found[backend] = lack
         return found
 
-    def _learn(self, backend: Backend, reading: Reading, facts: Facts) -> None:
+    def _learn(self, backend: Backend, parsed: JobCounts, server_state: ServerState) -> None:
         """Note which jobs a server has; those of another configuration do not count any more."""
         jobs = self._jobs.setdefault(backend, {})
-        if self._configs.get(backend, facts.config_at) != facts.config_at:
+        if self._configs.get(backend, server_state.config_at) != server_state.config_at:
             for job in jobs.values():
                 job.had = False
-        self._configs[backend] = facts.config_at
-        for name, counts in reading.items():
+        self._configs[backend] = server_state.config_at
+        for name, counts in parsed.items():
             if counts.present and len(jobs) < _MOST_JOBS:
                 jobs.setdefault(name, _Job()).had = True
 
     def _lack(
-        self, backend: Backend, each: Surveyed, reading: Reading, best: Reading, intervals: Mapping[str, float], at: float
+        self, backend: Backend, each: Surveyed, parsed: JobCounts, best: JobCounts, intervals: Mapping[str, float], at: float
     ) -> Lack | None:
         total = sum(counts.up for counts in best.values())
-        empty = not any(counts.present for counts in reading.values())
-        idle = empty and is_idle(each.facts, intervals)
+        empty = not any(counts.present for counts in parsed.values())
+        idle = empty and is_idle(each.server_state, intervals)
         lost = idle or (empty and any(job.had for job in self._jobs[backend].values()))
-        if empty and not (lost or each.facts.jobs) and each.back_at is None:
+        if empty and not (lost or each.server_state.jobs) and each.back_at is None:
             return None
         missing, since = 0, at
-        configured, discovered = dict(each.facts.jobs), dict(each.facts.pools)
+        configured, discovered = dict(each.server_state.jobs), dict(each.server_state.pools)
         longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         for name, counts in best.items():
             expected = counts.up if lost else self._expected(backend, name, counts.up, configured, discovered)
-            own = reading.get(name, Counts()).up
+            own = parsed.get(name, TargetCounts()).up
             job = self._jobs[backend].setdefault(name, _Job()) if expected else None
             if job is None:
                 continue
@@ -162,9 +162,9 @@ class Lacks:
                 since = min(since, job.began_at)
         if not missing:
             return None
-        if idle and each.facts.newest is not None:
-            since = min(since, each.facts.newest)
-        own_total = sum(counts.up for counts in reading.values())
+        if idle and each.server_state.newest is not None:
+            since = min(since, each.server_state.newest)
+        own_total = sum(counts.up for counts in parsed.values())
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)
 
     def _expected(
@@ -212,43 +212,45 @@ class Lacks:
             job.lacking, job.good = True, 0
 
 
-def is_idle(facts: Facts, intervals: Mapping[str, float]) -> bool:
+def is_idle(server_state: ServerState, intervals: Mapping[str, float]) -> bool:
     """
     Return whether a server ingests nothing: by its configuration, or by the newest sample of its head.
 
     :param intervals: of the jobs of all servers, in seconds: one that has lost its configuration has none of its own.
     """
-    return _is_without_source(facts) or _is_head_old(facts, intervals)
+    return _is_without_source(server_state) or _is_head_old(server_state, intervals)
 
 
-def _is_without_source(facts: Facts) -> bool:
+def _is_without_source(server_state: ServerState) -> bool:
     """
     Return whether a server says that it scrapes nothing and receives nothing. False if it does not say all of that.
 
     The number of its targets does not count: Prometheus 3.5 goes on to report those of a configuration that it had before.
     """
-    flags = dict(facts.flags)
+    flags = dict(server_state.flags)
     features = flags.get("enable-feature", "").split(",")
     receives = "true" in map(flags.get, _RECEIVERS) or not _RECEIVER_FEATURES.isdisjoint(features)
-    return bool(facts.config_hash and flags) and not (facts.jobs or facts.pools or receives)
+    return bool(server_state.config_hash and flags) and not (server_state.jobs or server_state.pools or receives)
 
 
-def _is_head_old(facts: Facts, intervals: Mapping[str, float]) -> bool:
-    age = drift.age(facts)
-    quick = [interval for interval in (dict(facts.jobs) or intervals).values() if interval < SLOW_S]
+def _is_head_old(server_state: ServerState, intervals: Mapping[str, float]) -> bool:
+    age = drift.age(server_state)
+    quick = [interval for interval in (dict(server_state.jobs) or intervals).values() if interval < SLOW_S]
     return age is not None and age > 2 * max(quick, default=DEFAULT_INTERVAL_S) + HEAD_STALE_S
 
 
-def by_state(known: Mapping[Backend, Facts]) -> dict[Backend, Lack]:
+def by_state(known: Mapping[Backend, ServerState]) -> dict[Backend, Lack]:
     """Return which servers ingest nothing while another one does, by `is_idle`: all there is before the first survey."""
     intervals = _intervals(known.values())
-    old = {backend for backend, facts in known.items() if is_idle(facts, intervals)}
-    if all(backend in old or drift.age(facts) is None for backend, facts in known.items()):
+    old = {backend for backend, server_state in known.items() if is_idle(server_state, intervals)}
+    if all(backend in old or drift.age(server_state) is None for backend, server_state in known.items()):
         return {}
-    targets = max((facts.targets or 0 for backend, facts in known.items() if backend not in old), default=0)
+    targets = max((server_state.targets or 0 for backend, server_state in known.items() if backend not in old), default=0)
     return {
-        backend: Lack(max(1, targets), targets, facts.newest or facts.config_at or facts.read_at, stopped=True)
-        for backend, facts in known.items()
+        backend: Lack(
+            max(1, targets), targets, server_state.newest or server_state.config_at or server_state.read_at, stopped=True
+        )
+        for backend, server_state in known.items()
         if backend in old
     }
 
@@ -259,18 +261,18 @@ def _is_bad(own: int, expected: int) -> bool:
     return own == 0 or (own < LACKING * expected and expected - own >= 2)
 
 
-def _best(readings: Iterable[Reading]) -> dict[str, Counts]:
-    best: dict[str, Counts] = {}
+def _best(readings: Iterable[JobCounts]) -> dict[str, TargetCounts]:
+    best: dict[str, TargetCounts] = {}
     for reading in readings:
         for job, counts in reading.items():
-            if counts.up > best.get(job, Counts()).up:
+            if counts.up > best.get(job, TargetCounts()).up:
                 best[job] = counts
     return best
 
 
-def _intervals(known: Iterable[Facts]) -> dict[str, float]:
+def _intervals(known: Iterable[ServerState]) -> dict[str, float]:
     longest: dict[str, float] = {}
-    for facts in known:
-        for job, interval in facts.jobs:
+    for server_state in known:
+        for job, interval in server_state.jobs:
             longest[job] = max(interval, longest.get(job, 0.0))
     return longest

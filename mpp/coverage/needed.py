@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 from urllib.parse import unquote_to_bytes
 
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 
 _PARAMETER = re.compile(rb"(?:^|&)(?:time|end)=([^&]{1,100})")
@@ -18,18 +18,18 @@ _API = b"/api/v1/"
 _UNIX = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 
 
-def newest_needed(facts: RequestFacts) -> float | None:
+def newest_needed(info: RequestInfo) -> float | None:
     """
     Return the latest time of which a request needs data, in seconds since the epoch; None if that is now, or not known.
 
     A query may ask for later data by an offset or ``@``; that is not read here.
     """
-    path, _, query = facts.target.partition(b"?")
+    path, _, query = info.target.partition(b"?")
     if _API not in path:
         return None
     found = _PARAMETER.search(query)
-    if found is None and facts.body and timeouts.is_form(facts):
-        found = _PARAMETER.search(facts.body)
+    if found is None and info.body and timeouts.is_form(info):
+        found = _PARAMETER.search(info.body)
     return None if found is None else _moment(unquote_to_bytes(found[1].replace(b"+", b" ")))
 
 

@@ -23,11 +23,11 @@ from txaio.tx import make_logger
 from mpp.core.facts import Lack
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.pacing import of_each
-from mpp.core.prometheus.runtimeinfo import Outcome, is_same_start
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, is_same_start
 from mpp.coverage.gaps import Gaps
 from mpp.coverage.lacks import Lacks, Surveyed, by_state
 from mpp.coverage.largest import Largest
-from mpp.coverage.windows import Counts, Reading, Window, read, windows_for
+from mpp.coverage.windows import JobCounts, TargetCounts, Window, read, windows_for
 
 _log = make_logger()
 
@@ -37,10 +37,10 @@ BACK_FOR_S = 60.0
 PAUSE_MOST_S = 300.0
 
 
-class Asks(Protocol):
+class QuerySender(Protocol):
     """Sender of small requests: `mpp.selection.probing.prober.Prober`."""
 
-    def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
+    def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """See `Prober`."""
 
 
@@ -86,7 +86,7 @@ class Survey:
 
     def __init__(
         self,
-        asks: Asks,
+        asks: QuerySender,
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
@@ -146,10 +146,10 @@ class Survey:
     def begin(self) -> None:
         """Begin to ask, if there is more than one server to compare; the first time at once."""
         usable = {backend: server for backend, server in self._servers.items() if server.usable}
-        facts = {b: self._observed[b].facts for b in usable}
+        server_state = {b: self._observed[b].facts for b in usable}
         if not any(server.surveyed for server in usable.values()):
             before = dict(self._found)
-            self._found.update(by_state(facts))
+            self._found.update(by_state(server_state))
             self._report(before)
         for backend in [b for b in self._found if b not in usable]:
             del self._found[backend]
@@ -168,7 +168,7 @@ class Survey:
             self._found.pop(backend, None)
             self._lacks.forget(backend)
 
-    def reconfigure(self, asks: Asks, selector: str) -> None:
+    def reconfigure(self, asks: QuerySender, selector: str) -> None:
         """Go on with these."""
         self._asks = asks
         if selector != self._selector:
@@ -227,21 +227,21 @@ class Survey:
         readings = await of_each(lambda backend: Deferred.fromCoroutine(self._ask(backend, windows)), asked, self._clock)
         self._conclude(dict(zip(asked, readings, strict=True)))
 
-    async def _ask(self, backend: Backend, windows: tuple[Window, ...]) -> Reading | None:
+    async def _ask(self, backend: Backend, windows: tuple[Window, ...]) -> JobCounts | None:
         """Return what a server has, None if it cannot be asked."""
         began = self._clock.seconds()
-        found: dict[str, Counts] = {}
-        reading: Reading | None = found
+        found: dict[str, TargetCounts] = {}
+        parsed: JobCounts | None = found
         for window in windows:
             part = read(await self._asks.ask(backend, window.path(self._selector)))
             if part is None:
-                reading = None
+                parsed = None
                 break
             found.update(part)
-        self._counted(backend.name, "failed" if reading is None else "ok", self._clock.seconds() - began)
-        return reading
+        self._counted(backend.name, "failed" if parsed is None else "ok", self._clock.seconds() - began)
+        return parsed
 
-    def _conclude(self, readings: dict[Backend, Reading | None]) -> None:
+    def _conclude(self, readings: dict[Backend, JobCounts | None]) -> None:
         surveyed: dict[Backend, Surveyed] = {}
         for backend, reading in readings.items():
             server = self._servers.get(backend)
@@ -255,7 +255,7 @@ class Survey:
         found.update(lacks)
         if found != self._found:
             before, self._found = self._found, found
-            answered = {backend for backend, each in surveyed.items() if each.reading is not None}
+            answered = {backend for backend, each in surveyed.items() if each.parsed is not None}
             self._report(before, answered if len(answered) > 1 else set())
             self._changed([b for b, server in self._servers.items() if server.told != found.get(b)])
 
@@ -278,9 +278,9 @@ class Survey:
                 _log.info("{text}", text=text, backend=backend.name)
                 self._note_down("lack", text)
 
-    def _note(self, server: _Server, backend: Backend, reading: Reading | None) -> None:
+    def _note(self, server: _Server, backend: Backend, parsed: JobCounts | None) -> None:
         """Note whether a server could be asked."""
-        if reading is not None:
+        if parsed is not None:
             server.failures, server.surveyed = 0, True
             return
         server.failures += 1

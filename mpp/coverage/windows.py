@@ -25,7 +25,7 @@ from urllib.parse import urlencode
 from attrs import frozen
 
 from mpp.core.errors import UpstreamError
-from mpp.core.prometheus.runtimeinfo import Outcome, parse_object
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
 
 Jobs = tuple[tuple[str, float], ...]
 """The scrape intervals of a server's jobs, in seconds, by job."""
@@ -73,7 +73,7 @@ class Window:
 
 
 @frozen
-class Counts:
+class TargetCounts:
     """
     The targets of one job on one server, as its newest data show them.
 
@@ -85,7 +85,7 @@ class Counts:
     present: int = 0
 
 
-Reading = Mapping[str, Counts]
+JobCounts = Mapping[str, TargetCounts]
 """What one server has of the newest data, by job."""
 
 
@@ -113,7 +113,7 @@ def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
     return (*windows, Window(2 * max(rest, _LEAST_S), None, asked))
 
 
-def read(outcome: Outcome) -> Reading | None:
+def read(outcome: ProbeOutcome) -> JobCounts | None:
     """Return what a server has by its response to one query; None when the response says nothing of that."""
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return None
@@ -121,14 +121,14 @@ def read(outcome: Outcome) -> Reading | None:
     result = data.get("result") if isinstance(data, dict) else None
     if not isinstance(result, list):
         return None
-    found: dict[str, Counts] = {}
+    found: dict[str, TargetCounts] = {}
     for series in result:
         entry = _entry(series)
         if entry is None:
             return None
         job, up, targets = entry
-        before = found.get(job, Counts())
-        found[job] = Counts(before.up + (targets if up else 0), before.present + targets)
+        before = found.get(job, TargetCounts())
+        found[job] = TargetCounts(before.up + (targets if up else 0), before.present + targets)
     return found
 
 

@@ -28,12 +28,12 @@ from txaio.tx import make_logger
 from zope.interface import implementer
 
 from mpp.core.backend_url import parse_endpoint
-from mpp.core.errors import ConfigError, LocateError
+from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.interfaces import ILocator
-from mpp.core.model import Backend, Located
-from mpp.discovery.http_api.look_ups import LookUps
-from mpp.discovery.target_groups import Reading, without_secrets
-from mpp.wire.address_book import Answers
+from mpp.core.model import Backend, DiscoveredBackend
+from mpp.discovery.http_api.look_ups import PendingLookups
+from mpp.discovery.target_groups import ParsedTargetGroups, without_secrets
+from mpp.wire.address_book import ResolutionReceiver
 
 _log = make_logger()
 
@@ -57,14 +57,14 @@ _FAILURES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-class _LooksUp(Protocol):
+class _Lookup(Protocol):
     """One way to look up."""
 
-    def look_up(self) -> Deferred[Reading]:
+    def look_up(self) -> Deferred[ParsedTargetGroups]:
         """
         Look up.
 
-        :return Deferred(Reading): fails with `LocateError` when there is no record at all. Can be cancelled.
+        :return Deferred(ParsedTargetGroups): fails with `DiscoveryError` when there is no record at all. Can be cancelled.
         """
 
 
@@ -88,22 +88,22 @@ class DNSLocator:
         self.name = name
         self._spec = spec
         self.sought, self.explicit = f"addresses of {spec}", False
-        self._source: _LooksUp = _Services(names, like) if service else _Addresses(resolver, like)
+        self._source: _Lookup = _SRVLookup(names, like) if service else _AddressLookup(resolver, like)
         self._known_problems: frozenset[str] = frozenset()
-        self._looking = LookUps()
+        self._looking = PendingLookups()
 
     def __repr__(self) -> str:
         return f"<DNSLocator {self._spec}>"
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         Look up.
 
         :return Deferred(tuple): fires with the addresses, IPv4 first, in numerical order, or with the targets of the SRV
-            record, by priority, weight and name. Fails with `LocateError` when the name or its records do not exist, or nobody
+            record, by priority, weight and name. Fails with `DiscoveryError` when the name or its records do not exist, or nobody
             answers.
         """
-        return self._looking.add(self._source.look_up().addCallback(self._located))
+        return self._looking.add(self._source.look_up().addCallback(self._discovered))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing: DNS can only be asked."""
@@ -112,14 +112,14 @@ class DNSLocator:
         """Give up the look-ups that are under way."""
         self._looking.cancel()
 
-    def _located(self, reading: Reading) -> tuple[Located, ...]:
-        for problem in reading.problems:
+    def _discovered(self, parsed: ParsedTargetGroups) -> tuple[DiscoveredBackend, ...]:
+        for problem in parsed.problems:
             if problem not in self._known_problems:
                 _log.warn("{spec}: {problem}; skipped", spec=self._spec, problem=problem)
-        self._known_problems = frozenset(reading.problems)
-        if not reading.backends:
-            raise LocateError(f"{self._spec}: {'; '.join(reading.problems[:1]) or 'no records'}")
-        return tuple(map(Located, reading.backends))
+        self._known_problems = frozenset(parsed.problems)
+        if not parsed.backends:
+            raise DiscoveryError(f"{self._spec}: {'; '.join(parsed.problems[:1]) or 'no records'}")
+        return tuple(map(DiscoveredBackend, parsed.backends))
 
 
 def _parse(spec: str) -> tuple[bool, Backend]:
@@ -140,30 +140,30 @@ def _parse(spec: str) -> tuple[bool, Backend]:
     return True, parse_endpoint(f"{scheme or 'http'}://{address}")
 
 
-class _Services:
+class _SRVLookup:
     """The targets of an SRV record."""
 
     def __init__(self, names: Any, like: Backend) -> None:
         self._names = names
         self._like = like
 
-    def look_up(self) -> Deferred[Reading]:
-        """Ask the name servers, see `_LooksUp`."""
+    def look_up(self) -> Deferred[ParsedTargetGroups]:
+        """Ask the name servers, see `_Lookup`."""
         return Deferred.fromCoroutine(self._look_up())
 
-    async def _look_up(self) -> Reading:
+    async def _look_up(self) -> ParsedTargetGroups:
         # RFC 1034 writes the root as a last dot; twisted.names takes every name for fully qualified.
         name = self._like.host.rstrip(".")
         try:
             answers, _, _ = await self._names.lookupService(name, timeout=SRV_TIMEOUTS_S)
         except tuple(kind for kind, _ in _FAILURES) as error:
             why = next(words for kind, words in _FAILURES if isinstance(error, kind))
-            raise LocateError(f"srv+{name}: {why}") from error
+            raise DiscoveryError(f"srv+{name}: {why}") from error
         # An alias (CNAME) on the way to the records is among the answers.
         return read_services([answer.payload for answer in answers if answer.type == SRV], self._like)
 
 
-def read_services(records: Sequence[Record_SRV], like: Backend) -> Reading:
+def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetGroups:
     """Give the targets, best first (RFC 2782): low priority, then high weight; then by name, to be stable. Pure."""
     targets = [(record.priority, -record.weight, record.target.name.decode("latin-1"), record.port) for record in records]
     backends: dict[Backend, None] = {}
@@ -176,10 +176,10 @@ def read_services(records: Sequence[Record_SRV], like: Backend) -> Reading:
             problems.append(f"{host or '.'}:{port}: {error}")
         else:
             backends.setdefault(evolve(like, host=found.host, port=found.port))
-    return Reading(tuple(backends), tuple(problems))
+    return ParsedTargetGroups(tuple(backends), tuple(problems))
 
 
-def read_addresses(addresses: Sequence[str], like: Backend) -> Reading:
+def read_addresses(addresses: Sequence[str], like: Backend) -> ParsedTargetGroups:
     """Give a backend for each address, IPv4 first, in numerical order: resolvers change theirs from answer to answer. Pure."""
     found = []
     problems = []
@@ -190,10 +190,10 @@ def read_addresses(addresses: Sequence[str], like: Backend) -> Reading:
             found.append(ipaddress.ip_address(address))
     found.sort(key=lambda address: (address.version, int(address)))
     backends = dict.fromkeys(evolve(like, host=str(address)) for address in found)
-    return Reading(tuple(backends), tuple(problems))
+    return ParsedTargetGroups(tuple(backends), tuple(problems))
 
 
-class _Addresses:
+class _AddressLookup:
     """
     The addresses of a host name.
 
@@ -204,14 +204,14 @@ class _Addresses:
     def __init__(self, resolver: IHostnameResolver, like: Backend) -> None:
         self._resolver = resolver
         self._like = like
-        self._waiting: list[Deferred[Reading]] = []
+        self._waiting: list[Deferred[ParsedTargetGroups]] = []
         self._running: object = None
         self._joined = 0
-        self._late: Reading | LocateError | None = None
+        self._late: ParsedTargetGroups | DiscoveryError | None = None
 
-    def look_up(self) -> Deferred[Reading]:
-        """Ask the system, see `_LooksUp`."""
-        waiter: Deferred[Reading] = Deferred(self._given_up)
+    def look_up(self) -> Deferred[ParsedTargetGroups]:
+        """Ask the system, see `_Lookup`."""
+        waiter: Deferred[ParsedTargetGroups] = Deferred(self._cancelled)
         self._waiting.append(waiter)
         if self._late is not None:
             self._fire(self._late)
@@ -221,13 +221,13 @@ class _Addresses:
             self._joined += 1
         return waiter
 
-    def _given_up(self, waiter: Deferred[Reading]) -> None:
+    def _cancelled(self, waiter: Deferred[ParsedTargetGroups]) -> None:
         self._waiting = [each for each in self._waiting if each is not waiter]
 
     def _ask(self) -> None:
         self._joined = 0
         running = self._running = object()
-        answers = Answers(partial(self._answered, running))
+        answers = ResolutionReceiver(partial(self._answered, running))
         try:
             self._resolver.resolveHostName(answers, self._like.host, addressTypes=(IPv4Address, IPv6Address))
         except ValueError as error:  # what an encoding thinks of the name
@@ -237,15 +237,15 @@ class _Addresses:
         if running is not self._running:
             return  # given up for lost
         self._running = None
-        self._late = read_addresses(addresses, self._like) if addresses else LocateError(f"{self._like.host}: {problem}")
+        self._late = read_addresses(addresses, self._like) if addresses else DiscoveryError(f"{self._like.host}: {problem}")
         if self._waiting:
             self._fire(self._late)
 
-    def _fire(self, result: Reading | LocateError) -> None:
+    def _fire(self, result: ParsedTargetGroups | DiscoveryError) -> None:
         self._late = None
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            if isinstance(result, LocateError):
+            if isinstance(result, DiscoveryError):
                 waiter.errback(result)
             else:
                 waiter.callback(result)

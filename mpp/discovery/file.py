@@ -16,10 +16,10 @@ from txaio.tx import make_logger
 from zope.interface import implementer
 
 from mpp.core.backend_url import parse_endpoint
-from mpp.core.errors import LocateError
-from mpp.core.files import Unreadable, read_small
+from mpp.core.errors import DiscoveryError
+from mpp.core.files import UnreadableFile, read_small
 from mpp.core.interfaces import ILocator
-from mpp.core.model import MIB, Backend, Located
+from mpp.core.model import MIB, Backend, DiscoveredBackend
 
 _log = make_logger()
 
@@ -30,7 +30,7 @@ _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 
 
 @frozen
-class Reading:
+class ParsedEndpoints:
     """
     What the text of an endpoints file says.
 
@@ -42,7 +42,7 @@ class Reading:
     problems: tuple[str, ...]
 
 
-def read_endpoints(text: str) -> Reading:
+def read_endpoints(text: str) -> ParsedEndpoints:
     """Give the endpoints of a file's text, one per line; blank lines and ``#`` comments do not count. Pure."""
     backends: dict[Backend, None] = {}
     problems = []
@@ -51,7 +51,7 @@ def read_endpoints(text: str) -> Reading:
             backends.setdefault(parse_endpoint(entry))
         except ValueError as error:
             problems.append(f"{number}: {error}")
-    return Reading(tuple(backends), tuple(problems))
+    return ParsedEndpoints(tuple(backends), tuple(problems))
 
 
 def _entries(text: str) -> Iterator[tuple[int, str]]:
@@ -82,22 +82,22 @@ class FileLocator:
     def __repr__(self) -> str:
         return f"<FileLocator {self._path}>"
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         Read the file.
 
-        :return Deferred(tuple): has fired already. Fails with `LocateError` when the file is gone, unreadable, too large or
+        :return Deferred(tuple): has fired already. Fails with `DiscoveryError` when the file is gone, unreadable, too large or
             not UTF-8, when it has no byte at all (somebody is writing it; a list may be emptied by a comment), and when it has
             lines of which none is an endpoint: that is not an endpoints file, or a torn one.
         """
         try:
-            reading = read_endpoints(_read(self._path))
-        except LocateError as error:
+            parsed = read_endpoints(_read(self._path))
+        except DiscoveryError as error:
             return fail(error)
-        self._tell(reading.problems)
-        if reading.problems and not reading.backends:
-            return fail(LocateError(f"{self._path}: no line is an endpoint; line {reading.problems[0]}"))
-        return succeed(tuple(map(Located, reading.backends)))
+        self._log_problems(parsed.problems)
+        if parsed.problems and not parsed.backends:
+            return fail(DiscoveryError(f"{self._path}: no line is an endpoint; line {parsed.problems[0]}"))
+        return succeed(tuple(map(DiscoveredBackend, parsed.backends)))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing: the file is read at every look-up."""
@@ -105,7 +105,7 @@ class FileLocator:
     def stop(self) -> None:
         """Do nothing."""
 
-    def _tell(self, problems: tuple[str, ...]) -> None:
+    def _log_problems(self, problems: tuple[str, ...]) -> None:
         for problem in problems:
             if problem not in self._known_problems:
                 _log.warn("{path}:{problem}; line skipped", path=self._path, problem=problem)
@@ -115,11 +115,11 @@ class FileLocator:
 def _read(path: str) -> str:
     try:
         data = read_small(path, MAX_BYTES, "an endpoints file")
-    except Unreadable as error:
-        raise LocateError(f"{path}: {error}") from None
+    except UnreadableFile as error:
+        raise DiscoveryError(f"{path}: {error}") from None
     if not data:
-        raise LocateError(f"{path}: empty; expected at least one endpoint or comment")
+        raise DiscoveryError(f"{path}: empty; expected at least one endpoint or comment")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise LocateError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        raise DiscoveryError(f"{path}: not UTF-8 text (byte {error.start})") from error

@@ -21,11 +21,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.core.errors import ConfigError, PartlyLocated
+from mpp.core.errors import ConfigError, PartlyDiscovered
 from mpp.core.files import read_small
 from mpp.core.interfaces import ILocator
-from mpp.core.model import MIB, Backend, Located
-from mpp.discovery.target_groups import Reading, parse_json, parse_yaml, read_groups
+from mpp.core.model import MIB, Backend, DiscoveredBackend
+from mpp.discovery.target_groups import ParsedTargetGroups, parse_json, parse_yaml, read_groups
 
 _log = make_logger()
 
@@ -42,7 +42,7 @@ _MAX_SHOWN = 3
 
 # Note [Broken files]
 # A locator either gives its list or fails, and a failure keeps the whole last list. Here one of many files can be broken while
-# the others change, and both is to be seen: the failure (PartlyLocated, so that it is counted and logged like every other
+# the others change, and both is to be seen: the failure (PartlyDiscovered, so that it is counted and logged like every other
 # one) carries the list that is in force nevertheless: the last good content of the broken file and the news of the others.
 
 
@@ -92,12 +92,12 @@ class FileSDLocator:
     def __repr__(self) -> str:
         return f"<FileSDLocator {' '.join(self._patterns)}>"
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         Read the files.
 
-        :return Deferred(tuple): has fired already. Fails with `PartlyLocated` when a folder or a file cannot be read, or a file
-            is too large or empty, is not UTF-8, JSON or YAML, is no list of target groups, or has entries of which none
+        :return Deferred(tuple): has fired already. Fails with `PartlyDiscovered` when a folder or a file cannot be read, or a
+            file is too large or empty, is not UTF-8, JSON or YAML, is no list of target groups, or has entries of which none
             makes sense.
         """
         paths, problems = self._paths()
@@ -107,9 +107,9 @@ class FileSDLocator:
         for path, file in self._files.items():
             for backend in file.backends:
                 sources.setdefault(backend, {}).update(paths[path])
-        located = tuple(Located(backend, sources=tuple(patterns)) for backend, patterns in sources.items())
+        located = tuple(DiscoveredBackend(backend, sources=tuple(patterns)) for backend, patterns in sources.items())
         if problems:
-            return fail(PartlyLocated(_joined(problems), located))
+            return fail(PartlyDiscovered(_joined(problems), located))
         return succeed(located)
 
     def start(self, changed: Callable[[], None]) -> None:
@@ -147,11 +147,11 @@ class FileSDLocator:
         if digest == known.digest:
             return known
         try:
-            reading = _parse(path, data)
+            parsed = _parse(path, data)
         except ValueError as error:
             return evolve(known, digest=digest, problem=str(error))
-        _tell(path, reading.problems, known.skipped)
-        return _File(digest, reading.backends, reading.problems)
+        _log_problems(path, parsed.problems, known.skipped)
+        return _File(digest, parsed.backends, parsed.problems)
 
 
 def _matching(pattern: str) -> list[str]:
@@ -187,7 +187,7 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _parse(path: str, data: bytes) -> Reading:
+def _parse(path: str, data: bytes) -> ParsedTargetGroups:
     """
     Take a file's content apart.
 
@@ -201,7 +201,7 @@ def _parse(path: str, data: bytes) -> Reading:
     return read_groups(parse(text))
 
 
-def _tell(path: str, problems: Iterable[str], known: Iterable[str]) -> None:
+def _log_problems(path: str, problems: Iterable[str], known: Iterable[str]) -> None:
     for problem in problems:
         if problem not in known:
             _log.warn("{path}: {problem}; skipped", path=path, problem=problem)

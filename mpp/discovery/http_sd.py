@@ -18,14 +18,14 @@ from twisted.internet.defer import Deferred
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.interfaces import ILocator
-from mpp.core.model import MIB, Located
+from mpp.core.model import MIB, DiscoveredBackend
 from mpp.core.secret_file import SecretFile
 from mpp.core.text.values import parse_url
 from mpp.core.urls import shown, take_credentials
-from mpp.discovery.http_api.json_api import Answer, Api
-from mpp.discovery.http_api.look_ups import LookUps
+from mpp.discovery.http_api.json_api import APIResponse, JSONClient
+from mpp.discovery.http_api.look_ups import PendingLookups
 from mpp.discovery.target_groups import parse_json, read_groups
 
 _log = make_logger()
@@ -40,7 +40,7 @@ def url_reader(text: str) -> Callable[[], str]:
     """
     Return what gives the URL: the text itself, or what stands in the file named behind an ``@`` at that moment.
 
-    What is returned fails with `LocateError` when the file cannot be read or holds no URL. A relative path is taken from the
+    What is returned fails with `DiscoveryError` when the file cannot be read or holds no URL. A relative path is taken from the
     directory that is current now: twistd may change it before the file is read.
     """
     if not text.startswith("@"):
@@ -52,7 +52,7 @@ def url_reader(text: str) -> Callable[[], str]:
             return parse_url(file.read())
         except ValueError:
             # The message would show a part of what may be a secret.
-            raise LocateError(f"{file.path}: expected one URL such as http://user:password@host:8080/path") from None
+            raise DiscoveryError(f"{file.path}: expected one URL such as http://user:password@host:8080/path") from None
 
     return read
 
@@ -87,12 +87,12 @@ class HTTPSDLocator:
     An entry that makes no sense is logged when it appears or changes, not at every look-up.
 
     :param read_url: gives the URL (http or https) before each look-up; user and password in it are sent as HTTP basic. May fail
-        with `LocateError`.
+        with `DiscoveryError`.
     :param api: sends the requests; closed by `stop`.
     :param interval: seconds between look-ups, for the server's information.
     """
 
-    def __init__(self, read_url: Callable[[], str], api: Api, name: str = "http-sd", *, interval: float = 10.0) -> None:
+    def __init__(self, read_url: Callable[[], str], api: JSONClient, name: str = "http-sd", *, interval: float = 10.0) -> None:
         self.name = name
         self._read_url = read_url
         self._shown = shown(read_url())
@@ -100,16 +100,16 @@ class HTTPSDLocator:
         self._api = api
         self._headers = {"Accept": "application/json", "X-Prometheus-Refresh-Interval-Seconds": f"{interval:g}"}
         self._known_problems: frozenset[str] = frozenset()
-        self._looking = LookUps()
+        self._looking = PendingLookups()
 
     def __repr__(self) -> str:
         return f"<HTTPSDLocator {self._shown}>"
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         Ask.
 
-        :return Deferred(tuple): fires with what the answer lists. Fails with `LocateError` when nobody answers, the answer
+        :return Deferred(tuple): fires with what the answer lists. Fails with `DiscoveryError` when nobody answers, the answer
             breaks the contract, or it has entries of which none makes sense.
         """
         return self._looking.add(Deferred.fromCoroutine(self._locate()))
@@ -124,7 +124,7 @@ class HTTPSDLocator:
             lambda failure: _log.failure("Closing connections to {url} failed", failure, url=self._shown)
         )
 
-    async def _locate(self) -> tuple[Located, ...]:
+    async def _locate(self) -> tuple[DiscoveredBackend, ...]:
         asked = _Request.of(self._read_url())
         self._shown = asked.shown
         headers = {**self._headers, "Authorization": asked.authorization} if asked.authorization else self._headers
@@ -133,31 +133,31 @@ class HTTPSDLocator:
         try:
             groups = parse_json(text)
             # To Prometheus, null is a list without entries (Go's encoding/json); programs in Go write an empty list so.
-            reading = read_groups([] if groups is None else groups)
+            parsed = read_groups([] if groups is None else groups)
         except ValueError as error:
-            raise LocateError(f"{self._shown}: {error}") from None
-        self._tell(reading.problems)
-        return tuple(map(Located, reading.backends))
+            raise DiscoveryError(f"{self._shown}: {error}") from None
+        self._log_problems(parsed.problems)
+        return tuple(map(DiscoveredBackend, parsed.backends))
 
-    def _text(self, answer: Answer) -> str:
+    def _text(self, answer: APIResponse) -> str:
         """
         Give the text of an answer that keeps to the contract.
 
-        :raises LocateError: it does not.
+        :raises DiscoveryError: it does not.
         """
         if answer.status != 200:
-            raise answer.refused()
+            raise answer.rejected()
         content_type = answer.headers.get("content-type", "")
         if not _CONTENT_TYPE.fullmatch(content_type):
-            raise LocateError(f"{self._shown}: expected Content-Type application/json, not {content_type[:100]!r}")
+            raise DiscoveryError(f"{self._shown}: expected Content-Type application/json, not {content_type[:100]!r}")
         if len(answer.body) > MAX_BYTES:
-            raise LocateError(f"{self._shown}: the answer is larger than {MAX_BYTES // MIB} MiB")
+            raise DiscoveryError(f"{self._shown}: the answer is larger than {MAX_BYTES // MIB} MiB")
         try:
             return answer.body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise LocateError(f"{self._shown}: not UTF-8 text (byte {error.start})") from None
+            raise DiscoveryError(f"{self._shown}: not UTF-8 text (byte {error.start})") from None
 
-    def _tell(self, problems: tuple[str, ...]) -> None:
+    def _log_problems(self, problems: tuple[str, ...]) -> None:
         for problem in problems:
             if problem not in self._known_problems:
                 _log.warn("{url}: {problem}; skipped", url=self._shown, problem=problem)

@@ -10,10 +10,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from mpp.core.errors import ConfigError, LocateError
-from mpp.core.http_config import Origin
+from mpp.core.errors import ConfigError, DiscoveryError
+from mpp.core.http_config import DiscoverySource
 from mpp.core.interfaces import ILocator
-from mpp.core.model import Located
+from mpp.core.model import DiscoveredBackend
 from mpp.core.settings import Settings
 from mpp.discovery.file import FileLocator
 from mpp.discovery.file_sd import FileSDLocator
@@ -26,21 +26,21 @@ class LocatorPlan:
     How one locator is made.
 
     :ivar key: two plans with equal keys make locators that find the same.
-    :ivar origin: of the backends that it finds; where it reads several sources, it tells with each backend which of them it is.
+    :ivar source: of the backends that it finds; where it reads several sources, it tells with each backend which of them it is.
     :ivar build: makes it; raises `mpp.core.errors.ConfigError` if it can never work as it is configured.
     """
 
     key: tuple[Hashable, ...]
-    origin: Origin = field(eq=False)
+    source: DiscoverySource = field(eq=False)
     build: Callable[[], ILocator] = field(eq=False)
 
-    def origins(self, located: Located) -> list[Origin]:
+    def sources(self, located: DiscoveredBackend) -> list[DiscoverySource]:
         """Give those of a backend."""
-        return [Origin(self.origin.locator, source) for source in located.sources] or [self.origin]
+        return [DiscoverySource(self.source.locator, source) for source in located.sources] or [self.source]
 
 
 @define
-class Locating:
+class LocatorPlanner:
     """
     The making of locators.
 
@@ -58,34 +58,36 @@ class Locating:
     def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:
         path, insecure = settings.endpoints_file, settings.insecure
         if path is not None:
-            yield LocatorPlan(("file", path), Origin("file"), partial(FileLocator, path))
+            yield LocatorPlan(("file", path), DiscoverySource("file"), partial(FileLocator, path))
         if settings.endpoints:
-            yield LocatorPlan(("endpoint", settings.endpoints), Origin("endpoint"), partial(StaticLocator, settings.endpoints))
+            yield LocatorPlan(
+                ("endpoint", settings.endpoints), DiscoverySource("endpoint"), partial(StaticLocator, settings.endpoints)
+            )
         if settings.file_sd:
-            yield LocatorPlan(("file-sd", settings.file_sd), Origin("file-sd"), partial(FileSDLocator, settings.file_sd))
+            yield LocatorPlan(("file-sd", settings.file_sd), DiscoverySource("file-sd"), partial(FileSDLocator, settings.file_sd))
         for name, url in _named("http-sd", settings.http_sd):
             key = (name, url, insecure, settings.selection_interval)
-            yield LocatorPlan(key, Origin.written("http-sd", url), partial(self._http_sd, name, url, settings))
+            yield LocatorPlan(key, DiscoverySource.written("http-sd", url), partial(self._http_sd, name, url, settings))
         for name, spec in _named("dns", settings.dns):
-            yield LocatorPlan((name, spec), Origin.written("dns", spec), partial(self._dns, name, spec))
+            yield LocatorPlan((name, spec), DiscoverySource.written("dns", spec), partial(self._dns, name, spec))
         if settings.marathon.urls or settings.marathon.apps:
-            yield LocatorPlan((settings.marathon, insecure), Origin("marathon"), partial(self._marathon, settings))
+            yield LocatorPlan((settings.marathon, insecure), DiscoverySource("marathon"), partial(self._marathon, settings))
         if settings.kube.service_name or settings.kube.pod_label_selector:
-            yield LocatorPlan((settings.kube, insecure), Origin("kubernetes"), partial(self._kubernetes, settings))
+            yield LocatorPlan((settings.kube, insecure), DiscoverySource("kubernetes"), partial(self._kubernetes, settings))
 
     # What these import takes longer than all the rest of a start, and most programs use one of them or none.
 
     def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
-        from mpp.discovery.http_api.json_api import Api
+        from mpp.discovery.http_api.json_api import JSONClient
         from mpp.discovery.http_sd import HTTPSDLocator, url_reader
         from mpp.wire.tls import TLSPolicy
 
         read = url_reader(url)
         try:
             read()
-        except LocateError as error:
+        except DiscoveryError as error:
             raise ConfigError("--http-sd", str(error)) from None
-        api = Api.connecting(self._reactor, TLSPolicy(insecure=settings.insecure))
+        api = JSONClient.connecting(self._reactor, TLSPolicy(insecure=settings.insecure))
         return HTTPSDLocator(read, api, name, interval=settings.selection_interval)
 
     def _dns(self, name: str, spec: str) -> ILocator:

@@ -17,9 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.core.errors import ConfigError, LocateError, PartlyLocated
+from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
-from mpp.core.model import Backend, Located
+from mpp.core.model import Backend, DiscoveredBackend
 
 _log = make_logger()
 
@@ -36,12 +36,12 @@ VERIFY_TIMEOUT_S = 5.0
 
 
 @frozen
-class Source:
+class LocatorStatus:
     """
     What is known of one locator.
 
     :ivar name: the locator's.
-    :ivar located: its last good list; empty before the first one.
+    :ivar discovered: its last good list; empty before the first one.
     :ivar problem: why its last look-up failed, empty when it worked.
     :ivar errors: how many look-ups failed so far.
     :ivar read: a look-up has worked, or found something at least.
@@ -50,7 +50,7 @@ class Source:
     """
 
     name: str
-    located: tuple[Located, ...] = ()
+    discovered: tuple[DiscoveredBackend, ...] = ()
     problem: str = ""
     errors: int = 0
     read: bool = False
@@ -64,7 +64,7 @@ class Source:
 
 
 @define(eq=False)
-class _Watched:
+class _MergedEntry:
     """
     One locator.
 
@@ -73,7 +73,7 @@ class _Watched:
     """
 
     locator: ILocator
-    source: Source
+    source: LocatorStatus
     running: Deferred[None] | None = None
     waiter: Deferred[None] | None = None
 
@@ -87,18 +87,18 @@ class MergedLocator:
     """
 
     def __init__(self, locators: Sequence[ILocator], clock: IReactorTime, *, failed: Callable[[str], None]) -> None:
-        self._watched = tuple(_Watched(locator, Source(locator.name)) for locator in locators)
+        self._watched = tuple(_MergedEntry(locator, LocatorStatus(locator.name)) for locator in locators)
         self._clock = clock
         self._failed = failed
         self._changed: Callable[[], None] | None = None
-        self._former: tuple[Located, ...] = ()
+        self._former: tuple[DiscoveredBackend, ...] = ()
 
     @property
-    def sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[LocatorStatus, ...]:
         """What is known of each locator, in their order."""
         return tuple(each.source for each in self._watched)
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         List the backends of all locators, in the locators' order, each backend once: ready, if any of them holds it to be.
 
@@ -109,9 +109,9 @@ class MergedLocator:
         waits = [self._ask(each) for each in self._watched if each.running is None]
         return gatherResults(waits, consumeErrors=True).addCallback(self._merged)
 
-    def _ask(self, watched: _Watched) -> Deferred[None]:
+    def _ask(self, watched: _MergedEntry) -> Deferred[None]:
         """Begin a look-up, and return a Deferred that fires with None when it has ended, or when the round waits no longer."""
-        looked_up: Deferred[tuple[Located, ...]] = maybeDeferred(watched.locator.locate)
+        looked_up: Deferred[tuple[DiscoveredBackend, ...]] = maybeDeferred(watched.locator.locate)
         looked_up.addTimeout(LOOK_UP_TIMEOUT_S, self._clock)
         concluded = looked_up.addCallbacks(self._good, self._bad, callbackArgs=(watched,), errbackArgs=(watched,))
         waiter = watched.waiter = Deferred()
@@ -124,7 +124,7 @@ class MergedLocator:
         waiter.addTimeout(wait, self._clock, onTimeoutCancel=lambda _, seconds: self._wait_over(watched, seconds))
         return waiter
 
-    def _wait_over(self, watched: _Watched, seconds: float) -> None:
+    def _wait_over(self, watched: _MergedEntry, seconds: float) -> None:
         watched.waiter = None
         if not watched.source.read:
             _log.warn(
@@ -134,7 +134,7 @@ class MergedLocator:
                 limit=LOOK_UP_TIMEOUT_S,
             )
 
-    def _ended(self, source: Source | None, watched: _Watched) -> None:
+    def _ended(self, source: LocatorStatus | None, watched: _MergedEntry) -> None:
         """Take over what came of a look-up; None if it was stopped."""
         before, waiter = watched.source, watched.waiter
         watched.running = watched.waiter = None
@@ -142,12 +142,12 @@ class MergedLocator:
             watched.source = source
         if waiter is not None:
             waiter.callback(None)
-        elif watched.source.located != before.located and self._changed is not None:
+        elif watched.source.discovered != before.discovered and self._changed is not None:
             self._changed()
 
-    def _good(self, located: tuple[Located, ...], watched: _Watched) -> Source:
+    def _good(self, located: tuple[DiscoveredBackend, ...], watched: _MergedEntry) -> LocatorStatus:
         last = watched.source
-        if last.located and not located and watched.locator.explicit:
+        if last.discovered and not located and watched.locator.explicit:
             return self._emptied(last)
         note = "" if located else f"found no backends: it looked for {watched.locator.sought}"
         if note and note != last.note:
@@ -155,30 +155,30 @@ class MergedLocator:
         elif not last.up or (last.note and not note):
             text = "Locator {locator} works again, {count} backends"
             _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
-        return evolve(last, located=located, problem="", note=note, read=True, empty_since=None)
+        return evolve(last, discovered=located, problem="", note=note, read=True, empty_since=None)
 
-    def _emptied(self, last: Source) -> Source:
+    def _emptied(self, last: LocatorStatus) -> LocatorStatus:
         """Keep the last list until the source has listed nothing for `HOLD_S`, then drop it."""
         now = self._clock.seconds()
         since = now if last.empty_since is None else last.empty_since
         if now - since >= HOLD_S:
             text = "Locator {locator} has listed no backends for {hold:g} s; its {count} backends are dropped"
-            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))
-            return evolve(last, located=(), problem="", note="lists no backends", empty_since=None)
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.discovered))
+            return evolve(last, discovered=(), problem="", note="lists no backends", empty_since=None)
         if last.empty_since is None:
             text = "Locator {locator} lists no backends any more; its last {count} backends stay for {hold:g} s"
-            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.located))
+            _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.discovered))
         problem = f"the source lists no backends; the last list stays until it has done so for {HOLD_S:g} s"
         return evolve(last, problem=problem, empty_since=since)
 
-    def _bad(self, failure: Failure, watched: _Watched) -> Source | None:
+    def _bad(self, failure: Failure, watched: _MergedEntry) -> LocatorStatus | None:
         # It was stopped while it was asked, and no caller needs the result any more.
         if watched not in self._watched or failure.check(CancelledError):
             return None
         last = watched.source
         problem = self._explain(failure, last)
-        partly = failure.value.located if isinstance(failure.value, PartlyLocated) else None
-        located = last.located if partly is None else partly
+        partly = failure.value.discovered if isinstance(failure.value, PartlyDiscovered) else None
+        located = last.discovered if partly is None else partly
         if problem != last.problem:
             _log.warn(
                 "Locator {locator} failed, going on with {count} backends: {problem}",
@@ -188,12 +188,12 @@ class MergedLocator:
             )
         self._failed(last.name)
         return evolve(
-            last, located=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly), empty_since=None
+            last, discovered=located, problem=problem, errors=last.errors + 1, read=last.read or bool(partly), empty_since=None
         )
 
-    def _explain(self, failure: Failure, last: Source) -> str:
+    def _explain(self, failure: Failure, last: LocatorStatus) -> str:
         """Give one line. Locators may be anyone's: a bug in one must not stop the others, so it is logged in full, once."""
-        if failure.check(LocateError):
+        if failure.check(DiscoveryError):
             return str(failure.value)
         if failure.check(TimeoutError):
             return f"no answer within {LOOK_UP_TIMEOUT_S:g} s"
@@ -202,11 +202,11 @@ class MergedLocator:
             _log.failure("Locator {locator} raised what it must not", failure, locator=last.name)
         return problem
 
-    def _merged(self, _: object) -> tuple[Located, ...]:
+    def _merged(self, _: object) -> tuple[DiscoveredBackend, ...]:
         if all(source.read for source in self.sources):
             self._former = ()
-        merged: dict[Backend, Located] = {}
-        for each in (*(located for source in self.sources for located in source.located), *self._former):
+        merged: dict[Backend, DiscoveredBackend] = {}
+        for each in (*(located for source in self.sources for located in source.discovered), *self._former):
             known = merged.setdefault(each.backend, each)
             if known.not_ready and not each.not_ready:
                 merged[each.backend] = each
@@ -244,8 +244,10 @@ class MergedLocator:
         wanted = {id(locator) for locator in locators}
         gone = [each for each in self._watched if id(each.locator) not in wanted]
         fresh = [locator for locator in locators if id(locator) not in known]
-        former = (*(located for each in gone for located in each.source.located), *self._former)
-        self._watched = tuple(known.get(id(locator)) or _Watched(locator, Source(locator.name)) for locator in locators)
+        former = (*(located for each in gone for located in each.source.discovered), *self._former)
+        self._watched = tuple(
+            known.get(id(locator)) or _MergedEntry(locator, LocatorStatus(locator.name)) for locator in locators
+        )
         self._former = former if fresh or self._former else ()
         if self._former:
             _log.info("{count} backends stay until all locators have answered", count=len(set(self._former)))
@@ -268,7 +270,7 @@ class MergedLocator:
             _stop(each)
 
 
-def _stop(watched: _Watched) -> None:
+def _stop(watched: _MergedEntry) -> None:
     watched.locator.stop()
     if watched.running is not None:
         watched.running.cancel()

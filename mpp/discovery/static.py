@@ -10,7 +10,7 @@ from zope.interface import implementer
 from mpp.core.backend_url import parse_endpoint
 from mpp.core.errors import ConfigError
 from mpp.core.interfaces import ILocator
-from mpp.core.model import Backend, Located
+from mpp.core.model import Backend, DiscoveredBackend
 from mpp.discovery.target_groups import without_secrets
 
 
@@ -27,18 +27,18 @@ class StaticLocator:
     def __init__(self, texts: Sequence[str], name: str = "endpoint", *, option: str = "--endpoint") -> None:
         self.name = name
         self.sought, self.explicit = "the backends of the command line", False
-        self._located = tuple(map(Located, dict.fromkeys(_parse(text, option) for text in texts)))
+        self._discovered = tuple(map(DiscoveredBackend, dict.fromkeys(_parse(text, option) for text in texts)))
 
     def __repr__(self) -> str:
-        return f"<StaticLocator {' '.join(located.backend.url for located in self._located)}>"
+        return f"<StaticLocator {' '.join(located.backend.url for located in self._discovered)}>"
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         Give them.
 
         :return Deferred(tuple): has fired already; never fails.
         """
-        return succeed(self._located)
+        return succeed(self._discovered)
 
     def start(self, changed: Callable[[], None]) -> None:
         """Do nothing: there is nothing to watch."""

@@ -39,7 +39,7 @@ _MAX_SHOWN = 100
 
 
 @frozen
-class Reading:
+class ParsedTargetGroups:
     """
     What a list of target groups says.
 
@@ -58,7 +58,7 @@ def without_secrets(text: str) -> str:
     return head + ("?***" if shown[1] else "")
 
 
-def read_groups(groups: object) -> Reading:
+def read_groups(groups: object) -> ParsedTargetGroups:
     """
     Give the backends in a list of target groups.
 
@@ -83,7 +83,7 @@ def read_groups(groups: object) -> Reading:
         raise ValueError(f"no target is usable; {problems[0]}")
     hidden = len(problems) - _MAX_PROBLEMS
     more = [f"{hidden} more problems"] if hidden > 0 else []
-    return Reading(tuple(backends), tuple(problems[:_MAX_PROBLEMS] + more))
+    return ParsedTargetGroups(tuple(backends), tuple(problems[:_MAX_PROBLEMS] + more))
 
 
 def _read_group(group: object) -> Iterator[Backend | str]:
@@ -101,7 +101,7 @@ def _read_group(group: object) -> Iterator[Backend | str]:
             yield f", target {number} ({shown}): {error}"
 
 
-def _split(group: object) -> tuple[_Where, list[object]]:
+def _split(group: object) -> tuple[_GroupLabels, list[object]]:
     """Give where a group's servers are, and their addresses."""
     if not isinstance(group, dict):
         raise ValueError(f"expected targets and labels, found {_kind(group)}")
@@ -117,18 +117,18 @@ def _split(group: object) -> tuple[_Where, list[object]]:
     address = _label(labels, "__address__")
     if address and len(targets) > 1:
         raise ValueError("with the label __address__, a group must have one target")
-    return _Where.told(labels), [address] if address and targets else targets
+    return _GroupLabels.of(labels), [address] if address and targets else targets
 
 
 @frozen
-class _Where:
+class _GroupLabels:
     """What a group's labels say of all its servers."""
 
     scheme: str
     prefix: str
 
     @classmethod
-    def told(cls, labels: dict[Any, Any]) -> _Where:
+    def of(cls, labels: dict[Any, Any]) -> _GroupLabels:
         """Read the labels."""
         scheme = _label(labels, "__scheme__").lower() or "http"
         if scheme not in ("http", "https"):

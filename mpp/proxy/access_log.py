@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from mpp.core.model import RequestFacts
+    from mpp.core.model import RequestInfo
 
 _log = Logger(namespace=access.COMPONENT)
 
@@ -31,20 +31,20 @@ class AccessLog:
     :param client_of: tells a client's address.
     """
 
-    def __init__(self, clock: IReactorTime, client_of: Callable[[RequestFacts], str]) -> None:
+    def __init__(self, clock: IReactorTime, client_of: Callable[[RequestInfo], str]) -> None:
         self.clock = clock
         self._client_of = client_of
 
-    def tell(
+    def log(
         self,
-        facts: RequestFacts,
+        info: RequestInfo,
         status: int,
         *,
         began: float,
         sent: int,
         backend: str,
         attempts: int = 0,
-        whys: tuple[str, ...] = (),
+        reasons: tuple[str, ...] = (),
     ) -> None:
         """
         Tell of one request.
@@ -53,19 +53,19 @@ class AccessLog:
         :param sent: bytes of the body handed to the client's transport.
         :param backend: who answered.
         :param attempts: how many there were.
-        :param whys: why there were more than one, or none was any good.
+        :param reasons: why there were more than one, or none was any good.
         """
         _publish(
-            **access.describe(facts, self._client_of(facts)),
+            **access.describe(info, self._client_of(info)),
             status=status,
             backend=backend,
             attempts=attempts,
-            reason=access.reason_of(whys),
+            reason=access.reason_of(reasons),
             duration_s=self.clock.seconds() - began,
             bytes=sent,
         )
 
-    def tell_refused(self, client: str, status: int, why: str) -> None:
+    def log_rejected(self, client: str, status: int, why: str) -> None:
         """Tell of what never became a request."""
         _publish(client=client, status=status, backend="mpp", reason=access.reason_of((why,)))
 

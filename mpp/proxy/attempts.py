@@ -31,7 +31,7 @@ from mpp.proxy import crashes, evidence, hedging, placing
 from mpp.proxy import local_replies as refusal
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.decisions import retry_policy as policy
-from mpp.proxy.retry_state import Setbacks
+from mpp.proxy.retry_state import RetryState
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from mpp.core.errors import UpstreamError
     from mpp.core.interfaces import IResponse
     from mpp.core.model import Backend, Selection
-    from mpp.proxy.callbacks import Owner
-    from mpp.proxy.decisions.request_deadline import Terms
-    from mpp.proxy.decisions.retry_policy import Verdict
+    from mpp.proxy.callbacks import ExchangeCallbacks
+    from mpp.proxy.decisions.request_deadline import RequestDeadline
+    from mpp.proxy.decisions.retry_policy import Outcome
     from mpp.proxy.forwarder import Forwarder
 
 _log = tx.make_logger()
@@ -53,44 +53,44 @@ class Attempts:
 
     :ivar running: the attempts under way, in the order in which they began.
     :ivar started: how many attempts were made.
-    :ivar setbacks: what has gone wrong so far; None as long as nothing has.
+    :ivar retry_state: what has gone wrong so far; None as long as nothing has.
     :ivar by_affinity: the affinity that chose the server of the first attempt, or empty.
-    :ivar whys: why there was more than one attempt, or none that was any good; one line each.
+    :ivar reasons: why there was more than one attempt, or none that was any good; one line each.
     """
 
     __slots__ = (
+        "_callbacks",
         "_context",
-        "_owner",
-        "_terms",
+        "_deadline",
         "_waiting",
         "by_affinity",
+        "reasons",
+        "retry_state",
         "running",
-        "setbacks",
         "started",
-        "whys",
     )
 
-    def __init__(self, context: Forwarder, terms: Terms, owner: Owner) -> None:
+    def __init__(self, context: Forwarder, deadline: RequestDeadline, owner: ExchangeCallbacks) -> None:
         self._context = context
-        self._terms = terms
-        self._owner = owner
+        self._deadline = deadline
+        self._callbacks = owner
         self.running: list[Attempt] = []
         self.started = 0
-        self.setbacks: Setbacks | None = None
+        self.retry_state: RetryState | None = None
         self.by_affinity = ""
-        self.whys: tuple[str, ...] = ()
+        self.reasons: tuple[str, ...] = ()
         self._waiting: Deferred[Selection] | None = None
 
     def start(self) -> None:
-        """Make the first attempt, after the first selection round if need be. Raises `Looped` if this mpp has sent it."""
+        """Make the first attempt, after the first selection round if need be. Raises `LoopDetected` if this mpp has sent it."""
         selections = self._context.selections
         if selections.suspects.until:
-            self._so_far()  # It has each attempt checked: a server may have died of this request, see `Setbacks.may_send_to`.
+            self._so_far()  # It has each attempt checked: a server may have died of this request, see `RetryState.may_send_to`.
         selection = selections.current
         if selection.ranked:
             self._first(selection)
         else:
-            check_sender(self._terms.facts, self._context.instance)
+            check_sender(self._deadline.info, self._context.instance)
             self._wait(selections.ready(), self._first)
 
     def cancel(self) -> None:
@@ -100,12 +100,12 @@ class Attempts:
             attempt.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
-        if self.setbacks is not None:
-            self.setbacks.forget_reserve()
+        if self.retry_state is not None:
+            self.retry_state.drop_fallback()
 
     def client(self) -> str:
         """Return the address of the client, as the access log shows it."""
-        return self._context.client_address(self._terms.facts)
+        return self._context.client_address(self._deadline.info)
 
     # Choosing
 
@@ -115,21 +115,21 @@ class Attempts:
         selection.addCallback(then).addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
-        backend, self.by_affinity = placing.first_choice(self._context, self._terms, selection)
-        self._attempt_or_refuse(backend)
+        backend, self.by_affinity = placing.first_choice(self._context, self._deadline, selection)
+        self._attempt_or_fail(backend)
 
     def _again(self, selection: Selection) -> None:
         """Choose once more, after a round that began when all known backends had failed this request."""
-        setbacks = self._so_far()
-        setbacks.renewed = True
-        self._attempt_or_refuse(policy.choose(selection, None, setbacks.tried, self._context.rng, renewed=True))
+        retry_state = self._so_far()
+        retry_state.refreshed = True
+        self._attempt_or_fail(policy.choose(selection, None, retry_state.tried, self._context.rng, renewed=True))
 
-    def _attempt_or_refuse(self, backend: Backend | None) -> None:
+    def _attempt_or_fail(self, backend: Backend | None) -> None:
         self._waiting = None
-        if self._owner.ended:
+        if self._callbacks.ended:
             return
         if backend is None:
-            self._refuse()
+            self._fail()
         else:
             self.attempt(backend)
 
@@ -137,18 +137,18 @@ class Attempts:
 
     def attempt(self, backend: Backend) -> None:
         """Make another attempt."""
-        context, setbacks = self._context, self.setbacks
-        if setbacks is not None:
-            if not setbacks.may_send_to(backend, context, self._terms):
-                self._refuse_suspect(setbacks)
+        context, retry_state = self._context, self.retry_state
+        if retry_state is not None:
+            if not retry_state.may_send_to(backend, context, self._deadline):
+                self._fail_suspect(retry_state)
                 return
-            if setbacks.given_up is not None:
-                context.metrics.retried(*setbacks.given_up)
-                setbacks.given_up = None
+            if retry_state.abandoned is not None:
+                context.metrics.retried(*retry_state.abandoned)
+                retry_state.abandoned = None
         attempt = Attempt(self, backend, context.clock.seconds())
         self.started += 1
         self.running.append(attempt)
-        attempt.send(context, self._terms, fresh=not self._terms.read)
+        attempt.send(context, self._deadline, fresh=not self._deadline.read)
 
     def answered(self, attempt: Attempt, response: IResponse) -> None:
         """Deliver an answer, or go on elsewhere if it blames the server."""
@@ -158,90 +158,90 @@ class Attempts:
         context.metrics.upstream_answered(backend.name, attempt.took)
         if response.status < 400:
             context.selections.answered(backend)
-            if self.setbacks is not None:
-                self.setbacks.rescued(response, backend, context.selections)
+            if self.retry_state is not None:
+                self.retry_state.rescued(response, backend, context.selections)
             self._deliver(response, attempt)
             return
-        found = evidence.judge(context, self._terms, backend, response)
-        verdict = found.verdict
-        if verdict is policy.ANSWERED:
+        found = evidence.judge(context, self._deadline, backend, response)
+        outcome = found.outcome
+        if outcome is policy.ANSWERED:
             context.selections.answered(backend)
             self._deliver(response, attempt)
             return
-        self.report(attempt, verdict, found.why)
-        evidence.note_damage(context, self._terms, backend, found)
-        setbacks = self._so_far()
-        again = evidence.worth_asking_again(context, attempt, verdict)
-        setbacks.answered(backend, verdict, context.selections.current, again=again)
-        if not crashes.may_go_on(attempt, response.status, context, self._terms, setbacks):
+        self.report(attempt, outcome, found.why)
+        evidence.record_storage_error(context, self._deadline, backend, found)
+        retry_state = self._so_far()
+        again = evidence.is_worth_resending(context, attempt, outcome)
+        retry_state.answered(backend, outcome, context.selections.current, again=again)
+        if not crashes.may_go_on(attempt, response.status, context, self._deadline, retry_state):
             response.cancel()
-            self._refuse_suspect(setbacks)
-        elif setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
-            if verdict.elsewhere and not verdict.mask and response.complete:
-                setbacks.keep(response, attempt)
+            self._fail_suspect(retry_state)
+        elif retry_state.may_go_on(attempt, outcome, self._context, self._deadline, self):
+            if outcome.elsewhere and not outcome.hide_from_client and response.complete:
+                retry_state.keep(response, attempt)
             else:
                 response.cancel()
-            self._next(setbacks)
-        elif self.running or verdict.mask:
+            self._next(retry_state)
+        elif self.running or outcome.hide_from_client:
             # Another attempt may do better; and some answers are of no use to a client.
             response.cancel()
-            self._refuse()
+            self._fail()
         else:
             self._deliver(response, attempt)
 
-    def lost(self, attempt: Attempt, error: UpstreamError) -> None:
+    def failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """Go on after an attempt that brought no usable answer."""
         self.running.remove(attempt)
-        setbacks = self._so_far()
-        verdict = setbacks.failed(attempt, error, self._context, read=self._terms.read)
-        self.report(attempt, verdict, str(error))
-        if not crashes.may_go_on(attempt, error, self._context, self._terms, setbacks):
-            self._refuse_suspect(setbacks)
-        elif setbacks.may_go_on(attempt, verdict, self._context, self._terms, self):
-            self._next(setbacks)
+        retry_state = self._so_far()
+        outcome = retry_state.failed(attempt, error, self._context, read=self._deadline.read)
+        self.report(attempt, outcome, str(error))
+        if not crashes.may_go_on(attempt, error, self._context, self._deadline, retry_state):
+            self._fail_suspect(retry_state)
+        elif retry_state.may_go_on(attempt, outcome, self._context, self._deadline, self):
+            self._next(retry_state)
         else:
-            self._refuse()
+            self._fail()
 
-    def broke_off(self, attempt: Attempt, error: UpstreamError) -> None:
+    def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """Report an attempt whose answer broke off after its first bytes had gone to the client."""
         self.report(attempt, policy.judge_failure(error), str(error))
-        crashes.may_go_on(attempt, error, self._context, self._terms, self._so_far())
+        crashes.may_go_on(attempt, error, self._context, self._deadline, self._so_far())
 
-    def _refuse_suspect(self, setbacks: Setbacks) -> None:
+    def _fail_suspect(self, retry_state: RetryState) -> None:
         """Say that the last healthy server is not risked, and give up what still runs elsewhere."""
         self._context.metrics.query_of_death_refused()
         self.cancel()
-        self._owner.refuse(refusal.suspected(setbacks.last_why))
+        self._callbacks.fail(refusal.suspected(retry_state.last_reason))
 
-    def _so_far(self) -> Setbacks:
-        if self.setbacks is None:
-            self.setbacks = Setbacks()
-        return self.setbacks
+    def _so_far(self) -> RetryState:
+        if self.retry_state is None:
+            self.retry_state = RetryState()
+        return self.retry_state
 
-    def report(self, attempt: Attempt, verdict: Verdict, why: str) -> None:
+    def report(self, attempt: Attempt, outcome: Outcome, why: str) -> None:
         """Tell the world what an outcome says about a backend."""
-        setbacks = self._so_far()
-        line = setbacks.last_why = f"{attempt.backend.name}: {why}"
-        self.whys += (line,)
+        retry_state = self._so_far()
+        line = retry_state.last_reason = f"{attempt.backend.name}: {why}"
+        self.reasons += (line,)
         _log.debug(
             "attempt {attempts} of {method} {target} on {why}: {reason}",
             attempts=self.started,
-            method=self._terms.facts.method.decode("latin-1"),
-            target=self._terms.facts.target[:200].decode("latin-1"),
+            method=self._deadline.info.method.decode("latin-1"),
+            target=self._deadline.info.target[:200].decode("latin-1"),
             why=line,
-            reason=verdict.reason,
+            reason=outcome.reason,
         )
-        if verdict.standing is not None:
-            setbacks.blame(attempt.backend, verdict.standing, why, self._context)
+        if outcome.standing is not None:
+            retry_state.report_failure(attempt.backend, outcome.standing, why, self._context)
 
-    def _next(self, setbacks: Setbacks) -> None:
+    def _next(self, retry_state: RetryState) -> None:
         """Try the next untried backend at once, or the next selection's when all were tried."""
         selections = self._context.selections
-        backend = policy.choose(selections.current, None, setbacks.busy(self.running), self._context.rng)
+        backend = policy.choose(selections.current, None, retry_state.busy(self.running), self._context.rng)
         if backend is not None:
             self.attempt(backend)
-        elif self.running or setbacks.renewed:
-            self._refuse()
+        elif self.running or retry_state.refreshed:
+            self._fail()
         else:
             self._wait(selections.reselect(), self._again)
 
@@ -249,53 +249,57 @@ class Attempts:
 
     def tick(self) -> None:
         """Look after what takes long."""
-        if self._context.clock.seconds() >= self._terms.deadline:
-            self._too_late()
+        if self._context.clock.seconds() >= self._deadline.ends_at:
+            self._deadline_passed()
             return
-        if self.setbacks is not None and self.running and not self.setbacks.may_run(self.running, self._context, self._terms):
-            self._refuse_suspect(self.setbacks)
+        if (
+            self.retry_state is not None
+            and self.running
+            and not self.retry_state.may_run(self.running, self._context, self._deadline)
+        ):
+            self._fail_suspect(self.retry_state)
             return
         for attempt in tuple(self.running):
-            hedging.look_after(self, attempt, self._context, self._terms)
+            hedging.check_progress(self, attempt, self._context, self._deadline)
 
     # Ending
 
-    def _too_late(self) -> None:
-        setbacks = self._so_far()
-        if setbacks.reserve is not None:
-            self._deliver(*setbacks.reserve)
+    def _deadline_passed(self) -> None:
+        retry_state = self._so_far()
+        if retry_state.fallback is not None:
+            self._deliver(*retry_state.fallback)
             return
-        asked, terms = ", ".join(attempt.backend.name for attempt in self.running), self._terms
-        why = f"{asked} did not answer" if asked else setbacks.last_why or "no Prometheus server is known"
-        self._owner.refuse(refusal.too_late(terms.deadline - terms.began, why, read=terms.read))
+        asked, deadline = ", ".join(attempt.backend.name for attempt in self.running), self._deadline
+        why = f"{asked} did not answer" if asked else retry_state.last_reason or "no Prometheus server is known"
+        self._callbacks.fail(refusal.deadline_exceeded(deadline.ends_at - deadline.began, why, read=deadline.read))
         self.cancel()
 
     def _deliver(self, response: IResponse, attempt: Attempt) -> None:
         """Hand the answer over; whoever else was asked need not answer any more."""
-        setbacks = self.setbacks
-        if setbacks is not None and setbacks.reserve is not None and setbacks.reserve[0] is response:
-            setbacks.reserve = None
-        if self.running or setbacks is not None:
+        retry_state = self.retry_state
+        if retry_state is not None and retry_state.fallback is not None and retry_state.fallback[0] is response:
+            retry_state.fallback = None
+        if self.running or retry_state is not None:
             self.cancel()
         if 300 <= response.status < 400:
-            response.headers = self._terms.redirect(response.headers)
-        self._owner.deliver(response, attempt, self.started, self.by_affinity if self.started == 1 else "")
+            response.headers = self._deadline.redirect(response.headers)
+        self._callbacks.deliver(response, attempt, self.started, self.by_affinity if self.started == 1 else "")
 
-    def _refuse(self) -> None:
+    def _fail(self) -> None:
         """Say that nobody could answer. Unless one is still being asked."""
         if self.running:
             # It is the one to be looked after now, and takes its time anew: whoever failed beside it shall not be asked at once.
             self.running[-1].trust()
             return
-        setbacks = self._so_far()
-        if setbacks.reserve is not None:
-            self._deliver(*setbacks.reserve)
+        retry_state = self._so_far()
+        if retry_state.fallback is not None:
+            self._deliver(*retry_state.fallback)
         elif not self.started and not self._context.selections.current.ranked:
-            self._owner.refuse(refusal.UNKNOWN)
+            self._callbacks.fail(refusal.UNKNOWN)
         else:
-            self._owner.refuse(setbacks.refusal(self.started))
+            self._callbacks.fail(retry_state.local_reply(self.started))
 
     def stopped(self, failure: Failure) -> None:
         """The outermost errback: somebody who went away while we waited, or a bug."""
-        if not (self._owner.ended and failure.check(CancelledError)):
-            self._owner.failed(failure)
+        if not (self._callbacks.ended and failure.check(CancelledError)):
+            self._callbacks.failed(failure)

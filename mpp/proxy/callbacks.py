@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from mpp.core.errors import UpstreamError
     from mpp.core.interfaces import IResponse
     from mpp.proxy.attempt import Attempt
-    from mpp.proxy.local_replies import Refusal
+    from mpp.proxy.local_replies import LocalReply
 
 
-class Keeper(Protocol):
+class AttemptListener(Protocol):
     """Who made the attempt: `mpp.proxy.attempts.Attempts`."""
 
     def answered(self, attempt: Attempt, response: IResponse, /) -> None:
         """The backend has answered, whole or as far as may be held."""
 
-    def lost(self, attempt: Attempt, error: UpstreamError, /) -> None:
+    def failed(self, attempt: Attempt, error: UpstreamError, /) -> None:
         """There is no usable answer."""
 
     def stopped(self, failure: Failure, /) -> None:
@@ -29,7 +29,7 @@ class Keeper(Protocol):
         """Return the address of the client."""
 
 
-class Owner(Protocol):
+class ExchangeCallbacks(Protocol):
     """Whom the answer is for: an `mpp.proxy.exchange.Exchange`."""
 
     @property
@@ -39,7 +39,7 @@ class Owner(Protocol):
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
         """Take the answer over."""
 
-    def refuse(self, why: Refusal, /) -> None:
+    def fail(self, why: LocalReply, /) -> None:
         """There is no answer."""
 
     def failed(self, failure: Failure, /) -> None:

@@ -15,9 +15,9 @@ from mpp.selection.query_of_death import healthy, key_of
 
 if TYPE_CHECKING:
     from mpp.proxy.attempt import Attempt
-    from mpp.proxy.decisions.request_deadline import Terms
+    from mpp.proxy.decisions.request_deadline import RequestDeadline
     from mpp.proxy.forwarder import Forwarder
-    from mpp.proxy.retry_state import Setbacks
+    from mpp.proxy.retry_state import RetryState
 
 _log = tx.make_logger()
 
@@ -27,12 +27,12 @@ _SHOWN = 500
 BAD_GATEWAY = 502
 
 
-def is_long(attempt: Attempt, context: Forwarder, terms: Terms) -> bool:
+def is_long(attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> bool:
     """Return whether a server has been running a read for so long that it is suspect if the server breaks off now."""
-    return terms.read and 0 < context.settings.crash_suspect < attempt.ran_for
+    return deadline.read and 0 < context.settings.crash_suspect < attempt.ran_for
 
 
-def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: Forwarder, terms: Terms) -> bool:
+def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: Forwarder, deadline: RequestDeadline) -> bool:
     """
     Return whether a server may have died of a read.
 
@@ -42,36 +42,38 @@ def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: Forwarde
         broke_off = outcome == BAD_GATEWAY
     else:
         broke_off = outcome.phase is not Phase.CONNECT and outcome.cause in (Cause.RESET, Cause.CLOSED)
-    if not broke_off or not is_long(attempt, context, terms):
+    if not broke_off or not is_long(attempt, context, deadline):
         return False
     observation = context.selections.current.observed.get(attempt.backend)
     has_said_so = observation is not None and observation.standing is Standing.NOT_READY
-    return not has_said_so and not context.suspicions.is_stopping(attempt.backend, attempt.sent_at)
+    return not has_said_so and not context.liveness.is_stopping(attempt.backend, attempt.sent_at)
 
 
-def may_go_on(attempt: Attempt, outcome: UpstreamError | int, context: Forwarder, terms: Terms, setbacks: Setbacks) -> bool:
+def may_go_on(
+    attempt: Attempt, outcome: UpstreamError | int, context: Forwarder, deadline: RequestDeadline, retry_state: RetryState
+) -> bool:
     """
     Return whether there are servers enough to go on with a request after an attempt that has failed.
 
     If its server may have died of it, that is reported, and two healthy ones are needed: one to try, and one that is left.
     """
-    if not is_suspect(attempt, outcome, context, terms):
+    if not is_suspect(attempt, outcome, context, deadline):
         return True
-    report(attempt, context, terms)
-    setbacks.suspect = True
-    return healthy(context.selections.current, setbacks.tried) > 1
+    report(attempt, context, deadline)
+    retry_state.suspect = True
+    return healthy(context.selections.current, retry_state.tried) > 1
 
 
-def report(attempt: Attempt, context: Forwarder, terms: Terms) -> None:
+def report(attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> None:
     """Report a server that may have died of a read: to the log, to the metrics, and to all who may be asked for it again."""
-    facts, name = terms.facts, attempt.backend.name
+    info, name = deadline.info, attempt.backend.name
     context.metrics.query_of_death_suspected(name)
     _log.warn(
         "{backend} broke off after it had run a query for {ran:.1f} s, and may have died of it: {method} {query}",
         backend=name,
         ran=attempt.ran_for,
-        method=facts.method.decode("latin-1"),
-        query=b" ".join(filter(None, (facts.target[:_SHOWN], facts.body[:_SHOWN]))).decode("latin-1"),
+        method=info.method.decode("latin-1"),
+        query=b" ".join(filter(None, (info.target[:_SHOWN], info.body[:_SHOWN]))).decode("latin-1"),
     )
     why = f"{name} broke off after it had run a query for {attempt.ran_for:.1f} s, and may have died of it; see the log"
-    context.selections.suspect(key_of(facts), why)
+    context.selections.suspect(key_of(info), why)

@@ -19,14 +19,14 @@ from twisted.python.failure import Failure
 from txaio import tx
 
 from mpp.core import headers
-from mpp.core.errors import Looped, UpstreamError
-from mpp.core.metrics import OWN
+from mpp.core.errors import LoopDetected, UpstreamError
+from mpp.core.metrics import LOCAL
 from mpp.proxy import local_replies as refusal
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.decisions import retry_policy as policy
-from mpp.proxy.decisions.request_deadline import Terms
+from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.hedging import stalled
-from mpp.proxy.local_replies import Refusal
+from mpp.proxy.local_replies import LocalReply
 
 if TYPE_CHECKING:
     from mpp.core.interfaces import IDownstream, IResponse
@@ -49,7 +49,7 @@ class Exchange:
         self._context = context
         self._downstream = downstream
         self._began = context.clock.seconds()
-        self._attempts = Attempts(context, Terms(downstream.facts, self._began, context.settings), self)
+        self._attempts = Attempts(context, RequestDeadline(downstream.info, self._began, context.settings), self)
         self._served_by: Backend | None = None
         self._status = 0
         self._response: IResponse | None = None
@@ -62,12 +62,12 @@ class Exchange:
         context = self._context
         context.metrics.request_began()
         context.budget.deposit()
-        context.watch.add(self)
+        context.ticker.add(self)
         try:
             self._attempts.start()
-        except Looped:
+        except LoopDetected:
             self._attempts.cancel()
-            self.refuse(refusal.looped(context.instance.token))
+            self.fail(refusal.loop_detected(context.instance.token))
         except Exception:
             self.failed(Failure())
 
@@ -91,7 +91,7 @@ class Exchange:
     def draining(self) -> None:
         """Break off an event stream, which would not end by itself; its client connects anew, elsewhere."""
         response = self._response
-        if response is not None and not policy.may_hold(response.status, response.headers):
+        if response is not None and not policy.may_buffer(response.status, response.headers):
             self._downstream.abort()
 
     def tick(self) -> None:
@@ -100,7 +100,7 @@ class Exchange:
             if self._delivering is None:
                 self._attempts.tick()
             else:
-                self._look_after_delivery(self._delivering)
+                self._watch_delivery(self._delivering)
         except Exception:
             self.failed(Failure())
 
@@ -120,22 +120,22 @@ class Exchange:
         self._delivering = attempt
         if affinity:
             context.metrics.affinity_hit(affinity)
-        cookies = context.affinity.remember(self._downstream.facts, backend, self._began)
+        cookies = context.affinity.remember(self._downstream.info, backend, self._began)
         if cookies and len(context.selections.current.selected) < 2:
             # There is no other server that the client could be sent to, and caches do not store a response with a cookie.
             cookies = ()
         timing = self._timing(attempt) if context.settings.server_timing else b""
         self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing)
-        if not self.ended and (response.complete or not policy.may_hold(response.status, response.headers)):
+        if not self.ended and (response.complete or not policy.may_buffer(response.status, response.headers)):
             # All is here, or it has no end.
-            context.watch.discard(self)
+            context.ticker.discard(self)
 
     def _timing(self, attempt: Attempt) -> bytes:
-        waited = attempt.turn_at - attempt.sent_at if attempt.turn_at else 0.0
+        waited = attempt.dequeued_at - attempt.sent_at if attempt.dequeued_at else 0.0
         total = self._context.clock.seconds() - self._began
         return headers.server_timing(total, attempt.backend, attempt.took - waited, waited)
 
-    def refuse(self, why: Refusal) -> None:
+    def fail(self, why: LocalReply) -> None:
         """Answer for all backends: none could."""
         self._served_by = None
         self._downstream.fail(*why)
@@ -143,14 +143,14 @@ class Exchange:
 
     def failed(self, failure: Failure) -> None:
         """End on a bug, which must not leave the client hanging: the outermost errback."""
-        facts = self._downstream.facts
-        method, target = facts.method.decode("latin-1"), facts.target[:200].decode("latin-1")
+        info = self._downstream.info
+        method, target = info.method.decode("latin-1"), info.target[:200].decode("latin-1")
         _log.failure("Bug: request {method} {target} failed", failure=failure, method=method, target=target)
         if self.ended:
             return
         if self._response is None:
             self._attempts.cancel()
-            self.refuse(refusal.BUG)
+            self.fail(refusal.BUG)
         else:
             self._served_by = None
             self._downstream.abort()
@@ -158,14 +158,14 @@ class Exchange:
 
     # Delivering
 
-    def _look_after_delivery(self, attempt: Attempt) -> None:
+    def _watch_delivery(self, attempt: Attempt) -> None:
         """Break off an answer whose rest does not come, unless it is the client who does not take it."""
         response = self._response
         assert response is not None
         attempt.tick()
         if response.paused:
-            attempt.silent = 0
-        elif attempt.silent >= self._context.stall_ticks:
+            attempt.idle_ticks = 0
+        elif attempt.idle_ticks >= self._context.stall_ticks:
             response.cancel()
             self._delivered(stalled(self._context.settings.stall_timeout))
             self._downstream.abort()
@@ -182,7 +182,7 @@ class Exchange:
                 backend=attempt.backend.name,
                 why=str(error),
             )
-            self._attempts.broke_off(attempt, error)
+            self._attempts.response_failed(attempt, error)
             self._end(self._status, "the answer broke off")
         elif error is not None:
             self._end(self._status, str(error))
@@ -192,18 +192,18 @@ class Exchange:
     def _end(self, code: int, why: str = "") -> None:
         context = self._context
         self.ended = True
-        context.watch.discard(self)
-        name = self._served_by.name if self._served_by is not None else OWN
+        context.ticker.discard(self)
+        name = self._served_by.name if self._served_by is not None else LOCAL
         context.metrics.request_ended(name, code, context.clock.seconds() - self._began)
         if context.access is not None:
-            context.access.tell(
-                self._downstream.facts,
+            context.access.log(
+                self._downstream.info,
                 code,
                 began=self._began,
                 sent=self._downstream.sent,
                 backend=name,
                 attempts=self._attempts.started,
-                whys=(*self._attempts.whys, why),
+                reasons=(*self._attempts.reasons, why),
             )
         # They know this one: left so, all would wait for the garbage collector.
         self._delivering = None

@@ -13,17 +13,17 @@ from txaio import tx
 from mpp.core.instance import Instance
 from mpp.core.interfaces import IDownstream, ISelections, IUpstreams
 from mpp.core.metrics import Metrics
-from mpp.core.model import Backend, RequestFacts, Selection
+from mpp.core.model import Backend, RequestInfo, Selection
 from mpp.core.settings import Settings
 from mpp.proxy.access_log import AccessLog
 from mpp.proxy.decisions.affinity import AffinityChain
-from mpp.proxy.decisions.client_address import Proxies, routing_proxies, teller
+from mpp.proxy.decisions.client_address import TrustedProxies, client_address_of, routing_proxies
 from mpp.proxy.decisions.retry_budget import RetryBudget
-from mpp.proxy.decisions.unreadable import Unreadable
+from mpp.proxy.decisions.unreadable import UnreadableQueries
 from mpp.proxy.evidence import NoCredentials, OwnCredentials
 from mpp.proxy.exchange import Exchange
-from mpp.proxy.liveness import Suspicions
-from mpp.proxy.ticker import TICKS, Watch
+from mpp.proxy.liveness import LivenessChecks
+from mpp.proxy.ticker import TICKS, Ticker
 
 _log = tx.make_logger()
 
@@ -42,8 +42,8 @@ class Forwarder:
     :ivar instance: this mpp, as it recognizes its own requests.
     :ivar credentials: what is known of those that mpp itself sends to backends.
     :ivar budget: how many retries and hedges there may be.
-    :ivar watch: tells exchanges how long they wait.
-    :ivar suspicions: tells whether a server that is silent is there.
+    :ivar ticker: tells exchanges how long they wait.
+    :ivar liveness: tells whether a server that is silent is there.
     :ivar unreadable: which servers could not read what was asked for.
     :ivar client_address: gives the address of the client that sent a request.
     :ivar sticky_address: returns the client's address, which decides its server for federation and remote read.
@@ -62,12 +62,12 @@ class Forwarder:
     instance: Instance
     credentials: OwnCredentials = field(factory=NoCredentials)
     budget: RetryBudget = field(init=False)
-    watch: Watch = field(init=False)
-    suspicions: Suspicions = field(init=False)
-    unreadable: Unreadable = field(init=False)
-    client_address: Callable[[RequestFacts], str] = field(init=False)
-    sticky_address: Callable[[RequestFacts], str] = field(init=False)
-    proxies: Proxies | None = field(init=False)
+    ticker: Ticker = field(init=False)
+    liveness: LivenessChecks = field(init=False)
+    unreadable: UnreadableQueries = field(init=False)
+    client_address: Callable[[RequestInfo], str] = field(init=False)
+    sticky_address: Callable[[RequestInfo], str] = field(init=False)
+    proxies: TrustedProxies | None = field(init=False)
     access: AccessLog | None = field(init=False)
     stall_ticks: float = field(init=False)
 
@@ -75,30 +75,30 @@ class Forwarder:
     def _budget(self) -> RetryBudget:
         return RetryBudget(self.settings.retry_budget, self.clock.seconds())
 
-    @watch.default
-    def _watch(self) -> Watch:
-        return Watch(self.clock, self.settings.suspect_after / TICKS)
+    @ticker.default
+    def _ticker(self) -> Ticker:
+        return Ticker(self.clock, self.settings.suspect_after / TICKS)
 
-    @suspicions.default
-    def _suspicions(self) -> Suspicions:
-        return Suspicions(self.upstreams, self.selections, self.metrics, self.clock, self.watch, self.instance)
+    @liveness.default
+    def _liveness(self) -> LivenessChecks:
+        return LivenessChecks(self.upstreams, self.selections, self.metrics, self.clock, self.ticker, self.instance)
 
     @unreadable.default
-    def _unreadable(self) -> Unreadable:
-        return Unreadable(self.clock)
+    def _unreadable(self) -> UnreadableQueries:
+        return UnreadableQueries(self.clock)
 
     @client_address.default
-    def _client_address(self) -> Callable[[RequestFacts], str]:
-        return teller(self.settings.trusted_proxies)
+    def _client_address(self) -> Callable[[RequestInfo], str]:
+        return client_address_of(self.settings.trusted_proxies)
 
     @sticky_address.default
-    def _sticky_address(self) -> Callable[[RequestFacts], str]:
+    def _sticky_address(self) -> Callable[[RequestInfo], str]:
         return routing_proxies(self.settings.trusted_proxies).client_address
 
     @proxies.default
-    def _proxies(self) -> Proxies | None:
+    def _proxies(self) -> TrustedProxies | None:
         trusted = self.settings.trusted_proxies
-        return Proxies.of(trusted) if trusted else None
+        return TrustedProxies.of(trusted) if trusted else None
 
     @access.default
     def _access(self) -> AccessLog | None:
@@ -106,7 +106,7 @@ class Forwarder:
 
     @stall_ticks.default
     def _stall_ticks(self) -> float:
-        return self.settings.stall_timeout / self.watch.period
+        return self.settings.stall_timeout / self.ticker.period
 
     def forward(self, downstream: IDownstream) -> Exchange:
         """Start answering a request; the Exchange tells when the client goes away."""
@@ -122,7 +122,7 @@ class Forwarder:
 
         return selection.addTimeout(SELECTION_WAIT_S, self.clock, onTimeoutCancel=too_late)
 
-    def afford(self, what: str, facts: RequestFacts) -> bool:
+    def take_retry_token(self, what: str, info: RequestInfo) -> bool:
         """
         Take a further attempt out of the retry budget, if there is one left in it.
 
@@ -131,15 +131,15 @@ class Forwarder:
         if self.budget.take(self.clock.seconds()):
             return True
         self.metrics.retry_budget_exhausted(what)
-        _log.debug("no {what} of {target}: the retry budget is used up", what=what, target=facts.target[:200].decode("latin-1"))
+        _log.debug("no {what} of {target}: the retry budget is used up", what=what, target=info.target[:200].decode("latin-1"))
         return False
 
     def forget(self, backend: Backend) -> None:
         """Forget a backend that is not known any more."""
-        self.suspicions.forget(backend)
+        self.liveness.forget(backend)
         self.unreadable.forget(backend)
 
     def stop(self) -> None:
         """Leave no timer and no question behind. For when the last exchange has ended."""
-        self.watch.stop()
-        self.suspicions.stop()
+        self.ticker.stop()
+        self.liveness.stop()

@@ -31,73 +31,73 @@ from txaio import tx
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.proxy import placing
 from mpp.proxy.decisions import retry_policy as policy
-from mpp.proxy.liveness import Sign
-from mpp.proxy.placing import Movable
-from mpp.proxy.retry_state import Made
+from mpp.proxy.liveness import Liveness
+from mpp.proxy.placing import MovableRequest
+from mpp.proxy.retry_state import AttemptsMade
 
 if TYPE_CHECKING:
     from mpp.core.model import Backend
     from mpp.proxy.attempt import Attempt
-    from mpp.proxy.decisions.request_deadline import Terms
+    from mpp.proxy.decisions.request_deadline import RequestDeadline
     from mpp.proxy.forwarder import Forwarder
 
 _log = tx.make_logger()
 
 
-class Hedged(Made, Movable, Protocol):
+class HedgedRequest(AttemptsMade, MovableRequest, Protocol):
     """A request whose attempts are looked after: `mpp.proxy.attempts.Attempts`."""
 
     def attempt(self, backend: Backend, /) -> None:
         """Make another attempt."""
 
-    def lost(self, attempt: Attempt, error: UpstreamError, /) -> None:
+    def failed(self, attempt: Attempt, error: UpstreamError, /) -> None:
         """Go on after an attempt that brought no usable answer."""
 
 
-def look_after(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms) -> None:
+def check_progress(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> None:
     """Count one tick of an attempt, and act if it takes too long."""
     quiet = attempt.tick()
-    if attempt.received and not attempt.silent:
+    if attempt.received and not attempt.idle_ticks:
         attempt.alive_at = context.clock.seconds()
-    if attempt.received and attempt.silent >= context.stall_ticks:
+    if attempt.received and attempt.idle_ticks >= context.stall_ticks:
         attempt.cancel()
-        request.lost(attempt, stalled(context.settings.stall_timeout))
+        request.failed(attempt, stalled(context.settings.stall_timeout))
     elif quiet and attempt in request.running:
-        _doubt(request, attempt, context, terms, quiet)
-    hedge_after = 0.0 if terms.sticky else context.settings.hedge_after
+        _doubt(request, attempt, context, deadline, quiet)
+    hedge_after = 0.0 if deadline.sticky else context.settings.hedge_after
     if 0 < hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
-        _hedge(request, attempt, context, terms, "slow")
+        _hedge(request, attempt, context, deadline, "slow")
 
 
-def _doubt(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, quiet: int) -> None:
+def _doubt(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline, quiet: int) -> None:
     """Move an attempt that waits for a slot; make another one beside an attempt whose server is stuck."""
-    if (attempt.queued and placing.move(request, attempt, context, terms)) or not terms.read:
+    if (attempt.queued and placing.move(request, attempt, context, deadline)) or not deadline.read:
         return
-    sign = context.suspicions.sign(attempt.backend, quiet)
-    if sign is Sign.STUCK:
-        _hedge(request, attempt, context, terms, "stuck")
-    elif sign is Sign.ALIVE:
+    sign = context.liveness.liveness(attempt.backend, quiet)
+    if sign is Liveness.STUCK:
+        _hedge(request, attempt, context, deadline, "stuck")
+    elif sign is Liveness.ALIVE:
         attempt.trust()
         attempt.alive_at = context.clock.seconds()
 
 
-def _hedge(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, reason: str) -> None:
+def _hedge(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline, reason: str) -> None:
     """Make another attempt beside one that takes too long, if none runs beside it yet and there is a usable backend for it."""
-    if not terms.read or not request.running or attempt is not request.running[-1]:
+    if not deadline.read or not request.running or attempt is not request.running[-1]:
         return
-    backend = _candidate(request, context, terms)
-    if backend is None or not context.afford("hedge", terms.facts):
+    backend = _candidate(request, context, deadline)
+    if backend is None or not context.take_retry_token("hedge", deadline.info):
         # Perhaps there is one later.
         attempt.trust()
         return
-    setbacks = request.setbacks
-    if setbacks is not None and setbacks.came_back(backend, context.selections.current):
-        setbacks.again += 1
+    retry_state = request.retry_state
+    if retry_state is not None and retry_state.came_back(backend, context.selections.current):
+        retry_state.again += 1
     context.metrics.hedged(attempt.backend.name, reason)
-    request.whys += (f"{attempt.backend.name}: {reason}",)
+    request.reasons += (f"{attempt.backend.name}: {reason}",)
     _log.debug(
         "hedge of {target}: {slow} is {reason}, {backend} is asked as well",
-        target=terms.facts.target[:200].decode("latin-1"),
+        target=deadline.info.target[:200].decode("latin-1"),
         slow=attempt.backend.name,
         reason=reason,
         backend=backend.name,
@@ -105,26 +105,26 @@ def _hedge(request: Hedged, attempt: Attempt, context: Forwarder, terms: Terms, 
     request.attempt(backend)
 
 
-def _candidate(request: Hedged, context: Forwarder, terms: Terms) -> Backend | None:
+def _candidate(request: HedgedRequest, context: Forwarder, deadline: RequestDeadline) -> Backend | None:
     """Return the usable backend for another attempt, see Note [Asked again]; None when there is none now."""
-    selection, setbacks, retries = context.selections.current, request.setbacks, context.settings.retries
-    if not retries or (setbacks is not None and setbacks.deadly):
+    selection, retry_state, retries = context.selections.current, request.retry_state, context.settings.retries
+    if not retries or (retry_state is not None and retry_state.is_query_of_death):
         return None
-    again = 0 if setbacks is None else setbacks.again
+    again = 0 if retry_state is None else retry_state.again
     within = request.started - again <= retries
     running = [attempt.backend for attempt in request.running]
 
     def eligible(backend: Backend) -> bool:
         if backend in running:
             return False
-        if setbacks is None or backend not in setbacks.tried:
+        if retry_state is None or backend not in retry_state.tried:
             return within
-        return setbacks.came_back(backend, selection) or (within and setbacks.found_well(backend, selection))
+        return retry_state.came_back(backend, selection) or (within and retry_state.found_healthy(backend, selection))
 
     backend = policy.choose(selection, None, [each for each in selection.ranked if not eligible(each)], context.rng)
     if backend is None or not selection.is_usable(backend) or selection.lacks(backend):
         return None
-    return backend if setbacks is None or setbacks.may_send_to(backend, context, terms) else None
+    return backend if retry_state is None or retry_state.may_send_to(backend, context, deadline) else None
 
 
 def stalled(seconds: float) -> UpstreamError:

@@ -33,8 +33,8 @@ from mpp.core.interfaces import IResponse, ISelections, IUpstreams
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
-from mpp.proxy.ticker import TICKS, Watch
-from mpp.selection.probing.progress import Question
+from mpp.proxy.ticker import TICKS, Ticker
+from mpp.selection.probing.progress import ProbeProgress
 
 _log = tx.make_logger()
 
@@ -65,7 +65,7 @@ def stuck_after(suspect_after: float, ready_took: tuple[float, ...]) -> float:
     return max(suspect_after, min(_USUAL * median, _PATIENCE_S))
 
 
-class Sign(enum.Enum):
+class Liveness(enum.Enum):
     """What is known of a server that somebody waits for."""
 
     ALIVE = "alive"
@@ -75,7 +75,7 @@ class Sign(enum.Enum):
 
 
 @define(eq=False)
-class _Doubt:
+class _ServerLiveness:
     """
     What is known of one server, in ticks.
 
@@ -83,10 +83,10 @@ class _Doubt:
     :ivar alive: when the last answer came.
     :ivar failed: when a question failed, or was found to be unanswered for too long.
     :ivar probe: the question under way.
-    :ivar patience: for how many ticks it may be unanswered before the server is stuck.
-    :ivar question: whether it has been sent.
+    :ivar timeout_ticks: for how many ticks it may be unanswered before the server is stuck.
+    :ivar check: whether it has been sent.
     :ivar waited: it had not been sent when it was looked at last.
-    :ivar told: its being stuck was reported.
+    :ivar reported: its being stuck was reported.
     :ivar unready: the last that was heard of it was a 503: it starts, or stops.
     :ivar refused_at: when it began to refuse connections, by the clock, not by ticks.
     """
@@ -95,15 +95,15 @@ class _Doubt:
     alive: int = _NEVER
     failed: int = _NEVER
     probe: Deferred[int] | None = None
-    patience: int = TICKS
-    question: Question = field(factory=Question)
+    timeout_ticks: int = TICKS
+    check: ProbeProgress = field(factory=ProbeProgress)
     waited: bool = False
-    told: bool = False
+    reported: bool = False
     unready: bool = False
     refused_at: float = float("-inf")
 
 
-class Suspicions:
+class LivenessChecks:
     """The doubts about all servers, see Note [Suspicion]."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Suspicions:
         selections: ISelections,
         metrics: Metrics,
         clock: IReactorTime,
-        watch: Watch,
+        watch: Ticker,
         instance: Instance,
     ) -> None:
         self._instance = instance
@@ -120,45 +120,45 @@ class Suspicions:
         self._selections = selections
         self._metrics = metrics
         self._clock = clock
-        self._watch = watch
-        self._doubts: dict[Backend, _Doubt] = {}
+        self._ticker = watch
+        self._doubts: dict[Backend, _ServerLiveness] = {}
 
     def __repr__(self) -> str:
         asked = [backend.name for backend, doubt in self._doubts.items() if doubt.asked is not None]
         return f"<Suspicions, asked: {', '.join(asked) or 'nobody'}>"
 
-    def sign(self, backend: Backend, quiet: int) -> Sign:
+    def liveness(self, backend: Backend, quiet: int) -> Liveness:
         """
         Tell whether a server is there, or ask it.
 
         :param quiet: since so many ticks who asks has seen no progress.
         """
-        now = self._watch.ticks
+        now = self._ticker.ticks
         doubt = self._doubts.get(backend)
         if doubt is None:
-            doubt = self._doubts[backend] = _Doubt()
+            doubt = self._doubts[backend] = _ServerLiveness()
         if now - doubt.alive < quiet:
-            return Sign.ALIVE
+            return Liveness.ALIVE
         if doubt.asked is not None:
-            if doubt.question.queued or doubt.waited:
+            if doubt.check.queued or doubt.waited:
                 # Its time counts from when it was sent.
-                doubt.asked, doubt.waited = now, doubt.question.queued
-            if now - doubt.asked < doubt.patience:
-                return Sign.UNKNOWN
-            self._tell(backend, doubt, f"no answer to /-/ready within {doubt.patience * self._watch.period:g} s")
-            return Sign.STUCK
+                doubt.asked, doubt.waited = now, doubt.check.queued
+            if now - doubt.asked < doubt.timeout_ticks:
+                return Liveness.UNKNOWN
+            self._report(backend, doubt, f"no answer to /-/ready within {doubt.timeout_ticks * self._ticker.period:g} s")
+            return Liveness.STUCK
         if now - doubt.failed < quiet:
-            return Sign.STUCK
+            return Liveness.STUCK
         self._ask(backend, doubt)
-        return Sign.UNKNOWN
+        return Liveness.UNKNOWN
 
     def unready(self, backend: Backend) -> None:
         """Note that a server has said that it is not ready."""
-        self._doubts.setdefault(backend, _Doubt()).unready = True
+        self._doubts.setdefault(backend, _ServerLiveness()).unready = True
 
     def refused(self, backend: Backend) -> None:
         """Note that a server refuses connections."""
-        doubt, now = self._doubts.setdefault(backend, _Doubt()), self._clock.seconds()
+        doubt, now = self._doubts.setdefault(backend, _ServerLiveness()), self._clock.seconds()
         if now - doubt.refused_at > _OUTAGE_S:
             doubt.refused_at = now
 
@@ -184,60 +184,60 @@ class Suspicions:
         for backend in list(self._doubts):
             self.forget(backend)
 
-    def _ask(self, backend: Backend, doubt: _Doubt) -> None:
-        doubt.asked = self._watch.ticks
-        doubt.patience = self._patience(backend)
-        doubt.told = False
-        doubt.question, doubt.waited = Question(), False
-        probe = Deferred.fromCoroutine(self._probe(backend, doubt.question))
+    def _ask(self, backend: Backend, doubt: _ServerLiveness) -> None:
+        doubt.asked = self._ticker.ticks
+        doubt.timeout_ticks = self._timeout_ticks(backend)
+        doubt.reported = False
+        doubt.check, doubt.waited = ProbeProgress(), False
+        probe = Deferred.fromCoroutine(self._probe(backend, doubt.check))
         doubt.probe = probe
         probe.addTimeout(_PATIENCE_S, self._clock)
         probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, doubt), errbackArgs=(backend, doubt))
         probe.addErrback(self._broken)
 
-    def _patience(self, backend: Backend) -> int:
+    def _timeout_ticks(self, backend: Backend) -> int:
         """Return `stuck_after` of a server in ticks, rounded up."""
-        observation, period = self._selections.current.observed.get(backend), self._watch.period
+        observation, period = self._selections.current.observed.get(backend), self._ticker.period
         took = () if observation is None else observation.ready_took
         # What is a whole number of ticks but for a rounding error is that number.
         return math.ceil(stuck_after(TICKS * period, took) / period - 0.001)
 
-    async def _probe(self, backend: Backend, question: Question) -> int:
+    async def _probe(self, backend: Backend, question: ProbeProgress) -> int:
         head = own_request_head(backend, "/-/ready", self._instance)
         try:
-            response = await self._upstreams.send(backend, head, b"", fresh=False, hold=_HOLD, progress=question, urgent=True)
+            response = await self._upstreams.send(backend, head, b"", fresh=False, buffer=_HOLD, progress=question, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-            response = await self._upstreams.send(backend, head, b"", fresh=True, hold=_HOLD, progress=question, urgent=True)
+            response = await self._upstreams.send(backend, head, b"", fresh=True, buffer=_HOLD, progress=question, urgent=True)
         _dismiss(response)
         return response.status
 
-    def _answered(self, status: int, backend: Backend, doubt: _Doubt) -> None:
+    def _answered(self, status: int, backend: Backend, doubt: _ServerLiveness) -> None:
         doubt.asked = doubt.probe = None
         doubt.unready = status == 503
-        doubt.alive = self._watch.ticks
-        self._metrics.suspected(backend.name, Sign.ALIVE.value)
+        doubt.alive = self._ticker.ticks
+        self._metrics.suspected(backend.name, Liveness.ALIVE.value)
 
-    def _failed(self, failure: Failure, backend: Backend, doubt: _Doubt) -> None:
+    def _failed(self, failure: Failure, backend: Backend, doubt: _ServerLiveness) -> None:
         doubt.asked = doubt.probe = None
         if failure.check(CancelledError) and self._doubts.get(backend) is not doubt:
             return
-        if doubt.question.queued or (isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL):
+        if doubt.check.queued or (isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL):
             # It could not even be asked: says nothing about it.
-            doubt.alive = self._watch.ticks
+            doubt.alive = self._ticker.ticks
             return
         if isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.REFUSED:
             self.refused(backend)
-        doubt.failed = self._watch.ticks
-        self._tell(backend, doubt, failure.getErrorMessage())
+        doubt.failed = self._ticker.ticks
+        self._report(backend, doubt, failure.getErrorMessage())
 
-    def _tell(self, backend: Backend, doubt: _Doubt, why: str) -> None:
+    def _report(self, backend: Backend, doubt: _ServerLiveness, why: str) -> None:
         """Take the server out of the selection, once for each question."""
-        if doubt.told:
+        if doubt.reported:
             return
-        doubt.told = True
-        self._metrics.suspected(backend.name, Sign.STUCK.value)
+        doubt.reported = True
+        self._metrics.suspected(backend.name, Liveness.STUCK.value)
         _log.warn("{backend} is stuck: {why}", backend=backend.name, why=why)
         self._selections.report(backend, Standing.DOWN, f"stuck: {why}")
 

@@ -10,7 +10,7 @@ from mpp.selection.query_of_death import REMEMBERED_S
 RETRY_AFTER_S = 5
 
 
-class Refusal(NamedTuple):
+class LocalReply(NamedTuple):
     """
     An answer of mpp's own.
 
@@ -24,27 +24,27 @@ class Refusal(NamedTuple):
     retry_after: int | None = None
 
 
-UNKNOWN = Refusal(503, "unavailable", "no Prometheus server is known; see /mpp/status", RETRY_AFTER_S)
-BUG = Refusal(500, "internal", "internal error of mpp, see its log")
+UNKNOWN = LocalReply(503, "unavailable", "no Prometheus server is known; see /mpp/status", RETRY_AFTER_S)
+BUG = LocalReply(500, "internal", "internal error of mpp, see its log")
 
 
-def looped(token: str) -> Refusal:
+def loop_detected(token: str) -> LocalReply:
     """
     Return the response to a request that this mpp has sent itself.
 
     :param token: of this mpp, by which it recognizes the response.
     """
     message = f"this request has come back to the mpp that sent it ({token}): it is listed among its own servers"
-    return Refusal(508, "loop", message)
+    return LocalReply(508, "loop", message)
 
 
-def lost(last: str) -> Refusal:
+def not_repeatable(last: str) -> LocalReply:
     """Refuse to repeat what must not be done twice."""
     message = f"the request may have been carried out, its answer is lost; it is not repeated; last: {last}"
-    return Refusal(502, "unavailable", message)
+    return LocalReply(502, "unavailable", message)
 
 
-def deadly(crashes: int, servers: int, last: str) -> Refusal:
+def query_of_death(crashes: int, servers: int, last: str) -> LocalReply:
     """
     Refuse to try a further server with a request that may have killed some.
 
@@ -53,15 +53,15 @@ def deadly(crashes: int, servers: int, last: str) -> Refusal:
     """
     who = f"{servers} servers broke off" if servers > 1 else f"one server broke off {crashes} times"
     message = f"{who} under this request; it is not tried on another; last: {last}"
-    return Refusal(502, "unavailable", message)
+    return LocalReply(502, "unavailable", message)
 
 
-def unauthorized(last: str) -> Refusal:
+def unauthorized(last: str) -> LocalReply:
     """Return the response for when all servers that were asked refuse the credentials that mpp has for them."""
-    return Refusal(502, "unavailable", f"the servers refuse mpp's credentials; last: {last}")
+    return LocalReply(502, "unavailable", f"the servers refuse mpp's credentials; last: {last}")
 
 
-def suspected(last: str) -> Refusal:
+def suspected(last: str) -> LocalReply:
     """
     Refuse to send a read that a server may have died of to the last healthy server.
 
@@ -71,15 +71,15 @@ def suspected(last: str) -> Refusal:
     message = (
         f"{when}a server broke off while it ran this query, and may have died of it; it is not sent to the last healthy server"
     )
-    return Refusal(502, "unavailable", f"{message}; last: {last}" if last else message)
+    return LocalReply(502, "unavailable", f"{message}; last: {last}" if last else message)
 
 
-def exhausted(tried: int, last: str) -> Refusal:
+def exhausted(tried: int, last: str) -> LocalReply:
     """Say that nobody could."""
-    return Refusal(503, "unavailable", f"no Prometheus server could answer, tried {tried}; last: {last}", RETRY_AFTER_S)
+    return LocalReply(503, "unavailable", f"no Prometheus server could answer, tried {tried}; last: {last}", RETRY_AFTER_S)
 
 
-def too_late(seconds: float, why: str, *, read: bool) -> Refusal:
+def deadline_exceeded(seconds: float, why: str, *, read: bool) -> LocalReply:
     """Say that the client's time is over."""
     maybe = "" if read else ", the request may have been carried out"
-    return Refusal(504, "timeout", f"no answer within {seconds:g} s{maybe}: {why}")
+    return LocalReply(504, "timeout", f"no answer within {seconds:g} s{maybe}: {why}")

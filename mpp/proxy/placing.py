@@ -16,22 +16,22 @@ from mpp.proxy.decisions import retry_policy as policy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mpp.core.model import Backend, RequestFacts, Selection
+    from mpp.core.model import Backend, RequestInfo, Selection
     from mpp.proxy.attempt import Attempt
-    from mpp.proxy.decisions.request_deadline import Terms
+    from mpp.proxy.decisions.request_deadline import RequestDeadline
     from mpp.proxy.forwarder import Forwarder
-    from mpp.proxy.retry_state import Setbacks
+    from mpp.proxy.retry_state import RetryState
 
 
-class Movable(Protocol):
+class MovableRequest(Protocol):
     """
     A request whose attempts can be moved: `mpp.proxy.attempts.Attempts`.
 
-    :ivar whys: why its attempts are not where they began, one line each.
+    :ivar reasons: why its attempts are not where they began, one line each.
     :ivar by_affinity: the affinity that chose the server of the first attempt, or empty.
     """
 
-    whys: tuple[str, ...]
+    reasons: tuple[str, ...]
     by_affinity: str
 
     @property
@@ -39,63 +39,65 @@ class Movable(Protocol):
         """The attempts under way."""
 
     @property
-    def setbacks(self) -> Setbacks | None:
+    def retry_state(self) -> RetryState | None:
         """What has gone wrong so far; None as long as nothing has."""
 
 
-def first_choice(context: Forwarder, terms: Terms, selection: Selection) -> tuple[Backend | None, str]:
+def first_choice(context: Forwarder, deadline: RequestDeadline, selection: Selection) -> tuple[Backend | None, str]:
     """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
     if selection.past is not None:
-        selection = for_time(selection, terms.facts)
-    if terms.sticky:
-        preferred, by_affinity = sticky_choice(terms, selection, context.sticky_address)
+        selection = for_time(selection, deadline.info)
+    if deadline.sticky:
+        preferred, by_affinity = sticky_choice(deadline, selection, context.sticky_address)
     else:
-        preferred, by_affinity = context.affinity.preferred(terms.facts, selection, terms.began)
+        preferred, by_affinity = context.affinity.preferred(deadline.info, selection, deadline.began)
     backend = policy.choose(selection, preferred, (), context.rng)
     if context.unreadable.until:
-        backend = policy.spare(selection, backend, context.unreadable.backends(terms.facts), context.rng)
+        backend = policy.spare(selection, backend, context.unreadable.backends(deadline.info), context.rng)
         by_affinity = by_affinity if backend == preferred else ""
     return backend, by_affinity
 
 
-def sticky_choice(terms: Terms, selection: Selection, address: Callable[[RequestFacts], str]) -> tuple[Backend | None, str]:
+def sticky_choice(
+    deadline: RequestDeadline, selection: Selection, address: Callable[[RequestInfo], str]
+) -> tuple[Backend | None, str]:
     """Return the server that the client of a ``sticky`` request keeps, None if there is none, and what chose it, or empty."""
-    backend = stickiness.server_of(address(terms.facts), selection)
+    backend = stickiness.server_of(address(deadline.info), selection)
     return backend, "" if backend is None else stickiness.NAME
 
 
-def for_time(selection: Selection, facts: RequestFacts) -> Selection:
+def for_time(selection: Selection, info: RequestInfo) -> Selection:
     """Return the Selection that counts for a request: another one if it needs nothing of what servers lack."""
     if selection.past is None:
         return selection
-    needed = newest_needed(facts)
+    needed = newest_needed(info)
     return selection.past if needed is not None and needed <= selection.lacks_since else selection
 
 
-def move(request: Movable, attempt: Attempt, context: Forwarder, terms: Terms) -> bool:
+def move(request: MovableRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> bool:
     """
     Send an attempt that is ``queued`` to a server with a free slot; return whether there is one.
 
     A ``sticky`` request waits as long as its server is in service.
     """
-    selection, setbacks = context.selections.current, request.setbacks
-    if terms.sticky and selection.is_in_service(attempt.backend):
+    selection, retry_state = context.selections.current, request.retry_state
+    if deadline.sticky and selection.is_in_service(attempt.backend):
         return False
-    excluded = [] if setbacks is None else list(setbacks.tried)
+    excluded = [] if retry_state is None else list(retry_state.tried)
     excluded += (each.backend for each in request.running)
     if context.unreadable.until:
-        excluded += context.unreadable.backends(terms.facts)
+        excluded += context.unreadable.backends(deadline.info)
 
     def has_room(backend: Backend) -> bool:
-        if setbacks is not None and not setbacks.may_send_to(backend, context, terms):
+        if retry_state is not None and not retry_state.may_send_to(backend, context, deadline):
             return False
-        return context.upstreams.has_room(backend, query_slots=terms.query_slots(selection, backend))
+        return context.upstreams.has_room(backend, query_slots=deadline.query_slots(selection, backend))
 
-    backend = placement.elsewhere(selection, attempt.backend, excluded, has_room, query=terms.query)
+    backend = placement.elsewhere(selection, attempt.backend, excluded, has_room, query=deadline.query)
     if backend is None:
         return False
     context.metrics.moved(attempt.backend.name)
-    request.whys += (f"{attempt.backend.name}: no free slot",)
+    request.reasons += (f"{attempt.backend.name}: no free slot",)
     request.by_affinity = ""
-    attempt.move(backend, context, terms)
+    attempt.move(backend, context, deadline)
     return True

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mpp.core.interfaces import IResponse, ISelections
     from mpp.core.model import Backend, Observation, Selection
     from mpp.proxy.attempt import Attempt
-    from mpp.proxy.decisions.request_deadline import Terms
-    from mpp.proxy.decisions.retry_policy import Verdict
+    from mpp.proxy.decisions.request_deadline import RequestDeadline
+    from mpp.proxy.decisions.retry_policy import Outcome
     from mpp.proxy.forwarder import Forwarder
-    from mpp.proxy.local_replies import Refusal
+    from mpp.proxy.local_replies import LocalReply
 
 
-class Made(Protocol):
+class AttemptsMade(Protocol):
     """The attempts that were made to have a request answered: `mpp.proxy.attempts.Attempts`."""
 
     @property
@@ -37,16 +37,16 @@ class Made(Protocol):
         """Return the attempts under way, in the order in which they began."""
 
 
-class Setbacks:
+class RetryState:
     """
     The setbacks of one request.
 
     :ivar tried: the backends that failed it.
     :ivar blamed: those of them through whose fault it failed.
-    :ivar last_why: what the last one did, in one line.
-    :ivar renewed: a selection was waited for that knows of all of them.
-    :ivar given_up: backend and reason of the last attempt, until another one follows it.
-    :ivar reserve: an answer that is better than none, and who gave it.
+    :ivar last_reason: what the last one did, in one line.
+    :ivar refreshed: a selection was waited for that knows of all of them.
+    :ivar abandoned: backend and reason of the last attempt, until another one follows it.
+    :ivar fallback: an answer that is better than none, and who gave it.
     :ivar suspect: a server may have died of it, see Note [Query of death] in `mpp.selection.query_of_death`.
     :ivar again: how many attempts were made on backends that had failed the request before and have come back since.
     """
@@ -57,12 +57,12 @@ class Setbacks:
         "_maybe_done",
         "_seen",
         "_unauthorized",
+        "abandoned",
         "again",
         "blamed",
-        "given_up",
-        "last_why",
-        "renewed",
-        "reserve",
+        "fallback",
+        "last_reason",
+        "refreshed",
         "suspect",
         "tried",
     )
@@ -70,10 +70,10 @@ class Setbacks:
     def __init__(self) -> None:
         self.tried: list[Backend] = []
         self.blamed: list[Backend] = []
-        self.last_why = ""
-        self.renewed = False
-        self.given_up: tuple[str, str] | None = None
-        self.reserve: tuple[IResponse, Attempt] | None = None
+        self.last_reason = ""
+        self.refreshed = False
+        self.abandoned: tuple[str, str] | None = None
+        self.fallback: tuple[IResponse, Attempt] | None = None
         self.suspect = False
         self.again = 0
         self._crashes = 0
@@ -83,36 +83,36 @@ class Setbacks:
         self._unauthorized = 0
 
     @property
-    def deadly(self) -> bool:
+    def is_query_of_death(self) -> bool:
         """This request was broken off twice, and servers may have died of it: it is not sent to any server again."""
         return self._crashes >= 2
 
-    def blame(self, backend: Backend, standing: Standing, why: str, context: Forwarder) -> None:
+    def report_failure(self, backend: Backend, standing: Standing, why: str, context: Forwarder) -> None:
         """Report that the request failed through a backend's fault, see `mpp.core.interfaces.ISelections`."""
         if standing is Standing.NOT_READY:
-            context.suspicions.unready(backend)
+            context.liveness.unready(backend)
         if standing >= Standing.SUSPECT:
             self.blamed.append(backend)
         context.selections.report(backend, standing, why)
 
-    def may_send_to(self, backend: Backend, context: Forwarder, terms: Terms) -> bool:
+    def may_send_to(self, backend: Backend, context: Forwarder, deadline: RequestDeadline) -> bool:
         """Return whether a healthy backend is left for the others should this one die of the request."""
-        if not self._is_suspect(context, terms):
+        if not self._is_suspect(context, deadline):
             return True
         return query_of_death.healthy(context.selections.current, [*self.tried, backend]) > 0
 
-    def may_run(self, running: list[Attempt], context: Forwarder, terms: Terms) -> bool:
+    def may_run(self, running: list[Attempt], context: Forwarder, deadline: RequestDeadline) -> bool:
         """
         Return whether a request that was sent on after a failure may run on where it runs now.
 
         Another request for the same may be what tells that a server has died of it, and that may come a moment later.
         """
-        return not self.tried or self.may_send_to(running[-1].backend, context, terms)
+        return not self.tried or self.may_send_to(running[-1].backend, context, deadline)
 
-    def _is_suspect(self, context: Forwarder, terms: Terms) -> bool:
+    def _is_suspect(self, context: Forwarder, deadline: RequestDeadline) -> bool:
         suspects = context.selections.suspects
-        if not self.suspect and suspects.until and terms.read:
-            self.suspect = query_of_death.key_of(terms.facts) in suspects
+        if not self.suspect and suspects.until and deadline.read:
+            self.suspect = query_of_death.key_of(deadline.info) in suspects
         return self.suspect
 
     def exclude(self, backend: Backend, selection: Selection) -> None:
@@ -126,53 +126,55 @@ class Setbacks:
         before, now = self._seen.get(backend), selection.observed.get(backend)
         return before is not None and now is not None and now.returns > before.returns
 
-    def found_well(self, backend: Backend, selection: Selection) -> bool:
+    def found_healthy(self, backend: Backend, selection: Selection) -> bool:
         """Return whether a probe has found a backend viable since it failed the request."""
         before, now = self._seen.get(backend), selection.observed.get(backend)
         return before is not None and now is not None and now.standing is Standing.VIABLE and now.at > before.at
 
-    def failed(self, attempt: Attempt, error: UpstreamError, context: Forwarder, *, read: bool) -> Verdict:
+    def failed(self, attempt: Attempt, error: UpstreamError, context: Forwarder, *, read: bool) -> Outcome:
         """Note an attempt that brought no usable answer; give what it means."""
-        verdict = policy.judge_failure(error)
+        outcome = policy.judge_failure(error)
         # A kept connection that broke and a server that is not there any more make one crash.
-        if verdict.crash or attempt.was_stale:
+        if outcome.crash or attempt.was_stale:
             self._crashes += 1
             self._crashed.add(attempt.backend)
-        self._maybe_done = self._maybe_done or not (read or verdict.resend)
+        self._maybe_done = self._maybe_done or not (read or outcome.resend)
         self.exclude(attempt.backend, context.selections.current)
         if error.cause is Cause.REFUSED:
-            context.suspicions.refused(attempt.backend)
-        return verdict
+            context.liveness.refused(attempt.backend)
+        return outcome
 
-    def answered(self, backend: Backend, verdict: Verdict, selection: Selection, *, again: bool) -> None:
+    def answered(self, backend: Backend, outcome: Outcome, selection: Selection, *, again: bool) -> None:
         """
         Note a response that blames its server.
 
         :param again: the same server may do better at once.
         """
-        self._unauthorized += verdict.credentials
+        self._unauthorized += outcome.credentials
         if not again:
             self.exclude(backend, selection)
 
-    def may_go_on(self, attempt: Attempt, verdict: Verdict, context: Forwarder, terms: Terms, made: Made) -> bool:
+    def may_go_on(
+        self, attempt: Attempt, outcome: Outcome, context: Forwarder, deadline: RequestDeadline, made: AttemptsMade
+    ) -> bool:
         """
         Decide whether another backend is tried after an attempt that failed, pay for it, and note it.
 
         :param made: all attempts of the request, without this one.
         """
         selection, retries, attempts = context.selections.current, context.settings.retries, made.started - self.again
-        go_on = policy.may_retry(verdict, read=terms.read, attempts=attempts, retries=retries, crashes=self._crashes)
-        if go_on and verdict.elsewhere:
-            go_on = policy.is_better_elsewhere(verdict, selection, self.tried, context.rng)
+        go_on = policy.may_retry(outcome, read=deadline.read, attempts=attempts, retries=retries, crashes=self._crashes)
+        if go_on and outcome.elsewhere:
+            go_on = policy.is_better_elsewhere(outcome, selection, self.tried, context.rng)
         elif go_on and made.running:
             # Else the one that still runs is waited for, and nothing is taken out of the budget for that.
             busy = self.busy(made.running)
             go_on = any(backend not in busy for backend in selection.ranked)
         # Where nothing was sent, nobody had any work from it.
-        if go_on and not verdict.resend:
-            go_on = context.afford("retry", terms.facts)
+        if go_on and not outcome.resend:
+            go_on = context.take_retry_token("retry", deadline.info)
         if go_on:
-            self.given_up = (attempt.backend.name, verdict.reason)
+            self.abandoned = (attempt.backend.name, outcome.reason)
         return go_on
 
     def busy(self, running: list[Attempt]) -> list[Backend]:
@@ -184,27 +186,27 @@ class Setbacks:
         observation = selections.current.observed.get(backend)
         if observation is None or observation.standing < Standing.NOT_READY:
             return
-        if policy.is_proof(response.status, response.headers, b"".join(response.held)):
+        if policy.is_proof(response.status, response.headers, b"".join(response.buffered)):
             for failed in self.blamed:
                 selections.rescued(failed, backend)
 
     def keep(self, response: IResponse, attempt: Attempt) -> None:
         """Have an answer in reserve: its server's own words tell more than ours, should no other one do better in time."""
-        self.forget_reserve()
-        self.reserve = (response, attempt)
+        self.drop_fallback()
+        self.fallback = (response, attempt)
 
-    def forget_reserve(self) -> None:
+    def drop_fallback(self) -> None:
         """Need it no more."""
-        if self.reserve is not None:
-            self.reserve[0].release()
-            self.reserve = None
+        if self.fallback is not None:
+            self.fallback[0].release()
+            self.fallback = None
 
-    def refusal(self, attempts: int) -> Refusal:
+    def local_reply(self, attempts: int) -> LocalReply:
         """Give what the client is told when there is nobody left to try."""
         if self._unauthorized and self._unauthorized == attempts:
-            return refusal.unauthorized(self.last_why)
+            return refusal.unauthorized(self.last_reason)
         if self._maybe_done:
-            return refusal.lost(self.last_why)
-        if self.deadly:
-            return refusal.deadly(self._crashes, len(self._crashed), self.last_why)
-        return refusal.exhausted(attempts, self.last_why)
+            return refusal.not_repeatable(self.last_reason)
+        if self.is_query_of_death:
+            return refusal.query_of_death(self._crashes, len(self._crashed), self.last_reason)
+        return refusal.exhausted(attempts, self.last_reason)

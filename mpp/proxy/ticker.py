@@ -18,14 +18,14 @@ TICKS = 5
 """How many ticks make the time after which a silent server is doubted: what is shared by all is late by a fifth at most."""
 
 
-class Watched(Protocol):
+class Ticking(Protocol):
     """What waits: an `mpp.proxy.exchange.Exchange`."""
 
     def tick(self) -> None:
         """Take note that a tick has passed. May end the waiting, its own or another one's."""
 
 
-class Watch:
+class Ticker:
     """
     The ticks, as long as there is something that waits.
 
@@ -37,22 +37,22 @@ class Watch:
         self.ticks = 0
         self.period = period
         self._clock = clock
-        self._watched: set[Watched] = set()
+        self._waiting: set[Ticking] = set()
         self._next: IDelayedCall | None = None
         self._stopped = False
 
     def __repr__(self) -> str:
-        return f"<Watch over {len(self._watched)}>"
+        return f"<Watch over {len(self._waiting)}>"
 
-    def add(self, watched: Watched) -> None:
+    def add(self, watched: Ticking) -> None:
         """Let it know of each tick from now on."""
-        self._watched.add(watched)
+        self._waiting.add(watched)
         if self._next is None and not self._stopped:
             self._next = self._clock.callLater(self.period, self._tick)
 
-    def discard(self, watched: Watched) -> None:
+    def discard(self, watched: Ticking) -> None:
         """Leave it alone. Harmless when it is not watched."""
-        self._watched.discard(watched)
+        self._waiting.discard(watched)
 
     def stop(self) -> None:
         """Tick no more."""
@@ -64,8 +64,8 @@ class Watch:
     def _tick(self) -> None:
         self._next = None
         self.ticks += 1
-        for watched in tuple(self._watched):
-            if watched in self._watched:
+        for watched in tuple(self._waiting):
+            if watched in self._waiting:
                 watched.tick()
-        if self._watched and self._next is None and not self._stopped:
+        if self._waiting and self._next is None and not self._stopped:
             self._next = self._clock.callLater(self.period, self._tick)

@@ -11,7 +11,7 @@ from txaio.tx import make_logger
 
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Observation
-from mpp.selection.event_log import Journal
+from mpp.selection.event_log import EventLog
 
 _log = make_logger()
 
@@ -20,7 +20,7 @@ REMEMBERED_S = 600.0
 
 
 @frozen
-class _Found:
+class _StorageError:
     """
     What was found at one backend.
 
@@ -32,20 +32,20 @@ class _Found:
     at: float
 
 
-class Damage:
+class StorageErrors:
     """
     The damages of all known backends.
 
     :param clock: for how long they are remembered, monotonic.
     """
 
-    def __init__(self, clock: IReactorTime, metrics: Metrics, journal: Journal) -> None:
+    def __init__(self, clock: IReactorTime, metrics: Metrics, event_log: EventLog) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._journal = journal
-        self._found: dict[Backend, _Found] = {}
+        self._event_log = event_log
+        self._found: dict[Backend, _StorageError] = {}
 
-    def note(self, backend: Backend, error: str) -> None:
+    def record(self, backend: Backend, error: str) -> None:
         """
         Note that a backend could not read its storage; logged once, and again when it had been quiet for `REMEMBERED_S`.
 
@@ -53,10 +53,10 @@ class Damage:
         """
         self._metrics.storage_errors.inc(backend.name)
         known = self._known(backend)
-        self._found[backend] = _Found(error if known is None else known.error, self._clock.seconds())
+        self._found[backend] = _StorageError(error if known is None else known.error, self._clock.seconds())
         if known is None:
             _log.warn("{backend} cannot read a part of its storage: {why}", backend=backend.name, why=error)
-            self._journal.note("storage", f"{backend.name} cannot read a part of its storage: {error}")
+            self._event_log.record("storage", f"{backend.name} cannot read a part of its storage: {error}")
 
     def shown(self, observation: Observation) -> Observation:
         """Return an observation as it is published."""
@@ -68,6 +68,6 @@ class Damage:
         """Forget a backend that is not known any more."""
         self._found.pop(backend, None)
 
-    def _known(self, backend: Backend) -> _Found | None:
+    def _known(self, backend: Backend) -> _StorageError | None:
         found = self._found.get(backend)
         return found if found is not None and self._clock.seconds() - found.at <= REMEMBERED_S else None

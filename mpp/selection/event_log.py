@@ -13,7 +13,7 @@ from mpp.selection.recent import Event
 REMEMBERED = 50
 
 
-class Journal:
+class EventLog:
     """
     The last events.
 
@@ -24,7 +24,7 @@ class Journal:
         self._wall = wall
         self._events: deque[Event] = deque(maxlen=REMEMBERED)
 
-    def note(self, kind: str, text: str) -> None:
+    def record(self, kind: str, text: str) -> None:
         """Remember that something has happened just now, see `mpp.selection.recent.Event`."""
         self._events.append(Event(self._wall(), kind, text))
 

@@ -16,12 +16,12 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.metrics import Metrics
-from mpp.core.model import Backend, Located, Observation, Standing
+from mpp.core.model import Backend, DiscoveredBackend, Observation, Standing
 from mpp.coverage.survey import Survey
-from mpp.selection.damage import Damage
-from mpp.selection.event_log import Journal
-from mpp.selection.membership import Roster
-from mpp.selection.round_steps import Probes
+from mpp.selection.damage import StorageErrors
+from mpp.selection.event_log import EventLog
+from mpp.selection.membership import Membership
+from mpp.selection.round_steps import BackendProber
 
 _log = make_logger()
 
@@ -48,28 +48,28 @@ class Evidence:
     :ivar roster: who is in service.
     :ivar damage: who cannot read its storage.
     :ivar survey: what each of them lacks.
-    :ivar located: what the locators list.
+    :ivar discovered: what the locators list.
     """
 
     def __init__(
         self,
-        prober: Probes,
+        prober: BackendProber,
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
         metrics: Metrics,
-        journal: Journal,
+        event_log: EventLog,
         changed: Callable[[Collection[Backend]], None],
         coverage_query: str,
     ) -> None:
-        self.roster = Roster(clock, wall, metrics, journal)
-        self.damage = Damage(clock, metrics, journal)
+        self.roster = Membership(clock, wall, metrics, event_log)
+        self.damage = StorageErrors(clock, metrics, event_log)
         self.survey = Survey(
-            prober, clock, wall, changed=changed, selector=coverage_query, counted=metrics.surveyed, note=journal.note
+            prober, clock, wall, changed=changed, selector=coverage_query, counted=metrics.surveyed, note=event_log.record
         )
-        self.located: dict[Backend, Located] = {}
+        self.discovered: dict[Backend, DiscoveredBackend] = {}
 
-    def probed(self, prober: Probes, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
+    def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
         """
         Probe a backend.
 
@@ -91,14 +91,14 @@ class Evidence:
     def note(self, probed: Probed) -> None:
         """Take note of what a probe saw."""
         observation = probed.observation
-        located = self.located.get(observation.backend)
+        located = self.discovered.get(observation.backend)
         self.roster.observed(observation, probed.reports, held=located is not None and bool(located.not_ready))
 
     def shown(self, observation: Observation) -> Observation:
         """Return an observation as it is published: what requests and the locator hold against the backend counts."""
         shown, backend = self.damage.shown(self.roster.shown(observation)), observation.backend
         if not self.roster.vouches(backend):
-            shown = _as_located(shown, self.located.get(backend))
+            shown = _as_discovered(shown, self.discovered.get(backend))
         return self.survey.shown(shown)
 
     def forget(self, backends: Iterable[Backend]) -> None:
@@ -106,10 +106,10 @@ class Evidence:
         for backend in backends:
             self.roster.forget(backend)
             self.damage.forget(backend)
-        self.survey.keep(self.located)
+        self.survey.keep(self.discovered)
 
 
-def _as_located(observation: Observation, located: Located | None) -> Observation:
+def _as_discovered(observation: Observation, located: DiscoveredBackend | None) -> Observation:
     """Believe the locator when it says that a backend is not ready, whatever the backend says."""
     standing = observation.standing
     if located is not None and located.not_ready and standing < Standing.NOT_READY:

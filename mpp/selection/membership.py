@@ -12,18 +12,18 @@ from txaio.tx import make_logger
 
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Observation, Standing
-from mpp.selection.event_log import Journal
+from mpp.selection.event_log import EventLog
 from mpp.selection.outliers import ejection, vouching
-from mpp.selection.outliers.ejection import Record
+from mpp.selection.outliers.ejection import BackendRecord
 
 _log = make_logger()
 
-_NEW = Record()
+_NEW = BackendRecord()
 # What a message says of the reason, if there is one.
 _WHY = {False: "", True: ": {why}"}
 
 
-class Roster:
+class Membership:
     """
     The records of all known backends.
 
@@ -33,18 +33,18 @@ class Roster:
         vouch for another, or a probe was turned away; mostly empty.
     """
 
-    def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
+    def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics, event_log: EventLog) -> None:
         self.failing: set[Backend] = set()
         self._clock = clock
         self._wall = wall
         self._metrics = metrics
-        self._journal = journal
-        self._records: dict[Backend, Record] = {}
+        self._event_log = event_log
+        self._records: dict[Backend, BackendRecord] = {}
         self._in_service: set[Backend] = set()
         self._due: dict[Backend, float] = {}
         self._latest: dict[Backend, float] = {}
         self._ejected_at: dict[Backend, float] = {}
-        self._told: dict[Backend, Standing] = {}
+        self._reported: dict[Backend, Standing] = {}
 
     @property
     def due(self) -> Mapping[Backend, float]:
@@ -59,7 +59,7 @@ class Roster:
     def failed(self, backend: Backend, standing: Standing, why: str) -> None:
         """Note a request that failed, see `mpp.selection.outliers.ejection.failed`."""
         before, now = self._records.get(backend, _NEW), self._clock.seconds()
-        spare = self._spare(backend) or self._somebody_waits()
+        spare = self._spare(backend) or self._probe_is_awaited()
         self._put(backend, before, ejection.failed(before, standing, why, now, spare=spare))
 
     def answered(self, backend: Backend) -> None:
@@ -84,7 +84,7 @@ class Roster:
         self._put(failed, before, after)
         if after.rescues >= vouching.RESCUES:
             self._put(by, helper, vouching.vouched_for(helper, now))
-            self._tell_vouching(failed, by, why, after.rescues)
+            self._log_vouching(failed, by, why, after.rescues)
             self._put(failed, after, vouching.gave_way(after, by.name, now))
 
     def vouches(self, backend: Backend) -> bool:
@@ -121,7 +121,7 @@ class Roster:
 
     def forget(self, backend: Backend) -> None:
         """Forget all of a backend: when it is listed again, it is a new one."""
-        for records in (self._records, self._due, self._latest, self._ejected_at, self._told):
+        for records in (self._records, self._due, self._latest, self._ejected_at, self._reported):
             records.pop(backend, None)
         self.failing.discard(backend)
         self._in_service.discard(backend)
@@ -130,11 +130,11 @@ class Roster:
         """Tell whether another one is in service."""
         return len(self._in_service) > (backend in self._in_service)
 
-    def _somebody_waits(self) -> bool:
+    def _probe_is_awaited(self) -> bool:
         """Tell whether somebody who is well is kept out for having come and gone too often: he can take over at once."""
         return any(ejection.is_proven(self._records[backend]) for backend in self._ejected_at)
 
-    def _put(self, backend: Backend, before: Record, after: Record) -> None:
+    def _put(self, backend: Backend, before: BackendRecord, after: BackendRecord) -> None:
         if after is before:
             return
         self._records[backend] = after
@@ -146,10 +146,10 @@ class Roster:
         _keep(self.failing, backend, after.failures > 0 or after.rescues > 0 or after.limiting.refused_at is not None)
         _keep(self._in_service, backend, after.in_service)
         if after.ejected and not before.ejected:
-            self._tell_ejection(backend, after)
+            self._log_ejection(backend, after)
             self._hurry()
         elif before.ejected and not after.ejected:
-            self._tell_return(backend, before)
+            self._log_return(backend, before)
 
     def _hurry(self) -> None:
         """When nobody is in service any more, have everyone probed at once: somebody may be well, and only made to wait."""
@@ -158,11 +158,11 @@ class Roster:
             self._due.update(dict.fromkeys(self._due, now))
             self._latest.update((backend, _latest_probe(self._records[backend], now)) for backend in self._due)
 
-    def _tell_ejection(self, backend: Backend, record: Record) -> None:
+    def _log_ejection(self, backend: Backend, record: BackendRecord) -> None:
         absence = record.absence
         assert absence is not None
         self._ejected_at[backend] = self._wall()
-        self._told[backend] = absence.standing
+        self._reported[backend] = absence.standing
         standing = absence.standing.name.lower()
         self._metrics.ejections.inc(backend.name, "failures" if absence.standing is Standing.SUSPECT else standing)
         away = absence.until - absence.since
@@ -172,20 +172,20 @@ class Roster:
         )
         _log.warn(text, backend=backend.name, standing=standing, why=absence.why, at_least=away if away > 0 else None)
         why = f": {absence.why}" if absence.why else ""
-        self._journal.note("ejection", f"{backend.name} is ejected, {standing.replace('_', ' ')}{why}{at_least}")
+        self._event_log.record("ejection", f"{backend.name} is ejected, {standing.replace('_', ' ')}{why}{at_least}")
 
-    def _tell_return(self, backend: Backend, before: Record) -> None:
+    def _log_return(self, backend: Backend, before: BackendRecord) -> None:
         assert before.absence is not None
         self._ejected_at.pop(backend, None)
-        self._told[backend] = Standing.VIABLE
+        self._reported[backend] = Standing.VIABLE
         self._metrics.readmissions.inc(backend.name)
         away = self._clock.seconds() - before.absence.since
         text = "{backend} is back after {away:.1f} s"
         _log.info(text, backend=backend.name, away=away, log_same=f"{backend.name} is back")
-        self._journal.note("return", f"{backend.name} is back after {away:.1f} s")
+        self._event_log.record("return", f"{backend.name} is back after {away:.1f} s")
 
-    def _tell_vouching(self, failed: Backend, by: Backend, why: str, requests: int) -> None:
-        self._told[by] = Standing.VIABLE
+    def _log_vouching(self, failed: Backend, by: Backend, why: str, requests: int) -> None:
+        self._reported[by] = Standing.VIABLE
         _log.warn(
             "{backend} takes traffic although its probe is refused: it answered {requests} requests in a row that had failed on"
             " {failed} ({why})",
@@ -195,15 +195,15 @@ class Roster:
             why=why,
         )
         text = f"{by.name} takes traffic although its probe is refused: {requests} requests had failed on {failed.name}"
-        self._journal.note("return", text)
+        self._event_log.record("return", text)
 
-    def tell_standing(self, observation: Observation) -> None:
+    def log_standing(self, observation: Observation) -> None:
         """Log the standing of a backend if it has changed, and is not told by its ejection or return."""
-        backend, standing, before = observation.backend, observation.standing, self._told.get(observation.backend)
+        backend, standing, before = observation.backend, observation.standing, self._reported.get(observation.backend)
         # On its way back it is suspect for a moment, which is no news.
         if standing == before or (standing is Standing.SUSPECT and self._records.get(backend, _NEW).absence is not None):
             return
-        self._told[backend] = standing
+        self._reported[backend] = standing
         # A server that is found not to be ready may just be starting; one that cannot be reached ought to be there.
         worse = not observation.leaving and (standing is Standing.DOWN if before is None else standing > before)
         tell = _log.warn if observation.is_self or worse else _log.info
@@ -220,6 +220,6 @@ def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:
         those.discard(backend)
 
 
-def _latest_probe(record: Record, due: float) -> float:
+def _latest_probe(record: BackendRecord, due: float) -> float:
     """Return when a probe that is due should begin at the latest: as Note [Follow-ups] has it for one more distance."""
     return due if record.absence is None else due + (due - record.absence.since) * ejection.FOLLOW_UP_SHARE

@@ -17,7 +17,7 @@ T = TypeVar("T", bound=Hashable)
 _TICK_S = 0.001
 
 
-class FollowUps(Generic[T]):
+class ProbeSchedule(Generic[T]):
     """
     Runs one thing for each of some, when each is due, and for each once at a time.
 

@@ -16,7 +16,7 @@ from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.text.durations import duration
 from mpp.proxy.decisions.stickiness import sticky_servers
-from mpp.selection.event_log import Journal
+from mpp.selection.event_log import EventLog
 from mpp.selection.outliers.demotion import demoted
 
 _log = make_logger()
@@ -37,13 +37,13 @@ class Publication:
     :ivar changed: called when there is a new one.
     """
 
-    def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics, journal: Journal) -> None:
+    def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics, event_log: EventLog) -> None:
         self.current = Selection()
         self.strategy = strategy
         self.changed: Callable[[], None] = _unwatched
         self._wall = wall
         self._metrics = metrics
-        self._journal = journal
+        self._event_log = event_log
         # The last one that the strategy has made: `current`, unless a backend was demoted since.
         self._decided = self.current
 
@@ -66,10 +66,10 @@ class Publication:
         for observation in observations:
             if observation.backend not in self.current.observed:
                 self._metrics.expect_backend(observation.backend.name)
-        self._put_in_force(observations)
+        self._activate(observations)
         self.changed()
 
-    def _put_in_force(self, observations: tuple[Observation, ...]) -> None:
+    def _activate(self, observations: tuple[Observation, ...]) -> None:
         last, sticky, now = self._decided, self.current.sticky, self._wall()
         choice = self._choose(observations, last.choice, now)
         past = self._for_the_past(observations, now)
@@ -83,7 +83,7 @@ class Publication:
             _log.info("Selection is no longer degraded", log_same="no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
-            self._journal.note("selection", describe_change(last, self.current, now, most=_NAMED))
+            self._event_log.record("selection", describe_change(last, self.current, now, most=_NAMED))
             change = describe_change(last, self.current, now)
             _log.info(
                 "{change}",

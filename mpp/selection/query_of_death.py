@@ -27,7 +27,7 @@ from urllib.parse import unquote_to_bytes
 from zope.interface import implementer
 
 from mpp.core.interfaces import ISuspectQueries
-from mpp.core.model import Backend, RequestFacts, Selection, Standing
+from mpp.core.model import Backend, RequestInfo, Selection, Standing
 from mpp.core.prometheus import paths
 from mpp.core.prometheus import query_timeout as timeouts
 
@@ -40,21 +40,21 @@ MEMORY = 256
 _TIMES = frozenset((b"start", b"end", b"time", b"step", b"timeout", b"_"))
 
 
-def key_of(facts: RequestFacts) -> str:
+def key_of(info: RequestInfo) -> str:
     """
     Return what identifies the text of a read: a hash of its path and its parameters, but for those that tell times.
 
     The order of the parameters, how they are encoded, and whether they stand in the query string or in a form make no difference.
     A body that is no form (a remote read) is taken as it is.
     """
-    path, _, query = facts.target.partition(b"?")
-    form = timeouts.is_form(facts)
-    parts = query.split(b"&") + (facts.body.split(b"&") if form else [])
+    path, _, query = info.target.partition(b"?")
+    form = timeouts.is_form(info)
+    parts = query.split(b"&") + (info.body.split(b"&") if form else [])
     named = [tuple(unquote_to_bytes(each.replace(b"+", b" ")) for each in part.partition(b"=")[::2]) for part in parts if part]
     kept = sorted(part for part in named if part[0] not in _TIMES)
     found = hashlib.blake2b(repr((paths.normalized(path), kept)).encode(), digest_size=16)
     if not form:
-        found.update(facts.body)
+        found.update(info.body)
     return found.hexdigest()
 
 

@@ -53,7 +53,7 @@ class Totals:
 
 
 @frozen
-class Look:
+class CounterSample:
     """
     One look at all counters.
 
@@ -68,7 +68,7 @@ class Look:
 
 
 @frozen
-class Slot:
+class TrafficSlot:
     """What happened between two looks: counts, and ``state`` at its end (``ejected`` if it was that in between)."""
 
     seconds: float
@@ -79,7 +79,7 @@ class Slot:
 
 
 @frozen
-class Span:
+class TrafficSpan:
     """
     What happened on one backend in some time.
 
@@ -106,7 +106,7 @@ class Span:
 
 
 @frozen
-class Recent(Span):
+class RecentTraffic(TrafficSpan):
     """
     The last minutes of one backend.
 
@@ -114,26 +114,28 @@ class Recent(Span):
     :ivar latest: the end of it, at least `NOW_S` long unless all of it is shorter: what happens now.
     """
 
-    slots: tuple[Slot, ...] = ()
-    latest: Span = Span()
+    slots: tuple[TrafficSlot, ...] = ()
+    latest: TrafficSpan = TrafficSpan()
 
 
 _NOTHING = Totals()
 
 
-def recall(looks: Sequence[Look], name: str) -> Recent:
+def recall(looks: Sequence[CounterSample], name: str) -> RecentTraffic:
     """Give the last minutes of a backend, of looks in the order of time."""
     if len(looks) < 2:
-        return Recent()
+        return RecentTraffic()
     slots = tuple(_slot(*pair, name) for pair in itertools.pairwise(looks))
     until = looks[-1].at - NOW_S
     before_now = next((look for look in reversed(looks) if look.at <= until), looks[0])
-    latest = Span(*_between(before_now, looks[-1], name))
-    return Recent(*_between(looks[0], looks[-1], name), slots, latest)
+    latest = TrafficSpan(*_between(before_now, looks[-1], name))
+    return RecentTraffic(*_between(looks[0], looks[-1], name), slots, latest)
 
 
-def _between(before: Look, after: Look, name: str) -> tuple[float, float, float, float, float | None, float | None]:
-    """Return the fields of the `Span` between two looks."""
+def _between(
+    before: CounterSample, after: CounterSample, name: str
+) -> tuple[float, float, float, float, float | None, float | None]:
+    """Return the fields of the `TrafficSpan` between two looks."""
     first, last = _counted(before, after, name)
     taken = difference(first.latency, last.latency)
     return (
@@ -146,7 +148,7 @@ def _between(before: Look, after: Look, name: str) -> tuple[float, float, float,
     )
 
 
-def _counted(before: Look, after: Look, name: str) -> tuple[Totals, Totals]:
+def _counted(before: CounterSample, after: CounterSample, name: str) -> tuple[Totals, Totals]:
     """
     Return what two looks saw of a backend; its counters began anew in between if it was gone for long, see
     `mpp.proxy.decisions.series`.
@@ -156,10 +158,10 @@ def _counted(before: Look, after: Look, name: str) -> tuple[Totals, Totals]:
     return (_NOTHING if anew else first), last
 
 
-def _slot(before: Look, after: Look, name: str) -> Slot:
+def _slot(before: CounterSample, after: CounterSample, name: str) -> TrafficSlot:
     first, last = _counted(before, after, name)
     state = "ejected" if last.ejections > first.ejections else after.states.get(name, "")
-    return Slot(
+    return TrafficSlot(
         after.at - before.at, last.requests - first.requests, last.errors - first.errors, last.retries - first.retries, state
     )
 

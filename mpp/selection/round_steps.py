@@ -10,14 +10,14 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from mpp.core.model import Backend, Located, Observation
-from mpp.core.prometheus.runtimeinfo import Outcome
+from mpp.core.model import Backend, DiscoveredBackend, Observation
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome
 
 
-class Locates(Protocol):
+class BackendSource(Protocol):
     """Lists the backends, and fails only when cancelled: `mpp.discovery.merged.MergedLocator`."""
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """See `MergedLocator`."""
 
     def start(self, changed: Callable[[], None]) -> None:
@@ -27,23 +27,23 @@ class Locates(Protocol):
         """See `MergedLocator`."""
 
 
-class Refreshes(Protocol):
+class BeforeRound(Protocol):
     """Looks after what may change from round to round, and fails only when cancelled: `mpp.app.backends.Backends`."""
 
     def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
         """See `Backends`."""
 
-    def renew_credentials(self) -> None:
+    def refresh_credentials(self) -> None:
         """See `Backends`."""
 
 
-class Probes(Protocol):
+class BackendProber(Protocol):
     """Observes a backend, and fails only when cancelled: `mpp.selection.probing.prober.Prober`."""
 
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
         """See `Prober`."""
 
-    def ask(self, backend: Backend, path: str, /) -> Deferred[Outcome]:
+    def ask(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
         """See `Prober`."""
 
     def keep(self, backends: Collection[Backend], /) -> None:

@@ -102,7 +102,7 @@ class Rounds:
         self._request()
         return waiter
 
-    def renew(self) -> None:
+    def refresh(self) -> None:
         """Have a round begin from now on: a running one is outdated."""
         self._outdated = self._in_round
         self._request()
@@ -145,7 +145,7 @@ class Rounds:
         over.fire()
 
 
-class Repeated:
+class PeriodicCall:
     """
     Calls something again and again, at an interval that can be changed.
 

@@ -23,13 +23,13 @@ from mpp.core.interfaces import ISelections, IStrategy
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.pacing import of_each, with_breaks
-from mpp.selection.event_log import Journal
+from mpp.selection.event_log import EventLog
 from mpp.selection.evidence import Evidence, Probed
-from mpp.selection.probe_schedule import FollowUps
+from mpp.selection.probe_schedule import ProbeSchedule
 from mpp.selection.publication import Publication
 from mpp.selection.query_of_death import SuspectQueries
-from mpp.selection.round_steps import Locates, Probes, Refreshes
-from mpp.selection.rounds import Repeated, Rounds, StartWaiters
+from mpp.selection.round_steps import BackendProber, BackendSource, BeforeRound
+from mpp.selection.rounds import PeriodicCall, Rounds, StartWaiters
 from mpp.selection.updates import Updates
 
 _log = make_logger()
@@ -54,16 +54,16 @@ class SelectionService(Service):
     :param interval: seconds between rounds.
     :param coverage_query: see `Survey`, there ``selector``.
     :param forget: called with each backend that no locator knows any more.
-    :ivar journal: what became of the selection lately.
+    :ivar event_log: what became of the selection lately.
     :ivar suspects: see `ISelections`.
     :ivar took: how long the last round took, in seconds; None before the first one has finished.
     """
 
     def __init__(
         self,
-        locator: Locates,
-        addresses: Refreshes,
-        prober: Probes,
+        locator: BackendSource,
+        addresses: BeforeRound,
+        prober: BackendProber,
         strategy: IStrategy,
         *,
         clock: IReactorTime,
@@ -84,16 +84,16 @@ class SelectionService(Service):
         self._rounds = Rounds(self._run, clock, MIN_SPACING_S)
         self._first = StartWaiters(clock.seconds)
         self._interval = interval
-        self._repeated = Repeated(self.reselect, clock, interval)
-        self.journal = Journal(wall)
-        self._published = Publication(strategy, wall, metrics, self.journal)
+        self._repeated = PeriodicCall(self.reselect, clock, interval)
+        self.event_log = EventLog(wall)
+        self._published = Publication(strategy, wall, metrics, self.event_log)
         self._evidence = Evidence(
-            prober, clock, wall, metrics=metrics, journal=self.journal, changed=self._republish, coverage_query=coverage_query
+            prober, clock, wall, metrics=metrics, event_log=self.event_log, changed=self._republish, coverage_query=coverage_query
         )
-        self._roster, self._survey = self._evidence.roster, self._evidence.survey
+        self._membership, self._survey = self._evidence.roster, self._evidence.survey
         self._updates = Updates(self._published, clock, self._survey.begin)
-        self._follow_ups = FollowUps(
-            self._follow_up, self._roster.due, clock, _FOLLOW_UP_SPACING_S, most=_FOLLOW_UPS, latest=self._roster.latest
+        self._follow_ups = ProbeSchedule(
+            self._follow_up, self._membership.due, clock, _FOLLOW_UP_SPACING_S, most=_FOLLOW_UPS, latest=self._membership.latest
         )
 
     @property
@@ -105,7 +105,7 @@ class SelectionService(Service):
         """Begin the first round at once."""
         Service.startService(self)
         self._first.begin()
-        self._locator.start(self._rounds.renew)
+        self._locator.start(self._rounds.refresh)
         self._repeated.start()
 
     def stopService(self) -> None:
@@ -120,20 +120,20 @@ class SelectionService(Service):
         self._prober.stop()
         self._first.fire()
 
-    def reconfigure(self, prober: Probes, strategy: IStrategy, interval: float, coverage_query: str = "") -> None:
+    def reconfigure(self, prober: BackendProber, strategy: IStrategy, interval: float, coverage_query: str = "") -> None:
         """Go on with these, at once. What is known of the backends stays."""
         self._prober.stop()
         self._prober = prober
         self._published.strategy = strategy
         self._survey.reconfigure(prober, coverage_query)
         if self.running:
-            self._rounds.renew()
+            self._rounds.refresh()
         self._interval = interval
         self._repeated.change(self._pace())
 
     def _pace(self) -> float:
         """Return how many seconds apart rounds are: less while there is nothing to serve from."""
-        return self._interval if self._evidence.located else min(self._interval, _SEARCH_INTERVAL_S)
+        return self._interval if self._evidence.discovered else min(self._interval, _SEARCH_INTERVAL_S)
 
     def ready(self) -> Deferred[Selection]:
         """Wait for the first backend, see `ISelections`."""
@@ -155,31 +155,31 @@ class SelectionService(Service):
         observation = self._updates.latest(backend)
         if observation is None:
             return
-        self._roster.failed(backend, standing, why)
+        self._membership.failed(backend, standing, why)
         self._updates.put(self._evidence.shown(observation), at_once=True)
         if self.running:
             self._follow_ups.plan()
             if standing > Standing.SUSPECT:
-                self._rounds.renew()
+                self._rounds.refresh()
 
     def storage_failed(self, backend: Backend, error: str) -> None:
         """Note that a backend cannot read a part of its storage, see `ISelections`."""
         observation = self._updates.latest(backend)
         if observation is not None:
-            self._evidence.damage.note(backend, error)
+            self._evidence.damage.record(backend, error)
             self._updates.put(self._evidence.shown(observation))
 
     def answered(self, backend: Backend) -> None:
         """Take note of a request that was answered, see `ISelections`. Nearly always there is nothing to do."""
-        if self._roster.failing:
-            self._roster.answered(backend)
+        if self._membership.failing:
+            self._membership.answered(backend)
 
     def rescued(self, failed: Backend, by: Backend) -> None:
         """Note that a request which failed on one backend was answered by one that is out of service, see `ISelections`."""
         observation = self._published.observation(by)
         if observation is None or self._published.observation(failed) is None:
             return
-        self._roster.rescued(failed, by, observation.why)
+        self._membership.rescued(failed, by, observation.why)
         self._republish((failed, by))
         if self.running:
             self._follow_ups.plan()
@@ -187,12 +187,12 @@ class SelectionService(Service):
     def suspect(self, key: str, why: str) -> None:
         """Remember a read that a server may have died of, see `ISelections`."""
         self.suspects.add(key)
-        self.journal.note("crash", why)
+        self.event_log.record("crash", why)
 
     @property
     def failing(self) -> Mapping[Backend, int]:
         """The backends in service on which the last request failed, with the number of failed requests reported of each."""
-        return {backend: self._roster.reports(backend) for backend in self._roster.failing}
+        return {backend: self._membership.reports(backend) for backend in self._membership.failing}
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call this whenever there is a new Selection in force."""
@@ -204,7 +204,7 @@ class SelectionService(Service):
 
         The workers are told the addresses with each new Selection, and have to know these soon.
         """
-        self._prober.keep([backend for backend in self._evidence.located if backend.host != host])
+        self._prober.keep([backend for backend in self._evidence.discovered if backend.host != host])
         self._updates.again()
 
     def _republish(self, backends: Collection[Backend]) -> None:
@@ -228,9 +228,9 @@ class SelectionService(Service):
         located = await self._locator.locate()
         await self._addresses.refresh(tuple(each.backend for each in located))
         self._follow_ups.pause()
-        self._evidence.located = {each.backend: each for each in located}
+        self._evidence.discovered = {each.backend: each for each in located}
         known = self.current.observed
-        return await of_each(lambda backend: self._probe(backend, known.get(backend)), self._evidence.located, self._clock)
+        return await of_each(lambda backend: self._probe(backend, known.get(backend)), self._evidence.discovered, self._clock)
 
     def _go_on(self, _: None) -> None:
         if self.running:
@@ -239,7 +239,7 @@ class SelectionService(Service):
 
     def _follow_up(self, backend: Backend) -> Deferred[None]:
         """Probe one backend between the rounds."""
-        self._addresses.renew_credentials()
+        self._addresses.refresh_credentials()
         return self._probe(backend, self._updates.latest(backend)).addCallback(self._merge)
 
     def _probe(self, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
@@ -249,11 +249,11 @@ class SelectionService(Service):
         self._evidence.note(probed)
         observation = self._evidence.shown(probed.observation)
         self._updates.put(observation)
-        self._roster.tell_standing(observation)
+        self._membership.log_standing(observation)
 
     async def _conclude(self, probed: list[Probed]) -> None:
         """Publish what a round has found, in steps between which requests go on; what these report meanwhile counts."""
-        located = self._evidence.located
+        located = self._evidence.discovered
         gone = [o.backend for o in self.current.observations if o.backend not in located]
         self._evidence.forget(gone)
         self._prober.keep(located)
@@ -273,7 +273,7 @@ class SelectionService(Service):
     def _tell_standing(self, backend: Backend) -> None:
         observation = self._updates.latest(backend)
         if observation is not None:
-            self._roster.tell_standing(observation)
+            self._membership.log_standing(observation)
 
     def _forget_entirely(self, backend: Backend) -> None:
         _log.info("{backend} is no longer listed", backend=backend.name)

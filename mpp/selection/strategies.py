@@ -147,11 +147,11 @@ def _entries(peers: Sequence[Observation], now: float) -> list[_Entry]:
 
 
 def _entry_by_history(observation: Observation, now: float, place: int) -> _Entry:
-    facts = observation.facts
+    server_state = observation.facts
     history = observation.held(now)
-    if facts.oldest is None and facts.samples and facts.started_at is not None:
-        history = max(0.0, now - facts.started_at)
-    slack = history_slack(history, facts.retention_s, facts.retention_by_size)
+    if server_state.oldest is None and server_state.samples and server_state.started_at is not None:
+        history = max(0.0, now - server_state.started_at)
+    slack = history_slack(history, server_state.retention_s, server_state.retention_by_size)
     return _Entry(-history, _started_at(observation), place, slack, observation)
 
 

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from mpp.testing.framing import frame, stream
-from mpp.testing.messages import Answer, Request
+from mpp.testing.messages import Request, SimulatedResponse
 from mpp.testing.plan import Plan, is_probe
 
 LINGER = 0.05
@@ -33,7 +33,7 @@ class ISite(Protocol):
     def record(self, request: Request) -> None:
         """Take note of a request."""
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> SimulatedResponse:
         """Answer it."""
 
 
@@ -67,7 +67,7 @@ class _Pour:
         self._over = True
 
 
-class Connection(protocol.Protocol):
+class SimulatedConnection(protocol.Protocol):
     """
     One client connection. Answers one request after the other, pipelined ones too. Is the line that faults act on.
 
@@ -78,7 +78,7 @@ class Connection(protocol.Protocol):
 
     transport: Any
 
-    def __init__(self, site: ISite, clock: Any, open_ones: set[Connection], streams: set[Connection]) -> None:
+    def __init__(self, site: ISite, clock: Any, open_ones: set[SimulatedConnection], streams: set[SimulatedConnection]) -> None:
         self._site, self._clock, self._open, self._streams = site, clock, open_ones, streams
         self._parser = httptools.HttpRequestParser(self)
         self._target, self._headers, self._body = b"", list[tuple[bytes, bytes]](), list[bytes]()
@@ -164,7 +164,7 @@ class Connection(protocol.Protocol):
         connection = request.header("connection").lower()
         return "close" in connection or (request.version == "1.0" and "keep-alive" not in connection)
 
-    def _deliver(self, request: Request, answer: Answer) -> None:
+    def _deliver(self, request: Request, answer: SimulatedResponse) -> None:
         head, body = frame(answer, request, self._site.now(), last=self._last(request))
         self.send(head + body)
         if answer.live:

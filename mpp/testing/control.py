@@ -16,7 +16,7 @@ import json
 from attrs import define
 
 from mpp.testing.faults import FAULTS
-from mpp.testing.messages import JSON, Answer, Request, compact, text
+from mpp.testing.messages import JSON, Request, SimulatedResponse, compact, text
 from mpp.testing.plan import Plan
 from mpp.testing.prometheus import SimulatedPrometheus
 from mpp.testing.server import SimulatedServer
@@ -62,13 +62,13 @@ class Control:
     def record(self, request: Request) -> None:
         """Control requests are not counted."""
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> SimulatedResponse:
         """Do what is asked and tell the state, or say what is wrong with it."""
         try:
             self._act(request)
         except (KeyError, TypeError, ValueError) as error:
             return text(400, f"{type(error).__name__}: {error}")
-        return Answer(200, JSON, compact(self._state()))
+        return SimulatedResponse(200, JSON, compact(self._state()))
 
     def _act(self, request: Request) -> None:
         asked = request.method, request.path

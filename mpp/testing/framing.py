@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 
-from mpp.testing.messages import Answer, Request
+from mpp.testing.messages import Request, SimulatedResponse
 
 CHUNKED_FROM = 2048
 """Go's server announces the length of bodies up to this size and sends larger ones in chunks."""
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def frame(answer: Answer, request: Request, now: float, *, last: bool) -> tuple[bytes, bytes]:
+def frame(answer: SimulatedResponse, request: Request, now: float, *, last: bool) -> tuple[bytes, bytes]:
     """
     Give head and body as Go's server would put them on the wire; the body is empty for a streamed one.
 
@@ -39,7 +39,7 @@ def frame(answer: Answer, request: Request, now: float, *, last: bool) -> tuple[
     return b"\r\n".join(lines) + b"\r\n\r\n", b"" if request.method == "HEAD" else body
 
 
-def stream(answer: Answer, request: Request) -> Iterator[bytes]:
+def stream(answer: SimulatedResponse, request: Request) -> Iterator[bytes]:
     """Give the pieces of a streamed body as on the wire."""
     assert answer.pieces is not None
     if answer.length is not None or request.version == "1.0":

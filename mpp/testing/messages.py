@@ -47,7 +47,7 @@ class Request:
 
 
 @frozen
-class Answer:
+class SimulatedResponse:
     """
     What is sent back.
 
@@ -67,19 +67,19 @@ class Answer:
     live: bool = False
 
 
-def text(status: int, body: str, headers: Headers = ()) -> Answer:
+def text(status: int, body: str, headers: Headers = ()) -> SimulatedResponse:
     """Give what Go's ``http.Error`` gives."""
-    return Answer(status, TEXT, body.encode() + b"\n", ((b"X-Content-Type-Options", b"nosniff"), *headers))
+    return SimulatedResponse(status, TEXT, body.encode() + b"\n", ((b"X-Content-Type-Options", b"nosniff"), *headers))
 
 
-def api_error(status: int, kind: str, message: str) -> Answer:
+def api_error(status: int, kind: str, message: str) -> SimulatedResponse:
     """Give an error in the shape of the query API."""
-    return Answer(status, JSON, compact({"status": "error", "errorType": kind, "error": message}))
+    return SimulatedResponse(status, JSON, compact({"status": "error", "errorType": kind, "error": message}))
 
 
-def api_data(data: object) -> Answer:
+def api_data(data: object) -> SimulatedResponse:
     """Give a success in the shape of the query API."""
-    return Answer(200, JSON, compact({"status": "success", "data": data}))
+    return SimulatedResponse(200, JSON, compact({"status": "success", "data": data}))
 
 
 def compact(value: object) -> bytes:

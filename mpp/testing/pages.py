@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from mpp.testing import queries
-from mpp.testing.messages import EXPOSITION, HTML, JSON, TEXT, Answer, Headers, Request, api_data, api_error, compact, text
+from mpp.testing.messages import (
+    EXPOSITION,
+    HTML,
+    JSON,
+    TEXT,
+    Headers,
+    Request,
+    SimulatedResponse,
+    api_data,
+    api_error,
+    compact,
+    text,
+)
 
 if TYPE_CHECKING:
     from mpp.testing.prometheus import SimulatedPrometheus
@@ -26,29 +38,31 @@ NO_DATA_MS = 9.223372036854776e18
 """What the gauges of an empty TSDB say (MaxInt64 milliseconds)."""
 
 
-def not_ready(sim: SimulatedPrometheus) -> Answer:
+def not_ready(sim: SimulatedPrometheus) -> SimulatedResponse:
     """Give what a server that starts or stops answers."""
     stopping: Headers = ()
     if sim.release >= (3, 0):
         stopping = ((b"X-Prometheus-Stopping", b"true" if sim.stopping else b"false"),)
-    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"Service Unavailable", stopping)
+    return SimulatedResponse(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"Service Unavailable", stopping)
 
 
-def _ready(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _ready(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     if not sim.ready:
         return not_ready(sim)
     if request.method == "HEAD":
-        return Answer(200, "")
+        return SimulatedResponse(200, "")
     if sim.release < (2, 40):
-        return Answer(200, TEXT, b"Prometheus is Ready.\n")
-    return Answer(200, TEXT, b"Prometheus Server is Ready.\n")
+        return SimulatedResponse(200, TEXT, b"Prometheus is Ready.\n")
+    return SimulatedResponse(200, TEXT, b"Prometheus Server is Ready.\n")
 
 
-def _healthy(sim: SimulatedPrometheus, request: Request) -> Answer:
-    return Answer(200, TEXT, b"Prometheus Server is Healthy.\n" if sim.release >= (2, 40) else b"Prometheus is Healthy.\n")
+def _healthy(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
+    return SimulatedResponse(
+        200, TEXT, b"Prometheus Server is Healthy.\n" if sim.release >= (2, 40) else b"Prometheus is Healthy.\n"
+    )
 
 
-def _starved(sim: SimulatedPrometheus, asked: Mapping[str, list[str]]) -> Answer:
+def _starved(sim: SimulatedPrometheus, asked: Mapping[str, list[str]]) -> SimulatedResponse:
     """Give what a query gets whose time is over before it had a slot; see the queue in ``promql/engine.go`` of each version."""
     waits = min(queries.duration(asked.get("timeout", ["2m"])[0]), 120.0)
     if sim.release >= (2, 46):
@@ -58,7 +72,7 @@ def _starved(sim: SimulatedPrometheus, asked: Mapping[str, list[str]]) -> Answer
     return evolve(answer, delay=waits)
 
 
-def _query(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _query(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     asked = request.parameters
     if sim.busy:
         return _starved(sim, asked)
@@ -70,17 +84,17 @@ def _query(sim: SimulatedPrometheus, request: Request) -> Answer:
     return evolve(api_data(data), delay=sim.query_takes)
 
 
-def _series(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _series(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     if not request.parameters.get("match[]"):
         return api_error(400, "bad_data", "no match[] parameter provided")
     return api_data([] if sim.oldest is None else [{"__name__": "up", **labels} for labels in queries.identities(sim.targets)])
 
 
-def _labels(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _labels(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     return api_data([] if sim.oldest is None else ["__name__", "instance", "job"])
 
 
-def _label_values(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _label_values(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     name = request.path.split("/")[-2]
     known = {"__name__": ["up"], "job": ["prometheus"], "instance": sorted(sim.targets)}
     return api_data([] if sim.oldest is None else known.get(name, []))
@@ -90,7 +104,7 @@ def _build(sim: SimulatedPrometheus) -> dict[str, str]:
     return {"version": sim.version, "revision": "simulated", "branch": "HEAD", "goVersion": "go1.0"}
 
 
-def _buildinfo(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _buildinfo(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     return api_data(_build(sim))
 
 
@@ -98,7 +112,7 @@ def _moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _runtimeinfo(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _runtimeinfo(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     known: dict[str, Any] = {"startTime": _moment(sim.started_at), "CWD": "/", "reloadConfigSuccess": sim.reload_ok}
     known["corruptionCount"] = 0
     if sim.release >= (3, 0):
@@ -106,7 +120,7 @@ def _runtimeinfo(sim: SimulatedPrometheus, request: Request) -> Answer:
     return api_data({**known, "storageRetention": _days(sim.retention)})
 
 
-def _flags(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _flags(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     return api_data(
         {
             "config.file": f"/etc/{sim.name}.yml",
@@ -124,16 +138,16 @@ def _days(seconds: float) -> str:
     return f"{round(seconds / DAY)}d" if seconds >= DAY else f"{round(seconds)}s"
 
 
-def _walreplay(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _walreplay(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     return api_data({"min": 0, "max": 10, "current": 10 if sim.ready else sim.replayed})
 
 
-def _config(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _config(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     external = f"global:\n  scrape_interval: 15s\n  external_labels:\n    prometheus_replica: {sim.name}\n"
     return api_data({"yaml": external + sim.config})
 
 
-def _metrics(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _metrics(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     """Give the metrics that say something about data and age, under the names of that version."""
     lines = [f'prometheus_build_info{{version="{sim.version}",revision="simulated"}} 1']
     lines += [f"process_start_time_seconds {sim.started_at!r}"]
@@ -161,43 +175,43 @@ def _metrics(sim: SimulatedPrometheus, request: Request) -> Answer:
         lines.append(f"prometheus_ready {int(sim.ready)}")
     if release >= (3, 0):
         lines.append(f"prometheus_tsdb_retention_limit_seconds {sim.retention!r}")
-    return Answer(200, EXPOSITION, ("\n".join(lines) + "\n").encode(), delay=sim.metrics_take)
+    return SimulatedResponse(200, EXPOSITION, ("\n".join(lines) + "\n").encode(), delay=sim.metrics_take)
 
 
-def _federate(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _federate(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     lines = ["# TYPE up untyped"]
     for labels in queries.identities(sim.targets) if sim.oldest is not None else ():
         inner = ",".join(f'{name}="{value}"' for name, value in {**labels, "prometheus_replica": sim.name}.items())
         lines.append(f"up{{{inner}}} 1 {int(sim.now() * 1000)}")
-    return Answer(200, EXPOSITION, ("\n".join(lines) + "\n").encode())
+    return SimulatedResponse(200, EXPOSITION, ("\n".join(lines) + "\n").encode())
 
 
-def _read(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _read(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     return text(400, "snappy: corrupt input")
 
 
-def _live(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _live(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     event = compact({"text": f"{sim.name} is here", "date": _moment(sim.now()), "active": True})
-    return Answer(200, "text/event-stream", b"data: " + event + b"\n\n", ((b"Cache-Control", b"no-cache"),), live=True)
+    return SimulatedResponse(200, "text/event-stream", b"data: " + event + b"\n\n", ((b"Cache-Control", b"no-cache"),), live=True)
 
 
-def _graph(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _graph(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     page = f"<!DOCTYPE html><title>Simulated Prometheus</title><h1>Simulated Prometheus {sim.version} ({sim.name})</h1>\n"
-    return Answer(200, HTML, page.encode())
+    return SimulatedResponse(200, HTML, page.encode())
 
 
-def _root(sim: SimulatedPrometheus, request: Request) -> Answer:
-    return Answer(302, HTML, b'<a href="/graph">Found</a>.\n\n', ((b"Location", (sim.prefix + "/graph").encode()),))
+def _root(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
+    return SimulatedResponse(302, HTML, b'<a href="/graph">Found</a>.\n\n', ((b"Location", (sim.prefix + "/graph").encode()),))
 
 
-def _lifecycle(sim: SimulatedPrometheus, request: Request) -> Answer:
-    return Answer(403, TEXT, b"Lifecycle API is not enabled.")
+def _lifecycle(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
+    return SimulatedResponse(403, TEXT, b"Lifecycle API is not enabled.")
 
 
-def _big(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _big(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     asked = request.parameters
     length = int(asked.get("bytes", ["1000000"])[0])
-    return Answer(200, EXPOSITION, pieces=lambda: _filler(length), length=None if "chunked" in asked else length)
+    return SimulatedResponse(200, EXPOSITION, pieces=lambda: _filler(length), length=None if "chunked" in asked else length)
 
 
 def _filler(length: int) -> Iterator[bytes]:
@@ -208,18 +222,18 @@ def _filler(length: int) -> Iterator[bytes]:
         yield PIECE[:length]
 
 
-def _echo(sim: SimulatedPrometheus, request: Request) -> Answer:
+def _echo(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
     """Say what arrived, so that a test can see what a proxy changed."""
     headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers]
     target, body = request.target.decode("latin-1"), request.body.decode("latin-1")
-    return Answer(200, JSON, compact({"method": request.method, "target": target, "headers": headers, "body": body}))
+    return SimulatedResponse(200, JSON, compact({"method": request.method, "target": target, "headers": headers, "body": body}))
 
 
 @frozen
-class Page:
+class SimulatedPage:
     """One path: what answers it, with which methods, since which release, and whether only when ready."""
 
-    answer: Callable[[SimulatedPrometheus, Request], Answer]
+    answer: Callable[[SimulatedPrometheus, Request], SimulatedResponse]
     methods: tuple[str, ...] = ("GET", "OPTIONS")
     since: tuple[int, int] = (1, 0)
     gated: bool = True
@@ -228,27 +242,27 @@ class Page:
 READ = ("GET", "OPTIONS", "POST")
 PROBE = ("GET", "HEAD", "OPTIONS")
 ANY = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE")
-PAGES: dict[str, Page] = {
-    "/": Page(_root, ANY, gated=False),
-    "/graph": Page(_graph, gated=False),
-    "/metrics": Page(_metrics, gated=False),
-    "/federate": Page(_federate),
-    "/-/ready": Page(_ready, PROBE, (2, 0), gated=False),
-    "/-/healthy": Page(_healthy, PROBE, (2, 0), gated=False),
-    "/-/reload": Page(_lifecycle, ("POST", "PUT"), gated=False),
-    "/-/quit": Page(_lifecycle, ("POST", "PUT"), gated=False),
-    "/api/v1/query": Page(_query, READ),
-    "/api/v1/query_range": Page(_query, READ),
-    "/api/v1/series": Page(_series, READ),
-    "/api/v1/labels": Page(_labels, READ, (2, 6)),
-    "/api/v1/label/*/values": Page(_label_values),
-    "/api/v1/read": Page(_read, ("OPTIONS", "POST")),
-    "/api/v1/status/buildinfo": Page(_buildinfo, since=(2, 14)),
-    "/api/v1/status/runtimeinfo": Page(_runtimeinfo, since=(2, 14)),
-    "/api/v1/status/config": Page(_config, since=(2, 0)),
-    "/api/v1/status/flags": Page(_flags, since=(2, 2)),
-    "/api/v1/status/walreplay": Page(_walreplay, since=(2, 28), gated=False),
-    "/api/v1/notifications/live": Page(_live, since=(3, 0), gated=False),
-    "/big": Page(_big, ANY, gated=False),
-    "/echo": Page(_echo, ANY, gated=False),
+PAGES: dict[str, SimulatedPage] = {
+    "/": SimulatedPage(_root, ANY, gated=False),
+    "/graph": SimulatedPage(_graph, gated=False),
+    "/metrics": SimulatedPage(_metrics, gated=False),
+    "/federate": SimulatedPage(_federate),
+    "/-/ready": SimulatedPage(_ready, PROBE, (2, 0), gated=False),
+    "/-/healthy": SimulatedPage(_healthy, PROBE, (2, 0), gated=False),
+    "/-/reload": SimulatedPage(_lifecycle, ("POST", "PUT"), gated=False),
+    "/-/quit": SimulatedPage(_lifecycle, ("POST", "PUT"), gated=False),
+    "/api/v1/query": SimulatedPage(_query, READ),
+    "/api/v1/query_range": SimulatedPage(_query, READ),
+    "/api/v1/series": SimulatedPage(_series, READ),
+    "/api/v1/labels": SimulatedPage(_labels, READ, (2, 6)),
+    "/api/v1/label/*/values": SimulatedPage(_label_values),
+    "/api/v1/read": SimulatedPage(_read, ("OPTIONS", "POST")),
+    "/api/v1/status/buildinfo": SimulatedPage(_buildinfo, since=(2, 14)),
+    "/api/v1/status/runtimeinfo": SimulatedPage(_runtimeinfo, since=(2, 14)),
+    "/api/v1/status/config": SimulatedPage(_config, since=(2, 0)),
+    "/api/v1/status/flags": SimulatedPage(_flags, since=(2, 2)),
+    "/api/v1/status/walreplay": SimulatedPage(_walreplay, since=(2, 28), gated=False),
+    "/api/v1/notifications/live": SimulatedPage(_live, since=(3, 0), gated=False),
+    "/big": SimulatedPage(_big, ANY, gated=False),
+    "/echo": SimulatedPage(_echo, ANY, gated=False),
 }

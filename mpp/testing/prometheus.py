@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from mpp.testing import queries
-from mpp.testing.messages import HTML, Answer, Request, api_error, text
+from mpp.testing.messages import HTML, Request, SimulatedResponse, api_error, text
 from mpp.testing.pages import DAY, PAGES, not_ready
 from mpp.testing.plan import IFault, Plan
 
@@ -118,7 +118,7 @@ class SimulatedPrometheus:
         self.requests.append(request)
         del self.requests[: -self.remembered]
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> SimulatedResponse:
         """Give the answer of a healthy server in the present state, compressed if the client asked for it."""
         answer = self._route(request)
         if answer.live or answer.pieces is not None or not answer.body or "gzip" not in request.header("accept-encoding"):
@@ -126,13 +126,13 @@ class SimulatedPrometheus:
         body = gzip.compress(answer.body, 1, mtime=NO_MODIFICATION_TIME)
         return evolve(answer, body=body, headers=((b"Content-Encoding", b"gzip"), *answer.headers))
 
-    def _route(self, request: Request) -> Answer:
+    def _route(self, request: Request) -> SimulatedResponse:
         path = request.path
         if self.asks_for and not any(_has(request, asked) for asked in self.asks_for):
             return text(self.refuses_with, "no such header")
         if self.prefix:
             if path == "/":
-                return Answer(302, HTML, b"", ((b"Location", self.prefix.encode()),))
+                return SimulatedResponse(302, HTML, b"", ((b"Location", self.prefix.encode()),))
             if not (path + "/").startswith(self.prefix + "/"):
                 return text(404, "404 page not found")
             path = path[len(self.prefix) :] or "/"

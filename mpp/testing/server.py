@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet import defer, protocol
 
-from mpp.testing.connection import Connection, ISite
+from mpp.testing.connection import ISite, SimulatedConnection
 from mpp.testing.framing import chunk
 from mpp.testing.prometheus import SimulatedPrometheus
 
@@ -15,7 +15,7 @@ BACKLOG = 1024
 """Go asks for what the kernel allows, 4096 on Linux; with Twisted's 50 a burst of connections would wait for SYN retries."""
 
 
-class SimulatedServer(protocol.Factory[Connection]):
+class SimulatedServer(protocol.Factory[SimulatedConnection]):
     """
     Makes Connections that serve one site.
 
@@ -27,12 +27,12 @@ class SimulatedServer(protocol.Factory[Connection]):
 
     def __init__(self, site: ISite, clock: Any) -> None:
         self._site, self._clock = site, clock
-        self.connections: set[Connection] = set()
-        self.streams: set[Connection] = set()
+        self.connections: set[SimulatedConnection] = set()
+        self.streams: set[SimulatedConnection] = set()
 
-    def buildProtocol(self, addr: object) -> Connection:
+    def buildProtocol(self, addr: object) -> SimulatedConnection:
         """Make a Connection."""
-        return Connection(self._site, self._clock, self.connections, self.streams)
+        return SimulatedConnection(self._site, self._clock, self.connections, self.streams)
 
     def notify(self, event: bytes) -> None:
         """Send an event to all who follow the event stream."""

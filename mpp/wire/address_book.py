@@ -120,7 +120,7 @@ class AddressBook:
     def _ask(self, host: _Host) -> None:
         host.asked_at = self._clock.seconds()
         try:
-            answers = Answers(partial(self.answered, host))
+            answers = ResolutionReceiver(partial(self.answered, host))
             self._resolver.resolveHostName(answers, host.name, addressTypes=(IPv4Address, IPv6Address))
         except Exception as error:  # whatever a resolver thinks of the name; no traffic depends on this look-up
             self.answered(host, (), f"{type(error).__name__}: {error}")
@@ -163,7 +163,7 @@ class AddressBook:
 
 
 @implementer(IResolutionReceiver)
-class Answers:
+class ResolutionReceiver:
     """
     Collects the addresses of one look-up.
 

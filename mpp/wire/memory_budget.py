@@ -29,7 +29,7 @@ SHARE = 2
 _SLACK = 64
 
 
-class Arriving(Shape):
+class BudgetMember(Shape):
     """
     Requests of one connection that have not been begun.
 
@@ -45,7 +45,7 @@ class Arriving(Shape):
         """Drop them, and release what they hold. Holds nothing more afterwards."""
 
 
-class Holding:
+class BufferedRequest:
     """
     What one request holds, from the first segment that did not complete it until its response has ended.
 
@@ -63,29 +63,29 @@ class Holding:
         return f"<Holding of {self.client!r}: {self.size}>"
 
 
-class Budget:
+class MemoryBudget:
     """
     A count of bytes held, with a limit.
 
     :param seconds: the monotonic clock.
     :ivar limit: how many bytes may be held at once.
     :ivar share: how many of them may be held for one client, and how many for all responses.
-    :ivar held: how many are.
+    :ivar buffered: how many are.
     """
 
-    __slots__ = ("_arriving", "_of", "_responses", "_seconds", "held", "limit", "share")
+    __slots__ = ("_arriving", "_of", "_responses", "_seconds", "buffered", "limit", "share")
 
     def __init__(self, limit: int, seconds: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self.share = limit // SHARE
-        self.held = 0
+        self.buffered = 0
         self._responses = 0
         self._seconds = seconds
         self._of: dict[str, int] = {}
-        self._arriving: dict[Arriving, None] = {}
+        self._arriving: dict[BudgetMember, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Budget {self.held} of {self.limit}>"
+        return f"<Budget {self.buffered} of {self.limit}>"
 
     def now(self) -> float:
         """Return the time by which it is decided who has moved."""
@@ -93,58 +93,58 @@ class Budget:
 
     # Requests
 
-    def held_by(self, client: str) -> int:
+    def buffered_by(self, client: str) -> int:
         """Return how many bytes the requests of a client hold."""
         return self._of.get(client, 0)
 
-    def hold(self, arriving: Arriving, holding: Holding, size: int, *, whole: bool = False) -> bool:
+    def buffer(self, arriving: BudgetMember, buffered: BufferedRequest, size: int, *, whole: bool = False) -> bool:
         """
         Have a request that arrives hold ``size`` bytes in all, others giving way if need be. See Note [Giving way].
 
         :param whole: all of it has arrived: none that is waited for is faster.
         :return: whether it does; if not, nothing has changed for it.
         """
-        client, more = holding.client, size - holding.size
-        full = more > 0 and (self.held + more > self.limit or self.held_by(client) + more > self.share)
+        client, more = buffered.client, size - buffered.size
+        full = more > 0 and (self.buffered + more > self.limit or self.buffered_by(client) + more > self.share)
         if full and not self._make_room(arriving, client, more, math.inf if whole else arriving.rate(self._seconds())):
             return False
         self._arriving[arriving] = None
-        holding.size = size
+        buffered.size = size
         self._add(client, more)
         return True
 
-    def reassign(self, holding: Holding, client: str) -> None:
+    def reassign(self, buffered: BufferedRequest, client: str) -> None:
         """Put what is held on the account of another client, which may thereby hold more than its share."""
-        if client != holding.client:
-            self._add(holding.client, -holding.size)
-            holding.client = client
-            self._add(client, holding.size)
+        if client != buffered.client:
+            self._add(buffered.client, -buffered.size)
+            buffered.client = client
+            self._add(client, buffered.size)
 
-    def depart(self, arriving: Arriving) -> None:
+    def depart(self, arriving: BudgetMember) -> None:
         """Take note that a connection has no requests any more that could give way. Harmless when called again."""
         self._arriving.pop(arriving, None)
 
-    def release(self, holding: Holding) -> None:
+    def release(self, buffered: BufferedRequest) -> None:
         """Have a request hold nothing any more. Harmless when called again."""
-        self._add(holding.client, -holding.size)
-        holding.size = 0
+        self._add(buffered.client, -buffered.size)
+        buffered.size = 0
 
     def _add(self, client: str, size: int) -> None:
-        self.held += size
+        self.buffered += size
         left = self._of.get(client, 0) + size
         if left:
             self._of[client] = left
         else:
             self._of.pop(client, None)
 
-    def _make_room(self, arriving: Arriving, client: str, more: int, rate: float) -> bool:
+    def _make_room(self, arriving: BudgetMember, client: str, more: int, rate: float) -> bool:
         """Have those give way that are not faster: first those of the same client, if it has its share, then any."""
 
         def over_share() -> int:
-            return self.held_by(client) + more - self.share
+            return self.buffered_by(client) + more - self.share
 
         def over_limit() -> int:
-            return self.held + more - self.limit
+            return self.buffered + more - self.limit
 
         if over_share() > 0:
             self._displace([each for each in self._arriving if each.client == client and each is not arriving], rate, over_share)
@@ -152,7 +152,7 @@ class Budget:
             self._displace([each for each in self._arriving if each is not arriving], rate, over_limit)
         return over_share() <= 0 and over_limit() <= 0
 
-    def _displace(self, candidates: Iterable[Arriving], rate: float, missing: Callable[[], int]) -> None:
+    def _displace(self, candidates: Iterable[BudgetMember], rate: float, missing: Callable[[], int]) -> None:
         now, slack = self._seconds(), self.limit // _SLACK
         # The number keeps two of the same rate from being compared.
         slowest = [(each.rate(now), number, each) for number, each in enumerate(candidates)]
@@ -164,9 +164,9 @@ class Budget:
 
     def take(self, size: int) -> bool:
         """Hold so many bytes more of a response, unless that passes a limit; return whether they are held now."""
-        if self.held + size > self.limit or self._responses + size > self.share:
+        if self.buffered + size > self.limit or self._responses + size > self.share:
             return False
-        self.held += size
+        self.buffered += size
         self._responses += size
         return True
 
@@ -176,10 +176,10 @@ class Budget:
 
         For the rest of a segment that a connection had read when it was paused: at most one segment for each connection.
         """
-        self.held += size
+        self.buffered += size
         self._responses += size
 
     def give(self, size: int) -> None:
         """Hold so many bytes less of a response."""
-        self.held -= size
+        self.buffered -= size
         self._responses -= size

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from mpp.admin import base_page as pages
 from mpp.admin import resource as admin
 from mpp.admin.status import query_string as question
-from mpp.core.model import Backend, RequestFacts
+from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
 from mpp.proxy.decisions.affinity import CookieAffinity
 from tests.contract import source
@@ -56,7 +56,7 @@ def _words(pattern: str) -> Iterator[str]:
 
 
 def _methods_of_reload() -> tuple[bytes, ...]:
-    return tuple(name.encode() for name in source.passed("refuse_method", 1))
+    return tuple(name.encode() for name in source.passed("reject_method", 1))
 
 
 def _field_names() -> set[str]:
@@ -73,6 +73,6 @@ def _field_names() -> set[str]:
 def _cookie() -> str:
     """Return the affinity cookie that a client gets."""
     backend = Backend("http", "prom-a", 9090)
-    cookie = CookieAffinity().remember(RequestFacts(b"GET", b"/", ()), backend, 0.0)
+    cookie = CookieAffinity().remember(RequestInfo(b"GET", b"/", ()), backend, 0.0)
     assert cookie is not None
     return cookie.replace(backend.route, b"*").decode()

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from mpp.app.logs import format as logs
 from mpp.app.logs.observer import LineObserver
-from mpp.app.logs.repeats import Repeats
-from mpp.core.model import RequestFacts
+from mpp.app.logs.repeats import RepeatFilter
+from mpp.core.model import RequestInfo
 from mpp.proxy.decisions import access_fields as access
 from tests.contract import source
 
@@ -47,7 +47,7 @@ def _of_the_log_itself() -> set[str]:
     observer = LineObserver("json", "info")
     found = set(json.loads(observer.notice(1)))
     clock = Clock()
-    repeats = Repeats(lambda told: found.update(told), clock.seconds, lambda seconds, call: clock.callLater(seconds, call))
+    repeats = RepeatFilter(lambda told: found.update(told), clock.seconds, lambda seconds, call: clock.callLater(seconds, call))
     for _ in range(2):
         repeats.is_due("the same", logs.fields(_event()))
     repeats.flush()
@@ -65,7 +65,7 @@ def _component(namespace: str) -> str:
 
 def _of_a_request() -> set[str]:
     """Return the fields of the access log."""
-    facts = RequestFacts(b"GET", b"/", ())
+    facts = RequestInfo(b"GET", b"/", ())
     return {*access.describe(facts, ""), *source.keywords(["publish"])}
 
 

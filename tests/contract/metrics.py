@@ -5,14 +5,14 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from mpp.admin.gauges import BackendLoad, LocatorState, Present, Snapshot
+from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
 from mpp.app.extensions import build_affinities, build_strategy
-from mpp.app.workers.aggregate import Gathering
+from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.core.errors import ConfigError
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.discovery.kinds import Locating
+from mpp.discovery.kinds import LocatorPlanner
 from mpp.proxy.decisions import stickiness
 from tests.contract import source
 
@@ -26,7 +26,7 @@ _BACKEND = Backend("http", "prom-a", 9090)
 
 _COUNTED = {
     'mpp_hedges_total{{reason="{}"}}': ("hedge", 4),
-    'mpp_retry_budget_exhausted_total{{reason="{}"}}': ("afford", 0),
+    'mpp_retry_budget_exhausted_total{{reason="{}"}}': ("take_retry_token", 0),
     'mpp_suspicion_probes_total{{result="{}"}}': ("suspected", 1),
     'mpp_coverage_surveys_total{{result="{}"}}': ("counted", 1),
     'mpp_selection_rounds_total{{result="{}"}}': ("selection_rounds.inc", 0),
@@ -53,7 +53,7 @@ def lines() -> set[str]:
     for kind in ("Gauge", "Counter"):
         # Those that are made with the service that they belong to.
         found |= {f"{name}{_ending(kind.lower())} {kind.lower()}" for name in source.passed(kind, 0)}
-    found |= {f"{name}{_ending(kind)} {kind}" for name, kind, *_ in Gathering(tuple, list, lambda names: []).own_families()}
+    found |= {f"{name}{_ending(kind)} {kind}" for name, kind, *_ in MetricsGatherer(tuple, list, lambda names: []).own_families()}
     exposed = {line.partition(" ")[0].partition("{")[0].removesuffix("_total") for line in found}
     # Whatever is exposed in another way than those above is noticed by its name.
     rest = {name for name in source.constants(r"^mpp_[a-z_]+$") if _family(name) not in exposed}
@@ -75,7 +75,7 @@ def _metrics() -> Metrics:
     metrics.expect_configured(_locators(), _affinities())
     selection = Selection(1, Choice((_BACKEND,)), (Observation(_BACKEND, Standing.VIABLE),))
     locator = LocatorState(ANY, True, 1)
-    metrics.watch(Present(lambda: Snapshot(selection, (locator,), 0, load=(BackendLoad(ANY, 0, 0),))))
+    metrics.watch(GaugeCollector(lambda: Snapshot(selection, (locator,), 0, load=(BackendLoad(ANY, 0, 0),))))
     return metrics
 
 
@@ -99,8 +99,8 @@ def _locators() -> set[str]:
             marathon=MarathonSettings(urls=(ANY,)),
             kube=KubeSettings(service_name=ANY),
         )
-        for plan in Locating(None, {}).plans(settings):
-            name = plan.key[0] if isinstance(plan.key[0], str) else plan.origin.locator
+        for plan in LocatorPlanner(None, {}).plans(settings):
+            name = plan.key[0] if isinstance(plan.key[0], str) else plan.source.locator
             found.add(name if count == 1 else "".join(ANY if each.isdigit() else each for each in name))
     return found
 

@@ -18,7 +18,10 @@ def lines() -> set[str]:
         *(f"variable: {name}" for name in source.constants(r"^(?!TCP_|TASK_)[A-Z]+(_[A-Z]+)+$")),
         *(f"configuration file: {key}" for key in {*config_file.KEYS, *source.passed("tree.keys", -1)}),
         *(f"configuration file: {key}" for key in source.passed("inner.keys", -1) | source.passed("entry", -1)),
-        *(f"web configuration file: {key}" for key in source.passed("sections.section", -1) | source.passed("Section", 2)),
+        *(
+            f"web configuration file: {key}"
+            for key in source.passed("sections.section", -1) | source.passed("WebConfigSection", 2)
+        ),
         *(f"web configuration file: {key}" for key in source.passed("http.section", -1)),
         *(f"web configuration file: cipher_suites: {name}" for name in CIPHERS),
         *(f"--routing-strategy {written}" for written in metrics.choices_of_strategy()),

@@ -18,14 +18,14 @@ from mpp.core import drift, headers
 from mpp.core.drift import Difference
 from mpp.core.facts import Lack, Replay
 from mpp.core.model import Observation, Standing
-from mpp.security.web_config.protection import Guards
+from mpp.security.web_config.protection import ListenerSecurity
 from mpp.security.web_config.values import ClientAuth
-from mpp.selection.recent import Event, Recent, Slot, Span
+from mpp.selection.recent import Event, RecentTraffic, TrafficSlot, TrafficSpan
 from mpp.selection.verdict import verdict
 from tests.contract import source
 from tests.status_support import NOW, A, B, view, well
 
-_EVENTS = (("journal.note", 0), ("self.note", 0), ("note_down", 0), ("world.note", 0), ("Problems", 1))
+_EVENTS = (("event_log.record", 0), ("self.note", 0), ("note_down", 0), ("program.record", 0), ("Problems", 1))
 """The functions that have an event on the page, and which of their arguments is its kind."""
 
 
@@ -50,7 +50,7 @@ _unknown = Observation(B, Standing.DOWN).facts
 def _full() -> Any:
     """Return a view in which everything is known."""
     one = (1.0,) * 6
-    recent = Recent(*one, (Slot(1.0, 1.0, 1.0, 1.0, "selected"),), Span(*one))
+    recent = RecentTraffic(*one, (TrafficSlot(1.0, 1.0, 1.0, 1.0, "selected"),), TrafficSpan(*one))
     observation = evolve(
         well(A),
         ejected_at=NOW,
@@ -62,7 +62,7 @@ def _full() -> Any:
         well(B, facts_version="2.42.0"),
         recent={observation.backend.name: recent},
         events=(Event(NOW, "x", "x"),),
-        guards=Guards(tls=True, tls_minimum="1.2", users=1, rate_limit=True, problem="x"),
+        security=ListenerSecurity(tls=True, tls_minimum="1.2", users=1, rate_limit=True, problem="x"),
         identity=Identity("host", 1, ("0.0.0.0:9090",)),
     )
     assert drift.compare(shown.selection.observations), "there is a difference to show"
@@ -94,8 +94,8 @@ def _error_types() -> set[str]:
         *source.passed("error_body", 0),
         *source.assigned("error_type"),
         *source.passed("request.fail", 1),
-        *source.passed("request.refuse", 1),
-        *source.passed("Refusal", 1),
+        *source.passed("request.reject", 1),
+        *source.passed("LocalReply", 1),
         *(kind for status, kind in source.pairs(int, str) if status >= 400),
     }
 

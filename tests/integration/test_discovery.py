@@ -16,7 +16,7 @@ from twisted.names.authority import FileAuthority
 from twisted.names.server import DNSServerFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.discovery.dns import SRV_TIMEOUTS_S, DNSLocator
 from mpp.discovery.name_servers import NameServers
 from tests.integration.clients import Load, Tally
@@ -303,7 +303,7 @@ class SRVTests(TestCase):
 
     async def test_unknown_name(self) -> None:
         """A name that the server does not know is an error that says so."""
-        with self.assertRaises(LocateError) as caught:
+        with self.assertRaises(DiscoveryError) as caught:
             await self.located("nobody")
         self.assertIn("srv+_web._tcp.nobody.example.org: no such name", str(caught.exception))
 

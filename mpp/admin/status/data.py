@@ -16,8 +16,8 @@ from mpp.admin.status.identity import Identity
 from mpp.core.local_errors import LocalErrors
 from mpp.core.model import Selection
 from mpp.core.settings import Settings
-from mpp.security.web_config.protection import Guards
-from mpp.selection.recent import Event, Recent
+from mpp.security.web_config.protection import ListenerSecurity
+from mpp.selection.recent import Event, RecentTraffic
 from mpp.selection.verdict.locators import LocatorView
 from mpp.selection.verdict.verdict import ConfigProblem, Situation
 
@@ -31,7 +31,7 @@ class StatusView:
     :ivar events: newest first.
     :ivar load: by the backend's name: how many requests are under way on it, and how many wait.
     :ivar workers: how many processes serve clients.
-    :ivar guards: what protects the listener through which it is asked for.
+    :ivar security: what protects the listener through which it is asked for.
     :ivar errors: what clients got instead of a response lately; None if nothing.
     :ivar config: why the configuration on disk is not the active one; None if it is.
     :ivar identity: which mpp it is.
@@ -42,10 +42,10 @@ class StatusView:
     locators: tuple[LocatorView, ...]
     started_at: float
     now: float
-    recent: Mapping[str, Recent] = Factory(dict)
+    recent: Mapping[str, RecentTraffic] = Factory(dict)
     events: tuple[Event, ...] = ()
     load: Mapping[str, tuple[int, int]] = Factory(dict)
-    guards: Guards = Factory(Guards)
+    security: ListenerSecurity = Factory(ListenerSecurity)
     workers: int = 1
     errors: LocalErrors | None = None
     config: ConfigProblem | None = None
@@ -55,7 +55,7 @@ class StatusView:
     def situation(self) -> Situation:
         """What of it the verdict depends on."""
         workers = self.workers, self.settings.workers
-        return Situation(self.selection, self.locators, self.errors, self.config, self.guards.problem, workers)
+        return Situation(self.selection, self.locators, self.errors, self.config, self.security.problem, workers)
 
 
 __all__ = ["LocatorView", "StatusView"]

@@ -9,12 +9,12 @@ from mpp.admin.status.links import Links, linked, links_to, place_of
 from mpp.admin.status.report import BackendReport, Report
 from mpp.admin.status.sparkline import picture
 from mpp.core import drift
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Backend
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import ago, clock, latency, rate, share
 from mpp.security.web_config import protection as guarded
-from mpp.selection.recent import Event, Span
+from mpp.selection.recent import Event, TrafficSpan
 
 _LEGEND = (
     "Bars: answers, errors of the server (red) and attempts given up for another server (amber) in ten seconds each. "
@@ -59,8 +59,8 @@ def _part(name: str, inner: str) -> str:
 
 
 def _guards(view: StatusView) -> str:
-    word, level = guarded.verdict(view.guards)
-    return f'<p id="guards"><span class="badge {level}">{word}</span> {text(guarded.describe(view.guards))}</p>'
+    word, level = guarded.verdict(view.security)
+    return f'<p id="guards"><span class="badge {level}">{word}</span> {text(guarded.describe(view.security))}</p>'
 
 
 _MARKS = {"good": "✓", "warn": "!", "bad": "✗"}
@@ -95,7 +95,7 @@ def _traffic(each: BackendReport) -> str:
     return f'<table class="traffic"><tr>{heads}</tr>{rows}</table>{under_way}'
 
 
-def _span(span: Span) -> str:
+def _span(span: TrafficSpan) -> str:
     wrong = f'<span class="bad">{share(span.error_share)}</span>' if span.errors else "0%" if span.requests else "-"
     cells = (rate(span.rate), wrong, latency(span.p50), latency(span.p99), f"{span.retries:,.0f}")
     return "".join(f"<td>{cell}</td>" for cell in cells)
@@ -115,10 +115,10 @@ def _known(each: BackendReport, view: StatusView) -> str:
 
 def _present(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
     """Return what mpp itself sees of a server."""
-    observation, facts, now = each.observation, each.observation.facts, view.now
+    observation, server_state, now = each.observation, each.observation.facts, view.now
     # The start of a server that is down was another one's.
-    up = facts.started_at is not None and observation.standing.name != "DOWN"
-    uptime = duration(now - (facts.started_at or now)) if up else "not running" if facts.started_at else "?"
+    up = server_state.started_at is not None and observation.standing.name != "DOWN"
+    uptime = duration(now - (server_state.started_at or now)) if up else "not running" if server_state.started_at else "?"
     return [
         ("Standing", f'<span class="{each.level}">{observation.standing.name.lower().replace("_", " ")}</span>'),
         ("Uptime", uptime),
@@ -127,35 +127,37 @@ def _present(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
 
 
 def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
-    facts = each.observation.facts
-    now = view.now if each.is_current else facts.read_at
-    listed = [("Version", text(facts.version or "?")), ("History", _history(each, now))]
+    server_state = each.observation.facts
+    now = view.now if each.is_current else server_state.read_at
+    listed = [("Version", text(server_state.version or "?")), ("History", _history(each, now))]
     if each.age is not None:
-        kind = "bad" if drift.is_stale(facts) and each.is_current else ""
+        kind = "bad" if drift.is_stale(server_state) and each.is_current else ""
         listed.append(("Newest sample", f'<span class="{kind}">{duration(each.age)} old</span>'))
-    if facts.targets is not None:
-        listed.append(("Targets", f"{facts.targets:,}"))
-    if facts.config_hash or facts.config_at is not None:
-        listed.append(("Configuration", _configuration(facts, view.now)))
-    if facts.skew is not None:
-        listed.append(("Clock", f"{facts.skew:+z.1f}s beside mpp's"))
+    if server_state.targets is not None:
+        listed.append(("Targets", f"{server_state.targets:,}"))
+    if server_state.config_hash or server_state.config_at is not None:
+        listed.append(("Configuration", _configuration(server_state, view.now)))
+    if server_state.skew is not None:
+        listed.append(("Clock", f"{server_state.skew:+z.1f}s beside mpp's"))
     return listed
 
 
 def _history(each: BackendReport, now: float) -> str:
-    facts = each.observation.facts
-    if facts.oldest is None:
-        return "none" if facts.samples is None else f"{facts.samples:,.0f} samples ingested"
-    kept = "" if facts.retention_s is None else f", keeps {duration(facts.retention_s)}"
+    server_state = each.observation.facts
+    if server_state.oldest is None:
+        return "none" if server_state.samples is None else f"{server_state.samples:,.0f} samples ingested"
+    kept = "" if server_state.retention_s is None else f", keeps {duration(server_state.retention_s)}"
     lost = each.observation.lost(now)
     known = f", lacks {duration(lost)} of it" if lost >= 1 else ""
-    return duration(each.observation.history(now)) + known + kept + (", limited by size" if facts.retention_by_size else "")
+    return (
+        duration(each.observation.history(now)) + known + kept + (", limited by size" if server_state.retention_by_size else "")
+    )
 
 
-def _configuration(facts: Facts, now: float) -> str:
-    loaded = "" if facts.config_at is None else f"loaded {ago(now - facts.config_at)}"
-    failed = ' <span class="bad">the last reload failed</span>' if facts.reload_ok is False else ""
-    return text(" ".join(filter(None, (facts.config_hash[:8], loaded)))) + failed
+def _configuration(server_state: ServerState, now: float) -> str:
+    loaded = "" if server_state.config_at is None else f"loaded {ago(now - server_state.config_at)}"
+    failed = ' <span class="bad">the last reload failed</span>' if server_state.reload_ok is False else ""
+    return text(" ".join(filter(None, (server_state.config_hash[:8], loaded)))) + failed
 
 
 _DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}

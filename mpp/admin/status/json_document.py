@@ -16,8 +16,8 @@ from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.report import BackendReport
 from mpp.core.drift import Difference
-from mpp.security.web_config.protection import Guards
-from mpp.selection.recent import Recent, Span
+from mpp.security.web_config.protection import ListenerSecurity
+from mpp.selection.recent import RecentTraffic, TrafficSpan
 
 SCHEMA = 1
 
@@ -46,7 +46,7 @@ def document(view: StatusView) -> dict[str, Any]:
             "own_errors": _recent_of(view, "mpp").errors,
             "workers": {"running": view.workers, "configured": settings.workers},
         },
-        "listener": _listener(view.guards),
+        "listener": _listener(view.security),
         "verdict": {"level": report.level, "text": report.verdict},
         "selection": {
             "generation": selection.generation,
@@ -70,24 +70,24 @@ def _difference(difference: Difference) -> dict[str, Any]:
     return {"kind": each.kind, "level": each.level, "text": each.text, "values": dict(each.values)}
 
 
-def _listener(guards: Guards) -> dict[str, Any]:
+def _listener(security: ListenerSecurity) -> dict[str, Any]:
     return {
-        "protected": guards.protected,
-        "tls": guards.tls,
-        "tls_min_version": guards.tls_minimum or None,
-        "client_certificates": guards.certificates,
-        "passwords": guards.users > 0,
-        "rate_limit": guards.rate_limit,
-        "problem": guards.problem or None,
+        "protected": security.protected,
+        "tls": security.tls,
+        "tls_min_version": security.tls_minimum or None,
+        "client_certificates": security.certificates,
+        "passwords": security.users > 0,
+        "rate_limit": security.rate_limit,
+        "problem": security.problem or None,
     }
 
 
-def _recent_of(view: StatusView, name: str) -> Recent:
-    return view.recent.get(name, Recent())
+def _recent_of(view: StatusView, name: str) -> RecentTraffic:
+    return view.recent.get(name, RecentTraffic())
 
 
 def _backend(each: BackendReport, now: float) -> dict[str, Any]:
-    observation, facts, replay = each.observation, each.observation.facts, each.observation.replay
+    observation, server_state, replay = each.observation, each.observation.facts, each.observation.replay
     return {
         "name": each.backend.name,
         "url": each.backend.url,
@@ -99,18 +99,22 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "ejected_at": observation.ejected_at or None,
         "probed_at": observation.at or None,
         "probe_seconds": observation.took,
-        "version": facts.version or None,
-        "started_at": facts.started_at,
-        "history_seconds": None if facts.oldest is None else observation.history(now),
-        "missing_seconds": None if facts.oldest is None else observation.lost(now),
-        "retention_seconds": facts.retention_s,
-        "retention_by_size": facts.retention_by_size,
+        "version": server_state.version or None,
+        "started_at": server_state.started_at,
+        "history_seconds": None if server_state.oldest is None else observation.history(now),
+        "missing_seconds": None if server_state.oldest is None else observation.lost(now),
+        "retention_seconds": server_state.retention_s,
+        "retention_by_size": server_state.retention_by_size,
         "newest_sample_age_seconds": each.age,
-        "targets": facts.targets,
+        "targets": server_state.targets,
         "lack": None if observation.lack is None else {**asdict(observation.lack), "text": str(observation.lack)},
-        "configuration": {"hash": facts.config_hash or None, "loaded_at": facts.config_at, "reload_successful": facts.reload_ok},
-        "clock_skew_seconds": facts.skew,
-        "facts_read_at": facts.read_at or None,
+        "configuration": {
+            "hash": server_state.config_hash or None,
+            "loaded_at": server_state.config_at,
+            "reload_successful": server_state.reload_ok,
+        },
+        "clock_skew_seconds": server_state.skew,
+        "facts_read_at": server_state.read_at or None,
         "facts_current": each.is_current,
         "wal_replay": None
         if replay is None
@@ -126,7 +130,7 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
     }
 
 
-def _span(span: Span) -> dict[str, Any]:
+def _span(span: TrafficSpan) -> dict[str, Any]:
     return {
         "seconds": span.seconds,
         "requests_per_second": span.rate,
@@ -137,7 +141,7 @@ def _span(span: Span) -> dict[str, Any]:
     }
 
 
-def _recent(recent: Recent) -> dict[str, Any]:
+def _recent(recent: RecentTraffic) -> dict[str, Any]:
     return {
         "seconds": recent.seconds,
         "requests": recent.requests,

@@ -24,7 +24,7 @@ FORMATS = ("json", "text", "html")
 
 
 @frozen
-class Question:
+class PageQuery:
     """
     What is asked.
 
@@ -37,7 +37,7 @@ class Question:
     target: bytes
 
 
-def read(query: bytes) -> Question:
+def read(query: bytes) -> PageQuery:
     """Read what stands behind the first question mark."""
     known: dict[bytes, bytes] = {}
     while (found := _LEADING.match(query)) and found[1] not in known:
@@ -50,7 +50,7 @@ def read(query: bytes) -> Question:
         query = query[: behind.start()]
     form = known.get(b"format", b"").decode("latin-1")
     method = known.get(b"method", b"").upper()
-    return Question(form if form in FORMATS else "", method if _METHOD.fullmatch(method) else b"GET", _target(query))
+    return PageQuery(form if form in FORMATS else "", method if _METHOD.fullmatch(method) else b"GET", _target(query))
 
 
 def _target(asked: bytes) -> bytes:

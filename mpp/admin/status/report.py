@@ -12,7 +12,7 @@ from mpp.core.drift import Difference
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing
-from mpp.selection.recent import Recent
+from mpp.selection.recent import RecentTraffic
 from mpp.selection.verdict.servers import UNREADABLE, sentence
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, judge
 
@@ -36,7 +36,7 @@ class BackendReport:
     level: str
     why: str
     age: float | None
-    recent: Recent
+    recent: RecentTraffic
     active: int
     queued: int
 
@@ -74,14 +74,14 @@ class Report:
 def make(view: StatusView) -> Report:
     """Put all that is known into words."""
     selection = view.selection
-    verdict = judge(view.situation)
+    outcome = judge(view.situation)
     places = {backend: place for place, backend in enumerate(selection.ranked)}
     ranked = sorted(selection.observations, key=lambda o: places.get(o.backend, len(places)))
     backends = [_backend(o, view) for o in ranked]
     if len(backends) > FEW:
         backends.sort(key=lambda each: (BAD, WARN, GOOD).index(each.level))
     count = f"{selection.viable} of {len(ranked)} backends viable, {len(selection.selected)} selected" if ranked else ""
-    return Report(view, verdict.level, verdict.text, count, tuple(backends), *_differences(selection))
+    return Report(view, outcome.level, outcome.text, count, tuple(backends), *_differences(selection))
 
 
 def _differences(selection: Selection) -> tuple[tuple[Difference, ...], bool]:
@@ -120,7 +120,7 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
         level = WARN
     active, queued = view.load.get(backend.name, (0, 0))
     why = _why(observation, what, view)
-    return BackendReport(observation, what, level, why, age, view.recent.get(backend.name, Recent()), active, queued)
+    return BackendReport(observation, what, level, why, age, view.recent.get(backend.name, RecentTraffic()), active, queued)
 
 
 def _newest_sample_age(observation: Observation, now: float) -> float | None:
@@ -197,7 +197,7 @@ def _why_standby(observation: Observation, view: StatusView) -> str:
 
 
 def _held(observation: Observation, now: float) -> str:
-    facts = observation.facts
-    if facts.oldest is not None:
+    server_state = observation.facts
+    if server_state.oldest is not None:
         return f"{duration(observation.held(now))} of history"
-    return f"{facts.samples:,.0f} ingested samples" if facts.samples else "no known history"
+    return f"{server_state.samples:,.0f} ingested samples" if server_state.samples else "no known history"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import rate
-from mpp.selection.recent import SLOT_S, SLOTS, Recent, Slot
+from mpp.selection.recent import SLOT_S, SLOTS, RecentTraffic, TrafficSlot
 
 _BAR, _GAP = 4, 1
 _STEP = _BAR + _GAP
@@ -18,7 +18,7 @@ _HEIGHT = 44
 _RIBBON_Y, _RIBBON = 50, 5
 
 
-def picture(recent: Recent) -> str:
+def picture(recent: RecentTraffic) -> str:
     """Give the markup."""
     slots = recent.slots[-SLOTS:]
     most = max((_per_second(slot, slot.requests + slot.retries) for slot in slots), default=0.0)
@@ -33,11 +33,11 @@ def picture(recent: Recent) -> str:
     )
 
 
-def _per_second(slot: Slot, count: float) -> float:
+def _per_second(slot: TrafficSlot, count: float) -> float:
     return count / slot.seconds if slot.seconds else 0.0
 
 
-def _bar(x: int, slot: Slot, most: float) -> str:
+def _bar(x: int, slot: TrafficSlot, most: float) -> str:
     drawn, top = [], float(_HEIGHT)
     for kind, count in (("ok", slot.requests - slot.errors), ("err", slot.errors), ("again", slot.retries)):
         height = _per_second(slot, count) / most * _HEIGHT if most else 0.0

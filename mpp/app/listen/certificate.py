@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @implementer(IReactorSSL, IOpenSSLContextFactory)
-class Renewable:
+class ReloadableCertificate:
     """
     Listens like a reactor, with a certificate that is replaced when it is told to listen again: then nothing more is opened.
 

@@ -21,7 +21,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
-from mpp.app.listen.certificate import Renewable
+from mpp.app.listen.certificate import ReloadableCertificate
 from mpp.app.listen.errors import why_not_endpoint, why_not_open
 from mpp.core.errors import ConfigError
 from mpp.wire.downstream.connection_limit import close_empty
@@ -59,18 +59,18 @@ def _nothing() -> bool:
 
 
 @frozen
-class Opened:
+class OpenEndpoint:
     """
     An open socket.
 
     :ivar inherited: it was handed over by systemd, which keeps it open for the next process.
-    :ivar renew: reads the files of its certificate again, for new connections, and tells whether it is another one; raises
-        `ConfigError` when they are no good, and then the former one stays. Does nothing where it has none.
+    :ivar reload_certificate: reads the files of its certificate again, for new connections, and tells whether it is another one;
+        raises `ConfigError` when they are no good, and then the former one stays. Does nothing where it has none.
     """
 
     port: IListeningPort
     inherited: bool = False
-    renew: Callable[[], bool] = _nothing
+    reload_certificate: Callable[[], bool] = _nothing
 
     def close(self) -> None:
         """
@@ -84,7 +84,9 @@ class Opened:
             close_empty(self.port)
 
 
-def listen(settings: Settings, reactor: Any, factory: IProtocolFactory, admin: IProtocolFactory | None = None) -> list[Opened]:
+def listen(
+    settings: Settings, reactor: Any, factory: IProtocolFactory, admin: IProtocolFactory | None = None
+) -> list[OpenEndpoint]:
     """
     Open every socket that is configured, all or none.
 
@@ -96,11 +98,11 @@ def listen(settings: Settings, reactor: Any, factory: IProtocolFactory, admin: I
     # Twisted would log when it begins to use each, and when it ends.
     for each in filter(None, (factory, admin)):
         each.noisy = False  # type: ignore[attr-defined]
-    opened: list[Opened] = []
+    opened: list[OpenEndpoint] = []
     try:
         if settings.port is not None:
             bind = functools.partial(_bind_shared if settings.reuse_port else _bind, reactor, settings.port, factory)
-            opened += map(Opened, _open_port(settings, bind))
+            opened += map(OpenEndpoint, _open_port(settings, bind))
         opened += (_open(reactor, "--listen", text, factory) for text in settings.listen)
         if admin is not None:
             opened += (_open(reactor, "--admin-listen", text, admin) for text in settings.admin_listen)
@@ -227,10 +229,10 @@ def _with_mode(reactor: Any, text: str) -> str:
     return with_mode
 
 
-def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Opened:
+def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> OpenEndpoint:
     """Open an endpoint now; every server endpoint of Twisted answers before ``listen`` returns."""
     outcome: list[IListeningPort | Failure] = []
-    renewable = Renewable(reactor) if text.startswith("ssl:") else None
+    renewable = ReloadableCertificate(reactor) if text.startswith("ssl:") else None
     served = ProxyHeaderFactory(factory, reactor) if text.startswith(_PROXIED) else factory
     waiting = endpoint(renewable or reactor, text, option).listen(served)
     waiting.addBoth(outcome.append)
@@ -239,11 +241,11 @@ def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> Op
         raise ConfigError(option, f"{text!r} does not listen at once, which is not supported")
     if isinstance(outcome[0], Failure):
         raise ConfigError(option, why_not_open(repr(text), outcome[0].value))
-    renew = _nothing if renewable is None else functools.partial(_renew, renewable, text, option, factory)
-    return Opened(outcome[0], is_inherited(text), renew)
+    renew = _nothing if renewable is None else functools.partial(_reload_certificate, renewable, text, option, factory)
+    return OpenEndpoint(outcome[0], is_inherited(text), renew)
 
 
-def _renew(renewable: Renewable, text: str, option: str, factory: IProtocolFactory) -> bool:
+def _reload_certificate(renewable: ReloadableCertificate, text: str, option: str, factory: IProtocolFactory) -> bool:
     before = renewable.shown
     outcome: list[IListeningPort | Failure] = []
     endpoint(renewable, text, option).listen(factory).addBoth(outcome.append)

@@ -12,10 +12,10 @@ from twisted.internet.interfaces import IProtocolFactory
 from txaio.tx import make_logger
 
 from mpp.app.listen import endpoints as listening
-from mpp.app.listen.sockets import Sockets
+from mpp.app.listen.sockets import SocketSet
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
-from mpp.wire.downstream.connection_limit import Gate
+from mpp.wire.downstream.connection_limit import ConnectionLimit
 from mpp.wire.tuned.switch import is_tuned
 from mpp.wire.tuned.transports import make_eager
 
@@ -34,13 +34,13 @@ class Listeners:
     :ivar open: the open sockets, in the order in which they are configured.
     """
 
-    def __init__(self, opener: Any, clients: IProtocolFactory, admin: IProtocolFactory, gate: Gate) -> None:
+    def __init__(self, opener: Any, clients: IProtocolFactory, admin: IProtocolFactory, gate: ConnectionLimit) -> None:
         self.opener = opener
-        self.open: list[listening.Opened] = []
+        self.open: list[listening.OpenEndpoint] = []
         self._clients = clients
         self._admin = admin
         self._gate = gate
-        self._sockets = Sockets(self._open, self._close)
+        self._sockets = SocketSet(self._open, self._close)
 
     def __str__(self) -> str:
         return ", ".join(self.addresses)
@@ -50,18 +50,18 @@ class Listeners:
         """The addresses of the open sockets, as one would write them."""
         return tuple(listening.where(each.port) for each in self.open)
 
-    def follow(self, settings: Settings) -> Callable[[], None]:
+    def reconfigure(self, settings: Settings) -> Callable[[], None]:
         """
         Open what is configured and not open yet.
 
         :return: closes what is open and not configured any more; connections that were accepted live on.
         :raise ConfigError: something cannot be opened; then nothing has changed.
         """
-        close_former = self._sockets.follow(settings)
+        close_former = self._sockets.reconfigure(settings)
         self.open = self._sockets.open
         return close_former
 
-    def renew_certificates(self) -> list[str]:
+    def reload_certificates(self) -> list[str]:
         """
         Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay.
 
@@ -70,7 +70,7 @@ class Listeners:
         renewed = []
         for each in self.open:
             try:
-                if each.renew():
+                if each.reload_certificate():
                     renewed.append(listening.where(each.port))
             except ConfigError as error:
                 _log.error("{error}; the former certificate stays", error=str(error))
@@ -82,7 +82,7 @@ class Listeners:
         for each in self.open:
             each.close()
 
-    def _open(self, alone: Settings) -> list[listening.Opened]:
+    def _open(self, alone: Settings) -> list[listening.OpenEndpoint]:
         opened = listening.listen(alone, self.opener, self._clients, self._admin)
         for each in opened:
             if is_tuned():
@@ -90,6 +90,6 @@ class Listeners:
             self._gate.guard(each.port)
         return opened
 
-    def _close(self, socket: listening.Opened) -> None:
+    def _close(self, socket: listening.OpenEndpoint) -> None:
         self._gate.release(socket.port)
         socket.close()

@@ -28,7 +28,7 @@ def _key(alone: Settings) -> tuple[object, ...]:
     return alone.port, alone.listen, alone.admin_listen, alone.reuse_port
 
 
-class Sockets(Generic[T]):
+class SocketSet(Generic[T]):
     """
     What is listened on.
 
@@ -46,7 +46,7 @@ class Sockets(Generic[T]):
         """All that are open."""
         return [each for opened in self._open.values() for each in opened]
 
-    def follow(self, settings: Settings) -> Callable[[], None]:
+    def reconfigure(self, settings: Settings) -> Callable[[], None]:
         """
         Open what is configured and not open yet.
 

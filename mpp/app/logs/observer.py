@@ -20,8 +20,8 @@ from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 from mpp.app.logs import format as logs
-from mpp.app.logs.repeats import Repeats
-from mpp.app.logs.stdout import Descriptor
+from mpp.app.logs.repeats import RepeatFilter
+from mpp.app.logs.stdout import BufferedOutput
 from mpp.core.log_components import component_of
 from mpp.proxy.decisions import access_fields as access
 
@@ -32,7 +32,7 @@ JOURNAL = "JOURNAL_STREAM"
 """The variable by which systemd names its journal."""
 
 
-class File:
+class RotatedFile:
     """Writes lines to a log file of Twisted's, which is rotated."""
 
     def __init__(self, file: LogFile) -> None:
@@ -131,7 +131,7 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
     lines = LineObserver(form, least, priorities=name == "-" and is_journal(sys.__stdout__, journal))
     _write_repeats_seldom(lines, reactor)
     if name != "-":
-        lines.write = File(_rotated(name, reactor)).write
+        lines.write = RotatedFile(_rotated(name, reactor)).write
         return lines
     if sys.__stdout__ is None:
         # Whatever has its number now, it is not ours.
@@ -144,7 +144,7 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
         # Other threads log, too, and have no turn.
         return getattr(reactor, "turn", None) if isInIOThread() else None
 
-    out = Descriptor(sys.__stdout__.fileno(), later, lines.notice, turn)
+    out = BufferedOutput(sys.__stdout__.fileno(), later, lines.notice, turn)
     lines.write = out.write
     reactor.addSystemEventTrigger("after", "shutdown", out.drain)
     return lines
@@ -160,7 +160,7 @@ def _write_repeats_seldom(lines: LineObserver, reactor: Any) -> None:
         # Other threads log, too.
         reactor.callFromThread(reactor.callLater, seconds, call)
 
-    repeats = Repeats(write, reactor.seconds, call_later)
+    repeats = RepeatFilter(write, reactor.seconds, call_later)
     lines.is_due = repeats.is_due
     reactor.addSystemEventTrigger("after", "shutdown", repeats.flush)
 

@@ -20,7 +20,7 @@ QUIET_S = 60.0
 MAX_LINES = 1000
 """Lines that are remembered at most; more different ones than that in a minute are all written."""
 
-Told = Mapping[str, Value]
+LogFields = Mapping[str, Value]
 
 
 @define
@@ -37,10 +37,10 @@ class _Line:
     until: float
     since: Value
     count: int = 0
-    last: Told | None = None
+    last: LogFields | None = None
 
 
-class Repeats:
+class RepeatFilter:
     """
     Decides which lines are written now, and writes how often the others came when their minute is over.
 
@@ -54,7 +54,7 @@ class Repeats:
 
     def __init__(
         self,
-        write: Callable[[Told], None],
+        write: Callable[[LogFields], None],
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
@@ -67,7 +67,7 @@ class Repeats:
         # Reentrant: the garbage collector may log, too, in the midst of this.
         self._lock = threading.RLock()
 
-    def is_due(self, same: str, told: Told) -> bool:
+    def is_due(self, same: str, states: LogFields) -> bool:
         """
         Take a line; return whether it is to be written now, else it is counted.
 
@@ -77,19 +77,19 @@ class Repeats:
             now = self._clock()
             line = self._lines.get(same)
             if self._ended or line is None or (now >= line.until and not line.count):
-                self._remember(same, told["ts"], now)
+                self._remember(same, states["ts"], now)
                 return True
             line.count += 1
-            line.last = told
+            line.last = states
             if line.count == 1:
-                self._call_later(max(0.0, line.until - now), partial(self._tell, same))
+                self._call_later(max(0.0, line.until - now), partial(self._report, same))
             return False
 
     def flush(self) -> None:
         """Write all that has been counted, and from now on every line: for the end."""
         self._ended = True
         for same in [*self._lines]:
-            self._tell(same)
+            self._report(same)
 
     def _remember(self, same: str, at: Value, now: float) -> None:
         """Note that a line is written now."""
@@ -103,7 +103,7 @@ class Repeats:
         if len(lines) < MAX_LINES:
             lines[same] = _Line(now + QUIET_S, at)
 
-    def _tell(self, same: str) -> None:
+    def _report(self, same: str) -> None:
         with self._lock:
             line = self._lines.get(same)
             if line is None or line.last is None:

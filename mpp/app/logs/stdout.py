@@ -19,7 +19,7 @@ MAX_HELD = 1024 * 1024
 LAST_WORDS_S = 1.0
 
 
-def _no_turn() -> None:
+def _no_iteration() -> None:
     """Give none."""
 
 
@@ -27,19 +27,20 @@ Later = Callable[[Callable[[], None]], None]
 """Has something called in a moment; may itself be called from any thread."""
 
 
-class Descriptor:
+class BufferedOutput:
     """
     Writes lines to a pipe, socket, terminal or file that others may hold, too: so it is not made non-blocking.
 
     It is written to only when it is ready, and then no more than a pipe that is ready takes without blocking.
 
     :param notice: gives the line that tells how many lines were lost.
-    :param turn: gives a list, whose ``send_late`` are called in a moment, as `mpp.wire.tuned.reactor` has it; None where there
-        is none. The lines of a turn are then written together: with the access log that saves each request two system calls.
+    :param iteration: gives a list, whose ``send_late`` are called in a moment, as `mpp.wire.tuned.reactor` has it; None where
+        there is none. The lines of a turn are then written together: with the access log that saves each request two system
+        calls.
     """
 
     def __init__(
-        self, descriptor: int, later: Later, notice: Callable[[int], bytes], turn: Callable[[], list[Any] | None] = _no_turn
+        self, descriptor: int, later: Later, notice: Callable[[int], bytes], turn: Callable[[], list[Any] | None] = _no_iteration
     ) -> None:
         self._descriptor = descriptor
         self._later = later
@@ -48,14 +49,14 @@ class Descriptor:
         self._poll.register(descriptor, select.POLLOUT)
         # Reentrant: the garbage collector may log, too, in the midst of this.
         self._lock = threading.RLock()
-        self._held: deque[bytes] = deque()
+        self._buffered: deque[bytes] = deque()
         self._size = 0
         self._lost = 0
         self._busy = False
         self._awaited = False
         self._begun = False
         self._torn = False
-        self._turn = turn
+        self._iteration = turn
         self._joined: list[Any] | None = None
 
     def write(self, line: bytes) -> None:
@@ -64,13 +65,13 @@ class Descriptor:
             if self._size + len(line) > MAX_HELD:
                 self._lost += 1
             else:
-                self._hold(line)
+                self._buffer(line)
             # Who logs while a line is written is served by the loop that writes it.
             if self._busy or self._awaited:
                 return
-            turn = self._turn()
+            turn = self._iteration()
             if turn is None:
-                self._write_held(0)
+                self._write_buffered(0)
             elif turn is not self._joined:
                 self._joined = turn
                 turn.append(self)
@@ -80,23 +81,23 @@ class Descriptor:
         with self._lock:
             self._joined = None
             if not (self._busy or self._awaited):
-                self._write_held(0)
+                self._write_buffered(0)
 
     def drain(self, seconds: float = LAST_WORDS_S) -> None:
         """Wait for what is held to be written, but not for long: for the end."""
         with self._lock:
             end = time.monotonic() + seconds
-            while self._held and time.monotonic() < end and not self._busy:
-                self._write_held(max(1, int((end - time.monotonic()) * 1000)))
+            while self._buffered and time.monotonic() < end and not self._busy:
+                self._write_buffered(max(1, int((end - time.monotonic()) * 1000)))
 
-    def _hold(self, line: bytes) -> None:
-        self._held.append(line)
+    def _buffer(self, line: bytes) -> None:
+        self._buffered.append(line)
         self._size += len(line)
 
-    def _write_held(self, patience: int) -> None:
+    def _write_buffered(self, patience: int) -> None:
         self._busy = True
         try:
-            while self._held:
+            while self._buffered:
                 if not self._poll.poll(patience) or not self._write_some():
                     self._write_later()
                     break
@@ -112,7 +113,7 @@ class Descriptor:
         with self._lock:
             self._awaited = False
             if not self._busy:
-                self._write_held(0)
+                self._write_buffered(0)
 
     def _write_some(self) -> bool:
         """Write the first lines (or a part of them), or give the first one up; tell whether to go on."""
@@ -124,7 +125,7 @@ class Descriptor:
             return False
         except OSError:
             # Closed, or the disk is full: the next line may have better luck.
-            self._size -= len(self._held.popleft())
+            self._size -= len(self._buffered.popleft())
             self._lost += 1
             self._torn, self._begun = self._torn or self._begun, False
             return True
@@ -136,7 +137,7 @@ class Descriptor:
         """Give the lines for one write: as many as a pipe takes without mixing them with another writer's."""
         taken: list[bytes] = []
         size = 0
-        for line in self._held:
+        for line in self._buffered:
             size += len(line)
             if taken and size > select.PIPE_BUF:
                 break
@@ -146,12 +147,12 @@ class Descriptor:
     def _take_out(self, written: int) -> None:
         self._size -= written
         ended = False
-        while self._held and written >= len(self._held[0]):
-            written -= len(self._held.popleft())
+        while self._buffered and written >= len(self._buffered[0]):
+            written -= len(self._buffered.popleft())
             ended = True
         self._begun = written > 0
         if self._begun:
-            self._held[0] = self._held[0][written:]
+            self._buffered[0] = self._buffered[0][written:]
         if ended and self._lost:
             lost, self._lost = self._lost, 0
-            self._hold(self._notice(lost))
+            self._buffer(self._notice(lost))

@@ -14,15 +14,15 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-NOBODY = -1
+NONE = -1
 _SIZE = 4
 # How long somebody with fewer connections is given to take a client: long for a worker that is not busy, unnoticed by a client.
 PATIENCE_S = 0.005
 
 
-class Counts:
+class ConnectionCounts:
     """
-    The numbers of connections, by worker; `NOBODY` where there is none.
+    The numbers of connections, by worker; `NONE` where there is none.
 
     :param descriptor: of the memory; stays open.
     """
@@ -33,28 +33,28 @@ class Counts:
         self.numbers = memoryview(mmap.mmap(descriptor, workers * _SIZE)).cast("i")
 
     @classmethod
-    def make(cls, workers: int) -> Counts:
+    def make(cls, workers: int) -> ConnectionCounts:
         """Make the memory; it is nobody's file."""
         descriptor = os.memfd_create("mpp-workers")
         os.ftruncate(descriptor, workers * _SIZE)
         counts = cls(descriptor, workers)
         for worker in range(workers):
-            counts.numbers[worker] = NOBODY
+            counts.numbers[worker] = NONE
         return counts
 
     def has_fewer(self, than: int) -> bool:
         """Tell whether a worker has fewer connections than that."""
-        return any(NOBODY < number < than for number in self.numbers)
+        return any(NONE < number < than for number in self.numbers)
 
 
-class Turns:
+class AcceptRotation:
     """
     Accepts clients when it is this worker's turn.
 
     :param count: gives how many connections this worker has.
     """
 
-    def __init__(self, counts: Counts, worker: int, count: Callable[[], int], clock: IReactorTime) -> None:
+    def __init__(self, counts: ConnectionCounts, worker: int, count: Callable[[], int], clock: IReactorTime) -> None:
         self._counts = counts
         self._worker = worker
         self._count = count
@@ -64,25 +64,25 @@ class Turns:
         """Govern a listening port from now on."""
         port.doRead = functools.partial(self._admit, port, port.doRead)
 
-    def note(self) -> None:
+    def update(self) -> None:
         """Write how many connections there are now."""
         self._counts.numbers[self._worker] = self._count()
 
     def leave(self) -> None:
         """Be no one to whom a client may be left."""
-        self._counts.numbers[self._worker] = NOBODY
+        self._counts.numbers[self._worker] = NONE
 
     def _admit(self, port: Any, accept: Callable[[], None]) -> None:
         count = self._count()
         if self._counts.has_fewer(count):
             port.stopReading()
-            self._clock.callLater(PATIENCE_S, self._admit_whoever_is_left, port, accept)
+            self._clock.callLater(PATIENCE_S, self._admit_remaining, port, accept)
             return
         accept()
-        self.note()
+        self.update()
 
-    def _admit_whoever_is_left(self, port: Any, accept: Callable[[], None]) -> None:
+    def _admit_remaining(self, port: Any, accept: Callable[[], None]) -> None:
         if port.connected:
             port.startReading()
             accept()
-            self.note()
+            self.update()

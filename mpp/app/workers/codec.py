@@ -14,10 +14,10 @@ from typing import Any
 
 from attrs import Attribute, astuple, frozen
 
-from mpp.core.facts import Facts, Lack
-from mpp.core.http_config import Origin
+from mpp.core.facts import Lack, ServerState
+from mpp.core.http_config import DiscoverySource
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
-from mpp.security.web_config.passwords import Familiar
+from mpp.security.web_config.passwords import VerifiedCredentials
 
 
 def packed(value: object) -> str:
@@ -30,14 +30,14 @@ def unpacked(text: str) -> Any:
     return pickle.loads(base64.b64decode(text))
 
 
-def familiar_out(familiar: Familiar) -> list[str]:
+def familiar_out(familiar: VerifiedCredentials) -> list[str]:
     """Give familiar credentials, which is no more than a digest, a user and his hash."""
     return [familiar.digest.hex(), familiar.user.hex(), familiar.hashed.hex()]
 
 
-def familiar_in(value: Any) -> Familiar:
+def familiar_in(value: Any) -> VerifiedCredentials:
     """Read familiar credentials."""
-    return Familiar(*map(bytes.fromhex, value))
+    return VerifiedCredentials(*map(bytes.fromhex, value))
 
 
 def backend_out(backend: Backend) -> list[Any]:
@@ -52,38 +52,38 @@ def backend_in(value: Any) -> Backend:
 
 
 @frozen
-class Known:
+class BackendMessage:
     """
     What workers know of a backend.
 
     :ivar addresses: the IP addresses to try.
-    :ivar origins: where it was found; None when that is not known.
+    :ivar sources: where it was found; None when that is not known.
     """
 
     observation: Observation
     addresses: tuple[str, ...]
-    origins: tuple[Origin, ...] | None
+    sources: tuple[DiscoverySource, ...] | None
 
 
-def known_out(known: Known) -> str:
+def message_out(known: BackendMessage) -> str:
     """
     Return what is known of a backend as text, the same text as long as workers need to know nothing else.
 
     What only the parent shows is left out, such as the progress of a replay, how long the last probe took, and when a backend
     was probed that cannot be used anyway.
     """
-    each, origins = known.observation, known.origins
+    each, origins = known.observation, known.sources
     facts = astuple(each.facts, filter=_for_workers)
     ready_took = [round(seconds, 3) for seconds in each.ready_took]
     lack = None if each.lack is None else astuple(each.lack)
     at = each.at if each.standing <= Standing.BUSY else 0.0
     seen = int(each.standing), each.why, facts, each.returns, each.limited, each.unproven, ready_took, lack
-    found = None if origins is None else [[origin.locator, origin.source] for origin in origins]
+    found = None if origins is None else [[source.locator, source.source] for source in origins]
     times = at, each.ejected_at
     return json.dumps([backend_out(each.backend), *seen, each.leaving, *times, known.addresses, found], separators=(",", ":"))
 
 
-def known_in(text: str) -> Known:
+def message_in(text: str) -> BackendMessage:
     """Read what is known of a backend."""
     backend, standing, why, facts, returns, limited, unproven, ready_took, lack, *rest = json.loads(text)
     leaving, at, ejected_at, addresses, found = rest
@@ -91,7 +91,7 @@ def known_in(text: str) -> Known:
         backend_in(backend),
         Standing(standing),
         why,
-        Facts(*facts),
+        ServerState(*facts),
         at,
         ejected_at=ejected_at,
         returns=returns,
@@ -101,14 +101,16 @@ def known_in(text: str) -> Known:
         lack=Lack(*lack) if lack else None,
         leaving=leaving,
     )
-    return Known(observation, tuple(addresses), None if found is None else tuple(Origin(*origin) for origin in found))
+    return BackendMessage(
+        observation, tuple(addresses), None if found is None else tuple(DiscoverySource(*origin) for origin in found)
+    )
 
 
 def selection_out(selection: Selection, known: list[str]) -> list[Any]:
     """
     Give a Selection; the choice refers to the observations by their number, and to nobody else's backend.
 
-    :param known: what `known_out` returns for each of its observations.
+    :param known: what `message_out` returns for each of its observations.
     """
     number = {observation.backend: place for place, observation in enumerate(selection.observations)}
 
@@ -126,7 +128,7 @@ def selection_out(selection: Selection, known: list[str]) -> list[Any]:
     ]
 
 
-def selection_in(value: Any, read: Callable[[list[str]], Sequence[Known]]) -> Selection:
+def selection_in(value: Any, read: Callable[[list[str]], Sequence[BackendMessage]]) -> Selection:
     """
     Read a Selection.
 

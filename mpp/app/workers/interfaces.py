@@ -7,17 +7,17 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from mpp.admin.base_page import Answer
+from mpp.admin.base_page import PageResponse
 from mpp.app.workers.metrics_sum import Families
-from mpp.core.http_config import Origin
+from mpp.core.http_config import DiscoverySource
 from mpp.core.model import Backend, Reloaded, Selection, Standing
 from mpp.core.settings import Settings
-from mpp.security.web_config.passwords import Familiar
+from mpp.security.web_config.passwords import VerifiedCredentials
 from mpp.security.web_config.service import Handover
 from mpp.selection.query_of_death import SuspectQueries
 
 
-class Selections(Protocol):
+class ParentSelections(Protocol):
     """
     The living Selection, see `mpp.selection.service.SelectionService`.
 
@@ -56,37 +56,37 @@ class Selections(Protocol):
         """See `mpp.core.interfaces.ISelections`."""
 
 
-class World(Protocol):
+class ParentProgram(Protocol):
     """
     What the crew has to know of the parent's program.
 
     :ivar addresses: gives the known IP addresses of a backend.
-    :ivar origins: tells who finds a backend; None when that is not known.
+    :ivar sources: tells who finds a backend; None when that is not known.
     :ivar status: gives the status page in a format, for who asks over TLS or not.
     :ivar config: gives the page of the configuration in force, in a format.
-    :ivar note: takes the kind and the text of an event for the status page.
+    :ivar record: takes the kind and the text of an event for the status page.
     :ivar reload: has the configuration read again.
     :ivar token: of this mpp, see `mpp.core.instance`.
     :ivar encoded: gives what a worker has to know of settings, in text.
     """
 
     @property
-    def selections(self) -> Selections:
+    def selections(self) -> ParentSelections:
         """The living Selection."""
 
     token: str
     addresses: Callable[[Backend], tuple[str, ...]]
-    origins: Callable[[Backend], Collection[Origin] | None]
-    status: Callable[[str, bool], Answer]
-    config: Callable[[str], Answer]
-    note: Callable[[str, str], None]
+    sources: Callable[[Backend], Collection[DiscoverySource] | None]
+    status: Callable[[str, bool], PageResponse]
+    config: Callable[[str], PageResponse]
+    record: Callable[[str, str], None]
     reload: Callable[[], Deferred[Reloaded]]
     encoded: Callable[[Settings], str]
 
     def handover(self) -> Handover | None:
         """Give the web configuration in force, and who is known; None without one."""
 
-    def familiar(self, credentials: Familiar) -> None:
+    def familiar(self, credentials: VerifiedCredentials) -> None:
         """Know credentials that a worker has found to be right, for workers that start later."""
 
     def descriptors(self) -> list[int]:

@@ -31,16 +31,16 @@ _LONGEST = 64 * MIB
 # In bytes: the word, and nothing of settings.
 _QUOTED = 12
 
-Words = Mapping[str, Callable[..., object]]
-Questions = Mapping[str, Callable[..., "Deferred[Any]"]]
+NotificationHandlers = Mapping[str, Callable[..., object]]
+RequestHandlers = Mapping[str, Callable[..., "Deferred[Any]"]]
 
 
 @implementer(IFileDescriptorReceiver)
-class Line(Int32StringReceiver):
+class IPCChannel(Int32StringReceiver):
     """
     One end.
 
-    :param words: what may be said here, and what is then called with what follows.
+    :param handlers: what may be said here, and what is then called with what follows.
     :param questions: what may be asked here, and what gives the answer.
     :param ended: called once, when there is nobody at the other end any more.
     :param received: called with each file descriptor that comes, before the word that was said after it.
@@ -51,13 +51,13 @@ class Line(Int32StringReceiver):
 
     def __init__(
         self,
-        words: Words,
-        questions: Questions,
+        handlers: NotificationHandlers,
+        questions: RequestHandlers,
         clock: IReactorTime,
         ended: Callable[[], None],
         received: Callable[[int], None] = os.close,
     ) -> None:
-        self._words = {**words, "?": self._asked, "!": self._answered}
+        self._handlers = {**handlers, "?": self._requested, "!": self._responded}
         self._questions = questions
         self._clock = clock
         self._ended = ended
@@ -66,16 +66,16 @@ class Line(Int32StringReceiver):
         self._waiting: dict[int, Deferred[Any]] = {}
         self._lost = self._cut_off = False
 
-    def tell(self, word: str, *values: object) -> None:
+    def notify(self, word: str, *values: object) -> None:
         """Say something."""
-        self.tell_encoded(json.dumps([word, *values]))
+        self.notify_encoded(json.dumps([word, *values]))
 
-    def tell_encoded(self, text: str) -> None:
+    def notify_encoded(self, text: str) -> None:
         """Say something that has been encoded already."""
         if not self._lost:
             self.sendString(text.encode())  # type: ignore[no-untyped-call]
 
-    def give(self, descriptor: int) -> None:
+    def send_descriptor(self, descriptor: int) -> None:
         """Have the other end get a copy of a file descriptor. To be followed by a word, with which it goes."""
         if not self._lost:
             self.transport.sendFileDescriptor(descriptor)
@@ -84,7 +84,7 @@ class Line(Int32StringReceiver):
         """Pass it on."""
         self._received(descriptor)
 
-    def ask(self, question: str, *values: object, timeout: float | None = None) -> Deferred[Any]:
+    def request(self, question: str, *values: object, timeout: float | None = None) -> Deferred[Any]:
         """
         Ask something.
 
@@ -96,18 +96,18 @@ class Line(Int32StringReceiver):
         number = next(self._numbers)
         answer: Deferred[Any] = Deferred(lambda _: self._forget(number))
         self._waiting[number] = answer
-        self.tell("?", number, question, *values)
+        self.notify("?", number, question, *values)
         return answer if timeout is None else answer.addTimeout(timeout, self._clock)
 
     def _forget(self, number: int) -> None:
         self._waiting.pop(number, None)
 
-    def _asked(self, number: int, question: str, *values: Any) -> None:
+    def _requested(self, number: int, question: str, *values: Any) -> None:
         answer = self._questions[question](*values)
-        answer.addCallback(lambda value: self.tell("!", number, value))
+        answer.addCallback(lambda value: self.notify("!", number, value))
         answer.addErrback(lambda failure: _log.failure("Bug: no answer to {question}", failure, question=question))
 
-    def _answered(self, number: int, value: Any) -> None:
+    def _responded(self, number: int, value: Any) -> None:
         # Whoever asked may have given up.
         waiting = self._waiting.pop(number, None)
         if waiting is not None:
@@ -119,12 +119,12 @@ class Line(Int32StringReceiver):
             return
         try:
             word, *values = json.loads(string)
-            self._words[word](*values)
+            self._handlers[word](*values)
         except Exception:
             _log.failure("Not understood, cut off: {beginning}", beginning=string[:_QUOTED])
-            self.hang_up()
+            self.close()
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Listen no more. What was said before still goes out: why, if it is a worker who hangs up."""
         self._cut_off = True
         self.transport.loseConnection()

@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from mpp.app.workers.codec import Known, known_in, known_out
-from mpp.core.http_config import Origin, Origins
+from mpp.app.workers.codec import BackendMessage, message_in, message_out
+from mpp.core.http_config import DiscoverySource, DiscoverySources
 from mpp.core.model import Backend, Observation, Selection
 
 Addresses = Callable[[Backend], tuple[str, ...]]
 """Returns the IP addresses of a backend."""
-FoundBy = Callable[[Backend], Collection[Origin] | None]
+FoundBy = Callable[[Backend], Collection[DiscoverySource] | None]
 """Returns where a backend was found, None when that is not known."""
 
 
@@ -29,16 +29,16 @@ AT_ONCE = 100
 """So many texts are decoded in 4 ms."""
 
 
-class _Told(NamedTuple):
+class _SentBackend(NamedTuple):
     """What was written of one backend, and of what."""
 
     observation: Observation
     addresses: tuple[str, ...]
-    origins: Collection[Origin] | None
+    sources: Collection[DiscoverySource] | None
     text: str
 
 
-class Written:
+class SentBackends:
     """
     What the parent has written last of each backend.
 
@@ -47,7 +47,7 @@ class Written:
 
     def __init__(self) -> None:
         self.news: list[str] = []
-        self._last: dict[Backend, _Told] = {}
+        self._last: dict[Backend, _SentBackend] = {}
 
     def write(self, selection: Selection, addresses: Addresses, origins: FoundBy) -> list[str]:
         """Return what is known of each backend of a Selection, in the order of its observations."""
@@ -55,11 +55,11 @@ class Written:
         for observation in selection.observations:
             backend = observation.backend
             told, at, found = last.get(backend), addresses(backend), origins(backend)
-            if told is None or told.observation is not observation or told.addresses != at or told.origins != found:
-                text = known_out(Known(observation, at, None if found is None else tuple(found)))
+            if told is None or told.observation is not observation or told.addresses != at or told.sources != found:
+                text = message_out(BackendMessage(observation, at, None if found is None else tuple(found)))
                 if told is None or told.text != text:
                     self.news.append(text)
-                told = _Told(observation, at, found, text)
+                told = _SentBackend(observation, at, found, text)
             self._last[backend] = told
         return [told.text for told in self._last.values()]
 
@@ -70,21 +70,21 @@ class Written:
         return [self.news[place : place + AT_ONCE] for place in range(0, len(self.news), AT_ONCE)]
 
 
-class Read:
+class ReceivedBackends:
     """What a worker has read last."""
 
     def __init__(self) -> None:
-        self._last: dict[str, Known] = {}
-        self._ahead: dict[str, Known] = {}
+        self._last: dict[str, BackendMessage] = {}
+        self._ahead: dict[str, BackendMessage] = {}
 
     def learn(self, texts: list[str]) -> None:
         """Read what the next Selection will say of some of its backends."""
-        self._ahead.update((text, known_in(text)) for text in texts)
+        self._ahead.update((text, message_in(text)) for text in texts)
 
-    def read(self, texts: list[str]) -> list[Known]:
+    def read(self, texts: list[str]) -> list[BackendMessage]:
         """Return what is known of each backend of a Selection."""
         last, self._ahead = {**self._last, **self._ahead}, {}
-        known = [last.get(text) or known_in(text) for text in texts]
+        known = [last.get(text) or message_in(text) for text in texts]
         self._last = dict(zip(texts, known, strict=True))
         return known
 
@@ -94,6 +94,6 @@ class Read:
         return {each.observation.backend.host: each.addresses for each in self._last.values()}
 
     @property
-    def origins(self) -> Origins:
+    def origins(self) -> DiscoverySources:
         """Where those backends were found of which it is known."""
-        return {each.observation.backend: each.origins for each in self._last.values() if each.origins is not None}
+        return {each.observation.backend: each.sources for each in self._last.values() if each.sources is not None}

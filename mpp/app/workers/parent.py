@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from mpp.admin.base_page import Answer
+from mpp.admin.base_page import PageResponse
 from mpp.app.workers.codec import packed
 from mpp.app.workers.metrics_sum import families
-from mpp.app.workers.shared_sockets import Binder
-from mpp.app.workers.supervisor import Crew
+from mpp.app.workers.shared_sockets import SocketOpener
+from mpp.app.workers.supervisor import WorkerSupervisor
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.security.web_config.passwords import Familiar
+from mpp.security.web_config.passwords import VerifiedCredentials
 from mpp.security.web_config.service import Handover
 from mpp.selection.service import SelectionService
 
 if TYPE_CHECKING:
     from mpp.app.program import Program
-    from mpp.core.http_config import Origin
+    from mpp.core.http_config import DiscoverySource
     from mpp.core.model import Backend
 
 
 def employ(program: Program, settings: Settings, reactor: Any) -> None:
     """Have workers serve clients instead of this program. Before it is started."""
-    program.listeners.opener = Binder(reactor)
-    program.serving = crew = Crew(settings.workers, encoded(settings), reactor, Parent(program))
+    program.listeners.opener = SocketOpener(reactor)
+    program.client_side = crew = WorkerSupervisor(settings.workers, encoded(settings), reactor, Parent(program))
     program.addService(crew)  # type: ignore[no-untyped-call]
 
 
 class Parent:
-    """The program as the crew sees it, see `mpp.app.workers.supervisor.World`."""
+    """The program as the crew sees it, see `mpp.app.workers.supervisor.ParentProgram`."""
 
     def __init__(self, program: Program) -> None:
         assert isinstance(program.backends.selections, SelectionService)
@@ -40,21 +40,21 @@ class Parent:
         self.selections = program.backends.selections
         self.token = program.instance.token
         self.addresses: Callable[[Backend], tuple[str, ...]] = program.backends.addresses
-        self.origins: Callable[[Backend], Collection[Origin] | None] = program.backends.keyring.origins
-        self.status: Callable[[str, bool], Answer] = program.own_pages.status
-        self.config: Callable[[str], Answer] = program.own_pages.config
-        self.note: Callable[[str, str], None] = self.selections.journal.note
+        self.sources: Callable[[Backend], Collection[DiscoverySource] | None] = program.backends.credentials.sources
+        self.status: Callable[[str, bool], PageResponse] = program.admin_pages.status
+        self.config: Callable[[str], PageResponse] = program.admin_pages.config
+        self.record: Callable[[str, str], None] = self.selections.event_log.record
         self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
         self.encoded: Callable[[Settings], str] = encoded
 
     def handover(self) -> Handover | None:
         """Give the web configuration in force, and who is known."""
-        return None if self._program.front is None else self._program.front.handover
+        return None if self._program.web_config is None else self._program.web_config.handover
 
-    def familiar(self, credentials: Familiar) -> None:
+    def familiar(self, credentials: VerifiedCredentials) -> None:
         """Know credentials that a worker has found to be right."""
-        if self._program.front is not None:
-            self._program.front.passwords.learn(credentials)
+        if self._program.web_config is not None:
+            self._program.web_config.passwords.learn(credentials)
 
     def descriptors(self) -> list[int]:
         """Give the open sockets, in the order in which a worker opens them."""
@@ -65,7 +65,7 @@ class Parent:
         return families(self._program.metrics.registry.collect())
 
     def counted(self, names: Collection[str]) -> list[list[Any]]:
-        """See `mpp.app.workers.interfaces.World`."""
+        """See `mpp.app.workers.interfaces.ParentProgram`."""
         return families(self._program.metrics.counted(names))
 
 

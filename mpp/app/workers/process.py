@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.app.workers.ipc import Line, Questions, Words
+from mpp.app.workers.ipc import IPCChannel, NotificationHandlers, RequestHandlers
 from mpp.app.workers.metrics_sum import Families
 from mpp.core.model import Selection
 from mpp.core.text.child_environ import isolated
@@ -29,13 +29,13 @@ COUNTS_DESCRIPTOR = 4
 FIRST_SOCKET = 5
 
 
-class Hand(ProcessProtocol):
+class WorkerProcess(ProcessProtocol):
     """
     A worker's process.
 
     :param number: its place, from 0.
-    :param gone: called once with this when the process has ended.
-    :ivar line: to it.
+    :param ended: called once with this when the process has ended.
+    :ivar channel: to it.
     :ivar heard: the number of its last report.
     :ivar metrics: as it told them last.
     :ivar pid: its process id; 0 before it is started.
@@ -44,7 +44,12 @@ class Hand(ProcessProtocol):
     """
 
     def __init__(
-        self, number: int, words: Words, questions: Questions, clock: IReactorTime, gone: Callable[[Hand], None]
+        self,
+        number: int,
+        words: NotificationHandlers,
+        questions: RequestHandlers,
+        clock: IReactorTime,
+        gone: Callable[[WorkerProcess], None],
     ) -> None:
         self.number = number
         self.heard = 0
@@ -53,9 +58,9 @@ class Hand(ProcessProtocol):
         self.pid = 0
         self.ended = ""
         self.began = clock.seconds()
-        self.line = Line(words, questions, clock, self._hung_up)
-        self._gone = gone
-        self._told: tuple[Selection | None, str, int] = (None, "", 0)
+        self.channel = IPCChannel(words, questions, clock, self._disconnected)
+        self._ended = gone
+        self._published: tuple[Selection | None, str, int] = (None, "", 0)
 
     def __repr__(self) -> str:
         return f"<Hand {self.number}>"
@@ -76,8 +81,8 @@ class Hand(ProcessProtocol):
             if self.transport is not None:
                 self.pid = self.transport.pid or 0
             ours.setblocking(False)
-            reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
-        self.line.tell("boot", *boot)
+            reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self.channel))
+        self.channel.notify("boot", *boot)
 
     def publish(self, selection: Selection, failing: str, world: Callable[[], tuple[list[str], str]]) -> None:
         """
@@ -85,31 +90,31 @@ class Hand(ProcessProtocol):
 
         :param world: returns messages that are to come before the Selection, and the Selection, all encoded.
         """
-        told, self._told = self._told, (selection, failing, self.heard)
+        told, self._published = self._published, (selection, failing, self.heard)
         if selection is not told[0]:
             ahead, known = world()
             for message in ahead:
-                self.line.tell_encoded(message)
-            self.line.tell_encoded(f'["selection",{self.heard},{failing},{known}]')
-        elif told != self._told:
-            self.line.tell_encoded(f'["heard",{self.heard},{failing}]')
+                self.channel.notify_encoded(message)
+            self.channel.notify_encoded(f'["selection",{self.heard},{failing},{known}]')
+        elif told != self._published:
+            self.channel.notify_encoded(f'["heard",{self.heard},{failing}]')
 
     def signal(self, name: str) -> None:
         """Send a signal, if it is there."""
         if self.transport is not None and self.transport.pid is not None:
             self.transport.signalProcess(name)
 
-    def _hung_up(self) -> None:
+    def _disconnected(self) -> None:
         # Without its line it is of no use, if it is still there.
         self.signal("KILL")
 
     def processEnded(self, reason: Failure) -> None:
         """Take note of its end."""
         self.ended = how_it_ended(getattr(reason.value, "signal", None), getattr(reason.value, "exitCode", None))
-        transport = self.line.transport
+        transport = self.channel.transport
         if transport is not None:
             transport.abortConnection()
-        self._gone(self)
+        self._ended(self)
 
 
 def how_it_ended(number: int | None, status: int | None) -> str:

@@ -29,12 +29,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mpp.app.workers.codec import backend_in, backend_out, selection_in
-from mpp.app.workers.ipc import Line
-from mpp.app.workers.known import Read
-from mpp.core.http_config import Origins
+from mpp.app.workers.ipc import IPCChannel
+from mpp.app.workers.known import ReceivedBackends
+from mpp.core.http_config import DiscoverySources
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Backend, Selection, Standing
-from mpp.selection.event_log import Journal
+from mpp.selection.event_log import EventLog
 from mpp.selection.outliers.demotion import demoted
 from mpp.selection.query_of_death import SuspectQueries
 from mpp.selection.rounds import StartWaiters
@@ -49,32 +49,32 @@ class RemoteSelections(Service):
     :ivar current: see `ISelections`.
     :ivar suspects: see `ISelections`; the parent keeps those of all workers alike.
     :ivar known: what is known of each backend.
-    :ivar line: to the parent.
-    :ivar journal: remains empty, the parent keeps it.
+    :ivar channel: to the parent.
+    :ivar event_log: remains empty, the parent keeps it.
     """
 
-    line: Line
+    channel: IPCChannel
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.current = Selection()
         self.suspects = SuspectQueries(now)
-        self.journal = Journal(time.time)
+        self.event_log = EventLog(time.time)
         self._forget: Callable[[Backend], None] = lambda _: None
-        self._located: Callable[[Origins], None] = lambda _: None
+        self._located: Callable[[DiscoverySources], None] = lambda _: None
         self._moved: Callable[[str, tuple[str, ...]], None] = lambda host, addresses: None
         self._published = Selection()
-        self.known = Read()
+        self.known = ReceivedBackends()
         self._addresses: Mapping[str, tuple[str, ...]] = {}
         self._first = StartWaiters(now)
         self._reported = 0
         self._unheard: list[tuple[int, Backend, Standing, str]] = []
         self._failing: dict[Backend, int] = {}
-        self._told: set[Backend] = set()
+        self._reported_backends: set[Backend] = set()
 
     def bound_to(
         self,
         forget: Callable[[Backend], None],
-        located: Callable[[Origins], None],
+        located: Callable[[DiscoverySources], None],
         moved: Callable[[str, tuple[str, ...]], None],
     ) -> RemoteSelections:
         """
@@ -118,7 +118,7 @@ class RemoteSelections(Service):
         now = {backend_in(backend): reports for backend, reports in failing}
         if now != self._failing:
             self._failing = now
-            self._told.clear()
+            self._reported_backends.clear()
 
     # For this worker
 
@@ -143,7 +143,7 @@ class RemoteSelections(Service):
 
     def reselect(self) -> Deferred[Selection]:
         """Have the parent make a round, see `ISelections`. The new Selection comes before the answer."""
-        return self.line.ask("reselect").addBoth(self._unless_cancelled)
+        return self.channel.request("reselect").addBoth(self._unless_cancelled)
 
     def _unless_cancelled(self, result: Any) -> Any:
         return result if isinstance(result, Failure) and result.check(CancelledError) else self.current
@@ -160,27 +160,27 @@ class RemoteSelections(Service):
         else:
             # What is answered from now on is news.
             self._failing[backend] = -1
-            self._told.clear()
-        self.line.tell("report", self._reported, backend_out(backend), int(standing), why)
+            self._reported_backends.clear()
+        self.channel.notify("report", self._reported, backend_out(backend), int(standing), why)
 
     def rescued(self, failed: Backend, by: Backend) -> None:
         """Tell the parent of a request that a backend out of service answered, see `ISelections`."""
-        self.line.tell("rescued", backend_out(failed), backend_out(by))
+        self.channel.notify("rescued", backend_out(failed), backend_out(by))
 
     def storage_failed(self, backend: Backend, error: str) -> None:
         """Report to the parent that a backend cannot read a part of its storage, see `ISelections`."""
-        self.line.tell("storage", backend_out(backend), error)
+        self.channel.notify("storage", backend_out(backend), error)
 
     def suspect(self, key: str, why: str) -> None:
         """Remember a read that a server may have died of, and have the parent tell the other workers, see `ISelections`."""
         self.suspects.add(key)
-        self.line.tell("suspect", key, why)
+        self.channel.notify("suspect", key, why)
 
     def answered(self, backend: Backend) -> None:
         """Tell the parent of a request that was answered, if it wants to know; see Note [Answers]."""
-        if self._failing and backend not in self._told:
-            self._told.add(backend)
-            self.line.tell("answered", backend_out(backend))
+        if self._failing and backend not in self._reported_backends:
+            self._reported_backends.add(backend)
+            self.channel.notify("answered", backend_out(backend))
 
 
 def without(selection: Selection, backend: Backend, standing: Standing, why: str) -> Selection:

@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 
 @frozen
-class Bound:
+class OpenSocket:
     """An open port that accepts nobody (of Twisted's IListeningPort, as much as is used)."""
 
     port: Any
@@ -51,7 +51,7 @@ class Bound:
         self.port.connectionLost(Failure(ConnectionDone()))
 
 
-class Binder:
+class SocketOpener:
     """Opens sockets for others to accept from."""
 
     def __init__(self, reactor: Any) -> None:
@@ -60,31 +60,31 @@ class Binder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Bound:
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> OpenSocket:
         """See IReactorTCP."""
         return self._bound(self._reactor.listenTCP(port, factory, backlog, interface))
 
-    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> Bound:
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> OpenSocket:
         """See IReactorSSL. TLS is the workers' affair."""
         return self.listenTCP(port, factory, backlog, interface)
 
-    def listenUNIX(self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False) -> Bound:
+    def listenUNIX(self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False) -> OpenSocket:
         """See IReactorUNIX."""
         return self._bound(self._reactor.listenUNIX(address, factory, backlog, mode, wantPID))
 
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Bound:
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> OpenSocket:
         """See IReactorSocket."""
         return self._bound(self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory))
 
-    def _bound(self, port: Any) -> Bound:
+    def _bound(self, port: Any) -> OpenSocket:
         # Before the reactor has had a turn.
         port.stopReading()
-        return Bound(port)
+        return OpenSocket(port)
 
 
 @implementer(IStreamServerEndpoint)
 @frozen
-class Inherited:
+class InheritedSocket:
     """An endpoint whose socket is there already."""
 
     _adopt: Callable[[Any], Any]
@@ -95,7 +95,7 @@ class Inherited:
 
 
 @define
-class Heir:
+class SocketAdopter:
     """
     Gives out inherited sockets where others would open one.
 
@@ -129,9 +129,9 @@ class Heir:
         """See IReactorSocket."""
         return self._adopt(factory)
 
-    def inherited_endpoint(self) -> Inherited:
+    def inherited_endpoint(self) -> InheritedSocket:
         """Give what stands for an endpoint whose socket systemd handed over to the parent."""
-        return Inherited(self._adopt)
+        return InheritedSocket(self._adopt)
 
     def _adopt(self, factory: Any) -> Any:
         descriptor = self.descriptors.pop(0)

@@ -21,17 +21,17 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
 from txaio.tx import make_logger, set_global_log_level
 from zope.interface import implementer
 
-from mpp.admin.base_page import Answer
+from mpp.admin.base_page import PageResponse
 from mpp.app.file_limit import raise_file_limit
 from mpp.app.logs import format as logs
 from mpp.app.program import Program
-from mpp.app.workers.accept_rotation import Counts, Turns
+from mpp.app.workers.accept_rotation import AcceptRotation, ConnectionCounts
 from mpp.app.workers.codec import familiar_in, familiar_out, unpacked
-from mpp.app.workers.ipc import Line, Words
+from mpp.app.workers.ipc import IPCChannel, NotificationHandlers
 from mpp.app.workers.metrics_sum import Families, added_up, families
 from mpp.app.workers.process import COUNTS_DESCRIPTOR, FIRST_SOCKET, LINE_DESCRIPTOR
 from mpp.app.workers.remote_selections import RemoteSelections
-from mpp.app.workers.shared_sockets import Heir
+from mpp.app.workers.shared_sockets import SocketAdopter
 from mpp.core.errors import ConfigError
 from mpp.core.instance import Instance
 from mpp.core.model import Reloaded
@@ -61,13 +61,13 @@ class Worker:
         self._remote = RemoteSelections(reactor.seconds)
         self._program: Program | None = None
         self._stopping = False
-        self._heir = Heir(reactor, list(range(FIRST_SOCKET, FIRST_SOCKET + sockets)))
+        self._adopter = SocketAdopter(reactor, list(range(FIRST_SOCKET, FIRST_SOCKET + sockets)))
         self._guarded: list[Any] = []
-        words: Words = {
+        words: NotificationHandlers = {
             "boot": self._boot,
-            "settings": self._follow,
-            "renew": self._renew,
-            "certificates": self._renew_certificates,
+            "settings": self._reconfigure,
+            "renew": self._refresh_credentials,
+            "certificates": self._reload_certificates,
             "web_config": self._secure,
             "familiar": self._familiar,
             "known": self._remote.known.learn,
@@ -77,12 +77,12 @@ class Worker:
             "drain": self._drain,
             "cut": self._cut,
         }
-        self.line = Line(words, {"samples": self._samples}, reactor, _exit, self._heir.descriptors.append)
-        self._remote.line = self.line
+        self.channel = IPCChannel(words, {"samples": self._samples}, reactor, _exit, self._adopter.descriptors.append)
+        self._remote.channel = self.channel
 
     def begin(self) -> None:
         """Open the line; all else comes over it."""
-        self._reactor.adoptStreamConnection(LINE_DESCRIPTOR, socket.AF_UNIX, Factory.forProtocol(lambda: self.line))
+        self._reactor.adoptStreamConnection(LINE_DESCRIPTOR, socket.AF_UNIX, Factory.forProtocol(lambda: self.channel))
         os.close(LINE_DESCRIPTOR)
 
     def __call__(self, event: LogEvent) -> None:
@@ -91,7 +91,7 @@ class Worker:
         if level is LogLevel.debug and not str(event.get("log_namespace", "")).startswith("mpp"):
             return
         told = {**logs.fields(event), "worker": self._number}
-        self.line.tell("log", level.name, str(event.get("log_namespace", "mpp")), told)
+        self.channel.notify("log", level.name, str(event.get("log_namespace", "mpp")), told)
 
     # What the parent says
 
@@ -100,22 +100,22 @@ class Worker:
             self._start(_decoded(settings), Instance(token), unpacked(handover))
         except ConfigError as error:
             _log.error("Worker {number} cannot start: {error}", number=self._number, error=str(error))
-            self.line.hang_up()
+            self.channel.close()
 
     def _start(self, settings: Settings, instance: Instance, handover: Handover | None) -> None:
         raise_file_limit()
         program = self._program = Program(settings, self._reactor, self._remote, handover, instance)
-        if program.front is not None:
-            program.front.passwords.share = lambda familiar: self.line.tell("familiar", *familiar_out(familiar))
-        program.sites.kube_probes.report = lambda path: self.line.tell("kube_probe", path)
-        program.listeners.opener = self._heir
-        program.own_pages.relay(self._fetch)
-        program.reload = self._have_reloaded
+        if program.web_config is not None:
+            program.web_config.passwords.share = lambda familiar: self.channel.notify("familiar", *familiar_out(familiar))
+        program.sites.kube_probes.report = lambda path: self.channel.notify("kube_probe", path)
+        program.listeners.opener = self._adopter
+        program.admin_pages.relay(self._fetch)
+        program.reload = self._request_reload
         program.privilegedStartService()
-        self._take_turns(program, settings.workers)
+        self._join_rotation(program, settings.workers)
         program.startService()
 
-    def _follow(self, text: str) -> None:
+    def _reconfigure(self, text: str) -> None:
         program = self._program
         if program is None or self._stopping:
             return
@@ -128,42 +128,42 @@ class Worker:
         else:
             self._guard()
 
-    def _renew(self) -> None:
+    def _refresh_credentials(self) -> None:
         if self._program is not None:
-            self._program.backends.keyring.renew()
+            self._program.backends.credentials.refresh()
 
-    def _renew_certificates(self) -> None:
+    def _reload_certificates(self) -> None:
         if self._program is not None:
-            self._program.renew_certificates()
+            self._program.reload_certificates()
 
     def _secure(self, text: str) -> None:
-        if self._program is None or self._program.front is None or self._stopping:
+        if self._program is None or self._program.web_config is None or self._stopping:
             return
         try:
-            self._program.front.adopt(unpacked(text))
+            self._program.web_config.adopt(unpacked(text))
         except ConfigError as error:
             # It must not go on with what is in force no more: a user may have been taken out.
             _log.error("Worker {number} ends, since it cannot follow: {error}", number=self._number, error=str(error))
             self._drain()
 
     def _familiar(self, *credentials: str) -> None:
-        if self._program is not None and self._program.front is not None:
-            self._program.front.passwords.learn(familiar_in(credentials))
+        if self._program is not None and self._program.web_config is not None:
+            self._program.web_config.passwords.learn(familiar_in(credentials))
 
-    def _take_turns(self, program: Program, workers: int) -> None:
+    def _join_rotation(self, program: Program, workers: int) -> None:
         channels = program.channels
-        counts = Counts(COUNTS_DESCRIPTOR, workers)
-        turns = self._turns = Turns(counts, self._number, lambda: len(channels), self._reactor)
+        counts = ConnectionCounts(COUNTS_DESCRIPTOR, workers)
+        turns = self._rotation = AcceptRotation(counts, self._number, lambda: len(channels), self._reactor)
         self._guard()
-        channels.left.append(turns.note)
-        turns.note()
+        channels.left.append(turns.update)
+        turns.update()
 
     def _guard(self) -> None:
         assert self._program is not None
         ports = [each.port for each in self._program.listeners.open]
         for port in ports:
             if isinstance(port, tcp.Port) and port not in self._guarded:
-                self._turns.guard(port)
+                self._rotation.guard(port)
         self._guarded = ports
 
     def _drain(self) -> None:
@@ -183,16 +183,16 @@ class Worker:
     def _samples(self) -> Deferred[Families]:
         return succeed([] if self._program is None else added_up(families(self._program.metrics.registry.collect())))
 
-    def _fetch(self, page: str, *how: object) -> Deferred[Answer]:
-        return self.line.ask(page, *how, timeout=_PAGE_S).addCallback(_page)
+    def _fetch(self, page: str, *how: object) -> Deferred[PageResponse]:
+        return self.channel.request(page, *how, timeout=_PAGE_S).addCallback(_page)
 
-    def _have_reloaded(self) -> Deferred[Reloaded]:
-        asked = self.line.ask("reload")
+    def _request_reload(self) -> Deferred[Reloaded]:
+        asked = self.channel.request("reload")
         asked.addErrback(lambda _: [(), ("the process that reads the configuration does not answer",)])
         return asked.addCallback(lambda told: Reloaded(*map(tuple, told)))
 
 
-def _page(told: list[Any]) -> Answer:
+def _page(told: list[Any]) -> PageResponse:
     code, content_type, body = told
     return int(code), content_type.encode(), body.encode()
 

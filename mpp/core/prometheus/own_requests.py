@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from mpp._version import __version__
 from mpp.core import headers, instance
-from mpp.core.errors import Looped
+from mpp.core.errors import LoopDetected
 from mpp.core.instance import Instance
-from mpp.core.model import Backend, RequestFacts
+from mpp.core.model import Backend, RequestInfo
 
 
 def own_request_head(backend: Backend, path: str, sender: Instance) -> bytes:
@@ -28,11 +28,11 @@ def own_request_head(backend: Backend, path: str, sender: Instance) -> bytes:
     ).encode("ascii")
 
 
-def check_sender(facts: RequestFacts, own: Instance) -> None:
+def check_sender(info: RequestInfo, own: Instance) -> None:
     """
     Check that a request was not sent by this mpp, its own or one that it forwarded.
 
-    :raise Looped: it was.
+    :raise LoopDetected: it was.
     """
-    if own.is_in(headers.values(facts.headers, instance.FIELD)):
-        raise Looped
+    if own.is_in(headers.values(info.headers, instance.FIELD)):
+        raise LoopDetected

@@ -89,7 +89,7 @@ def _without_dots(path: bytes) -> bytes:
     return b"/" + b"/".join(kept)
 
 
-class Meaning(NamedTuple):
+class PathMeaning(NamedTuple):
     """
     What a raw path means.
 
@@ -110,22 +110,22 @@ class Meaning(NamedTuple):
         return method not in self.unsafe and (method in _READ_METHODS or (self.post_reads and method == b"POST"))
 
 
-def meaning(path: bytes) -> Meaning:
+def meaning(path: bytes) -> PathMeaning:
     """Tell what a raw path means. Remembered: dashboards ask for the same few."""
     return _meaning(path) if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)
 
 
 @functools.lru_cache(512)
-def _meaning(path: bytes) -> Meaning:
+def _meaning(path: bytes) -> PathMeaning:
     unsafe = unsafe_paths.methods(path)
     if len(path) > _LONGEST_QUERY:
-        return Meaning(unsafe, False, False)
+        return PathMeaning(unsafe, False, False)
     takes_timeout = _TAKES_TIMEOUT.search(path) is not None and _REDIRECTED.search(path) is None
     normal = normalized(path)
-    return Meaning(unsafe, _POST_READS.search(normal) is not None, takes_timeout, _FEDERATION.search(normal) is not None)
+    return PathMeaning(unsafe, _POST_READS.search(normal) is not None, takes_timeout, _FEDERATION.search(normal) is not None)
 
 
-class Api(enum.Enum):
+class APIPath(enum.Enum):
     """Whether a Prometheus serves a path as a part of its API."""
 
     NONE = "none"
@@ -134,15 +134,15 @@ class Api(enum.Enum):
     ALWAYS = "always"
 
 
-def api(path: bytes) -> Api:
+def api(path: bytes) -> APIPath:
     """
     Return whether a path belongs to Prometheus' API.
 
     :param path: raw, without the server's prefix.
     """
     if _ALWAYS_SERVED.fullmatch(path):
-        return Api.ALWAYS
-    return Api.SOME if _SERVED.fullmatch(path) else Api.NONE
+        return APIPath.ALWAYS
+    return APIPath.SOME if _SERVED.fullmatch(path) else APIPath.NONE
 
 
 def without_prefix(prefix: str, target: bytes, prefixes: tuple[str, ...]) -> bytes:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from mpp.core import headers
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 
 _NAME = b"timeout="
 # Longer than any duration that makes sense, written with every byte percent-encoded; what is longer is not read.
@@ -31,7 +31,7 @@ _AMPERSAND = ord("&")
 _FORM = b"application/x-www-form-urlencoded"
 
 
-class Found(NamedTuple):
+class TimeoutParameter(NamedTuple):
     """
     The parameter of a query that has one.
 
@@ -47,17 +47,17 @@ class Found(NamedTuple):
     seconds: float | None
 
 
-def find(facts: RequestFacts) -> Found | None:
+def find(info: RequestInfo) -> TimeoutParameter | None:
     """Find the parameter that counts: in the body if there is one, else in the query string (Go's Request.FormValue)."""
     # Not with "in", which finds out first, by an exception, that bytes are no number: that takes twice the time.
-    in_body = facts.body.find(_NAME) >= 0
-    if not in_body and facts.target.find(_NAME) < 0:
+    in_body = info.body.find(_NAME) >= 0
+    if not in_body and info.target.find(_NAME) < 0:
         return None
-    found = _found(facts.body, True) if in_body and is_form(facts) else None
-    return found or _found(facts.target.partition(b"?")[2], False)
+    found = _found(info.body, True) if in_body and is_form(info) else None
+    return found or _found(info.target.partition(b"?")[2], False)
 
 
-def _found(text: bytes, in_body: bool) -> Found | None:
+def _found(text: bytes, in_body: bool) -> TimeoutParameter | None:
     """Find the first parameter of that name, which counts (Go's url.Values.Get), in a query string or form."""
     if text.startswith(_NAME):
         start = len(_NAME)
@@ -68,10 +68,10 @@ def _found(text: bytes, in_body: bool) -> Found | None:
         start = before + 1 + len(_NAME)
     end = text.find(b"&", start)
     end = len(text) if end < 0 else end
-    return Found(in_body, start, end, _seconds(text[start:end]) if end - start <= _LONGEST else None)
+    return TimeoutParameter(in_body, start, end, _seconds(text[start:end]) if end - start <= _LONGEST else None)
 
 
-def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[bytes, bytes]:
+def limited(info: RequestInfo, found: TimeoutParameter | None, seconds: float) -> tuple[bytes, bytes]:
     """
     Have a query stop after ``seconds`` at the latest.
 
@@ -80,7 +80,7 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
         done by a plain edit (a body that is no plain form, a value that is not understood: the server shall complain about
         that itself).
     """
-    target, body = facts.target, facts.body
+    target, body = info.target, info.body
     value = b"%dms" % max(1, int(seconds * 1000))
     if found is None:
         if not body:
@@ -89,7 +89,7 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
                 return target + b"?timeout=" + value, body
             ready = target[-1] == _AMPERSAND or mark == len(target) - 1
             return target + (b"timeout=" if ready else b"&timeout=") + value, body
-        return target, _joined(body, value) if is_form(facts) else body
+        return target, _joined(body, value) if is_form(info) else body
     given = found.seconds
     if given is None or given <= seconds:
         return target, body
@@ -99,7 +99,7 @@ def limited(facts: RequestFacts, found: Found | None, seconds: float) -> tuple[b
     return path + b"?" + _replaced(query, found, value), body
 
 
-def without_injected(location: bytes, target: bytes, found: Found | None, sent: bytes) -> bytes:
+def without_injected(location: bytes, target: bytes, found: TimeoutParameter | None, sent: bytes) -> bytes:
     """
     Return the ``Location`` of a redirect as if the target had been sent as the client wrote it.
 
@@ -123,11 +123,11 @@ def without_injected(location: bytes, target: bytes, found: Found | None, sent: 
     return b"%b%b%b%b" % (path, b"?" + query if query else b"", number_sign, fragment)
 
 
-def is_form(facts: RequestFacts) -> bool:
+def is_form(info: RequestInfo) -> bool:
     """Return whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
-    if facts.method != b"POST" or headers.values(facts.headers, b"content-encoding"):
+    if info.method != b"POST" or headers.values(info.headers, b"content-encoding"):
         return False
-    kinds = headers.values(facts.headers, b"content-type")
+    kinds = headers.values(info.headers, b"content-type")
     return len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == _FORM
 
 
@@ -136,7 +136,7 @@ def _joined(text: bytes, value: bytes) -> bytes:
     return (b"%b&timeout=%b" if text and text[-1] != _AMPERSAND else b"%btimeout=%b") % (text, value)
 
 
-def _replaced(text: bytes, found: Found, value: bytes) -> bytes:
+def _replaced(text: bytes, found: TimeoutParameter, value: bytes) -> bytes:
     return text[: found.start] + value + text[found.end :]
 
 

@@ -17,7 +17,7 @@ from mpp.core import headers
 from mpp.core.model import Headers, Standing
 from mpp.core.prometheus import api_errors, paths
 from mpp.core.prometheus.storage_errors import is_storage_error
-from mpp.proxy.decisions.retry_policy import ANSWERED, Retry, Verdict
+from mpp.proxy.decisions.retry_policy import ANSWERED, Outcome, Retry
 
 # How much of an error is repeated in logs and on pages.
 _QUOTED_CHARS = 200
@@ -37,7 +37,7 @@ class Authorization(enum.Enum):
 
 
 @frozen
-class Sent:
+class SentRequest:
     """
     What mpp sent.
 
@@ -50,14 +50,14 @@ class Sent:
 
 
 @frozen
-class Classified:
+class ClassifiedResponse:
     """
     What a response means.
 
     :ivar error: what it says, one line for logs and pages; empty unless it is an error of Prometheus' API.
     """
 
-    verdict: Verdict
+    outcome: Outcome
     status: int
     error: str = ""
 
@@ -67,7 +67,7 @@ class Classified:
         return f"answered {self.status}" + (f": {self.error}" if self.error else "")
 
 
-class Sign(enum.Enum):
+class ResponseSign(enum.Enum):
     """What a response shows that is not (or not only) told by its status and ``errorType``."""
 
     FOREIGN = "foreign"
@@ -87,7 +87,7 @@ class Sign(enum.Enum):
 
 
 @frozen
-class Rule:
+class ResponseRule:
     """
     One row of the matrix.
 
@@ -97,68 +97,68 @@ class Rule:
     """
 
     statuses: Collection[int]
-    verdict: Verdict
-    kind: str | Sign | None = None
+    outcome: Outcome
+    kind: str | ResponseSign | None = None
     text: str = ""
     exact: bool = False
 
-    def fits(self, status: int, kind: str | Sign, text: str) -> bool:
+    def fits(self, status: int, kind: str | ResponseSign, text: str) -> bool:
         """Return whether the row speaks of this response."""
         if status not in self.statuses or (self.kind is not None and kind != self.kind):
             return False
         return text == self.text if self.exact else self.text in text
 
 
-_SATURATED = Verdict("saturated", Retry.YES, busy=True, elsewhere=True)
-_UNAUTHORIZED = Verdict("unauthorized", Retry.YES, Standing.VIABLE, elsewhere=True, mask=True, credentials=True)
+_SATURATED = Outcome("saturated", Retry.YES, busy=True, elsewhere=True)
+_UNAUTHORIZED = Outcome("unauthorized", Retry.YES, Standing.VIABLE, elsewhere=True, hide_from_client=True, credentials=True)
 _SOFT = Standing.SUSPECT
 
-REFUSED = Verdict("refused", Retry.YES, Standing.BUSY, mask=True)
+REFUSED = Outcome("refused", Retry.YES, Standing.BUSY, hide_from_client=True)
 """A 503 that is not Prometheus' own: a limiter in front of a server that is well, or a gateway to one that is not there."""
-LIMITED = Verdict("limited", Retry.YES, Standing.BUSY, elsewhere=True, mask=True)
+LIMITED = Outcome("limited", Retry.YES, Standing.BUSY, elsewhere=True, hide_from_client=True)
 """The same, of a server that was found to be ready when it was asked: another one is tried, and no new selection waited for."""
 
-RULES: tuple[Rule, ...] = (
-    Rule((401,), _UNAUTHORIZED, Sign.CREDENTIALS),
+RULES: tuple[ResponseRule, ...] = (
+    ResponseRule((401,), _UNAUTHORIZED, ResponseSign.CREDENTIALS),
     # A label proxy or a forbidden path says so of each server; a gateway of one server may have a rule of its own.
-    Rule((403,), Verdict("forbidden", Retry.ONCE, elsewhere=True), Sign.FORBIDDEN),
+    ResponseRule((403,), Outcome("forbidden", Retry.ONCE, elsewhere=True), ResponseSign.FORBIDDEN),
     # Waited for a query slot until the timeout, up to 2.45 and since.
-    Rule((503,), _SATURATED, "timeout", "query timed out in query queue"),
-    Rule((400,), _SATURATED, "bad_data", 'invalid parameter "query": context deadline exceeded', exact=True),
-    Rule((422,), _SATURATED, "execution", "context deadline exceeded", exact=True),
+    ResponseRule((503,), _SATURATED, "timeout", "query timed out in query queue"),
+    ResponseRule((400,), _SATURATED, "bad_data", 'invalid parameter "query": context deadline exceeded', exact=True),
+    ResponseRule((422,), _SATURATED, "execution", "context deadline exceeded", exact=True),
     # The tokens of `/api/v1/rules` are made of the files' names, which may differ between the servers; the page comes from the
     # server that has made the token. Not known to either: the rules have changed.
-    Rule((400,), Verdict("unknown_page", Retry.ONCE, elsewhere=True), Sign.UNKNOWN_PAGE),
+    ResponseRule((400,), Outcome("unknown_page", Retry.ONCE, elsewhere=True), ResponseSign.UNKNOWN_PAGE),
     # Too heavy a query: it would be as heavy elsewhere.
-    Rule((503,), ANSWERED, "timeout"),
+    ResponseRule((503,), ANSWERED, "timeout"),
     # Not canceled by us, for we are still listening: the server is going down. 503 up to 2.42, 499 since.
-    Rule((503, 499), Verdict("canceled", Retry.ONCE, _SOFT), "canceled"),
-    Rule((499,), Verdict("canceled", Retry.ONCE, _SOFT)),
+    ResponseRule((503, 499), Outcome("canceled", Retry.ONCE, _SOFT), "canceled"),
+    ResponseRule((499,), Outcome("canceled", Retry.ONCE, _SOFT)),
     # Starting, replaying its WAL or stopping.
-    Rule((503,), Verdict("not_ready", Retry.YES, Standing.NOT_READY, mask=True), Sign.NOT_READY),
-    Rule((500, 503), Verdict("unavailable", Retry.YES, Standing.NOT_READY), "unavailable"),
-    Rule((503,), REFUSED, Sign.FOREIGN),
+    ResponseRule((503,), Outcome("not_ready", Retry.YES, Standing.NOT_READY, hide_from_client=True), ResponseSign.NOT_READY),
+    ResponseRule((500, 503), Outcome("unavailable", Retry.YES, Standing.NOT_READY), "unavailable"),
+    ResponseRule((503,), REFUSED, ResponseSign.FOREIGN),
     # A broken block, or a bug that the other server has too.
-    Rule((422,), Verdict("storage", Retry.ONCE, _SOFT, elsewhere=True, storage=True), Sign.STORAGE),
-    Rule((500,), Verdict("internal", Retry.ONCE, _SOFT), "internal"),
+    ResponseRule((422,), Outcome("storage", Retry.ONCE, _SOFT, elsewhere=True, storage=True), ResponseSign.STORAGE),
+    ResponseRule((500,), Outcome("internal", Retry.ONCE, _SOFT), "internal"),
     # Remote read and federation say so of the storage, in plain text; the client gets it if the others say the same.
-    Rule((500,), Verdict("server_error", Retry.YES, _SOFT), Sign.FOREIGN),
+    ResponseRule((500,), Outcome("server_error", Retry.YES, _SOFT), ResponseSign.FOREIGN),
     # Another mpp sends our request back to us; perhaps another server of ours answers it.
-    Rule((508,), Verdict("loop", Retry.YES, _SOFT, mask=True), "loop"),
-    Rule(range(501, 600), Verdict("bad_gateway", Retry.YES, _SOFT, mask=True), Sign.FOREIGN),
-    Rule((404,), Verdict("lost_route", Retry.YES, _SOFT, elsewhere=True), Sign.LOST_ROUTE),
+    ResponseRule((508,), Outcome("loop", Retry.YES, _SOFT, hide_from_client=True), "loop"),
+    ResponseRule(range(501, 600), Outcome("bad_gateway", Retry.YES, _SOFT, hide_from_client=True), ResponseSign.FOREIGN),
+    ResponseRule((404,), Outcome("lost_route", Retry.YES, _SOFT, elsewhere=True), ResponseSign.LOST_ROUTE),
     # The gateway takes this host for another one (RFC 9110 section 15.5.20).
-    Rule((421,), Verdict("misdirected", Retry.YES, _SOFT, elsewhere=True)),
+    ResponseRule((421,), Outcome("misdirected", Retry.YES, _SOFT, elsewhere=True)),
     # It did not wait for the request, or not for the end of TLS' handshake: says nothing about the server
     # (RFC 9110 section 15.5.9, RFC 8470 section 5.2).
-    Rule((408,), Verdict("request_timeout", Retry.YES, elsewhere=True)),
-    Rule((425,), Verdict("too_early", Retry.YES, elsewhere=True)),
+    ResponseRule((408,), Outcome("request_timeout", Retry.YES, elsewhere=True)),
+    ResponseRule((425,), Outcome("too_early", Retry.YES, elsewhere=True)),
     # A limiter in front of the server: says how busy it is, not how well.
-    Rule((429,), Verdict("limited", Retry.YES, busy=True, elsewhere=True)),
+    ResponseRule((429,), Outcome("limited", Retry.YES, busy=True, elsewhere=True)),
 )
 
 
-def classify(status: int, fields: Headers, body: bytes, sent: Sent) -> Classified:
+def classify(status: int, fields: Headers, body: bytes, sent: SentRequest) -> ClassifiedResponse:
     """
     Return what a response means.
 
@@ -166,29 +166,29 @@ def classify(status: int, fields: Headers, body: bytes, sent: Sent) -> Classifie
     :param sent: the request that it answers.
     """
     if status < 400:
-        return Classified(ANSWERED, status)
+        return ClassifiedResponse(ANSWERED, status)
     content = api_errors.decoded(fields, body)
     error = api_errors.parse(content)
-    kind = _sign(status, fields, content, sent) or (Sign.FOREIGN if error is None else error.kind)
+    kind = _sign(status, fields, content, sent) or (ResponseSign.FOREIGN if error is None else error.kind)
     text = "" if error is None else error.text
     if kind == "execution" and status == 422 and is_storage_error(text):
-        kind = Sign.STORAGE
+        kind = ResponseSign.STORAGE
     elif kind == "bad_data" and status == 400 and text.startswith(_UNKNOWN_TOKEN):
-        kind = Sign.UNKNOWN_PAGE
-    verdict = next((rule.verdict for rule in RULES if rule.fits(status, kind, text)), ANSWERED)
-    return Classified(verdict, status, one_line(text))
+        kind = ResponseSign.UNKNOWN_PAGE
+    outcome = next((rule.outcome for rule in RULES if rule.fits(status, kind, text)), ANSWERED)
+    return ClassifiedResponse(outcome, status, one_line(text))
 
 
-def _sign(status: int, fields: Headers, content: bytes | None, sent: Sent) -> Sign | None:
+def _sign(status: int, fields: Headers, content: bytes | None, sent: SentRequest) -> ResponseSign | None:
     """Return what the response shows apart from an API error, None if nothing."""
     if status == 503:
-        return Sign.NOT_READY if says_not_ready(fields, content) else None
+        return ResponseSign.NOT_READY if says_not_ready(fields, content) else None
     if status == 404:
-        return Sign.LOST_ROUTE if _lost_route(content, sent.path) else None
+        return ResponseSign.LOST_ROUTE if _lost_route(content, sent.path) else None
     if status == 401:
-        return Sign.CREDENTIALS if sent.authorization is Authorization.OWN else None
+        return ResponseSign.CREDENTIALS if sent.authorization is Authorization.OWN else None
     if status == 403:
-        return Sign.FORBIDDEN if sent.authorization is not Authorization.CLIENT else None
+        return ResponseSign.FORBIDDEN if sent.authorization is not Authorization.CLIENT else None
     return None
 
 
@@ -205,15 +205,15 @@ def says_not_ready(fields: Headers, content: bytes | None) -> bool:
 
 def is_foreign_503(status: int, fields: Headers, body: bytes) -> bool:
     """Return whether a response is a 503 that no Prometheus sent, see `REFUSED`."""
-    return classify(status, fields, body, Sent()).verdict is REFUSED
+    return classify(status, fields, body, SentRequest()).outcome is REFUSED
 
 
 def _lost_route(content: bytes | None, path: bytes) -> bool:
     """Return whether a 404 comes from something that does not know the way to a Prometheus any more."""
     known = paths.api(path)
-    if known is paths.Api.NONE or api_errors.parse(content) is not None:
+    if known is paths.APIPath.NONE or api_errors.parse(content) is not None:
         return False
-    return known is paths.Api.ALWAYS or content is None or content.strip() != _GO_NOT_FOUND
+    return known is paths.APIPath.ALWAYS or content is None or content.strip() != _GO_NOT_FOUND
 
 
 def one_line(text: str) -> str:

@@ -36,7 +36,7 @@ _QUOTED = 160
 
 
 @frozen
-class Answer:
+class ProbeResponse:
     """
     One answer to a probe: as much of the body as was asked for.
 
@@ -51,11 +51,11 @@ class Answer:
     took: float = 0.0
 
 
-Outcome = Answer | UpstreamError
+ProbeOutcome = ProbeResponse | UpstreamError
 """What came of one request; running out of time is an UpstreamError too."""
 
 
-def quote(answer: Answer) -> str:
+def quote(answer: ProbeResponse) -> str:
     """Give status and the beginning of what the server said, in one line fit for a log."""
     said = parse_object(answer.body).get("error")
     text = said[:4096] if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
@@ -73,8 +73,8 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
 
 
 @frozen
-class Runtime:
-    """What ``/api/v1/status/runtimeinfo`` (from 2.14 on) says; all as in `mpp.core.model.Facts`."""
+class RuntimeInfo:
+    """What ``/api/v1/status/runtimeinfo`` (from 2.14 on) says; all as in `mpp.core.model.ServerState`."""
 
     started_at: float | None = None
     retention_s: float | None = None
@@ -87,7 +87,7 @@ def is_same_start(one: float | None, other: float | None) -> bool:
     return one is None or other is None or abs(one - other) <= _SAME_START_S
 
 
-def read_runtime(outcome: Outcome) -> Runtime | None:
+def read_runtime(outcome: ProbeOutcome) -> RuntimeInfo | None:
     """Read a runtimeinfo answer; None when it is none."""
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return None
@@ -96,10 +96,10 @@ def read_runtime(outcome: Outcome) -> Runtime | None:
         return None
     kept = data.get("storageRetention")
     retention, by_size = read_retention(kept if isinstance(kept, str) else "")
-    return Runtime(_timestamp(data.get("startTime")), retention, by_size, _skew(outcome, data.get("serverTime")))
+    return RuntimeInfo(_timestamp(data.get("startTime")), retention, by_size, _skew(outcome, data.get("serverTime")))
 
 
-def _skew(answer: Answer, server_time: object) -> float | None:
+def _skew(answer: ProbeResponse, server_time: object) -> float | None:
     """Give how far a server's clock is ahead: by ``serverTime`` (from 3.0 on), or by the Date field, cut to the second."""
     told = _timestamp(server_time)
     for name, value in answer.headers:
@@ -116,7 +116,7 @@ def _date(value: bytes) -> float | None:
     return None if at is None else at + 0.5
 
 
-def read_replay(outcome: Outcome, previous: Replay | None, at: float) -> Replay | None:
+def read_replay(outcome: ProbeOutcome, previous: Replay | None, at: float) -> Replay | None:
     """
     Read ``/api/v1/status/walreplay`` (from 2.28 on); None when there is no telling, as before the replay has begun.
 
@@ -135,7 +135,7 @@ def read_replay(outcome: Outcome, previous: Replay | None, at: float) -> Replay 
     return Replay(done, total, previous.since, previous.done_then)
 
 
-def read_query_slots(outcome: Outcome) -> int | None:
+def read_query_slots(outcome: ProbeOutcome) -> int | None:
     """
     Read how many queries a server runs at the same time from its answer to ``/api/v1/status/flags`` (from 2.2 on).
 

@@ -31,7 +31,7 @@ _KEPT_S = 25
 
 
 @implementer(IAgentEndpointFactory)
-class Connections:
+class TrackedConnections:
     """
     Opens connections, keeps some, and can close them all.
 
@@ -48,7 +48,7 @@ class Connections:
         self._pool.maxPersistentPerHost = _KEPT_PER_HOST
         self._pool.cachedConnectionTimeout = _KEPT_S
         self._emptied: list[Deferred[None]] = []
-        self.open: set[Connection] = set()
+        self.open: set[TrackedConnection] = set()
         self.agent = Agent.usingEndpointFactory(reactor, self, self._pool)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
@@ -57,7 +57,7 @@ class Connections:
         endpoint = host_endpoint(self._reactor, host.decode("ascii"), port, self._timeout)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._policy.creatorForNetloc(host, port), endpoint)
-        return _Endpoint(endpoint, self)
+        return _TrackedEndpoint(endpoint, self)
 
     def close(self) -> Deferred[None]:
         """
@@ -73,11 +73,11 @@ class Connections:
         self._tell_if_empty()
         return closed.addCallback(lambda _: gone)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: TrackedConnection) -> None:
         """Take note of a new connection."""
         self.open.add(connection)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: TrackedConnection) -> None:
         """Forget a connection."""
         self.open.discard(connection)
         self._tell_if_empty()
@@ -89,7 +89,7 @@ class Connections:
                 gone.callback(None)
 
 
-class Connection(ProtocolWrapper):
+class TrackedConnection(ProtocolWrapper):
     """
     A connection that is aborted when nobody wants it any more.
 
@@ -102,36 +102,36 @@ class Connection(ProtocolWrapper):
         self.abortConnection()
 
 
-class _Connections(WrappingFactory):
+class _TrackingFactory(WrappingFactory):
     """Makes connections for one attempt; the agent's factory is inside."""
 
-    protocol = Connection
+    protocol = TrackedConnection
     noisy = False
 
-    def __init__(self, wrapped: Any, owner: Connections) -> None:
+    def __init__(self, wrapped: Any, owner: TrackedConnections) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self._owner = owner
 
-    def registerProtocol(self, protocol: Connection) -> None:
+    def registerProtocol(self, protocol: TrackedConnection) -> None:
         """Take note of a new connection."""
         self._owner.opened(protocol)
 
-    def unregisterProtocol(self, protocol: Connection) -> None:
+    def unregisterProtocol(self, protocol: TrackedConnection) -> None:
         """Forget a connection."""
         self._owner.lost(protocol)
 
 
 @implementer(IStreamClientEndpoint)
-class _Endpoint:
-    """Connects through `Connection`, and gives what is inside."""
+class _TrackedEndpoint:
+    """Connects through `TrackedConnection`, and gives what is inside."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, owner: Connections) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, owner: TrackedConnections) -> None:
         self._endpoint = endpoint
         self._owner = owner
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect, see `IStreamClientEndpoint`."""
-        connected: Deferred[Any] = self._endpoint.connect(_Connections(protocolFactory, self._owner))
+        connected: Deferred[Any] = self._endpoint.connect(_TrackingFactory(protocolFactory, self._owner))
         return connected.addCallback(lambda connection: connection.wrappedProtocol)
 
 
@@ -162,7 +162,7 @@ class BytesProducer:
         """Nothing is left to be stopped."""
 
 
-class Body(Protocol):
+class BodyCollector(Protocol):
     """Collects the body of an answer up to a limit."""
 
     def __init__(self, limit: int) -> None:

@@ -3,7 +3,7 @@ JSON over HTTP, as locators need it. Knows HTTP; knows no particular API. Its co
 `mpp.discovery.http_api.client`, what is in a URL is known to `mpp.core.urls`; secrets that are kept in files are read with
 `mpp.core.secret_file`.
 
-Every failure is a `LocateError` of one line that names the URL, without user, password and query: those may be secrets.
+Every failure is a `DiscoveryError` of one line that names the URL, without user, password and query: those may be secrets.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.model import MIB
 from mpp.core.urls import origin, redirected, shown
-from mpp.discovery.http_api.client import Body, BytesProducer, Connections, explain, is_cancelled
+from mpp.discovery.http_api.client import BodyCollector, BytesProducer, TrackedConnections, explain, is_cancelled
 from mpp.discovery.http_api.content import ACCEPTED, decode
 from mpp.wire.tls import TLSPolicy
 
@@ -41,18 +41,18 @@ _WORDS = ("message", "description", "title", "error")
 _MAX_WORDS = 300
 
 
-class NoAnswer(LocateError):
+class NoResponse(DiscoveryError):
     """Nobody answered, or not to the end: another server of the same API may."""
 
 
 @frozen
-class Answer:
+class APIResponse:
     """
     What a server answered.
 
     :ivar url: where, fit to be shown.
     :ivar headers: by lower-case name; repeated ones joined by commas.
-    :ivar hide: texts that `words` must not repeat.
+    :ivar hide: texts that `error_text` must not repeat.
     """
 
     url: str
@@ -65,38 +65,38 @@ class Answer:
         """
         Read the body, whatever its Content-Type.
 
-        :raise LocateError: it is no JSON.
+        :raise DiscoveryError: it is no JSON.
         """
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise LocateError(f"{self.url}: the answer is not JSON") from None
+            raise DiscoveryError(f"{self.url}: the answer is not JSON") from None
 
-    def words(self) -> str:
+    def error_text(self) -> str:
         """Give what the server itself says, in one short line; empty if it says nothing fit to be repeated."""
         line = _said(self.body, self.headers.get("content-type", ""))
         for secret in self.hide:
             line = line.replace(secret, "...")
         return " ".join("".join(c if c.isprintable() else " " for c in line).split())[:_MAX_WORDS]
 
-    def refused(self, what: str = "") -> LocateError:
+    def rejected(self, what: str = "") -> DiscoveryError:
         """
         Make the error that says that this answer is not the expected one.
 
         :param what: what to say first instead of the URL.
         """
-        return LocateError(": ".join(filter(None, (what or self.url, f"status {self.status}", self.words()))))
+        return DiscoveryError(": ".join(filter(None, (what or self.url, f"status {self.status}", self.error_text()))))
 
 
-class Api:
+class JSONClient:
     """
     Asks servers.
 
-    :param agent: sends the requests, `Api.connecting` makes a real one; `treq.testing.RequestTraversalAgent` in tests.
+    :param agent: sends the requests, `JSONClient.connecting` makes a real one; `treq.testing.RequestTraversalAgent` in tests.
     :param clock: for the time limits.
     """
 
-    def __init__(self, agent: IAgent, clock: IReactorTime, connections: Connections | None = None) -> None:
+    def __init__(self, agent: IAgent, clock: IReactorTime, connections: TrackedConnections | None = None) -> None:
         # treq's client would be the natural choice, but as of 26.7 it refuses URLs with an IPv6 address, which are usual in
         # Kubernetes: hyperlink takes the address for an international host name.
         self._agent = agent
@@ -104,14 +104,14 @@ class Api:
         self._connections = connections
 
     @classmethod
-    def connecting(cls, reactor: Any, policy: TLSPolicy, *, connect_timeout: float = 1.5) -> Api:
+    def connecting(cls, reactor: Any, policy: TLSPolicy, *, connect_timeout: float = 1.5) -> JSONClient:
         """
         Make one that opens connections, and keeps a few of them.
 
         :param connect_timeout: seconds for each connection. The default is long enough for one lost SYN (repeated after
             1 s), and short enough for another server to be tried before a round has gone on without the look-up (3 s).
         """
-        connections = Connections(reactor, policy, connect_timeout)
+        connections = TrackedConnections(reactor, policy, connect_timeout)
         return cls(connections.agent, reactor, connections)
 
     async def request(
@@ -123,15 +123,15 @@ class Api:
         data: bytes | None = None,
         timeout: float = TIMEOUT_S,
         hide: Sequence[str] = (),
-    ) -> Answer:
+    ) -> APIResponse:
         """
         Send a request and read the whole answer, whatever its status. Redirects of GET are followed; the headers that hold
         secrets do not go along to another origin. The URL must not contain user and password, see `take_credentials`.
 
         :param timeout: seconds for all of it.
         :param hide: secrets in ``data``, which no message may repeat; those in ``headers`` are known to be secret.
-        :raise NoAnswer: no server answered in time, or it broke off.
-        :raise LocateError: the answer is larger than `MAX_BYTES` (unpacked, too), is packed in another way than by gzip, or
+        :raise NoResponse: no server answered in time, or it broke off.
+        :raise DiscoveryError: the answer is larger than `MAX_BYTES` (unpacked, too), is packed in another way than by gzip, or
             redirects without end.
         :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
         """
@@ -147,25 +147,25 @@ class Api:
         of its protocol's transport, which aborts); an answer left alone would keep its connection open
         (https://github.com/twisted/twisted/issues/8227).
 
-        :raise NoAnswer: no server answered.
+        :raise NoResponse: no server answered.
         :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
         """
         return await self._send(method, url, headers or {}, None)
 
-    async def read(self, url: str, response: IResponse, hide: Sequence[str] = ()) -> Answer:
+    async def read(self, url: str, response: IResponse, hide: Sequence[str] = ()) -> APIResponse:
         """Read the rest of an opened answer; fails as `request` does, but has no time limit."""
         fields = {
             name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
         }
-        body = await self._guarded(url, Body.read(response, MAX_BYTES))
+        body = await self._guarded(url, BodyCollector.read(response, MAX_BYTES))
         try:
             body = None if body is None else decode(body, fields.get("content-encoding", ""), MAX_BYTES)
         except ValueError as error:
-            raise LocateError(f"{shown(url)}: {error}") from None
+            raise DiscoveryError(f"{shown(url)}: {error}") from None
         if body is None:
-            raise LocateError(f"{shown(url)}: the answer is larger than {MAX_BYTES // MIB} MiB")
-        return Answer(shown(url), response.code, fields, body, tuple(hide))
+            raise DiscoveryError(f"{shown(url)}: the answer is larger than {MAX_BYTES // MIB} MiB")
+        return APIResponse(shown(url), response.code, fields, body, tuple(hide))
 
     def close(self) -> Deferred[None]:
         """
@@ -179,7 +179,9 @@ class Api:
         closed.callback(None)
         return closed
 
-    async def _follow(self, method: str, url: str, headers: dict[str, str], data: bytes | None, hide: tuple[str, ...]) -> Answer:
+    async def _follow(
+        self, method: str, url: str, headers: dict[str, str], data: bytes | None, hide: tuple[str, ...]
+    ) -> APIResponse:
         # Only here, where the whole answer is read: what is read as it comes has no bound.
         headers["Accept-Encoding"] = ACCEPTED
         for _ in range(_MAX_REDIRECTS + 1):
@@ -191,18 +193,18 @@ class Api:
             if origin(target) != origin(url):
                 headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
             url = target
-        raise LocateError(f"{shown(url)}: redirects without end")
+        raise DiscoveryError(f"{shown(url)}: redirects without end")
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> IResponse:
         fields = Headers({name: [value] for name, value in headers.items()})
         body = None if data is None else BytesProducer(data)
         if not url.lower().startswith(("http://", "https://")):
-            raise LocateError(f"{shown(url)}: neither http nor https")
+            raise DiscoveryError(f"{shown(url)}: neither http nor https")
         try:
             sent = self._agent.request(method.encode("ascii"), url.encode("ascii"), fields, body)
         except ValueError:
             # Its text may repeat the URL.
-            raise LocateError(f"{shown(url)}: not a URL that can be asked") from None
+            raise DiscoveryError(f"{shown(url)}: not a URL that can be asked") from None
         response: IResponse = await self._guarded(url, sent)
         return response
 
@@ -213,7 +215,7 @@ class Api:
         except Exception as error:
             if is_cancelled(error):
                 raise CancelledError from None
-            raise NoAnswer(f"{shown(url)}: {explain(error)}") from error
+            raise NoResponse(f"{shown(url)}: {explain(error)}") from error
 
 
 def _secrets(headers: Mapping[str, str]) -> list[str]:
@@ -229,7 +231,7 @@ def _late(url: str, timeout: float) -> Any:
 
     def late(result: Any, _: float) -> Any:
         if isinstance(result, Failure):
-            raise NoAnswer(f"{shown(url)}: no answer within {timeout:g} s") from None
+            raise NoResponse(f"{shown(url)}: no answer within {timeout:g} s") from None
         return result
 
     return late

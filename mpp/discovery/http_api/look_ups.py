@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 T = TypeVar("T")
 
 
-class LookUps:
+class PendingLookups:
     """Some Deferreds that have not fired yet."""
 
     def __init__(self) -> None:

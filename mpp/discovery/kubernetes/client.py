@@ -17,11 +17,11 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.core.errors import LocateError
-from mpp.discovery.http_api.client import Connections
-from mpp.discovery.http_api.json_api import Answer, Api
-from mpp.discovery.kubernetes.cluster_access import Access
-from mpp.discovery.kubernetes.credentials import Credentials
+from mpp.core.errors import DiscoveryError
+from mpp.discovery.http_api.client import TrackedConnections
+from mpp.discovery.http_api.json_api import APIResponse, JSONClient
+from mpp.discovery.kubernetes.cluster_access import ClusterAccess
+from mpp.discovery.kubernetes.credentials import ClusterCredentials
 
 _log = make_logger()
 
@@ -35,7 +35,7 @@ _HINTS = {
 }
 
 
-class Refused(LocateError):
+class RequestRejected(DiscoveryError):
     """
     The API server answered, and not with what was asked for.
 
@@ -44,16 +44,16 @@ class Refused(LocateError):
     :ivar by_kubernetes: an API server looked at the request, and not a proxy, or a TLS port that was spoken to without TLS.
     """
 
-    def __init__(self, answer: Answer, what: str) -> None:
+    def __init__(self, answer: APIResponse, what: str) -> None:
         hint = _HINTS.get(answer.status, "")
-        super().__init__(f"{answer.refused(what)}{hint}")
+        super().__init__(f"{answer.rejected(what)}{hint}")
         self.status = answer.status
-        self.words = answer.words()
+        self.error_text = answer.error_text()
         self.by_kubernetes = _is_status(answer)
 
 
 @frozen
-class Query:
+class APIQuery:
     """
     Something to ask for.
 
@@ -75,43 +75,43 @@ class KubeClient:
     """
     Asks one API server.
 
-    :param connect: makes an `Api` for an access; called again when certificates have changed.
+    :param connect: makes an `JSONClient` for an access; called again when certificates have changed.
     """
 
-    def __init__(self, credentials: Credentials, connect: Callable[[Access], Api]) -> None:
+    def __init__(self, credentials: ClusterCredentials, connect: Callable[[ClusterAccess], JSONClient]) -> None:
         self._credentials = credentials
         self._connect = connect
-        self._access: Access | None = None
-        self._apis: list[Api] = []
+        self._access: ClusterAccess | None = None
+        self._apis: list[JSONClient] = []
 
     async def namespace(self) -> str:
         """Give the pod's or the context's own namespace."""
         return (await self._credentials.current()).namespace
 
-    async def get(self, query: Query) -> dict[str, Any]:
+    async def get(self, query: APIQuery) -> dict[str, Any]:
         """
         Get an object.
 
-        :raise Refused: the answer's status is not 200.
-        :raise LocateError: there is no answer, it is no object, or there are no credentials.
+        :raise RequestRejected: the answer's status is not 200.
+        :raise DiscoveryError: there is no answer, it is no object, or there are no credentials.
         """
         answer = await self._authorized(query, self._whole)
         if answer.status != 200:
-            raise Refused(answer, query.what)
+            raise RequestRejected(answer, query.what)
         found = answer.json()
         if not isinstance(found, dict):
-            raise LocateError(f"{answer.url}: the answer is no object")
+            raise DiscoveryError(f"{answer.url}: the answer is no object")
         return found
 
-    async def open(self, query: Query) -> IResponse:
+    async def open(self, query: APIQuery) -> IResponse:
         """
         Get something that goes on and on; no time limit.
 
         :return: a response whose body is still to be delivered; fails as `get` does.
         """
-        opened: IResponse | Answer = await self._authorized(query, self._opened)
-        if isinstance(opened, Answer):
-            raise Refused(opened, query.what)
+        opened: IResponse | APIResponse = await self._authorized(query, self._opened)
+        if isinstance(opened, APIResponse):
+            raise RequestRejected(opened, query.what)
         return opened
 
     def stop(self) -> None:
@@ -121,11 +121,11 @@ class KubeClient:
         for api in apis:
             _close(api)
 
-    async def _authorized(self, query: Query, send: Callable[[Api, str, dict[str, str]], Any]) -> Any:
+    async def _authorized(self, query: APIQuery, send: Callable[[JSONClient, str, dict[str, str]], Any]) -> Any:
         """Ask, and ask again once if the credentials were not accepted and there are other ones."""
         access = await self._credentials.current()
         answer = await send(self._api(access), query.url(access.server), _headers(access))
-        if not (isinstance(answer, Answer) and answer.status == 401):
+        if not (isinstance(answer, APIResponse) and answer.status == 401):
             return answer
         self._credentials.doubt(access)
         renewed = await self._credentials.current()
@@ -133,16 +133,16 @@ class KubeClient:
             return answer
         return await send(self._api(renewed), query.url(renewed.server), _headers(renewed))
 
-    async def _whole(self, api: Api, url: str, headers: dict[str, str]) -> Answer:
+    async def _whole(self, api: JSONClient, url: str, headers: dict[str, str]) -> APIResponse:
         return await api.request("GET", url, headers=headers)
 
-    async def _opened(self, api: Api, url: str, headers: dict[str, str]) -> IResponse | Answer:
+    async def _opened(self, api: JSONClient, url: str, headers: dict[str, str]) -> IResponse | APIResponse:
         response = await api.open("GET", url, headers=headers)
         if response.code == 200:
             return response
         return await api.read(url, response, hide=tuple(filter(None, [headers.get("Authorization", "").partition(" ")[2]])))
 
-    def _api(self, access: Access) -> Api:
+    def _api(self, access: ClusterAccess) -> JSONClient:
         """Give the connections for an access; those for the last one go on to the end of what they do."""
         last = self._access
         if last is None or (last.tls, last.impersonation) != (access.tls, access.impersonation):
@@ -153,10 +153,10 @@ class KubeClient:
         return self._apis[-1]
 
 
-def connecting(reactor: Any, access: Access) -> Api:
+def connecting(reactor: Any, access: ClusterAccess) -> JSONClient:
     """Make what opens real connections."""
-    connections = Connections(reactor, access.tls, _CONNECT_TIMEOUT_S)
-    return Api(ImpersonatingAgent(connections.agent, access.impersonation), reactor, connections)
+    connections = TrackedConnections(reactor, access.tls, _CONNECT_TIMEOUT_S)
+    return JSONClient(ImpersonatingAgent(connections.agent, access.impersonation), reactor, connections)
 
 
 @implementer(IAgent)
@@ -177,22 +177,22 @@ class ImpersonatingAgent:
         return self._agent.request(method, uri, headers, bodyProducer)
 
 
-def _headers(access: Access) -> dict[str, str]:
+def _headers(access: ClusterAccess) -> dict[str, str]:
     headers = {"Accept": "application/json"}
     if access.authorization:
         headers["Authorization"] = access.authorization
     return headers
 
 
-def _is_status(answer: Answer) -> bool:
+def _is_status(answer: APIResponse) -> bool:
     try:
         found = answer.json()
-    except LocateError:
+    except DiscoveryError:
         return False
     return isinstance(found, dict) and found.get("kind") == "Status"
 
 
-def _close(api: Api) -> None:
+def _close(api: JSONClient) -> None:
     api.close().addErrback(_not_closed)
 
 

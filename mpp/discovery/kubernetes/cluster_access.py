@@ -21,7 +21,7 @@ from mpp.core.errors import ConfigError
 from mpp.core.settings import KubeSettings
 from mpp.core.text.server_name import ServerName
 from mpp.discovery.kubernetes import user as kube_user
-from mpp.discovery.kubernetes.kubeconfig import Section, read_bytes, read_kubeconfig, read_text
+from mpp.discovery.kubernetes.kubeconfig import KubeconfigEntry, read_bytes, read_kubeconfig, read_text
 from mpp.discovery.kubernetes.pem import check_ca, check_client
 from mpp.wire.tls import TLSPolicy
 
@@ -30,7 +30,7 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @frozen
-class Access:
+class ClusterAccess:
     """
     Where an API server is, and who one is there.
 
@@ -46,12 +46,12 @@ class Access:
     tls: TLSPolicy = field(factory=TLSPolicy)
     authorization: str = field(default="", repr=False)
     impersonation: tuple[tuple[str, str], ...] = ()
-    plugin: kube_user.Plugin | None = None
+    plugin: kube_user.ExecPlugin | None = None
 
 
 def read_access(
     kube: KubeSettings, environ: Mapping[str, str], *, insecure: bool = False, account: str = SERVICE_ACCOUNT
-) -> Access:
+) -> ClusterAccess:
     """
     Read all files anew.
 
@@ -65,7 +65,7 @@ def read_access(
     return _in_cluster(environ, account, insecure)
 
 
-def _in_cluster(environ: Mapping[str, str], account: str, insecure: bool) -> Access:
+def _in_cluster(environ: Mapping[str, str], account: str, insecure: bool) -> ClusterAccess:
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
     if not host or not port:
         raise ConfigError(OPTION, "missing, and this is no pod of a cluster: KUBERNETES_SERVICE_HOST and _PORT are not set")
@@ -77,7 +77,7 @@ def _in_cluster(environ: Mapping[str, str], account: str, insecure: bool) -> Acc
         raise ConfigError(OPTION, f"missing, and the pod's service account is of no use: {error.problem}") from None
     # Who mounts a token himself need not mount the namespace.
     namespace = read_text(namespace_file) if os.path.exists(namespace_file) else "default"
-    return Access(f"https://{_bracketed(host)}:{port}", namespace, TLSPolicy(insecure, ca), authorization)
+    return ClusterAccess(f"https://{_bracketed(host)}:{port}", namespace, TLSPolicy(insecure, ca), authorization)
 
 
 def _bracketed(host: str) -> str:
@@ -87,7 +87,7 @@ def _bracketed(host: str) -> str:
         return host
 
 
-def _from_kubeconfig(paths: str, insecure: bool) -> Access:
+def _from_kubeconfig(paths: str, insecure: bool) -> ClusterAccess:
     kubeconfig = read_kubeconfig(paths)
     name, where = kubeconfig.current_context
     if not name:
@@ -99,7 +99,7 @@ def _from_kubeconfig(paths: str, insecure: bool) -> Access:
     user = _referred(context, "user", kubeconfig.users)
     tls = _tls(cluster, user, insecure)
     plugin = None if user is None else kube_user.read_plugin(user, lambda: _cluster_info(cluster, tls))
-    return Access(
+    return ClusterAccess(
         server=_server(cluster),
         namespace=context.text("namespace") or "default",
         tls=tls,
@@ -109,11 +109,11 @@ def _from_kubeconfig(paths: str, insecure: bool) -> Access:
     )
 
 
-def _choices(contexts: Mapping[str, Section]) -> str:
+def _choices(contexts: Mapping[str, KubeconfigEntry]) -> str:
     return f"known contexts: {', '.join(sorted(contexts))}" if contexts else "there are no contexts"
 
 
-def _referred(context: Section, key: str, table: Mapping[str, Section]) -> Any:
+def _referred(context: KubeconfigEntry, key: str, table: Mapping[str, KubeconfigEntry]) -> Any:
     """Give the cluster or user that a context names; a context may do without a user."""
     name = context.text(key)
     if not name and key == "user":
@@ -126,7 +126,7 @@ def _referred(context: Section, key: str, table: Mapping[str, Section]) -> Any:
     return table[name]
 
 
-def _server(cluster: Section) -> str:
+def _server(cluster: KubeconfigEntry) -> str:
     cluster.refuse("proxy-url", "a proxy to the API server is not supported")
     url = cluster.text("server")
     try:
@@ -141,7 +141,7 @@ def _server(cluster: Section) -> str:
     return url.rstrip("/")
 
 
-def _tls(cluster: Section, user: Section | None, insecure: bool) -> TLSPolicy:
+def _tls(cluster: KubeconfigEntry, user: KubeconfigEntry | None, insecure: bool) -> TLSPolicy:
     insecure = insecure or cluster.flag("insecure-skip-tls-verify")
     ca, ca_key = cluster.data_or_file("certificate-authority")
     if ca is not None and not insecure:
@@ -154,7 +154,7 @@ def _tls(cluster: Section, user: Section | None, insecure: bool) -> TLSPolicy:
     )
 
 
-def _server_name(cluster: Section) -> str:
+def _server_name(cluster: KubeconfigEntry) -> str:
     name = cluster.text("tls-server-name")
     try:
         if name:
@@ -164,7 +164,7 @@ def _server_name(cluster: Section) -> str:
     return name
 
 
-def _client(user: Section) -> bytes | None:
+def _client(user: KubeconfigEntry) -> bytes | None:
     certificate, certificate_key = user.data_or_file("client-certificate")
     key, _ = user.data_or_file("client-key")
     if certificate is None and key is None:
@@ -175,7 +175,7 @@ def _client(user: Section) -> bytes | None:
     return check_client(certificate, key, user.named(certificate_key))
 
 
-def _cluster_info(cluster: Section, tls: TLSPolicy) -> dict[str, Any]:
+def _cluster_info(cluster: KubeconfigEntry, tls: TLSPolicy) -> dict[str, Any]:
     """Give what a plugin is told about the cluster (client.authentication.k8s.io, type Cluster)."""
     told = {"server": _server(cluster), **kube_user.tls_info(tls)}
     for extension in cluster.sections("extensions"):

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.settings import KubeSettings
-from mpp.discovery.kubernetes.client import KubeClient, Query, Refused
+from mpp.discovery.kubernetes.client import APIQuery, KubeClient, RequestRejected
 from mpp.discovery.kubernetes.objects import Read, read_endpoints, read_pod, read_slice
 
 # A slice of the usual 100 endpoints has 50 KB, a pod has 15 KB: some MB at most for a page, and one page is the rule.
@@ -40,7 +40,7 @@ class Collection:
     :ivar read: reads one of them.
     """
 
-    query: Query
+    query: APIQuery
     read: Read = field(eq=False)
 
 
@@ -57,14 +57,14 @@ def collections(kube: KubeSettings, namespace: str) -> tuple[Collection, ...]:
     where = f"namespaces/{quote(namespace, safe='')}"
     if not kube.service_name:
         selected = {"labelSelector": kube.pod_label_selector}
-        return (Collection(Query(f"/api/v1/{where}/pods", selected, f"pods in namespace {namespace!r}"), read_pod),)
+        return (Collection(APIQuery(f"/api/v1/{where}/pods", selected, f"pods in namespace {namespace!r}"), read_pod),)
     of_service = {"labelSelector": f"kubernetes.io/service-name={kube.service_name}"}
     of_name = {"fieldSelector": f"metadata.name={kube.service_name}"}
     slices = f"/apis/discovery.k8s.io/v1/{where}/endpointslices"
     return (
-        Collection(Query(slices, of_service, f"EndpointSlices in namespace {namespace!r}"), read_slice),
+        Collection(APIQuery(slices, of_service, f"EndpointSlices in namespace {namespace!r}"), read_slice),
         # A list of one, so that it can be watched like the others.
-        Collection(Query(f"/api/v1/{where}/endpoints", of_name, f"Endpoints in namespace {namespace!r}"), read_endpoints),
+        Collection(APIQuery(f"/api/v1/{where}/endpoints", of_name, f"Endpoints in namespace {namespace!r}"), read_endpoints),
     )
 
 
@@ -72,19 +72,19 @@ async def list_all(client: KubeClient, collection: Collection) -> Listing:
     """
     List a collection, all of its pages.
 
-    :raise LocateError: it cannot be listed, see `KubeClient.get`.
+    :raise DiscoveryError: it cannot be listed, see `KubeClient.get`.
     """
     for _ in range(_RESTARTS + 1):
         try:
             return await _pages(client, collection.query)
-        except Refused as error:
+        except RequestRejected as error:
             if error.status != _GONE:
                 raise
             gone = error
     raise gone
 
 
-async def _pages(client: KubeClient, query: Query) -> Listing:
+async def _pages(client: KubeClient, query: APIQuery) -> Listing:
     items: list[Mapping[str, Any]] = []
     following = ""
     while True:
@@ -100,12 +100,12 @@ async def list_version(client: KubeClient, collection: Collection) -> str:
     _, metadata = await _page(client, collection.query, 1, "")
     version = metadata.get("resourceVersion")
     if not isinstance(version, str) or not version:
-        raise LocateError(f"{collection.query.what}: the list has no resourceVersion")
+        raise DiscoveryError(f"{collection.query.what}: the list has no resourceVersion")
     return version
 
 
 async def _page(
-    client: KubeClient, query: Query, limit: int, following: str
+    client: KubeClient, query: APIQuery, limit: int, following: str
 ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
     """Give the items of one page, and the list's metadata."""
     parameters = {**query.parameters, "limit": str(limit), **({"continue": following} if following else {})}
@@ -113,7 +113,7 @@ async def _page(
     items, metadata = page.get("items"), page.get("metadata")
     # Go writes an empty list as null at times.
     if not isinstance(items, list | None) or not isinstance(metadata, dict):
-        raise LocateError(f"{query.what}: the answer is no list of objects")
+        raise DiscoveryError(f"{query.what}: the answer is no list of objects")
     return [item for item in items or [] if isinstance(item, dict)], metadata
 
 
@@ -132,15 +132,15 @@ class Collections:
         """
         Ask for the best collection that is served and allowed.
 
-        :raise Refused: that none is; the server's words are about the best one that is served.
-        :raise LocateError: as ``ask`` does.
+        :raise RequestRejected: that none is; the server's words are about the best one that is served.
+        :raise DiscoveryError: as ``ask`` does.
         """
         candidates = collections(self._kube, self._kube.namespace or await self._client.namespace())
         refusals = []
         for collection in self._worth_asking(candidates):
             try:
                 return collection, await ask(self._client, collection)
-            except Refused as error:
+            except RequestRejected as error:
                 if error.status not in (_NOT_SERVED, _FORBIDDEN) or len(candidates) == 1:
                     raise
                 refusals.append(error)

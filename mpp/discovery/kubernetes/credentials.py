@@ -12,16 +12,16 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from mpp.core.errors import ConfigError, LocateError
-from mpp.discovery.kubernetes.cluster_access import Access
-from mpp.discovery.kubernetes.exec_plugin import Issued
-from mpp.discovery.kubernetes.user import Plugin
+from mpp.core.errors import ConfigError, DiscoveryError
+from mpp.discovery.kubernetes.cluster_access import ClusterAccess
+from mpp.discovery.kubernetes.exec_plugin import IssuedCredential
+from mpp.discovery.kubernetes.user import ExecPlugin
 
 # Bound tokens live an hour, and are renewed well before; client-go reads them every minute, too.
 REREAD_S = 60.0
 
 
-class Credentials:
+class ClusterCredentials:
     """
     The current access.
 
@@ -32,8 +32,8 @@ class Credentials:
 
     def __init__(
         self,
-        read: Callable[[], Access],
-        run: Callable[[Plugin], Deferred[Issued]],
+        read: Callable[[], ClusterAccess],
+        run: Callable[[ExecPlugin], Deferred[IssuedCredential]],
         *,
         clock: IReactorTime,
         wall: Callable[[], float],
@@ -42,17 +42,17 @@ class Credentials:
         self._run = run
         self._clock = clock
         self._wall = wall
-        self._access: Access | None = None
+        self._access: ClusterAccess | None = None
         self._read_at = 0.0
-        self._issued: tuple[Plugin, Issued] | None = None
+        self._issued: tuple[ExecPlugin, IssuedCredential] | None = None
         self._running: Deferred[None] | None = None
-        self._waiting: list[Deferred[Issued]] = []
+        self._waiting: list[Deferred[IssuedCredential]] = []
 
-    async def current(self) -> Access:
+    async def current(self) -> ClusterAccess:
         """
         Give the access, complete with what the plugin gave.
 
-        :raise LocateError: the files or the plugin are of no use.
+        :raise DiscoveryError: the files or the plugin are of no use.
         """
         access = self._files()
         if access.plugin is None:
@@ -61,7 +61,7 @@ class Credentials:
         client = issued.client or access.tls.client
         return evolve(access, authorization=issued.authorization, tls=evolve(access.tls, client=client))
 
-    def doubt(self, used: Access) -> None:
+    def doubt(self, used: ClusterAccess) -> None:
         """Read and run everything anew at the next occasion: the server did not accept this access (401)."""
         self._access = None
         if self._issued is not None and self._issued[1].authorization == used.authorization:
@@ -73,20 +73,20 @@ class Credentials:
             self._running.cancel()
         self._access = self._issued = None
 
-    def _files(self) -> Access:
+    def _files(self) -> ClusterAccess:
         now = self._clock.seconds()
         if self._access is None or now - self._read_at >= REREAD_S:
             try:
                 self._access = self._read()
             except ConfigError as error:
                 self._access = None
-                raise LocateError(str(error)) from None
+                raise DiscoveryError(str(error)) from None
             self._read_at = now
         return self._access
 
-    def _issued_by(self, plugin: Plugin) -> Deferred[Issued]:
+    def _issued_by(self, plugin: ExecPlugin) -> Deferred[IssuedCredential]:
         """Give what a plugin gave, while it is good; else run it, once for all who ask meanwhile."""
-        waiter: Deferred[Issued] = Deferred(self._leave)
+        waiter: Deferred[IssuedCredential] = Deferred(self._leave)
         if self._issued is not None and self._issued[0] == plugin and not self._expired(self._issued[1]):
             waiter.callback(self._issued[1])
             return waiter
@@ -98,15 +98,15 @@ class Credentials:
                 self._running = None
         return waiter
 
-    def _expired(self, issued: Issued) -> bool:
+    def _expired(self, issued: IssuedCredential) -> bool:
         return issued.expires is not None and self._wall() >= issued.expires
 
-    def _leave(self, waiter: Deferred[Issued]) -> None:
+    def _leave(self, waiter: Deferred[IssuedCredential]) -> None:
         # The program goes on: the next look-up will want what it gives.
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 
-    def _got(self, issued: Issued, plugin: Plugin) -> None:
+    def _got(self, issued: IssuedCredential, plugin: ExecPlugin) -> None:
         self._running, self._issued = None, (plugin, issued)
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
@@ -115,6 +115,6 @@ class Credentials:
     def _failed(self, failure: Failure) -> None:
         self._running = None
         waiting, self._waiting = self._waiting, []
-        error = LocateError("stopped") if failure.check(CancelledError) else failure.value
+        error = DiscoveryError("stopped") if failure.check(CancelledError) else failure.value
         for waiter in waiting:
             waiter.errback(error)

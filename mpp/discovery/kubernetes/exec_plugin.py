@@ -25,11 +25,11 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from mpp.core.errors import ConfigError, LocateError
+from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.text.child_environ import isolated, without_own
 from mpp.discovery.kubernetes.objects import one_line
 from mpp.discovery.kubernetes.pem import check_client
-from mpp.discovery.kubernetes.user import Plugin, bearer
+from mpp.discovery.kubernetes.user import ExecPlugin, bearer
 
 # A login over the network takes seconds; who has not finished after half a minute waits for a human.
 TIMEOUT_S = 30.0
@@ -60,7 +60,7 @@ _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_.~-]{24,}")
 
 
 @frozen
-class Issued:
+class IssuedCredential:
     """
     What a plugin gave.
 
@@ -74,40 +74,40 @@ class Issued:
     expires: float | None = None
 
 
-def run_plugin(plugin: Plugin, reactor: Any, environ: Mapping[str, str]) -> Deferred[Issued]:
+def run_plugin(plugin: ExecPlugin, reactor: Any, environ: Mapping[str, str]) -> Deferred[IssuedCredential]:
     """
     Run a plugin once.
 
     :param environ: mpp's own. The program gets it without mpp's own variables, which may be secrets, and with what keeps a
         program in Python from importing modules from the current folder; what the kubeconfig says comes on top.
-    :return Deferred(Issued): fires when the program has ended. Fails with `LocateError` when it cannot be run, fails, takes
-        longer than `TIMEOUT_S` (it is killed), or prints no credentials. Cancelling it kills the program. What the program has
-        started is killed with it.
+    :return Deferred(IssuedCredential): fires when the program has ended. Fails with `DiscoveryError` when it cannot be run,
+        fails, takes longer than `TIMEOUT_S` (it is killed), or prints no credentials. Cancelling it kills the program. What the
+        program has started is killed with it.
     """
     variables = {**isolated(without_own(environ)), **dict(plugin.environ)}
     executable = shutil.which(plugin.command, path=variables.get("PATH"))
     if executable is None:
         hint = f"; {one_line(plugin.install_hint)}" if plugin.install_hint else ""
-        return fail(LocateError(f"{plugin.where}: {plugin.command}: no such program{hint}"))
-    run = _Run(plugin)
+        return fail(DiscoveryError(f"{plugin.where}: {plugin.command}: no such program{hint}"))
+    run = _PluginRun(plugin)
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, variables.get("LC_CTYPE", "")]
     try:
         reactor.spawnProcess(run, sys.executable, [*launcher, executable, plugin.command, *plugin.arguments], env=variables)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it cannot be run"
-        return fail(LocateError(f"{plugin.where}: {plugin.command}: {why}"))
+        return fail(DiscoveryError(f"{plugin.where}: {plugin.command}: {why}"))
     ended: Deferred[bytes] = run.ended.addTimeout(TIMEOUT_S, reactor, onTimeoutCancel=run.late)
     return ended.addCallback(read_credential, plugin)
 
 
-class _Run(ProcessProtocol):
+class _PluginRun(ProcessProtocol):
     """
     One run.
 
     :ivar ended: fires with what was printed.
     """
 
-    def __init__(self, plugin: Plugin) -> None:
+    def __init__(self, plugin: ExecPlugin) -> None:
         self._plugin = plugin
         self._output = bytearray()
         self._complaint = bytearray()
@@ -145,12 +145,12 @@ class _Run(ProcessProtocol):
     def late(self, outcome: Any, seconds: float) -> Any:
         """Tell what a run that was cut off after some time ends with."""
         if isinstance(outcome, Failure) and outcome.check(CancelledError):
-            raise LocateError(f"{self._plugin.where}: {self._plugin.command}: not finished after {seconds:g} s")
+            raise DiscoveryError(f"{self._plugin.where}: {self._plugin.command}: not finished after {seconds:g} s")
         return outcome
 
     def _fail(self, problem: str) -> None:
         if not self.ended.called:
-            self.ended.errback(LocateError(f"{self._plugin.where}: {self._plugin.command}: {problem}"))
+            self.ended.errback(DiscoveryError(f"{self._plugin.where}: {self._plugin.command}: {problem}"))
 
     def _kill(self, _: object) -> None:
         """Kill the program and all that it has started, and close the pipes."""
@@ -166,7 +166,7 @@ class _Run(ProcessProtocol):
         transport.loseConnection()
 
 
-def complaint(printed: bytes, plugin: Plugin) -> str:
+def complaint(printed: bytes, plugin: ExecPlugin) -> str:
     """Give the last line of a standard error, without what could be a secret."""
     lines = printed.decode("utf-8", "replace").strip().splitlines()
     text = lines[-1] if lines else ""
@@ -182,32 +182,32 @@ def _argument_value(argument: str) -> str:
     return argument.partition("=")[2] if argument.startswith("-") else argument
 
 
-def read_credential(output: bytes, plugin: Plugin) -> Issued:
+def read_credential(output: bytes, plugin: ExecPlugin) -> IssuedCredential:
     """
     Read the ExecCredential that a plugin printed. Pure.
 
-    :raise LocateError: it is none.
+    :raise DiscoveryError: it is none.
     """
     try:
         return _issued(json.loads(output), plugin)
     except ConfigError as error:
-        raise LocateError(error.problem) from None
+        raise DiscoveryError(error.problem) from None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         # Without the cause: it holds what was printed.
-        raise LocateError(f"{plugin.where}: {plugin.command}: printed no ExecCredential") from None
+        raise DiscoveryError(f"{plugin.where}: {plugin.command}: printed no ExecCredential") from None
 
 
-def _issued(credential: Any, plugin: Plugin) -> Issued:
+def _issued(credential: Any, plugin: ExecPlugin) -> IssuedCredential:
     if credential["kind"] != "ExecCredential" or credential["apiVersion"] != plugin.api_version:
-        raise LocateError(f"{plugin.where}: {plugin.command}: printed no ExecCredential of {plugin.api_version}")
+        raise DiscoveryError(f"{plugin.where}: {plugin.command}: printed no ExecCredential of {plugin.api_version}")
     status = credential["status"]
     token, certificate, key = (status.get(name) or "" for name in ("token", "clientCertificateData", "clientKeyData"))
     if not token and not (certificate and key):
-        raise LocateError(f"{plugin.where}: {plugin.command}: gave neither a token nor a certificate with its key")
+        raise DiscoveryError(f"{plugin.where}: {plugin.command}: gave neither a token nor a certificate with its key")
     printed = f"{plugin.where}: what {plugin.command} printed"
     client = check_client(certificate.encode("ascii"), key.encode("ascii"), printed) if certificate and key else None
     expires = status.get("expirationTimestamp")
-    return Issued(bearer(token, printed) if token else "", client, None if not expires else _timestamp(expires))
+    return IssuedCredential(bearer(token, printed) if token else "", client, None if not expires else _timestamp(expires))
 
 
 def _timestamp(text: str) -> float:

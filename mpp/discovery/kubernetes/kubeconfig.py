@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mpp.core.errors import ConfigError, LocateError
+from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.secret_file import SecretFile
 from mpp.core.text.yaml_events import PlainYAMLError, as_typed, read_yaml
 
@@ -31,7 +31,7 @@ def read_bytes(path: str) -> bytes:
     """
     try:
         return SecretFile(path).read_bytes()
-    except LocateError as error:
+    except DiscoveryError as error:
         raise ConfigError(OPTION, str(error)) from None
 
 
@@ -39,12 +39,12 @@ def read_text(path: str) -> str:
     """Read a small file of one line, such as a token; fails as `read_bytes` does, and when there is nothing in it."""
     try:
         return SecretFile(path).read()
-    except LocateError as error:
+    except DiscoveryError as error:
         raise ConfigError(OPTION, str(error)) from None
 
 
 @frozen
-class Section:
+class KubeconfigEntry:
     """
     One entry of a kubeconfig.
 
@@ -85,17 +85,17 @@ class Section:
             raise self.error(key, "expected a list of texts")
         return tuple(found)
 
-    def section(self, key: str) -> Section | None:
+    def section(self, key: str) -> KubeconfigEntry | None:
         """Give what is inside of an entry, or None."""
         found = self._typed(key, dict, "a mapping")
-        return None if found is None else Section(self.path, f"{self.label}.{key}", found)
+        return None if found is None else KubeconfigEntry(self.path, f"{self.label}.{key}", found)
 
-    def sections(self, key: str) -> tuple[Section, ...]:
+    def sections(self, key: str) -> tuple[KubeconfigEntry, ...]:
         """Give the entries of a list."""
         found = self._typed(key, list, "a list") or []
         if not all(isinstance(each, dict) for each in found):
             raise self.error(key, "expected a list of mappings")
-        return tuple(Section(self.path, f"{self.label}.{key}[{number}]", each) for number, each in enumerate(found))
+        return tuple(KubeconfigEntry(self.path, f"{self.label}.{key}[{number}]", each) for number, each in enumerate(found))
 
     def file(self, key: str) -> str:
         """Give a path, empty if there is none."""
@@ -134,9 +134,9 @@ class Kubeconfig:
     """
 
     current_context: tuple[str, str] = ("", "")
-    contexts: Mapping[str, Section] = field(factory=dict)
-    clusters: Mapping[str, Section] = field(factory=dict)
-    users: Mapping[str, Section] = field(factory=dict)
+    contexts: Mapping[str, KubeconfigEntry] = field(factory=dict)
+    clusters: Mapping[str, KubeconfigEntry] = field(factory=dict)
+    users: Mapping[str, KubeconfigEntry] = field(factory=dict)
 
 
 def read_kubeconfig(paths: str) -> Kubeconfig:
@@ -149,9 +149,9 @@ def read_kubeconfig(paths: str) -> Kubeconfig:
     listed = [os.path.abspath(path) for path in paths.split(os.pathsep) if path]
     present = [path for path in listed if os.path.exists(path)] or listed[:1]
     current = ("", "")
-    tables: dict[str, dict[str, Section]] = {"contexts": {}, "clusters": {}, "users": {}}
+    tables: dict[str, dict[str, KubeconfigEntry]] = {"contexts": {}, "clusters": {}, "users": {}}
     for path in present:
-        whole = Section(path, "", _parse(path))
+        whole = KubeconfigEntry(path, "", _parse(path))
         if not current[0]:
             current = (_top(whole).text("current-context"), path)
         for key, table in tables.items():
@@ -177,11 +177,11 @@ def _parse(path: str) -> Mapping[str, Any]:
     return found
 
 
-def _top(whole: Section) -> Section:
-    return Section(whole.path, "kubeconfig", whole.value)
+def _top(whole: KubeconfigEntry) -> KubeconfigEntry:
+    return KubeconfigEntry(whole.path, "kubeconfig", whole.value)
 
 
-def _entries(whole: Section, key: str) -> list[tuple[str, Section]]:
+def _entries(whole: KubeconfigEntry, key: str) -> list[tuple[str, KubeconfigEntry]]:
     """Give the entries of ``clusters``, ``users`` or ``contexts``; each holds its name, and its content under the singular."""
     found = []
     for entry in _top(whole).sections(key):
@@ -189,5 +189,5 @@ def _entries(whole: Section, key: str) -> list[tuple[str, Section]]:
         content = entry.value.get(key[:-1])
         if content is not None and not isinstance(content, dict):
             raise entry.error(key[:-1], "expected a mapping")
-        found.append((name, Section(whole.path, f"{key}[{name}].{key[:-1]}", content or {})))
+        found.append((name, KubeconfigEntry(whole.path, f"{key}[{name}].{key[:-1]}", content or {})))
     return found

@@ -28,18 +28,18 @@ from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.core.errors import ConfigError, LocateError
+from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.interfaces import IVerifiedLocator
-from mpp.core.model import Located
+from mpp.core.model import DiscoveredBackend
 from mpp.core.settings import KubeSettings, Settings
-from mpp.discovery.http_api.look_ups import LookUps
-from mpp.discovery.kubernetes.client import KubeClient, Refused, connecting
+from mpp.discovery.http_api.look_ups import PendingLookups
+from mpp.discovery.kubernetes.client import KubeClient, RequestRejected, connecting
 from mpp.discovery.kubernetes.cluster_access import SERVICE_ACCOUNT, read_access
 from mpp.discovery.kubernetes.collections import Collection, Collections, list_all, list_version
-from mpp.discovery.kubernetes.credentials import Credentials
+from mpp.discovery.kubernetes.credentials import ClusterCredentials
 from mpp.discovery.kubernetes.exec_plugin import run_plugin
-from mpp.discovery.kubernetes.objects import located, one_line
-from mpp.discovery.kubernetes.watch import Watch
+from mpp.discovery.kubernetes.objects import discovered, one_line
+from mpp.discovery.kubernetes.watch import ResourceWatch
 
 _log = make_logger()
 
@@ -85,7 +85,7 @@ def build(settings: Settings, reactor: Any, environ: Mapping[str, str], *, accou
     # twistd may change the current directory before they are read.
     kubeconfig = os.pathsep.join(os.path.abspath(path) for path in settings.kube.kubeconfig.split(os.pathsep) if path)
     kube = evolve(settings.kube, kubeconfig=kubeconfig)
-    credentials = Credentials(
+    credentials = ClusterCredentials(
         lambda: read_access(kube, environ, insecure=settings.insecure, account=account),
         lambda plugin: run_plugin(plugin, reactor, environ),
         clock=reactor,
@@ -112,8 +112,8 @@ class KubeLocator:
         self._kube = kube
         self._client = client
         self._sources = Collections(client, kube, clock)
-        self._watch = Watch(client, self._sources, port=kube.port, clock=clock, rng=rng)
-        self._looking = LookUps()
+        self._resource_watch = ResourceWatch(client, self._sources, port=kube.port, clock=clock, rng=rng)
+        self._looking = PendingLookups()
         self._known_problems: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
@@ -121,26 +121,26 @@ class KubeLocator:
             return f"<KubeLocator service {self._kube.service_name!r}>"
         return f"<KubeLocator pods {self._kube.pod_label_selector!r}>"
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
         List what is there, in the order of the pods' names.
 
-        :return Deferred(tuple): fails with `LocateError` when the API server cannot be asked or refuses, and when there is
+        :return Deferred(tuple): fails with `DiscoveryError` when the API server cannot be asked or refuses, and when there is
             something of which nothing can be used: rather a wrong option than the end of all servers.
         """
         return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
-    async def _locate(self) -> tuple[Located, ...]:
+    async def _locate(self) -> tuple[DiscoveredBackend, ...]:
         try:
             collection, listing = await self._sources.first(list_all)
-        except Refused as error:
+        except RequestRejected as error:
             raise self._refused(error) from None
         readings = [collection.read(item, self._kube.port) for item in listing.items]
-        problems = tuple(problem for reading in readings for problem in reading.problems)
-        self._tell(problems)
-        found = located((each for reading in readings for each in reading.candidates), self._kube)
+        problems = tuple(problem for parsed in readings for problem in parsed.problems)
+        self._log_problems(problems)
+        found = discovered((each for parsed in readings for each in parsed.candidates), self._kube)
         if problems and not found:
-            raise LocateError(f"{collection.query.what}: {problems[0]}")
+            raise DiscoveryError(f"{collection.query.what}: {problems[0]}")
         self.sought = self._described(collection)
         return found
 
@@ -163,33 +163,33 @@ class KubeLocator:
             return
         try:
             await self._sources.first(list_version)
-        except Refused as error:
+        except RequestRejected as error:
             if self._is_about_selector(error):
                 raise ConfigError(SELECTOR, self._selector_problem(error)) from None
-        except LocateError:
+        except DiscoveryError:
             return
 
-    def _refused(self, error: Refused) -> LocateError:
-        return LocateError(f"{SELECTOR}: {self._selector_problem(error)}") if self._is_about_selector(error) else error
+    def _refused(self, error: RequestRejected) -> DiscoveryError:
+        return DiscoveryError(f"{SELECTOR}: {self._selector_problem(error)}") if self._is_about_selector(error) else error
 
-    def _is_about_selector(self, error: Refused) -> bool:
+    def _is_about_selector(self, error: RequestRejected) -> bool:
         return error.status == _BAD_REQUEST and error.by_kubernetes and not self._kube.service_name
 
-    def _selector_problem(self, error: Refused) -> str:
-        words = f": {error.words}" if error.words else ""
+    def _selector_problem(self, error: RequestRejected) -> str:
+        words = f": {error.error_text}" if error.error_text else ""
         return f"the API server refuses {one_line(self._kube.pod_label_selector)!r}{words}"
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to watch."""
-        self._watch.start(changed)
+        self._resource_watch.start(changed)
 
     def stop(self) -> None:
         """Stop watching, give up what is being looked up, and close all connections."""
-        self._watch.stop()
+        self._resource_watch.stop()
         self._looking.cancel()
         self._client.stop()
 
-    def _tell(self, problems: tuple[str, ...]) -> None:
+    def _log_problems(self, problems: tuple[str, ...]) -> None:
         for problem in dict.fromkeys(problems):
             if problem not in self._known_problems:
                 _log.warn("{problem}; skipped", problem=problem)

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from mpp.core.model import Backend, Located
+from mpp.core.model import Backend, DiscoveredBackend
 from mpp.core.settings import KubeSettings
 from mpp.core.text import bounds
 
@@ -39,7 +39,7 @@ class Candidate:
 
     :ivar identity: the same for all addresses of a server, as far as that is known.
     :ivar owner: the name of its pod, or else of the object it was found in: for messages, and the order.
-    :ivar not_ready: as in `mpp.core.model.Located`, like ``leaving``.
+    :ivar not_ready: as in `mpp.core.model.DiscoveredBackend`, like ``leaving``.
     """
 
     identity: str
@@ -51,7 +51,7 @@ class Candidate:
 
 
 @frozen
-class Reading:
+class ParsedObjects:
     """
     What some objects say.
 
@@ -63,7 +63,7 @@ class Reading:
     problems: tuple[str, ...] = ()
 
 
-Read = Callable[[Mapping[str, Any], str], Reading]
+Read = Callable[[Mapping[str, Any], str], ParsedObjects]
 """Reads one object; the second argument is the port the operator asked for, a name or a number or nothing."""
 
 
@@ -87,7 +87,7 @@ def choose_port(ports: Sequence[Port], wanted: str) -> int | None:
     return _PROMETHEUS_PORT if _PROMETHEUS_PORT in numbers else numbers[0]
 
 
-def read_slice(item: Mapping[str, Any], wanted: str) -> Reading:
+def read_slice(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
     """
     Read an EndpointSlice (discovery.k8s.io/v1).
 
@@ -97,9 +97,9 @@ def read_slice(item: Mapping[str, Any], wanted: str) -> Reading:
     port = choose_port(_ports(item.get("ports"), "port"), wanted)
     endpoints = _maps(item.get("endpoints"))
     if port is None:
-        return Reading(problems=(f"EndpointSlice {name} {_no_port(wanted)}",) if endpoints else ())
+        return ParsedObjects(problems=(f"EndpointSlice {name} {_no_port(wanted)}",) if endpoints else ())
     found = [_endpoint(each, name, port) for each in endpoints]
-    return _reading(found, f"EndpointSlice {name}")
+    return _parsed(found, f"EndpointSlice {name}")
 
 
 def _endpoint(endpoint: Mapping[str, Any], slice_name: str, port: int) -> Candidate | str:
@@ -112,7 +112,7 @@ def _endpoint(endpoint: Mapping[str, Any], slice_name: str, port: int) -> Candid
     return _candidate(addresses[0] if isinstance(addresses, list) and addresses else None, endpoint, slice_name, port, doubt)
 
 
-def read_endpoints(item: Mapping[str, Any], wanted: str) -> Reading:
+def read_endpoints(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
     """Read an Endpoints object (core/v1), all of its subsets."""
     name = _name(item)
     found: list[Candidate | str] = []
@@ -124,7 +124,7 @@ def read_endpoints(item: Mapping[str, Any], wanted: str) -> Reading:
         for key in ("addresses", "notReadyAddresses"):
             for each in _maps(subset.get(key)):
                 found.append(_candidate(each.get("ip"), each, name, port, "" if key == "addresses" else "is not ready"))
-    return _reading(found, f"Endpoints {name}")
+    return _parsed(found, f"Endpoints {name}")
 
 
 def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int, doubt: str) -> Candidate | str:
@@ -142,23 +142,23 @@ def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int,
     return Candidate(_text(target, "uid") or host, owner, host, port, doubt and f"{owner} {doubt}", leaving)
 
 
-def read_pod(item: Mapping[str, Any], wanted: str) -> Reading:
+def read_pod(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
     """Read a Pod. One that does not run (yet) gives nothing; one that is being deleted and still runs is not ready."""
     name, status = _name(item), _map(item, "status")
     if _text(status, "phase") != "Running":
-        return Reading()
+        return ParsedObjects()
     # podIP is of the cluster's first address family; podIPs holds it, too, and the other family's.
     addresses = [_text(status, "podIP"), *(_text(each, "ip") for each in _maps(status.get("podIPs")))]
     host = _address(next(filter(None, addresses), None))
     if host is None:
-        return Reading(problems=(f"Pod {name} runs and has no IP address",))
+        return ParsedObjects(problems=(f"Pod {name} runs and has no IP address",))
     port = choose_port(tuple(_pod_ports(item)), wanted)
     if port is None:
-        return Reading(problems=(f"Pod {name} {_no_port(wanted)}",))
+        return ParsedObjects(problems=(f"Pod {name} {_no_port(wanted)}",))
     metadata = _map(item, "metadata")
     leaving = bool(metadata.get("deletionTimestamp"))
     not_ready = f"{name} {_TERMINATING}" if leaving else _pod_not_ready(name, status)
-    return Reading((Candidate(_text(metadata, "uid") or host, name, host, port, not_ready, leaving),))
+    return ParsedObjects((Candidate(_text(metadata, "uid") or host, name, host, port, not_ready, leaving),))
 
 
 def _pod_ports(item: Mapping[str, Any]) -> Iterator[Port]:
@@ -178,14 +178,14 @@ def _pod_not_ready(name: str, status: Mapping[str, Any]) -> str:
     return f"{name} is not ready"
 
 
-def _reading(found: Iterable[Candidate | str], what: str) -> Reading:
+def _parsed(found: Iterable[Candidate | str], what: str) -> ParsedObjects:
     """Sort out candidates and problems; a problem that several endpoints have is told once."""
     found = tuple(found)
     problems = dict.fromkeys(f"{what} {each}" for each in found if isinstance(each, str))
-    return Reading(tuple(each for each in found if isinstance(each, Candidate)), tuple(problems))
+    return ParsedObjects(tuple(each for each in found if isinstance(each, Candidate)), tuple(problems))
 
 
-def located(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[Located, ...]:
+def discovered(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[DiscoveredBackend, ...]:
     """
     Make the list of backends: each server once, in the order of their names, which is the same on every mpp.
 
@@ -194,11 +194,11 @@ def located(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[Locate
     """
     ordered = sorted(candidates, key=lambda each: (each.owner, ":" in each.host, each.host, each.not_ready))
     hosts: dict[tuple[str, str], str] = {}
-    listed: dict[Backend, Located] = {}
+    listed: dict[Backend, DiscoveredBackend] = {}
     for each in ordered:
         if hosts.setdefault((each.owner, each.identity), each.host) == each.host:
             backend = Backend(kube.scheme, each.host, each.port, kube.path_prefix)
-            listed.setdefault(backend, Located(backend, each.not_ready, each.leaving))
+            listed.setdefault(backend, DiscoveredBackend(backend, each.not_ready, each.leaving))
     return tuple(listed.values())
 
 

@@ -11,21 +11,22 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.model import MIB
 
 # An object in Kubernetes has 1.5 MiB at most (the limit of etcd); JSON is longer than what is stored.
 _MAX_LINE = 8 * MIB
 
 
-class Lines(Protocol):
+class LineStream(Protocol):
     """
     Takes the body of a response.
 
     :param line: called with each line; what it raises ends everything.
     :param silence: seconds without any byte after which the other side is held to be gone.
     :ivar ended: fires with None when the other side ended, in whatever way: an endless answer has no right end. Fails with
-        what ``line`` raised, or with `LocateError` when a line is too long or nothing came. Cancelling it drops the connection.
+        what ``line`` raised, or with `DiscoveryError` when a line is too long or nothing came. Cancelling it drops the
+        connection.
     """
 
     def __init__(self, line: Callable[[bytes], None], clock: IReactorTime, silence: float) -> None:
@@ -43,7 +44,7 @@ class Lines(Protocol):
         *lines, rest = (self._begun + data).split(b"\n") if b"\n" in data else [self._begun + data]
         self._begun = bytearray(rest)
         if len(self._begun) > _MAX_LINE:
-            self._fail(LocateError("a line of a watch is too long"))
+            self._fail(DiscoveryError("a line of a watch is too long"))
         for line in lines:
             if line.strip() and not self.ended.called:
                 self._take(bytes(line))
@@ -62,7 +63,7 @@ class Lines(Protocol):
             self.ended.callback(None)
 
     def _silent(self) -> None:
-        self._fail(LocateError(f"not a byte of a watch within {self._silence:g} s"))
+        self._fail(DiscoveryError(f"not a byte of a watch within {self._silence:g} s"))
 
     def _fail(self, error: Exception) -> None:
         self._drop()

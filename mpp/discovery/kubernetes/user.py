@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from mpp.core.errors import ConfigError
 from mpp.core.urls import basic
-from mpp.discovery.kubernetes.kubeconfig import OPTION, Section, read_text
+from mpp.discovery.kubernetes.kubeconfig import OPTION, KubeconfigEntry, read_text
 from mpp.wire.tls import TLSPolicy
 
 EXEC_EXTENSION = "client.authentication.k8s.io/exec"
@@ -27,7 +27,7 @@ _TOKEN = re.compile(r"[!-~]+\Z")
 
 
 @frozen
-class Plugin:
+class ExecPlugin:
     """
     A program that gives credentials (https://kubernetes.io/docs/reference/access-authn-authz/authentication/, client-go
     credential plugins).
@@ -56,7 +56,7 @@ def bearer(token: str, where: str) -> str:
     return f"Bearer {token}"
 
 
-def authorization(user: Section) -> str:
+def authorization(user: KubeconfigEntry) -> str:
     """Give the value of ``Authorization``, empty if the user has neither token nor password."""
     user.refuse("auth-provider", "not supported, and gone from kubectl 1.26; use exec")
     token_file = user.file("tokenFile")
@@ -75,7 +75,7 @@ def authorization(user: Section) -> str:
     return basic(name, password) if name or password else ""
 
 
-def impersonation(user: Section) -> tuple[tuple[str, str], ...]:
+def impersonation(user: KubeconfigEntry) -> tuple[tuple[str, str], ...]:
     """Give the headers of user impersonation."""
     groups = user.texts("as-groups")
     extra = user.section("as-user-extra")
@@ -91,7 +91,7 @@ def impersonation(user: Section) -> tuple[tuple[str, str], ...]:
     return tuple(headers)
 
 
-def read_plugin(user: Section, cluster_info: Callable[[], dict[str, Any]]) -> Plugin | None:
+def read_plugin(user: KubeconfigEntry, cluster_info: Callable[[], dict[str, Any]]) -> ExecPlugin | None:
     """
     Give the plugin that the user has, or None.
 
@@ -117,7 +117,7 @@ def read_plugin(user: Section, cluster_info: Callable[[], dict[str, Any]]) -> Pl
     if section.flag("provideClusterInfo"):
         info["spec"] = {"cluster": cluster_info(), "interactive": False}
     variables = [(each.text("name"), each.text("value")) for each in section.sections("env")]
-    return Plugin(
+    return ExecPlugin(
         where=section.named("command"),
         api_version=version,
         command=command,

@@ -26,11 +26,11 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.core.errors import LocateError
-from mpp.discovery.kubernetes.client import KubeClient, Query, Refused
+from mpp.core.errors import DiscoveryError
+from mpp.discovery.kubernetes.client import APIQuery, KubeClient, RequestRejected
 from mpp.discovery.kubernetes.collections import Collection, Collections, list_version
-from mpp.discovery.kubernetes.objects import Reading
-from mpp.discovery.kubernetes.stream import Lines
+from mpp.discovery.kubernetes.objects import ParsedObjects
+from mpp.discovery.kubernetes.stream import LineStream
 
 _log = make_logger()
 
@@ -49,11 +49,11 @@ _WORKED_S = 5.0
 _GONE = 410
 
 
-class Gone(LocateError):
+class VersionExpired(DiscoveryError):
     """The version to watch from is no longer known to the server."""
 
 
-class Watch:
+class ResourceWatch:
     """
     Watches, see Note [Watching].
 
@@ -67,11 +67,11 @@ class Watch:
         self._port = port
         self._clock = clock
         self._rng = rng
-        self._changed: Callable[[], None] = _nobody
+        self._changed: Callable[[], None] = _no_listener
         self._running: Deferred[None] | None = None
         self._collection: Collection | None = None
         self._version = ""
-        self._seen: dict[str, Reading] = {}
+        self._seen: dict[str, ParsedObjects] = {}
         self._failures = 0
         self._problem = ""
 
@@ -85,7 +85,7 @@ class Watch:
     def stop(self) -> None:
         """Cut the stream, and all that may be waited for."""
         running, self._running = self._running, None
-        self._changed, self._collection, self._version = _nobody, None, ""
+        self._changed, self._collection, self._version = _no_listener, None, ""
         if running is not None:
             running.cancel()
 
@@ -93,14 +93,14 @@ class Watch:
         while True:
             self._failures += 1
             try:
-                await self._turn()
+                await self._watch_once()
                 self._problem = ""
-            except Gone:
+            except VersionExpired:
                 self._collection = None
-            except LocateError as error:
-                if isinstance(error, Refused):
+            except DiscoveryError as error:
+                if isinstance(error, RequestRejected):
                     self._collection = None
-                self._tell(error)
+                self._log_problems(error)
             except CancelledError:
                 raise
             except Exception:
@@ -109,13 +109,13 @@ class Watch:
                 _log.failure("Watching Kubernetes failed")
             await deferLater(self._clock, pause(self._failures, self._rng))
 
-    def _tell(self, error: LocateError) -> None:
+    def _log_problems(self, error: DiscoveryError) -> None:
         """Log a refusal, once. Of a server that is away, the look-ups tell."""
-        if isinstance(error, Refused) and str(error) != self._problem:
+        if isinstance(error, RequestRejected) and str(error) != self._problem:
             _log.warn("Cannot watch Kubernetes, changes are seen at the next look-up: {problem}", problem=str(error))
         self._problem = str(error)
 
-    async def _turn(self) -> None:
+    async def _watch_once(self) -> None:
         """Watch until the stream ends."""
         if self._collection is None:
             self._collection, self._version = await self._sources.first(list_version)
@@ -126,9 +126,9 @@ class Watch:
         opened = Deferred.fromCoroutine(self._client.open(query))
         try:
             response = await opened.addTimeout(_HEAD_TIMEOUT_S, self._clock, onTimeoutCancel=_no_head)
-        except Refused as error:
-            raise Gone(str(error)) if error.status == _GONE else error from None
-        lines = Lines(self._line, self._clock, seconds + _GRACE_S)
+        except RequestRejected as error:
+            raise VersionExpired(str(error)) if error.status == _GONE else error from None
+        lines = LineStream(self._line, self._clock, seconds + _GRACE_S)
         response.deliverBody(lines)
         began = self._clock.seconds()
         await lines.ended
@@ -147,14 +147,14 @@ class Watch:
         if self._collection is None:
             return False
         key = str(item.get("metadata", {}).get("name"))
-        before = self._seen.pop(key, Reading() if kind == "ADDED" else None)
+        before = self._seen.pop(key, ParsedObjects() if kind == "ADDED" else None)
         if kind == "DELETED":
-            return before != Reading()
+            return before != ParsedObjects()
         self._seen[key] = self._collection.read(item, self._port)
         return before != self._seen[key]
 
 
-def watching(query: Query, version: str, seconds: int) -> Query:
+def watching(query: APIQuery, version: str, seconds: int) -> APIQuery:
     """Give the query that watches a collection instead of listing it."""
     watch = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
     return evolve(query, parameters={**query.parameters, **watch})
@@ -170,31 +170,31 @@ def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
     Read one event. Pure.
 
     :return: its type, and the object.
-    :raise Gone: it says that the version is no longer known.
-    :raise LocateError: it is another error, or no event.
+    :raise VersionExpired: it says that the version is no longer known.
+    :raise DiscoveryError: it is another error, or no event.
     """
     try:
         event = json.loads(line)
         kind, item = event["type"], event["object"]
         if kind == "ERROR" and item.get("code") == _GONE:
-            raise Gone("410 in the stream")
+            raise VersionExpired("410 in the stream")
         if kind == "ERROR":
             code = item.get("code")
-            raise LocateError(
+            raise DiscoveryError(
                 f"the server ended a watch with code {code if type(code) is int and 0 <= code < 1000 else 'unknown'}"
             )
         if not isinstance(item["metadata"], dict):
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise LocateError("a line of a watch is no event") from None
+        raise DiscoveryError("a line of a watch is no event") from None
     return kind, item
 
 
 def _no_head(outcome: Any, seconds: float) -> Any:
     if isinstance(outcome, Failure) and outcome.check(CancelledError):
-        raise LocateError(f"no answer to a watch within {seconds:g} s")
+        raise DiscoveryError(f"no answer to a watch within {seconds:g} s")
     return outcome
 
 
-def _nobody() -> None:
+def _no_listener() -> None:
     """Tell nobody."""

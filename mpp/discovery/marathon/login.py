@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.defer import DeferredLock
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.secret_file import SecretFile
 from mpp.core.text import bounds
 from mpp.core.urls import basic, shown
-from mpp.discovery.http_api.json_api import Api, NoAnswer
+from mpp.discovery.http_api.json_api import JSONClient, NoResponse
 
 # A login token is used at once; this is room for clocks that disagree.
 LOGIN_TOKEN_S = 300
@@ -133,12 +133,12 @@ def read_credentials_file(path: str) -> str:
     """
     Give the ``Authorization`` made of the ``user:password`` in a file.
 
-    :raises LocateError: the file cannot be read, or holds something else.
+    :raises DiscoveryError: the file cannot be read, or holds something else.
     """
     text = SecretFile(path).read()
     user, colon, password = text.partition(":")
     if not user or not colon or "\n" in text:
-        raise LocateError(f"{path}: expected one line, user:password")
+        raise DiscoveryError(f"{path}: expected one line, user:password")
     return basic(user, password)
 
 
@@ -147,12 +147,12 @@ class _Token:
     """
     What a login gave.
 
-    :ivar renew_at: when it should be renewed, None for never.
+    :ivar refresh_at: when it should be renewed, None for never.
     :ivar expires_at: when it is worth nothing any more, None for unknown.
     """
 
     text: str = field(repr=False)
-    renew_at: float | None = None
+    refresh_at: float | None = None
     expires_at: float | None = None
 
 
@@ -164,7 +164,7 @@ class Login:
     :param wall: gives the time since the epoch.
     """
 
-    def __init__(self, api: Api, secret: Callable[[], str], auth_endpoint: str, wall: Callable[[], float]) -> None:
+    def __init__(self, api: JSONClient, secret: Callable[[], str], auth_endpoint: str, wall: Callable[[], float]) -> None:
         self._api = api
         self._secret = secret
         self._auth_endpoint = auth_endpoint
@@ -176,13 +176,13 @@ class Login:
         """
         Give the value of ``Authorization``. Logs in if there is no token, or if it will expire soon.
 
-        :raise LocateError: the secret cannot be read, or the login was refused or not answered. A token that has not
+        :raise DiscoveryError: the secret cannot be read, or the login was refused or not answered. A token that has not
             expired yet goes on to be used when the login is not answered.
         """
         async with self._lock:
             token = self._token
-            if token is None or (token.renew_at is not None and self._wall() >= token.renew_at):
-                token = self._token = await self._renewed(token)
+            if token is None or (token.refresh_at is not None and self._wall() >= token.refresh_at):
+                token = self._token = await self._refreshed(token)
         # Not "Bearer": DC/OS knows only its own word.
         return f"token={token.text}"
 
@@ -191,20 +191,20 @@ class Login:
         if self._token is not None and authorization == f"token={self._token.text}":
             self._token = None
 
-    async def _renewed(self, old: _Token | None) -> _Token:
+    async def _refreshed(self, old: _Token | None) -> _Token:
         try:
             return await self._log_in()
-        except NoAnswer as error:
+        except NoResponse as error:
             if old is not None and old.expires_at is not None and self._wall() < old.expires_at:
                 return old
-            # No longer a NoAnswer: another master would send us to the same login.
-            raise LocateError(f"--marathon-principal-secret: login at {error}") from error
+            # No longer a NoResponse: another master would send us to the same login.
+            raise DiscoveryError(f"--marathon-principal-secret: login at {error}") from error
 
     async def _log_in(self) -> _Token:
         try:
             principal = read_principal(self._secret(), self._auth_endpoint)
         except ValueError as error:
-            raise LocateError(f"--marathon-principal-secret: {error}") from None
+            raise DiscoveryError(f"--marathon-principal-secret: {error}") from None
         now = self._wall()
         proof = principal.proof(now)
         answer = await self._api.request(
@@ -216,11 +216,11 @@ class Login:
         )
         where = f"--marathon-principal-secret: login as {principal.uid} at {shown(principal.login_endpoint)}"
         if answer.status != 200:
-            raise answer.refused(where)
+            raise answer.rejected(where)
         given = answer.json()
         text = given.get("token") if isinstance(given, dict) else None
         if not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
-            raise LocateError(f"{where}: the answer holds no token")
+            raise DiscoveryError(f"{where}: the answer holds no token")
         expires = expiry(text)
         if expires is None or expires <= now:
             # Expired already says our clock, so it cannot be trusted: the server will tell.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from mpp.core.errors import ConfigError, LocateError
+from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.settings import MarathonSettings
 from mpp.core.urls import shown, take_credentials
 from mpp.discovery.marathon.login import read_credentials_file, read_principal, secret_reader
@@ -52,5 +52,5 @@ def _ways_to_authenticate(settings: MarathonSettings) -> dict[str, bool]:
 def _check_secret(option: str, read: Callable[[], object]) -> None:
     try:
         read()
-    except (ValueError, LocateError) as error:
+    except (ValueError, DiscoveryError) as error:
         raise ConfigError(option, str(error)) from None

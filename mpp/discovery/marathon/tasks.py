@@ -37,7 +37,7 @@ _MODES = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
 
 
 @frozen
-class Reading:
+class ParsedTasks:
     """
     What an app says of its tasks.
 
@@ -51,7 +51,7 @@ class Reading:
     unhealthy: frozenset[Backend] = frozenset()
 
 
-def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> Reading:
+def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> ParsedTasks:
     """
     Read the tasks of an app.
 
@@ -69,7 +69,7 @@ def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> Reading:
         except ValueError as error:
             problems.append(f"task {task.get('id')!s} {error}")
     unhealthy = frozenset(backend for backend, healthy in backends.items() if not healthy)
-    return Reading(tuple(backends), tuple(problems), unhealthy)
+    return ParsedTasks(tuple(backends), tuple(problems), unhealthy)
 
 
 def _runs(task: dict[str, Any]) -> bool:

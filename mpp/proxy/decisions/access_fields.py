@@ -12,7 +12,7 @@ import binascii
 import re
 from urllib.parse import unquote_to_bytes
 
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 
 COMPONENT = "mpp.access"
 """The component of the access log's lines, which are written whatever the level."""
@@ -40,25 +40,25 @@ _TOLD = {
 _LENGTHS = frozenset(map(len, _TOLD))
 
 
-def describe(facts: RequestFacts, client: str) -> dict[str, str]:
+def describe(info: RequestInfo, client: str) -> dict[str, str]:
     """
     Give what is told of a request; what it does not say is empty.
 
     :param client: the client's address.
     """
-    path, _, parameters = facts.target.partition(b"?")
+    path, _, parameters = info.target.partition(b"?")
     told = {
         "client": client,
-        "user": _text(facts.user, MAX_NAME),
+        "user": _text(info.user, MAX_NAME),
         "dashboard": "",
         "panel": "",
         "grafana_user": "",
-        "method": _text(facts.method, MAX_NAME),
+        "method": _text(info.method, MAX_NAME),
         "path": _text(path, MAX_QUERY),
-        "query": query_of(parameters, facts.body),
+        "query": query_of(parameters, info.body),
         "trace_id": "",
     }
-    for name, value in facts.headers:
+    for name, value in info.headers:
         # Most names have another length: comparing that first saves the lower-case copies.
         key = _TOLD.get(name.lower()) if len(name) in _LENGTHS else None
         if key == "user":
@@ -97,11 +97,11 @@ def trace_of(traceparent: bytes) -> str:
     return "" if found is None else found[1].decode("ascii")
 
 
-def reason_of(whys: tuple[str, ...]) -> str:
+def reason_of(reasons: tuple[str, ...]) -> str:
     """Give in one text why a request took more than one attempt, or was not answered; what the end says again is left out."""
-    if not any(whys):
+    if not any(reasons):
         return ""
-    *earlier, end = whys
+    *earlier, end = reasons
     text = "; ".join(why for why in (*(why for why in earlier if why not in end), end) if why)
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 3] + "..."
 

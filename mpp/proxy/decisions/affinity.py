@@ -15,9 +15,9 @@ from zope.interface import implementer
 
 from mpp.core import headers
 from mpp.core.interfaces import IAffinity
-from mpp.core.model import Backend, RequestFacts, Selection
+from mpp.core.model import Backend, RequestInfo, Selection
 from mpp.core.route_cookie import ROUTE_COOKIE
-from mpp.proxy.decisions.client_address import Network, Proxies
+from mpp.proxy.decisions.client_address import Network, TrustedProxies
 
 _COOKIE_SIZE = len(b"cookie")
 
@@ -39,19 +39,19 @@ class CookieAffinity:
 
     name = "cookies"
 
-    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+    def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
         """Give the selected backend that the cookie names."""
         route = _route(facts)
         return selection.selected_by_id.get(route.decode("latin-1")) if route is not None else None
 
-    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> bytes | None:
+    def remember(self, facts: RequestInfo, backend: Backend, now: float) -> bytes | None:
         """Give the new cookie when the client holds another one or none."""
         if _route(facts) == backend.route:
             return None
         return (_SECURE_COOKIE if facts.secure else _COOKIE) % backend.route
 
 
-def _route(facts: RequestFacts) -> bytes | None:
+def _route(facts: RequestInfo) -> bytes | None:
     """Give the value of mpp's cookie; the last one when a client sends several (an old one with a deeper path comes first)."""
     found = None
     # Not by `headers.values`: it is called twice for each request.
@@ -79,12 +79,12 @@ class SourceIPAffinity:
     name = "sourceip"
 
     def __init__(self, trusted: Sequence[Network], memory: int = MEMORY, idle: float = IDLE_S) -> None:
-        self._proxies = Proxies(trusted)
+        self._proxies = TrustedProxies(trusted)
         self._memory = memory
         self._idle = idle
         self._recent: OrderedDict[str, tuple[Backend, float]] = OrderedDict()
 
-    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+    def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
         """Give the remembered backend while it is selected, else the one the address hashes to."""
         client = self._proxies.client_address(facts)
         if not client:
@@ -94,7 +94,7 @@ class SourceIPAffinity:
             return backend
         return rendezvous(client, selection.selected)
 
-    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> None:
+    def remember(self, facts: RequestInfo, backend: Backend, now: float) -> None:
         """Remember the backend for this address, forgetting the address that was idle longest when there are too many."""
         client = self._proxies.client_address(facts)
         if not client:
@@ -124,12 +124,12 @@ class HeaderAffinity:
         self.name = f"header:{header}"
         self._field = header.lower().encode("ascii")
 
-    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> Backend | None:
+    def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
         """Give the backend that the field's value hashes to; None when the field is absent or empty."""
         value = b", ".join(headers.values(facts.headers, self._field)).strip()
         return rendezvous(value.decode("latin-1"), selection.selected) if value else None
 
-    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> None:
+    def remember(self, facts: RequestInfo, backend: Backend, now: float) -> None:
         """Nothing is remembered."""
 
 
@@ -156,7 +156,7 @@ class AffinityChain:
         self._links = tuple(links)
         self.names = tuple(link.name for link in links)
 
-    def preferred(self, facts: RequestFacts, selection: Selection, now: float) -> tuple[Backend | None, str]:
+    def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> tuple[Backend | None, str]:
         """Give the first backend that any link prefers, and that link's name; (None, "") when none does."""
         for link in self._links:
             backend = link.preferred(facts, selection, now)
@@ -164,7 +164,7 @@ class AffinityChain:
                 return backend, link.name
         return None, ""
 
-    def remember(self, facts: RequestFacts, backend: Backend, now: float) -> tuple[bytes, ...]:
+    def remember(self, facts: RequestInfo, backend: Backend, now: float) -> tuple[bytes, ...]:
         """Tell every link who answered; gives the ``Set-Cookie`` values to send."""
         cookies: tuple[bytes, ...] = ()
         for link in self._links:

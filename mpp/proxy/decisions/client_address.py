@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 from mpp.core import headers
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -40,25 +40,25 @@ _LONGEST_HOP = 1000
 _LONGEST_ADDRESS = 100
 
 
-def routing_proxies(trusted: Sequence[str] | None) -> Proxies:
+def routing_proxies(trusted: Sequence[str] | None) -> TrustedProxies:
     """
     Return the proxies whose word decides where a request goes, which gives no client any right.
 
     :param trusted: networks of the proxies that an operator named; if None, those in private networks are believed.
     """
-    return Proxies.of(PRIVATE if trusted is None else trusted)
+    return TrustedProxies.of(PRIVATE if trusted is None else trusted)
 
 
-def teller(trusted: Sequence[str] | None) -> Callable[[RequestFacts], str]:
+def client_address_of(trusted: Sequence[str] | None) -> Callable[[RequestInfo], str]:
     """
     Give what tells a client's address, for those who have to rely on it.
 
     :param trusted: networks of the proxies that an operator named; without any it is what the socket says.
     """
-    return Proxies.of(trusted).client_address if trusted else attrgetter("peer")
+    return TrustedProxies.of(trusted).client_address if trusted else attrgetter("peer")
 
 
-class Proxies:
+class TrustedProxies:
     """
     Proxies that are trusted.
 
@@ -69,11 +69,11 @@ class Proxies:
         self._trusted = trusted
 
     @classmethod
-    def of(cls, networks: Sequence[str]) -> Proxies:
+    def of(cls, networks: Sequence[str]) -> TrustedProxies:
         """Give those of networks in CIDR notation."""
         return cls([ipaddress.ip_network(network) for network in networks])
 
-    def client_address(self, facts: RequestFacts) -> str:
+    def client_address(self, info: RequestInfo) -> str:
         """
         Give the address of the client itself.
 
@@ -81,10 +81,10 @@ class Proxies:
         (clients in private networks are trusted as proxies, too). An unreadable entry ends the walk. Whoever comes through a
         Unix socket is trusted; empty when it does not tell for whom.
         """
-        client = _parse(facts.peer)
-        if facts.peer and (client is None or not self._trusts(client)):
-            return str(client or facts.peer)
-        for entry in reversed(_forwarded_for(facts)):
+        client = _parse(info.peer)
+        if info.peer and (client is None or not self._trusts(client)):
+            return str(client or info.peer)
+        for entry in reversed(_forwarded_for(info)):
             hop = _parse(entry)
             if hop is None:
                 break
@@ -93,10 +93,10 @@ class Proxies:
                 break
         return str(client or "")
 
-    def trusts_peer(self, facts: RequestFacts) -> bool:
+    def trusts_peer(self, info: RequestInfo) -> bool:
         """Return whether a request comes from a trusted proxy itself, or through a Unix socket."""
-        peer = _parse(facts.peer)
-        return not facts.peer or (peer is not None and self._trusts(peer))
+        peer = _parse(info.peer)
+        return not info.peer or (peer is not None and self._trusts(peer))
 
     def _trusts(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)
@@ -114,12 +114,12 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network(f"{parsed}/{24 if parsed.version == 4 else 64}", strict=False))
 
 
-def _forwarded_for(facts: RequestFacts) -> list[str]:
+def _forwarded_for(info: RequestInfo) -> list[str]:
     """Return the end of the forwarding chain, client first: X-Forwarded-For, else ``for=`` of Forwarded (RFC 7239)."""
-    chain = _last_hops(headers.values(facts.headers, b"x-forwarded-for"))
+    chain = _last_hops(headers.values(info.headers, b"x-forwarded-for"))
     if chain:
         return chain
-    elements = _last_hops(headers.values(facts.headers, b"forwarded"))
+    elements = _last_hops(headers.values(info.headers, b"forwarded"))
     pairs = (pair.partition("=") for element in elements for pair in element.split(";", _MAX_PARAMETERS))
     return [value.strip().strip('"') for name, _, value in pairs if name.strip().lower() == "for"]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mpp.core import headers
-from mpp.core.model import RequestFacts
-from mpp.proxy.decisions.client_address import Proxies
+from mpp.core.model import RequestInfo
+from mpp.proxy.decisions.client_address import TrustedProxies
 
 _OWN_SITES = frozenset((b"same-origin", b"none"))
 # Names in one X-Forwarded-Host, from its end: more than there are proxies, and a bound on the work.
@@ -20,7 +20,7 @@ _MAX_HOSTS = 64
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
 
-def is_cross_site(facts: RequestFacts, trusted: Sequence[str] | None) -> bool:
+def is_cross_site(info: RequestInfo, trusted: Sequence[str] | None) -> bool:
     """
     Return whether another site's page made a request: by ``Sec-Fetch-Site`` (W3C Fetch Metadata) if the browser sends it, and by
     ``Origin`` (RFC 6454) if it sends that.
@@ -28,20 +28,20 @@ def is_cross_site(facts: RequestFacts, trusted: Sequence[str] | None) -> bool:
     :param trusted: networks in CIDR notation of the proxies whose ``X-Forwarded-Host`` counts beside ``Host``; if there are
         any, one that comes through a Unix socket is trusted as well.
     """
-    if any(value.strip().lower() not in _OWN_SITES for value in headers.values(facts.headers, b"sec-fetch-site")):
+    if any(value.strip().lower() not in _OWN_SITES for value in headers.values(info.headers, b"sec-fetch-site")):
         return True
-    origins = headers.values(facts.headers, b"origin")
+    origins = headers.values(info.headers, b"origin")
     if not origins:
         return False
-    hosts = [host.strip().lower() for host in _own_hosts(facts, trusted)]
+    hosts = [host.strip().lower() for host in _own_hosts(info, trusted)]
     return not all(_is_among(hosts, origin) for origin in origins)
 
 
-def _own_hosts(facts: RequestFacts, trusted: Sequence[str] | None) -> Iterator[bytes]:
+def _own_hosts(info: RequestInfo, trusted: Sequence[str] | None) -> Iterator[bytes]:
     """Yield the names, with ports, by which the client may know mpp."""
-    yield from headers.values(facts.headers, b"host")
-    if trusted and Proxies.of(trusted).trusts_peer(facts):
-        for value in headers.values(facts.headers, b"x-forwarded-host"):
+    yield from headers.values(info.headers, b"host")
+    if trusted and TrustedProxies.of(trusted).trusts_peer(info):
+        for value in headers.values(info.headers, b"x-forwarded-host"):
             yield from value.rsplit(b",", _MAX_HOSTS)[-_MAX_HOSTS:]
 
 

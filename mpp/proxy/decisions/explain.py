@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from mpp.admin.explain_page import Explanation
-from mpp.core.model import Backend, Observation, RequestFacts, Selection, Standing
+from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standing
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
 from mpp.core.settings import Settings
@@ -20,15 +20,15 @@ from mpp.core.text.humanize import listing
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions import stickiness
 from mpp.proxy.decisions.affinity import AffinityChain
-from mpp.proxy.decisions.client_address import routing_proxies, teller
-from mpp.proxy.decisions.request_deadline import Terms
+from mpp.proxy.decisions.client_address import client_address_of, routing_proxies
+from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.placing import for_time, sticky_choice
 from mpp.selection.query_of_death import SuspectQueries, healthy, key_of
-from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Finding, State, judge_servers
+from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, VerdictState, judge_servers
 
 
 def explain(
-    facts: RequestFacts,
+    info: RequestInfo,
     selection: Selection,
     affinity: AffinityChain,
     settings: Settings,
@@ -41,48 +41,48 @@ def explain(
     :param suspects: the reads that servers may have died of lately.
     :param now: by the clock that requests are timed with.
     """
-    path, client = paths.path_of(facts.target), teller(settings.trusted_proxies)(facts)
+    path, client = paths.path_of(info.target), client_address_of(settings.trusted_proxies)(info)
     if paths.is_own(path):
-        return _told(facts, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
-    if facts.method not in FORWARDED_METHODS:
-        return _told(facts, client, "refused", "Requests with this method are never forwarded.")
-    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(facts.method, path, selection.prefixes):
-        rejection = paths.rejection_behind(facts.method, path, selection.prefixes)
+        return _told(info, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
+    if info.method not in FORWARDED_METHODS:
+        return _told(info, client, "refused", "Requests with this method are never forwarded.")
+    if not settings.allow_unsafe_paths and paths.is_unsafe_behind(info.method, path, selection.prefixes):
+        rejection = paths.rejection_behind(info.method, path, selection.prefixes)
         if rejection.status == 405:
-            return _told(facts, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
-        return _told(facts, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
+            return _told(info, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
+        return _told(info, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
     if not selection.ranked:
         why = "No server is known; the request would wait for one for a while, and then get a 503."
-        return evolve(_told(facts, client, "unavailable", why), servers=judge_servers(selection).text)
-    terms = Terms(facts, now, settings)
-    if terms.read and suspects.until and key_of(facts) in suspects and healthy(selection, ()) < 2:
+        return evolve(_told(info, client, "unavailable", why), servers=judge_servers(selection).text)
+    deadline = RequestDeadline(info, now, settings)
+    if deadline.read and suspects.until and key_of(info) in suspects and healthy(selection, ()) < 2:
         why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
-        return _told(facts, client, "refused", why)
-    return _forwarded(facts, client, selection, affinity, settings, terms)
+        return _told(info, client, "refused", why)
+    return _forwarded(info, client, selection, affinity, settings, deadline)
 
 
 _LEVELS = {"own": GOOD, "refused": WARN, "unavailable": BAD}
 
 
-def _told(facts: RequestFacts, client: str, outcome: str, *reasons: str) -> Explanation:
-    method, target = facts.method.decode("latin-1"), facts.target.decode("latin-1")
+def _told(info: RequestInfo, client: str, outcome: str, *reasons: str) -> Explanation:
+    method, target = info.method.decode("latin-1"), info.target.decode("latin-1")
     return Explanation(method, target, client, outcome, reasons, level=_LEVELS[outcome])
 
 
 def _forwarded(
-    facts: RequestFacts, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, terms: Terms
+    info: RequestInfo, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, deadline: RequestDeadline
 ) -> Explanation:
-    selection = for_time(selection, facts)
-    if terms.sticky:
-        preferred, name = sticky_choice(terms, selection, routing_proxies(settings.trusted_proxies).client_address)
+    selection = for_time(selection, info)
+    if deadline.sticky:
+        preferred, name = sticky_choice(deadline, selection, routing_proxies(settings.trusted_proxies).client_address)
     else:
-        preferred, name = affinity.preferred(facts, selection, terms.began)
+        preferred, name = affinity.preferred(info, selection, deadline.began)
     first = policy.choose(selection, preferred, (), random.Random())
     assert first is not None, "somebody is known"
     by_chance = preferred is None and len(selection.selected) > 1
     candidates = selection.selected if by_chance else (first,)
-    after = _after(selection, candidates, settings.retries) if terms.read and not by_chance else ()
-    deadline = terms.deadline - terms.began
+    after = _after(selection, candidates, settings.retries) if deadline.read and not by_chance else ()
+    ends_at = deadline.ends_at - deadline.began
     asked = [o for o in selection.observations if o.backend in candidates]
     servers = judge_servers(selection)
     reasons = (
@@ -90,27 +90,27 @@ def _forwarded(
         _by_strategy(selection, settings),
         *_standings(asked),
         *(f"{o.backend.name} {o.lack}, and is asked last for newest data." for o in selection.observations if o.lack is not None),
-        _repeats(terms, min(settings.retries, len(selection.ranked) - 1), after),
-        _deadline(terms, deadline),
+        _repeats(deadline, min(settings.retries, len(selection.ranked) - 1), after),
+        _deadline(deadline, ends_at),
     )
     return Explanation(
-        facts.method.decode("latin-1"),
-        facts.target.decode("latin-1"),
+        info.method.decode("latin-1"),
+        info.target.decode("latin-1"),
         client,
-        "unavailable" if servers.state is State.ALL_DOWN else "forwarded",
+        "unavailable" if servers.state is VerdictState.ALL_DOWN else "forwarded",
         reasons,
         tuple(backend.name for backend in candidates),
         tuple(backend.name for backend in after),
         "affinity" if preferred is not None else "chance" if by_chance else "strategy",
         name,
-        terms.read,
-        deadline,
+        deadline.read,
+        ends_at,
         _level(servers, asked),
         servers.text if servers.level == BAD else "",
     )
 
 
-def _level(servers: Finding, asked: Sequence[Observation]) -> str:
+def _level(servers: VerdictFinding, asked: Sequence[Observation]) -> str:
     """Return how good the prospects of a request are: no better than the servers that it is sent to first."""
     if servers.level == BAD:
         return BAD
@@ -155,9 +155,9 @@ def _standings(observations: Sequence[Observation]) -> list[str]:
     return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
 
 
-def _repeats(terms: Terms, most: int, after: tuple[Backend, ...]) -> str:
+def _repeats(deadline: RequestDeadline, most: int, after: tuple[Backend, ...]) -> str:
     """Say on how many other servers, `most` at most, the request would be tried if it fails, and on which one first."""
-    if not terms.read:
+    if not deadline.read:
         return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
     if not most:
         return "It is a read, but no other server is tried if this one fails."
@@ -166,6 +166,6 @@ def _repeats(terms: Terms, most: int, after: tuple[Backend, ...]) -> str:
     return f"It is a read: if it fails it is tried on {others}, {order}."
 
 
-def _deadline(terms: Terms, deadline: float) -> str:
-    own = "" if terms.asked is None else f" (it asks for a timeout of {duration(terms.asked)} itself)"
-    return f"Its answer has to begin within {duration(deadline)}{own}."
+def _deadline(deadline: RequestDeadline, ends_at: float) -> str:
+    own = "" if deadline.asked is None else f" (it asks for a timeout of {duration(deadline.asked)} itself)"
+    return f"Its answer has to begin within {duration(ends_at)}{own}."

@@ -10,9 +10,9 @@ from mpp.core.prometheus import query_timeout as timeouts
 
 if TYPE_CHECKING:
     from mpp.core.instance import Instance
-    from mpp.core.model import Backend, Headers, RequestFacts, Selection
+    from mpp.core.model import Backend, Headers, RequestInfo, Selection
     from mpp.core.settings import Settings
-    from mpp.proxy.decisions.client_address import Proxies
+    from mpp.proxy.decisions.client_address import TrustedProxies
 
 # A query that has a timeout of its own is ended by the server; so much later its answer must be here.
 GRACE_S = 1.0
@@ -21,7 +21,7 @@ _MARGIN_S = 1.0
 _MARGIN_SHARE = 0.1
 
 
-class Terms:
+class RequestDeadline:
     """
     The terms of one request. Times are points in time, by the monotonic clock.
 
@@ -30,24 +30,24 @@ class Terms:
     :ivar sticky: the client stays with one server, see `mpp.proxy.decisions.stickiness`.
     :ivar asked: how many seconds the query gives itself, or None.
     :ivar began: when it was complete.
-    :ivar deadline: when nobody waits any more.
+    :ivar ends_at: when nobody waits any more.
     """
 
-    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "deadline", "facts", "query", "read", "sticky")
+    __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "ends_at", "info", "query", "read", "sticky")
 
-    def __init__(self, facts: RequestFacts, began: float, settings: Settings) -> None:
-        self.facts = facts
+    def __init__(self, info: RequestInfo, began: float, settings: Settings) -> None:
+        self.info = info
         self.began = began
-        meaning = paths.meaning(facts.target.partition(b"?")[0])
-        self.read = meaning.is_read(facts.method)
+        meaning = paths.meaning(info.target.partition(b"?")[0])
+        self.read = meaning.is_read(info.method)
         self.query = meaning.takes_timeout
         self.sticky = meaning.sticky
         self._limits_query = meaning.takes_timeout and self.read and not settings.no_timeout_parameter
-        self._found = timeouts.find(facts) if meaning.takes_timeout else None
+        self._found = timeouts.find(info) if meaning.takes_timeout else None
         self._changed: tuple[bytes, ...] = ()
         asked = self.asked = None if self._found is None else self._found.seconds
         longest = settings.request_timeout
-        self.deadline = began + (longest if asked is None else min(asked + GRACE_S, longest))
+        self.ends_at = began + (longest if asked is None else min(asked + GRACE_S, longest))
 
     def query_slots(self, selection: Selection, backend: Backend) -> int:
         """
@@ -56,7 +56,7 @@ class Terms:
         return selection.query_slots.get(backend.id, 0) if self.query else 0
 
     def request(
-        self, backend: Backend, prefixes: tuple[str, ...], now: float, sender: Instance, proxies: Proxies | None
+        self, backend: Backend, prefixes: tuple[str, ...], now: float, sender: Instance, proxies: TrustedProxies | None
     ) -> tuple[bytes, bytes]:
         """
         Return head and body of what is sent to a backend.
@@ -64,20 +64,20 @@ class Terms:
         :param prefixes: of all known backends, see `mpp.core.model.Selection.prefixes`.
         :param sender: this mpp.
         :param proxies: those that an operator named, if any.
-        :raise Looped: the request has been sent by this mpp before.
+        :raise LoopDetected: the request has been sent by this mpp before.
         """
-        facts = self.facts
-        target, body = facts.target, facts.body
+        info = self.info
+        target, body = info.target, info.body
         if self._limits_query:
-            left = self.deadline - now
+            left = self.ends_at - now
             margin = left * _MARGIN_SHARE
-            target, body = timeouts.limited(facts, self._found, left - (margin if margin < _MARGIN_S else _MARGIN_S))
-            if target is not facts.target:
+            target, body = timeouts.limited(info, self._found, left - (margin if margin < _MARGIN_S else _MARGIN_S))
+            if target is not info.target:
                 self._changed += (target,)
-        trusted = proxies is not None and proxies.trusts_peer(facts)
+        trusted = proxies is not None and proxies.trusts_peer(info)
         if prefixes != paths.NO_PREFIXES or backend.prefix:
             target = paths.with_prefix(backend.prefix, target, prefixes)
-        return headers.request_head(facts, backend, target, len(body), sender, from_trusted_proxy=trusted), body
+        return headers.request_head(info, backend, target, len(body), sender, from_trusted_proxy=trusted), body
 
     def redirect(self, fields: Headers) -> Headers:
         """
@@ -88,5 +88,5 @@ class Terms:
 
     def _restored(self, location: bytes) -> bytes:
         for sent in self._changed:
-            location = timeouts.without_injected(location, self.facts.target, self._found, sent)
+            location = timeouts.without_injected(location, self.info.target, self._found, sent)
         return location

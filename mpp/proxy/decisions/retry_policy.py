@@ -28,7 +28,7 @@ class Retry(enum.Enum):
 
 
 @frozen
-class Verdict:
+class Outcome:
     """
     What the outcome of one attempt means.
 
@@ -38,7 +38,7 @@ class Verdict:
     :ivar crash: the server may have died of this very request.
     :ivar resend: nothing was sent, so that even a write may be repeated.
     :ivar busy: the server has more to do than it can: only one that is not busy itself is worth a try.
-    :ivar mask: when no backend is left, the client gets mpp's own error instead of this answer.
+    :ivar hide_from_client: when no backend is left, the client gets mpp's own error instead of this answer.
     :ivar elsewhere: only a backend that has not been tried is worth a retry, a new selection is not waited for. Unless it is to
         be masked, the client gets this answer when no other backend does better.
     :ivar credentials: mpp's own credentials are refused.
@@ -51,13 +51,13 @@ class Verdict:
     crash: bool = False
     resend: bool = False
     busy: bool = False
-    mask: bool = False
+    hide_from_client: bool = False
     elsewhere: bool = False
     credentials: bool = False
     storage: bool = False
 
 
-ANSWERED = Verdict("answered", Retry.NO)
+ANSWERED = Outcome("answered", Retry.NO)
 
 
 # Prometheus writes the status first and no blanks; other servers of this API may write some.
@@ -88,15 +88,15 @@ _CONNECT_STANDING: dict[Cause, Standing | None] = {
 }
 
 
-def judge_failure(error: UpstreamError) -> Verdict:
+def judge_failure(error: UpstreamError) -> Outcome:
     """Judge an attempt that brought no usable answer. Stale connections are not attempts and do not come here."""
     reason = error.cause.value if error.phase is not Phase.BODY else f"truncated_{error.cause.value}"
     if error.phase is Phase.CONNECT:
-        return Verdict(reason, Retry.YES, _CONNECT_STANDING[error.cause], resend=True)
-    return Verdict(reason, Retry.YES, Standing.SUSPECT, crash=error.cause in (Cause.RESET, Cause.CLOSED))
+        return Outcome(reason, Retry.YES, _CONNECT_STANDING[error.cause], resend=True)
+    return Outcome(reason, Retry.YES, Standing.SUSPECT, crash=error.cause in (Cause.RESET, Cause.CLOSED))
 
 
-def may_retry(verdict: Verdict, *, read: bool, attempts: int, retries: int, crashes: int) -> bool:
+def may_retry(outcome: Outcome, *, read: bool, attempts: int, retries: int, crashes: int) -> bool:
     """
     Decide whether one more backend is tried.
 
@@ -105,9 +105,9 @@ def may_retry(verdict: Verdict, *, read: bool, attempts: int, retries: int, cras
     :param retries: how many may be made beyond the first.
     :param crashes: how many servers may have died under this request: not a third one.
     """
-    if attempts > retries or crashes >= 2 or not (read or verdict.resend):
+    if attempts > retries or crashes >= 2 or not (read or outcome.resend):
         return False
-    return verdict.retry is Retry.YES or (verdict.retry is Retry.ONCE and attempts == 1)
+    return outcome.retry is Retry.YES or (outcome.retry is Retry.ONCE and attempts == 1)
 
 
 def choose(
@@ -131,10 +131,10 @@ def choose(
     return next((b for b in selection.choice.standbys if b not in tried), None)
 
 
-def is_better_elsewhere(verdict: Verdict, selection: Selection, tried: Collection[Backend], rng: random.Random) -> bool:
+def is_better_elsewhere(outcome: Outcome, selection: Selection, tried: Collection[Backend], rng: random.Random) -> bool:
     """Return whether there is another backend to try; what one is too busy for is of use only to one that has less to do."""
     backend = choose(selection, None, tried, rng)
-    return backend is not None and not (verdict.busy and selection.is_busy(backend))
+    return backend is not None and not (outcome.busy and selection.is_busy(backend))
 
 
 def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backend], rng: random.Random) -> Backend | None:
@@ -150,6 +150,6 @@ def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backen
     return other if other is not None and selection.is_usable(other) else chosen
 
 
-def may_hold(status: int, fields: Headers) -> bool:
+def may_buffer(status: int, fields: Headers) -> bool:
     """Tell whether an answer may be held back: an endless event stream must not be (HTML standard, section 9.2)."""
     return not any(value.lower().startswith(b"text/event-stream") for value in headers.values(fields, b"content-type"))

@@ -24,7 +24,7 @@ for a sample. A backend that returns sooner, such as a pod that was rescheduled,
 """
 
 _BROKEN_OFF = tuple(cause.value for cause in (Cause.TIMEOUT, Cause.TLS, Cause.RESET, Cause.CLOSED, Cause.GARBLED))
-_JUDGED = {verdict.reason for verdict in (*(rule.verdict for rule in RULES), LIMITED, REFUSED) if verdict.retry is not Retry.NO}
+_JUDGED = {outcome.reason for outcome in (*(rule.outcome for rule in RULES), LIMITED, REFUSED) if outcome.retry is not Retry.NO}
 _FAILED = {cause.value for cause in Cause} | {f"truncated_{cause}" for cause in _BROKEN_OFF}
 _UNWELL = tuple(standing.name.lower() for standing in Standing if standing is not Standing.VIABLE)
 

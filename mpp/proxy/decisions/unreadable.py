@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from twisted.internet.interfaces import IReactorTime
 
-from mpp.core.model import Backend, RequestFacts
+from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import paths
 
 # A dashboard that is looked at asks again every minute or so; a server that was mended gets its requests back after this time.
@@ -24,16 +24,16 @@ _LONGEST = 64 * 1024
 _TIMES = frozenset((b"start", b"end", b"time", b"step", b"timeout"))
 
 
-def identity(facts: RequestFacts) -> int | None:
+def identity(info: RequestInfo) -> int | None:
     """Return a hash of what a request asks for, whatever time it asks about; None of a very long request."""
-    path, _, query = facts.target.partition(b"?")
-    if len(query) + len(facts.body) > _LONGEST:
+    path, _, query = info.target.partition(b"?")
+    if len(query) + len(info.body) > _LONGEST:
         return None
-    parameters = parse_qsl(query, keep_blank_values=True) + parse_qsl(facts.body, keep_blank_values=True)
+    parameters = parse_qsl(query, keep_blank_values=True) + parse_qsl(info.body, keep_blank_values=True)
     return hash((paths.normalized(path), *sorted(pair for pair in parameters if pair[0] not in _TIMES)))
 
 
-class Unreadable:
+class UnreadableQueries:
     """
     What servers could not read lately, usually nothing.
 
@@ -47,23 +47,23 @@ class Unreadable:
     def __repr__(self) -> str:
         return f"<Unreadable: {len(self.until)}>"
 
-    def note(self, backend: Backend, facts: RequestFacts) -> None:
+    def record(self, backend: Backend, info: RequestInfo) -> None:
         """Remember that a server could not read what a request asked for; the oldest is forgotten when there is too much."""
-        asked = identity(facts)
+        asked = identity(info)
         if asked is not None:
             self.until.pop((backend, asked), None)
             self.until[backend, asked] = self._clock.seconds() + REMEMBERED_S
             if len(self.until) > _MOST:
                 del self.until[next(iter(self.until))]
 
-    def backends(self, facts: RequestFacts) -> list[Backend]:
+    def backends(self, info: RequestInfo) -> list[Backend]:
         """Return the servers that could not read what a request asks for."""
         now = self._clock.seconds()
         while self.until and next(iter(self.until.values())) <= now:
             del self.until[next(iter(self.until))]
         if not self.until:
             return []
-        asked = identity(facts)
+        asked = identity(info)
         return [backend for backend, known in self.until if known == asked]
 
     def forget(self, backend: Backend) -> None:

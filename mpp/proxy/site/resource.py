@@ -25,8 +25,8 @@ from zope.interface import implementer
 
 from mpp.core import headers
 from mpp.core.interfaces import IDownstream, IResponse
-from mpp.core.metrics import OWN
-from mpp.core.model import Backend, Headers, RequestFacts
+from mpp.core.metrics import LOCAL
+from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import cors, paths
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS, Rejection
 from mpp.proxy.access_log import AccessLog
@@ -77,10 +77,10 @@ class ProxyRequest(server.Request):
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
         """Answer the request; called once by the channel when it is complete."""
         channel = self.channel
-        self.facts = RequestFacts(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
+        self.info = RequestInfo(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
         self.path = paths.path_of(target)
         if self.path.startswith(b"/mpp") and paths.is_own(self.path):
-            self._render_own_page()
+            self._render_admin_page()
         else:
             channel.site.resource.render(self)
 
@@ -95,12 +95,12 @@ class ProxyRequest(server.Request):
         """How many bytes of the body were handed to the transport."""
         return self._sent if self._relay is None else self._relay.sent
 
-    def refuse(self, status: int, error_type: str, message: str, log: AccessLog | None) -> None:
+    def reject(self, status: int, error_type: str, message: str, log: AccessLog | None) -> None:
         """Answer with an error of mpp's own before any backend was asked."""
         began = 0.0 if log is None else log.clock.seconds()
         self.fail(status, error_type, message, None)
         if log is not None:
-            log.tell(self.facts, status, began=began, sent=self.sent, backend=OWN, whys=(message,))
+            log.log(self.info, status, began=began, sent=self.sent, backend=LOCAL, reasons=(message,))
 
     def draining(self) -> None:
         """Take note that mpp is about to stop."""
@@ -115,23 +115,23 @@ class ProxyRequest(server.Request):
         elif hasattr(self, "notifications"):
             server.Request.connectionLost(self, reason)
 
-    def _render_own_page(self) -> None:
-        facts = self.facts
+    def _render_admin_page(self) -> None:
+        info = self.info
         most = page_limits.max_target(self.path)
-        if len(facts.target) > most:
-            self.channel.site.refused(414)
-            self.refuse(414, "bad_data", f"the request target is longer than {most} bytes", self.channel.site.access())
+        if len(info.target) > most:
+            self.channel.site.rejected(414)
+            self.reject(414, "bad_data", f"the request target is longer than {most} bytes", self.channel.site.access())
             return
         self.began = self.channel.site.clock.seconds()
         path = self.path
         server.Request.__init__(self, WebChannel(self.channel))
-        for name, value in facts.headers:
+        for name, value in info.headers:
             self.requestHeaders.addRawHeader(name, value)
         # In place of requestReceived, which parses as much as a client sends. Bodies are ignored.
         self.content = BytesIO()
-        self.method, self.uri, self.path = facts.method, facts.target, path
-        self.clientproto = b"HTTP/1.0" if facts.http_10 else b"HTTP/1.1"
-        self.args = page_limits.arguments(facts.target.partition(b"?")[2])
+        self.method, self.uri, self.path = info.method, info.target, path
+        self.clientproto = b"HTTP/1.0" if info.http_10 else b"HTTP/1.1"
+        self.args = page_limits.arguments(info.target.partition(b"?")[2])
         self.process()
 
     def process(self) -> None:
@@ -157,9 +157,9 @@ class ProxyRequest(server.Request):
     ) -> None:
         """Send a backend's answer: in one write when it is small and whole, else under back-pressure."""
         channel = self.channel
-        bodyless = self.facts.method == b"HEAD"
-        chunked = response.length is None and not bodyless and not self.facts.http_10
-        if response.length is None and not bodyless and self.facts.http_10:
+        bodyless = self.info.method == b"HEAD"
+        chunked = response.length is None and not bodyless and not self.info.http_10
+        if response.length is None and not bodyless and self.info.http_10:
             channel.persistent = False
         head = headers.response_head(
             response.status,
@@ -171,7 +171,7 @@ class ProxyRequest(server.Request):
             chunked=chunked,
             served_by=served_by,
         )
-        held = response.held
+        held = response.buffered
         size = sum(map(len, held)) if response.complete else _ONE_WRITE + 1
         if size <= _ONE_WRITE:
             self._sent = size
@@ -194,18 +194,18 @@ class ProxyRequest(server.Request):
 
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         """Send an error of mpp's own, which pages of other origins may read as they may read Prometheus' errors."""
-        facts, channel = self.facts, self.channel
-        added = headers.connection_field(persistent=channel.persistent, http_10=facts.http_10) + self.extra
-        allowed = channel.site.allowed_origins.fields(cors.origin_of(facts.target, facts.headers))
+        info, channel = self.info, self.channel
+        added = headers.connection_field(persistent=channel.persistent, http_10=info.http_10) + self.extra
+        allowed = channel.site.allowed_origins.fields(cors.origin_of(info.target, info.headers))
         added += allowed
-        if allowed and cors.is_preflight(facts.method, facts.headers):
+        if allowed and cors.is_preflight(info.method, info.headers):
             # The error belongs to the request that it asks for, see `mpp.core.prometheus.cors`.
             channel.write(headers.response_head(204, b"No Content", (), added, length=None, bodyless=True, chunked=False))
             self._answered()
             return
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
-        answer = headers.error_answer(status, error_type, message, added, bodyless=facts.method == b"HEAD")
+        answer = headers.error_answer(status, error_type, message, added, bodyless=info.method == b"HEAD")
         self._sent = len(answer.partition(b"\r\n\r\n")[2])
         channel.write(answer)
         self._answered()
@@ -227,7 +227,7 @@ class ProxyRequest(server.Request):
             fields += ((b"Server-Timing", timing),)
         for cookie in cookies:
             fields += ((b"Set-Cookie", cookie),)
-        persistent, http_10 = self.channel.persistent, self.facts.http_10
+        persistent, http_10 = self.channel.persistent, self.info.http_10
         return fields if persistent and not http_10 else fields + headers.connection_field(persistent=persistent, http_10=http_10)
 
 
@@ -238,15 +238,15 @@ class ProxyResource(ReverseProxyResource):
     It keeps its base's type and place in the resource tree and inherits none of its forwarding, which opens a connection
     per request, knows no back-pressure and passes truncated answers on as whole ones.
 
-    :param own_pages: what answers below ``/mpp``.
+    :param admin_pages: what answers below ``/mpp``.
     :param allow_unsafe: forward what changes one server of a pair, too.
     :param probes: reports requests of Kubernetes probes that servers answer.
     """
 
-    def __init__(self, forwarder: Forwarder, own_pages: Pages, *, allow_unsafe: bool, probes: KubeProbes) -> None:
+    def __init__(self, forwarder: Forwarder, admin_pages: Pages, *, allow_unsafe: bool, probes: KubeProbes) -> None:
         ReverseProxyResource.__init__(self, "", 0, b"", reactor=forwarder.clock)
         self._forwarder = forwarder
-        self._own_pages = own_pages
+        self._admin_pages = admin_pages
         self._allow_unsafe = allow_unsafe
         self._kube_probes = probes
 
@@ -261,19 +261,19 @@ class ProxyResource(ReverseProxyResource):
 
     def page_at(self, path: bytes) -> Any:
         """Return the page at a path below ``/mpp``."""
-        return self._own_pages.page_at(path)
+        return self._admin_pages.page_at(path)
 
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
-        forwarder, method, path = self._forwarder, request.facts.method, request.path
+        forwarder, method, path = self._forwarder, request.info.method, request.path
         if method not in FORWARDED_METHODS:
             forwarder.metrics.refused(405)
             request.extra += _ALLOW
-            request.refuse(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", forwarder.access)
+            request.reject(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", forwarder.access)
         elif len(path) > paths.MAX_PATH:
             forwarder.metrics.refused(414)
             why = f"the path is longer than {paths.MAX_PATH} bytes (the query string may be)"
-            request.refuse(414, "bad_data", why, forwarder.access)
+            request.reject(414, "bad_data", why, forwarder.access)
         elif (
             not self._allow_unsafe
             and (paths.meaning(path).unsafe or forwarder.selections.current.prefixes != paths.NO_PREFIXES)
@@ -282,13 +282,13 @@ class ProxyResource(ReverseProxyResource):
             self._reject_unsafe(request, paths.rejection_behind(method, path, forwarder.selections.current.prefixes))
         else:
             if path.endswith(kube_probes.PATHS):
-                self._kube_probes.inspect(path, request.facts.headers)
+                self._kube_probes.inspect(path, request.info.headers)
             request.proxy(forwarder)
         return server.NOT_DONE_YET
 
     def _reject_unsafe(self, request: ProxyRequest, rejection: Rejection) -> None:
         """Say why an unsafe request is not forwarded; or, of a method that Prometheus does not have there, what it would say."""
-        shown = f"{request.facts.method.decode('ascii')} {request.path[:100].decode('ascii', 'replace')}"
+        shown = f"{request.info.method.decode('ascii')} {request.path[:100].decode('ascii', 'replace')}"
         if rejection.status == 405:
             allow = b", ".join(rejection.allow)
             request.extra += ((b"Allow", allow),)
@@ -297,4 +297,4 @@ class ProxyResource(ReverseProxyResource):
             advice = "send it to each server directly, or start mpp with --allow-unsafe-paths"
             kind, why = "forbidden", f"{shown} {rejection.why}; {advice}"
         self._forwarder.metrics.refused(rejection.status)
-        request.refuse(rejection.status, kind, why, self._forwarder.access)
+        request.reject(rejection.status, kind, why, self._forwarder.access)

@@ -15,15 +15,15 @@ from twisted.web.resource import IResource
 
 from mpp.core import headers
 from mpp.core.errors import BadRequest
-from mpp.core.metrics import OWN, Metrics
-from mpp.core.model import Headers, RequestFacts
+from mpp.core.metrics import LOCAL, Metrics
+from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus.cors import ALL_ORIGINS, AllowedOrigins
 from mpp.proxy.access_log import AccessLog
 from mpp.proxy.site.resource import ProxyRequest
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 
 
 class ProxySite(server.Site):
@@ -45,11 +45,11 @@ class ProxySite(server.Site):
         root: IResource,
         *,
         limits: Limits,
-        budget: Budget,
+        budget: MemoryBudget,
         channels: Channels,
         metrics: Metrics,
         access: Callable[[], AccessLog | None] = lambda: None,
-        client_of: Callable[[RequestFacts], str] = attrgetter("peer"),
+        client_of: Callable[[RequestInfo], str] = attrgetter("peer"),
         allowed_origins: AllowedOrigins = ALL_ORIGINS,
         request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
         channel: Callable[..., ProxyChannel] = ProxyChannel,
@@ -66,30 +66,30 @@ class ProxySite(server.Site):
         self._request = request
         self._channel = channel
 
-    def refused(self, status: int) -> None:
+    def rejected(self, status: int) -> None:
         """Count a request that was refused with this status."""
         self._metrics.refused(status)
 
-    def _refuse(self, client: str, error: BadRequest) -> bytes:
-        self.refused(error.status)
+    def _reject(self, client: str, error: BadRequest) -> bytes:
+        self.rejected(error.status)
         access = self.access()
         if access is not None:
-            access.tell_refused(client, error.status, error.detail)
+            access.log_rejected(client, error.status, error.detail)
         return _error_page(error, self.allowed_origins.fields(error.origin))
 
     def _client(self, peer: str, fields: Headers) -> str:
-        return self.client_of(RequestFacts(b"", b"", fields, peer=peer))
+        return self.client_of(RequestInfo(b"", b"", fields, peer=peer))
 
     def log(self, request: Any) -> None:
         """Tell of a request for one of the own pages, when it has ended."""
         access = self.access()
         if access is not None:
-            access.tell(request.facts, request.code, began=request.began, sent=request.sentLength, backend=OWN)
+            access.log(request.info, request.code, began=request.began, sent=request.sentLength, backend=LOCAL)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Make the `ProxyChannel` of one client connection."""
         peer = str(getattr(addr, "host", "")).removeprefix("::ffff:")
-        refuse, client_of = partial(self._refuse, peer), partial(self._client, peer)
+        refuse, client_of = partial(self._reject, peer), partial(self._client, peer)
         channel = self._channel(self._request, self.limits, self._budget, refuse, self._channels, client_of)
         channel.site = self
         return channel

@@ -11,20 +11,20 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mpp.core.headers import OwnFields
+from mpp.core.headers import ConfiguredFields
 from mpp.core.interfaces import IResponse, IUpstreams
 from mpp.core.model import Backend
 
 
 @implementer(IUpstreams)
-class Authorized:
+class AuthorizedUpstreams:
     """
     Wraps what sends requests. Used only where there are such headers at all.
 
     :param fields: gives those for a backend, or None.
     """
 
-    def __init__(self, upstreams: IUpstreams, fields: Callable[[Backend], OwnFields | None]) -> None:
+    def __init__(self, upstreams: IUpstreams, fields: Callable[[Backend], ConfiguredFields | None]) -> None:
         self._upstreams = upstreams
         self._fields = fields
 

@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from txaio.tx import make_logger
 
 from mpp.core import headers
-from mpp.core.errors import ConfigError, ConfigErrors, LocateError
+from mpp.core.errors import ConfigError, ConfigErrors, DiscoveryError
 from mpp.core.files import Stamp, stamp
-from mpp.core.headers import OwnFields
-from mpp.core.http_config import HTTPConfig, HTTPConfigs, Origin, Origins
+from mpp.core.headers import ConfiguredFields
+from mpp.core.http_config import DiscoverySource, DiscoverySources, HTTPConfig, HTTPConfigs
 from mpp.core.model import Backend
 from mpp.core.secret_file import SecretFile
 from mpp.core.urls import basic
@@ -31,7 +31,7 @@ T = TypeVar("T")
 _KEPT = 256
 
 
-class Credentials:
+class BackendCredentials:
     """
     Those for all backends.
 
@@ -44,25 +44,25 @@ class Credentials:
         held, errors = {}, []
         for config in configs.all:
             try:
-                held[config] = _Held(config, insecure=insecure)
+                held[config] = _LoadedCredentials(config, insecure=insecure)
             except ConfigError as error:
                 errors.append(error)
         if errors:
             raise ConfigErrors(errors)
-        self._held: dict[HTTPConfig, _Held] = held
-        self._origins: dict[Backend, Collection[Origin]] = {}
+        self._loaded: dict[HTTPConfig, _LoadedCredentials] = held
+        self._sources: dict[Backend, Collection[DiscoverySource]] = {}
         # Looked up in every request.
-        self._of: dict[Backend, _Held] = {}
+        self._of: dict[Backend, _LoadedCredentials] = {}
 
     def __repr__(self) -> str:
-        return f"<Credentials of {len(self._held)}, for {len(self._of)} backends>"
+        return f"<Credentials of {len(self._loaded)}, for {len(self._of)} backends>"
 
     @property
     def adds_fields(self) -> bool:
         """Whether there is a backend that credentials or other headers may be sent to."""
         return any(held.config.adds_fields for held in self._all)
 
-    def fields(self, backend: Backend) -> OwnFields | None:
+    def fields(self, backend: Backend) -> ConfiguredFields | None:
         """Give the headers for a backend that are mpp's own, such as ``Authorization``; None if there are none."""
         return self._for(backend).fields
 
@@ -74,20 +74,20 @@ class Credentials:
         """Return whether requests to a backend carry an ``Authorization`` of mpp's own."""
         return self._for(backend).config.authorizes
 
-    def renewed_at(self, backend: Backend) -> float:
+    def refreshed_at(self, backend: Backend) -> float:
         """Return when the headers for a backend were found to have changed on disk, by the clock of `refresh`."""
-        return self._for(backend).renewed_at
+        return self._for(backend).refreshed_at
 
     def refresh(self, now: float) -> bool:
         """
         Read what has changed on disk; tell whether connections are made in another way from now on.
 
-        :param now: by any clock; see `renewed_at`.
+        :param now: by any clock; see `refreshed_at`.
         """
         # Not any(), which would stop at the first one.
         return True in [held.refresh(now) for held in self._all]
 
-    def located(self, origins: Origins) -> bool:
+    def set_sources(self, sources: DiscoverySources) -> bool:
         """
         Take note of where the backends are found that are listed now; tell whether connections are made in another way.
 
@@ -95,23 +95,23 @@ class Credentials:
         locator has not answered.
         """
         changed = False
-        for backend, those in origins.items():
-            if backend not in self._of or those != self._origins.get(backend):
-                before, held = self._of.get(backend), self._held[self._configs.of(backend, those)]
+        for backend, those in sources.items():
+            if backend not in self._of or those != self._sources.get(backend):
+                before, held = self._of.get(backend), self._loaded[self._configs.of(backend, those)]
                 changed = changed or (before is not None and before.policy != held.policy)
                 self._of[backend] = held
-                self._origins[backend] = those
-        gone = [backend for backend in self._of if backend not in origins]
+                self._sources[backend] = those
+        gone = [backend for backend in self._of if backend not in sources]
         for backend in gone[:-_KEPT]:
             del self._of[backend]
-            self._origins.pop(backend, None)
+            self._sources.pop(backend, None)
         return changed
 
-    def origins(self, backend: Backend) -> Collection[Origin] | None:
+    def sources(self, backend: Backend) -> Collection[DiscoverySource] | None:
         """Give where a backend was found; None when that is not known."""
-        return self._origins.get(backend)
+        return self._sources.get(backend)
 
-    def follow(self, last: Credentials) -> None:
+    def take_over(self, last: BackendCredentials) -> None:
         """
         Take the place of others, until it is known who finds the backends now.
 
@@ -119,32 +119,32 @@ class Credentials:
         was configured just now, and it must not be spoken to meanwhile as if it were anybody's.
         """
         for backend, before in last._of.items():
-            origins = last._origins.get(backend, ())
-            if self._configs.locators and self._configs.special(backend, origins) is None:
+            sources = last._sources.get(backend, ())
+            if self._configs.locators and self._configs.special(backend, sources) is None:
                 self._of[backend] = before
             else:
-                self._of[backend] = self._held[self._configs.of(backend, origins)]
-                self._origins[backend] = origins
+                self._of[backend] = self._loaded[self._configs.of(backend, sources)]
+                self._sources[backend] = sources
 
     @property
-    def _all(self) -> set[_Held]:
-        return {*self._held.values(), *self._of.values()}
+    def _all(self) -> set[_LoadedCredentials]:
+        return {*self._loaded.values(), *self._of.values()}
 
-    def _for(self, backend: Backend) -> _Held:
+    def _for(self, backend: Backend) -> _LoadedCredentials:
         held = self._of.get(backend)
         if held is None:
-            held = self._of[backend] = self._held[self._configs.of(backend)]
+            held = self._of[backend] = self._loaded[self._configs.of(backend)]
         return held
 
 
-class _Held:
+class _LoadedCredentials:
     """
     What was read for one configuration.
 
     :ivar config: that one.
     :ivar fields: headers, or None.
     :ivar policy: of connections over TLS.
-    :ivar renewed_at: when the headers changed last, minus infinity if they have not.
+    :ivar refreshed_at: when the headers changed last, minus infinity if they have not.
     """
 
     def __init__(self, config: HTTPConfig, *, insecure: bool) -> None:
@@ -152,7 +152,7 @@ class _Held:
         self._insecure = insecure if config.insecure_skip_verify is None else config.insecure_skip_verify
         self._paths = config.paths
         self._problem = ""
-        self.renewed_at = float("-inf")
+        self.refreshed_at = float("-inf")
         self._stamps = self._look()
         self.fields = self._read_fields()
         self.policy = self._read_policy()
@@ -168,7 +168,7 @@ class _Held:
         return creator
 
     def refresh(self, now: float) -> bool:
-        """See `Credentials.refresh`."""
+        """See `BackendCredentials.refresh`."""
         stamps = self._look()
         if stamps == self._stamps:
             return False
@@ -183,7 +183,7 @@ class _Held:
         self._problem = ""
         self._stamps = stamps
         if fields != self.fields:
-            self.renewed_at = now
+            self.refreshed_at = now
         self.fields = fields
         _log.info("Credentials were read again: {paths}", paths=", ".join(self._paths))
         if policy == self.policy:
@@ -195,13 +195,13 @@ class _Held:
     def _look(self) -> tuple[Stamp, ...]:
         return tuple(map(stamp, self._paths))
 
-    def _read_fields(self) -> OwnFields | None:
+    def _read_fields(self) -> ConfiguredFields | None:
         fields = [] if (authorization := self._read_authorization()) is None else [(b"Authorization", authorization)]
         for header in self.config.headers:
             read = [self._read(path, header.place, _header_value) for path in header.files]
             told = map(headers.field_value, (*header.values, *header.secrets))
             fields += [(header.name.encode("ascii"), value) for value in (*told, *read)]
-        return OwnFields.of(tuple(fields))
+        return ConfiguredFields.of(tuple(fields))
 
     def _read_authorization(self) -> bytes | None:
         config = self.config
@@ -239,7 +239,7 @@ class _Held:
     def _read(self, path: str, name: str, read: Callable[[SecretFile], T]) -> T:
         try:
             return read(SecretFile(path))
-        except LocateError as error:
+        except DiscoveryError as error:
             raise ConfigError(self._place(name), str(error)) from None
 
     def _wrong(self, name: str, problem: str) -> ConfigError:
@@ -253,4 +253,4 @@ def _header_value(file: SecretFile) -> bytes:
     try:
         return headers.field_value(file.read())
     except ValueError as error:
-        raise LocateError(f"{file.path}: {error}") from None
+        raise DiscoveryError(f"{file.path}: {error}") from None

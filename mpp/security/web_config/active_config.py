@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReacto
 from zope.interface import implementer
 
 from mpp.security.web_config.passwords import Passwords
-from mpp.security.web_config.rate_limit import Bucket
+from mpp.security.web_config.rate_limit import RateLimiter
 from mpp.security.web_config.tls_context import make_context
 from mpp.security.web_config.values import WebConfig
 
@@ -25,7 +25,7 @@ def context_of(config: WebConfig) -> SSL.Context | None:
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class Current:
+class ActiveConfig:
     """
     What is in force; nothing, until `adopt` is called.
 
@@ -39,13 +39,13 @@ class Current:
         self._clock = clock
         self._context: SSL.Context | None = None
         self.config = WebConfig()
-        self.bucket: Bucket | None = None
+        self.bucket: RateLimiter | None = None
 
     def adopt(self, config: WebConfig, context: SSL.Context | None) -> None:
         """Judge new connections and requests by this from now on. ``context`` is what `context_of` made of it."""
         if config.rate_limit != self.config.rate_limit:
             limit = config.rate_limit
-            self.bucket = None if limit is None else Bucket(limit, self._clock.seconds())
+            self.bucket = None if limit is None else RateLimiter(limit, self._clock.seconds())
         self.config = config
         self._context = context
         self._passwords.use(config.users)

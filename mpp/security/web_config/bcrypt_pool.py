@@ -24,7 +24,7 @@ NICENESS = 10
 """Of strangers' passwords. Where threads have a priority of their own (Linux), the reactor's goes first."""
 
 
-class Computing:
+class BcryptPool:
     """Two pools of threads. Their methods may be called while it is started."""
 
     def __init__(self, reactor: Any) -> None:

@@ -31,9 +31,9 @@ from prometheus_client.registry import Collector
 from txaio.tx import make_logger
 
 from mpp.core.errors import ConfigError
-from mpp.core.files import Stamp, Unreadable, read_small, stamp
+from mpp.core.files import Stamp, UnreadableFile, read_small, stamp
 from mpp.core.model import MIB
-from mpp.security.web_config.active_config import Current, context_of
+from mpp.security.web_config.active_config import ActiveConfig, context_of
 from mpp.security.web_config.loosening import loosened
 from mpp.security.web_config.parser import read_web_config
 from mpp.security.web_config.sections import WebConfigError
@@ -54,7 +54,7 @@ class NeedsRestart(WebConfigError):
 
 
 @frozen
-class Loaded:
+class LoadedConfig:
     """
     A web configuration as it was read.
 
@@ -78,7 +78,7 @@ class WebConfigFile:
     :raise ConfigError: the file, or one that it names, is no good.
     """
 
-    def __init__(self, path: str, current: Current, add: Callable[[Collector], None]) -> None:
+    def __init__(self, path: str, current: ActiveConfig, add: Callable[[Collector], None]) -> None:
         self.path = path
         self.problem = ""
         self._current = current
@@ -115,7 +115,7 @@ class WebConfigFile:
             return False
         return self.take_over(loaded)
 
-    def read(self) -> Loaded:
+    def read(self) -> LoadedConfig:
         """
         Read the files for an explicit reload, whatever they loosen, and put nothing in force yet.
 
@@ -131,7 +131,7 @@ class WebConfigFile:
         self._seen = before
         return loaded
 
-    def take_over(self, loaded: Loaded) -> bool:
+    def take_over(self, loaded: LoadedConfig) -> bool:
         """Put what was read in force; return whether it differs from what was in force before."""
         changed = loaded.config != self._current.config
         if changed:
@@ -149,19 +149,19 @@ class WebConfigFile:
         # An operator who has changed the file again waits for it; there is one for each change, at most one a second.
         _log.error("{path}: {error}; what was in force stays", path=self.path, error=self.problem, log_each=True)
 
-    def _adopt(self, loaded: Loaded) -> None:
+    def _adopt(self, loaded: LoadedConfig) -> None:
         for note in loaded.config.notes:
             if note not in self._current.config.notes:
                 _log.warn("{path}: {note}", path=self.path, note=note)
         self._current.adopt(loaded.config, loaded.context)
 
-    def _read(self) -> Loaded:
+    def _read(self) -> LoadedConfig:
         loaded = self._load()
         if (loaded.config.tls is None) is not (self._current.config.tls is None):
             raise NeedsRestart("tls_server_config: TLS can be switched on or off by a restart only")
         return loaded
 
-    def _load(self) -> Loaded:
+    def _load(self) -> LoadedConfig:
         """Read all files anew; from now on those are watched that the web configuration names, be they any good or not."""
         # Each is looked at before it is read: what changes in between is seen the next time.
         seen = {**self._seen, self.path: stamp(self.path)}
@@ -170,13 +170,13 @@ class WebConfigFile:
         self._seen = seen = {path: seen[path] if path == self.path else stamp(path) for path in (self.path, *config.paths)}
         if config.tls is not None:
             config = evolve(config, tls=with_contents(config.tls))
-        return Loaded(config, context_of(config), seen)
+        return LoadedConfig(config, context_of(config), seen)
 
 
 def _parse(path: str) -> WebConfig:
     try:
         text = read_small(path, MIB, "a web configuration").decode()
-    except Unreadable as error:
+    except UnreadableFile as error:
         raise WebConfigError(f"cannot be read ({error})") from None
     except UnicodeDecodeError:
         raise WebConfigError("not text in UTF-8") from None

@@ -15,8 +15,8 @@ from mpp.core.model import Headers
 from mpp.core.text.values import parse_count, parse_duration
 from mpp.core.text.yaml_events import PlainYAMLError, Table, read_yaml
 from mpp.security.web_config.ciphers import CIPHERS, CURVES, TLS_13, TOO_OLD, VERSIONS
-from mpp.security.web_config.sections import Section, WebConfigError, choice, kind
-from mpp.security.web_config.values import ClientAuth, RateLimit, Source, TLSServer, WebConfig
+from mpp.security.web_config.sections import WebConfigError, WebConfigSection, choice, kind
+from mpp.security.web_config.values import ClientAuth, PEMSource, RateLimit, TLSServer, WebConfig
 
 # Sections, keys, lists or headers, and one more.
 _DEPTH = 5
@@ -59,7 +59,7 @@ def read_web_config(text: str, folder: str) -> WebConfig:
     if not root:
         # A file that was emptied, or is about to be written, is not one whose author wants no protection.
         raise WebConfigError(f"has no key at all; expected {', '.join(_SECTIONS)}; to let everybody in, basic_auth_users: {{}}")
-    sections = Section("", root, _SECTIONS)
+    sections = WebConfigSection("", root, _SECTIONS)
     tls = _tls(sections.section("tls_server_config", _TLS_KEYS), folder)
     users = _users(sections.section("basic_auth_users", None))
     http = sections.section("http_server_config", ("http2", "headers"))
@@ -72,7 +72,7 @@ def read_web_config(text: str, folder: str) -> WebConfig:
     )
 
 
-def _unprotected(sections: Section, tls: TLSServer | None, users: Mapping[bytes, bytes]) -> Iterator[str]:
+def _unprotected(sections: WebConfigSection, tls: TLSServer | None, users: Mapping[bytes, bytes]) -> Iterator[str]:
     """Return what the operator should know of keys with nothing behind them, and of a file that protects nothing."""
     if tls is None and not users:
         yield "nothing is protected: there is no user in basic_auth_users, and no certificate in tls_server_config"
@@ -82,12 +82,12 @@ def _unprotected(sections: Section, tls: TLSServer | None, users: Mapping[bytes,
         yield f"line {sections.line('tls_server_config')}: tls_server_config: is empty, so connections are not encrypted"
 
 
-def _not_served(http: Section) -> Iterator[str]:
+def _not_served(http: WebConfigSection) -> Iterator[str]:
     if http.truth("http2", False):
         yield f"line {http.line('http2')}: http_server_config.http2: HTTP/2 is not served, clients speak HTTP/1.1"
 
 
-def _tls(section: Section, folder: str) -> TLSServer | None:
+def _tls(section: WebConfigSection, folder: str) -> TLSServer | None:
     auth = section.of("client_auth_type", lambda text: _AUTH[choice(text, _AUTH, "client_auth_type")], ClientAuth.NONE)
     ciphers, minimum = _ciphers(section, section.of("min_version", _version, 2))
     maximum = section.of("max_version", _version, 3)
@@ -111,12 +111,12 @@ def _tls(section: Section, folder: str) -> TLSServer | None:
     return TLSServer(certificate, key, authority, auth, sans, minimum, maximum, ciphers, curves, server_prefers)
 
 
-def _source(section: Section, name: str, folder: str) -> Source:
+def _source(section: WebConfigSection, name: str, folder: str) -> PEMSource:
     """A path wins over a text, as in the toolkit."""
     path = section.text(f"{name}_file")
     if path:
-        return Source(f"{name}_file", os.path.join(folder, path), line=section.line(f"{name}_file"))
-    return Source(name, text=section.text(name), line=section.line(name))
+        return PEMSource(f"{name}_file", os.path.join(folder, path), line=section.line(f"{name}_file"))
+    return PEMSource(name, text=section.text(name), line=section.line(name))
 
 
 def _version(text: str) -> int:
@@ -125,21 +125,21 @@ def _version(text: str) -> int:
     return VERSIONS[choice(text, VERSIONS, "version of TLS")]
 
 
-def _names(section: Section, key: str, names: Mapping[str, str], what: str) -> tuple[str, ...]:
+def _names(section: WebConfigSection, key: str, names: Mapping[str, str], what: str) -> tuple[str, ...]:
     try:
         return tuple(names[choice(name, names, what)] for name in section.texts(key) or ())
     except ValueError as error:
         raise section.wrong(key, str(error)) from None
 
 
-def _ciphers(section: Section, minimum: int) -> tuple[tuple[str, ...], int]:
+def _ciphers(section: WebConfigSection, minimum: int) -> tuple[tuple[str, ...], int]:
     """Give the ciphers for TLS 1.2, and the least version: if all that are listed are for TLS 1.3, there is none for 1.2."""
     found = _names(section, "cipher_suites", {**CIPHERS, **dict.fromkeys(TLS_13, "")}, "cipher suite")
     chosen = tuple(filter(None, found))
     return chosen, 3 if found and not chosen else minimum
 
 
-def _users(section: Section) -> dict[bytes, bytes]:
+def _users(section: WebConfigSection) -> dict[bytes, bytes]:
     users = {}
     for name in section.given:
         hashed = section.text(name)
@@ -151,7 +151,7 @@ def _users(section: Section) -> dict[bytes, bytes]:
     return users
 
 
-def _headers(section: Section) -> Headers:
+def _headers(section: WebConfigSection) -> Headers:
     fields = []
     for name in section.given:
         value, allowed = section.text(name), _HEADERS[name]
@@ -164,7 +164,7 @@ def _headers(section: Section) -> Headers:
     return tuple(fields)
 
 
-def _rate_limit(section: Section) -> RateLimit | None:
+def _rate_limit(section: WebConfigSection) -> RateLimit | None:
     interval = section.of("interval", _interval, 0.0)
     burst = section.of("burst", parse_count, 0)
     if not interval:

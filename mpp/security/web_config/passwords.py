@@ -55,7 +55,7 @@ MOST_OF_NETWORK = 8
 _SIGNIFICANT = 72
 
 
-class Verdict(Enum):
+class PasswordCheck(Enum):
     """What became of a request's credentials."""
 
     RIGHT = "right"
@@ -65,7 +65,7 @@ class Verdict(Enum):
 
 
 @frozen
-class Familiar:
+class VerifiedCredentials:
     """Credentials that were right: their digest, of which user they are, and the hash that they were verified against."""
 
     digest: bytes
@@ -74,10 +74,10 @@ class Familiar:
 
 
 @define(eq=False)
-class _Known:
+class _RememberedCredentials:
     """Familiar credentials: when they were last used, and when other processes were last told of them."""
 
-    familiar: Familiar
+    familiar: VerifiedCredentials
     used_at: float
     shared_at: float
 
@@ -92,9 +92,9 @@ class _Verification:
     :ivar waiting: the requests that wait for it.
     """
 
-    credentials: Familiar
+    credentials: VerifiedCredentials
     network: str | None
-    waiting: list[Deferred[Verdict]] = field(factory=list)
+    waiting: list[Deferred[PasswordCheck]] = field(factory=list)
 
 
 Verify = Callable[[bytes, bytes], Deferred[bool]]
@@ -117,10 +117,10 @@ class Passwords:
         self._verify_familiar = verify_familiar
         self._clock = clock
         self.key = key or secrets.token_bytes(32)
-        self.share: Callable[[Familiar], object] = lambda familiar: None
+        self.share: Callable[[VerifiedCredentials], object] = lambda familiar: None
         self._users: Mapping[bytes, bytes] = {}
         self._hashes: tuple[bytes, ...] = ()
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, _RememberedCredentials] = {}
         self._under_way: dict[bytes, _Verification] = {}
         self._of: Counter[str] = Counter()
 
@@ -128,7 +128,7 @@ class Passwords:
         return f"<Passwords {len(self._users)} users, {len(self._known)} known, {len(self._under_way)} under way>"
 
     @property
-    def familiar(self) -> tuple[tuple[Familiar, float], ...]:
+    def verified(self) -> tuple[tuple[VerifiedCredentials, float], ...]:
         """All familiar credentials, and for how many seconds each has not been used."""
         now = self._clock.seconds()
         return tuple((each.familiar, now - each.used_at) for each in self._known.values() if now - each.used_at < FAMILIAR_S)
@@ -153,7 +153,7 @@ class Passwords:
             self.share(known.familiar)
         return known.familiar.user
 
-    def learn(self, familiar: Familiar, age: float = 0.0) -> None:
+    def learn(self, familiar: VerifiedCredentials, age: float = 0.0) -> None:
         """
         Know credentials that another process has found to be right, unless the user's hash is another one here.
 
@@ -168,18 +168,18 @@ class Passwords:
         # Any other name may be a password that was typed into the wrong field.
         return user if user in self._users else b""
 
-    def verdict(self, authorization: bytes, network: str) -> Deferred[Verdict]:
+    def verdict(self, authorization: bytes, network: str) -> Deferred[PasswordCheck]:
         """
         Find out about credentials that are not known.
 
         :param network: on whose account it goes, if they are not familiar.
-        :return Deferred(Verdict): fires at once when there is nothing to compute. Never fails.
+        :return Deferred(PasswordCheck): fires at once when there is nothing to compute. Never fails.
         """
         credentials = _credentials(authorization)
         if credentials is None:
-            return succeed(Verdict.WRONG)
+            return succeed(PasswordCheck.WRONG)
         digest = self._digest(authorization)
-        waiter: Deferred[Verdict] = Deferred()
+        waiter: Deferred[PasswordCheck] = Deferred()
         running = self._under_way.get(digest)
         if running is not None:
             running.waiting.append(waiter)
@@ -190,11 +190,11 @@ class Passwords:
             self._begin(_Verification(known.familiar, None, [waiter]), password)
             return waiter
         if self._of[network] >= MOST_OF_NETWORK:
-            return succeed(Verdict.TOO_MANY_OF_NETWORK)
+            return succeed(PasswordCheck.TOO_MANY_OF_NETWORK)
         if self._of.total() >= MOST_WAITING:
-            return succeed(Verdict.TOO_MANY)
+            return succeed(PasswordCheck.TOO_MANY)
         self._of[network] += 1
-        stranger = Familiar(digest, user, self._users.get(user) or self._stand_in(user))
+        stranger = VerifiedCredentials(digest, user, self._users.get(user) or self._stand_in(user))
         self._begin(_Verification(stranger, network, [waiter]), password)
         return waiter
 
@@ -202,7 +202,7 @@ class Passwords:
         # Keyed, so that the time a look-up takes tells nothing, and no password can be read out of a core file.
         return hmac.digest(self.key, data, "sha256")
 
-    def _is_valid(self, familiar: Familiar) -> bool:
+    def _is_valid(self, familiar: VerifiedCredentials) -> bool:
         return self._users.get(familiar.user) == familiar.hashed
 
     def _begin(self, running: _Verification, password: bytes) -> None:
@@ -230,11 +230,11 @@ class Passwords:
             self._remember(running.credentials)
             self.share(running.credentials)
         for each in running.waiting:
-            each.callback(Verdict.RIGHT if right else Verdict.WRONG)
+            each.callback(PasswordCheck.RIGHT if right else PasswordCheck.WRONG)
 
-    def _remember(self, familiar: Familiar, age: float = 0.0) -> None:
+    def _remember(self, familiar: VerifiedCredentials, age: float = 0.0) -> None:
         now = self._clock.seconds()
-        self._known[familiar.digest] = _Known(familiar, now - age, now)
+        self._known[familiar.digest] = _RememberedCredentials(familiar, now - age, now)
         if len(self._known) > MOST_REMEMBERED:
             # What was used least lately; it is a stranger's when it comes back.
             del self._known[min(self._known, key=lambda digest: self._known[digest].used_at)]

@@ -19,7 +19,7 @@ _CERTIFICATES = {
 
 
 @frozen
-class Guards:
+class ListenerSecurity:
     """
     What stands between clients and mpp.
 
@@ -54,31 +54,31 @@ class Guards:
         return self.tls or not self.users
 
 
-def verdict(guards: Guards) -> tuple[str, str]:
+def verdict(security: ListenerSecurity) -> tuple[str, str]:
     """Give how this listener is protected, at a glance, and how good that is."""
-    if not guards.protected:
+    if not security.protected:
         return "not protected", "calm"
-    return ("protected", "good") if guards.sound else ("protected, not encrypted", "warn")
+    return ("protected", "good") if security.sound else ("protected, not encrypted", "warn")
 
 
-def describe(guards: Guards) -> str:
+def describe(security: ListenerSecurity) -> str:
     """Say what protects this listener, and what stands in its configuration but is not in force, in a few sentences."""
-    waiting = f" The web configuration was changed since, which is not in force: {guards.problem}." if guards.problem else ""
-    return _protection(guards) + waiting
+    waiting = f" The web configuration was changed since, which is not in force: {security.problem}." if security.problem else ""
+    return _protection(security) + waiting
 
 
-def _protection(guards: Guards) -> str:
-    limit = "a rate limit" if guards.rate_limit else ""
-    if not guards.protected:
+def _protection(security: ListenerSecurity) -> str:
+    limit = "a rate limit" if security.rate_limit else ""
+    if not security.protected:
         return f"This listener has no TLS and no passwords{limit and f', only {limit}'}."
-    least = f" {guards.tls_minimum} or newer" if guards.tls_minimum else ""
+    least = f" {security.tls_minimum} or newer" if security.tls_minimum else ""
     parts = (
-        f"TLS{least}" if guards.tls else "",
-        _CERTIFICATES.get(guards.certificates, guards.certificates) if guards.tls else "",
-        f"passwords ({guards.users} user{'' if guards.users == 1 else 's'})" if guards.users else "",
+        f"TLS{least}" if security.tls else "",
+        _CERTIFICATES.get(security.certificates, security.certificates) if security.tls else "",
+        f"passwords ({security.users} user{'' if security.users == 1 else 's'})" if security.users else "",
         limit,
     )
     said = f"This listener has {listing([part for part in parts if part])}."
-    if not guards.sound:
+    if not security.sound:
         return f"{said} Without TLS a password can be read on its way."
-    return said if guards.identifies else f"{said} Nobody is asked who he is."
+    return said if security.identifies else f"{said} Nobody is asked who he is."

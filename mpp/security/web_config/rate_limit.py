@@ -5,7 +5,7 @@ from __future__ import annotations
 from mpp.security.web_config.values import RateLimit
 
 
-class Bucket:
+class RateLimiter:
     """
     Lets requests through at a limited rate.
 

@@ -13,17 +13,17 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core import headers
-from mpp.core.errors import Looped
+from mpp.core.errors import LoopDetected
 from mpp.core.instance import Instance
 from mpp.core.interfaces import IResponse
-from mpp.core.model import Backend, Headers, RequestFacts
+from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.own_requests import check_sender
 from mpp.proxy import local_replies as refusal
 from mpp.proxy.decisions.client_address import network_of
 from mpp.proxy.site.resource import ProxyRequest
-from mpp.security.web_config.active_config import Current
-from mpp.security.web_config.passwords import Passwords, Verdict
+from mpp.security.web_config.active_config import ActiveConfig
+from mpp.security.web_config.passwords import PasswordCheck, Passwords
 from mpp.wire.downstream.channel import ProxyChannel
 
 _log = make_logger()
@@ -35,22 +35,22 @@ _CHALLENGE: Headers = ((b"WWW-Authenticate", b'Basic realm="mpp"'),)
 _RETRY: Headers = ((b"Retry-After", b"5"),)
 _Received = tuple[bytes, bytes, bytes, Headers, bytes]
 _Proceed = Callable[[_Received], None]
-_Refusal = tuple[int, str, str, Headers]
-_TOO_FAST: _Refusal = (429, "unavailable", "more requests than rate_limit allows", _RETRY)
-_REFUSALS: dict[Verdict, _Refusal] = {
-    Verdict.WRONG: (401, "unauthorized", "user and password are expected (HTTP basic authentication)", _CHALLENGE),
-    Verdict.TOO_MANY_OF_NETWORK: (429, "unavailable", "too many passwords from this network wait to be verified", _RETRY),
-    Verdict.TOO_MANY: (503, "unavailable", "too many passwords wait to be verified", _RETRY),
+_Rejection = tuple[int, str, str, Headers]
+_TOO_FAST: _Rejection = (429, "unavailable", "more requests than rate_limit allows", _RETRY)
+_REFUSALS: dict[PasswordCheck, _Rejection] = {
+    PasswordCheck.WRONG: (401, "unauthorized", "user and password are expected (HTTP basic authentication)", _CHALLENGE),
+    PasswordCheck.TOO_MANY_OF_NETWORK: (429, "unavailable", "too many passwords from this network wait to be verified", _RETRY),
+    PasswordCheck.TOO_MANY: (503, "unavailable", "too many passwords wait to be verified", _RETRY),
 }
 
 
-class GuardedRequest(ProxyRequest):
+class CheckedRequest(ProxyRequest):
     """
     One request that is let through if the web configuration in force allows it: by its head alone when that comes first.
 
     :param current: what is in force.
     :param client_address: returns the client's address, as the access log has it.
-    :param refused: counts a refusal by its status.
+    :param rejected: counts a refusal by its status.
     :param instance: this mpp, as it recognizes its own requests.
     """
 
@@ -58,9 +58,9 @@ class GuardedRequest(ProxyRequest):
         self,
         channel: ProxyChannel,
         *,
-        current: Current,
+        current: ActiveConfig,
         passwords: Passwords,
-        client_address: Callable[[RequestFacts], str],
+        client_address: Callable[[RequestInfo], str],
         refused: Callable[[int], None],
         instance: Instance,
     ) -> None:
@@ -68,10 +68,10 @@ class GuardedRequest(ProxyRequest):
         self._current = current
         self._passwords = passwords
         self._client_address = client_address
-        self._refused = refused
+        self._rejected = refused
         self._instance = instance
         self._admitted: Headers | None = None  # the fields, when it was let through by its head
-        self._gone = False
+        self._disconnected = False
         self.extra = current.config.headers
 
     def announced(self, method: bytes, target: bytes, version: bytes, fields: Headers) -> None:
@@ -92,7 +92,7 @@ class GuardedRequest(ProxyRequest):
         if paths.path_of(request[1]) in OPEN_PATHS:
             proceed(bare)
         elif not self._current.allows():
-            self._refuse(_TOO_FAST, bare)
+            self._reject(_TOO_FAST, bare)
         elif not users:
             proceed(bare)
         else:
@@ -106,17 +106,17 @@ class GuardedRequest(ProxyRequest):
             return
         # The log tells of those who are refused, too, who they say they are.
         self.user = self._passwords.named(authorization)
-        verdict = self._passwords.verdict(authorization, network_of(self._client_address(self._described(request))))
-        verdict.addCallback(self._decided, request, proceed)
-        verdict.addErrback(self._broken)
+        outcome = self._passwords.verdict(authorization, network_of(self._client_address(self._described(request))))
+        outcome.addCallback(self._decided, request, proceed)
+        outcome.addErrback(self._broken)
 
-    def _decided(self, verdict: Verdict, request: _Received, proceed: _Proceed) -> None:
-        if self._gone:
+    def _decided(self, outcome: PasswordCheck, request: _Received, proceed: _Proceed) -> None:
+        if self._disconnected:
             return
-        if verdict is Verdict.RIGHT:
+        if outcome is PasswordCheck.RIGHT:
             proceed(request)
         else:
-            self._refuse(_REFUSALS[verdict], request)
+            self._reject(_REFUSALS[outcome], request)
 
     def _answer(self, request: _Received) -> None:
         super().received(*request)
@@ -125,22 +125,22 @@ class GuardedRequest(ProxyRequest):
         self._admitted = request[3]
         self.channel.admit()
 
-    def _refuse(self, why: _Refusal, request: _Received) -> None:
-        self.facts = self._described(request)
+    def _reject(self, why: _Rejection, request: _Received) -> None:
+        self.info = self._described(request)
         try:
-            check_sender(self.facts, self._instance)
-        except Looped:
+            check_sender(self.info, self._instance)
+        except LoopDetected:
             # It has no password, or comes too often, but it is more important to say whose it is.
-            why = (*refusal.looped(self._instance.token)[:3], ())
+            why = (*refusal.loop_detected(self._instance.token)[:3], ())
         status, error_type, message, added = why
         self.extra += added
-        self._refused(status)
-        self.refuse(status, error_type, message, self.channel.site.access())
+        self._rejected(status)
+        self.reject(status, error_type, message, self.channel.site.access())
 
-    def _described(self, request: _Received) -> RequestFacts:
+    def _described(self, request: _Received) -> RequestInfo:
         method, target, version, fields, body = request
         channel = self.channel
-        return RequestFacts(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
+        return RequestInfo(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
 
     def _broken(self, failure: Failure) -> None:
         """End on a bug, which must not leave the client hanging."""
@@ -149,7 +149,7 @@ class GuardedRequest(ProxyRequest):
 
     def connectionLost(self, reason: Failure) -> None:
         """Take note that the client has gone."""
-        self._gone = True
+        self._disconnected = True
         super().connectionLost(reason)
 
     # What every answer gets

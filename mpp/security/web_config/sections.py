@@ -23,7 +23,7 @@ class WebConfigError(ValueError):
         super().__init__(problem if line is None else f"line {line}: {problem}")
 
 
-class Section:
+class WebConfigSection:
     """
     A mapping of the file, and where it is.
 
@@ -52,14 +52,14 @@ class Section:
         """Give the error that blames a key."""
         return WebConfigError(f"{self._where}{key[:60]}: {problem}", self._table.lines.get(key))
 
-    def section(self, key: str, keys: tuple[str, ...] | None) -> Section:
+    def section(self, key: str, keys: tuple[str, ...] | None) -> WebConfigSection:
         """Give a mapping within; an empty one if there is none."""
         value = self._table.get(key)
         if value is None:
             value = Table()
         if not isinstance(value, Table):
             raise self.wrong(key, f"expected a mapping, found {kind(value)}")
-        return Section(f"{self._where}{key}.", value, keys)
+        return WebConfigSection(f"{self._where}{key}.", value, keys)
 
     def text(self, key: str) -> str:
         """Give a text; empty if there is none."""

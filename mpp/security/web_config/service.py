@@ -15,17 +15,17 @@ from txaio.tx import make_logger
 from mpp.core.errors import ConfigError
 from mpp.core.instance import Instance
 from mpp.core.metrics import Metrics
-from mpp.core.model import RequestFacts
-from mpp.core.periodic import Housekeeping
+from mpp.core.model import RequestInfo
+from mpp.core.periodic import PeriodicCheck
 from mpp.core.settings import Settings
-from mpp.proxy.decisions.client_address import teller
-from mpp.security.web_config.active_config import Current, context_of
-from mpp.security.web_config.bcrypt_pool import Computing
-from mpp.security.web_config.file import LOOK_S, OPTION, Loaded, WebConfigFile
-from mpp.security.web_config.passwords import Familiar, Passwords
+from mpp.proxy.decisions.client_address import client_address_of
+from mpp.security.web_config.active_config import ActiveConfig, context_of
+from mpp.security.web_config.bcrypt_pool import BcryptPool
+from mpp.security.web_config.file import LOOK_S, OPTION, LoadedConfig, WebConfigFile
+from mpp.security.web_config.passwords import Passwords, VerifiedCredentials
 from mpp.security.web_config.plain_http import TLSOnlyFactory
-from mpp.security.web_config.protection import Guards
-from mpp.security.web_config.request import GuardedRequest
+from mpp.security.web_config.protection import ListenerSecurity
+from mpp.security.web_config.request import CheckedRequest
 from mpp.security.web_config.sections import WebConfigError
 from mpp.security.web_config.values import WebConfig
 
@@ -38,16 +38,16 @@ class Handover:
     What a process begins with whose parent reads the web configuration.
 
     :ivar config: what is in force, with the contents of all files.
-    :ivar key: of the digests of `familiar`.
-    :ivar familiar: credentials that were right lately, and for how many seconds they have not been used.
+    :ivar key: of the digests of `verified`.
+    :ivar verified: credentials that were right lately, and for how many seconds they have not been used.
     """
 
     config: WebConfig
     key: bytes = field(repr=False)
-    familiar: tuple[tuple[Familiar, float], ...] = field(repr=False)
+    verified: tuple[tuple[VerifiedCredentials, float], ...] = field(repr=False)
 
 
-class Front(MultiService):
+class WebConfigService(MultiService):
     """
     What a web configuration puts in front of mpp.
 
@@ -66,34 +66,34 @@ class Front(MultiService):
         assert settings.web_config is not None
         self._path = settings.web_config
         self._reactor = reactor
-        self._computing = Computing(reactor)
-        self._client_address: Callable[[RequestFacts], str]
+        self._computing = BcryptPool(reactor)
+        self._client_address: Callable[[RequestInfo], str]
         self.reconfigure(settings)
         self.passwords = Passwords(
             self._computing.verify, self._computing.verify_familiar, reactor, b"" if handover is None else handover.key
         )
-        self._current = Current(self.passwords, reactor)
+        self._current = ActiveConfig(self.passwords, reactor)
         self._file: WebConfigFile | None = None
         self.taken_over: Callable[[WebConfig], object] = lambda config: None
         if handover is None:
             self._file = WebConfigFile(self._path, self._current, metrics.add)
-            MultiService.addService(self, Housekeeping(self._look, reactor, LOOK_S))
+            MultiService.addService(self, PeriodicCheck(self._look, reactor, LOOK_S))
         else:
             self.adopt(handover.config)
-            for familiar, age in handover.familiar:
+            for familiar, age in handover.verified:
                 self.passwords.learn(familiar, age)
         self.request = functools.partial(
-            GuardedRequest,
+            CheckedRequest,
             current=self._current,
             passwords=self.passwords,
-            client_address=lambda facts: self._client_address(facts),
+            client_address=lambda info: self._client_address(info),
             refused=metrics.refused,
             instance=instance,
         )
 
     def reconfigure(self, settings: Settings) -> None:
         """Use these settings from now on, as far as they may change."""
-        self._client_address = teller(settings.trusted_proxies)
+        self._client_address = client_address_of(settings.trusted_proxies)
 
     @property
     def is_tls(self) -> bool:
@@ -106,19 +106,19 @@ class Front(MultiService):
         return self._current.config
 
     @property
-    def guards(self) -> Guards:
+    def security(self) -> ListenerSecurity:
         """What protects every listener, as it is in force."""
         config, problem = self._current.config, "" if self._file is None else self._file.problem
         tls = config.tls
         users, limited = len(config.users), config.rate_limit is not None
         if tls is None:
-            return Guards(users=users, rate_limit=limited, problem=problem)
-        return Guards(True, f"1.{tls.min_version}", tls.client_auth.word, users, limited, problem)
+            return ListenerSecurity(users=users, rate_limit=limited, problem=problem)
+        return ListenerSecurity(True, f"1.{tls.min_version}", tls.client_auth.word, users, limited, problem)
 
     @property
     def handover(self) -> Handover:
         """What another process has to begin with to judge clients as this one does."""
-        return Handover(self._current.config, self.passwords.key, self.passwords.familiar)
+        return Handover(self._current.config, self.passwords.key, self.passwords.verified)
 
     def check(self, settings: Settings) -> None:
         """
@@ -143,7 +143,7 @@ class Front(MultiService):
 
     # Another web configuration
 
-    def read(self) -> Loaded:
+    def read(self) -> LoadedConfig:
         """
         Read the files for an explicit reload; put nothing in force yet.
 
@@ -152,7 +152,7 @@ class Front(MultiService):
         assert self._file is not None, "the parent reads them"
         return self._file.read()
 
-    def take_over(self, loaded: Loaded) -> bool:
+    def take_over(self, loaded: LoadedConfig) -> bool:
         """Put what was read in force, whatever it loosens; return whether it differs from what was in force before."""
         assert self._file is not None, "the parent reads them"
         changed = self._file.take_over(loaded)

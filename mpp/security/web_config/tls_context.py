@@ -17,11 +17,11 @@ from OpenSSL import SSL, crypto
 from twisted.python.randbytes import secureRandom
 from txaio.tx import make_logger
 
-from mpp.core.files import Unreadable, read_small
+from mpp.core.files import UnreadableFile, read_small
 from mpp.core.model import MIB
 from mpp.security.web_config.ciphers import DEFAULT_CIPHERS
 from mpp.security.web_config.sections import WebConfigError
-from mpp.security.web_config.values import Source, TLSServer
+from mpp.security.web_config.values import PEMSource, TLSServer
 from mpp.wire.tuned.ecdh_groups import set_curves
 
 _log = make_logger()
@@ -135,7 +135,7 @@ def names_of(certificate: x509.Certificate) -> set[str]:
     return {str(name.value) for name in extension.value if isinstance(name, kinds)}
 
 
-def _certificates(source: Source) -> list[x509.Certificate]:
+def _certificates(source: PEMSource) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_read(source))
     except WebConfigError:
@@ -145,24 +145,24 @@ def _certificates(source: Source) -> list[x509.Certificate]:
 
 
 @contextlib.contextmanager
-def _blaming(source: Source) -> Iterator[None]:
+def _blaming(source: PEMSource) -> Iterator[None]:
     try:
         yield
     except _BAD:
         raise _wrong(source, "has a certificate that OpenSSL refuses; its key may be too short") from None
 
 
-def _read(source: Source) -> bytes:
+def _read(source: PEMSource) -> bytes:
     if source.content is not None:
         return source.content
     if not source.path:
         return source.text.encode()
     try:
         return read_small(source.path, MIB, "a PEM file")
-    except Unreadable as error:
+    except UnreadableFile as error:
         raise _wrong(source, f"cannot be read ({error})") from None
 
 
-def _wrong(source: Source, problem: str) -> WebConfigError:
+def _wrong(source: PEMSource, problem: str) -> WebConfigError:
     what = f"{os.path.normpath(source.path)!r} " if source.path else "the text "
     return WebConfigError(f"tls_server_config.{source.key}: {what}{problem}", source.line or None)

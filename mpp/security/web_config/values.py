@@ -29,7 +29,7 @@ class ClientAuth(Enum):
 
 
 @frozen
-class Source:
+class PEMSource:
     """
     A text, or where it is.
 
@@ -63,9 +63,9 @@ class TLSServer:
     :ivar allowed_sans: names of which a client's certificate has to have one, or None for any.
     """
 
-    certificate: Source
-    key: Source
-    client_ca: Source = Source("client_ca_file")
+    certificate: PEMSource
+    key: PEMSource
+    client_ca: PEMSource = PEMSource("client_ca_file")
     client_auth: ClientAuth = ClientAuth.NONE
     allowed_sans: tuple[str, ...] | None = None
     min_version: int = 2

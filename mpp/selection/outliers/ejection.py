@@ -38,7 +38,7 @@ from attrs import evolve, frozen
 
 from mpp.core.model import Observation, Standing
 from mpp.selection.outliers import limiting
-from mpp.selection.outliers.limiting import Limiting
+from mpp.selection.outliers.limiting import LimiterState
 
 # One failure may be chance, two the same chance on two connections at once. A request is tried on another backend as soon
 # as it fails, so waiting for the third costs nobody more than a detour.
@@ -46,9 +46,9 @@ SOFT_FAILURES = 3
 GOOD_PROBES = 2
 FOLLOW_UP_S = 0.25
 FOLLOW_UP_SHARE = 0.25
-_FIRST_HOLD_S = 1.0
+_BASE_EJECTION_S = 1.0
 # Long enough that three spoiled requests per return are noise, short enough for somebody who waits for a mended server.
-LONGEST_HOLD_S = 60.0
+MAX_EJECTION_S = 60.0
 # Twice the longest time out, so that a server at that limit does not get better marks for having been out.
 FORGIVEN_AFTER_S = 120.0
 
@@ -77,7 +77,7 @@ class Absence:
 
 
 @frozen
-class Record:
+class BackendRecord:
     """
     What is remembered of one backend. All times are those of one clock, of whatever origin.
 
@@ -112,7 +112,7 @@ class Record:
     rescued_at: float = 0.0
     vouched_at: float | None = None
     absence: Absence | None = None
-    limiting: Limiting = limiting.NOTHING
+    limiting: LimiterState = limiting.NOTHING
 
     @property
     def in_service(self) -> bool:
@@ -125,7 +125,7 @@ class Record:
         return self.absence is not None and self.admitted
 
 
-def failed(record: Record, standing: Standing, why: str, now: float, *, spare: bool) -> Record:
+def failed(record: BackendRecord, standing: Standing, why: str, now: float, *, spare: bool) -> BackendRecord:
     """
     Note a request that failed through the backend's fault.
 
@@ -152,20 +152,20 @@ def failed(record: Record, standing: Standing, why: str, now: float, *, spare: b
     return record if record.due is not None else evolve(record, due=now + FOLLOW_UP_S)
 
 
-def answered(record: Record) -> Record:
+def answered(record: BackendRecord) -> BackendRecord:
     """Note that it answered a request."""
     if record.limiting.refused_at is not None:
         record = evolve(record, limiting=limiting.answered(record.limiting))
     return evolve(record, failures=0, others_answered=False, rescues=0) if record.failures or record.rescues else record
 
 
-def other_answered(record: Record) -> Record:
+def other_answered(record: BackendRecord) -> BackendRecord:
     """Note that another backend answered a request."""
     return record if record.others_answered or not record.failures else evolve(record, others_answered=True)
 
 
 def observed(
-    record: Record,
+    record: BackendRecord,
     standing: Standing,
     why: str,
     now: float,
@@ -174,7 +174,7 @@ def observed(
     spare: bool,
     refused: bool = False,
     turned_away: bool = False,
-) -> Record:
+) -> BackendRecord:
     """
     Note the outcome of a probe.
 
@@ -204,12 +204,12 @@ def observed(
     return evolve(record, absence=absence, due=_next_probe(absence, now))
 
 
-def is_proven(record: Record) -> bool:
+def is_proven(record: BackendRecord) -> bool:
     """Tell whether it is out only for having come and gone too often, see Note [Flapping]."""
     return record.absence is not None and record.absence.good >= record.absence.needs
 
 
-def _turned_away(record: Record, standing: Standing, now: float) -> Record:
+def _turned_away(record: BackendRecord, standing: Standing, now: float) -> BackendRecord:
     if record.absence is not None:
         # It is on probation anyway.
         return record
@@ -217,7 +217,7 @@ def _turned_away(record: Record, standing: Standing, now: float) -> Record:
     return evolve(record, limiting=after, due=due if record.due is None else min(record.due, due))
 
 
-def _found_bad(record: Record, standing: Standing, why: str, now: float, refused: bool) -> Record:
+def _found_bad(record: BackendRecord, standing: Standing, why: str, now: float, refused: bool) -> BackendRecord:
     needs = 1 if standing is Standing.NOT_READY else GOOD_PROBES
     if record.absence is not None:
         absence = evolve(record.absence, standing=standing, why=why, needs=needs, good=0, refused=refused)
@@ -228,7 +228,7 @@ def _found_bad(record: Record, standing: Standing, why: str, now: float, refused
     return evolve(record, failures=0, others_answered=False, vouched_at=None, due=now + FOLLOW_UP_S, absence=absence)
 
 
-def _found_good(record: Record, absence: Absence, now: float, spare: bool) -> Record:
+def _found_good(record: BackendRecord, absence: Absence, now: float, spare: bool) -> BackendRecord:
     absence = evolve(absence, standing=Standing.SUSPECT, good=absence.good + 1)
     if absence.good >= absence.needs and (now >= absence.until or not spare):
         return evolve(record, admitted=True, returned_at=now, returns=record.returns + 1, due=None, absence=None)
@@ -241,7 +241,9 @@ def _worsened(absence: Absence, standing: Standing, why: str) -> Absence:
     return evolve(absence, needs=GOOD_PROBES, good=0)
 
 
-def eject(record: Record, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES, refused: bool = False) -> Record:
+def eject(
+    record: BackendRecord, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES, refused: bool = False
+) -> BackendRecord:
     """Take a backend out of service. The parameters are those of an `Absence`."""
     forgiven = int((now - record.returned_at) // FORGIVEN_AFTER_S)
     ejections = max(0, record.ejections - forgiven) + 1
@@ -253,14 +255,14 @@ def eject(record: Record, standing: Standing, why: str, now: float, needs: int =
         ejections=ejections,
         due=now + FOLLOW_UP_S,
         vouched_at=None,
-        absence=Absence(now, now + hold(ejections), standing, why, needs, refused=refused),
+        absence=Absence(now, now + ejection_time(ejections), standing, why, needs, refused=refused),
     )
 
 
-def hold(ejections: int) -> float:
+def ejection_time(ejections: int) -> float:
     """Give the shortest time that the last of so many ejections lasts, in seconds, see Note [Flapping]."""
     # The exponent is bounded: a float overflows after a thousand ejections.
-    return 0.0 if ejections <= 1 else min(LONGEST_HOLD_S, _FIRST_HOLD_S * 2.0 ** min(ejections - 2, 10))
+    return 0.0 if ejections <= 1 else min(MAX_EJECTION_S, _BASE_EJECTION_S * 2.0 ** min(ejections - 2, 10))
 
 
 def _next_probe(absence: Absence, now: float) -> float:
@@ -272,7 +274,7 @@ def _next_probe(absence: Absence, now: float) -> float:
     return now + max(FOLLOW_UP_S, (now - absence.since) * FOLLOW_UP_SHARE)
 
 
-def shown(record: Record, observation: Observation, ejected_at: float) -> Observation:
+def shown(record: BackendRecord, observation: Observation, ejected_at: float) -> Observation:
     """
     Give an observation as it is published: with the standing of an absence, however good the last probe was.
 

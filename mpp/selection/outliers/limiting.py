@@ -26,7 +26,7 @@ LIMITED_FOR_S = 10.0
 
 
 @frozen
-class Limiting:
+class LimiterState:
     """
     What is known of the requests of one backend that were turned away. Times are those of one clock.
 
@@ -44,10 +44,10 @@ class Limiting:
     limited: bool = False
 
 
-NOTHING = Limiting()
+NOTHING = LimiterState()
 
 
-def ask(limiting: Limiting, now: float, *, turned_away: bool) -> tuple[Limiting, float]:
+def ask(limiting: LimiterState, now: float, *, turned_away: bool) -> tuple[LimiterState, float]:
     """
     Ask for a probe.
 
@@ -60,12 +60,12 @@ def ask(limiting: Limiting, now: float, *, turned_away: bool) -> tuple[Limiting,
     return evolve(limiting, check_at=last, turned_away_at=now if turned_away else limiting.turned_away_at), last
 
 
-def answered(limiting: Limiting) -> Limiting:
+def answered(limiting: LimiterState) -> LimiterState:
     """Note a request that was answered."""
     return evolve(limiting, refused_at=None)
 
 
-def ask_again(before: Limiting) -> bool:
+def ask_again(before: LimiterState) -> bool:
     """
     Return whether a doubted backend is to be probed again soon.
 
@@ -76,7 +76,7 @@ def ask_again(before: Limiting) -> bool:
     return not before.doubted or before.refused_at is not None
 
 
-def probed(limiting: Limiting, now: float, *, turned_away: bool, good: bool) -> Limiting:
+def probed(limiting: LimiterState, now: float, *, turned_away: bool, good: bool) -> LimiterState:
     """
     Note a probe of a backend in service.
 
@@ -91,10 +91,10 @@ def probed(limiting: Limiting, now: float, *, turned_away: bool, good: bool) -> 
         return limiting
     if at is None or now - at > LIMITED_FOR_S:
         return NOTHING
-    return Limiting(at, limiting.check_at, limited=good)
+    return LimiterState(at, limiting.check_at, limited=good)
 
 
-def _turned_away(limiting: Limiting, now: float, *, good: bool) -> Limiting:
+def _turned_away(limiting: LimiterState, now: float, *, good: bool) -> LimiterState:
     first = limiting.refused_at
     # What was believed once goes on to be, until something is answered.
     if first is None or (limiting.doubted and now - first > REFUSALS_WITHIN_S):

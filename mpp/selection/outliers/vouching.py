@@ -28,29 +28,29 @@ from attrs import evolve
 
 from mpp.core.model import Observation, Standing
 from mpp.selection.outliers import ejection
-from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, SOFT_FAILURES, Absence, Record
+from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, SOFT_FAILURES, Absence, BackendRecord
 
 RESCUES = SOFT_FAILURES
 
 
-def rescued(record: Record, now: float) -> Record:
+def rescued(record: BackendRecord, now: float) -> BackendRecord:
     """Note that a request which failed on this backend was answered by one that is out of service."""
     in_time = now - record.rescued_at <= FORGIVEN_AFTER_S
     return evolve(record, rescues=record.rescues + 1 if in_time else 1, rescued_at=now)
 
 
-def may_be_vouched_for(record: Record) -> bool:
+def may_be_vouched_for(record: BackendRecord) -> bool:
     """Return whether nothing but a refused probe, or a locator, keeps this backend out of service."""
     return record.absence is None or record.absence.refused
 
 
-def vouched_for(record: Record, now: float) -> Record:
+def vouched_for(record: BackendRecord, now: float) -> BackendRecord:
     """Put a backend in service on the word of requests."""
     returns = record.returns + (record.absence is not None)
     return evolve(record, vouched_at=now, returned_at=now, returns=returns, due=None, absence=None)
 
 
-def gave_way(record: Record, name: str, now: float) -> Record:
+def gave_way(record: BackendRecord, name: str, now: float) -> BackendRecord:
     """
     Eject the backend whose requests were answered by another one, if enough of them failed softly.
 
@@ -63,7 +63,9 @@ def gave_way(record: Record, name: str, now: float) -> Record:
     return ejection.eject(record, Standing.SUSPECT, why, now)
 
 
-def observed(record: Record, standing: Standing, why: str, now: float, *, refused: bool, spare: bool) -> Record | None:
+def observed(
+    record: BackendRecord, standing: Standing, why: str, now: float, *, refused: bool, spare: bool
+) -> BackendRecord | None:
     """
     Note the outcome of a probe of a backend that requests may vouch for.
 
@@ -83,7 +85,7 @@ def observed(record: Record, standing: Standing, why: str, now: float, *, refuse
     return evolve(record, vouched_at=None, failures=0, others_answered=False, rescues=0, due=now + FOLLOW_UP_S, absence=absence)
 
 
-def shown(record: Record, observation: Observation) -> Observation:
+def shown(record: BackendRecord, observation: Observation) -> Observation:
     """Return an observation as it is published: viable, with the reason, if requests vouch for the backend."""
     if record.vouched_at is None or record.absence is not None or observation.standing < Standing.NOT_READY:
         return observation

@@ -22,9 +22,9 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.errors import UpstreamError
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Backend
-from mpp.core.prometheus.runtimeinfo import Runtime, is_same_start
+from mpp.core.prometheus.runtimeinfo import RuntimeInfo, is_same_start
 
 _log = make_logger()
 
@@ -55,7 +55,7 @@ class _Record:
     started_at: float | None = None
     reading: Deferred[None] | None = None
     waiter: Deferred[None] | None = None
-    found: Facts | None = None
+    found: ServerState | None = None
 
 
 class BackgroundReads:
@@ -67,7 +67,9 @@ class BackgroundReads:
     """
 
     def __init__(
-        self, read: Callable[[Backend, Facts, Runtime | None], Coroutine[Deferred[Any], Any, Facts]], clock: IReactorTime
+        self,
+        read: Callable[[Backend, ServerState, RuntimeInfo | None], Coroutine[Deferred[Any], Any, ServerState]],
+        clock: IReactorTime,
     ) -> None:
         self._read = read
         self._clock = clock
@@ -78,7 +80,7 @@ class BackgroundReads:
         under_way = [backend.name for backend, record in self._records.items() if record.reading is not None]
         return f"<BackgroundReads, under way: {', '.join(under_way) or 'none'}>"
 
-    def latest(self, backend: Backend, known: Facts) -> Facts:
+    def latest(self, backend: Backend, known: ServerState) -> ServerState:
         """
         Return what the last successful reading found.
 
@@ -89,7 +91,7 @@ class BackgroundReads:
             record.found = None
         return known if record is None or record.found is None else record.found
 
-    def begin(self, backend: Backend, known: Facts, runtime: Runtime | None, *, outdated: bool) -> Deferred[None]:
+    def begin(self, backend: Backend, known: ServerState, runtime: RuntimeInfo | None, *, outdated: bool) -> Deferred[None]:
         """
         Begin to read the state of a server, unless that is under way, or failed a moment ago.
 
@@ -130,21 +132,21 @@ class BackgroundReads:
         if record.reading is not None:
             record.reading.cancel()
 
-    def _ended(self, result: Facts | Failure, backend: Backend, record: _Record, began: float) -> None:
+    def _ended(self, result: ServerState | Failure, backend: Backend, record: _Record, began: float) -> None:
         now = self._clock.seconds()
         record.reading, record.slow = None, now - began > WAIT_S
         waiter, record.waiter = record.waiter, None
-        if isinstance(result, Facts):
+        if isinstance(result, ServerState):
             record.found, record.failures = result, 0
         elif not result.check(CancelledError):
             record.failures += 1
             pause = pause_after(record.failures)
             record.due = now + pause
-            self._tell(result, backend, record.failures, pause)
+            self._log_failure(result, backend, record.failures, pause)
         if waiter is not None and not waiter.called:
             waiter.callback(None)
 
-    def _tell(self, failure: Failure, backend: Backend, failures: int, pause: float) -> None:
+    def _log_failure(self, failure: Failure, backend: Backend, failures: int, pause: float) -> None:
         """Log why a reading failed, the first time in a row."""
         if not failure.check(UpstreamError):
             _log.failure("Bug: the metrics of {backend} could not be read", failure, backend=backend.name)

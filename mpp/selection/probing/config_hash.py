@@ -23,7 +23,7 @@ _HASH_BYTES = 6
 
 
 @frozen
-class Configuration:
+class ConfigSummary:
     """
     What is kept of a configuration.
 
@@ -37,7 +37,7 @@ class Configuration:
     jobs: tuple[tuple[str, float], ...] = ()
 
 
-class Fingerprint:
+class ConfigHasher:
     """
     Reads a page that comes in pieces: the JSON response of ``/api/v1/status/config``.
 
@@ -67,13 +67,13 @@ class Fingerprint:
             self._hash.update(self._rest[:-1])
             del self._rest[:-1]
 
-    def finish(self) -> Configuration:
+    def finish(self) -> ConfigSummary:
         """Return what is kept of the complete page."""
         self._take(self._rest)
         self._rest = bytearray()
         is_whole = len(self._section) <= external_labels.MAX_SECTION
         labels = external_labels.parse(bytes(self._section)) if is_whole else None
-        return Configuration(self._hash.hexdigest(), labels, self._jobs.found())
+        return ConfigSummary(self._hash.hexdigest(), labels, self._jobs.found())
 
     def _take(self, line: bytearray) -> None:
         if line.startswith(b"  external_labels:"):

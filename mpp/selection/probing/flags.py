@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from mpp.core.errors import UpstreamError
-from mpp.core.prometheus.runtimeinfo import Outcome, parse_object
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
 from mpp.core.text import bounds
 
 # Prometheus 3.5 has 66.
@@ -30,7 +30,7 @@ _PATHS = (".file", ".path")
 _SETS = ("enable-feature",)
 
 
-def read_flags(outcome: Outcome) -> tuple[tuple[str, str], ...]:
+def read_flags(outcome: ProbeOutcome) -> tuple[tuple[str, str], ...]:
     """
     Read the flags that should be the same on all servers of a pair.
 

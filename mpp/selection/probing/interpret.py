@@ -10,11 +10,11 @@ from __future__ import annotations
 from attrs import evolve
 
 from mpp.core.errors import Cause, UpstreamError
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.instance import Instance
 from mpp.core.model import Standing
 from mpp.core.prometheus.responses import is_foreign_503
-from mpp.core.prometheus.runtimeinfo import Answer, Outcome, Runtime, parse_object, quote
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse, RuntimeInfo, parse_object, quote
 from mpp.core.text import bounds
 from mpp.core.text.bounds import point_in_time
 from mpp.coverage.jobs import MAX_JOBS, MAX_NAME
@@ -44,12 +44,12 @@ IS_SELF = "this mpp itself answers there, so it is never used"
 """Why a backend is not used that sends the own requests back, see Note [Instance] in `mpp.core.instance`."""
 
 
-def has_come_back(outcome: Outcome, own: Instance) -> bool:
+def has_come_back(outcome: ProbeOutcome, own: Instance) -> bool:
     """Return whether a question came back to the mpp that asked it."""
     return not isinstance(outcome, UpstreamError) and outcome.status == 508 and own.is_in((outcome.body,))
 
 
-def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tuple[Standing, str]:
+def judge(ready: ProbeOutcome, query: ProbeOutcome, status: ProbeOutcome | None = None) -> tuple[Standing, str]:
     """
     Tell what a backend is worth.
 
@@ -74,25 +74,25 @@ def judge(ready: Outcome, query: Outcome, status: Outcome | None = None) -> tupl
     return _judge_query(query, ready)
 
 
-def is_turned_away(ready: Outcome, query: Outcome) -> bool:
+def is_turned_away(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
     """Return whether something in front of a backend may have turned a probe away, or the part of it that counts."""
     if isinstance(ready, UpstreamError) or ready.status not in (200, 404):
         return _turned_away(ready)
     return _turned_away(query)
 
 
-def _turned_away(outcome: Outcome) -> bool:
+def _turned_away(outcome: ProbeOutcome) -> bool:
     """Return whether a response is a limiter's, or may be one: 429, or a 503 that is not Prometheus' own."""
     if isinstance(outcome, UpstreamError):
         return False
     return outcome.status == 429 or is_foreign_503(outcome.status, outcome.headers, outcome.body)
 
 
-def _answered(outcome: Outcome | None) -> bool:
-    return isinstance(outcome, Answer) and outcome.status == 200
+def _answered(outcome: ProbeOutcome | None) -> bool:
+    return isinstance(outcome, ProbeResponse) and outcome.status == 200
 
 
-def is_refusal(ready: Outcome, query: Outcome) -> bool:
+def is_refusal(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
     """
     Return whether a server that is not ready, as `judge` says, has shown all the same that it is there.
 
@@ -105,19 +105,19 @@ def is_refusal(ready: Outcome, query: Outcome) -> bool:
     return not isinstance(refused, UpstreamError) and refused.status < 500
 
 
-def was_not_asked(outcome: Outcome) -> bool:
+def was_not_asked(outcome: ProbeOutcome) -> bool:
     """Return whether a question was not even sent, because mpp itself uses all connections that the server takes."""
     return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
 
 
-def _unready(ready: Answer) -> str:
+def _unready(ready: ProbeResponse) -> str:
     if ready.status == 503:
         stopping = (b"x-prometheus-stopping", b"true") in {(name.lower(), value.lower()) for name, value in ready.headers}
         return "shutting down" if stopping else f"not ready ({quote(ready)})"
     return f"/-/ready answered {quote(ready)}"
 
 
-def _judge_query(query: Answer, ready: Answer) -> tuple[Standing, str]:
+def _judge_query(query: ProbeResponse, ready: ProbeResponse) -> tuple[Standing, str]:
     answer = parse_object(query.body)
     if query.status == 200 and answer.get("status") == "success":
         return Standing.VIABLE, ""
@@ -133,7 +133,7 @@ def _judge_query(query: Answer, ready: Answer) -> tuple[Standing, str]:
     return Standing.NOT_READY, f"answers no queries ({quote(query)})"
 
 
-def is_unproven(ready: Outcome, query: Outcome) -> bool:
+def is_unproven(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
     """
     Return whether a server is ready, and its answer to the probe's query says nothing about it.
 
@@ -145,7 +145,7 @@ def is_unproven(ready: Outcome, query: Outcome) -> bool:
     return query.status in (400, 403) and not _is_starved(query)
 
 
-def _is_starved(query: Answer) -> bool:
+def _is_starved(query: ProbeResponse) -> bool:
     answer = parse_object(query.body)
     return _starved(query.status, answer.get("errorType"), str(answer.get("error", "")))
 
@@ -165,7 +165,7 @@ def _starved(status: int, error_type: object, error: str) -> bool:
     return status == 429
 
 
-def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float) -> Facts:
+def read_facts(samples: Samples, runtime: RuntimeInfo | None, old: ServerState, now: float) -> ServerState:
     """
     Make facts of a complete ``/metrics`` page.
 
@@ -173,7 +173,7 @@ def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float
     :param old: the facts so far.
     """
     started_at = point_in_time(_value(samples, "process_start_time_seconds"))
-    facts = Facts(
+    server_state = ServerState(
         version=_version(samples),
         # The same source as in later rounds, if there is one: a restart is noticed by comparing.
         started_at=runtime.started_at if runtime and runtime.started_at is not None else started_at,
@@ -189,8 +189,8 @@ def read_facts(samples: Samples, runtime: Runtime | None, old: Facts, now: float
         reload_ok=_truth(_value(samples, "prometheus_config_last_reload_successful")),
     )
     if runtime is None:
-        return facts
-    return evolve(facts, retention_s=runtime.retention_s, retention_by_size=runtime.retention_by_size, skew=runtime.skew)
+        return server_state
+    return evolve(server_state, retention_s=runtime.retention_s, retention_by_size=runtime.retention_by_size, skew=runtime.skew)
 
 
 def _targets(samples: Samples) -> int | None:
@@ -232,7 +232,7 @@ def _either(samples: Samples, seconds: str, milliseconds: str) -> float | None:
     return None if value is None else point_in_time(value / 1000)
 
 
-def has_samples(outcome: Outcome) -> bool:
+def has_samples(outcome: ProbeOutcome) -> bool:
     """Tell whether an instant query found anything."""
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return False

@@ -17,11 +17,11 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.core.errors import UpstreamError
-from mpp.core.facts import NO_FACTS, Facts
+from mpp.core.facts import NO_FACTS, ServerState
 from mpp.core.instance import Instance
 from mpp.core.interfaces import IUpstreams
 from mpp.core.model import Backend, Observation, Standing
-from mpp.core.prometheus.runtimeinfo import Outcome, Runtime, is_same_start, read_replay, read_runtime
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, RuntimeInfo, is_same_start, read_replay, read_runtime
 from mpp.selection.probing.background import BackgroundReads
 from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_refusal, is_turned_away, is_unproven, judge, was_not_asked
 from mpp.selection.probing.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path
@@ -80,11 +80,11 @@ class Prober:
         """
         return Deferred.fromCoroutine(self._probe(backend, previous))
 
-    def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
+    def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """
         Make one small request.
 
-        :return Deferred(Outcome): never fails, except by cancellation; `PROBE_TIMEOUT_S` passing is an outcome, too.
+        :return Deferred(ProbeOutcome): never fails, except by cancellation; `PROBE_TIMEOUT_S` passing is an outcome, too.
         """
         return Deferred.fromCoroutine(self._requests.ask(backend, path))
 
@@ -105,39 +105,39 @@ class Prober:
         is_self = self._is_self((ready, query, status), previous)
         if is_self:
             standing, why = Standing.NOT_READY, IS_SELF
-        facts = self._reads.latest(backend, NO_FACTS if previous is None else previous.facts)
+        server_state = self._reads.latest(backend, NO_FACTS if previous is None else previous.facts)
         if standing in (Standing.VIABLE, Standing.BUSY):
-            facts = await self._refreshed(backend, facts, previous, read_runtime(status), at)
+            server_state = await self._refreshed(backend, server_state, previous, read_runtime(status), at)
         took = self._clock.seconds() - began
         refused = standing is Standing.NOT_READY and is_refusal(ready, query)
         turned_away = standing in (Standing.BUSY, Standing.NOT_READY) and is_turned_away(ready, query)
-        observation = Observation(backend, standing, why, facts, at, took, refused=refused, turned_away=turned_away)
+        observation = Observation(backend, standing, why, server_state, at, took, refused=refused, turned_away=turned_away)
         unproven = standing is Standing.BUSY and is_unproven(ready, query)
         observation = evolve(observation, unproven=unproven, is_self=is_self, ready_took=_ready_took(previous, ready))
         if previous is not None and replay and standing is Standing.NOT_READY:
             return evolve(observation, replay=read_replay(replay[0], previous.replay, at))
         return observation
 
-    def _is_self(self, outcomes: tuple[Outcome, ...], previous: Observation | None) -> bool:
+    def _is_self(self, outcomes: tuple[ProbeOutcome, ...], previous: Observation | None) -> bool:
         """Return whether the backend is this mpp itself. It is until it answers otherwise: busy, it may not answer at all."""
         if any(has_come_back(outcome, self._instance) for outcome in outcomes):
             return True
         return previous is not None and previous.is_self and isinstance(outcomes[0], UpstreamError)
 
     async def _refreshed(
-        self, backend: Backend, facts: Facts, previous: Observation | None, runtime: Runtime | None, at: float
-    ) -> Facts:
+        self, backend: Backend, server_state: ServerState, previous: Observation | None, runtime: RuntimeInfo | None, at: float
+    ) -> ServerState:
         """Return what is known of the state of a server; begin to read it anew if that is due."""
-        outdated = _is_outdated(facts, previous, runtime, at)
-        if outdated or _is_old(facts, at):
-            await self._reads.begin(backend, facts, runtime, outdated=outdated)
-        return self._reads.latest(backend, facts)
+        outdated = _is_outdated(server_state, previous, runtime, at)
+        if outdated or _is_old(server_state, at):
+            await self._reads.begin(backend, server_state, runtime, outdated=outdated)
+        return self._reads.latest(backend, server_state)
 
-    async def _ask_all(self, backend: Backend, previous: Observation | None) -> list[Outcome]:
+    async def _ask_all(self, backend: Backend, previous: Observation | None) -> list[ProbeOutcome]:
         paths = self._paths
         if previous is not None and previous.standing > Standing.BUSY:
             paths = (*paths, "/api/v1/status/walreplay")
-        first: list[Outcome] = []
+        first: list[ProbeOutcome] = []
         if previous is not None and previous.standing is Standing.DOWN:
             first.append(await self._requests.ask(backend, paths[0]))
             if isinstance(first[0], UpstreamError):
@@ -149,23 +149,23 @@ class Prober:
             error.subFailure.raiseException()
 
 
-def _ready_took(previous: Observation | None, ready: Outcome) -> tuple[float, ...]:
+def _ready_took(previous: Observation | None, ready: ProbeOutcome) -> tuple[float, ...]:
     """Return how long the last answers to ``/-/ready`` took, this one included if it is an answer."""
     before = () if previous is None else previous.ready_took
     return before if isinstance(ready, UpstreamError) else (*before, ready.took)[-_READY_KEPT:]
 
 
-def _is_outdated(facts: Facts, previous: Observation | None, runtime: Runtime | None, now: float) -> bool:
+def _is_outdated(server_state: ServerState, previous: Observation | None, runtime: RuntimeInfo | None, now: float) -> bool:
     """Return whether what is known of a server is probably not true any more: nothing is, or it has restarted or was away."""
-    if not facts.read_at:
+    if not server_state.read_at:
         return True
     was_away = previous is not None and previous.standing in (Standing.NOT_READY, Standing.DOWN)
-    restarted = runtime is not None and not is_same_start(runtime.started_at, facts.started_at)
-    return restarted or (was_away and now - facts.read_at >= FACTS_MIN_AGE_S)
+    restarted = runtime is not None and not is_same_start(runtime.started_at, server_state.started_at)
+    return restarted or (was_away and now - server_state.read_at >= FACTS_MIN_AGE_S)
 
 
-def _is_old(facts: Facts, now: float) -> bool:
+def _is_old(server_state: ServerState, now: float) -> bool:
     """Return whether what is known of a server is to be read anew, be it that it is a young one and has no data yet."""
-    age = now - facts.read_at
-    was_empty = facts.oldest is None and facts.samples is None
+    age = now - server_state.read_at
+    was_empty = server_state.oldest is None and server_state.samples is None
     return age < 0 or age >= FACTS_MAX_AGE_S or (was_empty and age >= FACTS_MIN_AGE_S)

@@ -17,9 +17,9 @@ from mpp.core.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.core.model import MIB, Backend
 from mpp.core.prometheus.own_requests import own_request_head
-from mpp.core.prometheus.runtimeinfo import Answer, Outcome
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.selection.probing.interpret import IN_USE
-from mpp.selection.probing.progress import Question
+from mpp.selection.probing.progress import ProbeProgress
 
 # A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
 PROBE_TIMEOUT_S = 1.0
@@ -33,7 +33,7 @@ T = TypeVar("T")
 Found = TypeVar("Found", covariant=True)
 
 
-class Scanner(Protocol[Found]):
+class PageScanner(Protocol[Found]):
     """Parser of a page that comes in pieces."""
 
     def feed(self, chunk: bytes) -> None:
@@ -72,24 +72,24 @@ class ProbeRequests:
         self._clock = clock
         self._wall = wall
 
-    async def ask(self, backend: Backend, path: str) -> Outcome:
+    async def ask(self, backend: Backend, path: str) -> ProbeOutcome:
         """Make one small request; whatever goes wrong with it is its outcome."""
-        at, began, asked = self._wall(), self._clock.seconds(), Question()
+        at, began, asked = self._wall(), self._clock.seconds(), ProbeProgress()
         try:
             response = await self._within(self.timeout, self._send(backend, path, _BODY_BYTES, asked))
         except UpstreamError as error:
-            late = error.cause is Cause.TIMEOUT and (asked.queued or asked.turn_at)
+            late = error.cause is Cause.TIMEOUT and (asked.queued or asked.dequeued_at)
             return UpstreamError(Phase.CONNECT, Cause.FULL, IN_USE) if late else error
-        body = b"".join(response.held)[:_BODY_BYTES]
+        body = b"".join(response.buffered)[:_BODY_BYTES]
         if response.complete:
             response.release()
         else:
             response.cancel()
         # What it waited in mpp for its turn is not the server's time.
-        took = self._clock.seconds() - max(began, asked.turn_at)
-        return Answer(response.status, body, response.headers, (at + self._wall()) / 2, took)
+        took = self._clock.seconds() - max(began, asked.dequeued_at)
+        return ProbeResponse(response.status, body, response.headers, (at + self._wall()) / 2, took)
 
-    def scan(self, backend: Backend, path: str, scanner: Scanner[T], timeout: float) -> Deferred[T]:
+    def scan(self, backend: Backend, path: str, scanner: PageScanner[T], timeout: float) -> Deferred[T]:
         """
         Read a page of any size as it streams.
 
@@ -99,24 +99,24 @@ class ProbeRequests:
         """
         return self._within(timeout, self._scan(backend, path, scanner))
 
-    async def _scan(self, backend: Backend, path: str, scanner: Scanner[T]) -> T:
+    async def _scan(self, backend: Backend, path: str, scanner: PageScanner[T]) -> T:
         response = await self._send(backend, path, 0)
         if response.status != 200:
             response.cancel()
             raise UpstreamError(Phase.HEAD, Cause.GARBLED, f"{path} answered {response.status}")
-        page = _Page(response, path, scanner)
+        page = _ScannedPage(response, path, scanner)
         response.relay(page)
         return await page.ended
 
-    async def _send(self, backend: Backend, path: str, hold: int, asked: Question | None = None) -> IResponse:
+    async def _send(self, backend: Backend, path: str, buffer: int, asked: ProbeProgress | None = None) -> IResponse:
         """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
         head = own_request_head(backend, with_params(path, self._params(backend)), self._instance)
         try:
-            return await self._upstreams.send(backend, head, b"", fresh=False, hold=hold, progress=asked, urgent=True)
+            return await self._upstreams.send(backend, head, b"", fresh=False, buffer=buffer, progress=asked, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-        return await self._upstreams.send(backend, head, b"", fresh=True, hold=hold, progress=asked, urgent=True)
+        return await self._upstreams.send(backend, head, b"", fresh=True, buffer=buffer, progress=asked, urgent=True)
 
     def _within(self, seconds: float, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Run a coroutine; cancel it, and fail with `UpstreamError`, when the time is up."""
@@ -128,14 +128,14 @@ class ProbeRequests:
 
 
 @implementer(IBodyConsumer)
-class _Page(Generic[T]):
+class _ScannedPage(Generic[T]):
     """
     Body of a page, scanned while it comes.
 
     :ivar ended: fires with what was found; fails with `UpstreamError`. Cancelling it ends the connection.
     """
 
-    def __init__(self, response: IResponse, path: str, scanner: Scanner[T]) -> None:
+    def __init__(self, response: IResponse, path: str, scanner: PageScanner[T]) -> None:
         self._response = response
         self._path = path
         self._scanner = scanner

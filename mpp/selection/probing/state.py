@@ -11,10 +11,10 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.core.errors import UpstreamError
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Backend
-from mpp.core.prometheus.runtimeinfo import Runtime, read_query_slots
-from mpp.selection.probing.config_hash import Configuration, Fingerprint
+from mpp.core.prometheus.runtimeinfo import RuntimeInfo, read_query_slots
+from mpp.selection.probing.config_hash import ConfigHasher, ConfigSummary
 from mpp.selection.probing.flags import read_flags
 from mpp.selection.probing.interpret import METRICS, has_samples, read_facts
 from mpp.selection.probing.metrics_scanner import MetricsScanner
@@ -43,7 +43,7 @@ class StateReader:
         self._wall = wall
         self._minimum_history = minimum_history
 
-    async def read(self, backend: Backend, old: Facts, runtime: Runtime | None) -> Facts:
+    async def read(self, backend: Backend, old: ServerState, runtime: RuntimeInfo | None) -> ServerState:
         """
         Return what a server says now.
 
@@ -53,25 +53,25 @@ class StateReader:
         """
         until = self._clock.seconds() + METRICS_TIMEOUT_S
         samples = await self._requests.scan(backend, "/metrics", MetricsScanner(METRICS), METRICS_TIMEOUT_S)
-        facts = read_facts(samples, runtime, old, self._wall())
-        if facts.oldest is None and self._minimum_history is not None:
-            facts = evolve(facts, oldest=await self._look_back(backend, self._minimum_history))
+        server_state = read_facts(samples, runtime, old, self._wall())
+        if server_state.oldest is None and self._minimum_history is not None:
+            server_state = evolve(server_state, oldest=await self._look_back(backend, self._minimum_history))
         flags = await self._requests.ask(backend, "/api/v1/status/flags")
-        facts = evolve(facts, query_slots=read_query_slots(flags), flags=read_flags(flags))
-        config = await self._read_config(backend, old, facts, until)
-        return evolve(facts, config_hash=config.hash, external_labels=config.labels, jobs=config.jobs)
+        server_state = evolve(server_state, query_slots=read_query_slots(flags), flags=read_flags(flags))
+        config = await self._read_config(backend, old, server_state, until)
+        return evolve(server_state, config_hash=config.hash, external_labels=config.labels, jobs=config.jobs)
 
-    async def _read_config(self, backend: Backend, old: Facts, facts: Facts, until: float) -> Configuration:
+    async def _read_config(self, backend: Backend, old: ServerState, server_state: ServerState, until: float) -> ConfigSummary:
         """Return what is kept of the configuration: what is known of it as long as no other was loaded."""
-        if facts.config_at is None:
-            return Configuration()
-        if old.config_hash and (old.config_at, old.version) == (facts.config_at, facts.version):
-            return Configuration(old.config_hash, old.external_labels, old.jobs)
+        if server_state.config_at is None:
+            return ConfigSummary()
+        if old.config_hash and (old.config_at, old.version) == (server_state.config_at, server_state.version):
+            return ConfigSummary(old.config_hash, old.external_labels, old.jobs)
         left = max(_CONFIG_TIMEOUT_S, until - self._clock.seconds())
         try:
-            return await self._requests.scan(backend, "/api/v1/status/config", Fingerprint(), left)
+            return await self._requests.scan(backend, "/api/v1/status/config", ConfigHasher(), left)
         except UpstreamError:
-            return Configuration()
+            return ConfigSummary()
 
     async def _look_back(self, backend: Backend, seconds: float) -> float | None:
         """Return the time so many seconds ago if the server has data of that time, else None."""

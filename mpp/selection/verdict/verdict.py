@@ -25,7 +25,7 @@ LEVELS = (GOOD, WARN, BAD)
 """From best to worst."""
 
 
-class State(enum.Enum):
+class VerdictState(enum.Enum):
     """What a verdict can say. The value is the ``state`` label of ``mpp_verdict``; more than one may hold at a time."""
 
     WELL = "well"
@@ -100,10 +100,10 @@ class Situation:
 
 
 @frozen
-class Finding:
+class VerdictFinding:
     """One thing that a verdict says. ``text`` of the first one is whole sentences, of the others a clause without a full stop."""
 
-    state: State
+    state: VerdictState
     level: str
     text: str
 
@@ -117,8 +117,8 @@ class Verdict:
     :ivar remarks: what else there is to say, the most important first.
     """
 
-    servers: Finding
-    remarks: tuple[Finding, ...] = ()
+    servers: VerdictFinding
+    remarks: tuple[VerdictFinding, ...] = ()
 
     @property
     def level(self) -> str:
@@ -126,10 +126,10 @@ class Verdict:
         return max((each.level for each in (self.servers, *self.remarks)), key=LEVELS.index)
 
     @property
-    def states(self) -> tuple[State, ...]:
-        """All states that hold; `State.WELL` only if no other does."""
+    def states(self) -> tuple[VerdictState, ...]:
+        """All states that hold; `VerdictState.WELL` only if no other does."""
         states = tuple(dict.fromkeys(each.state for each in (self.servers, *self.remarks)))
-        return states[1:] if states[0] is State.WELL and len(states) > 1 else states
+        return states[1:] if states[0] is VerdictState.WELL and len(states) > 1 else states
 
     @property
     def text(self) -> str:
@@ -147,26 +147,26 @@ def judge(situation: Situation) -> Verdict:
     return Verdict(servers, tuple(_remarks(situation, servers)))
 
 
-def judge_servers(selection: Selection) -> Finding:
+def judge_servers(selection: Selection) -> VerdictFinding:
     """Return how the servers are, whatever else there is to say."""
     if not selection.generation:
-        return Finding(State.STARTING, WARN, "mpp has not finished its first look at the servers.")
+        return VerdictFinding(VerdictState.STARTING, WARN, "mpp has not finished its first look at the servers.")
     leaving = _leaving(selection)
     observations = [o for o in selection.observations if not o.is_self and o not in leaving]
     if not observations:
-        return Finding(State.NO_SERVER_KNOWN, BAD, "No Prometheus server is known. No request can be answered.")
+        return VerdictFinding(VerdictState.NO_SERVER_KNOWN, BAD, "No Prometheus server is known. No request can be answered.")
     ill = kinds_of_trouble(observations)
     if all(o.standing >= Standing.SUSPECT for o in observations):
         return _none_usable(selection, observations, ill)
     serves = serving(selection.selected)
     if not selection.selected:
-        return Finding(State.NONE_SELECTED, WARN, f"{ill or _all_well(observations)} {_best_standby(selection)}")
+        return VerdictFinding(VerdictState.NONE_SELECTED, WARN, f"{ill or _all_well(observations)} {_best_standby(selection)}")
     if selection.choice.degraded:
-        return Finding(State.DEGRADED, WARN, f"{sentence(selection.choice.degraded)} {ill or serves}")
+        return VerdictFinding(VerdictState.DEGRADED, WARN, f"{sentence(selection.choice.degraded)} {ill or serves}")
     if ill:
-        return Finding(State.SERVER_UNWELL, WARN, f"{ill} {capital(serves)}")
+        return VerdictFinding(VerdictState.SERVER_UNWELL, WARN, f"{ill} {capital(serves)}")
     alone = " There is no second one." if len(observations) == 1 else ""
-    return Finding(State.WELL, GOOD, f"{_all_well(observations).rstrip('.')}; {serves}{alone}")
+    return VerdictFinding(VerdictState.WELL, GOOD, f"{_all_well(observations).rstrip('.')}; {serves}{alone}")
 
 
 def _all_well(observations: Sequence[Observation]) -> str:
@@ -180,49 +180,51 @@ def _best_standby(selection: Selection) -> str:
     return f"The routing strategy selects none; requests are sent to {selection.ranked[0].name}, the best standby."
 
 
-def _none_usable(selection: Selection, observations: Sequence[Observation], ill: str) -> Finding:
+def _none_usable(selection: Selection, observations: Sequence[Observation], ill: str) -> VerdictFinding:
     if selection.selected:
-        return Finding(State.LAST_RESORT, BAD, f"No server is well. As a last resort {serving(selection.selected)}")
+        return VerdictFinding(VerdictState.LAST_RESORT, BAD, f"No server is well. As a last resort {serving(selection.selected)}")
     reachable = [o.backend for o in observations if o.standing is not Standing.DOWN]
     if not reachable:
         total = len(observations)
         who = "The only server is" if total == 1 else f"{'Both' if total == 2 else f'All {total}'} servers are"
-        return Finding(State.ALL_DOWN, BAD, f"{who} down.")
+        return VerdictFinding(VerdictState.ALL_DOWN, BAD, f"{who} down.")
     names = listing([backend.name for backend in selection.ranked if backend in reachable])
-    return Finding(State.LAST_RESORT, BAD, f"No server is ready. {ill} As a last resort requests are sent to {names}.")
+    return VerdictFinding(
+        VerdictState.LAST_RESORT, BAD, f"No server is ready. {ill} As a last resort requests are sent to {names}."
+    )
 
 
-def _remarks(situation: Situation, servers: Finding) -> Iterator[Finding]:
+def _remarks(situation: Situation, servers: VerdictFinding) -> Iterator[VerdictFinding]:
     if situation.errors is not None:
         level = BAD if servers.level == BAD else WARN
-        yield Finding(State.CLIENT_ERRORS, level, situation.errors.text)
-    elif servers.state is State.ALL_DOWN:
-        yield Finding(State.ALL_DOWN, BAD, "requests are answered 503 until one is back")
+        yield VerdictFinding(VerdictState.CLIENT_ERRORS, level, situation.errors.text)
+    elif servers.state is VerdictState.ALL_DOWN:
+        yield VerdictFinding(VerdictState.ALL_DOWN, BAD, "requests are answered 503 until one is back")
     for each in situation.selection.observations:
         if each.lack is not None:
-            yield Finding(State.LACKING, WARN, f"{each.backend.name} {each.lack}")
+            yield VerdictFinding(VerdictState.LACKING, WARN, f"{each.backend.name} {each.lack}")
     yield from _on_leaving(situation.selection)
     yield from _on_configuration(situation)
-    if servers.state is not State.STARTING:
+    if servers.state is not VerdictState.STARTING:
         yield from _on_discovery(situation)
     running, configured = situation.workers
     if running < configured:
-        yield Finding(
-            State.WORKERS_MISSING,
+        yield VerdictFinding(
+            VerdictState.WORKERS_MISSING,
             WARN,
             f"{configured - running} of {configured} workers {'does' if configured - running == 1 else 'do'} not run",
         )
     differences = drift.compare([o for o in situation.selection.observations if not o.is_self])
     if any(each.level == drift.WARN for each in differences):
-        yield Finding(State.DRIFT, WARN, "the servers are not alike, see Drift")
+        yield VerdictFinding(VerdictState.DRIFT, WARN, "the servers are not alike, see Drift")
 
 
-def _on_leaving(selection: Selection) -> Iterator[Finding]:
+def _on_leaving(selection: Selection) -> Iterator[VerdictFinding]:
     if leaving := _leaving(selection):
         names = listing([o.backend.name for o in leaving])
         verb, pronoun = ("is", "it is") if len(leaving) == 1 else ("are", "they are")
         said = f"{names} {verb} being stopped according to the source; {pronoun} used only when no better one is left"
-        yield Finding(State.WELL, GOOD, said)
+        yield VerdictFinding(VerdictState.WELL, GOOD, said)
 
 
 def _leaving(selection: Selection) -> list[Observation]:
@@ -231,28 +233,30 @@ def _leaving(selection: Selection) -> list[Observation]:
     return [o for o in selection.observations if o.leaving and usable]
 
 
-def _on_configuration(situation: Situation) -> Iterator[Finding]:
+def _on_configuration(situation: Situation) -> Iterator[VerdictFinding]:
     problem = situation.config
     if problem is not None and problem.needs_restart:
-        yield Finding(State.CONFIG_NEEDS_RESTART, WARN, f"the configuration on disk needs a restart ({problem.where})")
+        yield VerdictFinding(
+            VerdictState.CONFIG_NEEDS_RESTART, WARN, f"the configuration on disk needs a restart ({problem.where})"
+        )
     elif problem is not None:
         said = f"the configuration on disk is refused ({problem.where}, see the log); a restart would fail"
-        yield Finding(State.CONFIG_REFUSED, WARN, said)
+        yield VerdictFinding(VerdictState.CONFIG_REFUSED, WARN, said)
     if situation.web_config:
-        yield Finding(State.WEB_CONFIG_REFUSED, WARN, "a change of the web configuration is not in force")
+        yield VerdictFinding(VerdictState.WEB_CONFIG_REFUSED, WARN, "a change of the web configuration is not in force")
 
 
-def _on_discovery(situation: Situation) -> Iterator[Finding]:
+def _on_discovery(situation: Situation) -> Iterator[VerdictFinding]:
     own = [o.backend.name for o in situation.selection.observations if o.is_self]
     if own:
         verb = "is" if len(own) == 1 else "are"
-        yield Finding(State.ITSELF, WARN, f"the backend {listing(own)} {verb} this mpp itself and not used")
+        yield VerdictFinding(VerdictState.ITSELF, WARN, f"the backend {listing(own)} {verb} this mpp itself and not used")
     failing = [each for each in situation.locators if not each.up]
     if failing:
         kept = "the last good list stays" if any(each.backends for each in failing) else "no list is known yet"
         said = f"the locator {listing([each.name for each in failing])} gives no usable list of servers; {kept}"
-        yield Finding(State.DISCOVERY_FAILED, WARN, said)
+        yield VerdictFinding(VerdictState.DISCOVERY_FAILED, WARN, said)
     for each in situation.locators:
         if each.up and (each.problem or not each.backends):
             found = each.problem or "its source lists no server"
-            yield Finding(State.DISCOVERY_EMPTY, WARN, f"the locator {each.name}: {found.rstrip('.')}")
+            yield VerdictFinding(VerdictState.DISCOVERY_EMPTY, WARN, f"the locator {each.name}: {found.rstrip('.')}")

@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable
 
 from mpp.core.model import Headers
-from mpp.wire.downstream.pace import Pace
-from mpp.wire.memory_budget import Budget, Holding
+from mpp.wire.downstream.pace import ArrivalRate
+from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 
 
-class Arrivals:
+class PendingRequests:
     """
     The requests of one connection that are complete and wait to be begun, and the one that is not complete. See
-    `mpp.wire.memory_budget.Arriving`.
+    `mpp.wire.memory_budget.BudgetMember`.
 
     :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
     :ivar give_way: drops all of them; called by the Budget. It has to call `drop_waiting` and `drop_partial`.
@@ -29,18 +29,18 @@ class Arrivals:
 
     __slots__ = ("_budget", "_client_of", "_in_head", "_pace", "_received", "client", "give_way", "partial", "waiting")
 
-    def __init__(self, budget: Budget, client_of: Callable[[Headers], str], give_way: Callable[[], None]) -> None:
+    def __init__(self, budget: MemoryBudget, client_of: Callable[[Headers], str], give_way: Callable[[], None]) -> None:
         self._budget = budget
         self._client_of = client_of
         self.give_way = give_way
         self.client = ""
-        self.waiting: deque[Holding | None] = deque()
-        self.partial: Holding | None = None
-        self._pace: Pace | None = None
+        self.waiting: deque[BufferedRequest | None] = deque()
+        self.partial: BufferedRequest | None = None
+        self._pace: ArrivalRate | None = None
         self._received = 0
         self._in_head = True
 
-    def hold(self, headers: Headers | None, size: int, received: int) -> bool:
+    def buffer(self, headers: Headers | None, size: int, received: int) -> bool:
         """
         Have the request that arrives hold ``size`` bytes; return whether there is room for it.
 
@@ -48,9 +48,9 @@ class Arrivals:
         :param received: bytes of it that have come.
         """
         if self._pace is None:
-            self._pace = Pace(self._budget.now())
+            self._pace = ArrivalRate(self._budget.now())
         self._received = received
-        return self._budget.hold(self, self._holding(headers), size)
+        return self._budget.buffer(self, self._buffered(headers), size)
 
     def complete(self, headers: Headers, size: int, before: int) -> bool:
         """
@@ -59,7 +59,7 @@ class Arrivals:
         :param size: 0 if it was complete at once and has no body.
         :param before: how many requests wait already.
         """
-        if size and not self._budget.hold(self, self._holding(headers), size, whole=True):
+        if size and not self._budget.buffer(self, self._buffered(headers), size, whole=True):
             return False
         # In step with the requests.
         self.waiting.extend([None] * (before - len(self.waiting)))
@@ -67,19 +67,19 @@ class Arrivals:
         self._forget_partial()
         return True
 
-    def take(self) -> Holding | None:
+    def take(self) -> BufferedRequest | None:
         """Return what the first of those in ``waiting`` holds, which is the caller's to release."""
-        holding = self.waiting.popleft()
-        if holding is not None and self.partial is None and not self.waiting:
+        buffered = self.waiting.popleft()
+        if buffered is not None and self.partial is None and not self.waiting:
             self._budget.depart(self)
-        return holding
+        return buffered
 
     def drop_waiting(self) -> None:
         """Release what those hold that wait."""
         while self.waiting:
-            holding = self.waiting.popleft()
-            if holding is not None:
-                self._budget.release(holding)
+            buffered = self.waiting.popleft()
+            if buffered is not None:
+                self._budget.release(buffered)
         if self.partial is None:
             self._budget.depart(self)
 
@@ -104,11 +104,11 @@ class Arrivals:
         """Return how many bytes per second have come lately; none of what only waits."""
         return 0.0 if self._pace is None else self._pace.rate(now, self._received)
 
-    def _holding(self, headers: Headers | None) -> Holding:
+    def _buffered(self, headers: Headers | None) -> BufferedRequest:
         """Return what the request that arrives holds; on the client's own account once its head says whose it is."""
         if self.partial is None:
             self.client = self._client_of(headers or ())
-            self.partial = Holding(self.client)
+            self.partial = BufferedRequest(self.client)
         elif self._in_head and headers is not None:
             self.client = self._client_of(headers)
             self._budget.reassign(self.partial, self.client)

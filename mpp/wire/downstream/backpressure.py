@@ -16,7 +16,7 @@ from mpp.wire.tuned.transports import unsent
 
 
 @implementer(IPushProducer)
-class Outlet:
+class BackPressureAdapter:
     """
     The producer of a transport for as long as it lives; hands on pausing and resuming to one answer's producer after the other.
 

@@ -25,12 +25,12 @@ from zope.interface import implementer
 
 from mpp.core.errors import BadRequest
 from mpp.core.model import MIB, Headers
-from mpp.wire.downstream.backpressure import Outlet
+from mpp.wire.downstream.backpressure import BackPressureAdapter
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.downstream.request_parser import Incoming, RequestReader
+from mpp.wire.downstream.request_parser import Incoming, RequestParser
 from mpp.wire.downstream.timeouts import ACTIVE_S, BODY_S, GONE_S, HEAD_S, LINGER_S, TAKE_S
-from mpp.wire.memory_budget import Budget, Holding
+from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 from mpp.wire.tuned.transports import has_arrived, unsent
 
 # How much a refused client is listened to after the answer (and `LINGER_S` long): ten times a default body.
@@ -86,7 +86,7 @@ class ProxyChannel(Protocol):
         self,
         request_factory: Callable[[ProxyChannel], IncomingRequest],
         limits: Limits,
-        budget: Budget,
+        budget: MemoryBudget,
         error_page: Callable[[BadRequest], bytes],
         channels: Channels,
         client_of: Callable[[Headers], str] = lambda headers: "",
@@ -95,9 +95,9 @@ class ProxyChannel(Protocol):
         self._budget = budget
         self._error_page = error_page
         self._channels = channels
-        self._reader = RequestReader(limits, budget, client_of, self._serve)
+        self._reader = RequestParser(limits, budget, client_of, self._serve)
         self._request: IncomingRequest | None = None
-        self._holding: Holding | None = None
+        self._buffered: BufferedRequest | None = None
         self._serving = False
         self._postponed = False
         self._reading = True
@@ -122,7 +122,7 @@ class ProxyChannel(Protocol):
             # An answer goes out in one write; waiting for more to come would only delay it.
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
-        self._outlet = Outlet(transport, self._serve)
+        self._outlet = BackPressureAdapter(transport, self._serve)
         self._channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -187,25 +187,25 @@ class ProxyChannel(Protocol):
         finally:
             self._serving = False
         if not self._closing:
-            self._read(not (reader.ready or reader.refusal))
+            self._read(not (reader.ready or reader.rejection))
 
     def _serve_on(self) -> None:
         """Go on answering after other connections had their turn."""
         self._postponed = False
         self._serve()
 
-    def _begin(self, incoming: Incoming, holding: Holding | None) -> None:
+    def _begin(self, incoming: Incoming, buffered: BufferedRequest | None) -> None:
         method, target, version, headers, body, persistent = incoming
         self.persistent = persistent and self._channels.keeping
-        self._holding = holding
+        self._buffered = buffered
         self._request = request = self._request_factory(self)
         request.received(method, target, version, headers, body)
 
     def _nothing_ready(self) -> None:
         """Between two requests: refuse what came, or encourage what is to come."""
         reader = self._reader
-        if reader.refusal is not None:
-            self.transport.write(self._error_page(reader.refusal))
+        if reader.rejection is not None:
+            self.transport.write(self._error_page(reader.rejection))
             self._close(linger=True)
         elif self._heard_all:
             self._close(linger=False)
@@ -218,7 +218,7 @@ class ProxyChannel(Protocol):
         if self._request is None:
             return
         self._request = None
-        if self._holding is not None:
+        if self._buffered is not None:
             self._release()
         self.idle_since = self._channels.clock.seconds()
         if not self.persistent:
@@ -227,9 +227,9 @@ class ProxyChannel(Protocol):
             self._serve()
 
     def _release(self) -> None:
-        holding, self._holding = self._holding, None
-        if holding is not None:
-            self._budget.release(holding)
+        buffered, self._buffered = self._buffered, None
+        if buffered is not None:
+            self._budget.release(buffered)
 
     def _read(self, wanted: bool) -> None:
         if wanted is not self._reading and not self._heard_all:
@@ -261,7 +261,7 @@ class ProxyChannel(Protocol):
         elif self.idle and now - self.idle_since >= ACTIVE_S:
             self.close_idle()
 
-    def sweep(self, now: float, idle_timeout: float) -> None:
+    def check_timeouts(self, now: float, idle_timeout: float) -> None:
         """End what takes too long: `mpp.wire.downstream.timeouts` says how long that is."""
         waited = now - self.idle_since
         self._reader.mark(now)

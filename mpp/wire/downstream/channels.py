@@ -28,7 +28,7 @@ class Channel(Shape):
     def idle(self) -> bool:
         """Whether nothing is being asked nor answered, and the connection is open for the next request."""
 
-    def sweep(self, now: float, idle_timeout: float) -> None:
+    def check_timeouts(self, now: float, idle_timeout: float) -> None:
         """End what takes too long."""
 
     def drain(self, now: float) -> None:
@@ -72,11 +72,11 @@ class Channels:
         """Take note of a connection's end."""
         self._open.discard(channel)
         if not self._open:
-            self._all_gone()
+            self._all_closed()
         for tell in self.left:
             tell()
 
-    def sweep(self, idle_timeout: float) -> None:
+    def check_timeouts(self, idle_timeout: float) -> None:
         """
         End what takes too long, on every connection. To be called every `mpp.wire.downstream.timeouts.SWEEP_S`.
 
@@ -84,7 +84,7 @@ class Channels:
         """
         now = self.clock.seconds()
         for channel in tuple(self._open):
-            channel.sweep(now, idle_timeout)
+            channel.check_timeouts(now, idle_timeout)
 
     def make_room(self, count: int) -> None:
         """Close so many of the connections that wait for a request, the longest waiting first, but none just answered."""
@@ -117,11 +117,11 @@ class Channels:
         for channel in tuple(self._open):
             channel.drain(now)
         if not self._open:
-            self._all_gone()
+            self._all_closed()
         elif self._drained:
             self._step = self.clock.callLater(DRAIN_STEP_S, self._drain)
 
-    def _all_gone(self) -> None:
+    def _all_closed(self) -> None:
         if self._step is not None:
             self._step.cancel()
             self._step = None

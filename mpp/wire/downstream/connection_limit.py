@@ -35,7 +35,7 @@ WHOLE_QUEUE = 4096
 QUIET_S = 60.0
 
 
-class Gate:
+class ConnectionLimit:
     """
     Accepts connections while there are fewer than a limit.
 
@@ -54,7 +54,7 @@ class Gate:
         self._ports: list[Any] = []
         self._is_shut = False
         self._looked_at = float("-inf")
-        self._told_at: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
         self._exhausted = False
         channels.left.append(self._left)
 
@@ -76,7 +76,7 @@ class Gate:
         if port in self._ports:
             self._ports.remove(port)
 
-    def sweep(self) -> None:
+    def check(self) -> None:
         """Look for room again, if there was none. To be called now and then."""
         if self._is_shut and not self._open_if_room():
             self._make_room()
@@ -103,8 +103,8 @@ class Gate:
         for port in self._ports:
             port.stopReading()
         now = self._channels.clock.seconds()
-        if now - self._told_at.get(why, float("-inf")) >= QUIET_S:
-            self._told_at[why] = now
+        if now - self._reported_at.get(why, float("-inf")) >= QUIET_S:
+            self._reported_at[why] = now
             _log.warn(why, open=len(self._channels))
         self._make_room()
 

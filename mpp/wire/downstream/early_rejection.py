@@ -22,21 +22,21 @@ from mpp.core.model import Headers
 from mpp.wire.downstream.channel import IncomingRequest, ProxyChannel
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 
 
-class JudgedRequest(IncomingRequest, Shape):
+class EarlyRejectionRequest(IncomingRequest, Shape):
     """What a channel makes of each request when requests are judged."""
 
     def announced(self, method: bytes, target: bytes, version: bytes, headers: Headers, /) -> None:
         """
-        Judge the request by its head: call `JudgedChannel.admit`, or answer, at once or later.
+        Judge the request by its head: call `EarlyRejectionChannel.admit`, or answer, at once or later.
 
         Called before ``received`` for requests whose body is still to come, and only for those.
         """
 
 
-class JudgedChannel(ProxyChannel):
+class EarlyRejectionChannel(ProxyChannel):
     """
     One client's connection.
 
@@ -45,19 +45,19 @@ class JudgedChannel(ProxyChannel):
 
     def __init__(
         self,
-        request_factory: Callable[[ProxyChannel], JudgedRequest],
+        request_factory: Callable[[ProxyChannel], EarlyRejectionRequest],
         limits: Limits,
-        budget: Budget,
+        budget: MemoryBudget,
         error_page: Callable[[BadRequest], bytes],
         channels: Channels,
         client_of: Callable[[Headers], str] = lambda headers: "",
     ) -> None:
         ProxyChannel.__init__(self, self._next, limits, budget, error_page, channels, client_of)
         self._make = request_factory
-        self._admitted: JudgedRequest | None = None
-        self._judged: JudgedRequest | None = None
+        self._admitted: EarlyRejectionRequest | None = None
+        self._judged: EarlyRejectionRequest | None = None
 
-    def _next(self, channel: ProxyChannel) -> JudgedRequest:
+    def _next(self, channel: ProxyChannel) -> EarlyRejectionRequest:
         request, self._admitted = self._admitted, None
         return request or self._make(channel)
 

@@ -10,7 +10,7 @@ from mpp.wire.downstream.timeouts import BODY_BYTES, BODY_S
 _INSTANT_S = 0.001
 
 
-class Pace:
+class ArrivalRate:
     """
     What has come of a request in the last `BODY_S` seconds, or since it began, whichever is shorter.
 

@@ -16,9 +16,9 @@ from mpp.core.errors import BadRequest
 from mpp.core.model import Headers
 from mpp.core.prometheus import cors
 from mpp.wire.downstream import request_rules as rules
-from mpp.wire.downstream.arrivals import Arrivals
+from mpp.wire.downstream.arrivals import PendingRequests
 from mpp.wire.downstream.request_limits import FEW_FIELDS, FIELD_COST, FRAMING, MAX_FIELDS, REQUEST_COST, Limits
-from mpp.wire.memory_budget import Budget, Holding
+from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 
 Incoming = tuple[bytes, bytes, bytes, Headers, bytes, bool]
 """
@@ -27,7 +27,7 @@ this connection.
 """
 
 
-class RequestReader:
+class RequestParser:
     """
     Parses one connection's input.
 
@@ -37,9 +37,9 @@ class RequestReader:
     the caller of `take`.
 
     :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
-    :param refused: called when the rest of the input is refused at another time than during `feed` or `time_out`.
+    :param rejected: called when the rest of the input is refused at another time than during `feed` or `time_out`.
     :ivar ready: requests that arrived and were not taken.
-    :ivar refusal: why the input after them is not read, or None.
+    :ivar rejection: why the input after them is not read, or None.
     :ivar over: nothing that arrives is read any more: after a refusal, and after a request that was announced as the last.
     :ivar surplus: something arrived when it was over.
     :ivar owes_continue: the client waits for ``100 Continue`` before it sends the rest of the request after ``ready``.
@@ -56,7 +56,7 @@ class RequestReader:
         "_max_body_of",
         "_overhead",
         "_parser",
-        "_refused",
+        "_rejected",
         "_size",
         "_small_body",
         "_target",
@@ -65,24 +65,24 @@ class RequestReader:
         "over",
         "owes_continue",
         "ready",
-        "refusal",
+        "rejection",
         "surplus",
     )
 
     def __init__(
         self,
         limits: Limits,
-        budget: Budget,
+        budget: MemoryBudget,
         client_of: Callable[[Headers], str] = lambda headers: "",
         refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._limits = limits
         self._max_body_of = limits.max_body_of
         self._small_body = limits.small_body
-        self._refused = refused
-        self._arrivals = Arrivals(budget, client_of, self.give_way)
+        self._rejected = refused
+        self._arrivals = PendingRequests(budget, client_of, self.give_way)
         self.ready: deque[Incoming] = deque()
-        self.refusal: BadRequest | None = None
+        self.rejection: BadRequest | None = None
         self.over = False
         self.surplus = False
         self._why: BadRequest | None = None
@@ -109,7 +109,7 @@ class RequestReader:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to answer, nor anything of a request yet."""
-        return not (self._target or self.ready or self.refusal)
+        return not (self._target or self.ready or self.rejection)
 
     @property
     def in_head(self) -> bool:
@@ -131,7 +131,7 @@ class RequestReader:
         """Return whether too little of that request's body has come lately."""
         return self._arrivals.stalled(now)
 
-    def take(self) -> tuple[Incoming, Holding | None]:
+    def take(self) -> tuple[Incoming, BufferedRequest | None]:
         """Take the first of those that are ready, with what it holds in the Budget, which is the caller's to release."""
         arrivals = self._arrivals
         return self.ready.popleft(), arrivals.take() if arrivals.waiting else None
@@ -141,14 +141,14 @@ class RequestReader:
         dropped = self.ready[0] if self.ready else None
         self._drop_ready()
         refusal = _no_memory()
-        self._refuse(refusal)
+        self._reject(refusal)
         if dropped is not None:
             refusal.origin = cors.origin_of(dropped[1], dropped[3])
-        self._refused()
+        self._rejected()
 
     def time_out(self) -> None:
         """Refuse the request that is arriving: it takes too long."""
-        self._refuse(BadRequest(408, f"The {'head' if self.in_head else 'body'} of the request took too long to arrive."))
+        self._reject(BadRequest(408, f"The {'head' if self.in_head else 'body'} of the request took too long to arrive."))
 
     def feed(self, data: bytes) -> None:
         """Read a segment. Never raises because of what is in it."""
@@ -168,7 +168,7 @@ class RequestReader:
                 if self.over:
                     self.surplus = True
                 else:
-                    self._refuse(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
+                    self._reject(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
                 return
         if self._overhead or self._target:
             # Nearly always it ended with the end of a request.
@@ -183,23 +183,23 @@ class RequestReader:
         # If it began behind another one its beginning was counted with that: at most so much.
         self._overhead = self._overhead or last
         if self._overhead - (1 + FRAMING) * self._size > self._limits.max_head:
-            self._refuse(self._large_head())
+            self._reject(self._large_head())
         elif len(self._fields) > MAX_FIELDS:
-            self._refuse(self._many_fields())
-        elif self.partial and not self._arrivals.hold(self._head, self._cost(), self._overhead):
-            self._refuse(_no_memory())
+            self._reject(self._many_fields())
+        elif self.partial and not self._arrivals.buffer(self._head, self._cost(), self._overhead):
+            self._reject(_no_memory())
 
     def close(self) -> None:
         """Release what will not be taken."""
         self.over = True
         # They know who knows this one.
-        self._refused = self._arrivals.give_way = _ignore
+        self._rejected = self._arrivals.give_way = _ignore
         self._drop_ready()
         self._drop_partial()
 
-    def _refuse(self, refusal: BadRequest) -> None:
+    def _reject(self, refusal: BadRequest) -> None:
         self.over = True
-        self.refusal = refusal
+        self.rejection = refusal
         refusal.origin = cors.origin_of(self._target, self._head or tuple(self._fields))
         self._drop_partial()
 
@@ -294,12 +294,12 @@ class RequestReader:
         arrivals = self._arrivals
         whole = bool(self.ready) or len(headers) > FEW_FIELDS or self._overhead > rules.LONG_HEAD
         if whole or self._size > self._small_body or arrivals.partial is not None or arrivals.waiting:
-            self._keep_holding(headers, whole)
+            self._keep_buffering(headers, whole)
         self.ready.append((parser.get_method(), self._target, self._version, headers, bytes(self._body), persistent))
         self.over = not persistent
         self._reset()
 
-    def _keep_holding(self, headers: Headers, whole: bool) -> None:
+    def _keep_buffering(self, headers: Headers, whole: bool) -> None:
         """
         Hold what is complete until it is taken: its body, and the head if that came before. Raising stops the parser.
 

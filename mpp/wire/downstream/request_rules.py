@@ -16,7 +16,7 @@ from mpp.core.errors import BadRequest
 from mpp.core.model import KIB, Headers
 
 
-class Announced(NamedTuple):
+class AnnouncedBody(NamedTuple):
     """
     What a request's head says about what follows it.
 
@@ -30,7 +30,7 @@ class Announced(NamedTuple):
     max_body: int = 0
 
 
-NOTHING = Announced(False, False)
+NOTHING = AnnouncedBody(False, False)
 """Nothing follows the head, as after most."""
 
 # Visible ASCII without the number sign: a fragment is never sent (RFC 9110 section 7.1).
@@ -99,7 +99,7 @@ def check_lists(headers: Headers) -> None:
                 raise BadRequest(431, f"The {name.decode('ascii')} field is longer than {MAX_LIST} bytes.")
 
 
-def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Callable[[bytes], int]) -> Announced:
+def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Callable[[bytes], int]) -> AnnouncedBody:
     """
     Accept or refuse a request by its head.
 
@@ -141,13 +141,13 @@ def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Cal
         return _just_a_body(max_body) if body else NOTHING
     if expectation.strip().lower() != b"100-continue":
         raise BadRequest(417, "The only expectation known here is 100-continue.")
-    return Announced(body, body, max_body)
+    return AnnouncedBody(body, body, max_body)
 
 
 @functools.lru_cache(16)
-def _just_a_body(max_body: int) -> Announced:
+def _just_a_body(max_body: int) -> AnnouncedBody:
     """Return what most requests with a body announce. Remembered: there are but a few limits."""
-    return Announced(True, False, max_body)
+    return AnnouncedBody(True, False, max_body)
 
 
 def _has_body(version: bytes, length: bytes | None, coding: bytes | None) -> bool:

@@ -40,7 +40,7 @@ def is_tuned() -> bool:
     return not is_asked_for(os.environ) and not changed_privates()
 
 
-def tell(reactor: object | None) -> None:
+def log_state(reactor: object | None) -> None:
     """
     Log which it is, and what it costs where somebody else has chosen the reactor.
 

@@ -20,11 +20,11 @@ from twisted.python.failure import Failure
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IProgress, IResponse
 from mpp.core.model import Headers
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.dial_errors import detail_of
-from mpp.wire.upstream.keeping import Keeper, Unsent
+from mpp.wire.upstream.keeping import ConnectionOwner, UnsentBody
 from mpp.wire.upstream.response import Response
-from mpp.wire.upstream.response_parser import AnswerReader, Garbled
+from mpp.wire.upstream.response_parser import MalformedResponse, ResponseParser
 
 # Up to here one write of head and body together costs less than a second one; twice the usual form body of a query.
 JOIN_BODY = 16 * 1024
@@ -32,7 +32,7 @@ JOIN_BODY = 16 * 1024
 TRANSPORT_BUFFER = 64 * 1024
 
 
-class State(enum.Enum):
+class ConnectionState(enum.Enum):
     """Where a connection is."""
 
     IDLE = "idle"
@@ -42,7 +42,7 @@ class State(enum.Enum):
     """Closed or aborted: nothing that arrives counts."""
 
 
-_IDLE, _BUSY, _DEAD = State
+_IDLE, _BUSY, _DEAD = ConnectionState
 
 
 class UpstreamConnection(Protocol):
@@ -69,22 +69,22 @@ class UpstreamConnection(Protocol):
 
     def __init__(self) -> None:
         self._state = _IDLE
-        self._answer = AnswerReader()
-        self._keeper: Keeper | None = None
+        self._parser = ResponseParser()
+        self._owner: ConnectionOwner | None = None
         self._waiting: Deferred[IResponse] | None = None
         self._response: Response | None = None
-        self._unsent: Unsent | None = None
+        self._unsent: UnsentBody | None = None
         self._used = False
-        self._silent = True
+        self._unanswered = True
         self._reading = True
         self._progress: IProgress | None = None
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self._state.value}>"
 
-    def adopt(self, keeper: Keeper, budget: Budget) -> None:
-        """Belong to ``keeper`` from now on, and account for what is held in ``budget``. Before the first `send`."""
-        self._keeper = keeper
+    def adopt(self, owner: ConnectionOwner, budget: MemoryBudget) -> None:
+        """Belong to ``owner`` from now on, and account for what is held in ``budget``. Before the first `send`."""
+        self._owner = owner
         self._budget = budget
 
     @property
@@ -92,7 +92,7 @@ class UpstreamConnection(Protocol):
         """Whether a request can be sent, as far as is known."""
         return self._state is _IDLE
 
-    def renew(self) -> None:
+    def restart_idle(self) -> None:
         """Count as new: what was asked on it so far was asked just now, to see that the server reads it."""
         self._used = False
 
@@ -100,17 +100,17 @@ class UpstreamConnection(Protocol):
         self,
         head: bytes,
         body: bytes,
-        hold: int,
-        may_hold: Callable[[int, Headers], bool] | None,
+        buffer: int,
+        may_buffer: Callable[[int, Headers], bool] | None,
         progress: IProgress | None = None,
     ) -> Deferred[IResponse]:
         """Send a request; see `mpp.core.interfaces.IUpstreams.send`. The connection must be ``alive``."""
         self._state = _BUSY
-        self._silent = True
-        self._hold = hold
-        self._may_hold = may_hold
+        self._unanswered = True
+        self._buffer = buffer
+        self._may_buffer = may_buffer
         self._progress = progress
-        self._answer.expect(head_only=head.startswith(b"HEAD "))
+        self._parser.expect(head_only=head.startswith(b"HEAD "))
         waiting: Deferred[IResponse] = Deferred(self._cancelled)
         self._waiting = waiting
         if not body:
@@ -125,7 +125,7 @@ class UpstreamConnection(Protocol):
         if len(body) < TRANSPORT_BUFFER:
             self.transport.writeSequence((head, body))
             return
-        self._unsent = unsent = Unsent(self.transport)
+        self._unsent = unsent = UnsentBody(self.transport)
         self.transport.registerProducer(unsent, True)
         self.transport.writeSequence((head, body))
         if not unsent.pending:
@@ -144,13 +144,13 @@ class UpstreamConnection(Protocol):
             # Nobody asked for it.
             self._die()
             return
-        self._silent = False
+        self._unanswered = False
         if self._progress is not None:
             self._progress.received += len(data)
-        answer = self._answer
+        answer = self._parser
         try:
             answer.feed(data)
-        except Garbled as error:
+        except MalformedResponse as error:
             if answer.began and self._response is None:
                 self._begin_response(answer)
             self._fail(Cause.GARBLED, str(error))
@@ -158,11 +158,11 @@ class UpstreamConnection(Protocol):
         if answer.began:
             self._answered(answer, self._response or self._begin_response(answer))
 
-    def _begin_response(self, answer: AnswerReader) -> Response:
+    def _begin_response(self, answer: ResponseParser) -> Response:
         response = self._response = Response(answer.status, answer.reason, answer.headers, self._budget, self)
         return response
 
-    def _answered(self, answer: AnswerReader, response: Response) -> None:
+    def _answered(self, answer: ResponseParser, response: Response) -> None:
         """Pass on what has come of the body, and its end."""
         room = True
         if answer.pieces:
@@ -170,29 +170,29 @@ class UpstreamConnection(Protocol):
             if self._waiting is None:
                 response.arrived(body)
             else:
-                room = response.hold(body)
+                room = response.buffer(body)
         if answer.ended:
             # Unless the consumer has just cancelled it.
             if self._state is _BUSY:
                 self._complete()
-        elif self._waiting is not None and not (room and self._may_hold_more(response)):
+        elif self._waiting is not None and not (room and self._may_buffer_more(response)):
             self._fire_begun(response)
 
-    def _may_hold_more(self, response: Response) -> bool:
-        if self._may_hold is not None:
-            may_hold, self._may_hold = self._may_hold, None
+    def _may_buffer_more(self, response: Response) -> bool:
+        if self._may_buffer is not None:
+            may_hold, self._may_buffer = self._may_buffer, None
             if not may_hold(response.status, response.headers):
-                self._hold = 0
-                if self._keeper is not None:
-                    self._keeper.stream_begun(self)
-        return 0 < self._hold >= response.held_size
+                self._buffer = 0
+                if self._owner is not None:
+                    self._owner.stream_begun(self)
+        return 0 < self._buffer >= response.buffered_size
 
     def _fire_begun(self, response: Response) -> None:
         """Give the answer as far as it has come; the backend waits."""
-        response.length = self._answer.length
+        response.length = self._parser.length
         self.pause_reading()
-        if self._keeper is not None:
-            self._keeper.response_begun(self)
+        if self._owner is not None:
+            self._owner.response_begun(self)
         waiting, self._waiting = self._waiting, None
         assert waiting is not None
         waiting.callback(response)
@@ -203,8 +203,8 @@ class UpstreamConnection(Protocol):
         waiting, self._waiting = self._waiting, None
         assert response is not None
         if waiting is not None:
-            response.length = response.held_size
-        reusable = self._answer.persistent and not self._answer.excess
+            response.length = response.buffered_size
+        reusable = self._parser.persistent and not self._parser.excess
         if self._unsent is not None:
             if self._unsent.pending:
                 reusable = False
@@ -226,14 +226,14 @@ class UpstreamConnection(Protocol):
                 self.resume_reading()
         else:
             self.close()
-        if self._keeper is not None:
-            self._keeper.exchange_ended(self, reusable)
+        if self._owner is not None:
+            self._owner.exchange_ended(self, reusable)
 
     def _fail(self, cause: Cause, detail: str) -> None:
         """Give up on the answer, and on the connection."""
         response, self._response = self._response, None
         waiting, self._waiting = self._waiting, None
-        stale = self._used and self._silent and cause in (Cause.CLOSED, Cause.RESET)
+        stale = self._used and self._unanswered and cause in (Cause.CLOSED, Cause.RESET)
         error = UpstreamError(Phase.HEAD if response is None else Phase.BODY, cause, detail, stale=stale)
         self._die()
         self._end(False)
@@ -247,16 +247,16 @@ class UpstreamConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Decide whether the end came too early."""
         if self._state is _BUSY:
-            if self._answer.ends_with_connection and reason.check(ConnectionDone):
-                self._answer.persistent = False
+            if self._parser.ends_with_connection and reason.check(ConnectionDone):
+                self._parser.persistent = False
                 self._complete()
             else:
                 cause = _cause(reason)
                 self._fail(cause, detail_of(reason, cause))
         self._state = _DEAD
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.connection_gone(self)
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.connection_closed(self)
 
     def pause_reading(self) -> None:
         """Make the backend wait."""
@@ -275,13 +275,13 @@ class UpstreamConnection(Protocol):
     def client_paused(self) -> None:
         """Read nothing more from the backend, because the client does not take what has come."""
         self.pause_reading()
-        if self._keeper is not None and self._state is _BUSY:
-            self._keeper.response_paused(self)
+        if self._owner is not None and self._state is _BUSY:
+            self._owner.response_paused(self)
 
     def client_resumed(self) -> None:
         """Record that the client takes more; reading goes on when it has taken what is held."""
-        if self._keeper is not None and self._state is _BUSY:
-            self._keeper.response_resumed(self)
+        if self._owner is not None and self._state is _BUSY:
+            self._owner.response_resumed(self)
 
     def client(self) -> str:
         """Return the address of the client that the response is for; empty when that is not known."""
@@ -299,21 +299,21 @@ class UpstreamConnection(Protocol):
         if response is not None:
             response.finish()
 
-    def give_up(self, error: Exception) -> None:
+    def cancel_slow(self, error: Exception) -> None:
         """Reset the connection, and fail the response at once, also if its consumer has paused it."""
         response, self._response = self._response, None
         self._die()
         self._end(False)
         if response is not None:
-            response.give_up(error)
+            response.cancel_slow(error)
 
     def abort(self) -> None:
         """Reset the connection; nobody waiting is told."""
         busy = self._state is _BUSY
         self._waiting = self._response = None
         self._die()
-        if busy and self._keeper is not None:
-            self._keeper.exchange_ended(self, False)
+        if busy and self._owner is not None:
+            self._owner.exchange_ended(self, False)
 
     def close(self) -> None:
         """Close a connection on which no answer is awaited any more."""

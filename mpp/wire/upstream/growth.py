@@ -15,7 +15,16 @@ from txaio.tx import make_logger
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.wire.upstream.opening import Opening
-from mpp.wire.upstream.proving import LENDS_BELOW, PATIENCE_FACTOR, PATIENCE_S, RETRY_S, Finding, judge, may_open, needs_proof
+from mpp.wire.upstream.proving import (
+    LENDS_BELOW,
+    PATIENCE_FACTOR,
+    PATIENCE_S,
+    RETRY_S,
+    SilenceMeaning,
+    judge,
+    may_open,
+    needs_proof,
+)
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -28,17 +37,17 @@ if TYPE_CHECKING:
 _log = make_logger()
 
 
-class Seeker(Deferred["UpstreamConnection"]):
+class ConnectionWaiter(Deferred["UpstreamConnection"]):
     """A request that waits for a connection; fires with it, fails with `UpstreamError`. Cancelling it leaves the others alone."""
 
-    def __init__(self, growth: Growth, progress: IProgress | None, *, urgent: bool, fresh: bool) -> None:
+    def __init__(self, growth: ConnectionGrowth, progress: IProgress | None, *, urgent: bool, fresh: bool) -> None:
         super().__init__(growth.left)
         self.progress = progress
         self.urgent = urgent
         self.fresh = fresh
 
 
-class Growth:
+class ConnectionGrowth:
     """
     The number of connections to one server.
 
@@ -51,7 +60,7 @@ class Growth:
     def __init__(self, pool: Pool, lane: Lane) -> None:
         self.limit: int | None = None
         self.open = 0
-        self.seekers: deque[Seeker] = deque()
+        self.seekers: deque[ConnectionWaiter] = deque()
         self.spare = int(pool.question is not None)
         self._pool = pool
         self._lane = lane
@@ -64,7 +73,7 @@ class Growth:
         self._silent_since = self._looked_at = float("-inf")
         self._heard = 0
         self._retry_at = 0.0
-        self._told: set[int] = set()
+        self._limit_reported: set[int] = set()
         self._openings: set[Opening] = set()
         self._timer: IDelayedCall | None = None
 
@@ -154,7 +163,7 @@ class Growth:
             connection.carries = True
             self._carrying += 1
 
-    def gone(self, connection: UpstreamConnection) -> None:
+    def closed(self, connection: UpstreamConnection) -> None:
         """Record a connection's end. When all have ended the server may have started anew, and nothing is known of it."""
         self.open -= 1
         self._answering -= connection.proved
@@ -169,7 +178,7 @@ class Growth:
             if opening.connection is connection:
                 opening.stop()
                 self._removed(opening)
-        self.gone(connection)
+        self.closed(connection)
         # Its response proves nothing about the connections to other addresses.
         connection.proved = True
 
@@ -204,7 +213,7 @@ class Growth:
 
     def left(self, seeker: Deferred[UpstreamConnection]) -> None:
         """Forget a request that is not wanted any more."""
-        assert isinstance(seeker, Seeker)
+        assert isinstance(seeker, ConnectionWaiter)
         self.seekers.remove(seeker)
 
     def stop(self, error: UpstreamError) -> None:
@@ -219,7 +228,7 @@ class Growth:
     # Requests that wait
 
     def _seek(self, progress: IProgress | None, *, urgent: bool, fresh: bool) -> Deferred[UpstreamConnection]:
-        seeker = Seeker(self, progress, urgent=urgent, fresh=fresh)
+        seeker = ConnectionWaiter(self, progress, urgent=urgent, fresh=fresh)
         self._lane.held_up = True
         if urgent:
             self.seekers.insert(sum(each.urgent for each in self.seekers), seeker)
@@ -233,12 +242,12 @@ class Growth:
             self._lane.parking.make_room()
         return seeker
 
-    def _give(self, seeker: Seeker, connection: UpstreamConnection) -> None:
+    def _give(self, seeker: ConnectionWaiter, connection: UpstreamConnection) -> None:
         self.seekers.remove(seeker)
         progress = seeker.progress
         if progress is not None and progress.queued:
             progress.queued = False
-            progress.turn_at = self._pool.clock.seconds()
+            progress.dequeued_at = self._pool.clock.seconds()
         seeker.callback(connection)
 
     # New connections, see `mpp.wire.upstream.opening`
@@ -255,7 +264,7 @@ class Growth:
                 self._closes = True
         fresh = next((seeker for seeker in self.seekers if seeker.fresh), None)
         if connection.alive and (not opening.prove or fresh is not None) and self.seekers:
-            connection.renew()
+            connection.restart_idle()
             self._lane.take(connection)
             self._give(fresh or self.seekers[0], connection)
         elif connection.alive and not opening.prove:
@@ -293,17 +302,17 @@ class Growth:
     # Silence
 
     @property
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         return max(PATIENCE_S, PATIENCE_FACTOR * self._took)
 
     def _check_later(self) -> None:
         if self._timer is None and self._openings:
-            self._timer = self._pool.clock.callLater(self._patience / 2, self._check)
+            self._timer = self._pool.clock.callLater(self._timeout / 2, self._check)
 
     def _check(self) -> None:
         self._timer = None
         now, lane = self._pool.clock.seconds(), self._lane
-        if lane.heard_at > self._looked_at and now - self._silent_since >= self._patience:
+        if lane.heard_at > self._looked_at and now - self._silent_since >= self._timeout:
             self._heard += 1
             self._looked_at = now
         for opening in sorted(self._openings, key=Opening.age):
@@ -311,18 +320,18 @@ class Growth:
             finding = judge(
                 waited=now - opening.began,
                 silent=now - since,
-                patience=self._patience,
+                patience=self._timeout,
                 heard=self._heard if self._answering else 0,
                 limited=self.limit is not None and self._answering > 0,
                 can_ask=bool(lane.idle) and self._pool.question is not None,
             )
-            if finding is Finding.FULL:
+            if finding is SilenceMeaning.FULL:
                 self._full()
                 break
-            if finding is Finding.ASK:
+            if finding is SilenceMeaning.ASK:
                 self._ask()
                 break
-            if finding is Finding.FAILED:
+            if finding is SilenceMeaning.FAILED:
                 opening.stop()
                 detail = f"no answer on a new connection within {now - opening.began:.3g} s"
                 opening.report(Failure(UpstreamError(Phase.CONNECT, Cause.TIMEOUT, detail)))
@@ -339,8 +348,8 @@ class Growth:
         self.limit = self._most = self._carrying
         self._retry_at = self._pool.clock.seconds() + RETRY_S
         self.spare = int(self.limit >= LENDS_BELOW)
-        if self.limit not in self._told:
-            self._told.add(self.limit)
+        if self.limit not in self._limit_reported:
+            self._limit_reported.add(self.limit)
             _log.warn(
                 "{backend} takes no more than {count} connections at once: further requests wait for one of them"
                 " (--web.max-connections of the server, or a limit in front of it)",

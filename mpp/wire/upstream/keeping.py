@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from mpp.wire.upstream.connection import UpstreamConnection
 
 
-class Keeper(Shape):
+class ConnectionOwner(Shape):
     """Who owns a connection: a `mpp.wire.upstream.lane.Lane`."""
 
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
         """Take note that the connection is idle again, or (not ``reusable``) that it is being closed. Once for each request."""
 
-    def connection_gone(self, connection: UpstreamConnection) -> None:
+    def connection_closed(self, connection: UpstreamConnection) -> None:
         """Take note that the connection has ended. Once."""
 
     def response_begun(self, connection: UpstreamConnection) -> None:
@@ -31,7 +31,7 @@ class Keeper(Shape):
         """Record that the client reads on."""
 
 
-class Unsent:
+class UnsentBody:
     """Watches a large request body leave (a streaming IPushProducer that produces nothing)."""
 
     __slots__ = ("_transport", "pending")

@@ -16,11 +16,11 @@ from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IProgress, IResponse
 from mpp.core.model import Backend, Headers
 from mpp.wire.upstream.connection import UpstreamConnection
-from mpp.wire.upstream.growth import Growth
+from mpp.wire.upstream.growth import ConnectionGrowth
 from mpp.wire.upstream.opening import PROOF_BYTES
 from mpp.wire.upstream.parking import Parking
 from mpp.wire.upstream.slow import SlowReaders
-from mpp.wire.upstream.turns import Turns
+from mpp.wire.upstream.turns import RequestQueue
 
 if TYPE_CHECKING:
     from mpp.wire.upstream.pool import Pool
@@ -41,7 +41,7 @@ class Lane:
     :ivar heard_at: when the last response on a kept connection was complete.
     :ivar kept: what becomes idle is kept.
     :ivar queries: how many queries the server runs for us: those whose responses have not begun.
-    :ivar turns: requests that wait for a slot.
+    :ivar queue: requests that wait for a slot.
     :ivar slow: responses that are paused by their clients.
     :ivar parking: what is done about these.
     :ivar streams: connections with an event stream, which has no slot.
@@ -58,9 +58,9 @@ class Lane:
         "kept",
         "parking",
         "queries",
+        "queue",
         "slow",
         "streams",
-        "turns",
     )
 
     def __init__(self, pool: Pool, backend: Backend) -> None:
@@ -70,13 +70,13 @@ class Lane:
         self.active = 0
         self.kept = True
         self.queries = 0
-        self.turns = Turns()
+        self.queue = RequestQueue()
         self.slow = SlowReaders()
         self.parking = Parking(pool, self)
         self.streams: set[UpstreamConnection] = set()
         self.heard_at = float("-inf")
         self.held_up = False
-        self.growth = Growth(pool, self)
+        self.growth = ConnectionGrowth(pool, self)
 
     @property
     def question(self) -> bytes:
@@ -87,7 +87,7 @@ class Lane:
     @property
     def waiting(self) -> int:
         """How many requests wait, for a slot or for one of the few connections that the server takes."""
-        return self.turns.waiting + self.without_connection
+        return self.queue.waiting + self.without_connection
 
     @property
     def under_way(self) -> int:
@@ -114,20 +114,20 @@ class Lane:
     def enqueue(self, request: Request, fresh: bool, query_slots: int) -> Deferred[IResponse]:
         """Have a request wait for a slot, see `mpp.core.interfaces.IUpstreams.send`."""
         pool, progress = self._pool, request[4]
-        if self.turns.waiting >= pool.max_queued:
-            detail = f"{self.active} requests are under way and {self.turns.waiting} wait"
+        if self.queue.waiting >= pool.max_queued:
+            detail = f"{self.active} requests are under way and {self.queue.waiting} wait"
             return fail(UpstreamError(Phase.CONNECT, Cause.FULL, detail))
 
         def begin(_: None) -> Deferred[IResponse]:
             if progress is not None:
                 progress.queued = False
-                progress.turn_at = pool.clock.seconds()
+                progress.dequeued_at = pool.clock.seconds()
             return self.send_now(request, fresh, False, query_slots)
 
         if progress is not None:
             progress.queued = True
         self.held_up = True
-        response = self.turns.join(query_slots).addCallback(begin)
+        response = self.queue.join(query_slots).addCallback(begin)
         self.parking.make_room()
         return response
 
@@ -163,7 +163,7 @@ class Lane:
             self._go_on()
             if self._pool.closing:
                 raise shutting_down()
-            if not (self.active or self.turns.waiting or self.idle or self.growth.in_use):
+            if not (self.active or self.queue.waiting or self.idle or self.growth.in_use):
                 self._pool.drop(self)
             return failure
 
@@ -171,7 +171,7 @@ class Lane:
 
     def _go_on(self) -> None:
         """Let those requests go for which there are connections and slots."""
-        turns, growth = self.turns, self.growth
+        turns, growth = self.queue, self.growth
         if growth.seekers:
             growth.hand_out()
         while self.active < self._pool.max_active and (turn := turns.next(self.queries)) is not None:
@@ -179,13 +179,13 @@ class Lane:
             turn.callback(None)
         self.held_up = bool(turns.waiting or growth.seekers)
 
-    def refuse_queued(self) -> None:
+    def fail_queued(self) -> None:
         """Fail what waits."""
-        for turn in self.turns.clear():
+        for turn in self.queue.clear():
             turn.errback(shutting_down())
         self.growth.stop(shutting_down())
 
-    # What a connection reports, see `mpp.wire.upstream.connection.Keeper`
+    # What a connection reports, see `mpp.wire.upstream.connection.ConnectionOwner`
 
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
         """Keep a connection that is idle again, and give its slot to the next request."""
@@ -215,14 +215,14 @@ class Lane:
             self.active -= 1
             self._go_on()
 
-    def connection_gone(self, connection: UpstreamConnection) -> None:
+    def connection_closed(self, connection: UpstreamConnection) -> None:
         """Forget a connection that has ended."""
         if connection in self.idle:
             self.idle.remove(connection)
         self.parking.given_up.discard(connection)
-        self._pool.gone(connection)
+        self._pool.connection_closed(connection)
         if not connection.retired:
-            self.growth.gone(connection)
+            self.growth.closed(connection)
 
     def response_begun(self, connection: UpstreamConnection) -> None:
         """Take the query slot of a response: Prometheus begins to send when a query has been run."""
@@ -302,7 +302,7 @@ class Lane:
             return
         connection.idle_since = pool.clock.seconds()
         self.idle.append(connection)
-        pool.sweep_later()
+        pool.schedule_idle_check()
 
     def close_idle(self, before: float) -> None:
         """Close what is idle since ``before`` or longer."""

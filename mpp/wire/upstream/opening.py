@@ -21,8 +21,8 @@ _log = make_logger()
 PROOF_BYTES = 64 * 1024
 
 
-class Owner(Shape):
-    """Whom it is opened for: a `mpp.wire.upstream.growth.Growth`."""
+class OpeningCallbacks(Shape):
+    """Whom it is opened for: a `mpp.wire.upstream.growth.ConnectionGrowth`."""
 
     def dial(self, *, prove: bool) -> Deferred[UpstreamConnection]:
         """Open a connection; ``prove``: it will be proved."""
@@ -43,7 +43,7 @@ class Opening:
     :ivar connection: the connection that is being proved; None before it is open.
     """
 
-    def __init__(self, owner: Owner, *, prove: bool, began: float) -> None:
+    def __init__(self, owner: OpeningCallbacks, *, prove: bool, began: float) -> None:
         self.prove = prove
         self.began = began
         self.connection: UpstreamConnection | None = None

@@ -69,7 +69,7 @@ class Parking:
     def make_room(self) -> None:
         """Reset the slowest response if a request waits for a slot or a connection, and a paused response has one."""
         lane = self._lane
-        for_slot = lane.active >= self._pool.max_active and lane.turns.next(lane.queries) is not None
+        for_slot = lane.active >= self._pool.max_active and lane.queue.next(lane.queries) is not None
         # A connection that was reset makes room for another one only when it is gone.
         for_connection = lane.without_connection > len(self.given_up) + lane.growth.opening
         if not (for_slot or for_connection):
@@ -79,7 +79,7 @@ class Parking:
             assert isinstance(connection, UpstreamConnection)
             self.given_up.add(connection)
             self._report_reset(connection.client())
-            connection.give_up(ClientTooSlow(f"another request waits, and this client took least in the last {SPAN_S} s"))
+            connection.cancel_slow(ClientTooSlow(f"another request waits, and this client took least in the last {SPAN_S} s"))
 
     def _report_reset(self, client: str) -> None:
         backend = self._lane.backend

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from mpp.core.interfaces import IProgress, IResponse, IUpstreams
 from mpp.core.model import Backend, Headers
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.lane import Lane
 
@@ -65,7 +65,7 @@ class Pool:
         self,
         dialer: IDialer,
         clock: IReactorTime,
-        budget: Budget,
+        budget: MemoryBudget,
         idle_timeout: float = IDLE_TIMEOUT_S,
         max_idle: int = MAX_IDLE,
         max_active: int = 2**31,
@@ -85,7 +85,7 @@ class Pool:
         self._lanes: dict[Backend, Lane] = {}
         self._open: dict[UpstreamConnection, Lane] = {}
         self._dialing: set[Deferred[UpstreamConnection]] = set()
-        self._sweep: IDelayedCall | None = None
+        self._idle_check: IDelayedCall | None = None
         self._sample: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
 
@@ -115,8 +115,8 @@ class Pool:
         body: bytes,
         *,
         fresh: bool,
-        hold: int,
-        may_hold: Callable[[int, Headers], bool] | None = None,
+        buffer: int,
+        may_buffer: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
         query_slots: int = 0,
@@ -125,7 +125,7 @@ class Pool:
         lane = self._lanes.get(backend)
         if lane is None:
             lane = self._lanes[backend] = Lane(self, backend)
-        request = (head, body, hold, may_hold, progress)
+        request = (head, body, buffer, may_buffer, progress)
         if urgent or (lane.active < self.max_active and (not query_slots or lane.queries < query_slots)):
             return lane.send_now(request, fresh, urgent, query_slots)
         return lane.enqueue(request, fresh, query_slots)
@@ -198,39 +198,39 @@ class Pool:
         """
         if self._closed is None:
             self._closed = Deferred()
-            for timer in filter(None, (self._sweep, self._sample)):
+            for timer in filter(None, (self._idle_check, self._sample)):
                 timer.cancel()
-            self._sweep = self._sample = None
+            self._idle_check = self._sample = None
             for dialing in list(self._dialing):
                 dialing.cancel()
             for lane in self._lanes.values():
                 lane.kept = False
                 lane.idle.clear()
-                lane.refuse_queued()
+                lane.fail_queued()
             for connection in list(self._open):
                 connection.shut()
             if not self._open:
                 self._closed.callback(None)
         return self._closed
 
-    def gone(self, connection: UpstreamConnection) -> None:
+    def connection_closed(self, connection: UpstreamConnection) -> None:
         """Take note of a connection's end."""
         self._open.pop(connection, None)
         if self._closed is not None and not self._open and not self._closed.called:
             self._closed.callback(None)
 
-    def sweep_later(self) -> None:
+    def schedule_idle_check(self) -> None:
         """Have idle connections looked at; one timer for all of them, and none while there are none."""
-        if self._sweep is None and self._closed is None:
-            self._sweep = self.clock.callLater(self.idle_timeout / 2, self._sweep_now)
+        if self._idle_check is None and self._closed is None:
+            self._idle_check = self.clock.callLater(self.idle_timeout / 2, self._close_idle)
 
-    def _sweep_now(self) -> None:
-        self._sweep = None
+    def _close_idle(self) -> None:
+        self._idle_check = None
         before = self.clock.seconds() - self.idle_timeout
         for lane in self._lanes.values():
             lane.close_idle(before)
         if any(lane.idle for lane in self._lanes.values()):
-            self.sweep_later()
+            self.schedule_idle_check()
 
     def sample_later(self) -> None:
         """Have it noted what slow clients take; one timer for all of them, which ends when there are none."""

@@ -40,7 +40,7 @@ RETRY_S = 10.0
 LENDS_BELOW = 8
 
 
-class Finding(enum.Enum):
+class SilenceMeaning(enum.Enum):
     """What a silent new connection means."""
 
     WAIT = "wait"
@@ -75,7 +75,7 @@ def may_open(others: int, limit: int | None, *, retry: bool) -> bool:
     return limit is None or others < limit or retry
 
 
-def judge(*, waited: float, silent: float, patience: float, heard: int, limited: bool, can_ask: bool) -> Finding:
+def judge(*, waited: float, silent: float, patience: float, heard: int, limited: bool, can_ask: bool) -> SilenceMeaning:
     """
     Decide what it means that a new connection is silent.
 
@@ -87,9 +87,9 @@ def judge(*, waited: float, silent: float, patience: float, heard: int, limited:
     :param can_ask: there is an idle connection to ask it on.
     """
     if silent < patience:
-        return Finding.WAIT
+        return SilenceMeaning.WAIT
     if limited or heard >= HEARD_ENOUGH:
-        return Finding.FULL
+        return SilenceMeaning.FULL
     if can_ask:
-        return Finding.ASK
-    return Finding.FAILED if not heard and waited >= max(GIVE_UP_S, patience) else Finding.WAIT
+        return SilenceMeaning.ASK
+    return SilenceMeaning.FAILED if not heard and waited >= max(GIVE_UP_S, patience) else SilenceMeaning.WAIT

@@ -14,14 +14,14 @@ from zope.interface import implementer
 from mpp.core.errors import UpstreamError
 from mpp.core.interfaces import IBodyConsumer, IResponse
 from mpp.core.model import Headers
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 
 # The largest piece a consumer is given: what is read from a backend at once, so that nothing is cut, and more than a transport
 # buffers before it pauses its producer (64 KiB), so that a slow client stops the delivery after each piece at the latest.
 MAX_PIECE = 128 * 1024
 
 
-class Source(Protocol):
+class ResponseSource(Protocol):
     """What a Response needs of the connection it arrives on."""
 
     def pause_reading(self) -> None:
@@ -47,7 +47,7 @@ class Response:
 
     Fed by its connection through `arrived`, `finish` and `fail`. After `finish` or `fail` the connection is not its own any more.
 
-    :ivar held_size: how many bytes are held.
+    :ivar buffered_size: how many bytes are held.
     """
 
     __slots__ = (
@@ -57,25 +57,25 @@ class Response:
         "_error",
         "_paused",
         "_source",
+        "buffered",
+        "buffered_size",
         "complete",
         "headers",
-        "held",
-        "held_size",
         "length",
         "reason",
         "status",
     )
 
-    def __init__(self, status: int, reason: bytes, headers: Headers, budget: Budget, source: Source) -> None:
+    def __init__(self, status: int, reason: bytes, headers: Headers, budget: MemoryBudget, source: ResponseSource) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
-        self.held: list[bytes] = []
+        self.buffered: list[bytes] = []
         self.complete = False
         self.length: int | None = None
         self._budget = budget
-        self._source: Source | None = source
-        self.held_size = 0
+        self._source: ResponseSource | None = source
+        self.buffered_size = 0
         self._consumer: IBodyConsumer | None = None
         self._paused = False
         self._delivering = False
@@ -83,7 +83,7 @@ class Response:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "broken" if self._error is not None else "begun"
-        return f"<Response {self.status} {state}, {self.held_size} held>"
+        return f"<Response {self.status} {state}, {self.buffered_size} held>"
 
     @property
     def paused(self) -> bool:
@@ -92,14 +92,14 @@ class Response:
 
     # What the connection tells
 
-    def hold(self, data: bytes) -> bool:
+    def buffer(self, data: bytes) -> bool:
         """Keep bytes that arrived; tell whether the budget had room for them (they are kept in either case)."""
         size = len(data)
-        self.held_size += size
+        self.buffered_size += size
         if size <= MAX_PIECE:
-            self.held.append(data)
+            self.buffered.append(data)
         else:
-            self.held.extend(data[start : start + MAX_PIECE] for start in range(0, size, MAX_PIECE))
+            self.buffered.extend(data[start : start + MAX_PIECE] for start in range(0, size, MAX_PIECE))
         if self._budget.take(size):
             return True
         self._budget.overdraw(size)
@@ -108,8 +108,8 @@ class Response:
     def arrived(self, data: bytes) -> None:
         """Deliver bytes that arrived, or keep them while nobody takes any."""
         consumer = self._consumer
-        if consumer is None or self._paused or self._delivering or self.held or len(data) > MAX_PIECE:
-            self.hold(data)
+        if consumer is None or self._paused or self._delivering or self.buffered or len(data) > MAX_PIECE:
+            self.buffer(data)
             self._deliver()
         else:
             consumer.body_received(data)
@@ -160,7 +160,7 @@ class Response:
         """Return how many bytes of the body the consumer's client has taken."""
         return 0 if self._consumer is None else self._consumer.taken()
 
-    def give_up(self, error: Exception) -> None:
+    def cancel_slow(self, error: Exception) -> None:
         """Fail the consumer at once; what is held is forgotten."""
         consumer, self._consumer = self._consumer, None
         self._source = None
@@ -171,10 +171,10 @@ class Response:
 
     def release(self) -> None:
         """Forget what is held."""
-        if self.held_size:
-            self._budget.give(self.held_size)
-            self.held_size = 0
-        self.held = []
+        if self.buffered_size:
+            self._budget.give(self.buffered_size)
+            self.buffered_size = 0
+        self.buffered = []
 
     def _deliver(self) -> None:
         """Deliver what is held until the consumer pauses; then the end if it has come, else let the backend go on."""
@@ -182,9 +182,9 @@ class Response:
             return
         self._delivering = True
         try:
-            while self.held and self._consumer is not None and not self._paused:
-                piece = self.held.pop(0)
-                self.held_size -= len(piece)
+            while self.buffered and self._consumer is not None and not self._paused:
+                piece = self.buffered.pop(0)
+                self.buffered_size -= len(piece)
                 self._budget.give(len(piece))
                 self._consumer.body_received(piece)
         finally:

@@ -16,11 +16,11 @@ from mpp.wire.upstream import lenient
 MAX_OVERHEAD = MIB
 
 
-class Garbled(Exception):
+class MalformedResponse(Exception):
     """What arrived is not an answer; the message says why."""
 
 
-class AnswerReader:
+class ResponseParser:
     """
     Parses what arrives on one connection, one answer at a time.
 
@@ -91,7 +91,7 @@ class AnswerReader:
         """
         Read a segment.
 
-        :raise Garbled: the connection is of no further use.
+        :raise MalformedResponse: the connection is of no further use.
         """
         if self._repair is not None:
             self._read_repaired(self._repair, data)
@@ -113,7 +113,7 @@ class AnswerReader:
         elif not self.pieces:
             self._overhead += len(data)
             if self._overhead > MAX_OVERHEAD:
-                raise Garbled("more than 1 MiB without a byte of a body")
+                raise MalformedResponse("more than 1 MiB without a byte of a body")
         else:
             self._overhead = 0
 
@@ -124,21 +124,23 @@ class AnswerReader:
         return parser
 
     def _parser_failed(self, error: HttpParserError, data: bytes) -> None:
-        """Raise `Garbled`, unless a response has ended before the fault, or its head may be one that can be repaired."""
+        """
+        Raise `MalformedResponse`, unless a response has ended before the fault, or its head may be one that can be repaired.
+        """
         if self.ended:
             self.excess = True
         elif not self.began and lenient.is_repairable(self._head + data):
             self._repair = lenient.HeadRepair()
             self._read_repaired(self._repair, self._head + data)
         else:
-            raise Garbled(str(error.__context__ or error)) from None
+            raise MalformedResponse(str(error.__context__ or error)) from None
 
     def _read_repaired(self, repair: lenient.HeadRepair, data: bytes) -> None:
         """Have a new parser read the head in its repaired form, once it has completely arrived."""
         try:
             repaired = repair.feed(data)
         except lenient.TooLong as error:
-            raise Garbled(str(error)) from None
+            raise MalformedResponse(str(error)) from None
         if repaired is None:
             return
         self._repair = None
@@ -147,7 +149,7 @@ class AnswerReader:
             self._new_parser().feed_data(repaired)
         except HttpParserError as error:
             if not self.ended:
-                raise Garbled(str(error.__context__ or error)) from None
+                raise MalformedResponse(str(error.__context__ or error)) from None
             self.excess = True
 
     def take(self) -> bytes:
@@ -193,13 +195,13 @@ class AnswerReader:
             # Once: no server changes over in the midst of a connection, and the parser takes as long to tell as for a field.
             version = parser.get_http_version()
             if version not in ("1.1", "1.0"):
-                raise Garbled(f"HTTP/{version}")
+                raise MalformedResponse(f"HTTP/{version}")
             self._introduced = True
         status = parser.get_status_code()
         if status != 200:
             self._judge_status(status)
         if self._coding not in (b"", b"chunked"):
-            raise Garbled(f"transfer coding {self._coding!r}")
+            raise MalformedResponse(f"transfer coding {self._coding!r}")
         if status < 200:
             self._interim = True
             return
@@ -212,7 +214,7 @@ class AnswerReader:
 
     def _judge_status(self, status: int) -> None:
         if not 100 <= status <= 599 or status == 101:
-            raise Garbled(f"status {status}")
+            raise MalformedResponse(f"status {status}")
         if status == 204 and self.length is not None:
             # There is no body, and so the field must not be there (RFC 9110 section 8.6); clients would wait for one.
             self._fields = [field for field in self._fields if field[0].lower() != b"content-length"]

@@ -40,7 +40,7 @@ class Paused(Shape):
 
 
 @frozen
-class Reader:
+class PausedReader:
     """
     A client that has paused its response.
 
@@ -72,7 +72,7 @@ def may_park(parked: int, of_client: int, limit: int) -> bool:
     return parked < limit and of_client < share(limit)
 
 
-def to_reset(readers: Iterable[Reader], limit: int) -> Reader | None:
+def to_reset(readers: Iterable[PausedReader], limit: int) -> PausedReader | None:
     """
     Choose the response that is given up because a request waits for a slot, see Note [Paused responses].
 
@@ -88,7 +88,7 @@ def to_reset(readers: Iterable[Reader], limit: int) -> Reader | None:
     return min(readers, key=_taken, default=None) if with_slot else None
 
 
-def _taken(reader: Reader) -> int:
+def _taken(reader: PausedReader) -> int:
     return reader.taken
 
 
@@ -154,7 +154,7 @@ class SlowReaders:
         if all(account.parked or not account.paused for account in self.accounts.values()):
             return None
         readers = (
-            Reader(response, account.client, response.taken() - self._before(account), account.parked)
+            PausedReader(response, account.client, response.taken() - self._before(account), account.parked)
             for response, account in self.accounts.items()
             if account.paused
         )

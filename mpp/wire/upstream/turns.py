@@ -12,7 +12,7 @@ from collections import deque
 from twisted.internet.defer import Deferred
 
 
-class Turn(Deferred[None]):
+class QueuePosition(Deferred[None]):
     """
     A place in the queue; fires when the request may be sent. Cancelling it leaves the queue.
 
@@ -20,13 +20,13 @@ class Turn(Deferred[None]):
     :ivar number: its rank among all that ever waited.
     """
 
-    def __init__(self, turns: Turns, query_slots: int, number: int) -> None:
+    def __init__(self, turns: RequestQueue, query_slots: int, number: int) -> None:
         super().__init__(turns.leave)
         self.query_slots = query_slots
         self.number = number
 
 
-class Turns:
+class RequestQueue:
     """
     The queue of one server.
 
@@ -38,24 +38,24 @@ class Turns:
     def __init__(self) -> None:
         self.waiting = 0
         self._number = 0
-        self._others: deque[Turn] = deque()
-        self._queries: deque[Turn] = deque()
+        self._others: deque[QueuePosition] = deque()
+        self._queries: deque[QueuePosition] = deque()
 
-    def join(self, query_slots: int) -> Turn:
+    def join(self, query_slots: int) -> QueuePosition:
         """Return a new place at the end."""
         self._number += 1
-        turn = Turn(self, query_slots, self._number)
+        turn = QueuePosition(self, query_slots, self._number)
         (self._queries if query_slots else self._others).append(turn)
         self.waiting += 1
         return turn
 
     def leave(self, turn: Deferred[None]) -> None:
         """Remove a place whose request is sent, or not wanted any more."""
-        assert isinstance(turn, Turn)
+        assert isinstance(turn, QueuePosition)
         (self._queries if turn.query_slots else self._others).remove(turn)
         self.waiting -= 1
 
-    def next(self, queries: int) -> Turn | None:
+    def next(self, queries: int) -> QueuePosition | None:
         """
         Return the place of the request that is sent next; None when there is none that may be sent.
 
@@ -67,7 +67,7 @@ class Turns:
             return query or other
         return query if query.number < other.number else other
 
-    def clear(self) -> list[Turn]:
+    def clear(self) -> list[QueuePosition]:
         """Empty the queue; return the places that were in it."""
         turns = [*self._others, *self._queries]
         self._others.clear()

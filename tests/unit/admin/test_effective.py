@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.admin.effective_config import effective, value_of, written
 from mpp.admin.status.effective import ConfiguredValue, EffectiveConfig, as_json, as_page
 from mpp.admin.status.identity import Identity
-from mpp.config.loader import Sources
+from mpp.config.loader import ConfigSources
 from mpp.config.options import OPTIONS
 from mpp.core.settings import Settings
 from mpp.core.text.written import mask_unless_file, mask_url, written_duration, written_share, written_size
@@ -48,7 +48,7 @@ class EffectiveTests(SynchronousTestCase):
         if file:
             (self.folder / "mpp.yaml").write_text(file)
             argv = ("--config", "mpp.yaml", *argv)
-        reading = Sources(argv, environ, str(self.folder)).survey().sound()
+        reading = ConfigSources(argv, environ, str(self.folder)).read().checked()
         self.shown = effective(reading, 1_700_000_000.0)
         return {each.name: each for each in self.shown.values}
 

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.admin import explain_page as explained
 from mpp.admin.explain_page import Explanation
 from mpp.admin.status.identity import Identity
-from mpp.admin.status.query_string import Question, read, wanted_format
+from mpp.admin.status.query_string import PageQuery, read, wanted_format
 from mpp.core.facts import Lack
-from mpp.core.model import Choice, Headers, Observation, RequestFacts, Selection, Standing
+from mpp.core.model import Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
 from mpp.proxy.decisions.explain import explain
@@ -36,7 +36,7 @@ def explanation(
     **settings: Any,
 ) -> Explanation:
     """Explain a request of a client with cookies."""
-    facts = RequestFacts(method, target, headers, b"", "203.0.113.9")
+    facts = RequestInfo(method, target, headers, b"", "203.0.113.9")
     suspects = SuspectQueries(lambda: 100.0)
     for suspect in settings.pop("suspects", ()):
         suspects.add(key_of(facts._replace(target=suspect)))
@@ -147,7 +147,7 @@ class ExplainTests(SynchronousTestCase):
     def test_explaining_changes_nothing(self) -> None:
         """A client that asks is not remembered: it stays where chance or hash would have it."""
         affinity = SourceIPAffinity(())
-        facts = RequestFacts(b"GET", b"/x", (), b"", "203.0.113.9")
+        facts = RequestInfo(b"GET", b"/x", (), b"", "203.0.113.9")
         explain(facts, TWO, AffinityChain((affinity,)), Settings(), 100.0, SuspectQueries(lambda: 100.0))
         self.assertEqual(len(affinity._recent), 0)
 
@@ -156,7 +156,7 @@ class ExplainTests(SynchronousTestCase):
         for target, headers in ((b"/api/v1/query?query=up", ()), (b"/api/v1/query?query=up", COOKIE), (b"/graph", ())):
             world = World(selected=(A,), standbys=(B, C))
             told = explain(
-                RequestFacts(b"GET", target, headers, b"", "203.0.113.9"),
+                RequestInfo(b"GET", target, headers, b"", "203.0.113.9"),
                 world.selections.current,
                 world.forwarder.affinity,
                 world.forwarder.settings,
@@ -174,27 +174,27 @@ class QuestionTests(SynchronousTestCase):
         """Any query URL can be put behind it, raw or as a form sends it."""
         up = b"/api/v1/query?query=up"
         for asked, question in [
-            (up, Question("", b"GET", up)),
-            (b"http://mpp:9090" + up, Question("", b"GET", up)),
-            (b"HTTPS://[::1]:1/x#y", Question("", b"GET", b"/x")),
-            (b"http://mpp:9090", Question("", b"GET", b"/")),
-            (b"api/v1/labels", Question("", b"GET", b"/api/v1/labels")),
-            (b"format=json&" + up, Question("json", b"GET", up)),
-            (up + b"&format=json", Question("json", b"GET", up)),
-            (b"/x?format=text", Question("text", b"GET", b"/x")),
-            (b"method=post&format=text&/x", Question("text", b"POST", b"/x")),
+            (up, PageQuery("", b"GET", up)),
+            (b"http://mpp:9090" + up, PageQuery("", b"GET", up)),
+            (b"HTTPS://[::1]:1/x#y", PageQuery("", b"GET", b"/x")),
+            (b"http://mpp:9090", PageQuery("", b"GET", b"/")),
+            (b"api/v1/labels", PageQuery("", b"GET", b"/api/v1/labels")),
+            (b"format=json&" + up, PageQuery("json", b"GET", up)),
+            (up + b"&format=json", PageQuery("json", b"GET", up)),
+            (b"/x?format=text", PageQuery("text", b"GET", b"/x")),
+            (b"method=post&format=text&/x", PageQuery("text", b"POST", b"/x")),
             (
                 b"url=%2Fapi%2Fv1%2Fquery%3Fquery%3Dup%2B1+%26x%3D%C3%A4",
-                Question("", b"GET", b"/api/v1/query?query=up+1%20&x=%C3%A4"),
+                PageQuery("", b"GET", b"/api/v1/query?query=up+1%20&x=%C3%A4"),
             ),
-            (b"%2Fx%3Fa%3Db", Question("", b"GET", b"/x?a=b")),
-            (b"http%3A%2F%2Fmpp%2Fx", Question("", b"GET", b"/x")),
-            (b"/x?a=%2B[5m]", Question("", b"GET", b"/x?a=%2B[5m]")),
-            (b"format=xml&method=" + b"X" * 99 + b"&/x", Question("", b"GET", b"/x")),
-            (b"url=%0d%0aHost:x", Question("", b"GET", b"/Host:x")),
-            (b"/x\xe4", Question("", b"GET", b"/x%E4")),
-            (b"", Question("", b"GET", b"")),
-            (b"format=json", Question("json", b"GET", b"")),
+            (b"%2Fx%3Fa%3Db", PageQuery("", b"GET", b"/x?a=b")),
+            (b"http%3A%2F%2Fmpp%2Fx", PageQuery("", b"GET", b"/x")),
+            (b"/x?a=%2B[5m]", PageQuery("", b"GET", b"/x?a=%2B[5m]")),
+            (b"format=xml&method=" + b"X" * 99 + b"&/x", PageQuery("", b"GET", b"/x")),
+            (b"url=%0d%0aHost:x", PageQuery("", b"GET", b"/Host:x")),
+            (b"/x\xe4", PageQuery("", b"GET", b"/x%E4")),
+            (b"", PageQuery("", b"GET", b"")),
+            (b"format=json", PageQuery("json", b"GET", b"")),
         ]:
             self.assertEqual(read(asked), question, asked)
 

@@ -9,12 +9,12 @@ from prometheus_client.core import Metric
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import Present
+from mpp.admin.gauges import GaugeCollector
 from mpp.admin.recorder import LOOKED_AT, Recorder, read_totals
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
-from mpp.selection.event_log import REMEMBERED, Journal
-from mpp.selection.recent import SLOT_S, SLOTS, Recent
+from mpp.selection.event_log import REMEMBERED, EventLog
+from mpp.selection.recent import SLOT_S, SLOTS, RecentTraffic
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
 
@@ -60,7 +60,7 @@ class RecorderTests(SynchronousTestCase):
 
     def test_what_is_asked_between_two_looks_is_fresh(self) -> None:
         """Who looks sees the last seconds, too."""
-        self.assertEqual(self.recorder.recall()[A.name], Recent())
+        self.assertEqual(self.recorder.recall()[A.name], RecentTraffic())
         self.request()
         self.clock.advance(SLOT_S / 2)
         self.assertEqual(self.recorder.recall()[A.name].requests, 1)
@@ -100,7 +100,7 @@ class RecorderTests(SynchronousTestCase):
     def test_only_its_metrics_are_read(self) -> None:
         """What is computed at scrape time is not computed for this."""
         called = []
-        self.metrics.watch(Present(lambda: called.append(1)))  # type: ignore[arg-type,return-value]
+        self.metrics.watch(GaugeCollector(lambda: called.append(1)))  # type: ignore[arg-type,return-value]
         self.request()
         self.assertEqual(read_totals(self.collect(LOOKED_AT))[A.name].requests, 1)
         self.assertEqual(called, [])
@@ -112,9 +112,9 @@ class JournalTests(SynchronousTestCase):
     def test_newest_first_and_bounded(self) -> None:
         """The last events are remembered with their time, and not more than so many."""
         now = [100.0]
-        journal = Journal(lambda: now[0])
+        journal = EventLog(lambda: now[0])
         for number in range(REMEMBERED + 5):
             now[0] += 1
-            journal.note("selection", str(number))
+            journal.record("selection", str(number))
         self.assertEqual(len(journal.events), REMEMBERED)
         self.assertEqual((journal.events[0].at, journal.events[0].text), (now[0], str(REMEMBERED + 4)))

@@ -22,12 +22,12 @@ from mpp.admin.status.html import CONTENT_SECURITY_POLICY
 from mpp.admin.status.identity import Identity
 from mpp.admin.status.links import linked
 from mpp.admin.status.sparkline import picture
-from mpp.core.facts import Facts, Lack, Replay
+from mpp.core.facts import Lack, Replay, ServerState
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import ago, latency, listing, number, rate, share
-from mpp.security.web_config.protection import Guards
-from mpp.selection.recent import SLOTS, Event, Recent, Slot, Span
+from mpp.security.web_config.protection import ListenerSecurity
+from mpp.selection.recent import SLOTS, Event, RecentTraffic, TrafficSlot, TrafficSpan
 from tests.status_support import FOREIGN, NOW, A, B, view, well
 
 DOWN = Observation(B, Standing.DOWN, "no answer to /-/ready: connect: refused", at=NOW - 1)
@@ -117,8 +117,8 @@ class ListenerTests(SynchronousTestCase):
 
     def test_page(self) -> None:
         """It is seen in a word, in the part of the page that is renewed."""
-        for guards, word in ((Guards(), "not protected"), (Guards(True), "protected")):
-            main = page(well(A), guards=guards).partition("<main>")[2].partition("</section>")[0]
+        for guards, word in ((ListenerSecurity(), "not protected"), (ListenerSecurity(True), "protected")):
+            main = page(well(A), security=guards).partition("<main>")[2].partition("</section>")[0]
             self.assertIn(f">{word}</span> This listener has ", main)
 
 
@@ -307,7 +307,16 @@ class PageTests(SynchronousTestCase):
 
     def test_last_minutes(self) -> None:
         """Requests, errors, latencies, retries, and what is under way are told with a picture."""
-        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),), Span(12.0, 360, 180, 2, 0.3, 2.5))
+        recent = RecentTraffic(
+            600.0,
+            7500,
+            75,
+            3,
+            0.0042,
+            1.25,
+            (TrafficSlot(10.0, 100, 1, 1, "selected"),),
+            TrafficSpan(12.0, 360, 180, 2, 0.3, 2.5),
+        )
         html = page(well(A), recent={A.name: recent}, load={A.name: (5, 2)})
         for words in (
             "12.5/s",
@@ -324,19 +333,19 @@ class PageTests(SynchronousTestCase):
 
     def test_now(self) -> None:
         """What happens now stands beside the last ten minutes, and alone as long as these are no longer."""
-        latest = Span(12.0, 360, 180, 2, 0.3, 2.5)
-        html = page(well(A), recent={A.name: Recent(600.0, 600, 180, 2, 0.001, 0.002, latest=latest)})
+        latest = TrafficSpan(12.0, 360, 180, 2, 0.3, 2.5)
+        html = page(well(A), recent={A.name: RecentTraffic(600.0, 600, 180, 2, 0.001, 0.002, latest=latest)})
         now, _, long = html.partition("<th>now</th>")[2].partition("<th>10m</th>")
         for row, words in ((now, ("30.0/s", "50%", "300ms", "2.5s", "<td>2<")), (long, ("1.0/s", "30%", "1ms", "2ms"))):
             for each in words:
                 self.assertIn(each, row)
-        young = page(well(A), recent={A.name: Recent(12.0, 360, 180, 2, 0.3, 2.5, latest=latest)})
+        young = page(well(A), recent={A.name: RecentTraffic(12.0, 360, 180, 2, 0.3, 2.5, latest=latest)})
         self.assertIn("<th>now</th>", young)
         self.assertNotIn("<th>12s</th>", young)
 
     def test_server_that_is_down_has_no_uptime(self) -> None:
         """The page does not tell for how long a server runs that does not run."""
-        html = page(Observation(A, Standing.DOWN, "refused", Facts("2.42.0", NOW - 5 * 86400), NOW))
+        html = page(Observation(A, Standing.DOWN, "refused", ServerState("2.42.0", NOW - 5 * 86400), NOW))
         self.assertNotIn("<dd>5d</dd>", html)
         self.assertIn("not running", html)
 
@@ -403,7 +412,7 @@ class PageTests(SynchronousTestCase):
         self.assertNotIn("are alike", html)
         self.assertIn("fewer than two servers can be compared", html)
         self.assertIn("<td>-</td>", html)
-        served = page(well(A), well(B), recent={A.name: Recent(600.0, 10), B.name: Recent(600.0, 10)})
+        served = page(well(A), well(B), recent={A.name: RecentTraffic(600.0, 10), B.name: RecentTraffic(600.0, 10)})
         self.assertIn("<td>0%</td>", served)
 
     def test_events(self) -> None:
@@ -422,7 +431,7 @@ class PageTests(SynchronousTestCase):
 
     def test_old_servers_tell_little(self) -> None:
         """A 1.x server, of which little is known, has its row too."""
-        html = page(Observation(A, Standing.VIABLE, facts=Facts("1.8.2", samples=12345678.0, read_at=NOW)))
+        html = page(Observation(A, Standing.VIABLE, facts=ServerState("1.8.2", samples=12345678.0, read_at=NOW)))
         self.assertIn("12,345,678 samples ingested", html)
         for words in ("Newest sample", "Targets", "Clock", "None"):
             self.assertNotIn(words, html)
@@ -441,7 +450,9 @@ class PageTests(SynchronousTestCase):
 def foreign_view() -> StatusView:
     """Give a view in which all that others may write is as bad as can be."""
     return view(
-        Observation(A, Standing.DOWN, FOREIGN, Facts(FOREIGN, config_hash=FOREIGN, config_at=1.0, read_at=1.0), ejected_at=1.0),
+        Observation(
+            A, Standing.DOWN, FOREIGN, ServerState(FOREIGN, config_hash=FOREIGN, config_at=1.0, read_at=1.0), ejected_at=1.0
+        ),
         well(B, facts_version=FOREIGN, facts_config_hash=FOREIGN),
         well(C, facts_version="1", facts_config_hash="2"),
         selected=(B,),
@@ -513,7 +524,7 @@ class DocumentTests(SynchronousTestCase):
 
     def full(self) -> dict[str, Any]:
         """Give a document in which every key has a value."""
-        recent = Recent(600.0, 7500, 75, 3, 0.0042, 1.25, (Slot(10.0, 100, 1, 1, "selected"),))
+        recent = RecentTraffic(600.0, 7500, 75, 3, 0.0042, 1.25, (TrafficSlot(10.0, 100, 1, 1, "selected"),))
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
         value = view(
             well(A),
@@ -548,7 +559,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_foreign_words_and_unknown_values(self) -> None:
         """The document is JSON whatever servers say, and what is not known is null."""
-        value = view(Observation(A, Standing.DOWN, FOREIGN, Facts(FOREIGN)))
+        value = view(Observation(A, Standing.DOWN, FOREIGN, ServerState(FOREIGN)))
         found = json.loads(document.render(value))
         self.assertEqual(found["backends"][0]["version"], FOREIGN)
         for key in ("history_seconds", "newest_sample_age_seconds", "targets", "clock_skew_seconds", "wal_replay", "ejected_at"):
@@ -560,13 +571,13 @@ class PictureTests(SynchronousTestCase):
 
     def test_bars(self) -> None:
         """There is a bar for each slot, at most as many as fit; what was rare can be seen; nothing is drawn of nothing."""
-        slots = (Slot(10.0, 0, 0, 0, "standby"), Slot(10.0, 1000, 1, 0, "selected"))
-        drawn = picture(Recent(slots=slots))
+        slots = (TrafficSlot(10.0, 0, 0, 0, "standby"), TrafficSlot(10.0, 1000, 1, 0, "selected"))
+        drawn = picture(RecentTraffic(slots=slots))
         self.assertEqual((drawn.count('class="ok"'), drawn.count('class="err"'), drawn.count("s-")), (1, 1, 2))
         self.assertIn('height="1.5"', drawn)
         self.assertIn("peak 100/s", drawn)
-        self.assertEqual(picture(Recent(slots=slots * SLOTS)).count("s-selected"), SLOTS // 2)
-        self.assertNotIn("<rect", picture(Recent(slots=(Slot(10.0, 0, 0, 0, ""),))))
+        self.assertEqual(picture(RecentTraffic(slots=slots * SLOTS)).count("s-selected"), SLOTS // 2)
+        self.assertNotIn("<rect", picture(RecentTraffic(slots=(TrafficSlot(10.0, 0, 0, 0, ""),))))
 
 
 class WordsTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.checks import check, check_config
-from mpp.config.loader import Sources
+from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
 
@@ -54,14 +54,14 @@ class CheckTests(SynchronousTestCase):
 class CheckConfigTests(SynchronousTestCase):
     """``mpp --check-config``."""
 
-    def sources(self, text: str, *argv: str, environ: dict[str, str] | None = None) -> Sources:
+    def sources(self, text: str, *argv: str, environ: dict[str, str] | None = None) -> ConfigSources:
         """Write a file, and give what is read with it."""
         folder = Path(self.mktemp())
         folder.mkdir()
         (folder / "mpp.yaml").write_text(text)
-        return Sources(("--config", "mpp.yaml", *argv), environ or {}, str(folder.absolute()))
+        return ConfigSources(("--config", "mpp.yaml", *argv), environ or {}, str(folder.absolute()))
 
-    def problems(self, sources: Sources) -> list[str]:
+    def problems(self, sources: ConfigSources) -> list[str]:
         """Give all that is wrong."""
         return [str(error) for error in self.assertRaises(ConfigError, check_config, sources, MemoryReactorClock()).all]
 
@@ -72,7 +72,7 @@ class CheckConfigTests(SynchronousTestCase):
     def test_without_file(self) -> None:
         """What is on the command line and in the environment can be checked, too."""
         self.assertEqual(
-            check_config(Sources(("--endpoint", "a:9090"), {}), MemoryReactorClock()), "command line and environment: ok"
+            check_config(ConfigSources(("--endpoint", "a:9090"), {}), MemoryReactorClock()), "command line and environment: ok"
         )
 
     def test_everything(self) -> None:

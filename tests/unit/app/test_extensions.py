@@ -12,10 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.extensions import build_affinities, build_strategy
 from mpp.core.errors import ConfigError
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.discovery.kinds import Locating
+from mpp.discovery.kinds import LocatorPlanner
 from mpp.proxy.decisions.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.selection.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
 from tests.documents import all_blocks
@@ -125,7 +125,7 @@ class BuildTests(SynchronousTestCase):
 
     def located(self, settings: Settings) -> list[str]:
         """Give the names of the locators that are made."""
-        return [plan.build().name for plan in Locating(MemoryReactorClock(), {}).plans(settings)]
+        return [plan.build().name for plan in LocatorPlanner(MemoryReactorClock(), {}).plans(settings)]
 
     def test_affinities(self) -> None:
         """Affinities are made in the order they are tried."""
@@ -159,7 +159,9 @@ class DocumentedTests(SynchronousTestCase):
         """It selects the servers with the version, and without any such server the best one, and says so."""
         servers = [Backend("http", name, 9090) for name in ("a", "b", "c")]
         versions = ("2.42.0+ds", "3.5.0", "")
-        seen = [Observation(server, Standing.VIABLE, "", Facts(each)) for server, each in zip(servers, versions, strict=True)]
+        seen = [
+            Observation(server, Standing.VIABLE, "", ServerState(each)) for server, each in zip(servers, versions, strict=True)
+        ]
         choice = self.build("newest:3.0").select(seen, None, 0.0)
         self.assertEqual((choice.selected, choice.standbys, choice.degraded), ((servers[1],), (servers[0], servers[2]), ""))
         choice = self.build("newest:4").select(seen, None, 0.0)

@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mpp.app.listen.endpoints import BACKLOG, Opened, endpoint, listen, where
+from mpp.app.listen.endpoints import BACKLOG, OpenEndpoint, endpoint, listen, where
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
 from tests.fake_https import FakeAuthority
@@ -202,13 +202,13 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual(backlog, BACKLOG)
         contexts = [shown.getContext(), shown.getContext()]
         path.setContent(authority.issue("two"))
-        self.assertEqual([[each.renew() for each in opened] for _ in range(2)], [[True, False], [False, False]])
+        self.assertEqual([[each.reload_certificate() for each in opened] for _ in range(2)], [[True, False], [False, False]])
         contexts.append(shown.getContext())
         path.setContent(b"broken")
-        error = self.assertRaises(ConfigError, opened[0].renew)
+        error = self.assertRaises(ConfigError, opened[0].reload_certificate)
         self.assertIn("expected privateKey and certKey to be files in PEM format that belong together", str(error))
         path.remove()
-        self.assertIn("No such file", str(self.assertRaises(ConfigError, opened[0].renew)))
+        self.assertIn("No such file", str(self.assertRaises(ConfigError, opened[0].reload_certificate)))
         contexts.append(shown.getContext())
         self.assertEqual([context is contexts[0] for context in contexts], [True, True, False, False])
         self.assertIs(contexts[2], contexts[3])
@@ -268,7 +268,7 @@ class Greeting(Protocol):
 class SocketTests(TestCase):
     """Real sockets."""
 
-    def listen(self, **how: Any) -> list[Opened]:
+    def listen(self, **how: Any) -> list[OpenEndpoint]:
         """Listen, for as long as the test takes."""
         opened = listen(Settings(**how), reactor, Factory.forProtocol(Greeting))
         for each in opened:
@@ -317,7 +317,7 @@ class SocketTests(TestCase):
             held.setblocking(False)
             port = reactor.adoptStreamPort(held.fileno(), socket.AF_INET, FACTORY)  # type: ignore[attr-defined]
             with socket.create_connection(held.getsockname()):
-                Opened(port, inherited=True).close()
+                OpenEndpoint(port, inherited=True).close()
                 yield deferLater(reactor, 0)  # type: ignore[arg-type]
                 accepted, _ = held.accept()
                 accepted.close()

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from mpp.app.systemd import Notices, Supervisor, describe
+from mpp.app.systemd import ServiceManager, SystemdNotifier, describe
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 
@@ -69,28 +69,28 @@ class SupervisorTests(SynchronousTestCase):
     def test_environment(self) -> None:
         """A socket, a watchdog that is ours, and nothing when there is no socket of this machine."""
         for environ, expected in (
-            ({}, Supervisor()),
-            ({"NOTIFY_SOCKET": "/run/notify"}, Supervisor("/run/notify")),
-            ({"NOTIFY_SOCKET": "@notify", "WATCHDOG_USEC": "3000000"}, Supervisor("@notify", 3.0)),
-            ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "7"}, Supervisor("/n", 3.0)),
-            ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8"}, Supervisor("/n")),
-            ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "often"}, Supervisor("/n")),
-            ({"NOTIFY_SOCKET": "vsock:2:1234"}, Supervisor()),
-            ({"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "3000000"}, Supervisor()),
+            ({}, ServiceManager()),
+            ({"NOTIFY_SOCKET": "/run/notify"}, ServiceManager("/run/notify")),
+            ({"NOTIFY_SOCKET": "@notify", "WATCHDOG_USEC": "3000000"}, ServiceManager("@notify", 3.0)),
+            ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "7"}, ServiceManager("/n", 3.0)),
+            ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8"}, ServiceManager("/n")),
+            ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "often"}, ServiceManager("/n")),
+            ({"NOTIFY_SOCKET": "vsock:2:1234"}, ServiceManager()),
+            ({"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "3000000"}, ServiceManager()),
         ):
-            self.assertEqual(Supervisor.of(environ, 7), expected, environ)
+            self.assertEqual(ServiceManager.of(environ, 7), expected, environ)
 
     def test_abstract_socket(self) -> None:
         """A name in Linux' abstract namespace is no file."""
         if sys.platform != "linux":
             raise SkipTest("only Linux has abstract sockets")
         inbox = Inbox(self, f"@mpp-test-{os.getpid()}")
-        self.assertTrue(Supervisor(inbox.address).tell("READY=1", "STATUS=well"))
+        self.assertTrue(ServiceManager(inbox.address).notify("READY=1", "STATUS=well"))
         self.assertEqual(inbox.messages(), [["READY=1", "STATUS=well"]])
 
     def test_nobody_there(self) -> None:
         """A service manager that is gone is no reason to stop."""
-        self.assertFalse(Supervisor("/nonexistent/notify").tell("READY=1"))
+        self.assertFalse(ServiceManager("/nonexistent/notify").notify("READY=1"))
 
 
 class NoticesTests(SynchronousTestCase):
@@ -103,8 +103,8 @@ class NoticesTests(SynchronousTestCase):
         self.clock = Clock()
         self.selections = Selections()
 
-    def notices(self, watchdog_s: float = 0.0) -> Notices:
-        notices = Notices(Supervisor(self.inbox.address, watchdog_s), self.selections, self.clock)
+    def notices(self, watchdog_s: float = 0.0) -> SystemdNotifier:
+        notices = SystemdNotifier(ServiceManager(self.inbox.address, watchdog_s), self.selections, self.clock)
         notices.startService()
         return notices
 
@@ -176,7 +176,7 @@ class NoticesTests(SynchronousTestCase):
 
     def test_nobody_to_tell(self) -> None:
         """Without a service manager nothing is done at all."""
-        notices = Notices(Supervisor(), self.selections, self.clock)
+        notices = SystemdNotifier(ServiceManager(), self.selections, self.clock)
         notices.startService()
         self.first_round()
         notices.stopping()

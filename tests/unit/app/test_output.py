@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.logs import observer as output
 from mpp.app.logs.observer import LineObserver, observer
-from mpp.app.logs.stdout import MAX_HELD, Descriptor
+from mpp.app.logs.stdout import MAX_HELD, BufferedOutput
 from mpp.proxy.decisions import access_fields as access
 
 
@@ -59,7 +59,7 @@ class DescriptorTests(SynchronousTestCase):
         self.pipe = Reader()
         self.addCleanup(self.pipe.close)
         self.later: list[Callable[[], None]] = []
-        self.out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost)
+        self.out = BufferedOutput(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost)
 
     def go_on(self) -> None:
         """Let some time pass."""
@@ -84,7 +84,7 @@ class DescriptorTests(SynchronousTestCase):
     def test_lines_of_a_turn(self) -> None:
         """What is logged in one turn of the reactor is written together, in order, when the turn ends."""
         turn: list[Any] | None = []
-        out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: turn)
+        out = BufferedOutput(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: turn)
         for line in (b"one\n", b"two\n", b"x" * 5000 + b"\n", b"three\n"):
             out.write(line)
         self.assertEqual((self.pipe.read(), len(turn)), (b"", 1))
@@ -97,7 +97,7 @@ class DescriptorTests(SynchronousTestCase):
     def test_turn_that_broke_off(self) -> None:
         """A turn that did not come to its end, by a bug, does not silence the log: its lines come with the next one's."""
         turn: list[Any] = []
-        out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: turn)
+        out = BufferedOutput(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: turn)
         out.write(b"one\n")
         turn = []
         out.write(b"two\n")
@@ -106,7 +106,7 @@ class DescriptorTests(SynchronousTestCase):
 
     def test_last_words_of_a_turn(self) -> None:
         """What was logged in a turn that is the last is not lost."""
-        out = Descriptor(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: [])
+        out = BufferedOutput(self.pipe.given, self.later.append, lambda lost: b"lost %d\n" % lost, lambda: [])
         out.write(b"one\n")
         out.drain()
         self.assertEqual(self.pipe.read(), b"one\n")
@@ -163,7 +163,7 @@ class DescriptorTests(SynchronousTestCase):
     def test_disk_that_is_full(self) -> None:
         """Where a disk is full lines are lost, not torn into the next one, and how many is told when there is room again."""
         with tempfile.NamedTemporaryFile() as file:
-            out = Descriptor(os.dup(file.fileno()), self.later.append, lambda lost: b"lost %d\n" % lost)
+            out = BufferedOutput(os.dup(file.fileno()), self.later.append, lambda lost: b"lost %d\n" % lost)
             self.addCleanup(signal.signal, signal.SIGXFSZ, signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
             soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
@@ -196,7 +196,7 @@ class DescriptorTests(SynchronousTestCase):
             out.write(b"in the midst\n")
             return b"lost %d\n" % lost
 
-        out = Descriptor(again.given, self.later.append, notice)
+        out = BufferedOutput(again.given, self.later.append, notice)
         out.write(b"x" * (MAX_HELD + 1))
         out.write(b"one\n")
         self.assertEqual(again.read(), b"one\nin the midst\nlost 1\n")

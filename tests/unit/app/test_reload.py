@@ -14,19 +14,19 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.app.components import Wiring, wire
-from mpp.app.reload import HangUp, Reloader
+from mpp.app.components import Components, build
+from mpp.app.reload import Reloader, SighupListener
 from mpp.config.diff import changes
-from mpp.config.loader import Sources
+from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError, ConfigErrors
-from mpp.core.headers import OwnFields
-from mpp.core.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin
+from mpp.core.headers import ConfiguredFields
+from mpp.core.http_config import DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.model import Reloaded
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
 from mpp.core.url_pattern import URLPattern
-from mpp.discovery.kinds import Locating
+from mpp.discovery.kinds import LocatorPlanner
 from mpp.discovery.merged import MergedLocator
-from mpp.security.web_config.file import Loaded
+from mpp.security.web_config.file import LoadedConfig
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.verdict.verdict import ConfigProblem
 from tests.logged import logged
@@ -49,16 +49,16 @@ class ChangesTests(SynchronousTestCase):
     def test_http(self) -> None:
         """How servers are spoken to is named by where it is said."""
         config = HTTPConfig(username="u")
-        after = HTTPConfigs(config, ((URLPattern(), config),), (LocatorRule(Origin("dns"), config),))
+        after = HTTPConfigs(config, ((URLPattern(), config),), (LocatorRule(DiscoverySource("dns"), config),))
         self.assertEqual(changes(Settings(), Settings(http=after)), ("http_config", "backends", "locators"))
 
 
 class WiringTests(SynchronousTestCase):
     """What is made anew, and what is taken over."""
 
-    def wire(self, last: Wiring | None = None, **settings: object) -> Wiring:
+    def wire(self, last: Components | None = None, **settings: object) -> Components:
         """Wire some settings."""
-        return wire(Settings(**settings), Locating(MemoryReactorClock(), {}), last)  # type: ignore[arg-type]
+        return build(Settings(**settings), LocatorPlanner(MemoryReactorClock(), {}), last)  # type: ignore[arg-type]
 
     def test_unchanged(self) -> None:
         """A locator or affinity that is configured as before goes on with all it remembers."""
@@ -77,17 +77,17 @@ class WiringTests(SynchronousTestCase):
         for name, source in (("endpoint", ""), ("file-sd", f"{folder}/b.json"), ("file-sd", "")):
             secret = folder / f"{name}{len(rules)}"
             secret.write_text(secret.name)
-            rules.append(LocatorRule(Origin(name, source), HTTPConfig(credentials_file=str(secret))))
+            rules.append(LocatorRule(DiscoverySource(name, source), HTTPConfig(credentials_file=str(secret))))
         for name, hosts in (("a", ["a:1", "both:1"]), ("b", ["b:1", "both:1", "first:1"])):
             (folder / f"{name}.json").write_text(json.dumps([{"targets": hosts}]))
         patterns = f"{folder}/*.json", f"{folder}/b.json"
         wiring = self.wire(endpoints=("first:1", "e:1"), file_sd=patterns, http=HTTPConfigs(locators=tuple(rules)))
         merged = MergedLocator([locator for _, locator in wiring.locators], MemoryReactorClock(), failed=lambda name: None)
         located = self.successResultOf(merged.locate())
-        self.assertFalse(wiring.credentials.located(wiring.origins(merged.sources)))
+        self.assertFalse(wiring.credentials.set_sources(wiring.origins(merged.sources)))
         found = {each.backend.host: wiring.credentials.fields(each.backend) for each in located}
         lines = (f"Bearer {name}" for name in ("endpoint0", "file-sd1", "file-sd2"))
-        first, second, third = (OwnFields.of(((b"Authorization", line.encode()),)) for line in lines)
+        first, second, third = (ConfiguredFields.of(((b"Authorization", line.encode()),)) for line in lines)
         self.assertEqual(found, {"first": first, "e": first, "a": third, "both": second, "b": second})
 
     def test_everything_wrong(self) -> None:
@@ -104,28 +104,28 @@ class FakeProgram:
         self.verifying: Deferred[None] = succeed(None)
         self.following: Deferred[None] = succeed(None)
         self.refusal: ConfigError | None = None
-        self.prepared: list[Wiring] = []
-        self.locating = Locating(MemoryReactorClock(), {})
-        self.web_config: Loaded | ConfigError | None = None
-        self.secured: list[Loaded | None] = []
+        self.prepared: list[Components] = []
+        self.locating = LocatorPlanner(MemoryReactorClock(), {})
+        self.web_config: LoadedConfig | ConfigError | None = None
+        self.secured: list[LoadedConfig | None] = []
 
-    def prepare(self, settings: Settings) -> Wiring:
-        self.prepared.append(wire(settings, self.locating))
+    def prepare(self, settings: Settings) -> Components:
+        self.prepared.append(build(settings, self.locating))
         return self.prepared[-1]
 
-    def verify(self, wiring: Wiring) -> Deferred[None]:
+    def verify(self, wiring: Components) -> Deferred[None]:
         return self.verifying
 
-    def read_web_config(self) -> Loaded | None:
+    def read_web_config(self) -> LoadedConfig | None:
         if isinstance(self.web_config, ConfigError):
             raise self.web_config
         return self.web_config
 
-    def apply_web_config(self, loaded: Loaded | None) -> bool:
+    def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
         self.secured.append(loaded)
         return loaded is not None
 
-    def apply(self, wiring: Wiring) -> None:
+    def apply(self, wiring: Components) -> None:
         if self.refusal is not None:
             raise self.refusal
         self.settings = wiring.settings
@@ -150,7 +150,7 @@ class ReloaderTests(SynchronousTestCase):
         self.checked: ConfigError | None = None
         self.reloader = Reloader(
             self.program,
-            Sources(("--config", "mpp.yaml"), {}, str(folder.absolute())),
+            ConfigSources(("--config", "mpp.yaml"), {}, str(folder.absolute())),
             check=self.check,
             applied=lambda reading: self.applied.append(reading.settings.retries),
             told=self.told.append,
@@ -226,7 +226,7 @@ class ReloaderTests(SynchronousTestCase):
 
     def test_web_config(self) -> None:
         """A changed web configuration is taken over with the rest, and told by its option's name."""
-        self.program.web_config = loaded = Loaded(WebConfig(), None, {})
+        self.program.web_config = loaded = LoadedConfig(WebConfig(), None, {})
         self.assertEqual(self.reload("endpoint: [a:1]\n"), Reloaded(("web-config",)))
         self.assertEqual(self.reload("endpoint: b:1\n"), Reloaded(("endpoint", "web-config")))
         self.assertEqual(self.program.secured, [loaded, loaded])
@@ -236,7 +236,7 @@ class ReloaderTests(SynchronousTestCase):
         self.program.web_config = ConfigError("--web-config", "web.yml: has no key at all")
         reloaded = self.reload("endpoint: b:1\n")
         self.assertEqual(reloaded.errors, ("--web-config: web.yml: has no key at all",))
-        self.program.web_config, self.program.refusal = Loaded(WebConfig(), None, {}), ConfigError("--port", "is taken")
+        self.program.web_config, self.program.refusal = LoadedConfig(WebConfig(), None, {}), ConfigError("--port", "is taken")
         self.assertEqual(self.reload("endpoint: b:1\n").errors, ("--port: is taken",))
         self.assertEqual((self.program.settings.endpoints, self.program.secured), (("a:1",), []))
 
@@ -276,7 +276,7 @@ class HangUpTests(SynchronousTestCase):
         """It is acted on while the program runs, and ignored while it stops."""
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         called: list[str] = []
-        service = HangUp(AtOnce(), lambda: called.append("called"))
+        service = SighupListener(AtOnce(), lambda: called.append("called"))
         service.startService()
         os.kill(os.getpid(), signal.SIGHUP)
         service.stopService()

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.logs import format as logs
 from mpp.app.logs.observer import LineObserver
-from mpp.app.logs.repeats import MAX_LINES, QUIET_S, Repeats
+from mpp.app.logs.repeats import MAX_LINES, QUIET_S, RepeatFilter
 from mpp.proxy.decisions import access_fields as access
 
 
@@ -25,7 +25,7 @@ class RepeatsTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.written: list[dict[str, Any]] = []
         self.lines = LineObserver("logfmt", "debug")
-        self.repeats = Repeats(self.written.append, self.clock.seconds, self.clock.callLater)  # type: ignore[arg-type]
+        self.repeats = RepeatFilter(self.written.append, self.clock.seconds, self.clock.callLater)  # type: ignore[arg-type]
         self.lines.is_due = self.is_due
         self.lines.write = lambda line: None
         self.log = Logger("mpp.test", observer=LogPublisher(self.take))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.app.listen.sockets import Sockets, sockets_of
+from mpp.app.listen.sockets import SocketSet, sockets_of
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
 
@@ -14,7 +14,7 @@ class SocketsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.told: list[str] = []
-        self.sockets: Sockets[str] = Sockets(self.open, lambda name: self.told.append(f"close {name}"))
+        self.sockets: SocketSet[str] = SocketSet(self.open, lambda name: self.told.append(f"close {name}"))
 
     def open(self, alone: Settings) -> list[str]:
         """Open, unless it is taken."""
@@ -27,7 +27,7 @@ class SocketsTests(SynchronousTestCase):
     def follow(self, *listen: str, port: int | None = None) -> list[str]:
         """Have other sockets; give what was done."""
         self.told.clear()
-        self.sockets.follow(Settings(port=port, listen=listen))()
+        self.sockets.reconfigure(Settings(port=port, listen=listen))()
         return self.told
 
     def test_changes(self) -> None:

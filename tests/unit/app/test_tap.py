@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp._version import __version__
-from mpp.app.fatal import EXIT_STATUS, Refusal
+from mpp.app.fatal import EXIT_STATUS, FatalError
 from mpp.app.logs.observer import LineObserver
 from mpp.config.help import help_text
 from mpp.config.loader import read
@@ -50,14 +50,14 @@ class OptionsTests(Captured):
         """What is configured is kept for the service."""
         options = Options()
         options.parseOptions(["--endpoints-file", "f", "--port=80"])
-        self.assertEqual(options.reading.settings, Settings(endpoints_file="f", port=80))
+        self.assertEqual(options.parsed.settings, Settings(endpoints_file="f", port=80))
 
     def test_arguments_of_the_process(self) -> None:
         """Without arguments it reads those of the process."""
         self.patch(sys, "argv", ["mpp", "--endpoints-file", "f"])
         options = Options()
         options.parseOptions()
-        self.assertEqual(options.reading.settings, Settings(endpoints_file="f"))
+        self.assertEqual(options.parsed.settings, Settings(endpoints_file="f"))
 
     def test_refused(self) -> None:
         """Bad input is one line on stderr, and the end: no usage, which would hide it."""
@@ -142,16 +142,16 @@ class LaunchTests(Captured):
     def test_deaf(self) -> None:
         """A program that cannot listen ends, blaming the word that the operator used."""
         launch = self.launch(DeafService(), {"MPP_PORT": "9090"})
-        refusal = self.assertRaises(Refusal, launch.privilegedStartService)
+        refusal = self.assertRaises(FatalError, launch.privilegedStartService)
         self.assertEqual(refusal.code, EXIT_STATUS)
         self.assertEqual(self.err.getvalue(), "mpp: MPP_PORT: 9090 is already in use; expected a free port\n")
 
     def test_refusal_is_cleaned_up_after(self) -> None:
         """A refusal ends the interpreter without a traceback, and lets twistd clean up, which it does after Exceptions only."""
-        self.assertTrue(issubclass(Refusal, SystemExit))
-        self.assertTrue(issubclass(Refusal, Exception))
+        self.assertTrue(issubclass(FatalError, SystemExit))
+        self.assertTrue(issubclass(FatalError, Exception))
         # What twistd sends to the parent of a daemon.
-        self.assertEqual(str(Refusal(ConfigError("--port", "9090 is taken"))), "mpp: --port: 9090 is taken")
+        self.assertEqual(str(FatalError(ConfigError("--port", "9090 is taken"))), "mpp: --port: 9090 is taken")
 
 
 class LogTests(Captured):

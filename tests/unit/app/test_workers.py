@@ -19,13 +19,13 @@ from zope.interface.verify import verifyObject
 from mpp.admin.gauges import BackendLoad, PresentLoad, Snapshot
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers import parent
-from mpp.app.workers.accept_rotation import NOBODY, PATIENCE_S, Counts, Turns
+from mpp.app.workers.accept_rotation import NONE, PATIENCE_S, AcceptRotation, ConnectionCounts
 from mpp.app.workers.codec import backend_in, backend_out, selection_in, selection_out
-from mpp.app.workers.ipc import Line
-from mpp.app.workers.known import AT_ONCE, Read, Written
+from mpp.app.workers.ipc import IPCChannel
+from mpp.app.workers.known import AT_ONCE, ReceivedBackends, SentBackends
 from mpp.app.workers.remote_selections import RemoteSelections, without
-from mpp.core.facts import Facts
-from mpp.core.http_config import Origin
+from mpp.core.facts import ServerState
+from mpp.core.http_config import DiscoverySource
 from mpp.core.interfaces import ISelections
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
@@ -33,7 +33,7 @@ from mpp.core.settings import Settings
 from mpp.selection.query_of_death import REMEMBERED_S
 
 A, B, C = (Backend("http", f"prom-{name}", 9090, "/p") for name in "abc")
-FACTS = Facts("3.5.0", 1.0, 2.0, 3.0, None, 4.0, True, 5.0)
+FACTS = ServerState("3.5.0", 1.0, 2.0, 3.0, None, 4.0, True, 5.0)
 
 
 def seen(backend: Backend, standing: Standing = Standing.VIABLE) -> Observation:
@@ -57,17 +57,17 @@ ADDRESSES = ("10.0.0.1", "10.0.0.2")
 
 def written(
     selection: Selection,
-    found: Mapping[Backend, list[Origin]] = MappingProxyType({}),
+    found: Mapping[Backend, list[DiscoverySource]] = MappingProxyType({}),
     addresses: tuple[str, ...] = ADDRESSES,
 ) -> Any:
     """Give what the parent says of a Selection; only the first server has addresses."""
     known = {"prom-a": addresses}
-    return sent(selection_out(selection, Written().write(selection, lambda b: known.get(b.host, ()), found.get)))
+    return sent(selection_out(selection, SentBackends().write(selection, lambda b: known.get(b.host, ()), found.get)))
 
 
 def arrived(selection: Selection) -> Selection:
     """Give a Selection as it arrives at a worker."""
-    return selection_in(written(selection), Read().read)
+    return selection_in(written(selection), ReceivedBackends().read)
 
 
 class WordsTests(SynchronousTestCase):
@@ -93,7 +93,7 @@ class WordsTests(SynchronousTestCase):
 
     def test_flags_stay_with_the_parent(self) -> None:
         """Flags and external labels, which are only compared, are not sent to workers; all other facts are."""
-        facts = Facts("3.5.3", 1.0, 2.0, 3.0, 4.0, 5.0, True, 6.0, 7, "hash", 8.0, False, 9.0, 10)
+        facts = ServerState("3.5.3", 1.0, 2.0, 3.0, 4.0, 5.0, True, 6.0, 7, "hash", 8.0, False, 9.0, 10)
         told = evolve(
             selection(A), observations=(evolve(seen(A), facts=evolve(facts, flags=(("a", "b"),), external_labels=(("c", "d"),))),)
         )
@@ -108,7 +108,7 @@ class WordsTests(SynchronousTestCase):
 
     def test_only_what_is_news(self) -> None:
         """What is known of a server is neither written nor read again while it is the same, whatever order the servers have."""
-        writer, reader = Written(), Read()
+        writer, reader = SentBackends(), ReceivedBackends()
         down = evolve(seen(C, Standing.DOWN), at=7.0, took=0.5)
         first = evolve(selection(A), observations=(seen(A), seen(B), down))
         later = evolve(first, observations=(evolve(down, at=9.0, took=0.1), evolve(seen(A), at=9.0), first.observed[B]))
@@ -128,7 +128,7 @@ class WordsTests(SynchronousTestCase):
         """When much is news it is read ahead, in parts, and the Selection stands for what was read."""
         backends = [Backend("http", f"prom-{number}", 9090) for number in range(2 * AT_ONCE + 1)]
         many = Selection(1, Choice((), tuple(backends)), tuple(seen(backend, Standing.DOWN) for backend in backends))
-        writer, reader = Written(), Read()
+        writer, reader = SentBackends(), ReceivedBackends()
         texts = writer.write(many, lambda _: (), lambda _: None)
         parts = writer.ahead()
         self.assertEqual(
@@ -161,8 +161,8 @@ class Ends:
     def __init__(self, clock: Clock, questions: dict[str, Callable[..., Deferred[Any]]]) -> None:
         self.heard: list[Any] = []
         self.ended: list[str] = []
-        self.near = Line({}, {}, clock, lambda: self.ended.append("near"))
-        self.far = Line({"say": self.hear}, questions, clock, lambda: self.ended.append("far"))
+        self.near = IPCChannel({}, {}, clock, lambda: self.ended.append("near"))
+        self.far = IPCChannel({"say": self.hear}, questions, clock, lambda: self.ended.append("far"))
         self.transports = StringTransport(), StringTransport()
         for line, transport in zip((self.near, self.far), self.transports, strict=True):
             line.makeConnection(transport)
@@ -194,14 +194,14 @@ class LineTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Words arrive in order, with what was said."""
-        self.ends.near.tell("say", 1, ["two"])
-        self.ends.near.tell("say")
+        self.ends.near.notify("say", 1, ["two"])
+        self.ends.near.notify("say")
         self.ends.flush()
         self.assertEqual(self.ends.heard, [(1, ["two"]), ()])
 
     def test_answers(self) -> None:
         """Each question gets its own answer, in whatever order they are given."""
-        first, second = self.ends.near.ask("what"), self.ends.near.ask("what")
+        first, second = self.ends.near.request("what"), self.ends.near.request("what")
         self.ends.flush()
         self.asked[1].callback({"b": 2})
         self.asked[0].callback("a")
@@ -210,7 +210,7 @@ class LineTests(SynchronousTestCase):
 
     def test_no_answer(self) -> None:
         """Who gets no answer in time is told; what comes later is ignored."""
-        waiting = self.ends.near.ask("what", timeout=1.0)
+        waiting = self.ends.near.request("what", timeout=1.0)
         self.ends.flush()
         self.clock.advance(1)
         self.failureResultOf(waiting, TimeoutError)
@@ -220,16 +220,16 @@ class LineTests(SynchronousTestCase):
 
     def test_cancelled(self) -> None:
         """Who asks may give up."""
-        waiting = self.ends.near.ask("what")
+        waiting = self.ends.near.request("what")
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
 
     def test_hung_up(self) -> None:
         """When the other end is gone, who waits is told, and so is who asks then."""
-        waiting = self.ends.near.ask("what")
+        waiting = self.ends.near.request("what")
         self.ends.near.connectionLost()
         self.failureResultOf(waiting, ConnectionDone)
-        self.failureResultOf(self.ends.near.ask("what"), ConnectionDone)
+        self.failureResultOf(self.ends.near.request("what"), ConnectionDone)
         self.assertEqual(self.ends.ended, ["near"])
 
     def test_nonsense(self) -> None:
@@ -237,7 +237,7 @@ class LineTests(SynchronousTestCase):
         for nonsense in ('["unknown"]', "[]", "7", "{", '["say"', '["?", 1, "unknown"]'):
             with self.subTest(nonsense=nonsense):
                 ends = Ends(self.clock, {})
-                ends.near.tell_encoded(nonsense)
+                ends.near.notify_encoded(nonsense)
                 ends.flush()
                 self.assertEqual(len(self.flushLoggedErrors()), 1)
                 self.assertTrue(ends.transports[1].disconnecting)
@@ -250,13 +250,13 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.remote = RemoteSelections(lambda: 7.0)
         self.told: list[list[Any]] = []
         self.questions: list[Deferred[Any]] = []
-        self.remote.line = self  # type: ignore[assignment]
+        self.remote.channel = self  # type: ignore[assignment]
 
-    def tell(self, *said: Any) -> None:
+    def notify(self, *said: Any) -> None:
         """Be the line."""
         self.told.append(sent(list(said)))
 
-    def ask(self, question: str) -> Deferred[Any]:
+    def request(self, question: str) -> Deferred[Any]:
         """Be the line."""
         self.questions.append(Deferred())
         return self.questions[-1]
@@ -266,7 +266,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         published: Selection,
         heard: int = 0,
         failing: tuple[Backend, ...] = (),
-        found: Mapping[Backend, list[Origin]] = MappingProxyType({}),
+        found: Mapping[Backend, list[DiscoverySource]] = MappingProxyType({}),
         addresses: tuple[str, ...] = ADDRESSES,
     ) -> None:
         """Be the parent."""
@@ -310,7 +310,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
         told: list[Any] = []
         self.remote.bound_to(lambda _: None, lambda origins: told.append((self.remote.current, origins)), lambda *_: None)
-        found = {A: [Origin("dns", "a:1"), Origin("kubernetes")], C: []}
+        found = {A: [DiscoverySource("dns", "a:1"), DiscoverySource("kubernetes")], C: []}
         self.publish(selection(A), found=found)
         self.assertEqual(told, [(Selection(), {backend: tuple(origins) for backend, origins in found.items()})])
 
@@ -424,16 +424,16 @@ class TurnsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.counts = Counts.make(3)
+        self.counts = ConnectionCounts.make(3)
         self.port = FakePort()
-        self.turns = Turns(self.counts, 0, lambda: self.port.accepted, self.clock)
+        self.turns = AcceptRotation(self.counts, 0, lambda: self.port.accepted, self.clock)
         self.turns.guard(self.port)
 
     def test_alone(self) -> None:
         """Who is alone takes everyone, and says how many there are."""
         for _ in range(3):
             self.port.doRead()
-        self.assertEqual((self.port.accepted, list(self.counts.numbers)), (3, [3, NOBODY, NOBODY]))
+        self.assertEqual((self.port.accepted, list(self.counts.numbers)), (3, [3, NONE, NONE]))
 
     def test_others_have_fewer(self) -> None:
         """Who has more than another one leaves the client to it for a moment, then takes it."""

@@ -16,22 +16,22 @@ from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.base_page import Answer
+from mpp.admin.base_page import PageResponse
 from mpp.app.workers.codec import familiar_out, unpacked
 from mpp.app.workers.metrics_sum import Families
-from mpp.app.workers.process import Hand, how_it_ended
-from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, Crew
-from mpp.core.http_config import Origin
+from mpp.app.workers.process import WorkerProcess, how_it_ended
+from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, WorkerSupervisor
+from mpp.core.http_config import DiscoverySource
 from mpp.core.model import Backend, Reloaded, Selection, Standing
 from mpp.core.settings import Settings
-from mpp.security.web_config.passwords import Familiar
+from mpp.security.web_config.passwords import VerifiedCredentials
 from mpp.security.web_config.service import Handover
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.query_of_death import REMEMBERED_S, SuspectQueries
 from tests.logged import logged
 
 USERS = WebConfig(users={b"alice": b"hash"})
-ALICE = Familiar(b"digest\xff", "\u00e4lice".encode(), b"hash")
+ALICE = VerifiedCredentials(b"digest\xff", "\u00e4lice".encode(), b"hash")
 
 
 class Played:
@@ -39,7 +39,7 @@ class Played:
 
     pid = 1
 
-    def __init__(self, hand: Hand) -> None:
+    def __init__(self, hand: WorkerProcess) -> None:
         self.hand = hand
         self.signals: list[str] = []
         self.line = StringTransport()
@@ -64,14 +64,14 @@ class Played:
     def say(self, *said: Any) -> None:
         """Say something to the parent."""
         text = json.dumps(said).encode()
-        self.hand.line.dataReceived(struct.pack("!I", len(text)) + text)
+        self.hand.channel.dataReceived(struct.pack("!I", len(text)) + text)
 
     def answer(self) -> None:
         """Give its metrics to whoever asks."""
         for word, *values in self.heard():
             if word == "?":
                 said = json.dumps(["!", values[0], []]).encode()
-                self.hand.line.dataReceived(struct.pack("!I", len(said)) + said)
+                self.hand.channel.dataReceived(struct.pack("!I", len(said)) + said)
 
 
 class Stage(Clock):
@@ -84,7 +84,7 @@ class Stage(Clock):
     def callWhenRunning(self, call: Callable[[], object]) -> None:
         call()
 
-    def spawnProcess(self, hand: Hand, *arguments: Any, **how: Any) -> None:
+    def spawnProcess(self, hand: WorkerProcess, *arguments: Any, **how: Any) -> None:
         self.played.append(Played(hand))
 
     def adoptStreamConnection(self, descriptor: int, family: int, factory: Any) -> None:
@@ -101,7 +101,7 @@ class NobodyKnown:
     def __init__(self) -> None:
         self.selections = self
         self.front: Handover | None = None
-        self.learned: list[Familiar] = []
+        self.learned: list[VerifiedCredentials] = []
         self.noted: list[tuple[str, str]] = []
         self.suspects = SuspectQueries(lambda: 0.0)
 
@@ -127,16 +127,16 @@ class NobodyKnown:
     def addresses(self, backend: Backend) -> tuple[str, ...]:
         return ()
 
-    def origins(self, backend: Backend) -> Collection[Origin] | None:
+    def sources(self, backend: Backend) -> Collection[DiscoverySource] | None:
         return None
 
-    def status(self, form: str, secure: bool) -> Answer:
+    def status(self, form: str, secure: bool) -> PageResponse:
         return 200, b"text/plain", b""
 
-    def config(self, form: str) -> Answer:
+    def config(self, form: str) -> PageResponse:
         return 200, b"text/plain", b""
 
-    def note(self, kind: str, text: str) -> None:
+    def record(self, kind: str, text: str) -> None:
         self.noted.append((kind, text))
 
     def reload(self) -> Deferred[Reloaded]:
@@ -148,7 +148,7 @@ class NobodyKnown:
     def handover(self) -> Handover | None:
         return self.front
 
-    def familiar(self, credentials: Familiar) -> None:
+    def familiar(self, credentials: VerifiedCredentials) -> None:
         self.learned.append(credentials)
 
     def descriptors(self) -> list[int]:
@@ -167,7 +167,7 @@ class CrewTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.stage = Stage()
         self.world = NobodyKnown()
-        self.crew = Crew(2, "boot", self.stage, self.world)
+        self.crew = WorkerSupervisor(2, "boot", self.stage, self.world)
         self.crew.startService()
         self.first, self.second = self.stage.played
         for played in self.stage.played:
@@ -176,7 +176,7 @@ class CrewTests(SynchronousTestCase):
     def test_suspect(self) -> None:
         """What one worker suspects all of them know, and one that starts later knows it for the rest of the time."""
         said = json.dumps(["suspect", "key", "why"]).encode()
-        self.first.hand.line.dataReceived(struct.pack("!I", len(said)) + said)
+        self.first.hand.channel.dataReceived(struct.pack("!I", len(said)) + said)
         self.assertEqual([played.heard() for played in (self.first, self.second)], 2 * [[["suspect", "key"]]])
         self.second.die()
         self.stage.advance(60)
@@ -191,7 +191,7 @@ class CrewTests(SynchronousTestCase):
 
     def test_in_step(self) -> None:
         """Other settings are in force when each worker has answered what it was asked after it was told them."""
-        self.crew.follow(Settings(retries=7))
+        self.crew.reconfigure(Settings(retries=7))
         following = self.crew.in_step()
         self.first.answer()
         self.assertNoResult(following)

@@ -7,10 +7,10 @@ from typing import cast
 from prometheus_client import CollectorRegistry
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.app.workers.aggregate import Gathering
+from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.app.workers.metrics_sum import families
-from mpp.app.workers.process import Hand
-from mpp.core.metrics import OWN, Metrics
+from mpp.app.workers.process import WorkerProcess
+from mpp.core.metrics import LOCAL, Metrics
 
 
 class Told:
@@ -29,12 +29,12 @@ class LocalErrorsTests(SynchronousTestCase):
 
     def test_sum(self) -> None:
         """Errors of mpp itself are added up by code, those of workers that have ended too; those of servers are not counted."""
-        hands = [Told((OWN, 503), (OWN, 503), ("a:9090", 503), (OWN, 404)), Told((OWN, 504))]
-        gathering = Gathering(lambda: cast("list[Hand]", hands), list, lambda names: [])
+        hands = [Told((LOCAL, 503), (LOCAL, 503), ("a:9090", 503), (LOCAL, 404)), Told((LOCAL, 504))]
+        gathering = MetricsGatherer(lambda: cast("list[WorkerProcess]", hands), list, lambda names: [])
         self.assertEqual(gathering.local_errors(), {500: 0, 502: 0, 503: 2, 504: 1})
-        gathering.has_ended(cast("Hand", hands.pop()))
+        gathering.has_ended(cast("WorkerProcess", hands.pop()))
         self.assertEqual(gathering.local_errors(), {500: 0, 502: 0, 503: 2, 504: 1})
 
     def test_no_worker(self) -> None:
         """Before any worker has told anything there are none."""
-        self.assertEqual(set(Gathering(list, list, lambda names: []).local_errors().values()), {0})
+        self.assertEqual(set(MetricsGatherer(list, list, lambda names: []).local_errors().values()), {0})

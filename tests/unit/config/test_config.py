@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp._version import __version__
 from mpp.config.command_line import answer
 from mpp.config.help import help_text
-from mpp.config.loader import Sources, read
+from mpp.config.loader import ConfigSources, read
 from mpp.core.errors import ConfigError
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
 
@@ -224,17 +224,17 @@ class BlameTests(SynchronousTestCase):
     def test_variable(self) -> None:
         """Who has set a variable reads of that variable."""
         reading = read(FILE, {"MPP_PORT": "80"})
-        self.assertEqual(str(reading.blame(ConfigError("--port", "80 is taken"))), "MPP_PORT: 80 is taken")
+        self.assertEqual(str(reading.with_option_name(ConfigError("--port", "80 is taken"))), "MPP_PORT: 80 is taken")
 
     def test_default(self) -> None:
         """Who has set nothing reads of the option."""
         reading = read(FILE, {})
-        self.assertEqual(str(reading.blame(ConfigError("--port", "9090 is taken"))), "--port: 9090 is taken")
+        self.assertEqual(str(reading.with_option_name(ConfigError("--port", "9090 is taken"))), "--port: 9090 is taken")
 
     def test_something_else(self) -> None:
         """An error about no option stays as it is."""
         error = ConfigError("mpp.strategies", "broken")
-        self.assertIs(read(FILE, {}).blame(error), error)
+        self.assertIs(read(FILE, {}).with_option_name(error), error)
 
 
 class AnswerTests(SynchronousTestCase):
@@ -268,7 +268,7 @@ class SeenByAllTests(SynchronousTestCase):
 
     def warnings(self, *argv: str, **environ: str) -> tuple[str, ...]:
         """Return what is warned of."""
-        return Sources((*FILE, *argv), environ).survey().warnings
+        return ConfigSources((*FILE, *argv), environ).read().warnings
 
     def test_warned(self) -> None:
         """Each is warned of once, with the form that nobody sees, and without the secret."""

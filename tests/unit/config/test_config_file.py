@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.config.file import KEYS, read_text
-from mpp.config.loader import Sources, read
+from mpp.config.loader import ConfigSources, read
 from mpp.config.options import OPTIONS
 from mpp.core.errors import ConfigError
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
@@ -152,7 +152,7 @@ class ExamplesTests(SynchronousTestCase):
         self.assertEqual((reading.errors, len(reading.http.default.headers)), ((), 2))
         file = Path(self.mktemp())
         file.write_text(configuration("found.yaml"))
-        reading = Sources(("--config", str(file)), {}).survey()
+        reading = ConfigSources(("--config", str(file)), {}).read()
         self.assertEqual((reading.errors, len(reading.settings.http.locators)), ((), 2))
 
 
@@ -178,7 +178,7 @@ class FileTests(SynchronousTestCase):
 
     def test_blame(self) -> None:
         """An error that is found later names the line."""
-        error = read(["--config", str(self.path)], {}).blame(ConfigError("--port", "1 is taken"))
+        error = read(["--config", str(self.path)], {}).with_option_name(ConfigError("--port", "1 is taken"))
         self.assertEqual(str(error), f"{self.path}:2: port: 1 is taken")
 
     def test_overridden(self) -> None:
@@ -190,7 +190,9 @@ class FileTests(SynchronousTestCase):
     def test_folder(self) -> None:
         """Relative paths begin in the folder where mpp was started; those in the file, where the file is."""
         self.path.write_text("endpoints-file: e\n")
-        settings = Sources(("--config=mpp.yaml", "--kubeconfig=k"), {"MPP_FILE_SD": "s.json"}, str(self.folder)).survey().settings
+        settings = (
+            ConfigSources(("--config=mpp.yaml", "--kubeconfig=k"), {"MPP_FILE_SD": "s.json"}, str(self.folder)).read().settings
+        )
         self.assertEqual(
             (settings.endpoints_file, settings.kube.kubeconfig, settings.file_sd),
             (str(self.folder / "e"), str(self.folder / "k"), (str(self.folder / "s.json"),)),

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.config.endpoint_patterns import parse_url_pattern
 from mpp.config.file import read_text
-from mpp.config.loader import Sources
+from mpp.config.loader import ConfigSources
 from mpp.core.backend_url import parse_endpoint
-from mpp.core.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader
+from mpp.core.http_config import ConfiguredHeader, DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.url_pattern import URLPattern
 
 BASIC = "basic_auth: {username: u, password_file: p}"
@@ -47,8 +47,8 @@ UNDERSTOOD: list[tuple[str, HTTPConfigs]] = [
         HTTPConfigs(
             HTTPConfig(
                 headers=(
-                    OwnHeader("X-Scope-OrgID", values=("a", "1")),
-                    OwnHeader("x-b", secrets=("cr3t",), files=("/etc/mpp/f", "/g")),
+                    ConfiguredHeader("X-Scope-OrgID", values=("a", "1")),
+                    ConfiguredHeader("x-b", secrets=("cr3t",), files=("/etc/mpp/f", "/g")),
                 )
             )
         ),
@@ -81,11 +81,11 @@ UNDERSTOOD: list[tuple[str, HTTPConfigs]] = [
         "- {name: dns, source: prom:9090, http_config: {}}\n",
         HTTPConfigs(
             locators=(
-                LocatorRule(Origin("kubernetes"), HTTPConfig(username="u", password_file="/etc/mpp/p")),
-                LocatorRule(Origin("file-sd", "/etc/mpp/t/*.json")),
-                LocatorRule(Origin("http-sd", "http://sd/p")),
-                LocatorRule(Origin("http-sd")),
-                LocatorRule(Origin("dns", "prom:9090")),
+                LocatorRule(DiscoverySource("kubernetes"), HTTPConfig(username="u", password_file="/etc/mpp/p")),
+                LocatorRule(DiscoverySource("file-sd", "/etc/mpp/t/*.json")),
+                LocatorRule(DiscoverySource("http-sd", "http://sd/p")),
+                LocatorRule(DiscoverySource("http-sd")),
+                LocatorRule(DiscoverySource("dns", "prom:9090")),
             )
         ),
     ),
@@ -285,7 +285,7 @@ class NotConfiguredTests(SynchronousTestCase):
             with self.subTest(name=name, source=source):
                 of = f"  source: {source}\n" if source else ""
                 file.write_text(f"file-sd: a.json\nlocators:\n- name: {name}\n{of}  http_config: {{}}\n")
-                errors = Sources(("--config", str(file)), environ).survey().errors
+                errors = ConfigSources(("--config", str(file)), environ).read().errors
                 line = 4 if source else 3
                 self.assertEqual(
                     [str(error) for error in errors], [f"{file}:{line}: locators 1: {message}"] if message else [], errors
@@ -295,7 +295,7 @@ class NotConfiguredTests(SynchronousTestCase):
         """While the locator's own option makes no sense, nobody is told that it is missing."""
         file = Path(self.mktemp())
         file.write_text("endpoint: a:1\nhttp-sd: x\nlocators: [{name: http-sd, http_config: {}}]\n")
-        errors = Sources(("--config", str(file)), {}).survey().errors
+        errors = ConfigSources(("--config", str(file)), {}).read().errors
         self.assertEqual([error.option for error in errors], [f"{file}:2: http-sd"])
 
 
@@ -316,12 +316,17 @@ class FitsTests(SynchronousTestCase):
         backend, general = parse_endpoint("https://prom-a"), HTTPConfig(username="general")
         by_url, kube, one, dns = (HTTPConfig(username=name) for name in ("url", "kube", "one", "dns"))
         locators = (
-            LocatorRule(Origin("kubernetes"), kube),
-            LocatorRule(Origin("dns", "one:1"), one),
-            LocatorRule(Origin("dns"), dns),
+            LocatorRule(DiscoverySource("kubernetes"), kube),
+            LocatorRule(DiscoverySource("dns", "one:1"), one),
+            LocatorRule(DiscoverySource("dns"), dns),
         )
         configs = HTTPConfigs(general, ((parse_url_pattern("*://*prom-b*:*"), by_url),), locators)
-        origins = [Origin("dns", "two:1"), Origin("dns", "one:1"), Origin("kubernetes"), Origin("endpoint")]
+        origins = [
+            DiscoverySource("dns", "two:1"),
+            DiscoverySource("dns", "one:1"),
+            DiscoverySource("kubernetes"),
+            DiscoverySource("endpoint"),
+        ]
         found = [configs.of(backend, origins[start:end]) for start, end in ((0, 4), (0, 2), (0, 1), (3, 4), (0, 0))]
         self.assertEqual(found, [kube, one, dns, general, general])
         self.assertIs(configs.of(parse_endpoint("https://prom-b"), origins), by_url)

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.status import html_page as page
 from mpp.admin.status import json_document as document
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Standing
-from mpp.core.prometheus.runtimeinfo import Answer, read_replay, read_retention, read_runtime
+from mpp.core.prometheus.runtimeinfo import ProbeResponse, read_replay, read_retention, read_runtime
 from mpp.core.text import bounds
 from mpp.selection.probing.interpret import METRICS, read_facts
 from mpp.selection.probing.metrics_scanner import MetricsScanner
@@ -65,12 +65,12 @@ JSON_NUMBERS = (
 )
 
 
-def facts_of(lines: str, runtime: bytes = b"", date: bytes = b"") -> Facts:
+def facts_of(lines: str, runtime: bytes = b"", date: bytes = b"") -> ServerState:
     """Give the facts that are read from a page of metrics and an answer to runtimeinfo."""
     scanner = MetricsScanner(METRICS)
     scanner.feed(lines.encode())
-    answer = Answer(200, runtime, ((b"Date", date),) if date else (), NOW)
-    return read_facts(scanner.finish(), read_runtime(answer) if runtime else None, Facts(), NOW)
+    answer = ProbeResponse(200, runtime, ((b"Date", date),) if date else (), NOW)
+    return read_facts(scanner.finish(), read_runtime(answer) if runtime else None, ServerState(), NOW)
 
 
 def info(**data: str) -> bytes:
@@ -102,7 +102,7 @@ class BoundsTests(SynchronousTestCase):
 class FromServersTests(SynchronousTestCase):
     """All numbers that a server reports, up to the pages and the choice of a server."""
 
-    def check(self, facts: Facts, **changed: Any) -> None:
+    def check(self, facts: ServerState, **changed: Any) -> None:
         """Show the facts, and choose by them."""
         shown = view(evolve(well(A), facts=facts, **changed), well(B))
         page.render(shown)
@@ -137,8 +137,8 @@ class FromServersTests(SynchronousTestCase):
         for number in JSON_NUMBERS:
             for keys in ((b"max",), (b"current", b"max"), (b"min", b"current", b"max")):
                 body = b",".join(b'"%b":%b' % (key, number.encode()) for key in keys)
-                replay = read_replay(Answer(200, b'{"data":{%b}}' % body), None, NOW)
-                self.check(Facts(), standing=Standing.NOT_READY, replay=replay)
+                replay = read_replay(ProbeResponse(200, b'{"data":{%b}}' % body), None, NOW)
+                self.check(ServerState(), standing=Standing.NOT_READY, replay=replay)
 
     def test_retention(self) -> None:
         """A retention of hundreds of digits is none that is known, though it is some limit; what stands beside it counts."""

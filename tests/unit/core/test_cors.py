@@ -138,7 +138,7 @@ class ErrorTests(ProxyCase):
             client = Client(self.site)
             client.send(start + rest)
             for seconds in range(1, 200):
-                client.channel.sweep(self.world.clock.seconds() + seconds, 10_000)
+                client.channel.check_timeouts(self.world.clock.seconds() + seconds, 10_000)
             self.assert_readable(client, b"408")
 
     def test_memory_is_short(self) -> None:

@@ -6,11 +6,11 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.drift import Difference, age, compare, is_stale
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Backend, Observation, Standing
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
-FACTS = Facts(
+FACTS = ServerState(
     "3.5.3",
     1e9,
     1.6e9,
@@ -27,7 +27,7 @@ FACTS = Facts(
 )
 
 
-def kinds(*facts: Facts, standing: Standing = Standing.VIABLE) -> list[str]:
+def kinds(*facts: ServerState, standing: Standing = Standing.VIABLE) -> list[str]:
     """Compare a well server with another one; give the kinds of what differs."""
     others = tuple(Observation(B, standing, facts=each) for each in facts)
     return [difference.kind for difference in compare((Observation(A, Standing.VIABLE, facts=FACTS), *others))]
@@ -38,7 +38,7 @@ class DriftTests(SynchronousTestCase):
 
     def test_identical_servers(self) -> None:
         """Servers that are a pair differ in nothing; nor does one with itself, or with one that does not tell."""
-        for others in ((FACTS,), (), (Facts(read_at=1.0),), (evolve(FACTS, started_at=1.5e9, oldest=1.65e9),)):
+        for others in ((FACTS,), (), (ServerState(read_at=1.0),), (evolve(FACTS, started_at=1.5e9, oldest=1.65e9),)):
             self.assertEqual(kinds(*others), [])
 
     def test_each_difference_is_told(self) -> None:
@@ -149,5 +149,5 @@ class DriftTests(SynchronousTestCase):
     def test_age(self) -> None:
         """The age of the newest sample is told by the server's own clock."""
         self.assertAlmostEqual(age(FACTS) or 0, 3.1, places=5)
-        self.assertIsNone(age(Facts()))
+        self.assertIsNone(age(ServerState()))
         self.assertEqual(age(evolve(FACTS, newest=1.8e9)), 0.0)

@@ -5,18 +5,18 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core import headers
-from mpp.core.errors import Looped
+from mpp.core.errors import LoopDetected
 from mpp.core.instance import Instance
-from mpp.core.model import Backend, Headers, RequestFacts
+from mpp.core.model import Backend, Headers, RequestInfo
 
 BACKEND = Backend("http", "prom-a", 9090)
 OTHER = Backend("http", "prom-b", 9090)
 INSTANCE = Instance("0123456789abcdef")
 
 
-def request(fields: Headers = (), **changes: object) -> RequestFacts:
+def request(fields: Headers = (), **changes: object) -> RequestInfo:
     values: dict[str, object] = {"method": b"GET", "target": b"/x", "headers": fields, "peer": "192.0.2.7", **changes}
-    return RequestFacts(**values)  # type: ignore[arg-type]
+    return RequestInfo(**values)  # type: ignore[arg-type]
 
 
 def head(fields: Headers = (), **changes: object) -> list[bytes]:
@@ -65,7 +65,7 @@ class RequestHeadTests(SynchronousTestCase):
     def test_own_request_is_recognized(self) -> None:
         """A request that has the token of this mpp is not sent again."""
         for value in (b"0123456789abcdef", b"aaa, 0123456789abcdef, bbb"):
-            self.assertRaises(Looped, head, ((b"MPP-INSTANCE", value),))
+            self.assertRaises(LoopDetected, head, ((b"MPP-INSTANCE", value),))
         self.assertTrue(head(((b"X-Other", b"0123456789abcdef"),)))
 
     def test_client_is_appended_to_the_forwarding_chain(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.files import Unreadable, read_small
+from mpp.core.files import UnreadableFile, read_small
 from mpp.core.model import MIB
 
 
@@ -23,7 +23,7 @@ class SmallFileTests(SynchronousTestCase):
 
     def refused(self) -> str:
         """Give why it is not read."""
-        return str(self.assertRaises(Unreadable, self.read))
+        return str(self.assertRaises(UnreadableFile, self.read))
 
     def test_content(self) -> None:
         """The content is given as it is, up to the bound."""
@@ -35,7 +35,7 @@ class SmallFileTests(SynchronousTestCase):
         """A larger file is not read to its end."""
         self.path.write_bytes(b"x" * (MIB + 1))
         self.assertEqual(self.refused(), "larger than 1 MiB, not a list")
-        error = self.assertRaises(Unreadable, read_small, str(self.path), 256 * 1024, "a list")
+        error = self.assertRaises(UnreadableFile, read_small, str(self.path), 256 * 1024, "a list")
         self.assertEqual(str(error), "larger than 256 KiB, not a list")
 
     def test_not_a_file(self) -> None:
@@ -46,4 +46,4 @@ class SmallFileTests(SynchronousTestCase):
         self.path.rmdir()
         os.mkfifo(self.path)
         self.assertEqual(self.refused(), "not a regular file")
-        self.assertEqual(str(self.assertRaises(Unreadable, read_small, "a\0b", 1, "a list")), "not a path")
+        self.assertEqual(str(self.assertRaises(UnreadableFile, read_small, "a\0b", 1, "a list")), "not a path")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.urls import basic, origin, redirected, shown, take_credentials
 
 URL = "http://user:hush@api.example/list?token=hush"
@@ -40,4 +40,4 @@ class URLTests(SynchronousTestCase):
         """A redirect leads somewhere else, without anybody's password."""
         self.assertEqual(redirected("http://a/b/c", "../d"), "http://a/d")
         self.assertEqual(redirected("http://a/b", "https://u:p@e/"), "https://e/")
-        self.assertRaises(LocateError, redirected, "http://a/", "http://[")
+        self.assertRaises(DiscoveryError, redirected, "http://a/", "http://[")

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.gauges import BackendLoad, LocatorState, Present, Snapshot
+from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 
@@ -19,7 +19,7 @@ class MetricsTests(SynchronousTestCase):
         self.metrics = Metrics(CollectorRegistry())
         self.selection = Selection(1, Choice((A,), (B,)), OBSERVATIONS)
         locators, load = (LocatorState("file", False, 2),), (BackendLoad("a:9090", 3, 1),)
-        self.metrics.watch(Present(lambda: Snapshot(self.selection, locators, 17, self.metrics.in_flight, load, 5, 480)))
+        self.metrics.watch(GaugeCollector(lambda: Snapshot(self.selection, locators, 17, self.metrics.in_flight, load, 5, 480)))
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)

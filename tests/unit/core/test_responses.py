@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Headers, Standing
 from mpp.core.prometheus import responses
-from mpp.core.prometheus.responses import Authorization, Sent
-from mpp.proxy.decisions.retry_policy import ANSWERED, Retry, Verdict
+from mpp.core.prometheus.responses import Authorization, SentRequest
+from mpp.proxy.decisions.retry_policy import ANSWERED, Outcome, Retry
 
 NO, ONCE, YES = Retry.NO, Retry.ONCE, Retry.YES
 UNTOUCHED = None
@@ -44,9 +44,9 @@ def verdict(
     *,
     path: bytes = b"/api/v1/query",
     authorization: Authorization = Authorization.NONE,
-) -> Verdict:
+) -> Outcome:
     """Return the verdict on one response."""
-    return responses.classify(status, fields, body, Sent(path, authorization)).verdict
+    return responses.classify(status, fields, body, SentRequest(path, authorization)).outcome
 
 
 # Why, status, body, whether a read goes elsewhere, what the backend is worth afterwards.
@@ -151,7 +151,7 @@ class MatrixTests(SynchronousTestCase):
     def test_responses_only_a_proxy_could_use_are_masked(self) -> None:
         """When no backend is left, a client gets mpp's error instead of a page that it cannot read."""
         statuses = (404, 408, 421, 425, 429, 499, 500, 501, 502, 503, 504, 520, 599)
-        masked = [status for status in statuses if verdict(status, b"<html>").mask]
+        masked = [status for status in statuses if verdict(status, b"<html>").hide_from_client]
         self.assertEqual(masked, [501, 502, 503, 504, 520, 599])
 
     def test_a_limited_server_is_tried_elsewhere_and_not_waited_for(self) -> None:
@@ -231,7 +231,7 @@ class StorageTests(SynchronousTestCase):
         for text in STORAGE:
             found = verdict(422, execution(text))
             self.assertEqual((found.reason, found.retry, found.standing), ("storage", ONCE, Standing.SUSPECT), text)
-            self.assertTrue(found.elsewhere and found.storage and not found.mask, text)
+            self.assertTrue(found.elsewhere and found.storage and not found.hide_from_client, text)
 
     def test_errors_of_the_query_are_answers(self) -> None:
         """What is wrong with a query is wrong everywhere, whatever words the query contains."""
@@ -244,10 +244,10 @@ class StorageTests(SynchronousTestCase):
 
     def test_what_it_says_is_told_on_one_line(self) -> None:
         """The server's words can stand in a log: bounded, on one line, without control characters."""
-        found = responses.classify(422, (), execution("checksum\nmismatch \x1b[31m" + "x" * 500), Sent())
+        found = responses.classify(422, (), execution("checksum\nmismatch \x1b[31m" + "x" * 500), SentRequest())
         self.assertTrue(found.error.startswith("checksum mismatch ?[31mxxx"))
         self.assertEqual(len(found.error), 200)
-        self.assertEqual(responses.classify(502, (), b"<html>", Sent()).error, "")
+        self.assertEqual(responses.classify(502, (), b"<html>", SentRequest()).error, "")
 
 
 class CredentialsTests(SynchronousTestCase):
@@ -257,7 +257,7 @@ class CredentialsTests(SynchronousTestCase):
         """A 401 to mpp's own credentials is no matter of the client's."""
         found = verdict(401, b"Unauthorized", authorization=Authorization.OWN)
         self.assertEqual((found.reason, found.retry, found.standing), ("unauthorized", YES, Standing.VIABLE))
-        self.assertTrue(found.mask and found.credentials)
+        self.assertTrue(found.hide_from_client and found.credentials)
 
     def test_the_clients_are_the_clients(self) -> None:
         """Where the client's own credentials were passed on, what is said of them is passed back."""
@@ -270,7 +270,7 @@ class CredentialsTests(SynchronousTestCase):
         for authorization in (Authorization.OWN, Authorization.NONE):
             found = verdict(403, b"Forbidden", authorization=authorization)
             self.assertEqual((found.reason, found.retry, found.standing), ("forbidden", ONCE, None))
-            self.assertTrue(found.elsewhere and not found.mask)
+            self.assertTrue(found.elsewhere and not found.hide_from_client)
 
 
 class LostRouteTests(SynchronousTestCase):

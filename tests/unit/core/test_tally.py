@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.counters import Counts, Distributions
+from mpp.core.counters import LabelledCounter, LabelledHistogram
 
 BOUNDS = (0.01, 0.1, 1.0)
 VALUES = (0.0, 0.01, 0.011, 0.5, 1.0, 7.0)
@@ -21,7 +21,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Counters with labels."""
-        counts = Counts("mpp_requests", "All of them.", ("backend", "code"))
+        counts = LabelledCounter("mpp_requests", "All of them.", ("backend", "code"))
         self.ours.register(counts)
         counter = Counter("mpp_requests", "All of them.", ("backend", "code"), registry=self.theirs)
         self.assert_same()
@@ -32,7 +32,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_one_distribution(self) -> None:
         """A histogram without a label is there from the start."""
-        distributions = Distributions("mpp_seconds", "How long.", BOUNDS)
+        distributions = LabelledHistogram("mpp_seconds", "How long.", BOUNDS)
         self.ours.register(distributions)
         histogram = Histogram("mpp_seconds", "How long.", buckets=BOUNDS, registry=self.theirs)
         self.assert_same()
@@ -43,7 +43,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_distributions(self) -> None:
         """A histogram with a label has one series for each value."""
-        distributions = Distributions("mpp_seconds", "How long.", BOUNDS, "backend")
+        distributions = LabelledHistogram("mpp_seconds", "How long.", BOUNDS, "backend")
         self.ours.register(distributions)
         histogram = Histogram("mpp_seconds", "How long.", ("backend",), buckets=BOUNDS, registry=self.theirs)
         self.assert_same()

@@ -2,26 +2,26 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import Headers, RequestFacts
+from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded; charset=utf-8"),)
 
 
-def get(query: bytes) -> RequestFacts:
-    return RequestFacts(b"GET", b"/api/v1/query" + query, ())
+def get(query: bytes) -> RequestInfo:
+    return RequestInfo(b"GET", b"/api/v1/query" + query, ())
 
 
-def post(body: bytes, headers: Headers = FORM, query: bytes = b"") -> RequestFacts:
-    return RequestFacts(b"POST", b"/api/v1/query" + query, headers, body)
+def post(body: bytes, headers: Headers = FORM, query: bytes = b"") -> RequestInfo:
+    return RequestInfo(b"POST", b"/api/v1/query" + query, headers, body)
 
 
-def asked(facts: RequestFacts) -> float | None:
+def asked(facts: RequestInfo) -> float | None:
     found = timeouts.find(facts)
     return None if found is None else found.seconds
 
 
-def limited(facts: RequestFacts, seconds: float) -> tuple[bytes, bytes]:
+def limited(facts: RequestInfo, seconds: float) -> tuple[bytes, bytes]:
     return timeouts.limited(facts, timeouts.find(facts), seconds)
 
 
@@ -111,7 +111,7 @@ class RedirectTests(SynchronousTestCase):
 
     def restored(self, target: bytes, location: bytes, seconds: float = 5.0) -> bytes:
         """Return what becomes of a location; ``SENT`` in it stands for the target that was sent."""
-        facts = RequestFacts(b"GET", target, ())
+        facts = RequestInfo(b"GET", target, ())
         found = timeouts.find(facts)
         sent, _ = timeouts.limited(facts, found, seconds)
         return timeouts.without_injected(location.replace(b"SENT", sent), target, found, sent)

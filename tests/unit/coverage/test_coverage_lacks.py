@@ -7,15 +7,15 @@ import time
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.facts import Facts, Lack
+from mpp.core.facts import Lack, ServerState
 from mpp.core.model import Backend
 from mpp.coverage.lacks import Lacks, Surveyed, by_state
-from mpp.coverage.windows import Counts
+from mpp.coverage.windows import TargetCounts
 
 NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
-FACTS = Facts(read_at=NOW, newest=NOW - 3, targets=100, config_at=1.0, jobs=(("app", 2.0), ("node", 2.0)))
-IDLE = Facts(
+FACTS = ServerState(read_at=NOW, newest=NOW - 3, targets=100, config_at=1.0, jobs=(("app", 2.0), ("node", 2.0)))
+IDLE = ServerState(
     read_at=NOW,
     newest=NOW - 10,
     targets=80,
@@ -26,9 +26,11 @@ IDLE = Facts(
 """A server with an empty configuration, soon after it had one."""
 
 
-def has(facts: Facts = FACTS, back_at: float | None = None, **jobs: int | tuple[int, int]) -> Surveyed:
+def has(facts: ServerState = FACTS, back_at: float | None = None, **jobs: int | tuple[int, int]) -> Surveyed:
     """Return a server with so many targets that are up, or that are up and present, by job."""
-    reading = {job: Counts(*count) if isinstance(count, tuple) else Counts(count, count) for job, count in jobs.items()}
+    reading = {
+        job: TargetCounts(*count) if isinstance(count, tuple) else TargetCounts(count, count) for job, count in jobs.items()
+    }
     return Surveyed({job: counts for job, counts in reading.items() if counts.present}, facts, back_at)
 
 
@@ -111,22 +113,22 @@ class LacksTests(SynchronousTestCase):
     def test_job_that_was_removed(self) -> None:
         """A job that another configuration does not have any more is no lack."""
         self.survey(has(node=80, other=40), has(node=80, other=40))
-        without = Facts(read_at=NOW, config_at=2.0, jobs=FACTS.jobs)
+        without = ServerState(read_at=NOW, config_at=2.0, jobs=FACTS.jobs)
         self.assertIsNone(self.survey(has(node=80, other=40), has(without, node=80), 5))
 
     def test_targets_that_were_not_discovered(self) -> None:
         """Targets beyond those that a server has discovered are a difference of the configurations."""
-        some = Facts(read_at=NOW, config_at=1.0, jobs=FACTS.jobs, pools=(("node", 60),))
+        some = ServerState(read_at=NOW, config_at=1.0, jobs=FACTS.jobs, pools=(("node", 60),))
         self.assertIsNone(self.survey(has(node=80), has(some, node=60), 5))
         self.assertEqual((self.survey(has(node=80), has(some, node=40), 3) or Lack(0, 0, 0)).missing, 20)
 
     def test_receiver(self) -> None:
         """A server that never had any targets, and ingests samples, is a receiver and lacks nothing."""
-        self.assertIsNone(self.survey(has(node=80), has(Facts(read_at=NOW, newest=NOW - 2)), 5))
+        self.assertIsNone(self.survey(has(node=80), has(ServerState(read_at=NOW, newest=NOW - 2)), 5))
 
     def test_empty_from_the_beginning(self) -> None:
         """A server that had no targets since mpp started lacks them if it ingests nothing."""
-        self.assertIsNotNone(self.survey(has(node=80), has(Facts(read_at=NOW, newest=NOW - 1800))))
+        self.assertIsNotNone(self.survey(has(node=80), has(ServerState(read_at=NOW, newest=NOW - 1800))))
 
     def test_without_configuration(self) -> None:
         """A server without scrape jobs that is no receiver lacks the targets of the others, however new its newest sample is."""
@@ -189,7 +191,7 @@ class LacksTests(SynchronousTestCase):
         """Nothing stays of a server that is not known any more."""
         self.survey(has(node=80), has(node=80))
         self.lacks.forget(B)
-        self.assertIsNone(self.survey(has(node=80), has(Facts(read_at=NOW, newest=NOW - 2)), 3))
+        self.assertIsNone(self.survey(has(node=80), has(ServerState(read_at=NOW, newest=NOW - 2)), 3))
 
     def test_many_jobs(self) -> None:
         """Four times as many jobs take about four times as long, and not sixteen times."""
@@ -197,7 +199,7 @@ class LacksTests(SynchronousTestCase):
         def seconds(count: int) -> float:
             names = [f"job{number}" for number in range(count)]
             jobs, pools = tuple((name, 15.0) for name in names), tuple((name, 10) for name in names)
-            facts, reading = Facts(jobs=jobs, pools=pools), {name: Counts(10, 10) for name in names}
+            facts, reading = ServerState(jobs=jobs, pools=pools), {name: TargetCounts(10, 10) for name in names}
             took = []
             for number in range(5):
                 began = time.process_time()
@@ -213,7 +215,7 @@ class ByStateTests(SynchronousTestCase):
 
     def test_one_is_old(self) -> None:
         """A server whose newest sample is old lacks everything while another one's is not."""
-        old = Facts(read_at=NOW, newest=NOW - 1800)
+        old = ServerState(read_at=NOW, newest=NOW - 1800)
         found = by_state({A: FACTS, B: old})
         self.assertEqual(found, {B: Lack(100, 100, NOW - 1800, stopped=True)})
         self.assertEqual(str(found[B]), "has not scraped since 21:43:20: 0 of 100 targets")
@@ -237,12 +239,12 @@ class ByStateTests(SynchronousTestCase):
             (15.0, 46, (("node", 15.0), ("daily", 3600.0)), True),
         ):
             one = evolve(FACTS, jobs=(("node", interval),))
-            other = Facts(newest=NOW - age, read_at=NOW, jobs=jobs)
+            other = ServerState(newest=NOW - age, read_at=NOW, jobs=jobs)
             self.assertEqual(list(by_state({A: one, B: other})), [B] if old else [], (interval, age, jobs))
 
     def test_all_are_old_or_unknown(self) -> None:
         """When all are old, or nothing is known of the others, none lacks anything."""
-        old = Facts(read_at=NOW, newest=NOW - 1800)
+        old = ServerState(read_at=NOW, newest=NOW - 1800)
         self.assertEqual(by_state({A: old, B: old}), {})
-        self.assertEqual(by_state({A: Facts(), B: old}), {})
+        self.assertEqual(by_state({A: ServerState(), B: old}), {})
         self.assertEqual(by_state({A: FACTS, B: FACTS}), {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 from mpp.coverage.needed import newest_needed
 
 FORM = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
@@ -21,8 +21,8 @@ class NewestNeededTests(SynchronousTestCase):
             (b"/api/v1/series?match[]=up&end=2023-11-14T22%3A13%3A20Z", 1700000000.0),
             (b"/prefix/api/v1/query?time=2023-11-14T22:13:20%2B00:00", 1700000000.0),
         ):
-            self.assertEqual(newest_needed(RequestFacts(b"GET", target, ())), needed, target)
-        posted = RequestFacts(b"POST", b"/api/v1/query", FORM, b"query=up&time=1700000000")
+            self.assertEqual(newest_needed(RequestInfo(b"GET", target, ())), needed, target)
+        posted = RequestInfo(b"POST", b"/api/v1/query", FORM, b"query=up&time=1700000000")
         self.assertEqual(newest_needed(posted), 1700000000.0)
 
     def test_now(self) -> None:
@@ -36,5 +36,5 @@ class NewestNeededTests(SynchronousTestCase):
             b"/graph?time=1700000000",
             b"/api/v1/query?uptime=1700000000",
         ):
-            self.assertIsNone(newest_needed(RequestFacts(b"GET", target, ())), target)
-        self.assertIsNone(newest_needed(RequestFacts(b"POST", b"/api/v1/query", (), b"time=1")))
+            self.assertIsNone(newest_needed(RequestInfo(b"GET", target, ())), target)
+        self.assertIsNone(newest_needed(RequestInfo(b"POST", b"/api/v1/query", (), b"time=1")))

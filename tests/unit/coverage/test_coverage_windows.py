@@ -8,9 +8,9 @@ from urllib.parse import parse_qs
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
-from mpp.core.prometheus.runtimeinfo import Answer
+from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.jobs import JobLines
-from mpp.coverage.windows import Counts, Window, read, windows_for
+from mpp.coverage.windows import TargetCounts, Window, read, windows_for
 
 
 def query(window: Window, selector: str = "up") -> str:
@@ -18,10 +18,10 @@ def query(window: Window, selector: str = "up") -> str:
     return parse_qs(window.path(selector).partition("?")[2])["query"][0]
 
 
-def answer(*series: tuple[dict[str, str], str]) -> Answer:
+def answer(*series: tuple[dict[str, str], str]) -> ProbeResponse:
     """Return a successful response to an instant query."""
     result = [{"metric": labels, "value": [1.5, value]} for labels, value in series]
-    return Answer(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode())
+    return ProbeResponse(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode())
 
 
 class WindowsTests(SynchronousTestCase):
@@ -65,7 +65,7 @@ class ReadTests(SynchronousTestCase):
     def test_counts(self) -> None:
         """Targets that are up and those that are not are counted by job."""
         found = read(answer(({"job": "a", "mpp_up": "1"}, "18"), ({"job": "a", "mpp_up": "0"}, "2"), ({"mpp_up": "1"}, "3")))
-        self.assertEqual(found, {"a": Counts(18, 20), "": Counts(3, 3)})
+        self.assertEqual(found, {"a": TargetCounts(18, 20), "": TargetCounts(3, 3)})
 
     def test_nothing(self) -> None:
         """A server without samples has nothing."""
@@ -75,9 +75,9 @@ class ReadTests(SynchronousTestCase):
         """What is no response to the query says nothing."""
         for outcome in (
             UpstreamError(Phase.HEAD, Cause.TIMEOUT, "late"),
-            Answer(403, b"{}"),
-            Answer(200, b"<html>"),
-            Answer(200, b'{"data": {"result": 3}}'),
+            ProbeResponse(403, b"{}"),
+            ProbeResponse(200, b"<html>"),
+            ProbeResponse(200, b'{"data": {"result": 3}}'),
             answer(({"job": "a"}, "1")),
             answer(({"job": "a", "mpp_up": "x"}, "1")),
             answer(({"job": "a", "mpp_up": "1"}, "NaN")),

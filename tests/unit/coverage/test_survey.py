@@ -11,14 +11,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.facts import Facts, Lack
+from mpp.core.facts import Lack, ServerState
 from mpp.core.model import Backend, Observation, Standing
-from mpp.core.prometheus.runtimeinfo import Answer, Outcome
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.coverage.survey import BACK_FOR_S, INTERVAL_S, QUICK_S, Survey
 
 NOW = 1_700_000_000.0
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
-FACTS = Facts(read_at=NOW, newest=NOW - 3, started_at=NOW - 9000, targets=80, config_at=1.0, jobs=(("node", 2.0),))
+FACTS = ServerState(read_at=NOW, newest=NOW - 3, started_at=NOW - 9000, targets=80, config_at=1.0, jobs=(("node", 2.0),))
 
 
 class World:
@@ -28,14 +28,14 @@ class World:
         self.up: dict[Backend, int | None] = {A: 80, B: 80}
         self.asked: list[Backend] = []
 
-    def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
+    def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """Answer the query; 403 where the number of targets is None."""
         self.asked.append(backend)
         up = self.up[backend]
         if up is None:
-            return succeed(Answer(403))
+            return succeed(ProbeResponse(403))
         result: list[Any] = [{"metric": {"job": "node", "mpp_up": "1"}, "value": [1, str(up)]}] if up else []
-        return succeed(Answer(200, json.dumps({"status": "success", "data": {"result": result}}).encode()))
+        return succeed(ProbeResponse(200, json.dumps({"status": "success", "data": {"result": result}}).encode()))
 
 
 class SurveyTests(SynchronousTestCase):

@@ -22,12 +22,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.secret_file import MAX_BYTES, SecretFile
 from mpp.core.urls import basic
 from mpp.discovery.http_api import json_api as api_module
-from mpp.discovery.http_api.client import Body, Connections
-from mpp.discovery.http_api.json_api import Answer, Api, NoAnswer
+from mpp.discovery.http_api.client import BodyCollector, TrackedConnections
+from mpp.discovery.http_api.json_api import APIResponse, JSONClient, NoResponse
 from mpp.wire.tls import TLSPolicy
 
 URL = "http://user:hush@api.example/list?token=hush"
@@ -79,11 +79,11 @@ class FailingAgent:
         return fail(self._error)
 
 
-async def get_json(api: Api, url: str, **how: Any) -> Any:
+async def get_json(api: JSONClient, url: str, **how: Any) -> Any:
     """Get what is at a URL, as a locator does that wants JSON."""
     answer = await api.request("GET", url, **how)
     if answer.status != 200:
-        raise answer.refused()
+        raise answer.rejected()
     return answer.json()
 
 
@@ -94,7 +94,7 @@ class ApiTests(SynchronousTestCase):
         self.server = Server()
         self.agent = RequestTraversalAgent(self.server)
         self.clock = Clock()
-        self.api = Api(self.agent, self.clock)
+        self.api = JSONClient(self.agent, self.clock)
 
     def begin(self, waiting: Any) -> Deferred[Any]:
         """Begin what is to be awaited."""
@@ -106,7 +106,7 @@ class ApiTests(SynchronousTestCase):
         """Give what comes of it."""
         return self.successResultOf(self.begin(waiting))
 
-    def refusal(self, waiting: Awaitable[Any], kind: type[LocateError] = LocateError) -> str:
+    def refusal(self, waiting: Awaitable[Any], kind: type[DiscoveryError] = DiscoveryError) -> str:
         """Give why nothing comes of it; there is no secret in that."""
         why = str(self.failureResultOf(self.begin(waiting), kind).value)
         self.assertNotIn("hush", why)
@@ -151,7 +151,7 @@ class ApiTests(SynchronousTestCase):
             self.assertNotIn(basic("user", "hush")[6:], why)
         self.server.answers["/list"] = (401, {}, b'{"message": "bad: hush"}')
         answer = self.result(self.api.request("GET", "http://a/list", hide=["hush", ""]))
-        self.assertEqual(answer.words(), "bad: ...")
+        self.assertEqual(answer.error_text(), "bad: ...")
 
     def test_timeout(self) -> None:
         """An answer that does not come, or does not end, is given up in time, and the connection is dropped."""
@@ -161,7 +161,7 @@ class ApiTests(SynchronousTestCase):
         self.assertNoResult(asked)
         self.clock.advance(0.1)
         self.agent.flush()
-        self.assertEqual(str(self.failureResultOf(asked, NoAnswer).value), "http://a/list: no answer within 2 s")
+        self.assertEqual(str(self.failureResultOf(asked, NoResponse).value), "http://a/list: no answer within 2 s")
         self.assertEqual((self.server.lost, self.clock.getDelayedCalls()), (1, []))
 
     def test_cancelled(self) -> None:
@@ -222,7 +222,7 @@ class ApiTests(SynchronousTestCase):
         response = self.result(self.api.open("GET", "http://a/list"))
         self.assertEqual(self.result(self.api.read("http://a/list", response)).json(), [])
         self.server.answers["/list"] = (200, {}, None)
-        body = Body(10)
+        body = BodyCollector(10)
         self.result(self.api.open("GET", "http://a/list")).deliverBody(body)
         body.whole.cancel()
         self.agent.flush()
@@ -248,8 +248,8 @@ class ApiTests(SynchronousTestCase):
             (SSL.ZeroReturnError("hush"), "TLS failed: the connection was closed"),
             (RuntimeError("hush"), "no usable answer (RuntimeError)"),
         ):
-            api = Api(FailingAgent(error), self.clock)
-            self.assertEqual(self.refusal(get_json(api, URL), NoAnswer), f"http://api.example/list: {expected}")
+            api = JSONClient(FailingAgent(error), self.clock)
+            self.assertEqual(self.refusal(get_json(api, URL), NoResponse), f"http://api.example/list: {expected}")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cancelled_below(self) -> None:
@@ -259,7 +259,7 @@ class ApiTests(SynchronousTestCase):
             errors.ConnectingCancelledError(None),
             ResponseNeverReceived([Failure(CancelledError())]),
         ):
-            asked = self.begin(get_json(Api(FailingAgent(error), self.clock), URL))
+            asked = self.begin(get_json(JSONClient(FailingAgent(error), self.clock), URL))
             self.failureResultOf(asked, CancelledError)
 
 
@@ -281,17 +281,19 @@ class WordsTests(SynchronousTestCase):
             (b"<html>", "text/html", ""),
             (b"x" * 1000, "text/plain", "x" * 300),
         ):
-            self.assertEqual(Answer("u", 404, {"content-type": content_type}, body).words(), expected)
+            self.assertEqual(APIResponse("u", 404, {"content-type": content_type}, body).error_text(), expected)
 
     def test_refused(self) -> None:
         """An error says where or what, the status, and the words if there are any."""
-        self.assertEqual(str(Answer("http://a", 404).refused()), "http://a: status 404")
-        said = Answer("http://a", 404, {"content-type": "text/plain"}, b"no")
-        self.assertEqual(str(said.refused("--option")), "--option: status 404: no")
+        self.assertEqual(str(APIResponse("http://a", 404).rejected()), "http://a: status 404")
+        said = APIResponse("http://a", 404, {"content-type": "text/plain"}, b"no")
+        self.assertEqual(str(said.rejected("--option")), "--option: status 404: no")
 
     def test_repr(self) -> None:
         """What was answered, and what is to be hidden, is in no repr."""
-        self.assertEqual(repr(Answer("http://a", 200, {"a": "hush"}, b"hush", ("hush",))), "Answer(url='http://a', status=200)")
+        self.assertEqual(
+            repr(APIResponse("http://a", 200, {"a": "hush"}, b"hush", ("hush",))), "APIResponse(url='http://a', status=200)"
+        )
 
 
 class ConnectionsTests(SynchronousTestCase):
@@ -299,8 +301,8 @@ class ConnectionsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.connections = Connections(self.reactor, TLSPolicy(), 1.5)
-        self.api = Api(self.connections.agent, self.reactor, self.connections)
+        self.connections = TrackedConnections(self.reactor, TLSPolicy(), 1.5)
+        self.api = JSONClient(self.connections.agent, self.reactor, self.connections)
 
     def connect(self) -> Any:
         """Let the newest connection succeed, and give the transport of its client's end."""
@@ -331,7 +333,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """Closing aborts what is in use and what is kept, and is over when all is gone."""
-        Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/")).addErrback(lambda failure: failure.trap(NoAnswer))
+        Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/")).addErrback(lambda failure: failure.trap(NoResponse))
         transport = self.connect()
         closed = self.api.close()
         self.assertNoResult(closed)
@@ -349,13 +351,13 @@ class ConnectionsTests(SynchronousTestCase):
         aborted: list[str] = []
         transport.abortConnection = lambda: aborted.append("aborted")
         self.answer(transport, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 11)
-        self.failureResultOf(asked, LocateError)
+        self.failureResultOf(asked, DiscoveryError)
         self.assertEqual(aborted, ["aborted"])
         self.answer(transport, b"x" * 50)
 
     def test_without_length(self) -> None:
         """An answer may end with its connection; one that announced more is no answer."""
-        for head, kind in ((b"HTTP/1.0 200 OK\r\n\r\n", None), (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", NoAnswer)):
+        for head, kind in ((b"HTTP/1.0 200 OK\r\n\r\n", None), (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", NoResponse)):
             asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
             transport = self.connect()
             self.answer(transport, head + b"[]")
@@ -380,7 +382,7 @@ class SecretFileTests(SynchronousTestCase):
 
     def refused(self) -> str:
         """Give why the file as it is cannot be used."""
-        return str(self.assertRaises(LocateError, SecretFile(self.path).read))
+        return str(self.assertRaises(DiscoveryError, SecretFile(self.path).read))
 
     def test_read(self) -> None:
         """Blanks and line ends around it, and a byte order mark, do not count; each reading is anew."""
@@ -395,7 +397,7 @@ class SecretFileTests(SynchronousTestCase):
             (b"hush\xff", "not UTF-8 text"),
             (b"h" * (MAX_BYTES + 1), "larger than 1 MiB, not a secret"),
         ):
-            self.assertEqual(str(self.assertRaises(LocateError, self.read, content)), f"{self.path}: {expected}")
+            self.assertEqual(str(self.assertRaises(DiscoveryError, self.read, content)), f"{self.path}: {expected}")
         os.remove(self.path)
         os.mkfifo(self.path)
         self.assertEqual(self.refused(), f"{self.path}: not a regular file")

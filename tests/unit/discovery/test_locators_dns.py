@@ -12,7 +12,7 @@ from twisted.names import dns
 from twisted.names.error import DNSNameError, DNSQueryRefusedError, DNSServerError, DNSUnknownError, ResolverError
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.errors import ConfigError, LocateError
+from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.discovery.dns import MAX_JOINED, SRV_TIMEOUTS_S, DNSLocator
 from tests.fake_resolver import HeldResolver
 from tests.locator_contract import locator_tests
@@ -201,13 +201,13 @@ class AddressesTests(DNSCase):
         """A name without addresses is told, and is no empty list."""
         looked = self.locator.locate()
         self.resolver.answer(0)
-        error = self.failureResultOf(looked, LocateError).value
+        error = self.failureResultOf(looked, DiscoveryError).value
         self.assertEqual(str(error), "prom.example.org: does not resolve to any address")
 
     def test_resolver_dislikes_the_name(self) -> None:
         """What the resolver thinks of a name is told."""
         looked = self.make("broken:9090").locate()
-        self.assertEqual(str(self.failureResultOf(looked, LocateError).value), "broken: label too long")
+        self.assertEqual(str(self.failureResultOf(looked, DiscoveryError).value), "broken: label too long")
 
     def test_joined(self) -> None:
         """While a look-up is stuck in its thread there is no second one; all who wait get its answer."""
@@ -231,7 +231,7 @@ class AddressesTests(DNSCase):
             if addresses:
                 self.assertEqual(len(self.successResultOf(looked)), 1)
             else:
-                self.failureResultOf(looked, LocateError)
+                self.failureResultOf(looked, DiscoveryError)
         self.assertEqual(len(self.resolver.asked), 2)
         self.assertEqual(len(self.urls("10.0.0.2")), 1)
 
@@ -259,7 +259,7 @@ class ServicesTests(DNSCase):
     def refused(self, answers: list[dns.RRHeader] | Exception) -> str:
         """Give why nothing is located with such an answer."""
         self.names.answers = answers
-        return str(self.failureResultOf(self.make(SRV).locate(), LocateError).value)
+        return str(self.failureResultOf(self.make(SRV).locate(), DiscoveryError).value)
 
     def test_order(self) -> None:
         """Low priority comes first, then high weight, then the name; the names stay names."""

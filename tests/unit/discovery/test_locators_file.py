@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.interfaces import ILocator
 from mpp.core.model import Backend
 from mpp.discovery.file import MAX_BYTES, FileLocator
@@ -74,7 +74,7 @@ class FileLocatorTests(SynchronousTestCase):
 
     def refused(self) -> str:
         """Give why the file as it is cannot be used."""
-        return str(self.failureResultOf(self.locator.locate(), LocateError).value)
+        return str(self.failureResultOf(self.locator.locate(), DiscoveryError).value)
 
     def test_provides_the_interface(self) -> None:
         """A FileLocator is a locator."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.errors import ConfigError, LocateError, PartlyLocated
+from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.model import Backend
 from mpp.discovery import file_sd
 from mpp.discovery.file_sd import MAX_BYTES, FileSDLocator
@@ -84,9 +84,9 @@ class FileSDLocatorTests(SynchronousTestCase):
 
     def partly(self) -> tuple[str, tuple[Backend, ...]]:
         """Give what is wrong now, and what is located nevertheless."""
-        error = self.failureResultOf(self.locator.locate(), LocateError).value
-        assert isinstance(error, PartlyLocated)
-        return str(error), tuple(each.backend for each in error.located)
+        error = self.failureResultOf(self.locator.locate(), DiscoveryError).value
+        assert isinstance(error, PartlyDiscovered)
+        return str(error), tuple(each.backend for each in error.discovered)
 
     def test_patterns(self) -> None:
         """The patterns' order counts, then the names'; a server in several files is one."""

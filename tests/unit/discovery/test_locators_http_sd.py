@@ -16,9 +16,9 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.model import Backend
-from mpp.discovery.http_api.json_api import Api
+from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.http_sd import MAX_BYTES, HTTPSDLocator, url_reader
 from tests.locator_contract import locator_tests
 from tests.logged import logged
@@ -79,7 +79,7 @@ class SDSource:
         self.fake = FakeSD()
         self.clock = Clock()
         self.agent = RequestTraversalAgent(self.fake)
-        self.locator = HTTPSDLocator(lambda: URL, Api(self.agent, self.clock))
+        self.locator = HTTPSDLocator(lambda: URL, JSONClient(self.agent, self.clock))
 
     def have(self, *addresses: str) -> None:
         self.fake.have(*addresses)
@@ -98,7 +98,7 @@ class SDSource:
         self.agent.flush()
 
 
-class RecordingApi(Api):
+class RecordingApi(JSONClient):
     """Takes note of its end."""
 
     closed = 0
@@ -124,7 +124,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.fake = FakeSD()
         self.agent = RequestTraversalAgent(self.fake)
-        self.locator = HTTPSDLocator(lambda: URL, Api(self.agent, Clock()), interval=2.5)
+        self.locator = HTTPSDLocator(lambda: URL, JSONClient(self.agent, Clock()), interval=2.5)
         self.logged = logged(self)
 
     def located(self) -> tuple[Backend, ...]:
@@ -137,7 +137,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         """Give why nothing can be located now."""
         looked = self.locator.locate()
         self.agent.flush()
-        return str(self.failureResultOf(looked, LocateError).value)
+        return str(self.failureResultOf(looked, DiscoveryError).value)
 
     def test_request(self) -> None:
         """It asks as Prometheus does, with user and password as HTTP basic."""
@@ -153,7 +153,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         """A URL that stands in a file is read anew for each look-up; what is wrong with it is told without what it says."""
         path = os.path.abspath(self.mktemp())
         Path(path).write_text(f"{URL}\n")
-        self.locator = HTTPSDLocator(url_reader(f"@{path}"), Api(self.agent, Clock()))
+        self.locator = HTTPSDLocator(url_reader(f"@{path}"), JSONClient(self.agent, Clock()))
         self.assertEqual(repr(self.locator), f"<HTTPSDLocator {SHOWN}>")
         self.located()
         Path(path).write_text("http://me:another@sd.example.org:8080/others\n")
@@ -169,7 +169,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
 
     def test_without_credentials(self) -> None:
         """Without user and password there is no Authorization."""
-        self.locator = HTTPSDLocator(lambda: "http://sd/targets", Api(self.agent, Clock()))
+        self.locator = HTTPSDLocator(lambda: "http://sd/targets", JSONClient(self.agent, Clock()))
         self.located()
         self.assertNotIn("authorization", self.fake.asked[0][1])
 

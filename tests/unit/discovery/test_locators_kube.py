@@ -8,12 +8,12 @@ from attrs import evolve
 from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.errors import ConfigError, LocateError
+from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.interfaces import ILocator
-from mpp.core.model import Backend, Located
+from mpp.core.model import Backend, DiscoveredBackend
 from mpp.core.settings import KubeSettings, Settings
-from mpp.discovery.http_api.json_api import Api
-from mpp.discovery.kubernetes.cluster_access import Access
+from mpp.discovery.http_api.json_api import JSONClient
+from mpp.discovery.kubernetes.cluster_access import ClusterAccess
 from mpp.discovery.kubernetes.collections import PAGE
 from mpp.discovery.kubernetes.locator import check
 from mpp.wire.tls import TLSPolicy
@@ -23,11 +23,11 @@ from tests.logged import logged
 
 SERVICE = KubeSettings(service_name="prometheus")
 PODS = KubeSettings(pod_label_selector="app=prometheus")
-ACCESS = Access("https://kube.example:6443", "monitoring", authorization="Bearer s3cr3t-token")
+ACCESS = ClusterAccess("https://kube.example:6443", "monitoring", authorization="Bearer s3cr3t-token")
 
 
-def ready(host: str, port: int = 9090) -> Located:
-    return Located(Backend("http", host, port))
+def ready(host: str, port: int = 9090) -> DiscoveredBackend:
+    return DiscoveredBackend(Backend("http", host, port))
 
 
 class _Source:
@@ -110,11 +110,11 @@ class _Located(SynchronousTestCase):
         self.fake = self.world.fake
         self.logged = logged(self, lambda event: str(event.get("problem", "")))
 
-    def located(self) -> tuple[Located, ...]:
+    def located(self) -> tuple[DiscoveredBackend, ...]:
         return self.successResultOf(self.world.locator.locate())
 
     def refused(self) -> str:
-        return str(self.failureResultOf(self.world.locator.locate(), LocateError).value)
+        return str(self.failureResultOf(self.world.locator.locate(), DiscoveryError).value)
 
 
 class ServiceTests(_Located):
@@ -239,7 +239,7 @@ class ServiceTests(_Located):
         not_ready = endpoint("10.0.0.2", "prometheus-1", conditions={"ready": False})
         self.fake.put("endpointslices", endpoint_slice("a", [endpoint("10.0.0.1", "prometheus-0"), not_ready]))
         self.assertEqual(
-            self.located(), (ready("10.0.0.1"), Located(Backend("http", "10.0.0.2", 9090), "prometheus-1 is not ready"))
+            self.located(), (ready("10.0.0.1"), DiscoveredBackend(Backend("http", "10.0.0.2", 9090), "prometheus-1 is not ready"))
         )
 
     def test_problems_are_told_once(self) -> None:
@@ -254,7 +254,7 @@ class ServiceTests(_Located):
         """When there is something and nothing of it can be used, that is an error: rather a wrong option than no servers."""
         world = InMemory(evolve(SERVICE, port="wbe"))
         world.fake.put("endpointslices", endpoint_slice("a", [endpoint("10.0.0.1", "prometheus-0")]))
-        error = self.failureResultOf(world.locator.locate(), LocateError).value
+        error = self.failureResultOf(world.locator.locate(), DiscoveryError).value
         self.assertIn("EndpointSlice a has no TCP port named 'wbe' (--kube-port)", str(error))
 
 
@@ -282,14 +282,14 @@ class PodTests(_Located):
     def test_awkward_characters(self) -> None:
         """Characters that mean something in a URL reach the server as they are."""
         world = InMemory(evolve(PODS, pod_label_selector="a=b&limit=1#+%2C é"))
-        self.failureResultOf(world.locator.locate(), LocateError)
+        self.failureResultOf(world.locator.locate(), DiscoveryError)
         self.assertEqual(world.fake.seen[0].query["labelSelector"], "a=b&limit=1#+%2C é")
 
     def test_refused_selector(self) -> None:
         """A selector that the server refuses is named, with the server's own words."""
         world = InMemory(evolve(PODS, pod_label_selector="a=(b"))
         expected = "--kube-pod-label-selector: the API server refuses 'a=(b': unable to parse requirement: found 'a=(b', "
-        self.assertIn(expected, str(self.failureResultOf(world.locator.locate(), LocateError).value))
+        self.assertIn(expected, str(self.failureResultOf(world.locator.locate(), DiscoveryError).value))
         error = self.failureResultOf(world.locator.verify(), ConfigError).value
         self.assertEqual(error.option, "--kube-pod-label-selector")
 
@@ -306,7 +306,7 @@ class PodTests(_Located):
         said = b"Client sent an HTTP request to an HTTPS server.\n"
         world.fake.render = lambda request: (request.setResponseCode(400), said)[1]  # type: ignore[method-assign]
         self.assertIsNone(self.successResultOf(world.locator.verify()))
-        told = str(self.failureResultOf(world.locator.locate(), LocateError).value)
+        told = str(self.failureResultOf(world.locator.locate(), DiscoveryError).value)
         self.assertTrue(told.startswith("pods in namespace 'monitoring': status 400"), told)
 
     def test_service_needs_no_verification(self) -> None:
@@ -368,7 +368,7 @@ class CredentialTests(_Located):
         """New certificates mean new connections; the old ones may finish what they do, and are closed at the next change."""
         connect, closed = self.world.client._connect, []
 
-        def recorded(access: Access) -> Api:
+        def recorded(access: ClusterAccess) -> JSONClient:
             api = connect(access)
             api.close = lambda: succeed(closed.append(access.tls.server_name))  # type: ignore[method-assign,func-returns-value]
             return api
@@ -385,7 +385,7 @@ class CredentialTests(_Located):
     def test_files_become_bad(self) -> None:
         """Files that become unreadable while the program runs are told, and read again when they are mended."""
 
-        def unreadable() -> Access:
+        def unreadable() -> ClusterAccess:
             raise ConfigError("--kubeconfig", "/config: No such file or directory")
 
         good = self.world.credentials._read

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import ConfigError
 from mpp.core.settings import KubeSettings
-from mpp.discovery.kubernetes.cluster_access import Access, read_access
+from mpp.discovery.kubernetes.cluster_access import ClusterAccess, read_access
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import pair
 from tests.unit.core.test_plain_yaml import NESTED, alias_bomb, merge_bomb
@@ -52,7 +52,7 @@ class _Files(SynchronousTestCase):
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return str(path)
 
-    def read(self, content: bytes | str | dict[str, Any], *, insecure: bool = False) -> Access:
+    def read(self, content: bytes | str | dict[str, Any], *, insecure: bool = False) -> ClusterAccess:
         """Give the access that a kubeconfig gives."""
         return read_access(KubeSettings(kubeconfig=self.write("config", content)), {}, insecure=insecure)
 
@@ -72,14 +72,14 @@ class KubeconfigTests(_Files):
     def test_least(self) -> None:
         """A server is all that is needed."""
         content = kubeconfig(cluster={"server": "http://localhost:8080/"})
-        self.assertEqual(self.read(content), Access("http://localhost:8080", "default"))
+        self.assertEqual(self.read(content), ClusterAccess("http://localhost:8080", "default"))
         del content["contexts"][0]["context"]["user"]
-        self.assertEqual(self.read(content), Access("http://localhost:8080", "default"))
+        self.assertEqual(self.read(content), ClusterAccess("http://localhost:8080", "default"))
 
     def test_json(self) -> None:
         """A kubeconfig may be JSON, and may begin with a byte order mark."""
         access = self.read("\ufeff" + json.dumps(kubeconfig(context={"namespace": "monitoring"}, user={"token": "t"}), indent=1))
-        self.assertEqual(access, Access("https://kube.example:6443", "monitoring", authorization="Bearer t"))
+        self.assertEqual(access, ClusterAccess("https://kube.example:6443", "monitoring", authorization="Bearer t"))
 
     def test_empty_document_at_the_end(self) -> None:
         """A file that ends with ``---`` is accepted, as by kubectl."""
@@ -133,7 +133,7 @@ class KubeconfigTests(_Files):
         paths = [self.write("a/config", first), str(self.folder / "missing"), self.write("b/config", second)]
         paths += ["", self.write("c/config", third), self.write("empty", "")]
         access = read_access(KubeSettings(kubeconfig=os.pathsep.join(paths)), {})
-        self.assertEqual(access, Access("https://kube.example:6443", "default", authorization="Bearer of-b"))
+        self.assertEqual(access, ClusterAccess("https://kube.example:6443", "default", authorization="Bearer of-b"))
 
     def test_plugin(self) -> None:
         """A plugin's command, arguments and environment; what it is told of the cluster if it wants to know."""
@@ -308,7 +308,7 @@ class InClusterTests(_Files):
         self.write("ca.crt", AUTHORITY.pem)
         self.write("namespace", "monitoring")
 
-    def access(self, *, insecure: bool = False, **environ: str) -> Access:
+    def access(self, *, insecure: bool = False, **environ: str) -> ClusterAccess:
         """Give the pod's access."""
         return read_access(KubeSettings(), {**self.environ, **environ}, insecure=insecure, account=str(self.folder))
 

@@ -17,16 +17,16 @@ from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.settings import KubeSettings
-from mpp.discovery.kubernetes.cluster_access import Access
-from mpp.discovery.kubernetes.exec_plugin import TIMEOUT_S, Issued, read_credential, run_plugin
-from mpp.discovery.kubernetes.user import Plugin
+from mpp.discovery.kubernetes.cluster_access import ClusterAccess
+from mpp.discovery.kubernetes.exec_plugin import TIMEOUT_S, IssuedCredential, read_credential, run_plugin
+from mpp.discovery.kubernetes.user import ExecPlugin
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import InMemory, pair
 
 VERSION = "client.authentication.k8s.io/v1"
-PLUGIN = Plugin("config: users[alice].user.exec.command", VERSION, "get-token", ("login", "--password=hidden"))
+PLUGIN = ExecPlugin("config: users[alice].user.exec.command", VERSION, "get-token", ("login", "--password=hidden"))
 WHO = f"{PLUGIN.where}: get-token: "
 
 
@@ -74,7 +74,7 @@ class RunTests(SynchronousTestCase):
         self.environ = {"PATH": str(self.folder), "HOME": "/home/mpp"}
         self.run_it()
 
-    def run_it(self, plugin: Plugin = PLUGIN) -> None:
+    def run_it(self, plugin: ExecPlugin = PLUGIN) -> None:
         """Run a plugin."""
         self.issued = run_plugin(plugin, self.reactor, self.environ)
 
@@ -84,7 +84,7 @@ class RunTests(SynchronousTestCase):
         self.reactor.protocol.processEnded(Failure(kind))
 
     def refused(self) -> str:
-        return str(self.failureResultOf(self.issued, LocateError).value)
+        return str(self.failureResultOf(self.issued, DiscoveryError).value)
 
     def test_how_it_is_run(self) -> None:
         """It is looked up in PATH, gets its arguments, mpp's environment with its own, and no input; no secret of mpp's."""
@@ -102,7 +102,7 @@ class RunTests(SynchronousTestCase):
             self.reactor.protocol.outReceived(piece)
         self.assertNoResult(self.issued)
         self.end()
-        self.assertEqual(self.successResultOf(self.issued), Issued("Bearer s3cr3t"))
+        self.assertEqual(self.successResultOf(self.issued), IssuedCredential("Bearer s3cr3t"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_fails(self) -> None:
@@ -169,7 +169,7 @@ class CredentialTests(SynchronousTestCase):
 
     def refused(self, output: bytes) -> str:
         """Give why an output is of no use."""
-        told = str(self.assertRaises(LocateError, read_credential, output, PLUGIN))
+        told = str(self.assertRaises(DiscoveryError, read_credential, output, PLUGIN))
         self.assertNotIn("s3cr3t", told)
         return told
 
@@ -205,7 +205,7 @@ class CacheTests(SynchronousTestCase):
     """When a program is run."""
 
     def setUp(self) -> None:
-        access = Access("https://kube.example:6443", "monitoring", plugin=PLUGIN)
+        access = ClusterAccess("https://kube.example:6443", "monitoring", plugin=PLUGIN)
         self.world = InMemory(KubeSettings(service_name="prometheus"), access)
         self.world.fake.tokens = {"one": "alice"}
 
@@ -214,7 +214,7 @@ class CacheTests(SynchronousTestCase):
 
     def finish(self, token: str, expires: float | None = None) -> None:
         """Have the program that was run last end."""
-        self.world.plugins[-1][1].callback(Issued(f"Bearer {token}", None, expires))
+        self.world.plugins[-1][1].callback(IssuedCredential(f"Bearer {token}", None, expires))
 
     def test_once_for_all(self) -> None:
         """Who asks while it runs waits for the same run; who asks later takes what it gave."""
@@ -249,7 +249,7 @@ class CacheTests(SynchronousTestCase):
         looked = self.located()
         for token in ("old", "older"):
             self.finish(token)
-        self.assertIn("status 401", str(self.failureResultOf(looked, LocateError).value))
+        self.assertIn("status 401", str(self.failureResultOf(looked, DiscoveryError).value))
         self.assertEqual(len(self.world.plugins), 2)
 
     def test_given_up_and_stopped(self) -> None:
@@ -269,8 +269,8 @@ class CacheTests(SynchronousTestCase):
     def test_fails(self) -> None:
         """A program that fails is the look-up's failure; the next one runs it again."""
         looked = self.located()
-        self.world.plugins[-1][1].errback(LocateError("exit status 1"))
-        self.assertEqual(str(self.failureResultOf(looked, LocateError).value), "exit status 1")
+        self.world.plugins[-1][1].errback(DiscoveryError("exit status 1"))
+        self.assertEqual(str(self.failureResultOf(looked, DiscoveryError).value), "exit status 1")
         self.assertNoResult(self.located())
         self.assertEqual(len(self.world.plugins), 2)
 
@@ -288,7 +288,7 @@ class CacheTests(SynchronousTestCase):
 class RealProcessTests(TestCase):
     """Real child processes."""
 
-    def plugin(self, script: str) -> Plugin:
+    def plugin(self, script: str) -> ExecPlugin:
         """Make a plugin of a script."""
         return evolve(PLUGIN, command=sys.executable, arguments=("-c", script), environ=(("KUBERNETES_EXEC_INFO", "{}"),))
 
@@ -296,14 +296,14 @@ class RealProcessTests(TestCase):
         """A program that prints a token, and reads its input to the end before."""
         output = credential(token="t").decode()
         script = f"import os, sys; sys.stdin.read(); assert os.environ['KUBERNETES_EXEC_INFO'] == '{{}}'; print('''{output}''')"
-        self.assertEqual(await run_plugin(self.plugin(script), reactor, os.environ), Issued("Bearer t"))
+        self.assertEqual(await run_plugin(self.plugin(script), reactor, os.environ), IssuedCredential("Bearer t"))
 
     async def test_fails(self) -> None:
         """A program that ends with an error."""
-        with self.assertRaisesRegex(LocateError, "exit status 3: please log in$"):
+        with self.assertRaisesRegex(DiscoveryError, "exit status 3: please log in$"):
             await run_plugin(self.plugin("import sys; print('please log in', file=sys.stderr); sys.exit(3)"), reactor, os.environ)
 
-    def script(self, text: str) -> Plugin:
+    def script(self, text: str) -> ExecPlugin:
         """Return a plugin that is a shell script; ``$1`` is a file for its notes, which is not there yet."""
         program = Path(self.mktemp()).absolute()
         program.write_text(f"#!/bin/sh\n{text}\n")
@@ -346,8 +346,8 @@ class RealProcessTests(TestCase):
         """A program has a session of its own, without mpp's terminal; SIGPIPE ends it as usual."""
         output = credential(token="t").decode()
         script = f"import os; assert os.getpgrp() == os.getpid() == os.getsid(0) != {os.getpgrp()}; print('''{output}''')"
-        self.assertEqual(await run_plugin(self.plugin(script), reactor, os.environ), Issued("Bearer t"))
-        with self.assertRaisesRegex(LocateError, "ended by signal 13$"):
+        self.assertEqual(await run_plugin(self.plugin(script), reactor, os.environ), IssuedCredential("Bearer t"))
+        with self.assertRaisesRegex(DiscoveryError, "ended by signal 13$"):
             await run_plugin(self.script("kill -PIPE $$; exit 1"), reactor, os.environ)
 
     async def test_locale(self) -> None:
@@ -355,7 +355,7 @@ class RealProcessTests(TestCase):
         for locale in ({}, {"LC_CTYPE": "C"}, {"LC_CTYPE": "C.UTF-8"}, {"LANG": "C"}, {"LC_ALL": "C"}):
             plugin = self.script('echo "${LC_CTYPE-unset} ${LANG-unset} ${LC_ALL-unset}" > "$1"; exit 1')
             running = run_plugin(plugin, reactor, {"PATH": os.environ["PATH"], **locale})
-            with self.assertRaises(LocateError):
+            with self.assertRaises(DiscoveryError):
                 await running
             expected = [locale.get(name, "unset") for name in ("LC_CTYPE", "LANG", "LC_ALL")]
             self.assertEqual(self.notes.read_text().split(), expected)
@@ -364,7 +364,7 @@ class RealProcessTests(TestCase):
         """A file that the system cannot execute is reported with the system's reason."""
         plugin = self.script("")
         Path(plugin.command).write_text("neither a program nor a script")
-        with self.assertRaisesRegex(LocateError, "Exec format error$"):
+        with self.assertRaisesRegex(DiscoveryError, "Exec format error$"):
             await run_plugin(plugin, reactor, os.environ)
 
     async def test_killed(self) -> None:

@@ -9,13 +9,22 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.settings import KubeSettings
-from mpp.discovery.kubernetes.objects import Port, Reading, choose_port, located, one_line, read_endpoints, read_pod, read_slice
+from mpp.discovery.kubernetes.objects import (
+    ParsedObjects,
+    Port,
+    choose_port,
+    discovered,
+    one_line,
+    read_endpoints,
+    read_pod,
+    read_slice,
+)
 from tests.fake_kube import endpoint, endpoint_slice, endpoints_object, pod
 
 
-def urls(*readings: Reading) -> list[str]:
+def urls(*readings: ParsedObjects) -> list[str]:
     """Give the ready backends that these make together, then those that are not."""
-    found = located((each for reading in readings for each in reading.candidates), KubeSettings())
+    found = discovered((each for reading in readings for each in reading.candidates), KubeSettings())
     return [each.backend.netloc + (" " + each.not_ready if each.not_ready else "") for each in found]
 
 
@@ -72,7 +81,7 @@ class SliceTests(SynchronousTestCase):
         """A slice without endpoints is no problem, even if it has no ports: that of a service without pods is like that."""
         for endpoints in ([], None):
             item = {**endpoint_slice("a", [], ports=[]), "endpoints": endpoints, "ports": None}
-            self.assertEqual(read_slice(item, ""), Reading())
+            self.assertEqual(read_slice(item, ""), ParsedObjects())
 
     def test_dual_stack(self) -> None:
         """A server with an address of each family is one server, with the IPv4 one, even while only the other one is ready."""
@@ -134,7 +143,7 @@ class EndpointsTests(SynchronousTestCase):
         self.assertEqual(urls(reading), ["10.0.0.2:9090"])
         problem = "Endpoints prometheus declares no TCP port; --kube-port can tell its number"
         self.assertEqual(reading.problems, (problem,))
-        self.assertEqual(read_endpoints({"metadata": {"name": "x"}, "subsets": None}, ""), Reading())
+        self.assertEqual(read_endpoints({"metadata": {"name": "x"}, "subsets": None}, ""), ParsedObjects())
 
 
 class PodTests(SynchronousTestCase):
@@ -143,7 +152,7 @@ class PodTests(SynchronousTestCase):
     def test_phases(self) -> None:
         """Only running pods count; those that are being deleted may still serve, and count as not ready."""
         for phase in ("Pending", "Succeeded", "Failed", "Unknown"):
-            self.assertEqual(read_pod(pod("p-0", "10.0.0.1", phase=phase), ""), Reading())
+            self.assertEqual(read_pod(pod("p-0", "10.0.0.1", phase=phase), ""), ParsedObjects())
         deleted = pod("p-0", "10.0.0.1")
         deleted["metadata"]["deletionTimestamp"] = "2024-05-01T10:00:00Z"
         self.assertEqual(urls(read_pod(deleted, "")), ["10.0.0.1:9090 p-0 is terminating"])

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.model import Backend
 from mpp.core.settings import KubeSettings, Settings
 from mpp.discovery.kubernetes.locator import KubeLocator, build, check
@@ -173,14 +173,14 @@ class CredentialFormTests(_Served):
         for changes in good:
             self.assertEqual(len(await self.locator({"token": "good-token"}, **changes).locate()), 1, changes)
         for changes in bad:
-            with self.assertRaisesRegex(LocateError, r"\Ahttps://127\.0\.0\.1:\d+/.*: TLS failed: "):
+            with self.assertRaisesRegex(DiscoveryError, r"\Ahttps://127\.0\.0\.1:\d+/.*: TLS failed: "):
                 await self.locator({"token": "good-token"}, **changes).locate()
 
     async def test_server_is_down(self) -> None:
         """A server that is down is no wrong configuration, and the look-up says so."""
         locator = self.locator({"token": "good-token"}, server="https://127.0.0.1:1")
         await locator.verify()
-        with self.assertRaisesRegex(LocateError, "connection refused"):
+        with self.assertRaisesRegex(DiscoveryError, "connection refused"):
             await locator.locate()
 
     async def test_certificate_is_replaced(self) -> None:

@@ -9,11 +9,11 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.errors import LocateError
+from mpp.core.errors import DiscoveryError
 from mpp.core.settings import KubeSettings
-from mpp.discovery.kubernetes.cluster_access import Access
-from mpp.discovery.kubernetes.stream import Lines
-from mpp.discovery.kubernetes.watch import Gone, pause, read_event
+from mpp.discovery.kubernetes.cluster_access import ClusterAccess
+from mpp.discovery.kubernetes.stream import LineStream
+from mpp.discovery.kubernetes.watch import VersionExpired, pause, read_event
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod
 from tests.logged import logged
 
@@ -238,7 +238,9 @@ class TroubledWatchTests(_Watched):
 
     def test_token_expires(self) -> None:
         """A token that has expired when the stream begins anew is read again."""
-        old, new = (Access("https://kube.example:6443", "monitoring", authorization=f"Bearer {each}") for each in ("old", "new"))
+        old, new = (
+            ClusterAccess("https://kube.example:6443", "monitoring", authorization=f"Bearer {each}") for each in ("old", "new")
+        )
         self.fake.tokens = {"old": "alice"}
         self.world.access = old
         self.start()
@@ -296,7 +298,7 @@ class TroubledWatchTests(_Watched):
     def test_bug(self) -> None:
         """A bug in the watching is logged, and does not end it."""
         self.start()
-        self.world.locator._watch._is_news = lambda *_: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+        self.world.locator._resource_watch._is_news = lambda *_: 1 / 0  # type: ignore[method-assign,assignment,return-value]
         self.make_ready()
         self.world.settle()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -332,20 +334,20 @@ class PartsTests(SynchronousTestCase):
         """An event is a type and an object with metadata; 410 is told apart."""
         item = {"metadata": {"resourceVersion": "7"}}
         self.assertEqual(read_event(json.dumps({"type": "ADDED", "object": item}).encode()), ("ADDED", item))
-        self.assertRaises(Gone, read_event, b'{"type":"ERROR","object":{"code":410}}')
+        self.assertRaises(VersionExpired, read_event, b'{"type":"ERROR","object":{"code":410}}')
         for line in (b"{", b"7", b"{}", b'{"type":"ADDED","object":{"metadata":7}}', b'{"type":"ERROR","object":7}', b"[" * 9999):
-            self.assertRaises(LocateError, read_event, line)
+            self.assertRaises(DiscoveryError, read_event, line)
 
     def test_lines(self) -> None:
         """Lines are found wherever the pieces end; empty ones do not count; one without an end is refused."""
         clock, taken = Clock(), []
-        lines = Lines(taken.append, clock, 10)
+        lines = LineStream(taken.append, clock, 10)
         for piece in (b"on", b"e\n\r\ntwo\nth", b"ree\n"):
             lines.dataReceived(piece)
         self.assertEqual(taken, [b"one", b"two", b"three"])
         for _ in range(9):
             lines.dataReceived(b"x" * 1024 * 1024)
-        self.failureResultOf(lines.ended, LocateError)
+        self.failureResultOf(lines.ended, DiscoveryError)
         lines.dataReceived(b"four\n")
         lines.connectionLost()
         self.assertEqual((len(taken), clock.getDelayedCalls()), (3, []))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.discovery.http_api.look_ups import LookUps
+from mpp.discovery.http_api.look_ups import PendingLookups
 
 
 class LookUpsTests(SynchronousTestCase):
@@ -13,7 +13,7 @@ class LookUpsTests(SynchronousTestCase):
 
     def test_cancelled(self) -> None:
         """All that have not ended are given up."""
-        look_ups = LookUps()
+        look_ups = PendingLookups()
         running = [look_ups.add(Deferred()) for _ in range(2)]
         look_ups.cancel()
         for each in running:
@@ -22,7 +22,7 @@ class LookUpsTests(SynchronousTestCase):
 
     def test_ended(self) -> None:
         """What has ended keeps its outcome, and is forgotten: a Deferred that is handed out waits for others meanwhile."""
-        look_ups = LookUps()
+        look_ups = PendingLookups()
         looked: Deferred[int] = Deferred()
         later: Deferred[int] = Deferred()
         handed_out = look_ups.add(looked).addCallback(lambda _: later)

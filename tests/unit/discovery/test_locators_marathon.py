@@ -13,11 +13,11 @@ from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.errors import LocateError, PartlyLocated
-from mpp.core.model import Backend, Located
+from mpp.core.errors import DiscoveryError, PartlyDiscovered
+from mpp.core.model import Backend, DiscoveredBackend
 from mpp.core.settings import MarathonSettings
 from mpp.core.urls import basic
-from mpp.discovery.http_api.json_api import Api
+from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.marathon.locator import MarathonLocator
 from tests.fake_marathon import LOGIN_PATH, PASSWORD, UID, FakeMarathon, FakeNetwork, host_app, pem, principal_secret, task
 from tests.locator_contract import locator_tests
@@ -41,7 +41,7 @@ class MarathonSource:
         self.network = FakeNetwork(**{"master": self.fake, "leader.mesos": self.fake})
         self.clock = Clock()
         settings = MarathonSettings(urls=(BASE,), apps=(APP,), principal_secret=principal_secret())
-        self.locator = MarathonLocator(settings, Api(self.network, self.clock), wall=lambda: EPOCH)
+        self.locator = MarathonLocator(settings, JSONClient(self.network, self.clock), wall=lambda: EPOCH)
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -93,7 +93,7 @@ class MarathonCase(SynchronousTestCase):
         """Make a locator; without settings it asks the first master for the one app."""
         return MarathonLocator(
             MarathonSettings(**{"urls": (BASE,), "apps": (APP,), **settings}),
-            Api(self.network, self.clock),
+            JSONClient(self.network, self.clock),
             wall=lambda: self.now,
         )
 
@@ -103,7 +103,7 @@ class MarathonCase(SynchronousTestCase):
 
     def refused(self, locator: MarathonLocator) -> str:
         """Give why nothing is listed now."""
-        return str(self.failureResultOf(locator.locate(), LocateError).value)
+        return str(self.failureResultOf(locator.locate(), DiscoveryError).value)
 
 
 class AppsTests(MarathonCase):
@@ -144,17 +144,17 @@ class AppsTests(MarathonCase):
         self.assertEqual(self.located(self.make()), (A,))
         self.assertEqual(self.fake.requests[-1], f"GET /service/marathon/v2/apps{APP}/tasks")
 
-    def partly(self, locator: MarathonLocator) -> tuple[str, tuple[Located, ...]]:
+    def partly(self, locator: MarathonLocator) -> tuple[str, tuple[DiscoveredBackend, ...]]:
         """Give what is missing now, and what stands nevertheless."""
-        error = self.failureResultOf(locator.locate(), PartlyLocated).value
-        return str(error), error.located
+        error = self.failureResultOf(locator.locate(), PartlyDiscovered).value
+        return str(error), error.discovered
 
     def test_missing_app(self) -> None:
         """An app that does not exist is told, with Marathon's words, for as long as it does not; the others count."""
         locator = self.make(apps=("/nobody", APP))
         why = "--marathon-apps: /nobody: App '/nobody' does not exist"
         for _ in range(2):
-            self.assertEqual(self.partly(locator), (why, (Located(A),)))
+            self.assertEqual(self.partly(locator), (why, (DiscoveredBackend(A),)))
         self.fake.apps["/nobody"] = host_app([task("10.0.0.2", [31002])])
         self.assertEqual(self.located(locator), (B, A))
 
@@ -163,7 +163,7 @@ class AppsTests(MarathonCase):
         locator = self.make(apps=(APP,))
         self.fake.apps[APP] = host_app([task("10.0.0.2", [31002], healthCheckResults=[{"alive": False}])])
         found = self.successResultOf(locator.locate())
-        self.assertEqual(found, (Located(B, "Marathon's health check of its task fails"),))
+        self.assertEqual(found, (DiscoveredBackend(B, "Marathon's health check of its task fails"),))
 
     def test_no_app_exists(self) -> None:
         """When no app exists nothing is listed, and all of them are told."""
@@ -177,8 +177,8 @@ class AppsTests(MarathonCase):
         self.located(locator)
         del self.fake.apps[APP]
         self.fake.apps["/b"]["tasks"].append(task("10.0.0.3", [31003]))
-        gone = Located(A, "Marathon: app /monitoring/prometheus does not exist any more")
-        self.assertEqual(self.partly(locator)[1], (gone, Located(B), Located(C)))
+        gone = DiscoveredBackend(A, "Marathon: app /monitoring/prometheus does not exist any more")
+        self.assertEqual(self.partly(locator)[1], (gone, DiscoveredBackend(B), DiscoveredBackend(C)))
 
     def test_moved_servers(self) -> None:
         """A server of a deleted app that another app has is ready."""
@@ -187,7 +187,7 @@ class AppsTests(MarathonCase):
             locator = self.make(apps=apps)
             self.located(locator)
             del self.fake.apps[APP]
-            self.assertEqual(self.partly(locator)[1], (Located(A),))
+            self.assertEqual(self.partly(locator)[1], (DiscoveredBackend(A),))
 
     def test_partial_failure(self) -> None:
         """When one of the apps cannot be read the look-up fails: a list that is not complete is not given."""
@@ -381,7 +381,7 @@ class LoginTests(MarathonCase):
         for secret, uid in ((principal_secret(uid="old"), "old"), (principal_secret(), UID)):
             with open(path, "w") as file:
                 file.write(secret + "\n")
-            locator.locate().addErrback(lambda failure: failure.trap(LocateError))
+            locator.locate().addErrback(lambda failure: failure.trap(DiscoveryError))
             self.assertEqual(self.fake.logins[-1]["uid"], uid)
         self.assertEqual(self.located(locator), (A,))
 
@@ -401,7 +401,7 @@ class LoginTests(MarathonCase):
         looked: list[Deferred[Any]] = [locator.locate(), locator.locate()]
         self.network.flush()
         for each in looked:
-            self.assertEqual(self.successResultOf(each), (Located(A),))
+            self.assertEqual(self.successResultOf(each), (DiscoveredBackend(A),))
         self.assertEqual(len(self.fake.logins), 1)
 
     def test_basic_in_url(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend
-from mpp.discovery.marathon.tasks import Reading, read_tasks
+from mpp.discovery.marathon.tasks import ParsedTasks, read_tasks
 from tests.fake_marathon import host_app, task
 
 # Marathon 1.5 and later.
@@ -89,11 +89,11 @@ class PortsTests(SynchronousTestCase):
         """Assert where a task listens."""
         host, _, number = expected.rpartition(":")
         backend = Backend("http", host.strip("[]"), int(number))
-        self.assertEqual(read_tasks(app, [of], port), Reading((backend,)))
+        self.assertEqual(read_tasks(app, [of], port), ParsedTasks((backend,)))
 
     def assertProblem(self, app: dict[str, Any], of: dict[str, Any], expected: str, port: str = "0") -> None:
         """Assert that a task cannot be reached, and why."""
-        self.assertEqual(read_tasks(app, [{**of, "id": "t"}], port), Reading((), (f"task t {expected}",)))
+        self.assertEqual(read_tasks(app, [{**of, "id": "t"}], port), ParsedTasks((), (f"task t {expected}",)))
 
     def test_host(self) -> None:
         """In host mode: the host's address and the assigned port."""

@@ -11,10 +11,10 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 
-from mpp.core.errors import LocateError
-from mpp.core.model import Backend, Located
+from mpp.core.errors import DiscoveryError
+from mpp.core.model import Backend, DiscoveredBackend
 from mpp.core.settings import MarathonSettings, Settings
-from mpp.discovery.http_api.json_api import Api
+from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.marathon.locator import MarathonLocator, build
 from mpp.wire.tls import TLSPolicy
 from tests.fake_https import FakeAuthority
@@ -23,7 +23,7 @@ from tests.unit.discovery.test_locators_marathon_tasks import BRIDGE, CONTAINER,
 
 APPS = ("/a/host", "/a/bridge", "/a/container")
 EXPECTED = tuple(
-    Located(Backend("http", *address)) for address in (("10.0.0.1", 31001), ("10.0.0.1", 31005), ("9.0.2.130", 8080))
+    DiscoveredBackend(Backend("http", *address)) for address in (("10.0.0.1", 31001), ("10.0.0.1", 31005), ("9.0.2.130", 8080))
 )
 
 
@@ -72,7 +72,7 @@ class MarathonOverTLSTests(TestCase):
 
     def make(self, policy: TLSPolicy) -> MarathonLocator:
         """Make a locator; its connections are closed at the end."""
-        api = Api.connecting(reactor, policy)
+        api = JSONClient.connecting(reactor, policy)
         self.addCleanup(api.close)
         return MarathonLocator(self.settings(), api, wall=time.time)
 
@@ -97,7 +97,7 @@ class MarathonOverTLSTests(TestCase):
     async def test_refused(self) -> None:
         """A certificate of an authority that is not known is refused, before any secret is sent."""
         locator = self.make(TLSPolicy(ca=FakeAuthority("another").pem))
-        with self.assertRaises(LocateError) as caught:
+        with self.assertRaises(DiscoveryError) as caught:
             await locator.locate()
         self.assertIn(f"login at {self.base}{LOGIN_PATH}: TLS failed: certificate verify failed", str(caught.exception))
         self.assertEqual(self.fake.requests, [])
@@ -105,7 +105,7 @@ class MarathonOverTLSTests(TestCase):
     async def test_other_name(self) -> None:
         """A certificate for another host is refused."""
         locator = self.make(TLSPolicy(ca=self.authority.pem, server_name="elsewhere.example"))
-        with self.assertRaises(LocateError) as caught:
+        with self.assertRaises(DiscoveryError) as caught:
             await locator.locate()
         self.assertIn("TLS failed: ", str(caught.exception))
         self.assertEqual(self.fake.requests, [])

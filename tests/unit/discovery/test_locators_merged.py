@@ -10,13 +10,13 @@ from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from mpp.core.errors import ConfigError, LocateError, PartlyLocated
+from mpp.core.errors import ConfigError, DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator, IVerifiedLocator
-from mpp.core.model import Backend, Located
-from mpp.discovery.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, MergedLocator, Source
+from mpp.core.model import Backend, DiscoveredBackend
+from mpp.discovery.merged import FIRST_WAIT_S, HOLD_S, LOOK_UP_TIMEOUT_S, VERIFY_TIMEOUT_S, WAIT_S, LocatorStatus, MergedLocator
 from tests.logged import logged
 
-A, B, C = (Located(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
+A, B, C = (DiscoveredBackend(Backend("http", name, 9090)) for name in ("prom-a", "prom-b", "prom-c"))
 
 
 class Quiet:
@@ -39,9 +39,9 @@ class HeldLocator(Quiet):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.asked: list[Deferred[tuple[Located, ...]]] = []
+        self.asked: list[Deferred[tuple[DiscoveredBackend, ...]]] = []
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         self.asked.append(Deferred())
         return self.asked[-1]
 
@@ -64,7 +64,7 @@ class BrokenLocator(Quiet):
 
     name = "broken"
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         raise ZeroDivisionError("a bug")
 
 
@@ -133,9 +133,11 @@ class MergedLocatorTests(SynchronousTestCase):
     def test_ready_if_anybody_says_so(self) -> None:
         """A backend that one source holds to be ready and another one not is ready."""
         located = self.merged.locate()
-        self.first.asked[0].callback((Located(A.backend, "pod not ready"), Located(B.backend, "pod not ready")))
+        self.first.asked[0].callback(
+            (DiscoveredBackend(A.backend, "pod not ready"), DiscoveredBackend(B.backend, "pod not ready"))
+        )
         self.second.asked[0].callback((A,))
-        self.assertEqual(self.successResultOf(located), (A, Located(B.backend, "pod not ready")))
+        self.assertEqual(self.successResultOf(located), (A, DiscoveredBackend(B.backend, "pod not ready")))
 
     def test_all_are_watched(self) -> None:
         """A change in any source is heard of, until watching stops."""
@@ -155,11 +157,12 @@ class MergedLocatorTests(SynchronousTestCase):
         self.successResultOf(located)
         for errors in (1, 2):
             located = self.merged.locate()
-            self.first.asked[-1].errback(LocateError("gone"))
+            self.first.asked[-1].errback(DiscoveryError("gone"))
             self.second.asked[-1].callback((C,))
             self.assertEqual(self.successResultOf(located), (A, C))
             self.assertEqual(
-                self.merged.sources, (Source("first", (A,), "gone", errors, True), Source("second", (C,), read=True))
+                self.merged.sources,
+                (LocatorStatus("first", (A,), "gone", errors, True), LocatorStatus("second", (C,), read=True)),
             )
         self.assertEqual([s.up for s in self.merged.sources], [False, True])
         self.assertEqual(self.failed, ["first", "first"])
@@ -167,14 +170,14 @@ class MergedLocatorTests(SynchronousTestCase):
     def test_partly_failed_locator(self) -> None:
         """A locator of which a part fails is not up, and what it knows nevertheless counts."""
         located = self.merged.locate()
-        self.first.asked[0].errback(PartlyLocated("b.json is broken", (A, B)))
+        self.first.asked[0].errback(PartlyDiscovered("b.json is broken", (A, B)))
         self.second.asked[0].callback((C,))
         self.assertEqual(self.successResultOf(located), (A, B, C))
         self.assertEqual((self.merged.sources[0].up, self.failed), (False, ["first"]))
 
     def test_locator_recovers(self) -> None:
         """A locator that works again is up, and its new list counts."""
-        for result in (LocateError("gone"), None):
+        for result in (DiscoveryError("gone"), None):
             located = self.merged.locate()
             self.second.asked[-1].callback(())
             if result is not None:
@@ -182,9 +185,9 @@ class MergedLocatorTests(SynchronousTestCase):
             else:
                 self.first.asked[-1].callback((B,))
         self.assertEqual(self.successResultOf(located), (B,))
-        self.assertEqual(self.merged.sources[0], Source("first", (B,), "", 1, True))
+        self.assertEqual(self.merged.sources[0], LocatorStatus("first", (B,), "", 1, True))
 
-    def read(self, *, first: tuple[Located, ...], second: tuple[Located, ...]) -> None:
+    def read(self, *, first: tuple[DiscoveredBackend, ...], second: tuple[DiscoveredBackend, ...]) -> None:
         """Make a round in which both locators answer."""
         located = self.merged.locate()
         self.first.asked[-1].callback(first)
@@ -206,7 +209,7 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(located), (A, B))
         self.assertEqual((len(self.first.asked), changes, self.failed), (2, [], []))
         self.first.asked[-1].callback((C,))
-        self.assertEqual((changes, self.merged.sources[0].located), (["changed"], (C,)))
+        self.assertEqual((changes, self.merged.sources[0].discovered), (["changed"], (C,)))
         self.clock.advance(2 * LOOK_UP_TIMEOUT_S)
         self.assertEqual((self.clock.getDelayedCalls(), self.merged.sources[0].problem), ([], ""))
 
@@ -268,7 +271,7 @@ class MergedLocatorTests(SynchronousTestCase):
         located.cancel()
         self.failureResultOf(located, FirstError).value.subFailure.trap(CancelledError)
         self.first.asked[0].callback((A,))
-        self.assertEqual((self.failed, self.merged.sources[0].located), ([], (A,)))
+        self.assertEqual((self.failed, self.merged.sources[0].discovered), ([], (A,)))
         self.merged.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -287,7 +290,7 @@ class ReplaceTests(SynchronousTestCase):
         self.merged.start(lambda: None)
         self.listed((self.first, (A,)), (self.second, (B,)))
 
-    def listed(self, *answers: tuple[HeldLocator, tuple[Located, ...] | Exception]) -> tuple[Located, ...]:
+    def listed(self, *answers: tuple[HeldLocator, tuple[DiscoveredBackend, ...] | Exception]) -> tuple[DiscoveredBackend, ...]:
         """Make a round, and give what comes of it."""
         located = self.merged.locate()
         for locator, answer in answers:
@@ -295,14 +298,14 @@ class ReplaceTests(SynchronousTestCase):
                 locator.asked[-1].errback(answer)
             else:
                 locator.asked[-1].callback(answer)
-        found: tuple[Located, ...] = self.successResultOf(located)
+        found: tuple[DiscoveredBackend, ...] = self.successResultOf(located)
         return found
 
     def test_kept_and_gone(self) -> None:
         """Who stays keeps what is known of it, who goes is stopped, who comes is started."""
         self.merged.replace([self.third, self.first])
         self.assertEqual([source.name for source in self.merged.sources], ["third", "first"])
-        self.assertEqual(self.merged.sources[1].located, (A,))
+        self.assertEqual(self.merged.sources[1].discovered, (A,))
         self.assertIsNone(self.second.changed)
         self.assertIsNotNone(self.third.changed)
         self.assertEqual(self.listed((self.third, (C,)), (self.first, (A,))), (C, A))
@@ -315,11 +318,11 @@ class ReplaceTests(SynchronousTestCase):
     def test_source_that_is_down(self) -> None:
         """What was found before stays until each new source has answered once, and only so long."""
         self.merged.replace([self.third])
-        self.assertEqual(self.listed((self.third, LocateError("down"))), (A, B))
+        self.assertEqual(self.listed((self.third, DiscoveryError("down"))), (A, B))
         self.merged.replace([self.third])
-        self.assertEqual(self.listed((self.third, PartlyLocated("down", ()))), (A, B))
+        self.assertEqual(self.listed((self.third, PartlyDiscovered("down", ()))), (A, B))
         self.assertEqual(self.listed((self.third, (C,))), (C,))
-        self.assertEqual(self.listed((self.third, LocateError("down"))), (C,))
+        self.assertEqual(self.listed((self.third, DiscoveryError("down"))), (C,))
 
     def test_replaced_while_asked(self) -> None:
         """A look-up that is under way when its locator goes fails no round, and is not waited for in vain."""
@@ -347,7 +350,7 @@ class EmptiedTests(SynchronousTestCase):
         self.merged = MergedLocator([self.locator], self.clock, failed=lambda name: None)
         self.assertEqual(self.ask(A), (A,))
 
-    def ask(self, *answer: Located) -> tuple[Located, ...]:
+    def ask(self, *answer: DiscoveredBackend) -> tuple[DiscoveredBackend, ...]:
         located = self.merged.locate()
         self.locator.asked[-1].callback(answer)
         return self.successResultOf(located)
@@ -396,7 +399,7 @@ class EmptiedTests(SynchronousTestCase):
         self.assertEqual(self.ask(), (B,))
         self.clock.advance(HOLD_S - 1)
         failed = self.merged.locate()
-        self.locator.asked[-1].errback(LocateError("refused"))
+        self.locator.asked[-1].errback(DiscoveryError("refused"))
         self.assertEqual(self.successResultOf(failed), (B,))
         self.clock.advance(1)
         self.assertEqual(self.ask(), (B,))

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.interfaces import ILocator
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.discovery.kinds import Locating
+from mpp.discovery.kinds import LocatorPlanner
 from tests.fake_marathon import principal_secret
 
 
@@ -32,7 +32,7 @@ class RelativePathTests(SynchronousTestCase):
 
     def locator(self, **settings: Any) -> ILocator:
         """Make the locator of some settings, and go elsewhere."""
-        (plan,) = Locating(self.reactor, {}).plans(Settings(**settings))
+        (plan,) = LocatorPlanner(self.reactor, {}).plans(Settings(**settings))
         locator = plan.build()
         os.chdir("/")
         return locator

@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 
 from mpp.core.errors import ConfigError
 from mpp.core.interfaces import ILocator
-from mpp.core.model import Backend, Located
+from mpp.core.model import Backend, DiscoveredBackend
 from mpp.discovery.static import StaticLocator
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
@@ -31,7 +31,7 @@ class StaticLocatorTests(SynchronousTestCase):
     def test_given_order(self) -> None:
         """Endpoints are listed as they were given, each once, in whatever spelling."""
         locator = StaticLocator(["prom-b:9090", "http://prom-a:9090/", "HTTP://PROM-B:9090"])
-        self.assertEqual(self.successResultOf(locator.locate()), (Located(B), Located(A)))
+        self.assertEqual(self.successResultOf(locator.locate()), (DiscoveredBackend(B), DiscoveredBackend(A)))
 
     def test_none(self) -> None:
         """No endpoints are no backends."""

@@ -6,7 +6,7 @@ import base64
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 from mpp.proxy.decisions.access_fields import MAX_NAME, MAX_QUERY, MAX_REASON, describe, query_of, reason_of, trace_of, user_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -17,7 +17,7 @@ class DescribeTests(SynchronousTestCase):
 
     def test_request_from_a_dashboard(self) -> None:
         """A request tells who asks, from where, and what; of credentials only the name."""
-        facts = RequestFacts(
+        facts = RequestInfo(
             b"POST",
             b"/api/v1/query_range?x=1",
             (
@@ -48,7 +48,7 @@ class DescribeTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """A client cannot make lines long."""
-        facts = RequestFacts(b"GET", b"/" + b"p" * 5000 + b"?query=" + b"q" * 5000, ((b"X-Panel-Id", b"i" * 5000),))
+        facts = RequestInfo(b"GET", b"/" + b"p" * 5000 + b"?query=" + b"q" * 5000, ((b"X-Panel-Id", b"i" * 5000),))
         told = describe(facts, facts.peer)
         self.assertEqual([len(told[name]) for name in ("path", "query", "panel")], [MAX_QUERY, MAX_QUERY, MAX_NAME])
 

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mpp.core.interfaces import IAffinity
-from mpp.core.model import Backend, Choice, RequestFacts, Selection
+from mpp.core.model import Backend, Choice, RequestInfo, Selection
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity, HeaderAffinity, SourceIPAffinity, rendezvous
 from mpp.proxy.decisions.client_address import PRIVATE
 
@@ -17,8 +17,8 @@ ONLY_A = Selection(2, Choice((A,), (B,)))
 TRUSTED = [ipaddress.ip_network(text) for text in PRIVATE]
 
 
-def request(*fields: tuple[bytes, bytes], peer: str = "203.0.113.9", secure: bool = False) -> RequestFacts:
-    return RequestFacts(b"GET", b"/", fields, peer=peer, secure=secure)
+def request(*fields: tuple[bytes, bytes], peer: str = "203.0.113.9", secure: bool = False) -> RequestInfo:
+    return RequestInfo(b"GET", b"/", fields, peer=peer, secure=secure)
 
 
 def cookie(value: str) -> tuple[bytes, bytes]:

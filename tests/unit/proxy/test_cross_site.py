@@ -6,7 +6,7 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import Headers, RequestFacts
+from mpp.core.model import Headers, RequestInfo
 from mpp.proxy.decisions.cross_site import is_cross_site
 
 PEER = "203.0.113.9"
@@ -17,7 +17,7 @@ def asked(
     *fields: tuple[bytes, bytes], peer: str = PEER, trusted: tuple[str, ...] | None = None, host: bytes = b"mpp:9090"
 ) -> bool:
     headers: Headers = ((b"Host", host), *fields)
-    return is_cross_site(RequestFacts(b"POST", b"/mpp/reload", headers, b"", peer), trusted)
+    return is_cross_site(RequestInfo(b"POST", b"/mpp/reload", headers, b"", peer), trusted)
 
 
 def site(value: bytes) -> tuple[bytes, bytes]:
@@ -89,7 +89,7 @@ class CrossSiteTests(SynchronousTestCase):
 
     def test_no_host(self) -> None:
         """HTTP/1.0 without a host has none that an origin could be."""
-        facts = RequestFacts(b"POST", b"/mpp/reload", (origin(b"http://mpp"),), b"", PEER)
+        facts = RequestInfo(b"POST", b"/mpp/reload", (origin(b"http://mpp"),), b"", PEER)
         self.assertTrue(is_cross_site(facts, None))
 
     def test_proxies(self) -> None:

@@ -210,7 +210,7 @@ class RetryTests(SynchronousTestCase):
         world = World(standbys=(B,))
         client = world.request()
         error = FakeResponse(500, b'{"status":"error","errorType":"internal","error":"disk"}')
-        world.upstreams.sent[0].answer.callback(FakeResponse(500, error.held[0]))
+        world.upstreams.sent[0].answer.callback(FakeResponse(500, error.buffered[0]))
         world.upstreams.sent[1].answer.callback(error)
         self.assertIs(client.delivered, error)
 

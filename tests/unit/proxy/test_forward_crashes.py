@@ -8,7 +8,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
-from mpp.core.model import Backend, Choice, Observation, RequestFacts, Selection, Standing
+from mpp.core.model import Backend, Choice, Observation, RequestInfo, Selection, Standing
 from mpp.selection.query_of_death import REMEMBERED_S, key_of
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, World
 
@@ -54,7 +54,7 @@ class CrashCase(SynchronousTestCase):
 
     def wait(self, seconds: float) -> None:
         """Let time pass tick by tick."""
-        period = self.world.forwarder.watch.period
+        period = self.world.forwarder.ticker.period
         self.world.clock.pump([period] * round(seconds / period))
 
     def end(self, outcome: UpstreamError | int, number: int = -1) -> None:
@@ -89,7 +89,7 @@ class BrokenOffTests(CrashCase):
             self.assertEqual(self.world.counted("mpp_query_of_death_suspects_total", backend=A.name), 1)
             self.assertEqual(self.world.counted("mpp_query_of_death_refusals_total"), 1)
             key, why = self.world.selections.suspected[0]
-            self.assertEqual(key, key_of(RequestFacts(b"GET", REFRESHED, ())))
+            self.assertEqual(key, key_of(RequestInfo(b"GET", REFRESHED, ())))
             self.assertIn("a:9090 broke off after it had run a query for", why)
             self.assertIn("and may have died of it: GET /api/v1/query_range?query=heavy&start=1&end=2&step=1", self.logged[-1])
 
@@ -188,7 +188,7 @@ class BrokenOffTests(CrashCase):
         self.wait(6)
         progress = self.world.upstreams.sent[0].progress
         assert progress is not None
-        progress.turn_at = self.world.clock.seconds() - 0.5
+        progress.dequeued_at = self.world.clock.seconds() - 0.5
         self.end(RESET)
         self.assertEqual((self.world.upstreams.backends, self.world.selections.suspected), ([A, B], []))
 

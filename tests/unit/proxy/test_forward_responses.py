@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IResponse
-from mpp.core.model import Backend, Headers, Observation, RequestFacts, Selection, Standing
-from mpp.proxy.decisions.unreadable import REMEMBERED_S, Unreadable, identity
+from mpp.core.model import Backend, Headers, Observation, RequestInfo, Selection, Standing
+from mpp.proxy.decisions.unreadable import REMEMBERED_S, UnreadableQueries, identity
 from tests.forward_support import A, B, FakeDownstream, FakeResponse, World
 from tests.unit.core.test_responses import api_error, execution
 
@@ -187,8 +187,8 @@ class StorageTests(ResponseCase):
 class UnreadableTests(SynchronousTestCase):
     """What is remembered of what servers cannot read."""
 
-    def facts(self, target: bytes = b"/api/v1/query", body: bytes = b"") -> RequestFacts:
-        return RequestFacts(b"POST" if body else b"GET", target, (), body)
+    def facts(self, target: bytes = b"/api/v1/query", body: bytes = b"") -> RequestInfo:
+        return RequestInfo(b"POST" if body else b"GET", target, (), body)
 
     def test_a_form_asks_for_the_same_as_a_query_string(self) -> None:
         """How a query is sent makes no difference, nor do its times."""
@@ -199,16 +199,16 @@ class UnreadableTests(SynchronousTestCase):
 
     def test_it_is_bounded(self) -> None:
         """A client that makes up queries cannot make mpp remember more and more; huge ones are not remembered at all."""
-        unreadable = Unreadable(World().clock)
+        unreadable = UnreadableQueries(World().clock)
         for number in range(5000):
-            unreadable.note(A, self.facts(body=b"query=%d" % number))
+            unreadable.record(A, self.facts(body=b"query=%d" % number))
         self.assertEqual(len(unreadable.until), 2048)
         self.assertEqual(unreadable.backends(self.facts(body=b"query=4999")), [A])
         unreadable.forget(B)
         self.assertEqual(len(unreadable.until), 2048)
         unreadable.forget(A)
         self.assertFalse(unreadable.until)
-        unreadable.note(A, self.facts(body=b"query=" + b"x" * 100_000))
+        unreadable.record(A, self.facts(body=b"query=" + b"x" * 100_000))
         self.assertFalse(unreadable.until)
 
 
@@ -223,7 +223,7 @@ class KnownCredentials:
     def authorizes(self, backend: Backend) -> bool:
         return backend in self.backends
 
-    def renewed_since(self, backend: Backend, at: float) -> bool:
+    def refreshed_since(self, backend: Backend, at: float) -> bool:
         self.asked.append(backend)
         renewed, self.renewed = self.renewed, False
         return renewed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Choice, Headers, Observation, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.attempt import ENOUGH
@@ -20,7 +20,7 @@ STALE = UpstreamError(Phase.HEAD, Cause.CLOSED, stale=True)
 
 def wait(world: World, seconds: float) -> None:
     """Let time pass tick by tick, as it does."""
-    world.clock.pump([world.forwarder.watch.period] * round(seconds / world.forwarder.watch.period))
+    world.clock.pump([world.forwarder.ticker.period] * round(seconds / world.forwarder.ticker.period))
 
 
 class SuspicionTests(SynchronousTestCase):
@@ -317,7 +317,7 @@ class QuerySlotTests(SynchronousTestCase):
     """What servers are known to run at once."""
 
     def selection(self, b: Standing = Standing.VIABLE) -> Selection:
-        slots = {A: Facts(query_slots=20), B: Facts(query_slots=4)}
+        slots = {A: ServerState(query_slots=20), B: ServerState(query_slots=4)}
         observed = (Observation(A, Standing.VIABLE, facts=slots[A]), Observation(B, b, facts=slots[B]))
         return Selection(1, Choice((A,), (B,)), observed)
 

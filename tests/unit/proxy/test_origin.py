@@ -6,8 +6,8 @@ import ipaddress
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import Headers, RequestFacts
-from mpp.proxy.decisions.client_address import PRIVATE, Proxies, network_of, teller
+from mpp.core.model import Headers, RequestInfo
+from mpp.proxy.decisions.client_address import PRIVATE, TrustedProxies, client_address_of, network_of
 
 TRUSTED = [ipaddress.ip_network(text) for text in PRIVATE]
 
@@ -41,13 +41,13 @@ class ProxiesTests(SynchronousTestCase):
             ("", ((xff, b"198.51.100.1, 10.0.0.2"),), "198.51.100.1"),
             ("", (), ""),
         )
-        proxies = Proxies(TRUSTED)
+        proxies = TrustedProxies(TRUSTED)
         for peer, fields, expected in cases:
-            self.assertEqual(proxies.client_address(RequestFacts(b"GET", b"/", fields, peer=peer)), expected, (peer, fields))
+            self.assertEqual(proxies.client_address(RequestInfo(b"GET", b"/", fields, peer=peer)), expected, (peer, fields))
 
     def test_long_chains(self) -> None:
         """Of a chain the last 64 hops are read: a client cannot make it longer than that for whoever walks it."""
-        proxies = Proxies(TRUSTED)
+        proxies = TrustedProxies(TRUSTED)
         for chain, expected in (
             (b"198.51.100.1, " + b"10.0.0.2, " * 62 + b"10.0.0.3", "198.51.100.1"),
             (b"198.51.100.1, 10.0.0.4, " + b"10.0.0.2, " * 62 + b"10.0.0.3", "10.0.0.4"),
@@ -56,19 +56,19 @@ class ProxiesTests(SynchronousTestCase):
             (b"198.51.100.1, " + b"10.0.0.2:" * 10**5, "10.0.0.1"),
         ):
             for name, fields in ((b"X-Forwarded-For", chain), (b"Forwarded", b"for=" + chain.replace(b",", b",for="))):
-                facts = RequestFacts(b"GET", b"/", ((name, fields),), peer="10.0.0.1")
+                facts = RequestInfo(b"GET", b"/", ((name, fields),), peer="10.0.0.1")
                 self.assertEqual(proxies.client_address(facts), expected, (name, chain[:40]))
 
     def test_many_parameters_of_a_hop(self) -> None:
         """An element of Forwarded is read as far as its parameters can go."""
-        facts = RequestFacts(b"GET", b"/", ((b"Forwarded", b"proto=http;" * 10 + b"for=198.51.100.1"),), peer="10.0.0.1")
-        self.assertEqual(Proxies(TRUSTED).client_address(facts), "198.51.100.1")
+        facts = RequestInfo(b"GET", b"/", ((b"Forwarded", b"proto=http;" * 10 + b"for=198.51.100.1"),), peer="10.0.0.1")
+        self.assertEqual(TrustedProxies(TRUSTED).client_address(facts), "198.51.100.1")
         facts = facts._replace(headers=((b"Forwarded", b";" * 10**6 + b"for=198.51.100.1"),))
-        self.assertEqual(Proxies(TRUSTED).client_address(facts), "10.0.0.1")
+        self.assertEqual(TrustedProxies(TRUSTED).client_address(facts), "10.0.0.1")
 
     def test_teller(self) -> None:
         """Only proxies that were named are believed by those who rely on it, not whoever is in the same network."""
-        facts = RequestFacts(b"GET", b"/", ((b"X-Forwarded-For", b"198.51.100.1, 10.0.0.2"),), peer="10.0.0.1")
+        facts = RequestInfo(b"GET", b"/", ((b"X-Forwarded-For", b"198.51.100.1, 10.0.0.2"),), peer="10.0.0.1")
         for trusted, expected in (
             (None, "10.0.0.1"),
             ((), "10.0.0.1"),
@@ -76,8 +76,8 @@ class ProxiesTests(SynchronousTestCase):
             (("10.0.0.1/32",), "10.0.0.2"),
             (("10.0.0.0/8",), "198.51.100.1"),
         ):
-            self.assertEqual(teller(trusted)(facts), expected, trusted)
-        self.assertEqual(teller(None)(facts._replace(peer="")), "")
+            self.assertEqual(client_address_of(trusted)(facts), expected, trusted)
+        self.assertEqual(client_address_of(None)(facts._replace(peer="")), "")
 
 
 class NetworkTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.model import Backend, Choice, Headers, Selection, Standing
 from mpp.proxy.decisions import retry_policy as policy
-from mpp.proxy.decisions.retry_policy import ANSWERED, Retry, Verdict, is_proof
+from mpp.proxy.decisions.retry_policy import ANSWERED, Outcome, Retry, is_proof
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 
@@ -67,30 +67,30 @@ class JudgeFailureTests(SynchronousTestCase):
 class MayRetryTests(SynchronousTestCase):
     """Whether one more backend is tried."""
 
-    def allowed(self, verdict: Verdict, **changes: int) -> bool:
+    def allowed(self, verdict: Outcome, **changes: int) -> bool:
         numbers = {"attempts": 1, "retries": 2, "crashes": 0, "read": 1, **changes}
         read = bool(numbers.pop("read"))
         return policy.may_retry(verdict, read=read, **numbers)
 
     def test_reads_are_tried_up_to_the_configured_number(self) -> None:
         """With two retries a read reaches three backends, with none it reaches one."""
-        failed = Verdict("x", YES)
+        failed = Outcome("x", YES)
         self.assertEqual([self.allowed(failed, attempts=n) for n in (1, 2, 3)], [True, True, False])
         self.assertFalse(self.allowed(failed, retries=0))
 
     def test_writes_are_repeated_only_when_nothing_was_sent(self) -> None:
         """A write never runs twice."""
-        self.assertFalse(self.allowed(Verdict("x", YES), read=0))
-        self.assertTrue(self.allowed(Verdict("x", YES, resend=True), read=0))
+        self.assertFalse(self.allowed(Outcome("x", YES), read=0))
+        self.assertTrue(self.allowed(Outcome("x", YES, resend=True), read=0))
 
     def test_a_request_that_two_servers_died_of_is_not_given_a_third(self) -> None:
         """A deadly query stops after two servers."""
-        self.assertTrue(self.allowed(Verdict("x", YES), crashes=1))
-        self.assertFalse(self.allowed(Verdict("x", YES), crashes=2))
+        self.assertTrue(self.allowed(Outcome("x", YES), crashes=1))
+        self.assertFalse(self.allowed(Outcome("x", YES), crashes=2))
 
     def test_once_means_after_the_first_attempt_only(self) -> None:
         """An internal error is tried on one other server."""
-        self.assertEqual([self.allowed(Verdict("x", ONCE), attempts=n) for n in (1, 2)], [True, False])
+        self.assertEqual([self.allowed(Outcome("x", ONCE), attempts=n) for n in (1, 2)], [True, False])
 
     def test_answers_are_not_retried(self) -> None:
         """What is an answer stays one."""
@@ -134,6 +134,6 @@ class MayHoldTests(SynchronousTestCase):
 
     def test_event_streams_are_not_held_back(self) -> None:
         """Notifications arrive when they are sent."""
-        self.assertFalse(policy.may_hold(200, ((b"content-TYPE", b"text/event-stream; charset=utf-8"),)))
-        self.assertTrue(policy.may_hold(200, ((b"Content-Type", b"application/json"),)))
-        self.assertTrue(policy.may_hold(200, ()))
+        self.assertFalse(policy.may_buffer(200, ((b"content-TYPE", b"text/event-stream; charset=utf-8"),)))
+        self.assertTrue(policy.may_buffer(200, ((b"Content-Type", b"application/json"),)))
+        self.assertTrue(policy.may_buffer(200, ()))

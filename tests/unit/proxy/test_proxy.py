@@ -18,23 +18,23 @@ from twisted.web.proxy import ReverseProxyResource
 
 from mpp.admin.base_page import RENDERED_PER_SECOND
 from mpp.admin.explain_page import Explanation
-from mpp.admin.gauges import Present, Snapshot
-from mpp.admin.resource import OwnPages
+from mpp.admin.gauges import GaugeCollector, Snapshot
+from mpp.admin.resource import AdminPages
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.effective import ConfiguredValue, EffectiveConfig
 from mpp.admin.status.identity import Identity
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IBodyConsumer
-from mpp.core.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestFacts, Selection, Standing
+from mpp.core.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestInfo, Selection, Standing
 from mpp.proxy.decisions.explain import explain
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.resource import ProxyResource
 from mpp.proxy.site.site import ProxySite
-from mpp.security.web_config.protection import Guards
+from mpp.security.web_config.protection import ListenerSecurity
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from tests.forward_support import A, B, C, FakeResponse, World
 from tests.logged import logged
 
@@ -86,14 +86,14 @@ class ProxyCase(SynchronousTestCase):
         self.world = World(**settings)
         self.draining = False
         self.lifecycle = True
-        self.guards = Guards()
+        self.guards = ListenerSecurity()
         self.reloaded: Deferred[Reloaded] = Deferred()
-        own = OwnPages(
+        own = AdminPages(
             metrics=self.world.metrics,
             selection=lambda: self.world.selections.current,
             draining=lambda: self.draining,
             view=lambda: StatusView(
-                self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0, guards=self.guards
+                self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0, security=self.guards
             ),
             explain=self.explain,
             config=lambda: EffectiveConfig((ConfiguredValue("port", 9090, "9090", "default"),)),
@@ -109,14 +109,14 @@ class ProxyCase(SynchronousTestCase):
         self.site = ProxySite(
             self.root,
             limits=Limits(max_body=100, body_rule=page_limits.max_body),
-            budget=Budget(MIB),
+            budget=MemoryBudget(MIB),
             channels=channels,
             metrics=self.world.metrics,
             access=lambda: self.world.forwarder.access,
         )
         self.client = Client(self.site)
 
-    def explain(self, facts: RequestFacts) -> Explanation:
+    def explain(self, facts: RequestInfo) -> Explanation:
         forwarder = self.world.forwarder
         selections, now = self.world.selections, self.world.clock.seconds()
         return explain(facts, selections.current, forwarder.affinity, forwarder.settings, now, selections.suspects)
@@ -239,7 +239,7 @@ class ForwardedTests(ProxyCase):
         attempt = self.world.upstreams.sent[1]
         assert attempt.progress is not None
         self.world.clock.advance(0.01)
-        attempt.progress.turn_at = self.world.clock.seconds()
+        attempt.progress.dequeued_at = self.world.clock.seconds()
         self.world.clock.advance(0.03)
         attempt.answer.callback(FakeResponse(200))
         timing = b'Server-Timing: mpp;dur=240.0, queue;dur=10.0, upstream;dur=30.0;desc="%b:9090"\r\n'
@@ -329,7 +329,7 @@ class StreamedResponse(FakeResponse):
         super().__init__(200, b"", headers)
         self.complete = False
         self.length = length
-        self.held = []
+        self.buffered = []
         self.paused = False
         self.consumer: IBodyConsumer | None = None
 
@@ -610,7 +610,7 @@ class OwnPagesTests(ProxyCase):
 
     def test_metrics(self) -> None:
         """Prometheus can scrape it."""
-        self.world.metrics.watch(Present(lambda: Snapshot(self.world.selections.current, (), 0)))
+        self.world.metrics.watch(GaugeCollector(lambda: Snapshot(self.world.selections.current, (), 0)))
         code, head, body = self.page(b"/mpp/metrics")
         self.assertEqual(code, b"200")
         self.assertIn(b"text/plain; version=0.0.4", head)
@@ -664,7 +664,7 @@ class OwnPagesTests(ProxyCase):
             self.client.get(page, b"Accept: text/html\r\n")
             self.assertIn(b"gateway-1, listens on [::]:9090, pid 77</span></header>", self.client.received())
         self.assertEqual(self.page(b"/mpp/config?format=xml")[0], b"400")
-        self.root._own_pages = self.root._own_pages.probes()  # type: ignore[attr-defined]
+        self.root._admin_pages = self.root._admin_pages.probes()  # type: ignore[attr-defined]
         self.assertEqual(self.page(b"/mpp/config")[0], b"404")
 
     def test_nothing_to_explain(self) -> None:

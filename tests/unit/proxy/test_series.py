@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.app.upkeep import Upkeep
+from mpp.app.upkeep import SeriesExpiry
 from mpp.core.metrics import Metrics
 from mpp.proxy.decisions.series import KEPT_INTERVALS, expired, gone_since
 
@@ -37,7 +37,7 @@ class UpkeepTests(SynchronousTestCase):
         self.clock = Clock()
         self.metrics = Metrics(CollectorRegistry())
         self.known = {"backend": {"mpp", "a:1"}, "locator": {"dns"}, "type": {"cookies"}}
-        self.upkeep = Upkeep(self.metrics, lambda: self.known, lambda: INTERVAL, self.clock.seconds)
+        self.upkeep = SeriesExpiry(self.metrics, lambda: self.known, lambda: INTERVAL, self.clock.seconds)
         for backend in ("a:1", "b:1"):
             self.metrics.expect_backend(backend)
         self.metrics.expect_configured(["dns", "file"], ["cookies", "sourceip"])
@@ -49,7 +49,7 @@ class UpkeepTests(SynchronousTestCase):
         """Let time pass, with a sweep each second."""
         for _ in range(int(seconds)):
             self.clock.advance(1.0)
-            self.upkeep.sweep()
+            self.upkeep.remove_expired()
 
     def shown(self) -> set[str]:
         return {label for label in ("a:1", "b:1", "dns", "file", "cookies", "sourceip") if f'"{label}"' in self.page()}

@@ -15,20 +15,20 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import ConfigError
-from mpp.core.headers import OwnFields
-from mpp.core.http_config import HTTPConfig, HTTPConfigs, LocatorRule, Origin, OwnHeader
+from mpp.core.headers import ConfiguredFields
+from mpp.core.http_config import ConfiguredHeader, DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend
 from mpp.core.url_pattern import URLPattern
-from mpp.security.upstream.authorized_upstreams import Authorized
-from mpp.security.upstream.backend_credentials import Credentials
+from mpp.security.upstream.authorized_upstreams import AuthorizedUpstreams
+from mpp.security.upstream.backend_credentials import BackendCredentials
 from tests.fake_https import FakeAuthority
 from tests.logged import logged
 
 A, B = (Backend("https", name, 9090) for name in ("prom-a", "prom-b"))
 
 
-def sent(credentials: Credentials, backend: Backend) -> bytes | None:
+def sent(credentials: BackendCredentials, backend: Backend) -> bytes | None:
     """Give the value of ``Authorization`` that a backend gets."""
     fields = credentials.fields(backend)
     return None if fields is None else fields.lines.removeprefix(b"Authorization: ").removesuffix(b"\r\n")
@@ -56,17 +56,17 @@ class CredentialsTests(SynchronousTestCase):
     def problem(self, **config: Any) -> str:
         """Give what is wrong with a configuration."""
         places = {name: f"f:1: {name}" for name in config}
-        return str(self.assertRaises(ConfigError, Credentials, HTTPConfigs(HTTPConfig(**config, places=places))))
+        return str(self.assertRaises(ConfigError, BackendCredentials, HTTPConfigs(HTTPConfig(**config, places=places))))
 
     def test_none(self) -> None:
         """Nothing is sent where nothing is configured."""
-        credentials = Credentials(HTTPConfigs())
+        credentials = BackendCredentials(HTTPConfigs())
         self.assertEqual((credentials.adds_fields, sent(credentials, A), credentials.refresh(0.0)), (False, None, False))
 
     def test_basic(self) -> None:
         """User and password are sent as HTTP basic; without the line end that an editor adds."""
         config = HTTPConfig(username_file=self.write("u", "alice\n"), password_file=self.write("p", "s3cr3t\n"))
-        credentials = Credentials(HTTPConfigs(rules=((URLPattern(host="*prom-a*"), config),)))
+        credentials = BackendCredentials(HTTPConfigs(rules=((URLPattern(host="*prom-a*"), config),)))
         self.assertTrue(credentials.adds_fields)
         self.assertEqual([sent(credentials, each) for each in (A, B)], [b"Basic YWxpY2U6czNjcjN0", None])
 
@@ -74,14 +74,14 @@ class CredentialsTests(SynchronousTestCase):
         """A token is sent with its scheme."""
         path = self.write("t", "token\n")
         for scheme in ("Bearer", "Token"):
-            credentials = Credentials(HTTPConfigs(HTTPConfig(auth_type=scheme, credentials_file=path)))
+            credentials = BackendCredentials(HTTPConfigs(HTTPConfig(auth_type=scheme, credentials_file=path)))
             self.assertEqual(sent(credentials, A), f"{scheme} token".encode())
 
     def test_headers(self) -> None:
         """Values, secrets and files become a field each, in this order; a file that changes is read again."""
         path = self.write("h", "three\n")
-        header = OwnHeader("X-Tenant", values=("one", "zw\u00f6lf"), secrets=("two",), files=(path,))
-        credentials = Credentials(HTTPConfigs(HTTPConfig(credentials_file=self.write("t", "t"), headers=(header,))))
+        header = ConfiguredHeader("X-Tenant", values=("one", "zw\u00f6lf"), secrets=("two",), files=(path,))
+        credentials = BackendCredentials(HTTPConfigs(HTTPConfig(credentials_file=self.write("t", "t"), headers=(header,))))
         lines = "Authorization: Bearer t\r\nX-Tenant: one\r\nX-Tenant: zw\u00f6lf\r\nX-Tenant: two\r\nX-Tenant: three\r\n"
         fields = credentials.fields(A)
         assert fields is not None
@@ -98,7 +98,7 @@ class CredentialsTests(SynchronousTestCase):
     def test_changed(self) -> None:
         """A file that changes is read again; while it is of no use, the credentials stay, and that is told once."""
         path = self.write("t", "one")
-        credentials = Credentials(HTTPConfigs(HTTPConfig(credentials_file=path)))
+        credentials = BackendCredentials(HTTPConfigs(HTTPConfig(credentials_file=path)))
         self.write("t", "two")
         self.assertFalse(credentials.refresh(0.0))
         self.assertEqual(sent(credentials, A), b"Bearer two")
@@ -115,7 +115,7 @@ class CredentialsTests(SynchronousTestCase):
     def test_certificates(self) -> None:
         """Another authority means other connections; the same one in a file that was touched does not."""
         path = self.write("ca", self.authority.pem)
-        credentials = Credentials(HTTPConfigs(HTTPConfig(ca_file=path)))
+        credentials = BackendCredentials(HTTPConfigs(HTTPConfig(ca_file=path)))
         before = credentials.tls(A)
         self.assertIs(credentials.tls(A), before)
         self.assertIsNot(credentials.tls(B), before)
@@ -129,7 +129,7 @@ class CredentialsTests(SynchronousTestCase):
     def test_insecure(self) -> None:
         """What is said for a backend wins over --insecure, in both directions."""
         for general, own, verified in ((True, None, False), (True, False, True), (False, True, False), (False, None, True)):
-            credentials = Credentials(HTTPConfigs(HTTPConfig(insecure_skip_verify=own)), insecure=general)
+            credentials = BackendCredentials(HTTPConfigs(HTTPConfig(insecure_skip_verify=own)), insecure=general)
             mode = credentials.tls(A).clientConnectionForTLS(None).get_verify_mode()
             self.assertEqual(mode != SSL.VERIFY_NONE, verified, (general, own))
 
@@ -139,7 +139,7 @@ class CredentialsTests(SynchronousTestCase):
         for minimum, versions in (("TLS12", b"\x00\x2b\x00\x05\x04\x03\x04\x03\x03"), ("TLS13", b"\x00\x2b\x00\x03\x02\x03\x04")):
             for insecure in (False, True):
                 config = HTTPConfig(min_version=minimum, insecure_skip_verify=insecure)
-                creator = Credentials(HTTPConfigs(config)).tls(A)
+                creator = BackendCredentials(HTTPConfigs(config)).tls(A)
                 protocol = TLSMemoryBIOFactory(creator, True, Factory.forProtocol(Protocol)).buildProtocol(None)
                 transport = StringTransport()
                 protocol.makeConnection(transport)
@@ -163,11 +163,11 @@ class CredentialsTests(SynchronousTestCase):
                 f"f:1: credentials_file: {lines}: has what cannot stand in a header; expected one line of ASCII",
             ),
             (
-                {"headers": (OwnHeader("X-A", files=("/nowhere",)),)},
+                {"headers": (ConfiguredHeader("X-A", files=("/nowhere",)),)},
                 "http_headers: X-A: files: /nowhere: No such file or directory",
             ),
             (
-                {"headers": (OwnHeader("X-A", files=(lines,)),)},
+                {"headers": (ConfiguredHeader("X-A", files=(lines,)),)},
                 f"http_headers: X-A: files: {lines}: has what cannot stand in a header; expected one line",
             ),
             ({"ca_file": text}, f"f:1: ca_file: {text}: expected certificates in PEM format"),
@@ -181,16 +181,16 @@ class CredentialsTests(SynchronousTestCase):
 
     def test_many_backends(self) -> None:
         """What is kept of backends that come and go is bounded."""
-        credentials = Credentials(HTTPConfigs())
+        credentials = BackendCredentials(HTTPConfigs())
         for number in range(1000):
             backend = Backend("https", f"prom-{number}", 1)
-            credentials.located({backend: [Origin("dns")]})
+            credentials.set_sources({backend: [DiscoverySource("dns")]})
             credentials.tls(backend)
         self.assertEqual(repr(credentials), "<Credentials of 1, for 257 backends>")
 
     def rules(self, default: str = "", **of: str) -> HTTPConfigs:
         """Give what has a password for all, and others for locators."""
-        rules = (LocatorRule(Origin(name), self.token(text)) for name, text in of.items())
+        rules = (LocatorRule(DiscoverySource(name), self.token(text)) for name, text in of.items())
         return HTTPConfigs(self.token(default) if default else HTTPConfig(), (), tuple(rules))
 
     def token(self, text: str) -> HTTPConfig:
@@ -199,8 +199,8 @@ class CredentialsTests(SynchronousTestCase):
 
     def test_by_locator(self) -> None:
         """Who finds a backend decides; what counted for it goes on to count when nobody lists it any more."""
-        credentials = Credentials(self.rules("general", kubernetes="kube", dns="dns"))
-        kube, dns, file = Origin("kubernetes"), Origin("dns", "a:1"), Origin("file")
+        credentials = BackendCredentials(self.rules("general", kubernetes="kube", dns="dns"))
+        kube, dns, file = DiscoverySource("kubernetes"), DiscoverySource("dns", "a:1"), DiscoverySource("file")
         for origins, expected in (
             ({A: [dns], B: [file]}, [b"Bearer dns", b"Bearer general"]),
             ({A: [dns, kube], B: [file]}, [b"Bearer kube", b"Bearer general"]),
@@ -208,40 +208,48 @@ class CredentialsTests(SynchronousTestCase):
             ({A: [file]}, [b"Bearer general", b"Bearer dns"]),
         ):
             with self.subTest(origins=origins):
-                self.assertFalse(credentials.located(origins))
+                self.assertFalse(credentials.set_sources(origins))
                 self.assertEqual([sent(credentials, each) for each in (A, B)], expected)
 
     def test_other_connections(self) -> None:
         """When a backend is found by whom it is verified in another way, no connection to it is used again."""
-        rules = (LocatorRule(Origin("dns"), HTTPConfig(server_name="x")), LocatorRule(Origin("file"), self.token("t")))
-        credentials = Credentials(HTTPConfigs(locators=rules))
-        origins = [Origin("endpoint")], [Origin("file")], [Origin("dns")], [Origin("dns"), Origin("file")]
-        self.assertEqual([credentials.located({A: each}) for each in origins], [False, False, True, False])
+        rules = (
+            LocatorRule(DiscoverySource("dns"), HTTPConfig(server_name="x")),
+            LocatorRule(DiscoverySource("file"), self.token("t")),
+        )
+        credentials = BackendCredentials(HTTPConfigs(locators=rules))
+        origins = (
+            [DiscoverySource("endpoint")],
+            [DiscoverySource("file")],
+            [DiscoverySource("dns")],
+            [DiscoverySource("dns"), DiscoverySource("file")],
+        )
+        self.assertEqual([credentials.set_sources({A: each}) for each in origins], [False, False, True, False])
 
     def test_reloaded(self) -> None:
         """A reload counts at once for whom it says something, by whom they were found last."""
-        before = Credentials(self.rules("old", dns="old-dns"))
-        before.located({A: [Origin("dns")], B: [Origin("file")]})
-        after = Credentials(self.rules("new", dns="new-dns"))
-        after.follow(before)
+        before = BackendCredentials(self.rules("old", dns="old-dns"))
+        before.set_sources({A: [DiscoverySource("dns")], B: [DiscoverySource("file")]})
+        after = BackendCredentials(self.rules("new", dns="new-dns"))
+        after.take_over(before)
         self.assertEqual(sent(after, A), b"Bearer new-dns")
-        without = Credentials(self.rules("new"))
-        without.follow(after)
+        without = BackendCredentials(self.rules("new"))
+        without.take_over(after)
         self.assertEqual([sent(without, each) for each in (A, B)], [b"Bearer new"] * 2)
 
     def test_reloaded_with_another_locator(self) -> None:
         """Credentials for a new locator leave alone what others had found, until it has told whom it finds."""
-        before = Credentials(self.rules("old"))
-        before.located({A: [Origin("endpoint")], B: [Origin("endpoint")]})
-        after = Credentials(self.rules(kubernetes="kube"))
-        after.follow(before)
+        before = BackendCredentials(self.rules("old"))
+        before.set_sources({A: [DiscoverySource("endpoint")], B: [DiscoverySource("endpoint")]})
+        after = BackendCredentials(self.rules(kubernetes="kube"))
+        after.take_over(before)
         self.assertTrue(after.adds_fields)
         self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer old"] * 2)
         self.write("token-old", "changed")
         after.refresh(0.0)
-        after.located({A: [Origin("kubernetes")]})
+        after.set_sources({A: [DiscoverySource("kubernetes")]})
         self.assertEqual([sent(after, each) for each in (A, B)], [b"Bearer kube", b"Bearer changed"])
-        after.located({B: [Origin("endpoint")]})
+        after.set_sources({B: [DiscoverySource("endpoint")]})
         self.assertIsNone(sent(after, B))
 
 
@@ -266,16 +274,16 @@ class AuthorizedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.recording = Recording()
         upstreams: Any = self.recording
-        self.authorized = Authorized(upstreams, lambda backend: OwnFields.of(self.OWN) if backend == A else None)
+        self.authorized = AuthorizedUpstreams(upstreams, lambda backend: ConfiguredFields.of(self.OWN) if backend == A else None)
 
     def test_own(self) -> None:
         """A backend that mpp has credentials or headers for sees these, and not the client's of these names."""
-        self.authorized.send(A, self.HEAD.replace(b"\r\n\r\n", b"\r\nx-tenant: c\r\n\r\n"), b"body", fresh=True, hold=1)
+        self.authorized.send(A, self.HEAD.replace(b"\r\n\r\n", b"\r\nx-tenant: c\r\n\r\n"), b"body", fresh=True, buffer=1)
         own = b"Authorization: Bearer own\r\nX-Tenant: a\r\nX-Tenant: b\r\n"
         head = b"GET /?authorization:x HTTP/1.1\r\n" + own + b"Host: h\r\nX-Authorization: x\r\n\r\n"
-        self.assertEqual(self.recording.sent, [(A, head, b"body", {"fresh": True, "hold": 1})])
+        self.assertEqual(self.recording.sent, [(A, head, b"body", {"fresh": True, "buffer": 1})])
 
     def test_of_the_client(self) -> None:
         """Every other one sees what the client sent."""
-        self.authorized.send(B, self.HEAD, b"", fresh=False, hold=1)
+        self.authorized.send(B, self.HEAD, b"", fresh=False, buffer=1)
         self.assertEqual(self.recording.sent[0][1], self.HEAD)

@@ -8,7 +8,7 @@ from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.security.web_config.tls_context import make_context
-from mpp.security.web_config.values import ClientAuth, Source, TLSServer
+from mpp.security.web_config.values import ClientAuth, PEMSource, TLSServer
 from tests.certificates import Authority
 
 
@@ -23,10 +23,10 @@ class ClientCertificateTests(SynchronousTestCase):
         certificate, key = _apart(self.authority.sign("DNS:localhost"))
         context = make_context(
             TLSServer(
-                certificate=Source("cert", text=certificate.decode()),
-                key=Source("key", text=key.decode()),
+                certificate=PEMSource("cert", text=certificate.decode()),
+                key=PEMSource("key", text=key.decode()),
                 client_auth=ClientAuth.REQUIRE_AND_VERIFY,
-                client_ca=Source("client_ca", text=self.authority.pem.decode()),
+                client_ca=PEMSource("client_ca", text=self.authority.pem.decode()),
                 allowed_sans=sans or None,
             )
         )

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import ConfigError
-from mpp.security.web_config.active_config import Current
+from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import Passwords
 from mpp.wire.tuned.ecdh_groups import set_curves
@@ -52,13 +52,13 @@ class CurrentTests(SynchronousTestCase):
         self.write("cert.pem", certificate)
         self.write("key.pem", begin + key)
 
-    def current(self) -> Current:
+    def current(self) -> ActiveConfig:
         passwords = Passwords(never, never, self.clock)
-        current = Current(passwords, self.clock)
+        current = ActiveConfig(passwords, self.clock)
         self.file = WebConfigFile(str(self.folder / "web.yml"), current, self.registry.register)
         return current
 
-    def connected(self, current: Current) -> SSL.Connection:
+    def connected(self, current: ActiveConfig) -> SSL.Connection:
         """Give the client's end of a connection."""
         server = current.serverConnectionForTLS(None)
         client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
@@ -67,7 +67,7 @@ class CurrentTests(SynchronousTestCase):
         shake_hands(client, server)
         return client
 
-    def shown(self, current: Current) -> str:
+    def shown(self, current: ActiveConfig) -> str:
         """Give the name in the certificate that a client would be shown."""
         certificate = self.connected(current).get_peer_certificate()
         assert certificate is not None

@@ -14,7 +14,7 @@ from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.resource import OwnRoot
+from mpp.admin.resource import AdminRoot
 from mpp.app.logs import format as logs
 from mpp.app.program import Program
 from mpp.core.errors import ConfigError
@@ -23,20 +23,20 @@ from mpp.core.metrics import Metrics
 from mpp.core.model import MIB
 from mpp.core.settings import Settings
 from mpp.proxy.decisions import access_fields as access
-from mpp.proxy.decisions.client_address import teller
+from mpp.proxy.decisions.client_address import client_address_of
 from mpp.proxy.site.resource import ProxyRequest
 from mpp.proxy.site.site import ProxySite
-from mpp.security.web_config.active_config import Current
+from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import MOST_OF_NETWORK, Passwords
-from mpp.security.web_config.protection import Guards
-from mpp.security.web_config.request import GuardedRequest
-from mpp.security.web_config.service import Front
+from mpp.security.web_config.protection import ListenerSecurity
+from mpp.security.web_config.request import CheckedRequest
+from mpp.security.web_config.service import WebConfigService
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
-from mpp.wire.downstream.early_rejection import JudgedChannel
+from mpp.wire.downstream.early_rejection import EarlyRejectionChannel
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from tests.fake_https import FakeAuthority
 from tests.forward_support import FakeResponse
 from tests.unit.proxy.test_proxy import Client, ProxyCase
@@ -63,26 +63,26 @@ class GuardCase(ProxyCase):
         path.write_text(text)
         self.asked: list[Deferred[bool]] = []
         self.passwords = Passwords(self.verify, self.verify, self.world.clock)
-        self.current = Current(self.passwords, self.world.clock)
+        self.current = ActiveConfig(self.passwords, self.world.clock)
         self.file = WebConfigFile(str(path), self.current, CollectorRegistry().register)
         metrics = self.world.metrics
         request = functools.partial(
-            GuardedRequest,
+            CheckedRequest,
             current=self.current,
             passwords=self.passwords,
-            client_address=teller(self.trusted_proxies),
+            client_address=client_address_of(self.trusted_proxies),
             refused=metrics.refused,
             instance=self.world.forwarder.instance,
         )
         self.site = ProxySite(
             self.root,
             limits=Limits(max_body=100),
-            budget=Budget(MIB),
+            budget=MemoryBudget(MIB),
             channels=Channels(self.world.clock),
             metrics=metrics,
             access=lambda: self.world.forwarder.access,
             request=request,
-            channel=JudgedChannel,
+            channel=EarlyRejectionChannel,
         )
         self.client = Client(self.site)
 
@@ -304,7 +304,7 @@ class StatusTests(GuardCase):
         """A listener without TLS is not said to have it, though others have; passwords are asked for on all."""
         for text, protected in ((HEADERS, False), (USERS, True)):
             self.guard(text)
-            self.guards = Guards(True, "1.2", users=len(self.current.config.users))
+            self.guards = ListenerSecurity(True, "1.2", users=len(self.current.config.users))
             self.client.get(b"/mpp/status?format=json", field("alice", "secret"))
             if protected:
                 self.say(True)
@@ -419,7 +419,7 @@ class AdminTests(ProxyCase):
         return ProxySite(
             root,
             limits=Limits(max_body=100),
-            budget=Budget(MIB),
+            budget=MemoryBudget(MIB),
             channels=Channels(self.world.clock),
             metrics=self.world.metrics,
         )
@@ -430,12 +430,12 @@ class AdminTests(ProxyCase):
 
     def test_apart(self) -> None:
         """There they all are, and nothing else; elsewhere only health and ready."""
-        own = self.root._own_pages
-        admin = Client(self.site_of(OwnRoot(own, self.world.metrics)))
+        own = self.root._admin_pages
+        admin = Client(self.site_of(AdminRoot(own, self.world.metrics)))
         for path, status in ((b"/mpp/metrics", b"200"), (b"/mpp/health", b"200"), (QUERY, b"404"), (b"/", b"404")):
             self.assertEqual(self.status(admin, path), status)
         self.assertEqual(self.world.upstreams.sent, [])
-        self.root._own_pages = own.probes()  # type: ignore[attr-defined]
+        self.root._admin_pages = own.probes()  # type: ignore[attr-defined]
         public = Client(self.site_of(self.root))
         for path, status in (
             (b"/mpp/health", b"200"),
@@ -469,13 +469,13 @@ class MethodTests(GuardCase):
 class FrontTests(SynchronousTestCase):
     """The parts together."""
 
-    def front(self, text: str) -> Front:
+    def front(self, text: str) -> WebConfigService:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         (folder / "both.pem").write_bytes(FakeAuthority().issue("localhost"))
         (folder / "web.yml").write_text(text)
         settings = Settings(web_config=str(folder / "web.yml"))
-        return Front(settings, MemoryReactorClock(), Metrics(CollectorRegistry()), Instance.random())
+        return WebConfigService(settings, MemoryReactorClock(), Metrics(CollectorRegistry()), Instance.random())
 
     def test_tls(self) -> None:
         """With a certificate all that is listened on is encrypted, and what is by itself is refused."""
@@ -495,12 +495,12 @@ class FrontTests(SynchronousTestCase):
         tls = "tls_server_config: {cert_file: both.pem, key_file: both.pem, min_version: TLS13,"
         tls += " client_auth_type: RequireAndVerifyClientCert, client_ca_file: both.pem}\n"
         for text, guards in (
-            ("basic_auth_users: {}", Guards()),
-            (USERS, Guards(users=1)),
-            (USERS + limit, Guards(users=1, rate_limit=True)),
-            (tls + USERS, Guards(True, "1.3", "RequireAndVerifyClientCert", 1)),
+            ("basic_auth_users: {}", ListenerSecurity()),
+            (USERS, ListenerSecurity(users=1)),
+            (USERS + limit, ListenerSecurity(users=1, rate_limit=True)),
+            (tls + USERS, ListenerSecurity(True, "1.3", "RequireAndVerifyClientCert", 1)),
         ):
-            self.assertEqual(self.front(text).guards, guards)
+            self.assertEqual(self.front(text).security, guards)
 
     def test_no_tls(self) -> None:
         """Without one nothing is between."""

@@ -6,10 +6,10 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.security.web_config.loosening import loosened
-from mpp.security.web_config.values import ClientAuth, RateLimit, Source, TLSServer, WebConfig
+from mpp.security.web_config.values import ClientAuth, PEMSource, RateLimit, TLSServer, WebConfig
 
-CA = Source("client_ca_file", "ca.pem")
-TLS = TLSServer(Source("cert_file", "c"), Source("key_file", "k"))
+CA = PEMSource("client_ca_file", "ca.pem")
+TLS = TLSServer(PEMSource("cert_file", "c"), PEMSource("key_file", "k"))
 STRICT = evolve(TLS, client_auth=ClientAuth.REQUIRE_AND_VERIFY, client_ca=CA, allowed_sans=("a", "b"))
 TWO = WebConfig(users={b"a": b"1", b"b": b"2"})
 WEAKER = {
@@ -63,9 +63,9 @@ class LooseningTests(SynchronousTestCase):
 
     def test_authority(self) -> None:
         """The system's authorities in place of one is less; another one is not."""
-        gone = evolve(STRICT, client_ca=Source("client_ca_file"))
+        gone = evolve(STRICT, client_ca=PEMSource("client_ca_file"))
         self.assertEqual(self.keys(WebConfig(STRICT), WebConfig(gone)), ["tls_server_config.client_ca_file"])
-        self.assertEqual(loosened(WebConfig(STRICT), WebConfig(evolve(STRICT, client_ca=Source("client_ca_file", "x")))), ())
+        self.assertEqual(loosened(WebConfig(STRICT), WebConfig(evolve(STRICT, client_ca=PEMSource("client_ca_file", "x")))), ())
         self.assertEqual(loosened(WebConfig(gone), WebConfig(STRICT)), ())
 
     def test_others(self) -> None:

@@ -10,17 +10,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mpp.security.web_config.bcrypt_pool import Computing
+from mpp.security.web_config.bcrypt_pool import BcryptPool
 from mpp.security.web_config.passwords import (
     FAMILIAR_S,
     MOST_OF_NETWORK,
     MOST_REMEMBERED,
     MOST_WAITING,
     REMEMBERED_S,
+    PasswordCheck,
     Passwords,
-    Verdict,
 )
-from mpp.security.web_config.rate_limit import Bucket
+from mpp.security.web_config.rate_limit import RateLimiter
 from mpp.security.web_config.values import RateLimit
 
 
@@ -64,7 +64,7 @@ class PasswordsTests(SynchronousTestCase):
         verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
         self.assertEqual(self.asked[0][:2], (b"secret", b"hash-a"))
         self.say(True)
-        self.assertIs(self.successResultOf(verdict), Verdict.RIGHT)
+        self.assertIs(self.successResultOf(verdict), PasswordCheck.RIGHT)
         self.assertEqual(self.passwords.known(basic("alice", "secret")), b"alice")
         self.assertIsNone(self.passwords.known(basic("alice", "other")))
         self.clock.advance(REMEMBERED_S)
@@ -92,7 +92,7 @@ class PasswordsTests(SynchronousTestCase):
         verdicts = [self.passwords.verdict(basic("alice", "secret"), "peer") for _ in range(3)]
         self.assertEqual(len(self.again), 1)
         self.again.pop().callback(True)
-        self.assertEqual({self.successResultOf(each) for each in verdicts}, {Verdict.RIGHT})
+        self.assertEqual({self.successResultOf(each) for each in verdicts}, {PasswordCheck.RIGHT})
         self.assertEqual(self.passwords.known(basic("alice", "secret")), b"alice")
 
     def test_no_longer_familiar(self) -> None:
@@ -116,8 +116,8 @@ class PasswordsTests(SynchronousTestCase):
         verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
         self.passwords.use({b"alice": b"hash-new"})
         self.again.pop().callback(True)
-        self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
-        self.assertEqual(self.passwords.familiar, ())
+        self.assertIs(self.successResultOf(verdict), PasswordCheck.WRONG)
+        self.assertEqual(self.passwords.verified, ())
 
     def test_another_password_of_a_familiar_user(self) -> None:
         """Only the credentials that were right are familiar, not the user."""
@@ -146,20 +146,20 @@ class PasswordsTests(SynchronousTestCase):
         self.clock.advance(FAMILIAR_S - 1)
         other = Passwords(self.verify, self.verify_familiar, self.clock, self.passwords.key)
         other.use({b"alice": b"hash-a"})
-        for familiar, age in self.passwords.familiar:
+        for familiar, age in self.passwords.verified:
             other.learn(familiar, age)
         self.assertIsNone(other.known(basic("alice", "secret")))
-        self.assertEqual(len(other.familiar), 1)
+        self.assertEqual(len(other.verified), 1)
         self.clock.advance(1)
-        self.assertEqual(other.familiar, ())
+        self.assertEqual(other.verified, ())
 
     def test_nothing_kept_of_a_password(self) -> None:
         """What is remembered has no password in it, and another process cannot tell which it was without the key."""
         self.make_known(basic("alice", "secret"))
-        self.assertNotIn(b"secret", b"".join(each.digest + each.user + each.hashed for each, _ in self.passwords.familiar))
+        self.assertNotIn(b"secret", b"".join(each.digest + each.user + each.hashed for each, _ in self.passwords.verified))
         other = Passwords(self.verify, self.verify_familiar, self.clock)
         other.use({b"alice": b"hash-a"})
-        other.learn(*self.passwords.familiar[0])
+        other.learn(*self.passwords.verified[0])
         self.assertIsNone(other.known(basic("alice", "secret")))
 
     def test_wrong(self) -> None:
@@ -167,7 +167,7 @@ class PasswordsTests(SynchronousTestCase):
         for _ in range(2):
             verdict = self.passwords.verdict(basic("alice", "x"), "peer")
             self.say(False)
-            self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
+            self.assertIs(self.successResultOf(verdict), PasswordCheck.WRONG)
         self.assertIsNone(self.passwords.known(basic("alice", "x")))
 
     def test_unknown_user(self) -> None:
@@ -175,13 +175,13 @@ class PasswordsTests(SynchronousTestCase):
         verdict = self.passwords.verdict(basic("mallory", "secret"), "peer")
         self.assertIn(self.asked[0][1], (b"hash-a", b"hash-b"))
         self.say(True)
-        self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
+        self.assertIs(self.successResultOf(verdict), PasswordCheck.WRONG)
         self.assertIsNone(self.passwords.known(basic("mallory", "secret")))
 
     def test_no_credentials(self) -> None:
         """What is no HTTP basic authentication is wrong without any computing."""
         for field in (b"", b"Bearer x", b"Basic", b"Basic !", b"Basic " + base64.b64encode(b"alice")):
-            self.assertIs(self.successResultOf(self.passwords.verdict(field, "peer")), Verdict.WRONG)
+            self.assertIs(self.successResultOf(self.passwords.verdict(field, "peer")), PasswordCheck.WRONG)
         self.assertEqual(self.asked, [])
 
     def test_case_of_scheme(self) -> None:
@@ -194,13 +194,15 @@ class PasswordsTests(SynchronousTestCase):
         verdicts = [self.passwords.verdict(basic("alice", "secret"), f"peer {n}") for n in range(1000)]
         self.assertEqual(len(self.asked), 1)
         self.say(True)
-        self.assertEqual({self.successResultOf(each) for each in verdicts}, {Verdict.RIGHT})
+        self.assertEqual({self.successResultOf(each) for each in verdicts}, {PasswordCheck.RIGHT})
 
     def test_flood_of_one(self) -> None:
         """One network has so many passwords verified at a time; others still are."""
         for number in range(MOST_OF_NETWORK):
             self.assertNoResult(self.passwords.verdict(basic("alice", str(number)), "mallory"))
-        self.assertIs(self.successResultOf(self.passwords.verdict(basic("alice", "x"), "mallory")), Verdict.TOO_MANY_OF_NETWORK)
+        self.assertIs(
+            self.successResultOf(self.passwords.verdict(basic("alice", "x"), "mallory")), PasswordCheck.TOO_MANY_OF_NETWORK
+        )
         self.assertNoResult(self.passwords.verdict(basic("alice", "secret"), "peer"))
         self.say(False)
         self.assertNoResult(self.passwords.verdict(basic("alice", "x"), "mallory"))
@@ -210,7 +212,7 @@ class PasswordsTests(SynchronousTestCase):
         self.make_known(basic("bob", "b"))
         for number in range(MOST_WAITING):
             self.passwords.verdict(basic("alice", str(number)), f"peer {number}")
-        self.assertIs(self.successResultOf(self.passwords.verdict(basic("alice", "x"), "another")), Verdict.TOO_MANY)
+        self.assertIs(self.successResultOf(self.passwords.verdict(basic("alice", "x"), "another")), PasswordCheck.TOO_MANY)
         self.assertEqual(len(self.asked), MOST_WAITING)
         self.assertEqual(self.passwords.known(basic("bob", "b")), b"bob")
 
@@ -227,7 +229,7 @@ class PasswordsTests(SynchronousTestCase):
         verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
         self.passwords.use({b"alice": b"hash-new"})
         self.say(True)
-        self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
+        self.assertIs(self.successResultOf(verdict), PasswordCheck.WRONG)
 
     def test_bounded(self) -> None:
         """Of all credentials found right so many are known; what was used least lately is verified again."""
@@ -250,7 +252,7 @@ class PasswordsTests(SynchronousTestCase):
         """When a verification breaks, nobody is let in, and nothing hangs."""
         verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
         self.asked.pop()[2].errback(MemoryError())
-        self.assertIs(self.successResultOf(verdict), Verdict.WRONG)
+        self.assertIs(self.successResultOf(verdict), PasswordCheck.WRONG)
         self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
 
 
@@ -259,7 +261,7 @@ class ComputingTests(TestCase):
 
     async def test_verify(self) -> None:
         """A password has its own hash and no other, in the spelling of htpasswd, too; nonsense is nobody's hash."""
-        computing = Computing(reactor)
+        computing = BcryptPool(reactor)
         computing.start()
         hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
         for password, against, right in (
@@ -277,7 +279,7 @@ class ComputingTests(TestCase):
 
     async def test_lanes(self) -> None:
         """Two familiar passwords are verified at a time, and none of them waits for a stranger's."""
-        computing = Computing(reactor)
+        computing = BcryptPool(reactor)
         computing.start()
         ended: list[str] = []
         slow, quick = bcrypt.hashpw(b"secret", bcrypt.gensalt(9)), bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
@@ -296,10 +298,10 @@ class BucketTests(SynchronousTestCase):
 
     def test_rate(self) -> None:
         """A burst passes at once, then one request for each interval."""
-        bucket = Bucket(RateLimit(0.5, 2), 0.0)
+        bucket = RateLimiter(RateLimit(0.5, 2), 0.0)
         self.assertEqual([bucket.take(at) for at in (0, 0, 0, 0.5, 0.6, 1.0)], [True, True, False, True, False, True])
 
     def test_pause(self) -> None:
         """A long pause saves up no more than a burst."""
-        bucket = Bucket(RateLimit(0.5, 2), 0.0)
+        bucket = RateLimiter(RateLimit(0.5, 2), 0.0)
         self.assertEqual([bucket.take(100.0) for _ in range(3)], [True, True, False])

@@ -8,11 +8,11 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.http_config import HTTPConfig, HTTPConfigs, OwnHeader
+from mpp.core.http_config import ConfiguredHeader, HTTPConfig, HTTPConfigs
 from mpp.core.model import Backend
 from mpp.core.url_pattern import URLPattern
-from mpp.security.upstream.active_credentials import Keyring
-from mpp.security.upstream.backend_credentials import Credentials
+from mpp.security.upstream.active_credentials import ActiveCredentials
+from mpp.security.upstream.backend_credentials import BackendCredentials
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 
@@ -27,10 +27,12 @@ class RenewalTests(SynchronousTestCase):
         self.age = 0
         self.write("one")
         own = HTTPConfig(credentials_file=str(self.token))
-        other = HTTPConfig(headers=(OwnHeader("X-Tenant", ("one",)),))
+        other = HTTPConfig(headers=(ConfiguredHeader("X-Tenant", ("one",)),))
         self.clock = Clock()
         self.clock.advance(100)
-        self.keyring = Keyring(Credentials(HTTPConfigs(own, ((URLPattern(host="prom-b"), other),))), lambda: None, self.clock)
+        self.keyring = ActiveCredentials(
+            BackendCredentials(HTTPConfigs(own, ((URLPattern(host="prom-b"), other),))), lambda: None, self.clock
+        )
 
     def write(self, text: str) -> None:
         """Write the file, seen as changed however fast that is."""
@@ -44,20 +46,20 @@ class RenewalTests(SynchronousTestCase):
 
     def test_a_changed_file_is_seen_by_the_request_that_was_refused(self) -> None:
         """Whoever was sent the old credentials learns that there are new ones, each of them once."""
-        self.assertFalse(self.keyring.renewed_since(A, 99.0))
+        self.assertFalse(self.keyring.refreshed_since(A, 99.0))
         self.write("two")
         self.clock.advance(1)
-        self.assertTrue(self.keyring.renewed_since(A, 100.5))
-        self.assertTrue(self.keyring.renewed_since(A, 100.9), "it was refused beside the first one")
-        self.assertFalse(self.keyring.renewed_since(A, 101.5), "it was sent the new ones")
-        self.assertFalse(self.keyring.renewed_since(B, 100.5))
+        self.assertTrue(self.keyring.refreshed_since(A, 100.5))
+        self.assertTrue(self.keyring.refreshed_since(A, 100.9), "it was refused beside the first one")
+        self.assertFalse(self.keyring.refreshed_since(A, 101.5), "it was sent the new ones")
+        self.assertFalse(self.keyring.refreshed_since(B, 100.5))
 
     def test_the_files_are_looked_at_once_a_second(self) -> None:
         """However many requests are refused."""
-        self.keyring.renew_soon()
+        self.keyring.refresh_soon()
         self.write("two")
         for _ in range(9):
             self.clock.advance(0.1)
-            self.assertFalse(self.keyring.renewed_since(A, 100.0))
+            self.assertFalse(self.keyring.refreshed_since(A, 100.0))
         self.clock.advance(0.11)
-        self.assertTrue(self.keyring.renewed_since(A, 100.0))
+        self.assertTrue(self.keyring.refreshed_since(A, 100.0))

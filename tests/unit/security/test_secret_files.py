@@ -9,14 +9,14 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.http_config import HTTPConfig, HTTPConfigs, OwnHeader
+from mpp.core.http_config import ConfiguredHeader, HTTPConfig, HTTPConfigs
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
 from mpp.security.secret_files import is_readable_by_all, secret_files, warning_of
-from mpp.security.web_config.values import Source, TLSServer, WebConfig
+from mpp.security.web_config.values import PEMSource, TLSServer, WebConfig
 
 USERS = WebConfig(users={b"a": b"hash"})
-INLINE = WebConfig(TLSServer(Source("cert", text="C"), Source("key", text="K")))
-APART = WebConfig(TLSServer(Source("cert_file", "c.pem"), Source("key_file", "k.pem")))
+INLINE = WebConfig(TLSServer(PEMSource("cert", text="C"), PEMSource("key", text="K")))
+APART = WebConfig(TLSServer(PEMSource("cert_file", "c.pem"), PEMSource("key_file", "k.pem")))
 
 
 def http(config: HTTPConfig) -> HTTPConfigs:
@@ -29,12 +29,12 @@ class SecretFilesTests(SynchronousTestCase):
 
     def test_table(self) -> None:
         """Every file of the configuration that holds a secret is named, and no other one."""
-        header = OwnHeader("X-Key", ("value",), ("s3cret",))
+        header = ConfiguredHeader("X-Key", ("value",), ("s3cret",))
         for settings, web_config, paths in (
             (Settings(config="mpp.yaml", endpoints_file="e", file_sd=("f",)), None, []),
             (Settings(config="mpp.yaml", http=http(HTTPConfig(headers=(header,)))), None, ["mpp.yaml"]),
-            (Settings(config="mpp.yaml", http=http(HTTPConfig(headers=(OwnHeader("X", ("value",)),)))), None, []),
-            (Settings(http=http(HTTPConfig(headers=(OwnHeader("X", files=("a", "b")),)))), None, ["a", "b"]),
+            (Settings(config="mpp.yaml", http=http(HTTPConfig(headers=(ConfiguredHeader("X", ("value",)),)))), None, []),
+            (Settings(http=http(HTTPConfig(headers=(ConfiguredHeader("X", files=("a", "b")),)))), None, ["a", "b"]),
             (Settings(http=http(HTTPConfig(username_file="u", password_file="p"))), None, ["p"]),
             (Settings(http=http(HTTPConfig(credentials_file="t", ca_file="ca"))), None, ["t"]),
             (Settings(http=http(HTTPConfig(cert_file="c", key_file="k"))), None, ["k"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.security.web_config.protection import Guards, describe, verdict
+from mpp.security.web_config.protection import ListenerSecurity, describe, verdict
 from mpp.security.web_config.values import ClientAuth
 
 ASKED = "RequireAndVerifyClientCert"
@@ -16,24 +16,24 @@ class GuardsTests(SynchronousTestCase):
     def test_table(self) -> None:
         """It is told at a glance whether there is anything, and what; what is no protection is not taken for one."""
         for guards, word, said in (
-            (Guards(), "not protected", "no TLS and no passwords."),
-            (Guards(rate_limit=True), "not protected", "no TLS and no passwords, only a rate limit."),
-            (Guards(certificates=ASKED), "not protected", "no TLS and no passwords."),
-            (Guards(True), "protected", "TLS. Nobody is asked who he is."),
-            (Guards(True, "1.2"), "protected", "TLS 1.2 or newer. Nobody is asked who he is."),
-            (Guards(True, "1.3", users=1), "protected", "TLS 1.3 or newer and passwords (1 user)."),
+            (ListenerSecurity(), "not protected", "no TLS and no passwords."),
+            (ListenerSecurity(rate_limit=True), "not protected", "no TLS and no passwords, only a rate limit."),
+            (ListenerSecurity(certificates=ASKED), "not protected", "no TLS and no passwords."),
+            (ListenerSecurity(True), "protected", "TLS. Nobody is asked who he is."),
+            (ListenerSecurity(True, "1.2"), "protected", "TLS 1.2 or newer. Nobody is asked who he is."),
+            (ListenerSecurity(True, "1.3", users=1), "protected", "TLS 1.3 or newer and passwords (1 user)."),
             (
-                Guards(True, "1.2", ASKED, 2, True),
+                ListenerSecurity(True, "1.2", ASKED, 2, True),
                 "protected",
                 "TLS 1.2 or newer, client certificates (required and verified), passwords (2 users) and a rate limit.",
             ),
             (
-                Guards(True, "1.2", "RequireAnyClientCert"),
+                ListenerSecurity(True, "1.2", "RequireAnyClientCert"),
                 "protected",
                 "TLS 1.2 or newer and client certificates (required, not verified). Nobody is asked who he is.",
             ),
             (
-                Guards(users=2),
+                ListenerSecurity(users=2),
                 "protected, not encrypted",
                 "passwords (2 users). Without TLS a password can be read on its way.",
             ),
@@ -43,7 +43,7 @@ class GuardsTests(SynchronousTestCase):
 
     def test_not_in_force(self) -> None:
         """A change of the web configuration that is not in force is told, and does not change what protects the listener."""
-        guards = Guards(True, "1.2", users=1, problem="has no key at all")
+        guards = ListenerSecurity(True, "1.2", users=1, problem="has no key at all")
         self.assertEqual(verdict(guards)[0], "protected")
         self.assertTrue(
             describe(guards).endswith(
@@ -54,4 +54,4 @@ class GuardsTests(SynchronousTestCase):
     def test_every_word_of_the_web_configuration(self) -> None:
         """Each word that the web configuration has for client certificates is put into others."""
         for each in ClientAuth:
-            self.assertNotIn(each.word, describe(Guards(True, "1.2", each.word)))
+            self.assertNotIn(each.word, describe(ListenerSecurity(True, "1.2", each.word)))

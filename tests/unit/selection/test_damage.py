@@ -58,7 +58,7 @@ class DamageTests(FoundByRequestsCase):
         self.assertEqual(self.shown().unreadable, f"{MISMATCH} 0")
         self.assertEqual(self.metrics.registry.get_sample_value("mpp_storage_errors_total", {"backend": A.name}), 5)
         self.assertEqual(self.service.current.selected, (A,))
-        self.assertEqual(self.service.journal.events[0].kind, "storage")
+        self.assertEqual(self.service.event_log.events[0].kind, "storage")
 
     def test_stays_shown_over_rounds_and_is_forgotten_in_the_end(self) -> None:
         """A good probe does not take it back; ten quiet minutes do."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend, Observation, Standing
 from mpp.selection.outliers import ejection
-from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, LONGEST_HOLD_S, Record, hold
+from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, MAX_EJECTION_S, BackendRecord, ejection_time
 
 VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 A = Backend("http", "prom-a", 9090)
@@ -20,7 +20,7 @@ class Story:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.record = Record()
+        self.record = BackendRecord()
         self.spare = True
 
     def later(self, seconds: float) -> Story:
@@ -276,8 +276,8 @@ class FlappingTests(SynchronousTestCase):
 
     def test_hold(self) -> None:
         """The shortest time out is none at first, then doubles up to a limit."""
-        self.assertEqual([hold(n) for n in range(10)], [0, 0, 1, 2, 4, 8, 16, 32, 60, 60])
-        self.assertEqual(hold(10_000), LONGEST_HOLD_S)
+        self.assertEqual([ejection_time(n) for n in range(10)], [0, 0, 1, 2, 4, 8, 16, 32, 60, 60])
+        self.assertEqual(ejection_time(10_000), MAX_EJECTION_S)
 
     def test_stays_out_longer_each_time(self) -> None:
         """A server that is ejected again and again while it answers every probe well stays out longer each time."""
@@ -334,7 +334,7 @@ class AnyStoryTests(SynchronousTestCase):
                 self.happen(story, dice)
                 self.check(story)
             story.answered()
-            bound = story.now + LONGEST_HOLD_S + 4 * FOLLOW_UP_S + max(FOLLOW_UP_S, story.now / 4)
+            bound = story.now + MAX_EJECTION_S + 4 * FOLLOW_UP_S + max(FOLLOW_UP_S, story.now / 4)
             while not story.is_in:
                 story.follow_up()
             self.assertLessEqual(story.now, bound)
@@ -361,7 +361,7 @@ class AnyStoryTests(SynchronousTestCase):
             return
         assert record.due is not None
         self.assertGreaterEqual(absence.standing, SUSPECT)
-        self.assertLessEqual(record.due - story.now, max(LONGEST_HOLD_S, FOLLOW_UP_S + story.now / 4))
-        self.assertLessEqual(absence.until - absence.since, LONGEST_HOLD_S)
+        self.assertLessEqual(record.due - story.now, max(MAX_EJECTION_S, FOLLOW_UP_S + story.now / 4))
+        self.assertLessEqual(absence.until - absence.since, MAX_EJECTION_S)
         self.assertEqual(record.failures, 0)
         self.assertTrue(story.shown[1] or not absence.why)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.selection.probing.config_hash import MAX_LINE, Fingerprint
+from mpp.selection.probing.config_hash import MAX_LINE, ConfigHasher
 from mpp.selection.probing.external_labels import MAX_SECTION
 
 CONFIG = (Path(__file__).parents[2] / "recorded" / "prometheus-3.5.3-config.json").read_bytes()
@@ -14,7 +14,7 @@ CONFIG = (Path(__file__).parents[2] / "recorded" / "prometheus-3.5.3-config.json
 
 def fingerprint(*pieces: bytes) -> str:
     """Give the hash of a page that comes in these pieces."""
-    made = Fingerprint()
+    made = ConfigHasher()
     for piece in pieces:
         made.feed(piece)
     return made.finish().hash
@@ -43,7 +43,7 @@ class FingerprintTests(SynchronousTestCase):
 
     def test_endless_line_is_not_held(self) -> None:
         """A page without line ends is hashed as it comes."""
-        made = Fingerprint()
+        made = ConfigHasher()
         for _ in range(10):
             made.feed(b"x" * MAX_LINE)
             self.assertLessEqual(len(made._rest), MAX_LINE)
@@ -55,7 +55,7 @@ class ExternalLabelsTests(SynchronousTestCase):
 
     def labels(self, page: bytes, size: int) -> tuple[tuple[str, str], ...] | None:
         """Return the external labels of a page that comes in pieces of so many bytes."""
-        made = Fingerprint()
+        made = ConfigHasher()
         for at in range(0, len(page), size):
             made.feed(page[at : at + size])
         return made.finish().labels
@@ -69,7 +69,7 @@ class ExternalLabelsTests(SynchronousTestCase):
 
     def test_endless_section(self) -> None:
         """Of a section that is too long nothing is kept, and the labels are unknown."""
-        made = Fingerprint()
+        made = ConfigHasher()
         made.feed(rb"  external_labels:\n")
         for _ in range(10_000):
             made.feed(rb"    name: value\n")

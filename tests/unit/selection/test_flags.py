@@ -8,15 +8,15 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
-from mpp.core.prometheus.runtimeinfo import Answer
+from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.selection.probing.flags import read_flags
 
 RECORDED = Path(__file__).parents[2] / "recorded"
 
 
-def answer(flags: object) -> Answer:
+def answer(flags: object) -> ProbeResponse:
     """Return a response with these flags."""
-    return Answer(200, json.dumps({"status": "success", "data": flags}).encode())
+    return ProbeResponse(200, json.dumps({"status": "success", "data": flags}).encode())
 
 
 class ReadFlagsTests(SynchronousTestCase):
@@ -26,7 +26,7 @@ class ReadFlagsTests(SynchronousTestCase):
         """All flags are there but addresses, paths, and the retention by time."""
         for version, number in (("2.42.0", 41), ("3.5.3", 54)):
             page = (RECORDED / f"prometheus-{version}-flags.json").read_bytes()
-            read, all_of_them = dict(read_flags(Answer(200, page))), json.loads(page)["data"]
+            read, all_of_them = dict(read_flags(ProbeResponse(200, page))), json.loads(page)["data"]
             self.assertEqual(read["query.lookback-delta"], all_of_them["query.lookback-delta"])
             self.assertEqual(len(read), number)
             for name in set(all_of_them) - set(read):
@@ -39,7 +39,14 @@ class ReadFlagsTests(SynchronousTestCase):
     def test_nothing_reported(self) -> None:
         """A server that does not report its flags has none that are compared."""
         refused = UpstreamError(Phase.CONNECT, Cause.REFUSED)
-        for outcome in (Answer(404), Answer(200, b"no"), answer([]), answer(None), answer({"a": 1, "b": None}), refused):
+        for outcome in (
+            ProbeResponse(404),
+            ProbeResponse(200, b"no"),
+            answer([]),
+            answer(None),
+            answer({"a": 1, "b": None}),
+            refused,
+        ):
             self.assertEqual(read_flags(outcome), ())
 
     def test_hostile(self) -> None:

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.selection.probe_schedule import FollowUps
+from mpp.selection.probe_schedule import ProbeSchedule
 
 
 class FollowUpsTests(SynchronousTestCase):
@@ -18,7 +18,7 @@ class FollowUpsTests(SynchronousTestCase):
         self.latest: dict[str, float] = {}
         self.begun: list[tuple[str, float]] = []
         self.running: dict[str, Deferred[None]] = {}
-        self.follow_ups = FollowUps(self.begin, self.due, self.clock, 0.05, most=8, latest=self.latest)
+        self.follow_ups = ProbeSchedule(self.begin, self.due, self.clock, 0.05, most=8, latest=self.latest)
         self.follow_ups.resume()
 
     def begin(self, name: str) -> Deferred[None]:
@@ -71,7 +71,7 @@ class FollowUpsTests(SynchronousTestCase):
 
     def test_no_hot_loop(self) -> None:
         """What stays due whatever is done begins again only after a pause, even if it is over at once."""
-        self.follow_ups = FollowUps(self.begin_and_end, self.due, self.clock, 0.05, most=8, latest=self.latest)
+        self.follow_ups = ProbeSchedule(self.begin_and_end, self.due, self.clock, 0.05, most=8, latest=self.latest)
         self.follow_ups.resume()
         self.plan(a=0.0)
         for _ in range(100):

@@ -22,14 +22,14 @@ from attrs import field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 import mpp
-from mpp.core.model import RequestFacts
+from mpp.core.model import RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 from mpp.core.prometheus import runtimeinfo as runtime
 from mpp.core.text import bounds
 from mpp.core.url_pattern import matches
 from mpp.discovery import target_groups as targets
 from mpp.proxy.decisions import access_fields as access
-from mpp.selection.probing.config_hash import Fingerprint
+from mpp.selection.probing.config_hash import ConfigHasher
 from mpp.selection.probing.metrics_scanner import MetricsScanner, label
 
 PACKAGE = Path(mpp.__file__).parent
@@ -250,10 +250,10 @@ def metrics() -> MetricsScanner:
     return MetricsScanner(["up", "prometheus_build_info"])
 
 
-def request(target: bytes = b"/", body: bytes = b"") -> RequestFacts:
+def request(target: bytes = b"/", body: bytes = b"") -> RequestInfo:
     """Give a request with a form."""
     fields = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
-    return RequestFacts(b"POST" if body else b"GET", target, fields, body)
+    return RequestInfo(b"POST" if body else b"GET", target, fields, body)
 
 
 PIECES = (
@@ -285,15 +285,15 @@ SCANNERS: dict[str, Callable[[bytes], object]] = {
     "metrics, blanks": lambda text: fed(metrics, 65536)(b"up" + text + b"\x0b1"),
     "metrics, byte by byte": fed(metrics, 1),
     "metrics, pieces": lambda text: fed(metrics, 1000)(b"up{" + text),
-    "configuration": fed(Fingerprint, 65536),
-    "configuration, byte by byte": fed(Fingerprint, 1),
+    "configuration": fed(ConfigHasher, 65536),
+    "configuration, byte by byte": fed(ConfigHasher, 1),
     "a label": lambda text: label(text.decode(), "version"),
     "retention": lambda text: runtime.read_retention(text.decode()),
     "a JSON object": lambda text: runtime.parse_object(b'{"data":' + text),
     "a JSON text": lambda text: runtime.parse_object(b'{"data":"' + text),
-    "an error": lambda text: runtime.quote(runtime.Answer(500, text)),
+    "an error": lambda text: runtime.quote(runtime.ProbeResponse(500, text)),
     "a version": lambda text: bounds.version(text.decode()),
-    "runtimeinfo": lambda text: runtime.read_runtime(runtime.Answer(200, b'{"data":{}}', ((b"Date", text),), 1.0)),
+    "runtimeinfo": lambda text: runtime.read_runtime(runtime.ProbeResponse(200, b'{"data":{}}', ((b"Date", text),), 1.0)),
     "a list of targets": lambda text: quietly(targets.parse_json, text.decode()),
     "a query, for the log": lambda text: access.describe(request(b"/?" + text), ""),
     "a form, for the log": lambda text: access.describe(request(body=text), ""),

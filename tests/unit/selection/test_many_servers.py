@@ -15,9 +15,9 @@ from zope.interface import implementer
 
 from mpp.core.interfaces import IStrategy
 from mpp.core.metrics import Metrics
-from mpp.core.model import Backend, Choice, Located, Observation, Standing
+from mpp.core.model import Backend, Choice, DiscoveredBackend, Observation, Standing
 from mpp.core.pacing import AT_ONCE
-from mpp.core.prometheus.runtimeinfo import Answer, Outcome
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.selection.service import SelectionService
 from mpp.selection.strategies import SingleMostData, rank
 
@@ -75,12 +75,12 @@ class World:
     def keep(self, backends: Collection[Backend]) -> None:
         """Do nothing."""
 
-    def renew_credentials(self) -> None:
+    def refresh_credentials(self) -> None:
         """Do nothing: there are none."""
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """List all."""
-        return succeed(tuple(map(Located, BACKENDS)))
+        return succeed(tuple(map(DiscoveredBackend, BACKENDS)))
 
     def refresh(self, backends: Iterable[Backend]) -> Deferred[None]:
         """Have nothing to look up."""
@@ -95,9 +95,9 @@ class World:
         self._clock.callLater(0, probed.callback, Observation(backend, standing, why, at=self._clock.seconds()))
         return probed
 
-    def ask(self, backend: Backend, path: str) -> Deferred[Outcome]:
+    def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """Refuse to say anything of the newest data."""
-        return succeed(Answer(403))
+        return succeed(ProbeResponse(403))
 
 
 class Scenario:

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from mpp._version import __version__
 from mpp.core.errors import Cause, Phase, UpstreamError
-from mpp.core.facts import Facts, Replay
+from mpp.core.facts import Replay, ServerState
 from mpp.core.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.core.model import MIB, Backend, Headers, Observation, Standing
@@ -47,7 +47,7 @@ class RecordedResponse:
         self.status = status
         self.reason = b""
         self.headers: Headers = ()
-        self.held = [body] if body else []
+        self.buffered = [body] if body else []
         self.complete = complete
         self.length: int | None = None
         self.consumer: IBodyConsumer | None = None
@@ -55,7 +55,7 @@ class RecordedResponse:
 
     def relay(self, consumer: IBodyConsumer) -> None:
         self.consumer = consumer
-        for piece in self.held:
+        for piece in self.buffered:
             consumer.body_received(piece)
         if self.complete:
             consumer.body_ended()
@@ -105,8 +105,8 @@ class RecordingUpstreams:
         body: bytes,
         *,
         fresh: bool,
-        hold: int,
-        may_hold: Callable[[int, Headers], bool] | None = None,
+        buffer: int,
+        may_buffer: Callable[[int, Headers], bool] | None = None,
         progress: IProgress | None = None,
         urgent: bool = False,
         query_slots: int = 0,
@@ -114,7 +114,7 @@ class RecordingUpstreams:
         def cancel(_: Deferred[IResponse]) -> None:
             sent.cancelled = True
 
-        sent = Sent(backend, head.decode().split(" ")[1].removeprefix(backend.prefix), fresh, hold, Deferred(cancel), progress)
+        sent = Sent(backend, head.decode().split(" ")[1].removeprefix(backend.prefix), fresh, buffer, Deferred(cancel), progress)
         if sent.path == "/api/v1/status/flags":
             sent.answer.callback(self.flags)
         else:
@@ -138,7 +138,7 @@ class ProberTests(SynchronousTestCase):
         self.clock = Clock()
         self.upstreams = RecordingUpstreams()
         self.prober = Prober(self.upstreams, self.clock, INSTANCE, wall=self.wall)
-        self.fresh_facts = Facts("2.42.0+ds", STARTED, 1.6989e9, read_at=NOW)
+        self.fresh_facts = ServerState("2.42.0+ds", STARTED, 1.6989e9, read_at=NOW)
 
     def wall(self) -> float:
         """Give the time of day."""
@@ -317,7 +317,7 @@ class ProberTests(SynchronousTestCase):
         progress = self.upstreams.pending("/-/ready").progress
         assert progress is not None
         self.clock.advance(0.5)
-        progress.turn_at = self.clock.seconds()
+        progress.dequeued_at = self.clock.seconds()
         self.clock.advance(0.125)
         self.answer_well()
         self.assertEqual(self.successResultOf(probed).ready_took, (0.125,))
@@ -360,7 +360,7 @@ class ProberTests(SynchronousTestCase):
     def test_young_server_is_read_again_soon(self) -> None:
         """A server that had no data is asked again after seconds, not after a minute."""
         for age, expected in ((FACTS_MIN_AGE_S - 1, False), (FACTS_MIN_AGE_S, True)):
-            empty = Observation(A, Standing.VIABLE, facts=Facts("3.5.3", STARTED, read_at=NOW - age))
+            empty = Observation(A, Standing.VIABLE, facts=ServerState("3.5.3", STARTED, read_at=NOW - age))
             self.assertEqual(self.asks_for_metrics(empty), expected)
 
     def test_clock_set_back(self) -> None:
@@ -405,9 +405,9 @@ class ProberTests(SynchronousTestCase):
         self.answer_well()
         self.clock.advance(WAIT_S)
         observation = self.successResultOf(probed)
-        self.assertEqual((observation.standing, observation.facts), (Standing.VIABLE, Facts()))
+        self.assertEqual((observation.standing, observation.facts), (Standing.VIABLE, ServerState()))
         self.clock.advance(9 - WAIT_S)
-        self.assertEqual(self.probed(observation).facts, Facts())
+        self.assertEqual(self.probed(observation).facts, ServerState())
         self.answer("/metrics", 200, METRICS_242)
         observation = self.probed(observation)
         self.assertEqual((observation.facts.version, observation.facts.read_at), ("2.42.0+ds", NOW + 9))
@@ -416,7 +416,7 @@ class ProberTests(SynchronousTestCase):
         self.probed(restarted)
         self.assertEqual(self.upstreams.paths(), ["/metrics"])
 
-    def read_config(self, previous: Observation | None, status: int = 200) -> Facts:
+    def read_config(self, previous: Observation | None, status: int = 200) -> ServerState:
         """Probe a server that tells when it loaded its configuration; it is asked for it. Return the facts that come of it."""
         self.prober.keep(())
         self.prober.probe(A, previous)
@@ -458,7 +458,7 @@ class ProberTests(SynchronousTestCase):
         self.answer_well()
         page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
         self.clock.advance(METRICS_TIMEOUT_S - 0.1)
-        self.assertEqual((self.successResultOf(probed).facts, page.ended), (Facts(), ""))
+        self.assertEqual((self.successResultOf(probed).facts, page.ended), (ServerState(), ""))
         self.clock.advance(0.1)
         self.assertEqual(page.ended, "cancelled")
 
@@ -470,7 +470,7 @@ class ProberTests(SynchronousTestCase):
         assert page.consumer is not None
         for _ in range(65):
             page.consumer.body_received(b"x" * MIB)
-        self.assertEqual((self.successResultOf(probed).facts, page.ended), (Facts(), "cancelled"))
+        self.assertEqual((self.successResultOf(probed).facts, page.ended), (ServerState(), "cancelled"))
         page.consumer.body_received(b"x")
         page.consumer.body_failed(UpstreamError(Phase.BODY, Cause.RESET))
         page.consumer.body_ended()
@@ -616,6 +616,6 @@ class ProberTests(SynchronousTestCase):
         self.answer_well()
         page = self.answer("/metrics", 200, METRICS_242[:100], complete=False)
         self.prober.stop()
-        self.assertEqual((self.successResultOf(probed).facts, page.ended), (Facts(), "cancelled"))
-        self.assertEqual(self.probed(None).facts, Facts())
+        self.assertEqual((self.successResultOf(probed).facts, page.ended), (ServerState(), "cancelled"))
+        self.assertEqual(self.probed(None).facts, ServerState())
         self.assertEqual(self.upstreams.paths(), [])

@@ -10,13 +10,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.model import Backend
-from mpp.core.prometheus.runtimeinfo import Runtime
+from mpp.core.prometheus.runtimeinfo import RuntimeInfo
 from mpp.selection.probing.background import PAUSE_FIRST_S, PAUSE_MOST_S, WAIT_S, BackgroundReads, pause_after
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
-READ = Facts("3.5.3", read_at=1.0)
+READ = ServerState("3.5.3", read_at=1.0)
 LATE = UpstreamError(Phase.HEAD, Cause.TIMEOUT)
 
 
@@ -25,7 +25,7 @@ class BackgroundReadsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.under_way: dict[Backend, Deferred[Facts]] = {}
+        self.under_way: dict[Backend, Deferred[ServerState]] = {}
         self.begun = 0
         self.cancelled: list[Backend] = []
         self.reads = BackgroundReads(self.read, self.clock)
@@ -34,19 +34,19 @@ class BackgroundReadsTests(SynchronousTestCase):
         self.reads.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [], "a timer is left")
 
-    def read(self, backend: Backend, old: Facts, runtime: Runtime | None) -> Coroutine[Deferred[Any], Any, Facts]:
+    def read(self, backend: Backend, old: ServerState, runtime: RuntimeInfo | None) -> Coroutine[Deferred[Any], Any, ServerState]:
         """Begin a reading that the test ends."""
         self.begun += 1
         ended = self.under_way[backend] = Deferred(lambda _: self.cancelled.append(backend))
 
-        async def wait() -> Facts:
+        async def wait() -> ServerState:
             return await ended
 
         return wait()
 
     def begin(self, *, outdated: bool = True, started_at: float | None = None, backend: Backend = A) -> Deferred[None]:
         """Have a server read, if it may be."""
-        return self.reads.begin(backend, Facts(), Runtime(started_at), outdated=outdated)
+        return self.reads.begin(backend, ServerState(), RuntimeInfo(started_at), outdated=outdated)
 
     def fail_reading(self) -> None:
         """End a reading with a failure."""
@@ -58,7 +58,7 @@ class BackgroundReadsTests(SynchronousTestCase):
         self.assertNoResult(waited)
         self.under_way[A].callback(READ)
         self.successResultOf(waited)
-        older = Facts("old")
+        older = ServerState("old")
         self.assertEqual([self.reads.latest(A, known) for known in (older, READ, older)], [READ, READ, older])
 
     def test_one_at_a_time(self) -> None:
@@ -129,7 +129,7 @@ class BackgroundReadsTests(SynchronousTestCase):
         self.assertEqual(self.begun, 4)
         self.under_way[A].callback(READ)
         self.reads.keep((B,))
-        self.assertEqual(self.reads.latest(A, Facts()), Facts())
+        self.assertEqual(self.reads.latest(A, ServerState()), ServerState())
 
     def test_cancelled_waiting(self) -> None:
         """A probe that is cancelled stops waiting, and the reading goes on."""
@@ -137,7 +137,7 @@ class BackgroundReadsTests(SynchronousTestCase):
         waited.cancel()
         self.failureResultOf(waited)
         self.under_way[A].callback(READ)
-        self.assertEqual((self.reads.latest(A, Facts()), self.cancelled), (READ, []))
+        self.assertEqual((self.reads.latest(A, ServerState()), self.cancelled), (READ, []))
 
     def test_bug(self) -> None:
         """A reading that fails otherwise is logged, and is a failure like any other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.model import Backend, Choice, Headers, Observation, RequestFacts, Selection, Standing
+from mpp.core.model import Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.selection.query_of_death import MEMORY, REMEMBERED_S, SuspectQueries, healthy, key_of
 
 A, B, C, D, E = (Backend("http", name, 9090) for name in "abcde")
@@ -14,7 +14,7 @@ FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 
 def key(target: bytes, method: bytes = b"GET", headers: Headers = (), body: bytes = b"") -> str:
     """Return the key of a request."""
-    return key_of(RequestFacts(method, target, headers, body))
+    return key_of(RequestInfo(method, target, headers, body))
 
 
 class KeyTests(SynchronousTestCase):

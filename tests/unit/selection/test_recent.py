@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.selection.recent import Look, Recent, Slot, Totals, quantile, recall
+from mpp.selection.recent import CounterSample, RecentTraffic, Totals, TrafficSlot, quantile, recall
 
 INF = float("inf")
 
@@ -15,13 +15,13 @@ class RecallTests(SynchronousTestCase):
     def test_rates(self) -> None:
         """Rates and shares are those between the first look and the last."""
         looks = (
-            Look(100.0, {"a": Totals(1000, 10, 5, 0, ((0.1, 900.0), (1.0, 1000.0)))}, {"a": "selected"}),
-            Look(110.0, {"a": Totals(1100, 10, 5, 0, ((0.1, 1000.0), (1.0, 1100.0)))}, {"a": "selected"}),
-            Look(120.0, {"a": Totals(1200, 60, 8, 1, ((0.1, 1000.0), (1.0, 1200.0)))}, {"a": "standby"}),
+            CounterSample(100.0, {"a": Totals(1000, 10, 5, 0, ((0.1, 900.0), (1.0, 1000.0)))}, {"a": "selected"}),
+            CounterSample(110.0, {"a": Totals(1100, 10, 5, 0, ((0.1, 1000.0), (1.0, 1100.0)))}, {"a": "selected"}),
+            CounterSample(120.0, {"a": Totals(1200, 60, 8, 1, ((0.1, 1000.0), (1.0, 1200.0)))}, {"a": "standby"}),
         )
         recent = recall(looks, "a")
         self.assertEqual((recent.seconds, recent.rate, recent.error_share, recent.retries), (20.0, 10.0, 0.25, 3))
-        self.assertEqual(recent.slots, (Slot(10.0, 100, 0, 0, "selected"), Slot(10.0, 100, 50, 3, "ejected")))
+        self.assertEqual(recent.slots, (TrafficSlot(10.0, 100, 0, 0, "selected"), TrafficSlot(10.0, 100, 50, 3, "ejected")))
         assert recent.p50 is not None and recent.p99 is not None
         self.assertAlmostEqual(recent.p50, 0.1)
         self.assertAlmostEqual(recent.p99, 0.982)
@@ -29,10 +29,10 @@ class RecallTests(SynchronousTestCase):
     def test_now(self) -> None:
         """What happens now is told apart from the last minutes, from ten seconds on, in rates and in latencies."""
         looks = (
-            Look(0.0, {"a": Totals()}, {}),
-            Look(590.0, {"a": Totals(5900, 0, 0, 0, ((0.1, 5900.0), (1.0, 5900.0)))}, {}),
-            Look(600.0, {"a": Totals(5910, 5, 1, 0, ((0.1, 5900.0), (1.0, 5910.0)))}, {}),
-            Look(604.0, {"a": Totals(5914, 9, 1, 0, ((0.1, 5900.0), (1.0, 5914.0)))}, {}),
+            CounterSample(0.0, {"a": Totals()}, {}),
+            CounterSample(590.0, {"a": Totals(5900, 0, 0, 0, ((0.1, 5900.0), (1.0, 5900.0)))}, {}),
+            CounterSample(600.0, {"a": Totals(5910, 5, 1, 0, ((0.1, 5900.0), (1.0, 5910.0)))}, {}),
+            CounterSample(604.0, {"a": Totals(5914, 9, 1, 0, ((0.1, 5900.0), (1.0, 5914.0)))}, {}),
         )
         now = recall(looks, "a").latest
         self.assertEqual((now.seconds, now.rate, now.error_share, now.retries), (14.0, 1.0, 9 / 14, 1))
@@ -41,21 +41,25 @@ class RecallTests(SynchronousTestCase):
 
     def test_new_backend(self) -> None:
         """A backend that was not known at first began with nothing."""
-        recent = recall((Look(0.0, {}, {}), Look(10.0, {"a": Totals(5)}, {"a": "selected"})), "a")
+        recent = recall((CounterSample(0.0, {}, {}), CounterSample(10.0, {"a": Totals(5)}, {"a": "selected"})), "a")
         self.assertEqual((recent.requests, recent.p50, recent.slots[0].state), (5, None, "selected"))
 
     def test_counters_that_began_anew(self) -> None:
         """A backend that was gone for so long that its counters went has no negative number of requests."""
-        looks = (Look(0.0, {"a": Totals(500, 9)}, {}), Look(10.0, {}, {}), Look(20.0, {"a": Totals(5)}, {"a": "selected"}))
+        looks = (
+            CounterSample(0.0, {"a": Totals(500, 9)}, {}),
+            CounterSample(10.0, {}, {}),
+            CounterSample(20.0, {"a": Totals(5)}, {"a": "selected"}),
+        )
         self.assertEqual(recall(looks, "a").requests, 5)
         recent = recall((looks[0], looks[2]), "a")
         self.assertEqual((recent.slots[0].requests, recent.errors), (5, 0))
 
     def test_nothing_yet(self) -> None:
         """One look tells nothing of the last minutes, nor do none."""
-        for looks in ((), (Look(0.0, {"a": Totals(5)}, {}),)):
-            self.assertEqual(recall(looks, "a"), Recent())
-        self.assertEqual((Recent().rate, Recent().error_share), (0.0, 0.0))
+        for looks in ((), (CounterSample(0.0, {"a": Totals(5)}, {}),)):
+            self.assertEqual(recall(looks, "a"), RecentTraffic())
+        self.assertEqual((RecentTraffic().rate, RecentTraffic().error_share), (0.0, 0.0))
 
 
 class QuantileTests(SynchronousTestCase):

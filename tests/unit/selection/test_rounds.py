@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.selection.rounds import Repeated, Rounds, Waiters
+from mpp.selection.rounds import PeriodicCall, Rounds, Waiters
 
 
 class RoundsTests(SynchronousTestCase):
@@ -47,8 +47,8 @@ class RoundsTests(SynchronousTestCase):
     def test_outdated(self) -> None:
         """An outdated round is followed by another one; who asked before waits for the first, who asks then for the second."""
         before = self.rounds.join()
-        self.rounds.renew()
-        self.rounds.renew()
+        self.rounds.refresh()
+        self.rounds.refresh()
         after = self.rounds.join()
         self.clock.advance(1)
         self.begun[0].callback(None)
@@ -62,7 +62,7 @@ class RoundsTests(SynchronousTestCase):
 
     def test_renewal_without_a_round(self) -> None:
         """Renewing begins a round when none runs, and that one is joined."""
-        self.rounds.renew()
+        self.rounds.refresh()
         waiter = self.rounds.join()
         self.begun[0].callback(None)
         self.successResultOf(waiter)
@@ -104,7 +104,7 @@ class RoundsTests(SynchronousTestCase):
     def test_stop(self) -> None:
         """Stopping cancels the running round, lets everyone go, and begins no other one."""
         waiters = [self.rounds.join()]
-        self.rounds.renew()
+        self.rounds.refresh()
         waiters.append(self.rounds.join())
         self.rounds.stop()
         for waiter in waiters:
@@ -129,7 +129,7 @@ class RepeatedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.called: list[float] = []
-        self.repeated = Repeated(lambda: self.called.append(self.clock.seconds()), self.clock, 10.0)
+        self.repeated = PeriodicCall(lambda: self.called.append(self.clock.seconds()), self.clock, 10.0)
 
     def test_change(self) -> None:
         """Another interval counts at once, also when it is shorter."""
@@ -142,7 +142,7 @@ class RepeatedTests(SynchronousTestCase):
     def test_change_while_waiting(self) -> None:
         """What is still under way when the interval changes does not make for a second series of calls."""
         waiting: list[Deferred[None]] = []
-        repeated = Repeated(lambda: waiting.append(Deferred()) or waiting[-1], self.clock, 10.0)
+        repeated = PeriodicCall(lambda: waiting.append(Deferred()) or waiting[-1], self.clock, 10.0)
         repeated.start()
         repeated.change(2.0)
         for each in waiting:

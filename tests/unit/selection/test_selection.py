@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from mpp.core.facts import Facts
+from mpp.core.facts import ServerState
 from mpp.core.interfaces import ISelections, IStrategy
 from mpp.core.metrics import Metrics
-from mpp.core.model import Backend, Choice, Located, Observation, Selection, Standing
+from mpp.core.model import Backend, Choice, DiscoveredBackend, Observation, Selection, Standing
 from mpp.selection.outliers.ejection import FOLLOW_UP_S
 from mpp.selection.publication import STRATEGY_FAILED, describe_change
 from mpp.selection.service import MIN_SPACING_S, SelectionService
@@ -31,7 +31,7 @@ VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 
 def seen(backend: Backend, standing: Standing = VIABLE, why: str = "", *, days: float = 10) -> Observation:
     """Give an observation."""
-    return Observation(backend, standing, why, Facts(oldest=NOW - days * DAY, retention_s=15 * DAY))
+    return Observation(backend, standing, why, ServerState(oldest=NOW - days * DAY, retention_s=15 * DAY))
 
 
 def out(observation: Observation, at: float = 1) -> Observation:
@@ -57,12 +57,12 @@ class World:
         self.renewed = 0
         self.kept: tuple[Backend, ...] = ()
 
-    def locate(self) -> Deferred[tuple[Located, ...]]:
+    def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """List the backends."""
         self.rounds += 1
         if self.failure is not None:
             raise self.failure
-        return succeed(tuple(Located(b, self.not_ready.get(b, ""), b in self.leaving) for b in self.backends))
+        return succeed(tuple(DiscoveredBackend(b, self.not_ready.get(b, ""), b in self.leaving) for b in self.backends))
 
     def start(self, changed: Callable[[], None]) -> None:
         """Keep how to tell of a change."""
@@ -81,7 +81,7 @@ class World:
         self.refreshed.append(backends)
         return succeed(None)
 
-    def renew_credentials(self) -> None:
+    def refresh_credentials(self) -> None:
         """Take note."""
         self.renewed += 1
 
@@ -290,7 +290,7 @@ class SelectionServiceTests(SynchronousTestCase):
         for standing in (VIABLE, VIABLE):
             self.clock.advance(FOLLOW_UP_S)
             self.world.observe(seen(B, standing))
-        back, out, first = self.service.journal.events
+        back, out, first = self.service.event_log.events
         self.assertEqual((out.at, out.kind, out.text), (NOW + 11, "ejection", "prom-b:9090 is ejected, down: connect: refused"))
         self.assertEqual((back.at, back.kind, back.text), (NOW + 11.5, "return", "prom-b:9090 is back after 0.5 s"))
         self.assertEqual((first.kind, first.text), ("selection", "Selection: prom-a:9090 (new: prom-a:9090 with 10d of history)"))
@@ -433,7 +433,7 @@ class SelectionServiceTests(SynchronousTestCase):
     def test_other_one_serves_whose_probe_is_refused(self) -> None:
         """The last server in service loses the traffic to one that answers what it fails, and takes it back when it is well."""
         forbidden = seen(B, NOT_READY, "/-/ready answered 403")
-        forbidden = evolve(forbidden, facts=Facts(), refused=True)
+        forbidden = evolve(forbidden, facts=ServerState(), refused=True)
         self.start(seen(A), forbidden)
         self.rescue(2)
         self.assertEqual(self.service.current.selected, (A,))

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin import explain_page as explained
-from mpp.admin.gauges import Present, Snapshot
+from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.admin.status import html_page as page
 from mpp.admin.status import json_document as document
 from mpp.admin.status.data import LocatorView, StatusView
@@ -18,14 +18,14 @@ from mpp.admin.status.identity import Identity
 from mpp.app import systemd as notify
 from mpp.core.facts import Lack, Replay
 from mpp.core.local_errors import OVER_S, LocalErrors, follow
-from mpp.core.model import Backend, Choice, Observation, RequestFacts, Selection, Standing
+from mpp.core.model import Backend, Choice, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain
 from mpp.proxy.decisions.explain import explain
-from mpp.security.web_config.protection import Guards
+from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.query_of_death import SuspectQueries
 from mpp.selection.strategies import MinimumHistory, SingleMostData
-from mpp.selection.verdict.verdict import ConfigProblem, Situation, State, judge
+from mpp.selection.verdict.verdict import ConfigProblem, Situation, VerdictState, judge
 from tests.status_support import NOW, A, B, well
 
 C = Backend("http", "prom-c", 9090)
@@ -317,7 +317,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_every_state_has_a_row(self) -> None:
         """No state is left out of the table."""
-        self.assertEqual({state for _, _, _, states, _ in TABLE for state in states}, {state.value for state in State})
+        self.assertEqual({state for _, _, _, states, _ in TABLE for state in states}, {state.value for state in VerdictState})
 
     def test_green_is_green(self) -> None:
         """Whatever is not well is not shown as good, and what is shown as good has nothing to be said against it."""
@@ -335,12 +335,12 @@ class OneVoiceTests(SynchronousTestCase):
     """Page, JSON, metric, explanation and service manager say the same in every situation."""
 
     def view(self, given: Situation) -> StatusView:
-        guards = Guards(problem=given.web_config)
+        guards = ListenerSecurity(problem=given.web_config)
         settings = Settings(workers=given.workers[1])
         running, errors, config = given.workers[0], given.errors, given.config
         return StatusView(
             *(given.selection, settings, given.locators, NOW - 7200, NOW),
-            guards=guards,
+            security=guards,
             workers=running,
             errors=errors,
             config=config,
@@ -358,14 +358,14 @@ class OneVoiceTests(SynchronousTestCase):
         """There is a sample for each state, 1 for those that hold."""
         for name, given, _, states, _ in TABLE:
             registry = CollectorRegistry()
-            registry.register(Present(lambda given=given: Snapshot(given.selection, (), 0, states=judge(given).states)))
-            for state in State:
+            registry.register(GaugeCollector(lambda given=given: Snapshot(given.selection, (), 0, states=judge(given).states)))
+            for state in VerdictState:
                 value = registry.get_sample_value("mpp_verdict", {"state": state.value})
                 self.assertEqual(value, float(state.value in states), f"{name}: {state}")
 
     def test_explanation(self) -> None:
         """No answer is promised while no server can be reached, and none without reserve while none is usable."""
-        facts = RequestFacts(b"GET", b"/api/v1/query?query=up", (), b"", "203.0.113.9")
+        facts = RequestInfo(b"GET", b"/api/v1/query?query=up", (), b"", "203.0.113.9")
         for name, given, _, states, text in TABLE:
             told = explain(facts, given.selection, AffinityChain(()), Settings(), 1.0, SuspectQueries(lambda: 1.0))
             if "itself" in states or states[0] == "starting":
@@ -379,7 +379,7 @@ class OneVoiceTests(SynchronousTestCase):
 
     def test_explanation_of_both_down(self) -> None:
         """The answer says that there would be none; who would be tried is told nevertheless."""
-        facts = RequestFacts(b"GET", b"/api/v1/query?query=up", (), b"", "203.0.113.9")
+        facts = RequestInfo(b"GET", b"/api/v1/query?query=up", (), b"", "203.0.113.9")
         given = situation(down(A), down(C))
         told = explain(facts, given.selection, AffinityChain(()), Settings(), 1.0, SuspectQueries(lambda: 1.0))
         self.assertEqual(told.verdict, "No server would answer this. Both servers are down.")

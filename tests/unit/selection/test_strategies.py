@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mpp.core.facts import Facts, Gap, Lack
+from mpp.core.facts import Gap, Lack, ServerState
 from mpp.core.interfaces import IStrategy
 from mpp.core.model import Backend, Choice, Observation, Standing
 from mpp.core.text.durations import duration
@@ -27,12 +27,12 @@ def seen(
 ) -> Observation:
     """Give an observation of a 2.x server; no history means no data."""
     oldest = NOW - history if history else None
-    return Observation(backend, standing, facts=Facts(oldest=oldest, retention_s=retention, started_at=NOW - uptime))
+    return Observation(backend, standing, facts=ServerState(oldest=oldest, retention_s=retention, started_at=NOW - uptime))
 
 
 def seen_1x(backend: Backend, samples: float, *, uptime: float = DAY) -> Observation:
     """Give an observation of a 1.x server."""
-    return Observation(backend, VIABLE, facts=Facts(samples=samples, started_at=NOW - uptime))
+    return Observation(backend, VIABLE, facts=ServerState(samples=samples, started_at=NOW - uptime))
 
 
 def served_by(*backends: Backend) -> Choice:
@@ -101,7 +101,7 @@ class RankTests(SynchronousTestCase):
         equal = [seen(A, DAY), seen(B, DAY), seen(C, DAY, uptime=2 * DAY)]
         self.assert_order(equal, C, A, B)
         self.assert_order(equal, B, C, A, previous=served_by(B))
-        unknown = [evolve(o, facts=Facts()) for o in equal]
+        unknown = [evolve(o, facts=ServerState()) for o in equal]
         self.assert_order(unknown, A, B, C)
 
     def test_retention_drop_does_not_swap(self) -> None:
@@ -141,7 +141,7 @@ class RankTests(SynchronousTestCase):
     def test_1x_beside_2x_counts_with_its_uptime(self) -> None:
         """In a pool of both kinds a 1.x server is held to have at least its uptime of history."""
         self.assert_order([seen(A, 2 * DAY), seen_1x(B, 10**9, uptime=5 * DAY), seen(C)], B, A, C)
-        unknown_uptime = Observation(B, VIABLE, facts=Facts(samples=5.0))
+        unknown_uptime = Observation(B, VIABLE, facts=ServerState(samples=5.0))
         self.assert_order([unknown_uptime, seen(A, 2 * DAY)], A, B)
 
     def test_everyone_is_ranked_once(self) -> None:
@@ -287,7 +287,7 @@ class LackTests(SynchronousTestCase):
     def test_ranked_after_usable_servers_that_lack_nothing(self) -> None:
         """However much history a server has, it comes after those that lack nothing, busy ones included, and by what it lacks."""
         seen = [
-            Observation(Backend("http", name, 9090), standing, facts=Facts(oldest=NOW - days * DAY), lack=lack)
+            Observation(Backend("http", name, 9090), standing, facts=ServerState(oldest=NOW - days * DAY), lack=lack)
             for name, standing, days, lack in (
                 ("all", Standing.VIABLE, 90, Lack(80, 80, NOW)),
                 ("some", Standing.VIABLE, 60, Lack(20, 80, NOW)),

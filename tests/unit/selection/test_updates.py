@@ -13,7 +13,7 @@ from zope.interface import implementer
 from mpp.core.interfaces import IStrategy
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Standing
-from mpp.selection.event_log import Journal
+from mpp.selection.event_log import EventLog
 from mpp.selection.publication import Publication
 from mpp.selection.strategies import RandomStrategy
 from mpp.selection.updates import SPACING_S, Updates
@@ -39,7 +39,7 @@ class UpdatesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.strategy = Clock(), Counting()
         wall = self.clock.seconds
-        self.published = Publication(self.strategy, wall, Metrics(CollectorRegistry()), Journal(wall))
+        self.published = Publication(self.strategy, wall, Metrics(CollectorRegistry()), EventLog(wall))
         self.updates = Updates(self.published, self.clock, lambda: None)
         self.publish(BACKENDS)
         self.strategy.asked = 0

@@ -7,14 +7,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend, Observation, Standing
 from mpp.selection.outliers import ejection, vouching
-from mpp.selection.outliers.ejection import FORGIVEN_AFTER_S, Record
+from mpp.selection.outliers.ejection import FORGIVEN_AFTER_S, BackendRecord
 
 VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 B = Backend("http", "prom-b", 9090)
 FORBIDDEN = "/-/ready answered 403: Forbidden"
 
 
-def probed(record: Record, standing: Standing, now: float, *, refused: bool = False, spare: bool = False) -> Record:
+def probed(record: BackendRecord, standing: Standing, now: float, *, refused: bool = False, spare: bool = False) -> BackendRecord:
     """Return a record after a probe, judged as the roster has it judged."""
     after = vouching.observed(record, standing, FORBIDDEN, now, refused=refused, spare=spare)
     if after is not None:
@@ -22,9 +22,9 @@ def probed(record: Record, standing: Standing, now: float, *, refused: bool = Fa
     return ejection.observed(record, standing, FORBIDDEN, now, reports=record.reports, spare=spare, refused=refused)
 
 
-def refused() -> Record:
+def refused() -> BackendRecord:
     """Return the record of a backend that was never in service, since its probe gets a 403."""
-    return probed(Record(), NOT_READY, 0.0, refused=True)
+    return probed(BackendRecord(), NOT_READY, 0.0, refused=True)
 
 
 class MayBeVouchedForTests(SynchronousTestCase):
@@ -33,12 +33,12 @@ class MayBeVouchedForTests(SynchronousTestCase):
     def test_refused_probe(self) -> None:
         """A backend whose probe is refused may be vouched for, whether it was in service before or not."""
         self.assertTrue(vouching.may_be_vouched_for(refused()))
-        self.assertTrue(vouching.may_be_vouched_for(probed(probed(Record(), VIABLE, 0.0), NOT_READY, 1.0, refused=True)))
+        self.assertTrue(vouching.may_be_vouched_for(probed(probed(BackendRecord(), VIABLE, 0.0), NOT_READY, 1.0, refused=True)))
 
     def test_not_there(self) -> None:
         """One that cannot be reached, or says that it is not ready, may not; nor one that requests have found down since."""
         for standing in (NOT_READY, DOWN):
-            self.assertFalse(vouching.may_be_vouched_for(probed(Record(), standing, 0.0)))
+            self.assertFalse(vouching.may_be_vouched_for(probed(BackendRecord(), standing, 0.0)))
         gone = ejection.failed(refused(), DOWN, "refused", 1.0, spare=False)
         self.assertFalse(vouching.may_be_vouched_for(gone))
         self.assertTrue(vouching.may_be_vouched_for(probed(gone, NOT_READY, 2.0, refused=True)))
@@ -49,7 +49,7 @@ class RescuedTests(SynchronousTestCase):
 
     def test_in_a_row(self) -> None:
         """They count until the failing backend answers a request itself, or none has failed for long."""
-        record = Record()
+        record = BackendRecord()
         for expected in (1, 2, 3):
             record = vouching.rescued(record, 10.0)
             self.assertEqual(record.rescues, expected)
@@ -58,7 +58,7 @@ class RescuedTests(SynchronousTestCase):
 
     def test_failing_backend_gives_way(self) -> None:
         """The failing backend is ejected for its soft failures, with the reason, and not for fewer than three."""
-        record = probed(Record(), VIABLE, 0.0)
+        record = probed(BackendRecord(), VIABLE, 0.0)
         for failures in (1, 2):
             record = ejection.failed(record, SUSPECT, "answered 500", 1.0, spare=False)
             self.assertIsNone(vouching.gave_way(record, B.name, 1.0).absence, failures)
@@ -69,7 +69,7 @@ class RescuedTests(SynchronousTestCase):
 
     def test_hard_failures(self) -> None:
         """What is out for hard failures already stays so."""
-        record = ejection.failed(probed(Record(), VIABLE, 0.0), DOWN, "refused", 1.0, spare=False)
+        record = ejection.failed(probed(BackendRecord(), VIABLE, 0.0), DOWN, "refused", 1.0, spare=False)
         self.assertEqual(vouching.gave_way(vouching.rescued(record, 1.0), B.name, 1.0), evolve(record, rescued_at=1.0))
 
 
@@ -127,7 +127,7 @@ class VouchedForTests(SynchronousTestCase):
 
     def test_held_by_a_locator(self) -> None:
         """One that a locator holds not to be ready stays in service, too, and is only shown otherwise in the end."""
-        record = vouching.vouched_for(probed(Record(), VIABLE, 0.0), 10.0)
+        record = vouching.vouched_for(probed(BackendRecord(), VIABLE, 0.0), 10.0)
         self.assertIsNotNone(probed(record, VIABLE, 20.0, refused=True, spare=True).vouched_at)
         after = probed(record, VIABLE, 10.0 + FORGIVEN_AFTER_S, refused=True, spare=True)
         self.assertEqual((after.vouched_at, after.in_service), (None, True))

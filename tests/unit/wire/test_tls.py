@@ -19,14 +19,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from mpp.core.errors import LocateError, UpstreamError
+from mpp.core.errors import DiscoveryError, UpstreamError
 from mpp.core.model import Backend
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.discovery.http_api.json_api import Api
+from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.http_sd import HTTPSDLocator
 from mpp.discovery.kubernetes.locator import build, check
 from mpp.discovery.marathon.locator import MarathonLocator
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.tls import TLSPolicy
 from mpp.wire.upstream.dialer import Dialer
 from tests.certificates import NAMINGS, Authority
@@ -60,7 +60,7 @@ class ServerNamesTests(TestCase):
         except UpstreamError as error:
             return error.detail
         ended: Deferred[None] = Deferred()
-        connection.adopt(_Owner(ended), Budget(100))
+        connection.adopt(_Owner(ended), MemoryBudget(100))
         await connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: " + SECRET.encode() + b"\r\n\r\n", b"", 100, None)
         connection.close()
         await ended
@@ -68,10 +68,10 @@ class ServerNamesTests(TestCase):
 
     async def by_http_sd(self, host: str, port: int, policy: TLSPolicy) -> str:
         """Ask a server of HTTP service discovery; return the error."""
-        api = Api.connecting(self.running, policy)
+        api = JSONClient.connecting(self.running, policy)
         try:
             await HTTPSDLocator(lambda: f"https://user:{SECRET}@{_in_url(host)}:{port}/sd", api).locate()
-        except LocateError as error:
+        except DiscoveryError as error:
             return str(error)
         finally:
             await api.close()
@@ -91,7 +91,7 @@ class ServerNamesTests(TestCase):
         locator = build(settings, self.running, os.environ)
         try:
             await locator.locate()
-        except LocateError as error:
+        except DiscoveryError as error:
             return str(error)
         finally:
             locator.stop()
@@ -99,11 +99,11 @@ class ServerNamesTests(TestCase):
 
     async def by_marathon(self, host: str, port: int, policy: TLSPolicy) -> str:
         """Ask a Marathon; return the error."""
-        api = Api.connecting(self.running, policy)
+        api = JSONClient.connecting(self.running, policy)
         settings = MarathonSettings(urls=(f"https://user:{SECRET}@{_in_url(host)}:{port}",), apps=("/a",))
         try:
             await MarathonLocator(settings, api, wall=time.time).locate()
-        except LocateError as error:
+        except DiscoveryError as error:
             return str(error)
         finally:
             await api.close()
@@ -220,7 +220,7 @@ class _Owner:
     def exchange_ended(self, connection: object, reusable: bool) -> None:
         pass
 
-    def connection_gone(self, connection: object) -> None:
+    def connection_closed(self, connection: object) -> None:
         if not self._ended.called:
             self._ended.callback(None)
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.wire.memory_budget import Budget, Holding
+from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 
 
 class Upload:
     """A request that arrives at a rate that the test says."""
 
-    def __init__(self, budget: Budget, client: str, per_second: float = 0.0) -> None:
+    def __init__(self, budget: MemoryBudget, client: str, per_second: float = 0.0) -> None:
         self.budget = budget
         self.client = client
         self.per_second = per_second
-        self.holding = Holding(client)
+        self.holding = BufferedRequest(client)
         self.gave_way = False
 
     def rate(self, now: float) -> float:
         return self.per_second
 
     def hold(self, size: int, *, whole: bool = False) -> bool:
-        return self.budget.hold(self, self.holding, size, whole=whole)
+        return self.budget.buffer(self, self.holding, size, whole=whole)
 
     def begin(self) -> None:
         """Have it answered: it cannot give way any more."""
@@ -38,7 +38,7 @@ class BudgetTests(SynchronousTestCase):
     """A thousand bytes for several clients."""
 
     def setUp(self) -> None:
-        self.budget = Budget(1000, Clock().seconds)
+        self.budget = MemoryBudget(1000, Clock().seconds)
 
     def upload(self, client: str, size: int, per_second: float = 0.0) -> Upload:
         upload = Upload(self.budget, client, per_second)
@@ -52,16 +52,18 @@ class BudgetTests(SynchronousTestCase):
         """What is held counts until it is released, on the account of its client."""
         one, two = self.upload("a", 100), self.upload("a", 50)
         one.hold(120)
-        self.assertEqual((self.budget.held, self.budget.held_by("a"), repr(self.budget)), (170, 170, "<Budget 170 of 1000>"))
+        self.assertEqual(
+            (self.budget.buffered, self.budget.buffered_by("a"), repr(self.budget)), (170, 170, "<Budget 170 of 1000>")
+        )
         one.hold(20)
         self.budget.release(two.holding)
         self.budget.release(two.holding)
-        self.assertEqual((self.budget.held, self.budget.held_by("a")), (20, 20))
+        self.assertEqual((self.budget.buffered, self.budget.buffered_by("a")), (20, 20))
 
     def test_to_the_byte(self) -> None:
         """All of it may be used; nobody gives way before more than that is needed."""
         uploads = [self.upload(client, size) for client, size in (("a", 500), ("b", 499), ("c", 1))]
-        self.assertEqual((self.budget.held, self.gave_way(*uploads)), (1000, [False] * 3))
+        self.assertEqual((self.budget.buffered, self.gave_way(*uploads)), (1000, [False] * 3))
 
     def test_slowest_gives_way(self) -> None:
         """When it is used up those that move least give way to one that arrives, until there is room."""
@@ -70,7 +72,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(self.gave_way(slow, slower, fast), [False, True, False])
         self.upload("e", 400, 500.0)
         self.assertEqual(self.gave_way(slow, slower, fast), [True, True, False])
-        self.assertEqual(self.budget.held, 300 + 10 + 400)
+        self.assertEqual(self.budget.buffered, 300 + 10 + 400)
 
     def test_slowest_is_the_one_that_arrives(self) -> None:
         """One that is slower than all others displaces none of them; it is refused, and keeps what it has until it is told."""
@@ -99,7 +101,7 @@ class BudgetTests(SynchronousTestCase):
         own = [self.upload("a", 200, 1.0), self.upload("a", 300, 2.0)]
         self.assertTrue(Upload(self.budget, "a", 50.0).hold(100))
         self.assertEqual((self.gave_way(*own), self.gave_way(*others)), ([True, False], [False, False]))
-        self.assertEqual(self.budget.held_by("a"), 400)
+        self.assertEqual(self.budget.buffered_by("a"), 400)
 
     def test_more_than_a_share(self) -> None:
         """A single request that is larger than that is refused, at the cost of the client's own."""
@@ -111,9 +113,9 @@ class BudgetTests(SynchronousTestCase):
         """What was held for a proxy is held for its client when it is known who that is."""
         upload = self.upload("proxy", 100)
         self.budget.reassign(upload.holding, "a")
-        self.assertEqual((self.budget.held_by("proxy"), self.budget.held_by("a"), self.budget.held), (0, 100, 100))
+        self.assertEqual((self.budget.buffered_by("proxy"), self.budget.buffered_by("a"), self.budget.buffered), (0, 100, 100))
         self.budget.release(upload.holding)
-        self.assertEqual((self.budget.held_by("a"), self.budget.held), (0, 0))
+        self.assertEqual((self.budget.buffered_by("a"), self.budget.buffered), (0, 0))
 
     def test_responses(self) -> None:
         """Responses get half at most, and none gives way to them."""
@@ -130,9 +132,9 @@ class BudgetTests(SynchronousTestCase):
         """What is in memory already is counted even when it passes the limit."""
         self.budget.overdraw(1005)
         self.assertFalse(self.budget.take(1))
-        self.assertEqual(self.budget.held, 1005)
+        self.assertEqual(self.budget.buffered, 1005)
         self.budget.give(1005)
-        self.assertEqual(self.budget.held, 0)
+        self.assertEqual(self.budget.buffered, 0)
 
     def test_slack(self) -> None:
         """Something is freed beyond what is needed, so that not all are looked at for each segment that arrives."""

@@ -22,7 +22,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
 def later(side: ServerSide, seconds: float) -> None:
     """Let time pass, and look after the connections."""
     side.clock.advance(seconds)
-    side.channels.sweep(IDLE_S)
+    side.channels.check_timeouts(IDLE_S)
 
 
 class DrainTests(SynchronousTestCase):
@@ -229,10 +229,10 @@ class SlowRequestTests(SynchronousTestCase):
         side.receive(POST + b"x" * 500)
         later(side, BODY_S - 1)
         self.assertEqual(side.sent, b"")
-        self.assertGreater(side.budget.held, 500)
+        self.assertGreater(side.budget.buffered, 500)
         later(side, 1)
         self.assertTrue(side.sent.startswith(b"HTTP/1.1 408 "), side.sent)
-        self.assertEqual((side.requests, side.budget.held), ([], 0))
+        self.assertEqual((side.requests, side.budget.buffered), ([], 0))
 
     def test_steady_body(self) -> None:
         """A body that comes slowly, but steadily, has all the time it needs."""
@@ -255,7 +255,7 @@ class SlowRequestTests(SynchronousTestCase):
         self.assertEqual(side.sent, b"")
         later(side, 2)
         self.assertTrue(side.sent.startswith(b"HTTP/1.1 408 "), side.sent)
-        self.assertEqual(side.budget.held, 0)
+        self.assertEqual(side.budget.buffered, 0)
 
     def test_invited_body(self) -> None:
         """A client that was told to go on late has its time from then on."""
@@ -282,7 +282,7 @@ class HalfClosedTests(SynchronousTestCase):
         for request in (0, 1):
             self.assertFalse(side.transport.disconnecting)
             side.requests[request].answer()
-        self.assertEqual((side.sent, side.transport.disconnecting, side.budget.held), (b"</></>", True, 0))
+        self.assertEqual((side.sent, side.transport.disconnecting, side.budget.buffered), (b"</></>", True, 0))
 
     def test_given_up(self) -> None:
         """A client that has probably hung up is not worked for any longer: its request is told by the end of the connection."""
@@ -301,7 +301,7 @@ class HalfClosedTests(SynchronousTestCase):
             side = ServerSide()
             side.receive(data)
             self.hang_up(side)
-            self.assertEqual((side.transport.disconnecting, side.budget.held, side.sent), (True, 0, b""))
+            self.assertEqual((side.transport.disconnecting, side.budget.buffered, side.sent), (True, 0, b""))
 
     def test_refused(self) -> None:
         """A refused client that has read why is let go."""
@@ -331,7 +331,7 @@ class SlowReaderTests(SynchronousTestCase):
         side.receive(GET)
         side.transport._tempDataLen = 100_000
         side.transport.producer.pauseProducing()  # type: ignore[attr-defined]
-        side.channels.sweep(IDLE_S)
+        side.channels.check_timeouts(IDLE_S)
         return side
 
     def test_takes_nothing(self) -> None:
@@ -430,5 +430,5 @@ class RoomTests(SynchronousTestCase):
         side.disconnect()
         channels = Channels(side.clock)
         channels.make_room(3)
-        channels.sweep(IDLE_S)
+        channels.check_timeouts(IDLE_S)
         self.assertEqual(len(channels), 0)

@@ -20,7 +20,7 @@ from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.relay import Relay
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.tuned import transports
 from mpp.wire.upstream.dialer import Dialer
 from mpp.wire.upstream.pool import Pool
@@ -105,12 +105,12 @@ class ForwardedRequest:
 
     def received(self, method: bytes, target: bytes, version: bytes, headers: Headers, body: bytes) -> None:
         head = b"%b %b HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\n\r\n" % (method, target, len(body))
-        self.waiting = self.pool.send(self.backend, head, body, fresh=False, hold=HOLD)
+        self.waiting = self.pool.send(self.backend, head, body, fresh=False, buffer=HOLD)
         self.waiting.addCallbacks(self.answered, self.failed)
 
     def answered(self, response: IResponse) -> None:
         if response.complete:
-            self.channel.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % response.length + b"".join(response.held))
+            self.channel.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % response.length + b"".join(response.buffered))
             response.release()
             self.channel.request_done()
         else:
@@ -187,7 +187,7 @@ class PlainTests(TestCase):
         self.backends = Backends()
         self.backend_port = self.running.listenTCP(0, self.backends, interface="127.0.0.1")
         backend = Backend("http", "127.0.0.1", self.backend_port.getHost().port)
-        self.budget = Budget(10**7)
+        self.budget = MemoryBudget(10**7)
         self.channels = Channels(self.running)
         self.pool = Pool(Dialer(self.running, lambda backend: [backend.host], eager=self.eager), self.running, self.budget)
         front: Any = protocol.Factory()
@@ -219,7 +219,7 @@ class PlainTests(TestCase):
             yield ended
         yield self.front_port.stopListening()
         yield self.backend_port.stopListening()
-        self.assertEqual(self.budget.held, 0)
+        self.assertEqual(self.budget.buffered, 0)
 
     @inlineCallbacks
     def test_small(self) -> Any:
@@ -263,7 +263,7 @@ class PlainTests(TestCase):
         yield self.more()
         self.client.transport.pauseProducing()  # type: ignore[union-attr]
         yield self.turns(50)
-        self.assertLess(self.budget.held, 10 * 64 * 1024)
+        self.assertLess(self.budget.buffered, 10 * 64 * 1024)
         self.client.transport.resumeProducing()  # type: ignore[union-attr]
         while len(self.client.data) < len(LARGE):
             yield self.more()

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.model import Backend
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.tls import TLSPolicy
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.dial_errors import cause_of, detail_of
@@ -250,9 +250,9 @@ class TLSTests(TestCase):
             served = certificate(name)
             connection = yield self.dial(self.listen(options=served.options()), host, served)
             ended: Deferred[None] = Deferred()
-            connection.adopt(Keeper(ended), Budget(100))
+            connection.adopt(Keeper(ended), MemoryBudget(100))
             response = yield connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"", 100, None)
-            self.assertEqual(response.held, [b"hello"])
+            self.assertEqual(response.buffered, [b"hello"])
             connection.close()
             yield ended
 
@@ -290,5 +290,5 @@ class Keeper(Keeping):
     def __init__(self, ended: Deferred[None]) -> None:
         self.ended = ended
 
-    def connection_gone(self, connection: UpstreamConnection) -> None:
+    def connection_closed(self, connection: UpstreamConnection) -> None:
         self.ended.callback(None)

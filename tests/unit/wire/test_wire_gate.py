@@ -18,9 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
-from mpp.wire.downstream.connection_limit import QUIET_S, Gate
+from mpp.wire.downstream.connection_limit import QUIET_S, ConnectionLimit
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from tests.wire_support import GET, PromptRequest, error_page
 
 reactor: Any = typeless
@@ -44,7 +44,7 @@ class GateTests(TestCase):
     def setUp(self) -> None:
         """Listen."""
         self.channels = Aged()
-        self.gate = Gate(self.channels, 2)
+        self.gate = ConnectionLimit(self.channels, 2)
         self.logged: list[str] = []
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
@@ -70,7 +70,7 @@ class GateTests(TestCase):
             self.logged.append(event["log_format"])
 
     def channel(self, address: object) -> ProxyChannel:
-        return ProxyChannel(lambda channel: PromptRequest(channel, []), Limits(), Budget(100), error_page, self.channels)
+        return ProxyChannel(lambda channel: PromptRequest(channel, []), Limits(), MemoryBudget(100), error_page, self.channels)
 
     def connect(self, count: int) -> None:
         for _ in range(count):
@@ -142,7 +142,7 @@ class GateTests(TestCase):
         yield self.settle()
         self.assertEqual(len(self.channels), 2)
         self.channels.ahead += 2
-        self.gate.sweep()
+        self.gate.check()
         yield self.settle()
         served = yield self.served(2)
         self.assertTrue(served)
@@ -187,7 +187,7 @@ class GateTests(TestCase):
         self.connect(1)
         yield self.settle()
         self.assertEqual(len(self.channels), 0)
-        self.gate.sweep()
+        self.gate.check()
         served = yield self.served(0)
         self.assertTrue(served)
 
@@ -197,9 +197,9 @@ class OtherPortTests(SynchronousTestCase):
 
     def test_left_alone(self) -> None:
         """What is no TCP port of Twisted's is left as it is."""
-        gate = Gate(Channels(reactor), 1)
+        gate = ConnectionLimit(Channels(reactor), 1)
         self.assertFalse(gate.guard(object()))
-        gate.sweep()
+        gate.check()
 
     def test_privates(self) -> None:
         """This release of Twisted has what the gate leans on: how many are accepted at once, and by what it is logged."""

@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.errors import Cause, ClientTooSlow, Phase, UpstreamError
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend
-from mpp.selection.probing.progress import Question
-from mpp.wire.memory_budget import Budget
+from mpp.selection.probing.progress import ProbeProgress
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.pool import Pool
-from mpp.wire.upstream.proving import GIVE_UP_S, LENDS_BELOW, PATIENCE_S, RETRY_S, Finding, judge, may_open, needs_proof
+from mpp.wire.upstream.proving import GIVE_UP_S, LENDS_BELOW, PATIENCE_S, RETRY_S, SilenceMeaning, judge, may_open, needs_proof
 from tests.wire_support import GET, PROM_A, RESET, Consumer, RecordingDialer, Transport
 
 READY = b"GET /-/ready HTTP/1.1\r\n\r\n"
@@ -54,7 +54,7 @@ class DecisionTests(SynchronousTestCase):
 
     def test_judge(self) -> None:
         """Silence means nothing for a while; then it depends on what is heard of the server elsewhere."""
-        wait, ask, full, failed = Finding
+        wait, ask, full, failed = SilenceMeaning
         for waited, silent, patience, heard, limited, can_ask, expected in (
             (0.2, 0.2, 0.25, 9, True, True, wait),
             # Other new connections have answered meanwhile: this one may just be late.
@@ -138,7 +138,7 @@ class GrowthTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.dialer = RecordingDialer()
-        self.pool = Pool(self.dialer, self.clock, Budget(10**6), question=lambda _: READY)
+        self.pool = Pool(self.dialer, self.clock, MemoryBudget(10**6), question=lambda _: READY)
         self.server = Server(self.dialer, self.LIMIT)
         self.logged: list[str] = []
         globalLogPublisher.addObserver(self.observe)
@@ -150,8 +150,8 @@ class GrowthTests(SynchronousTestCase):
     def ask(
         self, *, fresh: bool = False, urgent: bool = False, head: bytes = GET, backend: Backend = PROM_A
     ) -> Deferred[IResponse]:
-        self.progress = Question()
-        return self.pool.send(backend, head, b"", fresh=fresh, hold=100, urgent=urgent, progress=self.progress)
+        self.progress = ProbeProgress()
+        return self.pool.send(backend, head, b"", fresh=fresh, buffer=100, urgent=urgent, progress=self.progress)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and the server work."""
@@ -216,7 +216,7 @@ class GrowthTests(SynchronousTestCase):
         self.server.serve()
         self.wait(0.1)
         self.assertFalse(sixth.queued)
-        self.assertGreater(sixth.turn_at, 0)
+        self.assertGreater(sixth.dequeued_at, 0)
         self.rounds(0.1)
         self.assertTrue(self.pool.has_room(PROM_A))
 
@@ -369,7 +369,7 @@ class GrowthTests(SynchronousTestCase):
 
     def test_slow_readers(self) -> None:
         """Paused responses keep half of the few connections that a server takes, not all, while other requests wait."""
-        asked = [self.pool.send(PROM_A, GET, b"", fresh=False, hold=0) for _ in range(5)]
+        asked = [self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0) for _ in range(5)]
         self.wait(1)
         consumers = [Consumer() for _ in range(4)]
         for connection in self.server.open:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Headers
-from mpp.wire.downstream.early_rejection import JudgedChannel
+from mpp.wire.downstream.early_rejection import EarlyRejectionChannel
 from mpp.wire.downstream.timeouts import BODY_S, LINGER_S
 from tests.unit.wire.test_wire_server import CHUNKS, get, post
 from tests.wire_support import GET, PromptRequest, RecordingRequest, ServerSide
@@ -54,7 +54,7 @@ class JudgedTests(SynchronousTestCase):
     """A request whose body is still to come."""
 
     def side(self, request: type[Judged] = Judged, **how: Any) -> ServerSide:
-        return ServerSide(request, kind=JudgedChannel, **how)
+        return ServerSide(request, kind=EarlyRejectionChannel, **how)
 
     def test_waits(self) -> None:
         """While it is not decided nothing is read, and nobody is encouraged to send."""
@@ -76,7 +76,7 @@ class JudgedTests(SynchronousTestCase):
             self.assertEqual((request.incoming[0], request.incoming[-1]), (b"POST", b"hello"))
             request.answer(b"answer")
             self.assertEqual((side.sent, side.transport.disconnecting, side.reading), (sent + b"answer", False, True))
-            self.assertEqual(side.budget.held, 0)
+            self.assertEqual(side.budget.buffered, 0)
 
     def test_refused(self) -> None:
         """When it is refused its client reads why, and is never told to go on; the connection ends, and nothing is kept."""
@@ -88,16 +88,16 @@ class JudgedTests(SynchronousTestCase):
             self.assertEqual((side.sent, side.transport.half_closed, side.reading), (REFUSED, True, True))
             self.assertFalse(side.channel.persistent)
             side.receive(b"more" * 1000)
-            self.assertEqual((len(side.requests), side.requests[0].incoming[0], side.budget.held), (1, b"", 0))
+            self.assertEqual((len(side.requests), side.requests[0].incoming[0], side.budget.buffered), (1, b"", 0))
             side.clock.advance(LINGER_S)
-            side.channels.sweep(60)
+            side.channels.check_timeouts(60)
             self.assertTrue(side.transport.aborted)
 
     def test_chunks(self) -> None:
         """A body of unknown length is not read either."""
         side = self.side(Refused)
         side.receive(CHUNKS + b"5\r\nhello\r\n")
-        self.assertEqual((side.sent, side.budget.held), (REFUSED, 0))
+        self.assertEqual((side.sent, side.budget.buffered), (REFUSED, 0))
 
     def test_whole(self) -> None:
         """A request that arrives whole is received as ever, and asked about once."""
@@ -136,21 +136,21 @@ class JudgedTests(SynchronousTestCase):
         request: Any = side.requests[0]
         request.admit()
         request.channel.request_done()
-        self.assertEqual((len(request.lost), side.sent, side.budget.held, len(side.channels)), (1, b"", 0, 0))
+        self.assertEqual((len(request.lost), side.sent, side.budget.buffered, len(side.channels)), (1, b"", 0, 0))
 
     def test_time(self) -> None:
         """How long a decision takes is not counted against the client; how long the body takes is."""
         side = self.side()
         side.receive(post(5, b"Expect: 100-continue"))
         side.clock.advance(2 * BODY_S)
-        side.channels.sweep(60)
+        side.channels.check_timeouts(60)
         self.assertEqual(side.sent, b"")
         side.requests[0].admit()  # type: ignore[attr-defined]
         side.clock.advance(BODY_S - 1)
-        side.channels.sweep(60)
+        side.channels.check_timeouts(60)
         self.assertEqual(side.sent, CONTINUE)
         side.clock.advance(2)
-        side.channels.sweep(60)
+        side.channels.check_timeouts(60)
         self.assertIn(b" 408 ", side.sent)
 
     def test_no_more_to_come(self) -> None:
@@ -169,4 +169,4 @@ class JudgedTests(SynchronousTestCase):
         edges = [0, *sorted(min(each, len(stream)) for each in at), len(stream)]
         side.receive(*(stream[start:end] for start, end in itertools.pairwise(edges)))
         self.assertTrue(side.sent.startswith(b"</1></></></5>HTTP/1.1 400 "), side.sent)
-        self.assertEqual(side.budget.held, 0)
+        self.assertEqual(side.budget.buffered, 0)

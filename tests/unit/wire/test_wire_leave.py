@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.errors import UpstreamError
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend
-from mpp.proxy.decisions.retry_policy import may_hold
-from mpp.wire.memory_budget import Budget
+from mpp.proxy.decisions.retry_policy import may_buffer
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.pool import Pool
 from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, Consumer, RecordingDialer
 
@@ -30,10 +30,10 @@ class LeaveTests(SynchronousTestCase):
 
     def build(self, **limits: Any) -> None:
         self.clock = Clock()
-        self.pool = Pool(self.dialer, self.clock, Budget(10_000), **limits)
+        self.pool = Pool(self.dialer, self.clock, MemoryBudget(10_000), **limits)
 
     def ask(self, backend: Backend = PROM_A, **options: Any) -> Deferred[IResponse]:
-        return self.pool.send(backend, GET, b"", fresh=False, hold=100, **options)
+        return self.pool.send(backend, GET, b"", fresh=False, buffer=100, **options)
 
     def answer(self, index: int = -1) -> None:
         self.dialer.connections[index].dataReceived(OK)
@@ -122,7 +122,7 @@ class LeaveTests(SynchronousTestCase):
 
     def test_event_stream(self) -> None:
         """An event stream of the old address, which would never end, is ended, so that its client comes anew."""
-        asked = self.ask(may_hold=may_hold)
+        asked = self.ask(may_buffer=may_buffer)
         self.dialer.connections[0].dataReceived(STREAM)
         consumer = Consumer()
         self.successResultOf(asked).relay(consumer)
@@ -132,7 +132,7 @@ class LeaveTests(SynchronousTestCase):
     def test_paused_response(self) -> None:
         """A response of the old address that its client does not read is not reset to make room at the new one."""
         self.build(max_active=1)
-        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0)
         self.dialer.connections[0].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
         self.successResultOf(asked)
         self.dialer.connections[0].client_paused()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.wire.downstream.pace import Pace
+from mpp.wire.downstream.pace import ArrivalRate
 from mpp.wire.downstream.timeouts import BODY_BYTES, BODY_S
 
 
-def after(*received: int) -> Pace:
+def after(*received: int) -> ArrivalRate:
     """Give the pace of what had come after each second."""
-    pace = Pace(100.0)
+    pace = ArrivalRate(100.0)
     for second, size in enumerate(received, 1):
         pace.mark(100.0 + second, size)
     return pace
@@ -31,7 +31,7 @@ class PaceTests(SynchronousTestCase):
 
     def test_steady(self) -> None:
         """At 500 bytes per second it may go on for hours."""
-        pace = Pace(0.0)
+        pace = ArrivalRate(0.0)
         for second in range(1, 10_000):
             pace.mark(float(second), 500 * second)
             self.assertFalse(pace.stalled(float(second), 500 * second), second)

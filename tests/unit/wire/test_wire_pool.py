@@ -14,8 +14,8 @@ from zope.interface.verify import verifyObject
 from mpp.core.errors import Cause, ClientTooSlow, Phase, UpstreamError
 from mpp.core.interfaces import IProgress, IResponse, IUpstreams
 from mpp.core.model import Backend
-from mpp.proxy.decisions.retry_policy import may_hold
-from mpp.wire.memory_budget import Budget
+from mpp.proxy.decisions.retry_policy import may_buffer
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.pool import Pool
 from tests.wire_support import CLEAN, GET, PROM_A, PROM_B, RESET, Consumer, RecordingDialer
 
@@ -27,7 +27,7 @@ class Progress:
     """Counts nothing, and takes note of its turn."""
 
     received = 0
-    turn_at = 0.0
+    dequeued_at = 0.0
     queued = False
 
     def __init__(self, client: str = "") -> None:
@@ -43,10 +43,10 @@ class PoolTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.dialer = RecordingDialer()
-        self.pool = Pool(self.dialer, self.clock, Budget(1000), idle_timeout=60.0, max_idle=2)
+        self.pool = Pool(self.dialer, self.clock, MemoryBudget(1000), idle_timeout=60.0, max_idle=2)
 
     def ask(self, backend: Backend = PROM_A, *, fresh: bool = False, progress: IProgress | None = None) -> Deferred[IResponse]:
-        return self.pool.send(backend, GET, b"", fresh=fresh, hold=100, progress=progress)
+        return self.pool.send(backend, GET, b"", fresh=fresh, buffer=100, progress=progress)
 
     def answer(self, index: int = -1, data: bytes = OK) -> None:
         self.dialer.connections[index].dataReceived(data)
@@ -120,7 +120,7 @@ class PoolTests(SynchronousTestCase):
 
     def test_relayed(self) -> None:
         """A connection is kept again when the last byte of a relayed answer has come."""
-        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0)
         self.answer(data=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell")
         self.successResultOf(asked)
         self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 1 active, 0 idle>")
@@ -193,7 +193,7 @@ class PoolTests(SynchronousTestCase):
         self.ask(progress=second)
         self.clock.advance(3)
         self.answer()
-        self.assertEqual((first.turn_at, second.turn_at), (0.0, 3.0))
+        self.assertEqual((first.dequeued_at, second.dequeued_at), (0.0, 3.0))
 
     def test_turn_after_a_failure(self) -> None:
         """A request that fails makes room, too: while it connects, and after."""
@@ -220,7 +220,7 @@ class PoolTests(SynchronousTestCase):
         """A probe does not wait behind those whose server it asks after."""
         self.pool.max_active = 1
         self.ask()
-        self.pool.send(PROM_A, GET, b"", fresh=False, hold=100, urgent=True)
+        self.pool.send(PROM_A, GET, b"", fresh=False, buffer=100, urgent=True)
         self.assertEqual(self.pool.active(PROM_A), 2)
 
     def test_leaving_the_queue(self) -> None:
@@ -321,12 +321,12 @@ class SlowClientTests(SynchronousTestCase):
         self.clock = Clock()
         self.dialer = RecordingDialer()
         self.reset: list[Backend] = []
-        self.pool = Pool(self.dialer, self.clock, Budget(10**6), max_active=2, reset_slow=self.reset.append)
+        self.pool = Pool(self.dialer, self.clock, MemoryBudget(10**6), max_active=2, reset_slow=self.reset.append)
         self.log: list[str] = []
 
     def begin(self, client: str) -> tuple[IResponse, Consumer]:
         """Begin a response that its client does not read on."""
-        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, progress=Progress(client))
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0, progress=Progress(client))
         self.dialer.connections[-1].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
         response, consumer = self.successResultOf(asked), Consumer()
         response.relay(consumer)
@@ -334,7 +334,7 @@ class SlowClientTests(SynchronousTestCase):
         return response, consumer
 
     def wait(self) -> Deferred[IResponse]:
-        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=100)
+        return self.pool.send(PROM_A, GET, b"", fresh=False, buffer=100)
 
     def test_slots_are_given_back(self) -> None:
         """Paused responses keep nobody waiting, until there are as many as slots."""
@@ -346,7 +346,7 @@ class SlowClientTests(SynchronousTestCase):
 
     def test_who_waits_gets_the_slot(self) -> None:
         """A request that waits for a slot gets that of a response that is paused meanwhile."""
-        asked = self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, progress=Progress("a"))
+        asked = self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0, progress=Progress("a"))
         self.wait()
         waiting = self.wait()
         self.dialer.connections[0].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
@@ -420,10 +420,10 @@ class StreamTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.dialer = RecordingDialer()
-        self.pool = Pool(self.dialer, Clock(), Budget(10**6), max_active=1)
+        self.pool = Pool(self.dialer, Clock(), MemoryBudget(10**6), max_active=1)
 
     def ask(self) -> Deferred[IResponse]:
-        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=100, may_hold=may_hold)
+        return self.pool.send(PROM_A, GET, b"", fresh=False, buffer=100, may_buffer=may_buffer)
 
     def stream(self) -> tuple[IResponse, Consumer]:
         asked = self.ask()
@@ -462,7 +462,7 @@ class StreamTests(SynchronousTestCase):
         """The streams of a server that is removed end in order; other responses are finished, and other servers' go on."""
         _, consumer = self.stream()
         asked = self.ask()
-        other = self.pool.send(PROM_B, GET, b"", fresh=False, hold=100, may_hold=may_hold)
+        other = self.pool.send(PROM_B, GET, b"", fresh=False, buffer=100, may_buffer=may_buffer)
         self.dialer.connections[2].dataReceived(self.STREAM + b"5\r\nhello\r\n")
         on_other = Consumer()
         self.successResultOf(other).relay(on_other)
@@ -482,10 +482,10 @@ class QuerySlotTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.dialer = RecordingDialer()
-        self.pool = Pool(self.dialer, Clock(), Budget(10**6), max_active=10)
+        self.pool = Pool(self.dialer, Clock(), MemoryBudget(10**6), max_active=10)
 
     def query(self, slots: int = 1) -> Deferred[IResponse]:
-        return self.pool.send(PROM_A, GET, b"", fresh=False, hold=0, query_slots=slots)
+        return self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0, query_slots=slots)
 
     def loads(self) -> tuple[int, int]:
         return self.pool.active(PROM_A), self.pool.queued(PROM_A)
@@ -496,7 +496,7 @@ class QuerySlotTests(SynchronousTestCase):
         self.assertEqual(self.loads(), (1, 1))
         self.assertFalse(self.pool.has_room(PROM_A, query_slots=1))
         self.assertTrue(self.pool.has_room(PROM_A) and self.pool.has_room(PROM_A, query_slots=2))
-        self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
+        self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0)
         self.assertEqual(self.loads(), (2, 1))
         self.dialer.connections[0].dataReceived(OK)
         self.successResultOf(first)
@@ -534,8 +534,8 @@ class QuerySlotTests(SynchronousTestCase):
     def test_in_order(self) -> None:
         """When there is a slot for either, the request goes that has waited longer."""
         self.pool.max_active = 1
-        self.pool.send(PROM_A, GET, b"", fresh=False, hold=0)
-        waiting = [self.query(5), self.pool.send(PROM_A, GET, b"", fresh=False, hold=0), self.query(5)]
+        self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0)
+        waiting = [self.query(5), self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0), self.query(5)]
         for asked in waiting:
             self.dialer.connections[0].dataReceived(OK)
             self.assertNoResult(asked)

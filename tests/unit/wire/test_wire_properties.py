@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Headers
 from mpp.wire.downstream.request_limits import Limits
-from mpp.wire.downstream.request_parser import Incoming, RequestReader
-from mpp.wire.memory_budget import Budget
-from mpp.wire.upstream.response_parser import AnswerReader, Garbled
+from mpp.wire.downstream.request_parser import Incoming, RequestParser
+from mpp.wire.memory_budget import MemoryBudget
+from mpp.wire.upstream.response_parser import MalformedResponse, ResponseParser
 
 LIMITS = Limits(max_body=64, max_head=100_000, small_body=0)
 
@@ -110,15 +110,15 @@ class Asked:
 
 def ask(segments: list[bytes]) -> Asked:
     """Read as a server; the budget has to be as before in the end."""
-    budget = Budget(10**6)
-    reader = RequestReader(LIMITS, budget)
+    budget = MemoryBudget(10**6)
+    reader = RequestParser(LIMITS, budget)
     for segment in segments:
         reader.feed(segment)
-    asked = Asked(tuple(reader.ready), reader.refusal.status if reader.refusal else 0, reader.over, reader.owes_continue)
+    asked = Asked(tuple(reader.ready), reader.rejection.status if reader.rejection else 0, reader.over, reader.owes_continue)
     held = sum(len(body) for _, _, _, _, body, _ in reader.ready)
-    assert budget.held >= held, (budget, held)
+    assert budget.buffered >= held, (budget, held)
     reader.close()
-    assert budget.held == 0, budget
+    assert budget.buffered == 0, budget
     return asked
 
 
@@ -136,13 +136,13 @@ class Answered:
 
 def answer(segments: list[bytes], *, head_only: bool) -> Answered | None:
     """Read as a client reads one answer, until its end; None if it is garbled or followed by something."""
-    reader = AnswerReader()
+    reader = ResponseParser()
     reader.expect(head_only=head_only)
     body = b""
     for segment in segments:
         try:
             reader.feed(segment)
-        except Garbled:
+        except MalformedResponse:
             return None
         if reader.pieces:
             body += reader.take()

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.wire.downstream.request_limits import FIELD_COST, MAX_FIELDS, REQUEST_COST, Limits
-from mpp.wire.downstream.request_parser import RequestReader
-from mpp.wire.memory_budget import Budget
+from mpp.wire.downstream.request_parser import RequestParser
+from mpp.wire.memory_budget import MemoryBudget
 
 PIPELINE = (
     b"GET /1?a=b HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\n\r\n"
@@ -26,8 +26,8 @@ PIPELINE = (
 WHOLE = Limits(max_body=1000, small_body=0)
 
 
-def reader(limits: Limits = WHOLE, budget: int = 10**6) -> RequestReader:
-    return RequestReader(limits, Budget(budget))
+def reader(limits: Limits = WHOLE, budget: int = 10**6) -> RequestParser:
+    return RequestParser(limits, MemoryBudget(budget))
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
@@ -47,7 +47,7 @@ class RequestReaderTests(SynchronousTestCase):
         self.assertEqual((method, target, fields), (b"GET", b"/x?y", ((b"Host", b"b:1"),)))
         reading = reader()
         reading.feed(b"GET http://b:1/x?y HTTP/1.1\r\n\r\n")
-        self.assertEqual(reading.refusal and reading.refusal.status, 400)
+        self.assertEqual(reading.rejection and reading.rejection.status, 400)
 
     def test_requests(self) -> None:
         """Requests are given whole, with their fields as sent and their bodies decoded."""
@@ -65,7 +65,7 @@ class RequestReaderTests(SynchronousTestCase):
         self.assertEqual((method, version, persistent), (b"HEAD", b"1.0", True))
         _, target, _, _, _, persistent = six
         self.assertEqual((target, persistent), (b"/6", False))
-        self.assertIsNone(subject.refusal)
+        self.assertIsNone(subject.rejection)
 
     @given(st.lists(st.integers(0, len(PIPELINE)), max_size=20))
     def test_segments_do_not_matter(self, at: list[int]) -> None:
@@ -93,12 +93,12 @@ class RequestReaderTests(SynchronousTestCase):
             b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\n",
         ):
-            budget = Budget(10**6)
-            subject = RequestReader(WHOLE, budget)
+            budget = MemoryBudget(10**6)
+            subject = RequestParser(WHOLE, budget)
             subject.feed(prefix)
             subject.feed(data)
             subject.close()
-            self.assertEqual(budget.held, 0)
+            self.assertEqual(budget.buffered, 0)
 
     def test_nothing_after_the_last(self) -> None:
         """What follows a request that was announced as the last is neither a request nor an error."""
@@ -107,14 +107,14 @@ class RequestReaderTests(SynchronousTestCase):
         subject.feed(b"garbage")
         self.assertEqual(len(subject.ready), 1)
         self.assertTrue(subject.surplus)
-        self.assertIsNone(subject.refusal)
+        self.assertIsNone(subject.rejection)
 
     def test_large_head(self) -> None:
         """A head over the limit is refused before it is complete."""
         subject = reader(Limits(max_head=100))
         subject.feed(b"GET /" + b"a" * 200)
-        assert subject.refusal is not None
-        self.assertEqual(subject.refusal.status, 431)
+        assert subject.rejection is not None
+        self.assertEqual(subject.rejection.status, 431)
 
     def test_endless_trailers(self) -> None:
         """Trailers count as head, so that they cannot fill the memory."""
@@ -122,18 +122,18 @@ class RequestReaderTests(SynchronousTestCase):
         subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
         for _ in range(100):
             subject.feed(b"X-Trailer: aaaaaaaaaaa\r\n")
-        assert subject.refusal is not None
-        self.assertEqual(subject.refusal.status, 431)
+        assert subject.rejection is not None
+        self.assertEqual(subject.rejection.status, 431)
 
     def test_large_body_in_chunks(self) -> None:
         """A chunked body is refused as soon as it is over the limit, and its memory is given back."""
-        budget = Budget(10_000)
-        subject = RequestReader(Limits(max_body=8), budget)
+        budget = MemoryBudget(10_000)
+        subject = RequestParser(Limits(max_body=8), budget)
         subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        self.assertGreater(budget.held, 5)
+        self.assertGreater(budget.buffered, 5)
         subject.feed(b"5\r\nworld\r\n")
-        assert subject.refusal is not None
-        self.assertEqual((subject.refusal.status, budget.held), (413, 0))
+        assert subject.rejection is not None
+        self.assertEqual((subject.rejection.status, budget.buffered), (413, 0))
 
     def test_tiny_chunks(self) -> None:
         """A body in chunks of one byte is taken: its framing does not count as head."""
@@ -152,8 +152,8 @@ class RequestReaderTests(SynchronousTestCase):
             subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
             for _ in range(1000):
                 subject.feed(filler)
-            assert subject.refusal is not None
-            self.assertIn(subject.refusal.status, (400, 431))
+            assert subject.rejection is not None
+            self.assertIn(subject.rejection.status, (400, 431))
 
     def test_small_pieces_take_little(self) -> None:
         """A body that comes in small pieces takes no more memory than one that comes at once."""
@@ -171,28 +171,28 @@ class RequestReaderTests(SynchronousTestCase):
         for before, after in ((head, b""), (head, b"\r\n"), (head + b"\r\n0\r\n", b"")):
             subject = reader()
             subject.feed(before + b"A:\r\n" * (MAX_FIELDS + 1) + after)
-            assert subject.refusal is not None, before
-            self.assertEqual((subject.refusal.status, len(subject.ready)), (431, 0))
+            assert subject.rejection is not None, before
+            self.assertEqual((subject.rejection.status, len(subject.ready)), (431, 0))
 
     def test_small_body(self) -> None:
         """A small body that arrives whole, as that of a usual query does, counts no more than its head; otherwise it counts."""
-        budget = Budget(10**6)
+        budget = MemoryBudget(10**6)
         data = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
         for size, segments, counts in ((4096, 1, False), (4097, 1, True), (4096, 2, True)):
-            subject = RequestReader(Limits(), budget)
+            subject = RequestParser(Limits(), budget)
             request = data % size + b"x" * size
             for segment in cut(request, [len(request) // 2] if segments == 2 else []):
                 subject.feed(segment)
-            self.assertEqual((len(subject.ready), budget.held > 0), (1, counts), (size, segments))
+            self.assertEqual((len(subject.ready), budget.buffered > 0), (1, counts), (size, segments))
             subject.close()
-            self.assertEqual(budget.held, 0)
+            self.assertEqual(budget.buffered, 0)
 
     def test_exhausted_budget(self) -> None:
         """A body for which there is no memory left is refused, not kept."""
         subject = reader(budget=4)
         subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
-        assert subject.refusal is not None
-        self.assertEqual(subject.refusal.status, 503)
+        assert subject.rejection is not None
+        self.assertEqual(subject.rejection.status, 503)
 
     def test_body_rule(self) -> None:
         """How large a body may be can depend on the target; what it says counts for chunks, too."""
@@ -207,7 +207,7 @@ class RequestReaderTests(SynchronousTestCase):
         ):
             subject = reader(limits)
             subject.feed(head + body)
-            self.assertEqual(subject.refusal.status if subject.refusal else 0, status, (head, body))
+            self.assertEqual(subject.rejection.status if subject.rejection else 0, status, (head, body))
 
     def test_long_lists(self) -> None:
         """A field that is taken apart is bounded; one that is passed on is not."""
@@ -218,15 +218,15 @@ class RequestReaderTests(SynchronousTestCase):
         ):
             subject = reader()
             subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
-            self.assertEqual(subject.refusal.status if subject.refusal else 0, status, field[:10])
+            self.assertEqual(subject.rejection.status if subject.rejection else 0, status, field[:10])
 
     def test_small_heads_are_not_held(self) -> None:
         """A request that arrives whole, has no body, and waits behind no other, holds nothing."""
-        budget = Budget(0)
-        subject = RequestReader(Limits(), budget)
+        budget = MemoryBudget(0)
+        subject = RequestParser(Limits(), budget)
         for _ in range(3):
             subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            self.assertEqual((len(subject.ready), subject.refusal, budget.held), (1, None, 0))
+            self.assertEqual((len(subject.ready), subject.rejection, budget.buffered), (1, None, 0))
             subject.take()
 
     def test_whole_requests_are_held(self) -> None:
@@ -234,65 +234,65 @@ class RequestReaderTests(SynchronousTestCase):
         start = b"GET / HTTP/1.1\r\nHost: a\r\n"
         small_fields = start + b"".join(b"x%d: %d\r\n" % (n, n) for n in range(900)) + b"\r\n"
         for segment in (small_fields, small_fields * 16, start + b"a: " + b"b" * 50_000 + b"\r\n\r\n", (start + b"\r\n") * 2400):
-            budget = Budget(10**8)
-            subject = RequestReader(Limits(), budget)
+            budget = MemoryBudget(10**8)
+            subject = RequestParser(Limits(), budget)
             tracemalloc.start()
             self.addCleanup(tracemalloc.stop)
             subject.feed(segment)
             taken = tracemalloc.get_traced_memory()[0]
             tracemalloc.stop()
-            self.assertLess(taken, 1.2 * budget.held)
-            self.assertLess(budget.held, 3 * taken)
+            self.assertLess(taken, 1.2 * budget.buffered)
+            self.assertLess(budget.buffered, 3 * taken)
             while subject.ready:
                 holding = subject.take()[1]
                 if holding is not None:
                     budget.release(holding)
-            self.assertEqual(budget.held, 0)
+            self.assertEqual(budget.buffered, 0)
 
     def test_too_many_at_once(self) -> None:
         """Requests in one segment for which there is no memory are refused, and those before them are answered."""
-        budget = Budget(100_000)
-        subject = RequestReader(Limits(), budget)
+        budget = MemoryBudget(100_000)
+        subject = RequestParser(Limits(), budget)
         subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2400)
-        self.assertEqual(subject.refusal and subject.refusal.status, 503)
+        self.assertEqual(subject.rejection and subject.rejection.status, 503)
         self.assertGreater(len(subject.ready), 50)
-        self.assertLessEqual(budget.held, budget.share)
+        self.assertLessEqual(budget.buffered, budget.share)
         subject.close()
-        self.assertEqual(budget.held, 0)
+        self.assertEqual(budget.buffered, 0)
 
     def test_heads_are_held(self) -> None:
         """A head counts from its first byte while it arrives, and until its request is answered."""
-        budget = Budget(10**6)
-        subject = RequestReader(Limits(), budget)
+        budget = MemoryBudget(10**6)
+        subject = RequestParser(Limits(), budget)
         for segment, least in ((b"GET /", 5), (b"?" + b"a" * 1000, 1006), (b" HTTP/1.1\r\nHost: a\r\nX: " + b"b" * 500, 1500)):
             subject.feed(segment)
-            self.assertGreaterEqual(budget.held, least)
-            self.assertLess(budget.held, least + 300)
+            self.assertGreaterEqual(budget.buffered, least)
+            self.assertLess(budget.buffered, least + 300)
         subject.feed(b"\r\n\r\n")
         _, holding = subject.take()
         assert holding is not None
         subject.close()
-        self.assertGreaterEqual(budget.held, 1500)
+        self.assertGreaterEqual(budget.buffered, 1500)
         budget.release(holding)
-        self.assertEqual(budget.held, 0)
+        self.assertEqual(budget.buffered, 0)
 
     def test_small_fields_take_more_than_their_bytes(self) -> None:
         """Fields of a few bytes are held for what they really take."""
-        budget = Budget(10**6)
-        subject = RequestReader(Limits(), budget)
+        budget = MemoryBudget(10**6)
+        subject = RequestParser(Limits(), budget)
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"x%d: %d\r\n" % (n, n) for n in range(900)))
         taken = tracemalloc.get_traced_memory()[0]
-        self.assertLess(taken, 1.2 * budget.held)
-        self.assertLess(budget.held, 2 * taken)
+        self.assertLess(taken, 1.2 * budget.buffered)
+        self.assertLess(budget.buffered, 2 * taken)
 
     def test_surplus_is_held(self) -> None:
         """What has come of a request behind another one in the same segment counts, too."""
-        budget = Budget(10**6)
-        subject = RequestReader(Limits(), budget)
+        budget = MemoryBudget(10**6)
+        subject = RequestParser(Limits(), budget)
         subject.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nX: " + b"b" * 50_000)
-        self.assertGreaterEqual(budget.held, 50_000)
+        self.assertGreaterEqual(budget.buffered, 50_000)
         (_, holding), _ = subject.take(), subject.feed(b"\r\n\r\n")
         assert holding is not None
         self.assertLess(holding.size, 1000)
@@ -301,12 +301,12 @@ class RequestReaderTests(SynchronousTestCase):
         assert holding is not None
         self.assertGreaterEqual(holding.size, 50_000)
         budget.release(holding)
-        self.assertEqual(budget.held, 0)
+        self.assertEqual(budget.buffered, 0)
 
     def test_in_step(self) -> None:
         """Of several requests in one segment each has what it holds itself."""
-        budget = Budget(10**6)
-        subject = RequestReader(WHOLE, budget)
+        budget = MemoryBudget(10**6)
+        subject = RequestParser(WHOLE, budget)
         get, post = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
         subject.feed(get + get + post % 3 + b"abc" + get + post % 2 + b"ab" + get)
         sizes = []
@@ -316,43 +316,43 @@ class RequestReaderTests(SynchronousTestCase):
         waiting, waiting_post = REQUEST_COST + 10 + FIELD_COST, REQUEST_COST + 29 + 2 * FIELD_COST
         expected = [(0, 0), (0, waiting), (3, waiting_post), (0, waiting), (2, waiting_post), (0, waiting)]
         self.assertEqual(sizes, expected)
-        self.assertEqual(budget.held, sum(map(sum, expected)))
+        self.assertEqual(budget.buffered, sum(map(sum, expected)))
 
     def test_slow_heads_give_way(self) -> None:
         """Heads that moved least give way to one that arrives; then nothing of them stays taken."""
         clock = Clock()
-        budget = Budget(250_000, clock.seconds)
+        budget = MemoryBudget(250_000, clock.seconds)
         refused: list[int] = []
         readers = []
         for number in range(3):
             readers.append(
-                RequestReader(Limits(), budget, lambda headers, name=str(number): name, lambda n=number: refused.append(n))
+                RequestParser(Limits(), budget, lambda headers, name=str(number): name, lambda n=number: refused.append(n))
             )
             readers[-1].feed(b"GET /?" + b"a" * 100_000)
             clock.advance(1)
-        self.assertEqual([each.refusal and each.refusal.status for each in readers], [503, None, None])
+        self.assertEqual([each.rejection and each.rejection.status for each in readers], [503, None, None])
         self.assertEqual(refused, [0])
-        self.assertGreater(budget.held, 200_000)
+        self.assertGreater(budget.buffered, 200_000)
         for each in readers:
             each.close()
-        self.assertEqual(budget.held, 0)
+        self.assertEqual(budget.buffered, 0)
 
     def test_whose(self) -> None:
         """What arrives is held for the peer, and when the head tells whose it is, for that client."""
-        budget = Budget(10**6)
-        subject = RequestReader(Limits(), budget, lambda headers: dict(headers).get(b"For", b"peer").decode())
+        budget = MemoryBudget(10**6)
+        subject = RequestParser(Limits(), budget, lambda headers: dict(headers).get(b"For", b"peer").decode())
         subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nFor: client\r\n")
-        self.assertGreater(budget.held_by("peer"), 0)
+        self.assertGreater(budget.buffered_by("peer"), 0)
         subject.feed(b"Content-Length: 100\r\n\r\nabc")
-        self.assertEqual((budget.held_by("peer"), budget.held_by("client")), (0, budget.held))
+        self.assertEqual((budget.buffered_by("peer"), budget.buffered_by("client")), (0, budget.buffered))
         subject.feed(b"d" * 97 + b"POST / HTTP/1.1\r\nHost: a\r\nFor: other\r\nContent-Length: 3\r\n\r\nabc")
-        self.assertEqual((budget.held_by("peer"), budget.held_by("other")), (0, 3 + REQUEST_COST + 41 + 3 * FIELD_COST))
+        self.assertEqual((budget.buffered_by("peer"), budget.buffered_by("other")), (0, 3 + REQUEST_COST + 41 + 3 * FIELD_COST))
         subject.close()
-        self.assertEqual(budget.held, 0)
+        self.assertEqual(budget.buffered, 0)
 
     def test_upgrade_with_a_body(self) -> None:
         """A request to upgrade that has a body is refused: the parser would take the body for another protocol."""
         subject = reader()
         subject.feed(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc")
-        assert subject.refusal is not None
-        self.assertEqual((subject.refusal.status, len(subject.ready)), (400, 0))
+        assert subject.rejection is not None
+        self.assertEqual((subject.rejection.status, len(subject.ready)), (400, 0))

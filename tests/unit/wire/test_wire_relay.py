@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import UpstreamError
 from mpp.wire.downstream.relay import Relay
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
 from tests.wire_support import GET, RESET, Keeping, ServerSide, Transport
 
@@ -17,7 +17,7 @@ class RelayTests(Keeping, SynchronousTestCase):
     def setUp(self) -> None:
         self.server = ServerSide()
         self.server.receive(GET)
-        self.budget = Budget(10**6)
+        self.budget = MemoryBudget(10**6)
         self.upstream = UpstreamConnection()
         self.backend = Transport()
         self.upstream.makeConnection(self.backend)
@@ -52,9 +52,9 @@ class RelayTests(Keeping, SynchronousTestCase):
         self.server.transport.producer.pauseProducing()
         self.assertEqual(self.backend.producerState, "paused")
         self.upstream.dataReceived(b"hello")
-        self.assertEqual((self.server.sent, self.budget.held), (b"", 5))
+        self.assertEqual((self.server.sent, self.budget.buffered), (b"", 5))
         self.server.transport.producer.resumeProducing()
-        self.assertEqual((self.backend.producerState, self.server.sent, self.budget.held), ("producing", b"hello", 0))
+        self.assertEqual((self.backend.producerState, self.server.sent, self.budget.buffered), ("producing", b"hello", 0))
 
     def test_client_slow_already(self) -> None:
         """A client that does not even take the head makes the backend wait, too."""

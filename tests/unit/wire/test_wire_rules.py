@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import BadRequest
 from mpp.core.model import Headers
-from mpp.wire.downstream.request_rules import MAX_LIST, Announced, check_head, check_lists, origin_form
+from mpp.wire.downstream.request_rules import MAX_LIST, AnnouncedBody, check_head, check_lists, origin_form
 
 HOST: Headers = ((b"Host", b"a:9090"),)
 
@@ -21,20 +21,20 @@ def at_most(size: int) -> Callable[[bytes], int]:
     return lambda target: size
 
 
-ACCEPTED: list[tuple[str, bytes, bytes, Headers, Announced]] = [
-    ("a plain request", b"/", b"1.1", HOST, Announced(False, False)),
-    ("a query", b"/api/v1/query?query=up%7Bjob%3D%22a%22%7D", b"1.1", HOST, Announced(False, False)),
-    ("braces as they are", b'/q?query={a="b"}|^`', b"1.1", HOST, Announced(False, False)),
-    ("an empty Host", b"/", b"1.1", ((b"host", b""),), Announced(False, False)),
-    ("an IPv6 Host", b"/", b"1.1", ((b"Host", b"[::1]:9090"),), Announced(False, False)),
-    ("HTTP/1.0 without a Host", b"/", b"1.0", (), Announced(False, False)),
-    ("a length", b"/", b"1.1", (*HOST, (b"Content-Length", b"5")), Announced(True, False, 100)),
-    ("a length of zero", b"/", b"1.1", (*HOST, (b"Content-Length", b"0")), Announced(False, False)),
-    ("the largest length", b"/", b"1.1", (*HOST, (b"content-length", b"100")), Announced(True, False, 100)),
-    ("chunks", b"/", b"1.1", chunked(b"Chunked "), Announced(True, False, 100)),
-    ("100-continue", b"/", b"1.1", (*chunked(), (b"Expect", b"100-Continue")), Announced(True, True, 100)),
-    ("100-continue without a body", b"/", b"1.1", (*HOST, (b"Expect", b"100-continue")), Announced(False, False)),
-    ("an expectation of HTTP/1.0", b"/", b"1.0", (*HOST, (b"Expect", b"what")), Announced(False, False)),
+ACCEPTED: list[tuple[str, bytes, bytes, Headers, AnnouncedBody]] = [
+    ("a plain request", b"/", b"1.1", HOST, AnnouncedBody(False, False)),
+    ("a query", b"/api/v1/query?query=up%7Bjob%3D%22a%22%7D", b"1.1", HOST, AnnouncedBody(False, False)),
+    ("braces as they are", b'/q?query={a="b"}|^`', b"1.1", HOST, AnnouncedBody(False, False)),
+    ("an empty Host", b"/", b"1.1", ((b"host", b""),), AnnouncedBody(False, False)),
+    ("an IPv6 Host", b"/", b"1.1", ((b"Host", b"[::1]:9090"),), AnnouncedBody(False, False)),
+    ("HTTP/1.0 without a Host", b"/", b"1.0", (), AnnouncedBody(False, False)),
+    ("a length", b"/", b"1.1", (*HOST, (b"Content-Length", b"5")), AnnouncedBody(True, False, 100)),
+    ("a length of zero", b"/", b"1.1", (*HOST, (b"Content-Length", b"0")), AnnouncedBody(False, False)),
+    ("the largest length", b"/", b"1.1", (*HOST, (b"content-length", b"100")), AnnouncedBody(True, False, 100)),
+    ("chunks", b"/", b"1.1", chunked(b"Chunked "), AnnouncedBody(True, False, 100)),
+    ("100-continue", b"/", b"1.1", (*chunked(), (b"Expect", b"100-Continue")), AnnouncedBody(True, True, 100)),
+    ("100-continue without a body", b"/", b"1.1", (*HOST, (b"Expect", b"100-continue")), AnnouncedBody(False, False)),
+    ("an expectation of HTTP/1.0", b"/", b"1.0", (*HOST, (b"Expect", b"what")), AnnouncedBody(False, False)),
 ]
 
 REFUSED: list[tuple[str, bytes, bytes, Headers, int]] = [
@@ -71,7 +71,7 @@ REFUSED: list[tuple[str, bytes, bytes, Headers, int]] = [
 ]
 
 
-def check(target: bytes, version: bytes, headers: Headers) -> Announced:
+def check(target: bytes, version: bytes, headers: Headers) -> AnnouncedBody:
     """Check a head as the reader does."""
     if target[:1] != b"/":
         target, headers = origin_form(target, headers)
@@ -100,7 +100,7 @@ class CheckHeadTests(SynchronousTestCase):
             refusal = self.assertRaises(BadRequest, check_head, b"/", b"1.1", headers, at_most(0))
             self.assertEqual(refusal.status, 413)
         empty = (*HOST, (b"Content-Length", b"0"))
-        self.assertEqual(check_head(b"/", b"1.1", empty, at_most(0)), Announced(False, False))
+        self.assertEqual(check_head(b"/", b"1.1", empty, at_most(0)), AnnouncedBody(False, False))
 
     def test_rule_by_target(self) -> None:
         """How large a body may be depends on the target."""

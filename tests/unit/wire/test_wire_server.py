@@ -91,16 +91,16 @@ class RequestsTests(SynchronousTestCase):
         """A body counts until its request is answered."""
         side = ServerSide()
         side.receive(post(5000) + b"x" * 5000)
-        self.assertEqual(side.budget.held, 5000)
+        self.assertEqual(side.budget.buffered, 5000)
         side.requests[0].answer()
-        self.assertEqual(side.budget.held, 0)
+        self.assertEqual(side.budget.buffered, 0)
 
     def test_no_memory(self) -> None:
         """A request for whose body there is no memory is told so."""
         side = ServerSide(budget=4999)
         side.receive(post(5000) + b"x" * 5000)
         self.assertIn(b" 503 ", side.sent)
-        self.assertEqual((side.requests, side.budget.held), ([], 0))
+        self.assertEqual((side.requests, side.budget.buffered), ([], 0))
 
     def test_one_after_the_other(self) -> None:
         """Pipelined requests are answered strictly in order, the next one begun when the last is done."""
@@ -139,7 +139,7 @@ class RequestsTests(SynchronousTestCase):
         self.assertEqual(seen, list(range(MOST_AT_ONCE, 2001, MOST_AT_ONCE)))
         self.assertEqual((len(side.requests), len(side.sent)), (2000, 6000))
         self.assertTrue(side.reading)
-        self.assertEqual(side.budget.held, 0)
+        self.assertEqual(side.budget.buffered, 0)
 
     def test_the_last_of_many(self) -> None:
         """A client that says all at once and then nothing more gets every answer, and counts as busy until then."""
@@ -158,7 +158,7 @@ class RequestsTests(SynchronousTestCase):
         side.disconnect()
         side.clock.advance(0)
         self.assertEqual(len(side.requests), MOST_AT_ONCE)
-        self.assertEqual(side.budget.held, 0)
+        self.assertEqual(side.budget.buffered, 0)
 
     @given(st.lists(st.integers(0, 500), max_size=12))
     def test_segments_do_not_matter(self, at: list[int]) -> None:
@@ -221,7 +221,7 @@ class BadRequestTests(SynchronousTestCase):
             with self.subTest(data[:80]):
                 side = self.receive(data)
                 self.assertTrue(side.sent.startswith(b"HTTP/1.1 %d " % status), side.sent)
-                self.assertEqual((side.requests, side.budget.held), ([], 0))
+                self.assertEqual((side.requests, side.budget.buffered), ([], 0))
                 self.assertTrue(side.transport.half_closed)
                 self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -231,7 +231,7 @@ class BadRequestTests(SynchronousTestCase):
             with self.subTest(data[:80]):
                 side = self.receive(*(data[index : index + 1] for index in range(len(data))))
                 self.assertTrue(side.sent.startswith(b"HTTP/1.1 %d " % status), side.sent)
-                self.assertEqual((side.requests, side.budget.held), ([], 0))
+                self.assertEqual((side.requests, side.budget.buffered), ([], 0))
 
     def test_in_order(self) -> None:
         """A bad request is refused after the earlier ones are answered; nothing is read in the meantime."""
@@ -246,7 +246,7 @@ class BadRequestTests(SynchronousTestCase):
         side.receive(b"more")
         self.assertEqual((side.transport.half_closed, side.transport.disconnecting, side.reading), (True, False, True))
         side.clock.advance(LINGER_S)
-        side.channels.sweep(60)
+        side.channels.check_timeouts(60)
         self.assertTrue(side.transport.aborted)
 
     def test_lingering_is_bounded(self) -> None:
@@ -295,7 +295,7 @@ class EndTests(SynchronousTestCase):
         side = ServerSide()
         side.receive(post(5) + b"hello" + post(5) + b"world" + post(5) + b"he")
         side.disconnect(RESET)
-        self.assertEqual(([request.lost for request in side.requests], side.budget.held), ([[RESET]], 0))
+        self.assertEqual(([request.lost for request in side.requests], side.budget.buffered), ([[RESET]], 0))
         side.requests[0].channel.request_done()
         self.assertEqual((len(side.requests), len(side.channels)), (1, 0))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.wire.upstream.slow import SPAN_S, Reader, SlowReaders, may_park, to_reset
+from mpp.wire.upstream.slow import SPAN_S, PausedReader, SlowReaders, may_park, to_reset
 
 
 class Response:
@@ -47,7 +47,7 @@ class ResettingTests(SynchronousTestCase):
     """`to_reset`: which response is given up when a request waits."""
 
     def choose(self, limit: int, *readers: tuple[str, int, bool]) -> tuple[str, int] | None:
-        chosen = to_reset([Reader(Response(), *reader) for reader in readers], limit)
+        chosen = to_reset([PausedReader(Response(), *reader) for reader in readers], limit)
         return None if chosen is None else (chosen.client, chosen.taken)
 
     def test_table(self) -> None:

@@ -75,7 +75,7 @@ class DecisionTests(SynchronousTestCase):
             patch = self.patch(tcp.Port, "transport", None if broken else tcp.Server)
             self.forget()
             with capturedLogs() as events:
-                tuned.tell(lean())
+                tuned.log_state(lean())
             patch.restore()
             told = [(event["log_level"].name, formatEvent(event)) for event in events]
             self.assertEqual([(level, text) for level, text in told if level != "debug"], said)
@@ -86,7 +86,7 @@ class DecisionTests(SynchronousTestCase):
         self.forget()
         with capturedLogs() as events:
             for reactor in (MemoryReactorClock(), lean(), None):
-                tuned.tell(reactor)
+                tuned.log_state(reactor)
         told = [formatEvent(event) for event in events if event["log_level"].name != "debug"]
         self.assertEqual(len(told), 1)
         self.assertTrue(

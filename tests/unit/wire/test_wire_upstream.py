@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Headers
-from mpp.wire.memory_budget import Budget
+from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.response import MAX_PIECE
 from tests.wire_support import CLEAN, GET, RESET, Consumer, Keeping, Transport
@@ -41,7 +41,7 @@ class Upstream(Keeping):
         self.ended: list[bool] = []
         self.gone = 0
         self.fired: list[Any] = []
-        self.budget = Budget(budget)
+        self.budget = MemoryBudget(budget)
         self.transport = Transport()
         self.connection = UpstreamConnection()
         self.connection.makeConnection(self.transport)
@@ -50,7 +50,7 @@ class Upstream(Keeping):
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
         self.ended.append(reusable)
 
-    def connection_gone(self, connection: UpstreamConnection) -> None:
+    def connection_closed(self, connection: UpstreamConnection) -> None:
         self.gone += 1
 
     @property
@@ -125,7 +125,7 @@ class WholeAnswerTests(SynchronousTestCase):
         verifyObject(IResponse, response)
         self.assertEqual((response.status, response.reason), (200, b"OK"))
         self.assertEqual(response.headers, ((b"Content-Type", b"a/b"), (b"Content-Length", b"5")))
-        self.assertEqual((response.held, response.complete, response.length), ([b"hello"], True, 5))
+        self.assertEqual((response.buffered, response.complete, response.length), ([b"hello"], True, 5))
         self.assertEqual(repr(response), "<Response 200 complete, 5 held>")
         self.assertEqual(up.ended, [True])
 
@@ -134,10 +134,10 @@ class WholeAnswerTests(SynchronousTestCase):
         up = Upstream()
         up.ask()
         up.receive(OK)
-        self.assertEqual(up.budget.held, 5)
+        self.assertEqual(up.budget.buffered, 5)
         up.response.release()
         up.response.release()
-        self.assertEqual((up.budget.held, up.response.held), (0, []))
+        self.assertEqual((up.budget.buffered, up.response.buffered), (0, []))
 
     @given(st.lists(st.integers(0, 200), max_size=12), st.sampled_from([True, False]))
     def test_segments_do_not_matter(self, at: list[int], chunked: bool) -> None:
@@ -149,7 +149,7 @@ class WholeAnswerTests(SynchronousTestCase):
             up.ask()
             edges = [0, *sorted(min(each, len(stream)) for each in at), len(stream)]
             up.receive(*(stream[start:end] for start, end in itertools.pairwise(edges) if end > start))
-            self.assertEqual((b"".join(up.response.held), up.response.length), (b"hello world", 11))
+            self.assertEqual((b"".join(up.response.buffered), up.response.length), (b"hello world", 11))
             self.assertEqual(len(up.response.headers), 1)
         self.assertEqual(up.ended, [True, True])
 
@@ -167,17 +167,17 @@ class WholeAnswerTests(SynchronousTestCase):
         for announced in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
             up.ask(b"HEAD / HTTP/1.1\r\n\r\n")
             up.receive(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % announced)
-            self.assertEqual((up.response.complete, up.response.held, up.response.length), (True, [], 0))
+            self.assertEqual((up.response.complete, up.response.buffered, up.response.length), (True, [], 0))
         up.ask()
         up.receive(OK)
-        self.assertEqual((up.response.held, up.ended), ([b"hello"], [True, True, True]))
+        self.assertEqual((up.response.buffered, up.ended), ([b"hello"], [True, True, True]))
 
     def test_body_after_head(self) -> None:
         """A body that follows an answer to HEAD nevertheless costs the connection, not the answer."""
         up = Upstream()
         up.ask(b"HEAD / HTTP/1.1\r\n\r\n")
         up.receive(OK)
-        self.assertEqual((up.response.held, up.ended), ([], [False]))
+        self.assertEqual((up.response.buffered, up.ended), ([], [False]))
 
     def test_no_content(self) -> None:
         """204 and 304 have no body, whatever they announce."""
@@ -185,7 +185,7 @@ class WholeAnswerTests(SynchronousTestCase):
             up = Upstream()
             up.ask()
             up.receive(b"HTTP/1.1 %d x\r\nContent-Length: 5\r\n\r\n" % status)
-            self.assertEqual((up.response.status, up.response.held, up.ended), (status, [], [True]))
+            self.assertEqual((up.response.status, up.response.buffered, up.ended), (status, [], [True]))
 
     def test_to_the_end(self) -> None:
         """A body without a length ends with the connection."""
@@ -194,7 +194,7 @@ class WholeAnswerTests(SynchronousTestCase):
         up.receive(TO_THE_END, b"hel", b"lo")
         self.assertEqual(up.fired, [])
         up.disconnect()
-        self.assertEqual((b"".join(up.response.held), up.response.complete, up.response.length), (b"hello", True, 5))
+        self.assertEqual((b"".join(up.response.buffered), up.response.complete, up.response.length), (b"hello", True, 5))
         self.assertEqual((up.ended, up.gone), ([False], 1))
 
     def test_to_a_reset(self) -> None:
@@ -204,7 +204,7 @@ class WholeAnswerTests(SynchronousTestCase):
         up.receive(TO_THE_END + b"hello")
         up.disconnect(RESET)
         self.assertEqual(up.error, (Phase.BODY, Cause.RESET, False))
-        self.assertEqual(up.budget.held, 0)
+        self.assertEqual(up.budget.buffered, 0)
 
 
 class KeepingTests(SynchronousTestCase):
@@ -247,7 +247,7 @@ class KeepingTests(SynchronousTestCase):
         up.receive(OK)
         up.receive(OK)
         self.assertEqual(up.transport.value(), GET + b"GET /2 HTTP/1.1\r\n\r\n")
-        self.assertEqual(again[0].held, [b"hello"])
+        self.assertEqual(again[0].buffered, [b"hello"])
 
 
 class FailureTests(SynchronousTestCase):
@@ -273,7 +273,7 @@ class FailureTests(SynchronousTestCase):
                     up.receive(received)
                 up.disconnect(reason)
                 self.assertEqual(up.error, (phase, cause, False))
-                self.assertEqual((up.budget.held, up.ended, up.gone), (0, [False], 1))
+                self.assertEqual((up.budget.buffered, up.ended, up.gone), (0, [False], 1))
 
     def test_garbled(self) -> None:
         """What is not HTTP/1.x, or not certain in its framing, is no answer."""
@@ -336,7 +336,7 @@ class FailureTests(SynchronousTestCase):
             self.assertTrue(up.transport.aborted)
             up.receive(b"more")
             up.disconnect(RESET)
-            self.assertEqual((up.budget.held, up.ended, up.gone, len(up.fired)), (0, [False], 1, 1))
+            self.assertEqual((up.budget.buffered, up.ended, up.gone, len(up.fired)), (0, [False], 1, 1))
 
 
 class BegunAnswerTests(SynchronousTestCase):
@@ -351,7 +351,7 @@ class BegunAnswerTests(SynchronousTestCase):
         """When more has come than may be held the answer is given as far as it has come, and the backend waits."""
         up = Upstream()
         response = self.begun(up)
-        self.assertEqual((response.complete, response.held, response.length), (False, [b"hello"], 10))
+        self.assertEqual((response.complete, response.buffered, response.length), (False, [b"hello"], 10))
         self.assertFalse(up.reading)
         self.assertEqual(up.ended, [])
 
@@ -367,7 +367,7 @@ class BegunAnswerTests(SynchronousTestCase):
         """With nothing to be held the answer is given when its head is in."""
         up = Upstream()
         response = self.begun(up, CHUNKED, hold=0)
-        self.assertEqual((response.complete, response.held, response.length), (False, [], None))
+        self.assertEqual((response.complete, response.buffered, response.length), (False, [], None))
 
     def test_may_not_hold(self) -> None:
         """It is asked once, with status and fields, whether the body may be held; if not, the head is given at once."""
@@ -390,7 +390,7 @@ class BegunAnswerTests(SynchronousTestCase):
         """When memory runs out the answer is given as far as it has come; what is in memory is counted."""
         up = Upstream(budget=3)
         response = self.begun(up, hold=100)
-        self.assertEqual((response.complete, response.held, up.budget.held), (False, [b"hello"], 5))
+        self.assertEqual((response.complete, response.buffered, up.budget.buffered), (False, [b"hello"], 5))
         self.assertFalse(up.reading)
 
     def test_relay(self) -> None:
@@ -402,7 +402,7 @@ class BegunAnswerTests(SynchronousTestCase):
         self.assertTrue(up.reading)
         up.receive(b" wo", b"r")
         self.assertEqual(consumer.events, [b"hello", b" wo", b"r"])
-        self.assertEqual((up.ended, up.budget.held), ([], 0))
+        self.assertEqual((up.ended, up.budget.buffered), ([], 0))
 
     def test_relay_end(self) -> None:
         """The end of a relayed body is told once, and its connection is free by then."""
@@ -411,7 +411,7 @@ class BegunAnswerTests(SynchronousTestCase):
         self.begun(up).relay(consumer)
         up.receive(b"world")
         self.assertEqual(consumer.events, [b"hello", b"world", "end"])
-        self.assertEqual((up.ended, up.reading, up.budget.held), ([True], True, 0))
+        self.assertEqual((up.ended, up.reading, up.budget.buffered), ([True], True, 0))
 
     def test_relay_complete(self) -> None:
         """A complete answer can be relayed, too, in pieces that a slow client can stop."""
@@ -427,7 +427,7 @@ class BegunAnswerTests(SynchronousTestCase):
         response.resume()
         self.assertEqual((len(consumer.body), consumer.ended), (3 * MAX_PIECE, False))
         response.resume()
-        self.assertEqual((consumer.ended, up.budget.held), (True, 0))
+        self.assertEqual((consumer.ended, up.budget.buffered), (True, 0))
 
     def test_pause(self) -> None:
         """A slow consumer makes the backend wait; what had been read already is held and counted."""
@@ -438,10 +438,10 @@ class BegunAnswerTests(SynchronousTestCase):
         response.pause()
         self.assertFalse(up.reading)
         up.receive(b"w")
-        self.assertEqual((consumer.body, response.held, up.budget.held), (b"hello", [b"w"], 1))
+        self.assertEqual((consumer.body, response.buffered, up.budget.buffered), (b"hello", [b"w"], 1))
         response.resume()
         self.assertTrue(up.reading)
-        self.assertEqual((consumer.body, up.budget.held), (b"hellow", 0))
+        self.assertEqual((consumer.body, up.budget.buffered), (b"hellow", 0))
 
     def test_end_while_paused(self) -> None:
         """The end is told after what is held; the connection does not wait for the consumer."""
@@ -468,7 +468,7 @@ class BegunAnswerTests(SynchronousTestCase):
             end(up)
             body, error = consumer.events
             self.assertEqual((body, error.phase, error.cause), (b"hello", Phase.BODY, cause))
-            self.assertEqual((up.budget.held, up.ended), (0, [False]))
+            self.assertEqual((up.budget.buffered, up.ended), (0, [False]))
 
     def test_failure_before_relay(self) -> None:
         """A failure that nobody could be told of is remembered: what is held is delivered, then the failure."""
@@ -478,7 +478,7 @@ class BegunAnswerTests(SynchronousTestCase):
         consumer = Consumer()
         response.relay(consumer)
         body, error = consumer.events
-        self.assertEqual((body, type(error), up.budget.held), (b"hello", UpstreamError, 0))
+        self.assertEqual((body, type(error), up.budget.buffered), (b"hello", UpstreamError, 0))
 
     def test_end_before_relay(self) -> None:
         """An answer that became complete before it was relayed says so."""
@@ -496,7 +496,7 @@ class BegunAnswerTests(SynchronousTestCase):
         response = self.begun(up)
         consumer = Consumer()
         response.cancel()
-        self.assertEqual((up.transport.aborted, up.budget.held, up.ended), (True, 0, [False]))
+        self.assertEqual((up.transport.aborted, up.budget.buffered, up.ended), (True, 0, [False]))
         response.cancel()
         up.receive(b"world")
         up.disconnect(RESET)
@@ -519,7 +519,7 @@ class BegunAnswerTests(SynchronousTestCase):
         up.ask()
         up.receive(OK)
         up.response.cancel()
-        self.assertEqual((up.budget.held, up.connection.alive), (0, True))
+        self.assertEqual((up.budget.buffered, up.connection.alive), (0, True))
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -577,7 +577,7 @@ class LenientTests(SynchronousTestCase):
                 for start in range(0, len(data), size):
                     up.receive(data[start : start + size])
                 response = up.response
-                self.assertEqual(b"".join(response.held), b"hello")
+                self.assertEqual(b"".join(response.buffered), b"hello")
                 self.assertIn((b"X", b"y"), response.headers)
                 lengths = [value for name, value in response.headers if name.lower() == b"content-length"]
                 self.assertLessEqual(lengths, [b"5"])
@@ -601,7 +601,7 @@ class LenientTests(SynchronousTestCase):
         up.receive(b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello")
         up.ask()
         up.receive(OK)
-        self.assertEqual(b"".join(up.response.held), b"hello")
+        self.assertEqual(b"".join(up.response.buffered), b"hello")
         self.assertEqual(up.ended, [True, True])
 
     def test_no_content_has_no_length(self) -> None:
