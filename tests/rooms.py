@@ -98,7 +98,8 @@ def directories() -> Graph:
     graph: dict[str, set[str]] = {}
     for name, targets in imports().items():
         place = modules()[name].directory
-        graph.setdefault(place, set()).update(modules()[target].directory for target in targets)
+        # Everything may know the version, and it knows nothing: it would only tie all to the root.
+        graph.setdefault(place, set()).update(modules()[target].directory for target in targets - {"mpp._version"})
     return {place: targets - {place} for place, targets in graph.items()}
 
 

@@ -26,9 +26,9 @@ from mpp.config.options import OPTIONS
 from mpp.core.errors import Cause
 from mpp.core.metrics import Metrics
 from mpp.core.model import MIB, Backend, Choice, Observation, Selection, Standing
+from mpp.core.prometheus.outcomes import ANSWERED
 from mpp.core.prometheus.responses import LIMITED, RULES
 from mpp.core.settings import Settings
-from mpp.proxy.decisions.retry_policy import ANSWERED
 from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
 from mpp.security.web_config.passwords import Passwords

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mpp.admin.status.effective import COMMAND_LINE, DEFAULT, DERIVED, ENVIRONMENT, FILE, ConfiguredValue, EffectiveConfig
+from mpp.config.configured import COMMAND_LINE, DEFAULT, DERIVED, ENVIRONMENT, FILE, ConfiguredValue, EffectiveConfig
 from mpp.config.loader import ParsedConfig
 from mpp.config.options import OPTIONS, Option
 from mpp.core.settings import Settings

@@ -6,7 +6,7 @@ is `mpp.selection.recent`.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import define
 from prometheus_client.core import Metric
@@ -16,7 +16,6 @@ from twisted.internet.task import LoopingCall
 from txaio.tx import make_logger
 
 from mpp.admin.status.report import state
-from mpp.app.client_side import Collect
 from mpp.core.metrics import LOCAL
 from mpp.core.model import Selection
 from mpp.selection.recent import SLOT_S, SLOTS, CounterSample, RecentTraffic, Totals, recall
@@ -72,6 +71,10 @@ class Recorder(Service):
         # The counters of a backend that is gone stay for a while, and it is not shown any more.
         totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == LOCAL}
         return CounterSample(self._clock.seconds(), totals, states)
+
+
+Collect = Callable[[Sequence[str]], Iterable[Metric]]
+"""Returns the families of metrics that have samples of these names, as they are now, without series that are 0."""
 
 
 @define

@@ -31,18 +31,18 @@ from mpp.admin.base_page import (
     answer,
     reject_method,
 )
-from mpp.admin.explain_page import Explanation
 from mpp.admin.status import effective
 from mpp.admin.status import html_page as page
 from mpp.admin.status import json_document as document
 from mpp.admin.status import query_string as question
 from mpp.admin.status.data import StatusView
-from mpp.admin.status.effective import EffectiveConfig
 from mpp.admin.status.identity import Identity
+from mpp.config.configured import EffectiveConfig
 from mpp.core import headers
 from mpp.core.metrics import CONTENT_TYPE, Metrics
 from mpp.core.model import Reloaded, RequestInfo, Selection
 from mpp.proxy.decisions import cross_site
+from mpp.proxy.decisions.explanation import Explanation
 from mpp.proxy.site.resource import ProxyRequest
 
 

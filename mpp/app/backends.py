@@ -147,7 +147,7 @@ class Backends:
     def check(self) -> None:
         """
         Remove the counters of backends, locators and affinities that have been gone for a while, see
-        `mpp.proxy.decisions.series`.
+        `mpp.core.series`.
         """
         self._upkeep.remove_expired()
 

@@ -4,7 +4,7 @@ Who serves the clients: the program itself, or workers in its place (`mpp.app.wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client.core import Metric
@@ -16,9 +16,6 @@ from mpp.core.settings import Settings
 from mpp.security.web_config.values import WebConfig
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.upstream.pool import Pool
-
-Collect = Callable[[Sequence[str]], Iterable[Metric]]
-"""Returns the families of metrics that have samples of these names, as they are now, without series that are 0."""
 
 
 class ClientSide(Protocol):
@@ -68,7 +65,7 @@ class ClientSide(Protocol):
         """Give how many requests are under way on each backend, by its name, and how many wait."""
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """See `Collect`."""
+        """See `mpp.admin.recorder.Collect`."""
 
     def local_errors(self) -> Mapping[int, int]:
         """Return how many requests were answered with errors of mpp's own, see `mpp.core.metrics.Metrics.local_errors`."""

@@ -17,11 +17,9 @@ from twisted.python.failure import Failure
 from txaio import tx
 
 from mpp._version import __version__
-from mpp.admin.explain_page import Explanation
 from mpp.admin.gauges import GaugeCollector, PresentLoad
 from mpp.admin.recorder import Recorder
 from mpp.admin.resource import AdminPages
-from mpp.admin.status.effective import EffectiveConfig
 from mpp.admin.status.identity import Identity
 from mpp.app.backends import Backends
 from mpp.app.client_side import ClientSide, InProcess
@@ -33,6 +31,7 @@ from mpp.app.status_log import StatusLog
 from mpp.app.status_source import StatusSource
 from mpp.app.systemd import ServiceManager, SystemdNotifier
 from mpp.app.workers.remote_selections import RemoteSelections
+from mpp.config.configured import EffectiveConfig
 from mpp.config.diff import check_lasting
 from mpp.core.errors import ConfigError
 from mpp.core.instance import Instance
@@ -42,6 +41,7 @@ from mpp.core.periodic import PeriodicCheck
 from mpp.core.settings import Settings
 from mpp.discovery.kinds import LocatorPlanner
 from mpp.proxy.decisions.explain import explain
+from mpp.proxy.decisions.explanation import Explanation
 from mpp.security.web_config.file import LoadedConfig
 from mpp.security.web_config.service import Handover, WebConfigService
 from mpp.security.web_config.values import WebConfig

@@ -1,14 +1,14 @@
 """
 Removes the series of backends, locators and affinities that are gone. What is to go and when is decided by
-`mpp.proxy.decisions.series`.
+`mpp.core.series`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+from mpp.core import series
 from mpp.core.metrics import Metrics
-from mpp.proxy.decisions import series
 
 
 class SeriesExpiry:

@@ -13,8 +13,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from mpp.admin.status.effective import ConfiguredValue
 from mpp.config import file_backends as config_backends
+from mpp.config.configured import ConfiguredValue
 from mpp.config.file_sections import sections
 from mpp.config.options import CONFIG, OPTIONS, Option
 from mpp.core.errors import ConfigError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from mpp.admin.status.effective import FILE, ConfiguredValue
+from mpp.config.configured import FILE, ConfiguredValue
 from mpp.core.http_config import FILES
 from mpp.core.text.written import SECRET
 from mpp.core.text.yaml_events import Table

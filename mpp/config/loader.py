@@ -21,7 +21,7 @@ from mpp.core.settings import Settings
 from mpp.core.text.variables import unknown_names
 
 if TYPE_CHECKING:
-    from mpp.admin.status.effective import ConfiguredValue
+    from mpp.config.configured import ConfiguredValue
     from mpp.config.file import ParsedFile
     from mpp.core.http_config import HTTPConfigs
 

@@ -21,9 +21,9 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from mpp.core import series
 from mpp.core.counters import LabelledCounter, LabelledHistogram
 from mpp.core.local_errors import CODES
-from mpp.proxy.decisions import series
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -155,7 +155,7 @@ class Metrics:
 
     def expect_backend(self, backend: str) -> None:
         """
-        Expose all that is counted of a backend, at 0 at first; see Note [Series begin at 0] in `mpp.proxy.decisions.series`.
+        Expose all that is counted of a backend, at 0 at first; see Note [Series begin at 0] in `mpp.core.series`.
         """
         self._backends[backend] = None
 

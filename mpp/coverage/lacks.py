@@ -15,7 +15,7 @@ different times on two servers, and single scrapes fail, so a small or short dif
 - A server that is just back has scraped nothing or little yet. It is presumed to lack each job of which it does not have `WHOLE`,
   until it has, or until it has had `BACK_S` and two intervals for it; after that the rules above count.
 
-A difference that the configurations explain is drift (`mpp.core.drift`), not a lack: a job that a server does not have in its
+A difference that the configurations explain is drift (`mpp.coverage.drift`), not a lack: a job that a server does not have in its
 configuration and never had, and targets beyond those that it has discovered.
 
 A server without any targets in its window is either a receiver that has no `up` at all, or one that has stopped. It is judged if
@@ -28,9 +28,9 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, frozen
 
-from mpp.core import drift
 from mpp.core.facts import Lack, ServerState
 from mpp.core.model import Backend
+from mpp.coverage import drift
 from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
 
 LACKING = 0.9

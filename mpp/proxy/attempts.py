@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 from txaio import tx
 
+from mpp.core.prometheus.outcomes import ANSWERED, Outcome
 from mpp.core.prometheus.own_requests import check_sender
 from mpp.proxy import crashes, evidence, hedging, placing
 from mpp.proxy import local_replies as refusal
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from mpp.core.model import Backend, Selection
     from mpp.proxy.callbacks import ExchangeCallbacks
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.decisions.retry_policy import Outcome
     from mpp.proxy.forwarder import Forwarder
 
 _log = tx.make_logger()
@@ -164,7 +164,7 @@ class Attempts:
             return
         found = evidence.judge(context, self._deadline, backend, response)
         outcome = found.outcome
-        if outcome is policy.ANSWERED:
+        if outcome is ANSWERED:
             context.selections.answered(backend)
             self._deliver(response, attempt)
             return

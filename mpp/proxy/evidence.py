@@ -11,16 +11,16 @@ from attrs import evolve
 
 from mpp.core import headers
 from mpp.core.prometheus import paths, responses
+from mpp.core.prometheus.outcomes import ANSWERED
 from mpp.core.prometheus.responses import Authorization, SentRequest
-from mpp.proxy.decisions.retry_policy import ANSWERED
 
 if TYPE_CHECKING:
     from mpp.core.interfaces import IResponse
     from mpp.core.model import Backend, RequestInfo
+    from mpp.core.prometheus.outcomes import Outcome
     from mpp.core.prometheus.responses import ClassifiedResponse
     from mpp.proxy.attempt import Attempt
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.decisions.retry_policy import Outcome
     from mpp.proxy.forwarder import Forwarder
 
 

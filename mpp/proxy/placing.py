@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from mpp.coverage.needed import newest_needed
-from mpp.proxy.decisions import placement, stickiness
+from mpp.proxy.decisions import placement
 from mpp.proxy.decisions import retry_policy as policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mpp.core.model import Backend, RequestInfo, Selection
+    from mpp.core.model import Backend, Selection
     from mpp.proxy.attempt import Attempt
     from mpp.proxy.decisions.request_deadline import RequestDeadline
     from mpp.proxy.forwarder import Forwarder
@@ -46,9 +43,9 @@ class MovableRequest(Protocol):
 def first_choice(context: Forwarder, deadline: RequestDeadline, selection: Selection) -> tuple[Backend | None, str]:
     """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
     if selection.past is not None:
-        selection = for_time(selection, deadline.info)
+        selection = placement.for_time(selection, deadline.info)
     if deadline.sticky:
-        preferred, by_affinity = sticky_choice(deadline, selection, context.sticky_address)
+        preferred, by_affinity = placement.sticky_choice(deadline, selection, context.sticky_address)
     else:
         preferred, by_affinity = context.affinity.preferred(deadline.info, selection, deadline.began)
     backend = policy.choose(selection, preferred, (), context.rng)
@@ -56,22 +53,6 @@ def first_choice(context: Forwarder, deadline: RequestDeadline, selection: Selec
         backend = policy.spare(selection, backend, context.unreadable.backends(deadline.info), context.rng)
         by_affinity = by_affinity if backend == preferred else ""
     return backend, by_affinity
-
-
-def sticky_choice(
-    deadline: RequestDeadline, selection: Selection, address: Callable[[RequestInfo], str]
-) -> tuple[Backend | None, str]:
-    """Return the server that the client of a ``sticky`` request keeps, None if there is none, and what chose it, or empty."""
-    backend = stickiness.server_of(address(deadline.info), selection)
-    return backend, "" if backend is None else stickiness.NAME
-
-
-def for_time(selection: Selection, info: RequestInfo) -> Selection:
-    """Return the Selection that counts for a request: another one if it needs nothing of what servers lack."""
-    if selection.past is None:
-        return selection
-    needed = newest_needed(info)
-    return selection.past if needed is not None and needed <= selection.lacks_since else selection
 
 
 def move(request: MovableRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> bool:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from mpp.core.errors import UpstreamError
     from mpp.core.interfaces import IResponse, ISelections
     from mpp.core.model import Backend, Observation, Selection
+    from mpp.core.prometheus.outcomes import Outcome
     from mpp.proxy.attempt import Attempt
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.decisions.retry_policy import Outcome
     from mpp.proxy.forwarder import Forwarder
     from mpp.proxy.local_replies import LocalReply
 

@@ -15,9 +15,9 @@ from mpp.core.interfaces import IStrategy
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.text.durations import duration
-from mpp.proxy.decisions.stickiness import sticky_servers
 from mpp.selection.event_log import EventLog
 from mpp.selection.outliers.demotion import demoted
+from mpp.selection.sticky_servers import sticky_servers
 
 _log = make_logger()
 

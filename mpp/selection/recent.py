@@ -151,7 +151,7 @@ def _between(
 def _counted(before: CounterSample, after: CounterSample, name: str) -> tuple[Totals, Totals]:
     """
     Return what two looks saw of a backend; its counters began anew in between if it was gone for long, see
-    `mpp.proxy.decisions.series`.
+    `mpp.core.series`.
     """
     first, last = (look.totals.get(name, _NOTHING) for look in (before, after))
     anew = last.requests < first.requests or last.retries < first.retries or last.ejections < first.ejections

@@ -9,15 +9,16 @@ from typing import Any
 from attrs import evolve
 
 from mpp.admin import explain_page as explained
-from mpp.admin.explain_page import Explanation
 from mpp.admin.status import effective
 from mpp.admin.status import json_document as document
-from mpp.admin.status.effective import ConfiguredValue, EffectiveConfig
 from mpp.admin.status.identity import Identity
-from mpp.core import drift, headers
-from mpp.core.drift import Difference
+from mpp.config.configured import ConfiguredValue, EffectiveConfig
+from mpp.core import headers
 from mpp.core.facts import Lack, Replay
 from mpp.core.model import Observation, Standing
+from mpp.coverage import drift
+from mpp.coverage.drift import Difference
+from mpp.proxy.decisions.explanation import Explanation
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.security.web_config.values import ClientAuth
 from mpp.selection.recent import Event, RecentTraffic, TrafficSlot, TrafficSpan

@@ -55,7 +55,7 @@ class ConfigPageTests(SynchronousTestCase):
         self.assertEqual(fetch(mpp.port, "/mpp/config")[0], 404)
         for _ in range(4):
             values = mpp.values()
-            self.assertEqual((values["retries"]["value"], values["retries"]["place"]), (1, f"{mpp.config.loader}:5"))
+            self.assertEqual((values["retries"]["value"], values["retries"]["place"]), (1, f"{mpp.config}:5"))
             self.assertEqual((values["admin-listen"]["origin"], values["stall-timeout"]["origin"]), ("command line", "default"))
             # What is configured, not a worker's share of it.
             self.assertEqual((values["max-concurrency"]["value"], values["endpoint"]["value"]), (256, ["127.0.0.1:1"]))

@@ -51,7 +51,7 @@ class ExposedTests(SynchronousTestCase):
                 path.chmod(mode)
             with self.subTest(mode=mode, workers=workers):
                 found = self.warnings(mpp, EXPOSED)
-                expected = [f"{EXPOSED}{mpp.config.loader}, {web}; expected mode 0640 or less"] if mode == 0o644 else []
+                expected = [f"{EXPOSED}{mpp.config}, {web}; expected mode 0640 or less"] if mode == 0o644 else []
                 self.assertEqual([line.partition('msg="')[2].partition('"')[0] for line in found], expected)
                 self.assertNotIn("s3cret", mpp.log())
 

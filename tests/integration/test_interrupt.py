@@ -38,7 +38,14 @@ class InterruptTests(SynchronousTestCase):
 
     def test_while_it_starts(self) -> None:
         """It ends the process silently, whatever is being imported: the options, Twisted, the plugin or the program."""
-        for module in ("mpp.options", "mpp.config", "twisted.scripts.twistd", "mpp.wire.tuned", "mpp.tap", "mpp.service"):
+        for module in (
+            "mpp.config.options",
+            "mpp.config",
+            "twisted.scripts.twistd",
+            "mpp.wire.tuned",
+            "mpp.tap",
+            "mpp.app.program",
+        ):
             with self.subTest(module=module):
                 ended = subprocess.run(
                     [sys.executable, "-c", PROGRAM, module, *self.argv()],

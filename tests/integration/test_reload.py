@@ -245,8 +245,8 @@ class ReloadTests(SynchronousTestCase):
             mpp.write("retries: many\nprot: 1\n", endpoint=self.urls[:1], routing_strategy="best")
             status, answer = mpp.post()
             self.assertEqual((status, answer["status"], answer["errorType"]), (500, "error", "internal"))
-            many = f"{mpp.config.loader}:5: retries: expected a whole number, found the text 'many'"
-            self.assertEqual(answer["error"], f"{many}; {mpp.config.loader}:6: prot: no such key; did you mean port?")
+            many = f"{mpp.config}:5: retries: expected a whole number, found the text 'many'"
+            self.assertEqual(answer["error"], f"{many}; {mpp.config}:6: prot: no such key; did you mean port?")
             mpp.hang_up("6: prot: no such key; did you mean port?")
             mpp.config.unlink()
             mpp.hang_up("cannot be read (No such file or directory)")
@@ -283,7 +283,7 @@ class ReloadTests(SynchronousTestCase):
             mpp.write(endpoint=self.urls[:1], retries=0, port=self.servers[0].port)
             status, answer = mpp.post()
             problem = f"{self.servers[0].port} is already in use; expected a free port"
-            self.assertEqual((status, answer["error"]), (500, f"{mpp.config.loader}:1: port: {problem}"))
+            self.assertEqual((status, answer["error"]), (500, f"{mpp.config}:1: port: {problem}"))
 
         self.under_load(mpp, "a port that is taken", change)
         self.assertEqual(self.viable(mpp), self.both)

@@ -1,56 +1,17 @@
-"""
-The configuration that is in force, with the origin of each value: as a page and as JSON. Pure.
-
-Secrets are masked by whoever makes a `ConfiguredValue`; here they are not known any more.
-"""
+"""Renders the active configuration, with the origin of each value, as a page and as JSON. Pure."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from attrs import frozen
-
 from mpp._version import __version__
 from mpp.admin.status.html import frame, text
 from mpp.admin.status.identity import Identity
+from mpp.config.configured import DEFAULT, DERIVED, ConfiguredValue, EffectiveConfig
 from mpp.core.text.humanize import moment
 
 SCHEMA = 1
-
-DEFAULT, DERIVED, FILE, ENVIRONMENT, COMMAND_LINE = "default", "derived", "file", "environment", "command line"
-"""The origins of values. Derived: nobody gave it, and it follows from another value."""
-
-
-@frozen
-class ConfiguredValue:
-    """
-    One value that is in force.
-
-    :ivar name: the key in a configuration file: that of an option, or the path of keys to it.
-    :ivar value: a value of JSON's: seconds, bytes, a share of 1, text, a list of texts; None when there is none.
-    :ivar written: the value as a configuration file has it; empty when there is none.
-    :ivar origin: one of `DEFAULT`, `DERIVED`, `FILE`, `ENVIRONMENT`, `COMMAND_LINE`.
-    :ivar place: file and line, the environment variable, or the option as it was written; empty for defaults.
-    """
-
-    name: str
-    value: Any
-    written: str
-    origin: str
-    place: str = ""
-
-
-@frozen
-class EffectiveConfig:
-    """
-    All values that are in force.
-
-    :ivar read_at: when they were put in force, in seconds since the epoch.
-    """
-
-    values: tuple[ConfiguredValue, ...] = ()
-    read_at: float = 0.0
 
 
 def document(config: EffectiveConfig) -> dict[str, Any]:

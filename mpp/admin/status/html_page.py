@@ -8,11 +8,11 @@ from mpp.admin.status.html import explain_form, frame, pairs, text
 from mpp.admin.status.links import Links, linked, links_to, place_of
 from mpp.admin.status.report import BackendReport, Report
 from mpp.admin.status.sparkline import picture
-from mpp.core import drift
 from mpp.core.facts import ServerState
 from mpp.core.model import Backend
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import ago, clock, latency, rate, share
+from mpp.coverage import drift
 from mpp.security.web_config import protection as guarded
 from mpp.selection.recent import Event, TrafficSpan
 

@@ -15,7 +15,7 @@ from mpp._version import __version__
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.report import BackendReport
-from mpp.core.drift import Difference
+from mpp.coverage.drift import Difference
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import RecentTraffic, TrafficSpan
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 from attrs import frozen
 
 from mpp.admin.status.data import StatusView
-from mpp.core import drift
-from mpp.core.drift import Difference
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing
+from mpp.coverage import drift
+from mpp.coverage.drift import Difference
 from mpp.selection.recent import RecentTraffic
 from mpp.selection.verdict.servers import UNREADABLE, sentence
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, judge

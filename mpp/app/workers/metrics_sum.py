@@ -61,7 +61,7 @@ def known(found: Families, parents: Families) -> Families:
     """
     Return those samples whose backend, locator or affinity the parent has counters of.
 
-    Each series of an ended process goes when the parent's go, see `mpp.proxy.decisions.series`: nothing else would ever remove
+    Each series of an ended process goes when the parent's go, see `mpp.core.series`: nothing else would ever remove
     it.
     """
     there = {(name, label, value) for name, _, _, samples in parents for label, value in _names(samples)}

@@ -16,8 +16,8 @@ from attrs import frozen
 from mpp.core import headers
 from mpp.core.model import Headers, Standing
 from mpp.core.prometheus import api_errors, paths
+from mpp.core.prometheus.outcomes import ANSWERED, Outcome, Retry
 from mpp.core.prometheus.storage_errors import is_storage_error
-from mpp.proxy.decisions.retry_policy import ANSWERED, Outcome, Retry
 
 # How much of an error is repeated in logs and on pages.
 _QUOTED_CHARS = 200

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from mpp.admin.explain_page import Explanation
 from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standing
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
@@ -21,8 +20,9 @@ from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions import stickiness
 from mpp.proxy.decisions.affinity import AffinityChain
 from mpp.proxy.decisions.client_address import client_address_of, routing_proxies
+from mpp.proxy.decisions.explanation import Explanation
+from mpp.proxy.decisions.placement import for_time, sticky_choice
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.proxy.placing import for_time, sticky_choice
 from mpp.selection.query_of_death import SuspectQueries, healthy, key_of
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, VerdictState, judge_servers
 

@@ -1,14 +1,17 @@
 """
-Where a request goes that waits for a slot on a server. Pure: it knows the Selection, and is told who has room.
+Which server a request prefers, and where one moves that waits for a slot on a server. Pure.
 
-Nothing of such a request has been sent, so it may go anywhere, whatever its method.
+Nothing of a waiting request has been sent, so it may go anywhere, whatever its method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from mpp.core.model import Backend, Selection
+from mpp.core.model import Backend, RequestInfo, Selection
+from mpp.coverage.needed import newest_needed
+from mpp.proxy.decisions import stickiness
+from mpp.proxy.decisions.request_deadline import RequestDeadline
 
 
 def elsewhere(
@@ -38,3 +41,19 @@ def elsewhere(
     if waits_on.id in selection.selected_by_id:
         return None
     return next((each for each in candidates if each.id in selection.selected_by_id), None)
+
+
+def sticky_choice(
+    deadline: RequestDeadline, selection: Selection, address: Callable[[RequestInfo], str]
+) -> tuple[Backend | None, str]:
+    """Return the server that the client of a ``sticky`` request keeps, None if there is none, and what chose it, or empty."""
+    backend = stickiness.server_of(address(deadline.info), selection)
+    return backend, "" if backend is None else stickiness.NAME
+
+
+def for_time(selection: Selection, info: RequestInfo) -> Selection:
+    """Return the Selection that counts for a request: another one if it needs nothing of what servers lack."""
+    if selection.past is None:
+        return selection
+    needed = newest_needed(info)
+    return selection.past if needed is not None and needed <= selection.lacks_since else selection

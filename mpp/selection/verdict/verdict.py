@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from mpp.core import drift
 from mpp.core.local_errors import LocalErrors
 from mpp.core.model import Observation, Selection, Standing
 from mpp.core.text.humanize import listing
+from mpp.coverage import drift
 from mpp.selection.verdict.locators import LocatorView
 from mpp.selection.verdict.servers import capital, kinds_of_trouble, sentence, serving
 

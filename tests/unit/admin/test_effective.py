@@ -8,8 +8,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.effective_config import effective, value_of, written
-from mpp.admin.status.effective import ConfiguredValue, EffectiveConfig, as_json, as_page
+from mpp.admin.status.effective import as_json, as_page
 from mpp.admin.status.identity import Identity
+from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.config.loader import ConfigSources
 from mpp.config.options import OPTIONS
 from mpp.core.settings import Settings

@@ -10,7 +10,6 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin import explain_page as explained
-from mpp.admin.explain_page import Explanation
 from mpp.admin.status.identity import Identity
 from mpp.admin.status.query_string import PageQuery, read, wanted_format
 from mpp.core.facts import Lack
@@ -18,6 +17,7 @@ from mpp.core.model import Choice, Headers, Observation, RequestInfo, Selection,
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
 from mpp.proxy.decisions.explain import explain
+from mpp.proxy.decisions.explanation import Explanation
 from mpp.selection.query_of_death import SuspectQueries, key_of
 from tests.forward_support import A, B, C, World
 from tests.status_support import FOREIGN

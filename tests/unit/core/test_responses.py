@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Headers, Standing
 from mpp.core.prometheus import responses
+from mpp.core.prometheus.outcomes import ANSWERED, Outcome, Retry
 from mpp.core.prometheus.responses import Authorization, SentRequest
-from mpp.proxy.decisions.retry_policy import ANSWERED, Outcome, Retry
 
 NO, ONCE, YES = Retry.NO, Retry.ONCE, Retry.YES
 UNTOUCHED = None

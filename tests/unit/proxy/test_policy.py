@@ -7,8 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.model import Backend, Choice, Headers, Selection, Standing
+from mpp.core.prometheus.outcomes import ANSWERED, Outcome, Retry
 from mpp.proxy.decisions import retry_policy as policy
-from mpp.proxy.decisions.retry_policy import ANSWERED, Outcome, Retry, is_proof
+from mpp.proxy.decisions.retry_policy import is_proof
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 

@@ -17,16 +17,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.proxy import ReverseProxyResource
 
 from mpp.admin.base_page import RENDERED_PER_SECOND
-from mpp.admin.explain_page import Explanation
 from mpp.admin.gauges import GaugeCollector, Snapshot
 from mpp.admin.resource import AdminPages
 from mpp.admin.status.data import StatusView
-from mpp.admin.status.effective import ConfiguredValue, EffectiveConfig
 from mpp.admin.status.identity import Identity
+from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IBodyConsumer
 from mpp.core.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestInfo, Selection, Standing
 from mpp.proxy.decisions.explain import explain
+from mpp.proxy.decisions.explanation import Explanation
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.resource import ProxyResource

@@ -6,7 +6,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
-from mpp.proxy.decisions.stickiness import server_of, sticky_servers
+from mpp.proxy.decisions.stickiness import server_of
+from mpp.selection.sticky_servers import sticky_servers
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 CLIENTS = [f"192.0.2.{number}" for number in range(40)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.drift import Difference, age, compare, is_stale
 from mpp.core.facts import ServerState
 from mpp.core.model import Backend, Observation, Standing
+from mpp.coverage.drift import Difference, age, compare, is_stale
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)
 FACTS = ServerState(

@@ -1,4 +1,4 @@
-"""Tests of `mpp.proxy.decisions.series`: which series of counters exist, and for how long."""
+"""Tests of `mpp.core.series`: which series of counters exist, and for how long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.upkeep import SeriesExpiry
 from mpp.core.metrics import Metrics
-from mpp.proxy.decisions.series import KEPT_INTERVALS, expired, gone_since
+from mpp.core.series import KEPT_INTERVALS, expired, gone_since
 
 INTERVAL = 10.0
 KEPT_S = KEPT_INTERVALS * INTERVAL

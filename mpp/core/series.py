@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from mpp.core.errors import Cause
 from mpp.core.model import Standing
+from mpp.core.prometheus.outcomes import Retry
 from mpp.core.prometheus.responses import LIMITED, REFUSED, RULES
-from mpp.proxy.decisions.retry_policy import Retry
 
 KEPT_INTERVALS = 30
 """
