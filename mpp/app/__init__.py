@@ -1,1 +1,5 @@
-"""Puts all rooms together: the program, its life, and its reload. Decides nothing about requests. Begin with ``program``."""
+"""
+The program that is built from the other packages: start, reload and shutdown.
+
+No decision about a request is made here. Read ``program`` first.
+"""

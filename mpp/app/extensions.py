@@ -1,10 +1,10 @@
 """
-Makes strategies and affinities of what the operator wrote, ``name`` or ``name:arguments``.
+Builds strategies and affinities from the configured ``name`` or ``name:arguments``.
 
-Strategies and affinities that mpp brings along are in tables here; what it does not know is looked for among the entry points
-of installed distributions, in the groups ``mpp.strategies`` and ``mpp.affinities``. An entry point names a
-callable that takes what stood behind the colon (an empty text if there was none) and gives an object that provides the
-interface; it raises ValueError, with one line that says what was expected, if it does not like its arguments.
+The built-in strategies and affinities are in tables here. Other names are looked up among the entry points of installed
+distributions, in the groups ``mpp.strategies`` and ``mpp.affinities``. An entry point names a callable that takes the text after
+the colon (empty without a colon) and returns an object that provides the interface. It raises ValueError with a message of one
+line that says what was expected if the arguments are invalid.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ AFFINITIES = "mpp.affinities"
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 Factory = Callable[[str], T]
-"""Makes an extension of its arguments, or raises ValueError."""
+"""Builds an extension from its arguments, or raises ValueError."""
 
 
 class EntryPoint(Protocol):
-    """What is used of `importlib.metadata.EntryPoint`."""
+    """The part of `importlib.metadata.EntryPoint` that mpp uses."""
 
     @property
     def name(self) -> str:
-        """The extension's name."""
+        """The name of the extension."""
 
     @property
     def value(self) -> str:
-        """Where its factory is, ``package.module:name``."""
+        """The location of the extension's factory, ``package.module:name``."""
 
     def load(self) -> Any:
-        """Import and give the factory."""
+        """Import and return the factory."""
 
 
 Installed = Callable[[str], Iterable[EntryPoint]]
-"""Gives the entry points of a group."""
+"""Returns the entry points of a group."""
 
 
 def installed(group: str) -> Iterable[EntryPoint]:
-    """Give the entry points of a group of all installed distributions."""
+    """Return the entry points of a group in all installed distributions."""
     return metadata.entry_points(group=group)
 
 
 def build_strategy(spec: str, option: str = "--routing-strategy", *, entry_points: Installed = installed) -> IStrategy:
     """
-    Make the routing strategy.
+    Build the routing strategy.
 
-    :param spec: ``single-most-data``, ``minimum-history:15d``, ``random``, or one from elsewhere.
-    :raises ConfigError: there is no such strategy, or it does not like its arguments.
+    :param spec: ``single-most-data``, ``minimum-history:15d``, ``random``, or a strategy of another distribution.
+    :raises ConfigError: the strategy does not exist, or its arguments are invalid.
     """
     build: ExtensionBuilder[IStrategy] = ExtensionBuilder(option, IStrategy, STRATEGIES, entry_points)
     return build(spec, _STRATEGIES)
@@ -77,12 +77,12 @@ def build_affinities(
     entry_points: Installed = installed,
 ) -> tuple[IAffinity, ...]:
     """
-    Make the affinities, in the order they are tried.
+    Build the affinities, in the order in which they are tried.
 
-    :param names: ``cookies``, ``sourceip``, ``header:NAME``, or some from elsewhere.
-    :param trusted: networks whose ``X-Forwarded-For`` is believed.
-    :param memory: how many client addresses are remembered.
-    :raises ConfigError: there is no such affinity, or it does not like its arguments.
+    :param names: ``cookies``, ``sourceip``, ``header:NAME``, or affinities of other distributions.
+    :param trusted: networks of the proxies whose ``X-Forwarded-For`` is trusted.
+    :param memory: the number of client addresses that are remembered.
+    :raises ConfigError: an affinity does not exist, or its arguments are invalid.
     """
     table: dict[str, tuple[str, Factory[IAffinity]]] = {
         "cookies": ("cookies", _alone(CookieAffinity)),
@@ -94,11 +94,11 @@ def build_affinities(
 
 
 def _alone(make: Callable[[], T]) -> Factory[T]:
-    """Make a factory of something that takes no arguments."""
+    """Return a factory for an extension without arguments; it raises ValueError if there are any."""
 
     def factory(arguments: str) -> T:
         if arguments:
-            raise ValueError(f"it takes no arguments, not {arguments!r}")
+            raise ValueError(f"expected no arguments, not {arguments!r}")
         return make()
 
     return factory
@@ -109,11 +109,11 @@ def _minimum_history(arguments: str) -> IStrategy:
         raise ValueError("expected a duration, like minimum-history:15d")
     duration = parse_duration(arguments)
     if duration <= 0:
-        raise ValueError(f"{arguments!r} is not longer than nothing")
+        raise ValueError(f"expected a duration above 0, not {arguments!r}")
     return MinimumHistory(duration)
 
 
-# By name: how it is written, and its factory.
+# By name: the form that error messages show, and the factory.
 _STRATEGIES: Mapping[str, tuple[str, Factory[IStrategy]]] = {
     "single-most-data": ("single-most-data", _alone(SingleMostData)),
     "minimum-history": ("minimum-history:DURATION", _minimum_history),
@@ -123,11 +123,11 @@ _STRATEGIES: Mapping[str, tuple[str, Factory[IStrategy]]] = {
 
 class ExtensionBuilder(Generic[T]):
     """
-    The making of one kind of extension.
+    The factory of one kind of extension: strategies or affinities.
 
-    :param option: to blame.
-    :param interface: what the extension must provide.
-    :param group: the entry points' group.
+    :param option: the option that errors name.
+    :param interface: the interface that each extension must provide.
+    :param group: the group of the entry points.
     """
 
     def __init__(self, option: str, interface: type[Interface], group: str, entry_points: Installed) -> None:
@@ -137,7 +137,7 @@ class ExtensionBuilder(Generic[T]):
         self._entry_points = entry_points
 
     def __call__(self, spec: str, table: Mapping[str, tuple[str, Factory[T]]]) -> T:
-        """Make what ``spec`` says, out of the table or else an entry point."""
+        """Build the extension that ``spec`` names, from the table or else from an entry point."""
         name, _, arguments = spec.partition(":")
         if name in table:
             return self._make(name, table[name][1], arguments)
@@ -166,6 +166,6 @@ class ExtensionBuilder(Generic[T]):
         except Invalid as error:
             problem = " ".join(str(error).split())
             raise ConfigError(
-                self._option, f"{point.name}: {point.value} makes no {self._interface.__name__}: {problem}"
+                self._option, f"{point.name}: {point.value} does not return an {self._interface.__name__}: {problem}"
             ) from error
         return made

@@ -1,28 +1,28 @@
-"""How many files, and so sockets, this process may have open, and how many clients that is room for."""
+"""The limit of open files, and so of sockets, of this process, and the number of clients that it allows for."""
 
 from __future__ import annotations
 
 import resource
 
 OWN_DESCRIPTORS = 64
-"""Descriptors that are left for mpp itself: log, files, probes, service discovery, DNS; far fewer are in use at any time."""
+"""The number of descriptors reserved for log, files, probes, service discovery and DNS; far fewer are in use at any time."""
 
 MOST_CONNECTIONS = 16384
-"""Client connections at most by default, whatever the file limit: beyond that one process could not serve them anyway."""
+"""The largest default for the number of client connections, whatever the file limit: one process could not serve more."""
 
 
 def raise_file_limit() -> int:
     """
-    Raise the number of files (and sockets) this process may have open to what the system grants.
+    Raise the soft limit of open files (and sockets) of this process to the hard limit, if the system permits it.
 
-    :return: the limit now in force.
+    :return: the resulting soft limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
         return soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # macOS says "unlimited" and then does not allow it: what we had must do.
+    # macOS reports "unlimited" as the hard limit but does not allow it: the former limit stays.
     except (OSError, ValueError):
         return soft
     return hard
@@ -30,9 +30,9 @@ def raise_file_limit() -> int:
 
 def room_for_connections() -> int:
     """
-    Tell how many client connections the number of files this process may have open allows for.
+    Return the number of client connections that the limit of open files allows for, at most `MOST_CONNECTIONS`.
 
-    Half of it but for `OWN_DESCRIPTORS`: each client may be waiting for a backend, on a connection of its own.
+    It is half of the limit minus `OWN_DESCRIPTORS`, because each client may need a second connection, to a backend.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:

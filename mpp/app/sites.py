@@ -1,4 +1,4 @@
-"""What answers clients, and what answers those who look after mpp where that is apart: two sites, made of the settings."""
+"""The two sites (Twisted's term for an HTTP server factory): for clients, and for the separate admin sockets."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mpp.wire.memory_budget import MemoryBudget
 
 class Sites:
     """
-    Both sites.
+    The site for clients and the site for ``--admin-listen``.
 
-    :param web_config: what a web configuration puts in front of them, or None.
-    :ivar clients: forwards requests, and has mpp's own pages or what is left of them.
-    :ivar kube_probes: reports Kubernetes probes among the clients of forwarded requests.
-    :ivar admin: has mpp's own pages only.
+    :param web_config: adds TLS and authentication to both sites; None without a web configuration.
+    :ivar clients: forwards requests and serves the admin pages; with ``--admin-listen``, only the pages for health checks.
+    :ivar kube_probes: reports Kubernetes probes among the forwarded requests.
+    :ivar admin: serves the admin pages only.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Sites:
         allow_unsafe = settings.allow_unsafe_paths
         self._root = ProxyResource(forwarders.current, shown, allow_unsafe=allow_unsafe, probes=self.kube_probes)
         self.clients = site(self._root, limits=_limits(settings.max_request_body))
-        # What is no page there is answered without its body.
+        # Requests here need no body: the limit is 0 bytes, except on pages with a limit of their own.
         self.admin = site(AdminRoot(admin_pages, metrics), limits=_limits(0))
 
     def reconfigure(self, settings: Settings) -> None:
-        """Serve by these, and with the Forwarder that is in use, from now on."""
+        """Apply new settings and the current Forwarder to the requests that follow."""
         self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
         self.clients.limits = _limits(settings.max_request_body)
         for site in (self.clients, self.admin):

@@ -1,6 +1,6 @@
 """
-Tells the service manager how mpp is, in the datagrams that systemd expects (sd_notify(3)): ready, who serves, stopping, and
-that it is alive. Reads the Selection, and changes nothing; without a service manager it does nothing.
+Notifications to systemd as described in sd_notify(3): mpp is ready, which backends serve, mpp is stopping, and mpp is alive (the
+watchdog). This module reads the Selection and changes nothing. Without a service manager it does nothing.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from mpp.selection.verdict.verdict import BAD, judge_servers
 
 _log = make_logger()
 
-# A change is told within so many seconds; for people who look, that is at once.
+# Seconds between two looks at the state: a change is reported within this time.
 BEAT_S = 1.0
-# The line is for a terminal: who wants to know more opens the status page.
+# How many backends a line names: it is read in a terminal, and the status page has all of them.
 _NAMED = 3
 
 
 @frozen
 class ServiceManager:
     """
-    The service manager, as the environment describes it.
+    The service manager that the environment describes.
 
-    :ivar address: its socket; empty when there is none. ``@`` begins an abstract one (Linux).
-    :ivar watchdog_s: the longest silence after which it restarts us; 0 for never.
+    :ivar address: its socket; empty without a service manager. An address with a leading ``@`` is an abstract socket (Linux).
+    :ivar watchdog_s: seconds without a notification after which it restarts mpp; 0 without a watchdog.
     """
 
     address: str = ""
@@ -42,12 +42,12 @@ class ServiceManager:
     @classmethod
     def of(cls, environ: Mapping[str, str], pid: int) -> ServiceManager:
         """
-        Read ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
+        Read the variables ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
 
-        :param pid: our own; a watchdog that is meant for another process is not ours.
+        :param pid: the id of this process; a watchdog for another process is ignored.
         """
         address = environ.get("NOTIFY_SOCKET", "")
-        # Others (vsock:) are for virtual machines that tell their host.
+        # Other addresses (vsock:) are for virtual machines that notify their host.
         if not address.startswith(("/", "@")):
             return cls()
         silence = environ.get("WATCHDOG_USEC", "")
@@ -55,25 +55,25 @@ class ServiceManager:
         return cls(address, int(silence) / 1e6 if ours and silence.isdecimal() else 0.0)
 
     def notify(self, *lines: str) -> bool:
-        """Send one datagram without waiting for anyone; give whether it was taken."""
+        """Send one datagram without blocking; return whether it was sent."""
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
             notices.setblocking(False)
             try:
                 notices.sendto("\n".join(lines).encode(), address)
             except OSError as error:
-                _log.debug("The service manager at {address} cannot be told: {error}", address=self.address, error=error)
+                _log.debug("notification of the service manager at {address} failed: {error}", address=self.address, error=error)
                 return False
         return True
 
 
 class SystemdNotifier(Service):
     """
-    Tells the service manager what it wants to know, for as long as the program lives.
+    The service that notifies the service manager while the program runs.
 
-    What could not be sent is sent with the next beat.
+    It compares the state with the last notification every `BEAT_S` seconds; a failed notification is repeated at the next time.
 
-    :param clock: for the beat.
+    :param clock: the clock of this timer.
     """
 
     def __init__(self, supervisor: ServiceManager, selections: ISelections, clock: IReactorTime) -> None:
@@ -85,18 +85,18 @@ class SystemdNotifier(Service):
         self._loop.clock = clock
 
     def startService(self) -> None:
-        """Wait for the first round; the program is ready from then on."""
+        """Start to notify once the first selection round has ended; the program is ready from then on."""
         Service.startService(self)
         if self._supervisor.address:
             self._selections.reselect().addCallback(self._begin)
 
     def _begin(self, selection: Selection) -> None:
-        # Those who wait are let go without a round when the program is stopped before it.
+        # When the program is stopped before its first round, the Deferred fires with a Selection of generation 0.
         if self.running and selection.generation:
             silence = self._supervisor.watchdog_s
-            # Half of what is bearable, as sd_watchdog_enabled(3) has it.
+            # Half of the watchdog's time, as sd_watchdog_enabled(3) recommends.
             beating = self._loop.start(min(BEAT_S, silence / 2) if silence else BEAT_S)
-            beating.addErrback(lambda failure: _log.failure("The service manager is told nothing more", failure=failure))
+            beating.addErrback(lambda failure: _log.failure("notifications of the service manager stopped", failure=failure))
 
     def _beat(self) -> None:
         state = self._state()
@@ -108,24 +108,24 @@ class SystemdNotifier(Service):
 
     def _state(self) -> tuple[str, ...]:
         if self._stopping:
-            return ("STOPPING=1", "STATUS=finishing what is in flight")
+            return ("STOPPING=1", "STATUS=finishing the requests in flight")
         return ("READY=1", f"STATUS={describe(self._selections.current)}")
 
     def stopping(self) -> None:
-        """Tell that the program is about to stop. What is in flight may take its time: it is still alive meanwhile."""
+        """Notify that the program is stopping; the watchdog is still served while the requests in flight are finished."""
         self._stopping = True
         if self._supervisor.address:
             self._beat()
 
     def stopService(self) -> Any:
-        """Tell nothing more."""
+        """Stop notifying the service manager."""
         if self._loop.running:
             self._loop.stop()
         return Service.stopService(self)
 
 
 def describe(selection: Selection) -> str:
-    """Give one line on who serves, and who does not and why."""
+    """Return one line about the backends that serve, and the ones that do not, with the reasons."""
     if not selection.observations:
         return "no Prometheus server is known"
     servers = judge_servers(selection)

@@ -1,1 +1,1 @@
-"""Sockets that are listened on. Knows no request. Begin with ``listeners``."""
+"""The sockets on which mpp listens. This package knows nothing about requests. Read ``listeners`` first."""

@@ -1,9 +1,9 @@
 """
-The certificate of an ``ssl:`` endpoint, which may be replaced while it is listened on.
+The certificate of an ``ssl:`` endpoint, which can be replaced while the endpoint is listening.
 
-Twisted reads the files when it is told of the endpoint, and hands what it made of them to the reactor. So here is what stands in
-for a reactor on both sides of that: between the endpoint's description and the real one, and when the description is read again
-only to have its files read. Knows no endpoint's arguments.
+Twisted reads the certificate files when it parses an endpoint description, and passes the result to ``reactor.listenSSL``. The
+class here stands in for the reactor: the first call opens the port, and later calls for the same description only replace the
+certificate.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 @implementer(IReactorSSL, IOpenSSLContextFactory)
 class ReloadableCertificate:
     """
-    Listens like a reactor, with a certificate that is replaced when it is told to listen again: then nothing more is opened.
+    A stand-in for the reactor whose second ``listenSSL`` replaces the certificate of the open port.
 
-    Connections that are open keep the one they have seen.
+    Open connections keep the certificate of their handshake.
 
-    :ivar shown: what tells one certificate from another, empty before there is one.
+    :ivar shown: the SHA-256 digest of the certificate; empty before the port is opened.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -37,8 +37,8 @@ class ReloadableCertificate:
     def listenSSL(
         self, port: int, factory: IProtocolFactory, contextFactory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
-        """Open the port, if it is not open, and use this certificate from now on."""
-        # Made at once, so that files that do not belong together are found out now.
+        """Open the port unless it is open, and use this certificate for new connections."""
+        # The context is created here so that a key that does not match its certificate raises an error now.
         self._context = contextFactory.getContext()
         self.shown = contextFactory.certificate.digest("sha256")
         if self._port is None:
@@ -46,10 +46,10 @@ class ReloadableCertificate:
         return self._port
 
     def connectSSL(self, *arguments: Any, **how: Any) -> Any:
-        """Nobody is called from here."""
+        """Raise `NotImplementedError`: this object opens no connections."""
         raise NotImplementedError
 
     def getContext(self) -> SSL.Context:
-        """Give what the next connection is made of."""
-        assert self._context is not None, "nobody connects before it is listened"
+        """Return the TLS context for the next connection."""
+        assert self._context is not None, "no client connects before the port is open"
         return self._context

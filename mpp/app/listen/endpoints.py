@@ -1,8 +1,8 @@
 """
-Opens the sockets that the settings ask for, or says in one line why it cannot.
+Opening of the configured listening sockets, with an error of one line if one of them cannot be opened.
 
-Listening happens at once or not at all: a proxy that runs without its port is worse than one that does not start, because
-nobody notices. Knows nothing of what is served; needs a reactor and a factory.
+All sockets are opened at start, or mpp does not start: a proxy that runs without one of its ports would be noticed too late.
+This module knows nothing about what is served; it needs a reactor and a protocol factory.
 """
 
 from __future__ import annotations
@@ -34,38 +34,40 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024
 """
-Connections that may wait to be accepted. With Twisted's 50, the clients of a dashboard that all come at once have their SYN
-dropped, and wait a second for the next one. The kernel has its own limit (``net.core.somaxconn``, 4096 on Linux).
+The number of connections that may wait to be accepted. With Twisted's default of 50, the kernel drops SYNs when the clients of
+a dashboard connect at the same time, and they send the next one after a second. The kernel has a limit too
+(``net.core.somaxconn``, 4096 on Linux).
 """
 
 UNIX_MODE = "660"
 """
-Who may connect to a Unix socket where its ``mode=`` does not say: user and group. Twisted's default is everybody on the machine,
-which goes past every firewall, and to mpp's own pages as well.
+The file mode of a Unix socket without ``mode=``: its user and group may connect. With Twisted's default, every local user could
+connect, past every firewall, also to the admin pages.
 """
 
 _SYSTEMD = "systemd:"
-# Twisted's word for an endpoint whose connections begin with a PROXY protocol header.
+# Twisted's prefix for an endpoint whose connections begin with a PROXY protocol header.
 _PROXIED = "haproxy:"
 _UNIX = "unix:"
-# A colon in a path has a backslash before it, and so has that backslash.
+# In an endpoint description, a backslash escapes a colon and another backslash.
 _HAS_MODE = re.compile(r"(?<!\\)(?:\\\\)*:mode=").search
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
 def _nothing() -> bool:
-    """Renew nothing."""
+    """Return False: the endpoint has no certificate to reload."""
     return False
 
 
 @frozen
 class OpenEndpoint:
     """
-    An open socket.
+    An open listening socket.
 
-    :ivar inherited: it was handed over by systemd, which keeps it open for the next process.
-    :ivar reload_certificate: reads the files of its certificate again, for new connections, and tells whether it is another one;
-        raises `ConfigError` when they are no good, and then the former one stays. Does nothing where it has none.
+    :ivar inherited: True if systemd passed the socket to mpp; systemd keeps it open for the next process.
+    :ivar reload_certificate: reads the certificate files again, for new connections, and returns whether the certificate has
+        changed. It raises `ConfigError` if the files are invalid; the former certificate is then kept. It returns False on an
+        endpoint without a certificate.
     """
 
     port: IListeningPort
@@ -74,9 +76,9 @@ class OpenEndpoint:
 
     def close(self) -> None:
         """
-        Accept nothing more.
+        Stop listening.
 
-        Who waits to be accepted still is, at once; on a socket that was inherited the next process will do that.
+        Connections that wait in the backlog are accepted first; on an inherited socket they are left to the next process.
         """
         if self.inherited:
             self.port.stopListening()
@@ -88,14 +90,14 @@ def listen(
     settings: Settings, reactor: Any, factory: IProtocolFactory, admin: IProtocolFactory | None = None
 ) -> list[OpenEndpoint]:
     """
-    Open every socket that is configured, all or none.
+    Open all configured sockets, or none.
 
-    :param factory: for clients.
-    :param admin: for those who look after mpp, on the sockets that are theirs.
+    :param factory: the protocol factory for clients.
+    :param admin: the protocol factory for the sockets of ``--admin-listen``.
     :return: the open sockets, already accepting; the caller closes them.
-    :raise ConfigError: one of them cannot be opened; those opened before it are closed again.
+    :raise ConfigError: one of them cannot be opened; the sockets opened before it are closed again.
     """
-    # Twisted would log when it begins to use each, and when it ends.
+    # Otherwise Twisted logs the start and the stop of each factory.
     for each in filter(None, (factory, admin)):
         each.noisy = False  # type: ignore[attr-defined]
     opened: list[OpenEndpoint] = []
@@ -114,7 +116,7 @@ def listen(
 
 
 def where(port: IListeningPort) -> str:
-    """Give an open port's address as one would write it."""
+    """Return the address of an open port as text, ``host:port``, ``[host]:port`` or ``unix:path``."""
     address = port.getHost()
     if isinstance(address, UNIXAddress):
         return f"unix:{os.fsdecode(address.name or b'')}"
@@ -125,29 +127,29 @@ def where(port: IListeningPort) -> str:
 
 
 def is_inherited(text: str) -> bool:
-    """Return whether the socket of this endpoint is one that systemd hands over."""
+    """Return whether the socket of this endpoint is passed to mpp by systemd."""
     return text.removeprefix(_PROXIED).startswith(_SYSTEMD)
 
 
 def endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServerEndpoint:
     """
-    Give the server endpoint that a string describes; nothing is opened yet, but certificates are read.
+    Return the server endpoint that a string describes; certificates are read, but no socket is opened.
 
-    :param option: to blame.
-    :raise ConfigError: there is no such type of endpoint, or its arguments make no sense, or its files cannot be read.
+    :param option: the option that errors name.
+    :raise ConfigError: the type of endpoint is unknown, its arguments are invalid, or its files cannot be read.
     """
     if text.startswith(_PROXIED + "ssl:"):
         header_first = "a load balancer sends its PROXY header before TLS, which this endpoint cannot read"
         raise ConfigError(option, f"{text!r}: {header_first}; expected haproxy:tcp: with --web-config for the certificate")
     try:
         return _with_backlog(reactor, text.removeprefix(_PROXIED))
-    # Not only ValueError: each type is a plugin of its own, and fails as it likes.
+    # Not only ValueError: each type of endpoint is a plugin and may raise anything.
     except Exception as error:
         raise ConfigError(option, why_not_endpoint(text, error)) from None
 
 
 def _open_port(settings: Settings, bind: Callable[[str], IListeningPort]) -> list[IListeningPort]:
-    """Open a port on all addresses: one socket for IPv6 and IPv4 where that can be had."""
+    """Open a port on all addresses: with one socket for IPv6 and IPv4 where the system supports it."""
     try:
         try:
             both = bind("::")
@@ -163,7 +165,7 @@ def _open_port(settings: Settings, bind: Callable[[str], IListeningPort]) -> lis
 
 
 _NOT_SHARED = (
-    "is in use by somebody who does not share it; expected a free port, or another mpp with --reuse-port, of the same user"
+    "is in use by a process that does not share it; expected a free port, or another mpp with --reuse-port, of the same user"
 )
 
 
@@ -173,10 +175,10 @@ def _bind(reactor: Any, number: int, factory: IProtocolFactory, interface: str) 
 
 
 def _bind_shared(reactor: Any, number: int, factory: IProtocolFactory, interface: str) -> IListeningPort:
-    """Open a port that other processes may open, too; the kernel deals connections out among them."""
+    """Open a port with SO_REUSEPORT: other processes may open it too, and the kernel distributes connections among them."""
     family = socket.AF_INET6 if interface else socket.AF_INET
     try:
-        # The reactor takes a copy of the descriptor.
+        # The reactor duplicates the descriptor.
         with socket.socket(family, socket.SOCK_STREAM) as skt:
             skt.setblocking(False)
             skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -190,8 +192,8 @@ def _bind_shared(reactor: Any, number: int, factory: IProtocolFactory, interface
 
 
 def _open_ipv4_beside(port: IListeningPort, open_ipv4: Callable[[], IListeningPort]) -> list[IListeningPort]:
-    """Open a second socket where IPv6 sockets take IPv6 only (some BSDs, and Linux with ``net.ipv6.bindv6only=1``)."""
-    skt = getattr(port, "socket", None)  # a port in memory has none
+    """Open a second socket where IPv6 sockets accept IPv6 only (some BSDs, and Linux with ``net.ipv6.bindv6only=1``)."""
+    skt = getattr(port, "socket", None)  # a port in memory has no socket
     if skt is None or not skt.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
         return []
     try:
@@ -204,33 +206,33 @@ def _open_ipv4_beside(port: IListeningPort, open_ipv4: Callable[[], IListeningPo
 def _with_backlog(reactor: Any, text: str) -> IStreamServerEndpoint:
     described: IStreamServerEndpoint
     if text.startswith(_SYSTEMD) and hasattr(reactor, "inherited_endpoint"):
-        # A worker has from its parent what systemd handed over to that.
+        # A worker gets the socket from its parent, which got it from systemd.
         described = reactor.inherited_endpoint()
         return described
     text = _with_mode(reactor, text)
     try:
         described = serverFromString(reactor, text if "backlog=" in text else f"{text}:backlog={BACKLOG}")
-    # Not every type of endpoint has a backlog of its own (systemd), or it was given by position.
+    # The type of endpoint has no backlog argument (systemd), or the description has it as a positional argument.
     except TypeError:
         described = serverFromString(reactor, text)
     return described
 
 
 def _with_mode(reactor: Any, text: str) -> str:
-    """Return a description with a mode of its own, or with `UNIX_MODE` if it is one of a Unix socket that has none."""
+    """Return an endpoint description, with `UNIX_MODE` added if it describes a Unix socket without a mode."""
     if not text.startswith(_UNIX) or _HAS_MODE(text):
         return text
     with_mode = f"{text}:mode={UNIX_MODE}"
     try:
         serverFromString(reactor, with_mode)
-    # It was given by position.
+    # The description has the mode as a positional argument.
     except TypeError:
         return text
     return with_mode
 
 
 def _open(reactor: Any, option: str, text: str, factory: IProtocolFactory) -> OpenEndpoint:
-    """Open an endpoint now; every server endpoint of Twisted answers before ``listen`` returns."""
+    """Open an endpoint now; with every server endpoint of Twisted, ``listen`` returns a Deferred that has already fired."""
     outcome: list[IListeningPort | Failure] = []
     renewable = ReloadableCertificate(reactor) if text.startswith("ssl:") else None
     served = ProxyHeaderFactory(factory, reactor) if text.startswith(_PROXIED) else factory

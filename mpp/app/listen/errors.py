@@ -1,5 +1,5 @@
 """
-Why something cannot be listened on, in the operator's words, and what was expected. Pure.
+Error texts for the operator about sockets that cannot be opened, with what was expected. Pure functions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from twisted.internet.error import CannotListenError
 
 
 def why_not_open(what: str, error: BaseException | None) -> str:
-    """Say why a port or an endpoint cannot be opened."""
+    """Return the reason why a port or an endpoint cannot be opened."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     number = getattr(cause, "errno", None)
     if number == errno.EADDRINUSE:
@@ -23,11 +23,11 @@ def why_not_open(what: str, error: BaseException | None) -> str:
 
 
 def why_not_endpoint(text: str, error: Exception) -> str:
-    """Say what is wrong with the description of an endpoint."""
+    """Return the fault in the description of an endpoint."""
     if isinstance(error, OSError) and error.filename:
         return f"{text!r}: {error.filename} cannot be read ({error.strerror}); expected the files of a key and its certificate"
     if "systemd:" in text and isinstance(error, LookupError):
-        return f"{text!r}: no such socket was handed over by systemd"
+        return f"{text!r}: no such socket was passed to mpp by systemd"
     # OpenSSL's errors have no common base that could be named without importing it.
     if "OpenSSL" in type(error).__module__:
         return f"{text!r}: expected privateKey and certKey to be files in PEM format that belong together"
@@ -35,7 +35,7 @@ def why_not_endpoint(text: str, error: Exception) -> str:
 
 
 def _in_words(error: BaseException | None) -> str:
-    """Give an error in one line, whatever it is."""
+    """Return the message of any error as one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,6 +1,6 @@
 """
-The sockets that clients come through: opens those that are configured, has them guarded, and closes them. Knows nothing of
-what is served there.
+The listening sockets: opens the configured ones, applies the connection limit to them, and closes them. This module knows
+nothing about what is served.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _log = make_logger()
 
 class Listeners:
     """
-    What is listened on.
+    The listening sockets of this process.
 
     :param opener: the reactor, as far as sockets are opened with it.
-    :param clients: what clients are served by.
-    :param admin: what those are served by who look after mpp, on the sockets that are theirs.
-    :param gate: lets clients in.
-    :ivar opener: may be another one before anything is opened.
+    :param clients: the protocol factory for clients.
+    :param admin: the protocol factory for the sockets of ``--admin-listen``.
+    :param gate: the connection limit, applied to each socket.
+    :ivar opener: may be replaced before the first socket is opened.
     :ivar open: the open sockets, in the order in which they are configured.
     """
 
@@ -47,15 +47,15 @@ class Listeners:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses of the open sockets, as one would write them."""
+        """The addresses of the open sockets as text, like ``[::]:9090``."""
         return tuple(listening.where(each.port) for each in self.open)
 
     def reconfigure(self, settings: Settings) -> Callable[[], None]:
         """
-        Open what is configured and not open yet.
+        Open the configured sockets that are not open yet.
 
-        :return: closes what is open and not configured any more; connections that were accepted live on.
-        :raise ConfigError: something cannot be opened; then nothing has changed.
+        :return: a function that closes the sockets that are no longer configured; their accepted connections stay open.
+        :raise ConfigError: a socket cannot be opened; then nothing has changed.
         """
         close_former = self._sockets.reconfigure(settings)
         self.open = self._sockets.open
@@ -63,9 +63,9 @@ class Listeners:
 
     def reload_certificates(self) -> list[str]:
         """
-        Read the certificates of ``ssl:`` endpoints again, for new connections; where they are no good the former ones stay.
+        Read the certificates of ``ssl:`` endpoints again, for new connections; an invalid one is logged, and the former one kept.
 
-        :return: the addresses that have another one.
+        :return: the addresses of the endpoints with a changed certificate.
         """
         renewed = []
         for each in self.open:
@@ -73,11 +73,11 @@ class Listeners:
                 if each.reload_certificate():
                     renewed.append(listening.where(each.port))
             except ConfigError as error:
-                _log.error("{error}; the former certificate stays", error=str(error))
+                _log.error("certificate not reloaded, the former one stays in use: {error}", error=str(error))
         return renewed
 
     def close(self) -> None:
-        """Accept nothing more; who waits to be accepted on a socket of our own still is."""
+        """Stop listening; connections that wait in the backlog of a socket that was not inherited are accepted first."""
         self._gate.leave()
         for each in self.open:
             each.close()

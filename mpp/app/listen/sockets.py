@@ -1,5 +1,5 @@
 """
-Which sockets are open, and which ought to be. Knows nothing of how one is opened.
+The difference between the open sockets and the configured ones. This module does not know how a socket is opened.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def sockets_of(settings: Settings) -> tuple[Settings, ...]:
-    """Give settings for each socket that is to be opened alone, each socket once. Pure."""
+    """Return one copy of the settings per configured socket, with this socket alone; duplicates are dropped. Pure."""
     nothing = evolve(settings, port=None, listen=(), admin_listen=())
     alone = [evolve(nothing, port=settings.port)] if settings.port is not None else []
     alone += (evolve(nothing, listen=(text,)) for text in dict.fromkeys(settings.listen))
@@ -30,10 +30,10 @@ def _key(alone: Settings) -> tuple[object, ...]:
 
 class SocketSet(Generic[T]):
     """
-    What is listened on.
+    The open sockets by their configuration.
 
-    :param open_: opens what is configured, all or nothing; raises `ConfigError`.
-    :param close: closes one that was opened.
+    :param open_: opens the sockets that the settings ask for, all or none; raises `ConfigError`.
+    :param close: closes an open socket.
     """
 
     def __init__(self, open_: Callable[[Settings], Sequence[T]], close: Callable[[T], object]) -> None:
@@ -43,20 +43,20 @@ class SocketSet(Generic[T]):
 
     @property
     def open(self) -> list[T]:
-        """All that are open."""
+        """All open sockets in the order of the settings."""
         return [each for opened in self._open.values() for each in opened]
 
     def reconfigure(self, settings: Settings) -> Callable[[], None]:
         """
-        Open what is configured and not open yet.
+        Open the configured sockets that are not open yet.
 
-        :return: closes what is open and not configured any more; connections that were accepted live on.
-        :raise ConfigError: something cannot be opened; then nothing has changed.
+        :return: a function that closes the sockets that are no longer configured; their accepted connections stay open.
+        :raise ConfigError: a socket cannot be opened; then nothing has changed.
         """
         wanted = {_key(alone): alone for alone in sockets_of(settings)}
         fresh: dict[tuple[object, ...], list[T]] = {}
         try:
-            # In order: who inherits sockets relies on it.
+            # In the order of the settings, on which a worker that inherits the sockets relies.
             for key in [key for key in wanted if key not in self._open]:
                 fresh[key] = list(self._open_(wanted[key]))
         except ConfigError:

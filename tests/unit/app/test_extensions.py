@@ -85,9 +85,9 @@ class BuildTests(SynchronousTestCase):
                 "--routing-strategy: unknown ''; expected one of "
                 "single-most-data, minimum-history:DURATION, random, missing, picky, wrong"
             ),
-            "random:3": "--routing-strategy: random: it takes no arguments, not '3'",
+            "random:3": "--routing-strategy: random: expected no arguments, not '3'",
             "minimum-history": "--routing-strategy: minimum-history: expected a duration, like minimum-history:15d",
-            "minimum-history:0": "--routing-strategy: minimum-history: '0' is not longer than nothing",
+            "minimum-history:0": "--routing-strategy: minimum-history: expected a duration above 0, not '0'",
             "picky:x": "--routing-strategy: picky: expected a:b, not 'x'",
             "missing": "--routing-strategy: missing: elsewhere:missing cannot be loaded: No module named 'elsewhere'",
         }.items():
@@ -97,7 +97,7 @@ class BuildTests(SynchronousTestCase):
 
     def test_wrong_object(self) -> None:
         """An entry point that makes something else is blamed by name."""
-        self.assertIn("--routing-strategy: wrong: elsewhere:wrong makes no IStrategy: ", self.refused("wrong"))
+        self.assertIn("--routing-strategy: wrong: elsewhere:wrong does not return an IStrategy: ", self.refused("wrong"))
 
     def test_configured_locators(self) -> None:
         """The locators that are configured are made; none is none."""

@@ -170,8 +170,8 @@ class EndpointTests(SynchronousTestCase):
         for text, message in (
             ("foo:1", "'foo:1' is not a Twisted server endpoint (Unknown endpoint type: 'foo')"),
             ("tcp:abc", "'tcp:abc' is not a Twisted server endpoint (invalid literal for int() with base 10: 'abc')"),
-            ("systemd:domain=INET6:name=mpp", "'systemd:domain=INET6:name=mpp': no such socket was handed over by systemd"),
-            ("systemd:domain=INET6:index=3", "'systemd:domain=INET6:index=3': no such socket was handed over by systemd"),
+            ("systemd:domain=INET6:name=mpp", "'systemd:domain=INET6:name=mpp': no such socket was passed to mpp by systemd"),
+            ("systemd:domain=INET6:index=3", "'systemd:domain=INET6:index=3': no such socket was passed to mpp by systemd"),
             (
                 "ssl:1:privateKey=/nowhere/key.pem",
                 "'ssl:1:privateKey=/nowhere/key.pem': /nowhere/key.pem cannot be read (No such file or directory);"

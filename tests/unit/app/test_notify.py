@@ -150,7 +150,7 @@ class NoticesTests(SynchronousTestCase):
         self.first_round()
         self.inbox.messages()
         notices.stopping()
-        self.assertEqual(self.inbox.messages(), [["STOPPING=1", "STATUS=finishing what is in flight"]])
+        self.assertEqual(self.inbox.messages(), [["STOPPING=1", "STATUS=finishing the requests in flight"]])
         notices.stopService()
         self.clock.pump([1.0] * 5)
         self.assertEqual(self.inbox.messages(), [])
