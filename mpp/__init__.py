@@ -1,34 +1,35 @@
 """
 A proxy in front of identical Prometheus servers.
 
-A **Backend** is one Prometheus. **Locators** find backends; a **probe** observes them; a **strategy** (pure) selects among what
-was observed. The **SelectionService** does that round on a LoopingCall and publishes an immutable **Selection**. Each client
-request becomes an **Exchange**; the **Forwarder** picks a backend from the current Selection (affinity first), sends it over a
-pooled upstream connection, and relays the answer under back-pressure. If an attempt fails before any byte went to the client,
-**policy** (pure) says retry or stop; a retry goes at once to the next untried backend while a fresh Selection is made beside it.
+A **backend** is one Prometheus server. **Locators** find backends, a **prober** observes them, and a **strategy** (pure) selects
+among the observed ones. The **SelectionService** repeats these steps in rounds and publishes an immutable **Selection**. Each
+client request becomes an **Exchange**: the **Forwarder** chooses a backend from the current Selection (by affinity first), sends
+the request over a pooled upstream connection, and relays the response under back-pressure. If an attempt fails before a byte was
+sent to the client, the **retry policy** (pure) decides whether to try again; a retry goes at once to the next untried backend,
+while a new Selection is made.
 
-Nothing else has state. All that is mutable lives in: ``publication.Publication`` (the current Selection),
-``updates.Updates`` (what is published next), ``roster.Roster`` (who failed, who is ejected),
-``damage.StorageErrors`` (who cannot read its storage), ``forward.unreadable.Unreadable`` (for what),
-``locators`` (each its last good list), ``addresses.AddressBook`` (last good DNS answers), ``wire.pool.Pool`` and
-``wire.channels.Channels`` (open connections), ``wire.gate.Gate`` (whether clients are let in), ``wire.budget.Budget`` (bytes
-held), ``affinity.SourceIPAffinity`` (recent clients), ``forward.suspicion.Suspicions`` (doubts),
-``forward.allowance.RetryBudget``, ``query_of_death.SuspectQueries`` (what servers may have died of lately),
-``probe.background.BackgroundReads`` (what is being read of the state of servers, and when it is read again),
-``credentials.ClusterCredentials`` (files read, who finds whom), ``keyring.Keyring`` (which of them are in force), ``web_config``
-(the web configuration in force, who is known by his password), ``metrics.Metrics`` (counters), ``upkeep.SeriesExpiry`` (whose
-counters are about to go), ``recorder.Recorder`` and
-``journal.Journal`` (the last minutes), ``problems.Problems`` (what was wrong when it was looked at last),
-``status_log.StatusLog`` (the errors that clients get, what it logged last),
-``survey.Survey`` (which servers to ask for their newest data, and when) and ``coverage.lacks.Lacks`` (what they lack),
-``notify.Notices`` (what it told last), ``descriptor.Descriptor`` (lines of the log
-that nobody has taken yet), ``repeats.RepeatFilter`` (lines of the log that were written in the last minute), ``service.Program``
-and ``backends.Backends`` (the current Wiring: all that is made of the settings, replaced as a whole when they are read again),
-``listeners.Listeners`` (the open sockets), ``renewable.Renewable`` (an endpoint's certificate), ``workers.crew.Crew`` (the
-workers, if there are any), ``workers.remote.RemoteSelections`` (in a worker, what the parent has published),
-``kube_probes.KubeProbes`` (whether a probe was reported), and, for as long as one request lives, its Exchange.
+Mutable state is only in these objects, by package:
 
-Each room says in its ``__init__.py`` what it is for. Imports go down in this order, and never in a circle::
+- ``core``: ``metrics.Metrics`` (counters).
+- ``wire``: ``upstream.pool.Pool`` and ``downstream.channels.Channels`` (open connections), ``downstream.connection_limit``
+  (accepting or not), ``memory_budget.MemoryBudget`` (buffered bytes), ``address_book.AddressBook`` (last valid DNS responses).
+- ``discovery``: the locators (the last valid list of each), ``kubernetes.credentials.ClusterCredentials`` (files).
+- ``coverage``: ``survey.Survey`` and ``lacks.Lacks`` (servers to ask for their newest data, and the data that they lack).
+- ``selection``: ``publication.Publication`` (the current Selection), ``updates.Updates`` (the next one),
+  ``membership.Membership`` (failures and ejections), ``damage.StorageErrors``, ``query_of_death.SuspectQueries``,
+  ``probing.background.BackgroundReads``, ``event_log.EventLog``, ``problems.Problems`` (problems logged last).
+- ``proxy``: ``decisions.affinity.SourceIPAffinity`` (recent clients), ``liveness.LivenessChecks``,
+  ``decisions.retry_budget.RetryBudget``, ``decisions.unreadable.UnreadableQueries``, ``site.kube_probes.KubeProbes``, and the
+  Exchange of each request while it is handled.
+- ``security``: ``upstream.active_credentials.ActiveCredentials``, ``web_config.active_config.ActiveConfig``,
+  ``web_config.passwords.Passwords`` (verified credentials).
+- ``admin``: ``recorder.Recorder`` (traffic of the last minutes).
+- ``app``: ``program.Program`` and ``backends.Backends`` (the current ``components.Components``, replaced by a reload),
+  ``listen.listeners.Listeners`` (open sockets), ``listen.certificate.ReloadableCertificate``, ``upkeep.SeriesExpiry``,
+  ``status_log.StatusLog``, ``systemd.SystemdNotifier``, ``logs.stdout.BufferedOutput``, ``logs.repeats.RepeatFilter``,
+  ``workers.supervisor.WorkerSupervisor``, and in a worker ``workers.remote_selections.RemoteSelections``.
+
+The docstring of each package describes its purpose. A package may import only packages to its left, never in a cycle::
 
     _version < core < config < wire < discovery < coverage < selection < proxy < security < admin < app < tap < __main__
 """

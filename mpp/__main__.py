@@ -1,7 +1,6 @@
 """
-The ``mpp`` command: ``twistd --nodaemon --pidfile= mpp``, with the simple answers given before Twisted is imported.
-
-There is one way to run: everything but those answers, and the choice of the reactor, is left to twistd and our plugin.
+The ``mpp`` command: ``twistd --nodaemon --pidfile= mpp``. Options like ``--help`` and ``--version``, and errors on the command
+line, are handled before Twisted is imported; everything else but the choice of the reactor is left to twistd and mpp's plugin.
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ from mpp.app.early_interrupt import end_silently
 
 
 def main() -> None:
-    """Run mpp with the arguments of this process, until it is told to stop."""
-    # Before the other imports, which take the longest.
+    """Run mpp with the arguments of this process, until it is stopped."""
+    # Before the other imports, which take most of the time.
     end_silently()
     if not _answered():
         _run()
 
 
 def _answered() -> bool:
-    """Print what the command line asks for, if that can be known already, and return whether that was all."""
+    """Print the text that the command line asks for, if any, and return whether there was one."""
     from mpp.config.command_line import answer, wants_check
     from mpp.config.loader import read
     from mpp.core.errors import ConfigError
 
     try:
         text = answer(sys.argv[1:])
-        # What is checked more closely needs more of mpp, and a reactor.
+        # The command "check" needs more of mpp, and a reactor.
         if text is None and not wants_check(sys.argv[1:]):
             read(sys.argv[1:], os.environ)
     except ConfigError as error:

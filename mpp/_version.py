@@ -1,3 +1,3 @@
-"""The version, and nothing else, so that setup.py can read it without importing anything."""
+"""The version of mpp, in a module without imports, so that setup.py can read it."""
 
 __version__ = "0.3.0"

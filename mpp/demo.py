@@ -1,7 +1,7 @@
 """
-``script/demo``: two Prometheus servers with mpp in front of them, to look at and to play with.
+The program behind ``script/demo``: two Prometheus servers with mpp in front of them.
 
-Starts processes, waits for them, says what to try, and ends all of them. Knows mpp only as a command.
+It starts the processes, waits for them, prints what to try, and ends all of them. It uses mpp only as a command.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import NoReturn
 from mpp.testing.processes import NotServing, Server
 
 WANTED_PORTS = (9090, 9091, 9092)
-"""For mpp, which is what people try first, and for the pair."""
+"""The preferred ports of mpp (Prometheus' usual port) and of the two servers."""
 PORTS_TO_TRY = range(9090, 9190)
 STOP_DEADLINE = 5.0
-"""Seconds to end by itself before it is killed; nothing here has data worth more."""
+"""Seconds after SIGTERM until a process is killed; the demo has no data to lose."""
 SCRAPE_DEADLINE = 20.0
-"""Seconds until the first samples; real servers look at their targets after 5 s and scrape every 2 s."""
+"""Seconds to wait for the first samples; real servers load their targets after 5 s and scrape every 2 s."""
 RESTART_AFTER = 10.0
-"""Seconds that a killed server stays away: long enough to look at the status page."""
+"""Seconds until a killed server is started again: long enough to look at the status page."""
 
 PROMETHEUS_YML = """\
 global:
@@ -50,11 +50,11 @@ scrape_configs:
 
 
 class DemoError(Exception):
-    """Something the demo needs does not work; the message is for the one who started it."""
+    """The error that the demo cannot run; its message is printed for the user."""
 
 
 class _Ended(BaseException):
-    """SIGINT, SIGTERM or SIGHUP came."""
+    """The demo was ended by SIGINT, SIGTERM or SIGHUP."""
 
 
 def _is_free(port: int) -> bool:
@@ -70,7 +70,7 @@ def _is_free(port: int) -> bool:
 
 
 def choose_ports() -> tuple[int, ...]:
-    """Give the wanted ports, or others for those that are taken, and say so."""
+    """Return the preferred ports; a port in use is replaced by another one, with a message."""
     chosen: list[int] = []
     for wanted in WANTED_PORTS:
         if wanted not in chosen and _is_free(wanted):
@@ -80,18 +80,18 @@ def choose_ports() -> tuple[int, ...]:
         port = next(free, None)
         if port is None:
             raise DemoError(f"no free port from {PORTS_TO_TRY.start} to {PORTS_TO_TRY.stop - 1}")
-        print(f"Port {wanted} is taken, so {port} it is.")
+        print(f"Port {wanted} is in use; port {port} is used instead.")
         chosen.append(port)
     return tuple(chosen)
 
 
 def _pair(folder: Path, port: int, ports: Sequence[int]) -> list[Server]:
-    """Describe the two Prometheus servers: real ones if there is a binary."""
+    """Return the two Prometheus servers, not yet started: real ones if there is a binary."""
     binary = shutil.which("prometheus")
     if binary:
         print(f"The pair: two real Prometheus servers ({binary}) that scrape each other and mpp.")
     else:
-        print("The pair: two SIMULATED Prometheus servers, for there is no prometheus on the PATH.")
+        print("The pair: two SIMULATED Prometheus servers, because there is no prometheus on the PATH.")
     addresses = ", ".join(f"127.0.0.1:{each}" for each in ports)
     servers = []
     for name, own in zip("ab", ports, strict=True):
@@ -134,7 +134,7 @@ def _running(servers: Sequence[Server]) -> Iterator[None]:
 
 
 def _await_samples(mpp: Server) -> None:
-    """Wait until ``up`` has samples: real servers begin to scrape after some seconds."""
+    """Wait until ``up`` has samples: real servers start to scrape after some seconds."""
     url = f"http://127.0.0.1:{mpp.port}/api/v1/query?query=up"
     end = time.monotonic() + SCRAPE_DEADLINE
     while time.monotonic() < end:
@@ -151,15 +151,15 @@ def _instructions(pair: Sequence[Server], mpp: Server, folder: Path) -> str:
     return f"""
 mpp is ready. Open:
     {base}/             the Prometheus web UI, through mpp
-    {base}/mpp/status   what mpp knows of the pair
-    {base}/mpp/metrics  what mpp counts
+    {base}/mpp/status   the status page of mpp, about the pair
+    {base}/mpp/metrics  the metrics of mpp
 
 Try:
     curl '{base}/api/v1/query?query=up'
-    curl -si '{base}/api/v1/query?query=up' | grep -i '^mpp'    # who answered
+    curl -si '{base}/api/v1/query?query=up' | grep -i '^mpp'    # the server that responded
     curl -s {base}/mpp/metrics | grep ^mpp_backend_selected
 
-Kill the server that answers, and ask again at once; it comes back after {RESTART_AFTER:g} s:
+Kill the server that responds, and query again at once; it is started again after {RESTART_AFTER:g} s:
 {victims}
 
 Logs are in {folder}. Ctrl-C ends and removes everything.
@@ -167,18 +167,18 @@ Logs are in {folder}. Ctrl-C ends and removes everything.
 
 
 def _watch(pair: Sequence[Server], mpp: Server, seconds: float | None) -> None:
-    """Bring killed servers back until it is over; complain when mpp dies."""
+    """Restart killed servers until the end of the demo; raise `DemoError` when mpp ends."""
     end = None if seconds is None else time.monotonic() + seconds
     due: dict[str, float] = {}
     while end is None or time.monotonic() < end:
         if not mpp.runs():
-            raise DemoError(f"mpp has ended. Its last words:\n{mpp.last_words()}")
+            raise DemoError(f"mpp has ended. Its last output:\n{mpp.last_words()}")
         for server in pair:
             if server.runs():
                 continue
             if server.name not in due:
                 due[server.name] = time.monotonic() + RESTART_AFTER
-                print(f"{server.name} is gone; mpp goes on without it. It is started again in {RESTART_AFTER:g} s.", flush=True)
+                print(f"{server.name} has ended; mpp serves without it. It is started again in {RESTART_AFTER:g} s.", flush=True)
             elif time.monotonic() >= due[server.name]:
                 del due[server.name]
                 server.start()
@@ -191,7 +191,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main() -> int:
-    """Run the demo; give its exit status."""
+    """Run the demo and return its exit status."""
     parser = argparse.ArgumentParser(prog="script/demo", description="Two Prometheus servers with mpp in front of them.")
     parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="end by itself after so many seconds")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
 """
-Puts mpp together for ``twistd``: the composition root, which knows the global reactor (a worker's is `mpp.app.workers.__main__`).
+The plugin of mpp for ``twistd``, which builds the program on the global reactor (for a worker: `mpp.app.workers.__main__`).
 
-What the operator did wrong ends here, in one line on stderr and an exit status: in `Options` what is written wrong, in
-`makeService` what can be known before anything is opened, in `Launch` the sockets themselves, and what only others can tell.
+Errors in the configuration end the program with one line on stderr and an exit status: syntax errors in `Options`, errors that
+can be found without opening a socket in `makeService`, and errors of sockets and of discovery sources in `Launch`.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ _log = make_logger()
 
 class Options(TwistedOptions):
     """
-    The command line of ``twistd mpp``, in the shape that twistd wants; what it means is known to `mpp.config.loader`.
+    The command line of ``twistd mpp``, as an options object of twistd; `mpp.config.loader` interprets it.
 
-    :ivar parsed: what the operator configured, once ``parseOptions`` was called.
-    :ivar sources: where that was written.
+    :ivar parsed: the parsed configuration, after ``parseOptions`` was called.
+    :ivar sources: the sources of the configuration.
     """
 
     parsed: ParsedConfig
     sources: ConfigSources
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line, environment and file; print what was asked for, or what is wrong, and exit."""
+        """Read the configuration from all sources; after a request for a text such as ``--help``, or an error, print and exit."""
         argv = sys.argv[1:] if options is None else options
         self.sources = ConfigSources.of(argv, os.environ)
         try:
@@ -71,14 +71,14 @@ class Options(TwistedOptions):
 
 class Launch(MultiService):
     """
-    All of mpp, as twistd runs it: what cannot be opened ends the program, and so does what others say can never work; a second
-    signal ends its patience at the end.
+    The top service that twistd runs. It ends the program when a socket cannot be opened, or when a discovery source rejects its
+    configuration; a second signal during shutdown aborts the requests in flight.
 
-    :param program: all of mpp.
-    :param parsed: what was configured, to blame the word that the operator used.
-    :param verify: asks others, once, while the program already serves; fails with `ConfigError`, or is content.
-    :param stop_with_error: ends the running program, with `EXIT_STATUS`.
-    :param log: takes all events that are logged; None leaves that to twistd.
+    :param program: the program of mpp.
+    :param parsed: the parsed configuration, so that errors name the option or key that the operator wrote.
+    :param verify: asks the discovery sources, once, after the start; fails with `ConfigError` if they reject the configuration.
+    :param end: ends the running program with `mpp.app.fatal.EXIT_STATUS`.
+    :param log: the log observer; None leaves the log to twistd.
     """
 
     def __init__(
@@ -102,27 +102,27 @@ class Launch(MultiService):
         self.addService(program)  # type: ignore[no-untyped-call]
 
     def setServiceParent(self, parent: Any) -> None:
-        """Become part of twistd's application, which is where twistd looks for an observer before it makes its own."""
+        """Add the service to twistd's application, and set the log observer there, where twistd looks for it."""
         if self._log is not None:
             parent.setComponent(ILogObserver, self._log)
         MultiService.setServiceParent(self, parent)
 
     def privilegedStartService(self) -> None:
-        """Open the sockets, or end the program: it must not run on without them."""
+        """Open the listening sockets; end the program if that fails."""
         try:
             MultiService.privilegedStartService(self)
         except ConfigError as error:
             raise fatal(self._reading.with_option_name(error)) from None
 
     def startService(self) -> None:
-        """Begin to work, and ask others what they think of the configuration as soon as they can be asked."""
+        """Start the program, and verify the configuration of discovery sources as soon as the reactor runs."""
         MultiService.startService(self)
         self._reactor.callWhenRunning(hand_over, self._reactor)
         self._reactor.callWhenRunning(self._begin_to_verify)
 
     def stopService(self) -> Deferred[Any]:
         """
-        Stop in order; one more SIGTERM or SIGINT cuts it short.
+        Stop the program after the requests in flight; another SIGTERM or SIGINT aborts them.
 
         :return Deferred(object): fires when all is closed.
         """
@@ -130,7 +130,7 @@ class Launch(MultiService):
         def again(number: int, frame: object) -> None:
             self._reactor.callFromThread(self._program.cut_short)
 
-        # Twisted's own would try to stop the reactor once more, and log a traceback that it cannot.
+        # Twisted's handlers would try to stop the reactor again, and log a traceback because that fails.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, again)
         if self._verifying is not None:
@@ -141,19 +141,20 @@ class Launch(MultiService):
     def _begin_to_verify(self) -> None:
         if self.running:
             self._verifying = self._verify()
-            self._verifying.addErrback(self._refused).addErrback(lambda failure: _log.failure("Bug in verifying", failure))
+            self._verifying.addErrback(self._refused)
+            self._verifying.addErrback(lambda failure: _log.failure("bug: verification of the configuration failed", failure))
 
     def _refused(self, failure: Failure) -> None:
         failure.trap(ConfigError, CancelledError)
         if isinstance(failure.value, ConfigError) and self.running:
-            # The log, too: nobody reads the stderr of a daemon.
-            _log.error("{refusal}; mpp ends", refusal=str(fatal(self._reading.with_option_name(failure.value))))
+            # Also logged, because the stderr of a daemon is not read.
+            _log.error("mpp ends: {refusal}", refusal=str(fatal(self._reading.with_option_name(failure.value))))
             self._end()
 
 
 def makeService(options: Options) -> IService:
     """Build the program that the options describe, on the global reactor."""
-    # Here and not above: it installs a reactor, and all of mpp is not needed to say that an option is wrong.
+    # Imported here because it installs a reactor, and because most of mpp is not needed to report an invalid option.
     from twisted.internet import reactor
 
     from mpp.admin.effective_config import effective
@@ -185,7 +186,7 @@ def makeService(options: Options) -> IService:
         options.sources,
         check=partial(check, reactor=reactor),
         applied=partial(_applied, program, log),
-        told=program.config_read,
+        report=program.config_read,
         note=program.backends.selections.event_log.record,
     )
     program.effective = effective(parsed, time.time())
@@ -197,7 +198,7 @@ def makeService(options: Options) -> IService:
 
 
 def _applied(program: Program, log: LineObserver | None, parsed: ParsedConfig) -> None:
-    # Here and not above, as in `makeService`.
+    # Imported here for the reason given in `makeService`.
     from mpp.admin.effective_config import effective
 
     settings = parsed.settings
@@ -206,7 +207,7 @@ def _applied(program: Program, log: LineObserver | None, parsed: ParsedConfig) -
     if log is not None:
         log.change(settings.log_format, _level(settings))
     for where in program.reload_certificates():
-        _log.info("{where} has another certificate for new connections", where=where)
+        _log.info("endpoint {where} uses a changed certificate for new connections", where=where)
 
 
 def _level(settings: Settings) -> str:

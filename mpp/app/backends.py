@@ -1,6 +1,6 @@
 """
-The side of the program that faces the backends: finds, probes and selects them, and reaches them with what they want to be shown.
-Knows nothing of clients.
+The part of the program that faces the backends: discovery, probes, selection, connections and credentials. This module knows
+nothing about clients.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from mpp.wire.upstream.pool import Pool
 
 class Backends:
     """
-    All that faces the backends.
+    The objects that find, probe, select and connect to the backends.
 
-    :param each_round: called in each selection round, when the backends are located.
-    :param instance: this mpp, as it recognizes its own requests.
-    :param remote: the Selection when another process makes it; nobody is located nor probed here then.
-    :ivar locator: finds them.
-    :ivar selections: the living Selection, a service that whoever made this starts and stops.
-    :ivar addresses: gives the known IP addresses of a backend.
-    :ivar credentials: the credentials in force, and who finds whom.
-    :ivar pool: the connections.
-    :ivar forwarders: those that send clients' requests.
+    :param each_round: called in each selection round, after discovery.
+    :param instance: the identity of this mpp, by which it recognizes its own requests.
+    :param remote: in a worker, the Selection that its parent publishes; there is no discovery and no probe then. Otherwise None.
+    :ivar locator: the merged locator of all discovery sources.
+    :ivar selections: the service that makes the Selection; the caller starts and stops it.
+    :ivar addresses: returns the known IP addresses of a backend.
+    :ivar credentials: the active credentials, and the discovery sources of each backend.
+    :ivar pool: the connections to backends.
+    :ivar forwarders: the forwarders of clients' requests.
     """
 
     def __init__(
@@ -114,7 +114,11 @@ class Backends:
         return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.inc(name))
 
     def refresh(self, backends: tuple[Backend, ...]) -> Deferred[None]:
-        """Look after what may change from round to round: credentials, whose they are, and the addresses of host names."""
+        """
+        Refresh what may change between selection rounds: problems of locators, credentials, and the addresses of host names.
+
+        :return Deferred(None): fires when the addresses are up to date.
+        """
         self._problems.look({f"locator {each.name}": each.problem or each.note for each in self.locator.sources})
         self.credentials.set_sources(self._components.origins(self.locator.sources))
         self.credentials.refresh()
@@ -125,15 +129,15 @@ class Backends:
         return self._book.refresh(backends)
 
     def refresh_credentials(self) -> None:
-        """Read credentials again that have changed: a backend is about to be asked whether it is well."""
+        """Read changed credential files again, before the health check of a backend."""
         self.credentials.refresh_soon()
 
     def verify(self, components: Components) -> Deferred[None]:
-        """Ask those sources that are new, see `MergedLocator.verify`."""
+        """Ask the new discovery sources whether they accept their configuration, see `MergedLocator.verify`."""
         return self._merged(components.made).verify()
 
     def reconfigure(self, components: Components) -> None:
-        """Go on with what was made of other settings. Requests under way go on as they began, connections stay open."""
+        """Replace the components while requests in flight continue with the former ones, and connections stay open."""
         self._components = components
         settings = components.settings
         self.credentials.replace(components.credentials)
@@ -145,10 +149,7 @@ class Backends:
         self._expect_configured()
 
     def check(self) -> None:
-        """
-        Remove the counters of backends, locators and affinities that have been gone for a while, see
-        `mpp.core.series`.
-        """
+        """Remove the expired counters of former backends, locators and affinities, see `mpp.proxy.decisions.series`."""
         self._upkeep.remove_expired()
 
     def _expect_configured(self) -> None:
@@ -156,7 +157,7 @@ class Backends:
         self._metrics.expect_configured(names["locator"], names["type"])
 
     def _counted_names(self) -> dict[str, set[str]]:
-        """Return the values of labels that are in use, by the label."""
+        """Return the label values in use, by label."""
         return {
             "backend": {LOCAL, *(each.backend.name for each in self.selections.current.observations)},
             "locator": {source.name for source in self.locator.sources},
@@ -165,9 +166,9 @@ class Backends:
 
     def close(self) -> Deferred[None]:
         """
-        Leave nothing behind. For when the last request has ended, and ``selections`` is stopped.
+        Close the connections to backends; called after the last request has ended and ``selections`` is stopped.
 
-        :return Deferred(None): fires when the last connection is gone.
+        :return Deferred(None): fires when the last connection is closed.
         """
         self.forwarders.stop()
         return self.pool.close()
@@ -177,14 +178,14 @@ class Backends:
         self.pool.remove(backend)
 
     def _moved(self, host: str, addresses: tuple[str, ...]) -> None:
-        """Send nothing more to addresses that a host name has left, and have the workers do the same."""
+        """Stop using the addresses that a host name no longer has, here and in the workers."""
         self.pool.leave(host, addresses)
         # The address book of a worker remains empty.
         assert isinstance(self.selections, SelectionService)
         self.selections.moved(host)
 
     def _replace_connections(self) -> None:
-        """Use no connection again whose other side was verified in another way."""
+        """Discard the TLS connections whose server was verified with the former credentials."""
         for observation in self.selections.current.observations:
             if observation.backend.scheme == "https":
                 self.pool.discard(observation.backend)

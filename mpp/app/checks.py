@@ -1,5 +1,5 @@
 """
-What can be known to be wrong with a configuration before anything is opened, and before anybody is asked.
+Checks of a configuration that need no open socket and no request to another server.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 def check_config(sources: ConfigSources, reactor: Any) -> str:
     """
-    Look for everything that is wrong with what is configured.
+    Check the whole configuration, for ``mpp check``.
 
-    :return: one line to print when it is nothing.
-    :raise ConfigError: all of it.
+    :return: one line to print when there are no errors.
+    :raise ConfigError: all errors together.
     """
-    # Here and not above: a start needs it only after the reactor.
+    # Imported here because at a start these modules are imported only after the reactor.
     from mpp.app.components import build
     from mpp.discovery.kinds import LocatorPlanner
 
     parsed = sources.read()
-    # What systemd hands over is there for the service only, and not for who checks its file.
+    # Sockets from systemd exist in the service only, and not for the command that checks its file.
     listen, admin_listen = map(_not_inherited, (parsed.settings.listen, parsed.settings.admin_listen))
     settings = evolve(parsed.settings, listen=listen, admin_listen=admin_listen)
     found = _errors(partial(check, settings, reactor))
     if settings.web_config:
         found += _errors(partial(_check_front, settings, reactor))
     found += _errors(lambda: build(settings, LocatorPlanner(reactor, sources.environ)).discard())
-    # Who was told that a value is wrong need not be told that it is missing.
-    told = {error.option for error in parsed.errors}
-    # A start only warns of these: they keep mpp from nothing. Here the operator is there to correct them.
+    # An option whose value is invalid is not reported as missing as well.
+    reported = {error.option for error in parsed.errors}
+    # Unknown keys are only a warning at a start, but an error here, where the operator can correct them.
     unknown = (error for error in parsed.unknown if error not in parsed.errors)
-    errors = [*parsed.errors, *unknown, *(error for error in map(parsed.with_option_name, found) if error.option not in told)]
+    errors = [*parsed.errors, *unknown, *(each for each in map(parsed.with_option_name, found) if each.option not in reported)]
     if errors:
         raise ConfigErrors(errors)
     return f"{parsed.name}: ok"
@@ -52,9 +52,9 @@ def check_config(sources: ConfigSources, reactor: Any) -> str:
 
 def check(settings: Settings, reactor: Any) -> None:
     """
-    Look for what can never work, before anything is built.
+    Check the settings that can be checked before anything is built.
 
-    :raise ConfigError: everything that was found.
+    :raise ConfigError: all errors together.
     """
     errors = [error for text in settings.listen for error in _errors(partial(endpoint, reactor, text))]
     errors += [error for text in settings.admin_listen for error in _errors(partial(endpoint, reactor, text, "--admin-listen"))]
@@ -67,7 +67,7 @@ def check(settings: Settings, reactor: Any) -> None:
 
 
 def _check_front(settings: Settings, reactor: Any) -> None:
-    # Here and not above, as in `check_config`.
+    # Imported here for the reason given in `check_config`.
     from prometheus_client import CollectorRegistry
 
     from mpp.core.instance import Instance

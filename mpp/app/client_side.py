@@ -1,5 +1,5 @@
 """
-Who serves the clients: the program itself, or workers in its place (`mpp.app.workers`). The rest of the program asks only this.
+The interface to the processes that serve clients: the program itself, or its workers (`mpp.app.workers`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mpp.wire.upstream.pool import Pool
 
 class ClientSide(Protocol):
     """
-    Those who have the client connections.
+    The processes that have the client connections.
 
-    :ivar workers: how many processes they are.
+    :ivar workers: the number of these processes.
     """
 
     @property
@@ -30,49 +30,49 @@ class ClientSide(Protocol):
         """See `ClientSide`."""
 
     def __len__(self) -> int:
-        """How many client connections there are."""
+        """Return the number of open client connections."""
 
     def drain(self) -> Deferred[None]:
         """
-        Finish what is being answered, and close.
+        Finish the requests in flight, and close the client connections.
 
         :return Deferred(None): fires when the last connection is closed. Cancel it to bound the wait.
         """
 
     def abort(self) -> None:
-        """Cut off what is left."""
+        """Abort the remaining client connections."""
 
     def reconfigure(self, settings: Settings) -> None:
-        """Serve by these from now on; the sockets they ask for are open."""
+        """Apply new settings; the sockets they ask for are already open."""
 
     def in_step(self) -> Deferred[None]:
         """
-        Wait until all that they were told before is in force.
+        Wait until all earlier changes are active in all processes.
 
-        :return Deferred(None): never fails; fires a second later at the latest, whether it is or not.
+        :return Deferred(None): fires when they are, or after one second; never fails.
         """
 
     def refresh_credentials(self) -> None:
-        """Read those credentials again that have changed. To be told in each round."""
+        """Read changed credential files again; called in each selection round."""
 
     def reload_certificates(self) -> None:
         """Read the certificates of ``ssl:`` endpoints again."""
 
     def secure(self, config: WebConfig) -> None:
-        """Judge clients by this web configuration from now on."""
+        """Apply a new web configuration to the requests that follow."""
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
-        """Give how many requests are under way on each backend, by its name, and how many wait."""
+        """Return the number of requests in flight and of requests in the queue, by the name of the backend."""
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
         """See `mpp.admin.recorder.Collect`."""
 
     def local_errors(self) -> Mapping[int, int]:
-        """Return how many requests were answered with errors of mpp's own, see `mpp.core.metrics.Metrics.local_errors`."""
+        """Return the number of local replies with an error, by status code, see `mpp.core.metrics.Metrics.local_errors`."""
 
 
 class InProcess:
-    """The program serves its clients itself; what it is told as the Program, it need not be told again."""
+    """The client side of a program without workers. Changes reach it through the Program, so that most methods do nothing."""
 
     workers = 1
 

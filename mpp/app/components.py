@@ -1,7 +1,7 @@
 """
-Everything that is made of the settings and may be made anew while the program runs: one value, replaced as a whole.
+The objects that are built from the settings and replaced as a whole by a reload.
 
-What lives on when it is replaced (connections, counts, what is known of the backends) is not in it, see `mpp.app.program`.
+State that survives a reload (connections, counters, the observations of backends) is not among them, see `mpp.app.program`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ T = TypeVar("T")
 @frozen
 class Components:
     """
-    What the settings make of the program.
+    The objects that are built from one version of the settings.
 
-    :ivar locators: with their plans, in the order in which their backends are ranked.
-    :ivar made: those of the locators that were made for this wiring, and not taken over from the last one.
+    :ivar locators: the locators with their plans, in the order in which their backends are ranked.
+    :ivar made: the locators that were built for this version, and not taken over from the former one.
     """
 
     settings: Settings
@@ -52,14 +52,14 @@ class Components:
     made: tuple[ILocator, ...] = field(repr=False)
 
     def upstreams(self, pool: IUpstreams) -> IUpstreams:
-        """Give what sends requests as it is configured."""
+        """Return the connections to backends, with the configured credentials added to requests if there are any."""
         return AuthorizedUpstreams(pool, self.credentials.fields) if self.credentials.adds_fields else pool
 
     def origins(self, found: Sequence[LocatorStatus]) -> DiscoverySources:
         """
-        Give who is found by whom.
+        Return the discovery sources that listed each backend.
 
-        :param found: what is known of each locator.
+        :param found: the status of each locator, in the order of ``locators``.
         """
         sources: dict[Backend, list[DiscoverySource]] = {}
         for (plan, _), source in zip(self.locators, found, strict=True):
@@ -68,7 +68,7 @@ class Components:
         return sources
 
     def prober(self, pool: IUpstreams, clock: IReactorTime, wall: Callable[[], float], instance: Instance) -> Prober:
-        """Return what observes backends as the strategy needs it."""
+        """Return the prober that collects what the strategy needs to know about backends."""
         minimum, params = getattr(self.strategy, "duration", None), self._probe_params
         return Prober(self.upstreams(pool), clock, instance, wall=wall, minimum_history=minimum, params=params)
 
@@ -85,10 +85,10 @@ class Components:
         instance: Instance,
     ) -> Forwarder:
         """
-        Return what answers requests.
+        Return the forwarder of client requests.
 
-        :param credentials: knows whether the credentials in force have changed.
-        :param instance: this mpp.
+        :param credentials: reports whether the active credentials have changed.
+        :param instance: the identity of this mpp.
         """
         upstreams, rng = self.upstreams(pool), random.Random()
         return Forwarder(
@@ -96,17 +96,17 @@ class Components:
         )
 
     def discard(self) -> None:
-        """Leave nothing behind of what was made for it. Only when it is not used after all."""
+        """Stop the locators that were built for this version; for a version that is never applied."""
         for locator in self.made:
             locator.stop()
 
 
 def build(settings: Settings, locating: LocatorPlanner, last: Components | None = None) -> Components:
     """
-    Make what the settings ask for. Nothing is opened, and nobody asked.
+    Build the components from the settings, without opening a socket or sending a request.
 
-    :param last: the wiring in force: what would be made the same way is taken over from it, with all it remembers.
-    :raise ConfigError: something can never work as it is configured; all there is of this (`mpp.core.errors.ConfigErrors`).
+    :param last: the active components; the parts that would not change are taken over from them with their state.
+    :raise ConfigError: a setting can never work; several errors are raised together as `mpp.core.errors.ConfigErrors`.
     """
     errors: list[ConfigError] = []
     strategy = _attempt(errors, lambda: extensions.build_strategy(settings.routing_strategy))
@@ -145,6 +145,6 @@ def _affinity(settings: Settings, last: Components | None) -> AffinityChain:
         return last.affinity
     networks = PRIVATE if settings.trusted_proxies is None else settings.trusted_proxies
     trusted = [ipaddress.ip_network(network) for network in networks]
-    # What one worker remembers of a client, another one would not know.
+    # With several workers nothing is remembered, because the next request of a client may come to another worker.
     memory = MEMORY if settings.workers == 1 else 0
     return AffinityChain(extensions.build_affinities(settings.affinity_options, trusted, memory=memory))

@@ -1,5 +1,5 @@
 """
-How mpp ends when what is configured can never work: one line on stderr for each thing that is wrong, and an exit status.
+The end of the program after a configuration error: one line on stderr per error, and an exit status.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from mpp.app.logs.observer import JOURNAL, is_journal
 from mpp.core.errors import ConfigError
 
 EXIT_STATUS = 2
-"""What a process ends with that was configured wrongly: the same for every cause, so that a supervisor can tell it by that."""
+"""The exit status after any configuration error, by which a process supervisor recognizes it."""
 
 
 class FatalError(SystemExit, Exception):
     """
-    The program ends before it began.
+    The exception that ends the program before its start.
 
-    An Exception too, because ``twistd`` cleans up after those only: it removes its pid file, and tells the waiting parent
-    when it runs as a daemon (which has no stderr any more).
+    It is also an ``Exception``, because ``twistd`` cleans up only after its subclasses: it removes its pid file, and a daemon
+    (which has no stderr) reports the error to the waiting parent process.
     """
 
     def __init__(self, error: ConfigError) -> None:
@@ -34,27 +34,27 @@ class FatalError(SystemExit, Exception):
 
 
 def fatal(error: ConfigError) -> FatalError:
-    """Tell the operator on stderr what is wrong, a line for each thing, and give the exception that ends the program."""
-    refusal = FatalError(error)
+    """Print each error as a line on stderr, and return the exception that ends the program."""
+    exception = FatalError(error)
     mark = PRIORITIES["error"] if is_journal(sys.__stderr__, os.environ.get(JOURNAL, "")) else ""
-    # Not sys.stderr: once twistd logs, that is the log.
-    print(*(f"{mark}{line}" for line in str(refusal).splitlines()), sep="\n", file=sys.__stderr__, flush=True)
-    return refusal
+    # Not sys.stderr, which twistd redirects to its log.
+    print(*(f"{mark}{line}" for line in str(exception).splitlines()), sep="\n", file=sys.__stderr__, flush=True)
+    return exception
 
 
 def stop_with_error(reactor: Any) -> None:
     """
-    Stop the reactor, and have the process end with `EXIT_STATUS`.
+    Stop the reactor, and end the process with `EXIT_STATUS`.
 
-    twistd has no status for a program that stopped its own reactor but 0: it cleans up (its pid file) and returns. What is
-    left then is the end of the interpreter.
+    twistd exits with status 0 when a program stops its own reactor. So the status is set by a function that the interpreter calls
+    at its exit, after twistd has cleaned up.
     """
     atexit.register(_exit)
     reactor.stop()
 
 
 def _exit() -> None:
-    # Not sys.stdout: once twistd logs, that is the log.
+    # Not sys.stdout, which twistd redirects to its log.
     for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
         stream.flush()
     os._exit(EXIT_STATUS)

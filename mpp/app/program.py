@@ -1,5 +1,5 @@
 """
-Puts the parts together, starts them, and stops them in order. The wiring diagram of the program, and nothing else.
+The whole program: its parts are built, connected, started and stopped here.
 """
 
 from __future__ import annotations
@@ -55,32 +55,32 @@ from mpp.wire.tuned.switch import log_state
 
 _log = tx.make_logger()
 
-# What all requests and responses held may take together: a dozen of the largest requests, or 64 responses held back in full.
+# Bytes that all buffered requests and responses may have together: a dozen of the largest requests, or 64 full responses.
 BUFFER_MEMORY = 128 * MIB
 
 
 class Program(MultiService):
     """
-    The running program. Nothing is opened before it is started.
+    The service of the whole program. No socket is opened before it is started.
 
-    :param remote: the Selection when another process makes it; nobody is located nor probed here then.
-    :param handover: the web configuration in force when another process reads it.
-    :param instance: this mpp, as it recognizes its own requests; None for a new one. The same in all workers.
-    :ivar instance: likewise.
-    :raise ConfigError: a strategy, an affinity, a locator or what is in front cannot be made of what was configured.
-    :ivar backends: all that faces the backends.
+    :param remote: in a worker, the Selection that its parent publishes; there is no discovery and no probe then.
+    :param handover: in a worker, the web configuration that its parent has read.
+    :param instance: the identity by which this mpp recognizes its own requests, the same in all workers; None for a new one.
+    :ivar instance: this identity.
+    :raise ConfigError: a strategy, an affinity, a locator or the web configuration cannot be built from the settings.
+    :ivar backends: the part of the program that faces the backends.
     :ivar channels: all open client connections of this process.
-    :ivar gate: lets clients in.
-    :ivar client_side: who has the client connections: this process, or workers.
-    :ivar sites: what is served.
-    :ivar admin_pages: mpp's own pages on them.
-    :ivar listeners: where it is served.
-    :ivar web_config: what the web configuration puts in front, if there is one.
-    :ivar reload: has the configuration read again, and gives what came of it; whoever can do that takes its place.
-    :ivar effective: the configuration in force, for people; whoever has read it sets it.
-    :ivar started_at: seconds since the epoch.
-    :ivar status_log: logs how things stand.
-    :ivar config_problem: why the configuration on disk is not the active one; None if it is.
+    :ivar gate: the limit of client connections.
+    :ivar client_side: the processes that have the client connections: this one, or workers.
+    :ivar sites: the HTTP servers for clients and for the admin sockets.
+    :ivar admin_pages: the admin pages on both sites.
+    :ivar listeners: the listening sockets.
+    :ivar web_config: TLS and authentication of clients; None without a web configuration.
+    :ivar reload: reloads the configuration; fires with the result. Set from outside.
+    :ivar effective: the active configuration as the admin pages show it. Set from outside.
+    :ivar started_at: the time of the start in seconds since the epoch.
+    :ivar status_log: the log of the overall status.
+    :ivar config_problem: the reason why the configuration on disk is not the active one; None if it is.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Program(MultiService):
         self.metrics.watch(GaugeCollector(self._views.snapshot) if remote is None else PresentLoad(self._views.load))
 
     def _add_services(self) -> None:
-        """Have all that lives begin and end with the program, in this order."""
+        """Add the child services, which are started and stopped with the program, in this order."""
         reactor, selections = self._reactor, self.backends.selections
         self.recorder = Recorder(lambda names: self.client_side.collect(names), reactor, lambda: selections.current)
         self._notices = SystemdNotifier(ServiceManager.of(os.environ, os.getpid()), selections, reactor)
@@ -146,12 +146,12 @@ class Program(MultiService):
 
     @property
     def settings(self) -> Settings:
-        """Those in force."""
+        """The active settings of the program."""
         return self._components.settings
 
     @property
     def identity(self) -> Identity:
-        """Which mpp it is. Asked for anew each time: twistd may become another process between making it and starting it."""
+        """The host, process and addresses of this mpp; not cached, because twistd may fork after building the program."""
         pid = os.getpid() if self._remote is None else os.getppid()
         return Identity(socket.gethostname(), pid, self.listeners.addresses)
 
@@ -188,27 +188,27 @@ class Program(MultiService):
     # Another configuration
 
     def config_read(self, problem: ConfigProblem | None) -> None:
-        """Take note that the configuration was read, and why it is not the active one; None if it is."""
+        """Record that the configuration was read, and the reason why it is not the active one; None if it is."""
         self.config_problem = problem
         self.metrics.config_read(applied=problem is None, at=time.time())
 
     def prepare(self, settings: Settings) -> Components:
         """
-        Make what is different in other settings, and change nothing yet.
+        Build the components for new settings without activating them.
 
-        :raise ConfigError: something can never work.
+        :raise ConfigError: a setting can never work.
         """
         return build(settings, self._locating, self._components)
 
     def verify(self, components: Components) -> Deferred[None]:
-        """Ask those sources that are new, see `Backends.verify`."""
+        """Ask the new discovery sources whether they accept their configuration, see `Backends.verify`."""
         return self.backends.verify(components)
 
     def apply(self, components: Components) -> None:
         """
-        Put what was prepared in force. Requests under way go on as they began, connections stay open.
+        Activate the prepared components while requests in flight continue with the former ones, and connections stay open.
 
-        :raise ConfigError: a socket cannot be opened, or it is too late; then nothing has changed.
+        :raise ConfigError: a socket cannot be opened, or mpp is stopping; then nothing has changed.
         """
         if self._draining:
             raise ConfigError("mpp", "is about to stop")
@@ -226,28 +226,28 @@ class Program(MultiService):
 
     def read_web_config(self) -> LoadedConfig | None:
         """
-        Read the web configuration for an explicit reload, and put nothing in force yet; None if there is none.
+        Read the web configuration for an explicit reload without activating it; return None if there is none.
 
-        :raise ConfigError: its files are no good.
+        :raise ConfigError: one of its files is invalid.
         """
         return None if self.web_config is None else self.web_config.read()
 
     def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
-        """Put in force what was read, also where it protects less; return whether it differs from what was in force."""
+        """Activate the web configuration, even if it protects less than the active one; return whether it differs."""
         return self.web_config is not None and loaded is not None and self.web_config.take_over(loaded)
 
     def in_step(self) -> Deferred[None]:
-        """Wait until what was put in force is so for all who serve clients, see `mpp.app.client_side.ClientSide`."""
+        """Wait until the configuration is active in all processes that serve clients, see `mpp.app.client_side.ClientSide`."""
         return self.client_side.in_step()
 
     def reload_certificates(self) -> list[str]:
-        """Read the certificates of ``ssl:`` endpoints again, here and where else clients are served, see `Listeners`."""
+        """Read the certificates of ``ssl:`` endpoints again, here and in the workers; return the endpoints, see `Listeners`."""
         renewed = self.listeners.reload_certificates()
         self.client_side.reload_certificates()
         return renewed
 
     def _secured(self, config: WebConfig) -> None:
-        self.backends.selections.event_log.record("reload", "another web configuration is in force")
+        self.backends.selections.event_log.record("reload", "a changed web configuration is active")
         self.client_side.secure(config)
 
     def _renew_served(self) -> None:
@@ -256,7 +256,7 @@ class Program(MultiService):
             self._problems.look({"the web configuration": self.web_config.security.problem})
 
     def _check(self) -> None:
-        """Close client connections that take too long, make room for others, and remove counters that are out of date."""
+        """Close client connections that timed out, accept waiting ones, and remove expired counters."""
         self.channels.check_timeouts(self.settings.client_idle_timeout)
         self.gate.check()
         self.backends.check()
@@ -270,7 +270,7 @@ class Program(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Open the ports, while privileges last.
+        Open the listening sockets, before twistd drops its privileges.
 
         :raise ConfigError: one of them cannot be opened.
         """
@@ -278,23 +278,23 @@ class Program(MultiService):
         self.listeners.reconfigure(self.settings)
 
     def startService(self) -> None:
-        """Begin to look for backends."""
+        """Start the child services: discovery, probes and selection among them."""
         self.started_at = time.time()
         MultiService.startService(self)
         text, strategy = "mpp serves {where}, strategy {strategy}, version {version}", self.settings.routing_strategy
         _log.info(text, where=str(self.listeners), strategy=strategy, version=__version__)
-        # Workers bring a reactor of their own, and the parent's costs no request anything.
+        # Each worker logs the state of its own reactor; the parent's reactor serves no requests.
         log_state(self._reactor if self.settings.workers == 1 else None)
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop in order: accept nothing more, finish what is in flight (bounded), stop selecting, close what is kept.
+        Close the listening sockets, finish the requests in flight, stop the child services, and close the connections.
 
-        :return Deferred(None): fires when all is closed.
+        :return Deferred(None): fires when all is closed; requests have at most ``--drain-timeout`` seconds to finish.
         """
         self._draining = True
         self._notices.stopping()
-        _log.info("mpp stops: finishes what {count} clients may be waiting for", count=len(self.client_side))
+        _log.info("mpp is stopping: requests on {count} client connections are finished first", count=len(self.client_side))
         self.listeners.close()
         drained = self._drained = self.client_side.drain()
         drained.addTimeout(self.settings.drain_timeout, self._reactor)
@@ -304,18 +304,18 @@ class Program(MultiService):
         return drained
 
     def cut_short(self) -> None:
-        """Wait no longer for what is in flight; only while stopping."""
+        """Abort the requests in flight, if the program is stopping."""
         if self._drained is not None:
             self._drained.cancel()
 
     def _cut(self, failure: Failure) -> None:
-        """End what does not end by itself."""
-        _log.warn("{count} client connections are cut off", count=len(self.client_side))
+        """Abort the client connections that did not end in time."""
+        _log.warn("{count} client connections aborted: mpp is stopping", count=len(self.client_side))
         self.client_side.abort()
 
 
 def _not_reloadable() -> Deferred[Reloaded]:
-    return succeed(Reloaded(errors=("there is nothing to read the configuration from",)))
+    return succeed(Reloaded(errors=("the configuration has no source to read it from",)))
 
 
 def _places(settings: Settings) -> int:

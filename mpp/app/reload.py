@@ -1,8 +1,8 @@
 """
-Reads the configuration again while the program runs, and has it applied: whole, or not at all.
+Reload of the configuration while the program runs. A new configuration is applied as a whole, or not at all.
 
-Knows the order of the steps, who is told what came of them, and the signal; what is made of the settings is
-`mpp.app.components`, and what becomes of what runs is `mpp.app.program`.
+This module has the order of the steps, the reports of the result, and the signal. `mpp.app.components` builds objects from the
+settings, and `mpp.app.program` replaces the running ones.
 """
 
 from __future__ import annotations
@@ -29,44 +29,44 @@ from mpp.selection.verdict.verdict import ConfigProblem
 _log = make_logger()
 
 WEB_CONFIG = "web-config"
-"""How a changed web configuration is named among what has changed."""
+"""The name of the web configuration in the list of changed options."""
 
 
 class Reloadable(Protocol):
-    """What is reloaded: `mpp.app.program.Program`."""
+    """The part of `mpp.app.program.Program` that a reload uses."""
 
     @property
     def settings(self) -> Settings:
-        """Those in force."""
+        """The active settings of the program."""
 
     def prepare(self, settings: Settings) -> Components:
-        """Make what is new; raises `ConfigError` if it cannot work."""
+        """Build the new components; raises `ConfigError` if they cannot work."""
 
     def verify(self, components: Components) -> Deferred[None]:
-        """Ask others; fails with `ConfigError`."""
+        """Ask the new discovery sources whether they accept their configuration; fails with `ConfigError`."""
 
     def apply(self, components: Components) -> None:
-        """Put it in force; raises `ConfigError`, and then nothing has changed."""
+        """Activate the new components; raises `ConfigError`, and then nothing has changed."""
 
     def read_web_config(self) -> LoadedConfig | None:
-        """Read the web configuration and put nothing in force, None if there is none; raises `ConfigError` if it is no good."""
+        """Read the web configuration without activating it; None if there is none. Raises `ConfigError` if it is invalid."""
 
     def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
-        """Put it in force, also where it protects less; return whether it differs from what was in force."""
+        """Activate the web configuration, even if it protects less than the active one; return whether it differs."""
 
     def in_step(self) -> Deferred[None]:
-        """Wait until it is in force everywhere; fires soon, and never fails."""
+        """Wait until the configuration is active in all workers; fires soon, and never fails."""
 
 
 class Reloader:
     """
-    Reloads the program.
+    The procedure of a reload: read, check, build, verify, apply, report.
 
-    :param sources: where everything that is configured is written.
-    :param check: looks for what can never work; raises `ConfigError`.
-    :param applied: called with the reading whose settings have come into force.
-    :param report: called with what came of each reload: why the configuration is not the active one, None if it is.
-    :param note: called with the kind and the text of an event, for the list on the status page.
+    :param sources: reads the configuration from all of its sources.
+    :param check: raises `ConfigError` for settings that can never work.
+    :param applied: called with the parsed configuration after it was activated.
+    :param report: called after each reload with the reason why the new configuration is not active, or None if it is.
+    :param note: called with the kind and the text of an event, for the event log on the status page.
     """
 
     def __init__(
@@ -76,22 +76,22 @@ class Reloader:
         *,
         check: Callable[[Settings], None],
         applied: Callable[[ParsedConfig], None],
-        told: Callable[[ConfigProblem | None], None],
+        report: Callable[[ConfigProblem | None], None],
         note: Callable[[str, str], None],
     ) -> None:
         self._program = program
         self._sources = sources
         self._check = check
         self._applied = applied
-        self._report = told
+        self._report = report
         self._note = note
         self._lock = DeferredLock()
 
     def reload(self) -> Deferred[Reloaded]:
         """
-        Read everything again, and apply it; one reload after the other.
+        Read the configuration again and apply it; a second call waits until the first reload has ended.
 
-        :return Deferred(Reloaded): never fails.
+        :return Deferred(Reloaded): fires with the changed options or the errors; never fails.
         """
         reloading: Deferred[Reloaded] = self._lock.run(lambda: Deferred.fromCoroutine(self._reload()))
         return reloading.addErrback(self._broken)
@@ -110,7 +110,7 @@ class Reloader:
         await self._program.in_step()
         for warning in parsed.warnings:
             _log.warn("{warning}", warning=warning, log_each=True)
-        _log.info("Configuration read again ({name}), {what}", name=parsed.name, what=what)
+        _log.info("configuration reloaded from {name}, {what}", name=parsed.name, what=what)
         return Reloaded(changed)
 
     async def _activate(self, parsed: ParsedConfig) -> tuple[str, ...]:
@@ -120,14 +120,14 @@ class Reloader:
         components = self._program.prepare(settings)
         try:
             await self._program.verify(components)
-            # Only now: while others were asked it may have changed, and been taken over.
+            # Read after the verification, during which a change of the file may have been activated automatically.
             web_config = self._program.read_web_config()
             if changed:
                 self._program.apply(components)
         except BaseException:
             components.discard()
             raise
-        # Under the key that names it in the file: its path is the same, or it would have been refused.
+        # A change of its content; `apply` has rejected a change of its path.
         return (*changed, WEB_CONFIG) if self._program.apply_web_config(web_config) else changed
 
     def _rejected(self, error: ConfigError) -> Reloaded:
@@ -136,27 +136,27 @@ class Reloader:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self._note("refused", f"the configuration was read again and not applied: {errors[0]}{more}")
         for each in errors:
-            _log.error("Configuration not applied: {error}", error=each, log_each=True)
+            _log.error("configuration not applied: {error}", error=each, log_each=True)
         return Reloaded(errors=errors)
 
     def _broken(self, failure: Failure) -> Reloaded:
-        _log.failure("Bug: the configuration could not be applied", failure)
+        _log.failure("bug: the configuration could not be applied", failure)
         self._report(ConfigProblem("an internal error of mpp"))
         self._note("refused", "the configuration was read again and not applied: internal error of mpp, see its log")
         return Reloaded(errors=("internal error of mpp, see its log",))
 
 
 def problem_of(error: ConfigError) -> ConfigProblem:
-    """Return what a refused reload leaves to be told until the next one. It names options and keys, and no values."""
+    """Return the problem that is shown after a failed reload until the next one. It names options and keys, but no values."""
     where = listing(tuple(dict.fromkeys(each.option for each in error.all)))
     return ConfigProblem(where, all(each.needs_restart for each in error.all))
 
 
 class SighupListener(Service):
     """
-    Calls something at each SIGHUP, for as long as the program runs; then the signal means nothing any more.
+    The service that calls a function at each SIGHUP while the program runs; afterwards the signal is ignored.
 
-    :param call: in the reactor's thread.
+    :param call: called in the reactor's thread.
     """
 
     def __init__(self, reactor: Any, call: Callable[[], object]) -> None:
@@ -164,11 +164,11 @@ class SighupListener(Service):
         self._call = call
 
     def startService(self) -> None:
-        """Listen to the signal. Without that, it would end the process."""
+        """Install the signal handler; by default SIGHUP ends the process."""
         Service.startService(self)
         signal.signal(signal.SIGHUP, lambda number, frame: self._reactor.callFromThread(self._call))
 
     def stopService(self) -> None:
-        """Do not end because of it while requests are finished."""
+        """Ignore the signal, so that it does not end the process while the requests in flight are finished."""
         Service.stopService(self)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,6 +1,6 @@
 """
-Logs how things stand whenever a state of the verdict (`mpp.selection.verdict.verdict`) begins or ends, in the words of the
-verdict, and follows the errors that clients get. Decides nothing about servers or requests.
+The log of the overall status: a line whenever a state of the verdict (`mpp.selection.verdict.verdict`) starts or ends, with the
+text of the verdict, and a line about each run of errors that clients get. No decision about servers or requests is made here.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Situation, Verdict, V
 _log = make_logger()
 
 LOOK_S = 1.0
-"""Seconds between two looks. Changes that come within one are logged once."""
+"""Seconds between two checks. Changes between two checks are logged as one."""
 
 REMIND_S = 60.0
-"""While clients keep getting errors, that is logged again after so many seconds."""
+"""Seconds after which the status is logged again while clients keep getting errors."""
 
 
 class StatusLog(Service):
     """
-    The log of how things stand.
+    The service that logs changes of the overall status.
 
-    :param situation: returns what the verdict depends on.
-    :param local_errors: returns how many requests mpp itself answered with errors since its start, by code.
-    :param clock: for the looks, monotonic.
-    :param wall: the time of day, seconds since the epoch.
-    :param speaks: whether it observes and logs; a worker leaves both to its parent.
-    :ivar errors: the run of errors that clients get; None if there is none.
+    :param situation: returns the inputs of the verdict.
+    :param local_errors: returns the number of local replies with an error since the start of mpp, by status code.
+    :param clock: the monotonic clock of the checks.
+    :param wall: returns the time of day in seconds since the epoch.
+    :param speaks: False in a worker, which leaves the checks and the log to its parent.
+    :ivar errors: the current run of errors that clients get; None if there is none.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class StatusLog(Service):
         self._loop.clock = clock
 
     def startService(self) -> None:
-        """Begin to look."""
+        """Start the periodic check of the status."""
         Service.startService(self)
         if self._speaks:
             looking = self._loop.start(LOOK_S, now=False)
-            looking.addErrback(lambda failure: _log.failure("Bug: how things stand is not logged any more", failure))
+            looking.addErrback(lambda failure: _log.failure("bug: log of the status stopped", failure))
 
     def stopService(self) -> None:
-        """Look no more; say how many errors there were, if clients still get some."""
+        """Stop the periodic check, and log the current run of errors if there is one."""
         Service.stopService(self)
         if self._loop.running:
             self._loop.stop()
@@ -83,7 +83,7 @@ class StatusLog(Service):
             self._log(outcome)
 
     def _verdict(self) -> Verdict:
-        """Return the verdict; the same one while nothing has changed that it depends on, since there may be many servers."""
+        """Return the verdict; a cached one while its inputs are the same, because there may be many servers."""
         situation = self._situation()
         if self._judged is None or not _is_same(situation, self._judged[0]):
             self._judged = situation, judge(situation)
@@ -98,27 +98,27 @@ class StatusLog(Service):
         self._end_run(failures.follow(self.errors, fresh, self._wall(), usable=self._verdict().servers.level != BAD))
 
     def _end_run(self, run: LocalErrors | None) -> None:
-        """Go on with a run of errors; log the former one if it is over."""
+        """Replace the current run of errors; log the former one if None replaces it."""
         if run is None and self.errors is not None:
             _log.warn("{summary}", summary=_sentence(self.errors.summary), log_same="run of errors", requests=self.errors.total)
         self.errors = run
 
     def _is_due(self) -> bool:
-        """Return whether clients have got more errors since that was logged, and long enough ago."""
+        """Return whether clients got more errors since the last line, and this line is at least `REMIND_S` old."""
         at, total = self._reminded
         return self.errors is not None and self.errors.total > total and self._clock.seconds() - at >= REMIND_S
 
     def _log(self, outcome: Verdict) -> None:
         self._reminded = self._clock.seconds(), 0 if self.errors is None else self.errors.total
         states = ",".join(state.value for state in outcome.states)
-        text = "Status is {status}: {log_text}"
-        # The number of errors, and which server serves, differ each time.
-        tell = {GOOD: _log.info, WARN: _log.warn, BAD: _log.error}[outcome.level]
-        tell(text, status=outcome.level, log_text=outcome.text, states=states, log_same=f"status {states}")
+        text = "status is {status}: {log_text}"
+        # `log_same` has the states only, because the text contains the number of errors and the names of servers.
+        log = {GOOD: _log.info, WARN: _log.warn, BAD: _log.error}[outcome.level]
+        log(text, status=outcome.level, log_text=outcome.text, states=states, log_same=f"status {states}")
 
 
 def _is_same(one: Situation, other: Situation) -> bool:
-    """Compare two situations; Selections, which may be large, only by their identity."""
+    """Return whether two situations are equal; Selections, which may be large, are compared by identity."""
     return one.selection is other.selection and all(
         getattr(one, name) == getattr(other, name) for name in ("locators", "errors", "config", "web_config", "workers")
     )

@@ -1,4 +1,4 @@
-"""What the own pages show: taken together from where it lives, at the moment when it is asked for."""
+"""The data of the admin pages and of the gauges, collected from the parts of the program for each request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mpp.wire.memory_budget import MemoryBudget
 
 
 class ProgramParts(Protocol):
-    """What is asked of the program."""
+    """The part of `mpp.app.program.Program` that the admin pages use."""
 
     backends: Backends
     metrics: Metrics
@@ -40,18 +40,18 @@ class ProgramParts(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """Those in force."""
+        """The active settings of the program."""
 
     @property
     def identity(self) -> Identity:
-        """Which mpp it is."""
+        """The host, process and addresses of this mpp."""
 
 
 class StatusSource:
     """
-    What is shown of a program.
+    The collector of the data that the admin pages and the gauges show.
 
-    :param wall: the time of day, seconds since the epoch.
+    :param wall: returns the time of day in seconds since the epoch.
     """
 
     def __init__(self, program: ProgramParts, wall: Callable[[], float]) -> None:
@@ -59,7 +59,7 @@ class StatusSource:
         self._wall = wall
 
     def snapshot(self) -> Snapshot:
-        """Give what the metrics describe of the present."""
+        """Return the present values for the gauges."""
         program = self._program
         sources = tuple(LocatorState(s.name, s.up, len(s.discovered)) for s in program.backends.locator.sources)
         return evolve(
@@ -70,7 +70,7 @@ class StatusSource:
         )
 
     def load(self) -> Snapshot:
-        """Return what the metrics describe of this process alone: neither backends nor locators."""
+        """Return the present values for the gauges of this process alone, without backends and locators."""
         program = self._program
         load = tuple(BackendLoad(name, *each) for name, each in program.client_side.load(self._backends()).items())
         return Snapshot(
@@ -85,7 +85,7 @@ class StatusSource:
         )
 
     def situation(self) -> Situation:
-        """Return what the verdict depends on."""
+        """Return the inputs of the verdict about the overall status."""
         program, security = self._program, self._security()
         return Situation(
             program.backends.selections.current,
@@ -97,7 +97,7 @@ class StatusSource:
         )
 
     def status(self) -> StatusView:
-        """Give what the status page shows."""
+        """Return the data of the status page."""
         program = self._program
         return StatusView(
             program.backends.selections.current,

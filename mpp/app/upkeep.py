@@ -1,6 +1,6 @@
 """
-Removes the series of backends, locators and affinities that are gone. What is to go and when is decided by
-`mpp.core.series`.
+Removal of the metric series of backends, locators and affinities that no longer exist. `mpp.proxy.decisions.series` decides
+which series are removed and when.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from mpp.core.metrics import Metrics
 
 class SeriesExpiry:
     """
-    Removes series when their time has come.
+    The periodic removal of expired metric series.
 
-    Each check looks at all counters, and not only at what has left since the last check: a request that ends after the series of
-    its backend were removed brings them back, and they have to go again.
+    Each check looks at all counters, because a request that ends after the series of its backend were removed creates them again.
 
-    :param known: returns the names in use now, by the label that they are values of: ``backend``, ``locator`` and ``type``.
+    :param known: returns the label values in use, by label: ``backend``, ``locator`` and ``type``.
     :param interval: returns ``--selection-interval``, in seconds; also the time between two checks.
-    :param seconds: the monotonic clock.
+    :param seconds: returns the monotonic time in seconds.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class SeriesExpiry:
         self._removed_since: dict[str, dict[str, float]] = {}
 
     def remove_expired(self) -> None:
-        """Check the series if the last check is one selection interval ago."""
+        """Remove the expired series, if the last check was at least one selection interval ago."""
         now, interval = self._seconds(), self._interval()
         if now - self._checked < interval:
             return

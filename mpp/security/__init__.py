@@ -1,4 +1,4 @@
 """
-Credentials towards servers, and protection towards clients. Wraps requests and upstreams, and decides nothing about backends.
-Begin with ``web_config/service`` and ``upstream/backend_credentials``.
+Credentials for requests to backends, and TLS and authentication of clients. This package wraps requests and connections, and does
+not choose backends. Read ``web_config/service`` and ``upstream/backend_credentials`` first.
 """

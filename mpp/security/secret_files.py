@@ -1,6 +1,6 @@
 """
-Finds the files of the configuration that hold secrets and that everybody on the machine can read. Knows where in the
-configuration a secret may be, and the modes of files; opens none of them.
+The check of files with secrets that every local user can read. This module knows where the configuration may name a secret, and
+looks at the modes of these files; it does not open them.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from mpp.core.settings import Settings
 from mpp.security.web_config.values import WebConfig
 
 _SECRET = ("password_file", "credentials_file", "key_file")
-"""Files of an `HTTPConfig` that hold a secret; names of users and certificates are none."""
+"""The attributes of `HTTPConfig` that name a file with a secret; user names and certificates are not secret."""
 
-# What stands between colons; a colon or equals sign in it has a backslash before it (Twisted's endpoint strings).
+# The arguments of a Twisted endpoint string, separated by colons; a backslash escapes a colon or an equals sign.
 _ARGUMENTS = re.compile(r"(?:\\.|[^:\\])+").findall
 _NAMED = re.compile(r"(\w+)=(.*)", re.DOTALL).fullmatch
 
 
 def warning_of(settings: Settings, web_config: WebConfig | None) -> str:
-    """Return a warning that names all files with secrets that everybody can read; empty when there is none."""
+    """Return a warning that names all files with secrets that every local user can read; empty if there is none."""
     exposed = [path for path in dict.fromkeys(secret_files(settings, web_config)) if is_readable_by_all(path)]
     if not exposed:
         return ""
-    return f"everybody on this machine can read files that hold secrets: {', '.join(exposed)}; expected mode 0640 or less"
+    return f"every user of this machine can read files with secrets: {', '.join(exposed)}; expected mode 0640 or less"
 
 
 def secret_files(settings: Settings, web_config: WebConfig | None) -> Iterator[str]:
     """
-    Return the path of each file that holds a secret. Pure.
+    Yield the path of each file that holds a secret. Pure.
 
-    :param web_config: what is in force of ``--web-config``. Hashes of passwords count as secrets: they let passwords be tried as
-        fast as they can be computed.
+    :param web_config: the active web configuration; None without one. Its password hashes count as secrets, because they let an
+        attacker try passwords offline.
     """
     configs = settings.http.all
     if settings.config is not None and any(header.secrets for config in configs for header in config.headers):
@@ -71,7 +71,7 @@ def _behind_at(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _private_key(endpoint: str) -> str:
-    """Return the path of the private key of an ``ssl:`` endpoint: by name, or the second argument, or Twisted's default."""
+    """Return the path of the private key of an ``ssl:`` endpoint: a keyword, or the second argument, or Twisted's default."""
     named, by_position = {}, []
     for argument in _ARGUMENTS(endpoint)[1:]:
         found = _NAMED(argument)
@@ -84,7 +84,7 @@ def _private_key(endpoint: str) -> str:
 
 
 def is_readable_by_all(path: str) -> bool:
-    """Return whether every user may read a file, and come to it through all folders above it; false if that is not known."""
+    """Return whether every local user may read a file and search all directories above it; False if that is not known."""
     try:
         path = os.path.realpath(path)
         if not os.stat(path).st_mode & stat.S_IROTH:

@@ -40,7 +40,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run the command; give its exit status."""
+    """Run the command and return its exit status."""
     from twisted.internet import error
     from twisted.internet import reactor as typeless
 

@@ -1,7 +1,7 @@
 """
-One client's connection to a simulated Prometheus: HTTP/1.1, bytes in and bytes out, over any Twisted transport.
+A client connection to a simulated Prometheus: HTTP/1.1 over any Twisted transport.
 
-Knows how connections begin and end; what is answered, framed and spoiled is decided elsewhere.
+This module handles the connection; responses, their framing and the faults are in other modules.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from mpp.testing.messages import Request, SimulatedResponse
 from mpp.testing.plan import Plan, is_probe
 
 LINGER = 0.05
-"""Seconds between the last bytes and RST: with both in one go the bytes would never leave."""
+"""Seconds between the last bytes and RST: an immediate RST would discard the bytes."""
 
 
 class ISite(Protocol):
-    """What a connection serves: a simulated Prometheus, or the control pages of one."""
+    """The responder behind a connection: a simulated Prometheus, or its control pages."""
 
     plan: Plan | None
 
     def now(self) -> float:
-        """Give the time, in seconds since the epoch."""
+        """Return the time in seconds since the epoch."""
 
     def record(self, request: Request) -> None:
-        """Take note of a request."""
+        """Record a request that arrived."""
 
     def answer(self, request: Request) -> SimulatedResponse:
-        """Answer it."""
+        """Return the response to a request."""
 
 
 @implementer(IPushProducer)
 class _Pour:
-    """Writes pieces as fast as the transport takes them."""
+    """A producer that writes pieces of a body as fast as the transport accepts them."""
 
     def __init__(self, transport: Any, pieces: Iterator[bytes], done: Callable[[], None]) -> None:
         self._transport, self._pieces, self._done = transport, pieces, done
@@ -69,11 +69,11 @@ class _Pour:
 
 class SimulatedConnection(protocol.Protocol):
     """
-    One client connection. Answers one request after the other, pipelined ones too. Is the line that faults act on.
+    A client connection that responds to one request after the other, pipelined ones too. Faults act on it (`ILine`).
 
-    :param open_ones: it is in there as long as it is open.
-    :param streams: it is put there when it begins to follow the event stream.
-    :ivar struck: a fault that strikes connections has struck this one.
+    :param open_ones: the set of open connections, to which it belongs while it is open.
+    :param streams: the set of connections that follow the event stream.
+    :ivar struck: True if a fault of kind ``connection`` affects this connection.
     """
 
     transport: Any
@@ -87,13 +87,13 @@ class SimulatedConnection(protocol.Protocol):
         self._ended = self._closing = self.struck = False
 
     def connectionMade(self) -> None:
-        """Count it, and decide whether it is struck."""
+        """Register the connection, and decide whether a fault affects it."""
         self._open.add(self)
         plan = self._site.plan
         self.struck = plan is not None and plan.fault.strikes == "connection" and plan.strikes_now()
 
     def connectionLost(self, reason: Any = None) -> None:
-        """Forget all that was to come."""
+        """Unregister the connection and cancel its timers."""
         self._ended = True
         self._open.discard(self)
         for timer in tuple(self._timers):
@@ -101,7 +101,7 @@ class SimulatedConnection(protocol.Protocol):
         self._timers.clear()
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse, and answer what is complete."""
+        """Parse received bytes, and respond to complete requests."""
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -111,28 +111,28 @@ class SimulatedConnection(protocol.Protocol):
         self._next()
 
     def on_message_begin(self) -> None:
-        """Begin a request (llhttp)."""
+        """Start a new request (callback of llhttp)."""
         self._target, self._headers, self._body = b"", [], []
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the target (llhttp)."""
+        """Append a piece of the target (callback of llhttp)."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field (llhttp)."""
+        """Append a header field (callback of llhttp)."""
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Invite the body if the client waits for that (llhttp)."""
+        """Send 100 (Continue) if the client waits for it (callback of llhttp)."""
         if any(name.lower() == b"expect" and value.lower() == b"100-continue" for name, value in self._headers):
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
-        """Take a piece of the body (llhttp)."""
+        """Append a piece of the body (callback of llhttp)."""
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        """Put the request in line (llhttp)."""
+        """Append the complete request to the queue (callback of llhttp)."""
         method = self._parser.get_method().decode()
         version = self._parser.get_http_version()
         self._waiting.append(Request(method, self._target, tuple(self._headers), b"".join(self._body), version))
@@ -177,12 +177,12 @@ class SimulatedConnection(protocol.Protocol):
             self.done()
 
     def send(self, data: bytes) -> None:
-        """Send bytes now."""
+        """Send bytes to the client now."""
         if not self._ended and not self._closing:
             self.transport.write(data)
 
     def done(self) -> None:
-        """End this answer; go on with the next request, or close."""
+        """End this response; continue with the next request, or close the connection."""
         request, self._current = self._current, None
         if request is not None and self._last(request):
             self.close()
@@ -190,23 +190,23 @@ class SimulatedConnection(protocol.Protocol):
             self.later(0, self._next)
 
     def close(self) -> None:
-        """Send FIN after what was sent."""
+        """Send FIN after the bytes that were sent."""
         self._closing = True
         if not self._ended:
             self.transport.loseConnection()
 
     def reset(self) -> None:
-        """Send RST, after what was sent had time to leave."""
+        """Send RST, after a delay for the bytes that were sent."""
         self._closing = True
         self.later(LINGER, self.abort)
 
     def abort(self) -> None:
-        """Send RST now."""
+        """Send RST to the client now."""
         if not self._ended:
             self.transport.abortConnection()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call back unless the connection has ended by then."""
+        """Call a function after some seconds, unless the connection has ended by then."""
 
         def fire() -> None:
             self._timers.discard(timer)

@@ -1,12 +1,12 @@
 """
-Lets another process look at a simulated Prometheus and change it, over HTTP on a port that no fault strikes.
+Control of a simulated Prometheus by another process, over HTTP on a port that no fault affects.
 
 - ``GET /``: state, counts, number of connections.
 - ``POST /state`` with a JSON object sets attributes.
-- ``POST /fault`` with ``{"name": "late", "share": 0.3, "spare_probes": true, "arguments": {"seconds": 1}}`` spoils.
-- ``DELETE /fault`` mends.
-- ``POST /event`` sends its body to all who follow the event stream.
-- ``POST /forget`` sets the counts to nothing.
+- ``POST /fault`` with ``{"name": "late", "share": 0.3, "spare_probes": true, "arguments": {"seconds": 1}}`` starts a fault.
+- ``DELETE /fault`` ends it.
+- ``POST /event`` sends its body to all clients that follow the event stream.
+- ``POST /forget`` resets the counts.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ class Control:
     plan: Plan | None = None
 
     def now(self) -> float:
-        """Give the time, in seconds since the epoch."""
+        """Return the time in seconds since the epoch."""
         return self.sim.now()
 
     def record(self, request: Request) -> None:
-        """Control requests are not counted."""
+        """Do nothing, because control requests are not counted."""
 
     def answer(self, request: Request) -> SimulatedResponse:
-        """Do what is asked and tell the state, or say what is wrong with it."""
+        """Execute a control request; return the state, or an error."""
         try:
             self._act(request)
         except (KeyError, TypeError, ValueError) as error:

@@ -1,8 +1,7 @@
 """
-The ways in which a server goes wrong, as values.
+The ways in which a server fails, as values.
 
-A fault gets the answer that a healthy server would give, as bytes, and the line to send on; what it does with them is the fault.
-It knows neither HTTP's parsing nor sockets.
+A fault gets the correct response as bytes, and the connection; it sends something else, or nothing, or at another time.
 """
 
 from __future__ import annotations
@@ -16,59 +15,59 @@ from mpp.testing.plan import IFault, ILine
 
 @frozen
 class Fault:
-    """Base of the faults that strike single requests."""
+    """The base class of faults that affect single requests."""
 
     strikes: str = field(default="request", init=False)
 
 
 @frozen
 class Refuse:
-    """The port is closed, what was connected is reset: the process has died."""
+    """A process that has ended: the port is closed, and open connections are reset."""
 
     strikes: str = field(default="port", init=False)
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Never reached by a real connection; in memory, reset it."""
+        """Reset the connection; only called in memory, because a closed port has none."""
         line.reset()
 
 
 @frozen
 class Vanish:
-    """Nobody accepts connections any more and nothing is answered: the kernel takes what the backlog holds, then drops."""
+    """A hung process that accepts no connection and sends no response; the kernel drops SYNs once the backlog is full."""
 
     strikes: str = field(default="port", init=False)
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Say nothing."""
+        """Send no response at all."""
 
 
 @frozen
 class Die:
-    """The connection is reset as soon as a request has come; with a share, that share of the connections."""
+    """A reset of the connection at its first request; the share is one of connections."""
 
     strikes: str = field(default="connection", init=False)
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Reset."""
+        """Reset the connection at once."""
         line.reset()
 
 
 @frozen
 class Silence(Fault):
-    """Accepts, reads, never answers."""
+    """A server that accepts connections and reads requests, and never responds."""
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Say nothing."""
+        """Send no response at all."""
 
 
 @frozen
 class Late(Fault):
-    """The right answer after some seconds."""
+    """The correct response after some seconds."""
 
     seconds: float = 2.0
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Wait, then answer."""
+        """Send the response after the delay."""
 
         def answer() -> None:
             line.send(head + body)
@@ -79,13 +78,13 @@ class Late(Fault):
 
 @frozen
 class Status(Fault):
-    """The same error to everything, in plain text as a server that starts or stops gives it, or as JSON."""
+    """The same error for every request, in plain text as from a server that starts or stops, or in JSON."""
 
     status: int = 503
     body: bytes = b"Service Unavailable"
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Answer with the error."""
+        """Send the error as the response."""
         kind = b"application/json" if self.body.startswith(b"{") else b"text/plain; charset=utf-8"
         line.send(b"HTTP/1.1 %d Spoiled\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (self.status, kind, len(self.body)))
         line.send(self.body)
@@ -94,60 +93,60 @@ class Status(Fault):
 
 @frozen
 class HalfThenClose(Fault):
-    """Head and half of the body, then FIN."""
+    """A response that ends with FIN after half of the body."""
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Send half, close."""
+        """Send half of the body and close the connection."""
         line.send(head + body[: len(body) // 2])
         line.close()
 
 
 @frozen
 class HalfThenReset(Fault):
-    """Head and half of the body, then RST."""
+    """A response that ends with RST after half of the body."""
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Send half, reset."""
+        """Send half of the body and reset the connection."""
         line.send(head + body[: len(body) // 2])
         line.reset()
 
 
 @frozen
 class HalfThenSilence(Fault):
-    """Head and half of the body, then nothing more, for ever."""
+    """A response that stalls forever after half of the body."""
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Send half."""
+        """Send half of the body, and nothing after it."""
         line.send(head + body[: len(body) // 2])
 
 
 @frozen
 class Garbage(Fault):
-    """Not HTTP at all."""
+    """A response in a protocol other than HTTP."""
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Speak something else."""
+        """Send the greeting of an SSH server and close the connection."""
         line.send(b"SSH-2.0-OpenSSH_9.2p1\r\n\x00\x01\x02 this is not the answer you are looking for\r\n\r\n")
         line.close()
 
 
 @frozen
 class Close(Fault):
-    """Closes without a word."""
+    """A connection that is closed without a response."""
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Close."""
+        """Close the connection at once."""
         line.close()
 
 
 @frozen
 class Drip(Fault):
-    """The right answer, one byte at a time."""
+    """The correct response, one byte at a time."""
 
     every: float = 0.05
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Send a byte, wait, and so on."""
+        """Send one byte every ``every`` seconds."""
         self._drop(line, head + body, 0)
 
     def _drop(self, line: ILine, data: bytes, at: int) -> None:
@@ -161,15 +160,16 @@ class Drip(Fault):
 @frozen
 class WrongLength(Fault):
     """
-    A ``Content-Length`` that is off.
+    A response with a wrong ``Content-Length``.
 
-    :ivar by: positive: more is announced than comes before the connection closes. Negative: more comes than was announced.
+    :ivar by: the difference in bytes. If it is positive, the connection is closed before the announced length is reached; if it
+        is negative, more bytes are sent than announced.
     """
 
     by: int = 10
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Send everything under the wrong length, close."""
+        """Send the whole body with the wrong length and close the connection."""
         status = head.partition(b"\r\n")[0]
         line.send(
             status + b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % max(0, len(body) + self.by) + body
@@ -179,10 +179,10 @@ class WrongLength(Fault):
 
 @frozen
 class Interim(Fault):
-    """Informational answers before the right one, which HTTP allows."""
+    """Informational responses before the correct one, which HTTP allows."""
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
-        """Send 100, 102 and 103, then the answer."""
+        """Send 100, 102 and 103, then the correct response."""
         noise = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
         line.send(noise + head + body)
         line.done()
@@ -204,4 +204,4 @@ FAULTS: dict[str, Callable[..., IFault]] = {
     "wrong-length": WrongLength,
     "interim": Interim,
 }
-"""By the names that the command line and the control port know."""
+"""The faults by their names on the command line and the control port."""

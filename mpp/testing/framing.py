@@ -1,4 +1,4 @@
-"""How Go's HTTP server puts an answer on the wire. Pure."""
+"""The framing of HTTP/1.1 responses as in Go's HTTP server. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 def frame(answer: SimulatedResponse, request: Request, now: float, *, last: bool) -> tuple[bytes, bytes]:
     """
-    Give head and body as Go's server would put them on the wire; the body is empty for a streamed one.
+    Return the head and the body as Go's server would send them; the body is empty for a streamed one.
 
-    :param last: the connection is closed after it.
+    :param last: True if the connection is closed after the response.
     """
     lines = [b"HTTP/1.1 %d %b" % (answer.status, HTTPStatus(answer.status).phrase.encode())]
     lines += [b"%b: %b" % pair for pair in answer.headers]
@@ -40,7 +40,7 @@ def frame(answer: SimulatedResponse, request: Request, now: float, *, last: bool
 
 
 def stream(answer: SimulatedResponse, request: Request) -> Iterator[bytes]:
-    """Give the pieces of a streamed body as on the wire."""
+    """Yield the pieces of a streamed body, in chunks unless its length is announced."""
     assert answer.pieces is not None
     if answer.length is not None or request.version == "1.0":
         yield from answer.pieces()
@@ -51,6 +51,6 @@ def stream(answer: SimulatedResponse, request: Request) -> Iterator[bytes]:
 
 
 def chunk(data: bytes) -> bytes:
-    """Give data as chunks of at most 4 KiB, without the last one."""
+    """Return data as chunks of at most 4 KiB, without the last chunk."""
     pieces = (data[at : at + 4096] for at in range(0, len(data), 4096))
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)

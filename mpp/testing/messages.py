@@ -1,4 +1,4 @@
-"""Requests and answers of a simulated Prometheus, as values, and the shapes in which Prometheus puts its answers."""
+"""Requests and responses of a simulated Prometheus as values, and the formats of Prometheus' responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HTML = "text/html; charset=utf-8"
 
 @frozen
 class Request:
-    """One request as it arrived. ``target`` is raw, ``method`` is upper case."""
+    """A request as it arrived: ``target`` is not decoded, ``method`` is in upper case."""
 
     method: str
     target: bytes
@@ -49,12 +49,12 @@ class Request:
 @frozen
 class SimulatedResponse:
     """
-    What is sent back.
+    The response to a request.
 
-    :ivar delay: seconds to wait before it.
-    :ivar pieces: gives the body piece by piece (then ``body`` is empty).
-    :ivar length: of all pieces together, if it is to be announced; None to send them as chunks.
-    :ivar live: an event stream: ``body`` is its beginning, it never ends.
+    :ivar delay: seconds to wait before it is sent.
+    :ivar pieces: yields the body in pieces (then ``body`` is empty).
+    :ivar length: the length of all pieces together, if it is announced; None to send chunks.
+    :ivar live: True for an event stream, which starts with ``body`` and never ends.
     """
 
     status: int
@@ -68,17 +68,17 @@ class SimulatedResponse:
 
 
 def text(status: int, body: str, headers: Headers = ()) -> SimulatedResponse:
-    """Give what Go's ``http.Error`` gives."""
+    """Return an error response in plain text, as Go's ``http.Error`` sends it."""
     return SimulatedResponse(status, TEXT, body.encode() + b"\n", ((b"X-Content-Type-Options", b"nosniff"), *headers))
 
 
 def api_error(status: int, kind: str, message: str) -> SimulatedResponse:
-    """Give an error in the shape of the query API."""
+    """Return an error response in the format of the query API."""
     return SimulatedResponse(status, JSON, compact({"status": "error", "errorType": kind, "error": message}))
 
 
 def api_data(data: object) -> SimulatedResponse:
-    """Give a success in the shape of the query API."""
+    """Return a success response in the format of the query API."""
     return SimulatedResponse(200, JSON, compact({"status": "success", "data": data}))
 
 

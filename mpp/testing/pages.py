@@ -1,7 +1,7 @@
 """
-What stands on each path of a simulated Prometheus, version by version.
+The responses of a simulated Prometheus by path, with the differences between versions.
 
-Answers were recorded from real servers (2.42.0, 3.5.3) and, for 1.8.2, read in its sources.
+They were recorded from real servers (2.42.0, 3.5.3); for 1.8.2 they follow its source code.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 DAY = 24 * 3600.0
 PIECE = b"# a line of filler that stands for a sample, 64 bytes of it....\n" * 256
-"""What ``/big`` repeats: 16 KiB."""
+"""The text that ``/big`` repeats, 16 KiB."""
 NO_DATA_MS = 9.223372036854776e18
-"""What the gauges of an empty TSDB say (MaxInt64 milliseconds)."""
+"""The value of time gauges of an empty TSDB (MaxInt64 milliseconds)."""
 
 
 def not_ready(sim: SimulatedPrometheus) -> SimulatedResponse:
-    """Give what a server that starts or stops answers."""
+    """Return the response of a server that is starting or stopping."""
     stopping: Headers = ()
     if sim.release >= (3, 0):
         stopping = ((b"X-Prometheus-Stopping", b"true" if sim.stopping else b"false"),)
@@ -63,7 +63,7 @@ def _healthy(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
 
 
 def _starved(sim: SimulatedPrometheus, asked: Mapping[str, list[str]]) -> SimulatedResponse:
-    """Give what a query gets whose time is over before it had a slot; see the queue in ``promql/engine.go`` of each version."""
+    """Return the response to a query that timed out in the queue, see ``promql/engine.go`` of each version."""
     waits = min(queries.duration(asked.get("timeout", ["2m"])[0]), 120.0)
     if sim.release >= (2, 46):
         answer = api_error(400, "bad_data", 'invalid parameter "query": context deadline exceeded')
@@ -148,7 +148,7 @@ def _config(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
 
 
 def _metrics(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
-    """Give the metrics that say something about data and age, under the names of that version."""
+    """Return the metrics about stored data and uptime, with the names of the simulated version."""
     lines = [f'prometheus_build_info{{version="{sim.version}",revision="simulated"}} 1']
     lines += [f"process_start_time_seconds {sim.started_at!r}"]
     lines.append(f"prometheus_config_last_reload_success_timestamp_seconds {sim.config_at!r}")
@@ -223,7 +223,7 @@ def _filler(length: int) -> Iterator[bytes]:
 
 
 def _echo(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
-    """Say what arrived, so that a test can see what a proxy changed."""
+    """Return the received request as JSON, so that a test can see what a proxy changed."""
     headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers]
     target, body = request.target.decode("latin-1"), request.body.decode("latin-1")
     return SimulatedResponse(200, JSON, compact({"method": request.method, "target": target, "headers": headers, "body": body}))
@@ -231,7 +231,7 @@ def _echo(sim: SimulatedPrometheus, request: Request) -> SimulatedResponse:
 
 @frozen
 class SimulatedPage:
-    """One path: what answers it, with which methods, since which release, and whether only when ready."""
+    """A path of the server: its responder, its methods, its first release, and whether it needs a ready server (``gated``)."""
 
     answer: Callable[[SimulatedPrometheus, Request], SimulatedResponse]
     methods: tuple[str, ...] = ("GET", "OPTIONS")

@@ -1,4 +1,4 @@
-"""What a fault is, and whom it strikes. Knows no fault by name."""
+"""The interface of faults, and the choice of the requests that a fault affects."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Protocol
 from attrs import define, field
 
 PROBE_PATHS = frozenset(["/-/ready", "/-/healthy", "/metrics", "/api/v1/status/runtimeinfo", "/api/v1/status/flags"])
-"""Paths that a health check asks for, besides the query ``vector(1)``."""
+"""The paths that a health check requests, besides the query ``vector(1)``."""
 PROBE_QUERIES = frozenset(["vector(1)"])
 
 
 class ILine(Protocol):
-    """What a fault may do with the connection."""
+    """The operations of a fault on the connection."""
 
     def send(self, data: bytes) -> None:
-        """Send bytes now."""
+        """Send bytes to the client now."""
 
     def done(self) -> None:
-        """End this answer as HTTP demands; the next request may be answered."""
+        """End this response as HTTP demands, so that the next request can be handled."""
 
     def close(self) -> None:
-        """Send FIN after what was sent."""
+        """Send FIN after the bytes that were sent."""
 
     def reset(self) -> None:
-        """Send RST, after what was sent had time to leave."""
+        """Send RST, after a delay for the bytes that were sent."""
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call back unless the connection has ended by then."""
+        """Call a function after some seconds, unless the connection has ended by then."""
 
 
 class IFault(Protocol):
     """
-    Something that goes wrong.
+    A way in which a server fails.
 
-    :ivar strikes: what a share of it is a share of: ``request``, ``connection``, or ``port`` when it concerns the listening
-        socket itself (a share makes no sense then).
+    :ivar strikes: the unit that the fault affects: ``request``, ``connection``, or ``port`` for the listening socket itself
+        (without a share).
     """
 
     @property
@@ -45,19 +45,20 @@ class IFault(Protocol):
 
     def act(self, line: ILine, head: bytes, body: bytes) -> None:
         """
-        Answer one request.
+        Send a wrong response to one request, or none.
 
-        :param head: status line and headers of the right answer, to the empty line.
-        :param body: its body as on the wire.
+        :param head: the status line and header fields of the correct response, with the empty line.
+        :param body: the body of the correct response as on the wire.
         """
 
 
 @define
 class Plan:
     """
-    A fault, and whom it strikes. Evenly spread, not random: the same requests give the same failures.
+    A fault, and the share of requests that it affects: evenly spread and not random, so that a test is repeatable.
 
-    :ivar share: from 0 to 1.
+    :ivar share: the share from 0 to 1.
+    :ivar spare_probes: True if requests of health checks are never affected.
     """
 
     fault: IFault
@@ -66,7 +67,7 @@ class Plan:
     _credit: float = field(default=0.0, init=False)
 
     def strikes_now(self) -> bool:
-        """Tell whether the next one is struck."""
+        """Return whether the next request or connection is affected."""
         self._credit += self.share
         if self._credit < 1.0 - 1e-9:
             return False
@@ -75,5 +76,5 @@ class Plan:
 
 
 def is_probe(path: str, query: str) -> bool:
-    """Tell whether a health check would ask this."""
+    """Return whether a path and query are the ones of a health check."""
     return path in PROBE_PATHS or query in PROBE_QUERIES

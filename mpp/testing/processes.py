@@ -1,4 +1,4 @@
-"""Servers as processes: started together, waited for, ended in order. For the demo, which must leave nothing behind."""
+"""Servers as child processes of the demo: started, waited for, and ended, so that none is left over."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PR_SET_PDEATHSIG = 1
 
 
 class NotServing(Exception):
-    """A server could not be started or does not answer; the message says which and why."""
+    """The error that a server could not be started or does not respond, with its name and the reason."""
 
 
 @define
 class Server:
     """
-    A process of the demo.
+    A server process of the demo.
 
-    :ivar ready_url: answers 200 when it serves.
+    :ivar ready_url: the URL that returns 200 when the server is ready.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it in a session of its own, so that Ctrl-C does not reach it."""
+        """Start the process in a new session, so that Ctrl-C does not reach it."""
         try:
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
@@ -59,11 +59,11 @@ class Server:
             raise NotServing(f"cannot start {self.name} ({self.command[0]}): {error.strerror}") from None
 
     def wait_ready(self) -> None:
-        """Wait until it serves, or say why it does not."""
+        """Wait until the server is ready; raise `NotServing` if it ends or is too slow."""
         end = time.monotonic() + START_DEADLINE
         while not self._serves():
             if not self.runs():
-                raise NotServing(f"{self.name} ended at once. Its last words:\n{self.last_words()}")
+                raise NotServing(f"{self.name} ended at once. Its last output:\n{self.last_words()}")
             if time.monotonic() > end:
                 raise NotServing(f"{self.name} did not answer {self.ready_url} within {START_DEADLINE:g} s. {self.last_words()}")
             time.sleep(0.1)
@@ -76,20 +76,20 @@ class Server:
             return False
 
     def runs(self) -> bool:
-        """Tell whether the process lives."""
+        """Return whether the process is running."""
         return self.process is not None and self.process.poll() is None
 
     def last_words(self) -> str:
-        """Give the end of what it printed."""
+        """Return the last lines of the process' output."""
         return "\n".join("    " + line for line in self.log.read_text(errors="replace").splitlines()[-8:])
 
     def stop(self) -> None:
-        """Ask it to end; `reap` waits for that."""
+        """Send SIGTERM to the process; `reap` waits for its end."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
 
     def reap(self, end: float) -> None:
-        """Wait for its end until a point of ``time.monotonic``, then kill it."""
+        """Wait for the end of the process until a time of ``time.monotonic``, then kill it."""
         if self.process is not None:
             try:
                 self.process.wait(max(0.0, end - time.monotonic()))

@@ -1,7 +1,7 @@
 """
-One simulated Prometheus: its state, which a test changes at will, and the choice of what answers a request.
+A simulated Prometheus: its state, which a test can change, and the routing of requests to pages.
 
-It must not know connections or timers; what stands on the single pages is in ``pages``.
+This module knows nothing about connections and timers; the pages are in ``pages``.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from mpp.testing.pages import DAY, PAGES, not_ready
 from mpp.testing.plan import IFault, Plan
 
 NO_MODIFICATION_TIME = 0
-"""For gzip headers: the same body always gives the same bytes."""
+"""The time in gzip headers, constant so that the same body always results in the same bytes."""
 
 
 @define(eq=False)
 class SimulatedPrometheus:
     """
-    One simulated server: its state, which a test changes at will, and what it answers.
+    A simulated server with its state, which a test can change, and its responses.
 
-    :ivar now: gives the time, seconds since the epoch.
+    :ivar now: returns the time in seconds since the epoch.
     :ivar version: ``1.8.2``, ``2.42.0``, ``3.5.0`` or any other: decides paths, metric names and error texts.
     :ivar name: its name as an external label (``prometheus_replica``).
     :ivar prefix: ``--web.route-prefix``, empty or like ``/prometheus``.
-    :ivar ready: False while it replays its WAL (``/-/ready`` and the API answer 503).
-    :ivar stopping: it says so in a header while it is not ready (from 3.10 on, but harmless earlier).
-    :ivar history: length of the history in seconds when it was made; None for an empty server.
-    :ivar busy: all query slots are taken: queries starve as they do in that version.
+    :ivar ready: False while it replays its WAL (``/-/ready`` and the API return 503).
+    :ivar stopping: True if a header field says so while it is not ready (from 3.10 on, but harmless earlier).
+    :ivar history: the length of the history in seconds at the start; None for an empty server.
+    :ivar busy: True if all query slots are in use: queries time out as in that version.
     :ivar query_takes: seconds that each query takes.
     :ivar metrics_take: seconds that ``/metrics`` takes.
     :ivar targets: instances that ``up`` knows.
-    :ivar config: its configuration, but for the external labels; ``config_at``: when it was loaded.
-    :ivar flags: what it was started with, in addition to or in place of its defaults, such as ``query.lookback-delta``.
-    :ivar reload_ok: its last attempt to load a configuration worked.
-    :ivar ahead: seconds by which it tells a later time than ``now``.
+    :ivar config: its configuration without the external labels; ``config_at``: the time when it was loaded.
+    :ivar flags: its command-line flags besides the defaults, such as ``query.lookback-delta``.
+    :ivar reload_ok: True if its last attempt to load a configuration succeeded.
+    :ivar ahead: seconds by which its clock is ahead of ``now``.
     :ivar replayed: tenths of its WAL that are replayed while it is not ready.
     :ivar asks_for: header fields such as ``X-Scope-OrgID: a``, one of which each request must have (as for a gateway in front of
-        it), or is answered with ``refuses_with``; empty: none.
+        it); other requests get the status ``refuses_with``. Empty: none is needed.
     :ivar wants_parameter: the name of a parameter that each request to the API must have (as for prom-label-proxy in front of
-        it), or is answered with 400; empty: none.
-    :ivar requests: what came in, oldest first; the newest ``remembered`` are kept. ``counts`` counts all by path.
-    :ivar plan: what goes wrong, or None; set by ``spoil`` and ``mend``.
+        it); other requests get 400. Empty: none is needed.
+    :ivar requests: the last ``remembered`` requests, oldest first. ``counts`` has the number of all requests by path.
+    :ivar plan: the present fault, or None; set by ``spoil`` and ``mend``.
     """
 
     now: Callable[[], float]
@@ -78,7 +78,7 @@ class SimulatedPrometheus:
     oldest: float | None = field(init=False)
     config_at: float = field(init=False)
     plan_changed: list[Callable[[], None]] = field(factory=list, init=False)
-    """Called after ``plan`` has changed: a socket must be closed or opened."""
+    """Functions that are called after ``plan`` has changed, to close or open a socket."""
 
     def __attrs_post_init__(self) -> None:
         self.restart()
@@ -86,25 +86,25 @@ class SimulatedPrometheus:
 
     @property
     def release(self) -> tuple[int, int]:
-        """Major and minor version, to be compared."""
+        """The major and the minor version, for comparisons."""
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
 
     def restart(self) -> None:
-        """Look as if the process had started just now; what is stored stays."""
+        """Reset the start time as after a restart of the process; the stored data stay."""
         self.started_at = self.config_at = self.now()
 
     def spoil(self, fault: IFault, *, share: float = 1.0, spare_probes: bool = False) -> None:
         """
-        Let something go wrong from now on.
+        Start a fault, instead of the present one.
 
-        :param share: of the requests (of the connections, for a fault that strikes connections) that it strikes.
-        :param spare_probes: leave requests alone that a health check would send.
+        :param share: the share of requests (or of connections, for a fault of that kind) that it affects.
+        :param spare_probes: True to leave the requests of health checks alone.
         """
         self._plan(Plan(fault, share=share, spare_probes=spare_probes))
 
     def mend(self) -> None:
-        """Let nothing go wrong any more. What hangs already keeps hanging."""
+        """End the present fault; requests that it has stalled stay stalled."""
         self._plan(None)
 
     def _plan(self, plan: Plan | None) -> None:
@@ -113,13 +113,13 @@ class SimulatedPrometheus:
             call()
 
     def record(self, request: Request) -> None:
-        """Take note of a request, answered or not."""
+        """Count and keep a request, whether it gets a response or not."""
         self.counts[request.path] = self.counts.get(request.path, 0) + 1
         self.requests.append(request)
         del self.requests[: -self.remembered]
 
     def answer(self, request: Request) -> SimulatedResponse:
-        """Give the answer of a healthy server in the present state, compressed if the client asked for it."""
+        """Return the response without a fault in the present state, compressed if the client accepts it."""
         answer = self._route(request)
         if answer.live or answer.pieces is not None or not answer.body or "gzip" not in request.header("accept-encoding"):
             return answer
@@ -150,7 +150,7 @@ class SimulatedPrometheus:
         return page.answer(self, request)
 
     def covers(self, at: float) -> bool:
-        """Tell whether samples are held for a point in time."""
+        """Return whether the server has samples for a point in time."""
         return self.oldest is not None and self.oldest <= at <= self.now() + queries.LOOKBACK
 
 

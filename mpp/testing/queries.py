@@ -1,8 +1,8 @@
 """
-The little of PromQL that a simulated Prometheus understands. Pure.
+The evaluation of the small part of PromQL that a simulated Prometheus supports. Pure.
 
-Numbers, ``1+1``, ``vector(1)``, ``time()``, ``up`` with or without a selector or a range, ``count``, ``sum``, ``max``, ``min`` of
-it. Any other name is a metric without samples.
+It supports numbers, ``1+1``, ``vector(1)``, ``time()``, ``up`` with or without a selector or a range, and ``count``, ``sum``,
+``max`` and ``min`` of it. Any other name is a metric without samples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 LOOKBACK = 300.0
 """Default of ``--query.lookback-delta``, in seconds."""
 MAX_POINTS = 11_000
-"""Points per series that ``query_range`` gives at most."""
+"""The largest number of points per series in a response of ``query_range``."""
 
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 _SUM = re.compile(rf"^({_NUMBER})(?:\s*\+\s*({_NUMBER}))?$")
@@ -32,11 +32,11 @@ Vector = list[tuple[dict[str, str], float]]
 
 
 class BadQuery(Exception):
-    """The query or one of its parameters cannot be understood; the message is Prometheus' own."""
+    """The error for an invalid query or parameter, with the message of Prometheus."""
 
 
 def duration(text: str) -> float:
-    """Read ``30s``, ``1h30m``, ``250ms`` or a number of seconds."""
+    """Return the seconds of a duration: ``30s``, ``1h30m``, ``250ms`` or a number of seconds."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     if not _DURATION.fullmatch(text):
@@ -45,7 +45,7 @@ def duration(text: str) -> float:
 
 
 def moment(text: str) -> float:
-    """Read a time: seconds since the epoch or RFC 3339."""
+    """Return the seconds since the epoch of a time, given as such a number or in RFC 3339."""
     try:
         return float(text) if re.fullmatch(r"-?\d+(\.\d*)?", text) else datetime.fromisoformat(text).timestamp()
     except ValueError:
@@ -53,12 +53,12 @@ def moment(text: str) -> float:
 
 
 def identities(targets: Sequence[str]) -> list[dict[str, str]]:
-    """Give the labels of each ``up`` series, without the name."""
+    """Return the labels of each ``up`` series, without the name."""
     return [{"instance": target, "job": "prometheus"} for target in targets]
 
 
 def instant(asked: Parameters, targets: Sequence[str], covers: Covers, now: float) -> dict[str, Any]:
-    """Give the ``data`` of an answer to ``/api/v1/query``."""
+    """Return the ``data`` of a response to ``/api/v1/query``."""
     at = moment(_one(asked, "time", repr(now)))
     query = _one(asked, "query", "").strip()
     found = _evaluate(query, targets, covers, at)
@@ -75,7 +75,7 @@ def instant(asked: Parameters, targets: Sequence[str], covers: Covers, now: floa
 
 
 def ranged(asked: Parameters, targets: Sequence[str], covers: Covers, now: float) -> dict[str, Any]:
-    """Give the ``data`` of an answer to ``/api/v1/query_range``."""
+    """Return the ``data`` of a response to ``/api/v1/query_range``."""
     start, end = (moment(_one(asked, name, "")) for name in ("start", "end"))
     step = duration(_one(asked, "step", ""))
     if end < start:

@@ -1,4 +1,4 @@
-"""A simulated Prometheus on a socket, or wherever a test connects its factory to."""
+"""The server of a simulated Prometheus, on a socket or in memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mpp.testing.framing import chunk
 from mpp.testing.prometheus import SimulatedPrometheus
 
 BACKLOG = 1024
-"""Go asks for what the kernel allows, 4096 on Linux; with Twisted's 50 a burst of connections would wait for SYN retries."""
+"""The listen backlog. Go uses the kernel's limit, 4096 on Linux; with Twisted's 50, connections would wait for SYN retries."""
 
 
 class SimulatedServer(protocol.Factory[SimulatedConnection]):
     """
-    Makes Connections that serve one site.
+    The protocol factory of a simulated Prometheus or of its control pages.
 
-    :ivar connections: those that are open.
-    :ivar streams: those that follow the event stream.
+    :ivar connections: the open connections.
+    :ivar streams: the connections that follow the event stream.
     """
 
     noisy = False
@@ -31,11 +31,11 @@ class SimulatedServer(protocol.Factory[SimulatedConnection]):
         self.streams: set[SimulatedConnection] = set()
 
     def buildProtocol(self, addr: object) -> SimulatedConnection:
-        """Make a Connection."""
+        """Return the protocol for a new connection."""
         return SimulatedConnection(self._site, self._clock, self.connections, self.streams)
 
     def notify(self, event: bytes) -> None:
-        """Send an event to all who follow the event stream."""
+        """Send an event to all connections that follow the event stream."""
         self.streams &= self.connections
         for connection in self.streams:
             connection.send(chunk(b"data: " + event + b"\n\n"))
@@ -53,7 +53,7 @@ class Listening:
     _ports: list[Any]
 
     def follow(self) -> None:
-        """Close, silence or open the port as the plan says."""
+        """Close, pause or open the port as the present fault demands."""
         plan = self.sim.plan
         kind = "" if plan is None or plan.fault.strikes != "port" else type(plan.fault).__name__
         if kind == "Refuse" and self._ports:
@@ -65,7 +65,7 @@ class Listening:
             (port.stopReading if kind == "Vanish" else port.startReading)()
 
     def drop(self) -> None:
-        """Reset all connections."""
+        """Reset all open connections."""
         for connection in tuple(self.server.connections):
             connection.abort()
 
@@ -81,7 +81,7 @@ class Listening:
 
 
 def listen(reactor: Any, sim: SimulatedPrometheus, *, port: int = 0, interface: str = "127.0.0.1") -> Listening:
-    """Serve on a socket until ``stop``; port 0 picks a free one, which is then kept."""
+    """Listen on a socket until ``stop`` is called; port 0 picks a free one, which is then kept."""
     server = SimulatedServer(sim, reactor)
     listening = reactor.listenTCP(port, server, BACKLOG, interface)
     served = Listening(reactor, sim, server, interface, listening.getHost().port, [listening])

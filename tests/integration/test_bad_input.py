@@ -518,5 +518,5 @@ class BadInputTests(TestCase):
         self.assertEqual((began.returncode, began.stderr), (0, ""))
         await deferToThread(wait_until, lambda: not (folder / "pid").exists(), "the daemon has ended")
         told = (folder / "log").read_text()
-        self.assertRegex(told, f"mpp: --kube-pod-label-selector: {_REFUSED}; mpp ends")
+        self.assertRegex(told, f"mpp ends: mpp: --kube-pod-label-selector: {_REFUSED}")
         self.assertNotIn("Traceback", told)

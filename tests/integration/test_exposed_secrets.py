@@ -12,7 +12,7 @@ from tests.integration.processes import Mpp, Simulated, wait_until
 from tests.integration.test_reload import Configured
 from tests.integration.test_web_config import hashed
 
-EXPOSED = "everybody on this machine can read files that hold secrets: "
+EXPOSED = "every user of this machine can read files with secrets: "
 
 
 class ExposedTests(SynchronousTestCase):

@@ -104,7 +104,7 @@ class FoundCase(SynchronousTestCase):
     def wait_read_again(self, mpp: Configured) -> None:
         """Wait until every process has read a file again."""
         readers = 1 if self.workers == 1 else 1 + self.workers
-        wait_until(lambda: mpp.log().count("Credentials were read again") == readers, "the file is read", 10)
+        wait_until(lambda: mpp.log().count("credentials reloaded") == readers, "the file is read", 10)
 
     def settle(self, mpp: Configured) -> None:
         """Let two rounds pass."""

@@ -133,7 +133,7 @@ class ReloadedTests(LogCase):
         print(f"\nlog reloaded under load: {tally.requests} requests, {len(logged)} lines, {len(tally.failures)} failed")
         self.assertEqual((tally.failures, changes, len(logged)), ([], 4, tally.requests))
         self.assertNotIn("unseen", mpp.log())
-        told = [line["what"] for line in lines if line["msg"].startswith("Configuration read again")]
+        told = [line["what"] for line in lines if line["msg"].startswith("configuration reloaded")]
         changed = [
             f"changed: {options}" for options in ("log-format", "log-format, log-level", "log-format", "log-format, access-log")
         ]

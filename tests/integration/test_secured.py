@@ -108,11 +108,11 @@ class SecuredTests(SynchronousTestCase):
         with Load(mpp.port, clients=4, pause=0.01) as load:
             time.sleep(0.5)
             self.write("ca.pem", self.first.pem + self.second.pem)
-            wait_until(lambda: mpp.log().count("Credentials were read again") == self.readers, "the authorities are read", 5)
+            wait_until(lambda: mpp.log().count("credentials reloaded") == self.readers, "the authorities are read", 5)
             for server in self.servers:
                 server.certify(self.second)
             self.write("ca.pem", self.second.pem)
-            wait_until(lambda: mpp.log().count("Credentials were read again") == 2 * self.readers, "the authority is read", 5)
+            wait_until(lambda: mpp.log().count("credentials reloaded") == 2 * self.readers, "the authority is read", 5)
             mpp.write(**self.keys(min_version="TLS13"))
             mpp.hang_up("changed: backends")
             time.sleep(1.5)

@@ -354,9 +354,9 @@ class SocketActivationTests(SynchronousTestCase):
         self.config.write_text("selection-interval: 500ms\nretries: 1\n")
         ended = self.reload()
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
-        wait_until(lambda: "Configuration read again" in self.log(), "it is read again")
+        wait_until(lambda: "configuration reloaded" in self.log(), "it is read again")
         self.assertIn("changed: retries", self.log())
-        self.assertNotIn("Configuration not applied", self.log())
+        self.assertNotIn("configuration not applied", self.log())
 
     def test_whole_life(self) -> None:
         """The first client starts it and is served; the manager hears of readiness, of who serves, of life and of the end."""

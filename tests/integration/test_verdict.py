@@ -38,7 +38,7 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(level, "bad")
         said = rf"Both servers are down\. Clients get 503 since \d\d:\d\d:\d\d UTC, {REQUESTS} so far\."
         self.assertRegex(text, f"^{said}$")
-        self.assertRegex(mpp.log(), r'level=error msg="Status is bad: Both servers are down\. Clients get 503 since ')
+        self.assertRegex(mpp.log(), r'level=error msg="status is bad: Both servers are down\. Clients get 503 since ')
         explained = fetch(mpp.port, "/mpp/explain?/api/v1/query?query=up")[2].decode().splitlines()
         self.assertEqual(explained[1], "No server would answer this. Both servers are down.")
         for state, value in (("all_down", 1), ("client_errors", 1), ("well", 0), ("config_refused", 0)):

@@ -113,10 +113,10 @@ class WebConfigCase(SynchronousTestCase):
 
     def reload(self, mpp: TLSMpp, text: str) -> None:
         """Replace the web configuration by one that may protect less, and have mpp take it over."""
-        before = mpp.log().count("Configuration read again")
+        before = mpp.log().count("configuration reloaded")
         self.write("web.yml", text)
         mpp.signal(signal.SIGHUP)
-        wait_until(lambda: mpp.log().count("Configuration read again") > before, "it is read again", 10)
+        wait_until(lambda: mpp.log().count("configuration reloaded") > before, "it is read again", 10)
 
     def client(self, authority: FakeAuthority | None, *names: str) -> ssl.SSLContext:
         """Give what a client with a certificate connects with; with none if there is no authority."""
@@ -216,7 +216,7 @@ class TLSTests(WebConfigCase):
             return document["listener"], re.sub("<[^>]*>", "", page.partition('<p id="guards">')[2].partition("</p>")[0])
 
         listener, words = told()
-        self.assertEqual(words, "protected This listener has TLS 1.2 or newer. Nobody is asked who he is.")
+        self.assertEqual(words, "protected This listener has TLS 1.2 or newer. Clients are not authenticated.")
         self.assertEqual((listener["protected"], listener["tls_min_version"], listener["passwords"]), (True, "1.2", False))
         self.change(mpp, TLS + f"}}\nbasic_auth_users: {{ann: {hashed('x')}}}\n")
         listener, words = told(**basic("ann", "x"))
@@ -344,7 +344,7 @@ class ChangeTests(WebConfigCase):
         self.write("key.pem", b"broken")
         wait_until(lambda: mpp.metric_with(alice, name) == 0, "it is noticed", 5)
         time.sleep(2)
-        self.assertEqual(mpp.log().count("what was in force stays"), 1)
+        self.assertEqual(mpp.log().count("the former one stays active"), 1)
         self.issue("localhost")
         wait_until(lambda: mpp.metric_with(alice, name) == 1, "it is mended", 5)
 

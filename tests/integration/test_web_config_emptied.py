@@ -124,11 +124,11 @@ class EmptiedTests(EmptiedCase):
         changes["a named pipe"] = lambda: (self.path.unlink(), os.mkfifo(self.path))
         for what, change in changes.items():
             with self.subTest(what=what):
-                lines = self.mpp.log().count("what was in force stays")
+                lines = self.mpp.log().count("the former one stays active")
                 statuses = self.kept_out(change)
                 print(f"{what!r:<28} strangers: {dict(statuses)}")
                 self.assertEqual(self.good_is_told(), 0)
-                self.assertEqual(self.mpp.log().count("what was in force stays"), lines + 1)
+                self.assertEqual(self.mpp.log().count("the former one stays active"), lines + 1)
                 status = json.loads(self.ask("/mpp/status?format=json"))
                 self.assertEqual((status["verdict"]["level"], status["listener"]["passwords"]), ("warn", True))
                 self.assertTrue(status["listener"]["problem"])
@@ -167,7 +167,7 @@ class EmptiedTests(EmptiedCase):
         self.assertIn("--web-config: ", said["error"])
         self.assertIn("has no key at all", said["error"])
         self.mpp.signal(signal.SIGHUP)
-        wait_until(lambda: "Configuration not applied: --web-config" in self.mpp.log(), "SIGHUP is refused")
+        wait_until(lambda: "configuration not applied: --web-config" in self.mpp.log(), "SIGHUP is refused")
         self.assertEqual(fetch(self.mpp.port, QUERY)[0], 401)
         overwrite(self.path, "basic_auth_users: {}\n")
         self.assertEqual(json.loads(self.ask("/mpp/reload", "POST"))["data"]["changed"], ["web-config"])

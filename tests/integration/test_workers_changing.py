@@ -239,7 +239,7 @@ class WebConfigTests(WebConfigCase):
         self.assertNotIn("certificate", mpp.log())
         self.ask_over_tls(port)
         self.issue("localhost")
-        mpp.hang_up("has another certificate for new connections")
+        mpp.hang_up("uses a changed certificate for new connections")
         fresh = ssl.PEM_cert_to_DER_cert(certificate.read_text())
         self.assertEqual({self.ask_over_tls(port) for _ in range(6)}, {fresh})
 

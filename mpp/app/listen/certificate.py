@@ -46,7 +46,7 @@ class ReloadableCertificate:
         return self._port
 
     def connectSSL(self, *arguments: Any, **how: Any) -> Any:
-        """Raise `NotImplementedError`: this object opens no connections."""
+        """Raise `NotImplementedError`, because this object opens no connections."""
         raise NotImplementedError
 
     def getContext(self) -> SSL.Context:

@@ -55,7 +55,7 @@ _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
 def _nothing() -> bool:
-    """Return False: the endpoint has no certificate to reload."""
+    """Return False, because the endpoint has no certificate to reload."""
     return False
 
 
@@ -76,7 +76,7 @@ class OpenEndpoint:
 
     def close(self) -> None:
         """
-        Stop listening.
+        Stop listening on this endpoint.
 
         Connections that wait in the backlog are accepted first; on an inherited socket they are left to the next process.
         """

@@ -1,1 +1,1 @@
-"""Where the log goes, and how its lines look. Knows nothing of what is logged. Begin with ``observer``."""
+"""The destination and the format of the log. This package does not know what is logged. Read ``observer`` first."""

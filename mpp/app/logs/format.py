@@ -1,9 +1,9 @@
 r"""
-Log events as lines: one event, one line, in logfmt or JSON. Pure.
+The format of log lines: one line per event, in logfmt or JSON. Pure functions.
 
-A line has ``ts``, ``level``, ``msg`` and ``component`` as Prometheus has them, then what the event itself carries, by the names
-it was logged with, and for a failure ``err`` (in a word) and ``stack`` (the traceback). Whatever a value holds, it cannot begin a
-new line, forge a field, speak to a terminal, or be shown in another order than it has.
+A line has the fields ``ts``, ``level``, ``msg`` and ``component`` as in the log of Prometheus, then the fields of the event under
+the names with which it was logged, and for a failure ``err`` (type and message) and ``stack`` (the traceback). No value can start
+a new line, forge a field, send control characters to a terminal, or change the order in which text is displayed.
 """
 
 from __future__ import annotations
@@ -26,40 +26,42 @@ from mpp.core.log_components import PROGRAM, component_of
 Value = str | int | float | bool
 
 LEVELS = ("debug", "info", "warn", "error")
-"""Least important first."""
+"""The levels, the least important one first."""
 
 PRIORITIES = {"debug": "<7>", "info": "<6>", "warn": "<4>", "error": "<3>"}
-"""What systemd's journal takes from the beginning of a line, and off it: syslog's numbers."""
+"""The prefix by which systemd's journal reads (and removes) the priority of a line: syslog's numbers."""
 
-# What one value may have: room for a deep traceback, and less than journald (48 KiB) and Docker (16 KiB) split a line at.
+# The limit of a value in characters: enough for a deep traceback, and below the size at which journald (48 KiB) and Docker
+# (16 KiB) split a line.
 MAX_VALUE = 12 * 1024
 
 _FIRST = ("ts", "level", "msg", "component")
 _RESERVED = frozenset((*_FIRST, "err", "stack"))
-# What Twisted adds to an event for observers of its older kind.
+# The keys that Twisted adds to an event for legacy observers.
 _NOT_OWN = frozenset(("message", "time", "system", "format", "isError", "printed"))
 
 _TALKATIVE = "twisted.web.client."
 
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.-]")
-# A space, an equals sign or a quote would end a value; a backslash is an escape to some readers, a control one to a terminal.
+# A space, an equals sign or a quote would end a value. Some parsers read a backslash, and terminals read a control character, as
+# the start of an escape sequence.
 _QUOTED = re.compile(r'[\x00-\x20"=\\\x7f]').search
-# What is shown as something else than it is, or not at all: C1 controls, Unicode's line ends, halves of characters, and what
-# has a reader see text in another order (UAX #9; CVE-2021-42574, "Trojan Source") or hides in it: joiners, fillers, marks, tags.
+# Characters that are invisible or change how text is displayed: C1 controls, Unicode's line ends, surrogates, controls of the
+# text direction (UAX #9; CVE-2021-42574, "Trojan Source"), joiners, fillers, marks and tags.
 _HIDDEN = (
     "\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb"
     "\U000e0000-\U000e007f"
 )
 _UNSAFE = re.compile(f"[{_HIDDEN}]")
-# For values that are not all ASCII, which are few: a character class with so many ranges takes its time.
+# For values that are not all ASCII, which are rare: a character class with so many ranges is slow.
 _QUOTED_BEYOND_ASCII = re.compile(rf'[\s\x00-\x20"=\\{_HIDDEN}]').search
 
 
 def fields(event: Mapping[str, Any]) -> dict[str, Value]:
     """
-    Give what is told of an event, in order. Values that are empty are left out, and those that are all of the message.
+    Return the fields of an event's line, in order, without empty values and without values that equal the message.
 
-    An event of another process has all of that already, as ``log_told``.
+    An event from another process carries its finished fields as ``log_told``.
     """
     if "log_told" in event:
         return dict(event["log_told"])
@@ -87,10 +89,10 @@ def fields(event: Mapping[str, Any]) -> dict[str, Value]:
 
 def level_of(event: Mapping[str, Any]) -> str:
     """
-    Give an event's level, one of `LEVELS`.
+    Return the level of an event, one of `LEVELS`.
 
-    What Twisted calls critical (whatever has a traceback) is an error; that its client opens connections, which it tells of
-    each one, is of interest to nobody but who looks for a bug.
+    Twisted's level "critical" (every event with a traceback) becomes "error". Its HTTP client logs each connection that it opens
+    at level "info", which becomes "debug".
     """
     level = getattr(event.get("log_level"), "name", "info")
     if level == "info" and str(event.get("log_namespace")).startswith(_TALKATIVE):
@@ -98,42 +100,42 @@ def level_of(event: Mapping[str, Any]) -> str:
     return level if level in LEVELS else "error"
 
 
-def sameness(event: Mapping[str, Any], told: Mapping[str, Value]) -> str | None:
+def sameness(event: Mapping[str, Any], record: Mapping[str, Value]) -> str | None:
     """
-    Return what an event's line has in common with those that say the same; None for an event whose lines are all written.
+    Return a key that is equal for events whose lines repeat each other; None if each line of the event is written.
 
-    Warnings and errors are the same when all but their time is. Other events are written each time, unless they name, as
-    ``log_same``, what they say without numbers that differ each time: those that a server which comes and goes can cause
-    without end. An event with ``log_each`` answers what an operator did, who waits for it.
+    The key of an event with ``log_same`` is this text, which leaves out numbers that differ each time; events that an unstable
+    server can cause without end have it. Other warnings and errors are equal if all fields but the time are. Other events are
+    always written, and so are events with ``log_each``: they report the result of an operator's action.
 
-    :param told: its `fields`.
+    :param record: the event's `fields`.
     """
     if event.get("log_each"):
         return None
     same = event.get("log_same")
     if same is not None:
-        return f"{told['component']} {same}"
-    if told["level"] not in ("warn", "error"):
+        return f"{record['component']} {same}"
+    if record["level"] not in ("warn", "error"):
         return None
-    # A digest, since what is remembered of a line may be as long as a traceback.
-    said = "\0".join(f"{name}={value}" for name, value in told.items() if name != "ts")
-    return hashlib.blake2b(said.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    # A digest is kept because the fields may be as long as a traceback.
+    text = "\0".join(f"{name}={value}" for name, value in record.items() if name != "ts")
+    return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def timestamp(seconds: float) -> str:
-    """Give a point in time as Prometheus' log has it: UTC, in milliseconds."""
+    """Return a time (seconds since the epoch) in the format of Prometheus' log: ISO 8601, UTC, with milliseconds."""
     whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{_second(whole)}.{microseconds // 1000:03d}Z"
 
 
-# Of a busy log's lines hundreds have the same.
+# Hundreds of lines of a busy log have the same second.
 @functools.lru_cache(2)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def plain(value: object) -> Value:
-    """Give a value as it is shown: numbers and truth as they are, all else as bounded text."""
+    """Return a value as it is logged: numbers and booleans unchanged, all else as text of at most `MAX_VALUE` characters."""
     if isinstance(value, str):
         return _bounded(value)
     if isinstance(value, enum.Enum):
@@ -141,30 +143,30 @@ def plain(value: object) -> Value:
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        # JSON has no word for the others.
+        # JSON cannot express infinity and NaN.
         return round(value, 6) if math.isfinite(value) else str(value)
     if isinstance(value, bytes):
         return _bounded(value.decode("utf-8", "backslashreplace"))
     return _bounded(safe_str(value))
 
 
-def logfmt(told: Mapping[str, Value]) -> str:
-    """Give a line of ``key=value``, quoted where needed (as Go's logfmt does: quotes, and JSON's escapes within)."""
-    return " ".join([f"{name}={_quoted(value)}" for name, value in told.items()])
+def logfmt(record: Mapping[str, Value]) -> str:
+    """Return a line of ``key=value`` pairs, quoted where needed as in Go's logfmt: double quotes with JSON's escapes."""
+    return " ".join([f"{name}={_quoted(value)}" for name, value in record.items()])
 
 
-def json_line(told: Mapping[str, Value]) -> str:
-    """Give a line of JSON, all ASCII."""
-    return json.dumps(told, separators=(",", ":"))
+def json_line(record: Mapping[str, Value]) -> str:
+    """Return the fields as a JSON object on one line, all ASCII."""
+    return json.dumps(record, separators=(",", ":"))
 
 
 RENDERERS: Mapping[str, Callable[[Mapping[str, Value]], str]] = {"logfmt": logfmt, "json": json_line}
-"""How lines are written, by the name of the format."""
+"""The functions that render the fields of a line, by the name of the format."""
 
 
 def with_priority(render: Callable[[Mapping[str, Value]], str]) -> Callable[[Mapping[str, Value]], str]:
-    """Give what writes the same lines, each with its level in front as the journal reads it (sd-daemon(3))."""
-    return lambda told: f"{PRIORITIES[str(told['level'])]}{render(told)}"
+    """Return a renderer whose lines begin with their priority as the journal reads it (sd-daemon(3))."""
+    return lambda record: f"{PRIORITIES[str(record['level'])]}{render(record)}"
 
 
 def _quoted(value: Value) -> str:
@@ -173,7 +175,7 @@ def _quoted(value: Value) -> str:
     if not isinstance(value, str):
         return str(value)
     if value.isascii():
-        # The default of json.dumps has an encoder at hand, and leaves none of these as they are.
+        # With its defaults, json.dumps reuses an encoder, and it escapes all characters of `_QUOTED` that need it.
         return value if value and not _QUOTED(value) else json.dumps(value)
     if not _QUOTED_BEYOND_ASCII(value):
         return value
@@ -181,25 +183,25 @@ def _quoted(value: Value) -> str:
 
 
 def _is_old(event: Mapping[str, Any]) -> bool:
-    """Tell whether an event was logged by ``twisted.python.log``, and carries its own makings."""
+    """Return whether an event was logged by the legacy ``twisted.python.log``, whose keys are no fields of the line."""
     return event.get("log_namespace") == "log_legacy"
 
 
 def _message(event: Mapping[str, Any], failure: object) -> str:
     if failure is not None and _is_old(event):
-        # All of the traceback is in the text of such an event.
+        # The text of such an event contains the whole traceback.
         return _bounded(safe_str(event.get("why") or ""))
     text = event.get("log_format")
     if type(text) is str and "{" not in text and "}" not in text:
-        # Nothing to fill in, which takes longer to find out in the general way than all else here.
+        # There is nothing to fill in. Twisted's formatting would take longer than everything else here.
         return _bounded(text.strip())
     return _bounded(formatEvent(event).strip())  # type: ignore[arg-type]
 
 
-# There are as many as the program has in its calls.
+# The number of different names is bounded by the log calls in the code.
 @functools.lru_cache(1024)
 def _name(name: str) -> str:
-    """Give a field's name: without what would break the line, and none of those that every line has; empty for no field."""
+    """Return the name of the field for a key of an event, made safe and unlike the common fields; empty if it is no field."""
     if name.startswith("log_") or name in _NOT_OWN:
         return ""
     name = _UNNAMEABLE.sub("_", name) or "_"
@@ -207,7 +209,7 @@ def _name(name: str) -> str:
 
 
 def _error(failure: Any) -> str:
-    """Give a failure in a word: its type and what it says."""
+    """Return the type and the message of a failure."""
     kind = getattr(failure.type, "__name__", "Failure")
     said = safe_str(failure.value)
     return _bounded(f"{kind}: {said}" if said else kind)
@@ -218,5 +220,5 @@ def _bounded(text: str) -> str:
 
 
 def _last(text: str) -> str:
-    """Bound a traceback: its end says most."""
+    """Shorten a traceback to its last `MAX_VALUE` characters."""
     return text if len(text) <= MAX_VALUE else "..." + text[-MAX_VALUE + 3 :]

@@ -1,8 +1,7 @@
 """
-Where the log goes: standard output, or twistd's log file. The program never waits for whoever reads it, nor ends with him.
+The destination of the log: standard output, or twistd's log file. A reader that stalls or exits never blocks or ends mpp.
 
-What is logged, and how a line looks (`mpp.app.logs.format`), is not known here; how lines wait for a reader is
-`mpp.app.logs.stdout`.
+The format of a line is in `mpp.app.logs.format`, and the buffer for a slow reader in `mpp.app.logs.stdout`.
 """
 
 from __future__ import annotations
@@ -25,40 +24,39 @@ from mpp.app.logs.stdout import BufferedOutput
 from mpp.core.log_components import component_of
 from mpp.proxy.decisions import access_fields as access
 
-# After how long a reader who did not take more is looked at again.
+# Seconds until the next attempt to write when the reader of standard output is stalled.
 RETRY_S = 0.1
 
 JOURNAL = "JOURNAL_STREAM"
-"""The variable by which systemd names its journal."""
+"""The variable in which systemd passes the identity of its journal stream."""
 
 
 class RotatedFile:
-    """Writes lines to a log file of Twisted's, which is rotated."""
+    """A writer of lines to a rotated log file of Twisted."""
 
     def __init__(self, file: LogFile) -> None:
         self._file = file
 
     def write(self, line: bytes) -> None:
-        """Write a line; where it cannot be written it is lost."""
+        """Write a line; a line that cannot be written is lost."""
         try:
             self._file.write(line)
         except (OSError, ValueError):
-            # A full disk, or a file that is closed: there is nobody to tell.
+            # The disk is full or the file is closed, and there is no other place to report it.
             return
 
 
 @implementer(ILogObserver)
 class LineObserver:
     """
-    Writes every event of a level as a line, and every one of the access log; what repeats itself less often, see
-    `mpp.app.logs.repeats`.
+    A log observer that writes each event of sufficient level, and each event of the access log, as one line.
 
     :param form: one of `mpp.app.logs.format.RENDERERS`.
-    :param priorities: each line begins with its priority, for the journal.
-    :param least: one of `mpp.app.logs.format.LEVELS`; what is less important is not written.
-    :ivar write: takes a line.
-    :ivar is_due: takes what is the same in a line and its fields, see `mpp.app.logs.format.sameness`, and tells whether it is
-        written now.
+    :param priorities: True if each line begins with its priority, for the journal.
+    :param least: the lowest level that is written, one of `mpp.app.logs.format.LEVELS`.
+    :ivar write: writes a line, given as bytes.
+    :ivar is_due: returns whether a line is written now, or counted as a repetition, see `mpp.app.logs.repeats`. Its arguments
+        are the line's `mpp.app.logs.format.sameness` and fields.
     """
 
     def __init__(self, form: str, least: str, *, priorities: bool = False) -> None:
@@ -68,32 +66,32 @@ class LineObserver:
         self.change(form, least)
 
     def change(self, form: str, least: str) -> None:
-        """Write like this from now on. Lines that are held were made before, and stay as they are."""
+        """Change the format and the lowest level of the lines that follow; buffered lines keep their format."""
         render = logs.RENDERERS[form]
         self._render = logs.with_priority(render) if self._priorities else render
         self._written = frozenset(logs.LEVELS[logs.LEVELS.index(least) :])
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        """Write an event."""
+        """Write an event as a line, unless its level is too low or it is a repetition."""
         if event.get("log_namespace") == access.COMPONENT:
             self.write(self.line(logs.fields(event)))
         elif logs.level_of(event) in self._written:
-            told = logs.fields(event)
-            same = logs.sameness(event, told)
-            if same is None or self.is_due(same, told):
-                self.write(self.line(told))
+            record = logs.fields(event)
+            same = logs.sameness(event, record)
+            if same is None or self.is_due(same, record):
+                self.write(self.line(record))
 
-    def line(self, told: Mapping[str, logs.Value]) -> bytes:
-        """Give a line."""
-        return self._render(told).encode("utf-8", "backslashreplace") + b"\n"
+    def line(self, record: Mapping[str, logs.Value]) -> bytes:
+        """Return the line with these fields, in UTF-8 with a newline."""
+        return self._render(record).encode("utf-8", "backslashreplace") + b"\n"
 
     def notice(self, lost: int) -> bytes:
-        """Give the line that tells how many were lost."""
+        """Return the line that reports how many lines were lost."""
         return self.line(
             {
                 "ts": logs.timestamp(time.time()),
                 "level": "warn",
-                "msg": f"{lost} lines of this log were lost, nobody took them",
+                "msg": f"{lost} lines of this log were lost: its reader did not take them in time",
                 "component": component_of(__name__),
                 "lost": lost,
             }
@@ -102,10 +100,10 @@ class LineObserver:
 
 def is_journal(stream: TextIO | None, said: str) -> bool:
     """
-    Tell whether a stream ends in systemd's journal.
+    Return whether a stream is connected to systemd's journal.
 
-    :param said: ``JOURNAL_STREAM``, the device and inode of the journal's end (systemd.exec(5)); it is inherited even by those
-        whose output goes elsewhere.
+    :param said: the value of ``JOURNAL_STREAM``, the device and inode of the stream to the journal (systemd.exec(5)). The
+        variable alone proves nothing: a process whose output is redirected inherits it too.
     """
     if not said or stream is None:
         return False
@@ -118,12 +116,12 @@ def is_journal(stream: TextIO | None, said: str) -> bool:
 
 def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, journal: str) -> LineObserver | None:
     """
-    Make the observer for the place that twistd was told to log to.
+    Create the log observer for the destination that twistd's options name.
 
-    :param twistd: twistd's own options.
-    :param journal: ``JOURNAL_STREAM``.
-    :return: None when it was told to log in a way of its own, by ``--logger`` or ``--syslog``, or in none that there is: a
-        daemon has no standard output.
+    :param twistd: the options of twistd.
+    :param journal: the value of ``JOURNAL_STREAM``.
+    :return: None if twistd logs in another way (``--logger``, ``--syslog``), or if the destination is the standard output of a
+        daemon, which has none.
     """
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     if twistd.get("logger") or twistd.get("syslog") or (name == "-" and not twistd.get("nodaemon")):
@@ -134,14 +132,14 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
         lines.write = RotatedFile(_rotated(name, reactor)).write
         return lines
     if sys.__stdout__ is None:
-        # Whatever has its number now, it is not ours.
+        # Descriptor 1 may now belong to something else.
         return lines
 
     def later(call: Callable[[], None]) -> None:
         reactor.callFromThread(reactor.callLater, RETRY_S, call)
 
     def turn() -> list[Any] | None:
-        # Other threads log, too, and have no turn.
+        # Other threads log too, outside of the reactor's iterations.
         return getattr(reactor, "turn", None) if isInIOThread() else None
 
     out = BufferedOutput(sys.__stdout__.fileno(), later, lines.notice, turn)
@@ -151,13 +149,13 @@ def observer(form: str, least: str, twistd: Mapping[str, Any], reactor: Any, jou
 
 
 def _write_repeats_seldom(lines: LineObserver, reactor: Any) -> None:
-    """Have the same line written once a minute at most; what was counted until then, also at the end."""
+    """Limit the same line to once a minute; the counts are also written at shutdown."""
 
-    def write(told: Mapping[str, logs.Value]) -> None:
-        lines.write(lines.line({**told, "ts": logs.timestamp(time.time())}))
+    def write(record: Mapping[str, logs.Value]) -> None:
+        lines.write(lines.line({**record, "ts": logs.timestamp(time.time())}))
 
     def call_later(seconds: float, call: Callable[[], None]) -> None:
-        # Other threads log, too.
+        # Other threads log too.
         reactor.callFromThread(reactor.callLater, seconds, call)
 
     repeats = RepeatFilter(write, reactor.seconds, call_later)
@@ -178,9 +176,9 @@ def _rotated(name: str, reactor: Any) -> LogFile:
 
 
 def _nowhere(line: bytes) -> None:
-    """Write nothing."""
+    """Drop a line, as long as no destination is set."""
 
 
-def _always(same: str, told: Mapping[str, logs.Value]) -> bool:
-    """Return true: each line is written."""
+def _always(same: str, record: Mapping[str, logs.Value]) -> bool:
+    """Return True, so that each line is written."""
     return True

@@ -1,7 +1,7 @@
 """
-A log that repeats itself: the same line is written once a minute at most, with how often it came.
+A filter of repeated log lines: the same line is written at most once a minute, with the number of its repetitions.
 
-Which lines are the same is known to `mpp.app.logs.format`; where lines are written is for `mpp.app.logs.observer`.
+`mpp.app.logs.format` decides which lines are the same, and `mpp.app.logs.observer` writes them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from attrs import define
 from mpp.app.logs.format import Value
 
 QUIET_S = 60.0
-"""After a line was written, the same line is only counted for so long, in seconds."""
+"""Seconds after a line was written in which the same line is only counted."""
 
 MAX_LINES = 1000
-"""Lines that are remembered at most; more different ones than that in a minute are all written."""
+"""The largest number of lines that are remembered; further different lines within a minute are all written."""
 
 LogFields = Mapping[str, Value]
 
@@ -26,12 +26,12 @@ LogFields = Mapping[str, Value]
 @define
 class _Line:
     """
-    A line that was written.
+    A line that was written, and its repetitions since.
 
-    :ivar until: when it may be written again, by the clock.
-    :ivar since: its time when it was written.
-    :ivar count: how often it came since.
-    :ivar last: as it came last since; None if it did not.
+    :ivar until: the time from which it may be written again, in seconds of the clock.
+    :ivar since: its field ``ts`` when it was written.
+    :ivar count: the number of repetitions since then.
+    :ivar last: the fields of the last repetition; None if there is none.
     """
 
     until: float
@@ -42,14 +42,14 @@ class _Line:
 
 class RepeatFilter:
     """
-    Decides which lines are written now, and writes how often the others came when their minute is over.
+    The filter of repeated lines: it passes the first one, and writes a line with the count of the others after `QUIET_S`.
 
-    May be called from any thread. Nothing is lost: each line that is not written is counted in one that is, at the latest
-    after `QUIET_S`, or at the end of the program.
+    It may be called from any thread. Each line is either written or counted in a line that is written after `QUIET_S` or when
+    the program ends.
 
-    :param write: writes a line, from its fields.
-    :param clock: the monotonic time in seconds.
-    :param call_later: has something called after some seconds, in the reactor's thread; may be called from any thread.
+    :param write: writes a line, given its fields.
+    :param clock: returns the monotonic time in seconds.
+    :param call_later: calls a function after some seconds in the reactor's thread; may be called from any thread.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class RepeatFilter:
         self._write = write
         self._clock = clock
         self._call_later = call_later
-        # In the order in which they may be written again.
+        # In the order in which the lines may be written again.
         self._lines: dict[str, _Line] = {}
         self._ended = False
-        # Reentrant: the garbage collector may log, too, in the midst of this.
+        # Reentrant, because the garbage collector may run here and log.
         self._lock = threading.RLock()
 
     def is_due(self, same: str, states: LogFields) -> bool:
         """
-        Take a line; return whether it is to be written now, else it is counted.
+        Return whether a line is to be written now; otherwise count it.
 
-        :param same: what all lines have that are the same.
+        :param same: the key that is equal for lines which repeat each other.
         """
         with self._lock:
             now = self._clock()
@@ -86,13 +86,13 @@ class RepeatFilter:
             return False
 
     def flush(self) -> None:
-        """Write all that has been counted, and from now on every line: for the end."""
+        """Write the counts, and pass every later line; called at shutdown."""
         self._ended = True
         for same in [*self._lines]:
             self._report(same)
 
     def _remember(self, same: str, at: Value, now: float) -> None:
-        """Note that a line is written now."""
+        """Remember that a line is written now, and forget lines that may be written again."""
         lines = self._lines
         lines.pop(same, None)
         while lines:
@@ -109,6 +109,6 @@ class RepeatFilter:
             if line is None or line.last is None:
                 return
             text = f"{line.last['msg']} ({line.count} more since {line.since})"
-            told = {**line.last, "msg": text, "repeated": line.count}
+            record = {**line.last, "msg": text, "repeated": line.count}
             self._remember(same, line.last["ts"], self._clock())
-        self._write(told)
+        self._write(record)

@@ -1,6 +1,6 @@
 """
-Lines on their way to whoever reads standard output. Lines that nobody takes are held for a while; then they are lost, and it is
-told how many were. Knows nothing of what is in them.
+Buffered output of log lines to standard output. When its reader is slow, lines are buffered up to a limit; further lines are
+lost, and a line reports how many. This module does not know what a line contains.
 """
 
 from __future__ import annotations
@@ -13,30 +13,32 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-# What is held for a reader who pauses: minutes of an ordinary log, seconds of a busy access log.
+# The size of the buffer in bytes: minutes of an ordinary log, seconds of a busy access log.
 MAX_HELD = 1024 * 1024
-# How long the last lines are waited for at the end.
+# Seconds for which the end of the program waits until the buffered lines are written.
 LAST_WORDS_S = 1.0
 
 
 def _no_iteration() -> None:
-    """Give none."""
+    """Return None, because there is no iteration to join."""
 
 
 Later = Callable[[Callable[[], None]], None]
-"""Has something called in a moment; may itself be called from any thread."""
+"""Calls a function soon in the reactor's thread; may itself be called from any thread."""
 
 
 class BufferedOutput:
     """
-    Writes lines to a pipe, socket, terminal or file that others may hold, too: so it is not made non-blocking.
+    A buffered writer of lines to a pipe, socket, terminal or file.
 
-    It is written to only when it is ready, and then no more than a pipe that is ready takes without blocking.
+    Other processes may share the open file, so that it is not made non-blocking. Instead, a write happens only after ``poll``
+    reports that the file is ready, and is not larger than what a ready pipe takes without blocking.
 
-    :param notice: gives the line that tells how many lines were lost.
-    :param iteration: gives a list, whose ``send_late`` are called in a moment, as `mpp.wire.tuned.reactor` has it; None where
-        there is none. The lines of a turn are then written together: with the access log that saves each request two system
-        calls.
+    :param later: calls a function soon, to try again when the reader is stalled.
+    :param notice: returns the line that reports how many lines were lost.
+    :param turn: returns the list of the reactor's current iteration (`mpp.wire.tuned.reactor`), or None without one. The
+        reactor calls ``send_late`` on the items of the list at the end of the iteration, so that the lines of one iteration are
+        written together; this saves two system calls per request in the access log.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class BufferedOutput:
         self._notice = notice
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
-        # Reentrant: the garbage collector may log, too, in the midst of this.
+        # Reentrant, because the garbage collector may run here and log.
         self._lock = threading.RLock()
         self._buffered: deque[bytes] = deque()
         self._size = 0
@@ -60,13 +62,13 @@ class BufferedOutput:
         self._joined: list[Any] | None = None
 
     def write(self, line: bytes) -> None:
-        """Write a line, or hold it until it can be written. From any thread; raises nothing."""
+        """Write a line, or buffer it until it can be written. May be called from any thread; raises nothing."""
         with self._lock:
             if self._size + len(line) > MAX_HELD:
                 self._lost += 1
             else:
                 self._buffer(line)
-            # Who logs while a line is written is served by the loop that writes it.
+            # A line that is logged while another one is written is written by the same loop.
             if self._busy or self._awaited:
                 return
             turn = self._iteration()
@@ -77,14 +79,14 @@ class BufferedOutput:
                 turn.append(self)
 
     def send_late(self) -> None:
-        """Write what was logged in this turn."""
+        """Write the lines that were logged in this iteration of the reactor."""
         with self._lock:
             self._joined = None
             if not (self._busy or self._awaited):
                 self._write_buffered(0)
 
     def drain(self, seconds: float = LAST_WORDS_S) -> None:
-        """Wait for what is held to be written, but not for long: for the end."""
+        """Block until the buffered lines are written, at most for some seconds; called at shutdown."""
         with self._lock:
             end = time.monotonic() + seconds
             while self._buffered and time.monotonic() < end and not self._busy:
@@ -116,15 +118,15 @@ class BufferedOutput:
                 self._write_buffered(0)
 
     def _write_some(self) -> bool:
-        """Write the first lines (or a part of them), or give the first one up; tell whether to go on."""
-        # What was written of a line that was then given up must not run into the next one.
+        """Write the first lines or a part of them, or drop the first one; return whether to continue."""
+        # When a line was dropped after a part of it was written, a newline separates this part from the next line.
         piece = b"\n" + self._first() if self._torn else self._first()
         try:
             written = os.write(self._descriptor, piece[: select.PIPE_BUF])
         except BlockingIOError:
             return False
         except OSError:
-            # Closed, or the disk is full: the next line may have better luck.
+            # The file is closed or the disk is full; the next line is tried nevertheless.
             self._size -= len(self._buffered.popleft())
             self._lost += 1
             self._torn, self._begun = self._torn or self._begun, False
@@ -134,7 +136,7 @@ class BufferedOutput:
         return True
 
     def _first(self) -> bytes:
-        """Give the lines for one write: as many as a pipe takes without mixing them with another writer's."""
+        """Return the lines for one write: as many as a pipe takes atomically, or else one line."""
         taken: list[bytes] = []
         size = 0
         for line in self._buffered:

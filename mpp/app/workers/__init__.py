@@ -1,22 +1,22 @@
 """
-More processes on one listening address (``--workers``).
+Several processes that serve one listening address (``--workers``): one *parent* and its *workers*.
 
-One *parent* and some *workers*. The parent is the whole program, but its sockets accept nobody: it finds, probes and selects
-backends as ever, and looks after the workers (`mpp.app.workers.supervisor`). A worker is the whole program, but it finds and
-probes nobody: the Selection comes from the parent (`mpp.app.workers.remote_selections`), and its sockets, too
-(`mpp.app.workers.shared_sockets`). Nothing else of mpp knows.
+The parent finds, probes and selects backends and starts the workers (`mpp.app.workers.supervisor`); it opens the listening
+sockets but accepts no connection. A worker serves clients, but has no discovery and no probes: it gets the Selection
+(`mpp.app.workers.remote_selections`) and the sockets (`mpp.app.workers.shared_sockets`) from the parent. The rest of mpp does not
+know whether it runs in a parent or in a worker.
 
-The parent does not serve clients itself, so that nothing that happens to a client's request can harm what all depend on; it
-costs one more process, and a few percent of a core. When it ends, however it does, the workers end with it.
+Because the parent serves no clients, a fault in a request cannot stop discovery and selection. This costs one more process and a
+few percent of a core. When the parent ends for any reason, the workers end too.
 
-Parent and worker talk over a pair of sockets (`mpp.app.workers.ipc`), in JSON. What a worker says goes through the same checks as
-what a backend says: its words are looked up in a table, and who says something else is cut off, and started anew.
+Parent and worker send each other JSON messages over a pair of sockets (`mpp.app.workers.ipc`). The parent looks up each message
+of a worker in a table, and replaces a worker that sends an unknown one.
 
 # Note [One queue]
 
-All workers accept from the same sockets, the parent's. The alternative, a socket for each (SO_REUSEPORT), gives each connection
-to a worker before it is known whether that worker gets to it: whoever comes while one is dead or stuck would wait for it, in
-its queue, though others are idle. With one queue whoever can takes the next client. What that lacks is evenness, since the
-first one to wake up takes all there is. So each takes one at a time, and only while it has no more connections than another
-one; a client whom nobody else takes within a few milliseconds is taken nevertheless (`mpp.app.workers.accept_rotation`).
+All workers accept from the same sockets. With a socket per worker (SO_REUSEPORT), the kernel would assign connections to a worker
+that is dead or stuck, where they would wait although other workers are idle. With one queue any worker can accept the next
+connection, but the first one to wake up would accept all of them. So a worker accepts one at a time, and only while no other
+worker has fewer connections; a connection that waits for some milliseconds is accepted in any case
+(`mpp.app.workers.accept_rotation`).
 """

@@ -1,5 +1,5 @@
 """
-``python -m mpp.app.workers``: one worker, on the global reactor. Started by the parent only, who passes it its sockets.
+The program of a worker process, ``python -m mpp.app.workers``. Only the parent starts it, and passes it the sockets.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sys
 
 
 def main() -> None:
-    """Install the reactor, then be a worker: what is imported after that may want one."""
-    # What the service manager wants to hear it hears from the parent.
+    """Install the reactor, before modules that import it, and run the worker."""
+    # Only the parent notifies the service manager.
     os.environ.pop("NOTIFY_SOCKET", None)
     from mpp.wire.tuned.reactor import install
     from mpp.wire.tuned.switch import is_tuned

@@ -1,7 +1,7 @@
 """
-Who of the workers takes the next client, see Note [One queue] in `mpp.app.workers`.
+The choice of the worker that accepts the next connection, see Note [One queue] in `mpp.app.workers`.
 
-Knows ports, and how many connections each worker has: numbers in memory that all of them share, of which each writes its own.
+The workers share their numbers of connections in memory; each writes only its own number.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from twisted.internet.interfaces import IReactorTime
 
 NONE = -1
 _SIZE = 4
-# How long somebody with fewer connections is given to take a client: long for a worker that is not busy, unnoticed by a client.
+# Seconds that a worker with fewer connections has to accept: enough if it is not busy, and too short for a client to notice.
 PATIENCE_S = 0.005
 
 
 class ConnectionCounts:
     """
-    The numbers of connections, by worker; `NONE` where there is none.
+    The number of connections of each worker, in shared memory; `NONE` for a worker that does not run.
 
-    :param descriptor: of the memory; stays open.
+    :param descriptor: the descriptor of the memory; it stays open.
     """
 
     def __init__(self, descriptor: int, workers: int) -> None:
         self.descriptor = descriptor
-        # Each is written by one process, in one store.
+        # Each number is written by one process, in one store, so that no lock is needed.
         self.numbers = memoryview(mmap.mmap(descriptor, workers * _SIZE)).cast("i")
 
     @classmethod
     def make(cls, workers: int) -> ConnectionCounts:
-        """Make the memory; it is nobody's file."""
+        """Create the shared memory, an anonymous file (memfd)."""
         descriptor = os.memfd_create("mpp-workers")
         os.ftruncate(descriptor, workers * _SIZE)
         counts = cls(descriptor, workers)
@@ -43,15 +43,15 @@ class ConnectionCounts:
         return counts
 
     def has_fewer(self, than: int) -> bool:
-        """Tell whether a worker has fewer connections than that."""
+        """Return whether some worker has fewer connections than a number."""
         return any(NONE < number < than for number in self.numbers)
 
 
 class AcceptRotation:
     """
-    Accepts clients when it is this worker's turn.
+    The gate of one worker's listening sockets: connections are accepted when no other worker has fewer.
 
-    :param count: gives how many connections this worker has.
+    :param count: returns the number of this worker's connections.
     """
 
     def __init__(self, counts: ConnectionCounts, worker: int, count: Callable[[], int], clock: IReactorTime) -> None:
@@ -61,15 +61,15 @@ class AcceptRotation:
         self._clock = clock
 
     def guard(self, port: Any) -> None:
-        """Govern a listening port from now on."""
+        """Apply the rotation to a listening port."""
         port.doRead = functools.partial(self._admit, port, port.doRead)
 
     def update(self) -> None:
-        """Write how many connections there are now."""
+        """Publish the current number of this worker's connections."""
         self._counts.numbers[self._worker] = self._count()
 
     def leave(self) -> None:
-        """Be no one to whom a client may be left."""
+        """Withdraw this worker, so that the others do not leave connections to it."""
         self._counts.numbers[self._worker] = NONE
 
     def _admit(self, port: Any, accept: Callable[[], None]) -> None:

@@ -1,5 +1,5 @@
 """
-What all workers count, gathered: asked of each, added up, and what those that have ended had counted. Knows no process.
+The metrics of all workers: requested from each one, and added up with the counters of the workers that have ended.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _LOAD = "mpp_backend_requests"
 
 class MetricsGatherer:
     """
-    The metrics of parent and workers.
+    The collector of the metrics of the parent and its workers.
 
-    :param processes: gives the workers there are.
-    :param own: gives the parent's own metrics.
-    :param own_counted: returns those families of them that have samples of these names, without series that are 0.
-    :ivar restarts: how many workers were replaced.
-    :ivar unanswered: how often one did not tell its metrics in time.
+    :param processes: returns the running workers.
+    :param own: returns the metrics of the parent process.
+    :param own_counted: returns the parent's metric families that have samples of these names, without series that are 0.
+    :ivar restarts: the number of workers that were replaced.
+    :ivar unanswered: the number of times that a worker did not send its metrics in time.
     """
 
     def __init__(
@@ -44,58 +44,58 @@ class MetricsGatherer:
 
     def ask_all(self, timeout: float) -> Deferred[list[WorkerProcess]]:
         """
-        Have all workers tell their metrics; who does not in time is represented by what it had counted when it told last.
+        Request the metrics of all workers; for a worker that does not respond in time, its last counters are kept.
 
         :param timeout: seconds.
-        :return Deferred(list): fires with those who did not. Never fails.
+        :return Deferred(list): fires with the workers that did not respond. Never fails.
         """
         unresponsive: list[WorkerProcess] = []
         asked = DeferredList([self._ask(process, timeout, unresponsive) for process in self._processes()])
         return asked.addCallback(lambda _: unresponsive)
 
     def _ask(self, process: WorkerProcess, timeout: float, unresponsive: list[WorkerProcess]) -> Deferred[None]:
-        def told(metrics: Families) -> None:
+        def received(metrics: Families) -> None:
             process.metrics = metrics
 
-        def did_not(_: object) -> None:
+        def failed(_: object) -> None:
             unresponsive.append(process)
             self.unanswered += 1
             process.metrics = sums.counted(process.metrics)
 
-        return process.channel.request("samples", timeout=timeout).addCallbacks(told, did_not)
+        return process.channel.request("samples", timeout=timeout).addCallbacks(received, failed)
 
     def has_ended(self, process: WorkerProcess) -> None:
-        """Remember what it had counted."""
+        """Keep the counters of a worker that has ended."""
         self._departed = sums.counted(sums.add(self._departed, [process.metrics]))
 
     def exposition(self) -> bytes:
-        """Give the page that speaks for all."""
+        """Return the metrics page for all processes together."""
         own = self._own()
         self._departed = sums.known(self._departed, own)
         total = sums.add(own, [self._departed, *(process.metrics for process in self._processes())])
         return sums.exposition(total + self.own_families())
 
     def own_families(self) -> Families:
-        """Give what is counted of the workers themselves."""
+        """Return the metric families about the workers themselves."""
         found: Families = []
         for name, kind, documentation, value in (
             ("mpp_workers", "gauge", "Worker processes.", sum(1 for _ in self._processes())),
             ("mpp_worker_restarts", "counter", "Worker processes that died and were replaced.", self.restarts),
-            ("mpp_worker_unanswered", "counter", "Times that a worker did not tell its metrics in time.", self.unanswered),
+            ("mpp_worker_unanswered", "counter", "Times that a worker did not send its metrics in time.", self.unanswered),
         ):
             sample = f"{name}_total" if kind == "counter" else name
             found.append([name, kind, documentation, [[sample, {}, value]]])
         return found
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """Give the families that have samples of these names, see `mpp.admin.recorder.Collect`."""
+        """Return the metric families that have samples of these names, see `mpp.app.client_side.Collect`."""
         workers = [self._departed, *(process.metrics for process in self._processes())]
         found = [self._own_counted(names), *(sums.restricted(each, names) for each in workers)]
         return sums.metrics(sums.add([], found))
 
     def local_errors(self) -> Mapping[int, int]:
         """
-        Return how many requests mpp itself answered with errors, as the workers told last, see `mpp.app.client_side.ClientSide`.
+        Return the number of local replies with an error, by status code, from the last metrics of the workers.
         """
         total = dict.fromkeys(CODES, 0)
         for found in [self._departed, *(process.metrics for process in self._processes())]:
@@ -107,11 +107,11 @@ class MetricsGatherer:
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
         """
-        Give what is under way on each backend and what waits, as the workers told last, see `mpp.app.client_side.ClientSide`.
+        Return the number of requests in flight and in the queue, by backend name, from the last metrics of the workers.
         """
-        told = {
+        load = {
             (sample.labels["backend"], sample.labels["state"]): int(sample.value)
             for family in sums.metrics(sums.add([], [sums.restricted(process.metrics, [_LOAD]) for process in self._processes()]))
             for sample in family.samples
         }
-        return {each.name: (told.get((each.name, "active"), 0), told.get((each.name, "queued"), 0)) for each in backends}
+        return {each.name: (load.get((each.name, "active"), 0), load.get((each.name, "queued"), 0)) for each in backends}

@@ -1,6 +1,6 @@
 """
-Tells the workers what the parent knows: the Selection, with the addresses and origins of its backends, and who fails. Each is
-told only what it does not know yet (`mpp.app.workers.process`).
+Publication of the parent's state to the workers: the Selection, the addresses and discovery sources of its backends, and the
+failing backends. Each worker gets only what has changed (`mpp.app.workers.process`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mpp.core.model import Selection
 
 class Broadcast:
     """
-    What all workers are told.
+    The publisher of the Selection to all workers.
 
-    :param processes: gives those there are.
+    :param processes: returns the running workers.
     """
 
     def __init__(self, processes: Callable[[], Iterable[WorkerProcess]], program: ParentProgram, clock: IReactorTime) -> None:
@@ -32,19 +32,19 @@ class Broadcast:
         self._written = SentBackends()
 
     def soon(self) -> None:
-        """Tell them after this turn of the reactor, what comes in it together."""
+        """Publish the state in the reactor's next iteration, so that several changes are sent together."""
         if self._scheduled is None:
             self._scheduled = self._clock.callLater(0, self.now)
 
     def now(self) -> None:
-        """Tell them."""
+        """Publish the state to all workers now."""
         if self._scheduled is not None and self._scheduled.active():
             self._scheduled.cancel()
         self._scheduled = None
         selections = self._program.selections
         selection = selections.current
         failing = encoded([[backend_out(backend), reports] for backend, reports in selections.failing.items()])
-        # Encoded at most once, and only if there is somebody who does not know it.
+        # The Selection is encoded at most once, and only if a worker does not have it yet.
         world = functools.cache(functools.partial(self._describe, selection))
         for process in self._processes():
             process.publish(selection, failing, world)

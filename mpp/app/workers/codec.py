@@ -1,7 +1,7 @@
 """
-What parent and workers say to each other, as values that JSON can carry. Pure.
+The encoding of the messages between parent and workers as values of JSON. Pure functions.
 
-Everything is a list whose order both sides know: they are the same version of the same program.
+Values are encoded as lists without names, because both processes are the same version of mpp.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from mpp.security.web_config.passwords import VerifiedCredentials
 
 
 def packed(value: object) -> str:
-    """Return any value as text, for what only the parent says."""
+    """Return any value as text (a pickle), for messages from the parent to a worker."""
     return base64.b64encode(pickle.dumps(value)).decode("ascii")
 
 
 def unpacked(text: str) -> Any:
-    """Return the value that `packed` was called with. For what the parent says: who writes it can have any code run here."""
+    """Return the value of a text of `packed`. Only for text from the parent, because a pickle can run any code."""
     return pickle.loads(base64.b64decode(text))
 
 
 def familiar_out(familiar: VerifiedCredentials) -> list[str]:
-    """Give familiar credentials, which is no more than a digest, a user and his hash."""
+    """Encode verified credentials, which are a digest, the name of the user, and the hash of the password."""
     return [familiar.digest.hex(), familiar.user.hex(), familiar.hashed.hex()]
 
 
 def familiar_in(value: Any) -> VerifiedCredentials:
-    """Read familiar credentials."""
+    """Decode verified credentials; see `familiar_out`."""
     return VerifiedCredentials(*map(bytes.fromhex, value))
 
 
 def backend_out(backend: Backend) -> list[Any]:
-    """Give a backend."""
+    """Encode the address of a backend."""
     return [backend.scheme, backend.host, backend.port, backend.prefix]
 
 
 def backend_in(value: Any) -> Backend:
-    """Read a backend."""
+    """Decode the address of a backend."""
     scheme, host, port, prefix = value
     return Backend(str(scheme), str(host), int(port), str(prefix))
 
@@ -54,10 +54,10 @@ def backend_in(value: Any) -> Backend:
 @frozen
 class BackendMessage:
     """
-    What workers know of a backend.
+    The data about a backend that the parent sends to workers.
 
     :ivar addresses: the IP addresses to try.
-    :ivar sources: where it was found; None when that is not known.
+    :ivar sources: the discovery sources that listed the backend; None when they are not known.
     """
 
     observation: Observation
@@ -67,10 +67,10 @@ class BackendMessage:
 
 def message_out(known: BackendMessage) -> str:
     """
-    Return what is known of a backend as text, the same text as long as workers need to know nothing else.
+    Encode the data about a backend as text, which stays the same as long as nothing changes that workers need.
 
-    What only the parent shows is left out, such as the progress of a replay, how long the last probe took, and when a backend
-    was probed that cannot be used anyway.
+    Data that only the parent shows is left out, such as the progress of a replay, the duration of the last probe, and the time of
+    the last probe of a backend that cannot be used.
     """
     each, origins = known.observation, known.sources
     facts = astuple(each.facts, filter=_for_workers)
@@ -84,7 +84,7 @@ def message_out(known: BackendMessage) -> str:
 
 
 def message_in(text: str) -> BackendMessage:
-    """Read what is known of a backend."""
+    """Decode the data about a backend."""
     backend, standing, why, facts, returns, limited, unproven, ready_took, lack, *rest = json.loads(text)
     leaving, at, ejected_at, addresses, found = rest
     observation = Observation(
@@ -108,9 +108,9 @@ def message_in(text: str) -> BackendMessage:
 
 def selection_out(selection: Selection, known: list[str]) -> list[Any]:
     """
-    Give a Selection; the choice refers to the observations by their number, and to nobody else's backend.
+    Encode a Selection; its choice refers to backends by the index of their observation.
 
-    :param known: what `message_out` returns for each of its observations.
+    :param known: the result of `message_out` for each of its observations.
     """
     number = {observation.backend: place for place, observation in enumerate(selection.observations)}
 
@@ -130,9 +130,9 @@ def selection_out(selection: Selection, known: list[str]) -> list[Any]:
 
 def selection_in(value: Any, read: Callable[[list[str]], Sequence[BackendMessage]]) -> Selection:
     """
-    Read a Selection.
+    Decode a Selection that the parent has sent.
 
-    :param read: reads what is known of all of its backends.
+    :param read: decodes the data about all of its backends.
     """
     generation, choice, past, known, changed_at, sticky = value
     observations = tuple(each.observation for each in read(known))
@@ -147,5 +147,5 @@ def selection_in(value: Any, read: Callable[[list[str]], Sequence[BackendMessage
 
 
 def _for_workers(attribute: Attribute[Any], value: object) -> bool:
-    """Return whether workers need to know a fact: all but the last four, which may be large and are only compared."""
+    """Return whether workers need a field of the server's state: all but four that may be large and are only compared."""
     return attribute.name not in ("pools", "jobs", "external_labels", "flags")

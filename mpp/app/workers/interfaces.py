@@ -1,4 +1,4 @@
-"""What the crew has to know of the parent's program. Says it, and nothing else."""
+"""The interfaces through which the worker supervisor uses the parent's program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mpp.selection.query_of_death import SuspectQueries
 
 class ParentSelections(Protocol):
     """
-    The living Selection, see `mpp.selection.service.SelectionService`.
+    The service that makes the Selection, see `mpp.selection.service.SelectionService`.
 
     :ivar suspects: see `mpp.core.interfaces.ISelections`.
     """
@@ -28,14 +28,14 @@ class ParentSelections(Protocol):
 
     @property
     def current(self) -> Selection:
-        """The Selection in force."""
+        """The current Selection, an immutable value."""
 
     @property
     def failing(self) -> Mapping[Backend, int]:
-        """The backends on which the last request failed, and how many reports there were."""
+        """The backends on which the last request failed, with the number of reports about each."""
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call this whenever ``current`` has changed."""
+        """Call a function whenever ``current`` has changed."""
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         """See `mpp.core.interfaces.ISelections`."""
@@ -58,21 +58,21 @@ class ParentSelections(Protocol):
 
 class ParentProgram(Protocol):
     """
-    What the crew has to know of the parent's program.
+    The part of the parent's program that the worker supervisor uses.
 
-    :ivar addresses: gives the known IP addresses of a backend.
-    :ivar sources: tells who finds a backend; None when that is not known.
-    :ivar status: gives the status page in a format, for who asks over TLS or not.
-    :ivar config: gives the page of the configuration in force, in a format.
-    :ivar record: takes the kind and the text of an event for the status page.
-    :ivar reload: has the configuration read again.
-    :ivar token: of this mpp, see `mpp.core.instance`.
-    :ivar encoded: gives what a worker has to know of settings, in text.
+    :ivar addresses: returns the known IP addresses of a backend.
+    :ivar sources: returns the discovery sources that listed a backend; None when they are not known.
+    :ivar status: returns the status page; its arguments are the format, and whether the client uses TLS.
+    :ivar config: returns the page of the active configuration in a format.
+    :ivar record: adds an event, given its kind and text, to the event log on the status page.
+    :ivar reload: reloads the configuration; fires with the result.
+    :ivar token: the token by which mpp recognizes its own requests, see `mpp.core.instance`.
+    :ivar encoded: returns a worker's share of the settings as text.
     """
 
     @property
     def selections(self) -> ParentSelections:
-        """The living Selection."""
+        """The service that makes the parent's Selection."""
 
     token: str
     addresses: Callable[[Backend], tuple[str, ...]]
@@ -84,16 +84,16 @@ class ParentProgram(Protocol):
     encoded: Callable[[Settings], str]
 
     def handover(self) -> Handover | None:
-        """Give the web configuration in force, and who is known; None without one."""
+        """Return the active web configuration with the verified credentials; None without one."""
 
     def familiar(self, credentials: VerifiedCredentials) -> None:
-        """Know credentials that a worker has found to be right, for workers that start later."""
+        """Remember credentials that a worker has verified, for workers that start later."""
 
     def descriptors(self) -> list[int]:
-        """Give the open sockets, in the order in which a worker opens them."""
+        """Return the descriptors of the listening sockets, in the order in which a worker opens them."""
 
     def collect(self) -> Families:
-        """Give the parent's own metrics."""
+        """Return the metrics of the parent process."""
 
     def counted(self, names: Collection[str]) -> Families:
-        """Return the families of them that have samples of these names, without series that are 0."""
+        """Return the parent's metric families that have samples of these names, without series that are 0."""

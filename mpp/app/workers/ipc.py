@@ -1,7 +1,7 @@
 """
-The line between the parent and a worker: words, questions and their answers, in JSON over a pair of sockets.
+The IPC channel between the parent and a worker: notifications, requests and responses, in JSON over a pair of sockets.
 
-It knows none of the words. Who says one that is not known, or something that is no word at all, is cut off.
+The channel does not define the messages. It closes when the other process sends an unknown or malformed one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from mpp.core.model import MIB
 
 _log = make_logger()
 
-# Ten thousand backends, or the metrics of a thousand.
+# The largest message in bytes: ten thousand backends, or the metrics of a thousand.
 _LONGEST = 64 * MIB
 
-# In bytes: the word, and nothing of settings.
+# How many bytes of an invalid message are logged: its name, but not the settings that follow.
 _QUOTED = 12
 
 NotificationHandlers = Mapping[str, Callable[..., object]]
@@ -38,12 +38,12 @@ RequestHandlers = Mapping[str, Callable[..., "Deferred[Any]"]]
 @implementer(IFileDescriptorReceiver)
 class IPCChannel(Int32StringReceiver):
     """
-    One end.
+    One end of the channel between the parent and a worker.
 
-    :param handlers: what may be said here, and what is then called with what follows.
-    :param questions: what may be asked here, and what gives the answer.
-    :param ended: called once, when there is nobody at the other end any more.
-    :param received: called with each file descriptor that comes, before the word that was said after it.
+    :param handlers: the functions that are called for notifications, by the name of the notification.
+    :param questions: the functions that respond to requests, by the name of the request; they return a Deferred.
+    :param ended: called once when the connection is closed.
+    :param received: called with each file descriptor that arrives, before the notification that was sent after it.
     """
 
     MAX_LENGTH = _LONGEST
@@ -67,29 +67,29 @@ class IPCChannel(Int32StringReceiver):
         self._lost = self._cut_off = False
 
     def notify(self, word: str, *values: object) -> None:
-        """Say something."""
+        """Send a notification with its values."""
         self.notify_encoded(json.dumps([word, *values]))
 
     def notify_encoded(self, text: str) -> None:
-        """Say something that has been encoded already."""
+        """Send a notification that is already encoded as JSON."""
         if not self._lost:
             self.sendString(text.encode())  # type: ignore[no-untyped-call]
 
     def send_descriptor(self, descriptor: int) -> None:
-        """Have the other end get a copy of a file descriptor. To be followed by a word, with which it goes."""
+        """Send a copy of a file descriptor; it leaves with the next notification, which must follow."""
         if not self._lost:
             self.transport.sendFileDescriptor(descriptor)
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
-        """Pass it on."""
+        """Pass a received file descriptor on."""
         self._received(descriptor)
 
     def request(self, question: str, *values: object, timeout: float | None = None) -> Deferred[Any]:
         """
-        Ask something.
+        Send a request and wait for its response.
 
-        :return Deferred: fires with the answer. Fails with Twisted's ``TimeoutError`` after ``timeout`` seconds, and with
-            ``ConnectionDone`` when the other end is gone. May be cancelled.
+        :return Deferred: fires with the response. Fails with Twisted's ``TimeoutError`` after ``timeout`` seconds, and with
+            ``ConnectionDone`` when the connection is closed. May be cancelled.
         """
         if self._lost:
             return fail(ConnectionDone())
@@ -105,36 +105,36 @@ class IPCChannel(Int32StringReceiver):
     def _requested(self, number: int, question: str, *values: Any) -> None:
         answer = self._questions[question](*values)
         answer.addCallback(lambda value: self.notify("!", number, value))
-        answer.addErrback(lambda failure: _log.failure("Bug: no answer to {question}", failure, question=question))
+        answer.addErrback(lambda failure: _log.failure("bug: no response to request {question}", failure, question=question))
 
     def _responded(self, number: int, value: Any) -> None:
-        # Whoever asked may have given up.
+        # Absent if the request was cancelled.
         waiting = self._waiting.pop(number, None)
         if waiting is not None:
             waiting.callback(value)
 
     def stringReceived(self, string: bytes) -> None:
-        """Do as told."""
+        """Decode a message and call its handler; close the channel if that fails."""
         if self._cut_off:
             return
         try:
             word, *values = json.loads(string)
             self._handlers[word](*values)
         except Exception:
-            _log.failure("Not understood, cut off: {beginning}", beginning=string[:_QUOTED])
+            _log.failure("message of another mpp process not understood, channel closed: {beginning}", beginning=string[:_QUOTED])
             self.close()
 
     def close(self) -> None:
-        """Listen no more. What was said before still goes out: why, if it is a worker who hangs up."""
+        """Ignore further messages and close the channel after the sent ones are written, such as a worker's last log line."""
         self._cut_off = True
         self.transport.loseConnection()
 
     def lengthLimitExceeded(self, length: int) -> None:
-        """Listen no more."""
+        """Abort the connection after a message that is too long."""
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell who waits for an answer."""
+        """Fail the pending requests and report the end of the connection."""
         self._lost = True
         waiting, self._waiting = self._waiting, {}
         for each in waiting.values():

@@ -1,13 +1,13 @@
 """
-What parent and workers keep of the last Selection, so that only what is news is encoded and decoded. Knows no line nor process.
+Caches of the last Selection in the parent and in the workers, so that only changed backends are encoded and decoded.
 
 # Note [Texts]
 
-With a thousand servers, a Selection that is decoded as a whole holds up a worker's clients for 40 ms, several times a second
-while servers are down. So what is known of each server is a text within the message. A text that was in the last Selection, too,
-stands for the same as then. The message is whole all the same: a worker that starts needs no other one.
+Decoding the whole Selection of a thousand servers would delay a worker's clients for 40 ms, several times a second while servers
+are down. So the message contains one text per server, and a worker decodes only the texts that the last message did not contain.
+The message is complete, so that a worker that starts needs no earlier one.
 
-When many texts are news, they go ahead in messages of their own, so that the worker gets to its clients between them.
+When many texts are new, they are sent before it in several messages, so that the worker serves its clients between them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from mpp.core.model import Backend, Observation, Selection
 Addresses = Callable[[Backend], tuple[str, ...]]
 """Returns the IP addresses of a backend."""
 FoundBy = Callable[[Backend], Collection[DiscoverySource] | None]
-"""Returns where a backend was found, None when that is not known."""
+"""Returns the discovery sources that listed a backend, None when they are not known."""
 
 
 AT_ONCE = 100
-"""So many texts are decoded in 4 ms."""
+"""The number of new texts in one message; decoding them takes about 4 ms."""
 
 
 class _SentBackend(NamedTuple):
-    """What was written of one backend, and of what."""
+    """The last text about one backend, with the data that it was encoded from."""
 
     observation: Observation
     addresses: tuple[str, ...]
@@ -40,9 +40,9 @@ class _SentBackend(NamedTuple):
 
 class SentBackends:
     """
-    What the parent has written last of each backend.
+    The parent's cache of the last text about each backend.
 
-    :ivar news: the texts that were not among those before.
+    :ivar news: the texts that were not in the Selection before.
     """
 
     def __init__(self) -> None:
@@ -50,39 +50,39 @@ class SentBackends:
         self._last: dict[Backend, _SentBackend] = {}
 
     def write(self, selection: Selection, addresses: Addresses, origins: FoundBy) -> list[str]:
-        """Return what is known of each backend of a Selection, in the order of its observations."""
+        """Return the text about each backend of a Selection, in the order of its observations."""
         last, self._last, self.news = self._last, {}, []
         for observation in selection.observations:
             backend = observation.backend
-            told, at, found = last.get(backend), addresses(backend), origins(backend)
-            if told is None or told.observation is not observation or told.addresses != at or told.sources != found:
+            sent, at, found = last.get(backend), addresses(backend), origins(backend)
+            if sent is None or sent.observation is not observation or sent.addresses != at or sent.sources != found:
                 text = message_out(BackendMessage(observation, at, None if found is None else tuple(found)))
-                if told is None or told.text != text:
+                if sent is None or sent.text != text:
                     self.news.append(text)
-                told = _SentBackend(observation, at, found, text)
-            self._last[backend] = told
-        return [told.text for told in self._last.values()]
+                sent = _SentBackend(observation, at, found, text)
+            self._last[backend] = sent
+        return [sent.text for sent in self._last.values()]
 
     def ahead(self) -> list[list[str]]:
-        """Return what is to be said before the Selection that was written last, in parts, see Note [Texts]."""
+        """Return the new texts to send before the last Selection, in parts of `AT_ONCE`; empty if they are few."""
         if len(self.news) <= AT_ONCE:
             return []
         return [self.news[place : place + AT_ONCE] for place in range(0, len(self.news), AT_ONCE)]
 
 
 class ReceivedBackends:
-    """What a worker has read last."""
+    """The worker's cache of the decoded texts of the last Selection."""
 
     def __init__(self) -> None:
         self._last: dict[str, BackendMessage] = {}
         self._ahead: dict[str, BackendMessage] = {}
 
     def learn(self, texts: list[str]) -> None:
-        """Read what the next Selection will say of some of its backends."""
+        """Decode texts that the next Selection will contain."""
         self._ahead.update((text, message_in(text)) for text in texts)
 
     def read(self, texts: list[str]) -> list[BackendMessage]:
-        """Return what is known of each backend of a Selection."""
+        """Return the data about each backend of a Selection; only new texts are decoded."""
         last, self._ahead = {**self._last, **self._ahead}, {}
         known = [last.get(text) or message_in(text) for text in texts]
         self._last = dict(zip(texts, known, strict=True))
@@ -90,10 +90,10 @@ class ReceivedBackends:
 
     @property
     def addresses(self) -> dict[str, tuple[str, ...]]:
-        """The IP addresses to try, by the host."""
+        """The IP addresses to try, by host."""
         return {each.observation.backend.host: each.addresses for each in self._last.values()}
 
     @property
     def origins(self) -> DiscoverySources:
-        """Where those backends were found of which it is known."""
+        """The discovery sources of each backend for which they are known."""
         return {each.observation.backend: each.sources for each in self._last.values() if each.sources is not None}

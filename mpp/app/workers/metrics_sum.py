@@ -1,8 +1,8 @@
 """
-The metrics of several processes, as those of one. Pure; knows prometheus_client's families of samples.
+The sum of the metrics of several processes. Pure functions on prometheus_client's families of samples.
 
-Counters and histograms are added up. Of the gauges those that say how much there is in each process (`ADDED`) are, too; all
-others describe what only the parent knows, or what is the same for all, and are the parent's.
+Counters and histograms are added up, and so are the gauges that measure an amount in each process (`ADDED`). All other gauges are
+the parent's: they describe what only the parent knows, or what is the same in all processes.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ ADDED = frozenset(
     }
 )
 REMOVED_BY = ("backend", "locator", "type")
-"""Labels whose values come and go, and their series with them."""
+"""The labels with values that may be removed, together with their series."""
 _COUNTED = frozenset({"counter", "histogram", "summary"})
-# The parent lets no clients in, and says of these what the workers told it.
+# The parent has no clients; its samples of these families repeat the values of the workers.
 _NOT_THE_PARENTS = frozenset(
     {"mpp_backend_requests", "mpp_client_connections", "mpp_client_connections_limit", "mpp_held_bytes_limit"}
 )
 
 Families = list[list[Any]]
-"""Each: name, type, documentation, and samples of name, labels and value; as JSON carries them."""
+"""Metric families in values of JSON: each is a list of name, type, documentation, and samples of name, labels and value."""
 
 
 def families(collected: Iterable[Metric]) -> Families:
-    """Give what a registry has collected."""
+    """Return the metric families that a registry has collected as values of JSON."""
     return [
         [family.name, family.type, family.documentation, [[s.name, dict(s.labels), s.value] for s in family.samples]]
         for family in collected
@@ -48,21 +48,20 @@ def families(collected: Iterable[Metric]) -> Families:
 
 
 def added_up(found: Families) -> Families:
-    """Return what the parent adds up of a worker's metrics."""
+    """Return the metric families of a worker that the parent adds up."""
     return [family for family in found if family[1] in _COUNTED or family[0] in ADDED]
 
 
 def counted(found: Families) -> Families:
-    """Give what stays true of a process that has ended: what it has counted."""
+    """Return the counters and histograms, which stay valid after their process has ended."""
     return [family for family in found if family[1] in _COUNTED]
 
 
 def known(found: Families, parents: Families) -> Families:
     """
-    Return those samples whose backend, locator or affinity the parent has counters of.
+    Return the samples whose backend, locator or affinity is in the parent's metrics too.
 
-    Each series of an ended process goes when the parent's go, see `mpp.core.series`: nothing else would ever remove
-    it.
+    So the series of ended workers expire together with the parent's series, see `mpp.proxy.decisions.series`.
     """
     there = {(name, label, value) for name, _, _, samples in parents for label, value in _names(samples)}
     return [
@@ -76,7 +75,7 @@ def _names(samples: Iterable[Any]) -> Iterator[tuple[str, str]]:
 
 
 def add(parents: Families, workers: Iterable[Families]) -> Families:
-    """Give the metrics of all."""
+    """Return the sum of the metrics of the parent and its workers."""
     total: dict[str, list[Any]] = {}
     sums: dict[str, dict[tuple[Any, ...], float]] = {}
     for name, kind, documentation, samples in parents:
@@ -99,29 +98,29 @@ def _by_key(samples: Iterable[Any]) -> dict[tuple[Any, ...], float]:
 
 
 def restricted(found: Families, names: Collection[str]) -> Families:
-    """Give those families that have samples of these names."""
+    """Return the metric families that have samples of these names."""
     return [family for family in found if any(sample[0] in names for sample in family[3])]
 
 
 def samples(found: Families, name: str) -> list[Any]:
-    """Return the samples of one family: each its name, labels and value."""
+    """Return the samples of one metric family: for each its name, labels and value."""
     return next((family[3] for family in found if family[0] == name), [])
 
 
 def metrics(found: Families) -> Iterator[Metric]:
-    """Give them as prometheus_client's."""
+    """Yield the metric families as objects of prometheus_client."""
     return _Collected(found).collect()
 
 
 def exposition(found: Families) -> bytes:
-    """Give the page in the text format 0.0.4."""
+    """Return the metrics page in Prometheus' text format 0.0.4."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected(found))
     return generate_latest(registry)
 
 
 class _Collected:
-    """What was collected elsewhere (prometheus_client's custom collector protocol)."""
+    """A custom collector of prometheus_client for metrics that were collected in other processes."""
 
     def __init__(self, found: Families) -> None:
         self._found = found

@@ -1,4 +1,4 @@
-"""Makes the whole program the parent of workers. Knows what of the configuration is whose."""
+"""The connection of the program to its workers, and each worker's share of the settings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def employ(program: Program, settings: Settings, reactor: Any) -> None:
-    """Have workers serve clients instead of this program. Before it is started."""
+    """Let workers serve the clients instead of this program; called before it is started."""
     program.listeners.opener = SocketOpener(reactor)
-    program.client_side = crew = WorkerSupervisor(settings.workers, encoded(settings), reactor, Parent(program))
-    program.addService(crew)  # type: ignore[no-untyped-call]
+    program.client_side = supervisor = WorkerSupervisor(settings.workers, encoded(settings), reactor, Parent(program))
+    program.addService(supervisor)  # type: ignore[no-untyped-call]
 
 
 class Parent:
-    """The program as the crew sees it, see `mpp.app.workers.supervisor.ParentProgram`."""
+    """The parent's program as the worker supervisor uses it, see `mpp.app.workers.interfaces.ParentProgram`."""
 
     def __init__(self, program: Program) -> None:
         assert isinstance(program.backends.selections, SelectionService)
@@ -48,20 +48,20 @@ class Parent:
         self.encoded: Callable[[Settings], str] = encoded
 
     def handover(self) -> Handover | None:
-        """Give the web configuration in force, and who is known."""
+        """Return the active web configuration with the verified credentials; None without one."""
         return None if self._program.web_config is None else self._program.web_config.handover
 
     def familiar(self, credentials: VerifiedCredentials) -> None:
-        """Know credentials that a worker has found to be right."""
+        """Remember credentials that a worker has verified."""
         if self._program.web_config is not None:
             self._program.web_config.passwords.learn(credentials)
 
     def descriptors(self) -> list[int]:
-        """Give the open sockets, in the order in which a worker opens them."""
+        """Return the descriptors of the listening sockets, in the order in which a worker opens them."""
         return [each.port.socket.fileno() for each in self._program.listeners.open]  # type: ignore[attr-defined]
 
     def collect(self) -> list[list[Any]]:
-        """Give the parent's own metrics."""
+        """Return the metrics of the parent process."""
         return families(self._program.metrics.registry.collect())
 
     def counted(self, names: Collection[str]) -> list[list[Any]]:
@@ -70,7 +70,7 @@ class Parent:
 
 
 def workers_settings(settings: Settings) -> Settings:
-    """Give what is configured for one worker: its share of what is limited, and nothing of where backends are found."""
+    """Return the settings for one worker: with its share of each limit, and without discovery sources."""
     share = settings.workers
     return evolve(
         settings,
@@ -93,5 +93,5 @@ def _share(whole: int, workers: int) -> int:
 
 
 def encoded(settings: Settings) -> str:
-    """Give one worker's settings as the worker reads them. Only ever read from the parent, which may well be trusted."""
+    """Return one worker's settings as text that only a worker of this parent reads, see `mpp.app.workers.codec.packed`."""
     return packed(workers_settings(settings))

@@ -1,5 +1,6 @@
 """
-One worker, as the parent has it: its process, its line, and what it has been told. Knows how to start and to end it, not when.
+One worker as seen by the parent: its process, its IPC channel, and the state that was sent to it. This module can start and end
+a worker; the supervisor decides when.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ FIRST_SOCKET = 5
 
 class WorkerProcess(ProcessProtocol):
     """
-    A worker's process.
+    The process of one worker.
 
-    :param number: its place, from 0.
-    :param ended: called once with this when the process has ended.
-    :ivar channel: to it.
-    :ivar heard: the number of its last report.
-    :ivar metrics: as it told them last.
-    :ivar pid: its process id; 0 before it is started.
-    :ivar ended: how it ended, as the predicate of a sentence; empty while it runs.
-    :ivar silences: how often in a row it did not answer when it was asked how it is.
+    :param number: the index of the worker, from 0.
+    :param gone: called once with this object when the process has ended.
+    :ivar channel: the IPC channel to the worker.
+    :ivar heard: the number of the last report of the worker.
+    :ivar metrics: the last metrics of the worker.
+    :ivar pid: the process id; 0 before the start.
+    :ivar ended: the way in which the process ended, as the predicate of a sentence; empty while it runs.
+    :ivar silences: the number of liveness checks in a row without a response.
     """
 
     def __init__(
@@ -63,19 +64,21 @@ class WorkerProcess(ProcessProtocol):
         self._published: tuple[Selection | None, str, int] = (None, "", 0)
 
     def __repr__(self) -> str:
-        return f"<Hand {self.number}>"
+        return f"<WorkerProcess {self.number}>"
 
     def start(self, reactor: Any, boot: Sequence[str], counts: int, sockets: Sequence[int]) -> None:
         """
-        Start the process.
+        Start the worker's process and open the channel to it.
 
-        :param boot: all that it has to know, as `mpp.app.workers.worker` understands it.
+        :param boot: the arguments of the message "boot", see `mpp.app.workers.worker`.
+        :param counts: the descriptor of the shared memory of `mpp.app.workers.accept_rotation.ConnectionCounts`.
+        :param sockets: the descriptors of the listening sockets.
         """
         ours, theirs = socket.socketpair()
         with ours, theirs:
             inherited = {0: 0, 1: 1, 2: 2, LINE_DESCRIPTOR: theirs.fileno(), COUNTS_DESCRIPTOR: counts}
             inherited.update(enumerate(sockets, FIRST_SOCKET))
-            # -P for the reader of "ps"; the variables say the same, and more.
+            # -P is repeated here so that "ps" shows it; the environment sets the same and more.
             command = [sys.executable, "-P", "-m", "mpp.app.workers", str(self.number), str(os.getpid()), str(len(sockets))]
             reactor.spawnProcess(self, sys.executable, command, env=isolated(os.environ), childFDs=inherited)
             if self.transport is not None:
@@ -86,30 +89,31 @@ class WorkerProcess(ProcessProtocol):
 
     def publish(self, selection: Selection, failing: str, world: Callable[[], tuple[list[str], str]]) -> None:
         """
-        Tell it what it does not know yet.
+        Send the worker what has changed since the last call.
 
-        :param world: returns messages that are to come before the Selection, and the Selection, all encoded.
+        :param failing: the failing backends, encoded.
+        :param world: returns the messages to send before the Selection, and the Selection, all encoded.
         """
-        told, self._published = self._published, (selection, failing, self.heard)
-        if selection is not told[0]:
+        before, self._published = self._published, (selection, failing, self.heard)
+        if selection is not before[0]:
             ahead, known = world()
             for message in ahead:
                 self.channel.notify_encoded(message)
             self.channel.notify_encoded(f'["selection",{self.heard},{failing},{known}]')
-        elif told != self._published:
+        elif before != self._published:
             self.channel.notify_encoded(f'["heard",{self.heard},{failing}]')
 
     def signal(self, name: str) -> None:
-        """Send a signal, if it is there."""
+        """Send a signal to the process, if it is running."""
         if self.transport is not None and self.transport.pid is not None:
             self.transport.signalProcess(name)
 
     def _disconnected(self) -> None:
-        # Without its line it is of no use, if it is still there.
+        # A worker without its channel is of no use.
         self.signal("KILL")
 
     def processEnded(self, reason: Failure) -> None:
-        """Take note of its end."""
+        """Record how the process ended, and report its end."""
         self.ended = how_it_ended(getattr(reason.value, "signal", None), getattr(reason.value, "exitCode", None))
         transport = self.channel.transport
         if transport is not None:
@@ -119,10 +123,10 @@ class WorkerProcess(ProcessProtocol):
 
 def how_it_ended(number: int | None, status: int | None) -> str:
     """
-    Return how a process ended, as the predicate of a sentence.
+    Return the way in which a process ended, as the predicate of a sentence.
 
-    :param number: the signal that ended it, if one did.
-    :param status: its exit status, if it ended by itself.
+    :param number: the signal that ended it; None if it exited.
+    :param status: its exit status; None if it is not known.
     """
     if number is None:
         return "has ended" if status is None else f"has ended with exit status {status}"
@@ -133,5 +137,5 @@ def how_it_ended(number: int | None, status: int | None) -> str:
 
 
 def encoded(value: object) -> str:
-    """Give JSON."""
+    """Return a value as compact JSON."""
     return json.dumps(value, separators=(",", ":"))

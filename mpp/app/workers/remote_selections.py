@@ -1,19 +1,19 @@
 """
-The Selection in a worker: what the parent published last, and what this worker's requests have found out since.
+The Selection in a worker: the one that the parent has published last, changed by the failures of this worker's requests since.
 
-Knows the line to the parent; does not know how the parent comes to its Selection.
+This module uses the IPC channel to the parent; it does not know how the parent makes the Selection.
 
 # Note [Until the parent has heard]
 
-Hard evidence has to take effect at once (`mpp.core.interfaces.ISelections.report`), before the parent's answer to it comes. So
-whom a report is about leaves the Selection here and now. Reports are numbered, and the parent says with everything it publishes
-which one it has heard last: those it has not are applied to what it published, the others are forgotten, since the parent knows
-better.
+Hard evidence has to take effect at once (`mpp.core.interfaces.ISelections.report`), before the parent has processed the report.
+So a reported backend leaves the worker's Selection immediately. Reports are numbered, and each message of the parent contains the
+number of the last report that it has processed. Later reports are applied to the Selection of this message again; the others are
+dropped, because the parent has taken them into account.
 
 # Note [Answers]
 
-The parent wants to know of requests that were answered well, but only while some backend is failing, and then only once from each
-backend until something new is known about those that fail.
+The parent needs reports of successful responses only while some backend is failing, and then one report per responding backend
+until the set of failing backends changes.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from mpp.selection.rounds import StartWaiters
 @implementer(ISelections)
 class RemoteSelections(Service):
     """
-    The Selection as the parent publishes it.
+    The service that receives the Selection from the parent and reports to it.
 
-    :param now: the monotonic clock that requests are timed with.
+    :param now: returns the monotonic time in seconds, as used for requests.
     :ivar current: see `ISelections`.
-    :ivar suspects: see `ISelections`; the parent keeps those of all workers alike.
-    :ivar known: what is known of each backend.
-    :ivar channel: to the parent.
-    :ivar event_log: remains empty, the parent keeps it.
+    :ivar suspects: see `ISelections`; the parent sends each entry to all workers.
+    :ivar known: the data about each backend that the parent has sent.
+    :ivar channel: the IPC channel to the parent.
+    :ivar event_log: remains empty, because the parent has the event log.
     """
 
     channel: IPCChannel
@@ -78,10 +78,10 @@ class RemoteSelections(Service):
         moved: Callable[[str, tuple[str, ...]], None],
     ) -> RemoteSelections:
         """
-        Give itself, and have others know, too.
+        Set the functions that are called after changes, and return this object.
 
-        :param forget: called with each backend that is not known any more.
-        :param located: called with who finds the backends, before they are in ``current``.
+        :param forget: called with each backend that no discovery source lists any longer.
+        :param located: called with the discovery sources of the backends, before the backends are in ``current``.
         :param moved: called when a host name has lost addresses, see `mpp.wire.address_book.AddressBook`.
         """
         self._forget = forget
@@ -92,7 +92,7 @@ class RemoteSelections(Service):
     # From the parent
 
     def published(self, heard: int, failing: list[Any], selection: Any) -> None:
-        """Take a new Selection."""
+        """Decode and apply a new Selection from the parent."""
         before, self._published = self._published, selection_in(selection, self.known.read)
         self._located(self.known.origins)
         self._take_addresses(self.known.addresses)
@@ -110,7 +110,7 @@ class RemoteSelections(Service):
                 self._moved(host, found)
 
     def heard(self, heard: int, failing: list[Any]) -> None:
-        """Take note of what the parent knows."""
+        """Drop the reports that the parent has processed, and store the failing backends."""
         self._unheard = [report for report in self._unheard if report[0] > heard]
         self.current = self._published
         for _, backend, standing, why in self._unheard:
@@ -123,14 +123,14 @@ class RemoteSelections(Service):
     # For this worker
 
     def addresses(self, backend: Backend) -> tuple[str, ...]:
-        """Give the IP addresses to try, see `mpp.wire.address_book.AddressBook`."""
+        """Return the IP addresses to try for a backend, see `mpp.wire.address_book.AddressBook`."""
         return self._addresses.get(backend.host, ())
 
     def reconfigure(self, prober: object, strategy: object, interval: float, coverage_query: str = "") -> None:
-        """Do nothing: that is the parent's affair."""
+        """Do nothing, because only the parent probes and selects."""
 
     def stopService(self) -> None:
-        """Let go who waits."""
+        """Fire the Deferreds of `ready` that still wait."""
         Service.stopService(self)
         self._first.fire()
 
@@ -142,7 +142,7 @@ class RemoteSelections(Service):
         return waiter.addCallback(self._give_current)
 
     def reselect(self) -> Deferred[Selection]:
-        """Have the parent make a round, see `ISelections`. The new Selection comes before the answer."""
+        """Request a selection round from the parent, see `ISelections`. The new Selection arrives before the response."""
         return self.channel.request("reselect").addBoth(self._unless_cancelled)
 
     def _unless_cancelled(self, result: Any) -> Any:
@@ -152,19 +152,19 @@ class RemoteSelections(Service):
         return self.current
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
-        """Tell the parent of a request that failed, see `ISelections` and Note [Until the parent has heard]."""
+        """Report a failed request to the parent, see `ISelections` and Note [Until the parent has heard]."""
         self._reported += 1
         if standing > Standing.SUSPECT:
             self._unheard.append((self._reported, backend, standing, why))
             self.current = without(self.current, backend, standing, why)
         else:
-            # What is answered from now on is news.
+            # The parent needs reports of the next successful responses.
             self._failing[backend] = -1
             self._reported_backends.clear()
         self.channel.notify("report", self._reported, backend_out(backend), int(standing), why)
 
     def rescued(self, failed: Backend, by: Backend) -> None:
-        """Tell the parent of a request that a backend out of service answered, see `ISelections`."""
+        """Report to the parent that a backend out of service responded to a request, see `ISelections`."""
         self.channel.notify("rescued", backend_out(failed), backend_out(by))
 
     def storage_failed(self, backend: Backend, error: str) -> None:
@@ -172,12 +172,12 @@ class RemoteSelections(Service):
         self.channel.notify("storage", backend_out(backend), error)
 
     def suspect(self, key: str, why: str) -> None:
-        """Remember a read that a server may have died of, and have the parent tell the other workers, see `ISelections`."""
+        """Remember a query that may have crashed a server, and report it to the parent, see `ISelections`."""
         self.suspects.add(key)
         self.channel.notify("suspect", key, why)
 
     def answered(self, backend: Backend) -> None:
-        """Tell the parent of a request that was answered, if it wants to know; see Note [Answers]."""
+        """Report the first successful response of a backend to the parent while some backend is failing, see Note [Answers]."""
         if self._failing and backend not in self._reported_backends:
             self._reported_backends.add(backend)
             self.channel.notify("answered", backend_out(backend))

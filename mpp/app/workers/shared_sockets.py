@@ -1,9 +1,9 @@
 """
-How workers come to the listening sockets: the parent opens them and accepts nobody, the workers inherit them.
+Listening sockets that the parent opens and the workers inherit.
 
-Both pretend to be a reactor towards `mpp.app.listen.endpoints.listen`, and so to every type of endpoint: what is configured is
-read by both in the same order, so that the first socket that one opens is the first one that the other adopts. Sockets that are
-opened later are sent after (SCM_RIGHTS).
+`SocketOpener` (parent) and `SocketAdopter` (worker) stand in for the reactor in `mpp.app.listen.endpoints.listen`, and so for
+every type of endpoint. Both processes go through the configured endpoints in the same order, so that the first socket that the
+parent opens is the first one that a worker adopts. Sockets that are opened after the start are sent to workers (SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from zope.interface import implementer
 
 @frozen
 class OpenSocket:
-    """An open port that accepts nobody (of Twisted's IListeningPort, as much as is used)."""
+    """An open port that accepts no connection (the part of Twisted's IListeningPort that mpp uses)."""
 
     port: Any
 
     @property
     def socket(self) -> socket.socket:
-        """The socket itself."""
+        """The listening socket itself."""
         found: socket.socket = self.port.socket
         return found
 
     def getHost(self) -> Any:
-        """Give its address."""
+        """Return the address of the socket."""
         return self.port.getHost()
 
     def startListening(self) -> None:
-        """Do nothing: the workers accept."""
+        """Do nothing, because only the workers accept connections."""
 
     def stopListening(self) -> None:
-        """Close it here. Not Twisted's way, which shuts it down for the workers, too, who have yet to take who waits."""
+        """Close the socket in this process; Twisted would shut it down, and the workers could not accept waiting connections."""
         self.port.stopReading()
         self.port.socket.close()
         self.port.connectionLost(Failure(ConnectionDone()))
 
 
 class SocketOpener:
-    """Opens sockets for others to accept from."""
+    """The parent's stand-in for the reactor: opens sockets from which only the workers accept."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -61,23 +61,23 @@ class SocketOpener:
         return getattr(self._reactor, name)
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> OpenSocket:
-        """See IReactorTCP."""
+        """See `IReactorTCP`."""
         return self._bound(self._reactor.listenTCP(port, factory, backlog, interface))
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> OpenSocket:
-        """See IReactorSSL. TLS is the workers' affair."""
+        """See `IReactorSSL`; the socket is plain TCP here, because the workers do TLS."""
         return self.listenTCP(port, factory, backlog, interface)
 
     def listenUNIX(self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False) -> OpenSocket:
-        """See IReactorUNIX."""
+        """See `IReactorUNIX`."""
         return self._bound(self._reactor.listenUNIX(address, factory, backlog, mode, wantPID))
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> OpenSocket:
-        """See IReactorSocket."""
+        """See `IReactorSocket`."""
         return self._bound(self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory))
 
     def _bound(self, port: Any) -> OpenSocket:
-        # Before the reactor has had a turn.
+        # Before the reactor can accept a connection.
         port.stopReading()
         return OpenSocket(port)
 
@@ -85,21 +85,21 @@ class SocketOpener:
 @implementer(IStreamServerEndpoint)
 @frozen
 class InheritedSocket:
-    """An endpoint whose socket is there already."""
+    """An endpoint with a socket that is already open."""
 
     _adopt: Callable[[Any], Any]
 
     def listen(self, protocolFactory: Any) -> Deferred[Any]:
-        """Accept from it. Fires with the port."""
+        """Accept connections from the socket; the Deferred has fired with the port."""
         return succeed(self._adopt(protocolFactory))
 
 
 @define
 class SocketAdopter:
     """
-    Gives out inherited sockets where others would open one.
+    The worker's stand-in for the reactor: returns inherited sockets instead of opening new ones.
 
-    :param descriptors: in the order of their opening.
+    :param descriptors: the descriptors of these sockets, in the order in which the parent opened them.
     """
 
     _reactor: Any
@@ -109,34 +109,34 @@ class SocketAdopter:
         return getattr(self._reactor, name)
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        """See IReactorTCP."""
+        """See `IReactorTCP`."""
         if ":" in interface and _family(self.descriptors[0]) is not socket.AF_INET6:
-            # The parent had to do without IPv6.
+            # The parent could not open an IPv6 socket.
             raise CannotListenError(interface, port, OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT)))
         return self._adopt(factory)
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> Any:
-        """See IReactorSSL."""
+        """See `IReactorSSL`."""
         from twisted.protocols.tls import TLSMemoryBIOFactory
 
         return self._adopt(TLSMemoryBIOFactory(contextFactory, False, factory))
 
     def listenUNIX(self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False) -> Any:
-        """See IReactorUNIX."""
+        """See `IReactorUNIX`."""
         return self._adopt(factory)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
-        """See IReactorSocket."""
+        """See `IReactorSocket`."""
         return self._adopt(factory)
 
     def inherited_endpoint(self) -> InheritedSocket:
-        """Give what stands for an endpoint whose socket systemd handed over to the parent."""
+        """Return an endpoint for the socket that the parent got from systemd."""
         return InheritedSocket(self._adopt)
 
     def _adopt(self, factory: Any) -> Any:
         descriptor = self.descriptors.pop(0)
         family = _family(descriptor)
-        # The port has a copy.
+        # The port has duplicated the descriptor.
         if family is socket.AF_UNIX:
             port: Any = _UNIXPort._fromListeningDescriptor(self._reactor, descriptor, factory)  # type: ignore[no-untyped-call]
             port.startListening()
@@ -148,19 +148,19 @@ class SocketAdopter:
 
 class _UNIXPort(unix.Port):
     """
-    A UNIX socket whose file is the parent's affair.
+    A listening Unix socket that leaves its file to the parent.
 
-    Twisted's, when it adopts one, sets the file's mode to its own default, and removes the file at the end.
+    Twisted's class sets the mode of the file to a default when it adopts a socket, and removes the file when it is closed.
     """
 
     def startListening(self) -> None:
-        """Leave the mode as it is."""
+        """Start to listen, without a change of the file's mode."""
         with contextlib.suppress(OSError):
             self.mode = stat.S_IMODE(os.stat(self._bindPath).st_mode)
         unix.Port.startListening(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Leave the file where it is."""
+        """Close the port, without removing the file."""
         tcp.Port.connectionLost(self, reason)
 
 

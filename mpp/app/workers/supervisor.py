@@ -1,8 +1,8 @@
 """
-Looks after the workers: starts them, tells them of every Selection and of other settings, hears their reports, ends them.
+The supervisor of the workers: starts and ends them, sends them each Selection and new settings, and receives their reports.
 
-To the parent's own program the crew is who serves the clients (`mpp.app.client_side.ClientSide`). It does not know how the
-Selection is made, nor how a client is served.
+For the parent's program, the supervisor is the client side (`mpp.app.client_side.ClientSide`). It does not know how the Selection
+is made, nor how a client is served.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from mpp.selection.rounds import Waiters
 
 _log = make_logger()
 
-# A worker that dies is replaced at once; one that dies soon again later and later: whatever kills it is not cured by haste.
+# A worker that ends is replaced after the first delay; the delay doubles, up to the longest one, if the new worker soon ends too.
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 10.0
-# Who lives so long did not die of starting.
+# Seconds after which a worker counts as started: its end is not an effect of its start, and the delay is reset.
 _GREW_UP_S = 10.0
-# A worker answers within a turn of its reactor. Who scrapes waits some 10 s.
+# Seconds to wait for a worker's metrics. A worker responds within an iteration of its reactor; a scrape times out after 10 s.
 ANSWER_S = 1.0
-# All are asked so often how they are, and have so long to answer. Who is silent so often in a row hangs: its clients are better
-# off when it is dead. (Not for so long: who was stopped together with the parent is well.)
+# Liveness checks: their interval, the time to respond, and the number of failures in a row after which a worker is killed.
+# Several failures are needed because a worker that was suspended together with the parent is healthy.
 POLL_S = 5.0
 PATIENCE_S = 4.0
 HUNG = 3
-# After being cut short: a worker has nothing to wait for any more.
+# Seconds to wait after an abort, when a worker has nothing left to finish.
 _END_S = 2.0
 
 
 class WorkerSupervisor(Service):
     """
-    All workers.
+    The service that runs all workers.
 
-    :param workers: how many there are to be.
-    :param boot: what each has to know at its start.
+    :param workers: the configured number of workers.
+    :param boot: the encoded settings for a worker.
     """
 
     def __init__(self, workers: int, boot: str, reactor: Any, program: ParentProgram) -> None:
@@ -79,16 +79,16 @@ class WorkerSupervisor(Service):
     # Life
 
     def startService(self) -> None:
-        """Start all, as soon as the reactor can look after them."""
+        """Start all workers as soon as the reactor runs, and the liveness checks."""
         Service.startService(self)
         self._known = self._program.descriptors()
         self._program.selections.watch(self._publishing.soon)
         self._reactor.callWhenRunning(self._start_all)
         polling = self._poll.start(POLL_S, now=False)
-        polling.addErrback(lambda failure: _log.failure("Nobody asks the workers how they are any more", failure))
+        polling.addErrback(lambda failure: _log.failure("bug: liveness checks of workers stopped", failure))
 
     def stopService(self) -> Deferred[None]:
-        """End those that are left."""
+        """End the remaining workers; the Deferred fires when all have ended, or after `_END_S`, when they are killed."""
         Service.stopService(self)
         self._draining = True
         if self._poll.running:
@@ -98,19 +98,19 @@ class WorkerSupervisor(Service):
         return ended.addTimeout(_END_S, self._reactor).addErrback(lambda _: self._kill(self._processes.values()))
 
     def __len__(self) -> int:
-        """How many connections all of them have."""
+        """Return the number of client connections of all workers."""
         return sum(max(0, number) for number in self._counts.numbers)
 
     @property
     def workers(self) -> int:
-        """How many there are at the moment."""
+        """The number of running workers."""
         return len(self._processes)
 
     def drain(self) -> Deferred[None]:
         """
-        Have every worker finish what it is answering, and end.
+        Ask every worker to finish its requests in flight, and to end.
 
-        :return Deferred(None): fires when the last one is gone. Cancel it to bound the wait.
+        :return Deferred(None): fires when the last worker has ended. Cancel it to bound the wait.
         """
         self._draining = True
         for scheduled in self._scheduled.values():
@@ -121,7 +121,7 @@ class WorkerSupervisor(Service):
         return self._all_ended()
 
     def abort(self) -> None:
-        """Have the workers cut off what is left."""
+        """Ask the workers to abort their remaining client connections."""
         for process in self._processes.values():
             process.channel.notify("cut")
 
@@ -182,7 +182,7 @@ class WorkerSupervisor(Service):
         delay = _FIRST_DELAY_S if lived >= _GREW_UP_S or not delay else min(2 * delay, _LONGEST_DELAY_S)
         self._delays[number] = delay
         self._gathering.restarts += 1
-        text = "Worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
+        text = "worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
         _log.error(text, number=number, pid=process.pid, ended=process.ended, delay=delay)
         self._program.record(
             "worker", f"worker {number} (process {process.pid}) {process.ended}; another one starts in {delay:g} s"
@@ -196,14 +196,14 @@ class WorkerSupervisor(Service):
         for process in self._processes.values():
             process.silences = process.silences + 1 if process in unresponsive else 0
             if process.silences >= HUNG and not self._draining:
-                _log.error("Worker {number} hangs and is killed", number=process.number)
+                _log.error("worker {number} hangs and is killed", number=process.number)
                 self._program.record("worker", f"worker {process.number} hangs and is killed")
                 self._kill([process])
 
-    # What they are told
+    # Notifications to the workers
 
     def reconfigure(self, settings: Settings) -> None:
-        """Have the workers serve by other settings, and accept from the sockets that were opened for them."""
+        """Send new settings to the workers, after the sockets that were opened for them."""
         self._boot = self._program.encoded(settings)
         before, self._known = self._known, self._program.descriptors()
         for process in self._processes.values():
@@ -213,26 +213,26 @@ class WorkerSupervisor(Service):
             process.channel.notify("settings", self._boot)
 
     def in_step(self) -> Deferred[None]:
-        """See `mpp.app.client_side.ClientSide`. What a worker was told before it was asked it has done when it answers."""
+        """See `mpp.app.client_side.ClientSide`. A worker handles messages in order: its response means that it handled all."""
         return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: None)
 
     def refresh_credentials(self) -> None:
-        """Have the workers read those credentials again that have changed; it costs no more than to look at the files."""
+        """Ask the workers to read changed credential files again; without a change this costs a ``stat`` per file."""
         for process in self._processes.values():
             process.channel.notify("renew")
 
     def reload_certificates(self) -> None:
-        """Have the workers read the certificates of ``ssl:`` endpoints again."""
+        """Ask the workers to read the certificates of ``ssl:`` endpoints again."""
         for process in self._processes.values():
             process.channel.notify("certificates")
 
     def secure(self, config: WebConfig) -> None:
-        """Have the workers judge clients by this web configuration."""
+        """Send a new web configuration to the workers."""
         text = packed(config)
         for process in self._processes.values():
             process.channel.notify("web_config", text)
 
-    # What they say
+    # Notifications from the workers
 
     def _reported(self, worker: int, number: int, backend: Any, standing: int, why: str) -> None:
         self._processes[worker].heard = number
@@ -257,13 +257,13 @@ class WorkerSupervisor(Service):
         self._publishing.soon()
 
     def _familiar(self, worker: int, *credentials: str) -> None:
-        """Have all know credentials that one worker has found to be right: their next connection may be anybody's."""
+        """Send credentials that one worker has verified to the others, where the next connection of this client may arrive."""
         self._program.familiar(familiar_in(credentials))
         for process in self._processes.values():
             if process.number != worker:
                 process.channel.notify("familiar", *credentials)
 
-    # What they ask
+    # Requests from the workers
 
     def _reselect(self) -> Deferred[None]:
         return self._program.selections.reselect().addCallback(lambda _: self._publishing.now())
@@ -277,18 +277,18 @@ class WorkerSupervisor(Service):
     def _metrics_page(self) -> Deferred[Any]:
         return self._gathering.ask_all(ANSWER_S).addCallback(lambda _: _page(200, CONTENT_TYPE, self._gathering.exposition()))
 
-    # What they count
+    # Metrics of the workers
 
     def load(self, backends: Iterable[Backend]) -> Mapping[str, tuple[int, int]]:
         """See `mpp.app.client_side.ClientSide`."""
         return self._gathering.load(backends)
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """See `mpp.app.client_side.ClientSide`; what the workers told last."""
+        """See `mpp.app.client_side.ClientSide`; with the last metrics of each worker."""
         return self._gathering.collect(names)
 
     def local_errors(self) -> Mapping[int, int]:
-        """See `mpp.app.client_side.ClientSide`; what the workers told last."""
+        """See `mpp.app.client_side.ClientSide`; with the last metrics of each worker."""
         return self._gathering.local_errors()
 
 
@@ -296,6 +296,6 @@ def _page(code: int, content_type: bytes, body: bytes) -> list[Any]:
     return [code, content_type.decode(), body.decode()]
 
 
-def _log_of_worker(level: str, component: str, told: dict[str, Any]) -> None:
-    """Log what a worker logs."""
-    Logger(namespace=component).emit(LogLevel.lookupByName(level), "{text}", text=told["msg"], log_told=told)
+def _log_of_worker(level: str, component: str, record: dict[str, Any]) -> None:
+    """Log an event that a worker has sent."""
+    Logger(namespace=component).emit(LogLevel.lookupByName(level), "{text}", text=record["msg"], log_told=record)

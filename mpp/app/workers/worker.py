@@ -1,8 +1,8 @@
 """
-A worker: the program that serves clients, on inherited sockets, with the parent's Selection.
+A worker process: the program that serves clients on inherited sockets, with the Selection that the parent publishes.
 
-It lives as long as the parent: whatever ends that ends it, too. Signals are the parent's affair: a terminal and a supervisor send
-them to all processes at once, and the second one would cut short what the first one began.
+A worker ends when its parent ends. It ignores signals, because a terminal or a service manager sends them to all processes, and
+the parent already handles them.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _log = make_logger()
 
 # From Linux' ``sys/prctl.h``.
 _PR_SET_PDEATHSIG = 1
-# How long a page is waited for: the parent waits a second for the other workers.
+# Seconds to wait for a page from the parent, which itself waits a second for the other workers.
 _PAGE_S = 5.0
 
 
 @implementer(ILogObserver)
 class Worker:
     """
-    One worker.
+    The program of one worker process, controlled by messages from the parent.
 
-    :param number: its place among the workers.
-    :param sockets: how many there are to listen on.
+    :param number: the index of the worker.
+    :param sockets: the number of inherited listening sockets.
     """
 
     def __init__(self, reactor: Any, number: int, sockets: int) -> None:
@@ -81,25 +81,25 @@ class Worker:
         self._remote.channel = self.channel
 
     def begin(self) -> None:
-        """Open the line; all else comes over it."""
+        """Open the IPC channel to the parent, through which everything else arrives."""
         self._reactor.adoptStreamConnection(LINE_DESCRIPTOR, socket.AF_UNIX, Factory.forProtocol(lambda: self.channel))
         os.close(LINE_DESCRIPTOR)
 
     def __call__(self, event: LogEvent) -> None:
-        """Have the parent log an event."""
+        """Send a log event to the parent, which logs it."""
         level = event.get("log_level", LogLevel.info)
         if level is LogLevel.debug and not str(event.get("log_namespace", "")).startswith("mpp"):
             return
-        told = {**logs.fields(event), "worker": self._number}
-        self.channel.notify("log", level.name, str(event.get("log_namespace", "mpp")), told)
+        record = {**logs.fields(event), "worker": self._number}
+        self.channel.notify("log", level.name, str(event.get("log_namespace", "mpp")), record)
 
-    # What the parent says
+    # Notifications from the parent
 
     def _boot(self, settings: str, token: str, handover: str) -> None:
         try:
             self._start(_decoded(settings), Instance(token), unpacked(handover))
         except ConfigError as error:
-            _log.error("Worker {number} cannot start: {error}", number=self._number, error=str(error))
+            _log.error("worker {number} cannot start: {error}", number=self._number, error=str(error))
             self.channel.close()
 
     def _start(self, settings: Settings, instance: Instance, handover: Handover | None) -> None:
@@ -122,8 +122,8 @@ class Worker:
         try:
             program.apply(program.prepare(_decoded(text)))
         except ConfigError as error:
-            # What the parent could do (read a file, say) ought to be possible here; if not, it is for whoever comes next.
-            _log.error("Worker {number} ends, since it cannot follow: {error}", number=self._number, error=str(error))
+            # The parent has applied the same settings. If that fails here, this worker ends and is replaced.
+            _log.error("worker {number} ends: new settings not applied: {error}", number=self._number, error=str(error))
             self._drain()
         else:
             self._guard()
@@ -142,8 +142,8 @@ class Worker:
         try:
             self._program.web_config.adopt(unpacked(text))
         except ConfigError as error:
-            # It must not go on with what is in force no more: a user may have been taken out.
-            _log.error("Worker {number} ends, since it cannot follow: {error}", number=self._number, error=str(error))
+            # The worker must not continue with the former web configuration: a user may have been removed.
+            _log.error("worker {number} ends: new web configuration not applied: {error}", number=self._number, error=str(error))
             self._drain()
 
     def _familiar(self, *credentials: str) -> None:
@@ -178,7 +178,7 @@ class Worker:
         self._drain()
         self._program.cut_short()
 
-    # Questions
+    # Requests from and to the parent
 
     def _samples(self) -> Deferred[Families]:
         return succeed([] if self._program is None else added_up(families(self._program.metrics.registry.collect())))
@@ -188,30 +188,30 @@ class Worker:
 
     def _request_reload(self) -> Deferred[Reloaded]:
         asked = self.channel.request("reload")
-        asked.addErrback(lambda _: [(), ("the process that reads the configuration does not answer",)])
-        return asked.addCallback(lambda told: Reloaded(*map(tuple, told)))
+        asked.addErrback(lambda _: [(), ("the process that reads the configuration does not respond",)])
+        return asked.addCallback(lambda result: Reloaded(*map(tuple, result)))
 
 
-def _page(told: list[Any]) -> PageResponse:
-    code, content_type, body = told
+def _page(response: list[Any]) -> PageResponse:
+    code, content_type, body = response
     return int(code), content_type.encode(), body.encode()
 
 
 def _decoded(text: str) -> Settings:
-    # The parent is the only one who can say anything here.
+    # The text comes from the parent, which `unpacked` requires.
     settings: Settings = unpacked(text)
     set_global_log_level("debug" if settings.verbose else settings.log_level)
     return settings
 
 
 def _exit() -> None:
-    """Go at once: without the parent nothing here is of use to anyone."""
+    """End the process at once, because the parent has ended."""
     sys.stderr.flush()
     os._exit(0)
 
 
 def bind_to(parent: int) -> None:
-    """Have the kernel end this process when the parent has ended, however it did (Linux; elsewhere the line tells)."""
+    """Let the kernel end this process when the parent ends (Linux only; elsewhere the closed IPC channel has this effect)."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -221,11 +221,11 @@ def bind_to(parent: int) -> None:
 
 def run(reactor: Any, number: int, parent: int, sockets: int) -> None:
     """
-    Be a worker until the end.
+    Run this process as a worker until it is stopped.
 
-    :param number: its place among the workers.
-    :param parent: the process that started it.
-    :param sockets: how many to listen on it has inherited.
+    :param number: the index of the worker.
+    :param parent: the process id of the parent.
+    :param sockets: the number of inherited listening sockets.
     """
     bind_to(parent)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

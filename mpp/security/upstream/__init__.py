@@ -1,1 +1,1 @@
-"""Credentials towards servers. Knows no client. Begin with ``backend_credentials``."""
+"""Credentials for requests to backends. This package knows nothing about clients. Read ``backend_credentials`` first."""

@@ -1,6 +1,6 @@
 """
-The credentials in force: follow the settings, the files that they are read from, and who finds the backends. What they are is
-known to `mpp.security.upstream.backend_credentials`.
+The active credentials for backends. They follow the settings, the credential files, and the discovery sources of the backends;
+the credentials themselves are in `mpp.security.upstream.backend_credentials`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from mpp.core.http_config import DiscoverySource, DiscoverySources
 from mpp.core.model import Backend
 from mpp.security.upstream.backend_credentials import BackendCredentials
 
-# While servers refuse what they are shown, the files are looked at again no more often.
+# The shortest time in seconds between two looks at the files while backends reject the credentials.
 _LOOK_EVERY_S = 1.0
 
 
 class ActiveCredentials:
     """
-    What backends are shown, and asked for, at the moment.
+    The holder of the credentials and the TLS policy that are used for backends at the moment.
 
-    :param credentials: the first ones.
-    :param changed: called when connections over TLS are made in another way from now on.
-    :param clock: monotonic, the one that requests are timed with.
+    :param credentials: the first credentials.
+    :param changed: called when the TLS policy of a backend has changed, so that its connections must be replaced.
+    :param clock: the monotonic clock with which requests are timed.
     """
 
     def __init__(self, credentials: BackendCredentials, changed: Callable[[], None], clock: IReactorTime) -> None:
@@ -33,45 +33,45 @@ class ActiveCredentials:
         self._looked_at = float("-inf")
 
     def tls(self, backend: Backend) -> IOpenSSLClientConnectionCreator:
-        """Give what makes a connection to an https backend."""
+        """Return the TLS connection creator for an https backend."""
         return self._credentials.tls(backend)
 
     def put_into(self, backend: Backend, head: bytes) -> bytes:
-        """Return the head of a request of mpp's own with the fields that the backend is shown."""
+        """Return the head of a request by mpp itself with the configured header fields for the backend added."""
         fields = self._credentials.fields(backend)
         return head if fields is None else fields.put_into(head)
 
     def sources(self, backend: Backend) -> Collection[DiscoverySource] | None:
-        """Tell who finds a backend; None when that is not known."""
+        """Return the discovery sources that listed a backend; None when they are not known."""
         return self._credentials.sources(backend)
 
     def set_sources(self, sources: DiscoverySources) -> None:
-        """Have the credentials follow who finds the backends."""
+        """Choose the credentials of each backend by the discovery sources that list it now."""
         if self._credentials.set_sources(sources):
             self._changed()
 
     def refresh(self) -> None:
-        """Read those again whose files have changed."""
+        """Read the credential files that have changed again."""
         self._looked_at = now = self._clock.seconds()
         if self._credentials.refresh(now):
             self._changed()
 
     def refresh_soon(self) -> None:
-        """Do as `refresh` does, unless that was done within the last second."""
+        """Call `refresh`, unless the last call was within the last second."""
         if self._clock.seconds() - self._looked_at >= _LOOK_EVERY_S:
             self.refresh()
 
     def authorizes(self, backend: Backend) -> bool:
-        """Return whether requests to a backend carry an ``Authorization`` of mpp's own."""
+        """Return whether mpp adds an ``Authorization`` field to requests to a backend."""
         return self._credentials.authorizes(backend)
 
     def refreshed_since(self, backend: Backend, at: float) -> bool:
-        """Do as `refresh_soon`; return whether a backend is sent other fields now than at a time by the clock."""
+        """Call `refresh_soon`; return whether the header fields for a backend have changed since a time of the clock."""
         self.refresh_soon()
         return self._credentials.refreshed_at(backend) >= at
 
     def replace(self, credentials: BackendCredentials) -> None:
-        """Have others from now on, unless they are the same."""
+        """Replace the credentials by others after a reload; report the change unless they are the same."""
         if credentials is not self._credentials:
             credentials.take_over(self._credentials)
             self._credentials = credentials

@@ -1,6 +1,6 @@
 """
-Sends requests with credentials and other headers of mpp's own, where it has some; those of the client are passed on where it has
-none.
+The addition of configured credentials and other header fields to requests for backends. A backend without configured fields gets
+the client's fields unchanged.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mpp.core.model import Backend
 @implementer(IUpstreams)
 class AuthorizedUpstreams:
     """
-    Wraps what sends requests. Used only where there are such headers at all.
+    A wrapper of `IUpstreams` that adds the configured header fields. Used only if any fields are configured.
 
-    :param fields: gives those for a backend, or None.
+    :param fields: returns the configured fields for a backend, or None.
     """
 
     def __init__(self, upstreams: IUpstreams, fields: Callable[[Backend], ConfiguredFields | None]) -> None:
@@ -29,7 +29,7 @@ class AuthorizedUpstreams:
         self._fields = fields
 
     def send(self, backend: Backend, head: bytes, body: bytes, **how: Any) -> Deferred[IResponse]:
-        """Send one request, see `IUpstreams`."""
+        """Send one request with the configured header fields, see `IUpstreams`."""
         fields = self._fields(backend)
         if fields is not None:
             head = fields.put_into(head)
@@ -37,5 +37,5 @@ class AuthorizedUpstreams:
         return answer
 
     def has_room(self, backend: Backend, *, query_slots: int = 0) -> bool:
-        """Return whether a request would be sent at once, see `IUpstreams`."""
+        """Return whether a request would be sent without waiting, see `IUpstreams`."""
         return self._upstreams.has_room(backend, query_slots=query_slots)

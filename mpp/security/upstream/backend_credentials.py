@@ -1,6 +1,6 @@
 """
-What mpp shows to backends, and asks of them: ``Authorization`` and other headers, certificates. Keeps what it has read of the
-files, and reads them again when they change; as long as a changed file is of no use, what it said before stays in force.
+The credentials for backends: ``Authorization`` and other header fields, client certificates, and the verification of servers.
+Files are cached and read again when they change; while a changed file is invalid, its former content stays in use.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _log = make_logger()
 
 T = TypeVar("T")
 
-# Verifiers kept, and backends that are gone; more than anyone has behind one mpp.
+# The largest number of cached TLS connection creators, and of former backends that keep their credentials.
 _KEPT = 256
 
 
 class BackendCredentials:
     """
-    Those for all backends.
+    The credentials for all backends.
 
-    :param insecure: certificates are not verified, where nothing else is said.
-    :raise ConfigError: a file cannot be used; all that is wrong.
+    :param insecure: ``--insecure``: certificates of servers are not verified, unless a configuration says otherwise.
+    :raise ConfigError: files cannot be used; all errors together.
     """
 
     def __init__(self, configs: HTTPConfigs, *, insecure: bool = False) -> None:
@@ -51,7 +51,7 @@ class BackendCredentials:
             raise ConfigErrors(errors)
         self._loaded: dict[HTTPConfig, _LoadedCredentials] = held
         self._sources: dict[Backend, Collection[DiscoverySource]] = {}
-        # Looked up in every request.
+        # Looked up for every request.
         self._of: dict[Backend, _LoadedCredentials] = {}
 
     def __repr__(self) -> str:
@@ -59,64 +59,64 @@ class BackendCredentials:
 
     @property
     def adds_fields(self) -> bool:
-        """Whether there is a backend that credentials or other headers may be sent to."""
+        """Whether credentials or other header fields are configured for any backend."""
         return any(held.config.adds_fields for held in self._all)
 
     def fields(self, backend: Backend) -> ConfiguredFields | None:
-        """Give the headers for a backend that are mpp's own, such as ``Authorization``; None if there are none."""
+        """Return the configured header fields for a backend, such as ``Authorization``; None if there are none."""
         return self._for(backend).fields
 
     def tls(self, backend: Backend) -> IOpenSSLClientConnectionCreator:
-        """Give what makes a connection to an https backend."""
+        """Return the TLS connection creator for an https backend."""
         return self._for(backend).creator(backend.host)
 
     def authorizes(self, backend: Backend) -> bool:
-        """Return whether requests to a backend carry an ``Authorization`` of mpp's own."""
+        """Return whether mpp adds an ``Authorization`` field to requests to a backend."""
         return self._for(backend).config.authorizes
 
     def refreshed_at(self, backend: Backend) -> float:
-        """Return when the headers for a backend were found to have changed on disk, by the clock of `refresh`."""
+        """Return the time, on the clock of `refresh`, when a change of the header fields for a backend was found on disk."""
         return self._for(backend).refreshed_at
 
     def refresh(self, now: float) -> bool:
         """
-        Read what has changed on disk; tell whether connections are made in another way from now on.
+        Read changed files again; return whether the TLS policy of any backend has changed.
 
-        :param now: by any clock; see `refreshed_at`.
+        :param now: the time that `refreshed_at` returns after a change, by any clock.
         """
         # Not any(), which would stop at the first one.
         return True in [held.refresh(now) for held in self._all]
 
     def set_sources(self, sources: DiscoverySources) -> bool:
         """
-        Take note of where the backends are found that are listed now; tell whether connections are made in another way.
+        Choose the credentials of the listed backends by their discovery sources; return whether a TLS policy has changed.
 
-        What counted for the others goes on to count for them: they may have requests under way, or stay for as long as a new
-        locator has not answered.
+        Backends that are no longer listed keep their credentials: they may have requests in flight, or be missing only until a
+        new locator has responded.
         """
         changed = False
-        for backend, those in sources.items():
-            if backend not in self._of or those != self._sources.get(backend):
-                before, held = self._of.get(backend), self._loaded[self._configs.of(backend, those)]
+        for backend, found_by in sources.items():
+            if backend not in self._of or found_by != self._sources.get(backend):
+                before, held = self._of.get(backend), self._loaded[self._configs.of(backend, found_by)]
                 changed = changed or (before is not None and before.policy != held.policy)
                 self._of[backend] = held
-                self._sources[backend] = those
-        gone = [backend for backend in self._of if backend not in sources]
-        for backend in gone[:-_KEPT]:
+                self._sources[backend] = found_by
+        removed = [backend for backend in self._of if backend not in sources]
+        for backend in removed[:-_KEPT]:
             del self._of[backend]
             self._sources.pop(backend, None)
         return changed
 
     def sources(self, backend: Backend) -> Collection[DiscoverySource] | None:
-        """Give where a backend was found; None when that is not known."""
+        """Return the discovery sources that listed a backend; None when they are not known."""
         return self._sources.get(backend)
 
     def take_over(self, last: BackendCredentials) -> None:
         """
-        Take the place of others, until it is known who finds the backends now.
+        Choose the credentials of the backends of the former object, after a reload and before the next discovery.
 
-        Where locators have rules of their own and there is none for a backend, it goes on as before: its locator may be one that
-        was configured just now, and it must not be spoken to meanwhile as if it were anybody's.
+        If there are credentials per locator but none match a backend, it keeps its former ones: it may belong to a newly
+        configured locator, and must not get the default credentials until this locator has responded.
         """
         for backend, before in last._of.items():
             sources = last._sources.get(backend, ())
@@ -139,12 +139,12 @@ class BackendCredentials:
 
 class _LoadedCredentials:
     """
-    What was read for one configuration.
+    The credentials of one ``http`` configuration, with the contents of its files.
 
-    :ivar config: that one.
-    :ivar fields: headers, or None.
-    :ivar policy: of connections over TLS.
-    :ivar refreshed_at: when the headers changed last, minus infinity if they have not.
+    :ivar config: this configuration.
+    :ivar fields: the header fields, or None.
+    :ivar policy: the policy of TLS connections.
+    :ivar refreshed_at: the time of the last change of the header fields; minus infinity before the first one.
     """
 
     def __init__(self, config: HTTPConfig, *, insecure: bool) -> None:
@@ -159,7 +159,7 @@ class _LoadedCredentials:
         self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
-        """Give what makes a connection to a host. Making one loads the system's certificates, so it is kept."""
+        """Return the TLS connection creator for a host; cached, because building one loads the system's certificates."""
         creator = self._creators.get(host)
         if creator is None:
             if len(self._creators) >= _KEPT:
@@ -175,17 +175,17 @@ class _LoadedCredentials:
         try:
             fields, policy = self._read_fields(), self._read_policy()
         except ConfigError as error:
-            # The stamps stay as they are: it is tried again in the next round.
+            # The stamps stay the same, so that the next round tries again.
             if str(error) != self._problem:
                 self._problem = str(error)
-                _log.warn("Credentials stay as they were: {problem}", problem=self._problem)
+                _log.warn("credentials not reloaded, the former ones stay in use: {problem}", problem=self._problem)
             return False
         self._problem = ""
         self._stamps = stamps
         if fields != self.fields:
             self.refreshed_at = now
         self.fields = fields
-        _log.info("Credentials were read again: {paths}", paths=", ".join(self._paths))
+        _log.info("credentials reloaded from {paths}", paths=", ".join(self._paths))
         if policy == self.policy:
             return False
         self.policy = policy
@@ -199,8 +199,8 @@ class _LoadedCredentials:
         fields = [] if (authorization := self._read_authorization()) is None else [(b"Authorization", authorization)]
         for header in self.config.headers:
             read = [self._read(path, header.place, _header_value) for path in header.files]
-            told = map(headers.field_value, (*header.values, *header.secrets))
-            fields += [(header.name.encode("ascii"), value) for value in (*told, *read)]
+            given = map(headers.field_value, (*header.values, *header.secrets))
+            fields += [(header.name.encode("ascii"), value) for value in (*given, *read)]
         return ConfiguredFields.of(tuple(fields))
 
     def _read_authorization(self) -> bytes | None:
@@ -208,7 +208,7 @@ class _LoadedCredentials:
         if config.credentials_file:
             value = f"{config.auth_type} {self._text('credentials_file')}"
             if not value.isascii() or not value.isprintable():
-                raise self._wrong("credentials_file", "has what cannot stand in a header; expected one line of ASCII")
+                raise self._wrong("credentials_file", "has characters that no header field can have; expected one line of ASCII")
             return value.encode("ascii")
         if config.username or config.username_file:
             user = self._text("username_file") if config.username_file else config.username

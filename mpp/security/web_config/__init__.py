@@ -1,1 +1,1 @@
-"""TLS, users and limits towards clients, from a web configuration file. Knows no backend. Begin with ``service``."""
+"""TLS, authentication and rate limit for clients, from a web configuration file. Read ``service`` first."""

@@ -1,6 +1,5 @@
 """
-The web configuration in force: what new connections and requests are judged by. Knows no files, see
-`mpp.security.web_config.file`.
+The active web configuration, which applies to new connections and requests. Its files are read by `mpp.security.web_config.file`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ def context_of(config: WebConfig) -> SSL.Context | None:
     """
     Return the OpenSSL context that a web configuration asks for, or None without TLS.
 
-    :raise mpp.security.web_config.sections.WebConfigError: a certificate, key or authority is no good.
+    :raise mpp.security.web_config.sections.WebConfigError: a certificate, key or authority is invalid.
     """
     return None if config.tls is None else make_context(config.tls)
 
@@ -27,11 +26,11 @@ def context_of(config: WebConfig) -> SSL.Context | None:
 @implementer(IOpenSSLServerConnectionCreator)
 class ActiveConfig:
     """
-    What is in force; nothing, until `adopt` is called.
+    The holder of the active web configuration; an empty one until `adopt` is called.
 
-    :param passwords: is told the users.
-    :ivar config: what was adopted last.
-    :ivar bucket: what limits the rate of requests, or None.
+    :param passwords: gets the users of each configuration.
+    :ivar config: the configuration that was adopted last.
+    :ivar bucket: the rate limiter of requests, or None.
     """
 
     def __init__(self, passwords: Passwords, clock: IReactorTime) -> None:
@@ -42,7 +41,7 @@ class ActiveConfig:
         self.bucket: RateLimiter | None = None
 
     def adopt(self, config: WebConfig, context: SSL.Context | None) -> None:
-        """Judge new connections and requests by this from now on. ``context`` is what `context_of` made of it."""
+        """Activate a configuration for new connections and requests; ``context`` is the result of `context_of` for it."""
         if config.rate_limit != self.config.rate_limit:
             limit = config.rate_limit
             self.bucket = None if limit is None else RateLimiter(limit, self._clock.seconds())
@@ -51,16 +50,16 @@ class ActiveConfig:
         self._passwords.use(config.users)
 
     def allows(self) -> bool:
-        """Tell whether the rate limit lets one more request through, and count it."""
+        """Return whether the rate limit allows one more request, and count this request."""
         return self.bucket is None or self.bucket.take(self._clock.seconds())
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
-        """Make a new connection's state."""
-        assert self._context is not None, "without TLS nobody asks for this"
+        """Return the OpenSSL state of a new connection."""
+        assert self._context is not None, "not called without TLS"
         return SSL.Connection(self._context, None)
 
     def summary(self) -> str:
-        """Tell in a few words what is in force."""
+        """Return a short description of the active configuration for the log."""
         config = self.config
         tls = "no TLS" if config.tls is None else f"TLS 1.{config.tls.min_version}+, {config.tls.client_auth.word}"
         limit = ", a rate limit" if config.rate_limit else ""

@@ -1,5 +1,5 @@
 """
-Computes bcrypt, on threads of its own: few, so that a flood of passwords leaves the processor to those who are known.
+Computation of bcrypt hashes on a few threads, so that a flood of passwords leaves the processor to authenticated clients.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 THREADS = 1
-"""For strangers: as many as the exporter-toolkit computes at the same time."""
+"""The number of threads for unknown credentials, as in the exporter-toolkit."""
 
 FAMILIAR_THREADS = 2
-"""For familiar credentials, see `mpp.security.web_config.passwords`."""
+"""The number of threads for familiar credentials, see `mpp.security.web_config.passwords`."""
 
 NICENESS = 10
-"""Of strangers' passwords. Where threads have a priority of their own (Linux), the reactor's goes first."""
+"""The niceness of threads for unknown credentials, on Linux, where threads have one: the reactor's thread goes first."""
 
 
 class BcryptPool:
-    """Two pools of threads. Their methods may be called while it is started."""
+    """Two thread pools that verify passwords; the methods may be called between `start` and `stop`."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -34,23 +34,23 @@ class BcryptPool:
         self._stopped = False
 
     def start(self) -> None:
-        """Begin; no thread runs before there is work."""
+        """Start the pools; threads are created when there is work."""
         self._pool.start()
         self._familiar_pool.start()
 
     def stop(self) -> None:
-        """End, at the latest when what is being computed is done; what waits for it is not computed any more."""
+        """Stop the pools after the running computations; waiting passwords are not verified."""
         self._stopped = True
         self._pool.stop()
         self._familiar_pool.stop()
 
     def verify(self, password: bytes, hashed: bytes) -> Deferred[bool]:
-        """Tell whether a password has a hash; a hash that makes no sense is that of no password."""
+        """Compute whether a password matches a hash; the Deferred fires with a bool, False for an invalid hash."""
         answer: Deferred[bool] = deferToThreadPool(self._reactor, self._pool, self._step_back_and_compute, password, hashed)
         return answer
 
     def verify_familiar(self, password: bytes, hashed: bytes) -> Deferred[bool]:
-        """Do the same as `verify`, on other threads and with the priority of the reactor."""
+        """Compute the same as `verify`, on other threads and with the priority of the reactor."""
         answer: Deferred[bool] = deferToThreadPool(self._reactor, self._familiar_pool, self._compute, password, hashed)
         return answer
 
@@ -68,7 +68,7 @@ class BcryptPool:
 
 
 def _step_back() -> None:
-    """Give this thread a lower priority; the whole process where a thread has none, so only on Linux."""
+    """Lower the priority of this thread; only on Linux, because elsewhere this would affect the whole process."""
     if os.uname().sysname != "Linux":
         return
     thread = threading.get_native_id()

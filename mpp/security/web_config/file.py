@@ -1,22 +1,20 @@
 """
-The web configuration file and the files that it names: watched, read when one of them changes, and taken over unless that would
-let in clients who were kept out before. Knows nothing of connections and requests; what is in force is
-`mpp.security.web_config.active_config`.
+The web configuration file and the files that it names. They are watched, read when one of them changes, and activated unless the
+new configuration protects less. The active configuration is in `mpp.security.web_config.active_config`.
 
 # Note [Change]
 
-Looking costs a `stat` for each file, so it is done once a second, beside the traffic. A change shows in a file's time, number and
-size; Kubernetes' swapped symbolic links and an editor's renaming change the number. When a certificate and its key are
-replaced one after the other, they do not belong together for a moment: that is reported, the last good pair stays, and the next
-look finds them whole.
+A look at the files costs one `stat` per file and is done once a second. A change shows in the modification time, inode number or
+size of a file; Kubernetes' swapped symbolic links and an editor's renaming change the inode number. When a certificate and its
+key are replaced one after the other, they do not match for a moment: this is reported, the former pair stays in use, and the next
+look finds the new pair.
 
 # Note [Loosening]
 
-A file that is emptied, or read while it is written, may well be a valid one that asks clients for nothing. Such a change
-(`mpp.security.web_config.loosening`) is therefore not taken over by itself but reported, and comes into force by an explicit
-reload only (SIGHUP, ``POST /mpp/reload``), which an operator asks for. A file without any key is none at all, and never comes
-into force. Waiting until a file has not changed for a while would not do: a writer may pause, and an emptied file does not
-change any more.
+A file that was emptied, or is read while it is written, may be a valid one without any protection. So a change that protects less
+(`mpp.security.web_config.loosening`) is not activated automatically but reported; only an explicit reload by the operator
+(SIGHUP, ``POST /mpp/reload``) activates it. A file without any key is invalid and never activated. To wait until a file has not
+changed for some time would not help: a writer may pause, and an emptied file does not change again.
 """
 
 from __future__ import annotations
@@ -44,23 +42,23 @@ _log = make_logger()
 
 OPTION = "--web-config"
 LOOK_S = 1.0
-"""Seconds from one look at the files to the next."""
+"""Seconds between two looks at the files."""
 
-_RELOAD = "not taken over without an explicit reload (SIGHUP or POST /mpp/reload)"
+_RELOAD = "not activated without an explicit reload (SIGHUP or POST /mpp/reload)"
 
 
 class NeedsRestart(WebConfigError):
-    """Nothing is wrong with a web configuration, but only a restart can apply it."""
+    """The error for a valid web configuration that only a restart can apply."""
 
 
 @frozen
 class LoadedConfig:
     """
-    A web configuration as it was read.
+    A web configuration that was read from its files.
 
-    :ivar config: with the contents of all files that it names.
-    :ivar context: the OpenSSL context made of it; None without TLS.
-    :ivar seen: what the files looked like just before they were read.
+    :ivar config: the configuration with the contents of all files that it names.
+    :ivar context: the OpenSSL context that was built from it; None without TLS.
+    :ivar seen: the stamps of the files just before they were read, by path.
     """
 
     config: WebConfig
@@ -70,12 +68,12 @@ class LoadedConfig:
 
 class WebConfigFile:
     """
-    A web configuration file, in force from the start.
+    The web configuration file, which is read and activated when this object is created.
 
-    :param current: adopts what was read.
-    :param add: called with a gauge of whether what is in force is what the files say.
-    :ivar problem: why what the files say is not in force, in one line without secrets; empty if it is.
-    :raise ConfigError: the file, or one that it names, is no good.
+    :param current: the active configuration, into which a new one is adopted.
+    :param add: called with a gauge that says whether the content of the files is active.
+    :ivar problem: the reason why the content of the files is not active, in one line without secrets; empty if it is.
+    :raise ConfigError: the file, or one that it names, is invalid.
     """
 
     def __init__(self, path: str, current: ActiveConfig, add: Callable[[Collector], None]) -> None:
@@ -89,7 +87,7 @@ class WebConfigFile:
             raise ConfigError(OPTION, f"{path}: {error}") from None
         self._good = Gauge(
             "mpp_web_config_last_reload_successful",
-            "1 if the web configuration is in force as it is in its files, 0 if they are broken or would protect less.",
+            "1 if the web configuration in its files is active, 0 if the files are invalid or would protect less.",
             registry=None,
         )
         add(self._good)
@@ -97,9 +95,9 @@ class WebConfigFile:
 
     def refresh(self) -> bool:
         """
-        Read the files if one of them has changed, and take them over unless they protect less.
+        Read the files if one of them has changed, and activate the configuration unless it protects less.
 
-        :return: whether what is in force has changed.
+        :return: whether the active configuration has changed.
         """
         seen = {path: stamp(path) for path in self._seen}
         if seen == self._seen:
@@ -117,9 +115,9 @@ class WebConfigFile:
 
     def read(self) -> LoadedConfig:
         """
-        Read the files for an explicit reload, whatever they loosen, and put nothing in force yet.
+        Read the files for an explicit reload without activating them; they may protect less.
 
-        :raise ConfigError: they are no good, have no key at all, or switch TLS on or off.
+        :raise ConfigError: they are invalid, have no key at all, or switch TLS on or off.
         """
         before = self._seen
         try:
@@ -127,17 +125,17 @@ class WebConfigFile:
         except WebConfigError as error:
             self._refused(error)
             raise ConfigError(OPTION, f"{self.path}: {error}", needs_restart=isinstance(error, NeedsRestart)) from None
-        # If it is not taken over after all, the next look has to find the change.
+        # If the caller does not activate it, the next look has to find the change again.
         self._seen = before
         return loaded
 
     def take_over(self, loaded: LoadedConfig) -> bool:
-        """Put what was read in force; return whether it differs from what was in force before."""
+        """Activate a configuration that was read; return whether it differs from the former one."""
         changed = loaded.config != self._current.config
         if changed:
             self._adopt(loaded)
         if changed or self.problem:
-            _log.info("{path} is in force: {what}", path=self.path, what=self._current.summary())
+            _log.info("web configuration {path} is active: {what}", path=self.path, what=self._current.summary())
         self._seen = loaded.seen
         self.problem = ""
         self._good.set(1)
@@ -146,13 +144,14 @@ class WebConfigFile:
     def _refused(self, error: WebConfigError) -> None:
         self.problem = str(error)
         self._good.set(0)
-        # An operator who has changed the file again waits for it; there is one for each change, at most one a second.
-        _log.error("{path}: {error}; what was in force stays", path=self.path, error=self.problem, log_each=True)
+        # Each one is logged, because the operator waits for it; there is one per change, and at most one a second.
+        text = "web configuration {path} not reloaded, the former one stays active: {error}"
+        _log.error(text, path=self.path, error=self.problem, log_each=True)
 
     def _adopt(self, loaded: LoadedConfig) -> None:
         for note in loaded.config.notes:
             if note not in self._current.config.notes:
-                _log.warn("{path}: {note}", path=self.path, note=note)
+                _log.warn("web configuration {path}: {note}", path=self.path, note=note)
         self._current.adopt(loaded.config, loaded.context)
 
     def _read(self) -> LoadedConfig:
@@ -162,8 +161,8 @@ class WebConfigFile:
         return loaded
 
     def _load(self) -> LoadedConfig:
-        """Read all files anew; from now on those are watched that the web configuration names, be they any good or not."""
-        # Each is looked at before it is read: what changes in between is seen the next time.
+        """Read the web configuration and all files that it names, and watch these files, even if they are invalid."""
+        # The stamp of each file is taken before it is read, so that the next look finds a change in between.
         seen = {**self._seen, self.path: stamp(self.path)}
         self._seen = seen
         config = _parse(self.path)

@@ -1,8 +1,8 @@
 """
-Reads a web configuration file in the format of Prometheus' exporter-toolkit. Pure: text in, `WebConfig` out.
+The parser of web configuration files in the format of Prometheus' exporter-toolkit: from text to `WebConfig`. Pure functions.
 
-What it does not know, and what has another type than expected, is an error with its line and key; values are not shown where
-they might be secrets. See https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md.
+An unknown key or a value of another type than expected is an error with its line and key; values that may be secret are not
+shown. See https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mpp.security.web_config.ciphers import CIPHERS, CURVES, TLS_13, TOO_OLD, VE
 from mpp.security.web_config.sections import WebConfigError, WebConfigSection, choice, kind
 from mpp.security.web_config.values import ClientAuth, PEMSource, RateLimit, TLSServer, WebConfig
 
-# Sections, keys, lists or headers, and one more.
+# The nesting of YAML: sections, keys, lists or headers, and one more level for better errors.
 _DEPTH = 5
 
 _SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
@@ -29,10 +29,10 @@ _TLS_KEYS = (
     *("cert", "key", "client_ca", "cert_file", "key_file", "client_auth_type", "client_ca_file", "client_allowed_sans"),
     *("min_version", "max_version", "cipher_suites", "prefer_server_cipher_suites", "curve_preferences"),
 )
-# Any of these switches TLS on.
+# Each of these keys switches TLS on.
 _TLS_SWITCHES = ("cert", "key", "client_ca", "cert_file", "key_file", "client_auth_type", "client_ca_file")
 
-# The header fields that may be set, and to what where that is an enumeration.
+# The permitted header fields, each with its permitted values; an empty tuple permits any value.
 _HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "X-Frame-Options": ("deny", "sameorigin"),
@@ -45,10 +45,10 @@ _AUTH = {each.word: each for each in ClientAuth} | {"RequireClientCert": ClientA
 
 def read_web_config(text: str, folder: str) -> WebConfig:
     """
-    Read a file's text.
+    Parse the text of a web configuration file.
 
-    :param folder: what relative paths in it are relative to.
-    :raise WebConfigError: at the first thing that is wrong.
+    :param folder: the directory of the file, to which its relative paths refer.
+    :raise WebConfigError: the first error in the text.
     """
     try:
         root = read_yaml(text, depth=_DEPTH)
@@ -57,8 +57,8 @@ def read_web_config(text: str, folder: str) -> WebConfig:
     if root is not None and not isinstance(root, Table):
         raise WebConfigError(f"expected sections such as tls_server_config, found {kind(root)}")
     if not root:
-        # A file that was emptied, or is about to be written, is not one whose author wants no protection.
-        raise WebConfigError(f"has no key at all; expected {', '.join(_SECTIONS)}; to let everybody in, basic_auth_users: {{}}")
+        # An empty file was probably emptied by mistake or is being written; it does not mean that no protection is wanted.
+        raise WebConfigError(f"has no key at all; expected {', '.join(_SECTIONS)}; to protect nothing, basic_auth_users: {{}}")
     sections = WebConfigSection("", root, _SECTIONS)
     tls = _tls(sections.section("tls_server_config", _TLS_KEYS), folder)
     users = _users(sections.section("basic_auth_users", None))
@@ -73,11 +73,11 @@ def read_web_config(text: str, folder: str) -> WebConfig:
 
 
 def _unprotected(sections: WebConfigSection, tls: TLSServer | None, users: Mapping[bytes, bytes]) -> Iterator[str]:
-    """Return what the operator should know of keys with nothing behind them, and of a file that protects nothing."""
+    """Yield notes for the operator about keys without a value, and about a file that protects nothing."""
     if tls is None and not users:
         yield "nothing is protected: there is no user in basic_auth_users, and no certificate in tls_server_config"
     elif "basic_auth_users" in sections.given and not users:
-        yield f"line {sections.line('basic_auth_users')}: basic_auth_users: is empty, so nobody is asked for a password"
+        yield f"line {sections.line('basic_auth_users')}: basic_auth_users: is empty, so clients need no password"
     elif "tls_server_config" in sections.given and tls is None:
         yield f"line {sections.line('tls_server_config')}: tls_server_config: is empty, so connections are not encrypted"
 
@@ -112,7 +112,7 @@ def _tls(section: WebConfigSection, folder: str) -> TLSServer | None:
 
 
 def _source(section: WebConfigSection, name: str, folder: str) -> PEMSource:
-    """A path wins over a text, as in the toolkit."""
+    """Return a PEM source from its two keys; a path has precedence over a text, as in the toolkit."""
     path = section.text(f"{name}_file")
     if path:
         return PEMSource(f"{name}_file", os.path.join(folder, path), line=section.line(f"{name}_file"))
@@ -133,7 +133,7 @@ def _names(section: WebConfigSection, key: str, names: Mapping[str, str], what: 
 
 
 def _ciphers(section: WebConfigSection, minimum: int) -> tuple[tuple[str, ...], int]:
-    """Give the ciphers for TLS 1.2, and the least version: if all that are listed are for TLS 1.3, there is none for 1.2."""
+    """Return the ciphers for TLS 1.2 and the minimum version, which is TLS 1.3 if all listed ciphers are for it."""
     found = _names(section, "cipher_suites", {**CIPHERS, **dict.fromkeys(TLS_13, "")}, "cipher suite")
     chosen = tuple(filter(None, found))
     return chosen, 3 if found and not chosen else minimum

@@ -1,21 +1,21 @@
 """
-Tells whether a request has the name and password of a user. Knows nothing of connections and answers.
+The verification of user names and passwords. This module knows nothing about connections and responses.
 
-bcrypt takes a tenth of a second of pure computing for each password, by design. So it runs elsewhere, one at a time for each
-thread there, and what was right once is known for a while. What was wrong is forgotten: there would be no end of it.
+By design, bcrypt computes for a tenth of a second per password. So it runs in other threads, and verified credentials are cached
+for a while. Wrong credentials are not cached, because their number is unlimited.
 
 # Note [Flood]
 
-Wrong passwords make mpp compute. That is bounded: so many verifications wait at most, and so many of one network; what comes
-beyond is refused unseen. Clients that are known already never wait. The same credentials that come again while they are being
-verified wait for the same answer, as the requests of a dashboard do after a restart.
+Wrong passwords cost computing time. So the number of waiting verifications is limited, in total and per client network; further
+credentials are rejected without verification. Clients with cached credentials never wait. Requests with credentials that are
+being verified wait for the same result, as the requests of a dashboard do after a restart.
 
-Right credentials stay known for `REMEMBERED_S` after each use, and familiar for `FAMILIAR_S`: when they come back in that time
-they are verified again, but in a lane of their own. No stranger can be before them there, since only credentials that were right
-get into it. Both end at once when the user's hash changes or goes.
+Verified credentials are *known* for `REMEMBERED_S` after each use: they are accepted without verification. They are *familiar*
+for `FAMILIAR_S`: they are verified again, but in a separate queue, in which no unknown credentials can delay them. Both end at
+once when the hash of the user changes or is removed.
 
-Of credentials nothing is kept but a keyed digest, with the user's name and hash. The passwords themselves live as long as their
-verification.
+The cache contains only a keyed digest of the credentials, with the name and the hash of the user. A password is in memory only
+during its verification.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from txaio.tx import make_logger
 _log = make_logger()
 
 REMEMBERED_S = 600.0
-"""Seconds after their last use for which right credentials are known."""
+"""Seconds after their last use for which verified credentials are accepted without another verification."""
 
 FAMILIAR_S = 24 * 3600.0
-"""Seconds after their last use for which right credentials are verified in the lane of their own."""
+"""Seconds after their last use for which verified credentials are verified in a separate queue."""
 
 MOST_REMEMBERED = 1024
-"""How many credentials are remembered: each takes some 300 bytes."""
+"""The largest number of cached credentials; each takes some 300 bytes."""
 
 MOST_WAITING = 128
-"""How many verifications of strangers may be under way or wait: eight seconds of them at the usual cost of 10."""
+"""The largest number of running and waiting verifications of unknown credentials: eight seconds at the usual cost of 10."""
 
 MOST_OF_NETWORK = 8
-"""How many of them for one network of clients, see `mpp.proxy.decisions.client_address.network_of`."""
+"""The largest number of them per client network, see `mpp.proxy.decisions.client_address.network_of`."""
 
-# bcrypt takes no notice of more; Python's would raise an error, Go's and Apache's do not.
+# bcrypt uses only the first 72 bytes of a password. Python's raises an error for more, Go's and Apache's ignore the rest.
 _SIGNIFICANT = 72
 
 
 class PasswordCheck(Enum):
-    """What became of a request's credentials."""
+    """The result of the verification of a request's credentials."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -66,7 +66,7 @@ class PasswordCheck(Enum):
 
 @frozen
 class VerifiedCredentials:
-    """Credentials that were right: their digest, of which user they are, and the hash that they were verified against."""
+    """Credentials that were verified: their digest, the name of the user, and the hash with which they were verified."""
 
     digest: bytes
     user: bytes
@@ -75,7 +75,7 @@ class VerifiedCredentials:
 
 @define(eq=False)
 class _RememberedCredentials:
-    """Familiar credentials: when they were last used, and when other processes were last told of them."""
+    """Cached credentials, with the times when they were last used and last shared with other processes."""
 
     familiar: VerifiedCredentials
     used_at: float
@@ -85,11 +85,11 @@ class _RememberedCredentials:
 @define(eq=False)
 class _Verification:
     """
-    A verification under way.
+    A running or waiting verification.
 
-    :ivar credentials: what becomes familiar if the password is right.
-    :ivar network: on whose account it goes; None for familiar credentials, which count for nobody.
-    :ivar waiting: the requests that wait for it.
+    :ivar credentials: the credentials, which become familiar if the password is right.
+    :ivar network: the client network for which it counts; None for familiar credentials, which are not counted.
+    :ivar waiting: the Deferreds of the requests that wait for the result.
     """
 
     credentials: VerifiedCredentials
@@ -98,17 +98,17 @@ class _Verification:
 
 
 Verify = Callable[[bytes, bytes], Deferred[bool]]
-"""Finds out, some time later, whether a password (the first argument) has a hash (the second)."""
+"""Verifies a password (the first argument) with a hash (the second); the Deferred fires with the result."""
 
 
 class Passwords:
     """
-    Verifies credentials against the hashes in force.
+    The verification of credentials with the active password hashes, and the cache of verified credentials.
 
-    :param verify: for strangers.
-    :param verify_familiar: for familiar credentials; must not wait for what was asked of the other one.
-    :param clock: for what is known how long.
-    :param key: of the digests; processes that share familiar credentials have the same.
+    :param verify: verifies unknown credentials.
+    :param verify_familiar: verifies familiar credentials; must not wait for calls of ``verify``.
+    :param clock: the monotonic clock for the age of cached credentials.
+    :param key: the key of the digests, the same in all processes that share familiar credentials; empty for a random one.
     :ivar share: called with credentials when they have become familiar, and again every `REMEMBERED_S` while they are in use.
     """
 
@@ -129,18 +129,18 @@ class Passwords:
 
     @property
     def verified(self) -> tuple[tuple[VerifiedCredentials, float], ...]:
-        """All familiar credentials, and for how many seconds each has not been used."""
+        """All familiar credentials, each with the number of seconds since its last use."""
         now = self._clock.seconds()
         return tuple((each.familiar, now - each.used_at) for each in self._known.values() if now - each.used_at < FAMILIAR_S)
 
     def use(self, users: Mapping[bytes, bytes]) -> None:
-        """Verify against these hashes from now on; who is known and has another one now is known no more."""
+        """Replace the password hashes, by user; cached credentials of users with another hash are dropped."""
         self._users = users
         self._hashes = tuple(users.values())
         self._known = {digest: each for digest, each in self._known.items() if self._is_valid(each.familiar)}
 
     def known(self, authorization: bytes) -> bytes | None:
-        """Return the user of these credentials (an ``Authorization`` field) if they were in use a while ago, else None."""
+        """Return the user of known credentials (an ``Authorization`` field), else None; see Note [Flood]."""
         known = self._known.get(self._digest(authorization))
         if known is None:
             return None
@@ -155,24 +155,24 @@ class Passwords:
 
     def learn(self, familiar: VerifiedCredentials, age: float = 0.0) -> None:
         """
-        Know credentials that another process has found to be right, unless the user's hash is another one here.
+        Cache credentials that another process has verified, unless this process has another hash for the user.
 
-        :param age: for how many seconds they have not been used.
+        :param age: the number of seconds since their last use.
         """
         if self._is_valid(familiar):
             self._remember(familiar, age)
 
     def named(self, authorization: bytes) -> bytes:
-        """Give the user that credentials are for, be they right or not; nothing when there is no such user."""
+        """Return the name of the user in credentials, right or wrong; empty if there is no such user."""
         user, _ = _credentials(authorization) or (b"", b"")
-        # Any other name may be a password that was typed into the wrong field.
+        # A name of no user may be a password that was entered in the wrong field.
         return user if user in self._users else b""
 
     def verdict(self, authorization: bytes, network: str) -> Deferred[PasswordCheck]:
         """
-        Find out about credentials that are not known.
+        Verify credentials that are not known.
 
-        :param network: on whose account it goes, if they are not familiar.
+        :param network: the client network for which the verification counts, if the credentials are not familiar.
         :return Deferred(PasswordCheck): fires at once when there is nothing to compute. Never fails.
         """
         credentials = _credentials(authorization)
@@ -199,7 +199,7 @@ class Passwords:
         return waiter
 
     def _digest(self, data: bytes) -> bytes:
-        # Keyed, so that the time a look-up takes tells nothing, and no password can be read out of a core file.
+        # Keyed, so that the time of a look-up reveals nothing, and no password can be recovered from a core file.
         return hmac.digest(self.key, data, "sha256")
 
     def _is_valid(self, familiar: VerifiedCredentials) -> bool:
@@ -214,7 +214,7 @@ class Passwords:
         answer.addErrback(_broken)
 
     def _stand_in(self, user: bytes) -> bytes:
-        """Give a hash for a user that there is not: always the same, so that he takes as long as one that there is."""
+        """Return a hash for an unknown user, always the same, so that its verification takes as long as a real user's."""
         number = int.from_bytes(self._digest(user)[:8], "big")
         return self._hashes[number % len(self._hashes)]
 
@@ -224,7 +224,7 @@ class Passwords:
             self._of[running.network] -= 1
             if not self._of[running.network]:
                 del self._of[running.network]
-        # The right password of somebody else's hash is wrong, and so is that of a hash no more in force.
+        # The result is valid only for the user's own hash (not for a stand-in), and only if this is still the active one.
         right = right and self._is_valid(running.credentials)
         if right:
             self._remember(running.credentials)
@@ -236,7 +236,7 @@ class Passwords:
         now = self._clock.seconds()
         self._known[familiar.digest] = _RememberedCredentials(familiar, now - age, now)
         if len(self._known) > MOST_REMEMBERED:
-            # What was used least lately; it is a stranger's when it comes back.
+            # The least recently used credentials become unknown.
             del self._known[min(self._known, key=lambda digest: self._known[digest].used_at)]
 
 
@@ -246,7 +246,7 @@ def _broken(failure: Failure) -> bool:
 
 
 def _credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
-    """Take an ``Authorization`` field apart: user and password, or None (RFC 7617 section 2)."""
+    """Return the user and the password of an ``Authorization`` field, or None if it is invalid (RFC 7617 section 2)."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return None

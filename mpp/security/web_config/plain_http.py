@@ -1,4 +1,4 @@
-"""Tells who speaks plain HTTP to a TLS port what is wrong, in the words of Prometheus. Knows nothing of what is served there."""
+"""The response to clients that send plain HTTP to a TLS port, with the text of Prometheus."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 if TYPE_CHECKING:
     from twisted.protocols.tls import TLSMemoryBIOProtocol as _Base
 else:
-    # What Twisted takes itself, which collects small writes.
+    # Twisted's own class for server connections, which buffers small writes.
     _Base = TLSMemoryBIOFactory.protocol
 
 _BODY = b"Client sent an HTTP request to an HTTPS server.\n"
@@ -22,13 +22,17 @@ _ANSWER = (
 
 
 class TLSOnly(_Base):
-    """The server's side of a TLS connection. A TLS record never begins with a capital letter, which a request does."""
+    """
+    The server side of a TLS connection, which recognizes plain HTTP by its first byte.
+
+    An HTTP request starts with a capital letter, and a TLS record never does.
+    """
 
     transport: Any
     _is_plain: bool | None = None
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what was received; answer plain HTTP in plain HTTP, and close."""
+        """Process received bytes as TLS; respond to plain HTTP in plain HTTP, and close the connection."""
         if self._is_plain is None:
             self._is_plain = data[:1].isupper()
             if self._is_plain:
@@ -39,6 +43,6 @@ class TLSOnly(_Base):
 
 
 class TLSOnlyFactory(TLSMemoryBIOFactory):
-    """Makes them."""
+    """The factory of `TLSOnly` connections."""
 
     protocol = TLSOnly

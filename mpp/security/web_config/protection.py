@@ -1,4 +1,4 @@
-"""What protects the listener through which somebody asks: in a value, and in words. Pure."""
+"""The protection of a listener, as a value and as text for the status page. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mpp.core.text.humanize import listing
 
 NO_CERTIFICATE = "NoClientCert"
 
-# Whoever has no certificate, or made one for himself, comes in with all others.
+# Only the last type proves the identity of every client: with the others, a client needs no certificate or a self-made one.
 _CERTIFICATES = {
     NO_CERTIFICATE: "",
     "RequestClientCert": "client certificates (not required, not verified)",
@@ -21,14 +21,14 @@ _CERTIFICATES = {
 @frozen
 class ListenerSecurity:
     """
-    What stands between clients and mpp.
+    The protection of a listener.
 
-    :ivar tls: connections are encrypted.
-    :ivar tls_minimum: the oldest version of TLS that is spoken, such as ``1.2``; empty when that is not known.
-    :ivar certificates: what is asked of clients, in Go's words.
-    :ivar users: of how many a password is asked for; 0: of nobody.
-    :ivar rate_limit: requests are limited.
-    :ivar problem: why the web configuration that its files hold is not the one in force; empty if it is.
+    :ivar tls: True if connections are encrypted.
+    :ivar tls_minimum: the oldest accepted version of TLS, such as ``1.2``; empty when it is not known.
+    :ivar certificates: Go's name for the demands on client certificates.
+    :ivar users: the number of users with a password; 0 if clients need no password.
+    :ivar rate_limit: True if the rate of requests is limited.
+    :ivar problem: the reason why the web configuration in its files is not the active one; empty if it is.
     """
 
     tls: bool = False
@@ -40,30 +40,30 @@ class ListenerSecurity:
 
     @property
     def identifies(self) -> bool:
-        """Nobody is let in whom mpp does not know."""
+        """True if every client has to prove its identity."""
         return self.users > 0 or (self.tls and self.certificates == "RequireAndVerifyClientCert")
 
     @property
     def protected(self) -> bool:
-        """There is anything that protects what is said, or says who may say it."""
+        """True if connections are encrypted or clients have to prove their identity."""
         return self.tls or self.identifies
 
     @property
     def sound(self) -> bool:
-        """It protects from what it seems to: a password that everybody can read on its way does not."""
+        """False if passwords are sent without encryption."""
         return self.tls or not self.users
 
 
 def verdict(security: ListenerSecurity) -> tuple[str, str]:
-    """Give how this listener is protected, at a glance, and how good that is."""
+    """Return a short text about the protection of this listener, and its level: "calm", "good" or "warn"."""
     if not security.protected:
         return "not protected", "calm"
     return ("protected", "good") if security.sound else ("protected, not encrypted", "warn")
 
 
 def describe(security: ListenerSecurity) -> str:
-    """Say what protects this listener, and what stands in its configuration but is not in force, in a few sentences."""
-    waiting = f" The web configuration was changed since, which is not in force: {security.problem}." if security.problem else ""
+    """Return a few sentences about the protection of this listener, and about a changed configuration that is not active."""
+    waiting = f" A later change of the web configuration is not active: {security.problem}." if security.problem else ""
     return _protection(security) + waiting
 
 
@@ -80,5 +80,5 @@ def _protection(security: ListenerSecurity) -> str:
     )
     said = f"This listener has {listing([part for part in parts if part])}."
     if not security.sound:
-        return f"{said} Without TLS a password can be read on its way."
-    return said if security.identifies else f"{said} Nobody is asked who he is."
+        return f"{said} Without TLS, passwords can be read in transit."
+    return said if security.identifies else f"{said} Clients are not authenticated."

@@ -1,4 +1,4 @@
-"""A token bucket. Pure: it is told the time."""
+"""A token bucket for the rate of requests. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from mpp.security.web_config.values import RateLimit
 
 class RateLimiter:
     """
-    Lets requests through at a limited rate.
+    A token bucket that limits the rate of requests.
 
-    :param now: seconds, as in all calls.
+    :param now: the monotonic time in seconds, as in all calls.
     """
 
     def __init__(self, limit: RateLimit, now: float) -> None:
@@ -18,7 +18,7 @@ class RateLimiter:
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Take a token for a request, if there is one."""
+        """Remove a token for a request; return False if there is none."""
         self._tokens = min(self.limit.burst, self._tokens + (now - self._at) / self.limit.interval)
         self._at = now
         if self._tokens < 1:

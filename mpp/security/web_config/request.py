@@ -1,5 +1,5 @@
 """
-A client's request behind a web configuration: refused, or answered like any other one.
+The authentication and rate limit of clients' requests by a web configuration.
 
 Kept apart from `mpp.proxy.site.resource.ProxyRequest`, so that without a web configuration no request pays for it.
 """
@@ -29,7 +29,7 @@ from mpp.wire.downstream.channel import ProxyChannel
 _log = make_logger()
 
 OPEN_PATHS = frozenset((b"/mpp/health", b"/mpp/ready"))
-"""For probes of Kubernetes and load balancers, which have no password and are not to be limited; they tell one word."""
+"""The paths for health checks of Kubernetes and load balancers, which have no password; the response is a single word."""
 
 _CHALLENGE: Headers = ((b"WWW-Authenticate", b'Basic realm="mpp"'),)
 _RETRY: Headers = ((b"Retry-After", b"5"),)
@@ -38,7 +38,7 @@ _Proceed = Callable[[_Received], None]
 _Rejection = tuple[int, str, str, Headers]
 _TOO_FAST: _Rejection = (429, "unavailable", "more requests than rate_limit allows", _RETRY)
 _REFUSALS: dict[PasswordCheck, _Rejection] = {
-    PasswordCheck.WRONG: (401, "unauthorized", "user and password are expected (HTTP basic authentication)", _CHALLENGE),
+    PasswordCheck.WRONG: (401, "unauthorized", "a user and a password are required (HTTP basic authentication)", _CHALLENGE),
     PasswordCheck.TOO_MANY_OF_NETWORK: (429, "unavailable", "too many passwords from this network wait to be verified", _RETRY),
     PasswordCheck.TOO_MANY: (503, "unavailable", "too many passwords wait to be verified", _RETRY),
 }
@@ -46,12 +46,13 @@ _REFUSALS: dict[PasswordCheck, _Rejection] = {
 
 class CheckedRequest(ProxyRequest):
     """
-    One request that is let through if the web configuration in force allows it: by its head alone when that comes first.
+    A request that is processed only if the active web configuration permits it, which is decided from its head.
 
-    :param current: what is in force.
-    :param client_address: returns the client's address, as the access log has it.
-    :param rejected: counts a refusal by its status.
-    :param instance: this mpp, as it recognizes its own requests.
+    :param current: the active web configuration.
+    :param passwords: verifies the credentials.
+    :param client_address: returns the client's address, as in the access log.
+    :param refused: counts a rejected request by its status.
+    :param instance: the identity of this mpp, by which it recognizes its own requests.
     """
 
     def __init__(
@@ -70,16 +71,16 @@ class CheckedRequest(ProxyRequest):
         self._client_address = client_address
         self._rejected = refused
         self._instance = instance
-        self._admitted: Headers | None = None  # the fields, when it was let through by its head
+        self._admitted: Headers | None = None  # the header fields, once the request was permitted by its head
         self._disconnected = False
         self.extra = current.config.headers
 
     def announced(self, method: bytes, target: bytes, version: bytes, fields: Headers) -> None:
-        """Let the request's body be read, perhaps when its password is verified, or answer at once."""
+        """Check a request with a body by its head; the body is read only after that, or the request is rejected at once."""
         self._judge((method, target, version, fields, b""), self._admit)
 
     def received(self, method: bytes, target: bytes, version: bytes, fields: Headers, body: bytes) -> None:
-        """Answer the request, perhaps when its password is verified."""
+        """Check a complete request, unless it was permitted by its head, and process it."""
         if self._admitted is None:
             self._judge((method, target, version, fields, body), self._answer)
         else:
@@ -87,7 +88,7 @@ class CheckedRequest(ProxyRequest):
 
     def _judge(self, request: _Received, proceed: _Proceed) -> None:
         users = self._current.config.users
-        # The credentials are for us: the backends get none.
+        # The credentials are for mpp, and are not passed on to backends.
         bare = _without_credentials(request) if users else request
         if paths.path_of(request[1]) in OPEN_PATHS:
             proceed(bare)
@@ -104,7 +105,7 @@ class CheckedRequest(ProxyRequest):
             self.user = user
             proceed(request)
             return
-        # The log tells of those who are refused, too, who they say they are.
+        # The access log names the claimed user of rejected requests too.
         self.user = self._passwords.named(authorization)
         outcome = self._passwords.verdict(authorization, network_of(self._client_address(self._described(request))))
         outcome.addCallback(self._decided, request, proceed)
@@ -130,7 +131,7 @@ class CheckedRequest(ProxyRequest):
         try:
             check_sender(self.info, self._instance)
         except LoopDetected:
-            # It has no password, or comes too often, but it is more important to say whose it is.
+            # The forwarding loop is the more important error, and explains a missing password or a high rate.
             why = (*refusal.loop_detected(self._instance.token)[:3], ())
         status, error_type, message, added = why
         self.extra += added
@@ -143,25 +144,25 @@ class CheckedRequest(ProxyRequest):
         return RequestInfo(method, target, fields, body, channel.peer, channel.secure, version == b"1.0", self.user)
 
     def _broken(self, failure: Failure) -> None:
-        """End on a bug, which must not leave the client hanging."""
+        """Abort the connection after a bug, so that the client does not wait forever."""
         _log.failure("a request failed after its password was verified", failure=failure)
         self.channel.abort()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Take note that the client has gone."""
+        """Record that the client has disconnected."""
         self._disconnected = True
         super().connectionLost(reason)
 
-    # What every answer gets
+    # The header fields of every response
 
     def process(self) -> None:
-        """Render an own page; a field that it sets itself is its own."""
+        """Render an admin page; a header field that the page sets replaces the configured one."""
         for name, value in self.extra:
             self.responseHeaders.setRawHeaders(name, [value])
         super().process()
 
     def deliver(self, response: IResponse, *delivery: Any, **how: Any) -> None:
-        """Send a backend's answer; the configured fields are there instead of the backend's."""
+        """Send a backend's response; configured header fields replace the backend's."""
         if self.extra:
             ours = {name.lower() for name, _ in self.extra}
             response.headers = tuple(field for field in response.headers if field[0].lower() not in ours)
@@ -172,7 +173,7 @@ class CheckedRequest(ProxyRequest):
 
 
 def _without_credentials(request: _Received) -> _Received:
-    """Give a request without its ``Authorization``."""
+    """Return a request without its ``Authorization`` fields."""
     method, target, version, fields, body = request
     rest = tuple(field for field in fields if len(field[0]) != 13 or field[0].lower() != b"authorization")
     return method, target, version, rest, body

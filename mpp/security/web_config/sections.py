@@ -1,5 +1,5 @@
 """
-The sections of a web configuration file: a mapping's values by the type they have to have, and errors with line and key.
+Typed access to the sections of a web configuration file, with errors that name the line and the key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 class WebConfigError(ValueError):
-    """The file is no web configuration; the text begins with the line, if one is to blame, and the key."""
+    """The error for an invalid web configuration; its text begins with the line, if known, and the key."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(problem if line is None else f"line {line}: {problem}")
@@ -25,9 +25,11 @@ class WebConfigError(ValueError):
 
 class WebConfigSection:
     """
-    A mapping of the file, and where it is.
+    A mapping in the file, with its position.
 
-    :param keys: those that it may have, or None for any.
+    :param where: the path of keys to the mapping, with a dot at its end; empty for the whole file.
+    :param keys: the permitted keys, or None for any.
+    :raise WebConfigError: the mapping has another key.
     """
 
     def __init__(self, where: str, table: Table, keys: tuple[str, ...] | None) -> None:
@@ -41,19 +43,19 @@ class WebConfigSection:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The keys that are there."""
+        """The keys of this mapping."""
         return tuple(self._table)
 
     def line(self, key: str) -> int:
-        """Give a key's line."""
+        """Return the line number of a key; 0 if the key is absent."""
         return self._table.lines.get(key, 0)
 
     def wrong(self, key: str, problem: str) -> WebConfigError:
-        """Give the error that blames a key."""
+        """Return an error that names a key and its line."""
         return WebConfigError(f"{self._where}{key[:60]}: {problem}", self._table.lines.get(key))
 
     def section(self, key: str, keys: tuple[str, ...] | None) -> WebConfigSection:
-        """Give a mapping within; an empty one if there is none."""
+        """Return the mapping at a key; an empty one if it is absent."""
         value = self._table.get(key)
         if value is None:
             value = Table()
@@ -62,7 +64,7 @@ class WebConfigSection:
         return WebConfigSection(f"{self._where}{key}.", value, keys)
 
     def text(self, key: str) -> str:
-        """Give a text; empty if there is none."""
+        """Return the text at a key; empty if it is absent."""
         value = self._table.get(key)
         if value is None:
             return ""
@@ -71,7 +73,7 @@ class WebConfigSection:
         return value
 
     def texts(self, key: str) -> tuple[str, ...] | None:
-        """Give a list of texts, or None if there is none."""
+        """Return the list of texts at a key, or None if it is absent."""
         value = self._table.get(key)
         if value is None:
             return None
@@ -83,14 +85,14 @@ class WebConfigSection:
         return tuple(value)
 
     def truth(self, key: str, default: bool) -> bool:
-        """Give a truth value."""
+        """Return the boolean at a key, or the default if it is absent."""
         text = self.text(key)
         if text and text.lower() not in _BOOLEANS:
             raise self.wrong(key, f"expected true or false, found {text[:60]!r}")
         return _BOOLEANS[text.lower()] if text else default
 
     def of(self, key: str, parse: Callable[[str], _T], default: _T) -> _T:
-        """Give what a function makes of a text."""
+        """Return the result of a parser for the text at a key, or the default if it is absent."""
         text = self.text(key)
         try:
             return parse(text) if text else default
@@ -99,7 +101,7 @@ class WebConfigSection:
 
 
 def kind(value: object) -> str:
-    """Give the type of a value, in words."""
+    """Return the type of a YAML value as text, such as "a mapping"."""
     if value is None:
         return "nothing"
     return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else "text"
@@ -107,9 +109,10 @@ def kind(value: object) -> str:
 
 def choice(text: str, choices: Iterable[str], what: str) -> str:
     """
-    Give a word back that is one of those to choose from.
+    Return a text unchanged if it is one of the permitted choices.
 
-    :raise ValueError: it is not.
+    :param what: the kind of the choices, for the error.
+    :raise ValueError: it is not one of them.
     """
     if text not in (known := tuple(choices)):
         nearest = difflib.get_close_matches(text, known, n=1)

@@ -1,4 +1,4 @@
-"""Puts the parts of a web configuration together, starts and stops them."""
+"""The service of the web configuration: its parts are built, started and stopped here."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _log = make_logger()
 @frozen
 class Handover:
     """
-    What a process begins with whose parent reads the web configuration.
+    The state of the web configuration that a parent process passes to a worker at its start.
 
-    :ivar config: what is in force, with the contents of all files.
-    :ivar key: of the digests of `verified`.
-    :ivar verified: credentials that were right lately, and for how many seconds they have not been used.
+    :ivar config: the active configuration, with the contents of all files.
+    :ivar key: the key of the digests in `verified`.
+    :ivar verified: the credentials that were verified lately, each with the number of seconds since its last use.
     """
 
     config: WebConfig
@@ -49,14 +49,14 @@ class Handover:
 
 class WebConfigService(MultiService):
     """
-    What a web configuration puts in front of mpp.
+    The service that adds TLS, authentication and a rate limit to the sites of mpp.
 
-    :param settings: with the path of the web configuration file.
-    :param handover: what the parent says is in force; then the file is neither read nor watched here.
-    :ivar request: makes a request of a channel.
-    :ivar passwords: verifies those of clients.
-    :ivar taken_over: called with each web configuration that comes into force after the start.
-    :raise ConfigError: it is no good, or a file that it names.
+    :param settings: the settings, with the path of the web configuration file.
+    :param handover: in a worker, the state that its parent passes; then the file is neither read nor watched here.
+    :ivar request: creates the request object for a channel.
+    :ivar passwords: verifies the passwords of clients.
+    :ivar taken_over: called with each web configuration that is activated after the start.
+    :raise ConfigError: the web configuration, or a file that it names, is invalid.
     """
 
     def __init__(
@@ -92,22 +92,22 @@ class WebConfigService(MultiService):
         )
 
     def reconfigure(self, settings: Settings) -> None:
-        """Use these settings from now on, as far as they may change."""
+        """Apply the settings that may change without a restart."""
         self._client_address = client_address_of(settings.trusted_proxies)
 
     @property
     def is_tls(self) -> bool:
-        """Whether connections are encrypted; that does not change."""
+        """Whether connections are encrypted; this cannot change without a restart."""
         return self._current.config.tls is not None
 
     @property
     def config(self) -> WebConfig:
-        """What is in force."""
+        """The active web configuration."""
         return self._current.config
 
     @property
     def security(self) -> ListenerSecurity:
-        """What protects every listener, as it is in force."""
+        """The active protection of every listener, as the status page describes it."""
         config, problem = self._current.config, "" if self._file is None else self._file.problem
         tls = config.tls
         users, limited = len(config.users), config.rate_limit is not None
@@ -117,14 +117,14 @@ class WebConfigService(MultiService):
 
     @property
     def handover(self) -> Handover:
-        """What another process has to begin with to judge clients as this one does."""
+        """The state with which a worker starts, so that it accepts the same clients."""
         return Handover(self._current.config, self.passwords.key, self.passwords.verified)
 
     def check(self, settings: Settings) -> None:
         """
-        See that nothing that is listened on goes round what the file asks of clients.
+        Check that no endpoint has a TLS certificate of its own besides the one of the web configuration.
 
-        :raise ConfigError: something would.
+        :raise ConfigError: an endpoint has one.
         """
         endpoints = (("--listen", settings.listen), ("--admin-listen", settings.admin_listen))
         for option, text in ((option, text) for option, texts in endpoints for text in texts):
@@ -136,7 +136,7 @@ class WebConfigService(MultiService):
                 )
 
     def protect(self, site: IProtocolFactory) -> IProtocolFactory:
-        """Give what a site is listened for with."""
+        """Return the factory to listen with for a site: the site itself, or a TLS factory around it."""
         if not self.is_tls:
             return site
         return TLSOnlyFactory(self._current, False, site, self._reactor)
@@ -145,15 +145,15 @@ class WebConfigService(MultiService):
 
     def read(self) -> LoadedConfig:
         """
-        Read the files for an explicit reload; put nothing in force yet.
+        Read the files for an explicit reload without activating them.
 
-        :raise ConfigError: they are no good.
+        :raise ConfigError: a file is invalid.
         """
         assert self._file is not None, "the parent reads them"
         return self._file.read()
 
     def take_over(self, loaded: LoadedConfig) -> bool:
-        """Put what was read in force, whatever it loosens; return whether it differs from what was in force before."""
+        """Activate a configuration that was read, even if it protects less; return whether it differs from the former one."""
         assert self._file is not None, "the parent reads them"
         changed = self._file.take_over(loaded)
         if changed:
@@ -162,9 +162,9 @@ class WebConfigService(MultiService):
 
     def adopt(self, config: WebConfig) -> None:
         """
-        Put in force what the parent has read.
+        Activate a configuration that the parent process has read.
 
-        :raise ConfigError: a certificate is good for the parent only.
+        :raise ConfigError: a certificate cannot be used in this process.
         """
         try:
             self._current.adopt(config, context_of(config))
@@ -178,15 +178,15 @@ class WebConfigService(MultiService):
     # Life
 
     def startService(self) -> None:
-        """Begin to look for changes."""
+        """Start to look for changed files, and the threads that verify passwords."""
         MultiService.startService(self)
         self._computing.start()
         if self._file is not None:
-            _log.info("{path} is in force: {what}", path=self._path, what=self._current.summary())
+            _log.info("web configuration {path} is active: {what}", path=self._path, what=self._current.summary())
 
     def stopService(self) -> Deferred[None]:
         """
-        Look no more.
+        Stop looking for changed files, and the threads that verify passwords.
 
         :return Deferred(None): fires at once.
         """

@@ -1,7 +1,7 @@
 """
-Makes the OpenSSL context of a TLS server from what its configuration says. Reads the certificates' files; opens no connection.
+The OpenSSL context of the TLS server, built from its configuration and the files of certificates.
 
-What OpenSSL says of a bad text is not repeated: "no start line" helps nobody, and the text may be a key.
+Messages of OpenSSL about invalid input are not repeated: texts like "no start line" do not help, and the input may be a key.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _log = make_logger()
 
 _VERSIONS = {2: SSL.TLS1_2_VERSION, 3: SSL.TLS1_3_VERSION}
 _BAD = (SSL.Error, crypto.Error, ValueError, TypeError)
-# What `cryptography` says of a certificate that OpenSSL could read and it cannot; not all of it is a ValueError.
+# The errors of `cryptography` for a certificate that only OpenSSL can read; not all of them are a ValueError.
 _UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 def with_contents(tls: TLSServer) -> TLSServer:
     """
-    Return the same with the contents of all files it names, so that a context can be made of it anywhere and at any time.
+    Return the TLS configuration with the contents of all files that it names, so that a context can be built without them.
 
     :raise WebConfigError: a file cannot be read.
     """
@@ -46,9 +46,9 @@ def with_contents(tls: TLSServer) -> TLSServer:
 
 def make_context(tls: TLSServer) -> SSL.Context:
     """
-    Make the context that all connections share until the configuration changes.
+    Build the OpenSSL context that all connections share until the configuration changes.
 
-    :raise WebConfigError: a file cannot be read, or does not hold what it should.
+    :raise WebConfigError: a file cannot be read, or its content is invalid.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_VERSIONS[tls.min_version])
@@ -56,12 +56,12 @@ def make_context(tls: TLSServer) -> SSL.Context:
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     if tls.server_prefers:
         context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
-    # Sessions are kept by the clients, as tickets. OpenSSL resumes none of a client with a certificate without an id.
+    # Clients keep their sessions as tickets. OpenSSL needs a session id to resume the session of a client with a certificate.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(secureRandom(16))
     context.set_cipher_list(":".join(tls.ciphers or DEFAULT_CIPHERS).encode("ascii"))
     if tls.curves and not set_curves(context, tls.curves):
-        raise WebConfigError("tls_server_config.curve_preferences: none of these curves can be had from this OpenSSL")
+        raise WebConfigError("tls_server_config.curve_preferences: this OpenSSL supports none of these curves")
     _show_certificate(context, tls)
     _ask_clients(context, tls)
     return context
@@ -74,7 +74,7 @@ def _show_certificate(context: SSL.Context, tls: TLSServer) -> None:
         for each in chain:
             context.add_extra_chain_cert(each)
     try:
-        # With an empty passphrase nobody is asked for one.
+        # The empty passphrase keeps OpenSSL from asking for one on the terminal.
         key: Any = crypto.load_privatekey(crypto.FILETYPE_PEM, _read(tls.key), b"").to_cryptography_key()
         context.use_privatekey(key)
         context.check_privatekey()
@@ -90,7 +90,7 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
 
     def accepts(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         if verified and not ok:
-            # The number is what `openssl verify` names.
+            # The number is the error code of `openssl verify`.
             _log.debug("client certificate {name} is not verified: error {error}", name=_shown(certificate), error=error)
             return False
         if depth > 0 or allowed is None or not _names_of(certificate).isdisjoint(allowed):
@@ -111,7 +111,7 @@ def _ask_clients(context: SSL.Context, tls: TLSServer) -> None:
 
 
 def _shown(certificate: crypto.X509) -> str:
-    # An exception here would go through the handshake to the reactor: a stack in the log for each connection of a stranger.
+    # An exception here would reach the reactor through the handshake, and any client could cause tracebacks in the log.
     try:
         return certificate.to_cryptography().subject.rfc4514_string()[:200]
     except _UNREADABLE:
@@ -126,7 +126,7 @@ def _names_of(certificate: crypto.X509) -> set[str]:
 
 
 def names_of(certificate: x509.Certificate) -> set[str]:
-    """Give the alternative names of a certificate's subject (DNS, e-mail, IP, URI); none if they cannot be read."""
+    """Return the subject alternative names of a certificate (DNS, e-mail, IP, URI); empty if they cannot be read."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (x509.ExtensionNotFound, *_UNREADABLE):
@@ -149,7 +149,7 @@ def _blaming(source: PEMSource) -> Iterator[None]:
     try:
         yield
     except _BAD:
-        raise _wrong(source, "has a certificate that OpenSSL refuses; its key may be too short") from None
+        raise _wrong(source, "has a certificate that OpenSSL rejects; its key may be too short") from None
 
 
 def _read(source: PEMSource) -> bytes:

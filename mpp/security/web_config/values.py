@@ -1,5 +1,5 @@
 """
-What a web configuration file says, as values. The format is that of Prometheus' exporter-toolkit; how it is read is
+The content of a web configuration file (in the format of Prometheus' exporter-toolkit) as immutable values, see
 `mpp.security.web_config.parser`.
 """
 
@@ -14,7 +14,7 @@ from mpp.core.model import Headers
 
 
 class ClientAuth(Enum):
-    """What is asked of clients: Go's names. The second column: must there be a certificate; the third: is it verified."""
+    """The demands on client certificates: Go's name, whether a certificate is required, and whether it is verified."""
 
     NONE = ("NoClientCert", False, False)
     REQUEST = ("RequestClientCert", False, False)
@@ -31,13 +31,13 @@ class ClientAuth(Enum):
 @frozen
 class PEMSource:
     """
-    A text, or where it is.
+    A text in PEM, or the path of a file with it.
 
-    :ivar key: the file's key for it, as an error should name it.
-    :ivar path: the file that holds it, or empty.
-    :ivar text: the text itself; a path wins over it.
-    :ivar line: where the file says so.
-    :ivar content: what was read of it, or None as long as nothing was.
+    :ivar key: the key in the web configuration, for errors.
+    :ivar path: the path of the file, or empty.
+    :ivar text: the text itself; a path has precedence over it.
+    :ivar line: the line of the key in the web configuration.
+    :ivar content: the content of the file or the text, or None until it is read.
     """
 
     key: str
@@ -53,14 +53,14 @@ class PEMSource:
 @frozen
 class TLSServer:
     """
-    ``tls_server_config``.
+    The section ``tls_server_config`` of the web configuration.
 
-    :ivar min_version: 2 or 3, of TLS 1.
-    :ivar max_version: likewise.
+    :ivar min_version: 2 for TLS 1.2, 3 for TLS 1.3.
+    :ivar max_version: 2 for TLS 1.2, 3 for TLS 1.3.
     :ivar ciphers: OpenSSL's names for TLS 1.2, in the order of preference; empty for the default.
     :ivar curves: OpenSSL's names, in the order of preference; empty for the default.
-    :ivar server_prefers: the server's order of ciphers counts, not the client's.
-    :ivar allowed_sans: names of which a client's certificate has to have one, or None for any.
+    :ivar server_prefers: True if the server's order of ciphers has precedence over the client's.
+    :ivar allowed_sans: the names of which a client certificate must have one, or None for any.
     """
 
     certificate: PEMSource
@@ -78,10 +78,10 @@ class TLSServer:
 @frozen
 class RateLimit:
     """
-    A token bucket.
+    The parameters of the token bucket for requests.
 
     :ivar interval: seconds between two requests in the long run, above 0.
-    :ivar burst: how many there may be at once.
+    :ivar burst: the number of requests that may arrive at the same time.
     """
 
     interval: float
@@ -91,12 +91,12 @@ class RateLimit:
 @frozen
 class WebConfig:
     """
-    All of the file.
+    The whole web configuration.
 
-    :ivar tls: None when connections are not encrypted.
-    :ivar users: bcrypt hashes by user name; empty when no password is asked for.
-    :ivar headers: fields that every answer gets.
-    :ivar notes: what the operator should know, a line for each.
+    :ivar tls: the TLS server; None when connections are not encrypted.
+    :ivar users: the bcrypt hashes by user name; empty when clients need no password.
+    :ivar headers: the header fields that are added to every response.
+    :ivar notes: warnings for the operator, one line each.
     """
 
     tls: TLSServer | None = None
@@ -107,6 +107,6 @@ class WebConfig:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files it names."""
+        """The paths of the files that the configuration names."""
         tls = self.tls
         return () if tls is None else tuple(each.path for each in (tls.certificate, tls.key, tls.client_ca) if each.path)

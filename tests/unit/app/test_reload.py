@@ -153,7 +153,7 @@ class ReloaderTests(SynchronousTestCase):
             ConfigSources(("--config", "mpp.yaml"), {}, str(folder.absolute())),
             check=self.check,
             applied=lambda reading: self.applied.append(reading.settings.retries),
-            told=self.told.append,
+            report=self.told.append,
             note=lambda kind, text: self.noted.append((kind, text)),
         )
 
@@ -171,7 +171,7 @@ class ReloaderTests(SynchronousTestCase):
         """What has changed is in force, and told by name."""
         self.assertEqual(self.reload("endpoint: b:1\nretries: 5\n"), Reloaded(("endpoint", "retries")))
         self.assertEqual((self.program.settings.endpoints, self.applied, self.told), (("b:1",), [5], [None]))
-        self.assertEqual(self.lines, ["Configuration read again (mpp.yaml), changed: endpoint, retries"])
+        self.assertEqual(self.lines, ["configuration reloaded from mpp.yaml, changed: endpoint, retries"])
         self.assertEqual(self.noted, [("reload", "the configuration was read again, changed: endpoint, retries")])
 
     def test_in_step(self) -> None:
@@ -189,7 +189,7 @@ class ReloaderTests(SynchronousTestCase):
         before = self.program.settings
         self.assertEqual(self.reload("endpoint: [a:1]\n"), Reloaded())
         self.assertIs(self.program.settings, before)
-        self.assertEqual(self.lines, ["Configuration read again (mpp.yaml), nothing has changed"])
+        self.assertEqual(self.lines, ["configuration reloaded from mpp.yaml, nothing has changed"])
 
     def test_wrong(self) -> None:
         """All that is wrong is told, and nothing changes."""
@@ -203,7 +203,7 @@ class ReloaderTests(SynchronousTestCase):
                 "mpp.yaml:3: prot: no such key; did you mean port?",
             ),
         )
-        self.assertEqual(self.lines, [f"Configuration not applied: {error}" for error in reloaded.errors])
+        self.assertEqual(self.lines, [f"configuration not applied: {error}" for error in reloaded.errors])
         self.assertEqual(self.told, [ConfigProblem("mpp.yaml:2: retries and mpp.yaml:3: prot")])
         self.assertEqual(self.applied, [])
         why = f"the configuration was read again and not applied: {reloaded.errors[0]} (and 1 more)"

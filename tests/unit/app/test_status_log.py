@@ -61,16 +61,16 @@ class StatusLogTests(SynchronousTestCase):
     def test_changes(self) -> None:
         """A change is logged once, at the level that it has, and the good end of it too."""
         self.assertEqual(self.look(5), [])
-        good = "info Status is good: Both servers are well; prom-a:9090 serves."
+        good = "info status is good: Both servers are well; prom-a:9090 serves."
         self.assertEqual(self.become(), [good])
         self.assertEqual(self.look(100), [])
         refused = "the configuration on disk is refused (--port, see the log); a restart would fail."
         self.assertEqual(
             self.become(config=ConfigProblem("--port")),
-            [f"warn Status is warn: Both servers are well; prom-a:9090 serves. But {refused}"],
+            [f"warn status is warn: Both servers are well; prom-a:9090 serves. But {refused}"],
         )
         self.assertEqual(
-            self.become(DOWN), ["error Status is bad: Both servers are down. Requests are answered 503 until one is back."]
+            self.become(DOWN), ["error status is bad: Both servers are down. Requests are answered 503 until one is back."]
         )
         self.assertEqual(self.become(), [good])
 
@@ -79,13 +79,13 @@ class StatusLogTests(SynchronousTestCase):
         self.become(DOWN)
         self.counts[503] = 3
         self.assertEqual(
-            self.look(), ["error Status is bad: Both servers are down. Clients get 503 since 22:13:22 UTC, 3 so far."]
+            self.look(), ["error status is bad: Both servers are down. Clients get 503 since 22:13:22 UTC, 3 so far."]
         )
         self.counts[503] = 100
         self.assertEqual(self.look(int(REMIND_S) - 2), [])
         self.counts[503] = 240
         self.assertEqual(
-            self.look(2), ["error Status is bad: Both servers are down. Clients get 503 since 22:13:22 UTC, 240 so far."]
+            self.look(2), ["error status is bad: Both servers are down. Clients get 503 since 22:13:22 UTC, 240 so far."]
         )
         self.assertEqual(self.look(600), [])
         self.become()
@@ -94,7 +94,7 @@ class StatusLogTests(SynchronousTestCase):
             self.lines[-2:],
             [
                 "warn Clients got 503 from 22:13:22 to 22:14:21 UTC, 240 in all.",
-                "info Status is good: Both servers are well; prom-a:9090 serves.",
+                "info status is good: Both servers are well; prom-a:9090 serves.",
             ],
         )
 

@@ -263,7 +263,7 @@ class CrewTests(SynchronousTestCase):
         """The log names the signal or the exit status, and the process."""
         lines = logged(self, lambda event: formatEvent(event) if "ended" in event else "")  # type: ignore[arg-type]
         self.first.hand.processEnded(Failure(ProcessTerminated(None, signal.SIGKILL)))  # type: ignore[no-untyped-call]
-        self.assertEqual(lines, ["Worker 0 (process 1) was ended by SIGKILL; another one starts in 0.1 s"])
+        self.assertEqual(lines, ["worker 0 (process 1) was ended by SIGKILL; another one starts in 0.1 s"])
         for number, status, said in (
             (signal.SIGSEGV, None, "was ended by SIGSEGV"),
             (999, None, "was ended by signal 999"),

@@ -108,8 +108,8 @@ class CredentialsTests(SynchronousTestCase):
         self.write("t", "three")
         credentials.refresh(0.0)
         self.assertEqual(sent(credentials, A), b"Bearer three")
-        again = f"Credentials were read again: {path}"
-        gone = f"Credentials stay as they were: credentials_file: {path}: No such file or directory"
+        again = f"credentials reloaded from {path}"
+        gone = f"credentials not reloaded, the former ones stay in use: credentials_file: {path}: No such file or directory"
         self.assertEqual(self.lines, [again, gone, again])
 
     def test_certificates(self) -> None:
@@ -160,7 +160,7 @@ class CredentialsTests(SynchronousTestCase):
             ({"credentials_file": self.write("empty", "")}, f"f:1: credentials_file: {self.folder}/empty: empty"),
             (
                 {"credentials_file": lines},
-                f"f:1: credentials_file: {lines}: has what cannot stand in a header; expected one line of ASCII",
+                f"f:1: credentials_file: {lines}: has characters that no header field can have; expected one line of ASCII",
             ),
             (
                 {"headers": (ConfiguredHeader("X-A", files=("/nowhere",)),)},

@@ -177,8 +177,8 @@ class CurrentTests(SynchronousTestCase):
         self.assertEqual((list(current.config.users), self.good()), ([b"alice"], 0))
         self.assertEqual(
             self.file.problem,
-            "basic_auth_users: no user is left, so nobody would be asked for a password;"
-            " not taken over without an explicit reload (SIGHUP or POST /mpp/reload)",
+            "basic_auth_users: no user is left, so no client would need a password;"
+            " not activated without an explicit reload (SIGHUP or POST /mpp/reload)",
         )
         self.assertTrue(self.file.take_over(self.file.read()))
         self.assertEqual((list(current.config.users), self.good(), self.file.problem), ([], 1, ""))
@@ -258,7 +258,7 @@ tls_server_config:
             (WEB.replace("cert.pem", "web.yml"), "tls_server_config.cert_file: '{}/web.yml' is not a certificate in PEM"),
             (
                 WEB.replace("cert.pem", "weak.pem"),
-                "cert_file: '{}/weak.pem' has a certificate that OpenSSL refuses; its",
+                "cert_file: '{}/weak.pem' has a certificate that OpenSSL rejects; its",
             ),
             (
                 WEB.replace("key.pem", "other.pem"),

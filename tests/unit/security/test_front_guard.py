@@ -352,7 +352,7 @@ class AccessLogTests(GuardCase):
         )
         self.assertEqual((client, user, path, query), ("203.0.113.9", None, "/api/v1/query", "up"))
         self.assertEqual((status, backend), (401, "mpp"))
-        self.assertIn("user and password are expected", reason)
+        self.assertIn("a user and a password are required", reason)
 
     def test_wrong_password(self) -> None:
         """With a wrong password the user is told who somebody tried to be, if there is such a user; the password never is."""

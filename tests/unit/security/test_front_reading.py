@@ -127,7 +127,7 @@ class ReadingTests(SynchronousTestCase):
         for text, notes in (
             (tls, ()),
             (f"basic_auth_users: {{a: {HASH}}}", ()),
-            (f"{tls}\nbasic_auth_users: {{}}", ("line 2: basic_auth_users: is empty, so nobody is asked for a password",)),
+            (f"{tls}\nbasic_auth_users: {{}}", ("line 2: basic_auth_users: is empty, so clients need no password",)),
             (
                 f"tls_server_config:\nbasic_auth_users: {{a: {HASH}}}",
                 ("line 1: tls_server_config: is empty, so connections are not encrypted",),

@@ -95,7 +95,7 @@ class ReadableTests(SynchronousTestCase):
         settings = Settings(http_sd=(f"@{path}", f"@{path}"), web_config=str(other))
         self.assertEqual(
             warning_of(settings, USERS),
-            f"everybody on this machine can read files that hold secrets: {other}, {path}; expected mode 0640 or less",
+            f"every user of this machine can read files with secrets: {other}, {path}; expected mode 0640 or less",
         )
         for each in (self.file, other):
             os.chmod(each, 0o640)

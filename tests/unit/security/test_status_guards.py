@@ -19,8 +19,8 @@ class GuardsTests(SynchronousTestCase):
             (ListenerSecurity(), "not protected", "no TLS and no passwords."),
             (ListenerSecurity(rate_limit=True), "not protected", "no TLS and no passwords, only a rate limit."),
             (ListenerSecurity(certificates=ASKED), "not protected", "no TLS and no passwords."),
-            (ListenerSecurity(True), "protected", "TLS. Nobody is asked who he is."),
-            (ListenerSecurity(True, "1.2"), "protected", "TLS 1.2 or newer. Nobody is asked who he is."),
+            (ListenerSecurity(True), "protected", "TLS. Clients are not authenticated."),
+            (ListenerSecurity(True, "1.2"), "protected", "TLS 1.2 or newer. Clients are not authenticated."),
             (ListenerSecurity(True, "1.3", users=1), "protected", "TLS 1.3 or newer and passwords (1 user)."),
             (
                 ListenerSecurity(True, "1.2", ASKED, 2, True),
@@ -30,12 +30,12 @@ class GuardsTests(SynchronousTestCase):
             (
                 ListenerSecurity(True, "1.2", "RequireAnyClientCert"),
                 "protected",
-                "TLS 1.2 or newer and client certificates (required, not verified). Nobody is asked who he is.",
+                "TLS 1.2 or newer and client certificates (required, not verified). Clients are not authenticated.",
             ),
             (
                 ListenerSecurity(users=2),
                 "protected, not encrypted",
-                "passwords (2 users). Without TLS a password can be read on its way.",
+                "passwords (2 users). Without TLS, passwords can be read in transit.",
             ),
         ):
             with self.subTest(guards=guards):
@@ -46,9 +46,7 @@ class GuardsTests(SynchronousTestCase):
         guards = ListenerSecurity(True, "1.2", users=1, problem="has no key at all")
         self.assertEqual(verdict(guards)[0], "protected")
         self.assertTrue(
-            describe(guards).endswith(
-                "(1 user). The web configuration was changed since, which is not in force: has no key at all."
-            )
+            describe(guards).endswith("(1 user). A later change of the web configuration is not active: has no key at all.")
         )
 
     def test_every_word_of_the_web_configuration(self) -> None:
