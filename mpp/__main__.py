@@ -27,7 +27,7 @@ def _answered() -> bool:
 
     try:
         text = answer(sys.argv[1:])
-        # The command "check" needs more of mpp, and a reactor.
+        # ``--check-config`` needs more of mpp, and a reactor.
         if text is None and not wants_check(sys.argv[1:]):
             read(sys.argv[1:], os.environ)
     except ConfigError as error:

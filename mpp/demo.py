@@ -193,7 +193,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 def main() -> int:
     """Run the demo and return its exit status."""
     parser = argparse.ArgumentParser(prog="script/demo", description="Two Prometheus servers with mpp in front of them.")
-    parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="end by itself after so many seconds")
+    parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="end the demo after so many seconds")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def check_config(sources: ConfigSources, reactor: Any) -> str:
     """
-    Check the whole configuration, for ``mpp check``.
+    Check the whole configuration, for ``mpp --check-config``.
 
     :return: one line to print when there are no errors.
     :raise ConfigError: all errors together.

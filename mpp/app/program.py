@@ -185,7 +185,7 @@ class Program(MultiService):
         protect: Callable[[Any], Any] = self.web_config.protect if self.web_config is not None else lambda site: site
         return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
-    # Another configuration
+    # Reload
 
     def config_read(self, problem: ConfigProblem | None) -> None:
         """Record that the configuration was read, and the reason why it is not the active one; None if it is."""
@@ -256,7 +256,7 @@ class Program(MultiService):
             self._problems.look({"the web configuration": self.web_config.security.problem})
 
     def _check(self) -> None:
-        """Close client connections that timed out, accept waiting ones, and remove expired counters."""
+        """Close client connections that timed out, make room for waiting ones, and remove expired counters."""
         self.channels.check_timeouts(self.settings.client_idle_timeout)
         self.gate.check()
         self.backends.check()
@@ -266,7 +266,7 @@ class Program(MultiService):
         selections, now = self.backends.selections, forwarder.clock.seconds()
         return explain(info, selections.current, forwarder.affinity, self.settings, now, selections.suspects)
 
-    # Life
+    # Start and stop
 
     def privilegedStartService(self) -> None:
         """

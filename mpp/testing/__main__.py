@@ -26,16 +26,16 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="TCP port; 0 (default) picks a free one")
     parser.add_argument("--interface", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--control-port", type=int, help="also serve the control pages there (see mpp/testing/control.py)")
-    parser.add_argument("--version", default="2.42.0", help="which Prometheus to be (default: %(default)s)")
+    parser.add_argument("--version", default="2.42.0", help="simulated version of Prometheus (default: %(default)s)")
     parser.add_argument("--name", default="a", help="value of its external label (default: %(default)s)")
     parser.add_argument("--prefix", default="", help="route prefix, like /prometheus")
     parser.add_argument(
-        "--history", type=_duration, default=duration("15d"), help="how much data it has, 0s for none (default: 15d)"
+        "--history", type=_duration, default=duration("15d"), help="length of its history, 0s for none (default: 15d)"
     )
-    parser.add_argument("--not-ready", action="store_true", help="as if it replayed its WAL")
-    parser.add_argument("--busy", action="store_true", help="as if all query slots were taken")
-    parser.add_argument("--fault", choices=FAULTS, help="what goes wrong")
-    parser.add_argument("--share", type=float, default=1.0, help="for which share of the requests (default: all)")
+    parser.add_argument("--not-ready", action="store_true", help="start as a server that replays its WAL")
+    parser.add_argument("--busy", action="store_true", help="start as a server with no free query slot")
+    parser.add_argument("--fault", choices=FAULTS, help="the way in which it fails")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the requests that fail, from 0 to 1 (default: all)")
     return parser
 
 

@@ -43,7 +43,7 @@ class ConnectionCounts:
         return counts
 
     def has_fewer(self, than: int) -> bool:
-        """Return whether some worker has fewer connections than a number."""
+        """Return whether any worker has fewer connections than ``than``."""
         return any(NONE < number < than for number in self.numbers)
 
 

@@ -89,7 +89,7 @@ class RemoteSelections(Service):
         self._moved = moved
         return self
 
-    # From the parent
+    # Notifications from the parent
 
     def published(self, heard: int, failing: list[Any], selection: Any) -> None:
         """Decode and apply a new Selection from the parent."""
@@ -120,7 +120,7 @@ class RemoteSelections(Service):
             self._failing = now
             self._reported_backends.clear()
 
-    # For this worker
+    # Calls of this worker
 
     def addresses(self, backend: Backend) -> tuple[str, ...]:
         """Return the IP addresses to try for a backend, see `mpp.wire.address_book.AddressBook`."""

@@ -76,7 +76,7 @@ class WorkerSupervisor(Service):
         self._poll = LoopingCall(self._check_responses)
         self._poll.clock = reactor
 
-    # Life
+    # Start and stop
 
     def startService(self) -> None:
         """Start all workers as soon as the reactor runs, and the liveness checks."""

@@ -18,7 +18,7 @@ from mpp.security.web_config.ciphers import CIPHERS, CURVES, TLS_13, TOO_OLD, VE
 from mpp.security.web_config.sections import WebConfigError, WebConfigSection, choice, kind
 from mpp.security.web_config.values import ClientAuth, PEMSource, RateLimit, TLSServer, WebConfig
 
-# The nesting of YAML: sections, keys, lists or headers, and one more level for better errors.
+# The deepest nesting of the YAML: sections, keys, lists or headers, and one level more than they need.
 _DEPTH = 5
 
 _SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")

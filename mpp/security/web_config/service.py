@@ -141,7 +141,7 @@ class WebConfigService(MultiService):
             return site
         return TLSOnlyFactory(self._current, False, site, self._reactor)
 
-    # Another web configuration
+    # Reload
 
     def read(self) -> LoadedConfig:
         """
@@ -175,7 +175,7 @@ class WebConfigService(MultiService):
         if self._file is not None and self._file.refresh():
             self.taken_over(self._current.config)
 
-    # Life
+    # Start and stop
 
     def startService(self) -> None:
         """Start to look for changed files, and the threads that verify passwords."""
