@@ -347,5 +347,5 @@ class WithoutFileTests(SynchronousTestCase):
         self.addCleanup(mpp.close)
         mpp.start()
         mpp.signal(signal.SIGHUP)
-        wait_until(lambda: "read again (command line and environment), nothing has changed" in mpp.log(), "it says so", 10)
+        wait_until(lambda: "reloaded from command line and environment, nothing has changed" in mpp.log(), "it says so", 10)
         self.assertEqual(fetch(mpp.port, "/api/v1/query?query=up")[0], 200)

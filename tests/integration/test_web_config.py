@@ -107,9 +107,9 @@ class WebConfigCase(SynchronousTestCase):
 
     def change(self, mpp: TLSMpp, text: str) -> None:
         """Replace the web configuration, and wait until it is in force."""
-        before = mpp.log().count(" is in force")
+        before = mpp.log().count(" is active: ")
         self.write("web.yml", text)
-        wait_until(lambda: mpp.log().count(" is in force") > before, "the change is noticed", 10)
+        wait_until(lambda: mpp.log().count(" is active: ") > before, "the change is noticed", 10)
 
     def reload(self, mpp: TLSMpp, text: str) -> None:
         """Replace the web configuration by one that may protect less, and have mpp take it over."""
