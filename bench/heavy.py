@@ -114,7 +114,7 @@ def show_heavy(options: argparse.Namespace) -> bool:
         time.sleep(1)
         wanted = [f"{EXPRESSION} + {mark}" for mark in range(1, HEAVY_COUNT + 1)]
         runs = [[server.runs()[query] for query in wanted] for server in servers]
-        print(f"\n{HEAVY_COUNT} queries of {steps} steps, {AT_ONCE} at a time, by GET and POST; servers are well")
+        print(f"\n{HEAVY_COUNT} queries of {steps} steps, {AT_ONCE} at a time, by GET and POST; servers are healthy")
         print(f"took {min(seconds):.1f} to {max(seconds):.1f} s; statuses {dict(Counter(statuses))}")
         for server, counts in zip(servers, runs, strict=True):
             print(f"ran on {server.name}: {counts}")

@@ -1,6 +1,6 @@
 """
-What each server has of the newest data, compared with the others. Pure: `mpp.coverage.survey` asks the servers.
+The comparison of the servers' newest data: which scrape targets one server lacks. Pure, but `mpp.coverage.survey` sends queries.
 
 Read `mpp.coverage.lacks` first: it decides. `mpp.coverage.needed` reads up to which time a client's request needs data.
-What follows from a lack is decided by the strategies and by `mpp.proxy`; this package must not know it.
+The strategies and `mpp.proxy` decide what follows from a lack; this package must not know them.
 """

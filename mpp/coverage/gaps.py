@@ -1,8 +1,8 @@
 """
-What of its history a server is known to lack, as mpp has seen it. Holds what was seen; no I/O, and the time is an argument.
+The record of the gaps in one server's history, as mpp has observed them. No I/O; the time is an argument.
 
-Known is what `mpp.coverage.lacks` has found since mpp was started, and how long a server was away that came back as a new
-process. One that was away and is still the same process may have gone on scraping all the time, so that counts as having all.
+A gap comes from a lack that `mpp.coverage.lacks` found since mpp was started, or from the downtime of a server that came back as
+a new process. A server that mpp could not reach but that did not restart may have gone on scraping, so no gap is recorded for it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import math
 from mpp.core.facts import Gap, Lack
 
 MOST_GAPS = 50
-"""Gaps of one server that are told apart; then the two oldest become one, which lacks as much as both."""
+"""Maximum number of gaps recorded per server; beyond it the two oldest are merged into one that lacks as much as both."""
 SAME_SHARE = 0.05
-"""The share of the targets that are missing changes with each survey; smaller changes do not make another gap."""
+"""Smallest change of the missing share of targets that starts a new gap; smaller changes come with every survey."""
 
 
 class Gaps:
     """
-    The gaps of one server.
+    The recorded gaps of one server.
 
-    :ivar known: all of them, oldest first; one that goes on has no end.
+    :ivar known: all gaps, oldest first; the end of a gap that goes on is infinity.
     """
 
     __slots__ = ("known",)
@@ -30,7 +30,7 @@ class Gaps:
         self.known: tuple[Gap, ...] = ()
 
     def note(self, lack: Lack | None, at: float) -> None:
-        """Note what the server lacks from ``at`` on, in seconds since the epoch."""
+        """Record what the server lacks from ``at`` on, in seconds since the epoch; None for nothing."""
         last = self.known[-1] if self.known and self.known[-1].end == math.inf else None
         share = 0.0 if lack is None else lack.missing / lack.of if lack.of else 1.0
         if last is not None and share and abs(last.share - share) < SAME_SHARE:
@@ -40,7 +40,7 @@ class Gaps:
         self._keep((*closed, Gap(begun, math.inf, share)) if share else closed)
 
     def missed(self, start: float, end: float) -> None:
-        """Note that the server has scraped nothing between two points in time."""
+        """Record that the server scraped nothing between two points in time, in seconds since the epoch."""
         self.note(None, start)
         self._keep((*self.known, Gap(start, end, 1.0)))
 

@@ -1,8 +1,8 @@
 """
-The scrape jobs in a server's configuration, with their intervals, without keeping the configuration. Pure.
+A parser that extracts the scrape jobs and their intervals from a server's configuration without keeping the configuration. Pure.
 
-Source: Prometheus documentation, "Configuration", ``scrape_configs``. The server writes the configuration out by itself, in one
-canonical way, with all defaults filled in: each job has its ``scrape_interval``.
+Source: Prometheus documentation, "Configuration", ``scrape_configs``. The server writes its configuration in one canonical way
+with all defaults filled in, so each job has its ``scrape_interval``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import re
 from mpp.coverage.windows import Jobs
 
 MAX_JOBS = 500
-"""Jobs of a configuration that are remembered."""
+"""Maximum number of jobs that are read from a configuration; further jobs are ignored."""
 MAX_NAME = 200
-"""Characters of a job's name; jobs with longer ones are left out."""
+"""Maximum length of a job's name in characters; jobs with longer names are ignored."""
 
 _INTERVAL = re.compile(rb"  scrape_interval: ((?:[0-9]{1,9}+(?:ms|[smhdwy]))+)")
 _PART = re.compile(rb"([0-9]{1,9}+)(ms|[smhdwy])")
@@ -22,14 +22,14 @@ _UNITS = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w"
 
 
 class JobLines:
-    """Finder of the jobs and their intervals in the lines of a configuration, as they stand in the JSON text."""
+    """A parser of scrape jobs and intervals that reads a configuration line by line, escaped as in the JSON response."""
 
     def __init__(self) -> None:
         self._job = ""
         self._found: dict[str, float] = {}
 
     def take(self, line: bytearray) -> None:
-        """Take the next line, without its end."""
+        """Parse the next line of the configuration, without its line end."""
         if line.startswith(b"- job_name: "):
             self._job = _scalar(bytes(line[12:]))
         elif self._job and (interval := _INTERVAL.fullmatch(line)):
@@ -39,12 +39,12 @@ class JobLines:
             self._job = ""
 
     def found(self) -> Jobs:
-        """Return the intervals in seconds, by job."""
+        """Return the scrape intervals in seconds, by job name."""
         return tuple(sorted(self._found.items()))
 
 
 def _scalar(written: bytes) -> str:
-    """Return a YAML scalar as it is meant, empty if that is not certain: within JSON, its quotes are escaped."""
+    """Return the text of a YAML scalar, or an empty string if it is ambiguous; JSON has escaped its quotes."""
     text = written.decode("utf-8", "replace")
     if text[:2] == '\\"' == text[-2:]:
         text = text[2:-2]

@@ -1,25 +1,25 @@
 """
-What each server lacks of the newest data that another one has. Holds what was found so far; no I/O, and the time is an argument.
+The decision which scrape targets a server lacks that another server has. Keeps its findings; no I/O, the time is an argument.
 
 # Note [What is a lack]
 
-All is relative: a server lacks what the best of those that were asked has, so the best one lacks nothing, and no server does when
-the targets themselves are down. What cannot be asked of a server counts as equal. Lists of targets change at slightly
-different times on two servers, and single scrapes fail, so a small or short difference is none:
+All is relative: each server is compared with the best server of the survey, so the best one lacks nothing, and no server lacks
+anything when the targets themselves are down. A server whose query fails counts as equal. Lists of targets change at slightly
+different times on two servers, and single scrapes fail, so a small or short difference does not count:
 
 - A job with more than two targets is lacking on a server that has less than `LACKING` of the best and at least two targets less;
   a smaller one if the server has at most half. It stays lacking until the server has `WHOLE` of the best, or all of a small job.
-- This must be so in more than one window: twice, an interval apart, three times for a small job. None at all of a larger job
-  needs two windows, a second apart, or one if the server is idle as well, see `is_idle`. A job is whole again after two good
-  windows; after one if the server is just back.
-- A server that is just back has scraped nothing or little yet. It is presumed to lack each job of which it does not have `WHOLE`,
-  until it has, or until it has had `BACK_S` and two intervals for it; after that the rules above count.
+- This must hold in more than one window: in two windows, one interval apart, or in three for a small job. If the server has no
+  target of a larger job, two windows one second apart suffice, or one if the server is idle as well, see `is_idle`. A job is
+  whole again after two good windows, or after one if the server has just come back.
+- A server that has just come back has scraped little yet. It is presumed to lack each job of which it does not have `WHOLE`,
+  until it has, or until `BACK_S` and two intervals have passed; after that the rules above apply.
 
-A difference that the configurations explain is drift (`mpp.coverage.drift`), not a lack: a job that a server does not have in its
-configuration and never had, and targets beyond those that it has discovered.
+A difference that the configurations explain is drift (`mpp.core.drift`), not a lack: a job that is not in a server's
+configuration and that it never had, and targets beyond the ones that it has discovered.
 
-A server without any targets in its window is either a receiver that has no `up` at all, or one that has stopped. It is judged if
-it has jobs in its configuration, was seen with targets before, is just back, or is idle, see `is_idle`.
+A server without any targets in its window either is a receiver that has no `up` at all, or has stopped. It is compared if it has
+jobs in its configuration, had targets before, has just come back, or is idle, see `is_idle`.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ from mpp.coverage import drift
 from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
 
 LACKING = 0.9
+"""Share of the best server's targets of a job; a server with less is lacking the job."""
 WHOLE = 0.95
+"""Share of the best server's targets of a job from which on a server no longer lacks it."""
 BACK_S = 5.0
-"""Seconds after ready until the first samples come: measured, 5.2 s with Prometheus 3.5.3."""
+"""Seconds from a server's becoming ready to its first samples: measured, 5.2 s with Prometheus 3.5.3."""
 SMALL = 2
-"""Targets of a small job."""
+"""Maximum number of targets of a small job."""
 HEAD_STALE_S = 15.0
-"""Seconds: a newest sample that is older than two intervals and this is one of a server that ingests nothing."""
+"""Seconds: a server whose newest sample is older than this and two scrape intervals ingests nothing."""
 
 _MOST_JOBS = 2000
-# Flags of servers that ingest what others send to them, and their names before 2.33 and 3.0 as features.
+# Flags of servers that ingest samples that others send, and the names of these features before 2.33 and 3.0.
 _RECEIVERS = ("web.enable-remote-write-receiver", "web.enable-otlp-receiver")
 _RECEIVER_FEATURES = frozenset(("remote-write-receiver", "otlp-write-receiver"))
 
@@ -51,15 +53,15 @@ _RECEIVER_FEATURES = frozenset(("remote-write-receiver", "otlp-write-receiver"))
 @define
 class _Job:
     """
-    One job on one server.
+    The state of one scrape job on one server.
 
-    :ivar bad: windows in a row in which it was lacking.
-    :ivar good: windows in a row in which it was whole, since it lacks.
-    :ivar counted_at: when the last bad one was counted.
+    :ivar bad: number of successive windows in which the job was lacking.
+    :ivar good: number of successive windows in which the job was whole, since it is lacking.
+    :ivar counted_at: when the last bad window was counted.
     :ivar began_at: when the lack began, as far as known: two intervals before the first bad window, or when the server came back.
-    :ivar lacking: whether the server lacks it.
-    :ivar presumed_until: it is lacking because the server is just back, and that ends then; None if a window has shown it.
-    :ivar had: the server had targets of it since it loaded its configuration.
+    :ivar lacking: whether the server lacks this job.
+    :ivar presumed_until: when the presumption ends that a server that has just come back lacks the job; None: no presumption.
+    :ivar had: whether the server had targets of the job since it loaded its configuration.
     """
 
     bad: int = 0
@@ -74,10 +76,10 @@ class _Job:
 @frozen
 class Surveyed:
     """
-    One server, as the last survey found it.
+    The result of the last survey for one server.
 
-    :ivar parsed: None if it could not be asked.
-    :ivar back_at: when it came back into service, or None if that is long ago or not known.
+    :ivar parsed: its targets by job; None if its query failed.
+    :ivar back_at: when it came back into service; None if that is long ago or not known.
     """
 
     parsed: JobCounts | None
@@ -86,26 +88,26 @@ class Surveyed:
 
 
 class Lacks:
-    """The lacks of all servers."""
+    """The jobs that each server lacks, updated with each survey."""
 
     def __init__(self) -> None:
         self._jobs: dict[Backend, dict[str, _Job]] = {}
         self._configs: dict[Backend, float | None] = {}
         self.undecided = False
-        """A difference was seen that needs another window."""
+        """Whether a difference was seen that needs another window to be decided."""
 
     def returned(self, backend: Backend) -> None:
-        """Count anew for a server that is just back; which jobs it had is remembered."""
+        """Reset the counts of a server that has just come back; the jobs that it had are remembered."""
         self._jobs[backend] = {name: _Job(had=True) for name, job in self._jobs.get(backend, {}).items() if job.had}
 
     def forget(self, backend: Backend) -> None:
-        """Forget a server that is not known any more."""
+        """Forget a server that has been removed."""
         self._jobs.pop(backend, None)
         self._configs.pop(backend, None)
 
     def update(self, surveyed: Mapping[Backend, Surveyed], at: float) -> dict[Backend, Lack]:
         """
-        Return what each server lacks, by a survey of all that are usable.
+        Return what each server lacks, given a survey of all usable servers.
 
         :param at: the time of the survey, seconds since the epoch.
         """
@@ -123,7 +125,7 @@ class Lacks:
         return found
 
     def _learn(self, backend: Backend, parsed: JobCounts, server_state: ServerState) -> None:
-        """Note which jobs a server has; those of another configuration do not count any more."""
+        """Record which jobs a server has; jobs of a previous configuration no longer count."""
         jobs = self._jobs.setdefault(backend, {})
         if self._configs.get(backend, server_state.config_at) != server_state.config_at:
             for job in jobs.values():
@@ -170,7 +172,7 @@ class Lacks:
     def _expected(
         self, backend: Backend, name: str, best: int, configured: Mapping[str, float], discovered: Mapping[str, int]
     ) -> int:
-        """Return how many targets of a job a server should have; 0 if the job is none of its own."""
+        """Return how many targets of a job a server should have; 0 if the job does not belong to it."""
         known = self._jobs[backend].get(name)
         if name not in configured and not (known is not None and known.had):
             return 0
@@ -178,7 +180,7 @@ class Lacks:
         return min(best, targets) if targets else best
 
     def _count(self, job: _Job, own: int, expected: int, interval: float, at: float, back_at: float | None) -> None:
-        """Count one more window of a job on a server, see Note [What is a lack]."""
+        """Count one more window of a job on a server by the rules of Note [What is a lack]."""
         whole = own >= expected if expected <= SMALL else own >= WHOLE * expected
         if back_at is not None and not whole and not job.lacking and at < back_at + BACK_S + 2 * interval:
             job.lacking, job.began_at, job.good, job.presumed_until = True, back_at, 0, back_at + BACK_S + 2 * interval
@@ -214,18 +216,18 @@ class Lacks:
 
 def is_idle(server_state: ServerState, intervals: Mapping[str, float]) -> bool:
     """
-    Return whether a server ingests nothing: by its configuration, or by the newest sample of its head.
+    Return whether a server ingests nothing, judged by its configuration or by the newest sample of its head.
 
-    :param intervals: of the jobs of all servers, in seconds: one that has lost its configuration has none of its own.
+    :param intervals: scrape intervals of the jobs of all servers, in seconds: a server that lost its configuration has none.
     """
     return _is_without_source(server_state) or _is_head_old(server_state, intervals)
 
 
 def _is_without_source(server_state: ServerState) -> bool:
     """
-    Return whether a server says that it scrapes nothing and receives nothing. False if it does not say all of that.
+    Return whether a server reports that it scrapes and receives nothing. False if its report is incomplete.
 
-    The number of its targets does not count: Prometheus 3.5 goes on to report those of a configuration that it had before.
+    The number of its targets is ignored: Prometheus 3.5 goes on to report the targets of its previous configuration.
     """
     flags = dict(server_state.flags)
     features = flags.get("enable-feature", "").split(",")
@@ -240,7 +242,7 @@ def _is_head_old(server_state: ServerState, intervals: Mapping[str, float]) -> b
 
 
 def by_state(known: Mapping[Backend, ServerState]) -> dict[Backend, Lack]:
-    """Return which servers ingest nothing while another one does, by `is_idle`: all there is before the first survey."""
+    """Return the idle servers (`is_idle`) while another one ingests samples; used before the first survey."""
     intervals = _intervals(known.values())
     old = {backend for backend, server_state in known.items() if is_idle(server_state, intervals)}
     if all(backend in old or drift.age(server_state) is None for backend, server_state in known.items()):

@@ -1,4 +1,4 @@
-"""The largest of many numbers that change one by one. Pure; no step takes time in proportion to how many there are."""
+"""A container that knows the largest of many numbers that change one by one. Pure; no operation is linear in their count."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Largest(Generic[K]):
-    """Numbers by their keys."""
+    """A mapping of keys to numbers that returns the largest number quickly."""
 
     def __init__(self) -> None:
         self._numbers: dict[K, int] = {}
-        # Moving a thousand of them by one place takes less than a microsecond.
+        # Shifting a thousand of them by one index takes less than a microsecond.
         self._sorted: list[int] = []
 
     def put(self, key: K, number: int | None) -> None:
@@ -27,7 +27,7 @@ class Largest(Generic[K]):
             insort(self._sorted, number)
 
     def beside(self, key: K) -> int | None:
-        """Return the largest number of all keys but one; None if there is no other key."""
+        """Return the largest number of all keys except ``key``; None if there is no other key."""
         others = len(self._sorted) - (key in self._numbers)
         if not others:
             return None

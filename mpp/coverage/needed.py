@@ -20,9 +20,9 @@ _UNIX = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 
 def newest_needed(info: RequestInfo) -> float | None:
     """
-    Return the latest time of which a request needs data, in seconds since the epoch; None if that is now, or not known.
+    Return the latest time for which a request needs data, in seconds since the epoch; None if that is now, or not known.
 
-    A query may ask for later data by an offset or ``@``; that is not read here.
+    A query may need later data because of an offset or ``@``; PromQL is not parsed here.
     """
     path, _, query = info.target.partition(b"?")
     if _API not in path:

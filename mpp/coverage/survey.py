@@ -1,12 +1,12 @@
 """
-Asks all usable servers again and again for their newest data, and publishes what each of them lacks.
+The periodic survey that queries all usable servers for their newest data and publishes which targets each of them lacks.
 
-Knows when to ask; what is asked is `mpp.coverage.windows`, and what the responses mean is `mpp.coverage.lacks`.
+This module decides when to query; `mpp.coverage.windows` builds the queries, and `mpp.coverage.lacks` interprets the responses.
 
 # Note [How often]
 
-Every `INTERVAL_S`. Every `QUICK_S` for `BACK_FOR_S` after a server has come back, and while a difference has been seen that is
-not decided yet. A server that cannot be asked counts as equal, and is asked ever less often, down to once in `PAUSE_MOST_S`.
+Every `INTERVAL_S`. Every `QUICK_S` for `BACK_FOR_S` after a server has come back, and while a difference is not decided yet. A
+server whose query fails counts as equal, and is queried ever less often, down to once in `PAUSE_MOST_S`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAUSE_MOST_S = 300.0
 
 
 class QuerySender(Protocol):
-    """Sender of small requests: `mpp.selection.probing.prober.Prober`."""
+    """A sender of small requests to a backend: `mpp.selection.probing.prober.Prober`."""
 
     def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """See `Prober`."""
@@ -47,17 +47,17 @@ class QuerySender(Protocol):
 @define(eq=False)
 class _Server:
     """
-    What is remembered of one server.
+    The survey's state of one server.
 
-    :ivar usable: it is viable or busy, is not ejected, and answers the probe's query.
-    :ivar started_at: when it had started, as it said last.
+    :ivar usable: whether it is viable or busy, is not ejected, and responds to the probe's query.
+    :ivar started_at: the start time of its process, as it reported last.
     :ivar back_at: when it came back into service; None if that is long ago, or it was there from the beginning.
-    :ivar failures: surveys of it that failed in a row.
-    :ivar due: it is not asked before this, by the monotonic clock.
-    :ivar surveyed: it has been asked with success at least once.
-    :ivar told: what it lacks, as `Survey.shown` has said last.
-    :ivar away_at: when it ceased to be usable, None while it is, and if that is not known.
-    :ivar gaps: what of its history it is known to lack.
+    :ivar failures: number of successive surveys in which its query failed.
+    :ivar due: time of the next query on the monotonic clock.
+    :ivar surveyed: whether at least one of its surveys succeeded.
+    :ivar reported: its lack, as `Survey.shown` returned it last.
+    :ivar away_at: when it ceased to be usable; None while it is usable, and if that time is not known.
+    :ivar gaps: the known gaps in its history.
     """
 
     usable: bool
@@ -66,22 +66,22 @@ class _Server:
     failures: int = 0
     due: float = float("-inf")
     surveyed: bool = False
-    told: Lack | None = None
+    reported: Lack | None = None
     away_at: float | None = None
     gaps: Gaps = field(factory=Gaps)
 
 
 class Survey:
     """
-    The survey of all servers.
+    The periodic comparison of the newest data of all servers.
 
     :param asks: sends the queries.
-    :param clock: monotonic.
-    :param wall: the time of day, seconds since the epoch.
-    :param changed: called with the servers that lack something else than `shown` has said last.
-    :param selector: the metric that says whether a target was scraped; empty: nothing is asked, and no server lacks anything.
-    :param counted: called after each survey of a server with its name, ``ok`` or ``failed``, and how many seconds it took.
-    :param note: called with the kind and the text of what belongs into the journal.
+    :param clock: a monotonic clock.
+    :param wall: returns the time of day, in seconds since the epoch.
+    :param changed: called with the servers whose lack differs from the one that `shown` returned last.
+    :param selector: the metric that says whether a target was scraped; empty: no query is sent, and no server lacks anything.
+    :param counted: called after each survey of a server with its name, ``ok`` or ``failed``, and its duration in seconds.
+    :param note: called with the kind and the text of each event for the event log.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class Survey:
         self._stopped = False
 
     def shown(self, observation: Observation) -> Observation:
-        """Take note of what was seen of a server, and return it with what the server lacks; call `begin` when all are seen."""
+        """Record an observation of a server, and return it with the server's lack and gaps; call `begin` after the last one."""
         if not self._selector:
             return observation
         self._observe(observation)
         server = self._servers[observation.backend]
-        lack = server.told = self._found.get(observation.backend)
+        lack = server.reported = self._found.get(observation.backend)
         server.gaps.note(lack, self._wall())
         gaps = server.gaps.known
         return observation if (observation.lack, observation.gaps) == (lack, gaps) else evolve(observation, lack=lack, gaps=gaps)
@@ -144,7 +144,7 @@ class Survey:
         server.usable, server.started_at = usable, started_at or server.started_at
 
     def begin(self) -> None:
-        """Begin to ask, if there is more than one server to compare; the first time at once."""
+        """Schedule the next survey if there are at least two servers to compare; the first survey starts at once."""
         usable = {backend: server for backend, server in self._servers.items() if server.usable}
         server_state = {b: self._observed[b].facts for b in usable}
         if not any(server.surveyed for server in usable.values()):
@@ -160,7 +160,7 @@ class Survey:
             self._schedule(0.0 if soon else INTERVAL_S)
 
     def keep(self, backends: Collection[Backend]) -> None:
-        """Forget all servers but these."""
+        """Forget all servers except the given ones."""
         for backend in [each for each in self._servers if each not in backends]:
             del self._servers[backend]
             self._observed.pop(backend, None)
@@ -169,14 +169,14 @@ class Survey:
             self._lacks.forget(backend)
 
     def reconfigure(self, asks: QuerySender, selector: str) -> None:
-        """Go on with these."""
+        """Replace the sender and the selector; a new selector discards all findings."""
         self._asks = asks
         if selector != self._selector:
             self._selector = selector
             self.keep(())
 
     def stop(self) -> None:
-        """Ask no more, and cancel what is under way."""
+        """Stop surveying, and cancel a survey that is running."""
         self._stopped = True
         if self._scheduled is not None:
             self._scheduled.cancel()
@@ -185,7 +185,7 @@ class Survey:
             self._running.cancel()
 
     def _presume(self, backend: Backend) -> None:
-        """Say that a server that is just back lacks all, until it has been asked."""
+        """Presume that a server that has just come back lacks all targets, until it has been surveyed."""
         most = self._targets.beside(backend)
         if most is not None:
             self._found[backend] = Lack(max(1, most), most, self._wall(), stopped=True, back=True)
@@ -217,7 +217,7 @@ class Survey:
 
     def _broken(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            _log.failure("Bug: the newest data of the servers could not be compared", failure)
+            _log.failure("bug: survey of the servers' newest data failed unexpectedly", failure)
 
     async def _survey(self) -> None:
         now = self._clock.seconds()
@@ -228,7 +228,7 @@ class Survey:
         self._conclude(dict(zip(asked, readings, strict=True)))
 
     async def _ask(self, backend: Backend, windows: tuple[Window, ...]) -> JobCounts | None:
-        """Return what a server has, None if it cannot be asked."""
+        """Return the targets of a server by job; None if a query fails."""
         began = self._clock.seconds()
         found: dict[str, TargetCounts] = {}
         parsed: JobCounts | None = found
@@ -250,20 +250,20 @@ class Survey:
             self._note(server, backend, reading)
             surveyed[backend] = Surveyed(reading, self._observed[backend].facts, server.back_at)
         lacks = self._lacks.update(surveyed, self._wall()) if len(surveyed) > 1 else {}
-        # A server that was not asked this time keeps its lack; one that was asked and did not answer loses it.
+        # A server that was not due in this survey keeps its lack; one whose query failed loses it.
         found = {b: lack for b, lack in self._found.items() if b not in readings}
         found.update(lacks)
         if found != self._found:
             before, self._found = self._found, found
             answered = {backend for backend, each in surveyed.items() if each.parsed is not None}
             self._report(before, answered if len(answered) > 1 else set())
-            self._changed([b for b, server in self._servers.items() if server.told != found.get(b)])
+            self._changed([b for b, server in self._servers.items() if server.reported != found.get(b)])
 
     def _report(self, before: Mapping[Backend, Lack], compared: Collection[Backend] = ()) -> None:
         """
-        Log which servers begin or cease to lack something.
+        Log which servers start or cease to lack something.
 
-        :param compared: those of which it is known now what they have, beside another one.
+        :param compared: the servers whose data is known and was compared with another server's.
         """
         for backend, lack in self._found.items():
             if backend not in before or (before[backend].back and not lack.back):
@@ -279,7 +279,7 @@ class Survey:
                 self._note_down("lack", text)
 
     def _note(self, server: _Server, backend: Backend, parsed: JobCounts | None) -> None:
-        """Note whether a server could be asked."""
+        """Record whether the query of a server succeeded, and when it is queried next."""
         if parsed is not None:
             server.failures, server.surveyed = 0, True
             return
@@ -287,7 +287,7 @@ class Survey:
         pause = min(PAUSE_MOST_S, INTERVAL_S * 2.0 ** min(server.failures - 1, 10))
         server.due = self._clock.seconds() + pause
         if server.failures == 1:
-            text = "{backend} does not answer the query for its newest data, and counts as having all; asked again in {pause:g} s"
+            text = "{backend} does not respond to the query for its newest data, counts as complete; next query in {pause:g} s"
             _log.info(text, backend=backend.name, pause=pause)
 
 

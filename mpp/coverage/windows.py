@@ -1,16 +1,16 @@
 """
-What servers are asked about their newest data, and what their responses say. Pure.
+The queries for a server's newest data, and the parser of the responses. Pure.
 
 # Note [Windows]
 
-A target counts as scraped if it was up at some time within the last two scrape intervals of its job: one scrape may be late or
-fail. So a target that a server has just lost is noticed after two intervals. Asked is by `max_over_time`, not by the number of
-samples: at the edges of a window of two intervals there is one sample more or less, and a job whose scrapes fail now and then on
-one side would look like a lack. `up` is 0 for a target that does not answer, so a server that is cut off from its targets has
-none that are up, though it goes on writing samples.
+A target counts as scraped if it was up at some time within the last two scrape intervals of its job, because one scrape may be
+late or fail. So a target that a server has just lost is noticed after two intervals. The queries use `max_over_time`, not the
+number of samples: at the edges of a window of two intervals there is one sample more or less, and a job whose scrapes fail now
+and then on one side would look like a lack. `up` is 0 for a target that does not respond, so a server that is cut off from its
+targets has no targets that are up, though it goes on writing samples.
 
-Jobs of the same interval are asked for together. A job of which no interval is known belongs to the longest window below
-`SLOW_S`. Jobs with longer intervals are judged by an hour at least.
+Jobs of the same interval share a query. A job whose interval is not known belongs to the longest window below `SLOW_S`. Jobs with
+longer intervals are judged by an hour at least.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from mpp.core.errors import UpstreamError
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
 
 Jobs = tuple[tuple[str, float], ...]
-"""The scrape intervals of a server's jobs, in seconds, by job."""
+"""The scrape intervals of a server's jobs: pairs of job name and seconds."""
 
 DEFAULT_INTERVAL_S = 60.0
-"""Prometheus' own default, where no configuration is known."""
+"""Default scrape interval of Prometheus, in seconds; used when no configuration is known."""
 SLOW_S = 150.0
-"""Half of the default of ``--query.lookback-delta``: a slower job has no newest sample as soon as one scrape is missed."""
+"""Seconds, half of the default of ``--query.lookback-delta``: a slower job has no newest sample after one missed scrape."""
 MOST_WINDOWS = 4
-"""Queries for jobs that are not slow; jobs of further intervals share the last one. Slow jobs add one query."""
+"""Maximum number of queries for jobs that are not slow; further intervals share the last one. Slow jobs add one query."""
 
 _LEAST_S = 1.0
 _HOUR = 3600.0
 _UP = "mpp_up"
-# What has a meaning in a regular expression of RE2 outside of brackets.
+# The special characters of RE2's regular expressions outside of brackets.
 _SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
 @frozen
 class Window:
     """
-    What one query asks for.
+    A query for the jobs that share one length of time.
 
     :ivar seconds: the length of the window.
-    :ivar jobs: which jobs it asks for; None for all that no other window asks for.
-    :ivar others: where ``jobs`` is None, those that other windows ask for.
+    :ivar jobs: the jobs of the query; None for all jobs that belong to no other window.
+    :ivar others: where ``jobs`` is None, the jobs of the other windows.
     """
 
     seconds: float
@@ -60,7 +60,7 @@ class Window:
 
     def path(self, selector: str) -> str:
         """
-        Return the path of the instant query, at the server's own now.
+        Return the path of the instant query, which is evaluated at the server's current time.
 
         :param selector: the metric that says whether a target was scraped, such as ``up``.
         """
@@ -75,10 +75,10 @@ class Window:
 @frozen
 class TargetCounts:
     """
-    The targets of one job on one server, as its newest data show them.
+    The number of targets of one job on one server, by its newest data.
 
-    :ivar up: those that it scraped.
-    :ivar present: those that it tried to scrape.
+    :ivar up: targets that it scraped.
+    :ivar present: targets that it tried to scrape.
     """
 
     up: int = 0
@@ -86,17 +86,17 @@ class TargetCounts:
 
 
 JobCounts = Mapping[str, TargetCounts]
-"""What one server has of the newest data, by job."""
+"""The newest data of one server: the number of targets by job."""
 
 
 def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
-    """Return what is asked of each server, by the configurations that are known. The longest interval of a job counts."""
+    """Return the queries for each server, given the known configurations; the longest interval of a job counts."""
     longest: dict[str, float] = {}
     for jobs in known:
         for job, interval in jobs:
             longest[job] = max(interval, longest.get(job, 0.0))
     quick = sorted({interval for interval in longest.values() if interval < SLOW_S})
-    # The last one takes all that no other window asks for.
+    # The last window covers all jobs that belong to no other window.
     own = [*quick[:-1][: MOST_WINDOWS - 1]]
     by_window: dict[float, list[str]] = {2 * max(interval, _LEAST_S): [] for interval in own}
     slow: list[str] = []
@@ -114,7 +114,7 @@ def windows_for(known: Iterable[Jobs]) -> tuple[Window, ...]:
 
 
 def read(outcome: ProbeOutcome) -> JobCounts | None:
-    """Return what a server has by its response to one query; None when the response says nothing of that."""
+    """Return a server's targets by job, parsed from its response to one query; None if the response is not valid."""
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return None
     data = parse_object(outcome.body).get("data")
@@ -133,7 +133,7 @@ def read(outcome: ProbeOutcome) -> JobCounts | None:
 
 
 def _entry(series: Any) -> tuple[str, bool, int] | None:
-    """Return the job, whether its targets were up, and how many they are."""
+    """Return the job, whether its targets were up, and their number; None if the series is not valid."""
     try:
         labels, (_, value) = series["metric"], series["value"]
         job, up, targets = labels.get("job", ""), float(labels[_UP]), float(value)

@@ -1,4 +1,4 @@
 """
-One selection round after the other: locate, probe, choose, publish. Knows no client request. Begin with ``service``, then
+The selection rounds: discover the backends, probe them, choose, publish. Knows no client request. Read ``service`` first, then
 ``publication``.
 """

@@ -1,6 +1,6 @@
 """
-What backends cannot read of their own storage, as requests found out: counts it, and says so in the log, in the journal and with
-what is published. Does not know how it was recognized, nor what becomes of the requests.
+The record of backends that cannot read parts of their storage, as client requests showed. It counts the errors and reports them
+in the log, the event log and the published observations. Does not know how errors are recognized.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from mpp.selection.event_log import EventLog
 
 _log = make_logger()
 
-# A broken block stays broken; but what was mended, or is not asked for any more, shall not be shown for ever.
+# A broken block stays broken; but a repaired block, or one that is no longer queried, must not be shown indefinitely.
 REMEMBERED_S = 600.0
 
 
 @frozen
 class _StorageError:
     """
-    What was found at one backend.
+    The storage error of one backend.
 
-    :ivar error: what it said the first time; the later ones name other chunks of the same block.
-    :ivar at: when it said something like this last.
+    :ivar error: its first error message; later ones name other chunks of the same block.
+    :ivar at: time of its last error, on the monotonic clock.
     """
 
     error: str
@@ -34,9 +34,9 @@ class _StorageError:
 
 class StorageErrors:
     """
-    The damages of all known backends.
+    The storage errors of all known backends.
 
-    :param clock: for how long they are remembered, monotonic.
+    :param clock: a monotonic clock that limits how long errors are remembered.
     """
 
     def __init__(self, clock: IReactorTime, metrics: Metrics, event_log: EventLog) -> None:
@@ -47,9 +47,9 @@ class StorageErrors:
 
     def record(self, backend: Backend, error: str) -> None:
         """
-        Note that a backend could not read its storage; logged once, and again when it had been quiet for `REMEMBERED_S`.
+        Record a storage error of a backend; it is logged once, and again after `REMEMBERED_S` without errors.
 
-        :param error: what it said, one line.
+        :param error: the error message of the backend, one line.
         """
         self._metrics.storage_errors.inc(backend.name)
         known = self._known(backend)
@@ -59,13 +59,13 @@ class StorageErrors:
             self._event_log.record("storage", f"{backend.name} cannot read a part of its storage: {error}")
 
     def shown(self, observation: Observation) -> Observation:
-        """Return an observation as it is published."""
+        """Return the observation with the storage error of its backend added."""
         known = self._known(observation.backend)
         error = "" if known is None else known.error
         return observation if observation.unreadable == error else evolve(observation, unreadable=error)
 
     def forget(self, backend: Backend) -> None:
-        """Forget a backend that is not known any more."""
+        """Forget a backend that has been removed."""
         self._found.pop(backend, None)
 
     def _known(self, backend: Backend) -> _StorageError | None:

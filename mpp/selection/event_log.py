@@ -1,5 +1,5 @@
 """
-Remembers what became of the selection lately, for people who look. Bounded; knows nothing of what it is told.
+A bounded log of the latest selection events for the status page. Does not interpret the events.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Callable
 
 from mpp.selection.recent import Event
 
-# More than anybody reads; all of an incident, unless servers flap for long.
+# Enough for a whole incident, unless servers flap for long.
 REMEMBERED = 50
 
 
 class EventLog:
     """
-    The last events.
+    The log of the latest events.
 
-    :param wall: the time of day, seconds since the epoch.
+    :param wall: returns the time of day, in seconds since the epoch.
     """
 
     def __init__(self, wall: Callable[[], float]) -> None:
@@ -25,10 +25,10 @@ class EventLog:
         self._events: deque[Event] = deque(maxlen=REMEMBERED)
 
     def record(self, kind: str, text: str) -> None:
-        """Remember that something has happened just now, see `mpp.selection.recent.Event`."""
+        """Record an event that happens now, see `mpp.selection.recent.Event`."""
         self._events.append(Event(self._wall(), kind, text))
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What is remembered, newest first."""
+        """The recorded events, newest first."""
         return tuple(reversed(self._events))

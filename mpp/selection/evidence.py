@@ -1,7 +1,6 @@
 """
-All that speaks for and against each known server: requests (`mpp.selection.membership`, `mpp.selection.damage`), probes, the
-locators, and what the servers lack of the newest data (`mpp.coverage.survey`). Knows neither when a server is observed nor what
-is published of it.
+The evidence on each known server: requests (`mpp.selection.membership`, `mpp.selection.damage`), probes, locators, and what the
+servers lack of the newest data (`mpp.coverage.survey`). Knows neither when a server is probed nor how the evidence is published.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ _log = make_logger()
 
 class Probed(NamedTuple):
     """
-    What a probe saw.
+    The result of one probe of a backend.
 
-    :ivar reports: how many failed requests had been reported of the backend when the probe began.
+    :ivar reports: how many failed requests of the backend had been reported when the probe began.
     """
 
     observation: Observation
@@ -39,16 +38,16 @@ class Probed(NamedTuple):
 
 class Evidence:
     """
-    What is known of all backends.
+    The evidence on all known backends.
 
-    :param clock: monotonic.
-    :param wall: the time of day, seconds since the epoch.
-    :param changed: called with the backends of which something else is to be published, by the survey.
-    :param coverage_query: see `Survey`, there ``selector``.
-    :ivar roster: who is in service.
-    :ivar damage: who cannot read its storage.
-    :ivar survey: what each of them lacks.
-    :ivar discovered: what the locators list.
+    :param clock: a monotonic clock.
+    :param wall: returns the time of day, in seconds since the epoch.
+    :param changed: called by the survey with the backends whose published observation changes.
+    :param coverage_query: the metric of the survey, see ``selector`` of `Survey`.
+    :ivar roster: which backends are in service.
+    :ivar damage: which backends cannot read their storage.
+    :ivar survey: what each backend lacks of the newest data.
+    :ivar discovered: the backends that the locators list.
     """
 
     def __init__(
@@ -71,17 +70,17 @@ class Evidence:
 
     def probed(self, prober: BackendProber, backend: Backend, previous: Observation | None) -> Deferred[Probed]:
         """
-        Probe a backend.
+        Probe a backend, and keep its number of reports.
 
-        :param previous: what is known of it.
-        :return: what the probe saw, for `note`. Fails only when cancelled.
+        :param previous: the last observation of it, or None.
+        :return: the result of the probe, for `note`. Fails only when cancelled.
         """
         reports = self.roster.reports(backend)
 
         def unobserved(failure: Failure) -> Observation:
             if failure.check(CancelledError):
                 failure.raiseException()
-            _log.failure("Bug: {backend} could not be probed", failure, backend=backend.name)
+            _log.failure("bug: probe of {backend} failed unexpectedly", failure, backend=backend.name)
             last = previous or Observation(backend, Standing.SUSPECT)
             return evolve(last, standing=Standing.SUSPECT, why=f"could not be probed: {failure.getErrorMessage()}")
 
@@ -89,20 +88,20 @@ class Evidence:
         return observed.addErrback(unobserved).addCallback(lambda observation: Probed(observation, reports))
 
     def note(self, probed: Probed) -> None:
-        """Take note of what a probe saw."""
+        """Record the result of a probe."""
         observation = probed.observation
         located = self.discovered.get(observation.backend)
         self.roster.observed(observation, probed.reports, held=located is not None and bool(located.not_ready))
 
     def shown(self, observation: Observation) -> Observation:
-        """Return an observation as it is published: what requests and the locator hold against the backend counts."""
+        """Return an observation as it is published, with the evidence from requests and locators applied."""
         shown, backend = self.damage.shown(self.roster.shown(observation)), observation.backend
         if not self.roster.vouches(backend):
             shown = _as_discovered(shown, self.discovered.get(backend))
         return self.survey.shown(shown)
 
     def forget(self, backends: Iterable[Backend]) -> None:
-        """Forget these, which are not listed any more."""
+        """Forget backends that are no longer listed."""
         for backend in backends:
             self.roster.forget(backend)
             self.damage.forget(backend)
@@ -110,12 +109,12 @@ class Evidence:
 
 
 def _as_discovered(observation: Observation, located: DiscoveredBackend | None) -> Observation:
-    """Believe the locator when it says that a backend is not ready, whatever the backend says."""
+    """Return the observation as not ready if the locator reports the backend as not ready, whatever the probe found."""
     standing = observation.standing
     if located is not None and located.not_ready and standing < Standing.NOT_READY:
         leaving = located.leaving and standing < Standing.SUSPECT
         return evolve(observation, standing=Standing.NOT_READY, why=located.not_ready, leaving=leaving)
     if observation.leaving and (standing is not Standing.NOT_READY or observation.ejected_at):
-        # Published before, and found to be bad since.
+        # It was published as leaving, and has turned bad since.
         return evolve(observation, leaving=False)
     return observation

@@ -1,6 +1,7 @@
 """
-Who is in service and who is out. Keeps what `mpp.selection.outliers.ejection` remembers of each known backend, tells the log,
-the journal and the metrics of every ejection and return, and knows nobody's address book, probes or choice.
+The membership: which backends are in service, and which are out. It keeps one record per known backend
+(`mpp.selection.outliers.ejection`), and reports each ejection and return to the log, the event log and the metrics. It does not
+know addresses, probes or the choice of a strategy.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from mpp.selection.outliers.ejection import BackendRecord
 _log = make_logger()
 
 _NEW = BackendRecord()
-# What a message says of the reason, if there is one.
+# The part of a log message that gives the reason, if there is one.
 _WHY = {False: "", True: ": {why}"}
 
 
 class Membership:
     """
-    The records of all known backends.
+    The service records of all known backends.
 
-    :param clock: for what is remembered, monotonic.
-    :param wall: the time of day, for what is published.
-    :ivar failing: backends of which it matters whether they answer: the last request failed on them, in service or while requests
-        vouch for another, or a probe was turned away; mostly empty.
+    :param clock: a monotonic clock for the records.
+    :param wall: returns the time of day, for what is published.
+    :ivar failing: backends for which successful requests matter: their last request failed, in service or while requests vouch
+        for another one, or a limiter rejected their probe; mostly empty.
     """
 
     def __init__(self, clock: IReactorTime, wall: Callable[[], float], metrics: Metrics, event_log: EventLog) -> None:
@@ -48,22 +49,22 @@ class Membership:
 
     @property
     def due(self) -> Mapping[Backend, float]:
-        """When (by the clock) backends are to be probed that cannot wait for a round; changes as they do."""
+        """The times (by the clock) at which backends must be probed that cannot wait for a round; a live view."""
         return self._due
 
     @property
     def latest(self) -> Mapping[Backend, float]:
-        """When (by the clock) those of ``due`` are to be probed at the latest: soon, if they are out for a short time only."""
+        """The latest times (by the clock) for the probes in ``due``: soon, for backends that have been out only briefly."""
         return self._latest
 
     def failed(self, backend: Backend, standing: Standing, why: str) -> None:
-        """Note a request that failed, see `mpp.selection.outliers.ejection.failed`."""
+        """Record a failed request, see `mpp.selection.outliers.ejection.failed`."""
         before, now = self._records.get(backend, _NEW), self._clock.seconds()
         spare = self._spare(backend) or self._probe_is_awaited()
         self._put(backend, before, ejection.failed(before, standing, why, now, spare=spare))
 
     def answered(self, backend: Backend) -> None:
-        """Note that a request was answered. Of interest only while somebody is ``failing``."""
+        """Record a successful request. It matters only while a backend is ``failing``."""
         for failing in tuple(self.failing):
             before = self._records[failing]
             after = ejection.answered(before) if failing == backend else ejection.other_answered(before)
@@ -71,10 +72,10 @@ class Membership:
 
     def rescued(self, failed: Backend, by: Backend, why: str) -> None:
         """
-        Note that a request failed on one backend and was answered by another that is out of service, see
+        Record that a request failed on one backend and succeeded on another one that is out of service, see
         `mpp.selection.outliers.vouching`.
 
-        :param why: what is published of the other one.
+        :param why: the published reason why the other one is out of service.
         """
         now, helper = self._clock.seconds(), self._records.get(by, _NEW)
         if not vouching.may_be_vouched_for(helper):
@@ -88,19 +89,19 @@ class Membership:
             self._put(failed, after, vouching.gave_way(after, by.name, now))
 
     def vouches(self, backend: Backend) -> bool:
-        """Return whether a backend is in service on the word of requests."""
+        """Return whether only successful requests keep a backend in service."""
         record = self._records.get(backend, _NEW)
         return record.vouched_at is not None and record.absence is None
 
     def reports(self, backend: Backend) -> int:
-        """Give what a probe that begins now has to know, see `mpp.selection.outliers.ejection.observed`."""
+        """Return the number of reports that a starting probe must remember, see `mpp.selection.outliers.ejection.observed`."""
         return self._records.get(backend, _NEW).reports
 
     def observed(self, observation: Observation, reports: int, *, held: bool = False) -> None:
         """
-        Note what a probe saw, see `mpp.selection.outliers.ejection.observed`.
+        Record the result of a probe, see `mpp.selection.outliers.ejection.observed`.
 
-        :param held: a locator holds the backend not to be ready.
+        :param held: whether a locator reports the backend as not ready.
         """
         backend, standing = observation.backend, observation.standing
         if standing is not Standing.VIABLE:
@@ -114,24 +115,24 @@ class Membership:
         self._put(backend, before, after)
 
     def shown(self, observation: Observation) -> Observation:
-        """Give an observation as it is published."""
+        """Return an observation as it is published, with the backend's ejection or vouching applied."""
         backend = observation.backend
         record = self._records.get(backend, _NEW)
         return vouching.shown(record, ejection.shown(record, observation, self._ejected_at.get(backend, 0.0)))
 
     def forget(self, backend: Backend) -> None:
-        """Forget all of a backend: when it is listed again, it is a new one."""
+        """Forget everything about a backend; when it is listed again, it counts as new."""
         for records in (self._records, self._due, self._latest, self._ejected_at, self._reported):
             records.pop(backend, None)
         self.failing.discard(backend)
         self._in_service.discard(backend)
 
     def _spare(self, backend: Backend) -> bool:
-        """Tell whether another one is in service."""
+        """Return whether another backend is in service."""
         return len(self._in_service) > (backend in self._in_service)
 
     def _probe_is_awaited(self) -> bool:
-        """Tell whether somebody who is well is kept out for having come and gone too often: he can take over at once."""
+        """Return whether a healthy backend is kept out only because it flapped: it can take over at once."""
         return any(ejection.is_proven(self._records[backend]) for backend in self._ejected_at)
 
     def _put(self, backend: Backend, before: BackendRecord, after: BackendRecord) -> None:
@@ -152,7 +153,7 @@ class Membership:
             self._log_return(backend, before)
 
     def _hurry(self) -> None:
-        """When nobody is in service any more, have everyone probed at once: somebody may be well, and only made to wait."""
+        """Probe every backend at once when the last backend in service is lost: one may be healthy but delayed."""
         if not self._in_service:
             now = self._clock.seconds()
             self._due.update(dict.fromkeys(self._due, now))
@@ -198,28 +199,28 @@ class Membership:
         self._event_log.record("return", text)
 
     def log_standing(self, observation: Observation) -> None:
-        """Log the standing of a backend if it has changed, and is not told by its ejection or return."""
+        """Log the standing of a backend if it has changed, unless an ejection or return has already reported it."""
         backend, standing, before = observation.backend, observation.standing, self._reported.get(observation.backend)
-        # On its way back it is suspect for a moment, which is no news.
+        # On its way back it is suspect for a moment, which is not worth a message.
         if standing == before or (standing is Standing.SUSPECT and self._records.get(backend, _NEW).absence is not None):
             return
         self._reported[backend] = standing
-        # A server that is found not to be ready may just be starting; one that cannot be reached ought to be there.
+        # A server that is first seen not ready may just be starting; one that cannot be reached ought to be there.
         worse = not observation.leaving and (standing is Standing.DOWN if before is None else standing > before)
-        tell = _log.warn if observation.is_self or worse else _log.info
+        write = _log.warn if observation.is_self or worse else _log.info
         text = "{backend} is {standing}" + _WHY[bool(observation.why)]
-        # It may come and go with each round, or with each request that fails.
+        # The standing may alternate with each round, or with each request that fails.
         same = f"{backend.name} is {standing.name}: {observation.why}"
-        tell(text, backend=backend.name, standing=standing.name.lower(), why=observation.why, log_same=same)
+        write(text, backend=backend.name, standing=standing.name.lower(), why=observation.why, log_same=same)
 
 
-def _keep(those: set[Backend], backend: Backend, belongs: bool) -> None:
+def _keep(members: set[Backend], backend: Backend, belongs: bool) -> None:
     if belongs:
-        those.add(backend)
+        members.add(backend)
     else:
-        those.discard(backend)
+        members.discard(backend)
 
 
 def _latest_probe(record: BackendRecord, due: float) -> float:
-    """Return when a probe that is due should begin at the latest: as Note [Follow-ups] has it for one more distance."""
+    """Return when a due probe should begin at the latest: one more distance of Note [Follow-ups] later."""
     return due if record.absence is None else due + (due - record.absence.since) * ejection.FOLLOW_UP_SHARE

@@ -1,4 +1,4 @@
-"""Runs something for each of some when it is due for that one. Knows nothing of what it runs, nor why it is due."""
+"""A scheduler that runs a callback per key, each key at its own due time. Knows neither the callback nor the reason."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from mpp.selection.rounds import log_failure
 
 T = TypeVar("T", bound=Hashable)
 
-# Delayed calls come a rounding error early.
+# A delayed call may run a rounding error too early.
 _TICK_S = 0.001
 
 
 class ProbeSchedule(Generic[T]):
     """
-    Runs one thing for each of some, when each is due, and for each once at a time.
+    A schedule of callbacks per key, each at its own due time; a key's callback never runs twice at once.
 
-    :param run: begins one; its Deferred is cancelled by `pause`.
-    :param due: when each is due, by the clock. A living mapping: whoever changes it calls `plan`.
-    :param spacing: seconds between two beginnings, at least, whatever is due. What is due in between begins together.
-    :param most: how many begin together; the others have to wait for the next time.
-    :param latest: when each should have begun at the latest, by the clock; decides which ones begin when more than
-        ``most`` are due.
+    :param run: starts the callback of a key; its Deferred is cancelled by `pause`.
+    :param due: due times by key, on the clock. A live mapping: call `plan` after each change.
+    :param spacing: minimum number of seconds between two starts; keys that become due in between start together.
+    :param most: maximum number of keys that start together; the others wait for the next start.
+    :param latest: latest start times by key, on the clock; the earliest of them start first when more than ``most`` are due.
     """
 
     def __init__(
@@ -52,21 +51,21 @@ class ProbeSchedule(Generic[T]):
         self._paused = True
 
     def pause(self) -> None:
-        """Cancel what runs, and begin nothing more until `resume`."""
+        """Cancel running callbacks, and start no further ones until `resume`."""
         self._paused = True
         self._schedule(None)
         for running in tuple(self._running.values()):
             running.cancel()
 
     def resume(self) -> None:
-        """Go on, or begin: it is made paused."""
+        """Start or continue the schedule; a new schedule is paused."""
         self._paused = False
         self.plan()
 
     def plan(self) -> None:
-        """Take note that ``due`` may have changed."""
+        """Reschedule the next start; call this after a change of ``due``."""
         if self._paused or (self._at is not None and self._at <= self._began + self._spacing):
-            # Nothing can begin earlier than is scheduled: thousands that are due need not be looked at now.
+            # Nothing can start earlier than is scheduled, so thousands of due keys need not be searched now.
             return
         first = min((at for each, at in self._due.items() if each not in self._running), default=None)
         self._schedule(None if first is None else max(first, self._began + self._spacing))
@@ -81,7 +80,7 @@ class ProbeSchedule(Generic[T]):
 
     def _begin(self) -> None:
         self._scheduled = self._at = None
-        # What is due within a tick of the clock is due now.
+        # A key that is due within a tick of the clock is due now.
         self._began = now = self._clock.seconds()
         due = [each for each, at in self._due.items() if at <= now + _TICK_S and each not in self._running]
         if len(due) > self._most:

@@ -1,4 +1,4 @@
-"""Turns problems that come and go into events for the status page: one when a problem begins or changes, one when it is over."""
+"""A converter of problems that come and go into events: one when a problem begins or changes, one when it ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 class Problems:
     """
-    What is wrong with some named things, as it was last seen.
+    The last known problems of a set of named things.
 
     :param note: called with the kind and the text of each event, see `mpp.selection.recent.Event`.
-    :param kind: the kind of the events; those of a problem that is over are of the kind ``return``.
+    :param kind: the kind of these events; the end of a problem is an event of the kind ``return``.
     """
 
     def __init__(self, note: Callable[[str, str], None], kind: str) -> None:
@@ -20,10 +20,10 @@ class Problems:
 
     def look(self, problems: Mapping[str, str]) -> None:
         """
-        Compare with what was seen last.
+        Compare the current problems with the previous ones, and record an event for each change.
 
-        :param problems: by the name of each thing what is wrong with it, empty if nothing is. Things that are missing are gone,
-            which is no event.
+        :param problems: the problem of each thing by name, empty if it has none. A missing name has been removed, which is no
+            event.
         """
         before, self._seen = self._seen, dict(problems)
         for name, problem in problems.items():

@@ -1,6 +1,6 @@
 """
-Puts a Selection in force: asks the strategy what to make of the observations, and tells the log and the metrics what has
-changed. Knows the strategy; does not know where observations come from.
+The publication of a Selection: it lets the strategy choose among the observations, and logs and counts the changes. Knows
+the strategy; does not know where observations come from.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpp.selection.sticky_servers import sticky_servers
 
 _log = make_logger()
 
-# For people, who want to know what has changed.
+# Maximum number of servers named in an event, which people read.
 _NAMED = 4
 
 STRATEGY_FAILED = "the routing strategy failed (see the log), the last choice is kept"
@@ -29,40 +29,40 @@ STRATEGY_FAILED = "the routing strategy failed (see the log), the last choice is
 
 class Publication:
     """
-    What is published.
+    The owner of the current Selection.
 
-    :param wall: the time of day, seconds since the epoch.
-    :ivar current: the Selection in force.
-    :ivar strategy: whom the next choice is asked of.
-    :ivar changed: called when there is a new one.
+    :param wall: returns the time of day, in seconds since the epoch.
+    :ivar current: the current Selection.
+    :ivar strategy: the strategy that makes the next choice.
+    :ivar changed: called after each new Selection.
     """
 
     def __init__(self, strategy: IStrategy, wall: Callable[[], float], metrics: Metrics, event_log: EventLog) -> None:
         self.current = Selection()
         self.strategy = strategy
-        self.changed: Callable[[], None] = _unwatched
+        self.changed: Callable[[], None] = _ignore
         self._wall = wall
         self._metrics = metrics
         self._event_log = event_log
-        # The last one that the strategy has made: `current`, unless a backend was demoted since.
+        # The last Selection made by the strategy: `current`, unless a backend was demoted since.
         self._decided = self.current
 
     def observation(self, backend: Backend) -> Observation | None:
-        """Give what is published of a backend, None when it is not known."""
+        """Return the published observation of a backend, or None if the backend is not known."""
         return self.current.observed.get(backend)
 
     def replace(self, new: Mapping[Backend, Observation]) -> None:
-        """Publish what is known of some backends now, beside what was known of the others. Those not known are ignored."""
+        """Publish new observations of some backends, and keep the other ones. Unknown backends are ignored."""
         self.publish(tuple(new.get(o.backend, o) for o in self.current.observations))
 
     def demote(self, observation: Observation) -> None:
-        """Put a backend last without asking the strategy, if it is worse than what is published; `replace` follows soon."""
+        """Rank a backend last without asking the strategy, if it is worse than published; `replace` follows soon."""
         before, self.current = self.current, demoted(self.current, observation)
         if self.current is not before:
             self.changed()
 
     def publish(self, observations: tuple[Observation, ...]) -> None:
-        """Make a Selection of what is known now, and put it in force."""
+        """Make a Selection from the observations, and publish it."""
         for observation in observations:
             if observation.backend not in self.current.observed:
                 self._metrics.expect_backend(observation.backend.name)
@@ -78,9 +78,9 @@ class Publication:
             return
         self.current = self._decided = _completed(sticky, Selection(last.generation + 1, choice, observations, now), past)
         if choice.degraded and choice.degraded != last.choice.degraded:
-            _log.warn("Selection is degraded: {degraded}", degraded=choice.degraded)
+            _log.warn("selection is degraded: {degraded}", degraded=choice.degraded)
         elif last.choice.degraded and not choice.degraded:
-            _log.info("Selection is no longer degraded", log_same="no longer degraded")
+            _log.info("selection is no longer degraded", log_same="no longer degraded")
         if choice.selected != last.choice.selected:
             self._metrics.selection_events.inc()
             self._event_log.record("selection", describe_change(last, self.current, now, most=_NAMED))
@@ -94,7 +94,7 @@ class Publication:
             )
 
     def _for_the_past(self, observations: tuple[Observation, ...], now: float) -> Choice | None:
-        """Return the choice for requests that need nothing of what servers lack; None if no server lacks anything."""
+        """Return the choice for requests that need no data that a server lacks; None if no server lacks anything."""
         if all(o.lack is None for o in observations):
             return None
         last = self._decided if self._decided.past is None else self._decided.past
@@ -103,39 +103,39 @@ class Publication:
 
     def _choose(self, observations: tuple[Observation, ...], last: Choice, now: float) -> Choice:
         """
-        Ask the strategy what to make of all backends but mpp itself.
+        Return the strategy's choice among all backends except mpp itself; the last choice if the strategy fails.
 
-        It may be anyone's, and requests depend on what is published: its bugs end here.
+        The strategy may be a plugin with bugs, and requests depend on the result, so any exception ends here.
         """
         observations = tuple(observation for observation in observations if not observation.is_self)
         try:
             return self.strategy.select(observations, last if self._decided.generation else None, now)
         except Exception:
             if last.degraded != STRATEGY_FAILED:
-                _log.failure("Bug in routing strategy {strategy}", strategy=repr(self.strategy))
+                _log.failure("bug: routing strategy {strategy} failed, the last choice is kept", strategy=repr(self.strategy))
             return keep_choice(last, observations)
 
 
 def _completed(last: tuple[Backend, ...], selection: Selection, past: Choice | None) -> Selection:
     """
-    Return a Selection with its sticky servers, and with the choice for the past if there is another one.
+    Return a Selection with its sticky servers added, and with the choice for the past if that differs.
 
-    :param last: the sticky servers of the Selection before.
+    :param last: the sticky servers of the previous Selection.
     """
     sticky = sticky_servers(last, selection)
     complete = selection if sticky == selection.sticky else evolve(selection, sticky=sticky)
     return complete if past is None else complete.with_past(past)
 
 
-def _unwatched() -> None:
-    """Nobody wants to know."""
+def _ignore() -> None:
+    """Ignore a new Selection, until a callback is set."""
 
 
 def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
-    """Give the last choice, less who is gone, unusable or (if others are left) suspect; the rest are standbys, by standing."""
+    """Return the last choice without backends that are removed, unusable or (if others remain) suspect; the rest stand by."""
     standings = {o.backend: o.standing for o in observations if o.standing < Standing.NOT_READY}
-    well = tuple(b for b in last.selected if standings.get(b, Standing.DOWN) < Standing.SUSPECT)
-    selected = well or tuple(b for b in last.selected if b in standings)
+    healthy = tuple(b for b in last.selected if standings.get(b, Standing.DOWN) < Standing.SUSPECT)
+    selected = healthy or tuple(b for b in last.selected if b in standings)
     taken = set(selected)
     ranked = (o.backend for o in sorted(observations, key=lambda o: o.standing))
     return Choice(selected, tuple(b for b in ranked if b not in taken), STRATEGY_FAILED)
@@ -143,14 +143,14 @@ def keep_choice(last: Choice, observations: tuple[Observation, ...]) -> Choice:
 
 def describe_change(last: Selection, new: Selection, now: float, most: int | None = None) -> str:
     """
-    Give one line: who takes traffic, and what became of who took it before.
+    Return one line that names the selected backends, and the new and former ones with their states.
 
-    :param most: how many are named of those who take traffic, came, and left; None: all.
+    :param most: the maximum number of names in each of the three lists; None: no limit.
     """
     before, after, known = set(last.selected), set(new.selected), new.observed
     left = [b for b in last.selected if b not in after]
     came = [b for b in new.selected if b not in before]
-    text = f"Selection: {', '.join(_first([b.name for b in new.selected], most)) or 'nobody'}"
+    text = f"selection: {', '.join(_first([b.name for b in new.selected], most)) or 'no backend'}"
     parts = _first([f"new: {_state(b, known.get(b), now)}" for b in came], most)
     parts += _first([f"out: {_state(b, known.get(b), now)}" for b in left], most)
     return f"{text} ({'; '.join(parts)})" if parts else text

@@ -1,20 +1,20 @@
 """
-Reads that servers may have died of: how one is recognized when it comes again, and to whom it may still be sent. Decisions over a
-request's facts and the Selection; the only state is the bounded memory in `SuspectQueries`.
+The detection of reads that crash servers: how such a read is recognized when it is repeated, and which servers may still get it.
+Decisions from the request's facts and the Selection; the only state is the bounded memory in `SuspectQueries`.
 
 # Note [Query of death]
 
 A query that makes a server run out of memory kills each server it is retried on, and a dashboard that is refreshed sends it
-again as soon as they are back. From outside nothing tells it from a query whose server was killed for another reason. So a read
-is *suspect* when its server broke off without having said that it stops, after having run it for longer than ``--crash-suspect``.
-A server says that by a 503, or by refusing new connections while the old ones are still there, which no crash does.
-Most queries take less: they are retried as ever, and a server that is killed under them costs no request.
+again as soon as they are back. From outside, it looks like a query whose server was killed for another reason. So a read is
+*suspect* when its server broke off without announcing its shutdown, after having run it for longer than ``--crash-suspect``. A
+server announces its shutdown by a 503, or by rejecting new connections while the old ones are still open, which no crash does.
+Most queries take less time: they are retried as usual, and a server that is killed while running them costs no request.
 
-A suspect read is sent to a server only if another healthy one is left beside that one, so however often it is sent, one server
-survives. That holds for its retries and, for `REMEMBERED_S`, for all reads with the same text; they get a 502 instead.
+A suspect read is sent to a server only if another healthy one is left, so however often it is sent, one server survives. That
+holds for its retries and, for `REMEMBERED_S`, for all reads with the same text; they get a 502 instead.
 
-How long a server has run a read is counted up to its last sign of life (an answer to ``/-/ready``, or a byte of the response). A
-server that hung from the start ran nothing: whoever kills it does not make suspects of all the reads that waited for it.
+The time that a server has run a read is counted up to its last sign of life (a response to ``/-/ready``, or a byte of the
+response). A server that hung from the start ran nothing, so when it is killed, the reads that waited for it are not suspect.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from mpp.core.model import Backend, RequestInfo, Selection, Standing
 from mpp.core.prometheus import paths
 from mpp.core.prometheus import query_timeout as timeouts
 
-# Longer than a server takes to come back, and dashboards to be refreshed; short enough for a query that is suspected wrongly.
+# Longer than a server's restart and a dashboard's refresh interval; short enough for a query that is suspected wrongly.
 REMEMBERED_S = 600.0
-# Far more than a pair can die of in that time.
+# Far more queries than a pair of servers can crash of in that time.
 MEMORY = 256
 
-# A refreshed panel differs in these: they say when, not what.
+# The parameters in which a refreshed panel differs: times and time limits.
 _TIMES = frozenset((b"start", b"end", b"time", b"step", b"timeout", b"_"))
 
 
 def key_of(info: RequestInfo) -> str:
     """
-    Return what identifies the text of a read: a hash of its path and its parameters, but for those that tell times.
+    Return a key of the text of a read: a hash of its path and its parameters, except the ones that give times.
 
-    The order of the parameters, how they are encoded, and whether they stand in the query string or in a form make no difference.
-    A body that is no form (a remote read) is taken as it is.
+    The order of the parameters, their encoding, and whether they are in the query string or in a form make no difference. A body
+    that is no form (remote read) is hashed as it is.
     """
     path, _, query = info.target.partition(b"?")
     form = timeouts.is_form(info)
@@ -59,22 +59,22 @@ def key_of(info: RequestInfo) -> str:
 
 
 def healthy(selection: Selection, without: Collection[Backend]) -> int:
-    """Return how many backends are viable or busy, not counting some."""
+    """Return the number of backends that are viable or busy, not counting the ones in ``without``."""
     count = 0
     for backend in selection.ranked:
         observation = selection.observed.get(backend)
-        is_well = observation is None or observation.standing < Standing.SUSPECT
-        count += is_well and backend not in without
+        is_healthy = observation is None or observation.standing < Standing.SUSPECT
+        count += is_healthy and backend not in without
     return count
 
 
 @implementer(ISuspectQueries)
 class SuspectQueries:
     """
-    The suspect reads of the last minutes, by their keys.
+    The suspect reads of the last minutes, by key.
 
-    :param now: gives the time in seconds, by a monotonic clock.
-    :ivar until: until when each is suspect, oldest first. Read it to see whether there are any, which is asked with each request.
+    :param now: returns the time in seconds, by a monotonic clock.
+    :ivar until: the time at which each read is forgotten, oldest first. Each request reads it to see whether there are any.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -89,13 +89,13 @@ class SuspectQueries:
         return key in self.until
 
     def add(self, key: str, seconds: float = REMEMBERED_S) -> None:
-        """Remember a read for so many seconds from now on; the oldest one is forgotten when there are too many."""
+        """Remember a read for some seconds from now on; beyond `MEMORY` reads the oldest one is forgotten."""
         self.until[key] = self._now() + seconds
         self.until.move_to_end(key)
         self._forget()
 
     def left(self) -> list[tuple[str, float]]:
-        """Return the keys, and for how many seconds each is still remembered."""
+        """Return the keys, and the seconds until each is forgotten."""
         self._forget()
         return [(key, until - self._now()) for key, until in self.until.items()]
 

@@ -1,8 +1,8 @@
 """
-What happened in the last minutes, per backend: rates, shares, latencies, and what went on. Pure.
+The traffic of the last minutes per backend: rates, shares and latencies. Pure.
 
-Counters that are kept anyway are looked at every `SLOT_S`; everything here is the difference of two such looks. So a request
-costs nothing more, and what is remembered is bounded by the number of slots.
+Counters that exist anyway are sampled every `SLOT_S`; everything here is the difference of two samples. So requests have no
+additional cost, and memory is bounded by the number of slots.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from attrs import frozen
 
 SLOT_S = 10.0
 SLOTS = 60
-"""Ten minutes: the time in which somebody who is called looks at the page."""
+"""Number of slots. Ten minutes cover the time in which an engineer on call opens the page."""
 NOW_S = SLOT_S
-"""What counts as now goes back at least so far: less would often hold one request or none."""
+"""Minimum length of the latest period in seconds: a shorter one would often contain one request or none."""
 
 
 @frozen
 class Event:
     """
-    Something that happened.
+    An event of the event log.
 
-    :ivar kind: ``selection``, ``ejection``, ``return``, ``crash``, ``storage``, ``reload`` (another configuration is in force),
-        ``refused`` (one was not taken), ``discovery`` (a source cannot be read) or ``worker`` (a process died).
+    :ivar kind: ``selection``, ``ejection``, ``return``, ``crash``, ``storage``, ``reload`` (a new configuration is active),
+        ``refused`` (a configuration was rejected), ``discovery`` (a source cannot be read) or ``worker`` (a process died).
     """
 
     at: float
@@ -36,13 +36,13 @@ class Event:
 @frozen
 class Totals:
     """
-    What was counted of one backend since the start.
+    The counters of one backend since the start.
 
-    :ivar requests: answered by it.
-    :ivar errors: of these, with a status of 500 and more.
-    :ivar retries: attempts on it given up for another one, hedges included.
-    :ivar ejections: how often it was taken out of service.
-    :ivar latency: for each upper bound, in order, how many attempts took no longer (as in a Prometheus histogram).
+    :ivar requests: number of responses from it.
+    :ivar errors: number of these with a status of 500 or more.
+    :ivar retries: number of attempts on it that were abandoned for another one, hedged requests included.
+    :ivar ejections: number of its ejections.
+    :ivar latency: pairs of upper bound and number of attempts that took no longer, as in a Prometheus histogram, in order.
     """
 
     requests: float = 0.0
@@ -55,11 +55,11 @@ class Totals:
 @frozen
 class CounterSample:
     """
-    One look at all counters.
+    A sample of all counters at one time.
 
-    :ivar at: when, by any clock that does not jump.
-    :ivar totals: by the backend's name.
-    :ivar states: by the backend's name, how it was then: ``selected``, ``standby``, ``replaying``, ``ejected`` or ``unusable``.
+    :ivar at: the time, by any clock that does not jump.
+    :ivar totals: the counters by the backend's name.
+    :ivar states: the state by the backend's name: ``selected``, ``standby``, ``replaying``, ``ejected`` or ``unusable``.
     """
 
     at: float
@@ -69,7 +69,7 @@ class CounterSample:
 
 @frozen
 class TrafficSlot:
-    """What happened between two looks: counts, and ``state`` at its end (``ejected`` if it was that in between)."""
+    """The traffic between two samples: counts, and the ``state`` at its end (``ejected`` if it was ejected in between)."""
 
     seconds: float
     requests: float
@@ -81,9 +81,9 @@ class TrafficSlot:
 @frozen
 class TrafficSpan:
     """
-    What happened on one backend in some time.
+    The traffic of one backend in a period.
 
-    :ivar seconds: how long that is; 0 when there was one look only.
+    :ivar seconds: length of the period; 0 when there was only one sample.
     :ivar p50: median of the attempts' durations in seconds, None when there were none; ``p99`` likewise.
     """
 
@@ -96,22 +96,22 @@ class TrafficSpan:
 
     @property
     def rate(self) -> float:
-        """Requests per second."""
+        """The number of requests per second."""
         return self.requests / self.seconds if self.seconds else 0.0
 
     @property
     def error_share(self) -> float:
-        """The part of the answers that were errors of the server, 0 to 1."""
+        """The share of responses that were server errors, 0 to 1."""
         return self.errors / self.requests if self.requests else 0.0
 
 
 @frozen
 class RecentTraffic(TrafficSpan):
     """
-    The last minutes of one backend.
+    The traffic of one backend in the last minutes.
 
-    :ivar slots: oldest first.
-    :ivar latest: the end of it, at least `NOW_S` long unless all of it is shorter: what happens now.
+    :ivar slots: the periods between samples, oldest first.
+    :ivar latest: the last period, at least `NOW_S` long unless there is less in all.
     """
 
     slots: tuple[TrafficSlot, ...] = ()
@@ -122,7 +122,7 @@ _NOTHING = Totals()
 
 
 def recall(looks: Sequence[CounterSample], name: str) -> RecentTraffic:
-    """Give the last minutes of a backend, of looks in the order of time."""
+    """Return the recent traffic of a backend, given samples in the order of time."""
     if len(looks) < 2:
         return RecentTraffic()
     slots = tuple(_slot(*pair, name) for pair in itertools.pairwise(looks))
@@ -135,7 +135,7 @@ def recall(looks: Sequence[CounterSample], name: str) -> RecentTraffic:
 def _between(
     before: CounterSample, after: CounterSample, name: str
 ) -> tuple[float, float, float, float, float | None, float | None]:
-    """Return the fields of the `TrafficSpan` between two looks."""
+    """Return the fields of the `TrafficSpan` between two samples."""
     first, last = _counted(before, after, name)
     taken = difference(first.latency, last.latency)
     return (
@@ -150,12 +150,12 @@ def _between(
 
 def _counted(before: CounterSample, after: CounterSample, name: str) -> tuple[Totals, Totals]:
     """
-    Return what two looks saw of a backend; its counters began anew in between if it was gone for long, see
-    `mpp.core.series`.
+    Return the counters of a backend in two samples; they restarted at 0 in between if it was removed for long, see
+    `mpp.proxy.decisions.series`.
     """
     first, last = (look.totals.get(name, _NOTHING) for look in (before, after))
-    anew = last.requests < first.requests or last.retries < first.retries or last.ejections < first.ejections
-    return (_NOTHING if anew else first), last
+    restarted = last.requests < first.requests or last.retries < first.retries or last.ejections < first.ejections
+    return (_NOTHING if restarted else first), last
 
 
 def _slot(before: CounterSample, after: CounterSample, name: str) -> TrafficSlot:
@@ -167,16 +167,16 @@ def _slot(before: CounterSample, after: CounterSample, name: str) -> TrafficSlot
 
 
 def difference(before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Give the histogram of what came between two looks at one."""
+    """Return the histogram of the observations between two samples of a histogram."""
     had = dict(before)
     return [(bound, count - had.get(bound, 0.0)) for bound, count in after]
 
 
 def quantile(share: float, histogram: Sequence[tuple[float, float]]) -> float | None:
     """
-    Estimate a quantile, like PromQL's histogram_quantile; None of an empty histogram.
+    Return an estimate of a quantile, like PromQL's histogram_quantile; None for an empty histogram.
 
-    :param histogram: upper bounds and cumulative counts; where the last one is infinite, the one before is all that is known.
+    :param histogram: upper bounds and cumulative counts; within an infinite last bucket, its lower bound is returned.
     """
     if not histogram or histogram[-1][1] <= 0:
         return None

@@ -1,6 +1,6 @@
 """
-The steps of a selection round, as `mpp.selection.service` sees them: what lists the servers, what looks after their addresses and
-credentials, and what observes them. Interfaces only.
+The interfaces of the steps of a selection round, as `mpp.selection.service` uses them: discovery, refresh of addresses and
+credentials, probing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mpp.core.prometheus.runtimeinfo import ProbeOutcome
 
 
 class BackendSource(Protocol):
-    """Lists the backends, and fails only when cancelled: `mpp.discovery.merged.MergedLocator`."""
+    """A source of the list of backends; fails only when cancelled: `mpp.discovery.merged.MergedLocator`."""
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """See `MergedLocator`."""
@@ -28,7 +28,7 @@ class BackendSource(Protocol):
 
 
 class BeforeRound(Protocol):
-    """Looks after what may change from round to round, and fails only when cancelled: `mpp.app.backends.Backends`."""
+    """A refresher of addresses and credentials before a round; fails only when cancelled: `mpp.app.backends.Backends`."""
 
     def refresh(self, backends: tuple[Backend, ...], /) -> Deferred[None]:
         """See `Backends`."""
@@ -38,7 +38,7 @@ class BeforeRound(Protocol):
 
 
 class BackendProber(Protocol):
-    """Observes a backend, and fails only when cancelled: `mpp.selection.probing.prober.Prober`."""
+    """An observer of backends; fails only when cancelled: `mpp.selection.probing.prober.Prober`."""
 
     def probe(self, backend: Backend, previous: Observation | None, /) -> Deferred[Observation]:
         """See `Prober`."""

@@ -1,12 +1,12 @@
 """
-Runs something again and again, once at a time, for any number of callers. Knows nothing of what it runs.
+A runner of repeated rounds, one at a time, shared by any number of callers. Knows nothing of what a round does.
 
 # Note [Rounds]
 
-At most one round runs; whoever asks for one while it runs joins it. When something happens that a running round cannot
-know any more, the round is *outdated*: it goes on, another one follows it, and who asks from then on waits for that one.
+At most one round runs; a caller that requests one while it runs joins it. After an event that a running round can no longer
+take into account, the round is *outdated*: it goes on, another one follows it, and callers from then on wait for that one.
 
-Rounds begin a certain time apart: a hundred callers one after the other must not become a hundred rounds.
+Rounds start a minimum time apart: a hundred callers in succession must not cause a hundred rounds.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from txaio.tx import make_logger
 
 _log = make_logger()
 
-# As long as a source of servers may take to restart together with mpp.
+# The time that a source of servers may take to restart together with mpp.
 STARTING_S = 30.0
 
 
 class Waiters:
-    """Deferreds that fire together; each may be cancelled alone."""
+    """A set of Deferreds that fire together; each may be cancelled alone."""
 
     def __init__(self) -> None:
         self._waiting: list[Deferred[None]] = []
 
     def wait(self) -> Deferred[None]:
-        """Give one more."""
+        """Return a new Deferred that fires with the others."""
         waiter: Deferred[None] = Deferred(self._leave)
         self._waiting.append(waiter)
         return waiter
@@ -42,7 +42,7 @@ class Waiters:
             self._waiting.remove(waiter)
 
     def fire(self) -> None:
-        """Fire all that wait now. Who is told may wait again, or cancel another one."""
+        """Fire all Deferreds that wait now. A callback may wait again, or cancel another Deferred."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.called:
@@ -51,9 +51,9 @@ class Waiters:
 
 class StartWaiters(Waiters):
     """
-    Deferreds that wait for what a program needs to find after its start; once that takes longer than `STARTING_S`, for nothing.
+    A set of Deferreds that wait for a first result after the start; after `STARTING_S` they fire without one.
 
-    :param now: the monotonic clock.
+    :param now: returns the time in seconds, by a monotonic clock.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -62,21 +62,21 @@ class StartWaiters(Waiters):
         self._until = now() + STARTING_S
 
     def begin(self) -> None:
-        """Count the time from now on, and not from when this was made."""
+        """Start the time limit now, not at the construction."""
         self._until = self._now() + STARTING_S
 
     def settle(self, *, found: bool) -> None:
-        """Fire all that wait if what they wait for was found, or if the start is over."""
+        """Fire all Deferreds if the result was found, or if the time limit has passed."""
         if found or self._now() >= self._until:
             self.fire()
 
 
 class Rounds:
     """
-    The rounds of one thing, see Note [Rounds].
+    The rounds of one task, see Note [Rounds].
 
-    :param run: makes one round; its Deferred is cancelled by `stop`.
-    :param spacing: seconds between the beginnings of two rounds, at least.
+    :param run: runs one round; its Deferred is cancelled by `stop`.
+    :param spacing: minimum number of seconds between the starts of two rounds.
     """
 
     def __init__(self, run: Callable[[], Deferred[None]], clock: IReactorTime, spacing: float) -> None:
@@ -93,9 +93,9 @@ class Rounds:
 
     def join(self) -> Deferred[None]:
         """
-        Wait for a round that knows of everything up to now; begin one if need be.
+        Wait for a round that takes into account everything up to now; start one if necessary.
 
-        :return Deferred(None): fires when that round is over, however it ended, or at `stop`. Cancelling it does not
+        :return Deferred(None): fires when that round has ended, successfully or not, or at `stop`. Cancelling it does not
             stop the round.
         """
         waiter = self._next.wait() if self._in_round and self._outdated else self._joined.wait()
@@ -103,12 +103,12 @@ class Rounds:
         return waiter
 
     def refresh(self) -> None:
-        """Have a round begin from now on: a running one is outdated."""
+        """Start a new round; a round that is running is outdated."""
         self._outdated = self._in_round
         self._request()
 
     def stop(self) -> None:
-        """Cancel what runs or is to come, and let go everyone who waits."""
+        """Cancel running and scheduled rounds, and fire all waiting Deferreds."""
         self._outdated = False
         if self._scheduled is not None:
             self._scheduled.cancel()
@@ -118,7 +118,7 @@ class Rounds:
         self._joined.fire()
 
     def _request(self) -> None:
-        """Begin a round now, or when the last one began long enough ago."""
+        """Start a round now, or as soon as the spacing allows."""
         if self._in_round or self._scheduled is not None:
             return
         wait = self._began + self._spacing - self._clock.seconds()
@@ -130,7 +130,7 @@ class Rounds:
     def _begin(self) -> None:
         self._scheduled = None
         self._began = self._clock.seconds()
-        # Before anything runs, for it may ask for a round itself; and `run` may be over before it returns.
+        # Set this first: `run` may request a round itself, and may be finished before it returns.
         self._in_round = True
         self._round = self._run()
         self._round.addErrback(log_failure)
@@ -147,10 +147,10 @@ class Rounds:
 
 class PeriodicCall:
     """
-    Calls something again and again, at an interval that can be changed.
+    A periodic call whose interval can be changed.
 
-    :param call: its Deferred, if it gives one, is waited for.
-    :param interval: in seconds.
+    :param call: called in each period; if it returns a Deferred, the next call waits for that.
+    :param interval: the period in seconds.
     """
 
     def __init__(self, call: Callable[[], object], clock: IReactorTime, interval: float) -> None:
@@ -160,20 +160,20 @@ class PeriodicCall:
         self._loop: LoopingCall | None = None
 
     def start(self) -> None:
-        """Begin, now."""
-        # Always another one: a LoopingCall that is started again while it waits for a Deferred would run twice.
+        """Start the periodic calls; the first one is made now."""
+        # Always create a new LoopingCall: one that is restarted while it waits for a Deferred would run twice.
         self._loop = LoopingCall(self._call)
         self._loop.clock = self._clock
-        self._loop.start(self._interval).addErrback(lambda failure: _log.failure("What is repeated has ended", failure))
+        self._loop.start(self._interval).addErrback(lambda failure: _log.failure("periodic selection rounds stopped", failure))
 
     def stop(self) -> None:
-        """Call no more."""
+        """Stop the periodic calls."""
         loop, self._loop = self._loop, None
         if loop is not None and loop.running:
             loop.stop()
 
     def change(self, interval: float) -> None:
-        """Have another interval from now on."""
+        """Change the interval; a different one starts with a call now."""
         if interval != self._interval:
             self._interval = interval
             if self._loop is not None:
@@ -182,6 +182,6 @@ class PeriodicCall:
 
 
 def log_failure(failure: Failure) -> None:
-    """Log what a round ended with, unless it was cancelled."""
+    """Log the failure of a round, unless it was cancelled."""
     if not failure.check(CancelledError):
-        _log.failure("A round failed", failure)
+        _log.failure("selection round or follow-up probe failed", failure)

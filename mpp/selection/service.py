@@ -1,11 +1,10 @@
 """
-Keeps the current Selection up to date: round after round locates, observes, and publishes. Knows the order of these steps
-and whose word counts; what each step does is known to others, and so is when a round begins (Note [Rounds] in
-`mpp.selection.rounds`).
+The service that keeps the current Selection up to date by repeated rounds: discover, observe, publish. It knows the order of
+these steps; other modules implement them, and decide when a round starts (Note [Rounds] in `mpp.selection.rounds`).
 
-Requests report what they saw, and reports do not wait for rounds: whom they eject (`mpp.selection.outliers.ejection`) leaves the
-current Selection at once. Who has to prove that it is well is probed between the rounds too, alone, and what comes of that is
-merged into the current Selection. A round probes everyone, so it puts off all these follow-ups.
+Reports of failed requests do not wait for rounds: a backend that they eject (`mpp.selection.outliers.ejection`) leaves the
+current Selection at once. A backend that must prove its health is also probed between the rounds, and the result is merged into
+the current Selection. A round probes all backends, so it postpones all these follow-ups.
 """
 
 from __future__ import annotations
@@ -34,29 +33,29 @@ from mpp.selection.updates import Updates
 
 _log = make_logger()
 
-# Between the beginnings of two rounds: hardly noticed by who waits for one, bearable for the backends.
+# Between the starts of two rounds: hardly noticed by a request that waits for one, bearable for the backends.
 MIN_SPACING_S = 0.2
-# Between two follow-ups, of any backends: far shorter than what they wait for, so it only ever gathers those of many.
+# Between two follow-ups, of any backends: far shorter than their due times, so that it only batches the follow-ups of many.
 _FOLLOW_UP_SPACING_S = 0.05
-# So many begin together. A probe takes about 1.5 ms of CPU time: many servers that are down take a fifth of a core at most.
+# Maximum number that start together. A probe takes about 1.5 ms of CPU time, so many dead servers take a fifth of a core at most.
 _FOLLOW_UPS = 4
-# Between rounds while no backend is known: requests may wait for the first one.
+# Between rounds while no backend is known: client requests may wait for the first one.
 _SEARCH_INTERVAL_S = 1.0
 
 
 @implementer(ISelections)
 class SelectionService(Service):
     """
-    The living Selection.
+    The service that runs the selection rounds and owns the current Selection.
 
-    :param clock: for the interval between rounds, monotonic.
-    :param wall: the time of day, seconds since the epoch.
+    :param clock: a monotonic clock for the rounds.
+    :param wall: returns the time of day, in seconds since the epoch.
     :param interval: seconds between rounds.
-    :param coverage_query: see `Survey`, there ``selector``.
-    :param forget: called with each backend that no locator knows any more.
-    :ivar event_log: what became of the selection lately.
+    :param coverage_query: the metric of the survey, see ``selector`` of `Survey`.
+    :param forget: called with each backend that no locator lists any longer.
+    :ivar event_log: the latest events of the selection.
     :ivar suspects: see `ISelections`.
-    :ivar took: how long the last round took, in seconds; None before the first one has finished.
+    :ivar took: duration of the last round in seconds; None before the first one has finished.
     """
 
     def __init__(
@@ -98,18 +97,18 @@ class SelectionService(Service):
 
     @property
     def current(self) -> Selection:
-        """The Selection in force, see `ISelections`."""
+        """The current Selection, see `ISelections`."""
         return self._published.current
 
     def startService(self) -> None:
-        """Begin the first round at once."""
+        """Start the first round at once."""
         Service.startService(self)
         self._first.begin()
         self._locator.start(self._rounds.refresh)
         self._repeated.start()
 
     def stopService(self) -> None:
-        """End the rounds; who still waits for one gets the current Selection."""
+        """Stop the rounds; callers that wait for one get the current Selection."""
         Service.stopService(self)
         self._locator.stop()
         self._repeated.stop()
@@ -121,7 +120,7 @@ class SelectionService(Service):
         self._first.fire()
 
     def reconfigure(self, prober: BackendProber, strategy: IStrategy, interval: float, coverage_query: str = "") -> None:
-        """Go on with these, at once. What is known of the backends stays."""
+        """Replace the prober, the strategy, the interval and the survey's metric at once; the evidence on backends stays."""
         self._prober.stop()
         self._prober = prober
         self._published.strategy = strategy
@@ -132,7 +131,7 @@ class SelectionService(Service):
         self._repeated.change(self._pace())
 
     def _pace(self) -> float:
-        """Return how many seconds apart rounds are: less while there is nothing to serve from."""
+        """Return the number of seconds between rounds: less while no backend is known."""
         return self._interval if self._evidence.discovered else min(self._interval, _SEARCH_INTERVAL_S)
 
     def ready(self) -> Deferred[Selection]:
@@ -143,7 +142,7 @@ class SelectionService(Service):
         return waiter.addCallback(self._give_current)
 
     def reselect(self) -> Deferred[Selection]:
-        """Join or begin a round, see `ISelections`. Once the service is stopped there are no more rounds."""
+        """Join or start a round, see `ISelections`. After the service has stopped, there are no rounds."""
         waiter = self._rounds.join() if self.running else succeed(None)
         return waiter.addCallback(self._give_current)
 
@@ -151,7 +150,7 @@ class SelectionService(Service):
         return self.current
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
-        """Take note of a request that failed, see `ISelections`. It never improves a standing."""
+        """Record a failed request, see `ISelections`. This never improves a standing."""
         observation = self._updates.latest(backend)
         if observation is None:
             return
@@ -163,19 +162,19 @@ class SelectionService(Service):
                 self._rounds.refresh()
 
     def storage_failed(self, backend: Backend, error: str) -> None:
-        """Note that a backend cannot read a part of its storage, see `ISelections`."""
+        """Record that a backend cannot read a part of its storage, see `ISelections`."""
         observation = self._updates.latest(backend)
         if observation is not None:
             self._evidence.damage.record(backend, error)
             self._updates.put(self._evidence.shown(observation))
 
     def answered(self, backend: Backend) -> None:
-        """Take note of a request that was answered, see `ISelections`. Nearly always there is nothing to do."""
+        """Record a successful request, see `ISelections`. Nearly always there is nothing to do."""
         if self._membership.failing:
             self._membership.answered(backend)
 
     def rescued(self, failed: Backend, by: Backend) -> None:
-        """Note that a request which failed on one backend was answered by one that is out of service, see `ISelections`."""
+        """Record that a request failed on one backend and succeeded on one that is out of service, see `ISelections`."""
         observation = self._published.observation(by)
         if observation is None or self._published.observation(failed) is None:
             return
@@ -185,35 +184,35 @@ class SelectionService(Service):
             self._follow_ups.plan()
 
     def suspect(self, key: str, why: str) -> None:
-        """Remember a read that a server may have died of, see `ISelections`."""
+        """Record a read that may have crashed a server, see `ISelections`."""
         self.suspects.add(key)
         self.event_log.record("crash", why)
 
     @property
     def failing(self) -> Mapping[Backend, int]:
-        """The backends in service on which the last request failed, with the number of failed requests reported of each."""
+        """The backends in service on which the last request failed, with the number of failed requests of each."""
         return {backend: self._membership.reports(backend) for backend in self._membership.failing}
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call this whenever there is a new Selection in force."""
+        """Set the callback that is called after each new Selection."""
         self._published.changed = changed
 
     def moved(self, host: str) -> None:
         """
-        Read nothing on from servers at former addresses of a host name, and publish the Selection anew.
+        Cancel background reads from the former addresses of a host name, and publish the Selection again.
 
-        The workers are told the addresses with each new Selection, and have to know these soon.
+        The workers get the addresses with each Selection, and need the new ones soon.
         """
         self._prober.keep([backend for backend in self._evidence.discovered if backend.host != host])
         self._updates.again()
 
     def _republish(self, backends: Collection[Backend]) -> None:
-        """Publish what is known of these backends now."""
+        """Publish the current evidence on some backends now."""
         known = filter(None, map(self._updates.latest, backends))
         self._updates.put_together([self._evidence.shown(observation) for observation in known])
 
     def _run(self) -> Deferred[None]:
-        """Make one round. Whatever goes wrong in it ends here, so that there is a next one."""
+        """Run one selection round. Any failure ends here, so that the next round follows."""
         began = self._clock.seconds()
         return Deferred.fromCoroutine(self._round(began)).addErrback(self._failed).addCallback(self._go_on)
 
@@ -238,7 +237,7 @@ class SelectionService(Service):
             self._repeated.change(self._pace())
 
     def _follow_up(self, backend: Backend) -> Deferred[None]:
-        """Probe one backend between the rounds."""
+        """Probe one backend between the rounds, and publish the result."""
         self._addresses.refresh_credentials()
         return self._probe(backend, self._updates.latest(backend)).addCallback(self._merge)
 
@@ -252,25 +251,25 @@ class SelectionService(Service):
         self._membership.log_standing(observation)
 
     async def _conclude(self, probed: list[Probed]) -> None:
-        """Publish what a round has found, in steps between which requests go on; what these report meanwhile counts."""
+        """Publish the results of a round, in steps between which requests go on; reports in the meantime count."""
         located = self._evidence.discovered
         gone = [o.backend for o in self.current.observations if o.backend not in located]
         self._evidence.forget(gone)
         self._prober.keep(located)
         # The bad ones first: whether another backend is in service counts for the good ones.
         await with_breaks(self._evidence.note, sorted(probed, key=lambda each: -each.observation.standing), self._clock)
-        # What each lacks depends on what all were seen like.
+        # The lack of each server depends on the observations of all.
         observations = [each.observation for each in probed]
         await with_breaks(self._evidence.shown, observations, self._clock)
         self._survey.begin()
         await with_breaks(lambda each: self._updates.gather(self._evidence.shown(each)), observations, self._clock)
         self._updates.publish(located)
-        # Once more: until now requests may have failed on them.
+        # Forget them again: requests may have failed on them until now.
         self._evidence.forget(gone)
-        await with_breaks(self._tell_standing, located, self._clock)
+        await with_breaks(self._log_standing, located, self._clock)
         await with_breaks(self._forget_entirely, gone, self._clock)
 
-    def _tell_standing(self, backend: Backend) -> None:
+    def _log_standing(self, backend: Backend) -> None:
         observation = self._updates.latest(backend)
         if observation is not None:
             self._membership.log_standing(observation)
@@ -280,7 +279,7 @@ class SelectionService(Service):
         self._forget(backend)
 
     def _failed(self, failure: Failure) -> None:
-        # What a round says that was cancelled by stopService is of no interest.
+        # The failure of a round that stopService cancelled is not worth a message.
         if self.running:
-            _log.failure("A selection round failed", failure)
+            _log.failure("selection round failed", failure)
             self._metrics.selection_rounds.inc("failed")

@@ -1,23 +1,22 @@
 """
-Who takes traffic, given what was observed. Pure: no clock, no I/O, no logging.
+The routing strategies: which backends take traffic, given the observations. Pure: no clock, no I/O, no logging.
 
-All strategies share `rank`, which puts every known backend into one order, best first; they differ in how many from the
+All strategies share `rank`, which sorts all known backends into one order, best first; they differ in how many from the
 top of it they select.
 
 # Note [Most data]
 
-From Prometheus 2.x on, the measure is the length of the held history, less what of it is known to be missing
+From Prometheus 2.x on, the measure is the length of the history that a server holds, less the part that is known to be missing
 (`mpp.coverage.gaps`): ten minutes of half the targets count as five minutes. The counters of samples start at 0 with every
-restart and say nothing about what is on disk. 1.x does not tell its oldest sample, but its counter of ingested samples is
-meant for this comparison. If a pool has both kinds, as during a migration, samples cannot be weighed against seconds: then a
-1.x server counts with its uptime, the one length of history that it certainly has. No data, or no known data, is a
-measure of 0 and ranks last.
+restart and do not measure the data on disk. 1.x does not report its oldest sample, but its counter of ingested samples suits
+this comparison. If a pool has both kinds, as during a migration, samples cannot be compared with seconds: then a 1.x server
+counts with its uptime, the length of history that it certainly has. No data, or no known data, is a measure of 0 and ranks last.
 
 # Note [Hysteresis]
 
 Retention deletes whole blocks, and the largest block is min(31 d, retention / 10), at least 2 h (Prometheus,
 ``cmd/prometheus/main.go`` and ``tsdb/db.go``). So the history of a healthy server at its limit grows up to one block beyond
-the retention, drops back, and grows again; two equal servers do so at slightly different moments, and whoever dropped last
+the retention, drops back, and grows again; two equal servers do so at slightly different moments, and the one that dropped last
 looks poorer by up to 36 h at the default 15 d. If traffic followed, every drop would move all clients for nothing. Therefore
 a backend keeps its place until another one has more than its place's *slack* in addition:
 
@@ -27,16 +26,16 @@ a backend keeps its place until another one has more than its place's *slack* in
   min(2 h, history / 10), enough against servers started one after the other. A server with 10 h does not stay in front
   of one with 30 h that was restarted.
 - Retention by size: the limit cannot be known, and without a limit in time blocks grow to 31 d. The slack is the
-  largest block, but no more than half of the history, so that young servers are still told apart.
+  largest block, but no more than half of the history, so that young servers still differ.
 - Unknown retention: history at the limit is at least the retention, so the largest block is at most history / 10.
 
 
-By these rules the slack is never more than half of the history: a server with 1.5 times as much has really more. But it is
-always an hour, or 1 % of the history if that is longer: so little never moves traffic. A server without data is not defended. 1.x
-counters get a tenth.
+By these rules the slack is never more than half of the history: a server with 1.5 times as much really has more. But it is always
+an hour, or 1 % of the history if that is longer, so that small differences never move traffic. A server without data has no
+slack. The slack of 1.x counters is a tenth.
 
-Not only the first place is defended like this but each, since the order of the standbys is part of the published choice too, and
-a choice that changes with every probe would be noise. The standing always goes first: nobody is defended against a better one.
+Each place is defended like this, not only the first, since the order of the standbys is part of the published choice too, and a
+choice that changes with every probe would be noise. The standing comes first: no place is defended against a better standing.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ from mpp.core.text.durations import duration
 from mpp.core.text.written import written_duration
 
 NEARLY = 0.99
-"""The part of what the best server holds that is enough for `MinimumHistory`: each server lacks a little after a restart."""
+"""Share of the best server's history that suffices for `MinimumHistory`: each server lacks a little after a restart."""
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -64,26 +63,25 @@ DAY = 24 * HOUR
 _SMALLEST_BLOCK = 2 * HOUR
 _LARGEST_BLOCK = 31 * DAY
 
-# Better standings than these may take traffic from the start; these are only tried when all others have failed.
+# Backends with a better standing may take traffic from the start; the others are only tried after these have failed.
 _TRIED_IN_ORDER = Standing.NOT_READY
 
 _DEGRADED = {
     Standing.VIABLE: "",
     Standing.BUSY: "no backend is viable, the best is busy",
-    Standing.SUSPECT: "no backend is usable; the least bad serves, which is suspect",
+    Standing.SUSPECT: "no backend is usable; the least bad one serves, which is suspect",
 }
-_UNPROVEN = "no backend is known to be viable, they refuse the probe's query"
+_UNPROVEN = "no backend is known to be viable, they reject the probe's query"
 
 
 class _Entry(NamedTuple):
     """
-    One backend on its way into the order, which is that of the tuples: most data first, then the longest uptime, then the
-    locators' order, which is different for each.
+    A backend to be ranked, compared as a tuple: most data first, then the longest uptime, then the locators' order (unique).
 
     :ivar missing: the measure, see Note [Most data], as a negative number.
-    :ivar started_at: when it started, infinity if that is not known.
-    :ivar place: its place among its peers.
-    :ivar slack: in the unit of the measure.
+    :ivar started_at: its start time, infinity if that is not known.
+    :ivar place: its index among its peers.
+    :ivar slack: the slack of its place, in the unit of the measure.
     """
 
     missing: float
@@ -95,9 +93,9 @@ class _Entry(NamedTuple):
 
 def rank(observations: Sequence[Observation], previous: Choice | None, now: float) -> tuple[Observation, ...]:
     """
-    Put all backends into one order: by standing, then by most data, then incumbents, longer uptime, locators' order.
+    Return all backends sorted by standing, then by most data, then incumbents, longer uptime, locators' order.
 
-    :param previous: whose order is defended, see Note [Hysteresis]; None defends nobody.
+    :param previous: the choice whose order is defended, see Note [Hysteresis]; None: no order is defended.
     """
     order = () if previous is None else previous.selected + previous.standbys
     places = {backend: place for place, backend in enumerate(order)}
@@ -109,8 +107,8 @@ def rank(observations: Sequence[Observation], previous: Choice | None, now: floa
 
 def _tier(observation: Observation) -> tuple[int, ...]:
     """
-    Return what goes before all data, best first: usable servers that lack nothing of the newest data, then those that do, fewest
-    missing targets first, then the others, by standing.
+    Return a sort key that comes before all data, best first: usable servers that lack no newest data, then the ones that do,
+    fewest missing targets first, then the others, by standing.
     """
     standing, lack = observation.standing, observation.lack
     if standing > Standing.BUSY:
@@ -119,11 +117,11 @@ def _tier(observation: Observation) -> tuple[int, ...]:
 
 
 def _rank_peers(peers: Sequence[Observation], places: dict[Backend, int], now: float) -> list[Observation]:
-    """Merge two orders: that of all by their data, and that of the incumbents by the places that they defend."""
+    """Return the peers ordered by their data, except where an incumbent defends its previous place."""
     by_data = sorted(_entries(peers, now))
     by_place = sorted((e for e in by_data if e.observation.backend in places), key=lambda e: places[e.observation.backend])
     challengers, incumbents = deque(by_data), deque(by_place)
-    # By their place among the peers, which is a number of their own. Who is ranked leaves a queue when it is its turn there.
+    # Keyed by the place among the peers, which is unique. A ranked entry leaves a queue when it comes to the front.
     ranked: dict[int, Observation] = {}
     while len(ranked) < len(by_data):
         while challengers[0].place in ranked:
@@ -161,7 +159,7 @@ def _started_at(observation: Observation) -> float:
 
 
 def history_slack(history: float, retention: float | None, by_size: bool) -> float:
-    """Give how much more history another backend must have to take the place of one with ``history``, see Note [Hysteresis]."""
+    """Return how much more history another backend needs to replace one with ``history``, see Note [Hysteresis]."""
     young = min(2 * HOUR, history / 10)
     if by_size:
         slack = _LARGEST_BLOCK if retention is None else largest_block(retention)
@@ -174,19 +172,19 @@ def history_slack(history: float, retention: float | None, by_size: bool) -> flo
 
 
 def largest_block(retention: float) -> float:
-    """Give the length of the largest block that a server with this retention makes."""
+    """Return the length in seconds of the largest block that a server with this retention makes."""
     return max(_SMALLEST_BLOCK, min(_LARGEST_BLOCK, retention / 10))
 
 
 def _choose(ranked: Sequence[Observation], selected: Sequence[Observation], degraded: str) -> Choice:
-    """Make the choice of some; everyone else is a standby, in the order given."""
+    """Return a choice of the selected backends; all others are standbys, in the given order."""
     taken = {o.backend for o in selected}
     standbys = tuple(o.backend for o in ranked if o.backend not in taken)
     return Choice(tuple(o.backend for o in selected), standbys, degraded)
 
 
 def _usable(ranked: Sequence[Observation]) -> tuple[list[Observation], str]:
-    """Give the backends of the best standing there is, none if it is too bad to be chosen, and a line if it is not VIABLE."""
+    """Return the backends of the best standing, none if it is too bad, and a line that says so if it is not VIABLE."""
     if not ranked:
         return [], "no backend is known"
     best = ranked[0].standing
@@ -199,13 +197,13 @@ def _usable(ranked: Sequence[Observation]) -> tuple[list[Observation], str]:
 
 @implementer(IStrategy)
 class SingleMostData:
-    """One backend takes all traffic: the one with the most data among the usable ones. The others are standbys."""
+    """A strategy that selects one backend: the one with the most data among the usable ones. The others are standbys."""
 
     def __repr__(self) -> str:
         return "single-most-data"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select the first in rank."""
+        """Select the first backend in rank."""
         ranked = rank(observations, previous, now)
         usable, degraded = _usable(ranked)
         return _choose(ranked, usable[:1], degraded)
@@ -213,13 +211,13 @@ class SingleMostData:
 
 @implementer(IStrategy)
 class RandomStrategy:
-    """All usable backends take traffic, whatever data they hold; each new client gets a random one."""
+    """A strategy that selects all usable backends, whatever data they hold; each new client gets a random one."""
 
     def __repr__(self) -> str:
         return "random"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select all of the best standing."""
+        """Select all backends of the best standing."""
         ranked = rank(observations, previous, now)
         return _choose(ranked, *_usable(ranked))
 
@@ -228,13 +226,12 @@ class RandomStrategy:
 @frozen(repr=False)
 class MinimumHistory:
     """
-    All usable backends that hold nearly as much of the last time as the best of them take traffic; each new client gets a random
-    one.
+    A strategy that selects all usable backends with nearly as much recent history as the best; new clients get a random one.
 
     If even the best holds less than was asked for, the choice is flagged as degraded. Busy backends with enough history are the
-    first standbys: a late answer is better than one that lacks data.
+    first standbys: a late response is better than one that lacks data.
 
-    :ivar duration: the last time, in seconds.
+    :ivar duration: length of the recent history, in seconds.
     """
 
     duration: float
@@ -243,7 +240,7 @@ class MinimumHistory:
         return f"minimum-history:{written_duration(self.duration)}"
 
     def select(self, observations: Sequence[Observation], previous: Choice | None, now: float) -> Choice:
-        """Select those with enough history among the best standing, or the first of them if no history is known."""
+        """Select the backends of the best standing with enough history, or the first of them if no history is known."""
         ranked = rank(observations, previous, now)
         usable, degraded = _usable(ranked)
         best = max(usable, key=lambda o: o.held(now, self.duration), default=None)

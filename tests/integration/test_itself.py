@@ -41,7 +41,7 @@ class ItselfTests(SynchronousTestCase):
             page = json.loads(fetch(port, "/mpp/status?format=json")[2])
             self.assertEqual({each["name"]: each["is_self"] for each in page["backends"]}, {own: True, server.address: False})
             self.assertIn(f"the backend {own} is this mpp itself and not used", page["verdict"]["text"])
-            self.assertIn("this mpp itself answers there, so it is never used", mpp.log())
+            self.assertIn("this mpp itself responds there, so it is never used", mpp.log())
             server.kill()
             wait_until(lambda port=port: fetch(port, QUERY)[0] == 503, "no server is left")
             began = time.monotonic()

@@ -108,7 +108,7 @@ class KubeTests(TestCase):
         self.assertEqual(await deferToThread(mpp.metric, "mpp_backend_ejected", backend=second), 0)
         status = await deferToThread(fetch, mpp.port, "/mpp/status?format=json")
         text = json.loads(status[2])["verdict"]["text"]
-        self.assertIn(f"The only server is well; {first} serves. There is no second one. But {second} is being stopped", text)
+        self.assertIn(f"The only server is healthy; {first} serves. There is no second one. But {second} is being stopped", text)
         self.assertEqual(await deferToThread(mpp.metric, "mpp_verdict", state="server_unwell"), 0)
         self.list_server(0, ready=False, terminating=True)
         await self.seconds_until(lambda: mpp.standing_of(first) == "not_ready", "the first server is not ready")

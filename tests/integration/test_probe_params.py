@@ -55,7 +55,7 @@ class ParameterTests(SynchronousTestCase):
         mpp = self.begin()
         self.assertEqual(mpp.standing_of(self.strict.address), "busy", mpp.log()[-2000:])
         self.assertTrue(mpp.is_selected(self.other.address))
-        self.assertIn("it refuses the probe's query (400:", mpp.log())
+        self.assertIn("it rejects the probe's query (400:", mpp.log())
         self.assertIn("see --probe-params", mpp.log())
         self.other.kill()
         status, fields, _ = fetch(mpp.port, f"{QUERY}&{PARAMS}")
@@ -69,7 +69,7 @@ class ParameterTests(SynchronousTestCase):
         mpp = self.begin()
         for _ in range(10):
             self.assertEqual(fetch(mpp.port, f"{QUERY}&{PARAMS}")[0], 200, mpp.log()[-2000:])
-        self.assertIn(b"they refuse the probe's query", fetch(mpp.port, "/mpp/status?format=json")[2])
+        self.assertIn(b"they reject the probe's query", fetch(mpp.port, "/mpp/status?format=json")[2])
 
     def test_wrong(self) -> None:
         """Parameters that cannot be are refused with the option and what was expected."""

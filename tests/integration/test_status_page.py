@@ -56,7 +56,7 @@ class BrowserTests(PairCase):
     def test_page_is_confined_and_complete(self) -> None:
         """The browser loads the one page, has nothing to complain about, and shows the verdict and both servers."""
         self.browser.open(self.url)
-        self.assertEqual(self.browser.text(".verdict p"), f"Both servers are well; {self.first.address} serves.")
+        self.assertEqual(self.browser.text(".verdict p"), f"Both servers are healthy; {self.first.address} serves.")
         self.assertEqual(self.browser.value("document.querySelectorAll('.card').length"), 2)
         self.assertEqual([url for url in self.browser.requested if not url.startswith("data:")], [self.url])
         self.assertEqual(self.browser.complaints, [])
@@ -72,7 +72,7 @@ class BrowserTests(PairCase):
         self.assertIn("Out of service for", self.browser.text(".card.ejected"))
         self.assertIn(f"{self.first.address} is ejected, down", self.browser.text(".events"))
         self.first.mend()
-        self.browser.wait("document.title.includes('Both servers are well')", "the return is seen")
+        self.browser.wait("document.title.includes('Both servers are healthy')", "the return is seen")
         self.assertEqual(self.browser.value("document.querySelector('input').value"), "/graph")
         self.mpp.kill()
         self.browser.wait("!document.getElementById('lost').hidden", "it is seen that mpp does not answer")
@@ -99,7 +99,7 @@ class BrowserTests(PairCase):
         """With scripts off the page is the same, and is loaded again by itself."""
         self.browser.look(scripts=False)
         self.browser.open(self.url)
-        self.assertIn("Both servers are well", self.browser.text(".verdict"))
+        self.assertIn("Both servers are healthy", self.browser.text(".verdict"))
         self.first.spoil("refuse")
         self.browser.wait("document.title.includes('One server is ejected')", "the page is loaded again", 25)
 

@@ -17,7 +17,7 @@ QUERY = "/api/v1/query?query=up"
 
 
 class SlowServersTests(SynchronousTestCase):
-    """Both servers are well, but take longer than --suspect-after for everything, /-/ready included."""
+    """Both servers are healthy, but take longer than --suspect-after for everything, /-/ready included."""
 
     def test_no_server_is_ejected(self) -> None:
         """The server that takes the traffic keeps it, every request is answered by it, and none is sent twice."""

@@ -69,7 +69,7 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(mpp.post()[0], 500)
         level, text = self.verdict(mpp)
         self.assertEqual(level, "warn")
-        self.assertRegex(text, r"But the configuration on disk is refused \(.*: bogus, see the log\); a restart would fail\.$")
+        self.assertRegex(text, r"But the configuration on disk is rejected \(.*: bogus, see the log\); a restart would fail\.$")
         mpp.write(endpoint=urls, enable_lifecycle=True, workers=2)
         self.assertEqual(mpp.post()[0], 500)
         self.assertRegex(self.verdict(mpp)[1], r"But the configuration on disk needs a restart \(.*workers\)\.$")

@@ -1,3 +1,4 @@
 """
-Which backends are taken out of service, and when they return. Pure; knows no clock and no probe. Begin with ``ejection``.
+The decisions when backends are ejected from service, and when they return. Pure; knows neither clock nor probes.
+Read ``ejection`` first.
 """

@@ -1,4 +1,4 @@
-"""The Selection without a server that requests have just failed on, derived without asking the strategy. Pure."""
+"""A quick change of the Selection that ranks a failing server last without asking the strategy. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from mpp.core.model import Backend, Choice, Observation, Selection
 
 def demoted(selection: Selection, observation: Observation) -> Selection:
     """
-    Return a Selection in which a backend is used only when no other one is left, in its choice for the past too.
+    Return a Selection in which a backend is used only when no other one is left, for requests of past data too.
 
-    Its generation and its sticky servers remain: it is in force until the strategy has been asked.
+    The generation and the sticky servers stay the same: the result is current only until the strategy has been asked.
 
-    :param observation: what is held against the backend. Unless that is worse than what is published, nothing changes.
+    :param observation: the new state of the backend. Unless that is worse than its published state, nothing changes.
     """
     known = selection.observed.get(observation.backend)
     if known is None or known.standing >= observation.standing:
@@ -23,7 +23,7 @@ def demoted(selection: Selection, observation: Observation) -> Selection:
 
 
 def _without(selection: Selection, backend: Backend) -> Choice:
-    """Return the choice with a backend as the last of the standbys, if it has a place in it at all."""
+    """Return the choice with a backend as the last of the standbys, if the backend belongs to the choice."""
     if backend not in selection.ranked:
         return selection.choice
     selected = tuple(each for each in selection.selected if each != backend)

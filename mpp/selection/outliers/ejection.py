@@ -1,35 +1,35 @@
 """
-When a backend is taken out of service, and when it is back. Pure: it knows one backend, by what requests and probes say of
-it, and is told the time; it knows neither the other backends nor who acts on what it says.
+Outlier ejection: the decisions when a backend is taken out of service, and when it returns. Pure: it knows one backend, by its
+requests and probes, and the time as an argument; it knows neither the other backends nor the effect of its decisions.
 
 ::
 
-    in ── a request failed softly: counted ── three in a row while another backend answers ──> out
-     │      answered: the count is forgotten
-     │      turned away: probed at once, see `mpp.selection.outliers.limiting`
-     └─── a request failed hard, or a probe finds it not ready or down ──────────────────────> out
-    out ── a good probe that began after all that was reported: counted
-     │       anything bad: the count is forgotten
-     └─── enough good probes, and out for long enough, or nobody else is in ─────────────────> in
+    in ── a request failed softly: counted ── three in a row while another backend succeeds ──> out
+     │      a request succeeded: the count is reset
+     │      a request was turned away: probed at once, see `mpp.selection.outliers.limiting`
+     └─── a request failed hard, or a probe finds it not ready or down ─────────────────────> out
+    out ── a good probe that started after all failures were reported: counted
+     │       any failure: the count is reset
+     └─── enough good probes, and out for long enough, or no other backend is in ───────────> in
 
 # Note [Enough good probes]
 
-What a server itself said to a probe, a probe may take back: a server that said it was not ready (it started, or replayed
-its WAL) is in again when it says that it is ready. What was seen otherwise (a request failed, a probe got no answer) needs
-`GOOD_PROBES` witnesses in a row, because one good answer is as likely to be luck as the bad one was.
+A probe may correct what the server itself reported to a probe: a server that reported that it was not ready (it started, or
+replayed its WAL) is in again when it reports that it is ready. Other failures (a request failed, a probe got no response) need
+`GOOD_PROBES` good probes in a row, because one good response is as likely to be luck as the bad one was.
 
 # Note [Follow-ups]
 
-A backend that is out is probed again after `FOLLOW_UP_S`, then at growing distances, a quarter of the time that it has been
-out for: so its return is seen late by no more than that share of its outage, and a server that is down for hours costs
-next to nothing (the rounds, which come anyway, put off its next follow-up). After a good probe the next one follows at once.
+A backend that is out is probed again after `FOLLOW_UP_S`, then at growing distances, a quarter of the time that it has been out:
+so its return is noticed late by no more than that share of its outage, and a server that is down for hours costs next to nothing
+(each round probes it anyway, which postpones its next follow-up). After a good probe the next one follows at once.
 
 # Note [Flapping]
 
-The first time a backend comes back as soon as it may. When it is out again soon, it stays out for a second at least, then
-for two, four, and so on: each return costs some requests a second attempt, so there must not be many returns. For each
-`FORGIVEN_AFTER_S` that it is well, one ejection is forgotten. When nobody else is in service it is not made to wait; and
-whoever spoils requests meanwhile goes, for it is not the last one then.
+The first time, a backend returns as soon as possible. When it is ejected again soon, it stays out for a second at least, then for
+two, four, and so on: each return costs some requests a second attempt, so there must not be many returns. For each
+`FORGIVEN_AFTER_S` without ejection, one ejection is forgotten. When no other backend is in service it does not have to wait; and
+a backend that fails requests meanwhile is ejected, for it is then not the last one.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ from mpp.selection.outliers import limiting
 from mpp.selection.outliers.limiting import LimiterState
 
 # One failure may be chance, two the same chance on two connections at once. A request is tried on another backend as soon
-# as it fails, so waiting for the third costs nobody more than a detour.
+# as it fails, so waiting for the third costs no client more than a retry.
 SOFT_FAILURES = 3
 GOOD_PROBES = 2
 FOLLOW_UP_S = 0.25
 FOLLOW_UP_SHARE = 0.25
 _BASE_EJECTION_S = 1.0
-# Long enough that three spoiled requests per return are noise, short enough for somebody who waits for a mended server.
+# Long enough that three failed requests per return are noise, short enough for the operator of a repaired server.
 MAX_EJECTION_S = 60.0
-# Twice the longest time out, so that a server at that limit does not get better marks for having been out.
+# Twice the longest ejection, so that being out does not count as good behavior for a server at that limit.
 FORGIVEN_AFTER_S = 120.0
 
 
 @frozen
 class Absence:
     """
-    Being out of service.
+    The state of a backend that is out of service.
 
-    :ivar since: when it began.
-    :ivar until: before this no probe brings the backend back, see Note [Flapping].
-    :ivar standing: what is known of it now: the worst since the last probe, ``SUSPECT`` after a good one.
-    :ivar why: one line for a human.
-    :ivar needs: how many good probes in a row bring it back, see Note [Enough good probes].
-    :ivar good: how many there were.
-    :ivar refused: nothing is known against it but that it refuses its probe, see `mpp.selection.outliers.vouching`.
+    :ivar since: when it went out of service.
+    :ivar until: earliest time at which a probe may return it to service, see Note [Flapping].
+    :ivar standing: its current standing: the worst since the last probe, ``SUSPECT`` after a good one.
+    :ivar why: the reason, one line for people.
+    :ivar needs: number of good probes in a row that return it to service, see Note [Enough good probes].
+    :ivar good: number of good probes so far.
+    :ivar refused: whether its refused probe is the only reason, see `mpp.selection.outliers.vouching`.
     """
 
     since: float
@@ -79,24 +79,24 @@ class Absence:
 @frozen
 class BackendRecord:
     """
-    What is remembered of one backend. All times are those of one clock, of whatever origin.
+    The service record of one backend. All times are of the same clock.
 
-    :ivar admitted: it has been in service: being out before that is no ejection.
-    :ivar failures: requests that failed softly, without an answer in between.
-    :ivar failed_at: when the last one of these failed.
-    :ivar others_answered: another backend answered a request since the first of these.
-    :ivar reports: failed requests of all kinds so far. A probe that began at another number is no news.
-    :ivar ejections: how often it was ejected lately, see Note [Flapping].
-    :ivar returned_at: when it last came back.
-    :ivar returns: how often it came back, see `mpp.core.model.Observation`.
-    :ivar due: when it is to be probed, if no round does it before; None when there is no hurry.
-    :ivar rescues: requests in a row that failed here and were answered by a backend out of service, see
+    :ivar admitted: whether it has been in service: being out before that is no ejection.
+    :ivar failures: number of requests that failed softly in a row.
+    :ivar failed_at: time of the last one of these.
+    :ivar others_answered: whether a request succeeded on another backend since the first of these.
+    :ivar reports: number of failed requests of all kinds so far. A good probe that started at a smaller number does not count.
+    :ivar ejections: number of recent ejections, see Note [Flapping].
+    :ivar returned_at: time of its last return to service.
+    :ivar returns: number of its returns, see `mpp.core.model.Observation`.
+    :ivar due: time of its next probe unless a round comes first; None when it can wait for the round.
+    :ivar rescues: number of requests in a row that failed here and succeeded on a backend out of service, see
         `mpp.selection.outliers.vouching`.
-    :ivar rescued_at: when the last one of these was answered.
-    :ivar vouched_at: when requests were last known to be all that keeps it in service, see `mpp.selection.outliers.vouching`;
-        None: probes do.
-    :ivar absence: None while it is in service.
-    :ivar limiting: what is known of requests that were turned away.
+    :ivar rescued_at: time of the last one of these.
+    :ivar vouched_at: the last time at which only requests kept it in service, see `mpp.selection.outliers.vouching`; None: its
+        probes do.
+    :ivar absence: why and since when it is out of service; None while it is in.
+    :ivar limiting: the state of its requests that were turned away.
     """
 
     admitted: bool = False
@@ -116,25 +116,25 @@ class BackendRecord:
 
     @property
     def in_service(self) -> bool:
-        """It takes traffic, or could."""
+        """Whether it takes traffic, or could."""
         return self.absence is None and (self.admitted or self.vouched_at is not None)
 
     @property
     def ejected(self) -> bool:
-        """It was in service, and is out."""
+        """Whether it was in service, and is out."""
         return self.absence is not None and self.admitted
 
 
 def failed(record: BackendRecord, standing: Standing, why: str, now: float, *, spare: bool) -> BackendRecord:
     """
-    Note a request that failed through the backend's fault.
+    Return the record after a request failed through the backend's fault.
 
-    Soft evidence ejects only if another backend answers what this one does not: else the requests may be the fault.
+    Soft evidence ejects only if requests succeed on another backend: otherwise the requests may be the cause.
 
     :param standing: ``SUSPECT`` is soft evidence, anything worse is hard. ``BUSY`` means that the request was turned away, see
         `mpp.selection.outliers.limiting`, and ``VIABLE`` that there is another reason to probe the backend soon: neither is
         counted.
-    :param spare: another backend is in service, or could be; nobody is ejected for soft evidence who is the last one.
+    :param spare: whether another backend is in service, or could be; soft evidence never ejects the last backend.
     """
     if standing < Standing.SUSPECT:
         return _turned_away(record, standing, now)
@@ -153,14 +153,14 @@ def failed(record: BackendRecord, standing: Standing, why: str, now: float, *, s
 
 
 def answered(record: BackendRecord) -> BackendRecord:
-    """Note that it answered a request."""
+    """Return the record after a request succeeded on this backend."""
     if record.limiting.refused_at is not None:
         record = evolve(record, limiting=limiting.answered(record.limiting))
     return evolve(record, failures=0, others_answered=False, rescues=0) if record.failures or record.rescues else record
 
 
 def other_answered(record: BackendRecord) -> BackendRecord:
-    """Note that another backend answered a request."""
+    """Return the record after a request succeeded on another backend."""
     return record if record.others_answered or not record.failures else evolve(record, others_answered=True)
 
 
@@ -176,12 +176,12 @@ def observed(
     turned_away: bool = False,
 ) -> BackendRecord:
     """
-    Note the outcome of a probe.
+    Return the record after a probe.
 
-    :param reports: the record's ``reports`` when the probe began: a good probe says nothing of what was reported since.
-    :param spare: another backend is in service; without one nobody who is well is kept out any longer.
+    :param reports: the record's ``reports`` when the probe started: a good probe does not disprove later reports.
+    :param spare: whether another backend is in service; without one no healthy backend is kept out any longer.
     :param refused: see `mpp.core.model.Observation`.
-    :param turned_away: something in front of the backend may have turned the probe away, see `mpp.selection.outliers.limiting`.
+    :param turned_away: whether a limiter may have turned the probe away, see `mpp.selection.outliers.limiting`.
     """
     if record.admitted and record.absence is None:
         before = record.limiting
@@ -205,7 +205,7 @@ def observed(
 
 
 def is_proven(record: BackendRecord) -> bool:
-    """Tell whether it is out only for having come and gone too often, see Note [Flapping]."""
+    """Return whether a backend is out only because of frequent ejections, see Note [Flapping]."""
     return record.absence is not None and record.absence.good >= record.absence.needs
 
 
@@ -244,7 +244,7 @@ def _worsened(absence: Absence, standing: Standing, why: str) -> Absence:
 def eject(
     record: BackendRecord, standing: Standing, why: str, now: float, needs: int = GOOD_PROBES, refused: bool = False
 ) -> BackendRecord:
-    """Take a backend out of service. The parameters are those of an `Absence`."""
+    """Return the record of an ejected backend. The parameters are the fields of its `Absence`."""
     forgiven = int((now - record.returned_at) // FORGIVEN_AFTER_S)
     ejections = max(0, record.ejections - forgiven) + 1
     return evolve(
@@ -260,13 +260,13 @@ def eject(
 
 
 def ejection_time(ejections: int) -> float:
-    """Give the shortest time that the last of so many ejections lasts, in seconds, see Note [Flapping]."""
+    """Return the minimum time in seconds that the last of so many ejections lasts, see Note [Flapping]."""
     # The exponent is bounded: a float overflows after a thousand ejections.
     return 0.0 if ejections <= 1 else min(MAX_EJECTION_S, _BASE_EJECTION_S * 2.0 ** min(ejections - 2, 10))
 
 
 def _next_probe(absence: Absence, now: float) -> float:
-    """Give the time of the next probe after one that has ended now, see Note [Follow-ups]."""
+    """Return the time of the next probe after one that ends now, see Note [Follow-ups]."""
     if absence.good >= absence.needs:
         return max(absence.until, now)
     if absence.good:
@@ -276,9 +276,9 @@ def _next_probe(absence: Absence, now: float) -> float:
 
 def shown(record: BackendRecord, observation: Observation, ejected_at: float) -> Observation:
     """
-    Give an observation as it is published: with the standing of an absence, however good the last probe was.
+    Return an observation as it is published: out of service if the record says so, even after a good probe.
 
-    :param ejected_at: when the backend was ejected, by the time of day.
+    :param ejected_at: time of day of the ejection, in seconds since the epoch.
     """
     absence = record.absence
     if observation.returns != record.returns:
@@ -286,7 +286,7 @@ def shown(record: BackendRecord, observation: Observation, ejected_at: float) ->
     if absence is None:
         if observation.ejected_at or observation.limited != record.limiting.limited:
             observation = evolve(observation, ejected_at=0.0, limited=record.limiting.limited)
-        # One that is doubted is as it was, until it has been asked once more.
+        # A backend whose probe is doubted stays as it was, until it has been probed once more.
         doubted = record.limiting.doubted and observation.turned_away
         return evolve(observation, standing=Standing.VIABLE, why="") if doubted else observation
     return evolve(
@@ -302,4 +302,4 @@ def _why(absence: Absence, ejections: int) -> str:
         return absence.why
     if absence.good < absence.needs:
         return f"{absence.good} of {absence.needs} good probes since: {absence.why}"
-    return f"well again, but ejected {ejections} times lately, so it stays out a while: {absence.why}"
+    return f"healthy again, but ejected {ejections} times lately, so its return is delayed: {absence.why}"

@@ -1,5 +1,5 @@
 """
-Observes servers: `prober` makes one observation, `requests` sends what it asks, `state` reads what changes slowly.
+The probes of servers: `prober` makes one observation, `requests` sends its requests, `state` reads slowly changing data.
 
-What responses mean is decided in `mpp.selection.probing.interpret`, who is selected in `mpp.selection.strategies`.
+`mpp.selection.probing.interpret` decides what responses mean, `mpp.selection.strategies` which servers are selected.
 """

@@ -1,13 +1,13 @@
 """
-Reads the slowly changing state of servers beside the rounds, so that a slow ``/metrics`` makes no round longer.
+Background reads of the slowly changing state of servers, so that a slow ``/metrics`` does not delay a round.
 
-What is read, and how, is `mpp.selection.probing.state`; when it is due, `mpp.selection.probing.prober`.
+`mpp.selection.probing.state` reads it; `mpp.selection.probing.prober` decides when that is due.
 
 # Note [Waiting for the state]
 
-What is known of a server may not be true any more: nothing was read yet, or the server has restarted, perhaps without its data.
-Then the result is worth waiting for, `WAIT_S` at most, before it is decided who takes traffic. A server whose last reading took
-longer than that, or failed, is not waited for: what is read goes on beside the rounds, and counts in a later one.
+The known state of a server may be outdated: nothing was read yet, or the server has restarted, perhaps without its data. Then the
+round waits for the result, `WAIT_S` at most, before the strategy is asked. A server whose last read took longer than that, or
+failed, is not waited for: the read goes on in the background, and its result counts in a later round.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mpp.core.prometheus.runtimeinfo import RuntimeInfo, is_same_start
 
 _log = make_logger()
 
-# A metrics page has some MB. With the second that a probe takes, this is still shorter than a request waits for a round.
+# A metrics page has some MB. With the second that a probe takes, this is still less than the time a request waits for a round.
 WAIT_S = 3.0
-# How long after a failure the next reading begins: twice as long after each further one, `PAUSE_MOST_S` at most.
+# Seconds from a failure to the next read: twice as long after each further one, `PAUSE_MOST_S` at most.
 PAUSE_FIRST_S = 10.0
 PAUSE_MOST_S = 600.0
 
@@ -38,15 +38,15 @@ PAUSE_MOST_S = 600.0
 @define(eq=False)
 class _Record:
     """
-    What is remembered of the readings of one server. All times are those of the monotonic clock.
+    The reads of one server. All times are of the monotonic clock.
 
-    :ivar due: no reading begins before this, unless the server has restarted.
-    :ivar failures: how many readings in a row have failed.
-    :ivar slow: the last reading took longer than `WAIT_S`.
-    :ivar started_at: when the server had started, as it said before the last reading, or None.
-    :ivar reading: the reading under way, or None.
+    :ivar due: earliest time of the next read, unless the server has restarted.
+    :ivar failures: number of reads in a row that failed.
+    :ivar slow: whether the last read took longer than `WAIT_S`.
+    :ivar started_at: the server's start time as reported before the last read, or None.
+    :ivar reading: the read in progress, or None.
     :ivar waiter: a probe that waits for it, or None.
-    :ivar found: what the last reading found, until it is part of what is published; else None.
+    :ivar found: the result of the last read until it is published; then None.
     """
 
     due: float = float("-inf")
@@ -60,10 +60,10 @@ class _Record:
 
 class BackgroundReads:
     """
-    The readings of the state of all servers, one at a time for each.
+    The background reads of the state of all servers, one at a time per server.
 
     :param read: reads the state of a server, see `mpp.selection.probing.state.StateReader.read`.
-    :param clock: monotonic.
+    :param clock: a monotonic clock.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class BackgroundReads:
 
     def latest(self, backend: Backend, known: ServerState) -> ServerState:
         """
-        Return what the last successful reading found.
+        Return the state that the last successful read found.
 
-        :param known: what is published of the server; returned if nothing was read since.
+        :param known: the published state of the server; returned if no newer one was read.
         """
         record = self._records.get(backend)
         if record is not None and record.found == known:
@@ -93,13 +93,13 @@ class BackgroundReads:
 
     def begin(self, backend: Backend, known: ServerState, runtime: RuntimeInfo | None, *, outdated: bool) -> Deferred[None]:
         """
-        Begin to read the state of a server, unless that is under way, or failed a moment ago.
+        Start to read the state of a server, unless a read is in progress, or failed a short time ago.
 
-        :param known: what is known of its state.
-        :param runtime: what it has just said of itself.
-        :param outdated: what is known is not true any more, see Note [Waiting for the state].
-        :return Deferred(None): fires when the result is there if that is worth waiting for, after `WAIT_S` at the latest; else at
-            once. Never fails. Cancelling it ends the waiting, not the reading.
+        :param known: the known state.
+        :param runtime: the server's current runtime information.
+        :param outdated: whether the known state is outdated, see Note [Waiting for the state].
+        :return Deferred(None): fires when the read has ended if that is worth waiting for, after `WAIT_S` at the latest; else at
+            once. Never fails. Cancelling it ends the waiting, not the read.
         """
         record, now = self._records.setdefault(backend, _Record()), self._clock.seconds()
         started_at = None if runtime is None else runtime.started_at
@@ -119,12 +119,12 @@ class BackgroundReads:
         return waited
 
     def keep(self, backends: Collection[Backend]) -> None:
-        """Forget all servers but these; cancel what is read of the others."""
+        """Forget all servers except the given ones, and cancel their reads."""
         for backend in [each for each in self._records if each not in backends]:
             self._cancel(self._records.pop(backend))
 
     def stop(self) -> None:
-        """Cancel all readings, and begin none any more. A probe that waits for one goes on without it."""
+        """Cancel all reads, and start no further ones. A probe that waits for one continues without its result."""
         self._stopped = True
         self.keep(())
 
@@ -147,18 +147,18 @@ class BackgroundReads:
             waiter.callback(None)
 
     def _log_failure(self, failure: Failure, backend: Backend, failures: int, pause: float) -> None:
-        """Log why a reading failed, the first time in a row."""
+        """Log why a read failed, the first time in a row."""
         if not failure.check(UpstreamError):
-            _log.failure("Bug: the metrics of {backend} could not be read", failure, backend=backend.name)
+            _log.failure("bug: read of the metrics of {backend} failed unexpectedly", failure, backend=backend.name)
         elif failures == 1:
-            text = "cannot read the metrics of {backend}: {why}; the next attempt is in {pause:g} s, further ones ever later"
+            text = "cannot read the metrics of {backend}: {why}; next attempt in {pause:g} s, then at growing intervals"
             _log.info(text, backend=backend.name, why=str(failure.value), pause=pause)
 
     def _broken(self, failure: Failure, backend: Backend) -> None:
-        _log.failure("Bug: what was read of {backend} could not be noted", failure, backend=backend.name)
+        _log.failure("bug: result of reading the state of {backend} could not be recorded", failure, backend=backend.name)
 
 
 def pause_after(failures: int) -> float:
-    """Return how many seconds after so many failures in a row the next reading begins."""
+    """Return the number of seconds until the next read, after so many failures in a row."""
     # The exponent is bounded: a float overflows after a thousand failures.
     return min(PAUSE_MOST_S, PAUSE_FIRST_S * 2.0 ** min(failures - 1, 10))

@@ -1,8 +1,8 @@
 """
-What is kept of the configuration of a Prometheus server, to compare it with others: a short hash, the external labels, and
+A summary of a Prometheus server's configuration for comparison with other servers: a short hash, the external labels, and
 the scrape intervals. Pure.
 
-The external labels are not part of the hash: by these the replicas of a pair are meant to be told apart.
+The external labels are not part of the hash, because the replicas of a pair are meant to differ in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import frozen
 from mpp.coverage.jobs import JobLines
 from mpp.selection.probing import external_labels
 
-# Lines of a configuration are far shorter; bounds what is held of one that is not.
+# Lines of a configuration are far shorter; this bounds the buffer if one is not.
 MAX_LINE = 64 * 1024
 
 # How a line ends within the JSON text of ``/api/v1/status/config``.
@@ -25,9 +25,9 @@ _HASH_BYTES = 6
 @frozen
 class ConfigSummary:
     """
-    What is kept of a configuration.
+    A summary of a configuration.
 
-    :ivar hash: of all but the external labels; empty when it is not known.
+    :ivar hash: hash of everything except the external labels; empty when it is not known.
     :ivar labels: the external labels, see `mpp.selection.probing.external_labels.parse`.
     :ivar jobs: the scrape intervals, see `mpp.coverage.jobs`.
     """
@@ -39,23 +39,23 @@ class ConfigSummary:
 
 class ConfigHasher:
     """
-    Reads a page that comes in pieces: the JSON response of ``/api/v1/status/config``.
+    A parser that summarizes the JSON response of ``/api/v1/status/config``, fed in pieces.
 
-    The server writes the configuration out by itself, in one canonical way, so the same configuration gives the same bytes;
-    the section ``external_labels`` is one line, two spaces deep, and all deeper ones that follow.
+    The server writes the configuration in one canonical way, so the same configuration yields the same bytes; the section
+    ``external_labels`` is one line, two spaces deep, and all deeper lines that follow.
     """
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=_HASH_BYTES)
-        # The beginning of a line; an array, so that a line that comes byte by byte is not copied with each of them.
+        # The start of a line; an array, so that a line that arrives byte by byte is not copied with each of them.
         self._rest = bytearray()
         self._skipping = False
         self._section = bytearray()
         self._jobs = JobLines()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next piece, split anywhere."""
-        # A line end may begin with the last byte of what came before, but no earlier: that has been searched.
+        """Parse the next piece, which may end anywhere."""
+        # A line end may begin with the last byte of the previous pieces, but no earlier: these have been searched.
         searched = max(0, len(self._rest) - 1)
         self._rest += chunk
         if self._rest.find(_LINE_END, searched) >= 0:
@@ -68,7 +68,7 @@ class ConfigHasher:
             del self._rest[:-1]
 
     def finish(self) -> ConfigSummary:
-        """Return what is kept of the complete page."""
+        """Return the summary of the complete page."""
         self._take(self._rest)
         self._rest = bytearray()
         is_whole = len(self._section) <= external_labels.MAX_SECTION

@@ -1,9 +1,9 @@
 """
-The external labels of a Prometheus server, as its configuration page shows them. Pure.
+The parser of the external labels on a Prometheus server's configuration page. Pure.
 
-A server adds them to the series of federation (``/federate``) and of remote read, and to nothing else that a client reads. The
-servers of a pair often differ in one of them on purpose, so that what they send elsewhere can be told apart: the Prometheus
-Operator calls it ``prometheus_replica``.
+A server adds them to the series of federation (``/federate``) and of remote read, and to no other response. The servers of a pair
+often differ in one of them on purpose, to distinguish the data that they send elsewhere: the Prometheus Operator calls it
+``prometheus_replica``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from mpp.core.text import bounds
 from mpp.core.text.yaml_events import Table, read_yaml
 
 MAX_SECTION = 16 * 1024
-"""Bytes of the section in the configuration that are read; a longer one counts as unknown."""
+"""Maximum number of bytes of the section; a longer one counts as unknown."""
 
-# Names are as flexible as UTF-8 from Prometheus 3.0 on; they are shown, and need a bound.
+# From Prometheus 3.0 on, names may be any UTF-8; they are displayed, and need a bound.
 _LONGEST = 100
 _MOST = 64
 
 
 def parse(section: bytes) -> tuple[tuple[str, str], ...] | None:
     """
-    Parse the section ``external_labels`` of a configuration.
+    Return the labels in the section ``external_labels`` of a configuration.
 
     :param section: its lines as they stand in the JSON text of ``/api/v1/status/config``, so with JSON's escapes, each ended by a
         line feed. Empty when the configuration has no such section.

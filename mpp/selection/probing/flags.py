@@ -1,9 +1,9 @@
 """
-The flags of a Prometheus server, as ``/api/v1/status/flags`` (from 2.2 on) reports them, as far as those of a pair should be the
-same. Pure.
+The parser of a Prometheus server's flags from ``/api/v1/status/flags`` (from 2.2 on), limited to the flags that should be the
+same on all servers of a pair. Pure.
 
-Flags decide what a query returns as the configuration does: the look-back, the features, the limits. Not compared are addresses
-and paths, in which servers are meant to differ, and the retention by time, of which the server reports what is in force.
+Like the configuration, flags decide what a query returns: the look-back, the features, the limits. Addresses and paths are not
+compared, since servers are meant to differ in them, nor is the retention by time, whose effective value the server reports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SETS = ("enable-feature",)
 
 def read_flags(outcome: ProbeOutcome) -> tuple[tuple[str, str], ...]:
     """
-    Read the flags that should be the same on all servers of a pair.
+    Return the flags that should be the same on all servers of a pair.
 
     :return: names and values, by name, 300 at most; empty when the server does not report them. A value of more than 200
         characters is cut, and ends in a hash of the whole.
@@ -49,7 +49,7 @@ def _is_compared(name: str) -> bool:
 
 
 def _shown(name: str, value: str) -> str:
-    """Return a value in one line that can be shown, alike for all that mean the same."""
+    """Return a value as one line, the same for all values with the same meaning."""
     if name in _SETS:
         value = ",".join(sorted(value.split(",")))
     return bounds.line(value, _LONGEST_VALUE)

@@ -1,8 +1,7 @@
 """
-What Prometheus' own answers say about it. Pure: takes statuses and bodies, gives standings and facts.
+The interpretation of Prometheus' responses to probes. Pure: from statuses and bodies to standings and server states.
 
-What is called how in which version was read in the sources of 1.8 to 3.x; every branch here has a recorded answer among
-the tests.
+The names of each version were read in the sources of 1.8 to 3.x; every branch here has a recorded response among the tests.
 """
 
 from __future__ import annotations
@@ -33,49 +32,48 @@ METRICS = (
     "prometheus_target_scrape_pool_targets",  # by job; younger than the next one
     "prometheus_sd_discovered_targets",  # by job, before relabeling; name="scrape" is for targets
 )
-"""All metrics that facts are made of."""
+"""All metrics that a server state is made of."""
 
 
-IN_USE = "all connections that it takes are in use by mpp"
-"""Why a server was not asked."""
+IN_USE = "all connections that it accepts are in use by mpp"
+"""The reason why a server was not probed."""
 
 
-IS_SELF = "this mpp itself answers there, so it is never used"
-"""Why a backend is not used that sends the own requests back, see Note [Instance] in `mpp.core.instance`."""
+IS_SELF = "this mpp itself responds there, so it is never used"
+"""The reason why a backend is not used that sends mpp's requests back, see Note [Instance] in `mpp.core.instance`."""
 
 
 def has_come_back(outcome: ProbeOutcome, own: Instance) -> bool:
-    """Return whether a question came back to the mpp that asked it."""
+    """Return whether a request came back to the mpp that sent it."""
     return not isinstance(outcome, UpstreamError) and outcome.status == 508 and own.is_in((outcome.body,))
 
 
 def judge(ready: ProbeOutcome, query: ProbeOutcome, status: ProbeOutcome | None = None) -> tuple[Standing, str]:
     """
-    Tell what a backend is worth.
+    Return the standing of a backend, and the reason in one line (empty for VIABLE).
 
-    :param ready: of ``GET /-/ready``.
-    :param query: of a real and cheap query.
-    :param status: of another request that was made beside them; counts only where a limiter let it pass and not the others.
-    :return: the standing, and why in one line (empty for VIABLE).
+    :param ready: outcome of ``GET /-/ready``.
+    :param query: outcome of a real and cheap query.
+    :param status: outcome of another request beside them; counts only if a limiter let it pass and not the others.
     """
     if was_not_asked(ready):
         return Standing.BUSY, IN_USE
     if isinstance(ready, UpstreamError):
-        return Standing.DOWN, f"no answer to /-/ready: {ready}"
+        return Standing.DOWN, f"no response to /-/ready: {ready}"
     if _turned_away(ready) and (ready.status == 429 or _answered(query) or _answered(status)):
-        return Standing.BUSY, f"answers, but something in front of it turns /-/ready away ({quote(ready)})"
+        return Standing.BUSY, f"responds, but something in front of it turns /-/ready away ({quote(ready)})"
     # 1.x has no /-/ready: the query decides.
     if ready.status not in (200, 404):
         return Standing.NOT_READY, _unready(ready)
     if isinstance(query, UpstreamError):
         if query.cause in (Cause.TIMEOUT, Cause.FULL):
-            return Standing.BUSY, f"ready, but no answer to a query: {query}"
+            return Standing.BUSY, f"ready, but no response to a query: {query}"
         return Standing.DOWN, f"query failed: {query}"
     return _judge_query(query, ready)
 
 
 def is_turned_away(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
-    """Return whether something in front of a backend may have turned a probe away, or the part of it that counts."""
+    """Return whether something in front of a backend may have turned a probe away, or the relevant part of it."""
     if isinstance(ready, UpstreamError) or ready.status not in (200, 404):
         return _turned_away(ready)
     return _turned_away(query)
@@ -94,10 +92,10 @@ def _answered(outcome: ProbeOutcome | None) -> bool:
 
 def is_refusal(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
     """
-    Return whether a server that is not ready, as `judge` says, has shown all the same that it is there.
+    Return whether a server that is not ready, as `judge` says, has shown nevertheless that it is running.
 
-    It has if the answer that speaks against it is no server error: a 401, 403 or 404, a redirect to a page to log in, whatever. A
-    5xx of a gateway, or Prometheus' own 503, says that it is not there, or not to be used.
+    It has if the response that speaks against it is no server error: a 401, 403 or 404, or a redirect to a login page. A 5xx of a
+    gateway, or Prometheus' own 503, shows that it is not running, or not to be used.
     """
     if isinstance(ready, UpstreamError):
         return False
@@ -106,7 +104,7 @@ def is_refusal(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
 
 
 def was_not_asked(outcome: ProbeOutcome) -> bool:
-    """Return whether a question was not even sent, because mpp itself uses all connections that the server takes."""
+    """Return whether a request was not even sent, because mpp itself uses all connections that the server accepts."""
     return isinstance(outcome, UpstreamError) and outcome.cause is Cause.FULL
 
 
@@ -114,7 +112,7 @@ def _unready(ready: ProbeResponse) -> str:
     if ready.status == 503:
         stopping = (b"x-prometheus-stopping", b"true") in {(name.lower(), value.lower()) for name, value in ready.headers}
         return "shutting down" if stopping else f"not ready ({quote(ready)})"
-    return f"/-/ready answered {quote(ready)}"
+    return f"/-/ready responded {quote(ready)}"
 
 
 def _judge_query(query: ProbeResponse, ready: ProbeResponse) -> tuple[Standing, str]:
@@ -126,19 +124,19 @@ def _judge_query(query: ProbeResponse, ready: ProbeResponse) -> tuple[Standing, 
     if _is_starved(query):
         return Standing.BUSY, f"ready, but its query slots are taken ({quote(query)})"
     if is_unproven(ready, query):
-        why = f"ready, but nothing more is known: it refuses the probe's query ({quote(query)}); see --probe-params"
+        why = f"ready, but nothing more is known: it rejects the probe's query ({quote(query)}); see --probe-params"
         return Standing.BUSY, why
     if query.status == 404:
-        return Standing.NOT_READY, "answers queries with 404: not a Prometheus, or its path prefix is missing from the endpoint"
-    return Standing.NOT_READY, f"answers no queries ({quote(query)})"
+        return Standing.NOT_READY, "responds to queries with 404: no Prometheus, or its path prefix is missing from the endpoint"
+    return Standing.NOT_READY, f"no valid response to a query ({quote(query)})"
 
 
 def is_unproven(ready: ProbeOutcome, query: ProbeOutcome) -> bool:
     """
-    Return whether a server is ready, and its answer to the probe's query says nothing about it.
+    Return whether a server is ready, but its response to the probe's query says nothing about it.
 
-    No Prometheus refuses that query. A 400 or 403 is from something in front of it that lets other requests through: a proxy that
-    wants a parameter in each, or one that allows some queries only.
+    No Prometheus rejects that query. A 400 or 403 is from something in front of it that lets other requests through: a proxy that
+    requires a parameter in each, or one that allows certain queries only.
     """
     if isinstance(ready, UpstreamError) or isinstance(query, UpstreamError) or ready.status != 200:
         return False
@@ -151,9 +149,9 @@ def _is_starved(query: ProbeResponse) -> bool:
 
 
 def _starved(status: int, error_type: object, error: str) -> bool:
-    """Tell whether a query was not even begun for lack of a slot; prometheus/prometheus ``promql/engine.go``."""
+    """Return whether a query did not start for lack of a slot; source: prometheus/prometheus ``promql/engine.go``."""
     if status == 503:
-        # Up to 2.45 "query timed out in query queue"; our query is too cheap to run out of time in evaluation for its own sake.
+        # Up to 2.45 "query timed out in query queue"; the probe's query is too cheap to time out in its evaluation.
         return error_type == "timeout"
     if status == 400:
         # From 2.46 on: NewInstantQuery waits for a slot before it parses, and the wait's error is wrapped as bad data.
@@ -167,15 +165,15 @@ def _starved(status: int, error_type: object, error: str) -> bool:
 
 def read_facts(samples: Samples, runtime: RuntimeInfo | None, old: ServerState, now: float) -> ServerState:
     """
-    Make facts of a complete ``/metrics`` page.
+    Return the server state from a complete ``/metrics`` page.
 
-    :param runtime: None when the server did not say; then what was known of retention before stays.
-    :param old: the facts so far.
+    :param runtime: runtime information of the server; None keeps the known retention.
+    :param old: the known state.
     """
     started_at = point_in_time(_value(samples, "process_start_time_seconds"))
     server_state = ServerState(
         version=_version(samples),
-        # The same source as in later rounds, if there is one: a restart is noticed by comparing.
+        # Prefer the source that later rounds use, because a restart is noticed by comparing.
         started_at=runtime.started_at if runtime and runtime.started_at is not None else started_at,
         oldest=_either(samples, "prometheus_tsdb_lowest_timestamp_seconds", "prometheus_tsdb_lowest_timestamp"),
         newest=_either(samples, "prometheus_tsdb_head_max_time_seconds", "prometheus_tsdb_head_max_time"),
@@ -194,7 +192,7 @@ def read_facts(samples: Samples, runtime: RuntimeInfo | None, old: ServerState, 
 
 
 def _targets(samples: Samples) -> int | None:
-    """Give the number of targets: of those scraped, else of those discovered."""
+    """Return the number of scraped targets, or else of discovered ones; None if neither is known."""
     found = samples.get("prometheus_target_scrape_pool_targets")
     if found is None:
         discovered = samples.get("prometheus_sd_discovered_targets", [])
@@ -204,7 +202,7 @@ def _targets(samples: Samples) -> int | None:
 
 
 def _pools(samples: Samples) -> tuple[tuple[str, int], ...]:
-    """Return how many targets were discovered for each scrape job, of `MAX_JOBS` jobs at most."""
+    """Return the number of discovered targets per scrape job, for `MAX_JOBS` jobs at most."""
     found = samples.get("prometheus_target_scrape_pool_targets", [])
     named = ((label(labels, "scrape_job"), bounds.quantity(value)) for labels, value in found[:MAX_JOBS])
     return tuple(sorted((name, int(value)) for name, value in named if 0 < len(name) <= MAX_NAME and value is not None))
@@ -233,7 +231,7 @@ def _either(samples: Samples, seconds: str, milliseconds: str) -> float | None:
 
 
 def has_samples(outcome: ProbeOutcome) -> bool:
-    """Tell whether an instant query found anything."""
+    """Return whether the result of an instant query is not empty."""
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return False
     data = parse_object(outcome.body).get("data")

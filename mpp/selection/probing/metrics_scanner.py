@@ -1,5 +1,5 @@
 """
-The Prometheus text format, as far as a few metrics of a large page must be found in it. Pure; knows no metric by name.
+A scanner for the Prometheus text format that finds a few metrics in a large page. Pure; knows no metric by name.
 
 Source: Prometheus documentation, "Exposition formats", text format 0.0.4.
 """
@@ -12,14 +12,13 @@ from collections.abc import Iterable
 from mpp.core.text.bounds import LONGEST_TEXT
 
 Samples = dict[str, list[tuple[str, float]]]
-"""By metric name: what stands between the braces (empty without labels), and the value."""
+"""By metric name: pairs of the text between the braces (empty without labels), and the value."""
 
-# Labels, help texts and values are far shorter; bounds what a page without line ends can make us hold.
+# Labels, help texts and values are far shorter; this bounds the buffer for a page without line ends.
 MAX_LINE = 64 * 1024
 
-# A label value may hold any character; quotes and backslashes in it are escaped, and so are line ends. "*+" and "++" never give
-# back what they took: without them, a line that almost fits would be tried in as many ways as it has characters, or in as many
-# ways as there are pairs of them.
+# A label value may hold any character; quotes, backslashes and line ends in it are escaped. "*+" and "++" never backtrack:
+# otherwise a line that almost matches would be tried in as many ways as it has characters, or pairs of them.
 _SAMPLE = re.compile(rb'([^\s{]++)[ \t]*+(?:\{([^"}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*"[^"}]*+)*)\})?[ \t]*+(\S+)')
 # One label, behind the comma that ends the one before. From 3.0 on its name may be in quotes.
 _LABEL = re.compile(r'[\s,]*+([a-zA-Z_][a-zA-Z0-9_]*+|"[^"\\]*+(?:\\.[^"\\]*+)*")\s*+=\s*+"([^"\\]*+(?:\\.[^"\\]*+)*)"')
@@ -29,9 +28,9 @@ _ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
 
 class MetricsScanner:
     """
-    Picks the samples of some metrics out of a page that comes in pieces.
+    A scanner that extracts the samples of some metrics from a page fed in pieces.
 
-    A line that is not wanted costs a comparison of its beginning. Lines that make no sense are skipped.
+    A line of another metric costs a comparison of its start. Malformed lines are skipped.
 
     :param wanted: full metric names.
     """
@@ -40,12 +39,12 @@ class MetricsScanner:
         self._wanted = frozenset(name.encode() for name in wanted)
         self._beginnings = tuple(self._wanted)
         self._samples: Samples = {}
-        # The beginning of a line; an array, so that a line that comes byte by byte is not copied with each of them.
+        # The start of a line; an array, so that a line that arrives byte by byte is not copied with each of them.
         self._rest = bytearray()
         self._overlong = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next piece of the page, split anywhere."""
+        """Scan the next piece of the page, which may end anywhere."""
         *lines, rest = chunk.split(b"\n")
         if lines:
             lines[0] = bytes(self._rest) + lines[0]
@@ -57,7 +56,7 @@ class MetricsScanner:
             self._rest, self._overlong = bytearray(), True
 
     def finish(self) -> Samples:
-        """Give what was found. Call it when the page is complete: the value at the end of a torn page may lack digits."""
+        """Return the samples found. Call this when the page is complete: the last value of a truncated page may lack digits."""
         if not self._overlong:
             self._take([bytes(self._rest)])
         self._rest = bytearray()
@@ -83,9 +82,9 @@ class MetricsScanner:
 
 def label(labels: str, name: str) -> str:
     """
-    Return one label's value out of the text between the braces; empty when it is not there, as in Prometheus.
+    Return the value of a label in the text between the braces; empty when there is none, as in Prometheus.
 
-    Labels are read from the first one on, up to where the text is no label.
+    Labels are parsed from the first one on, up to the first text that is no label.
     """
     at = 0
     while found := _LABEL.match(labels, at):

@@ -1,11 +1,11 @@
 """
-Makes one observation of a server: asks it, and has `mpp.selection.probing.interpret` judge the responses. Knows neither what a
-response means nor who is selected.
+The prober, which makes one observation of a server: it sends the requests, and `mpp.selection.probing.interpret` judges the
+responses. Knows neither what a response means nor which server is selected.
 
-In every round ``/-/ready``, a real query and, where it exists, runtimeinfo are asked side by side, each with its own time
-limit. A server that was down is asked for ``/-/ready`` alone first: while it gives no answer to that it is down, whatever else it
-is asked, and there may be hundreds of such servers. What changes slowly is read beside the rounds, about once a minute and after
-a restart.
+Every round requests ``/-/ready``, a real query and, where it exists, runtimeinfo in parallel, each with its own time limit. A
+server that was down gets ``/-/ready`` alone first: while it does not respond to that it is down, whatever else is requested, and
+there may be hundreds of such servers. The slowly changing state is read in the background, about once a minute and after a
+restart.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_refusal, 
 from mpp.selection.probing.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path
 from mpp.selection.probing.state import StateReader
 
-# Facts move by hours; reading them costs the server what a scrape costs.
+# The state moves by hours; reading it costs the server as much as a scrape.
 FACTS_MAX_AGE_S = 60.0
-# Facts this new are not read again on the mere suspicion of a restart: a flapping server must not be scraped at each flap.
+# A state this new is not read again on the mere suspicion of a restart: a flapping server must not be scraped at each flap.
 FACTS_MIN_AGE_S = 5.0
 
-# How many times of a server's answers to /-/ready are kept: half of them make a new median.
+# Number of response times of a server's /-/ready that are kept: half of them make a new median.
 _READY_KEPT = 20
-# The server's own limit ends a little before ours, so that a busy server can say so and the connection can be kept.
+# The server's own limit ends a little before the probe's, so that a busy server can report it and the connection can be kept.
 _SERVER_SHARE = 0.9
 
 
 class Prober:
     """
-    Makes observations.
+    The observer of servers.
 
-    :param clock: for durations and time limits, monotonic.
-    :param instance: this mpp, as it recognizes its own requests.
-    :param wall: the time of day, seconds since the epoch.
-    :param timeout: seconds for each small request, from dialing to the last byte.
+    :param clock: a monotonic clock for durations and time limits.
+    :param instance: the identity by which this mpp recognizes its own requests.
+    :param wall: returns the time of day, in seconds since the epoch.
+    :param timeout: time limit in seconds of each small request, from connecting to the last byte.
     :param minimum_history: see `StateReader`.
     :param params: see `ProbeRequests`.
     """
@@ -73,27 +73,27 @@ class Prober:
         """
         Observe a backend once.
 
-        :param previous: what was seen of it last; its facts are kept until newer ones are read.
+        :param previous: the last observation of it; its server state is kept until a newer one is read.
         :return Deferred(Observation): fires after `PROBE_TIMEOUT_S` at the latest, after twice that for a server that was down,
-            and `mpp.selection.probing.background.WAIT_S` later when its facts are waited for. A failed probe is an observation.
-            Cancelling it leaves none of its small requests behind; facts that are being read are read on.
+            and `mpp.selection.probing.background.WAIT_S` later if it waits for the server state. A failed probe is a result
+            too. Cancelling it cancels its small requests; a background read goes on.
         """
         return Deferred.fromCoroutine(self._probe(backend, previous))
 
     def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """
-        Make one small request.
+        Send one small request.
 
-        :return Deferred(ProbeOutcome): never fails, except by cancellation; `PROBE_TIMEOUT_S` passing is an outcome, too.
+        :return Deferred(ProbeOutcome): never fails, except by cancellation; a time-out (`PROBE_TIMEOUT_S`) is an outcome, too.
         """
         return Deferred.fromCoroutine(self._requests.ask(backend, path))
 
     def keep(self, backends: Collection[Backend]) -> None:
-        """Forget all servers but these, which are listed now."""
+        """Forget all servers except the given ones, and cancel their background reads."""
         self._reads.keep(backends)
 
     def stop(self) -> None:
-        """Leave no request behind but those of probes under way, which end as they would have."""
+        """Cancel all background reads; probes in progress end as usual."""
         self._reads.stop()
 
     async def _probe(self, backend: Backend, previous: Observation | None) -> Observation:
@@ -119,7 +119,7 @@ class Prober:
         return observation
 
     def _is_self(self, outcomes: tuple[ProbeOutcome, ...], previous: Observation | None) -> bool:
-        """Return whether the backend is this mpp itself. It is until it answers otherwise: busy, it may not answer at all."""
+        """Return whether the backend is this mpp itself; if it was, it remains so while a busy mpp does not respond."""
         if any(has_come_back(outcome, self._instance) for outcome in outcomes):
             return True
         return previous is not None and previous.is_self and isinstance(outcomes[0], UpstreamError)
@@ -127,7 +127,7 @@ class Prober:
     async def _refreshed(
         self, backend: Backend, server_state: ServerState, previous: Observation | None, runtime: RuntimeInfo | None, at: float
     ) -> ServerState:
-        """Return what is known of the state of a server; begin to read it anew if that is due."""
+        """Return the known state of a server after starting a new read if that is due."""
         outdated = _is_outdated(server_state, previous, runtime, at)
         if outdated or _is_old(server_state, at):
             await self._reads.begin(backend, server_state, runtime, outdated=outdated)
@@ -150,13 +150,13 @@ class Prober:
 
 
 def _ready_took(previous: Observation | None, ready: ProbeOutcome) -> tuple[float, ...]:
-    """Return how long the last answers to ``/-/ready`` took, this one included if it is an answer."""
+    """Return the last response times of ``/-/ready``, with this one added if it is a response."""
     before = () if previous is None else previous.ready_took
     return before if isinstance(ready, UpstreamError) else (*before, ready.took)[-_READY_KEPT:]
 
 
 def _is_outdated(server_state: ServerState, previous: Observation | None, runtime: RuntimeInfo | None, now: float) -> bool:
-    """Return whether what is known of a server is probably not true any more: nothing is, or it has restarted or was away."""
+    """Return whether a server's state is probably outdated: unknown, or read before the server restarted or was away."""
     if not server_state.read_at:
         return True
     was_away = previous is not None and previous.standing in (Standing.NOT_READY, Standing.DOWN)
@@ -165,7 +165,7 @@ def _is_outdated(server_state: ServerState, previous: Observation | None, runtim
 
 
 def _is_old(server_state: ServerState, now: float) -> bool:
-    """Return whether what is known of a server is to be read anew, be it that it is a young one and has no data yet."""
+    """Return whether a server's state must be read again because of its age; sooner if the server had no data yet."""
     age = now - server_state.read_at
     was_empty = server_state.oldest is None and server_state.samples is None
     return age < 0 or age >= FACTS_MAX_AGE_S or (was_empty and age >= FACTS_MIN_AGE_S)

@@ -1,4 +1,4 @@
-"""A question of mpp's own on its way to a server, as far as its sender has to know: whether it waits."""
+"""The progress of one of mpp's own requests to a server, as far as its sender needs it: whether it waits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mpp.core.interfaces import IProgress
 @implementer(IProgress)
 class ProbeProgress:
     """
-    A question to a server, such as a probe's.
+    The progress of a request of mpp itself, such as a probe's.
 
-    :ivar received: bytes of its response that have arrived.
-    :ivar dequeued_at: when it was its turn, if it had to wait, else 0.
-    :ivar queued: it waits in mpp, because mpp uses all connections that the server takes. Nothing of it has been sent.
+    :ivar received: number of bytes of its response that have arrived.
+    :ivar dequeued_at: when it left the queue, if it had to wait, otherwise 0.
+    :ivar queued: whether it waits in mpp for a free connection to the server. Nothing of it has been sent.
     """
 
     __slots__ = ("dequeued_at", "queued", "received")

@@ -1,5 +1,5 @@
 """
-Sends the requests of probes, each with a time limit. Knows nothing of what is asked for, nor what a response means.
+The sender of the probes' requests, each with a time limit. Knows neither the purpose of a request nor what a response means.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.selection.probing.interpret import IN_USE
 from mpp.selection.probing.progress import ProbeProgress
 
-# A server that has not answered "1" after a second will not serve dashboards; a round over dead hosts is as long.
+# A server that takes more than a second to return "1" will not serve dashboards; a round over dead hosts takes as long.
 PROBE_TIMEOUT_S = 1.0
 
 # The probes' JSON responses have a few hundred bytes.
@@ -34,25 +34,25 @@ Found = TypeVar("Found", covariant=True)
 
 
 class PageScanner(Protocol[Found]):
-    """Parser of a page that comes in pieces."""
+    """A parser of a page that arrives in pieces."""
 
     def feed(self, chunk: bytes) -> None:
-        """Parse the next piece."""
+        """Parse the next piece of the page."""
 
     def finish(self) -> Found:
-        """Return what was found in the complete page."""
+        """Return the result for the complete page."""
 
 
 class ProbeRequests:
     """
-    Sender of the requests of probes.
+    The sender of the probes' requests.
 
-    :param clock: for time limits, monotonic.
-    :param wall: the time of day, seconds since the epoch.
-    :param instance: this mpp, as it recognizes its own requests.
-    :param params: gives the parameters that requests to a server carry in addition, see
+    :param clock: a monotonic clock for time limits.
+    :param wall: returns the time of day, in seconds since the epoch.
+    :param instance: the identity by which this mpp recognizes its own requests.
+    :param params: returns the additional parameters for requests to a server, see
         `mpp.core.settings.Settings.probe_params`.
-    :ivar timeout: seconds for each small request, from dialing to the last byte.
+    :ivar timeout: time limit in seconds of each small request, from connecting to the last byte.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ProbeRequests:
         self._wall = wall
 
     async def ask(self, backend: Backend, path: str) -> ProbeOutcome:
-        """Make one small request; whatever goes wrong with it is its outcome."""
+        """Send one small request and return its outcome; failures are outcomes too."""
         at, began, asked = self._wall(), self._clock.seconds(), ProbeProgress()
         try:
             response = await self._within(self.timeout, self._send(backend, path, _BODY_BYTES, asked))
@@ -85,17 +85,17 @@ class ProbeRequests:
             response.release()
         else:
             response.cancel()
-        # What it waited in mpp for its turn is not the server's time.
+        # The time in mpp's queue is not the server's time.
         took = self._clock.seconds() - max(began, asked.dequeued_at)
         return ProbeResponse(response.status, body, response.headers, (at + self._wall()) / 2, took)
 
     def scan(self, backend: Backend, path: str, scanner: PageScanner[T], timeout: float) -> Deferred[T]:
         """
-        Read a page of any size as it streams.
+        Scan a page of any size while it arrives.
 
-        :param timeout: seconds for all of it.
-        :return: what the scanner finds. Fails with `UpstreamError`: no response, a status other than 200, more than 64 MiB, or
-            out of time.
+        :param timeout: time limit in seconds for the whole page.
+        :return: the scanner's result. Fails with `UpstreamError`: no response, a status other than 200, more than 64 MiB, or
+            the time limit exceeded.
         """
         return self._within(timeout, self._scan(backend, path, scanner))
 
@@ -103,13 +103,13 @@ class ProbeRequests:
         response = await self._send(backend, path, 0)
         if response.status != 200:
             response.cancel()
-            raise UpstreamError(Phase.HEAD, Cause.GARBLED, f"{path} answered {response.status}")
+            raise UpstreamError(Phase.HEAD, Cause.GARBLED, f"{path} responded {response.status}")
         page = _ScannedPage(response, path, scanner)
         response.relay(page)
         return await page.ended
 
     async def _send(self, backend: Backend, path: str, buffer: int, asked: ProbeProgress | None = None) -> IResponse:
-        """Send a request; once more, on a fresh connection, if the kept one turns out to be dead."""
+        """Send a request; again on a fresh connection if the kept connection turns out to be dead."""
         head = own_request_head(backend, with_params(path, self._params(backend)), self._instance)
         try:
             return await self._upstreams.send(backend, head, b"", fresh=False, buffer=buffer, progress=asked, urgent=True)
@@ -119,7 +119,7 @@ class ProbeRequests:
         return await self._upstreams.send(backend, head, b"", fresh=True, buffer=buffer, progress=asked, urgent=True)
 
     def _within(self, seconds: float, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-        """Run a coroutine; cancel it, and fail with `UpstreamError`, when the time is up."""
+        """Run a coroutine; cancel it and fail with `UpstreamError` after the time limit."""
 
         def run_out(_: object, seconds: float) -> NoReturn:
             raise UpstreamError(Phase.HEAD, Cause.TIMEOUT, f"after {seconds:g} s")
@@ -130,9 +130,9 @@ class ProbeRequests:
 @implementer(IBodyConsumer)
 class _ScannedPage(Generic[T]):
     """
-    Body of a page, scanned while it comes.
+    A consumer that scans the body of a page while it arrives.
 
-    :ivar ended: fires with what was found; fails with `UpstreamError`. Cancelling it ends the connection.
+    :ivar ended: fires with the scanner's result; fails with `UpstreamError`. Cancelling it closes the connection.
     """
 
     def __init__(self, response: IResponse, path: str, scanner: PageScanner[T]) -> None:
@@ -164,15 +164,15 @@ class _ScannedPage(Generic[T]):
 
 
 def query_path(expression: str, **parameters: str) -> str:
-    """Return the path of an instant query."""
+    """Return the path and query string of an instant query."""
     return "/api/v1/query?" + urlencode({"query": expression, **parameters})
 
 
 def with_params(path: str, params: str) -> str:
-    """Return a path with more parameters in its query string."""
+    """Return a path with additional parameters in its query string."""
     return f"{path}{'&' if '?' in path else '?'}{params}" if params else path
 
 
 def no_params(backend: Backend) -> str:
-    """Return no parameters."""
+    """Return an empty string: no additional parameters."""
     return ""

@@ -1,6 +1,6 @@
 """
-Reads what changes slowly about a server: its ``/metrics`` page, flags and configuration. Knows requests and time limits; what is
-made of the responses is `mpp.selection.probing.interpret`.
+The reader of a server's slowly changing state: its ``/metrics`` page, flags and configuration. Knows requests and time limits;
+`mpp.selection.probing.interpret` interprets the responses.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from mpp.selection.probing.interpret import METRICS, has_samples, read_facts
 from mpp.selection.probing.metrics_scanner import MetricsScanner
 from mpp.selection.probing.requests import ProbeRequests, query_path
 
-# The whole /metrics page; Prometheus gives a scrape as long by default. No round waits for all of it.
+# For the whole /metrics page; as long as Prometheus' default scrape timeout. No round waits for all of it.
 METRICS_TIMEOUT_S = 10.0
-# The configuration, when the metrics page has left less than that.
+# For the configuration, when reading the metrics page has left less than that.
 _CONFIG_TIMEOUT_S = 1.0
 
 
 class StateReader:
     """
-    Reader of what changes slowly about a server.
+    The reader of a server's slowly changing state.
 
-    :param clock: for time limits, monotonic.
-    :param wall: the time of day, seconds since the epoch.
-    :param minimum_history: seconds; a server that cannot tell its oldest sample is asked whether it has any of that age.
+    :param clock: a monotonic clock for time limits.
+    :param wall: returns the time of day, in seconds since the epoch.
+    :param minimum_history: seconds; a server that cannot report its oldest sample is queried for data of that age.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class StateReader:
 
     async def read(self, backend: Backend, old: ServerState, runtime: RuntimeInfo | None) -> ServerState:
         """
-        Return what a server says now.
+        Read and return the current state of a server.
 
-        :param old: what it said before; what it does not say again is taken over.
-        :param runtime: what it has just said of itself, None if nothing.
+        :param old: its previous state; values that cannot be read again are kept.
+        :param runtime: its current runtime information, or None.
         :raise UpstreamError: ``/metrics`` cannot be read.
         """
         until = self._clock.seconds() + METRICS_TIMEOUT_S
@@ -62,7 +62,7 @@ class StateReader:
         return evolve(server_state, config_hash=config.hash, external_labels=config.labels, jobs=config.jobs)
 
     async def _read_config(self, backend: Backend, old: ServerState, server_state: ServerState, until: float) -> ConfigSummary:
-        """Return what is kept of the configuration: what is known of it as long as no other was loaded."""
+        """Return the summary of the configuration: the known one unless another configuration was loaded."""
         if server_state.config_at is None:
             return ConfigSummary()
         if old.config_hash and (old.config_at, old.version) == (server_state.config_at, server_state.version):
@@ -74,7 +74,7 @@ class StateReader:
             return ConfigSummary()
 
     async def _look_back(self, backend: Backend, seconds: float) -> float | None:
-        """Return the time so many seconds ago if the server has data of that time, else None."""
+        """Return the time that many seconds ago if the server has data of that time, else None."""
         then = self._wall() - seconds
         path = query_path("count(up)", time=f"{then:.3f}", timeout=f"{self._requests.timeout:g}s")
         return then if has_samples(await self._requests.ask(backend, path)) else None

@@ -1,1 +1,1 @@
-"""How things stand, in words that the status page, the metrics and the log share. Pure. Begin with ``verdict``."""
+"""The verdict: sentences about mpp and its servers for the status page, the metrics and the log. Pure. Read ``verdict`` first."""

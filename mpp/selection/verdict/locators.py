@@ -1,4 +1,4 @@
-"""What is shown of a source of servers. Pure."""
+"""The status of a source of servers, as it is shown. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from attrs import frozen
 @frozen
 class LocatorView:
     """
-    One locator.
+    The status of one locator.
 
-    :ivar up: its last look-up worked.
-    :ivar backends: how many backends it gave last.
-    :ivar problem: why the look-up failed; if it worked, what is wrong nevertheless, such as that nothing was found.
+    :ivar up: whether its last look-up succeeded.
+    :ivar backends: number of backends in its last list.
+    :ivar problem: why the look-up failed; if it succeeded, another problem, such as an empty list.
     """
 
     name: str

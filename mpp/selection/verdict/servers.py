@@ -8,11 +8,11 @@ from mpp.core.model import Backend, Observation, Standing
 from mpp.core.text.humanize import listing, number
 
 UNREADABLE = "cannot read a part of its storage"
-_UNPROVEN = "refuses the probe's query"
+_UNPROVEN = "rejects the probe's query"
 _LACKS = "lacks newest data"
 _PLURALS = (
     ("replays its", "replay their"),
-    ("refuses", "refuse"),
+    ("rejects", "reject"),
     ("lacks", "lack"),
     ("cannot read a part of its", "cannot read a part of their"),
     ("is ", "are "),
@@ -20,12 +20,12 @@ _PLURALS = (
 
 
 def serving(backends: Sequence[Backend]) -> str:
-    """Return who serves, as a clause with a full stop; there has to be at least one."""
+    """Return the selected servers as a clause with a full stop; there has to be at least one."""
     return f"{listing([backend.name for backend in backends])} {'serves' if len(backends) == 1 else 'serve'}."
 
 
 def kinds_of_trouble(observations: Sequence[Observation]) -> str:
-    """Return how many servers are not well, by what is the matter with them, as a sentence; empty when all are well."""
+    """Return a sentence with the number of servers in trouble by kind of trouble; empty when all are healthy."""
     kinds: dict[str, int] = {}
     for observation in observations:
         kind = trouble_of(observation)
@@ -36,7 +36,7 @@ def kinds_of_trouble(observations: Sequence[Observation]) -> str:
 
 
 def trouble_of(observation: Observation) -> str:
-    """Return what is the matter with one server, as the predicate of a sentence; empty when it is well."""
+    """Return the trouble of one server as the predicate of a sentence; empty when it is healthy."""
     if observation.replay is not None:
         return "replays its WAL"
     if observation.ejected_at:
@@ -74,10 +74,10 @@ def sentence(text: str) -> str:
 
 def capital(text: str) -> str:
     """
-    Begin a clause with a capital, unless it begins with a name.
+    Return a clause with a capital letter at its beginning, unless it begins with a name.
 
-    Names of hosts, pods and locators are told from words by a character that no English word has in the middle: they keep
-    their spelling.
+    Names of hosts, pods and locators keep their spelling; they are recognized by a character that no English word has in the
+    middle.
     """
     first = text.split(" ", 1)[0].rstrip(".,:;")
     return text[:1].upper() + text[1:] if first.isalpha() or first.replace("'", "").isalpha() else text

@@ -1,8 +1,8 @@
 """
-How mpp and its servers are, in one verdict. Pure.
+The verdict on mpp and its servers: one state, level and text for the current situation. Pure.
 
-The status page, ``/mpp/explain``, the metric ``mpp_verdict``, the log and the service manager's status line all take their words
-from `judge`, so that no two of them can say different things of the same situation.
+The status page, ``/mpp/explain``, the metric ``mpp_verdict``, the log and the service manager's status line all show
+the result of `judge`, so that they never disagree about the same situation.
 `tests/unit/selection/test_status_verdict.py` has the table of situations.
 """
 
@@ -26,10 +26,10 @@ LEVELS = (GOOD, WARN, BAD)
 
 
 class VerdictState(enum.Enum):
-    """What a verdict can say. The value is the ``state`` label of ``mpp_verdict``; more than one may hold at a time."""
+    """A state in a verdict. The value is the ``state`` label of ``mpp_verdict``; more than one may hold at a time."""
 
     WELL = "well"
-    """All servers are well, and there is nothing else to say."""
+    """All servers are healthy, and there is no other finding."""
     STARTING = "starting"
     """The first selection round has not finished."""
     NO_SERVER_KNOWN = "no_server_known"
@@ -37,19 +37,19 @@ class VerdictState(enum.Enum):
     ALL_DOWN = "all_down"
     """No server can be reached."""
     LAST_RESORT = "last_resort"
-    """No server is usable, and the least bad ones are asked."""
+    """No server is usable, and the least bad ones get the requests."""
     NONE_SELECTED = "none_selected"
     """Servers are usable, but the routing strategy selects none."""
     DEGRADED = "degraded"
-    """The routing strategy's wish cannot be met."""
+    """The routing strategy's requirement cannot be met."""
     SERVER_UNWELL = "server_unwell"
-    """One server or more are not well."""
+    """One server or more are not healthy."""
     LACKING = "lacking"
-    """A server lacks newest data that another one has."""
+    """A server lacks newest data that another server has."""
     CLIENT_ERRORS = "client_errors"
-    """Clients get errors that no server sent but mpp itself."""
+    """Clients get errors from mpp itself instead of responses of servers."""
     ITSELF = "itself"
-    """A backend is this mpp itself."""
+    """A backend is this mpp process itself."""
     DISCOVERY_FAILED = "discovery_failed"
     """A locator's source cannot be read."""
     DISCOVERY_EMPTY = "discovery_empty"
@@ -61,18 +61,18 @@ class VerdictState(enum.Enum):
     WEB_CONFIG_REFUSED = "web_config_refused"
     """The web configuration on disk is not the active one."""
     WORKERS_MISSING = "workers_missing"
-    """Fewer workers run than are configured."""
+    """Fewer worker processes run than are configured."""
     DRIFT = "drift"
-    """The servers differ in what ought to be the same."""
+    """The servers differ in settings that should be the same."""
 
 
 @frozen
 class ConfigProblem:
     """
-    Why the configuration on disk is not the active one.
+    The reason why the configuration on disk is not the active one.
 
-    :ivar where: the options or keys that are to blame; not their values, which may be secrets.
-    :ivar needs_restart: nothing is wrong with it, but only a restart can apply it.
+    :ivar where: the options or keys at fault; not their values, which may be secrets.
+    :ivar needs_restart: whether it is valid, but can only be applied by a restart.
     """
 
     where: str
@@ -82,13 +82,13 @@ class ConfigProblem:
 @frozen
 class Situation:
     """
-    All that the verdict depends on.
+    The input of a verdict.
 
     :ivar locators: one for each source of servers.
-    :ivar errors: what clients got instead of a response lately; None if nothing.
+    :ivar errors: the local error replies that clients got lately; None if there were none.
     :ivar config: why the configuration on disk is not the active one; None if it is.
-    :ivar web_config: the same of the web configuration, in one line; empty if it is.
-    :ivar workers: how many worker processes run, and how many are configured.
+    :ivar web_config: why the web configuration on disk is not the active one, in one line; empty if it is.
+    :ivar workers: the number of worker processes that run, and the number that is configured.
     """
 
     selection: Selection
@@ -101,7 +101,7 @@ class Situation:
 
 @frozen
 class VerdictFinding:
-    """One thing that a verdict says. ``text`` of the first one is whole sentences, of the others a clause without a full stop."""
+    """A finding of a verdict. ``text`` of the first one is whole sentences, of the others a clause without a full stop."""
 
     state: VerdictState
     level: str
@@ -111,10 +111,10 @@ class VerdictFinding:
 @frozen
 class Verdict:
     """
-    How things stand.
+    The findings about mpp and its servers.
 
-    :ivar servers: how the servers are; always there.
-    :ivar remarks: what else there is to say, the most important first.
+    :ivar servers: the finding about the servers; always present.
+    :ivar remarks: the other findings, the most important first.
     """
 
     servers: VerdictFinding
@@ -133,7 +133,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """All of it, in sentences."""
+        """The texts of all findings, as sentences."""
         parts = [self.servers.text]
         for number, remark in enumerate(self.remarks):
             contrast = not number and self.servers.level == GOOD
@@ -148,9 +148,9 @@ def judge(situation: Situation) -> Verdict:
 
 
 def judge_servers(selection: Selection) -> VerdictFinding:
-    """Return how the servers are, whatever else there is to say."""
+    """Return the finding about the servers alone."""
     if not selection.generation:
-        return VerdictFinding(VerdictState.STARTING, WARN, "mpp has not finished its first look at the servers.")
+        return VerdictFinding(VerdictState.STARTING, WARN, "mpp has not finished its first selection round.")
     leaving = _leaving(selection)
     observations = [o for o in selection.observations if not o.is_self and o not in leaving]
     if not observations:
@@ -160,20 +160,20 @@ def judge_servers(selection: Selection) -> VerdictFinding:
         return _none_usable(selection, observations, ill)
     serves = serving(selection.selected)
     if not selection.selected:
-        return VerdictFinding(VerdictState.NONE_SELECTED, WARN, f"{ill or _all_well(observations)} {_best_standby(selection)}")
+        return VerdictFinding(VerdictState.NONE_SELECTED, WARN, f"{ill or _all_healthy(observations)} {_best_standby(selection)}")
     if selection.choice.degraded:
         return VerdictFinding(VerdictState.DEGRADED, WARN, f"{sentence(selection.choice.degraded)} {ill or serves}")
     if ill:
         return VerdictFinding(VerdictState.SERVER_UNWELL, WARN, f"{ill} {capital(serves)}")
     alone = " There is no second one." if len(observations) == 1 else ""
-    return VerdictFinding(VerdictState.WELL, GOOD, f"{_all_well(observations).rstrip('.')}; {serves}{alone}")
+    return VerdictFinding(VerdictState.WELL, GOOD, f"{_all_healthy(observations).rstrip('.')}; {serves}{alone}")
 
 
-def _all_well(observations: Sequence[Observation]) -> str:
+def _all_healthy(observations: Sequence[Observation]) -> str:
     total = len(observations)
     if total == 1:
-        return "The only server is well."
-    return f"{'Both' if total == 2 else f'All {total}'} servers are well."
+        return "The only server is healthy."
+    return f"{'Both' if total == 2 else f'All {total}'} servers are healthy."
 
 
 def _best_standby(selection: Selection) -> str:
@@ -182,12 +182,13 @@ def _best_standby(selection: Selection) -> str:
 
 def _none_usable(selection: Selection, observations: Sequence[Observation], ill: str) -> VerdictFinding:
     if selection.selected:
-        return VerdictFinding(VerdictState.LAST_RESORT, BAD, f"No server is well. As a last resort {serving(selection.selected)}")
+        text = f"No server is healthy. As a last resort {serving(selection.selected)}"
+        return VerdictFinding(VerdictState.LAST_RESORT, BAD, text)
     reachable = [o.backend for o in observations if o.standing is not Standing.DOWN]
     if not reachable:
         total = len(observations)
-        who = "The only server is" if total == 1 else f"{'Both' if total == 2 else f'All {total}'} servers are"
-        return VerdictFinding(VerdictState.ALL_DOWN, BAD, f"{who} down.")
+        servers = "The only server is" if total == 1 else f"{'Both' if total == 2 else f'All {total}'} servers are"
+        return VerdictFinding(VerdictState.ALL_DOWN, BAD, f"{servers} down.")
     names = listing([backend.name for backend in selection.ranked if backend in reachable])
     return VerdictFinding(
         VerdictState.LAST_RESORT, BAD, f"No server is ready. {ill} As a last resort requests are sent to {names}."
@@ -228,7 +229,7 @@ def _on_leaving(selection: Selection) -> Iterator[VerdictFinding]:
 
 
 def _leaving(selection: Selection) -> list[Observation]:
-    """Return the servers that are being stopped on purpose, which is no trouble as long as another one is usable."""
+    """Return the servers that are being stopped on purpose, which is no trouble as long as another server is usable."""
     usable = any(o.standing < Standing.SUSPECT for o in selection.observations)
     return [o for o in selection.observations if o.leaving and usable]
 
@@ -240,10 +241,10 @@ def _on_configuration(situation: Situation) -> Iterator[VerdictFinding]:
             VerdictState.CONFIG_NEEDS_RESTART, WARN, f"the configuration on disk needs a restart ({problem.where})"
         )
     elif problem is not None:
-        said = f"the configuration on disk is refused ({problem.where}, see the log); a restart would fail"
+        said = f"the configuration on disk is rejected ({problem.where}, see the log); a restart would fail"
         yield VerdictFinding(VerdictState.CONFIG_REFUSED, WARN, said)
     if situation.web_config:
-        yield VerdictFinding(VerdictState.WEB_CONFIG_REFUSED, WARN, "a change of the web configuration is not in force")
+        yield VerdictFinding(VerdictState.WEB_CONFIG_REFUSED, WARN, "a change of the web configuration is not active")
 
 
 def _on_discovery(situation: Situation) -> Iterator[VerdictFinding]:

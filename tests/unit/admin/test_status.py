@@ -30,7 +30,7 @@ from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import SLOTS, Event, RecentTraffic, TrafficSlot, TrafficSpan
 from tests.status_support import FOREIGN, NOW, A, B, view, well
 
-DOWN = Observation(B, Standing.DOWN, "no answer to /-/ready: connect: refused", at=NOW - 1)
+DOWN = Observation(B, Standing.DOWN, "no response to /-/ready: connect: refused", at=NOW - 1)
 C = Backend("http", "prom-c", 9090)
 
 
@@ -63,17 +63,17 @@ class VerdictTests(SynchronousTestCase):
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(1, 4, NOW - 9, 1))
         unproven = Observation(C, Standing.BUSY, unproven=True)
         for observations, verdict in [
-            ((well(A), well(B)), "Both servers are well; prom-a:9090 serves."),
-            ((well(A),), "The only server is well; prom-a:9090 serves. There is no second one."),
-            ((well(A), well(B), well(C)), "All 3 servers are well; prom-a:9090 serves."),
+            ((well(A), well(B)), "Both servers are healthy; prom-a:9090 serves."),
+            ((well(A),), "The only server is healthy; prom-a:9090 serves. There is no second one."),
+            ((well(A), well(B), well(C)), "All 3 servers are healthy; prom-a:9090 serves."),
             ((well(A), ejected), "One server is ejected. prom-a:9090 serves."),
             ((well(A), replaying), "One server replays its WAL. prom-a:9090 serves."),
             ((well(A), DOWN), "One server is down. prom-a:9090 serves."),
             ((well(A), ejected, Observation(C, Standing.BUSY)), "One server is ejected, one server is busy. prom-a:9090 serves."),
-            ((well(A), unproven), "One server refuses the probe's query. prom-a:9090 serves."),
-            ((evolve(unproven, backend=A), unproven), "Two servers refuse the probe's query. prom-a:9090 serves."),
+            ((well(A), unproven), "One server rejects the probe's query. prom-a:9090 serves."),
+            ((evolve(unproven, backend=A), unproven), "Two servers reject the probe's query. prom-a:9090 serves."),
             ((well(A), DOWN, Observation(C, Standing.DOWN)), "Two servers are down. prom-a:9090 serves."),
-            ((DOWN, Observation(A, Standing.DOWN)), "No server is well. As a last resort prom-a:9090 serves."),
+            ((DOWN, Observation(A, Standing.DOWN)), "No server is healthy. As a last resort prom-a:9090 serves."),
             ((), "No Prometheus server is known. No request can be answered."),
             (
                 (Observation(C, Standing.NOT_READY), Observation(B, Standing.BUSY)),
@@ -85,17 +85,17 @@ class VerdictTests(SynchronousTestCase):
     def test_several_serve(self) -> None:
         """All who take traffic are named."""
         verdict = self.verdict(well(A), well(B), selected=(A, B))
-        self.assertEqual(verdict, "Both servers are well; prom-a:9090 and prom-b:9090/x serve.")
+        self.assertEqual(verdict, "Both servers are healthy; prom-a:9090 and prom-b:9090/x serve.")
 
     def test_before_the_first_round(self) -> None:
         """Nobody is alarmed while mpp is still looking."""
-        self.assertIn("not finished its first look", self.verdict(selection=Selection()))
+        self.assertIn("not finished its first selection round", self.verdict(selection=Selection()))
 
     def test_nobody_is_selected(self) -> None:
         """When a strategy selects nobody that is said."""
         self.assertEqual(
             self.verdict(well(A), well(B), selected=()),
-            "Both servers are well. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
+            "Both servers are healthy. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
         )
 
     def test_degraded(self) -> None:
@@ -107,7 +107,7 @@ class VerdictTests(SynchronousTestCase):
         apart = report.make(view(well(A), well(B, facts_targets=7)))
         self.assertEqual((apart.level, "not alike" in apart.verdict), ("warn", True))
         labeled = report.make(view(well(A, facts_external_labels=(("r", "a"),)), well(B, facts_external_labels=(("r", "b"),))))
-        self.assertEqual((labeled.level, labeled.verdict), ("good", "Both servers are well; prom-a:9090 serves."))
+        self.assertEqual((labeled.level, labeled.verdict), ("good", "Both servers are healthy; prom-a:9090 serves."))
         lost = report.make(view(well(A), well(B), locators=(LocatorView("dns", False, 2, "no such name"),)))
         self.assertEqual((lost.level, "dns gives no usable list" in lost.verdict), ("warn", True))
 
@@ -233,7 +233,7 @@ class WhyTests(SynchronousTestCase):
 
     def test_names_keep_their_spelling(self) -> None:
         """A reason that begins with the name of a pod is shown as it is written; others begin with a capital."""
-        for why, shown in (("prometheus-k8s-0 is not ready", "prometheus-k8s-0 is"), ("no answer to /-/ready", "No answer")):
+        for why, shown in (("prometheus-k8s-0 is not ready", "prometheus-k8s-0 is"), ("no response to /-/ready", "No response")):
             observation = Observation(B, Standing.NOT_READY, why)
             self.assertTrue(self.why(well(A), observation, number=1)[1].startswith(shown))
 
@@ -273,10 +273,10 @@ class WhyTests(SynchronousTestCase):
 
     def test_server_that_only_requests_vouch_for(self) -> None:
         """A server that serves although its probe is refused is not shown as well, and says why."""
-        vouched = well(B, why="it answers requests, but not its probe: /-/ready answered 403")
+        vouched = well(B, why="it responds to requests, but not to its probe: /-/ready responded 403")
         told = report.make(view(well(A, standing=Standing.SUSPECT, why="reset"), vouched, selected=(B,))).backends[0]
         self.assertEqual((told.role, told.level), ("selected", "warn"))
-        self.assertIn("It answers requests, but not its probe: /-/ready answered 403. It serves", told.why)
+        self.assertIn("It responds to requests, but not to its probe: /-/ready responded 403. It serves", told.why)
 
 
 class PageTests(SynchronousTestCase):
@@ -297,7 +297,7 @@ class PageTests(SynchronousTestCase):
             "01234567",
         ):
             self.assertIn(words, html)
-        for words in ("loaded 2h ago", "+0.2s", "4s ago, 12ms", "https://prom-b:9090/x", ">unusable<", "No answer to /-/ready"):
+        for words in ("loaded 2h ago", "+0.2s", "4s ago, 12ms", "https://prom-b:9090/x", ">unusable<", "No response to /-/ready"):
             self.assertIn(words, html)
         self.assertIn("1 of 2 backends viable, 1 selected", html)
 
@@ -390,7 +390,7 @@ class PageTests(SynchronousTestCase):
         self.assertIn(f'<article id="server-{A.id}"', html)
         self.assertIn(f'<h3><a href="{B.url}/" rel="noreferrer">{B.url}</a></h3>', html)
         link = f'<a href="#server-{A.id}">prom-a:9090</a>'
-        self.assertIn(f"Both servers are well; {link} serves.", html)
+        self.assertIn(f"Both servers are healthy; {link} serves.", html)
         self.assertIn(f"{link} was chosen", html)
         other = f'<a href="#server-{B.id}">prom-b:9090/x</a>'
         self.assertIn(f"<td>{other} is ejected, down: refused by prom-b:9090 ({link}).</td>", html)

@@ -204,7 +204,7 @@ class DescribeTests(SynchronousTestCase):
             ),
             (
                 Selection(1, Choice(many[:1], many[1:]), all_down),
-                "No server is well. As a last resort prom-0:9090 serves; prom-0:9090 down (connection refused),"
+                "No server is healthy. As a last resort prom-0:9090 serves; prom-0:9090 down (connection refused),"
                 " prom-1:9090 down (connection refused), prom-2:9090 down (connection refused) and 17 more",
             ),
         ):

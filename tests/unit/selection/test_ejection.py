@@ -291,7 +291,7 @@ class FlappingTests(SynchronousTestCase):
         story.out_for()
         story.out_for()
         story.fell().probed().probed()
-        self.assertEqual(story.shown, (SUSPECT, "well again, but ejected 3 times lately, so it stays out a while: refused"))
+        self.assertEqual(story.shown, (SUSPECT, "healthy again, but ejected 3 times lately, so its return is delayed: refused"))
 
     def test_must_be_well_at_the_end(self) -> None:
         """The time out alone brings nobody back: the probe at its end has to be good, and it comes at its end."""

@@ -90,7 +90,7 @@ class World:
         """Observe a server."""
         self.begun += 1
         is_good = backend in BACKENDS[:GOOD]
-        standing, why = (Standing.VIABLE, "") if is_good else (Standing.DOWN, "no answer to /-/ready: connect: refused")
+        standing, why = (Standing.VIABLE, "") if is_good else (Standing.DOWN, "no response to /-/ready: connect: refused")
         probed: Deferred[Observation] = Deferred()
         self._clock.callLater(0, probed.callback, Observation(backend, standing, why, at=self._clock.seconds()))
         return probed

@@ -230,7 +230,7 @@ class ProberTests(SynchronousTestCase):
 
         itself = probe(None, b"0123456789abcdef")
         self.assertEqual((itself.standing, itself.is_self, itself.refused), (Standing.NOT_READY, True, False))
-        self.assertEqual(itself.why, "this mpp itself answers there, so it is never used")
+        self.assertEqual(itself.why, "this mpp itself responds there, so it is never used")
         other = probe(itself, b"fedcba9876543210")
         self.assertEqual((other.standing, other.is_self), (Standing.NOT_READY, False))
         silent = self.prober.probe(A, itself)
@@ -242,7 +242,7 @@ class ProberTests(SynchronousTestCase):
         self.assertFalse(self.successResultOf(well).is_self)
 
     def test_refused_query(self) -> None:
-        """A ready server that refuses the probe's query is usable, and nothing more is known of it; nor is it asked to vouch."""
+        """A ready server that rejects the probe's query is usable, and nothing more is known of it; nor is it asked to vouch."""
         for status in (400, 403):
             self.prober.keep(())
             probed = self.prober.probe(A, self.previous())
@@ -251,7 +251,7 @@ class ProberTests(SynchronousTestCase):
             self.answer("/api/v1/status/runtimeinfo", status)
             observation = self.successResultOf(probed)
             self.assertEqual((observation.standing, observation.unproven, observation.refused), (Standing.BUSY, True, False))
-            self.assertIn(f"refuses the probe's query ({status}: no)", observation.why)
+            self.assertIn(f"rejects the probe's query ({status}: no)", observation.why)
 
     def test_first_probe(self) -> None:
         """The first probe of a viable server waits for its facts, which are read from the page as it streams."""
@@ -287,7 +287,7 @@ class ProberTests(SynchronousTestCase):
             if "/metrics" in self.upstreams.paths():
                 self.answer("/metrics", 503)
             observation = self.successResultOf(probed)
-            why = "so it was" if expected > Standing.BUSY else "all connections that it takes are in use by mpp"
+            why = "so it was" if expected > Standing.BUSY else "all connections that it accepts are in use by mpp"
             self.assertEqual((observation.standing, observation.why), (expected, why))
             self.upstreams.sent.clear()
 
@@ -504,7 +504,7 @@ class ProberTests(SynchronousTestCase):
         probed = self.prober.probe(A, None)
         for path in ("/-/ready", "/api/v1/query", "/api/v1/status"):
             self.fail_request(path, Cause.REFUSED)
-        self.assertEqual(self.successResultOf(probed).why, "no answer to /-/ready: connect: refused")
+        self.assertEqual(self.successResultOf(probed).why, "no response to /-/ready: connect: refused")
 
     def test_still_down(self) -> None:
         """A server that was down is asked for one thing only, until it answers; then for all else, for which it has as long."""
@@ -513,7 +513,7 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual(self.upstreams.paths(), ["/-/ready"])
         self.fail_request("/-/ready", Cause.REFUSED)
         observation = self.successResultOf(probed)
-        self.assertEqual((observation.standing, observation.why), (Standing.DOWN, "no answer to /-/ready: connect: refused"))
+        self.assertEqual((observation.standing, observation.why), (Standing.DOWN, "no response to /-/ready: connect: refused"))
         probed = self.prober.probe(A, previous)
         self.clock.advance(PROBE_TIMEOUT_S * 0.9)
         self.answer("/-/ready", 200)

@@ -276,7 +276,7 @@ class SelectionServiceTests(SynchronousTestCase):
             self.logged,
             [
                 "prom-a:9090 is ejected, down: connect: refused",
-                "Selection: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
+                "selection: prom-b:9090 (new: prom-b:9090 with 10d of history; out: prom-a:9090 down: connect: refused)",
             ],
         )
         self.assertEqual(self.counted("mpp_probe_errors_total", backend="prom-a:9090", standing="down"), 1.0)
@@ -293,7 +293,7 @@ class SelectionServiceTests(SynchronousTestCase):
         back, out, first = self.service.event_log.events
         self.assertEqual((out.at, out.kind, out.text), (NOW + 11, "ejection", "prom-b:9090 is ejected, down: connect: refused"))
         self.assertEqual((back.at, back.kind, back.text), (NOW + 11.5, "return", "prom-b:9090 is back after 0.5 s"))
-        self.assertEqual((first.kind, first.text), ("selection", "Selection: prom-a:9090 (new: prom-a:9090 with 10d of history)"))
+        self.assertEqual((first.kind, first.text), ("selection", "selection: prom-a:9090 (new: prom-a:9090 with 10d of history)"))
 
     def test_change_of_many_is_remembered_in_brief(self) -> None:
         """Where many servers change at once, people are told of the first ones, and how many more there are."""
@@ -301,7 +301,7 @@ class SelectionServiceTests(SynchronousTestCase):
         old, new = Selection(1, Choice(many)), Selection(2, Choice(many[:1], many[1:]), tuple(seen(backend) for backend in many))
         text = describe_change(old, new, NOW, most=2)
         self.assertEqual(
-            text, "Selection: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
+            text, "selection: prom-0:9090 (out: prom-1:9090 with 10d of history; out: prom-2:9090 with 10d of history; 3 more)"
         )
         self.assertEqual(describe_change(old, new, NOW).count("out: "), 5)
         self.assertIn("prom-0:9090, prom-1:9090, 4 more", describe_change(Selection(), Selection(1, Choice(many)), NOW, most=2))
@@ -432,7 +432,7 @@ class SelectionServiceTests(SynchronousTestCase):
 
     def test_other_one_serves_whose_probe_is_refused(self) -> None:
         """The last server in service loses the traffic to one that answers what it fails, and takes it back when it is well."""
-        forbidden = seen(B, NOT_READY, "/-/ready answered 403")
+        forbidden = seen(B, NOT_READY, "/-/ready responded 403")
         forbidden = evolve(forbidden, facts=ServerState(), refused=True)
         self.start(seen(A), forbidden)
         self.rescue(2)
@@ -444,10 +444,10 @@ class SelectionServiceTests(SynchronousTestCase):
             taken,
             [
                 "prom-b:9090 takes traffic although its probe is refused: it answered 3 requests in a row that had failed on"
-                " prom-a:9090 (/-/ready answered 403)"
+                " prom-a:9090 (/-/ready responded 403)"
             ],
         )
-        self.assertIn("prom-a:9090 is ejected, suspect: 3 requests in a row failed, and prom-b:9090 answered them", self.logged)
+        self.assertIn("prom-a:9090 is ejected, suspect: 3 requests in a row failed, and succeeded on prom-b:9090", self.logged)
         self.assertEqual([o.standing for o in self.service.current.observations], [SUSPECT, VIABLE])
         for _ in range(2):
             self.clock.advance(FOLLOW_UP_S)
@@ -456,7 +456,7 @@ class SelectionServiceTests(SynchronousTestCase):
 
     def test_last_one_says_that_it_is_not_ready(self) -> None:
         """A server that answers its probes and says 503 to everything else loses the traffic as well."""
-        self.start(seen(A), evolve(seen(B, NOT_READY, "/-/ready answered 403", days=3), refused=True))
+        self.start(seen(A), evolve(seen(B, NOT_READY, "/-/ready responded 403", days=3), refused=True))
         for number in range(3):
             self.assertEqual(self.service.current.selected, () if number else (A,))
             self.service.report(A, NOT_READY, "answered 503")
@@ -497,7 +497,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.spoil(3)
         self.service.report(B, DOWN, "connect: refused")
         self.assertEqual((self.service.current.selected, self.service.current.last_resort), ((A,), True))
-        self.assertEqual(self.service.current.choice.degraded, "no backend is usable; the least bad serves, which is suspect")
+        self.assertEqual(self.service.current.choice.degraded, "no backend is usable; the least bad one serves, which is suspect")
 
     def until_back(self) -> None:
         """Let all probes end well until the first server, which has more data, takes traffic."""
@@ -548,7 +548,7 @@ class SelectionServiceTests(SynchronousTestCase):
         for _ in range(2):
             self.clock.advance(FOLLOW_UP_S)
             self.world.observe(seen(A, days=30))
-        self.assertIn("so it stays out a while", self.service.current.observations[0].why)
+        self.assertIn("so its return is delayed", self.service.current.observations[0].why)
 
     def test_kept_out_until_the_other_one_fails(self) -> None:
         """A server that is kept out although it is well takes over at once when the last other one fails a request."""
@@ -661,7 +661,7 @@ class SelectionServiceTests(SynchronousTestCase):
         selection = self.service.current
         self.assertEqual((selection.generation, selection.ranked), (1, ()))
         self.assertEqual(selection.choice.degraded, "no backend is known")
-        self.assertEqual(self.logged, ["Selection is degraded: no backend is known"])
+        self.assertEqual(self.logged, ["selection is degraded: no backend is known"])
 
     def test_requests_wait_for_a_late_source(self) -> None:
         """Soon after the start, requests wait until a backend is found, which is tried every second."""
@@ -697,7 +697,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.next_round()
         self.world.observe(seen(A, DOWN, "gone"), seen(B, NOT_READY, "replaying"))
         self.assertEqual((self.service.current.selected, self.service.current.ranked), ((), (B, A)))
-        self.assertIn("Selection: nobody (out: prom-a:9090 down: gone)", self.logged)
+        self.assertIn("selection: no backend (out: prom-a:9090 down: gone)", self.logged)
 
     def test_degraded_and_back(self) -> None:
         """A choice that is not what was wished is logged when it begins and when it ends."""
@@ -707,7 +707,7 @@ class SelectionServiceTests(SynchronousTestCase):
             self.world.observe(seen(A, standing), seen(B, DOWN))
         self.assertEqual(
             [line for line in self.logged if "degraded" in line],
-            ["Selection is degraded: no backend is viable, the best is busy", "Selection is no longer degraded"],
+            ["selection is degraded: no backend is viable, the best is busy", "selection is no longer degraded"],
         )
 
     def test_failed_round(self) -> None:

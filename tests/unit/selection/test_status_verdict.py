@@ -65,14 +65,14 @@ NOTHING = LocatorView("kube", True, 0, "the service prom in the namespace monito
 HELD = LocatorView("file-sd", True, 2, "the list is empty now, the last one stays for 60 s")
 
 TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
-    ("first round", Situation(Selection()), "warn", ("starting",), "mpp has not finished its first look at the servers."),
-    ("both well", situation(well(A), well(B)), "good", ("well",), "Both servers are well; prom-a:9090 serves."),
+    ("first round", Situation(Selection()), "warn", ("starting",), "mpp has not finished its first selection round."),
+    ("both well", situation(well(A), well(B)), "good", ("well",), "Both servers are healthy; prom-a:9090 serves."),
     (
         "one server",
         situation(well(A)),
         "good",
         ("well",),
-        "The only server is well; prom-a:9090 serves. There is no second one.",
+        "The only server is healthy; prom-a:9090 serves. There is no second one.",
     ),
     (
         "one down",
@@ -123,7 +123,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(Observation(A, Standing.SUSPECT, "reset"), down(B)),
         "bad",
         ("last_resort",),
-        "No server is well. As a last resort prom-a:9090 serves.",
+        "No server is healthy. As a last resort prom-a:9090 serves.",
     ),
     (
         "all are busy",
@@ -144,14 +144,14 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), strategy=NoneSelected()),
         "warn",
         ("none_selected",),
-        "Both servers are well. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
+        "Both servers are healthy. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
     ),
     (
-        "clients get errors although the servers are well",
+        "clients get errors although the servers are healthy",
         situation(well(A), well(B), errors=LocalErrors(SINCE, NOW, {504: 2, 502: 1})),
         "warn",
         ("client_errors",),
-        "Both servers are well; prom-a:9090 serves. But clients get 502 and 504 since 22:12:20 UTC, 3 so far.",
+        "Both servers are healthy; prom-a:9090 serves. But clients get 502 and 504 since 22:12:20 UTC, 3 so far.",
     ),
     (
         "no server is known",
@@ -173,7 +173,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), locators=(LOST,)),
         "warn",
         ("discovery_failed",),
-        "Both servers are well; prom-a:9090 serves. But the locator dns gives no usable list of servers; the last good list"
+        "Both servers are healthy; prom-a:9090 serves. But the locator dns gives no usable list of servers; the last good list"
         " stays.",
     ),
     (
@@ -181,7 +181,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), locators=(LocatorView("file", True, 2), EMPTY)),
         "warn",
         ("discovery_empty",),
-        "Both servers are well; prom-a:9090 serves. But the locator kube: its source lists no server.",
+        "Both servers are healthy; prom-a:9090 serves. But the locator kube: its source lists no server.",
     ),
     (
         "a source finds nothing, and says what it looked for",
@@ -196,7 +196,8 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), locators=(HELD,)),
         "warn",
         ("discovery_empty",),
-        "Both servers are well; prom-a:9090 serves. But the locator file-sd: the list is empty now, the last one stays for 60 s.",
+        "Both servers are healthy; prom-a:9090 serves."
+        " But the locator file-sd: the list is empty now, the last one stays for 60 s.",
     ),
     (
         "a server has stopped scraping",
@@ -218,14 +219,14 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), unready(C, is_self=True)),
         "warn",
         ("itself",),
-        "Both servers are well; prom-a:9090 serves. But the backend prom-c:9090 is this mpp itself and not used.",
+        "Both servers are healthy; prom-a:9090 serves. But the backend prom-c:9090 is this mpp itself and not used.",
     ),
     (
         "a server is being stopped",
         situation(well(A), well(B), unready(C, leaving=True)),
         "good",
         ("well",),
-        "Both servers are well; prom-a:9090 serves."
+        "Both servers are healthy; prom-a:9090 serves."
         " But prom-c:9090 is being stopped according to the source; it is used only when no better one is left.",
     ),
     (
@@ -262,36 +263,36 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         situation(well(A), well(B), config=ConfigProblem("mpp.yaml:2: retries")),
         "warn",
         ("config_refused",),
-        "Both servers are well; prom-a:9090 serves."
-        " But the configuration on disk is refused (mpp.yaml:2: retries, see the log); a restart would fail.",
+        "Both servers are healthy; prom-a:9090 serves."
+        " But the configuration on disk is rejected (mpp.yaml:2: retries, see the log); a restart would fail.",
     ),
     (
         "a configuration that needs a restart",
         situation(well(A), well(B), config=ConfigProblem("--workers", needs_restart=True)),
         "warn",
         ("config_needs_restart",),
-        "Both servers are well; prom-a:9090 serves. But the configuration on disk needs a restart (--workers).",
+        "Both servers are healthy; prom-a:9090 serves. But the configuration on disk needs a restart (--workers).",
     ),
     (
         "a refused web configuration",
         situation(well(A), well(B), web_config="line 3: no such key"),
         "warn",
         ("web_config_refused",),
-        "Both servers are well; prom-a:9090 serves. But a change of the web configuration is not in force.",
+        "Both servers are healthy; prom-a:9090 serves. But a change of the web configuration is not active.",
     ),
     (
         "a worker is missing",
         situation(well(A), well(B), workers=(1, 2)),
         "warn",
         ("workers_missing",),
-        "Both servers are well; prom-a:9090 serves. But 1 of 2 workers does not run.",
+        "Both servers are healthy; prom-a:9090 serves. But 1 of 2 workers does not run.",
     ),
     (
         "the servers differ",
         situation(well(A), well(B, facts_targets=7)),
         "warn",
         ("drift",),
-        "Both servers are well; prom-a:9090 serves. But the servers are not alike, see Drift.",
+        "Both servers are healthy; prom-a:9090 serves. But the servers are not alike, see Drift.",
     ),
     (
         "much at once",
@@ -299,7 +300,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
         "bad",
         ("all_down", "client_errors", "config_refused", "discovery_failed", "workers_missing"),
         "Both servers are down. Clients get 503 since 22:12:20 UTC, 240 so far."
-        " The configuration on disk is refused (--port, see the log); a restart would fail."
+        " The configuration on disk is rejected (--port, see the log); a restart would fail."
         " The locator dns gives no usable list of servers; the last good list stays. 2 of 2 workers do not run.",
     ),
 )

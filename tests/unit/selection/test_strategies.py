@@ -177,16 +177,16 @@ class SingleMostDataTests(SynchronousTestCase):
         self.assertEqual(choice, Choice((B,), (C, A), "no backend is viable, the best is busy"))
 
     def test_unproven_serves_when_none_is_viable(self) -> None:
-        """A server that refuses the probe's query ranks after one that is known to be good, and serves when there is none."""
+        """A server that rejects the probe's query ranks after one that is known to be good, and serves when there is none."""
         unproven = evolve(seen(A, 3 * DAY, BUSY), unproven=True)
         self.assertEqual(self.select(unproven, seen(B, 1 * DAY)), Choice((B,), (A,)))
         choice = self.select(unproven, seen(B, 1 * DAY, DOWN))
-        self.assertEqual(choice, Choice((A,), (B,), "no backend is known to be viable, they refuse the probe's query"))
+        self.assertEqual(choice, Choice((A,), (B,), "no backend is known to be viable, they reject the probe's query"))
 
     def test_least_bad_serves(self) -> None:
         """When nobody is usable, a suspect one serves, and the choice says so."""
         choice = self.select(seen(A, 3 * DAY, DOWN), seen(B, 1 * DAY, SUSPECT))
-        self.assertEqual(choice, Choice((B,), (A,), "no backend is usable; the least bad serves, which is suspect"))
+        self.assertEqual(choice, Choice((B,), (A,), "no backend is usable; the least bad one serves, which is suspect"))
 
     def test_nobody_is_selected_when_all_look_bad(self) -> None:
         """When nobody is even suspect, nobody is selected, and all are standbys, best first."""

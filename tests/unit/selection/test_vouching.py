@@ -11,7 +11,7 @@ from mpp.selection.outliers.ejection import FORGIVEN_AFTER_S, BackendRecord
 
 VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 B = Backend("http", "prom-b", 9090)
-FORBIDDEN = "/-/ready answered 403: Forbidden"
+FORBIDDEN = "/-/ready responded 403: Forbidden"
 
 
 def probed(record: BackendRecord, standing: Standing, now: float, *, refused: bool = False, spare: bool = False) -> BackendRecord:
@@ -65,7 +65,7 @@ class RescuedTests(SynchronousTestCase):
         record = ejection.failed(record, SUSPECT, "answered 500", 1.0, spare=False)
         absence = vouching.gave_way(record, B.name, 1.0).absence
         assert absence is not None
-        self.assertEqual((absence.standing, absence.why), (SUSPECT, "3 requests in a row failed, and prom-b:9090 answered them"))
+        self.assertEqual((absence.standing, absence.why), (SUSPECT, "3 requests in a row failed, and succeeded on prom-b:9090"))
 
     def test_hard_failures(self) -> None:
         """What is out for hard failures already stays so."""
@@ -88,7 +88,7 @@ class VouchedForTests(SynchronousTestCase):
         """It is in service, and shown as viable with the reason, also when it is shown twice."""
         self.assertTrue(self.record.in_service)
         shown = self.shown()
-        why = f"it answers requests, but not its probe: {FORBIDDEN}"
+        why = f"it responds to requests, but not to its probe: {FORBIDDEN}"
         self.assertEqual((shown.standing, shown.why, shown.ejected_at, shown.returns), (VIABLE, why, 0.0, 1))
         self.assertEqual(vouching.shown(self.record, shown), shown)
 
