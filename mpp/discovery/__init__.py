@@ -1,4 +1,4 @@
 """
-Where backends come from: a module or room for each kind of source. Knows no probe and no selection. Begin with ``kinds``, then
-``merged``.
+The discovery of backends: a module or package for each kind of source. Knows no probe and no selection. Read ``kinds`` first,
+then ``merged``.
 """

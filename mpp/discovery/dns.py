@@ -1,13 +1,13 @@
 """
-Backends that DNS lists, looked up at every round: all addresses of a host name, or the servers of an SRV record. Knows names
-and records; knows no connections.
+The DNS locator, which looks up backends in every round: all addresses of a host name, or the servers of an SRV record. Knows
+names and records; knows no connections.
 
 - ``prom.example.org:9090``, or a URL with a prefix: every IPv4 and IPv6 address of the name is a backend. The system resolves
-  it (in a thread), so that search domains and the hosts file count. With ``https`` the certificates must be valid for the
-  addresses; where they have names, list the names in an SRV record.
+  it (in a thread), so that search domains and the hosts file apply. With ``https`` the certificates must be valid for the
+  addresses; if they are issued for names, list the names in an SRV record.
 - ``srv+_web._tcp.prom.example.org``, or ``srv+https://_web._tcp.prom.example.org/prefix``: every target of the SRV record is
   a backend under its own name. The name must be fully qualified, since the system has no call to look up such records, and
-  twisted.names knows no search domains.
+  twisted.names applies no search domains.
 """
 
 from __future__ import annotations
@@ -37,47 +37,47 @@ from mpp.wire.address_book import ResolutionReceiver
 
 _log = make_logger()
 
-# For each name server, twice: a lost packet is worth a second one.
+# Time limits of the two attempts per name server: the second one covers a lost packet.
 SRV_TIMEOUTS_S = (1, 1)
-# A look-up in a thread cannot be cancelled, and one in every round of an outage would soon occupy all threads: so many
-# look-ups wait for the same thread before it is given up for lost. Name servers that are all silent take about three.
+# A look-up in a thread cannot be cancelled, and one in every round of an outage would soon occupy all threads. So this many
+# look-ups wait for the same thread before a new one is started. If all name servers time out, about three wait.
 MAX_JOINED = 10
 
 _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (names_errors.DNSNameError, "no such name (NXDOMAIN; search domains do not count)"),
     (names_errors.DNSServerError, "the name server failed (SERVFAIL)"),
-    (names_errors.DNSQueryRefusedError, "the name server refused"),
-    (names_errors.DomainError, "the name server cannot answer"),
+    (names_errors.DNSQueryRefusedError, "the name server rejected the query"),
+    (names_errors.DomainError, "the name server cannot resolve it"),
     (names_errors.AuthoritativeDomainError, "no such name"),
-    (names_errors.ResolverError, "the resolver refused"),
-    (TimeoutError, "no name server answered"),
+    (names_errors.ResolverError, "the resolver rejected the query"),
+    (TimeoutError, "no name server responded"),
     (errors.ConnectError, "no connection to the name server"),
     (errors.ConnectionClosed, "the name server closed the connection"),
-    (OSError, "no name server can be asked"),
+    (OSError, "no name server can be queried"),
 )
 
 
 class _Lookup(Protocol):
-    """One way to look up."""
+    """A method of looking up backends in DNS."""
 
     def look_up(self) -> Deferred[ParsedTargetGroups]:
         """
-        Look up.
+        Look up the backends.
 
-        :return Deferred(ParsedTargetGroups): fails with `DiscoveryError` when there is no record at all. Can be cancelled.
+        :return Deferred(ParsedTargetGroups): fails with `DiscoveryError` when there is no record. Can be cancelled.
         """
 
 
 @implementer(ILocator)
 class DNSLocator:
     """
-    Backends that DNS lists.
+    A locator of backends that DNS lists.
 
-    :param spec: see the module.
-    :param resolver: looks host names up (the reactor's ``nameResolver``).
-    :param names: looks SRV records up (a `twisted.names.client.Resolver`), an `IResolver`; asked for ``srv+`` only.
-    :param option: to blame.
-    :raises ConfigError: ``spec`` is none.
+    :param spec: the name to look up, see the module.
+    :param resolver: resolves host names (the reactor's ``nameResolver``).
+    :param names: resolves SRV records (a `twisted.names.client.Resolver`), an `IResolver`; used for ``srv+`` only.
+    :param option: the option that errors name.
+    :raises ConfigError: ``spec`` is not valid.
     """
 
     def __init__(self, spec: str, resolver: IHostnameResolver, names: Any, name: str = "dns", *, option: str = "--dns") -> None:
@@ -97,25 +97,25 @@ class DNSLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Look up.
+        Look up the backends in DNS.
 
         :return Deferred(tuple): fires with the addresses, IPv4 first, in numerical order, or with the targets of the SRV
-            record, by priority, weight and name. Fails with `DiscoveryError` when the name or its records do not exist, or nobody
-            answers.
+            record, by priority, weight and name. Fails with `DiscoveryError` when the name or its records do not exist, or no
+            name server responds.
         """
         return self._looking.add(self._source.look_up().addCallback(self._discovered))
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Do nothing: DNS can only be asked."""
+        """Do nothing, because DNS cannot be watched."""
 
     def stop(self) -> None:
-        """Give up the look-ups that are under way."""
+        """Cancel the look-ups in progress."""
         self._looking.cancel()
 
     def _discovered(self, parsed: ParsedTargetGroups) -> tuple[DiscoveredBackend, ...]:
         for problem in parsed.problems:
             if problem not in self._known_problems:
-                _log.warn("{spec}: {problem}; skipped", spec=self._spec, problem=problem)
+                _log.warn("DNS record of {spec} skipped: {problem}", spec=self._spec, problem=problem)
         self._known_problems = frozenset(parsed.problems)
         if not parsed.backends:
             raise DiscoveryError(f"{self._spec}: {'; '.join(parsed.problems[:1]) or 'no records'}")
@@ -124,9 +124,9 @@ class DNSLocator:
 
 def _parse(spec: str) -> tuple[bool, Backend]:
     """
-    Tell whether a spec means an SRV record, and give a backend that is like those to be found, the name being its host.
+    Return whether a spec means an SRV record, and a template of the backends, whose host is the name to look up.
 
-    :raises ValueError: it is none.
+    :raises ValueError: the spec is not valid.
     """
     spec = spec.strip()
     if not spec.startswith("srv+"):
@@ -141,30 +141,30 @@ def _parse(spec: str) -> tuple[bool, Backend]:
 
 
 class _SRVLookup:
-    """The targets of an SRV record."""
+    """The look-up of the targets of an SRV record."""
 
     def __init__(self, names: Any, like: Backend) -> None:
         self._names = names
         self._like = like
 
     def look_up(self) -> Deferred[ParsedTargetGroups]:
-        """Ask the name servers, see `_Lookup`."""
+        """Query the name servers, see `_Lookup`."""
         return Deferred.fromCoroutine(self._look_up())
 
     async def _look_up(self) -> ParsedTargetGroups:
-        # RFC 1034 writes the root as a last dot; twisted.names takes every name for fully qualified.
+        # RFC 1034 writes the root as a last dot; twisted.names takes every name as fully qualified.
         name = self._like.host.rstrip(".")
         try:
             answers, _, _ = await self._names.lookupService(name, timeout=SRV_TIMEOUTS_S)
         except tuple(kind for kind, _ in _FAILURES) as error:
-            why = next(words for kind, words in _FAILURES if isinstance(error, kind))
+            why = next(text for kind, text in _FAILURES if isinstance(error, kind))
             raise DiscoveryError(f"srv+{name}: {why}") from error
-        # An alias (CNAME) on the way to the records is among the answers.
+        # An alias (CNAME) that leads to the records is part of the response.
         return read_services([answer.payload for answer in answers if answer.type == SRV], self._like)
 
 
 def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetGroups:
-    """Give the targets, best first (RFC 2782): low priority, then high weight; then by name, to be stable. Pure."""
+    """Return the targets, best first (RFC 2782): low priority, then high weight; then by name, for a stable order. Pure."""
     targets = [(record.priority, -record.weight, record.target.name.decode("latin-1"), record.port) for record in records]
     backends: dict[Backend, None] = {}
     problems = []
@@ -172,7 +172,7 @@ def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetG
         try:
             found = parse_endpoint(f"{host}:{port}")
         except ValueError as error:
-            # Among them the root, which means "there is no such service here".
+            # Among them the root, which means that the service does not exist here.
             problems.append(f"{host or '.'}:{port}: {error}")
         else:
             backends.setdefault(evolve(like, host=found.host, port=found.port))
@@ -180,7 +180,7 @@ def read_services(records: Sequence[Record_SRV], like: Backend) -> ParsedTargetG
 
 
 def read_addresses(addresses: Sequence[str], like: Backend) -> ParsedTargetGroups:
-    """Give a backend for each address, IPv4 first, in numerical order: resolvers change theirs from answer to answer. Pure."""
+    """Return a backend per address, IPv4 first, in numerical order, because resolvers vary the order. Pure."""
     found = []
     problems = []
     for address in addresses:
@@ -195,10 +195,10 @@ def read_addresses(addresses: Sequence[str], like: Backend) -> ParsedTargetGroup
 
 class _AddressLookup:
     """
-    The addresses of a host name.
+    The look-up of the addresses of a host name.
 
-    What is looked up in a thread goes on when nobody waits any more. The next look-up then joins, or takes the answer that came
-    meanwhile: with a slow name server there would never be an answer in time otherwise.
+    A look-up in a thread goes on when its caller has cancelled. The next look-up then joins it, or gets the result that arrived
+    in between: otherwise a slow name server would never respond in time.
     """
 
     def __init__(self, resolver: IHostnameResolver, like: Backend) -> None:
@@ -210,7 +210,7 @@ class _AddressLookup:
         self._late: ParsedTargetGroups | DiscoveryError | None = None
 
     def look_up(self) -> Deferred[ParsedTargetGroups]:
-        """Ask the system, see `_Lookup`."""
+        """Query the system's resolver, see `_Lookup`."""
         waiter: Deferred[ParsedTargetGroups] = Deferred(self._cancelled)
         self._waiting.append(waiter)
         if self._late is not None:
@@ -230,12 +230,12 @@ class _AddressLookup:
         answers = ResolutionReceiver(partial(self._answered, running))
         try:
             self._resolver.resolveHostName(answers, self._like.host, addressTypes=(IPv4Address, IPv6Address))
-        except ValueError as error:  # what an encoding thinks of the name
+        except ValueError as error:  # the name cannot be encoded
             self._answered(running, (), str(error))
 
     def _answered(self, running: object, addresses: Sequence[str], problem: str = "does not resolve to any address") -> None:
         if running is not self._running:
-            return  # given up for lost
+            return  # replaced by a newer look-up
         self._running = None
         self._late = read_addresses(addresses, self._like) if addresses else DiscoveryError(f"{self._like.host}: {problem}")
         if self._waiting:

@@ -1,7 +1,7 @@
 """
-The endpoints file: one endpoint per line. Knows files and lines; what an endpoint looks like is `mpp.core.backend_url`.
+The locator of the endpoints file, which has one endpoint per line. Knows files; `mpp.core.backend_url` parses endpoints.
 
-The file is small and local and read anew at every round, so it is read directly.
+The file is small and local and read again in every round, so it is read synchronously.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mpp.core.model import MIB, Backend, DiscoveredBackend
 
 _log = make_logger()
 
-# Room for some 20,000 endpoints; what is larger is not an endpoints file.
+# Room for some 20,000 endpoints; a larger file is no endpoints file.
 MAX_BYTES = 1 * MIB
 
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
@@ -32,10 +32,10 @@ _COMMENT = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 @frozen
 class ParsedEndpoints:
     """
-    What the text of an endpoints file says.
+    The content of an endpoints file.
 
-    :ivar backends: in the file's order, each once.
-    :ivar problems: ``line: what is wrong``, for each line that is no endpoint.
+    :ivar backends: in the file's order, without duplicates.
+    :ivar problems: ``line number: problem``, for each line that is no endpoint.
     """
 
     backends: tuple[Backend, ...]
@@ -43,7 +43,7 @@ class ParsedEndpoints:
 
 
 def read_endpoints(text: str) -> ParsedEndpoints:
-    """Give the endpoints of a file's text, one per line; blank lines and ``#`` comments do not count. Pure."""
+    """Return the endpoints in the text of a file, one per line, without blank lines and ``#`` comments. Pure."""
     backends: dict[Backend, None] = {}
     problems = []
     for number, entry in _entries(text):
@@ -55,7 +55,7 @@ def read_endpoints(text: str) -> ParsedEndpoints:
 
 
 def _entries(text: str) -> Iterator[tuple[int, str]]:
-    # Not splitlines(), which also ends lines at characters that no editor counts.
+    # Not splitlines(), which also splits at characters that editors do not count as line ends.
     for number, line in enumerate(text.split("\n"), start=1):
         entry = _COMMENT.sub("", line).strip()
         if entry:
@@ -65,11 +65,11 @@ def _entries(text: str) -> Iterator[tuple[int, str]]:
 @implementer(ILocator)
 class FileLocator:
     """
-    Backends listed in a file, read at every look-up.
+    A locator of the backends listed in a file, which is read at every look-up.
 
     A line that is no endpoint is logged when it appears or changes, not at every look-up.
 
-    :param path: the file; a relative path is taken from the directory that is current now.
+    :param path: the file; a relative path is resolved against the current directory now.
     """
 
     def __init__(self, path: str, name: str = "file") -> None:
@@ -84,11 +84,11 @@ class FileLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Read the file.
+        Read the file, and return its backends.
 
-        :return Deferred(tuple): has fired already. Fails with `DiscoveryError` when the file is gone, unreadable, too large or
-            not UTF-8, when it has no byte at all (somebody is writing it; a list may be emptied by a comment), and when it has
-            lines of which none is an endpoint: that is not an endpoints file, or a torn one.
+        :return Deferred(tuple): has fired already. Fails with `DiscoveryError` when the file is missing, unreadable, too large
+            or not UTF-8, when it is empty (it is being written; a list may be emptied by a comment), and when it has lines
+            of which none is an endpoint: that is no endpoints file, or an incomplete one.
         """
         try:
             parsed = read_endpoints(_read(self._path))
@@ -100,10 +100,10 @@ class FileLocator:
         return succeed(tuple(map(DiscoveredBackend, parsed.backends)))
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Do nothing: the file is read at every look-up."""
+        """Do nothing, because the file is read at every look-up."""
 
     def stop(self) -> None:
-        """Do nothing."""
+        """Do nothing, because there is nothing to stop."""
 
     def _log_problems(self, problems: tuple[str, ...]) -> None:
         for problem in problems:

@@ -1,10 +1,10 @@
 """
-Prometheus' file_sd: files of target groups. Knows files, folders and patterns; what is in a file is
-`mpp.discovery.target_groups`.
+The locator of Prometheus' file_sd: files of target groups. Knows files, folders and patterns;
+`mpp.discovery.target_groups` parses their content.
 
-Each file stands for itself: one that cannot be used any more keeps the backends it had last, while the others' changes count
-(Note [Broken files]). The files are small and local and read anew at every round, so they are read directly; their content
-is taken apart only when it has changed.
+Each file is independent: a file that becomes unusable keeps its last backends, while changes of the other files take effect
+(Note [Broken files]). The files are small and local and read again in every round, so they are read synchronously; a file is
+parsed only when its content has changed.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from mpp.discovery.target_groups import ParsedTargetGroups, parse_json, parse_ya
 
 _log = make_logger()
 
-# Room for more targets than are taken from one file.
+# Room for more than the maximum number of targets of a file.
 MAX_BYTES = 1 * MIB
-# Reading is done on the reactor's thread; so many small files take some 10 ms.
+# The files are read on the reactor's thread; this many small files take some 10 ms.
 MAX_FILES = 1000
 
-# As Prometheus has it: wildcards stand in the last element only, and the ending tells the format.
+# As in Prometheus: wildcards are allowed in the last path element only, and the extension determines the format.
 _NAME = re.compile(r"[^*]*(\*[^/]*)?\.(json|yml|yaml|JSON|YML|YAML)")
 _WILDCARD = re.compile(r"[*?\[]")
-# In one message; the others have their turn when these are mended.
+# Maximum number of problems in one message; the others are reported when these are fixed.
 _MAX_SHOWN = 3
 
 # Note [Broken files]
-# A locator either gives its list or fails, and a failure keeps the whole last list. Here one of many files can be broken while
-# the others change, and both is to be seen: the failure (PartlyDiscovered, so that it is counted and logged like every other
-# one) carries the list that is in force nevertheless: the last good content of the broken file and the news of the others.
+# A locator either returns its list or fails, and a failure keeps the whole last list. Here one of many files can be broken while
+# the others change, and both must be visible: the failure (PartlyDiscovered, which is counted and logged like every other one)
+# carries the list that applies nevertheless: the last good content of the broken file and the new content of the others.
 
 
 @frozen
 class _File:
     """
-    What is known of one file.
+    The state of one file.
 
-    :ivar digest: of the content that was read last.
-    :ivar backends: of its last good content.
-    :ivar skipped: what is wrong with single entries of the last good content.
-    :ivar problem: why the file as it is cannot be used, empty when it can.
+    :ivar digest: hash of the content that was read last.
+    :ivar backends: backends in its last good content.
+    :ivar skipped: problems of single entries in its last good content.
+    :ivar problem: why its current content cannot be used, empty when it can.
     """
 
     digest: bytes = b""
@@ -66,16 +66,16 @@ class _File:
 @implementer(ILocator)
 class FileSDLocator:
     """
-    Backends listed in files, read at every look-up.
+    A locator of the backends listed in files, which are read at every look-up.
 
-    A file that no pattern gives any more takes its backends with it, as in Prometheus, unless its name was given in full: that
-    one is missing. An entry that makes no sense is logged when it appears or changes, not at every look-up.
+    The backends of a file that matches no pattern any longer are removed, as in Prometheus, unless its name was given in full:
+    then the file is missing. An invalid entry is logged when it appears or changes, not at every look-up.
 
-    :param patterns: paths, whose last element may have the wildcards ``*``, ``?`` and ``[...]``; they match no hidden file,
-        so that what others write there before they rename it does not count. Relative ones are taken from the directory that
-        is current now. Duplicates count once; names found are sorted.
-    :param option: to blame.
-    :raises ConfigError: a name has another ending than ``.json``, ``.yml`` and ``.yaml``, or wildcards elsewhere.
+    :param patterns: paths, whose last element may have the wildcards ``*``, ``?`` and ``[...]``; they match no hidden file, so
+        that a temporary file that is renamed later does not count. Relative paths are resolved against the current directory
+        now. Duplicates count once; matching names are sorted.
+    :param option: the option that errors name.
+    :raises ConfigError: a name has no extension ``.json``, ``.yml`` or ``.yaml``, or wildcards elsewhere.
     """
 
     def __init__(self, patterns: Sequence[str], name: str = "file-sd", *, option: str = "--file-sd") -> None:
@@ -94,11 +94,10 @@ class FileSDLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Read the files.
+        Read the files, and return their backends.
 
         :return Deferred(tuple): has fired already. Fails with `PartlyDiscovered` when a folder or a file cannot be read, or a
-            file is too large or empty, is not UTF-8, JSON or YAML, is no list of target groups, or has entries of which none
-            makes sense.
+            file is too large or empty, is not UTF-8, JSON or YAML, is no list of target groups, or has only invalid entries.
         """
         paths, problems = self._paths()
         self._files = {path: self._look_at(path) for path in paths}
@@ -113,20 +112,20 @@ class FileSDLocator:
         return succeed(located)
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Do nothing: the files are read at every look-up."""
+        """Do nothing, because the files are read at every look-up."""
 
     def stop(self) -> None:
-        """Do nothing."""
+        """Do nothing, because there is nothing to stop."""
 
     def _paths(self) -> tuple[dict[str, dict[str, None]], list[str]]:
-        """Give the files to read, each with the patterns that it matches, and what is wrong with the patterns."""
+        """Return the files to read, each with the patterns that it matches, and the problems of the patterns."""
         paths: dict[str, dict[str, None]] = {}
         problems = []
         for pattern in self._patterns:
             try:
                 found = _matching(pattern)
             except OSError as error:
-                # The folder is away: what was found in it is not forgotten.
+                # The folder is missing: its files keep their last backends.
                 found = [path for path in self._files if _matches(path, pattern)]
                 problems.append(f"{os.path.dirname(pattern)}: {error.strerror or error}")
             for path in found:
@@ -136,12 +135,12 @@ class FileSDLocator:
         return dict(itertools.islice(paths.items(), MAX_FILES)), problems
 
     def _look_at(self, path: str) -> _File:
-        """Give what is known of a file now."""
+        """Return the new state of a file."""
         known = self._files.get(path, _File())
         try:
             data = _read(path)
         except ValueError as error:
-            # Without a digest, so that the same content as before counts when it comes back.
+            # Without a digest, so that the same content counts again when it comes back.
             return evolve(known, digest=b"", problem=str(error))
         digest = hashlib.sha256(data).digest()
         if digest == known.digest:
@@ -156,7 +155,7 @@ class FileSDLocator:
 
 def _matching(pattern: str) -> list[str]:
     """
-    Give the paths that a pattern stands for, sorted by name.
+    Return the paths that match a pattern, sorted by name.
 
     :raises OSError: there are wildcards, and the folder cannot be listed.
     """
@@ -176,20 +175,20 @@ def _matches(path: str, pattern: str) -> bool:
 
 def _read(path: str) -> bytes:
     """
-    Read a file.
+    Return the content of a file.
 
     :raises ValueError: it cannot be read, is too large, empty, or not a file.
     """
     data = read_small(path, MAX_BYTES, "a file of target groups")
     if not data:
-        # Somebody is writing it.
+        # It is being written.
         raise ValueError("empty; a list without targets is []")
     return data
 
 
 def _parse(path: str, data: bytes) -> ParsedTargetGroups:
     """
-    Take a file's content apart.
+    Parse the content of a file.
 
     :raises ValueError: it is no list of target groups.
     """
@@ -204,7 +203,7 @@ def _parse(path: str, data: bytes) -> ParsedTargetGroups:
 def _log_problems(path: str, problems: Iterable[str], known: Iterable[str]) -> None:
     for problem in problems:
         if problem not in known:
-            _log.warn("{path}: {problem}; skipped", path=path, problem=problem)
+            _log.warn("target group entry of {path} skipped: {problem}", path=path, problem=problem)
 
 
 def _joined(problems: list[str]) -> str:

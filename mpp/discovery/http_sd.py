@@ -1,9 +1,9 @@
 """
-Prometheus' HTTP service discovery: a URL that gives target groups. Knows the contract; what is in the groups is
-`mpp.discovery.target_groups`.
+The locator of Prometheus' HTTP service discovery: a URL that returns target groups. Knows the HTTP contract;
+`mpp.discovery.target_groups` parses the groups.
 
-The contract (https://prometheus.io/docs/prometheus/latest/http_sd/): a GET is answered with status 200, Content-Type
-``application/json`` and the whole list, ``[]`` if it is empty; anything else is an error, and the last list stays in force.
+The contract (https://prometheus.io/docs/prometheus/latest/http_sd/): the response to a GET has status 200, Content-Type
+``application/json`` and the whole list, ``[]`` if it is empty; anything else is an error, and the last list is kept.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from mpp.discovery.target_groups import parse_json, read_groups
 
 _log = make_logger()
 
-# Room for more targets than are taken from one list.
+# Room for more than the maximum number of targets of a list.
 MAX_BYTES = 1 * MIB
-# The charset is all that Prometheus allows beside the type.
+# The charset is the only parameter that Prometheus allows.
 _CONTENT_TYPE = re.compile(r'\s*application/json\s*(;\s*charset=("utf-8"|utf-8)\s*)?', re.IGNORECASE)
 
 
 def url_reader(text: str) -> Callable[[], str]:
     """
-    Return what gives the URL: the text itself, or what stands in the file named behind an ``@`` at that moment.
+    Return a function that returns the URL: the text itself, or the current content of the file named after an ``@``.
 
-    What is returned fails with `DiscoveryError` when the file cannot be read or holds no URL. A relative path is taken from the
-    directory that is current now: twistd may change it before the file is read.
+    The function fails with `DiscoveryError` when the file cannot be read or holds no URL. A relative path is resolved against the
+    current directory now, because twistd may change it before the file is read.
     """
     if not text.startswith("@"):
         return lambda: text
@@ -51,7 +51,7 @@ def url_reader(text: str) -> Callable[[], str]:
         try:
             return parse_url(file.read())
         except ValueError:
-            # The message would show a part of what may be a secret.
+            # The error's message could show a part of a secret.
             raise DiscoveryError(f"{file.path}: expected one URL such as http://user:password@host:8080/path") from None
 
     return read
@@ -60,12 +60,12 @@ def url_reader(text: str) -> Callable[[], str]:
 @frozen
 class _Request:
     """
-    What is asked for.
+    The request of one look-up.
 
-    :ivar url: without user and password.
+    :ivar url: the URL without user and password.
     :ivar shown: the same for messages, without query.
-    :ivar authorization: made of user and password; empty without.
-    :ivar hide: texts that no message may repeat.
+    :ivar authorization: the header value from user and password; empty without them.
+    :ivar hide: texts that no message may contain.
     """
 
     url: str = field(repr=False)
@@ -82,14 +82,14 @@ class _Request:
 @implementer(ILocator)
 class HTTPSDLocator:
     """
-    Backends that a URL lists, asked at every look-up.
+    A locator of the backends that a URL lists, which is requested at every look-up.
 
-    An entry that makes no sense is logged when it appears or changes, not at every look-up.
+    An invalid entry is logged when it appears or changes, not at every look-up.
 
-    :param read_url: gives the URL (http or https) before each look-up; user and password in it are sent as HTTP basic. May fail
-        with `DiscoveryError`.
+    :param read_url: returns the URL (http or https) before each look-up; user and password in it are sent as HTTP basic. May
+        fail with `DiscoveryError`.
     :param api: sends the requests; closed by `stop`.
-    :param interval: seconds between look-ups, for the server's information.
+    :param interval: seconds between look-ups, sent to the server as information.
     """
 
     def __init__(self, read_url: Callable[[], str], api: JSONClient, name: str = "http-sd", *, interval: float = 10.0) -> None:
@@ -107,58 +107,58 @@ class HTTPSDLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Ask.
+        Request the list, and return its backends.
 
-        :return Deferred(tuple): fires with what the answer lists. Fails with `DiscoveryError` when nobody answers, the answer
-            breaks the contract, or it has entries of which none makes sense.
+        :return Deferred(tuple): fires with the listed backends. Fails with `DiscoveryError` when the server does not respond, the
+            response breaks the contract, or it has only invalid entries.
         """
         return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Do nothing: a URL can only be asked."""
+        """Do nothing, because a URL cannot be watched."""
 
     def stop(self) -> None:
-        """Give up the look-ups that are under way, and close all connections."""
+        """Cancel the look-ups in progress, and close all connections."""
         self._looking.cancel()
         self._api.close().addErrback(
-            lambda failure: _log.failure("Closing connections to {url} failed", failure, url=self._shown)
+            lambda failure: _log.failure("closing the connections to {url} failed", failure, url=self._shown)
         )
 
     async def _locate(self) -> tuple[DiscoveredBackend, ...]:
-        asked = _Request.of(self._read_url())
-        self._shown = asked.shown
-        headers = {**self._headers, "Authorization": asked.authorization} if asked.authorization else self._headers
-        answer = await self._api.request("GET", asked.url, headers=headers, hide=asked.hide)
-        text = self._text(answer)
+        request = _Request.of(self._read_url())
+        self._shown = request.shown
+        headers = {**self._headers, "Authorization": request.authorization} if request.authorization else self._headers
+        response = await self._api.request("GET", request.url, headers=headers, hide=request.hide)
+        text = self._text(response)
         try:
             groups = parse_json(text)
-            # To Prometheus, null is a list without entries (Go's encoding/json); programs in Go write an empty list so.
+            # For Prometheus, null is a list without entries (Go's encoding/json); programs in Go write an empty list like this.
             parsed = read_groups([] if groups is None else groups)
         except ValueError as error:
             raise DiscoveryError(f"{self._shown}: {error}") from None
         self._log_problems(parsed.problems)
         return tuple(map(DiscoveredBackend, parsed.backends))
 
-    def _text(self, answer: APIResponse) -> str:
+    def _text(self, response: APIResponse) -> str:
         """
-        Give the text of an answer that keeps to the contract.
+        Return the text of a response that conforms to the contract.
 
-        :raises DiscoveryError: it does not.
+        :raises DiscoveryError: the response does not conform.
         """
-        if answer.status != 200:
-            raise answer.rejected()
-        content_type = answer.headers.get("content-type", "")
+        if response.status != 200:
+            raise response.rejected()
+        content_type = response.headers.get("content-type", "")
         if not _CONTENT_TYPE.fullmatch(content_type):
             raise DiscoveryError(f"{self._shown}: expected Content-Type application/json, not {content_type[:100]!r}")
-        if len(answer.body) > MAX_BYTES:
-            raise DiscoveryError(f"{self._shown}: the answer is larger than {MAX_BYTES // MIB} MiB")
+        if len(response.body) > MAX_BYTES:
+            raise DiscoveryError(f"{self._shown}: the response is larger than {MAX_BYTES // MIB} MiB")
         try:
-            return answer.body.decode("utf-8-sig")
+            return response.body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise DiscoveryError(f"{self._shown}: not UTF-8 text (byte {error.start})") from None
 
     def _log_problems(self, problems: tuple[str, ...]) -> None:
         for problem in problems:
             if problem not in self._known_problems:
-                _log.warn("{url}: {problem}; skipped", url=self._shown, problem=problem)
+                _log.warn("target group entry of {url} skipped: {problem}", url=self._shown, problem=problem)
         self._known_problems = frozenset(problems)

@@ -1,5 +1,5 @@
 """
-Makes the configured locators. Knows how each kind is made of the settings; what they do is known to `mpp.discovery`.
+The construction of the configured locators. Knows how each kind is built from the settings; `mpp.discovery` implements them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from mpp.discovery.static import StaticLocator
 @frozen
 class LocatorPlan:
     """
-    How one locator is made.
+    The plan to build one locator.
 
-    :ivar key: two plans with equal keys make locators that find the same.
-    :ivar source: of the backends that it finds; where it reads several sources, it tells with each backend which of them it is.
-    :ivar build: makes it; raises `mpp.core.errors.ConfigError` if it can never work as it is configured.
+    :ivar key: locators with equal keys discover the same backends.
+    :ivar source: the source of its backends; a locator of several sources names the source with each backend.
+    :ivar build: builds the locator; raises `mpp.core.errors.ConfigError` if its configuration can never work.
     """
 
     key: tuple[Hashable, ...]
@@ -35,16 +35,16 @@ class LocatorPlan:
     build: Callable[[], ILocator] = field(eq=False)
 
     def sources(self, located: DiscoveredBackend) -> list[DiscoverySource]:
-        """Give those of a backend."""
+        """Return the discovery sources that listed this backend."""
         return [DiscoverySource(self.source.locator, source) for source in located.sources] or [self.source]
 
 
 @define
 class LocatorPlanner:
     """
-    The making of locators.
+    A planner of the locators that are configured.
 
-    :param environ: the program's own: Kubernetes tells a pod in it where the API server is.
+    :param environ: mpp's environment: in a pod, Kubernetes sets the API server's address in it.
     """
 
     _reactor: Any
@@ -52,7 +52,7 @@ class LocatorPlanner:
     _names: Any = None
 
     def plans(self, settings: Settings) -> tuple[LocatorPlan, ...]:
-        """Plan all locators that are configured, in the order in which their backends are ranked."""
+        """Return a plan for each configured locator, in the order in which their backends are ranked."""
         return tuple(self._plans(settings))
 
     def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:
@@ -75,7 +75,7 @@ class LocatorPlanner:
         if settings.kube.service_name or settings.kube.pod_label_selector:
             yield LocatorPlan((settings.kube, insecure), DiscoverySource("kubernetes"), partial(self._kubernetes, settings))
 
-    # What these import takes longer than all the rest of a start, and most programs use one of them or none.
+    # Importing these takes longer than the rest of a start, and most installations use one of them or none.
 
     def _http_sd(self, name: str, url: str, settings: Settings) -> ILocator:
         from mpp.discovery.http_api.json_api import JSONClient
@@ -97,7 +97,7 @@ class LocatorPlanner:
         return DNSLocator(spec, self._reactor.nameResolver, names, name)
 
     def _name_servers(self) -> Any:
-        """Give what asks name servers: one for all, since it looks after its configuration as long as the program lives."""
+        """Return the DNS client: a single one, since it watches its configuration for as long as the program runs."""
         if self._names is None:
             from mpp.discovery.name_servers import NameServers
 
@@ -117,5 +117,5 @@ class LocatorPlanner:
 
 
 def _named(kind: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Give each of several locators of a kind a name of its own: ``dns`` for a single one, else ``dns-1``, ``dns-2``."""
+    """Return the values with unique locator names: ``dns`` for a single one, otherwise ``dns-1``, ``dns-2``."""
     return [(kind if len(values) == 1 else f"{kind}-{number}", value) for number, value in enumerate(values, start=1)]

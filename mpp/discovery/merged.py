@@ -1,10 +1,10 @@
 """
-All configured locators seen as one that never fails: each keeps its last good list while its source is away.
+The merged locator, which combines all configured locators and never fails: it keeps the last good list of each failing source.
 
 # Note [Look-ups outlive rounds]
 
-A source may be slower than a round can wait: Prometheus gives an HTTP SD endpoint a minute. So a round waits for a look-up only
-briefly, and the look-up goes on beside the rounds; no further one of that source begins meanwhile. A late list counts at once.
+A source may be slower than a round can wait: Prometheus allows an HTTP SD endpoint a minute. So a round waits for a look-up only
+briefly, and the look-up continues in the background; no further one of that source starts meanwhile. A late list counts at once.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from mpp.core.model import Backend, DiscoveredBackend
 _log = make_logger()
 
 LOOK_UP_TIMEOUT_S = 60.0
-"""Seconds that a look-up may take: what Prometheus gives an HTTP SD endpoint by default (its ``refresh_interval``)."""
+"""Seconds that a look-up may take, like the default of Prometheus for an HTTP SD endpoint (its ``refresh_interval``)."""
 FIRST_WAIT_S = 3.0
 """Seconds that a round waits for a source that has never been read: without it the round may know no backend at all."""
 WAIT_S = 1.0
-"""Seconds that a round waits for another source: longer than a healthy API takes, so that its list counts in the same round."""
+"""Seconds that a round waits for other sources: longer than a healthy API takes, so that its list counts in the same round."""
 HOLD_S = 60.0
-"""Seconds for which a list must stay empty before it replaces one with backends: room to notice and mend a mistake."""
-# Nobody waits for it; a source that is slower than this at the start of the program may be down as well.
+"""Seconds for which a list must stay empty before it replaces one with backends: time to notice and fix a mistake."""
+# No look-up waits for this; a source that is slower at the start of the program may be down as well.
 VERIFY_TIMEOUT_S = 5.0
 
 
 @frozen
 class LocatorStatus:
     """
-    What is known of one locator.
+    The status of one locator.
 
-    :ivar name: the locator's.
+    :ivar name: the locator's name.
     :ivar discovered: its last good list; empty before the first one.
-    :ivar problem: why its last look-up failed, empty when it worked.
-    :ivar errors: how many look-ups failed so far.
-    :ivar read: a look-up has worked, or found something at least.
-    :ivar empty_since: when the source began to list nothing, in seconds of the clock, while its last list still stays; else None.
-    :ivar note: what its last look-up looked for in vain, empty when it found something.
+    :ivar problem: why its last look-up failed, empty when it succeeded.
+    :ivar errors: number of failed look-ups so far.
+    :ivar read: whether a look-up has succeeded, or at least found something.
+    :ivar empty_since: time of the clock since when the source lists nothing while its last list is kept; otherwise None.
+    :ivar note: what its last look-up searched for in vain, empty when it found something.
     """
 
     name: str
@@ -59,17 +59,17 @@ class LocatorStatus:
 
     @property
     def up(self) -> bool:
-        """Whether the last look-up worked."""
+        """Whether the last look-up succeeded."""
         return not self.problem
 
 
 @define(eq=False)
 class _MergedEntry:
     """
-    One locator.
+    One locator with its look-up.
 
-    :ivar running: its look-up under way, or None.
-    :ivar waiter: fires when it has ended; None when the round that began it does not wait any longer.
+    :ivar running: its look-up in progress, or None.
+    :ivar waiter: fires when the look-up has ended; None when the round that started it no longer waits.
     """
 
     locator: ILocator
@@ -80,10 +80,10 @@ class _MergedEntry:
 
 class MergedLocator:
     """
-    Asks all locators at once.
+    A locator that combines several locators, which it runs in parallel.
 
     :param clock: for the time limit of each look-up.
-    :param failed: called with the locator's name for each failed look-up, to be counted.
+    :param failed: called with the locator's name for each failed look-up, to count it.
     """
 
     def __init__(self, locators: Sequence[ILocator], clock: IReactorTime, *, failed: Callable[[str], None]) -> None:
@@ -95,14 +95,14 @@ class MergedLocator:
 
     @property
     def sources(self) -> tuple[LocatorStatus, ...]:
-        """What is known of each locator, in their order."""
+        """The status of each locator, in their order."""
         return tuple(each.source for each in self._watched)
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        List the backends of all locators, in the locators' order, each backend once: ready, if any of them holds it to be.
+        List the backends of all locators, in the locators' order, each backend once: ready, if any locator reports it as ready.
 
-        Each locator is asked, and waited for at most `FIRST_WAIT_S` or `WAIT_S`; see Note [Look-ups outlive rounds].
+        Each locator is waited for at most `FIRST_WAIT_S` or `WAIT_S`; see Note [Look-ups outlive rounds].
 
         :return Deferred(tuple): never fails, except by cancellation, which ends the wait and not the look-ups.
         """
@@ -110,13 +110,13 @@ class MergedLocator:
         return gatherResults(waits, consumeErrors=True).addCallback(self._merged)
 
     def _ask(self, watched: _MergedEntry) -> Deferred[None]:
-        """Begin a look-up, and return a Deferred that fires with None when it has ended, or when the round waits no longer."""
+        """Start a look-up, and return a Deferred that fires with None when it has ended, or when the wait is over."""
         looked_up: Deferred[tuple[DiscoveredBackend, ...]] = maybeDeferred(watched.locator.locate)
         looked_up.addTimeout(LOOK_UP_TIMEOUT_S, self._clock)
         concluded = looked_up.addCallbacks(self._good, self._bad, callbackArgs=(watched,), errbackArgs=(watched,))
         waiter = watched.waiter = Deferred()
         watched.running = concluded.addCallback(self._ended, watched)
-        watched.running.addErrback(lambda failure: _log.failure("Bug: a look-up could not be concluded", failure))
+        watched.running.addErrback(lambda failure: _log.failure("bug: result of a look-up could not be processed", failure))
         if waiter.called:
             watched.running = None
             return waiter
@@ -128,14 +128,14 @@ class MergedLocator:
         watched.waiter = None
         if not watched.source.read:
             _log.warn(
-                "locator {locator} has not answered within {seconds:g} s; its answer is awaited for {limit:g} s",
+                "locator {locator} has not responded within {seconds:g} s; its look-up goes on for up to {limit:g} s",
                 locator=watched.source.name,
                 seconds=seconds,
                 limit=LOOK_UP_TIMEOUT_S,
             )
 
     def _ended(self, source: LocatorStatus | None, watched: _MergedEntry) -> None:
-        """Take over what came of a look-up; None if it was stopped."""
+        """Record the result of a look-up, None if the look-up was stopped, and resume the round or report the change."""
         before, waiter = watched.source, watched.waiter
         watched.running = watched.waiter = None
         if source is not None:
@@ -153,26 +153,26 @@ class MergedLocator:
         if note and note != last.note:
             _log.warn("locator {locator} {note}", locator=last.name, note=note, log_same=f"{last.name} {note}")
         elif not last.up or (last.note and not note):
-            text = "Locator {locator} works again, {count} backends"
+            text = "locator {locator} works again and lists {count} backends"
             _log.info(text, locator=last.name, count=len(located), log_same=f"{last.name} works again")
         return evolve(last, discovered=located, problem="", note=note, read=True, empty_since=None)
 
     def _emptied(self, last: LocatorStatus) -> LocatorStatus:
-        """Keep the last list until the source has listed nothing for `HOLD_S`, then drop it."""
+        """Return a status that keeps the last list until the source has listed nothing for `HOLD_S`, then drops it."""
         now = self._clock.seconds()
         since = now if last.empty_since is None else last.empty_since
         if now - since >= HOLD_S:
-            text = "Locator {locator} has listed no backends for {hold:g} s; its {count} backends are dropped"
+            text = "locator {locator} has listed no backends for {hold:g} s; its {count} backends are dropped"
             _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.discovered))
             return evolve(last, discovered=(), problem="", note="lists no backends", empty_since=None)
         if last.empty_since is None:
-            text = "Locator {locator} lists no backends any more; its last {count} backends stay for {hold:g} s"
+            text = "locator {locator} lists no backends now; its last {count} backends are kept for {hold:g} s"
             _log.warn(text, locator=last.name, hold=HOLD_S, count=len(last.discovered))
-        problem = f"the source lists no backends; the last list stays until it has done so for {HOLD_S:g} s"
+        problem = f"the source lists no backends; the last list is kept until it has done so for {HOLD_S:g} s"
         return evolve(last, problem=problem, empty_since=since)
 
     def _bad(self, failure: Failure, watched: _MergedEntry) -> LocatorStatus | None:
-        # It was stopped while it was asked, and no caller needs the result any more.
+        # It was stopped during the look-up, and no caller needs the result.
         if watched not in self._watched or failure.check(CancelledError):
             return None
         last = watched.source
@@ -181,7 +181,7 @@ class MergedLocator:
         located = last.discovered if partly is None else partly
         if problem != last.problem:
             _log.warn(
-                "Locator {locator} failed, going on with {count} backends: {problem}",
+                "locator {locator} failed, continuing with {count} backends: {problem}",
                 locator=last.name,
                 count=len(located),
                 problem=problem,
@@ -192,14 +192,14 @@ class MergedLocator:
         )
 
     def _explain(self, failure: Failure, last: LocatorStatus) -> str:
-        """Give one line. Locators may be anyone's: a bug in one must not stop the others, so it is logged in full, once."""
+        """Return the problem as one line; a bug in a locator, which may be a plugin, is also logged in full, once."""
         if failure.check(DiscoveryError):
             return str(failure.value)
         if failure.check(TimeoutError):
-            return f"no answer within {LOOK_UP_TIMEOUT_S:g} s"
+            return f"no response within {LOOK_UP_TIMEOUT_S:g} s"
         problem = f"bug in the locator: {failure.type.__name__}: {failure.value}" if failure.type else "bug in the locator"
         if problem != last.problem:
-            _log.failure("Locator {locator} raised what it must not", failure, locator=last.name)
+            _log.failure("bug: locator {locator} raised an unexpected exception", failure, locator=last.name)
         return problem
 
     def _merged(self, _: object) -> tuple[DiscoveredBackend, ...]:
@@ -214,10 +214,10 @@ class MergedLocator:
 
     def verify(self) -> Deferred[None]:
         """
-        Ask the sources that can tell whether they understand what is configured.
+        Ask the sources that can check their configuration whether it is valid.
 
-        :return Deferred(None): fails with `ConfigError` as soon as one of them does not. Who does not answer soon
-            (`VERIFY_TIMEOUT_S`) has nothing against it. May be cancelled.
+        :return Deferred(None): fails with `ConfigError` as soon as one of them rejects it. A source that does not respond within
+            `VERIFY_TIMEOUT_S` does not reject it. May be cancelled.
         """
         asked = [self._verify(each.locator) for each in self._watched if IVerifiedLocator.providedBy(each.locator)]
         return gatherResults(asked, consumeErrors=True).addCallbacks(lambda _: None, _first)
@@ -231,14 +231,14 @@ class MergedLocator:
         if failure.check(ConfigError, CancelledError):
             failure.raiseException()
         if not failure.check(TimeoutError):
-            _log.failure("Locator {locator} raised what it must not", failure, locator=locator.name)
+            _log.failure("bug: locator {locator} raised an unexpected exception", failure, locator=locator.name)
 
     def replace(self, locators: Sequence[ILocator]) -> None:
         """
-        Ask these from now on: those that were asked before keep what is known of them, the others are stopped.
+        Replace the set of locators. The ones that remain keep their status, the others are stopped.
 
-        What the others had found stays for as long as one of the new ones has never answered: a source that is down when it is
-        configured must not leave clients without any server.
+        The backends of the others are kept until each new locator has responded once: a source that is down when it is configured
+        must not leave clients without any server.
         """
         known = {id(each.locator): each for each in self._watched}
         wanted = {id(locator) for locator in locators}
@@ -250,7 +250,7 @@ class MergedLocator:
         )
         self._former = former if fresh or self._former else ()
         if self._former:
-            _log.info("{count} backends stay until all locators have answered", count=len(set(self._former)))
+            _log.info("{count} former backends are kept until all locators have responded", count=len(set(self._former)))
         if self._changed is not None:
             for locator in fresh:
                 locator.start(self._changed)
@@ -258,13 +258,13 @@ class MergedLocator:
             _stop(each)
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Have every locator watch its source; see `ILocator.start`. ``changed`` is called for a late list, too."""
+        """Start watching each locator's source; see `ILocator.start`. ``changed`` is called for a late list, too."""
         self._changed = changed
         for each in self._watched:
             each.locator.start(changed)
 
     def stop(self) -> None:
-        """Stop watching, and cancel the look-ups that are under way."""
+        """Stop watching, and cancel the look-ups in progress."""
         self._changed = None
         for each in self._watched:
             _stop(each)
@@ -277,6 +277,6 @@ def _stop(watched: _MergedEntry) -> None:
 
 
 def _first(failure: Failure) -> Failure:
-    """Give the failure that is inside of the one that `gatherResults` makes."""
+    """Return the failure inside a failure of `gatherResults`."""
     inner: Failure = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
     return inner

@@ -1,8 +1,8 @@
 """
-Asks the name servers of ``resolv.conf``, one after the other. Knows how they are asked; knows nothing of what is looked up.
+A DNS client that queries the name servers of ``resolv.conf`` in turn. Knows the queries' transport, not their content.
 
-Twisted's resolver asks the next server only when one is silent. Where a server cannot be asked at all, such as one with an IPv6
-address on a host that has no IPv6 route, the error of the socket ends its look-up.
+Twisted's resolver queries the next server only when one times out. If a server cannot be reached at all, such as one with an IPv6
+address on a host that has no IPv6 route, the error of the socket ends the look-up.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from twisted.names.client import Resolver
 
 Server = tuple[str, int]
 
-# Seconds for a query over TCP, which follows an answer that was too long for UDP.
+# Seconds for a query over TCP, which follows a response that was too long for UDP.
 _TCP_TIMEOUT_S = 10
 _NEXT_SERVER = (OSError, ConnectError, TimeoutError)
-"""What one server's failure to answer is; an answer that there is no such name is no failure."""
+"""The errors after which the next server is queried; a response that the name does not exist is no error."""
 
 
 class NameServers(Resolver):
     """
-    Name servers; see `twisted.names.client.Resolver`.
+    A client of several name servers; see `twisted.names.client.Resolver`.
 
-    Each is asked once within the first number of seconds that a look-up has, and once more within each further one.
+    Each server is queried once with the first time limit of a look-up, and once more with each further one.
 
-    :param resolv: the path of a ``resolv.conf``, looked at again when it changes; not used where there are ``servers``.
-    :param servers: IP address and port of each.
+    :param resolv: the path of a ``resolv.conf``, read again when it changes; not used if there are ``servers``.
+    :param servers: IP address and port of each server.
     """
 
     def __init__(self, resolv: str, reactor: Any, servers: Sequence[Server] = ()) -> None:
@@ -38,7 +38,7 @@ class NameServers(Resolver):
 
     def queryUDP(self, queries: Any, timeout: Sequence[int] | None = None) -> Deferred[Any]:
         """
-        Ask by UDP.
+        Send a query over UDP.
 
         :return Deferred(Message): the first response. Fails with TimeoutError or OSError when no server responds.
         """
@@ -47,7 +47,7 @@ class NameServers(Resolver):
         return _first([partial(self._only(server).queryUDP, queries, (seconds,)) for server, seconds in attempts])
 
     def queryTCP(self, queries: Any, timeout: int = _TCP_TIMEOUT_S) -> Deferred[Any]:
-        """Ask by TCP, see `queryUDP`."""
+        """Send a query over TCP, see `queryUDP`."""
         return _first([partial(self._over_tcp, self._only(server), queries, timeout) for server in self._known()])
 
     def _known(self) -> list[Server]:
@@ -57,7 +57,7 @@ class NameServers(Resolver):
         return Resolver(servers=[server], reactor=self._reactor)
 
     def _over_tcp(self, resolver: Any, queries: Any, timeout: int) -> Deferred[Any]:
-        """Ask one server, and close the connection, which it would keep for its next query."""
+        """Query one server, and close the connection, which it would otherwise keep for its next query."""
 
         def close(outcome: Any) -> Any:
             for connection in resolver.connections:
@@ -69,7 +69,7 @@ class NameServers(Resolver):
 
 
 def _first(attempts: Sequence[Callable[[], Deferred[Any]]]) -> Deferred[Any]:
-    """Return what the first attempt that works gives; one that fails is followed by the next."""
+    """Return the result of the first attempt that succeeds; each one starts when the previous one has failed."""
 
     async def run() -> Any:
         problem: Exception = OSError("no name server is configured")

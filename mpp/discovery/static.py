@@ -1,4 +1,4 @@
-"""Backends named one by one on the command line. What an endpoint looks like is `mpp.core.backend_url`."""
+"""The locator of backends named on the command line. `mpp.core.backend_url` parses endpoints."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mpp.discovery.target_groups import without_secrets
 @implementer(ILocator)
 class StaticLocator:
     """
-    Backends that are always the same.
+    A locator of a fixed list of backends.
 
-    :param texts: the endpoints, see `parse_endpoint`; one written twice counts once.
-    :param option: to blame.
-    :raises ConfigError: one of them is none. Unlike a line in a file, which somebody mends while mpp runs, it can never work.
+    :param texts: the endpoints, see `parse_endpoint`; duplicates count once.
+    :param option: the option that errors name.
+    :raises ConfigError: one of them is no endpoint. Unlike a line in a file, it cannot be corrected while mpp runs.
     """
 
     def __init__(self, texts: Sequence[str], name: str = "endpoint", *, option: str = "--endpoint") -> None:
@@ -34,17 +34,17 @@ class StaticLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Give them.
+        Return the fixed list of backends.
 
         :return Deferred(tuple): has fired already; never fails.
         """
         return succeed(self._discovered)
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Do nothing: there is nothing to watch."""
+        """Do nothing, because there is nothing to watch."""
 
     def stop(self) -> None:
-        """Do nothing."""
+        """Do nothing, because there is nothing to stop."""
 
 
 def _parse(text: str, option: str) -> Backend:

@@ -1,14 +1,14 @@
 """
-Prometheus' target groups, ``[{targets: [host:port], labels: {...}}]``, made Backends. Pure: knows neither files nor HTTP.
+The parser of Prometheus' target groups, ``[{targets: [host:port], labels: {...}}]``. Pure: knows neither files nor HTTP.
 
-The same text means the same server as it does to Prometheus, of which only the labels that say where a server is are used:
+A text means the same servers as in Prometheus. Only the labels that say where a server is are used:
 
 - ``__scheme__``: ``http`` (default) or ``https``; a target without a port has the scheme's, 80 or 443.
 - ``__path_prefix__``: like ``/prometheus``. Prometheus does not know it, so a list that is also used for scraping need not
-  have it: without it, a ``__metrics_path__`` that ends in ``/metrics`` gives the prefix.
+  have it: without it, a ``__metrics_path__`` that ends in ``/metrics`` determines the prefix.
 - ``__address__``: the ``host:port`` to use instead of the group's target, of which there is one then.
 
-There is no relabeling. All other labels mean nothing here.
+There is no relabeling. All other labels are ignored.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mpp.core.backend_url import parse_endpoint
 from mpp.core.model import Backend
 from mpp.core.text.yaml_events import read_yaml
 
-# Reading YAML takes a second per MiB, on the reactor's thread; this is room for some thousand servers.
+# Parsing YAML takes a second per MiB, on the reactor's thread; this is room for some thousand servers.
 MAX_YAML_BYTES = 256 * 1024
-# A list, a group, its labels; what nests deeper is something else.
+# A list, a group, its labels; deeper nesting is no list of target groups.
 _MAX_DEPTH = 8
-# In one list. Aliases in YAML could make many more of a short text.
+# Maximum number in one list. Aliases in YAML could multiply the targets of a short text.
 MAX_TARGETS = 10_000
-# In one list; who has more will see the rest after mending these.
+# Maximum number reported per list; further ones are reported when these are fixed.
 _MAX_PROBLEMS = 20
 _MAX_PROBLEM = 300
 
@@ -41,10 +41,10 @@ _MAX_SHOWN = 100
 @frozen
 class ParsedTargetGroups:
     """
-    What a list of target groups says.
+    The content of a list of target groups.
 
-    :ivar backends: in the list's order, each once.
-    :ivar problems: ``where: what is wrong``, for each entry that was skipped.
+    :ivar backends: in the list's order, without duplicates.
+    :ivar problems: ``place: problem``, for each entry that was skipped.
     """
 
     backends: tuple[Backend, ...]
@@ -52,7 +52,7 @@ class ParsedTargetGroups:
 
 
 def without_secrets(text: str) -> str:
-    """Give what the operator wrote fit to be shown: without user and password, without what follows a ``?``, not too long."""
+    """Return the operator's text for a message: without user and password, without the query, and shortened."""
     shown = _USERINFO.sub(r"\1***@", text).partition("?")
     head = shown[0] if len(shown[0]) <= _MAX_SHOWN else shown[0][:_MAX_SHOWN] + "..."
     return head + ("?***" if shown[1] else "")
@@ -60,10 +60,10 @@ def without_secrets(text: str) -> str:
 
 def read_groups(groups: object) -> ParsedTargetGroups:
     """
-    Give the backends in a list of target groups.
+    Return the backends in a list of target groups.
 
-    :param groups: as JSON or `parse_yaml` gives it.
-    :raises ValueError: it is no such list; or it is not empty and no entry of it makes sense.
+    :param groups: the result of JSON or `parse_yaml`.
+    :raises ValueError: it is no such list; or it is not empty and has only invalid entries.
     """
     if not isinstance(groups, list):
         raise ValueError(f"expected a list of target groups, like [{{targets: [host:port]}}], found {_kind(groups)}")
@@ -87,7 +87,7 @@ def read_groups(groups: object) -> ParsedTargetGroups:
 
 
 def _read_group(group: object) -> Iterator[Backend | str]:
-    """Give the group's backends; for what is wrong, the text that follows its number."""
+    """Yield the group's backends, and for each problem the text that follows the group's number."""
     try:
         where, addresses = _split(group)
     except ValueError as error:
@@ -102,12 +102,12 @@ def _read_group(group: object) -> Iterator[Backend | str]:
 
 
 def _split(group: object) -> tuple[_GroupLabels, list[object]]:
-    """Give where a group's servers are, and their addresses."""
+    """Return the labels of a group, and the addresses of its servers."""
     if not isinstance(group, dict):
         raise ValueError(f"expected targets and labels, found {_kind(group)}")
     unknown = group.keys() - {"targets", "labels"}
     if unknown:
-        # As Prometheus: a misspelled key must not pass for a group without targets.
+        # As in Prometheus: a misspelled key must not count as a group without targets.
         raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}, expected targets and labels")
     targets, labels = group.get("targets") or [], group.get("labels") or {}
     if not isinstance(targets, list):
@@ -122,14 +122,14 @@ def _split(group: object) -> tuple[_GroupLabels, list[object]]:
 
 @frozen
 class _GroupLabels:
-    """What a group's labels say of all its servers."""
+    """The labels of a group that apply to all its servers."""
 
     scheme: str
     prefix: str
 
     @classmethod
     def of(cls, labels: dict[Any, Any]) -> _GroupLabels:
-        """Read the labels."""
+        """Parse the labels of a group."""
         scheme = _label(labels, "__scheme__").lower() or "http"
         if scheme not in ("http", "https"):
             raise ValueError("the label __scheme__ must be http or https")
@@ -142,11 +142,11 @@ class _GroupLabels:
         return cls(scheme, prefix)
 
     def backend(self, address: object) -> Backend:
-        """Give the server at an address."""
+        """Return the backend at an address."""
         if not isinstance(address, str):
             raise ValueError("expected host:port")
         if "/" in address and "@" not in address:
-            raise ValueError("expected host:port; the label __scheme__ has room for https, __path_prefix__ for a path")
+            raise ValueError("expected host:port; use the label __scheme__ for https, __path_prefix__ for a path")
         return parse_endpoint(f"{self.scheme}://{address.strip()}{self.prefix}")
 
 
@@ -160,16 +160,16 @@ def _label(labels: dict[Any, Any], name: str) -> str:
 
 
 def _kind(value: object) -> str:
-    """Say in JSON's words what a value is, without repeating it."""
+    """Return the JSON name of a value's type, without the value."""
     kinds: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
-    return next((words for kind, words in kinds.items() if isinstance(value, kind)), "a number")
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), "a number")
 
 
 def parse_json(text: str) -> object:
     """
-    Read JSON.
+    Parse a JSON text.
 
-    :raises ValueError: it is none; the message begins with the line, if one is to blame.
+    :raises ValueError: it is not valid; the message begins with the number of the line at fault, if there is one.
     """
     try:
         value: object = json.loads(text)
@@ -185,9 +185,10 @@ def parse_json(text: str) -> object:
 
 def parse_yaml(text: str) -> object:
     """
-    Read YAML, all scalars as text; a text without a value (comments only) gives an empty list.
+    Parse a YAML text, all scalars as text; a text without a value (comments only) yields an empty list.
 
-    :raises ValueError: it is none, or larger than `MAX_YAML_BYTES`; the message begins with the line, if one is to blame.
+    :raises ValueError: it is not valid, or larger than `MAX_YAML_BYTES`; the message begins with the number of the line at
+        fault, if there is one.
     """
     if len(text) > MAX_YAML_BYTES:
         raise ValueError(f"larger than {MAX_YAML_BYTES // 1024} KiB; use JSON for long lists")

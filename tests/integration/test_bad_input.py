@@ -65,7 +65,7 @@ def kubeconfig(name: str) -> tuple[str, ...]:
     return ("--kubeconfig", "{folder}/" + name)
 
 
-_REFUSED = r"the API server refuses 'app in prometheus': unable to parse requirement: found 'app in prometheus', .+"
+_REFUSED = r"the API server rejects 'app in prometheus': unable to parse requirement: found 'app in prometheus', .+"
 _SELECTOR = ("--kube-pod-label-selector", "app in prometheus")
 _NO_FILE = "No such file or directory"
 _USER = r"config: {folder}/{name}: users\[alice\]\.user"
@@ -92,39 +92,39 @@ KUBERNETES: tuple[Case, ...] = (
     Case(
         "selector refused, server down",
         (*kubeconfig("down"), *_SELECTOR),
-        "Locator kubernetes failed.*: connection refused",
+        "locator kubernetes failed.*: connection refused",
         ends=False,
     ),
     Case(
         "selector refused, server slow",
         (*kubeconfig("slow"), *_SELECTOR),
-        "locator kubernetes has not answered within 3 s; its answer is awaited for 60 s",
+        "locator kubernetes has not responded within 3 s; its look-up goes on for up to 60 s",
         ends=False,
     ),
     Case(
         "server fails",
         (*kubeconfig("failing"), *PODS),
-        "Locator kubernetes failed.*: status 503: the server is currently unable to handle the request",
+        "locator kubernetes failed.*: status 503: the server is currently unable to handle the request",
         ends=False,
     ),
     Case(
         "RBAC forbids pods",
         (*kubeconfig("forbidden"), *PODS),
-        r"Locator kubernetes failed.*: pods in namespace 'monitoring': status 403: pods is forbidden: "
+        r"locator kubernetes failed.*: pods in namespace 'monitoring': status 403: pods is forbidden: "
         r'User "alice" cannot list resource "pods" .*rbac\.yaml',
         ends=False,
     ),
     Case(
         "RBAC forbids a service",
         (*kubeconfig("forbidden"), *SERVICE),
-        r"Locator kubernetes failed.*: EndpointSlices in namespace 'monitoring': status 403: endpointslices is forbidden: "
+        r"locator kubernetes failed.*: EndpointSlices in namespace 'monitoring': status 403: endpointslices is forbidden: "
         r'User "alice" cannot list resource "endpointslices" .*rbac\.yaml',
         ends=False,
     ),
     Case(
         "token refused",
         (*kubeconfig("stranger"), *PODS),
-        r"Locator kubernetes failed.*: status 401: Unauthorized \(the credentials of --kubeconfig",
+        r"locator kubernetes failed.*: status 401: Unauthorized \(the credentials of --kubeconfig",
         ends=False,
     ),
     Case("unknown certificate", (*kubeconfig("no-ca"), *PODS), "TLS failed: .*certificate", ends=False),
@@ -192,13 +192,13 @@ MARATHONS: tuple[Case, ...] = (
     Case(
         "app that does not exist",
         MARATHON,
-        "Locator marathon failed.*: --marathon-apps: /prometheus: App '/prometheus' does not exist",
+        "locator marathon failed.*: --marathon-apps: /prometheus: App '/prometheus' does not exist",
         ends=False,
     ),
     Case(
         "no Marathon there",
         ("--marathon-url", "{marathon}", *MARATHON[2:]),
-        "--marathon-url: {marathon}/v2/apps/prometheus: no Marathon answers there",
+        "--marathon-url: {marathon}/v2/apps/prometheus: no Marathon responds there",
         ends=False,
     ),
     Case(
@@ -210,7 +210,7 @@ MARATHONS: tuple[Case, ...] = (
     Case(
         "not logged in",
         ("--marathon-url", "{strict}/service/marathon", *MARATHON[2:]),
-        r"our credentials are missing or wrong \(--marathon-principal-secret or HTTP basic\)",
+        r"mpp's credentials are missing or wrong \(--marathon-principal-secret or HTTP basic\)",
         ends=False,
     ),
     Case(
@@ -291,11 +291,11 @@ OTHERS: tuple[Case, ...] = (
     Case(
         "file_sd missing",
         ("--file-sd", "{folder}/gone.json"),
-        f"Locator file-sd failed.*: {{folder}}/gone.json: {_NO_FILE}",
+        f"locator file-sd failed.*: {{folder}}/gone.json: {_NO_FILE}",
         ends=False,
     ),
     Case(
-        "file_sd's folder missing", ("--file-sd", "/nowhere/*.yml"), f"Locator file-sd failed.*: /nowhere: {_NO_FILE}", ends=False
+        "file_sd's folder missing", ("--file-sd", "/nowhere/*.yml"), f"locator file-sd failed.*: /nowhere: {_NO_FILE}", ends=False
     ),
     Case("file_sd torn", ("--file-sd", "{folder}/torn.json"), "{folder}/torn.json: line 2: not JSON: ", ends=False),
     Case("file_sd nests", ("--file-sd", "{folder}/nested.yml"), "{folder}/nested.yml: line 1: nested too deeply", ends=False),
@@ -309,13 +309,13 @@ OTHERS: tuple[Case, ...] = (
     Case(
         "HTTP SD down",
         ("--http-sd", "{nobody}/targets"),
-        "Locator http-sd failed.*: {nobody}/targets: connection refused",
+        "locator http-sd failed.*: {nobody}/targets: connection refused",
         ends=False,
     ),
     Case(
         "HTTP SD refuses",
         ("--http-sd", "{marathon}/targets"),
-        "Locator http-sd failed.*: {marathon}/targets: status 404",
+        "locator http-sd failed.*: {marathon}/targets: status 404",
         ends=False,
     ),
     Case("DNS without a port", ("--dns", "prom.example.org"), "--dns: 'prom.example.org': no port given: .*"),
@@ -327,7 +327,7 @@ OTHERS: tuple[Case, ...] = (
     Case(
         "DNS, unknown name",
         ("--dns", "nobody.invalid:9090"),
-        "Locator dns failed.*: nobody.invalid: does not resolve to any address",
+        "locator dns failed.*: nobody.invalid: does not resolve to any address",
         ends=False,
     ),
 )

@@ -95,7 +95,7 @@ class BombTests(SynchronousTestCase):
 
     def test_one_layer(self) -> None:
         """One layer, 600 KB that stand for 600 MB, is unpacked up to the limit for any answer."""
-        self.assert_unharmed(packed_zeros(), "gzip", "the answer is larger than 32 MiB")
+        self.assert_unharmed(packed_zeros(), "gzip", "the response is larger than 32 MiB")
 
 
 def _peak(mpp: Mpp) -> int:

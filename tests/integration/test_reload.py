@@ -296,7 +296,7 @@ class ReloadTests(SynchronousTestCase):
         def change() -> None:
             mpp.write(file_sd=str(targets))
             mpp.hang_up("changed: endpoint, file-sd")
-            wait_until(lambda: "Locator file-sd failed" in mpp.log(), "the source is read", 5)
+            wait_until(lambda: "locator file-sd failed" in mpp.log(), "the source is read", 5)
 
         self.under_load(mpp, "another source, which is down", change)
         gone = f"{self.servers[0].address} is no longer listed"

@@ -1,1 +1,1 @@
-"""A client for HTTP APIs that list backends. Knows no particular API. Begin with ``json_api``."""
+"""A client for HTTP APIs that list backends. Knows no particular API. Read ``json_api`` first."""

@@ -1,9 +1,9 @@
 """
-Connects to a server by any host name that its resolver takes.
+An endpoint that connects to any host name that the reactor's resolver accepts.
 
-Twisted's ``HostnameEndpoint`` refuses names that are not valid as international ones (IDNA 2008) before it resolves them:
-``under_score.example`` and ``ab--c.example``, which Docker Compose and cloud load balancers give out. It is still what races a
-name's addresses (RFC 8305); only the name goes past it.
+Twisted's ``HostnameEndpoint`` rejects names that are not valid as international ones (IDNA 2008) before it resolves them:
+``under_score.example`` and ``ab--c.example``, which Docker Compose and cloud load balancers assign. It is still used to race a
+name's addresses (RFC 8305), with a valid name in place of the real one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-# A valid name that is never resolved (RFC 6761 section 6.4), for the endpoint to look at.
+# A valid name that is never resolved (RFC 6761 section 6.4), for the endpoint to validate.
 _STAND_IN = "host.invalid"
 
 
@@ -38,7 +38,7 @@ def host_endpoint(reactor: Any, host: str, port: int, timeout: float) -> IStream
 
 @implementer(IReactorPluggableNameResolver, IHostnameResolver)
 class _ReactorForHost:
-    """The reactor, except that its resolver resolves one and the same host whatever it is asked for."""
+    """A reactor whose resolver always resolves the same host, whatever name it is given."""
 
     def __init__(self, reactor: Any, host: str) -> None:
         self._reactor = reactor
@@ -49,7 +49,7 @@ class _ReactorForHost:
 
     @property
     def nameResolver(self) -> IHostnameResolver:
-        """The resolver of the one host."""
+        """The resolver of the fixed host."""
         return self
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
@@ -65,7 +65,7 @@ class _ReactorForHost:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Resolve the one host, see `IHostnameResolver`."""
+        """Resolve the fixed host, see `IHostnameResolver`."""
         resolver = self._reactor.nameResolver
         resolution: IHostResolution = resolver.resolveHostName(
             resolutionReceiver, self._host, portNumber, addressTypes, transportSemantics

@@ -1,6 +1,6 @@
 """
-What is below the requests of `mpp.discovery.http_api.json_api`: connections that can be dropped, bodies that are bounded,
-failures explained.
+The HTTP transport of `mpp.discovery.http_api.json_api`: connections that can be aborted, bodies with a size limit, explained
+failures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zope.interface import implementer
 from mpp.discovery.http_api.any_host import host_endpoint
 from mpp.wire.tls import TLSPolicy
 
-# A round asks one server a few things in turn, so one connection is the rule; two rounds may overlap.
+# A round sends a few requests to one server in turn, so one connection is the rule; two rounds may overlap.
 _KEPT_PER_HOST = 2
 # Longer than the usual interval between rounds (10 s), shorter than most servers keep a connection.
 _KEPT_S = 25
@@ -33,10 +33,10 @@ _KEPT_S = 25
 @implementer(IAgentEndpointFactory)
 class TrackedConnections:
     """
-    Opens connections, keeps some, and can close them all.
+    The connections of an HTTP agent, which keeps some of them and can close all.
 
-    :param connect_timeout: seconds for each connection.
-    :ivar agent: sends requests over them.
+    :param connect_timeout: seconds for each attempt to connect.
+    :ivar agent: sends requests over these connections.
     :ivar open: the connections that are open now.
     """
 
@@ -52,7 +52,7 @@ class TrackedConnections:
         self.agent = Agent.usingEndpointFactory(reactor, self, self._pool)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Give the endpoint of a server, for the agent."""
+        """Return the endpoint of a server, for the agent."""
         host, port = uri.host, uri.port
         endpoint = host_endpoint(self._reactor, host.decode("ascii"), port, self._timeout)
         if uri.scheme == b"https":
@@ -61,49 +61,49 @@ class TrackedConnections:
 
     def close(self) -> Deferred[None]:
         """
-        Abort all connections.
+        Abort all connections, kept or in use.
 
-        :return Deferred(None): fires when they are gone.
+        :return Deferred(None): fires when they are closed.
         """
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         for connection in list(self.open):
             connection.loseConnection()
-        gone: Deferred[None] = Deferred()
-        self._emptied.append(gone)
-        self._tell_if_empty()
-        return closed.addCallback(lambda _: gone)
+        emptied: Deferred[None] = Deferred()
+        self._emptied.append(emptied)
+        self._fire_if_empty()
+        return closed.addCallback(lambda _: emptied)
 
     def opened(self, connection: TrackedConnection) -> None:
-        """Take note of a new connection."""
+        """Add a new connection to the open ones."""
         self.open.add(connection)
 
     def lost(self, connection: TrackedConnection) -> None:
-        """Forget a connection."""
+        """Remove a connection from the open ones."""
         self.open.discard(connection)
-        self._tell_if_empty()
+        self._fire_if_empty()
 
-    def _tell_if_empty(self) -> None:
+    def _fire_if_empty(self) -> None:
         if not self.open:
             waiting, self._emptied = self._emptied, []
-            for gone in waiting:
-                gone.callback(None)
+            for emptied in waiting:
+                emptied.callback(None)
 
 
 class TrackedConnection(ProtocolWrapper):
     """
-    A connection that is aborted when nobody wants it any more.
+    A connection that is aborted when it is no longer needed.
 
-    Twisted's HTTP client can only close in order, and over TLS that waits for the other side, for ever if it is silent.
-    An HTTP client closes when it has all it wants, so nothing is lost.
+    Twisted's HTTP client can only close in order, and over TLS that waits for the other side, indefinitely if it does not
+    respond. An HTTP client closes when it has read everything, so nothing is lost.
     """
 
     def loseConnection(self) -> None:
-        """Abort."""
+        """Abort the connection without waiting."""
         self.abortConnection()
 
 
 class _TrackingFactory(WrappingFactory):
-    """Makes connections for one attempt; the agent's factory is inside."""
+    """A factory of the connections of one attempt; it wraps the agent's factory."""
 
     protocol = TrackedConnection
     noisy = False
@@ -113,24 +113,24 @@ class _TrackingFactory(WrappingFactory):
         self._owner = owner
 
     def registerProtocol(self, protocol: TrackedConnection) -> None:
-        """Take note of a new connection."""
+        """Report a new connection to the owner."""
         self._owner.opened(protocol)
 
     def unregisterProtocol(self, protocol: TrackedConnection) -> None:
-        """Forget a connection."""
+        """Report a closed connection to the owner."""
         self._owner.lost(protocol)
 
 
 @implementer(IStreamClientEndpoint)
 class _TrackedEndpoint:
-    """Connects through `TrackedConnection`, and gives what is inside."""
+    """An endpoint that connects through a `TrackedConnection`, and returns the protocol inside."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, owner: TrackedConnections) -> None:
         self._endpoint = endpoint
         self._owner = owner
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect, see `IStreamClientEndpoint`."""
+        """Connect to the server, see `IStreamClientEndpoint`."""
         connected: Deferred[Any] = self._endpoint.connect(_TrackingFactory(protocolFactory, self._owner))
         return connected.addCallback(lambda connection: connection.wrappedProtocol)
 
@@ -140,7 +140,7 @@ class BytesProducer:
     """
     A request body that is sent at once.
 
-    Twisted's FileBodyProducer sends it piece by piece on the global reactor's turns instead.
+    Twisted's FileBodyProducer sends it piece by piece in turns of the global reactor instead.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -148,22 +148,22 @@ class BytesProducer:
         self.length = len(self._body)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Send it."""
+        """Write the whole body to the consumer."""
         consumer.write(self._body)
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """Nothing is left to be paused."""
+        """Do nothing, because the body has been sent."""
 
     def resumeProducing(self) -> None:
-        """Nothing is left to be resumed."""
+        """Do nothing, because the body has been sent."""
 
     def stopProducing(self) -> None:
-        """Nothing is left to be stopped."""
+        """Do nothing, because the body has been sent."""
 
 
 class BodyCollector(Protocol):
-    """Collects the body of an answer up to a limit."""
+    """A protocol that collects the body of a response up to a size limit."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -173,9 +173,9 @@ class BodyCollector(Protocol):
     @classmethod
     def read(cls, response: IResponse, limit: int) -> Deferred[bytes | None]:
         """
-        Read the body of an answer.
+        Read the body of a response.
 
-        :return Deferred(bytes): fires with the body, or None when it is larger than ``limit``. Fails when the server broke
+        :return Deferred(bytes): fires with the body, or None when it is larger than ``limit``. Fails when the server breaks
             off. Cancelling it aborts the connection.
         """
         body = cls(limit)
@@ -183,7 +183,7 @@ class BodyCollector(Protocol):
         return body.whole
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep a piece."""
+        """Keep a piece of the body."""
         self._left -= len(data)
         if self._left >= 0:
             self._pieces.append(data)
@@ -192,7 +192,7 @@ class BodyCollector(Protocol):
             self.whole.callback(None)
 
     def connectionLost(self, reason: Failure = Failure(errors.ConnectionDone())) -> None:  # noqa: B008
-        """Give what was collected. An answer without a length ends with its connection (RFC 9112 section 6.3)."""
+        """Fire with the body. A response without a length ends with its connection (RFC 9112 section 6.3)."""
         if self.whole.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
@@ -207,37 +207,37 @@ class BodyCollector(Protocol):
 
 
 def causes(error: BaseException) -> list[BaseException]:
-    """Give what is behind an error of Twisted's HTTP client, which wraps them, innermost first."""
+    """Return the causes that an error of Twisted's HTTP client wraps, innermost first, and the error itself."""
     reasons = [reason.value for reason in getattr(error, "reasons", ()) if isinstance(reason, Failure) and reason.value]
     return [cause for reason in reasons for cause in causes(reason)] + [error]
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Tell whether a request ended because the caller gave it up."""
+    """Return whether a request ended because its caller cancelled it."""
     return any(isinstance(cause, CancelledError | errors.ConnectingCancelledError) for cause in causes(error))
 
 
-# The first that fits, in this order: subclasses before their bases.
+# The first match counts: subclasses come before their bases.
 _EXPLANATIONS: tuple[tuple[type[BaseException], Callable[[Any], str]], ...] = (
     (errors.DNSLookupError, lambda error: "the host name cannot be resolved"),
     (errors.ConnectionRefusedError, lambda error: "connection refused"),
     (errors.TimeoutError, lambda error: "no connection in time"),
     (errors.ConnectionLost, lambda error: "the connection was lost"),
-    (errors.ConnectionDone, lambda error: "the connection was closed before the answer was complete"),
+    (errors.ConnectionDone, lambda error: "the connection was closed before the response was complete"),
     (SSL.Error, lambda error: f"TLS failed: {_tls_reason(error)}"),
 )
 
 
 def explain(error: BaseException) -> str:
-    """Say in a few words why a request failed. Unknown errors give only their type: their text may repeat what was sent."""
+    """Return why a request failed, in a few words; for an unknown error only its type, as its text may contain secrets."""
     for cause in causes(error):
-        for kind, words in _EXPLANATIONS:
+        for kind, text_of in _EXPLANATIONS:
             if isinstance(cause, kind):
-                return words(cause)
-    return f"no usable answer ({type(causes(error)[0]).__name__})"
+                return text_of(cause)
+    return f"no usable response ({type(causes(error)[0]).__name__})"
 
 
 def _tls_reason(error: SSL.Error) -> str:
-    """Give OpenSSL's own words: it keeps (library, function, reason) for each error in its queue."""
+    """Return the reasons in OpenSSL's error queue, which holds (library, function, reason) for each error."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return "; ".join(str(entry[-1]) for entry in queue) or "the connection was closed"

@@ -1,15 +1,15 @@
 """
-The content coding of a response (RFC 9110 section 8.4): undoes gzip, up to a bound. Pure.
+The decoder for the content coding of a response (RFC 9110 section 8.4): decompresses gzip, up to a limit. Pure.
 
-A few hundred bytes of gzip can stand for a thousand times as much, and in two layers for a million times. One layer is taken, as
-Go's HTTP client does; more of them are refused before anything is unpacked.
+A few hundred bytes of gzip can expand to a thousand times as much, and in two layers to a million times. One layer is accepted,
+as in Go's HTTP client; more layers are rejected before anything is decompressed.
 """
 
 from __future__ import annotations
 
 import zlib
 
-# What is asked for; the second name is an old one for the same (RFC 9110 section 8.4.1.3).
+# The accepted coding and its old name (RFC 9110 section 8.4.1.3).
 ACCEPTED = "gzip"
 _GZIP = ("gzip", "x-gzip")
 _SHOWN = 60
@@ -17,12 +17,12 @@ _SHOWN = 60
 
 def decode(body: bytes, codings: str, limit: int) -> bytes | None:
     """
-    Undo the content coding of a body.
+    Decode the content coding of a body.
 
     :param codings: the value of ``Content-Encoding``, empty if there is none.
-    :param limit: the most bytes that the content may have; no more than one byte above it is ever unpacked.
+    :param limit: maximum number of bytes of the content; no more than one byte above it is ever decompressed.
     :return: the content, or None when it is larger than ``limit``.
-    :raise ValueError: the coding is another one than gzip, or the body is not one whole gzip member; the message says which.
+    :raise ValueError: the coding is not gzip, or the body is not one whole gzip member; the message says which.
     """
     names = [name for name in map(str.strip, codings.lower().split(",")) if name not in ("", "identity")]
     if not names or not body:

@@ -1,9 +1,8 @@
 """
-JSON over HTTP, as locators need it. Knows HTTP; knows no particular API. Its connections are those of
-`mpp.discovery.http_api.client`, what is in a URL is known to `mpp.core.urls`; secrets that are kept in files are read with
-`mpp.core.secret_file`.
+A client for JSON over HTTP, as locators need it. Knows HTTP; knows no particular API. `mpp.discovery.http_api.client` provides
+its connections, `mpp.core.urls` parses URLs, `mpp.core.secret_file` reads secrets from files.
 
-Every failure is a `DiscoveryError` of one line that names the URL, without user, password and query: those may be secrets.
+Every failure is a `DiscoveryError` of one line that names the URL without user, password and query, which may be secrets.
 """
 
 from __future__ import annotations
@@ -28,31 +27,31 @@ from mpp.discovery.http_api.client import BodyCollector, BytesProducer, TrackedC
 from mpp.discovery.http_api.content import ACCEPTED, decode
 from mpp.wire.tls import TLSPolicy
 
-# As long as a look-up as a whole may take (`mpp.discovery.merged`). It goes on beside the rounds, so that a slow source works.
+# As long as a whole look-up may take (`mpp.discovery.merged`), which runs beside the rounds, so that a slow source works.
 TIMEOUT_S = 60.0
 # The list of all pods of a large cluster is some ten MiB.
 MAX_BYTES = 32 * MIB
-# As many as Prometheus follows at most (Go's net/http).
+# The maximum of Prometheus (Go's net/http).
 _MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-# Where APIs put what they have to say: Marathon and Kubernetes, DC/OS, others.
+# The keys of error messages in responses: of Marathon and Kubernetes, DC/OS, others.
 _WORDS = ("message", "description", "title", "error")
 _MAX_WORDS = 300
 
 
 class NoResponse(DiscoveryError):
-    """Nobody answered, or not to the end: another server of the same API may."""
+    """The server did not respond, or not completely; another server of the same API may."""
 
 
 @frozen
 class APIResponse:
     """
-    What a server answered.
+    The response of an API server.
 
-    :ivar url: where, fit to be shown.
+    :ivar url: the requested URL, without secrets.
     :ivar headers: by lower-case name; repeated ones joined by commas.
-    :ivar hide: texts that `error_text` must not repeat.
+    :ivar hide: texts that `error_text` must not contain.
     """
 
     url: str
@@ -63,17 +62,17 @@ class APIResponse:
 
     def json(self) -> Any:
         """
-        Read the body, whatever its Content-Type.
+        Parse the body, whatever its Content-Type.
 
         :raise DiscoveryError: it is no JSON.
         """
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise DiscoveryError(f"{self.url}: the answer is not JSON") from None
+            raise DiscoveryError(f"{self.url}: the response is not JSON") from None
 
     def error_text(self) -> str:
-        """Give what the server itself says, in one short line; empty if it says nothing fit to be repeated."""
+        """Return the server's own error message as one short line; empty if there is none that may be shown."""
         line = _said(self.body, self.headers.get("content-type", ""))
         for secret in self.hide:
             line = line.replace(secret, "...")
@@ -81,23 +80,23 @@ class APIResponse:
 
     def rejected(self, what: str = "") -> DiscoveryError:
         """
-        Make the error that says that this answer is not the expected one.
+        Return an error that reports this response as unexpected.
 
-        :param what: what to say first instead of the URL.
+        :param what: the beginning of the message instead of the URL.
         """
         return DiscoveryError(": ".join(filter(None, (what or self.url, f"status {self.status}", self.error_text()))))
 
 
 class JSONClient:
     """
-    Asks servers.
+    A client for JSON over HTTP.
 
-    :param agent: sends the requests, `JSONClient.connecting` makes a real one; `treq.testing.RequestTraversalAgent` in tests.
+    :param agent: sends the requests, see `JSONClient.connecting`; `treq.testing.RequestTraversalAgent` in tests.
     :param clock: for the time limits.
     """
 
     def __init__(self, agent: IAgent, clock: IReactorTime, connections: TrackedConnections | None = None) -> None:
-        # treq's client would be the natural choice, but as of 26.7 it refuses URLs with an IPv6 address, which are usual in
+        # treq's client would be the natural choice, but as of 26.7 it rejects URLs with an IPv6 address, which are usual in
         # Kubernetes: hyperlink takes the address for an international host name.
         self._agent = agent
         self._clock = clock
@@ -106,10 +105,10 @@ class JSONClient:
     @classmethod
     def connecting(cls, reactor: Any, policy: TLSPolicy, *, connect_timeout: float = 1.5) -> JSONClient:
         """
-        Make one that opens connections, and keeps a few of them.
+        Return a client that opens connections, and keeps a few of them.
 
-        :param connect_timeout: seconds for each connection. The default is long enough for one lost SYN (repeated after
-            1 s), and short enough for another server to be tried before a round has gone on without the look-up (3 s).
+        :param connect_timeout: seconds for each attempt to connect. The default is long enough for one lost SYN (repeated after
+            1 s), and short enough for another server to be tried before a round stops waiting for the look-up (3 s).
         """
         connections = TrackedConnections(reactor, policy, connect_timeout)
         return cls(connections.agent, reactor, connections)
@@ -125,14 +124,14 @@ class JSONClient:
         hide: Sequence[str] = (),
     ) -> APIResponse:
         """
-        Send a request and read the whole answer, whatever its status. Redirects of GET are followed; the headers that hold
-        secrets do not go along to another origin. The URL must not contain user and password, see `take_credentials`.
+        Send a request and read the whole response, whatever its status. Redirects of GET are followed; secret headers are not
+        sent to another origin. The URL must not contain user and password, see `take_credentials`.
 
-        :param timeout: seconds for all of it.
-        :param hide: secrets in ``data``, which no message may repeat; those in ``headers`` are known to be secret.
-        :raise NoResponse: no server answered in time, or it broke off.
-        :raise DiscoveryError: the answer is larger than `MAX_BYTES` (unpacked, too), is packed in another way than by gzip, or
-            redirects without end.
+        :param timeout: seconds for the whole exchange.
+        :param hide: secrets in ``data``, which no message may contain; the secret headers are hidden anyway.
+        :raise NoResponse: no server responded in time, or it broke off.
+        :raise DiscoveryError: the response is larger than `MAX_BYTES` (decompressed, too), has another coding than gzip, or
+            too many redirects.
         :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
         """
         hidden = tuple(filter(None, (*hide, *_secrets(headers or {}))))
@@ -141,19 +140,19 @@ class JSONClient:
 
     async def open(self, method: str, url: str, *, headers: Mapping[str, str] | None = None) -> IResponse:
         """
-        Send a request and wait for the head of the answer, without any time limit: for answers that are read as they come.
+        Send a request and wait for the head of the response, without any time limit: for responses that are read as a stream.
 
         Redirects are not followed. The caller reads the body (``deliverBody``) or drops the connection (``loseConnection``
-        of its protocol's transport, which aborts); an answer left alone would keep its connection open
+        of its protocol's transport, which aborts); an abandoned response would keep its connection open
         (https://github.com/twisted/twisted/issues/8227).
 
-        :raise NoResponse: no server answered.
+        :raise NoResponse: no server responded.
         :raise CancelledError: the caller's Deferred was cancelled; the connection is aborted.
         """
         return await self._send(method, url, headers or {}, None)
 
     async def read(self, url: str, response: IResponse, hide: Sequence[str] = ()) -> APIResponse:
-        """Read the rest of an opened answer; fails as `request` does, but has no time limit."""
+        """Read the rest of an opened response; fails like `request`, but has no time limit."""
         fields = {
             name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
@@ -164,7 +163,7 @@ class JSONClient:
         except ValueError as error:
             raise DiscoveryError(f"{shown(url)}: {error}") from None
         if body is None:
-            raise DiscoveryError(f"{shown(url)}: the answer is larger than {MAX_BYTES // MIB} MiB")
+            raise DiscoveryError(f"{shown(url)}: the response is larger than {MAX_BYTES // MIB} MiB")
         return APIResponse(shown(url), response.code, fields, body, tuple(hide))
 
     def close(self) -> Deferred[None]:
@@ -182,18 +181,18 @@ class JSONClient:
     async def _follow(
         self, method: str, url: str, headers: dict[str, str], data: bytes | None, hide: tuple[str, ...]
     ) -> APIResponse:
-        # Only here, where the whole answer is read: what is read as it comes has no bound.
+        # Only here, where the whole response is read: a streamed response has no limit.
         headers["Accept-Encoding"] = ACCEPTED
         for _ in range(_MAX_REDIRECTS + 1):
-            answer = await self.read(url, await self._send(method, url, headers, data), hide)
-            location = answer.headers.get("location")
-            if method != "GET" or answer.status not in _REDIRECTS or location is None:
-                return answer
+            response = await self.read(url, await self._send(method, url, headers, data), hide)
+            location = response.headers.get("location")
+            if method != "GET" or response.status not in _REDIRECTS or location is None:
+                return response
             target = redirected(url, location)
             if origin(target) != origin(url):
                 headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
             url = target
-        raise DiscoveryError(f"{shown(url)}: redirects without end")
+        raise DiscoveryError(f"{shown(url)}: too many redirects")
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> IResponse:
         fields = Headers({name: [value] for name, value in headers.items()})
@@ -203,13 +202,13 @@ class JSONClient:
         try:
             sent = self._agent.request(method.encode("ascii"), url.encode("ascii"), fields, body)
         except ValueError:
-            # Its text may repeat the URL.
-            raise DiscoveryError(f"{shown(url)}: not a URL that can be asked") from None
+            # The error's text may contain the URL.
+            raise DiscoveryError(f"{shown(url)}: not a URL that can be requested") from None
         response: IResponse = await self._guarded(url, sent)
         return response
 
     async def _guarded(self, url: str, waiting: Deferred[Any]) -> Any:
-        """Wait; failures become errors that may be shown, cancellations what they are."""
+        """Wait for a result; turn failures into errors without secrets, and wrapped cancellations into `CancelledError`."""
         try:
             return await waiting
         except Exception as error:
@@ -219,7 +218,7 @@ class JSONClient:
 
 
 def _secrets(headers: Mapping[str, str]) -> list[str]:
-    """Give the values of secret headers, without their scheme (``Bearer``, ``token=``), and the password in HTTP basic."""
+    """Return the values of secret headers without their scheme (``Bearer``, ``token=``), and the passwords of HTTP basic."""
     values = [value for name, value in headers.items() if name.lower() in _SECRET_HEADERS]
     secrets = [re.split(r"[ =]", value, maxsplit=1)[-1] for value in values]
     basics = [base64.b64decode(value[6:]).decode("utf-8", "replace") for value in values if value.startswith("Basic ")]
@@ -227,18 +226,18 @@ def _secrets(headers: Mapping[str, str]) -> list[str]:
 
 
 def _late(url: str, timeout: float) -> Any:
-    """Give what makes of a request that was stopped, because its time was over, the error that says so."""
+    """Return a callback that replaces the failure of a request that has timed out by a readable error."""
 
     def late(result: Any, _: float) -> Any:
         if isinstance(result, Failure):
-            raise NoResponse(f"{shown(url)}: no answer within {timeout:g} s") from None
+            raise NoResponse(f"{shown(url)}: no response within {timeout:g} s") from None
         return result
 
     return late
 
 
 def _said(body: bytes, content_type: str) -> str:
-    """Give the message in an answer; HTML is for browsers, so it does not count."""
+    """Return the error message in a response; HTML is meant for browsers, and is ignored."""
     text = body[: 64 * 1024].decode("utf-8", "replace").strip()
     if text.startswith("{"):
         try:

@@ -1,5 +1,5 @@
 """
-The look-ups of a locator that are under way, so that they can be given up when it is stopped.
+The set of a locator's look-ups in progress, which are cancelled when the locator is stopped.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ T = TypeVar("T")
 
 
 class PendingLookups:
-    """Some Deferreds that have not fired yet."""
+    """A set of Deferreds that have not fired yet."""
 
     def __init__(self) -> None:
         self._running: set[Deferred[Any]] = set()
 
     def add(self, looking: Deferred[T]) -> Deferred[T]:
-        """Take note of a Deferred until it fires; give it back."""
+        """Track a Deferred until it fires, and return it."""
         self._running.add(looking)
         return looking.addBoth(self._ended, looking)
 
     def cancel(self) -> None:
-        """Give all of them up."""
+        """Cancel all tracked Deferreds."""
         for looking in list(self._running):
             looking.cancel()
 

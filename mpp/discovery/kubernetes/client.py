@@ -1,6 +1,6 @@
 """
-Asks a Kubernetes API server, as whoever one is at the moment. Knows how refusals look like and what to do about a 401;
-knows neither what is asked for nor what the answers mean.
+A client of the Kubernetes API with the current credentials. Knows the API's error responses and the handling of a 401; knows
+neither the purpose of requests nor the meaning of responses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mpp.discovery.kubernetes.credentials import ClusterCredentials
 
 _log = make_logger()
 
-# Time for a lost SYN, which is sent again after 1 s.
+# Long enough for one lost SYN, which is sent again after 1 s.
 _CONNECT_TIMEOUT_S = 1.5
 
 
@@ -37,11 +37,11 @@ _HINTS = {
 
 class RequestRejected(DiscoveryError):
     """
-    The API server answered, and not with what was asked for.
+    The error for a response of the API server that is not the expected one.
 
-    :param answer: what it answered.
-    :param what: what was asked for, first in the message.
-    :ivar by_kubernetes: an API server looked at the request, and not a proxy, or a TLS port that was spoken to without TLS.
+    :param answer: the response.
+    :param what: what was requested, at the beginning of the message.
+    :ivar by_kubernetes: whether an API server handled the request, not a proxy, or a TLS port that got a request without TLS.
     """
 
     def __init__(self, answer: APIResponse, what: str) -> None:
@@ -55,10 +55,10 @@ class RequestRejected(DiscoveryError):
 @frozen
 class APIQuery:
     """
-    Something to ask for.
+    A request for objects.
 
-    :ivar path: below the server's URL, ``/api/v1/namespaces/monitoring/pods``.
-    :ivar what: in the operator's words, for messages.
+    :ivar path: the path below the server's URL, ``/api/v1/namespaces/monitoring/pods``.
+    :ivar what: what is requested, in the operator's terms, for messages.
     """
 
     path: str
@@ -66,16 +66,16 @@ class APIQuery:
     what: str = ""
 
     def url(self, server: str) -> str:
-        """Give the whole URL."""
-        # Not "+" for a blank: both are right, but only one is understood by everything on the way.
+        """Return the whole URL of the request."""
+        # Not "+" for a blank: both are correct, but not every proxy on the way understands both.
         return f"{server}{self.path}?{urlencode(self.parameters, quote_via=quote, safe='')}"
 
 
 class KubeClient:
     """
-    Asks one API server.
+    A client of one API server.
 
-    :param connect: makes an `JSONClient` for an access; called again when certificates have changed.
+    :param connect: returns a `JSONClient` for an access; called again when certificates have changed.
     """
 
     def __init__(self, credentials: ClusterCredentials, connect: Callable[[ClusterAccess], JSONClient]) -> None:
@@ -85,29 +85,29 @@ class KubeClient:
         self._apis: list[JSONClient] = []
 
     async def namespace(self) -> str:
-        """Give the pod's or the context's own namespace."""
+        """Return the namespace of the pod or of the context."""
         return (await self._credentials.current()).namespace
 
     async def get(self, query: APIQuery) -> dict[str, Any]:
         """
-        Get an object.
+        Request and return an object.
 
-        :raise RequestRejected: the answer's status is not 200.
-        :raise DiscoveryError: there is no answer, it is no object, or there are no credentials.
+        :raise RequestRejected: the response's status is not 200.
+        :raise DiscoveryError: there is no response, it is no object, or there are no credentials.
         """
         answer = await self._authorized(query, self._whole)
         if answer.status != 200:
             raise RequestRejected(answer, query.what)
         found = answer.json()
         if not isinstance(found, dict):
-            raise DiscoveryError(f"{answer.url}: the answer is no object")
+            raise DiscoveryError(f"{answer.url}: the response is no object")
         return found
 
     async def open(self, query: APIQuery) -> IResponse:
         """
-        Get something that goes on and on; no time limit.
+        Open a response that is an endless stream; it has no time limit.
 
-        :return: a response whose body is still to be delivered; fails as `get` does.
+        :return: a response whose body is not delivered yet; fails like `get`.
         """
         opened: IResponse | APIResponse = await self._authorized(query, self._opened)
         if isinstance(opened, APIResponse):
@@ -115,14 +115,14 @@ class KubeClient:
         return opened
 
     def stop(self) -> None:
-        """Close all connections, end a plugin that runs. The next request opens what it needs again."""
+        """Close all connections, and kill a running plugin. The next request opens new connections."""
         self._credentials.stop()
         apis, self._apis, self._access = self._apis, [], None
         for api in apis:
             _close(api)
 
     async def _authorized(self, query: APIQuery, send: Callable[[JSONClient, str, dict[str, str]], Any]) -> Any:
-        """Ask, and ask again once if the credentials were not accepted and there are other ones."""
+        """Send a request; send it again once if the credentials were rejected and there are other ones."""
         access = await self._credentials.current()
         answer = await send(self._api(access), query.url(access.server), _headers(access))
         if not (isinstance(answer, APIResponse) and answer.status == 401):
@@ -143,7 +143,7 @@ class KubeClient:
         return await api.read(url, response, hide=tuple(filter(None, [headers.get("Authorization", "").partition(" ")[2]])))
 
     def _api(self, access: ClusterAccess) -> JSONClient:
-        """Give the connections for an access; those for the last one go on to the end of what they do."""
+        """Return the client for an access; the previous client's requests may still complete."""
         last = self._access
         if last is None or (last.tls, last.impersonation) != (access.tls, access.impersonation):
             self._apis.append(self._connect(access))
@@ -154,14 +154,14 @@ class KubeClient:
 
 
 def connecting(reactor: Any, access: ClusterAccess) -> JSONClient:
-    """Make what opens real connections."""
+    """Return a client that opens real connections."""
     connections = TrackedConnections(reactor, access.tls, _CONNECT_TIMEOUT_S)
     return JSONClient(ImpersonatingAgent(connections.agent, access.impersonation), reactor, connections)
 
 
 @implementer(IAgent)
 class ImpersonatingAgent:
-    """Adds header fields to each request; the same name may be there several times."""
+    """An agent that adds header fields to each request; a name may occur several times."""
 
     def __init__(self, agent: IAgent, fields: tuple[tuple[str, str], ...]) -> None:
         self._agent = agent
@@ -197,4 +197,4 @@ def _close(api: JSONClient) -> None:
 
 
 def _not_closed(failure: Failure) -> None:
-    _log.failure("Connections to the API server did not close", failure)
+    _log.failure("closing the connections to the Kubernetes API server failed", failure)

@@ -1,10 +1,10 @@
 """
-How a Kubernetes API server is reached and who one is there: from kubeconfig files, or from what a pod is given. Knows files
-and their rules (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/); asks no server.
+The access to a Kubernetes API server, its URL and credentials: from kubeconfig files, or from a pod's service account. Knows
+files and their rules (https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/); sends no request.
 
-No message repeats a value that could be a secret: they name the file and the key.
+No message contains a value that could be a secret: messages name the file and the key.
 
-Not supported, and said so: ``proxy-url``, ``auth-provider`` (gone from Kubernetes' own clients with 1.26), encrypted keys.
+Rejected as not supported: ``proxy-url``, ``auth-provider`` (removed from Kubernetes' own clients with 1.26), encrypted keys.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 @frozen
 class ClusterAccess:
     """
-    Where an API server is, and who one is there.
+    The URL of an API server, and the credentials for it.
 
     :ivar server: base URL, without a slash at the end.
-    :ivar namespace: the pod's or the context's own, ``default`` if it has none.
+    :ivar namespace: the namespace of the pod or of the context, ``default`` if it has none.
     :ivar authorization: value of the header, or empty.
-    :ivar impersonation: further headers that say in whose name one asks.
-    :ivar plugin: the program that gives the credentials, or None when they are here.
+    :ivar impersonation: further headers for user impersonation.
+    :ivar plugin: the program that issues the credentials, or None when they are here.
     """
 
     server: str
@@ -53,9 +53,9 @@ def read_access(
     kube: KubeSettings, environ: Mapping[str, str], *, insecure: bool = False, account: str = SERVICE_ACCOUNT
 ) -> ClusterAccess:
     """
-    Read all files anew.
+    Read the access from the files, each time again.
 
-    :param environ: says where the API server is when there is no kubeconfig.
+    :param environ: holds the API server's address when there is no kubeconfig.
     :param insecure: verify no certificate, whatever the files say.
     :param account: the folder of the pod's service account.
     :raise ConfigError: something is missing, unreadable, contradictory or not supported.
@@ -74,8 +74,8 @@ def _in_cluster(environ: Mapping[str, str], account: str, insecure: bool) -> Clu
         ca = None if insecure else check_ca(read_bytes(ca_file), ca_file)
         authorization = kube_user.bearer(read_text(token_file), token_file)
     except ConfigError as error:
-        raise ConfigError(OPTION, f"missing, and the pod's service account is of no use: {error.problem}") from None
-    # Who mounts a token himself need not mount the namespace.
+        raise ConfigError(OPTION, f"missing, and the pod's service account is not usable: {error.problem}") from None
+    # A pod that mounts a token of its own may not mount the namespace.
     namespace = read_text(namespace_file) if os.path.exists(namespace_file) else "default"
     return ClusterAccess(f"https://{_bracketed(host)}:{port}", namespace, TLSPolicy(insecure, ca), authorization)
 
@@ -114,7 +114,7 @@ def _choices(contexts: Mapping[str, KubeconfigEntry]) -> str:
 
 
 def _referred(context: KubeconfigEntry, key: str, table: Mapping[str, KubeconfigEntry]) -> Any:
-    """Give the cluster or user that a context names; a context may do without a user."""
+    """Return the cluster or user that a context names; None for a context without a user."""
     name = context.text(key)
     if not name and key == "user":
         return None
@@ -176,9 +176,9 @@ def _client(user: KubeconfigEntry) -> bytes | None:
 
 
 def _cluster_info(cluster: KubeconfigEntry, tls: TLSPolicy) -> dict[str, Any]:
-    """Give what a plugin is told about the cluster (client.authentication.k8s.io, type Cluster)."""
-    told = {"server": _server(cluster), **kube_user.tls_info(tls)}
+    """Return the cluster information for a plugin (client.authentication.k8s.io, type Cluster)."""
+    info = {"server": _server(cluster), **kube_user.tls_info(tls)}
     for extension in cluster.sections("extensions"):
         if extension.text("name") == kube_user.EXEC_EXTENSION:
-            told["config"] = extension.value.get("extension")
-    return told
+            info["config"] = extension.value.get("extension")
+    return info

@@ -1,6 +1,6 @@
 """
-What is listed at a Kubernetes API server to find Prometheus servers, and how: the collections, their pages, and which of
-them is asked when the best one is not to be had. Knows URLs; the objects are read by `mpp.discovery.kubernetes.objects`.
+The collections of objects that are listed at a Kubernetes API server to discover Prometheus servers, their pages, and the
+fallback when the best collection is not available. Knows URLs; `mpp.discovery.kubernetes.objects` parses the objects.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from mpp.core.settings import KubeSettings
 from mpp.discovery.kubernetes.client import APIQuery, KubeClient, RequestRejected
 from mpp.discovery.kubernetes.objects import Read, read_endpoints, read_pod, read_slice
 
-# A slice of the usual 100 endpoints has 50 KB, a pod has 15 KB: some MB at most for a page, and one page is the rule.
+# A slice of the usual 100 endpoints has 50 KB, a pod has 15 KB: some MB at most for a page, and one page is usual.
 PAGE = 100
-# Tokens to continue live five minutes: none ends twice within a look-up, unless something is wrong.
+# Continue tokens live five minutes: normally none expires twice within a look-up.
 _RESTARTS = 2
-# A role or a cluster that does without EndpointSlices may be mended while mpp runs; not to be asked every 10 s for it.
+# Seconds until a rejected collection is tried again: roles may be corrected while mpp runs, but not every 10 s.
 _REFUSED_S = 300.0
 
 _NOT_SERVED = 404
@@ -34,10 +34,10 @@ T = TypeVar("T")
 @frozen
 class Collection:
     """
-    Objects of one kind in one namespace.
+    A collection of the objects of one kind in one namespace.
 
-    :ivar query: asks for them all.
-    :ivar read: reads one of them.
+    :ivar query: requests all of them.
+    :ivar read: parses one of them.
     """
 
     query: APIQuery
@@ -46,14 +46,14 @@ class Collection:
 
 @frozen
 class Listing:
-    """What was listed, and the version of the collection at that moment, from which it can be watched."""
+    """The objects of a collection, and the version of the collection at that moment, from which it can be watched."""
 
     items: tuple[Mapping[str, Any], ...]
     version: str
 
 
 def collections(kube: KubeSettings, namespace: str) -> tuple[Collection, ...]:
-    """Give what to ask for, the best first."""
+    """Return the collections to try, the best first."""
     where = f"namespaces/{quote(namespace, safe='')}"
     if not kube.service_name:
         selected = {"labelSelector": kube.pod_label_selector}
@@ -70,7 +70,7 @@ def collections(kube: KubeSettings, namespace: str) -> tuple[Collection, ...]:
 
 async def list_all(client: KubeClient, collection: Collection) -> Listing:
     """
-    List a collection, all of its pages.
+    Return all objects of a collection, from all of its pages.
 
     :raise DiscoveryError: it cannot be listed, see `KubeClient.get`.
     """
@@ -96,7 +96,7 @@ async def _pages(client: KubeClient, query: APIQuery) -> Listing:
 
 
 async def list_version(client: KubeClient, collection: Collection) -> str:
-    """Give the present version of a collection. One object is listed for it: the version is that of the whole list."""
+    """Return the current version of a collection. Listing one object suffices: the version is that of the whole list."""
     _, metadata = await _page(client, collection.query, 1, "")
     version = metadata.get("resourceVersion")
     if not isinstance(version, str) or not version:
@@ -107,19 +107,19 @@ async def list_version(client: KubeClient, collection: Collection) -> str:
 async def _page(
     client: KubeClient, query: APIQuery, limit: int, following: str
 ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
-    """Give the items of one page, and the list's metadata."""
+    """Return the items of one page, and the list's metadata."""
     parameters = {**query.parameters, "limit": str(limit), **({"continue": following} if following else {})}
     page = await client.get(evolve(query, parameters=parameters))
     items, metadata = page.get("items"), page.get("metadata")
-    # Go writes an empty list as null at times.
+    # Go sometimes writes an empty list as null.
     if not isinstance(items, list | None) or not isinstance(metadata, dict):
-        raise DiscoveryError(f"{query.what}: the answer is no list of objects")
+        raise DiscoveryError(f"{query.what}: the response is no list of objects")
     return [item for item in items or [] if isinstance(item, dict)], metadata
 
 
 class Collections:
     """
-    The collections of a locator; remembers for a while which ones are not to be had.
+    The collections of a locator, with a memory of the ones that are not available.
     """
 
     def __init__(self, client: KubeClient, kube: KubeSettings, clock: IReactorTime) -> None:
@@ -130,10 +130,10 @@ class Collections:
 
     async def first(self, ask: Callable[[KubeClient, Collection], Coroutine[Any, Any, T]]) -> tuple[Collection, T]:
         """
-        Ask for the best collection that is served and allowed.
+        Return the result of ``ask`` for the best collection that is served and allowed.
 
-        :raise RequestRejected: that none is; the server's words are about the best one that is served.
-        :raise DiscoveryError: as ``ask`` does.
+        :raise RequestRejected: there is none; the error is that of the best collection that is served.
+        :raise DiscoveryError: as raised by ``ask``.
         """
         candidates = collections(self._kube, self._kube.namespace or await self._client.namespace())
         refusals = []
@@ -145,7 +145,7 @@ class Collections:
                     raise
                 refusals.append(error)
                 self._refused[collection.query.path] = self._clock.seconds()
-        # With nothing to be had, nothing is remembered: whoever mends it should see it work at once.
+        # If no collection is available, none is remembered: a correction must take effect at once.
         self._refused.clear()
         raise next((error for error in refusals if error.status == _FORBIDDEN), refusals[-1])
 

@@ -1,6 +1,6 @@
 """
-Who one is at a Kubernetes API server at the moment: reads the files again, has the plugin run again, when it is time.
-Knows when; how is for `mpp.discovery.kubernetes.cluster_access` and `mpp.discovery.kubernetes.exec_plugin`.
+The current credentials for a Kubernetes API server: reads the files and runs the plugin again when that is due. Knows the times;
+`mpp.discovery.kubernetes.cluster_access` reads files, `mpp.discovery.kubernetes.exec_plugin` runs plugins.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from mpp.discovery.kubernetes.cluster_access import ClusterAccess
 from mpp.discovery.kubernetes.exec_plugin import IssuedCredential
 from mpp.discovery.kubernetes.user import ExecPlugin
 
-# Bound tokens live an hour, and are renewed well before; client-go reads them every minute, too.
+# Bound tokens live an hour, and are replaced well before; client-go reads them every minute, too.
 REREAD_S = 60.0
 
 
 class ClusterCredentials:
     """
-    The current access.
+    The current access to the API server.
 
     :param read: reads the files; raises ConfigError.
     :param run: runs a plugin.
-    :param wall: the time of day, which is what credentials expire by.
+    :param wall: returns the time of day, by which credentials expire.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class ClusterCredentials:
 
     async def current(self) -> ClusterAccess:
         """
-        Give the access, complete with what the plugin gave.
+        Return the access, complete with the credentials that the plugin issued.
 
-        :raise DiscoveryError: the files or the plugin are of no use.
+        :raise DiscoveryError: the files or the plugin cannot be used.
         """
         access = self._files()
         if access.plugin is None:
@@ -62,13 +62,13 @@ class ClusterCredentials:
         return evolve(access, authorization=issued.authorization, tls=evolve(access.tls, client=client))
 
     def doubt(self, used: ClusterAccess) -> None:
-        """Read and run everything anew at the next occasion: the server did not accept this access (401)."""
+        """Discard the access, so that it is read again: the server rejected it (401)."""
         self._access = None
         if self._issued is not None and self._issued[1].authorization == used.authorization:
             self._issued = None
 
     def stop(self) -> None:
-        """End a plugin that runs, and forget everything."""
+        """Kill a running plugin, and discard all credentials."""
         if self._running is not None:
             self._running.cancel()
         self._access = self._issued = None
@@ -85,7 +85,7 @@ class ClusterCredentials:
         return self._access
 
     def _issued_by(self, plugin: ExecPlugin) -> Deferred[IssuedCredential]:
-        """Give what a plugin gave, while it is good; else run it, once for all who ask meanwhile."""
+        """Return the plugin's credentials if they are valid; otherwise run it, once for all concurrent callers."""
         waiter: Deferred[IssuedCredential] = Deferred(self._leave)
         if self._issued is not None and self._issued[0] == plugin and not self._expired(self._issued[1]):
             waiter.callback(self._issued[1])
@@ -102,7 +102,7 @@ class ClusterCredentials:
         return issued.expires is not None and self._wall() >= issued.expires
 
     def _leave(self, waiter: Deferred[IssuedCredential]) -> None:
-        # The program goes on: the next look-up will want what it gives.
+        # The program is not killed: the next look-up will need its credentials.
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 

@@ -1,9 +1,9 @@
 """
-Runs the programs that give Kubernetes credentials, as child processes. Knows processes and the ExecCredential they print;
-when to run one, and for how long its answer is good, is for `mpp.discovery.kubernetes.credentials`.
+The runner of the programs that issue Kubernetes credentials, as child processes. Knows processes and the ExecCredential that they
+print; `mpp.discovery.kubernetes.credentials` decides when to run one, and how long its credentials are valid.
 
-What a program prints on its standard output is a secret and gets into no message. The last line of its standard error does,
-since it is the only one who knows what is wrong, with everything taken out that could be a secret.
+The standard output of a program is secret and is never part of a message. The last line of its standard error is, because only
+the program knows the cause of a failure; everything that could be a secret is removed from it.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from mpp.discovery.kubernetes.objects import one_line
 from mpp.discovery.kubernetes.pem import check_client
 from mpp.discovery.kubernetes.user import ExecPlugin, bearer
 
-# A login over the network takes seconds; who has not finished after half a minute waits for a human.
+# A login over the network takes seconds; a program that takes longer than half a minute waits for user input.
 TIMEOUT_S = 30.0
 # A token and a certificate with its key take some 10 KB.
 _MAX_OUTPUT = 1024 * 1024
 _MAX_COMPLAINT = 4096
-# Makes a session, and so a process group, of the program's own, whose id is the process' own: all that the program starts can be
-# signalled with it, and none of them can stop mpp by asking for a password on its terminal. Twisted's spawnProcess starts
-# programs in the group of mpp itself. Python ignores two signals, and programs are not used to that; and it sets LC_CTYPE in its
-# own environment where the locale is "C" (PEP 538), so that the value that the program is to have is the first argument.
+# Creates a session, and so a process group, for the program, whose id is the process id: a signal to it reaches all processes
+# that the program starts, and none of them can stop mpp by asking for a password on its terminal. Twisted's spawnProcess starts
+# programs in the group of mpp itself. Python ignores two signals, which other programs do not expect; and it sets LC_CTYPE in
+# its own environment if the locale is "C" (PEP 538), so the value for the program is the first argument.
 _LAUNCHER = """
 import os, signal, sys
 os.setsid()
@@ -55,18 +55,18 @@ try:
 except OSError as error:
     sys.exit(error.strerror)
 """
-# Tokens and keys are long words; what is cut of a path or a host name by mistake can be found in the kubeconfig.
+# Tokens and keys are long words. If a path or a host name is removed by mistake, it can be found in the kubeconfig.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_.~-]{24,}")
 
 
 @frozen
 class IssuedCredential:
     """
-    What a plugin gave.
+    The credentials that a plugin issued.
 
     :ivar authorization: value of the header, or empty.
     :ivar client: PEM of a certificate and its key, or None.
-    :ivar expires: seconds since the epoch, or None when it does not say.
+    :ivar expires: seconds since the epoch, or None when the plugin does not say.
     """
 
     authorization: str = field(default="", repr=False)
@@ -76,13 +76,13 @@ class IssuedCredential:
 
 def run_plugin(plugin: ExecPlugin, reactor: Any, environ: Mapping[str, str]) -> Deferred[IssuedCredential]:
     """
-    Run a plugin once.
+    Run a plugin once, and return its credentials.
 
-    :param environ: mpp's own. The program gets it without mpp's own variables, which may be secrets, and with what keeps a
-        program in Python from importing modules from the current folder; what the kubeconfig says comes on top.
+    :param environ: mpp's environment. The program gets it without the variables for mpp, which may be secrets, and with settings
+        that keep a Python program from importing modules from the current folder; variables of the kubeconfig are added.
     :return Deferred(IssuedCredential): fires when the program has ended. Fails with `DiscoveryError` when it cannot be run,
-        fails, takes longer than `TIMEOUT_S` (it is killed), or prints no credentials. Cancelling it kills the program. What the
-        program has started is killed with it.
+        fails, takes longer than `TIMEOUT_S` (it is killed), or prints no credentials. Cancelling it kills the program, and all
+        processes that the program has started.
     """
     variables = {**isolated(without_own(environ)), **dict(plugin.environ)}
     executable = shutil.which(plugin.command, path=variables.get("PATH"))
@@ -102,9 +102,9 @@ def run_plugin(plugin: ExecPlugin, reactor: Any, environ: Mapping[str, str]) -> 
 
 class _PluginRun(ProcessProtocol):
     """
-    One run.
+    One run of a plugin.
 
-    :ivar ended: fires with what was printed.
+    :ivar ended: fires with the standard output.
     """
 
     def __init__(self, plugin: ExecPlugin) -> None:
@@ -115,24 +115,24 @@ class _PluginRun(ProcessProtocol):
         self.ended: Deferred[bytes] = Deferred(self._kill)
 
     def connectionMade(self) -> None:
-        """Say that there is no input."""
+        """Close the program's standard input."""
         transport: Any = self.transport
         self._group = transport.pid
         transport.closeStdin()
 
     def outReceived(self, data: bytes) -> None:
-        """Keep what is printed."""
+        """Collect the standard output."""
         self._output += data
         if len(self._output) > _MAX_OUTPUT:
             self._fail("prints too much")
             self._kill(None)
 
     def errReceived(self, data: bytes) -> None:
-        """Keep the end of the complaints."""
+        """Keep the end of the standard error."""
         self._complaint = (self._complaint + data)[-_MAX_COMPLAINT:]
 
     def processEnded(self, reason: Failure) -> None:
-        """Give the result; the pipes are closed."""
+        """Fire with the result, now that the pipes are closed."""
         self._group = None
         status = getattr(reason.value, "exitCode", None)
         if status == 0:
@@ -143,7 +143,7 @@ class _PluginRun(ProcessProtocol):
         self._fail(": ".join(filter(None, (how, complaint(bytes(self._complaint), self._plugin)))))
 
     def late(self, outcome: Any, seconds: float) -> Any:
-        """Tell what a run that was cut off after some time ends with."""
+        """Replace the failure of a run that has timed out by a readable error."""
         if isinstance(outcome, Failure) and outcome.check(CancelledError):
             raise DiscoveryError(f"{self._plugin.where}: {self._plugin.command}: not finished after {seconds:g} s")
         return outcome
@@ -153,47 +153,47 @@ class _PluginRun(ProcessProtocol):
             self.ended.errback(DiscoveryError(f"{self._plugin.where}: {self._plugin.command}: {problem}"))
 
     def _kill(self, _: object) -> None:
-        """Kill the program and all that it has started, and close the pipes."""
+        """Kill the program and all processes that it has started, and close the pipes."""
         transport: Any = self.transport
         if transport is None or self._group is None:
             return
-        # Before the launcher has made the group there is no process in it.
+        # Until the launcher has created the group, it has no process.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._group, signal.SIGKILL)
         with contextlib.suppress(ProcessExitedAlready):
             transport.signalProcess("KILL")
-        # What has left the group may hold the pipes for ever.
+        # A process that has left the group may keep the pipes open indefinitely.
         transport.loseConnection()
 
 
 def complaint(printed: bytes, plugin: ExecPlugin) -> str:
-    """Give the last line of a standard error, without what could be a secret."""
+    """Return the last line of a standard error, without anything that could be a secret."""
     lines = printed.decode("utf-8", "replace").strip().splitlines()
     text = lines[-1] if lines else ""
     secrets = [value for _, value in plugin.environ] + [_argument_value(each) for each in plugin.arguments]
-    # Shorter ones would tear holes into ordinary words.
+    # Replacing shorter values would damage ordinary words.
     for secret in sorted((each for each in secrets if len(each) >= 4), key=len, reverse=True):
         text = text.replace(secret, "...")
     return one_line(_LONG_WORD.sub("...", text))
 
 
 def _argument_value(argument: str) -> str:
-    """Give what of an argument may be a secret; the names of options are none."""
+    """Return the part of an argument that may be a secret; the name of an option is none."""
     return argument.partition("=")[2] if argument.startswith("-") else argument
 
 
 def read_credential(output: bytes, plugin: ExecPlugin) -> IssuedCredential:
     """
-    Read the ExecCredential that a plugin printed. Pure.
+    Parse the ExecCredential that a plugin printed. Pure.
 
-    :raise DiscoveryError: it is none.
+    :raise DiscoveryError: it is not valid.
     """
     try:
         return _issued(json.loads(output), plugin)
     except ConfigError as error:
         raise DiscoveryError(error.problem) from None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        # Without the cause: it holds what was printed.
+        # Without the cause: it contains the output.
         raise DiscoveryError(f"{plugin.where}: {plugin.command}: printed no ExecCredential") from None
 
 
@@ -203,14 +203,14 @@ def _issued(credential: Any, plugin: ExecPlugin) -> IssuedCredential:
     status = credential["status"]
     token, certificate, key = (status.get(name) or "" for name in ("token", "clientCertificateData", "clientKeyData"))
     if not token and not (certificate and key):
-        raise DiscoveryError(f"{plugin.where}: {plugin.command}: gave neither a token nor a certificate with its key")
-    printed = f"{plugin.where}: what {plugin.command} printed"
+        raise DiscoveryError(f"{plugin.where}: {plugin.command}: printed neither a token nor a certificate with its key")
+    printed = f"{plugin.where}: output of {plugin.command}"
     client = check_client(certificate.encode("ascii"), key.encode("ascii"), printed) if certificate and key else None
     expires = status.get("expirationTimestamp")
     return IssuedCredential(bearer(token, printed) if token else "", client, None if not expires else _timestamp(expires))
 
 
 def _timestamp(text: str) -> float:
-    """Read a point in time of RFC 3339."""
+    """Return a time of RFC 3339 in seconds since the epoch."""
     at = datetime.fromisoformat(text)
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -1,6 +1,6 @@
 """
-The files that hold access to a Kubernetes cluster: reads them, merges kubeconfigs, and gives out typed values with good errors.
-Knows the form of a kubeconfig, not what its entries are for.
+The reader of kubeconfig files: reads and merges them, and returns typed values with errors that name file and key. Knows the
+form of a kubeconfig, not the meaning of its entries.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from mpp.core.text.yaml_events import PlainYAMLError, as_typed, read_yaml
 
 OPTION = "--kubeconfig"
 
-# The variables of a plugin are on the seventh level; clusters may have extensions, which may hold anything.
+# The variables of a plugin are on the seventh level; clusters may have extensions with any content.
 _MAX_DEPTH = 32
 
 
 def read_bytes(path: str) -> bytes:
     """
-    Read a small file.
+    Return the content of a small file.
 
-    :raise ConfigError: it is not there, not readable, not a regular file, or large.
+    :raise ConfigError: it does not exist, is not readable, not a regular file, or too large.
     """
     try:
         return SecretFile(path).read_bytes()
@@ -36,7 +36,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_text(path: str) -> str:
-    """Read a small file of one line, such as a token; fails as `read_bytes` does, and when there is nothing in it."""
+    """Return the line of a small file, such as a token; fails like `read_bytes`, and when the file is empty."""
     try:
         return SecretFile(path).read()
     except DiscoveryError as error:
@@ -48,8 +48,8 @@ class KubeconfigEntry:
     """
     One entry of a kubeconfig.
 
-    :ivar path: the file it is from; relative paths in it begin at that file's folder.
-    :ivar label: where in the file, ``users[alice].user``.
+    :ivar path: the file of the entry; relative paths in it are relative to that file's folder.
+    :ivar label: its place in the file, ``users[alice].user``.
     """
 
     path: str
@@ -57,53 +57,53 @@ class KubeconfigEntry:
     value: Mapping[str, Any] = field(repr=False)
 
     def named(self, key: str) -> str:
-        """Give where a key is, for messages."""
+        """Return the file and place of a key, for messages."""
         return f"{self.path}: {self.label}.{key}"
 
     def error(self, key: str, problem: str) -> ConfigError:
-        """Make the error that blames a key. What its value is may be a secret."""
+        """Return an error that names a key, but not its value, which may be a secret."""
         return ConfigError(OPTION, f"{self.named(key)}: {problem}")
 
     def refuse(self, key: str, why: str) -> None:
-        """Fail if a key is there that is not supported."""
+        """Raise ConfigError if a key is set that is not supported."""
         if self.value.get(key):
             raise self.error(key, why)
 
     def text(self, key: str) -> str:
-        """Give a text, empty if there is none."""
+        """Return the text of a key, empty if it is not set."""
         found = self._typed(key, str, "text (a number or a date needs quotes)")
         return "" if found is None else found
 
     def flag(self, key: str) -> bool:
-        """Give true or false; false if there is neither."""
+        """Return the boolean of a key, False if it is not set."""
         return bool(self._typed(key, bool, "true or false"))
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Give a list of texts."""
+        """Return the list of texts of a key."""
         found = self._typed(key, list, "a list") or []
         if not all(isinstance(each, str) for each in found):
             raise self.error(key, "expected a list of texts")
         return tuple(found)
 
     def section(self, key: str) -> KubeconfigEntry | None:
-        """Give what is inside of an entry, or None."""
+        """Return the mapping of a key as an entry, or None."""
         found = self._typed(key, dict, "a mapping")
         return None if found is None else KubeconfigEntry(self.path, f"{self.label}.{key}", found)
 
     def sections(self, key: str) -> tuple[KubeconfigEntry, ...]:
-        """Give the entries of a list."""
+        """Return the mappings in the list of a key as entries."""
         found = self._typed(key, list, "a list") or []
         if not all(isinstance(each, dict) for each in found):
             raise self.error(key, "expected a list of mappings")
         return tuple(KubeconfigEntry(self.path, f"{self.label}.{key}[{number}]", each) for number, each in enumerate(found))
 
     def file(self, key: str) -> str:
-        """Give a path, empty if there is none."""
+        """Return the path in a key, relative to the file's folder; empty if it is not set."""
         path = self.text(key)
         return os.path.join(os.path.dirname(self.path), path) if path else ""
 
     def data_or_file(self, key: str) -> tuple[bytes | None, str]:
-        """Give what ``key-data`` holds, or else the file that ``key`` names, or None; and the key that counted."""
+        """Return the data in ``key-data``, or else in the file that ``key`` names, or None; and the key that was used."""
         text = self.text(f"{key}-data")
         if text:
             try:
@@ -128,7 +128,7 @@ class KubeconfigEntry:
 @frozen
 class Kubeconfig:
     """
-    Some kubeconfig files, merged.
+    The merged content of some kubeconfig files.
 
     :ivar current_context: its name, and the file that set it.
     """
@@ -141,10 +141,10 @@ class Kubeconfig:
 
 def read_kubeconfig(paths: str) -> Kubeconfig:
     """
-    Read and merge kubeconfigs as kubectl does: who comes first wins, entry by entry; an entry is never put together of two files.
+    Read and merge kubeconfigs like kubectl: the first file that has an entry wins; an entry is never combined from two files.
 
-    :param paths: separated by colons. Of several, some may be missing.
-    :raise ConfigError: none is there, or one is unreadable or no kubeconfig.
+    :param paths: paths separated by colons. If there are several, some may be missing.
+    :raise ConfigError: all are missing, or one is unreadable or no kubeconfig.
     """
     listed = [os.path.abspath(path) for path in paths.split(os.pathsep) if path]
     present = [path for path in listed if os.path.exists(path)] or listed[:1]
@@ -167,7 +167,7 @@ def _parse(path: str) -> Mapping[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(OPTION, f"{path}: not UTF-8 text") from None
     except PlainYAMLError as error:
-        # Not its text, which quotes the file.
+        # Without the error's text, which quotes the file.
         where = path if error.line is None else f"{path}: line {error.line}"
         raise ConfigError(OPTION, f"{where}: {error.problem}") from None
     if found is None:
@@ -182,7 +182,7 @@ def _top(whole: KubeconfigEntry) -> KubeconfigEntry:
 
 
 def _entries(whole: KubeconfigEntry, key: str) -> list[tuple[str, KubeconfigEntry]]:
-    """Give the entries of ``clusters``, ``users`` or ``contexts``; each holds its name, and its content under the singular."""
+    """Return the entries of ``clusters``, ``users`` or ``contexts``; each holds its name, and its content under the singular."""
     found = []
     for entry in _top(whole).sections(key):
         name = entry.text("name")

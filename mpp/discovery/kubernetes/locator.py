@@ -1,16 +1,15 @@
 """
-Prometheus servers in Kubernetes: the endpoints of a service, or pods by label.
+The locator of Prometheus servers in Kubernetes: the endpoints of a service, or pods by label.
 
-Knows what to do with a list of objects; how it is got, and how they are read, is for the other ``kube_`` modules, from the
-bottom: `kube_objects` reads objects; `kube_files`, `kube_pem`, `kube_user` and `kube_config` read credentials, `kube_exec` has
-them made by a program, `kube_credentials` keeps them fresh; `kube_client` asks, `kube_lists` asks for lists, `kube_watch` for
-changes, line by line from `kube_stream`.
+It processes lists of objects; the other modules of this package, from the bottom: `objects` parses objects; `kubeconfig`, `pem`,
+`user` and `cluster_access` read credentials, `exec_plugin` runs a program that issues them, `credentials` keeps them current;
+`client` sends requests, `collections` lists, `watch` watches for changes, line by line from `stream`.
 
 # Note [Listing and watching]
 
-A look-up always lists. The watch keeps no second copy of what is there: it only has a look-up made at once instead of at the
-next interval. So nothing depends on a stream: if it is cut, late or forbidden, the look-ups at intervals go on as before.
-A list of one service's slices costs an API server less than one client of kubectl.
+A look-up always lists. The watch keeps no copy of the objects: it only triggers a look-up at once instead of at the next
+interval. So nothing depends on a stream: if it is cut, late or forbidden, the look-ups at intervals go on as before. A list of
+one service's slices costs an API server less than one client of kubectl.
 """
 
 from __future__ import annotations
@@ -46,17 +45,17 @@ _log = make_logger()
 SELECTOR = "--kube-pod-label-selector"
 _BAD_REQUEST = 400
 
-# RFC 1123 label: what a namespace is, and what contains all that a service may be called.
+# RFC 1123 label: the syntax of a namespace, and a superset of the syntax of a service name.
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9-]{1,63}")
 
 
 def check(settings: Settings, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> None:
     """
-    Find out what can never work, without asking anybody. Does nothing when Kubernetes is not configured.
+    Reject settings that can never work, without any request. Does nothing when Kubernetes is not configured.
 
-    :param environ: the program's own.
-    :raise ConfigError: an option has no possible value, or the kubeconfig or the service account is of no use.
+    :param environ: mpp's environment.
+    :raise ConfigError: an option has an invalid value, or the kubeconfig or the service account cannot be used.
     """
     kube = settings.kube
     if not (kube.service_name or kube.pod_label_selector):
@@ -78,11 +77,11 @@ def _is_port(text: str) -> bool:
 
 def build(settings: Settings, reactor: Any, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> KubeLocator:
     """
-    Make the locator of the program. Opens and reads nothing yet.
+    Return the locator for the program. Opens and reads nothing yet.
 
-    :param environ: the program's own: says where the API server of a pod is, and is what plugins are run with.
+    :param environ: mpp's environment: holds the address of a pod's API server, and is passed to plugins.
     """
-    # twistd may change the current directory before they are read.
+    # Resolve the paths now: twistd may change the current directory before they are read.
     kubeconfig = os.pathsep.join(os.path.abspath(path) for path in settings.kube.kubeconfig.split(os.pathsep) if path)
     kube = evolve(settings.kube, kubeconfig=kubeconfig)
     credentials = ClusterCredentials(
@@ -98,10 +97,10 @@ def build(settings: Settings, reactor: Any, environ: Mapping[str, str], *, accou
 @implementer(IVerifiedLocator)
 class KubeLocator:
     """
-    Backends in Kubernetes, listed at every look-up, see Note [Listing and watching].
+    A locator of backends in Kubernetes, listed at every look-up, see Note [Listing and watching].
 
-    :param kube: says what to look for; checked before, see `check`.
-    :param client: asks the API server.
+    :param kube: the objects to look for; checked before, see `check`.
+    :param client: sends requests to the API server.
     """
 
     def __init__(
@@ -123,10 +122,10 @@ class KubeLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        List what is there, in the order of the pods' names.
+        List the backends, in the order of the pods' names.
 
-        :return Deferred(tuple): fails with `DiscoveryError` when the API server cannot be asked or refuses, and when there is
-            something of which nothing can be used: rather a wrong option than the end of all servers.
+        :return Deferred(tuple): fails with `DiscoveryError` when the API server does not respond or rejects the request, and when
+            there are objects but none is usable: an option is more likely wrong than all servers removed.
         """
         return self._looking.add(Deferred.fromCoroutine(self._locate()))
 
@@ -151,7 +150,7 @@ class KubeLocator:
 
     def verify(self) -> Deferred[None]:
         """
-        Ask the server whether it understands the selector, which nobody else can tell.
+        Ask the server whether it accepts the selector, because only the server can parse it.
 
         :return Deferred(None): see `IVerifiedLocator`.
         """
@@ -177,14 +176,14 @@ class KubeLocator:
 
     def _selector_problem(self, error: RequestRejected) -> str:
         words = f": {error.error_text}" if error.error_text else ""
-        return f"the API server refuses {one_line(self._kube.pod_label_selector)!r}{words}"
+        return f"the API server rejects {one_line(self._kube.pod_label_selector)!r}{words}"
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin to watch."""
+        """Start to watch for changes."""
         self._resource_watch.start(changed)
 
     def stop(self) -> None:
-        """Stop watching, give up what is being looked up, and close all connections."""
+        """Stop watching, cancel the look-ups in progress, and close all connections."""
         self._resource_watch.stop()
         self._looking.cancel()
         self._client.stop()
@@ -192,5 +191,5 @@ class KubeLocator:
     def _log_problems(self, problems: tuple[str, ...]) -> None:
         for problem in dict.fromkeys(problems):
             if problem not in self._known_problems:
-                _log.warn("{problem}; skipped", problem=problem)
+                _log.warn("object of Kubernetes skipped: {problem}", problem=problem)
         self._known_problems = frozenset(problems)

@@ -1,8 +1,8 @@
 """
-What Kubernetes' objects say about Prometheus servers: EndpointSlices, Endpoints and Pods in, backends out. Pure.
+The parser of Kubernetes objects that describe Prometheus servers: EndpointSlices, Endpoints and Pods in, backends out. Pure.
 
-Knows the shapes of https://kubernetes.io/docs/reference/kubernetes-api/ and nothing of how they are got. Whatever comes is
-somebody else's JSON: a field of the wrong type is a missing field, never an exception.
+Knows the formats of https://kubernetes.io/docs/reference/kubernetes-api/, not their transport. The JSON is not trusted: a field
+of the wrong type is a missing field, never an exception.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mpp.core.model import Backend, DiscoveredBackend
 from mpp.core.settings import KubeSettings
 from mpp.core.text import bounds
 
-# Names in the manifests of the projects that people install Prometheus from; the operator's is "web" or "http-web".
-# First those that can mean nothing but the web interface: its neighbour may be a "reloader-web".
+# Names in the manifests of projects that install Prometheus; the operator's is "web" or "http-web". The first ones can only mean
+# the web interface: a neighboring port may be "reloader-web".
 _PORT_NAMES = ("web", "http-web", "http", "prometheus")
 _PROMETHEUS_PORT = 9090
 _TERMINATING = "is terminating"
@@ -38,8 +38,8 @@ class Candidate:
     One address of one server.
 
     :ivar identity: the same for all addresses of a server, as far as that is known.
-    :ivar owner: the name of its pod, or else of the object it was found in: for messages, and the order.
-    :ivar not_ready: as in `mpp.core.model.DiscoveredBackend`, like ``leaving``.
+    :ivar owner: the name of its pod, or else of the object that lists it: for messages, and the order.
+    :ivar not_ready: see `mpp.core.model.DiscoveredBackend`; ``leaving`` likewise.
     """
 
     identity: str
@@ -53,9 +53,9 @@ class Candidate:
 @frozen
 class ParsedObjects:
     """
-    What some objects say.
+    The servers that some objects list.
 
-    :ivar candidates: in the objects' order; the same server may be among them several times.
+    :ivar candidates: in the objects' order; the same server may occur several times.
     :ivar problems: one line for each object, or part of one, that had to be skipped.
     """
 
@@ -64,16 +64,16 @@ class ParsedObjects:
 
 
 Read = Callable[[Mapping[str, Any], str], ParsedObjects]
-"""Reads one object; the second argument is the port the operator asked for, a name or a number or nothing."""
+"""A parser of one object; the second argument is the port that the operator wants, a name or a number or empty."""
 
 
 def choose_port(ports: Sequence[Port], wanted: str) -> int | None:
     """
-    Give the port where Prometheus listens, or None.
+    Return the port on which Prometheus listens, or None.
 
     :param ports: the TCP ports that are declared.
-    :param wanted: a number is believed, whether declared or not; a name has to be declared. If empty: by well-known name, else
-        9090, else the first.
+    :param wanted: a number is used whether declared or not; a name has to be declared. If empty: a well-known name, else
+        9090, else the first port.
     """
     if wanted.isdigit():
         return int(wanted)
@@ -89,9 +89,9 @@ def choose_port(ports: Sequence[Port], wanted: str) -> int | None:
 
 def read_slice(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
     """
-    Read an EndpointSlice (discovery.k8s.io/v1).
+    Parse an EndpointSlice (discovery.k8s.io/v1).
 
-    Endpoints that are terminating are not ready: they may serve for hours, and may be all that is left (KEP-1669).
+    Endpoints that are terminating are not ready: they may serve for hours, and may be the only ones left (KEP-1669).
     """
     name = _name(item)
     port = choose_port(_ports(item.get("ports"), "port"), wanted)
@@ -103,7 +103,7 @@ def read_slice(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
 
 
 def _endpoint(endpoint: Mapping[str, Any], slice_name: str, port: int) -> Candidate | str:
-    # "Consumers must treat [a missing condition] as true"; all addresses of an endpoint are the same server, the first will do.
+    # "Consumers must treat [a missing condition] as true"; all addresses of an endpoint are the same server, the first suffices.
     conditions = _map(endpoint, "conditions")
     doubt = "is not ready" if conditions.get("ready") is False else ""
     if conditions.get("terminating") is True:
@@ -113,7 +113,7 @@ def _endpoint(endpoint: Mapping[str, Any], slice_name: str, port: int) -> Candid
 
 
 def read_endpoints(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
-    """Read an Endpoints object (core/v1), all of its subsets."""
+    """Parse an Endpoints object (core/v1) with all of its subsets."""
     name = _name(item)
     found: list[Candidate | str] = []
     for subset in _maps(item.get("subsets")):
@@ -129,7 +129,7 @@ def read_endpoints(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
 
 def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int, doubt: str) -> Candidate | str:
     """
-    Make a candidate of an address in a slice or an Endpoints object, or say what is wrong with it.
+    Return a candidate for an address in a slice or an Endpoints object, or the problem with it.
 
     :param doubt: why it counts as not ready, as the predicate of a sentence; empty if it is ready.
     """
@@ -143,11 +143,11 @@ def _candidate(address: Any, endpoint: Mapping[str, Any], owner: str, port: int,
 
 
 def read_pod(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
-    """Read a Pod. One that does not run (yet) gives nothing; one that is being deleted and still runs is not ready."""
+    """Parse a Pod object. One that does not run (yet) has no candidate; one that is being deleted and still runs is not ready."""
     name, status = _name(item), _map(item, "status")
     if _text(status, "phase") != "Running":
         return ParsedObjects()
-    # podIP is of the cluster's first address family; podIPs holds it, too, and the other family's.
+    # podIP belongs to the cluster's first address family; podIPs holds it, too, and the one of the other family.
     addresses = [_text(status, "podIP"), *(_text(each, "ip") for each in _maps(status.get("podIPs")))]
     host = _address(next(filter(None, addresses), None))
     if host is None:
@@ -162,7 +162,7 @@ def read_pod(item: Mapping[str, Any], wanted: str) -> ParsedObjects:
 
 
 def _pod_ports(item: Mapping[str, Any]) -> Iterator[Port]:
-    """Give the ports of the containers, then of the native sidecars: init containers that go on running."""
+    """Yield the ports of the containers, then of the native sidecars: init containers that go on running."""
     spec = _map(item, "spec")
     sidecars = [each for each in _maps(spec.get("initContainers")) if each.get("restartPolicy") == "Always"]
     for container in (*_maps(spec.get("containers")), *sidecars):
@@ -179,7 +179,7 @@ def _pod_not_ready(name: str, status: Mapping[str, Any]) -> str:
 
 
 def _parsed(found: Iterable[Candidate | str], what: str) -> ParsedObjects:
-    """Sort out candidates and problems; a problem that several endpoints have is told once."""
+    """Separate candidates from problems; a problem that several endpoints share is reported once."""
     found = tuple(found)
     problems = dict.fromkeys(f"{what} {each}" for each in found if isinstance(each, str))
     return ParsedObjects(tuple(each for each in found if isinstance(each, Candidate)), tuple(problems))
@@ -187,10 +187,10 @@ def _parsed(found: Iterable[Candidate | str], what: str) -> ParsedObjects:
 
 def discovered(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[DiscoveredBackend, ...]:
     """
-    Make the list of backends: each server once, in the order of their names, which is the same on every mpp.
+    Return each server once as a backend, in the order of their names, which is the same on every mpp.
 
-    A server that has an IPv4 and an IPv6 address counts with the first one: one family, always the same, whichever of them
-    the control plane has updated already. An endpoint may be in two slices for a moment: it is ready if any of them says so.
+    A server that has an IPv4 and an IPv6 address counts with the first one: always the same family, whichever of them the
+    control plane has updated already. An endpoint may briefly be in two slices: it is ready if it is ready in one of them.
     """
     ordered = sorted(candidates, key=lambda each: (each.owner, ":" in each.host, each.host, each.not_ready))
     hosts: dict[tuple[str, str], str] = {}
@@ -204,12 +204,12 @@ def discovered(candidates: Iterable[Candidate], kube: KubeSettings) -> tuple[Dis
 
 def _no_port(wanted: str) -> str:
     return (
-        f"has no TCP port named {wanted!r} (--kube-port)" if wanted else "declares no TCP port; --kube-port can tell its number"
+        f"has no TCP port named {wanted!r} (--kube-port)" if wanted else "declares no TCP port; set its number with --kube-port"
     )
 
 
 def _ports(value: Any, number: str) -> tuple[Port, ...]:
-    """Return the TCP ports of a list; one without a number means "all ports" and cannot be dialed, nor can a wrong number."""
+    """Return the TCP ports of a list; one without a number means "all ports" and is skipped, like one with an invalid number."""
     return tuple(
         Port(_text(each, "name"), found)
         for each in _maps(value)
@@ -218,7 +218,7 @@ def _ports(value: Any, number: str) -> tuple[Port, ...]:
 
 
 def _address(text: Any) -> str | None:
-    """Give an IP address in its one spelling; names (slices of type FQDN) and link-local zones are not supported."""
+    """Return an IP address in canonical form; names (slices of type FQDN) and link-local zones are not supported."""
     try:
         address = ipaddress.ip_address(text) if isinstance(text, str) and "%" not in text else None
     except ValueError:
@@ -227,7 +227,7 @@ def _address(text: Any) -> str | None:
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """Give somebody else's words in one line of bounded length, fit for a log."""
+    """Return a foreign text as one printable line of limited length, fit for a log."""
     text = " ".join("".join(character if character.isprintable() else " " for character in text[: 4 * most]).split())
     return text if len(text) <= most else f"{text[:most]}..."
 
@@ -237,13 +237,13 @@ def _name(item: Mapping[str, Any]) -> str:
 
 
 def _map(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Give the object under a key, an empty one if there is none."""
+    """Return the object under a key, an empty one if there is none."""
     found = value.get(key)
     return found if isinstance(found, dict) else {}
 
 
 def _maps(value: Any) -> list[Mapping[str, Any]]:
-    """Give the objects of a list, none if it is no list."""
+    """Return the objects of a list, none if the value is no list."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 

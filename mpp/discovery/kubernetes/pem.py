@@ -1,7 +1,7 @@
 """
-PEM texts of a Kubernetes configuration, checked before a connection needs them. Knows certificates; opens nothing.
+The checks of PEM texts in a Kubernetes configuration before a connection needs them. Knows certificates; opens no connection.
 
-What OpenSSL says of a bad text is not repeated: "no start line" helps nobody, and the text may be a key.
+OpenSSL's message about an invalid text is not repeated: "no start line" is no help, and the text may be a key.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _BAD = (SSL.Error, crypto.Error, VerifyError, ValueError, TypeError)
 
 def check_ca(pem: bytes, where: str) -> bytes:
     """
-    Give the text back if it holds certificates, and all of them can be read.
+    Return the text if it holds certificates, and all of them can be parsed.
 
-    :param where: file and key, to blame.
-    :raise ConfigError: it does not.
+    :param where: file and key, for the error.
+    :raise ConfigError: it holds no valid certificates.
     """
     try:
         Certificate.loadPEM(pem)
@@ -34,9 +34,9 @@ def check_ca(pem: bytes, where: str) -> bytes:
 
 def check_client(certificate: bytes, key: bytes, where: str) -> bytes:
     """
-    Put a certificate and its key together.
+    Return a certificate and its key as one PEM text.
 
-    :raise ConfigError: one of them cannot be read, the key is encrypted, or they do not belong together.
+    :raise ConfigError: one of them cannot be parsed, the key is encrypted, or they do not belong together.
     """
     if b"ENCRYPTED" in key:
         # OpenSSL would ask for the passphrase on the terminal.
@@ -46,5 +46,5 @@ def check_client(certificate: bytes, key: bytes, where: str) -> bytes:
     try:
         PrivateCertificate.loadPEM(pem)
     except _BAD:
-        raise ConfigError(_OPTION, f"{where}: its key is not a private key in PEM, or not that of the certificate") from None
+        raise ConfigError(_OPTION, f"{where}: its key is not a private key in PEM, or not the certificate's key") from None
     return pem

@@ -1,5 +1,5 @@
 """
-An endless answer, taken line by line. Knows bytes and time; knows nothing of what a line says.
+A protocol that splits an endless response into lines. Knows bytes and time; knows nothing of the content of a line.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from twisted.python.failure import Failure
 from mpp.core.errors import DiscoveryError
 from mpp.core.model import MIB
 
-# An object in Kubernetes has 1.5 MiB at most (the limit of etcd); JSON is longer than what is stored.
+# An object in Kubernetes has 1.5 MiB at most (the limit of etcd); its JSON is longer than its stored form.
 _MAX_LINE = 8 * MIB
 
 
 class LineStream(Protocol):
     """
-    Takes the body of a response.
+    A receiver of the body of a response, line by line.
 
-    :param line: called with each line; what it raises ends everything.
-    :param silence: seconds without any byte after which the other side is held to be gone.
-    :ivar ended: fires with None when the other side ended, in whatever way: an endless answer has no right end. Fails with
-        what ``line`` raised, or with `DiscoveryError` when a line is too long or nothing came. Cancelling it drops the
-        connection.
+    :param line: called with each line; an exception from it ends the stream.
+    :param silence: seconds without any byte after which the connection counts as dead.
+    :ivar ended: fires with None when the other side ends the stream, in whatever way: an endless response has no regular end.
+        Fails with the exception of ``line``, or with `DiscoveryError` when a line is too long or no byte came in time.
+        Cancelling it drops the connection.
     """
 
     def __init__(self, line: Callable[[bytes], None], clock: IReactorTime, silence: float) -> None:
@@ -37,7 +37,7 @@ class LineStream(Protocol):
         self.ended: Deferred[None] = Deferred(lambda _: self._drop())
 
     def dataReceived(self, data: bytes) -> None:
-        """Cut lines."""
+        """Split the received bytes into lines."""
         if self.ended.called:
             return
         self._timer.reset(self._silence)
@@ -56,14 +56,14 @@ class LineStream(Protocol):
             self._fail(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Take note of the end."""
+        """Fire with None, because the connection has ended."""
         if self._timer.active():
             self._timer.cancel()
         if not self.ended.called:
             self.ended.callback(None)
 
     def _silent(self) -> None:
-        self._fail(DiscoveryError(f"not a byte of a watch within {self._silence:g} s"))
+        self._fail(DiscoveryError(f"no byte of a watch within {self._silence:g} s"))
 
     def _fail(self, error: Exception) -> None:
         self._drop()

@@ -1,5 +1,5 @@
 """
-What a kubeconfig says of a user: which credentials, in whose name, or which program knows. Asks nobody, runs nothing.
+The parser of a kubeconfig's user: credentials, impersonation, or the plugin that issues credentials. Sends and runs nothing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from mpp.wire.tls import TLSPolicy
 EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 _VERSIONS = tuple(f"client.authentication.k8s.io/{version}" for version in ("v1", "v1beta1"))
 
-# RFC 6750 section 2.1; what is no token is not put into a header, nor into a message.
+# RFC 6750 section 2.1; an invalid token is put neither into a header nor into a message.
 _TOKEN = re.compile(r"[!-~]+\Z")
 
 
 @frozen
 class ExecPlugin:
     """
-    A program that gives credentials (https://kubernetes.io/docs/reference/access-authn-authz/authentication/, client-go
+    A program that issues credentials (https://kubernetes.io/docs/reference/access-authn-authz/authentication/, client-go
     credential plugins).
 
-    :ivar where: file and key, to blame.
+    :ivar where: file and key, for errors.
     :ivar command: a path, or a name to be looked up in PATH.
-    :ivar environ: what is added to mpp's own environment, ``KUBERNETES_EXEC_INFO`` included.
+    :ivar environ: variables added to mpp's environment, ``KUBERNETES_EXEC_INFO`` included.
     """
 
     where: str
@@ -47,9 +47,9 @@ class ExecPlugin:
 
 def bearer(token: str, where: str) -> str:
     """
-    Give the value of ``Authorization`` for a token.
+    Return the value of ``Authorization`` for a token.
 
-    :raise ConfigError: it is none.
+    :raise ConfigError: the token is not valid.
     """
     if _TOKEN.match(token) is None:
         raise ConfigError(OPTION, f"{where}: not a token: it has blanks or other characters that no token has")
@@ -57,15 +57,15 @@ def bearer(token: str, where: str) -> str:
 
 
 def authorization(user: KubeconfigEntry) -> str:
-    """Give the value of ``Authorization``, empty if the user has neither token nor password."""
-    user.refuse("auth-provider", "not supported, and gone from kubectl 1.26; use exec")
+    """Return the value of ``Authorization``, empty if the user has neither token nor password."""
+    user.refuse("auth-provider", "not supported, and removed from kubectl 1.26; use exec")
     token_file = user.file("tokenFile")
     has_token = bool(token_file or user.text("token"))
     name, password = user.text("username"), user.text("password")
     if has_token and (name or password):
         raise user.error("token", "a token and a username are set; expected one of them")
     if token_file:
-        # kubectl prefers it as well: it is the one that is renewed.
+        # Preferred by kubectl, too, because it is the one that is replaced regularly.
         try:
             return bearer(read_text(token_file), token_file)
         except ConfigError as error:
@@ -76,7 +76,7 @@ def authorization(user: KubeconfigEntry) -> str:
 
 
 def impersonation(user: KubeconfigEntry) -> tuple[tuple[str, str], ...]:
-    """Give the headers of user impersonation."""
+    """Return the headers for user impersonation."""
     groups = user.texts("as-groups")
     extra = user.section("as-user-extra")
     headers = [("Impersonate-User", user.text("as"))] if user.text("as") else []
@@ -87,21 +87,21 @@ def impersonation(user: KubeconfigEntry) -> tuple[tuple[str, str], ...]:
     if headers and not user.text("as"):
         raise user.error("as", "missing, and there are groups, a uid or more to impersonate")
     if not all(value.isprintable() for _, value in headers):
-        raise user.error("as", "control characters in what is to be impersonated")
+        raise user.error("as", "control characters in the user, group, uid or extra to impersonate")
     return tuple(headers)
 
 
 def read_plugin(user: KubeconfigEntry, cluster_info: Callable[[], dict[str, Any]]) -> ExecPlugin | None:
     """
-    Give the plugin that the user has, or None.
+    Return the plugin of the user, or None.
 
-    :param cluster_info: gives what to tell the plugin of the cluster, if it wants to know.
+    :param cluster_info: returns the cluster information for the plugin, if it is requested.
     """
     section = user.section("exec")
     if section is None:
         return None
     if user.text("token") or user.text("tokenFile") or user.text("username"):
-        # As with kubectl: who has a token is not asked to get one.
+        # As with kubectl: a token takes precedence over a plugin.
         return None
     version = section.text("apiVersion")
     if version not in _VERSIONS:
@@ -128,8 +128,8 @@ def read_plugin(user: KubeconfigEntry, cluster_info: Callable[[], dict[str, Any]
 
 
 def tls_info(tls: TLSPolicy) -> dict[str, Any]:
-    """Give what a plugin is told about TLS (client.authentication.k8s.io, type Cluster)."""
-    told: dict[str, Any] = {"insecure-skip-tls-verify": tls.insecure, "tls-server-name": tls.server_name}
+    """Return the TLS information for a plugin (client.authentication.k8s.io, type Cluster)."""
+    info: dict[str, Any] = {"insecure-skip-tls-verify": tls.insecure, "tls-server-name": tls.server_name}
     if tls.ca is not None:
-        told["certificate-authority-data"] = base64.b64encode(tls.ca).decode("ascii")
-    return {key: value for key, value in told.items() if value}
+        info["certificate-authority-data"] = base64.b64encode(tls.ca).decode("ascii")
+    return {key: value for key, value in info.items() if value}

@@ -1,15 +1,15 @@
 """
-Watches a collection of a Kubernetes API server, for ever, and tells when what is read of it changes. Keeps no list: what is
-there is asked for by who is told (https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes).
+The watch of a collection of a Kubernetes API server, which reports when the parsed content changes. Keeps no list: its listener
+lists again (https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes).
 
 # Note [Watching]
 
-The version of the collection is listed, then watched from. Streams end: regularly (the server's ``timeoutSeconds``), by
-accident, or without a word (half-open connections: not a byte for longer than ``timeoutSeconds``). The next one goes on from
-the last version seen, so nothing is missed. Versions are forgotten by the server after some minutes: 410 Gone, as a status or
-as an event. Then the version is listed anew, and since something may have been missed, a change is told.
+The watch starts from the collection's current version, which is listed first. Streams end: regularly (the server's
+``timeoutSeconds``), by accident, or silently (half-open connections: not a byte for longer than ``timeoutSeconds``). The next one
+continues from the last version seen, so nothing is missed. The server forgets versions after some minutes: 410 Gone, as a status
+or as an event. Then the version is listed again, and since changes may have been missed, a change is reported.
 
-Bookmarks only bring a newer version; they may never come.
+Bookmarks only carry a newer version; servers need not send them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from mpp.discovery.kubernetes.stream import LineStream
 
 _log = make_logger()
 
-# Servers close watches after half an hour or more; proxies on the way, often after five minutes. Not all at the same time.
+# Seconds of one stream, at random. Servers close watches after half an hour or more; proxies often after five minutes.
 _WATCH_S = (240, 300)
-# What may lie between the end of a watch on the server and here.
+# Seconds that the end of a watch may take from the server to mpp.
 _GRACE_S = 30.0
-# The head of the answer comes at once, also when nothing has happened yet.
+# The head of the response comes at once, even if nothing has changed yet.
 _HEAD_TIMEOUT_S = 10.0
-# The first pause, and the longest: in between they double. Look-ups every few seconds are the safety net.
+# The first and the longest pause between attempts; it doubles in between. Look-ups every few seconds are the safety net.
 _PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-# A stream that has ended before, without any event, does not work.
+# Seconds after which a stream without events counts as working.
 _WORKED_S = 5.0
 
 _GONE = 410
@@ -55,10 +55,10 @@ class VersionExpired(DiscoveryError):
 
 class ResourceWatch:
     """
-    Watches, see Note [Watching].
+    A watch of a collection, see Note [Watching].
 
-    :param port: the port the operator asked for.
-    :param rng: for the lengths of pauses and streams: a hundred instances must not come back in step.
+    :param port: the port that the operator wants.
+    :param rng: randomizes pauses and the lengths of streams: a hundred instances must not reconnect at the same time.
     """
 
     def __init__(self, client: KubeClient, sources: Collections, *, port: str, clock: IReactorTime, rng: random.Random) -> None:
@@ -76,14 +76,14 @@ class ResourceWatch:
         self._problem = ""
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin, see `ILocator.start`."""
+        """Start watching, see `ILocator.start`."""
         self.stop()
         self._changed, self._failures, self._problem = changed, 0, ""
         self._running = Deferred.fromCoroutine(self._for_ever())
         self._running.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     def stop(self) -> None:
-        """Cut the stream, and all that may be waited for."""
+        """Stop watching, close the stream, and cancel a pause."""
         running, self._running = self._running, None
         self._changed, self._collection, self._version = _no_listener, None, ""
         if running is not None:
@@ -104,19 +104,19 @@ class ResourceWatch:
             except CancelledError:
                 raise
             except Exception:
-                # The boundary: a bug must not end the watching.
+                # The outermost handler: a bug must not end the watch.
                 self._collection = None
-                _log.failure("Watching Kubernetes failed")
+                _log.failure("bug: watch of Kubernetes failed unexpectedly")
             await deferLater(self._clock, pause(self._failures, self._rng))
 
     def _log_problems(self, error: DiscoveryError) -> None:
-        """Log a refusal, once. Of a server that is away, the look-ups tell."""
+        """Log a rejected watch, once. If the server does not respond, the look-ups report it."""
         if isinstance(error, RequestRejected) and str(error) != self._problem:
-            _log.warn("Cannot watch Kubernetes, changes are seen at the next look-up: {problem}", problem=str(error))
+            _log.warn("cannot watch Kubernetes, so changes take effect at the next look-up: {problem}", problem=str(error))
         self._problem = str(error)
 
     async def _watch_once(self) -> None:
-        """Watch until the stream ends."""
+        """Watch the collection until the stream ends."""
         if self._collection is None:
             self._collection, self._version = await self._sources.first(list_version)
             self._seen = {}
@@ -143,7 +143,7 @@ class ResourceWatch:
             self._changed()
 
     def _is_news(self, kind: str, item: Mapping[str, Any]) -> bool:
-        """Tell whether an object says something else than before, as far as it is known what it said."""
+        """Return whether the parsed content of an object changed, as far as the previous one is known."""
         if self._collection is None:
             return False
         key = str(item.get("metadata", {}).get("name"))
@@ -155,22 +155,22 @@ class ResourceWatch:
 
 
 def watching(query: APIQuery, version: str, seconds: int) -> APIQuery:
-    """Give the query that watches a collection instead of listing it."""
+    """Return the query that watches a collection instead of listing it."""
     watch = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
     return evolve(query, parameters={**query.parameters, **watch})
 
 
 def pause(failures: int, rng: random.Random) -> float:
-    """Give the seconds to wait before the next attempt: doubling, to some maximum, with jitter."""
+    """Return the seconds to wait before the next attempt: exponential backoff with a maximum, with jitter."""
     return min(_LONGEST_PAUSE_S, _PAUSE_S * 2.0 ** min(failures, 16)) * rng.uniform(0.5, 1.0)
 
 
 def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
     """
-    Read one event. Pure.
+    Parse one event of a watch. Pure.
 
     :return: its type, and the object.
-    :raise VersionExpired: it says that the version is no longer known.
+    :raise VersionExpired: it reports that the version is no longer known.
     :raise DiscoveryError: it is another error, or no event.
     """
     try:
@@ -192,9 +192,9 @@ def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
 
 def _no_head(outcome: Any, seconds: float) -> Any:
     if isinstance(outcome, Failure) and outcome.check(CancelledError):
-        raise DiscoveryError(f"no answer to a watch within {seconds:g} s")
+        raise DiscoveryError(f"no response to a watch within {seconds:g} s")
     return outcome
 
 
 def _no_listener() -> None:
-    """Tell nobody."""
+    """Ignore a change, because no listener is set."""

@@ -1,1 +1,1 @@
-"""Backends that run in Marathon. Knows no other source. Begin with ``locator``."""
+"""The locator of backends that run in Marathon. Knows no other source. Read ``locator`` first."""

@@ -1,8 +1,8 @@
 """
-Backends that run as tasks of Marathon apps. Asks the masters; what an answer means is `mpp.discovery.marathon.tasks`, who
-we are to them is `mpp.discovery.marathon.login`.
+The locator of backends that run as tasks of Marathon apps. It sends requests to the masters; `mpp.discovery.marathon.tasks`
+interprets the responses, `mpp.discovery.marathon.login` provides the credentials.
 
-Not supported: Marathon's event stream (the look-up of each round is soon enough), several ports of one task, https tasks.
+Not supported: Marathon's event stream (each round's look-up is soon enough), several ports of one task, https tasks.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from mpp.wire.tls import TLSPolicy
 
 _log = make_logger()
 
-# Of the minute that a look-up may take: so that another master is asked when one of three does not answer.
+# Part of the minute that a look-up may take, so that another master is asked when one of three does not respond.
 MASTER_TIMEOUT_S = 20.0
 
 # Note [Missing apps]
 #
-# Marathon answers 404 for an app that does not exist. That must not keep the other apps from being followed, so the look-up
-# fails with a PartlyDiscovered: the others stand as they are now, and the missing one is told for as long as it is missing.
-# Its last known servers, if it was there before, are listed as not ready: if the app was deleted by mistake, or is hidden
-# from us, nothing disappears that still works; if it is gone for good they are shown as down, until mpp starts anew.
+# Marathon responds with 404 for an app that does not exist. The other apps must still be updated, so the look-up fails with a
+# PartlyDiscovered: the other apps are listed as they are now, and the missing one is reported for as long as it is missing.
+# Its last known servers, if it existed before, are listed as not ready: if the app was deleted by mistake, or is hidden from
+# mpp's user, no working server disappears; if it was removed for good, they are shown as down until mpp is restarted.
 #
 # Every other failure, of any app, fails the whole look-up: the last good list is better than half a list.
 
 
 def build(settings: Settings, reactor: Any) -> MarathonLocator:
     """
-    Make the locator of what is configured.
+    Return the locator for the configured apps.
 
     :raise ConfigError: see `mpp.discovery.marathon.settings_check.check`.
     """
@@ -59,10 +59,10 @@ def build(settings: Settings, reactor: Any) -> MarathonLocator:
 @frozen
 class _Master:
     """
-    One of the servers that answer for Marathon.
+    One of the servers of Marathon's API.
 
     :ivar base: its URL, without credentials and trailing slash.
-    :ivar authorization: made of the credentials in the URL, or empty.
+    :ivar authorization: the header value from the credentials in the URL, or empty.
     """
 
     base: str
@@ -76,7 +76,7 @@ class _Master:
 
 @frozen
 class _Missing:
-    """An app does not exist, in Marathon's words."""
+    """The result for an app that does not exist, with Marathon's message."""
 
     words: str
 
@@ -84,10 +84,10 @@ class _Missing:
 @implementer(ILocator)
 class MarathonLocator:
     """
-    The running, not unhealthy tasks of some apps.
+    A locator of the tasks of some apps that run and are not unhealthy.
 
-    :param api: asks; closed by `stop`.
-    :param wall: gives the time since the epoch, for tokens.
+    :param api: sends the requests; closed by `stop`.
+    :param wall: returns the time in seconds since the epoch, for tokens.
     """
 
     def __init__(self, settings: MarathonSettings, api: JSONClient, *, wall: Callable[[], float], name: str = "marathon") -> None:
@@ -113,21 +113,21 @@ class MarathonLocator:
 
     def locate(self) -> Deferred[tuple[DiscoveredBackend, ...]]:
         """
-        Ask the master that answered last, then the others, for all apps.
+        Request all apps from the master that responded last, then from the others.
 
-        :return Deferred(tuple): the apps' tasks, in the order of the apps. Fails with `DiscoveryError` when no master answers or
-            it refuses, and with `PartlyDiscovered` when an app does not exist, see Note [Missing apps]. Cancelling it aborts the
-            request; the next look-up begins with the next master.
+        :return Deferred(tuple): the apps' tasks, in the order of the apps. Fails with `DiscoveryError` when no master responds or
+            one rejects the request, and with `PartlyDiscovered` when an app does not exist, see Note [Missing apps]. Cancelling
+            it aborts the request; the next look-up begins with the next master.
         """
         return self._running.add(Deferred.fromCoroutine(self._locate()))
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Do nothing: Marathon is asked at every look-up."""
+        """Do nothing, because Marathon is requested at every look-up."""
 
     def stop(self) -> None:
-        """Give up the running look-ups, and close all connections."""
+        """Cancel the look-ups in progress, and close all connections."""
         self._running.cancel()
-        self._api.close().addErrback(lambda failure: _log.failure("Closing connections to Marathon failed", failure))
+        self._api.close().addErrback(lambda failure: _log.failure("closing the connections to Marathon failed", failure))
 
     async def _locate(self) -> tuple[DiscoveredBackend, ...]:
         count = len(self._masters)
@@ -149,7 +149,7 @@ class MarathonLocator:
         return {app: await self._ask_for_app(master, app) for app in self._apps}
 
     async def _ask_for_app(self, master: _Master, app: str) -> ParsedTasks | _Missing:
-        # The leading slash is left out: proxies in between join two of them, and Marathon takes both.
+        # Without the leading slash: proxies may merge two slashes, and Marathon accepts both forms.
         url = f"{master.base}/v2/apps{quote(app)}"
         answer = await self._get(master, f"{url}?embed=app.tasks")
         if answer.status == 404 and answer.error_text():
@@ -161,7 +161,7 @@ class MarathonLocator:
         return read_tasks(described, _member(described, "tasks", list, answer), self._settings.port)
 
     async def _get(self, master: _Master, url: str) -> APIResponse:
-        """Get an answer; if the token was refused, once more with a new one."""
+        """Return the response to a GET; if the token was rejected, repeat the request once with a new one."""
         authorization = await self._authorization(master)
         answer = await self._request(url, authorization)
         if answer.status == 401 and self._login is not None:
@@ -189,7 +189,7 @@ class MarathonLocator:
         for app, each in found.items():
             if isinstance(each, _Missing):
                 missing.append(f"--marathon-apps: {app}: {each.words}")
-                gone = f"Marathon: app {app} does not exist any more"
+                gone = f"Marathon: app {app} no longer exists"
                 located.update(
                     (backend, DiscoveredBackend(backend, gone)) for backend in self._last.get(app, ()) if backend not in located
                 )
@@ -206,23 +206,23 @@ class MarathonLocator:
         """Log each problem when it appears, not at every look-up."""
         for problem in problems:
             if problem not in self._known_problems:
-                _log.warn("Marathon {problem}; skipped", problem=problem)
+                _log.warn("task of Marathon skipped: {problem}", problem=problem)
         self._known_problems = frozenset(problems)
 
 
 def _accepted(answer: APIResponse, app: str) -> Any:
     """
-    Read what Marathon says of an app.
+    Return the parsed response about an app.
 
-    :raise NoResponse: the master has a trouble of its own (no leader, no answer from it), another one may not.
-    :raise DiscoveryError: it refuses.
+    :raise NoResponse: the master has an internal problem (no leader, no response from it); another master may not.
+    :raise DiscoveryError: the request was rejected.
     """
     if answer.status >= 500:
         raise NoResponse(str(answer.rejected()))
     if answer.status == 401:
-        raise answer.rejected(f"{answer.url}: our credentials are missing or wrong (--marathon-principal-secret or HTTP basic)")
+        raise answer.rejected(f"{answer.url}: mpp's credentials are missing or wrong (--marathon-principal-secret or HTTP basic)")
     if answer.status == 404:
-        raise answer.rejected(f"--marathon-url: {answer.url}: no Marathon answers there")
+        raise answer.rejected(f"--marathon-url: {answer.url}: no Marathon responds there")
     if answer.status != 200:
         raise answer.rejected(f"--marathon-apps: {app}: {answer.url}")
     return answer.json()
@@ -231,7 +231,7 @@ def _accepted(answer: APIResponse, app: str) -> Any:
 def _member(value: Any, name: str, kind: type, answer: APIResponse) -> Any:
     member = value.get(name) if isinstance(value, dict) else None
     if not isinstance(member, kind):
-        raise DiscoveryError(f"{answer.url}: no answer of Marathon's, it has no {name!r}")
+        raise DiscoveryError(f"{answer.url}: not a response of Marathon, it has no {name!r}")
     return member
 
 

@@ -1,7 +1,7 @@
 """
-Who we are to Marathon: HTTP basic, or a token that DC/OS gives for a service account's secret.
+The credentials for Marathon: HTTP basic, or a token that DC/OS issues for a service account's secret.
 
-The secrets are read anew whenever they are used, if they are in files; they are in no error, no log and no repr.
+Secrets in files are read again for each use; no error, log message or repr contains them.
 DC/OS: "service login" and "authentication token" in the security chapter of its documentation (1.13).
 """
 
@@ -27,9 +27,9 @@ from mpp.core.text import bounds
 from mpp.core.urls import basic, shown
 from mpp.discovery.http_api.json_api import JSONClient, NoResponse
 
-# A login token is used at once; this is room for clocks that disagree.
+# A login token is used at once; this allows for clocks that differ.
 LOGIN_TOKEN_S = 300
-# The share of a token's life after which it is renewed.
+# The share of a token's lifetime after which it is refreshed.
 _RENEW_AFTER = 0.9
 
 
@@ -38,9 +38,9 @@ class Principal:
     """
     A service account of DC/OS.
 
-    :ivar uid: its name.
-    :ivar login_endpoint: where it logs in.
-    :ivar key: what it signs with; None: it has a password.
+    :ivar uid: the account's name.
+    :ivar login_endpoint: the URL of the login.
+    :ivar key: the key that signs login tokens; None if the account has a password.
     """
 
     uid: str
@@ -49,7 +49,7 @@ class Principal:
     password: str = field(default="", repr=False)
 
     def proof(self, now: float) -> dict[str, str]:
-        """Give the body of a login request."""
+        """Return the JSON body of a login request."""
         if self.key is None:
             return {"uid": self.uid, "password": self.password}
         return {"uid": self.uid, "token": sign({"uid": self.uid, "exp": int(now) + LOGIN_TOKEN_S}, self.key)}
@@ -57,10 +57,10 @@ class Principal:
 
 def read_principal(text: str, auth_endpoint: str = "") -> Principal:
     """
-    Read a principal secret: a JSON object with ``uid``, ``login_endpoint``, and ``private_key`` (PEM) or ``password``.
+    Parse a principal secret: a JSON object with ``uid``, ``login_endpoint``, and ``private_key`` (PEM) or ``password``.
 
     :param auth_endpoint: used instead of its ``login_endpoint``, if not empty.
-    :raises ValueError: it is none; the message says what was expected and never what was found.
+    :raises ValueError: it is not valid; the message says what was expected and never contains the value.
     """
     try:
         secret = json.loads(text)
@@ -81,7 +81,7 @@ def read_principal(text: str, auth_endpoint: str = "") -> Principal:
     pem = _text(secret, "private_key")
     if pem:
         if secret.get("scheme", "RS256") != "RS256":
-            raise ValueError("its scheme is not RS256, the only one there is")
+            raise ValueError("its scheme is not RS256, the only one supported")
         return Principal(uid, endpoint, _key(pem))
     password = _text(secret, "password")
     if not password:
@@ -109,14 +109,14 @@ def _key(pem: str) -> RSAPrivateKey:
 
 
 def sign(claims: dict[str, Any], key: RSAPrivateKey) -> str:
-    """Make a JSON Web Token (RFC 7519), signed with RS256."""
+    """Return a JSON Web Token (RFC 7519), signed with RS256."""
     parts = [_base64url(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims)]
     signature = key.sign(".".join(parts).encode("ascii"), PKCS1v15(), SHA256())
     return ".".join([*parts, _base64url(signature)])
 
 
 def expiry(token: str) -> float | None:
-    """Give the point in time when a token expires, None if it does not say. Only the one who gave it can verify it."""
+    """Return the expiry time of a token, None if it has none. The token is not verified, which only its issuer can do."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -131,9 +131,9 @@ def _base64url(data: bytes) -> str:
 
 def read_credentials_file(path: str) -> str:
     """
-    Give the ``Authorization`` made of the ``user:password`` in a file.
+    Return the value of ``Authorization`` from the ``user:password`` in a file.
 
-    :raises DiscoveryError: the file cannot be read, or holds something else.
+    :raises DiscoveryError: the file cannot be read, or has another content.
     """
     text = SecretFile(path).read()
     user, colon, password = text.partition(":")
@@ -145,10 +145,10 @@ def read_credentials_file(path: str) -> str:
 @frozen
 class _Token:
     """
-    What a login gave.
+    The token of a login.
 
-    :ivar refresh_at: when it should be renewed, None for never.
-    :ivar expires_at: when it is worth nothing any more, None for unknown.
+    :ivar refresh_at: time at which it should be refreshed, None for never.
+    :ivar expires_at: time at which it expires, None if unknown.
     """
 
     text: str = field(repr=False)
@@ -158,10 +158,10 @@ class _Token:
 
 class Login:
     """
-    The token of a service account, fetched when it is needed.
+    The token of a service account, requested on demand.
 
-    :param secret: gives the principal's secret, anew for each login.
-    :param wall: gives the time since the epoch.
+    :param secret: returns the principal's current secret for each login.
+    :param wall: returns the time in seconds since the epoch.
     """
 
     def __init__(self, api: JSONClient, secret: Callable[[], str], auth_endpoint: str, wall: Callable[[], float]) -> None:
@@ -174,20 +174,20 @@ class Login:
 
     async def authorization(self) -> str:
         """
-        Give the value of ``Authorization``. Logs in if there is no token, or if it will expire soon.
+        Return the value of ``Authorization``. Logs in if there is no token, or if it will expire soon.
 
-        :raise DiscoveryError: the secret cannot be read, or the login was refused or not answered. A token that has not
-            expired yet goes on to be used when the login is not answered.
+        :raise DiscoveryError: the secret cannot be read, or the login was rejected or got no response. A token that has not
+            expired yet continues to be used when the login gets no response.
         """
         async with self._lock:
             token = self._token
             if token is None or (token.refresh_at is not None and self._wall() >= token.refresh_at):
                 token = self._token = await self._refreshed(token)
-        # Not "Bearer": DC/OS knows only its own word.
+        # Not "Bearer": DC/OS has its own scheme.
         return f"token={token.text}"
 
     def reject(self, authorization: str) -> None:
-        """Take note that a token was refused; the next one is fetched when it is needed."""
+        """Discard a token that was rejected; the next one is requested on demand."""
         if self._token is not None and authorization == f"token={self._token.text}":
             self._token = None
 
@@ -197,7 +197,7 @@ class Login:
         except NoResponse as error:
             if old is not None and old.expires_at is not None and self._wall() < old.expires_at:
                 return old
-            # No longer a NoResponse: another master would send us to the same login.
+            # No longer a NoResponse: another master would use the same login.
             raise DiscoveryError(f"--marathon-principal-secret: login at {error}") from error
 
     async def _log_in(self) -> _Token:
@@ -220,18 +220,18 @@ class Login:
         given = answer.json()
         text = given.get("token") if isinstance(given, dict) else None
         if not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
-            raise DiscoveryError(f"{where}: the answer holds no token")
+            raise DiscoveryError(f"{where}: the response holds no token")
         expires = expiry(text)
         if expires is None or expires <= now:
-            # Expired already says our clock, so it cannot be trusted: the server will tell.
+            # It seems to be expired already, so mpp's clock cannot be trusted: Marathon will reject the token when it expires.
             return _Token(text)
         return _Token(text, now + (expires - now) * _RENEW_AFTER, expires)
 
 
 def secret_reader(secret: str) -> Callable[[], str]:
     """
-    Give what reads the principal's secret: the text itself, or the file named behind an ``@``.
+    Return a function that reads the principal's secret: the text itself, or the file named after an ``@``.
 
-    A relative path is taken from the directory that is current now: twistd may change it before the file is read.
+    A relative path is resolved against the current directory now, because twistd may change it before the file is read.
     """
     return SecretFile(os.path.abspath(secret[1:])).read if secret.startswith("@") else lambda: secret

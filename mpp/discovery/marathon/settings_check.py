@@ -1,5 +1,5 @@
 """
-What can be wrong with the settings for Marathon before it is asked.
+The check of the settings for Marathon before the first request to it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from mpp.discovery.marathon.login import read_credentials_file, read_principal, 
 
 def check(settings: MarathonSettings) -> None:
     """
-    Refuse what can never work. Asks nobody, but reads the files.
+    Reject settings that can never work. Sends no request, but reads the files.
 
-    :raise ConfigError: names the option and what was expected; never repeats a secret.
+    :raise ConfigError: names the option and what was expected; never contains a secret.
     """
     if not settings.urls:
         raise ConfigError("--marathon-url", "missing; the URL of Marathon, such as http://marathon.mesos:8080")

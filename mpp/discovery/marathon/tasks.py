@@ -1,5 +1,5 @@
 """
-Where the tasks of a Marathon app listen. Pure: knows the shapes of Marathon's answers, old and new; asks nobody.
+The addresses of the tasks of a Marathon app. Pure: knows the formats of Marathon's responses, old and new; sends no request.
 
 See Note [Addresses].
 """
@@ -16,22 +16,22 @@ from mpp.core.text import bounds
 
 # Note [Addresses]
 #
-# How a task is reached depends on how its app is connected, which Marathon tells in three ways (RAML of the API, v2):
+# The address of a task depends on the network mode of its app, which Marathon reports in three ways (RAML of the API, v2):
 #
 # - ``networks[].mode`` since 1.5: ``host``, ``container/bridge``, ``container``;
 # - before, ``container.docker.network``: ``HOST``, ``BRIDGE``, ``USER``;
-# - before that, for the Mesos containerizer, an ``ipAddress`` object meant a container network. Nothing meant host.
+# - before that, for the Mesos containerizer, an ``ipAddress`` object meant a container network. Without any, it was host mode.
 #
 # In host and bridge mode a task has its agent's address, and the ports in ``tasks[].ports``, which are in the order of
-# ``portDefinitions`` (host) or ``portMappings`` (bridge). These only lend their names, and their number where the task has none.
+# ``portDefinitions`` (host) or ``portMappings`` (bridge). These only provide names, and numbers where the task has none.
 # In a container network a task has its own address, and the ports are the ``containerPort`` of the mappings, whatever host
 # ports there are besides. ``portMappings`` moved from ``container.docker`` to ``container`` in 1.5.
 #
-# Of a task in several container networks Marathon lists the addresses without the names of their networks, in the order in which
-# Mesos reports them. That is the order of a hash map (``containerNetworks`` in Mesos' isolators/network/cni/cni.hpp), not the
-# order of the app. What is certain is a host port: Mesos forwards it from the agent to the network that ``networkNames`` of the
-# mapping names, which Marathon requires for each mapping with a host port then. Without one the address is picked by position,
-# which is a guess; Marathon itself takes the first address in all cases.
+# For a task in several container networks, Marathon lists the addresses without the names of their networks, in the order in
+# which Mesos reports them. That is the order of a hash map (``containerNetworks`` in Mesos' isolators/network/cni/cni.hpp), not
+# the order of the app. A host port is certain: Mesos forwards it from the agent to the network in ``networkNames`` of the
+# mapping, which Marathon then requires for each mapping with a host port. Without one the address is picked by position, which
+# is a guess; Marathon itself takes the first address in all cases.
 
 _MODES = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
 
@@ -39,11 +39,11 @@ _MODES = {"HOST": "host", "BRIDGE": "container/bridge", "USER": "container"}
 @frozen
 class ParsedTasks:
     """
-    What an app says of its tasks.
+    The addresses of an app's tasks.
 
-    :ivar backends: of the tasks that run, in Marathon's order, each once.
-    :ivar problems: one line for each such task that has no usable address.
-    :ivar unhealthy: those of the backends whose health check fails, as Marathon sees it.
+    :ivar backends: backends of the running tasks, in Marathon's order, without duplicates.
+    :ivar problems: one line for each running task that has no usable address.
+    :ivar unhealthy: the backends whose health check fails, as Marathon reports.
     """
 
     backends: tuple[Backend, ...]
@@ -53,11 +53,11 @@ class ParsedTasks:
 
 def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> ParsedTasks:
     """
-    Read the tasks of an app.
+    Return the addresses of the tasks of an app.
 
     :param port: index or name of the port.
     """
-    # Whether each is healthy.
+    # Keyed by backend: whether it is healthy.
     backends: dict[Backend, bool] = {}
     problems = []
     for task in _objects(tasks):
@@ -73,18 +73,18 @@ def read_tasks(app: dict[str, Any], tasks: list[Any], port: str) -> ParsedTasks:
 
 
 def _runs(task: dict[str, Any]) -> bool:
-    """Tell whether a task is started. Versions before 0.16 did not say its state."""
+    """Return whether a task is running. Versions before 0.16 did not report its state."""
     state = task.get("state")
     return state == "TASK_RUNNING" if isinstance(state, str) else bool(task.get("startedAt"))
 
 
 def _is_unhealthy(task: dict[str, Any]) -> bool:
-    """Tell whether a health check failed. No result yet, as in the grace period, is no failure."""
+    """Return whether a health check failed. No result yet, as in the grace period, is no failure."""
     return any(result.get("alive") is False and not _is_untried(result) for result in _objects(task.get("healthCheckResults")))
 
 
 def _is_untried(result: dict[str, Any]) -> bool:
-    """Tell a result that Marathon made before the first check: not alive, but without any failure."""
+    """Return whether Marathon made a result before the first check: not alive, but without any failure."""
     return result.get("consecutiveFailures") == 0 and not result.get("lastFailure")
 
 
@@ -99,7 +99,7 @@ def _backend(app: dict[str, Any], task: dict[str, Any], port: str) -> Backend:
 
 
 def _address(app: dict[str, Any], task: dict[str, Any], port: str) -> tuple[str, int]:
-    """Return the host, empty if there is none, and the number of the port."""
+    """Return the host of a task, empty if it has none, and the number of the port."""
     mode = _mode(app)
     if mode == "container":
         return _own_address(task, _network(app, port)), _pick(_container_ports(app, task), port)
@@ -125,7 +125,7 @@ def _is_wanted(index: int, mapping: dict[str, Any], port: str) -> bool:
 def _mode(app: dict[str, Any]) -> str:
     networks = _objects(app.get("networks"))
     if networks:
-        # A container network is what the API's definition has as the default.
+        # A container network is the default in the API's definition.
         return str(networks[0].get("mode") or "container")
     docker = _object(_object(app.get("container")).get("docker"))
     known = _MODES.get(str(docker.get("network")).upper())
@@ -134,7 +134,7 @@ def _mode(app: dict[str, Any]) -> str:
 
 def _network(app: dict[str, Any], port: str) -> tuple[int, int]:
     """
-    Return which of the app's container networks the wanted port belongs to, and how many there are.
+    Return the index of the container network of the wanted port, and the number of the app's container networks.
 
     A port mapping names its network in ``networkNames`` (at most one). Without a name, or with an unknown one, it is the first.
     """
@@ -149,8 +149,8 @@ def _own_address(task: dict[str, Any], network: tuple[int, int]) -> str:
     """
     Return the address of a task in one of its container networks; empty if it has none.
 
-    Marathon does not say which address belongs to which network: the one at the network's position is a guess, see Note
-    [Addresses]. There is up to one of each family for each network. Where the numbers do not match, the first address counts.
+    Marathon does not report which address belongs to which network: the one at the network's position is a guess, see Note
+    [Addresses]. There is up to one of each family for each network. If the numbers do not match, the first address counts.
     """
     index, count = network
     families: dict[bool, list[str]] = {}
@@ -165,13 +165,13 @@ def _own_address(task: dict[str, Any], network: tuple[int, int]) -> str:
 
 
 _Ports = list[tuple[str, int]]
-"""Name, or nothing, and number, or 0 if there is none."""
+"""Pairs of name, empty if there is none, and number, 0 if there is none."""
 
 
 def _host_ports(app: dict[str, Any], task: dict[str, Any], mode: str) -> _Ports:
     assigned = _numbers(task.get("ports"))
     if mode == "host":
-        # Unless it is required, the number in a definition is not the task's, but the service port of load balancers.
+        # Unless it is required, the number in a definition is not the task's port, but the service port of load balancers.
         fixed = bool(app.get("requirePorts"))
         declared = [(_name(each), _number(each.get("port")) if fixed else 0) for each in _objects(app.get("portDefinitions"))]
     else:
@@ -190,7 +190,7 @@ def _container_ports(app: dict[str, Any], task: dict[str, Any]) -> _Ports:
     ports = []
     assigned = iter(_numbers(task.get("ports")))
     for mapping in mappings:
-        # Only a mapping that has a host port takes one of the task's. A container port of 0 means the same number.
+        # Only a mapping that has a host port takes one of the task's ports. A container port of 0 means the same number.
         host_port = next(assigned, 0) if mapping.get("hostPort") is not None else 0
         ports.append((_name(mapping), _number(mapping.get("containerPort")) or host_port))
     return ports
@@ -203,9 +203,9 @@ def _mappings(app: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _pick(ports: _Ports, wanted: str) -> int:
     """
-    Choose a port.
+    Return the number of the wanted port.
 
-    :raise ValueError: there is none such.
+    :raise ValueError: there is no such port.
     """
     if not ports:
         raise ValueError("has no ports")
@@ -222,7 +222,7 @@ def _pick(ports: _Ports, wanted: str) -> int:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Give a JSON object, an empty one for what is none: missing and null are the same in Marathon's answers."""
+    """Return a JSON object, an empty one for any other value: missing and null are the same in Marathon's responses."""
     return value if isinstance(value, dict) else {}
 
 
@@ -231,7 +231,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> int:
-    """Return the number of a port, 0 for what is none."""
+    """Return the number of a port, 0 for an invalid value."""
     return bounds.port(value) or 0
 
 

@@ -112,8 +112,8 @@ class LaunchTests(Captured):
     def test_refused_by_others(self) -> None:
         """What others say can never work ends the running program, in one line that blames the word of the operator."""
         self.running({"MPP_KUBE_POD_LABEL_SELECTOR": "a=("})
-        self.verifying.errback(ConfigError("--kube-pod-label-selector", "the API server refuses 'a=('"))
-        self.assertEqual(self.err.getvalue(), "mpp: MPP_KUBE_POD_LABEL_SELECTOR: the API server refuses 'a=('\n")
+        self.verifying.errback(ConfigError("--kube-pod-label-selector", "the API server rejects 'a=('"))
+        self.assertEqual(self.err.getvalue(), "mpp: MPP_KUBE_POD_LABEL_SELECTOR: the API server rejects 'a=('\n")
         self.assertEqual(self.ended, ["ended"])
 
     def test_accepted_by_others(self) -> None:

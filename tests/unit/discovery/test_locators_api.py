@@ -124,7 +124,7 @@ class ApiTests(SynchronousTestCase):
         """An answer that is no JSON is told, without the answer."""
         for body in (b"<html>hush", b"", b"[" * 100_000, b"\xff"):
             self.server.answers["/list"] = (200, {}, body)
-            self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the answer is not JSON")
+            self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the response is not JSON")
 
     def test_post(self) -> None:
         """A body is sent as it is; any status is an answer."""
@@ -161,7 +161,7 @@ class ApiTests(SynchronousTestCase):
         self.assertNoResult(asked)
         self.clock.advance(0.1)
         self.agent.flush()
-        self.assertEqual(str(self.failureResultOf(asked, NoResponse).value), "http://a/list: no answer within 2 s")
+        self.assertEqual(str(self.failureResultOf(asked, NoResponse).value), "http://a/list: no response within 2 s")
         self.assertEqual((self.server.lost, self.clock.getDelayedCalls()), (1, []))
 
     def test_cancelled(self) -> None:
@@ -177,7 +177,8 @@ class ApiTests(SynchronousTestCase):
         """An answer is read up to a limit."""
         self.patch(api_module, "MAX_BYTES", 1024 * 1024)
         self.server.answers["/list"] = (200, {}, b" " * (1024 * 1024 + 1))
-        self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the answer is larger than 1 MiB")
+        refusal = self.refusal(get_json(self.api, "http://a/list?hush"))
+        self.assertEqual(refusal, "http://a/list: the response is larger than 1 MiB")
         self.server.answers["/list"] = (200, {}, b"[]" + b" " * (1024 * 1024 - 2))
         self.assertEqual(self.result(get_json(self.api, "http://a/list")), [])
 
@@ -199,7 +200,7 @@ class ApiTests(SynchronousTestCase):
     def test_bad_redirects(self) -> None:
         """Redirects in circles, to other schemes and to nowhere are told."""
         for location, expected in (
-            ("/list?hush", "http://a/list: redirects without end"),
+            ("/list?hush", "http://a/list: too many redirects"),
             ("file:///etc/passwd?hush", "file:///etc/passwd: neither http nor https"),
             ("http://[hush", "http://a/list: redirects to what is no URL"),
         ):
@@ -209,9 +210,9 @@ class ApiTests(SynchronousTestCase):
     def test_unusable_urls(self) -> None:
         """What cannot be asked is told."""
         for url, expected in (
-            ("http://a/\u00e9?hush", "http://a/\u00e9: not a URL that can be asked"),
-            ("http://a/b c?hush", "http://a/b c: not a URL that can be asked"),
-            ("http://[hush/", "(an unreadable URL): not a URL that can be asked"),
+            ("http://a/\u00e9?hush", "http://a/\u00e9: not a URL that can be requested"),
+            ("http://a/b c?hush", "http://a/b c: not a URL that can be requested"),
+            ("http://[hush/", "(an unreadable URL): not a URL that can be requested"),
             ("unix:/run/a", "unix:/run/a: neither http nor https"),
         ):
             self.assertEqual(self.refusal(get_json(self.api, url)), expected)
@@ -242,11 +243,11 @@ class ApiTests(SynchronousTestCase):
             (errors.ConnectionRefusedError("hush"), "connection refused"),
             (errors.TimeoutError("hush"), "no connection in time"),
             (errors.ConnectionLost("hush"), "the connection was lost"),
-            (broken_off, "the connection was closed before the answer was complete"),
+            (broken_off, "the connection was closed before the response was complete"),
             (refused, "TLS failed: certificate verify failed"),
             (SSL.Error(), "TLS failed: the connection was closed"),
             (SSL.ZeroReturnError("hush"), "TLS failed: the connection was closed"),
-            (RuntimeError("hush"), "no usable answer (RuntimeError)"),
+            (RuntimeError("hush"), "no usable response (RuntimeError)"),
         ):
             api = JSONClient(FailingAgent(error), self.clock)
             self.assertEqual(self.refusal(get_json(api, URL), NoResponse), f"http://api.example/list: {expected}")

@@ -195,7 +195,7 @@ class AddressesTests(DNSCase):
             self.resolver.answer(number, "fe80::1%eth0", "10.0.0.1")
             self.assertEqual(len(self.successResultOf(looked)), 1)
         expected = "fe80::1%eth0: an IPv6 address with a zone (%) is not supported"
-        self.assertEqual(self.logged, [f"https://prom.example.org:9090/p: {expected}; skipped"])
+        self.assertEqual(self.logged, [f"DNS record of https://prom.example.org:9090/p skipped: {expected}"])
 
     def test_no_address(self) -> None:
         """A name without addresses is told, and is no empty list."""
@@ -293,7 +293,8 @@ class ServicesTests(DNSCase):
         for _ in range(2):
             self.assertEqual(len(self.successResultOf(locator.locate())), 1)
         self.assertEqual(len(self.logged), 2)
-        self.assertIn(f"{SRV}: a.example.org:0: the port must be a number from 1 to 65535, not '0'; skipped", self.logged)
+        problem = "a.example.org:0: the port must be a number from 1 to 65535, not '0'"
+        self.assertIn(f"DNS record of {SRV} skipped: {problem}", self.logged)
 
     def test_failures(self) -> None:
         """Whatever goes wrong is told with the name, and is no empty list."""
@@ -303,13 +304,13 @@ class ServicesTests(DNSCase):
             ([record(0, 0, "", 0)], ".:0: expected a host name or address, like prom-a:9090 or https://prom-a:9090/prefix"),
             (DNSNameError(message), "no such name (NXDOMAIN; search domains do not count)"),
             (DNSServerError(message), "the name server failed (SERVFAIL)"),
-            (DNSQueryRefusedError(message), "the name server refused"),
-            (DNSUnknownError(message), "the name server cannot answer"),
-            (ResolverError("x"), "the resolver refused"),
-            (TimeoutError([]), "no name server answered"),
+            (DNSQueryRefusedError(message), "the name server rejected the query"),
+            (DNSUnknownError(message), "the name server cannot resolve it"),
+            (ResolverError("x"), "the resolver rejected the query"),
+            (TimeoutError([]), "no name server responded"),
             (ConnectionRefusedError(), "no connection to the name server"),
             (ConnectionLost(), "the name server closed the connection"),
-            (OSError("No domain name servers available"), "no name server can be asked"),
+            (OSError("No domain name servers available"), "no name server can be queried"),
         ]
         for answers, problem in table:
             self.assertEqual(self.refused(answers), f"{SRV}: {problem}")

@@ -242,7 +242,7 @@ class FileSDLocatorTests(SynchronousTestCase):
         for _ in range(2):
             self.assertEqual(self.located(), (A,))
         problem = "group 1, target 2 (prom:x): the port must be a number from 1 to 65535, not 'x'"
-        self.assertEqual(self.logged, [f"{path}: {problem}; skipped"])
+        self.assertEqual(self.logged, [f"target group entry of {path} skipped: {problem}"])
         self.write("a.json", groups("prom-b:9090", "prom:x"))
         self.assertEqual(self.located(), (B,))
         self.assertEqual(len(self.logged), 1)

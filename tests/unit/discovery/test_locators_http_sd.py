@@ -199,7 +199,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
             (b"{}", "expected a list of target groups, like [{targets: [host:port]}], found an object"),
             (b"\xff", "not UTF-8 text (byte 0)"),
             (b'["x"]', "no target is usable; group 1: expected targets and labels, found text"),
-            (b" " * (MAX_BYTES + 1), "the answer is larger than 1 MiB"),
+            (b" " * (MAX_BYTES + 1), "the response is larger than 1 MiB"),
         )
         for self.fake.body, problem in table:
             self.assertEqual(self.refused(), f"{SHOWN}: {problem}")
@@ -217,7 +217,9 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         for _ in range(2):
             self.assertEqual(self.located(), (A,))
         (logged,) = self.logged
-        self.assertTrue(logged.startswith(f"{SHOWN}: group 2, target 1 (http://***@prom): "), logged)
+        self.assertTrue(
+            logged.startswith(f"target group entry of {SHOWN} skipped: group 2, target 1 (http://***@prom): "), logged
+        )
         self.fake.have("prom-a:9090", "prom-b:9090")
         self.assertEqual(self.located(), (A, B))
         self.fake.have("prom-a:9090", "http://me:s3cret@prom")

@@ -288,7 +288,7 @@ class PodTests(_Located):
     def test_refused_selector(self) -> None:
         """A selector that the server refuses is named, with the server's own words."""
         world = InMemory(evolve(PODS, pod_label_selector="a=(b"))
-        expected = "--kube-pod-label-selector: the API server refuses 'a=(b': unable to parse requirement: found 'a=(b', "
+        expected = "--kube-pod-label-selector: the API server rejects 'a=(b': unable to parse requirement: found 'a=(b', "
         self.assertIn(expected, str(self.failureResultOf(world.locator.locate(), DiscoveryError).value))
         error = self.failureResultOf(world.locator.verify(), ConfigError).value
         self.assertEqual(error.option, "--kube-pod-label-selector")

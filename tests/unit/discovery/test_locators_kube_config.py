@@ -248,9 +248,9 @@ class BadKubeconfigTests(_Files):
             ({"tokenFile": "empty"}, "tokenFile: empty: empty"),
             ({"tokenFile": "two"}, f"tokenFile: two: {no_token}"),
             ({"tokenFile": "."}, "tokenFile: .: Is a directory"),
-            ({"auth-provider": {"name": "gcp"}}, "auth-provider: not supported, and gone from kubectl 1.26; use exec"),
+            ({"auth-provider": {"name": "gcp"}}, "auth-provider: not supported, and removed from kubectl 1.26; use exec"),
             ({"as-groups": ["dev"]}, "as: missing, and there are groups, a uid or more to impersonate"),
-            ({"as": "a\nb"}, "as: control characters in what is to be impersonated"),
+            ({"as": "a\nb"}, "as: control characters in the user, group, uid or extra to impersonate"),
             ({"as": "a", "as-groups": [7]}, "as-groups: expected a list of texts"),
             ({"client-key": self.write("k", CLIENT_KEY)}, "client-certificate: missing, and there is a client-key"),
             ({"client-certificate": self.write("c", CLIENT)}, "client-key: missing, and there is a client-certificate"),
@@ -264,7 +264,7 @@ class BadKubeconfigTests(_Files):
     def test_keys(self) -> None:
         """A key that is encrypted, none, or another one's is named by its certificate's key."""
         certificate = {"client-certificate": self.write("c", CLIENT)}
-        none = "its key is not a private key in PEM, or not that of the certificate"
+        none = "its key is not a private key in PEM, or not the certificate's key"
         for key, expected in (
             (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "its key is encrypted, which is not supported"),
             (b"BEGIN PRIVATE KEY", none),
@@ -334,7 +334,7 @@ class InClusterTests(_Files):
         """A pod without a token, as with automountServiceAccountToken off, is told which file is missing."""
         os.remove(self.folder / "token")
         told = str(self.assertRaises(ConfigError, self.access))
-        self.assertIn("--kubeconfig: missing, and the pod's service account is of no use: ", told)
+        self.assertIn("--kubeconfig: missing, and the pod's service account is not usable: ", told)
         self.assertTrue(told.endswith("/token: No such file or directory"))
 
     def test_kubeconfig_wins(self) -> None:

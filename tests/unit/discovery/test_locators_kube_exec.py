@@ -192,8 +192,8 @@ class CredentialTests(SynchronousTestCase):
         for output in (b"s3cr3t", b"[]", b"{}", b'{"kind":"ExecCredential","apiVersion":"%s"}' % VERSION.encode(), b"\xff"):
             self.assertEqual(self.refused(output), f"{WHO}printed no ExecCredential")
         self.assertIn(f"printed no ExecCredential of {VERSION}", self.refused(credential("other", token="s3cr3t")))
-        self.assertIn("gave neither a token nor a certificate", self.refused(credential()))
-        self.assertIn("gave neither a token nor a certificate", self.refused(credential(clientCertificateData="s3cr3t")))
+        self.assertIn("printed neither a token nor a certificate", self.refused(credential()))
+        self.assertIn("printed neither a token nor a certificate", self.refused(credential(clientCertificateData="s3cr3t")))
         self.assertIn("not a token", self.refused(credential(token="s3cr3t\nx")))
         self.assertIn(
             "not a certificate in PEM", self.refused(credential(clientCertificateData="s3cr3t", clientKeyData="s3cr3t"))

@@ -74,7 +74,7 @@ class SliceTests(SynchronousTestCase):
         ports = [{"name": "web", "port": 1, "protocol": "UDP"}, {"name": "web", "port": None}, {"name": None, "port": 2}]
         self.assertEqual(urls(read_slice(endpoint_slice("a", each, ports=ports), "")), ["10.0.0.1:2"])
         nothing = read_slice(endpoint_slice("a", each, ports=ports[:2]), "")
-        self.assertEqual(nothing.problems, ("EndpointSlice a declares no TCP port; --kube-port can tell its number",))
+        self.assertEqual(nothing.problems, ("EndpointSlice a declares no TCP port; set its number with --kube-port",))
         self.assertEqual(urls(read_slice(endpoint_slice("a", each, ports=[]), "9090")), ["10.0.0.1:9090"])
 
     def test_empty_slice(self) -> None:
@@ -141,7 +141,7 @@ class EndpointsTests(SynchronousTestCase):
         subsets = [{"addresses": [{"ip": "10.0.0.1"}]}, {"addresses": [{"ip": "10.0.0.2"}], "ports": [{"port": 9090}]}]
         reading = read_endpoints(endpoints_object("prometheus", subsets), "")
         self.assertEqual(urls(reading), ["10.0.0.2:9090"])
-        problem = "Endpoints prometheus declares no TCP port; --kube-port can tell its number"
+        problem = "Endpoints prometheus declares no TCP port; set its number with --kube-port"
         self.assertEqual(reading.problems, (problem,))
         self.assertEqual(read_endpoints({"metadata": {"name": "x"}, "subsets": None}, ""), ParsedObjects())
 

@@ -177,7 +177,7 @@ class AppsTests(MarathonCase):
         self.located(locator)
         del self.fake.apps[APP]
         self.fake.apps["/b"]["tasks"].append(task("10.0.0.3", [31003]))
-        gone = DiscoveredBackend(A, "Marathon: app /monitoring/prometheus does not exist any more")
+        gone = DiscoveredBackend(A, "Marathon: app /monitoring/prometheus no longer exists")
         self.assertEqual(self.partly(locator)[1], (gone, DiscoveredBackend(B), DiscoveredBackend(C)))
 
     def test_moved_servers(self) -> None:
@@ -200,7 +200,7 @@ class AppsTests(MarathonCase):
         locator = self.make()
         for _ in range(2):
             self.assertEqual(self.located(locator), (A,))
-        self.assertEqual(self.told, ["Marathon app /monitoring/prometheus: task portless has no ports; skipped"])
+        self.assertEqual(self.told, ["task of Marathon skipped: app /monitoring/prometheus: task portless has no ports"])
 
     def test_wrong_url(self) -> None:
         """A server that is no Marathon is told as such."""
@@ -321,7 +321,7 @@ class LoginTests(MarathonCase):
         self.fake.asks_for = "something else"
         why = self.refused(self.make(principal_secret=principal_secret()))
         self.assertEqual(self.fake.requests, [LOGGED_IN, ASKED, LOGGED_IN, ASKED])
-        self.assertIn("our credentials are missing or wrong (--marathon-principal-secret or HTTP basic): status 401", why)
+        self.assertIn("mpp's credentials are missing or wrong (--marathon-principal-secret or HTTP basic): status 401", why)
 
     def test_renewed_early(self) -> None:
         """A token is renewed when a tenth of its life is left."""
@@ -364,7 +364,7 @@ class LoginTests(MarathonCase):
         """A login that is answered with something else is told, not quoted."""
         self.fake.asks_for = ""
         locator = self.make(principal_secret=principal_secret(f"https://master/service/marathon/v2/apps{APP}"))
-        self.assertRegex(self.refused(locator), r"the answer holds no token\Z")
+        self.assertRegex(self.refused(locator), r"the response holds no token\Z")
 
     def test_auth_endpoint(self) -> None:
         """The configured endpoint wins over the secret's."""

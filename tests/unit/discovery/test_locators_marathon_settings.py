@@ -106,7 +106,7 @@ class CheckTests(SynchronousTestCase):
                 principal_secret("https://u:hush@a/"),
                 "its login_endpoint has a user or password in it",
             ),
-            (principal_secret(scheme="HS256"), "its scheme is not RS256, the only one there is"),
+            (principal_secret(scheme="HS256"), "its scheme is not RS256, the only one supported"),
             (principal_secret(private_key=None), "it has neither a private_key nor a password"),
             (principal_secret(private_key="hush"), "its private_key is no PEM of an RSA key, neither PKCS#1 nor PKCS#8"),
             (principal_secret(private_key=pem), "its private_key is not an RSA key"),

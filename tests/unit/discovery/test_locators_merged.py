@@ -232,7 +232,7 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertNoResult(located)
         self.clock.advance(0.1)
         self.assertEqual(self.successResultOf(located), (B,))
-        self.assertEqual(lines, ["locator first has not answered within 3 s; its answer is awaited for 60 s"])
+        self.assertEqual(lines, ["locator first has not responded within 3 s; its look-up goes on for up to 60 s"])
         self.merged.stop()
 
     def test_hanging_locator(self) -> None:
@@ -241,7 +241,7 @@ class MergedLocatorTests(SynchronousTestCase):
         self.second.asked[0].callback((B,))
         self.clock.pump([FIRST_WAIT_S, LOOK_UP_TIMEOUT_S - FIRST_WAIT_S])
         self.assertEqual(self.successResultOf(located), (B,))
-        self.assertEqual(self.merged.sources[0].problem, "no answer within 60 s")
+        self.assertEqual(self.merged.sources[0].problem, "no response within 60 s")
         self.assertEqual((self.clock.getDelayedCalls(), self.failed), ([], ["first"]))
         self.merged.locate()
         self.assertEqual(len(self.first.asked), 2)

@@ -60,7 +60,7 @@ class ReadGroupsTests(SynchronousTestCase):
         groups = [{"targets": ["prom-a:9090"]}, {"targets": ["prom-b:9090", "http://prom-c:9090", 7, "prom:x"]}]
         reading = read_groups(groups)
         self.assertEqual(reading.backends, (A, B))
-        expected = "expected host:port; the label __scheme__ has room for https, __path_prefix__ for a path"
+        expected = "expected host:port; use the label __scheme__ for https, __path_prefix__ for a path"
         self.assertEqual(
             reading.problems,
             (
