@@ -1,9 +1,9 @@
 """
-The text of one endpoint, as operators write it, made a Backend. Pure; shared by all locators that read addresses as text.
+Parse the text of one endpoint, as operators write it, into a `Backend`. Pure; shared by all locators that read addresses as text.
 
 Accepted are ``http://`` and ``https://`` URLs with an optional path prefix, and ``host:port`` (meaning http). A URL without
-a port has its scheme's, 80 or 443, as everywhere else. A bare ``host`` is refused: whether 80 or 9090 was meant is a
-guess, and the wrong guess is found out late.
+a port has its scheme's, 80 or 443, as everywhere else. A bare ``host`` is rejected: whether 80 or 9090 was meant is a
+guess, and a wrong guess would be noticed late.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _UNRESERVED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 
 def parse_endpoint(text: str) -> Backend:
     """
-    Read one endpoint.
+    Parse the text of one endpoint.
 
     :param text: ``https://prom-a:9090/prometheus``, ``prom-a:9090``, ``[::1]:9090``; surrounding blanks are ignored.
-    :raises ValueError: it is none; the message says what was expected, and never repeats a password.
+    :raises ValueError: the text is no endpoint; the message says what was expected, and never repeats a password.
     """
     text = text.strip()
     scheme, rest = split_scheme(text)
@@ -45,7 +45,7 @@ def parse_endpoint(text: str) -> Backend:
 
 def split_scheme(text: str) -> tuple[str, str]:
     """
-    Return the lower-case scheme, empty if there is none, and what follows it.
+    Split a URL into its lower-case scheme, empty if it has none, and the rest.
 
     :raises ValueError: the scheme is neither http nor https.
     """
@@ -74,10 +74,10 @@ def refuse_what_is_not_an_address(rest: str) -> None:
 
 def host_of(text: str) -> str:
     """
-    Return a host name or address in the one form that `mpp.core.model.Backend` has.
+    Return a host name or IP address in the form that `mpp.core.model.Backend` requires.
 
-    :param text: an IPv6 address is in brackets, which the result has not.
-    :raises ValueError: it is none.
+    :param text: an IPv6 address is in brackets; the result has no brackets.
+    :raises ValueError: the text is no host name and no IP address.
     """
     if text.startswith("["):
         return _ipv6(text[1:-1])
@@ -111,10 +111,10 @@ def _ipv6(text: str) -> str:
 
 def port_of(text: str | None, scheme: str = "") -> int:
     """
-    Return the number of a port.
+    Return the port number that a text contains.
 
     :param text: None for the default port of the scheme.
-    :raises ValueError: it is none, or both are missing.
+    :raises ValueError: the text is no port number, or text and scheme are both missing.
     """
     if text is None:
         if not scheme:
@@ -130,7 +130,7 @@ def prefix_of(path: str) -> str:
     """
     Return a path prefix in one spelling: no trailing slash, percent-encoding only where it is needed (RFC 3986 section 6.2.2).
 
-    :raises ValueError: it has an incomplete percent-encoding, or an empty, ``.`` or ``..`` segment.
+    :raises ValueError: the path has an incomplete percent-encoding, or an empty, ``.`` or ``..`` segment.
     """
     path = path.rstrip("/")
     if re.search(r"%(?![0-9A-Fa-f]{2})", path):

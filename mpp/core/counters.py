@@ -1,9 +1,9 @@
 """
 Counters and histograms with labels, for `mpp.core.metrics`.
 
-prometheus_client's own counters take a lock for each count and walk through a histogram's buckets one by one: some 5 us of a
-request's 80. mpp counts in one thread, so it needs neither; what is counted is given to the library when it is scraped. Nor can
-the library's list or remove the series that have one value of one label.
+prometheus_client's own counters take a lock for each count and search a histogram's buckets one by one: about 5 us of the
+80 us of a request. mpp counts in one thread, so it needs neither; prometheus_client reads the counts at each scrape. Also, its
+counters can neither list nor remove the series that have one value of one label.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
-# Stands for the names of which nothing was counted: no label value that mpp makes has it.
+# A placeholder for the label values with nothing counted. No label value of mpp contains this character.
 _ANY_NAME = "\0"
 
 
@@ -31,13 +31,13 @@ class _Family:
 
 def _page(family: Metric, names: Sequence[str]) -> bytes:
     """
-    Return a family in the text format 0.0.4.
+    Return a metric family in the text format 0.0.4.
 
-    The library takes 10 us for a sample. With a thousand servers there are 100,000, of which nearly all are 0, so their text is
-    made of that of one.
+    prometheus_client takes 10 us to format a sample. A thousand servers have 100,000 samples, nearly all of them 0. Their text is
+    therefore copied from the text of one placeholder.
 
-    :param family: the samples of `_ANY_NAME`, if there are some, are its last ones.
-    :param names: which it stands for.
+    :param family: its samples with the label value `_ANY_NAME`, if any, come last.
+    :param names: the label values that replace the placeholder.
     """
     text = generate_latest(_Family(family)).decode()
     first = text.find(_ANY_NAME)
@@ -53,7 +53,7 @@ class LabelledCounter:
     A counter with labels.
 
     :ivar name: without ``_total``.
-    :ivar sample_names: what its samples are called.
+    :ivar sample_names: the names of its samples.
     :ivar values: the counts, by the labels' values.
     """
 
@@ -61,29 +61,29 @@ class LabelledCounter:
         self.values: dict[tuple[object, ...], int] = {}
         self.name, self._documentation, self._labels = name, documentation, tuple(labels)
         self.sample_names = {f"{name}_total"}
-        # The values of each label: looking at all series for them takes long when there are many servers.
+        # The values of each label: collecting them from all series takes long when there are many servers.
         self._known: tuple[dict[str, None], ...] = tuple({} for _ in labels)
         self._names: Collection[str] = ()
         self._of_each: Sequence[tuple[object, ...]] = ()
 
     def inc(self, *key: object) -> None:
-        """Count one."""
+        """Increment the series with these label values by one."""
         try:
             self.values[key] += 1
         except KeyError:
             self._begin(key, 1)
 
     def expect(self, *key: object) -> None:
-        """Expose a series from now on, at 0 until something is counted in it; a series that exists keeps its value."""
+        """Expose a series from now on, at 0 until it is incremented; a series that exists keeps its value."""
         if key not in self.values:
             self._begin(key, 0)
 
     def expect_each(self, names: Collection[str], of_each: Sequence[tuple[object, ...]]) -> None:
         """
-        Expose some series of each of many names, at 0 until something is counted in them.
+        Expose several series for each of many label values, at 0 until they are incremented.
 
-        :param names: values of the first label; a living collection. Nothing is kept here of a name of which nothing is counted:
-            there may be a thousand of them, with some sixty series each in all counters.
+        :param names: values of the first label, read at each scrape. No series is stored for a name until it is incremented:
+            there may be a thousand names, with some sixty series each in all counters.
         :param of_each: the values of the other labels.
         """
         self._names, self._of_each = names, of_each
@@ -111,11 +111,11 @@ class LabelledCounter:
                     self._begin(key, count)
 
     def describe(self) -> Iterator[Metric]:
-        """Give the name only."""
+        """Yield the metric family without samples."""
         yield CounterMetricFamily(self.name, self._documentation, labels=self._labels)
 
     def collect(self) -> Iterator[Metric]:
-        """Give all counts (prometheus_client's custom collector protocol)."""
+        """Yield the metric family with all counts (prometheus_client's custom collector protocol)."""
         yield self._family({**self._at_zero(self._names), **self.values})
 
     def page(self) -> bytes:
@@ -129,7 +129,7 @@ class LabelledCounter:
         return {(name, *values): 0 for name in names for values in self._of_each}
 
     def counted(self) -> Metric:
-        """Return those counts that are not 0: with many servers, most are."""
+        """Return the metric family without the counts that are 0: with many servers, most are."""
         return self._family({key: value for key, value in self.values.items() if value})
 
     def _family(self, values: Mapping[tuple[object, ...], int]) -> Metric:
@@ -154,7 +154,7 @@ class HistogramSeries:
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value."""
+        """Count a value in its bucket."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
 
@@ -163,7 +163,7 @@ class LabelledHistogram:
     """
     A histogram, with one label or none.
 
-    :ivar sample_names: what its samples are called.
+    :ivar sample_names: the names of its samples.
     """
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], label: str | None = None) -> None:
@@ -176,14 +176,14 @@ class LabelledHistogram:
             self.of("")
 
     def of(self, value: str) -> HistogramSeries:
-        """Give the series of one label value; there is the empty one only where there is no label."""
+        """Return the series of one label value; a histogram without a label has only the series of the empty value."""
         series = self._series.get(value)
         if series is None:
             series = self._series[value] = HistogramSeries(self._bounds)
         return series
 
     def expect_each(self, names: Collection[str]) -> None:
-        """Expose the series of each of these label values, a living collection, at 0 until something is counted in it."""
+        """Expose a series for each of these label values (read at each scrape), at 0 until a value is observed in it."""
         self._names = names
 
     def label_values(self, label: str) -> set[str]:
@@ -197,11 +197,11 @@ class LabelledHistogram:
                 self._series.pop(value, None)
 
     def describe(self) -> Iterator[Metric]:
-        """Give the name only."""
+        """Yield the metric family without samples."""
         yield HistogramMetricFamily(self._name, self._documentation)
 
     def collect(self) -> Iterator[Metric]:
-        """Give all series (prometheus_client's custom collector protocol)."""
+        """Yield the metric family with all series (prometheus_client's custom collector protocol)."""
         yield self._family({**dict.fromkeys(self._names, HistogramSeries(self._bounds)), **self._series})
 
     def page(self) -> bytes:
@@ -211,7 +211,7 @@ class LabelledHistogram:
         return _page(self._family({**self._series, **any_name}), others)
 
     def counted(self) -> Metric:
-        """Return those series in which something was counted."""
+        """Return the metric family with only the series that have observed a value."""
         return self._family({value: series for value, series in self._series.items() if any(series.counts)})
 
     def _family(self, known: Mapping[str, HistogramSeries]) -> Metric:

@@ -1,18 +1,18 @@
 """
-Every error mpp raises on purpose. Blame and phase are in the type.
+The errors that mpp raises on purpose. The type says whose fault the error is.
 
 ::
 
     MppError
     +-- ConfigError       the operator's input is wrong; the message names the option and what was expected
     |   +-- ConfigErrors      several of them
-    +-- DiscoveryError       a locator's source cannot be read; its last good list stays in force
-    |   +-- PartlyDiscovered     some of its sources cannot be read; it tells itself what stands
-    +-- BadRequest        the client's bytes are not a request we serve; carries the status to answer
-    +-- UpstreamError     one attempt on one backend failed; phase and cause are separate axes
-    +-- ClientTooSlow     a response is given up because its client reads it more slowly than others, who wait
+    +-- DiscoveryError       a locator's source cannot be read; its last good list stays active
+    |   +-- PartlyDiscovered     some of a locator's sources cannot be read; carries the list to use
+    +-- BadRequest        mpp does not serve the client's request; carries the status of the response
+    +-- UpstreamError     one attempt on one backend failed; carries phase and cause
+    +-- ClientTooSlow     a response is cancelled because its client reads it too slowly while other requests wait
 
-This module knows no other module of mpp (but for the type of what `PartlyDiscovered` carries).
+This module imports no other module of mpp, except for the type of the list that `PartlyDiscovered` carries.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class MppError(Exception):
-    """Base of all errors raised by mpp on purpose. Never raised itself."""
+    """The base class of all errors that mpp raises on purpose. Never raised itself."""
 
 
 class ConfigError(MppError):
     """
-    What the operator configured cannot work.
+    An option has a value that cannot work.
 
     :param option: the option as the operator wrote it, ``--port`` or ``MPP_PORT``.
     :param problem: what is wrong and what was expected, one line.
-    :ivar needs_restart: nothing is wrong, but only a restart can apply it.
+    :ivar needs_restart: the value is valid, but only a restart can apply it.
     """
 
     def __init__(self, option: str, problem: str, *, needs_restart: bool = False) -> None:
@@ -47,15 +47,15 @@ class ConfigError(MppError):
 
     @property
     def all(self) -> tuple[ConfigError, ...]:
-        """Every error there is, one line each."""
+        """Every error that this one stands for, one line each."""
         return (self,)
 
 
 class ConfigErrors(ConfigError):
     """
-    Several things are wrong with what the operator configured; as one error, it is the first of them.
+    Several options have values that cannot work; the message is that of the first error.
 
-    :param errors: at least one, none of them several.
+    :param errors: at least one; none of them is a `ConfigErrors`.
     """
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
@@ -64,19 +64,19 @@ class ConfigErrors(ConfigError):
 
     @property
     def all(self) -> tuple[ConfigError, ...]:
-        """All of them, in their order."""
+        """The single errors, in their order."""
         return self._errors
 
 
 class DiscoveryError(MppError):
-    """A locator's source is gone, unreadable or refused; the message says which and why, one line."""
+    """A locator cannot read its source; the message names the source and the cause, one line."""
 
 
 class PartlyDiscovered(DiscoveryError):
     """
     Some of a locator's sources cannot be read.
 
-    :ivar discovered: what is known nevertheless; stands instead of the locator's last good list.
+    :ivar discovered: the backends to use instead of the locator's last good list.
     """
 
     def __init__(self, problem: str, located: tuple[DiscoveredBackend, ...]) -> None:
@@ -86,12 +86,12 @@ class PartlyDiscovered(DiscoveryError):
 
 class BadRequest(MppError):
     """
-    The client sent something that is not answered by a backend.
+    The client sent a request that mpp does not forward.
 
-    :param status: the HTTP status to answer with (400, 408, 413, 417, 431, 501, 503, 505).
+    :param status: the HTTP status of the response (400, 408, 413, 417, 431, 501, 503, 505).
     :param detail: one sentence for the client.
-    :ivar origin: of the page that made the request, see `mpp.core.prometheus.cors`; empty if that is not known or does not
-        matter.
+    :ivar origin: the origin of the web page that made the request, see `mpp.core.prometheus.cors`; empty if it is not known or
+        not needed.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -106,22 +106,22 @@ class LoopDetected(MppError):
 
 
 class ClientTooSlow(MppError):
-    """A response is given up because its client reads it too slowly while other requests wait, see `mpp.wire.upstream.slow`."""
+    """A response is cancelled because its client reads it too slowly while other requests wait, see `mpp.wire.upstream.slow`."""
 
 
 class Phase(enum.Enum):
-    """How far an attempt had come when it failed. The value is the word used in logs."""
+    """The phase in which an attempt failed. The value is the word used in logs."""
 
     CONNECT = "connect"
     """No byte of the request was sent: safe to repeat whatever the method."""
     HEAD = "head"
-    """The request was sent (perhaps in part), no complete answer head had arrived."""
+    """The request was sent (perhaps in part), but no complete response head had arrived."""
     BODY = "body"
-    """The answer's head had arrived, its body was not complete."""
+    """The response head had arrived, but its body was not complete."""
 
 
 class Cause(enum.Enum):
-    """What went wrong with an attempt. The value is the ``reason`` label in metrics."""
+    """The cause of a failed attempt. The value is the ``reason`` label in metrics."""
 
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
@@ -133,22 +133,22 @@ class Cause(enum.Enum):
     CLOSED = "closed"
     """The connection ended cleanly (FIN), but too early."""
     FULL = "full"
-    """So many requests wait for the backend already that no other may."""
+    """The queue of requests that wait for the backend is full."""
     LOCAL = "local"
-    """mpp itself ran out of something, such as file descriptors: says nothing about the backend."""
+    """mpp itself ran out of a resource, such as file descriptors: says nothing about the backend."""
     GARBLED = "garbled"
-    """What arrived is not HTTP/1.x."""
+    """The bytes that arrived are not HTTP/1.x."""
 
 
 class UpstreamError(MppError):
     """
     One attempt on one backend failed.
 
-    :param phase: how far it had come.
-    :param cause: what went wrong.
+    :param phase: how far the attempt had come.
+    :param cause: why the attempt failed.
     :param detail: one line for the log.
-    :param stale: the connection had been kept alive from an earlier request and ended before any byte of an answer:
-        says nothing about the backend, the same request belongs on a fresh connection (RFC 9112 section 9.3.1).
+    :param stale: the connection had been kept alive from an earlier request and ended before any byte of a response.
+        This says nothing about the backend; the request should be repeated on a new connection (RFC 9112 section 9.3.1).
     """
 
     def __init__(self, phase: Phase, cause: Cause, detail: str = "", *, stale: bool = False) -> None:

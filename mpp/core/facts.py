@@ -1,7 +1,7 @@
 """
-What a Prometheus server tells of itself, as values. Frozen.
+The state that a Prometheus server reports about itself, as frozen values.
 
-Times are seconds; points in time are seconds since the epoch (UTC). This module knows no other module of mpp.
+Times are seconds; points in time are seconds since the epoch (UTC). This module imports no other module of mpp.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from attrs import frozen
 @frozen
 class ServerState:
     """
-    What changes slowly about a Prometheus: read about once a minute and after a restart.
+    The slowly changing state of a Prometheus server: read about once a minute and after a restart.
 
-    :ivar version: ``2.42.0``, or empty when it does not say.
+    :ivar version: such as ``2.42.0``; empty when not known.
     :ivar started_at: when the process started, or None.
-    :ivar oldest: time of the oldest sample held, or None for "no data" and for "cannot tell".
+    :ivar oldest: time of the oldest stored sample; None if there is no data, or it is not known.
     :ivar newest: time of the newest sample in the head, or None.
     :ivar samples: samples ingested since the beginning of storage; 1.x only, None from 2.0 on (its successor resets at restart).
     :ivar retention_s: retention by time in seconds, or None when not known.
-    :ivar retention_by_size: retention is limited by size (too), so the length of history moves with the load.
-    :ivar read_at: when these facts were read.
+    :ivar retention_by_size: retention is limited by size (too), so the length of history depends on the load.
+    :ivar read_at: when this state was read; 0 when never.
     :ivar targets: how many targets it scrapes, or None.
-    :ivar config_hash: short hash of its configuration without the external labels, in which replicas are meant to differ; empty
-        when not known. Comparable within one version only: each writes out other defaults.
+    :ivar config_hash: hash of its configuration without the external labels, which differ between replicas on purpose;
+        empty when not known. Comparable within one version only: the reported configuration contains the version's defaults.
     :ivar config_at: when it loaded that configuration, or None.
     :ivar reload_ok: its last attempt to load a configuration worked, or None.
     :ivar skew: how far its clock is ahead of mpp's, in seconds, or None.
@@ -35,9 +35,9 @@ class ServerState:
     :ivar pools: how many targets it has discovered, by scrape job; empty when not known.
     :ivar jobs: the scrape intervals of the jobs in its configuration, in seconds, by job; empty when not known.
     :ivar external_labels: the labels that it adds to the series of federation and remote read, by name; None when not known.
-    :ivar flags: those of its flags that are compared, with their values, by name; empty when not known.
+    :ivar flags: the command-line flags that are compared, with their values, by name; empty when not known.
 
-    The last four are only compared, so workers do not know them. They remain the last fields, see `mpp.app.workers.codec`.
+    The last four are only compared, so they are not sent to workers. They must stay the last fields, see `mpp.app.workers.codec`.
     """
 
     version: str = ""
@@ -61,19 +61,19 @@ class ServerState:
 
 
 NO_FACTS = ServerState()
-"""What is known of a server that was never asked; one for all such servers, of which there may be many."""
+"""The state of a server that was never read; one object for all such servers, since there may be many."""
 
 
 @frozen
 class Lack:
     """
-    What a server lacks of the newest data that another one has.
+    The newest data that a server lacks and another server has.
 
-    :ivar missing: how many targets, at least one.
-    :ivar of: how many targets the best of the servers scrapes.
+    :ivar missing: the number of targets that the server does not scrape, at least one.
+    :ivar of: the number of targets that the best server scrapes.
     :ivar since: when the lack began, as far as known.
-    :ivar stopped: it scrapes none of them.
-    :ivar back: it is just back, and has not scraped all targets yet.
+    :ivar stopped: the server scrapes none of the targets.
+    :ivar back: the server has just come back into service, and has not scraped all targets yet.
     """
 
     missing: int
@@ -93,11 +93,11 @@ class Lack:
 @frozen
 class Gap:
     """
-    A time of which a server lacks data that another one has.
+    A span of time for which a server lacks data that another server has.
 
     :ivar start: seconds since the epoch.
-    :ivar end: the same, or infinity while it goes on.
-    :ivar share: the part of the targets that it lacks, above 0 and at most 1.
+    :ivar end: seconds since the epoch, or infinity while the gap is still open.
+    :ivar share: the part of the targets without data, above 0 and at most 1.
     """
 
     start: float
@@ -105,24 +105,24 @@ class Gap:
     share: float
 
     def lost(self, start: float, end: float) -> float:
-        """Return for how many seconds between two points in time all targets would have to be missing to lack as much."""
+        """Return the seconds of this gap between two points in time, multiplied by the share of the targets without data."""
         return self.share * max(0.0, min(self.end, end) - max(self.start, start))
 
 
 def closed(gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
-    """Return the gaps that are over."""
+    """Return the gaps that have ended."""
     return tuple(gap for gap in gaps if gap.end != math.inf)
 
 
 @frozen
 class Replay:
     """
-    How far a server has come with the replay of its WAL.
+    The progress of a server's replay of its WAL.
 
-    :ivar done: segments that are read.
-    :ivar total: segments there are, at least one.
-    :ivar since: when this replay was seen first.
-    :ivar done_then: segments that were read then.
+    :ivar done: the number of segments that are read.
+    :ivar total: the number of all segments, at least one.
+    :ivar since: when mpp first saw this replay.
+    :ivar done_then: the number of segments that were read at that time.
     """
 
     done: int
@@ -132,10 +132,10 @@ class Replay:
 
     @property
     def share(self) -> float:
-        """The part that is done, 0 to 1."""
+        """The part of the replay that is done, 0 to 1."""
         return self.done / self.total
 
     def left(self, at: float) -> float | None:
-        """Give the seconds that it still takes, judging by what was done since it was seen first; None when too little was."""
+        """Return the estimated seconds until the replay ends, from its speed so far; None when it has made no progress yet."""
         progress = self.done - self.done_then
         return (self.total - self.done) * (at - self.since) / progress if progress > 0 and at > self.since else None

@@ -1,7 +1,7 @@
 """
-Reads small local files, directly: at every round, on the reactor's thread. Knows nothing of what is in them.
+Read small local files with blocking calls in the reactor's thread, without knowledge of their content.
 
-Only regular files, and only up to a bound: opening a named pipe would stop the reactor, and so would a file without end.
+Only regular files up to a size limit are read: a named pipe or an endless file would block the reactor.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import stat
 from mpp.core.model import MIB
 
 Stamp = tuple[int, int, int]
-"""Time of change, number and size of a file."""
+"""Modification time (in nanoseconds), inode number and size (in bytes) of a file."""
 
 
 class UnreadableFile(ValueError):
-    """A file cannot be read, is not a regular file, or too large; the message says why, and does not name it."""
+    """A file is not readable, not regular, or too large; the message says why, and does not name the file."""
 
 
 def read_small(path: str, limit: int, what: str) -> bytes:
     """
-    Give a file's content.
+    Return the content of a file.
 
     :param limit: the largest size, in bytes.
-    :param what: what the file is, for the message when it is larger.
-    :raises UnreadableFile: it cannot be had.
+    :param what: the expected kind of file, for the message when the file is larger.
+    :raises UnreadableFile: the file cannot be read, is not a regular file, or is larger than the limit.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -43,7 +43,7 @@ def read_small(path: str, limit: int, what: str) -> bytes:
 
 
 def stamp(path: str) -> Stamp:
-    """Give what changes when a file does, be it written or replaced; the same for all that cannot be found."""
+    """Return a value that changes when the file is written or replaced; all zeros if the file is not found."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
 """
-Message heads, as bytes: what goes to a backend, what goes back to a client, and mpp's own answers. Pure.
+Build message heads as bytes: of requests to backends, of responses to clients, and of local replies. Pure.
 
-Field values are never changed, only whole fields are left out or added; names keep their case. Which fields concern one
-connection only (hop by hop) says RFC 9110 section 7.6.1.
+Field values are never changed, only whole fields are left out or added; names keep their case. RFC 9110 section 7.6.1 defines
+which fields are hop-by-hop, that is, concern one connection only.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ REQUEST_DROPPED = _HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 """Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
-# All that are not just passed on. The port goes with the host: it is either a trusted proxy's, or not known.
+# The fields that are not passed on unchanged. X-Forwarded-Port is passed on only from a trusted proxy.
 _REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie", b"x-forwarded-port"}
 # A backend that is an mpp reports its own server and its own attempts; the client gets the values of this mpp instead.
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby", b"mpp.attempts"}
-# All that are not just passed on.
+# The fields that are not passed on unchanged.
 _RESPONSE_SPECIAL = _RESPONSE_DROPPED | {b"set-cookie"}
 _BODYLESS = frozenset((204, 304))
 _WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-# RFC 3986 section 3.2.2 and 3.2.3, of one host, never empty: some proxies make a list of what a client claims and what they know.
+# One host and optional port (RFC 3986 sections 3.2.2 and 3.2.3), never empty: some proxies append their value to the client's.
 _one_host = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~-]+)(?::[0-9]{1,5})?").fullmatch
 _port = re.compile(rb"[0-9]{1,5}").fullmatch
-# All but the tab.
+# All control characters except the tab.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def values(headers: Headers, name: bytes) -> list[bytes]:
-    """Give all values of a field, in order. ``name`` is lower case."""
-    # Most names have another length: comparing that first saves the lower-case copies.
+    """Return all values of a header field, in order. ``name`` is lower case."""
+    # Most names have another length: comparing lengths first saves the lower-case copies.
     size = len(name)
     found = []
     for key, value in headers:
@@ -69,12 +69,12 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def _nominated(connections: list[bytes], always: frozenset[bytes]) -> set[bytes]:
-    """Give the lower-case names that Connection fields name, beside those that are ``always`` left out."""
+    """Return the lower-case field names in Connection fields, without the names that are ``always`` left out."""
     return {token.strip().lower() for value in connections for token in value.split(b",")} - always - {b"close", b""}
 
 
 def _without(headers: Headers, names: set[bytes]) -> Headers:
-    """Give a head without some fields, and without what named them."""
+    """Return header fields without the named ones and without ``Connection``."""
     return tuple(field for field in headers if field[0].lower() not in names and field[0].lower() != b"connection")
 
 
@@ -82,9 +82,9 @@ def _as_reported(info: RequestInfo, host: bytes) -> tuple[bytes, bytes, bytes]:
     """
     Return the scheme, host and port by which the client reached the outermost proxy, as the proxy in front of mpp reports them.
 
-    What it does not report, or not in exactly one well-formed value, is what mpp itself was asked by; a port is then not known.
+    A value that is missing, repeated or malformed is replaced by that of the request to mpp; the port is then empty.
 
-    :param host: by which mpp was asked.
+    :param host: the ``Host`` of the request to mpp.
     """
 
     def reported(name: bytes) -> bytes:
@@ -111,11 +111,11 @@ def request_head(
     Build the head of the request that goes to a backend.
 
     :param target: the raw target, with the backend's prefix.
-    :param length: bytes of the body that is sent with it.
+    :param length: the length of the body, in bytes.
     :param sender: this mpp.
     :param from_trusted_proxy: X-Forwarded-Proto, -Host and -Port are passed on; otherwise mpp writes the first two itself, and
-        leaves out the third, which anybody may have made up.
-    :raise LoopDetected: it has been sent by this mpp before.
+        leaves out the third, which a client may have forged.
+    :raise LoopDetected: this mpp has sent the request before.
     """
     parts = [info.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
     forwarded_for, connections, tokens = [], [], []
@@ -163,23 +163,23 @@ def request_head(
 
 def field_value(text: str) -> bytes:
     """
-    Give a field's value as it is sent, without blanks around it.
+    Return the value of a header field as it is sent, without surrounding blanks.
 
-    :raise ValueError: it cannot stand in a header. Does not repeat it.
+    :raise ValueError: the value has a control character. The message does not repeat the value.
     """
     value = text.strip().encode("utf-8", "surrogateescape")
     if _CONTROLS.search(value):
-        raise ValueError("has what cannot stand in a header; expected one line")
+        raise ValueError("has characters that a header must not contain; expected one line")
     return value
 
 
 @frozen
 class ConfiguredFields:
     """
-    Fields of mpp's own for requests to a backend.
+    The header fields that are configured for requests to a backend.
 
-    :ivar lines: as they are sent.
-    :ivar others: finds those of the same names in a head.
+    :ivar lines: the fields as they are sent.
+    :ivar others: matches fields of the same names in a request head.
     """
 
     lines: bytes = field(repr=False)
@@ -187,13 +187,13 @@ class ConfiguredFields:
 
     @classmethod
     def of(cls, fields: Headers) -> ConfiguredFields | None:
-        """Make them; None of none."""
+        """Return the configured fields as one value; None if there are none."""
         names = b"|".join(sorted({re.escape(name.lower()) for name, _ in fields}))
         others = re.compile(rb"(?<=\r\n)(?:%b):[^\r\n]*\r\n" % names, re.IGNORECASE)
         return cls(b"".join([b"%b: %b\r\n" % each for each in fields]), others) if fields else None
 
     def put_into(self, head: bytes) -> bytes:
-        """Give a request head with these fields in place of any others of their names."""
+        """Return a request head in which these fields replace any fields of the same names."""
         line, _, rest = self.others.sub(b"", head).partition(b"\r\n")
         return b"%b\r\n%b%b" % (line, self.lines, rest)
 
@@ -210,16 +210,16 @@ def response_head(
     served_by: Backend | None = None,
 ) -> bytes:
     """
-    Build the head of the answer that goes to a client.
+    Build the head of the response to a client.
 
-    :param reason: as received; replaced by the standard phrase if a terminal or a log might not show it as it is.
-    :param headers: the backend's.
-    :param added: mpp's own fields.
-    :param length: the body's length if it is known; written unless the backend's own field stands.
-    :param bodyless: the answer to HEAD: whatever the backend announced stands, and nothing is added to it.
+    :param reason: as received; replaced by the standard phrase if it has characters that are not printable.
+    :param headers: the fields of the backend's response.
+    :param added: the fields that mpp adds.
+    :param length: the body's length if it is known; written unless the backend sent ``Content-Length``.
+    :param bodyless: the response is to HEAD: the backend's ``Content-Length`` is kept, and none is added.
     :param chunked: the body will be sent in chunks.
-    :param served_by: the backend, whose id the cookie of an inner mpp gets in its name, see `mpp.core.route_cookie`; None of
-        mpp's own responses.
+    :param served_by: the backend; its id is added to the name of an inner mpp's cookie, see `mpp.core.route_cookie`; None for
+        local replies.
     """
     if reason != b"OK":
         reason = _plain_reason(status, reason)
@@ -250,10 +250,10 @@ def response_head(
 
 def _plain_reason(status: int, reason: bytes) -> bytes:
     """
-    Return a reason phrase without anything that a client's terminal acts upon.
+    Return a reason phrase that is safe to print on a terminal.
 
-    Control characters and bidirectional ones (and whatever else is not printable, or no UTF-8) make it the standard phrase of the
-    status, or an empty one if there is none. A client may ignore the phrase (RFC 9112 section 4).
+    A phrase with characters that are not printable or no UTF-8 (such as control and bidirectional ones) is replaced by the
+    standard phrase of the status, or an empty one if there is none. A client may ignore the phrase (RFC 9112 section 4).
     """
     if reason.decode("utf-8", "surrogateescape").isprintable():
         return reason
@@ -265,9 +265,9 @@ def _plain_reason(status: int, reason: bytes) -> bytes:
 
 def server_timing(total: float, backend: Backend, took: float, waited: float) -> bytes:
     """
-    Give the value of ``Server-Timing`` (W3C): times in seconds until the head of the answer, all told, and of its backend.
+    Return the value of ``Server-Timing`` (W3C), from the seconds until the response head: in all, and of the backend.
 
-    :param waited: how long the request waited in mpp for its turn.
+    :param waited: seconds that the request waited in mpp for a slot on the backend.
     """
     queue = b"queue;dur=%.1f, " % (waited * 1000) if waited else b""
     server = backend.netloc.encode("ascii")
@@ -275,7 +275,7 @@ def server_timing(total: float, backend: Backend, took: float, waited: float) ->
 
 
 def connection_field(*, persistent: bool, http_10: bool) -> Headers:
-    """Give the ``Connection`` field an answer needs: none for the default of the client's HTTP version (RFC 9112 section 9.3)."""
+    """Return the ``Connection`` field of a response: none for the default of the client's HTTP version (RFC 9112 section 9.3)."""
     if not persistent:
         return ((b"Connection", b"close"),)
     return ((b"Connection", b"keep-alive"),) if http_10 else ()
@@ -283,18 +283,18 @@ def connection_field(*, persistent: bool, http_10: bool) -> Headers:
 
 def error_body(error_type: str, message: str) -> bytes:
     """
-    Build the body of an error of mpp's own, in the shape of Prometheus' API errors, which is what Grafana can show; a whole line.
+    Build the body of a local error reply in the format of Prometheus' API errors, which Grafana can show; one whole line.
 
-    :param error_type: one of Prometheus' words where one fits (``unavailable``, ``bad_data``, ``timeout``).
+    :param error_type: one of Prometheus' error types where one fits (``unavailable``, ``bad_data``, ``timeout``).
     """
     return json.dumps({"status": "error", "errorType": error_type, "error": message}).encode() + b"\n"
 
 
 def error_answer(status: int, error_type: str, message: str, added: Headers = (), *, bodyless: bool = False) -> bytes:
     """
-    Build a whole answer of mpp's own: head and `error_body`.
+    Build a complete local error reply: the head and `error_body`.
 
-    :param bodyless: the answer to HEAD.
+    :param bodyless: the reply is to HEAD, so the body is left out.
     """
     body = error_body(error_type, message)
     fields = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), (b"Content-Length", b"%d" % len(body)))

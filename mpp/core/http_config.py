@@ -1,7 +1,5 @@
 """
-How backends are spoken to, as Prometheus' ``http_config`` says it: credentials and TLS. Values; files are named, not read.
-
-This module knows no other module of mpp but its words.
+The HTTP client configuration for backends, like Prometheus' ``http_config``: credentials and TLS. Values; no file is read here.
 """
 
 from __future__ import annotations
@@ -18,13 +16,13 @@ from mpp.core.url_pattern import URLPattern
 _USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 
 FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
-"""What of an `HTTPConfig` is the path of a file."""
+"""The attributes of an `HTTPConfig` that are paths of files."""
 
 
 @frozen
 class ConfiguredHeader:
     """
-    A header that requests to a backend get: a field for each value, in this order.
+    A header that is added to requests to a backend: one field for each value, in this order.
 
     :ivar files: paths of files that hold one value each.
     """
@@ -36,19 +34,19 @@ class ConfiguredHeader:
 
     @property
     def place(self) -> str:
-        """What ``places`` has for its files."""
+        """The key of its files in `HTTPConfig.places`."""
         return f"http_headers: {self.name}: files"
 
 
 @frozen
 class HTTPConfig:
     """
-    How one or more backends are spoken to. What is empty is not configured.
+    The HTTP client configuration for one or more backends. An empty value is not configured.
 
     :ivar auth_type: the scheme of ``Authorization``, with ``credentials_file``.
-    :ivar insecure_skip_verify: None: as for everything else.
+    :ivar insecure_skip_verify: None for the program's ``--insecure``.
     :ivar min_version: ``TLS12`` or ``TLS13``.
-    :ivar places: where each of these stands, for messages.
+    :ivar places: where each key stands in the configuration, for messages.
     """
 
     username: str = ""
@@ -77,7 +75,7 @@ class HTTPConfig:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Give all files that it names."""
+        """The paths of all files that this configuration names."""
         given = (getattr(self, name) for name in FILES)
         return *filter(None, given), *(path for header in self.headers for path in header.files)
 
@@ -85,11 +83,10 @@ class HTTPConfig:
 @frozen
 class DiscoverySource:
     """
-    Where a backend was found.
+    The configured source in which a backend was found.
 
     :ivar locator: the locator's name, without a number.
-    :ivar source: what it read, if it is one that may be configured several times: the path of a file or a pattern, a URL, a
-        name; else empty.
+    :ivar source: the path or pattern, URL or name that it read, if the locator may be configured several times; else empty.
     """
 
     locator: str
@@ -97,23 +94,23 @@ class DiscoverySource:
 
     @classmethod
     def written(cls, locator: str, source: str) -> DiscoverySource:
-        """Give what the operator wrote in a form that can be compared."""
+        """Return the source that the operator wrote, normalized so that it can be compared."""
         if locator == "file-sd":
             source = os.path.abspath(source)
         return cls(locator, _USERINFO.sub("", source) if locator == "http-sd" else source)
 
 
 DiscoverySources = Mapping[Backend, Collection[DiscoverySource]]
-"""For each backend all its origins."""
+"""All discovery sources of each backend."""
 
 
 @frozen
 class LocatorRule:
     """
-    How backends are spoken to that a locator finds.
+    The HTTP client configuration for the backends that a locator finds.
 
-    :ivar source: of the backends; without a source, whatever it is.
-    :ivar place: where it stands, for messages.
+    :ivar source: the discovery source of the backends; an empty ``source.source`` means every source of the locator.
+    :ivar place: where the rule stands in the configuration, for messages.
     """
 
     source: DiscoverySource
@@ -121,20 +118,20 @@ class LocatorRule:
     place: str = field(default="", eq=False)
 
     def fits(self, source: DiscoverySource) -> bool:
-        """Tell whether this is where a backend was found."""
+        """Return whether the rule applies to backends of a discovery source."""
         return source == self.source or (not self.source.source and source.locator == self.source.locator)
 
 
 @frozen
 class HTTPConfigs:
     """
-    How all backends are spoken to.
+    The HTTP client configurations of all backends.
 
-    :ivar default: those that no rule is for.
-    :ivar rules: patterns for URLs, each with the configuration of the backends that it fits; the first one that fits counts.
-    :ivar locators: what counts for those that no URL fits; the first one that fits one of a backend's origins does.
-    :ivar probe_params: patterns for URLs, each with the parameters that requests of probes carry to the backends that it fits,
-        see `mpp.core.settings.Settings`; the first one that fits counts.
+    :ivar default: the configuration of backends that no rule fits.
+    :ivar rules: patterns for URLs, each with the configuration of the backends that it fits; the first one that fits is used.
+    :ivar locators: rules for backends that no URL pattern fits; the first that fits a discovery source of the backend is used.
+    :ivar probe_params: patterns for URLs, each with the query parameters of probes to the backends that it fits,
+        see `mpp.core.settings.Settings`; the first one that fits is used.
     """
 
     default: HTTPConfig = HTTPConfig()
@@ -144,15 +141,15 @@ class HTTPConfigs:
 
     @property
     def all(self) -> tuple[HTTPConfig, ...]:
-        """Each of them."""
+        """Every configuration: the default, then the rules for URLs, then the rules for locators."""
         return self.default, *(config for _, config in self.rules), *(rule.config for rule in self.locators)
 
     def of(self, backend: Backend, sources: Collection[DiscoverySource] = ()) -> HTTPConfig:
-        """Give what counts for a backend."""
+        """Return the configuration to use for a backend."""
         return self.special(backend, sources) or self.default
 
     def special(self, backend: Backend, sources: Collection[DiscoverySource]) -> HTTPConfig | None:
-        """Give what a rule says of a backend; None when there is none for it."""
+        """Return the configuration of the first rule that fits a backend; None when no rule fits it."""
         for pattern, config in self.rules:
             if pattern.fits(backend):
                 return config

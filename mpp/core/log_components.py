@@ -1,7 +1,7 @@
 """
-The names that the log gives to the parts of mpp, as ``component``. Pure.
+Map modules to the names that the log field ``component`` has for the parts of mpp. Pure.
 
-Users search and route lines by them, so they are not the names of modules, which move. The manual lists them.
+Users search and route log lines by these names, so they do not follow the names of modules. The manual lists them.
 """
 
 from __future__ import annotations

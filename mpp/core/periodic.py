@@ -1,4 +1,4 @@
-"""Does something small again and again, for as long as the program runs."""
+"""Call a small periodic check for as long as the program runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _log = tx.make_logger()
 
 class PeriodicCheck(Service):
     """
-    One sweep for everything that takes time.
+    A service that calls a function at a fixed interval.
 
-    :param check: called again and again while the service runs.
+    :param check: called at each interval while the service runs.
     :param interval: seconds between two calls, and before the first one.
     """
 
@@ -26,14 +26,14 @@ class PeriodicCheck(Service):
         self._loop.clock = clock
 
     def startService(self) -> None:
-        """Begin to sweep."""
+        """Start the periodic calls."""
         Service.startService(self)
-        # A LoopingCall stops for ever at its first error; then at least it is told.
+        # A LoopingCall stops permanently at its first error, which is at least logged.
         stopped = self._loop.start(self._interval, now=False)
         stopped.addErrback(lambda failure: _log.failure("housekeeping stopped", failure=failure))
 
     def stopService(self) -> None:
-        """Sweep no more."""
+        """Stop the periodic calls."""
         Service.stopService(self)
         if self._loop.running:
             self._loop.stop()

@@ -1,7 +1,7 @@
 """
-Secrets kept in files: tokens, passwords, keys. Never repeats their content, in no message and no repr.
+Read secrets from files: tokens, passwords, keys. No message and no repr contains a secret.
 
-They are small and local, so they are read directly and anew at every use: whoever rotates them need not tell.
+The files are small and local, so they are read again at every use: a rotated secret needs no reload.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class SecretFile:
     """
     A file that holds a secret.
 
-    :ivar path: where; a relative path is taken from the current directory of the moment.
+    :ivar path: the file's path; a relative path is resolved against the current directory at each read.
     """
 
     path: str
 
     def read(self) -> str:
         """
-        Give its text as it is now, without surrounding blanks and line ends.
+        Return the current text of the file, without surrounding blanks and line ends.
 
-        :raise DiscoveryError: it is gone, not readable, not a regular file, larger than `MAX_BYTES`, not UTF-8, or empty.
+        :raise DiscoveryError: the file is missing, unreadable, not a regular file, larger than `MAX_BYTES`, not UTF-8, or empty.
         """
         try:
             text = self.read_bytes().decode("utf-8-sig").strip()
@@ -42,13 +42,13 @@ class SecretFile:
 
     def read_bytes(self) -> bytes:
         """
-        Give its content as it is now.
+        Return the current content of the file.
 
-        :raise DiscoveryError: it is gone, not readable, not a regular file, or larger than `MAX_BYTES`.
+        :raise DiscoveryError: the file is missing, not readable, not a regular file, or larger than `MAX_BYTES`.
         """
         try:
             return read_small(self.path, MAX_BYTES, "a secret")
         except UnreadableFile as error:
-            # What does not fit into one line has quotes.
+            # The message must stay one line, so a path with control characters is quoted.
             shown = self.path if self.path.isprintable() else repr(self.path)
             raise DiscoveryError(f"{shown}: {error}") from None

@@ -1,7 +1,7 @@
 """
-The URL of an entry under ``backends`` in the configuration file, taken apart, and which servers it is for. A value; pure.
+Match servers against the URL of an entry under ``backends`` in the configuration file. A value; pure.
 
-How such a URL is written is known to `mpp.config.endpoint_patterns`. This module knows no other module of mpp but its words.
+The module `mpp.config.endpoint_patterns` parses such a URL.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from mpp.core.model import Backend
 @frozen
 class URLPattern:
     """
-    A pattern for the URLs of servers; the default fits every server.
+    A pattern for the URLs of servers; the default matches every server.
 
-    Each part is compared with the same part of the server's URL, never across parts: a path that looks like a host name must
-    not make a foreign server fit. ``*`` stands for any characters, also none, within its part.
+    Each part is compared only with the same part of the server's URL: a path that looks like a host name must not make
+    another server match. ``*`` stands for any number of characters within its part.
 
     :ivar scheme: ``http``, ``https``, or a pattern for it.
     :ivar host: in lower case; an IPv6 address in brackets.
@@ -45,8 +45,8 @@ def matches(pattern: str, text: str) -> bool:
     """
     Return whether a whole text matches a pattern in which ``*`` stands for any characters.
 
-    Takes time proportional to the text: each piece between two stars is looked for behind the one before it, and the first
-    place where it is found is as good as any later one. A regular expression would try all of them.
+    The time is proportional to the text: each piece between two stars is searched behind the one before it, and its first
+    occurrence is as good as any later one. A regular expression would try all of them.
     """
     first, *others = pattern.split("*")
     if not others:

@@ -1,5 +1,5 @@
 """
-The URLs of APIs: what of them may be shown, the credentials in them, where a redirect leads. Pure.
+Handle the URLs of APIs: hide their secrets, separate their credentials, resolve redirects. Pure.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from mpp.core.errors import DiscoveryError
 
 def shown(url: str) -> str:
     """
-    Give a URL without user, password, query and fragment.
+    Return a URL without user, password, query and fragment.
 
-    An ``@`` in the path may be the end of a password with a slash in it, so what stands before it is left out, too.
+    An ``@`` in the path may be the end of a password with a slash in it, so the text before it is left out, too.
     """
     try:
         parts = urlsplit(url)
@@ -27,7 +27,7 @@ def shown(url: str) -> str:
 
 
 def take_credentials(url: str) -> tuple[str, str]:
-    """Give a URL without user and password, and the ``Authorization`` made of them; empty if there are none."""
+    """Split a URL into the URL without user and password and the ``Authorization`` made of them, empty if it has none."""
     parts = urlsplit(url)
     userinfo, separator, netloc = parts.netloc.rpartition("@")
     if not separator:
@@ -37,23 +37,23 @@ def take_credentials(url: str) -> tuple[str, str]:
 
 
 def basic(user: str, password: str) -> str:
-    """Give the value of ``Authorization`` for HTTP basic (RFC 7617, in UTF-8)."""
+    """Return the value of ``Authorization`` for HTTP basic (RFC 7617, in UTF-8)."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Give scheme, host and port: who may see what is sent to that URL."""
+    """Return the scheme, host and port of a URL; credentials are sent to no other origin."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def redirected(url: str, location: str) -> str:
     """
-    Give where a redirect leads, without user and password.
+    Return the target URL of a redirect, without user and password.
 
-    :raise DiscoveryError: to what is no URL.
+    :raise DiscoveryError: the target is no URL.
     """
     try:
         return take_credentials(urljoin(url, location))[0]
     except ValueError:
-        raise DiscoveryError(f"{shown(url)}: redirects to what is no URL") from None
+        raise DiscoveryError(f"{shown(url)}: redirects to an invalid URL") from None

@@ -1,7 +1,7 @@
 """
-In what the servers of a pair differ that ought to be identical, or that a client may have to know. Pure.
+Compare servers that should be identical, and list the differences that an operator or a client has to know. Pure.
 
-Compared is what usable servers last told; of one that is down or not ready it is not known what is true now.
+Only usable servers are compared, by the state that was last read from them; the state of a server that is down may be outdated.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from mpp.core.text.durations import duration
 
 WARN, NOTE = "warn", "note"
 
-# Data of two servers whose clocks are so far apart are told apart by eye. A Date field alone is exact to half a second.
+# Seconds. Graphs of two servers whose clocks differ by more look different. A Date field alone is exact to half a second.
 CLOCKS_APART_S = 2.0
 # Longer than any sensible scrape interval: a server whose newest sample is older ingests nothing. Where the intervals are known,
-# four of the longest are enough, and a minute.
+# the limit is four times the longest, but at least a minute.
 STALE_S = 300.0
 _STALE_WITH_JOBS_S = 60.0
-# A server that has just started finds its targets one by one; by then it has asked for all of them more than once.
+# A server that has just started discovers its targets one by one; after this time it has scraped each of them more than once.
 SETTLED_S = 60.0
-# Retentions are written in days or hours: what is nearer than that is the same, differently rounded.
+# Retentions are written in days or hours: a smaller difference comes from rounding.
 _RETENTION_S = 60.0
-# So many flags that differ are named; of more, the number.
+# At most so many flags that differ are named; the others are counted.
 _MOST_FLAGS = 8
-# Labels that differ are named likewise.
+# The same for external labels.
 _MOST_LABELS = 8
 _GRAVEST = ("query.", "enable-feature", "storage.tsdb.", "storage.")
 
@@ -36,15 +36,15 @@ _GRAVEST = ("query.", "enable-feature", "storage.tsdb.", "storage.")
 @frozen
 class Difference:
     """
-    One thing in which servers differ.
+    One difference between servers.
 
     :ivar kind: ``version``, ``configuration``, ``flags``, ``retention``, ``targets``, ``clock``, ``reload``, ``stale`` or
         ``external_labels``.
     :ivar text: what it means, one sentence.
-    :ivar values: for each server that told, its name and what it told.
-    :ivar level: `WARN`, or `NOTE` for what may well be meant.
-    :ivar amounts: what they told as numbers, in the same order, where it is one; empty otherwise.
-    :ivar tolerance: numbers that are no further apart than this are alike.
+    :ivar values: the name and the value of each server that reported one.
+    :ivar level: `WARN`, or `NOTE` for a difference that may be intended.
+    :ivar amounts: the values as numbers, in the same order, if they are numbers; empty otherwise.
+    :ivar tolerance: numbers that are no further apart than this count as equal.
     """
 
     kind: str
@@ -57,9 +57,9 @@ class Difference:
     @property
     def groups(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """
-        Return for each value the servers that have it, the smallest group first: of many servers the odd one out is looked for.
+        The servers that have each value, the smallest group first: among many servers, operators look for the odd one out.
 
-        Numbers that are alike are one group, with the lowest and the highest of them as its value.
+        Numbers within the tolerance form one group, with the lowest and the highest of them as its value.
         """
         found: dict[str, list[str]] = {}
         for value, names in self._alike():
@@ -82,14 +82,14 @@ NamedStates = list[tuple[str, ServerState]]
 
 
 def compare(observations: Sequence[Observation]) -> tuple[Difference, ...]:
-    """Give all differences there are, the gravest first."""
-    told = [(o.backend.name, o.facts) for o in observations if _is_comparable(o)]
-    found = (rule(told) for rule in _RULES)
+    """Return all differences between the usable servers, the gravest first."""
+    states = [(o.backend.name, o.facts) for o in observations if _is_comparable(o)]
+    found = (rule(states) for rule in _RULES)
     return tuple(difference for difference in found if difference is not None)
 
 
 def comparable(observations: Sequence[Observation]) -> int:
-    """Return how many servers have told what is compared, and may still be believed."""
+    """Return how many servers are usable and have reported their state, so that they can be compared."""
     return sum(map(_is_comparable, observations))
 
 
@@ -98,14 +98,14 @@ def _is_comparable(observation: Observation) -> bool:
 
 
 def age(server_state: ServerState) -> float | None:
-    """Give how old the newest sample was when the facts were read, in seconds; None when there is no telling."""
+    """Return how old the newest sample was when the server's state was read, in seconds; None when it is not known."""
     if server_state.newest is None or not server_state.read_at:
         return None
     return max(0.0, server_state.read_at + (server_state.skew or 0.0) - server_state.newest)
 
 
 def is_stale(server_state: ServerState) -> bool:
-    """Tell whether a server ingests nothing any more; one that has just started may not have begun."""
+    """Return whether a server has stopped ingesting samples; False for a server that has just started."""
     seconds = age(server_state)
     longest = max((interval for _, interval in server_state.jobs), default=STALE_S)
     limit = min(STALE_S, max(_STALE_WITH_JOBS_S, 4 * longest))
@@ -114,16 +114,16 @@ def is_stale(server_state: ServerState) -> bool:
 
 def _stale(states: NamedStates) -> Difference | None:
     old = [(name, duration(age(server_state) or 0)) for name, server_state in states if is_stale(server_state)]
-    return Difference("stale", "The newest sample is old: nothing is ingested any more.", tuple(old)) if old else None
+    return Difference("stale", "The newest sample is old: the server has stopped ingesting.", tuple(old)) if old else None
 
 
 def _reload(states: NamedStates) -> Difference | None:
     failed = tuple((name, "failed") for name, server_state in states if server_state.reload_ok is False)
-    return Difference("reload", "The last reload failed: an older configuration is in force.", failed) if failed else None
+    return Difference("reload", "The last reload failed: an older configuration is active.", failed) if failed else None
 
 
 def _configuration(states: NamedStates) -> Difference | None:
-    # Each version writes out the defaults it knows.
+    # A server reports its configuration with the defaults of its version, so only servers of one version are compared.
     for version in {server_state.version: None for _, server_state in states}:
         values = tuple(
             (name, server_state.config_hash)
@@ -136,7 +136,7 @@ def _configuration(states: NamedStates) -> Difference | None:
 
 
 def _flags(states: NamedStates) -> Difference | None:
-    # A flag that another version does not know decides nothing there; a default of its own does.
+    # A flag that a version does not have is not compared; a different default of the flag in another version is a difference.
     known = [(name, dict(server_state.flags)) for name, server_state in states if server_state.flags]
     names = {flag for _, flags in known for flag in flags}
     unequal = sorted((flag for flag in names if len({flags.get(flag) for _, flags in known} - {None}) > 1), key=_by_gravity)
@@ -149,7 +149,7 @@ def _flags(states: NamedStates) -> Difference | None:
 
 
 def _by_gravity(flag: str) -> tuple[int, str]:
-    """Return where a flag ranks: first those that decide what a query returns."""
+    """Return the sort key of a flag: flags that decide what a query returns come first."""
     return next((place for place, prefix in enumerate(_GRAVEST) if flag.startswith(prefix)), len(_GRAVEST)), flag
 
 
@@ -170,7 +170,7 @@ def _targets(states: NamedStates) -> Difference | None:
 
 
 def _uptime(server_state: ServerState) -> float:
-    """Give for how long the server was up when its facts were read; for ever when it does not tell."""
+    """Return how many seconds the server had run when its state was read; infinity when it does not report its start."""
     return (
         float("inf")
         if server_state.started_at is None
@@ -192,11 +192,11 @@ def _clock(states: NamedStates) -> Difference | None:
     def ahead(seconds: float) -> str:
         return f"{seconds:+z.1f}s"
 
-    return _unequal(states, "clock", "Their clocks are apart (told beside mpp's).", lambda f: f.skew, ahead, CLOCKS_APART_S)
+    return _unequal(states, "clock", "Their clocks differ (compared with mpp's clock).", lambda f: f.skew, ahead, CLOCKS_APART_S)
 
 
 def _external_labels(states: NamedStates) -> Difference | None:
-    """Return the labels that differ. They do on purpose in most pairs, so that is only a note."""
+    """Return the external labels that differ. In most pairs they differ on purpose, so the level is `NOTE`."""
     known = [
         (name, dict(server_state.external_labels)) for name, server_state in states if server_state.external_labels is not None
     ]

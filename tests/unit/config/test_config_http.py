@@ -157,7 +157,7 @@ REFUSED: list[tuple[str, str]] = [
     ),
     (
         'http_config: {http_headers: {X-A: {secrets: ["cr3\\ncr3t"]}}}\n',
-        "f:1: http_config: http_headers: X-A: secrets: has what cannot stand in a header; expected one line",
+        "f:1: http_config: http_headers: X-A: secrets: has characters that a header must not contain; expected one line",
     ),
     (
         "http_config: {http_headers: {X-A: {secret: [cr3t]}}}\n",

@@ -202,7 +202,7 @@ class ApiTests(SynchronousTestCase):
         for location, expected in (
             ("/list?hush", "http://a/list: too many redirects"),
             ("file:///etc/passwd?hush", "file:///etc/passwd: neither http nor https"),
-            ("http://[hush", "http://a/list: redirects to what is no URL"),
+            ("http://[hush", "http://a/list: redirects to an invalid URL"),
         ):
             self.server.answers["/list"] = (302, {"Location": location}, b"")
             self.assertEqual(self.refusal(get_json(self.api, "http://a/list")), expected)

@@ -168,7 +168,7 @@ class CredentialsTests(SynchronousTestCase):
             ),
             (
                 {"headers": (ConfiguredHeader("X-A", files=(lines,)),)},
-                f"http_headers: X-A: files: {lines}: has what cannot stand in a header; expected one line",
+                f"http_headers: X-A: files: {lines}: has characters that a header must not contain; expected one line",
             ),
             ({"ca_file": text}, f"f:1: ca_file: {text}: expected certificates in PEM format"),
             ({"ca_file": torn}, f"f:1: ca_file: {torn}: {pem}"),
