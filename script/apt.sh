@@ -87,7 +87,7 @@ unpack() {  # folder
 fetch() {  # suite: what is there already is not fetched again
     local name=$1 fresh
     works "$cache/$name" && return
-    # One attempt a day: without a network every attempt takes its time.
+    # A package that is not there, or does not run here, is looked for once a day; a download that failed is tried again each time.
     if [ -n "$(find "$cache/$name.failed" -mmin -1440 2>/dev/null)" ]; then
         say "no '$name' $what: $(cat "$cache/$name.failed") (remembered for a day in .cache/$program/$name.failed); tests that need it are skipped"
         return
@@ -104,7 +104,7 @@ fetch() {  # suite: what is there already is not fetched again
     else
         local why
         why=$(grep -E '^(E:|W:|this)' "$work/log" | head -n 1) || true
-        echo "${why:-no package that runs here}" >"$cache/$name.failed"
+        [ -n "$why" ] || echo "no package that runs here" >"$cache/$name.failed"
         say "no '$name' $what: ${why:-no package that runs here}; tests that need it are skipped"
     fi
 }

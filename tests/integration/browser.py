@@ -22,7 +22,7 @@ from unittest import SkipTest
 
 from tests.integration.processes import die_with_parent, wait_until
 
-COMMANDS = ("chromium", "chromium-browser", "google-chrome")
+COMMANDS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 OPTIONS = (
     "--headless",
     "--no-sandbox",

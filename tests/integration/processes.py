@@ -32,6 +32,7 @@ START_DEADLINE = 30.0
 _PR_SET_PDEATHSIG = 1
 # Not seeded: several runs at a time must not try the same ports in the same order.
 _random = random.SystemRandom()
+_given: set[int] = set()
 
 
 class NotStarted(Exception):
@@ -46,16 +47,22 @@ def die_with_parent() -> None:
 
 def free_port() -> int:
     """
-    Return a port of 127.0.0.1 that nothing listens on at the moment.
+    Return a port of 127.0.0.1 that nothing listens on at the moment, and that was not returned before.
 
     It is below those that the kernel gives out by itself (from 32768 on, on Linux): one of these may be the client's end of some
-    connection by the time that a server wants it.
+    connection by the time that a server wants it. ``MPP_TEST_PORTS``, like ``10240-12000``, is for test processes that run side
+    by side: none takes a port that another has found free and not yet bound.
     """
+    first, last = map(int, os.environ.get("MPP_TEST_PORTS", "10240-31999").split("-"))
+    if len(_given) > (last - first) // 2:
+        _given.clear()
     while True:
-        port = _random.randrange(10_240, 32_000)
+        port = _random.randint(first, last)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline: float = START_DEADLINE, every: float = 0.02) -> Any:

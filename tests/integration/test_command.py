@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp._version import __version__
 from mpp.config.help import help_text
 from tests.integration.processes import wait_until
+from tests.integration.workers import KEPT
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,8 +66,8 @@ WRONG: list[tuple[list[str], dict[str, str], str]] = [
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Give an environment without any variable of ours but those given."""
-    return {**{name: text for name, text in os.environ.items() if not name.startswith("MPP_")}, **more}
+    """Return an environment without any variable of mpp but those given, and those that say how the tests run."""
+    return {**{name: text for name, text in os.environ.items() if name in KEPT or not name.startswith("MPP_")}, **more}
 
 
 def run(command: Sequence[str], more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

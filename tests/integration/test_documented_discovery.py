@@ -19,7 +19,7 @@ from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.fake_marathon import LOGIN_PATH, FakeMarathon, host_app, principal_secret, task
 from tests.integration.processes import Process, Simulated, fetch, free_port, wait_until
 from tests.integration.quiet import quiet
-from tests.integration.test_hosts import hindrance
+from tests.integration.test_hosts import hindrance, unshare
 from tests.kubeconfigs import make_kubeconfig
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -157,7 +157,7 @@ class KubernetesTests(DiscoveryCase):
         (account / "token").write_text("good-token")
         (account / "namespace").write_text("elsewhere")
         (account / "ca.crt").write_bytes(self.authority.pem)
-        enter = ("unshare", "--map-root-user", "--mount", "sh", "-c", _ENTER_POD, "sh", str(account), str(SERVICE_ACCOUNT))
+        enter = (*unshare(), "sh", "-c", _ENTER_POD, "sh", str(account), str(SERVICE_ACCOUNT))
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.api.getHost().port)}
         await self.assert_works(self.line("mpp --kube-service-name"), environ, *enter)
 

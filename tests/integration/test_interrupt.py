@@ -10,6 +10,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.processes import CHECKOUT, free_port
+from tests.integration.workers import KEPT
 
 PATIENCE = 60
 
@@ -31,7 +32,7 @@ class InterruptTests(SynchronousTestCase):
     """SIGINT, as a terminal sends it."""
 
     def environment(self) -> dict[str, str]:
-        return {name: text for name, text in os.environ.items() if not name.startswith("MPP_")}
+        return {name: text for name, text in os.environ.items() if name in KEPT or not name.startswith("MPP_")}
 
     def argv(self) -> list[str]:
         return ["--endpoint", f"127.0.0.1:{free_port()}", "--listen", "tcp:0:interface=127.0.0.1"]
@@ -40,7 +41,7 @@ class InterruptTests(SynchronousTestCase):
         """It ends the process silently, whatever is being imported: the options, Twisted, the plugin or the program."""
         for module in (
             "mpp.config.options",
-            "mpp.config",
+            "mpp.config.loader",
             "twisted.scripts.twistd",
             "mpp.wire.tuned",
             "mpp.tap",

@@ -15,6 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.test_web_config import basic, hashed
 
+ALONE = "verifying passwords keeps a core busy, and how long a client waits behind that is measured"
+
 QUERY = "/api/v1/query?query=up"
 FORGETFUL = "import sys, mpp.security.web_config.passwords as p; p.REMEMBERED_S = 1.0; from mpp.__main__ import main; main()"
 """mpp that knows a password for a second after its last use, and not for ten minutes."""

@@ -129,10 +129,13 @@ class SecuredTests(SynchronousTestCase):
         self.addCleanup(mpp.close)
         mpp.start()
         with Load(mpp.port, clients=16, timeout=5) as load:
-            for number in range(40):
+            for number in range(400):
                 mpp.write(**self.keys(min_version="TLS12" if number % 2 else "TLS13"))
                 mpp.signal(signal.SIGHUP)
                 time.sleep(0.01 * (number % 5))
+                # Few requests get through in that time on a busy machine.
+                if number >= 40 and load.tally().requests > 50:
+                    break
             tally = load.stop()
         print(f"\nchanged again and again: {tally}")
         self.assertGreater(tally.requests, 50)

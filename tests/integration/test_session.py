@@ -18,6 +18,7 @@ from tests.integration.processes import CHECKOUT, Simulated, fetch, free_port, w
 from tests.integration.servers import require_binary
 from tests.integration.terminal import Step, Terminal, is_as_shown, steps
 from tests.integration.test_packaging import LEFT_BEHIND
+from tests.integration.workers import KEPT
 
 PORTS = ("9090", "9091", "9092")
 TOOLS = ("bash", "openssl", "curl")
@@ -36,10 +37,13 @@ class SessionTests(SynchronousTestCase):
         for each in (self.work, home, programs):
             each.mkdir(parents=True)
         shutil.copytree(CHECKOUT, home / "mpp", ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+        for name in TOOLS:
+            (programs / name).symlink_to(shutil.which(name) or name)
         (programs / "prometheus").symlink_to(require_binary())
         (programs / "python3").symlink_to(getattr(sys, "_base_executable", sys.executable))
-        # How this machine reaches the package index is its own affair; and the session is the same for a plain mpp.
-        reach = {name: value for name, value in os.environ.items() if re.match(r"PIP_|MPP_PLAIN$|.*_proxy$", name, re.IGNORECASE)}
+        # How this machine reaches the package index is its own affair; the session is the same for a plain mpp and with workers.
+        kept = re.compile(rf"PIP_|({'|'.join(KEPT)})$|.*_proxy$", re.IGNORECASE)
+        reach = {name: value for name, value in os.environ.items() if kept.match(name)}
         path = f"{programs}:/usr/local/bin:/usr/bin:/bin"
         self.terminal = Terminal(self.work, {**reach, "HOME": str(home), "PATH": path, "LANG": "C"})
         self.addCleanup(self.terminal.close)

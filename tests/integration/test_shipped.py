@@ -229,7 +229,10 @@ class CompletionTests(SynchronousTestCase):
             ("mpp --port ", []),
         ):
             ended = run(program("fish"), "--no-config", "-c", f"source {script}; complete -C '{line}'")
-            self.assertEqual((ended.stderr, [each.partition("\t")[0] for each in ended.stdout.splitlines()]), ("", offered), line)
+            # fish 4 also offers options that have the same letters somewhere.
+            begun = line.rpartition(" ")[2]
+            found = [each.partition("\t")[0] for each in ended.stdout.splitlines() if each.startswith(begun)]
+            self.assertEqual((ended.stderr, found), ("", offered), line)
 
 
 class UnitFileTests(SynchronousTestCase):
