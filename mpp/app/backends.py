@@ -149,7 +149,7 @@ class Backends:
         self._expect_configured()
 
     def check(self) -> None:
-        """Remove the expired counters of former backends, locators and affinities, see `mpp.proxy.decisions.series`."""
+        """Remove the expired counters of former backends, locators and affinities, see `mpp.core.series`."""
         self._upkeep.remove_expired()
 
     def _expect_configured(self) -> None:

@@ -1,5 +1,5 @@
 """
-Removal of the metric series of backends, locators and affinities that no longer exist. `mpp.proxy.decisions.series` decides
+Removal of the metric series of backends, locators and affinities that no longer exist. `mpp.core.series` decides
 which series are removed and when.
 """
 

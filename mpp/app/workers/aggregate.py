@@ -88,7 +88,7 @@ class MetricsGatherer:
         return found
 
     def collect(self, names: Sequence[str]) -> Iterable[Metric]:
-        """Return the metric families that have samples of these names, see `mpp.app.client_side.Collect`."""
+        """Return the metric families that have samples of these names, see `mpp.admin.recorder.Collect`."""
         workers = [self._departed, *(process.metrics for process in self._processes())]
         found = [self._own_counted(names), *(sums.restricted(each, names) for each in workers)]
         return sums.metrics(sums.add([], found))
