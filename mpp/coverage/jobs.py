@@ -16,6 +16,9 @@ MAX_JOBS = 500
 MAX_NAME = 200
 """Maximum length of a job's name in characters; jobs with longer names are ignored."""
 
+LONGEST_INTERVAL_S = 86400.0
+"""A longer interval counts as this: every server is asked about the last two intervals, also when only one server reports it."""
+
 _INTERVAL = re.compile(rb"  scrape_interval: ((?:[0-9]{1,9}+(?:ms|[smhdwy]))+)")
 _PART = re.compile(rb"([0-9]{1,9}+)(ms|[smhdwy])")
 _UNITS = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 604800.0, b"y": 31536000.0}
@@ -35,7 +38,7 @@ class JobLines:
         elif self._job and (interval := _INTERVAL.fullmatch(line)):
             seconds = sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(interval[1]))
             if seconds and len(self._found) < MAX_JOBS:
-                self._found[self._job] = seconds
+                self._found[self._job] = min(seconds, LONGEST_INTERVAL_S)
             self._job = ""
 
     def found(self) -> Jobs:

@@ -137,7 +137,7 @@ def _entry(series: Any) -> tuple[str, bool, int] | None:
     try:
         labels, (_, value) = series["metric"], series["value"]
         job, up, targets = labels.get("job", ""), float(labels[_UP]), float(value)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         return None
     if not isinstance(job, str) or not 0 <= targets < 1e9:
         return None

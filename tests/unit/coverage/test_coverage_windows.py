@@ -85,6 +85,13 @@ class ReadTests(SynchronousTestCase):
         ):
             self.assertIsNone(read(outcome), outcome)
 
+    def test_numbers(self) -> None:
+        """A response with numbers that do not fit into a float says nothing, and is no error of mpp."""
+        for number in ("9" * 400, "-" + "9" * 400, json.dumps("9" * 400), "1e999", "true", "null", "[]", "{}"):
+            for up, value in ((number, "1"), ("1", number), (number, number)):
+                body = b'{"data":{"result":[{"metric":{"job":"a","mpp_up":%b},"value":[1,%b]}]}}' % (up.encode(), value.encode())
+                self.assertIn(read(Answer(200, body)), (None, {"a": Counts(1, 1)}), body[:100])
+
 
 class JobLinesTests(SynchronousTestCase):
     """The intervals in a configuration."""
@@ -109,3 +116,11 @@ class JobLinesTests(SynchronousTestCase):
         ):
             lines.take(bytearray(line))
         self.assertEqual(lines.found(), (("a", 90.0), ("b: c", 0.5), ("d'e", 15.0)))
+
+    def test_long_intervals(self) -> None:
+        """An interval of years counts as a day: no server is asked about more of its history because of what another one says."""
+        for interval in (b"1d1s", b"10y", b"999999999y" * 1000):
+            lines = JobLines()
+            lines.take(bytearray(b"- job_name: a"))
+            lines.take(bytearray(b"  scrape_interval: " + interval))
+            self.assertEqual(lines.found(), (("a", 86400.0),))
