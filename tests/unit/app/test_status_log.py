@@ -61,13 +61,13 @@ class StatusLogTests(SynchronousTestCase):
     def test_changes(self) -> None:
         """A change is logged once, at the level that it has, and the good end of it too."""
         self.assertEqual(self.look(5), [])
-        good = "info Status is good: Both servers are healthy; prom-a:9090 serves."
+        good = "info status is good: Both servers are healthy; prom-a:9090 serves."
         self.assertEqual(self.become(), [good])
         self.assertEqual(self.look(100), [])
         refused = "the configuration on disk is rejected (--port, see the log); a restart would fail."
         self.assertEqual(
             self.become(config=ConfigProblem("--port")),
-            [f"warn Status is warn: Both servers are healthy; prom-a:9090 serves. But {refused}"],
+            [f"warn status is warn: Both servers are healthy; prom-a:9090 serves. But {refused}"],
         )
         self.assertEqual(
             self.become(DOWN), ["error status is bad: Both servers are down. Requests are answered 503 until one is back."]
@@ -94,7 +94,7 @@ class StatusLogTests(SynchronousTestCase):
             self.lines[-2:],
             [
                 "warn Clients got 503 from 22:13:22 to 22:14:21 UTC, 240 in all.",
-                "info Status is good: Both servers are healthy; prom-a:9090 serves.",
+                "info status is good: Both servers are healthy; prom-a:9090 serves.",
             ],
         )
 

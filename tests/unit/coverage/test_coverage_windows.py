@@ -90,7 +90,7 @@ class ReadTests(SynchronousTestCase):
         for number in ("9" * 400, "-" + "9" * 400, json.dumps("9" * 400), "1e999", "true", "null", "[]", "{}"):
             for up, value in ((number, "1"), ("1", number), (number, number)):
                 body = b'{"data":{"result":[{"metric":{"job":"a","mpp_up":%b},"value":[1,%b]}]}}' % (up.encode(), value.encode())
-                self.assertIn(read(Answer(200, body)), (None, {"a": Counts(1, 1)}), body[:100])
+                self.assertIn(read(ProbeResponse(200, body)), (None, {"a": TargetCounts(1, 1)}), body[:100])
 
 
 class JobLinesTests(SynchronousTestCase):
