@@ -15,7 +15,7 @@ different times on two servers, and single scrapes fail, so a small or short dif
 - A server that has just come back has scraped little yet. It is presumed to lack each job of which it does not have `WHOLE`,
   until it has, or until `BACK_S` and two intervals have passed; after that the rules above apply.
 
-A difference that the configurations explain is drift (`mpp.core.drift`), not a lack: a job that is not in a server's
+A difference that the configurations explain is drift (`mpp.coverage.drift`), not a lack: a job that is not in a server's
 configuration and that it never had, and targets beyond the ones that it has discovered.
 
 A server without any targets in its window either is a receiver that has no `up` at all, or has stopped. It is compared if it has
