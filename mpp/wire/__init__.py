@@ -1,4 +1,4 @@
 """
-HTTP/1.1 in bytes, and TLS. Knows requests and responses, but no Prometheus and no selection. Begin with ``upstream/pool`` and
-``downstream/channel``.
+HTTP/1.1 in bytes, and TLS. Knows requests and responses, but neither Prometheus nor the selection of backends. Start reading with
+``upstream/pool`` and ``downstream/channel``.
 """

@@ -1,8 +1,8 @@
 """
-The addresses of backends' host names, resolved beside the traffic. Knows DNS; knows nothing of connections.
+The IP addresses of backends' host names, resolved outside the data path. Knows DNS; knows nothing of connections.
 
-The data path asks `AddressBook.addresses`, which answers at once from memory. The selection round calls
-`AddressBook.refresh`. A look-up that fails changes nothing: the addresses that worked last stay in force.
+The data path calls `AddressBook.addresses`, which returns at once from memory. The selection round calls `AddressBook.refresh`. A
+look-up that fails changes nothing: the addresses of the last successful look-up stay in use.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from mpp.core.pacing import of_each
 
 _log = make_logger()
 
-# How long a round waits for the first addresses of a new host: most resolvers ask a second server after 5 s or give up
+# How long a selection round waits for the first addresses of a new host. Most resolvers ask a second server after 5 s or fail
 # earlier; by then the next round asks again.
 FIRST_WAIT_S = 2.0
-# How long a round waits for a host that has addresses: enough for a resolver that works, so that moved hosts are seen in
-# this round; not enough to be felt when it does not.
+# How long a selection round waits for a host whose addresses are known: long enough for a resolver that works, so that this round
+# sees a host that has moved; too short to be felt when the resolver does not work.
 REFRESH_WAIT_S = 0.1
-# After so long a look-up is given up for lost and another one is begun. A look-up in a thread cannot be cancelled, and
-# starting one in every round of an outage would soon occupy all threads.
+# After this time a look-up counts as lost, and another one is started. A look-up in a thread cannot be cancelled, and starting
+# one in every round of an outage would soon occupy all threads.
 LOST_AFTER_S = 60.0
 
 
 @define(eq=False)
 class _Host:
     """
-    What is known of one host name.
+    The addresses of one host name and the state of its look-ups.
 
-    :ivar asked_at: when the running look-up began, None when none runs.
+    :ivar asked_at: when the running look-up started, None when none runs.
     :ivar waiting: fire when the running look-up ends.
     :ivar failing: the last look-up failed, and that was logged.
     """
@@ -53,16 +53,16 @@ class _Host:
 
 
 def _unwatched(host: str, addresses: tuple[str, ...]) -> None:
-    """Do nothing: no connections depend on the addresses."""
+    """Do nothing, because no connections depend on the addresses."""
 
 
 class AddressBook:
     """
-    Last good addresses of all backends in use.
+    The addresses of all backends in use, each as found by its last successful look-up.
 
-    :param resolver: looks names up, for both address families (twisted's default does it in a thread).
-    :param clock: for the waits.
-    :param moved: called with a host name and its addresses when some of its former addresses are not among these any more.
+    :param resolver: looks names up, for both address families (Twisted's default resolver does it in a thread).
+    :param clock: for the time limits of the waits.
+    :param moved: called with a host name and its current addresses when a former address is no longer among them.
     """
 
     def __init__(
@@ -75,23 +75,25 @@ class AddressBook:
         self._literals: set[str] = set()
 
     def addresses(self, backend: Backend) -> tuple[str, ...]:
-        """Give the IP addresses to try, in the resolver's order; empty while none is known. An IP literal is its own address."""
+        """
+        Return the IP addresses to try, in the resolver's order; empty while none is known. An IP literal is its own address.
+        """
         host = self._hosts.get(backend.host)
         if host is not None:
             return host.addresses
         return (backend.host,) if self._is_literal(backend.host) else ()
 
     def _is_literal(self, host: str) -> bool:
-        """Return whether a host is an IP address; at once if it was one at the last `refresh`."""
+        """Return whether a host is an IP address, without parsing it if it was one at the last `refresh`."""
         return host in self._literals or _is_literal(host)
 
     def refresh(self, backends: Iterable[Backend]) -> Deferred[None]:
         """
-        Look up the host names of exactly these backends, all beside each other, and forget all others.
+        Look up the host names of exactly these backends concurrently, and forget all other hosts.
 
-        :return Deferred(None): fires when all are looked up, or after a short while (`FIRST_WAIT_S` if a host has no
-            address yet, else `REFRESH_WAIT_S`); what comes later still counts. Never fails, except by cancellation, which
-            stops the wait and not the look-ups.
+        :return Deferred(None): fires when all are looked up, or after a short wait (`FIRST_WAIT_S` if a host has no address yet,
+            else `REFRESH_WAIT_S`); a later result is still used. Never fails, except by cancellation, which stops the wait but no
+            look-up.
         """
         hosts = dict.fromkeys(backend.host for backend in backends)
         self._literals = set(filter(self._is_literal, hosts))
@@ -102,7 +104,7 @@ class AddressBook:
     def _wait(self, host: _Host) -> Deferred[None]:
         ended: Deferred[None] = Deferred()
         host.waiting.append(ended)
-        # Before asking, which may end the wait at once.
+        # Set before the look-up starts, because a look-up may end at once.
         ended.addTimeout(REFRESH_WAIT_S if host.addresses else FIRST_WAIT_S, self._clock)
         ended.addErrback(self._waited_enough, host)
         if host.asked_at is None or self._clock.seconds() - host.asked_at >= LOST_AFTER_S:
@@ -114,7 +116,7 @@ class AddressBook:
         if failure.check(CancelledError):
             return failure
         if not host.addresses:
-            self._complain(host, "no answer yet")
+            self._complain(host, "no response yet")
         return None
 
     def _ask(self, host: _Host) -> None:
@@ -122,17 +124,19 @@ class AddressBook:
         try:
             answers = ResolutionReceiver(partial(self.answered, host))
             self._resolver.resolveHostName(answers, host.name, addressTypes=(IPv4Address, IPv6Address))
-        except Exception as error:  # whatever a resolver thinks of the name; no traffic depends on this look-up
+        except Exception as error:  # any fault of a resolver; no traffic depends on this look-up
             self.answered(host, (), f"{type(error).__name__}: {error}")
 
     def answered(self, host: _Host, addresses: tuple[str, ...], problem: str = "no address found") -> None:
-        """Take the result of a look-up, empty for a failed one. Called by the resolver's receiver."""
+        """
+        Store the result of a look-up, which found no address if it failed, and end the waits for it. Called by the receiver.
+        """
         host.asked_at = None
         if not addresses:
             self._complain(host, problem)
         else:
             if host.failing:
-                _log.info("Host {host} resolves again", host=host.name, log_same=f"{host.name} resolves again")
+                _log.info("host {host} resolves again", host=host.name, log_same=f"{host.name} resolves again")
             host.failing = False
             before, host.addresses = host.addresses, addresses
             if not set(before) <= set(addresses):
@@ -142,7 +146,7 @@ class AddressBook:
             waiter.callback(None)
 
     def _report_move(self, host: _Host, before: tuple[str, ...]) -> None:
-        # A name server that rotates its answers makes the same moves again and again.
+        # Identical moves are logged as one kind: a name server that rotates its addresses causes the same moves again and again.
         _log.info(
             "host {host} has moved from {before} to {addresses}: connections to its former addresses are no longer used",
             host=host.name,
@@ -153,11 +157,11 @@ class AddressBook:
         self._moved(host.name, host.addresses)
 
     def _complain(self, host: _Host, problem: str) -> None:
-        """Log the beginning of an outage, once."""
+        """Log that a host does not resolve, once per outage."""
         if not host.failing:
             kept = ", ".join(host.addresses) or "none"
             _log.warn(
-                "Host {host} does not resolve ({problem}); known addresses: {kept}", host=host.name, problem=problem, kept=kept
+                "host {host} does not resolve ({problem}); known addresses: {kept}", host=host.name, problem=problem, kept=kept
             )
         host.failing = True
 
@@ -165,9 +169,9 @@ class AddressBook:
 @implementer(IResolutionReceiver)
 class ResolutionReceiver:
     """
-    Collects the addresses of one look-up.
+    The receiver of the addresses of one look-up.
 
-    :param complete: called once, with each address once, in the resolver's order; none is how a failed look-up ends.
+    :param complete: called once, with each address once, in the resolver's order; with no address when the look-up failed.
     """
 
     def __init__(self, complete: Callable[[tuple[str, ...]], None]) -> None:
@@ -175,15 +179,15 @@ class ResolutionReceiver:
         self._addresses: dict[str, None] = {}
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Take note of nothing: twisted's resolver cannot be cancelled anyway."""
+        """Ignore the running look-up: Twisted's default resolver cannot cancel it."""
 
     def addressResolved(self, address: IAddress) -> None:
-        """Take one more address; the same one may come once for each socket type."""
+        """Add one address; a resolver may report the same one once for each socket type."""
         if isinstance(address, IPv4Address | IPv6Address):
             self._addresses.setdefault(address.host)
 
     def resolutionComplete(self) -> None:
-        """Hand over what came."""
+        """Pass the collected addresses to ``complete``."""
         self._complete(tuple(self._addresses))
 
 

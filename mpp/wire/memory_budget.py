@@ -1,18 +1,18 @@
 """
-The memory that all requests and responses together may hold: who holds how much of it, and who gives way when it is used up.
+The limit on the memory that all buffered requests and responses use together, and the choice of requests to drop when it is full.
 
-Knows neither HTTP nor connections. A request without a body that arrives whole in one segment never comes here.
+Knows neither HTTP nor connections. A request without a body that arrives whole in one segment is not counted here.
 
 # Note [Giving way]
 
-Requests that are arriving, or wait behind another one of their connection, may be dropped: no server has seen them. When there is
-no room for one that arrives, those of them give way that have moved least lately, in bytes per second, until there is; if it is
-itself the slowest, it is refused. So memory cannot be kept occupied by sending next to nothing: what moves wins. One client may
-hold half of the whole; beyond that only its own requests give way. Half is not too little, although a Grafana or an ingress is
-one client for all who come through it, and not too much, since the others have the other half.
+A request that is still arriving, or that waits behind another one of its connection, may be dropped: no server has seen it. When
+there is no memory for an arriving request, slower ones are dropped until there is, the slowest first; speed is counted in bytes
+per second, lately. If the arriving request is itself the slowest, it is rejected. So memory cannot be kept occupied by sending
+next to nothing. One client may use half of the memory; beyond that only its own requests are dropped. Half is enough even for a
+Grafana or an ingress, which is a single client for all its users, and it leaves the other half to the other clients.
 
-Responses are held so that they can be fetched again elsewhere, which is a convenience: they get no more than half, so that there
-is always room for requests, and nothing gives way to them.
+Responses are buffered so that they can be fetched again from another server, which is a convenience. They get no more than half
+of the memory, so that there is always room for requests, and nothing is dropped for them.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol as Shape
 
-# One client's share, and that of all responses together, is the limit divided by this.
+# The share of one client, and of all responses together, is the limit divided by this.
 SHARE = 2
-# When a request has to give way, this part of the limit is freed beyond what is needed: to find the slowest all are looked at.
+# When requests have to be dropped, this part of the limit is freed beyond what is needed, because finding the slowest one means
+# looking at all of them.
 _SLACK = 64
 
 
 class BudgetMember(Shape):
     """
-    Requests of one connection that have not been begun.
+    The requests of one connection that are not being answered yet and may be dropped.
 
-    :ivar client: whose they are.
+    :ivar client: the address of the client that sent them.
     """
 
     client: str
 
     def rate(self, now: float) -> float:
-        """Return how many bytes per second have come lately."""
+        """Return how many bytes per second have arrived lately."""
 
     def give_way(self) -> None:
-        """Drop them, and release what they hold. Holds nothing more afterwards."""
+        """Drop these requests and release their memory; afterwards they use none."""
 
 
 class BufferedRequest:
     """
-    What one request holds, from the first segment that did not complete it until its response has ended.
+    The memory of one request, from the first segment that did not complete it until its response has ended.
 
-    :ivar client: on whose account.
-    :ivar size: how many bytes.
+    :ivar client: the client to whose share it counts.
+    :ivar size: how many bytes it uses.
     """
 
     __slots__ = ("client", "size")
@@ -65,12 +66,12 @@ class BufferedRequest:
 
 class MemoryBudget:
     """
-    A count of bytes held, with a limit.
+    A count of buffered bytes, with a limit.
 
+    :param limit: how many bytes may be buffered at once.
     :param seconds: the monotonic clock.
-    :ivar limit: how many bytes may be held at once.
-    :ivar share: how many of them may be held for one client, and how many for all responses.
-    :ivar buffered: how many are.
+    :ivar share: how many bytes may be buffered for one client, and how many for all responses.
+    :ivar buffered: how many bytes are buffered now.
     """
 
     __slots__ = ("_arriving", "_of", "_responses", "_seconds", "buffered", "limit", "share")
@@ -88,21 +89,23 @@ class MemoryBudget:
         return f"<Budget {self.buffered} of {self.limit}>"
 
     def now(self) -> float:
-        """Return the time by which it is decided who has moved."""
+        """Return the current time of the clock that arrival rates are measured with, in seconds."""
         return self._seconds()
 
     # Requests
 
     def buffered_by(self, client: str) -> int:
-        """Return how many bytes the requests of a client hold."""
+        """Return how many bytes the requests of a client use."""
         return self._of.get(client, 0)
 
     def buffer(self, arriving: BudgetMember, buffered: BufferedRequest, size: int, *, whole: bool = False) -> bool:
         """
-        Have a request that arrives hold ``size`` bytes in all, others giving way if need be. See Note [Giving way].
+        Set the memory of an arriving request to ``size`` bytes, dropping slower requests if need be. See Note [Giving way].
 
-        :param whole: all of it has arrived: none that is waited for is faster.
-        :return: whether it does; if not, nothing has changed for it.
+        :param arriving: the requests of its connection.
+        :param buffered: the request's account, which is updated.
+        :param whole: all of it has arrived, so that no incomplete request counts as faster.
+        :return: whether there was room; if not, the account is unchanged.
         """
         client, more = buffered.client, size - buffered.size
         full = more > 0 and (self.buffered + more > self.limit or self.buffered_by(client) + more > self.share)
@@ -114,18 +117,18 @@ class MemoryBudget:
         return True
 
     def reassign(self, buffered: BufferedRequest, client: str) -> None:
-        """Put what is held on the account of another client, which may thereby hold more than its share."""
+        """Count the memory of a request to another client, which may thereby exceed its share."""
         if client != buffered.client:
             self._add(buffered.client, -buffered.size)
             buffered.client = client
             self._add(client, buffered.size)
 
     def depart(self, arriving: BudgetMember) -> None:
-        """Take note that a connection has no requests any more that could give way. Harmless when called again."""
+        """Remove a connection that has no more requests to drop. Calling it again does nothing."""
         self._arriving.pop(arriving, None)
 
     def release(self, buffered: BufferedRequest) -> None:
-        """Have a request hold nothing any more. Harmless when called again."""
+        """Release all memory of a request. Calling it again does nothing."""
         self._add(buffered.client, -buffered.size)
         buffered.size = 0
 
@@ -138,7 +141,7 @@ class MemoryBudget:
             self._of.pop(client, None)
 
     def _make_room(self, arriving: BudgetMember, client: str, more: int, rate: float) -> bool:
-        """Have those give way that are not faster: first those of the same client, if it has its share, then any."""
+        """Drop requests that are not faster: first of the same client if its share is used up, then of any client."""
 
         def over_share() -> int:
             return self.buffered_by(client) + more - self.share
@@ -154,7 +157,7 @@ class MemoryBudget:
 
     def _displace(self, candidates: Iterable[BudgetMember], rate: float, missing: Callable[[], int]) -> None:
         now, slack = self._seconds(), self.limit // _SLACK
-        # The number keeps two of the same rate from being compared.
+        # The number orders members of the same rate, which cannot be compared themselves.
         slowest = [(each.rate(now), number, each) for number, each in enumerate(candidates)]
         heapq.heapify(slowest)
         while slowest and missing() + slack > 0 and slowest[0][0] <= rate:
@@ -163,7 +166,7 @@ class MemoryBudget:
     # Responses
 
     def take(self, size: int) -> bool:
-        """Hold so many bytes more of a response, unless that passes a limit; return whether they are held now."""
+        """Add bytes of a response, unless that exceeds a limit; return whether they were added."""
         if self.buffered + size > self.limit or self._responses + size > self.share:
             return False
         self.buffered += size
@@ -172,14 +175,14 @@ class MemoryBudget:
 
     def overdraw(self, size: int) -> None:
         """
-        Hold bytes of a response that are in memory already, past the limit if need be.
+        Add bytes of a response that are in memory already, even beyond the limit.
 
-        For the rest of a segment that a connection had read when it was paused: at most one segment for each connection.
+        This is for the rest of a segment that a connection had read when it was paused: at most one segment for each connection.
         """
         self.buffered += size
         self._responses += size
 
     def give(self, size: int) -> None:
-        """Hold so many bytes less of a response."""
+        """Subtract bytes of a response that have been released."""
         self.buffered -= size
         self._responses -= size

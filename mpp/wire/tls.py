@@ -1,11 +1,12 @@
 """
-How the other side of a TLS connection is verified. Makes OpenSSL contexts; opens nothing.
+The verification of the server in TLS connections that mpp opens. Makes OpenSSL contexts; opens no connection.
 
-One policy serves the data path (`mpp.wire.upstream.dialer`) and the locators' APIs (an `IPolicyForHTTPS` for Twisted's Agent).
+One policy serves the data path (`mpp.wire.upstream.dialer`) and the APIs of locators (an `IPolicyForHTTPS` for Twisted's Agent).
 
-The server's name is checked here and not by Twisted: from 26.4 on, Twisted logs that `service_identity` cannot make sense of a
-certificate and accepts the certificate. The check is a part of the handshake (OpenSSL's verify callback), because Twisted's Agent
-hands its request over before the handshake has ended: OpenSSL sends nothing of it to a server that the callback has refused.
+The server's name is checked here and not by Twisted: since release 26.4, when `service_identity` cannot read a certificate,
+Twisted only logs that and accepts the certificate. The check is a part of the handshake (OpenSSL's verify callback), because
+Twisted's Agent passes its request to OpenSSL before the handshake has ended: OpenSSL sends nothing of it to a server that the
+callback has rejected.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ _Callback = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
 
 class WrongName(SSL.Error):
     """
-    A certificate is of a trusted authority, but does not name the server.
+    The certificate was issued by a trusted authority, but does not name the server.
 
-    Its argument has the form of OpenSSL's error queue, a list of (library, function, reason), since Twisted looks into it.
+    Its argument has the form of OpenSSL's error queue, a list of (library, function, reason), because Twisted reads it.
     """
 
     def __init__(self, problem: str) -> None:
@@ -50,13 +51,13 @@ class WrongName(SSL.Error):
 @frozen
 class TLSPolicy:
     """
-    What is asked of the other side, and shown to it.
+    The requirements on a server's certificate, and mpp's own certificate for it.
 
-    :ivar insecure: nothing is verified, the connection is only encrypted.
-    :ivar ca: PEM of the certificates that are trusted instead of the system's, or None.
-    :ivar client: PEM of the own certificate and its key, in one, or None.
-    :ivar server_name: the name to verify and to ask for (SNI) instead of the host's, or empty.
-    :ivar only_13: TLS 1.2 is not spoken either.
+    :ivar insecure: nothing is verified; the connection is only encrypted.
+    :ivar ca: PEM of the certificates to trust instead of the system's, or None.
+    :ivar client: PEM of mpp's own certificate and its key, in one text, or None.
+    :ivar server_name: the name to verify and to send (SNI) instead of the host's, or empty.
+    :ivar only_13: TLS 1.2 is not accepted either.
     """
 
     insecure: bool = False
@@ -66,20 +67,20 @@ class TLSPolicy:
     only_13: bool = False
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        """Return what makes a connection to a host, for an Agent."""
+        """Return the TLS connection creator for a host, as `IPolicyForHTTPS` requires."""
         return self.creator(hostname.decode("ascii"))
 
     def creator(self, host: str) -> IOpenSSLClientConnectionCreator:
         """
-        Return what makes a connection to a host. It may be used again and again; making one may read the system's certificates.
+        Return the TLS connection creator for a host. It may be used repeatedly; making one may read the system's certificates.
 
         :raise ValueError: the host is neither a host name nor an IP address.
-        :raise OpenSSL.SSL.Error: a PEM text is none.
+        :raise OpenSSL.SSL.Error: a PEM text is invalid.
         """
         name = ServerName.parse(self.server_name or host)
         options: dict[str, Any] = {}
         if self.only_13:
-            # Twisted's own minimum is 1.2; older ones are deprecated (RFC 8996).
+            # Twisted's minimum is 1.2; older versions are deprecated (RFC 8996).
             options["raiseMinimumTo"] = TLSVersion.TLSv1_3
         if self.client is not None:
             own = PrivateCertificate.loadPEM(self.client)
@@ -102,7 +103,7 @@ def _accepting(name: ServerName) -> _Callback:
     """
     Return the callback that OpenSSL calls for each certificate of a chain, the server's own last (at depth 0).
 
-    What it raises ends the handshake; pyOpenSSL raises it again where the handshake was asked for.
+    An exception in it ends the handshake; pyOpenSSL raises it again from the call that started the handshake.
     """
 
     def accepts(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
@@ -117,7 +118,7 @@ def _check_name(certificate: bytes, name: ServerName) -> None:
     """
     Check that a certificate, in DER, names the server.
 
-    :raise WrongName: it does not.
+    :raise WrongName: the certificate does not name it.
     """
     try:
         names = read_subject_names(certificate)
@@ -128,20 +129,20 @@ def _check_name(certificate: bytes, name: ServerName) -> None:
 
 
 def _certificates(pem: bytes) -> list[Certificate]:
-    """Take a bundle apart; text between certificates does not count."""
+    """Split a PEM bundle into its certificates; text between them is ignored."""
     return [Certificate.loadPEM(_BEGIN + part) for part in pem.split(_BEGIN)[1:]]
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Creator:
-    """Makes connections to one server."""
+    """The creator of TLS connections to one server."""
 
     def __init__(self, name: ServerName, context: SSL.Context) -> None:
         self._sni = name.sni
         self._context = context
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """Make one connection's state."""
+        """Return the OpenSSL state of a new connection."""
         connection = SSL.Connection(self._context, None)
         if self._sni:
             connection.set_tlsext_host_name(self._sni)

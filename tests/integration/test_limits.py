@@ -127,7 +127,9 @@ class CrowdTests(SynchronousTestCase):
             self.assertEqual(fetch(mpp.port, "/api/v1/query?query=up", timeout=30)[0], 200)
         self.assertLess(mpp.descriptors(), FewFiles.files)
         self.assertLessEqual(mpp.metric("mpp_client_connections"), mpp.metric("mpp_client_connections_limit"))
-        self.assertEqual((self.lines(mpp, "places for client connections"), self.lines(mpp, "descriptors")), (1, 0))
+        self.assertEqual(
+            (self.lines(mpp, "client connections wait: the limit is reached"), self.lines(mpp, "descriptors")), (1, 0)
+        )
 
     def test_more_clients_than_places(self) -> None:
         """Twice as many clients as there are places are all served, without a failure."""

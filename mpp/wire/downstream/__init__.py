@@ -1,1 +1,1 @@
-"""Connections of clients. Knows no backend. Begin with ``channel``, then ``request_parser``."""
+"""Connections of clients. Knows no backend. Start reading with ``channel``, then ``request_parser``."""

@@ -1,8 +1,8 @@
 """
-What the requests of one connection hold in the Budget until they are begun, and how fast they arrive.
+The memory of one connection's requests until they are answered, and how fast they arrive.
 
-Parses nothing: `mpp.wire.downstream.request_parser` says how much has come. Connections that send small requests whole never
-have anything here.
+Parses nothing: `mpp.wire.downstream.request_parser` reports how much has arrived. Connections whose requests are small and arrive
+whole have no entry here.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 
 class PendingRequests:
     """
-    The requests of one connection that are complete and wait to be begun, and the one that is not complete. See
+    The complete requests of one connection that wait to be answered, and the incomplete one. See
     `mpp.wire.memory_budget.BudgetMember`.
 
-    :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
-    :ivar give_way: drops all of them; called by the Budget. It has to call `drop_waiting` and `drop_partial`.
-    :ivar client: whose the last one is.
-    :ivar partial: what the request holds that arrives; None as long as that is nothing.
-    :ivar waiting: what those hold that wait to be begun: empty as long as none holds anything, else one for each.
+    :param client_of: returns the client's address from a request's fields, or from no fields as long as they have not arrived.
+    :ivar give_way: drops all of them; called by the memory budget. It has to call `drop_waiting` and `drop_partial`.
+    :ivar client: the client's address of the last request.
+    :ivar partial: the memory of the incomplete request; None as long as it uses none.
+    :ivar waiting: the memory of each complete request; empty as long as none uses any, else one entry per request.
     """
 
     __slots__ = ("_budget", "_client_of", "_in_head", "_pace", "_received", "client", "give_way", "partial", "waiting")
@@ -42,10 +42,10 @@ class PendingRequests:
 
     def buffer(self, headers: Headers | None, size: int, received: int) -> bool:
         """
-        Have the request that arrives hold ``size`` bytes; return whether there is room for it.
+        Set the memory of the incomplete request to ``size`` bytes; return whether there is room for it.
 
         :param headers: its fields, or None if its head is not complete.
-        :param received: bytes of it that have come.
+        :param received: how many bytes of it have arrived.
         """
         if self._pace is None:
             self._pace = ArrivalRate(self._budget.now())
@@ -54,28 +54,29 @@ class PendingRequests:
 
     def complete(self, headers: Headers, size: int, before: int) -> bool:
         """
-        Have the request that arrived hold ``size`` bytes until it is taken; return whether there is room for it.
+        Set the memory of the request that is complete now to ``size`` bytes until it is taken; return whether there is room for
+        it.
 
-        :param size: 0 if it was complete at once and has no body.
-        :param before: how many requests wait already.
+        :param size: 0 if it arrived complete and has no body.
+        :param before: how many complete requests wait already.
         """
         if size and not self._budget.buffer(self, self._buffered(headers), size, whole=True):
             return False
-        # In step with the requests.
+        # One entry per request that waits.
         self.waiting.extend([None] * (before - len(self.waiting)))
         self.waiting.append(self.partial)
         self._forget_partial()
         return True
 
     def take(self) -> BufferedRequest | None:
-        """Return what the first of those in ``waiting`` holds, which is the caller's to release."""
+        """Return the memory of the first entry of ``waiting``; the caller releases it."""
         buffered = self.waiting.popleft()
         if buffered is not None and self.partial is None and not self.waiting:
             self._budget.depart(self)
         return buffered
 
     def drop_waiting(self) -> None:
-        """Release what those hold that wait."""
+        """Release the memory of all complete requests."""
         while self.waiting:
             buffered = self.waiting.popleft()
             if buffered is not None:
@@ -84,7 +85,7 @@ class PendingRequests:
             self._budget.depart(self)
 
     def drop_partial(self) -> None:
-        """Release what the request holds that arrives."""
+        """Release the memory of the incomplete request."""
         if self.partial is not None:
             self._budget.release(self.partial)
             self._forget_partial()
@@ -92,20 +93,20 @@ class PendingRequests:
                 self._budget.depart(self)
 
     def mark(self, now: float) -> None:
-        """Take note of how much has come. To be called once a second or so."""
+        """Record how much has arrived so far. Call it about once a second."""
         if self._pace is not None:
             self._pace.mark(now, self._received)
 
     def stalled(self, now: float) -> bool:
-        """Return whether too little of a body has come lately, see `mpp.wire.downstream.pace`."""
+        """Return whether too little of a body has arrived lately, see `mpp.wire.downstream.pace`."""
         return self._pace is not None and self._pace.stalled(now, self._received)
 
     def rate(self, now: float) -> float:
-        """Return how many bytes per second have come lately; none of what only waits."""
+        """Return how many bytes per second have arrived lately; 0 if no request is incomplete."""
         return 0.0 if self._pace is None else self._pace.rate(now, self._received)
 
     def _buffered(self, headers: Headers | None) -> BufferedRequest:
-        """Return what the request that arrives holds; on the client's own account once its head says whose it is."""
+        """Return the memory of the incomplete request; once its head names the client, it counts to that client."""
         if self.partial is None:
             self.client = self._client_of(headers or ())
             self.partial = BufferedRequest(self.client)

@@ -1,5 +1,5 @@
 """
-Back-pressure between a client's transport and whoever produces the current answer.
+Back-pressure between a client's transport and the producer of the current response.
 
 Knows neither requests nor HTTP.
 """
@@ -18,12 +18,12 @@ from mpp.wire.tuned.transports import unsent
 @implementer(IPushProducer)
 class BackPressureAdapter:
     """
-    The producer of a transport for as long as it lives; hands on pausing and resuming to one answer's producer after the other.
+    The permanent producer of a transport, which passes pause and resume on to the producer of each response in turn.
 
-    So it is known at any time whether the client takes what it is sent, also between two answers.
+    So it is known at any time whether the client reads what it is sent, also between two responses.
 
-    :param flowing: called when the client has caught up and there is no producer to tell.
-    :ivar stuck: the client does not take what it is sent.
+    :param flowing: called when the client reads again and no response has a producer.
+    :ivar stuck: the client does not read what it is sent.
     """
 
     __slots__ = ("_flowing", "_open", "_producer", "_pulling", "_since", "_transport", "_unsent", "stuck")
@@ -40,12 +40,17 @@ class BackPressureAdapter:
         transport.registerProducer(self, True)
 
     def register(self, producer: Any, streaming: bool) -> None:
-        """Have a producer paused, resumed and stopped."""
+        """
+        Register the producer of a response, to be paused, resumed and stopped.
+
+        :param streaming: False for a pull producer.
+        :raise RuntimeError: a producer is registered already.
+        """
         if self._producer is not None:
             raise RuntimeError(f"{self._producer!r} is registered already")
         self._producer = producer
         if not streaming:
-            # The transport itself asks for the next piece when it has sent the last.
+            # The transport itself asks a pull producer for the next piece when it has sent the last.
             self._pulling = True
             self.stuck = False
             self._transport.unregisterProducer()
@@ -54,7 +59,7 @@ class BackPressureAdapter:
             producer.pauseProducing()
 
     def unregister(self) -> None:
-        """Leave the producer alone from now on."""
+        """Remove the current producer; it is not called again."""
         self._producer = None
         if self._pulling:
             self._pulling = False
@@ -64,11 +69,14 @@ class BackPressureAdapter:
 
     @property
     def busy(self) -> bool:
-        """Whether there is a producer: an answer has begun, and goes on."""
+        """Whether a producer is registered: a response has started and goes on."""
         return self._producer is not None
 
     def stalled(self, now: float, patience: float) -> bool:
-        """Tell whether the client has taken nothing for so many seconds. To be asked now and then: it looks when it is asked."""
+        """
+        Return whether the client has read nothing for ``patience`` seconds. Progress is only seen between calls, so call it
+        regularly.
+        """
         left = unsent(self._transport)
         if left != self._unsent:
             self._unsent = left
@@ -76,13 +84,13 @@ class BackPressureAdapter:
         return now - self._since >= patience
 
     def shut(self) -> None:
-        """Leave the transport alone: with a producer it would not close."""
+        """Unregister from the transport, which would not close while it has a producer."""
         if self._open:
             self._open = False
             self._transport.unregisterProducer()
 
     def gone(self) -> None:
-        """Stop the producer: the client is gone."""
+        """Stop the producer, because the client has disconnected."""
         self._open = False
         producer, self._producer = self._producer, None
         if producer is not None:
@@ -91,15 +99,15 @@ class BackPressureAdapter:
     # IPushProducer, for the transport
 
     def pauseProducing(self) -> None:
-        """The client is slow."""
+        """Pause the producer, because the client reads slowly."""
         self.stuck = True
-        # What is left to send may be as much as when it was slow before.
+        # The amount left to send may be the same as at an earlier pause.
         self._unsent = None
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """The client has caught up."""
+        """Resume the producer, because the client has caught up."""
         self.stuck = False
         if self._producer is not None:
             self._producer.resumeProducing()
@@ -107,4 +115,4 @@ class BackPressureAdapter:
             self._flowing()
 
     def stopProducing(self) -> None:
-        """Nothing: `gone` follows."""
+        """Do nothing, because `gone` is called next."""

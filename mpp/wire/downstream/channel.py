@@ -1,8 +1,8 @@
 """
-A client's connection: requests in, answers out, one after the other.
+A client's connection: receives requests and sends their responses, one after the other.
 
-It parses nothing (`mpp.wire.downstream.request_parser`) and decides nothing about requests but their order. How long a client
-may take is in `mpp.wire.downstream.timeouts`. A `twisted.web.server.Request` is answered over it raw, or in twisted.web's way by
+It parses nothing (`mpp.wire.downstream.request_parser`) and decides only the order of requests. `mpp.wire.downstream.timeouts`
+says how long a client may take. A `twisted.web.server.Request` uses it directly, or in twisted.web's way by
 `mpp.wire.downstream.web_channel`.
 """
 
@@ -33,49 +33,48 @@ from mpp.wire.downstream.timeouts import ACTIVE_S, BODY_S, GONE_S, HEAD_S, LINGE
 from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 from mpp.wire.tuned.transports import has_arrived, unsent
 
-# How much a refused client is listened to after the answer (and `LINGER_S` long): ten times a default body.
+# How many bytes a rejected client may still send after the response (and for `LINGER_S`): ten times a default body.
 LINGER_BYTES = 100 * MIB
 MOST_AT_ONCE = 4
 """
-How many requests of one connection are answered in one turn of the reactor, if each is answered at once, as mpp's own pages are:
-a segment may bring thousands of them, and other clients would have to wait until all are answered.
+How many requests of one connection are answered in one reactor iteration, if each is answered at once, as mpp's own pages are. A
+segment may contain thousands of requests, and other clients would have to wait until all are answered.
 """
 
 
 class IncomingRequest(Shape):
-    """What a channel makes of each request."""
+    """The object that a channel creates for each request."""
 
     def received(self, method: bytes, target: bytes, version: bytes, headers: Headers, body: bytes, /) -> None:
-        """Begin the answer. It ends with `ProxyChannel.request_done`, perhaps before this returns."""
+        """Start the response to the request. It ends with `ProxyChannel.request_done`, perhaps before this returns."""
 
     def draining(self) -> None:
-        """Take note, perhaps again, that the program is about to stop: an answer that would never end by itself should end."""
+        """End a response that has no end of its own, because the program is about to stop. May be called more than once."""
 
     def connectionLost(self, reason: Failure, /) -> None:
-        """Stop: there is nobody to answer to. Called once at most, never after `ProxyChannel.request_done`."""
+        """Stop, because the client has disconnected. Called at most once, never after `ProxyChannel.request_done`."""
 
 
 @implementer(IHalfCloseableProtocol)
 class ProxyChannel(Protocol):
     """
-    One client's connection.
+    A client's connection to mpp.
 
-    Requests are answered strictly one after the other. While one is being answered reading goes on, so that a client's
-    leaving is seen; it pauses as soon as another request waits. Of requests that are answered at once no more than `MOST_AT_ONCE`
-    are answered before other connections have their turn.
-
-    A client that does not take its answers gets no further ones (see `mpp.wire.downstream.backpressure`).
+    Requests are answered strictly one after the other. While one is being answered reading goes on, so that a disconnect is seen;
+    it pauses as soon as another request waits. No more than `MOST_AT_ONCE` requests that are answered at once are answered before
+    other connections get their turn. A client that does not read its response gets no further one (see
+    `mpp.wire.downstream.backpressure`).
 
     :param request_factory: makes the request object from the channel.
-    :param error_page: gives a complete answer with ``Connection: close`` for what never became a request.
-    :param channels: where to sign in and off.
-    :param client_of: returns the client's address, on whose account is held what it sends, of a request's fields.
-    :ivar persistent: the connection will be kept after the current answer; what its ``Connection`` field should say.
-    :ivar idle_since: when the connection or the arriving request began, or the last answer ended, whichever was last: what a
-        client trickles in after the first byte of a request does not count. When closing: since when.
+    :param error_page: returns a complete response with ``Connection: close`` to input that is no valid request.
+    :param channels: the registry of open connections.
+    :param client_of: returns the client's address, to whose share a request's memory counts, from the request's fields.
+    :ivar persistent: the connection stays open after the current response; what its ``Connection`` field should say.
+    :ivar idle_since: when the connection was opened, the arriving request started or the last response ended, whichever was last;
+        later bytes of a request do not count. While closing: when closing started.
     :ivar peer: the client's IP address (``::ffff:`` removed).
-    :ivar secure: the client came over TLS.
-    :ivar site: the `twisted.web.server.Site` that made it.
+    :ivar secure: the client is connected over TLS.
+    :ivar site: the `twisted.web.server.Site` that made the channel.
     """
 
     transport: Any
@@ -110,34 +109,34 @@ class ProxyChannel(Protocol):
     # IProtocol
 
     def connectionMade(self) -> None:
-        """Sign in."""
+        """Configure the transport and register the connection."""
         transport = self.transport
-        # Each is a system call or two, and asked for with every request.
+        # Each is one or two system calls, and every request needs the result.
         self._peer: IAddress = transport.getPeer()
         self._host: IAddress = transport.getHost()
         self.peer = str(getattr(self._peer, "host", "")).removeprefix("::ffff:")
         self.secure = ISSLTransport.providedBy(transport)
         self._half_closes = IHalfCloseableDescriptor.providedBy(transport) and not self.secure
         if ITCPTransport.providedBy(transport):
-            # An answer goes out in one write; waiting for more to come would only delay it.
+            # A response is sent in one write; waiting for more data would only delay it.
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         self._outlet = BackPressureAdapter(transport, self._serve)
         self._channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Read a segment, and answer what can be answered."""
+        """Parse a segment, and start the responses that can be started."""
         if self._closing:
             self._discard(len(data))
             return
         if not self._reader.partial:
-            # What follows is not idleness: a request is arriving, and has as long to arrive as a connection may be idle.
+            # From here on the connection is not idle: a request is arriving, and may take as long as a connection may be idle.
             self.idle_since = self._channels.clock.seconds()
         self._reader.feed(data)
         self._serve()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Sign off, and tell whoever is busy with an answer."""
+        """Unregister the connection, and stop the current response."""
         self._closing = True
         self._channels.remove(self)
         self._reader.close()
@@ -150,7 +149,7 @@ class ProxyChannel(Protocol):
     # IHalfCloseableProtocol
 
     def readConnectionLost(self) -> None:
-        """Answer what was asked (for a while, see `GONE_S`): nothing more will be."""
+        """Finish the responses to requests that have arrived (for `GONE_S`): the client sends no more."""
         self._heard_all = True
         self._reading = False
         if self._closing:
@@ -161,12 +160,12 @@ class ProxyChannel(Protocol):
             self.idle_since = self._channels.clock.seconds()
 
     def writeConnectionLost(self) -> None:
-        """Nothing: it was us."""
+        """Ignore the event, because mpp itself has closed its sending side."""
 
     # One after the other
 
     def _serve(self) -> None:
-        """Begin the next answer, and the next, while each is complete at once, and not too many are."""
+        """Start the next response, and further ones while each ends at once, up to `MOST_AT_ONCE`."""
         if self._serving or self._postponed:
             return
         reader = self._reader
@@ -190,7 +189,7 @@ class ProxyChannel(Protocol):
             self._read(not (reader.ready or reader.rejection))
 
     def _serve_on(self) -> None:
-        """Go on answering after other connections had their turn."""
+        """Go on with the next responses after other connections had their turn."""
         self._postponed = False
         self._serve()
 
@@ -202,7 +201,7 @@ class ProxyChannel(Protocol):
         request.received(method, target, version, headers, body)
 
     def _nothing_ready(self) -> None:
-        """Between two requests: refuse what came, or encourage what is to come."""
+        """Send the rejection, close, or send ``100 Continue``, whichever is due when no request is ready."""
         reader = self._reader
         if reader.rejection is not None:
             self.transport.write(self._error_page(reader.rejection))
@@ -214,7 +213,7 @@ class ProxyChannel(Protocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def request_done(self) -> None:
-        """End the current answer, after its last byte was written."""
+        """End the current response, after its last byte was written."""
         if self._request is None:
             return
         self._request = None
@@ -235,7 +234,7 @@ class ProxyChannel(Protocol):
         if wanted is not self._reading and not self._heard_all:
             self._reading = wanted
             if wanted:
-                # Meanwhile nothing could come.
+                # While reading was paused no request could arrive.
                 self.idle_since = self._channels.clock.seconds()
                 self.transport.resumeProducing()
             else:
@@ -245,15 +244,15 @@ class ProxyChannel(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being asked nor answered, and the connection is open for the next request."""
+        """Whether no request is arriving or being answered, and the connection is open for the next one."""
         return self._request is None and not (self._closing or self._postponed or self._reader.partial or self._outlet.stuck)
 
     def drain(self, now: float) -> None:
         """
-        Take a step towards the end: close, unless an answer or a request is under way or likely.
+        Close the connection if no request is arriving, being answered or likely to come. Called again and again while mpp stops.
 
-        Nobody loses a request by it: what is answered from now on says that it is the last, and a client that cannot have been
-        told so, because its last answer has just ended or its head is sent already, has time to ask once more.
+        No request is lost: each response from now on announces that it is the last. A client whose last response has just ended,
+        or whose head was sent already, may not have seen that, and has time for one more request.
         """
         if self._request is not None:
             self.persistent = self.persistent and self._outlet.busy
@@ -262,7 +261,7 @@ class ProxyChannel(Protocol):
             self.close_idle()
 
     def check_timeouts(self, now: float, idle_timeout: float) -> None:
-        """End what takes too long: `mpp.wire.downstream.timeouts` says how long that is."""
+        """Close or reject whatever has exceeded a time limit of `mpp.wire.downstream.timeouts`."""
         waited = now - self.idle_since
         self._reader.mark(now)
         if self._closing or self._outlet.stuck or self._heard_all:
@@ -278,7 +277,7 @@ class ProxyChannel(Protocol):
                 self._serve()
 
     def _overstayed(self, now: float, waited: float) -> bool:
-        """Whether a client does not take what it is sent, or its connection's end, or has probably hung up."""
+        """Return whether the client has taken too long to read, to let the connection close, or to disconnect fully."""
         if self._lingering:
             return waited >= LINGER_S
         if self._closing or self._outlet.stuck:
@@ -286,17 +285,17 @@ class ProxyChannel(Protocol):
         return waited >= GONE_S
 
     def close_idle(self) -> None:
-        """Close, unless a request has arrived in this moment."""
+        """Close the connection, unless a request has arrived just now."""
         if not has_arrived(self.transport):
             self._close(linger=False)
 
     def abort(self) -> None:
-        """Reset the connection, so that the client can tell that its answer is not complete. ``connectionLost`` follows."""
+        """Reset the connection, so that the client can see that its response is incomplete. ``connectionLost`` follows."""
         self._closing = True
         self.transport.abortConnection()
 
     def loseConnection(self) -> None:
-        """Close when all that was written is sent."""
+        """Close the connection when all that was written is sent."""
         self._close(linger=False)
 
     def _close(self, *, linger: bool) -> None:
@@ -312,7 +311,7 @@ class ProxyChannel(Protocol):
         if linger and self._half_closes:
             self.transport.loseWriteConnection()
         else:
-            # Of a TLS connection it only closes our side, too, until the client closes its own.
+            # For TLS this, too, closes only mpp's side until the client closes its own.
             self.transport.loseConnection()
 
     def _discard(self, size: int) -> None:
@@ -323,27 +322,27 @@ class ProxyChannel(Protocol):
     # For the request
 
     def write(self, data: bytes) -> None:
-        """Send bytes of the current answer."""
+        """Send bytes of the current response."""
         self.transport.write(data)
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Send bytes of the current answer."""
+        """Send several pieces of the current response."""
         self.transport.writeSequence(pieces)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Have a producer of the current answer paused and resumed, and stopped when the client goes away."""
+        """Register a producer of the current response, which is paused and resumed, and stopped when the client disconnects."""
         self._outlet.register(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """Leave the current answer's producer alone from now on."""
+        """Remove the producer of the current response; it is not called again."""
         self._outlet.unregister()
 
     def unsent(self) -> int:
-        """Return how many bytes the client has not taken yet of what was written."""
+        """Return how many of the written bytes the client has not received yet."""
         return unsent(self.transport)
 
-    # What `mpp.wire.downstream.web_channel` tells a request of twisted.web
+    # For `mpp.wire.downstream.web_channel`
 
     def addresses(self) -> tuple[IAddress, IAddress]:
-        """Give the client's address, and the one it connected to."""
+        """Return the client's address, and the address that it connected to."""
         return self._peer, self._host

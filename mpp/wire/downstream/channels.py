@@ -1,7 +1,7 @@
 """
-All open client connections.
+The registry of all open client connections.
 
-One sweep and one drain serve all of them; no connection has a timer of its own.
+One periodic check and one drain serve all of them; no connection has a timer of its own.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mpp.wire.downstream.timeouts import ACTIVE_S
 
-# How often the connections are asked to close while all are being closed: often enough to add nothing to a second of patience.
+# How often the connections are checked while all are being closed: often enough to add little to a time limit of one second.
 DRAIN_STEP_S = 0.1
 
 
 class Channel(Shape):
-    """What is registered here: a `mpp.wire.downstream.channel.ProxyChannel`."""
+    """The interface of a registered connection: a `mpp.wire.downstream.channel.ProxyChannel`."""
 
     idle_since: float
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being asked nor answered, and the connection is open for the next request."""
+        """See `mpp.wire.downstream.channel.ProxyChannel.idle`."""
 
     def check_timeouts(self, now: float, idle_timeout: float) -> None:
-        """End what takes too long."""
+        """See `mpp.wire.downstream.channel.ProxyChannel.check_timeouts`."""
 
     def drain(self, now: float) -> None:
-        """Take a step towards the end: close unless there is a reason to wait. Called again and again."""
+        """See `mpp.wire.downstream.channel.ProxyChannel.drain`."""
 
     def close_idle(self) -> None:
-        """Close unless a request has just arrived."""
+        """See `mpp.wire.downstream.channel.ProxyChannel.close_idle`."""
 
     def abort(self) -> None:
-        """Reset."""
+        """See `mpp.wire.downstream.channel.ProxyChannel.abort`."""
 
 
 class Channels:
     """
     The set of open client connections.
 
-    :param clock: for what is idle since when.
-    :ivar keeping: connections are kept for the next request; if not, each answer is its connection's last.
-    :ivar left: called, each of them, after each connection's end.
+    :param clock: measures how long connections have been idle.
+    :ivar keeping: connections stay open for the next request; if not, each response is the last of its connection.
+    :ivar left: callbacks, each called after each connection's end.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -65,29 +65,32 @@ class Channels:
         return f"<Channels {len(self._open)} open>"
 
     def add(self, channel: Channel) -> None:
-        """Take note of a new connection."""
+        """Register a new client connection."""
         self._open.add(channel)
 
     def remove(self, channel: Channel) -> None:
-        """Take note of a connection's end."""
+        """Remove a client connection that has ended."""
         self._open.discard(channel)
         if not self._open:
             self._all_closed()
-        for tell in self.left:
-            tell()
+        for callback in self.left:
+            callback()
 
     def check_timeouts(self, idle_timeout: float) -> None:
         """
-        End what takes too long, on every connection. To be called every `mpp.wire.downstream.timeouts.SWEEP_S`.
+        Enforce the time limits on every connection. Call it every `mpp.wire.downstream.timeouts.SWEEP_S`.
 
-        :param idle_timeout: seconds that a connection is kept without a request.
+        :param idle_timeout: how many seconds a connection stays open without a request.
         """
         now = self.clock.seconds()
         for channel in tuple(self._open):
             channel.check_timeouts(now, idle_timeout)
 
     def make_room(self, count: int) -> None:
-        """Close so many of the connections that wait for a request, the longest waiting first, but none just answered."""
+        """
+        Close up to ``count`` connections that wait for a request, the longest idle first, but none whose last response ended just
+        now.
+        """
         before = self.clock.seconds() - ACTIVE_S
         waiting = (channel for channel in self._open if channel.idle and channel.idle_since <= before)
         for channel in heapq.nsmallest(count, waiting, key=_idle_since):
@@ -95,9 +98,9 @@ class Channels:
 
     def drain(self) -> Deferred[None]:
         """
-        Have every connection finish what it is answering, and close.
+        Let every connection finish its current response, then close it.
 
-        :return Deferred(None): fires when the last one is gone. Cancel it, or `abort` the rest, to bound the wait.
+        :return Deferred(None): fires when the last connection has ended. Cancel it, or `abort` the rest, to bound the wait.
         """
         self.keeping = False
         drained: Deferred[None] = Deferred(self._forget)
@@ -107,7 +110,7 @@ class Channels:
         return drained
 
     def abort(self) -> None:
-        """Reset what is left."""
+        """Reset all connections that are left."""
         for channel in tuple(self._open):
             channel.abort()
 

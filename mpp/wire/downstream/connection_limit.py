@@ -1,7 +1,7 @@
 """
-Lets clients in as long as there is room for them. Nobody is refused for want of it: those who have to wait do so in the kernel.
+The limit on open client connections. No client is rejected at the limit: further ones wait in the kernel's accept queue.
 
-Knows Twisted's ports and the number of open connections; nothing of what is served. Ports of other kinds are left as they are.
+Knows Twisted's ports and the number of open connections; nothing of what is served. Ports of other kinds are left unchanged.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ from mpp.wire.downstream.channels import Channels
 
 _log = make_logger()
 
-# Connections accepted before those that are open get their turn: Twisted's own number.
+# How many connections are accepted before the open ones get their turn: Twisted's own number.
 AT_ONCE = 100
-# When all places are taken, as many are emptied as there are clients waiting; where the kernel does not tell (it does on Linux),
-# this share of all.
+# At the limit, as many idle connections are closed as clients wait; where the kernel does not report how many wait (Linux does),
+# this fraction of the limit.
 SHARE = 10
-# Where a listening socket's TCP_INFO says how many wait in its queue: tcpi_unacked, the fifth number after eight bytes.
+# The position in a listening socket's TCP_INFO of the number of clients in its queue: tcpi_unacked, the fifth number after eight
+# bytes.
 _WAITING = struct.Struct("=24xI")
-# The queue of a socket that is about to be closed is emptied; the kernel holds no more than this in it (net.core.somaxconn).
+# How many waiting clients are accepted from a socket that is about to be closed; the kernel queues no more (net.core.somaxconn).
 WHOLE_QUEUE = 4096
-# How often it is logged that there is no room, for each reason.
+# How often it is logged that no connection can be accepted, in seconds for each reason.
 QUIET_S = 60.0
 
 
 class ConnectionLimit:
     """
-    Accepts connections while there are fewer than a limit.
+    Accepts client connections while fewer than a limit are open.
 
-    When there are as many, those that have waited longest for their next request are closed, answers become their connections'
-    last, and accepting pauses until there is room. The same when the process is out of file descriptors before that, but then
-    Twisted has closed what was waiting: with no descriptor left it cannot be left waiting without being accepted over and over.
+    At the limit, the longest idle connections are closed, each response becomes the last of its connection, and accepting pauses
+    until a connection has ended. The same happens when the process runs out of file descriptors, but then Twisted has closed the
+    waiting connections: without a descriptor it can neither accept them nor leave them waiting without trying again and again.
 
-    :param at_once: how many are accepted before those that are open get their turn.
+    :param at_once: how many are accepted before the open ones get their turn.
     :ivar limit: how many connections may be open.
     """
 
@@ -62,27 +63,27 @@ class ConnectionLimit:
         return f"<Gate {'shut' if self._is_shut else 'open'}, {len(self._channels)} of {self.limit}>"
 
     def guard(self, port: object) -> bool:
-        """Govern a listening port from now on; tell whether that can be done."""
+        """Apply the limit to a listening port from now on; return whether that is possible."""
         if not isinstance(port, tcp.Port):
             return False
         self._ports.append(port)
         port.doRead = functools.partial(self._admit, port, port.doRead)  # type: ignore[method-assign]
-        # It writes a line for each connection that it closes for want of a descriptor.
+        # Twisted logs a line for each connection that it closes for want of a descriptor.
         port._logger = Logger(namespace="mpp.accept", observer=self._no_descriptor)  # type: ignore[arg-type]
         return True
 
     def release(self, port: object) -> None:
-        """Govern a port no more: it is about to be closed."""
+        """Stop applying the limit to a port, which is about to be closed."""
         if port in self._ports:
             self._ports.remove(port)
 
     def check(self) -> None:
-        """Look for room again, if there was none. To be called now and then."""
+        """Accept again if accepting is paused and a connection has ended. Call it periodically."""
         if self._is_shut and not self._open_if_room():
             self._make_room()
 
     def leave(self) -> None:
-        """Govern nothing any more: the ports are about to be closed."""
+        """Stop applying the limit to all ports, because they are about to be closed."""
         self._ports.clear()
         self._is_shut = False
 
@@ -93,9 +94,9 @@ class ConnectionLimit:
             accept()
             if self._exhausted:
                 self._exhausted = False
-                self._shut("out of file descriptors with {open} client connections: new ones had to be closed")
+                self._shut("new client connections closed: out of file descriptors, {open} connections are open")
         else:
-            self._shut("all places for client connections are taken ({open}): further ones wait")
+            self._shut("new client connections wait: the limit is reached, {open} connections are open")
 
     def _shut(self, why: str) -> None:
         self._is_shut = True
@@ -109,7 +110,7 @@ class ConnectionLimit:
         self._make_room()
 
     def _make_room(self) -> None:
-        """Have idle connections closed; not more than once a second, since all are looked at."""
+        """Close idle connections, at most once a second, because it examines all of them."""
         now = self._channels.clock.seconds()
         if now - self._looked_at >= 1.0:
             self._looked_at = now
@@ -141,9 +142,10 @@ class ConnectionLimit:
 
 def close_empty(port: Any) -> None:
     """
-    Close a listening port of our own, after everybody who waited to be accepted was.
+    Close a listening port after accepting all clients that wait in its queue.
 
-    A socket's queue dies with it. What comes between the last look and the close is lost; nothing lies between the two here.
+    The queue of a socket is lost with it. A client that connects between the last accept and the close is lost; here nothing else
+    runs between the two.
     """
     if not isinstance(port, tcp.Port):
         port.stopListening()
@@ -151,6 +153,7 @@ def close_empty(port: Any) -> None:
     port.stopReading()
     port.numberAccepts = WHOLE_QUEUE
     type(port).doRead(port)
-    # At once: `stopListening` would close it in the next turn of the reactor, `connectionLost` after a line in the log.
+    # `stopListening` would close the socket only in the next reactor iteration, and `connectionLost` alone would first write a
+    # log line.
     port.socket.close()
     port.connectionLost(Failure(ConnectionDone()))

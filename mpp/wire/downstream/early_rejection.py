@@ -1,15 +1,16 @@
 """
-A client's connection whose requests may be refused by their heads, before their bodies are read.
+A client's connection whose requests may be rejected by their heads, before their bodies are read.
 
-Kept apart from `mpp.wire.downstream.channel`, so that without somebody who judges no request pays for it. Who judges, and by
-what, is not known here.
+It is apart from `mpp.wire.downstream.channel`, so that requests pay nothing for it where no such check is configured. Which check
+rejects a request, and by what, is not known here.
 
 # Note [Judged early]
 
-A request that arrives whole is not judged early: that would only ask twice. Of one whose head is there and whose body is not, no
-more is read than came with the head, and no ``100 Continue`` is sent, until its turn has come and it is let through. What is
-refused is answered at once; the connection ends with the answer, for the client may be sending the body already, or may not (RFC
-9110 section 10.1.1). For a while it is listened to and what it sends is thrown away, so that it sees the answer.
+A request that arrives whole is not checked early: that would only check it twice. Of a request whose head has arrived and whose
+body has not, no more is read than came with the head, and no ``100 Continue`` is sent, until it is its turn and the check has
+admitted it. A rejected request gets its response at once, and the connection ends with it, because the client may or may not be
+sending the body already (RFC 9110 section 10.1.1). For a while mpp reads and discards what the client sends, so that it sees the
+response.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from mpp.wire.memory_budget import MemoryBudget
 
 
 class EarlyRejectionRequest(IncomingRequest, Shape):
-    """What a channel makes of each request when requests are judged."""
+    """The object that a channel creates for each request when requests are checked by their heads."""
 
     def announced(self, method: bytes, target: bytes, version: bytes, headers: Headers, /) -> None:
         """
-        Judge the request by its head: call `EarlyRejectionChannel.admit`, or answer, at once or later.
+        Check the request by its head: call `EarlyRejectionChannel.admit`, or respond, at once or later.
 
-        Called before ``received`` for requests whose body is still to come, and only for those.
+        Called before ``received``, and only for requests whose body has not arrived.
         """
 
 
 class EarlyRejectionChannel(ProxyChannel):
     """
-    One client's connection.
+    The connection of one client to mpp, with a check of each request's head.
 
     :param request_factory: makes the request object from the channel.
     """
@@ -66,7 +67,7 @@ class EarlyRejectionChannel(ProxyChannel):
         if head is None or self._heard_all or self._admitted is not None:
             super()._nothing_ready()
             return
-        # If this one is refused, nobody reads on.
+        # If this request is rejected, the rest of the connection's input is not read.
         self.persistent = False
         self._request = self._judged = request = self._make(self)
         request.announced(*head)
@@ -74,16 +75,16 @@ class EarlyRejectionChannel(ProxyChannel):
             super()._nothing_ready()
 
     def admit(self) -> None:
-        """Let the request that was announced through: its body is read, then it is received."""
+        """Accept the announced request: read its body, then pass it to ``received``."""
         if self._judged is None:
             return
         self._admitted, self._judged, self._request = self._judged, None, None
-        # Its client has waited for us.
+        # The client could not send the body until now.
         self.idle_since = self._channels.clock.seconds()
         self._serve()
 
     def request_done(self) -> None:
-        """End the current answer, after its last byte was written."""
+        """End the current response, after its last byte was written."""
         if self._judged is None:
             super().request_done()
             return

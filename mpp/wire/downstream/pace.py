@@ -1,4 +1,4 @@
-"""How fast a request arrives: pure numbers."""
+"""The rate at which a request arrives. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import deque
 
 from mpp.wire.downstream.timeouts import BODY_BYTES, BODY_S
 
-# Seconds. What has just begun to arrive is as fast as its first segment in this time: faster than what trickles.
+# Seconds. The rate of a request that has just started is its first segment in this time: faster than one that trickles in.
 _INSTANT_S = 0.001
 
 
 class ArrivalRate:
     """
-    What has come of a request in the last `BODY_S` seconds, or since it began, whichever is shorter.
+    How much of a request has arrived in the last `BODY_S` seconds, or since it started, whichever is shorter.
 
     :param began: the time of its first byte.
     """
@@ -24,9 +24,9 @@ class ArrivalRate:
 
     def mark(self, now: float, received: int) -> None:
         """
-        Take note of how much has come. To be called once a second or so: no window is longer by more than that.
+        Record how much has arrived. Call it about once a second: the window is at most that much longer than `BODY_S`.
 
-        :param received: bytes since the beginning.
+        :param received: bytes since the request started.
         """
         marks = self._marks
         marks.append((now, received))
@@ -39,6 +39,6 @@ class ArrivalRate:
         return (received - before) / max(now - since, _INSTANT_S)
 
     def stalled(self, now: float, received: int) -> bool:
-        """Return whether fewer than `BODY_BYTES` bytes have come in `BODY_S` seconds."""
+        """Return whether fewer than `BODY_BYTES` bytes have arrived in `BODY_S` seconds."""
         since, before = self._marks[0]
         return now - since >= BODY_S and received - before < BODY_BYTES

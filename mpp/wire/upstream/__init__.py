@@ -1,1 +1,1 @@
-"""Connections to backends. Knows no client. Begin with ``pool``, then ``lane`` and ``connection``."""
+"""Connections to backends. Knows no client. Start reading with ``pool``, then ``lane`` and ``connection``."""

@@ -66,7 +66,7 @@ class GateTests(TestCase):
         yield self.settle()
 
     def log(self, event: Any) -> None:
-        if "places" in str(event.get("log_format")):
+        if "limit is reached" in str(event.get("log_format")):
             self.logged.append(event["log_format"])
 
     def channel(self, address: object) -> ProxyChannel:
