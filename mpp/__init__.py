@@ -9,7 +9,8 @@ sent to the client, the **retry policy** (pure) decides whether to try again; a 
 while a new Selection is made.
 
 docs/development/architecture.rst describes the life of a request, of a round and of a reload, where mutable state is, and where
-new things go. The docstring of each package describes its purpose. A package may import only packages to its left, never in a cycle::
+new things go. The docstring of each package describes its purpose. A package may import only packages to its left, never in a
+cycle::
 
     _version < core < config < wire < discovery < coverage < selection < proxy < security < admin < app < tap < __main__
 """
