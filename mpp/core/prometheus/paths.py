@@ -13,7 +13,6 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from mpp.core.model import KIB
 from mpp.core.prometheus import unsafe_paths
 
 # POST with a form instead of a long query string changes nothing on the server: all of these are reads.
@@ -37,12 +36,6 @@ _SERVED = re.compile(
     rb"|rules|alerts|alertmanagers|features|notifications|notifications/live|read|search/(?:metric_names|label_names|label_values)"
     rb"|status/(?:config|flags|runtimeinfo|buildinfo|tsdb|tsdb/blocks|walreplay|self_metrics))"
 )
-
-MAX_PATH = 64 * KIB
-"""
-Bytes of a path that is forwarded: eight times what Apache and nginx allow for a request line. Judging a path decodes it twice,
-which takes a fiftieth of a second for one of 1 MiB. The query string is not bounded by this.
-"""
 
 # Longer paths are not remembered: 512 of this length take 128 KiB.
 _REMEMBERED = 256

@@ -36,6 +36,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from mpp.core.model import KIB
+
 FORWARDED_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"OPTIONS", b"PUT", b"PATCH", b"DELETE"))
 """Methods that servers are sent; every other one is rejected, whatever its path. TRACE would show a client the credentials that
 mpp adds (RFC 9110 section 9.3.8)."""
@@ -45,6 +47,12 @@ MOST = 64
 
 TRIES = 20 * MOST
 """Steps that the search takes at most. Only detours by the dozen need more, which have more than `MOST` readings anyway."""
+
+MAX_PATH = 64 * KIB
+"""
+Bytes of a path that is forwarded, which bounds the time to judge it: eight times what Apache and nginx allow for a request line.
+The query string is not bounded by this.
+"""
 
 LONGEST = 1024
 """Bytes of the longest path whose readings are searched for, which bounds the time: a longer one with a word is unsafe."""
@@ -165,13 +173,12 @@ def rejection(method: bytes, path: bytes) -> Rejection:
 
 def _suspected(path: bytes) -> list[_Listed]:
     """Return the entries of the list that a path may match in one of its readings, see Note [Words]."""
-    for _ in range(2):
-        if b"%%" in path:
-            return list(_LISTED)
-        if b"%" in path:
-            path = _quickly_decoded(path)
-    if not path.isascii() and _OVERLONG.search(path):
+    if len(path) > MAX_PATH:
         return list(_LISTED)
+    path = _without_overlong(path)
+    for _ in range(2):
+        if b"%" in path:
+            path = _without_overlong(_quickly_decoded(path))
     return [listed for listed in _LISTED if any(word in path for word in listed.words)]
 
 
@@ -180,10 +187,21 @@ def _quickly_decoded(path: bytes) -> bytes:
     Return a path percent-decoded, in lower case.
 
     Quoted-printable differs from percent-encoding in its escape character, and its decoder is 20 times as fast as that of urllib
-    for a path that consists of escapes. It reads a doubled escape character and an escaped end of line in ways of its own: the
-    caller has looked for the one, and the other is taken out, with the equals signs.
+    for a path that consists of escapes. It reads a doubled escape character and an escaped end of line in ways of its own. So a
+    percent sign before another one is escaped first (twice, as places overlap), and ends of lines and equals signs are replaced.
     """
-    return a2b_qp(path.translate(_AS_QUOTED)).translate(_AS_PERCENT).lower()
+    if b"%%" in path:
+        path = path.replace(b"%%", b"%25%").replace(b"%%", b"%25%")
+    return a2b_qp(path.replace(b"%3d", b"\0").translate(_AS_QUOTED)).translate(_AS_PERCENT).lower()
+
+
+def _without_overlong(path: bytes) -> bytes:
+    """Return a path with the characters that its overlong sequences stand for, in lower case."""
+    if path.isascii():
+        return path
+    for overlong in set(_OVERLONG.findall(path)):
+        path = path.replace(overlong, _ascii(overlong))
+    return path.lower()
 
 
 def _searched(path: bytes, suspected: list[_Listed]) -> list[_Listed]:
@@ -208,12 +226,12 @@ def _steps(path: bytes, decodings: int) -> Iterator[tuple[bytes, int]]:
         yield unquote_to_bytes(path).lower(), decodings - 1
         yield unquote_to_bytes(path.replace(b"%2f", b"%252f")).lower(), decodings - 1
     yield _REST.sub(b"", path), decodings
-    yield _OVERLONG.sub(_ascii, path).lower(), decodings
+    yield _OVERLONG.sub(lambda found: _ascii(found[0]), path).lower(), decodings
     for detour, straight in _DETOURS:
         for place in detour.finditer(path):
             yield path[: place.start()] + straight + path[place.end() :], decodings
 
 
-def _ascii(overlong: re.Match[bytes]) -> bytes:
+def _ascii(overlong: bytes) -> bytes:
     """Return the character of an overlong sequence: seven bits, of which the last byte has six."""
-    return bytes(((overlong[0][-2] & 1) << 6 | overlong[0][-1] & 0x3F,))
+    return bytes(((overlong[-2] & 1) << 6 | overlong[-1] & 0x3F,))

@@ -28,7 +28,7 @@ from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics import LOCAL
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import cors, paths
-from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS, Rejection
+from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS, MAX_PATH, Rejection
 from mpp.proxy.access_log import AccessLog
 from mpp.proxy.exchange import Exchange
 from mpp.proxy.forwarder import Forwarder
@@ -270,9 +270,9 @@ class ProxyResource(ReverseProxyResource):
             forwarder.metrics.refused(405)
             request.extra += _ALLOW
             request.reject(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", forwarder.access)
-        elif len(path) > paths.MAX_PATH:
+        elif len(path) > MAX_PATH:
             forwarder.metrics.refused(414)
-            why = f"the path is longer than {paths.MAX_PATH} bytes (the query string may be)"
+            why = f"the path is longer than {MAX_PATH} bytes (the query string may be)"
             request.reject(414, "bad_data", why, forwarder.access)
         elif (
             not self._allow_unsafe

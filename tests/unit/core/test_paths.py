@@ -45,7 +45,7 @@ class UnsafeTests(SynchronousTestCase):
 
     def test_long_path(self) -> None:
         """A path longer than any query's costs no normalizing: it is no query."""
-        path = b"/" + b"x/../" * 200_000 + b"api/v1/query"
+        path = b"/" + b"x/../" * 12_000 + b"api/v1/query"
         self.assertEqual(paths.meaning(path), (frozenset(), False, False, False))
 
 
