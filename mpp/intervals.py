@@ -105,7 +105,7 @@ class Intervals:
     def within(self, start: float, end: float) -> Intervals:
         """Return the part of the set that an interval has."""
         if end <= start:
-            return _NOTHING
+            return NEVER
         first, last = bisect_right(self.edges, start), bisect_left(self.edges, end)
         inside = self.edges[first:last]
         return Intervals((*((start,) if first % 2 else ()), *inside, *((end,) if last % 2 else ())))
@@ -115,6 +115,8 @@ class Intervals:
         return self.within(start, end).measure
 
 
-_NOTHING = Intervals()
+NEVER = Intervals()
+"""No number."""
+
 ALWAYS = Intervals((-math.inf, math.inf))
 """All numbers."""

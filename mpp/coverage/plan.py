@@ -1,0 +1,219 @@
+"""
+Decides which server answers which steps of a query, so that as little as possible is missing. Pure.
+
+# Note [Who answers]
+
+At each step the servers that count as good as the best are good enough: by what is needed first, among those by what is looked
+back on (`mpp.coverage.steps`). A server that is good enough at each step gets the whole query, the client's own server first.
+Else the steps are divided into the fewest parts, `MOST_PARTS` at most; where a division into as few leaves a choice, the client's
+own server gets the steps. If the query cannot be divided, or into too many parts only, the server that lacks least in all gets
+all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from attrs import frozen
+
+from mpp.coverage.polyline import Polyline
+from mpp.coverage.query_lacks import QueryLacks
+from mpp.coverage.steps import Segment, Steps, Tolerance, compared, total
+from mpp.intervals import NEVER, Intervals
+from mpp.model import Backend
+
+MOST_PARTS = 8
+"""A joined answer costs one query per part, and each joint is a place where a raw counter may fall by a little."""
+
+_MOST_TIMES = 3
+
+
+@frozen
+class Part:
+    """The steps of one server, by their numbers: from ``first`` to ``last`` (inclusive)."""
+
+    backend: Backend
+    first: int
+    last: int
+
+
+@frozen
+class QueryPlan:
+    """
+    Which server answers which steps.
+
+    :ivar parts: in the order of the steps; each step is in one of them.
+    :ivar warning: what the client is told about data that is missing in the answer, one line; empty for nothing.
+    :ivar missing: the times of that data, in milliseconds since the epoch.
+    """
+
+    parts: tuple[Part, ...]
+    warning: str = ""
+    missing: Intervals = NEVER
+
+
+def plan(
+    lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend], preferred: Backend | None = None, *, splice: bool = True
+) -> QueryPlan:
+    """
+    Return which server answers which steps.
+
+    :param lacks: what the servers lack of what the query reads.
+    :param candidates: the usable servers, at least one, best first for equal data.
+    :param preferred: the client's own server by affinity or strategy; the first candidate if it is None or no candidate.
+    :param splice: whether different servers may answer different steps.
+    """
+    own = preferred if preferred is not None and preferred in candidates else candidates[0]
+    last = steps.count - 1
+    whole = (Part(own, 0, last),)
+    if not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
+        return QueryPlan(whole)
+    if len(candidates) == 1:
+        return _with_warning(lacks, steps, whole, candidates)
+    ordered = (own, *(each for each in candidates if each != own))
+    for segments in _levels(lacks, steps, ordered):
+        parts = _parts(segments, ordered, steps.count, most=MOST_PARTS if splice else 1)
+        if parts:
+            return _with_warning(lacks, steps, parts, candidates)
+    parts = (Part(ranked(lacks, steps, ordered)[0], 0, last),)
+    return _with_warning(lacks, steps, parts, candidates)
+
+
+def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> list[Backend]:
+    """Return the candidates by what they lack of all steps, least first; in the given order where they count as equal."""
+    sums = {
+        each: tuple(total(line, steps, 0, steps.count - 1) for line in (lacks.of(each).needed, lacks.of(each).looked_back_on))
+        for each in candidates
+    }
+    tolerances = [Tolerance(2 * each.window) for each in _tolerances(lacks, candidates)]
+    left, found = list(candidates), []
+    while left:
+        good = left
+        for level, tolerance in enumerate(tolerances):
+            best = min(sums[each][level] for each in good)
+            good = [each for each in good if tolerance.allows(sums[each][level], best)]
+        found.append(good[0])
+        left.remove(good[0])
+    return found
+
+
+def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backend: Backend, than: Backend) -> bool:
+    """Return whether a server counts as good as another one at each of some steps, so that a hedge may go to it."""
+    pair = (backend, than)
+    segments = [Segment(first, last, 3)]
+    lines = [lacks.of(each).needed for each in pair]
+    return all(each.good & 1 for each in compared(segments, lines, _tolerances(lacks, pair)[0], steps))
+
+
+def _levels(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> list[list[Segment]]:
+    """Return which candidates are good enough when: by both levels, and by what is needed alone."""
+    by_need, by_both = _tolerances(lacks, candidates)
+    whole = [Segment(0, steps.count - 1, (1 << len(candidates)) - 1)]
+    needed = compared(whole, [lacks.of(each).needed for each in candidates], by_need, steps)
+    both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], by_both, steps)
+    return [both, needed] if both != needed else [both]
+
+
+def _tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolerance, Tolerance]:
+    def of(lines: Sequence[Polyline]) -> Tolerance:
+        return Tolerance(lacks.window * max(line.steepest for line in lines))
+
+    found = [lacks.of(each) for each in candidates]
+    return of([each.needed for each in found]), of([each.looked_back_on for each in found])
+
+
+def _parts(segments: Sequence[Segment], candidates: Sequence[Backend], count: int, *, most: int) -> tuple[Part, ...]:
+    """
+    Return the fewest parts in which each step's server is good enough; none if they would be more than ``most``.
+
+    From the end backwards: as far as one part reaches, then two, and so on. Then forwards: at each joint the first candidate, in
+    the order of preference, that reaches as far as the rest of the parts needs.
+    """
+    runs = [_runs(segments, number) for number in range(len(candidates))]
+    bounds = [count]
+    while bounds[-1] > 0:
+        if len(bounds) > most:
+            return ()
+        end = bounds[-1] - 1
+        bounds.append(min(first for each in runs for first, last in each if first <= end <= last))
+    found: list[Part] = []
+    at, left = 0, len(bounds) - 2
+    while at < count:
+        goal = bounds[left]
+        number, reach = next(
+            (n, last) for n, each in enumerate(runs) for first, last in each if first <= at <= last and last + 1 >= goal
+        )
+        end = reach + 1
+        if number and left:
+            # The client's own server comes first in the order: its turn begins as early as it can.
+            further = bounds[left - 1]
+            end = next(
+                (max(goal, first) for first, last in runs[0] if first <= end and last + 1 >= further and last >= goal), end
+            )
+        found.append(Part(candidates[number], at, end - 1))
+        at, left = end, left - 1
+    return tuple(found)
+
+
+def _runs(segments: Sequence[Segment], number: int) -> list[tuple[int, int]]:
+    """Return the runs of steps at which a server is good enough."""
+    found: list[tuple[int, int]] = []
+    for segment in segments:
+        if segment.good >> number & 1:
+            if found and found[-1][1] + 1 == segment.first:
+                found[-1] = (found[-1][0], segment.last)
+            else:
+                found.append((segment.first, segment.last))
+    return found
+
+
+def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) -> str:
+    """Return why the client's own server does not answer all, one line for explain; empty if it does."""
+    others = tuple(dict.fromkeys(part.backend.name for part in parts if part.backend != own))
+    if not others:
+        return ""
+    away = Intervals.of((steps.time(each.first), steps.time(each.last) + 1) for each in parts if each.backend != own)
+    times, jobs = lacks.lacked(own, away)
+    which = ", ".join(f"{missing} of {of} targets of {job}" for job, missing, of in jobs[:_MOST_TIMES])
+    what = f"lacks {written(times)}" if times else "lacks some of what is looked back on"
+    return f"{own.name} {what}{f' ({which})' if which else ''}; {', '.join(others)} {'has' if len(others) == 1 else 'have'} more"
+
+
+def _with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
+    """Return the plan, with the warning if what is left missing is material."""
+    missing, avoidable = NEVER, False
+    for part in parts:
+        if not lacks.of(part.backend).needed:
+            continue
+        start, end = steps.time(part.first), steps.time(part.last) + 1
+        at = lacks.material(part.backend).within(start, end)
+        # Only times at which there is a step count.
+        at = Intervals.of((s, e) for s, e in at if steps.time(steps.after(int(s) - 1)) < e)
+        if at:
+            missing |= lacks.lacked(part.backend, at)[0]
+            avoidable |= any(at - lacks.material(each) for each in candidates)
+    if not missing:
+        return QueryPlan(parts)
+    text = f"mpp: no server has all data from {written(missing)}"
+    if avoidable:
+        text = f"mpp: no one server has all data of this query; {parts[0].backend.name} lacks {written(missing)}"
+    return QueryPlan(parts, text, missing)
+
+
+def written(times: Intervals) -> str:
+    """Return times in words; of more than three, the first ones and how many more there are."""
+    all_times = list(times)
+    found = [_pair(start, end) for start, end in all_times[:_MOST_TIMES]]
+    more = len(all_times) - len(found)
+    return " and ".join(found) + (f" and {more} more times" if more else "")
+
+
+def _pair(start: float, end: float) -> str:
+    first, last = _moment(start), _moment(end)
+    return f"{first} to {last[11:] if first[:10] == last[:10] else last} UTC"
+
+
+def _moment(milliseconds: float) -> str:
+    seconds = min(max(milliseconds / 1000, 0.0), 253402300799.0)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

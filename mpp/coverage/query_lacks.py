@@ -1,0 +1,254 @@
+"""
+What each server lacks of what one query reads, as functions of the time of evaluation. Pure.
+
+Made once for a query and a state of `mpp.coverage.missing.Coverage`; `mpp.coverage.plan` then asks it for any range of steps.
+Times in here are whole milliseconds, as Prometheus' own; the unit of a lack is the missing target-millisecond.
+
+# Note [Needed, looked back on, material]
+
+A server is judged by what it lacks of what a step *needs*, and where that is equal by what the step only *looks back on*: the
+rest of the lookback of an instant selector, in which a hole can only show series that have ended. A lack is *material*, so that a
+client is warned of it, if a job's newest scrape is missing as a whole, or more than `MATERIAL` of a job's target-seconds in a
+range. Holes begin one window before the first sign of them, so a hole that does not fill the whole window of an instant selector
+has left it a scrape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from mpp.coverage.missing import NOTHING, UNKNOWN_JOB, Coverage, Hole, Missing
+from mpp.coverage.polyline import ZERO, Polyline
+from mpp.coverage.selectors import Jobs, Selector, ms, span
+from mpp.intervals import ALWAYS, NEVER, Intervals
+from mpp.model import Backend
+
+MATERIAL = 0.01
+"""
+The share of a range's target-seconds above which the client is warned: a ``rate[1d]`` after a restart of 20 s lacks 0.02 %, and a
+warning on every panel for a day would only teach people to ignore it.
+"""
+
+DEFAULT_LOOKBACK_S = 300.0
+"""Prometheus' default of ``--query.lookback-delta``."""
+
+
+@frozen
+class Lacking:
+    """
+    What one server lacks of what a query reads, by the time of evaluation.
+
+    :ivar needed: the missing target-milliseconds of what is needed.
+    :ivar looked_back_on: those of all that is looked at.
+    """
+
+    needed: Polyline = ZERO
+    looked_back_on: Polyline = ZERO
+
+
+_WHOLE = Lacking()
+
+
+@frozen
+class _Group:
+    """
+    Jobs that a selector reads and that are scraped at one interval.
+
+    :ivar targets: how many targets they have.
+    """
+
+    window: float
+    jobs: tuple[str, ...]
+    targets: int
+
+
+@define
+class QueryLacks:
+    """
+    What each server lacks of what a query reads; made by `lacks_of`.
+
+    :ivar selectors: what the query reads.
+    :ivar coverage: what the servers lack.
+    :ivar lookback: how far instant selectors look back, in seconds.
+    :ivar window: the longest window of the jobs that are read, in milliseconds: how exactly the edges of holes are known.
+    :ivar servers: by server; those that are not named lack nothing.
+    """
+
+    selectors: tuple[Selector, ...]
+    coverage: Coverage
+    lookback: float
+    window: int
+    servers: Mapping[Backend, Lacking]
+    affected: Intervals
+    """The times of evaluation, in milliseconds, at which any server lacks anything of what the query reads."""
+
+    _material: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
+
+    def of(self, backend: Backend) -> Lacking:
+        """Return what one server lacks."""
+        return self.servers.get(backend, _WHOLE)
+
+    def material(self, backend: Backend) -> Intervals:
+        """Return the times of evaluation, in milliseconds, at which what a server lacks is material. Kept once it is known."""
+        found = self._material.get(backend)
+        if found is None:
+            missing = self.coverage.missing.get(backend, NOTHING)
+            found = self._material[backend] = _material(self.selectors, self.coverage, missing)
+        return found
+
+    def read_by(self, steps: Intervals) -> Intervals:
+        """Return all times that an evaluation at one of some times needs; both in milliseconds."""
+        found = NEVER
+        for selector in self.selectors:
+            start, end = span(selector, self.window / 1000 if selector.newest else 0.0)
+            read = ALWAYS.within(start, end) if selector.fixed else steps.widen(-start, end)
+            found |= read
+        return found
+
+    def lacked(self, backend: Backend, steps: Intervals) -> tuple[Intervals, tuple[tuple[str, int, int], ...]]:
+        """
+        Return when a server lacks what some evaluations need, and the job, missing and whole number of targets of each hole.
+
+        :param steps: in milliseconds; so is the result.
+        """
+        missing, read = self.coverage.missing.get(backend, NOTHING), self.read_by(steps)
+        found = NEVER
+        jobs: dict[str, tuple[str, int, int]] = {}
+        for job in self._jobs():
+            for hole in missing.holes(job, self.coverage.job(job).targets):
+                part = read.within(ms(hole.start), ms(hole.end))
+                if part:
+                    found |= part
+                    jobs[job] = (job, max(hole.missing, jobs.get(job, (job, 0, 0))[1]), hole.of)
+        if not self.coverage.names:
+            found = read & _in_ms(missing.whole)
+        return found, tuple(jobs[job] for job in sorted(jobs))
+
+    def _jobs(self) -> frozenset[str]:
+        return frozenset().union(*(selector.jobs.select(self.coverage.names) for selector in self.selectors))
+
+
+def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float = DEFAULT_LOOKBACK_S) -> QueryLacks:
+    """
+    Return what each server lacks of what a query reads.
+
+    :param selectors: `mpp.promql.reads.QueryReads.selectors`, after ``within``.
+    :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
+    """
+    distinct = tuple({(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values())
+    grouped = [(each, _groups(each.jobs, coverage)) for each in distinct]
+    servers = {backend: Lacking(*_lines(grouped, missing, lookback)) for backend, missing in coverage.missing.items() if missing}
+    windows = [group.window for _, groups in grouped for group in groups]
+    affected = NEVER
+    for lacking in servers.values():
+        affected |= lacking.looked_back_on.above(0) | lacking.needed.above(0)
+    return QueryLacks(distinct, coverage, lookback, ms(max(windows, default=0.0)), servers, affected.widen(1, 1))
+
+
+def _groups(jobs: Jobs, coverage: Coverage) -> list[_Group]:
+    """Return the jobs that a selector reads, those of one interval together; a job that nobody knows if there is none."""
+    by_window: dict[float, list[str]] = {}
+    for name in jobs.select(coverage.names):
+        by_window.setdefault(coverage.job(name).window, []).append(name)
+    if not by_window:
+        return [_Group(UNKNOWN_JOB.window, (), UNKNOWN_JOB.targets)]
+    return [
+        _Group(window, tuple(names), sum(coverage.job(name).targets for name in names))
+        for window, names in sorted(by_window.items())
+    ]
+
+
+def _lines(grouped: Sequence[tuple[Selector, list[_Group]]], missing: Missing, lookback: float) -> tuple[Polyline, Polyline]:
+    """Return what a server lacks of what is needed, and of all that is looked at."""
+    needed, looked_back_on = _Sum(), _Sum()
+    for selector, groups in grouped:
+        for group in groups:
+            lost = _lost(group, missing, selector.jobs)
+            if not lost:
+                continue
+            window = group.window if selector.newest else 0.0
+            needed.add(lost, selector, window)
+            looked_back_on.add(lost, selector, max(window, lookback) if selector.newest else 0.0)
+    return needed.line(), looked_back_on.line()
+
+
+def _lost(group: _Group, missing: Missing, jobs: Jobs) -> Polyline:
+    """Return how many target-milliseconds of a group a server has lacked up to a time."""
+    bends: list[tuple[int, int]] = []
+    for start, end in missing.whole:
+        bends += ((ms(start), group.targets), (ms(end), -group.targets))
+    named = group.jobs if len(group.jobs) <= len(missing.jobs) else [job for job in missing.jobs if job in set(group.jobs)]
+    for job in named:
+        for hole in missing.jobs.get(job, ()):
+            bends += ((ms(hole.start), hole.missing), (ms(hole.end), -hole.missing))
+    bends += ((0, targets) for job, targets in missing.drift.items() if job in group.jobs and jobs.names(job))
+    return Polyline.of(bends)
+
+
+@define
+class _Sum:
+    """The sum of what a server lacks of several reads."""
+
+    bends: list[tuple[int, int]] = field(factory=list)
+    base: int = 0
+
+    def add(self, lost: Polyline, selector: Selector, before: float) -> None:
+        """Add what is lost from ``before`` seconds before the start of a read to its end."""
+        start, end = span(selector, before)
+        if selector.fixed:
+            self.base += lost.at(end) - lost.at(start)
+            return
+        for time, change in lost.bends():
+            self.bends += ((time - end, change), (time - start, -change))
+
+    def line(self) -> Polyline:
+        """Return it as a function of the time of evaluation."""
+        return Polyline.of(self.bends, self.base)
+
+
+def _material(selectors: Iterable[Selector], coverage: Coverage, missing: Missing) -> Intervals:
+    """Return the times of evaluation at which what a server lacks is material, in milliseconds."""
+    found = NEVER
+    for selector in selectors:
+        point = selector.newest and selector.start == selector.end
+        for window, holes, targets in _distinct(selector.jobs, coverage, missing):
+            if point:
+                end = ms(selector.end)
+                lacking = Intervals.of((ms(hole.start), ms(hole.end)) for hole in holes).widen(-ms(window), 1)
+                at = lacking.shift(-end) if not selector.fixed else ALWAYS if end in lacking else NEVER
+            else:
+                at = _material_range(selector, holes, window, targets)
+            found |= at
+    return found
+
+
+def _material_range(selector: Selector, holes: Iterable[Hole], window: float, targets: int) -> Intervals:
+    bends = [bend for hole in holes for bend in ((ms(hole.start), hole.missing), (ms(hole.end), -hole.missing))]
+    before = window if selector.newest else 0.0
+    start, end = span(selector, before)
+    total = _Sum()
+    total.add(Polyline.of(bends), selector, before)
+    return total.line().above(MATERIAL * targets * (end - start))
+
+
+def _distinct(jobs: Jobs, coverage: Coverage, missing: Missing) -> Iterator[tuple[float, tuple[Hole, ...], int]]:
+    """
+    Return the holes of the jobs that a selector reads, those of each job for itself, with its window and its targets.
+
+    Jobs with the same holes are returned once, for a server has mostly lacked all of them together.
+    """
+    seen: set[tuple[object, ...]] = set()
+    for name in jobs.select(coverage.names) or ("",):
+        job, own = coverage.job(name), missing.jobs.get(name, ())
+        key = (job.window, own, job.targets if own else 0)
+        if key in seen or not (own or missing.whole):
+            continue
+        seen.add(key)
+        targets = max((job.targets, *(hole.of for hole in own)))
+        yield job.window, missing.holes(name, targets), targets
+
+
+def _in_ms(times: Intervals) -> Intervals:
+    return Intervals.of((ms(start), ms(end)) for start, end in times)

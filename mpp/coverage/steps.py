@@ -1,0 +1,159 @@
+"""
+Compares what servers lack at the steps of a range, without looking at each step. Pure.
+
+What a server lacks is a straight line between its bends (`mpp.coverage.polyline`), so a comparison of two servers changes at most
+once between two bends, at a step that a division finds. All numbers are whole, so nothing depends on rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from attrs import frozen
+
+from mpp.coverage.polyline import Polyline
+
+
+@frozen
+class Steps:
+    """
+    The steps of a range query; an instant query has one.
+
+    :ivar start: the first step, in milliseconds since the epoch.
+    :ivar step: milliseconds between two steps, at least 1.
+    :ivar count: how many steps there are, at least 1.
+    """
+
+    start: int
+    step: int = 1
+    count: int = 1
+
+    @classmethod
+    def until(cls, start: int, end: int, step: int) -> Steps:
+        """Return the steps from ``start`` on that are not after ``end``; all in milliseconds."""
+        return cls(start, step, max(0, end - start) // step + 1)
+
+    def time(self, number: int) -> int:
+        """Return the time of a step, in milliseconds."""
+        return self.start + number * self.step
+
+    def after(self, time: int) -> int:
+        """Return the first step that is later than a time; it may be before the first one or after the last one."""
+        return (time - self.start) // self.step + 1
+
+
+@frozen
+class Segment:
+    """
+    Steps at which the same servers are good enough.
+
+    :ivar first: the first step.
+    :ivar last: the last step (inclusive).
+    :ivar good: the numbers of these servers, in a set of bits.
+    """
+
+    first: int
+    last: int
+    good: int
+
+
+@frozen
+class Tolerance:
+    """
+    How much more than the best a server may lack and still count as good as the best.
+
+    One window of the lacking targets, for the edges of holes are not known better than that; but never more than half of what the
+    best one lacks. So a server that lacks something is never as good as one that lacks nothing.
+
+    :ivar window: the missing target-milliseconds of one window.
+    """
+
+    window: int
+
+    def allows(self, lack: int, best: int) -> bool:
+        """Return whether a lack counts as no greater than that of the best server."""
+        return lack <= best + self.window and 2 * lack <= 3 * best
+
+
+def pieces(lines: Iterable[Polyline], steps: Steps, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Return the runs of steps, from one step to another, between which all lines are straight."""
+    low, high = steps.time(first), steps.time(last)
+    starts = {first, *(steps.after(time) for line in lines for time in line.within(low, high))}
+    ordered = sorted(starts)
+    for place, start in enumerate(ordered):
+        end = ordered[place + 1] - 1 if place + 1 < len(ordered) else last
+        if start <= end:
+            yield start, end
+
+
+def total(line: Polyline, steps: Steps, first: int, last: int) -> int:
+    """Return twice the sum of a line over some steps."""
+    if not line:
+        return 0
+    found = 0
+    for start, end in pieces((line,), steps, first, last):
+        found += (line.at(steps.time(start)) + line.at(steps.time(end))) * (end - start + 1)
+    return found
+
+
+def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: Tolerance, steps: Steps) -> list[Segment]:
+    """
+    Return the segments, cut where needed, each with those of its good servers that count as good as the best of them.
+
+    :param lines: what each server lacks, by its number.
+    """
+    found: list[Segment] = []
+    for segment in segments:
+        among = [number for number in range(len(lines)) if segment.good >> number & 1]
+        if len(among) == 1 or not any(lines[number] for number in among):
+            _append(found, segment)
+            continue
+        for first, last in pieces((lines[number] for number in among), steps, segment.first, segment.last):
+            ends = [(lines[each].at(steps.time(first)), lines[each].at(steps.time(last))) for each in among]
+            for piece in _piece(first, last, among, ends, tolerance):
+                _append(found, piece)
+    return found
+
+
+def _append(found: list[Segment], segment: Segment) -> None:
+    """Add a segment; one that only goes on with the last one is joined to it."""
+    if found and found[-1].good == segment.good and found[-1].last + 1 == segment.first:
+        found[-1] = Segment(found[-1].first, segment.last, segment.good)
+    else:
+        found.append(segment)
+
+
+def _piece(
+    first: int, last: int, among: Sequence[int], ends: Sequence[tuple[int, int]], tolerance: Tolerance
+) -> Iterator[Segment]:
+    """Return the segments of a run of steps in which all lacks grow or shrink evenly, given those at both ends."""
+    if ends.count(ends[0]) == len(ends):
+        yield Segment(first, last, sum(1 << number for number in among))
+        return
+    if (0, 0) in ends and all(own == (0, 0) or (own[0] and own[1]) for own in ends):
+        # The common case: some lack nothing, and the others something at each of the steps.
+        yield Segment(first, last, sum(1 << number for number, own in zip(among, ends, strict=True) if not own[0]))
+        return
+    good = {number: _range(first, last, own, ends, tolerance) for number, own in zip(among, ends, strict=True)}
+    cuts = sorted({first, *(cut for start, end in good.values() if start <= end for cut in (start, end + 1)), last + 1})
+    for start, end in pairwise(cuts):
+        yield Segment(start, end - 1, sum(1 << each for each, (low, high) in good.items() if low <= start and end - 1 <= high))
+
+
+def _range(first: int, last: int, own: tuple[int, int], ends: Sequence[tuple[int, int]], tolerance: Tolerance) -> tuple[int, int]:
+    """Return the first and the last step at which a server is as good as each other one; the first is later if there is none."""
+    low, high, length = first, last, last - first
+    for other in ends:
+        for begin, end in (
+            (own[0] - other[0] - tolerance.window, own[1] - other[1] - tolerance.window),
+            (2 * own[0] - 3 * other[0], 2 * own[1] - 3 * other[1]),
+        ):
+            # The server is good where begin + (end - begin) * n / length <= 0, at the n-th of these steps.
+            if begin > 0 and end > 0:
+                return last + 1, first
+            if begin > 0:
+                low = max(low, first - (-begin * length // (begin - end)))
+            elif end > 0:
+                high = min(high, first + -begin * length // (end - begin))
+    return low, high
