@@ -67,7 +67,7 @@ class Window:
         listed = self.others if self.jobs is None else self.jobs
         pattern = json.dumps("|".join(_SPECIAL.sub(r"\\\1", job) for job in listed), ensure_ascii=False)
         matcher = f"job{'!~' if self.jobs is None else '=~'}{pattern}" if listed else ""
-        newest = f"max_over_time({_with_matcher(selector, matcher)}[{math.ceil(self.seconds * 1000)}ms])"
+        newest = f"max_over_time({with_matcher(selector, matcher)}[{math.ceil(self.seconds * 1000)}ms])"
         query = f'count_values by (job) ("{_UP}", max by (job, instance) ({newest}))'
         return "/api/v1/query?" + urlencode({"query": query})
 
@@ -144,7 +144,8 @@ def _entry(series: Any) -> tuple[str, bool, int] | None:
     return job, up > 0, int(targets)
 
 
-def _with_matcher(selector: str, matcher: str) -> str:
+def with_matcher(selector: str, matcher: str) -> str:
+    """Return a selector with one more matcher, or as it is if the matcher is empty."""
     if not matcher:
         return selector
     if selector.endswith("}"):

@@ -1,0 +1,263 @@
+"""
+Finds what servers lack of their history, by the sums of ``up`` over windows of time that each of them has answered. Pure.
+
+# Note [Looking back]
+
+Each server is asked for ``sum by (job)(sum_over_time(up[window]))`` at a step of one window, so that each sample is read once and
+none falls between. First for a few witnesses of each job, in windows of `COARSE_S`: a window in which a server has less than
+`SUSPICIOUS` of the best one is looked at again, in windows of two scrape intervals and with all targets. There the rules for the
+newest data count, see Note [What is a lack] in `mpp.coverage.lacks`: two bad windows in a row, three of a small job, one of a
+whole server; then the job is lacking until it is whole.
+
+A hole may have begun before its first bad window, unseen as long as enough was there: the smaller the part that is missing, the
+more of a window passes before it shows. So a hole begins earlier by as much, one window at most.
+
+A server that cannot be asked counts as equal. One that says that it cannot read its storage lacks the piece that it was asked
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+
+from attrs import define, frozen
+
+from mpp.coverage.lacks import LACKING, SMALL, WHOLE
+from mpp.coverage.missing import NOTHING, UNKNOWN_JOB, Hole, Job, Missing
+from mpp.errors import UpstreamError
+from mpp.intervals import Intervals
+from mpp.model import Backend
+from mpp.runtime import Outcome, parse_object
+from mpp.storage_errors import is_storage_error
+
+COARSE_S = 300
+"""Windows of the witnesses: a restart of 20 s leaves 91 to 94 % of one; without a hole it was 100 % in 60 of 60, measured."""
+SUSPICIOUS = 0.97
+
+_DRIFT = 0.99
+_SCRAPES = 2
+"""Scrapes of each target in a window of its job."""
+
+
+class Unanswered(Enum):
+    """Why there are no sums of a server."""
+
+    UNKNOWN = "unknown"
+    """It could not be asked, so it counts as equal."""
+    UNREADABLE = "unreadable"
+    """It cannot read what it was asked for, so it lacks all of that."""
+    TOO_MUCH = "too much"
+    """It refuses to read as many samples at once; it is asked again for shorter pieces."""
+
+
+Sums = Mapping[str, Mapping[int, float]]
+"""The sums by job, each by the end of its window in seconds since the epoch. What is not named is 0."""
+
+
+@frozen
+class Windows:
+    """
+    Windows of time, each beginning where the one before it ends.
+
+    :ivar start: where the first one begins, seconds since the epoch.
+    :ivar length: of each, in seconds.
+    :ivar count: how many there are.
+    """
+
+    start: int
+    length: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """Where the last one ends."""
+        return self.start + self.length * self.count
+
+    @property
+    def ends(self) -> range:
+        """Where each of them ends: the steps of the range query."""
+        return range(self.start + self.length, self.end + 1, self.length)
+
+
+def read_sums(outcome: Outcome) -> Sums | Unanswered:
+    """Return what a server says to the range query for its sums."""
+    if isinstance(outcome, UpstreamError):
+        return Unanswered.UNKNOWN
+    if outcome.status in (422, 500):
+        error = parse_object(outcome.body).get("error")
+        text = error if isinstance(error, str) else ""
+        if "too many samples" in text:
+            return Unanswered.TOO_MUCH
+        return Unanswered.UNREADABLE if is_storage_error(text) else Unanswered.UNKNOWN
+    data = parse_object(outcome.body).get("data") if outcome.status == 200 else None
+    result = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(result, list):
+        return Unanswered.UNKNOWN
+    found: dict[str, dict[int, float]] = {}
+    try:
+        for series in result:
+            job = found.setdefault(str(series["metric"].get("job", "")), {})
+            job.update((round(time), float(value)) for time, value in series["values"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return Unanswered.UNKNOWN
+    return found
+
+
+def suspicious(answers: Mapping[Backend, Sums | Unanswered], windows: Windows) -> dict[str, Intervals]:
+    """Return the times that are to be looked at again, by job: those of windows in which a server has less than the best one."""
+    known = _known(answers)
+    found: dict[str, Intervals] = {}
+    for job in _jobs(known.values()):
+        bad = []
+        for end in windows.ends:
+            values = [sums.get(job, {}).get(end, 0.0) for sums in known.values()]
+            if min(values) < SUSPICIOUS * max(values):
+                bad.append((end - windows.length, end))
+        if bad:
+            found[job] = Intervals.of(bad)
+    return found
+
+
+def judged(
+    answers: Mapping[Backend, Sums | Unanswered], windows: Windows, jobs: Mapping[str, Job], *, all_jobs: bool
+) -> dict[Backend, Missing]:
+    """
+    Return what each server lacks in some windows.
+
+    :param answers: the sums over all targets of some jobs, by server.
+    :param jobs: what is known of the jobs of the pool.
+    :param all_jobs: the sums are those of all jobs: a server that has none of them in a window lacks all.
+    """
+    known = _known(answers)
+    best = {
+        job: {end: max(sums.get(job, {}).get(end, 0.0) for sums in known.values()) for end in windows.ends}
+        for job in _jobs(known.values())
+    }
+    found = {}
+    for backend, answer in answers.items():
+        if answer is Unanswered.UNREADABLE:
+            found[backend] = Missing(Intervals.of([(windows.start, windows.end)]))
+        elif not isinstance(answer, Unanswered):
+            gone = _gone(answer, best, windows) if all_jobs else frozenset()
+            holes = {
+                job: _holes(answer.get(job, {}), sums, windows, jobs.get(job, UNKNOWN_JOB), gone) for job, sums in best.items()
+            }
+            whole = Intervals.of((end - windows.length * (2 - LACKING), end) for end in gone)
+            found[backend] = Missing.of(whole, holes)
+    return {backend: missing for backend, missing in found.items() if missing}
+
+
+def _known(answers: Mapping[Backend, Sums | Unanswered]) -> dict[Backend, Sums]:
+    return {backend: answer for backend, answer in answers.items() if not isinstance(answer, Unanswered)}
+
+
+def _jobs(known: Iterable[Sums]) -> list[str]:
+    return sorted(set().union(*known))
+
+
+def _gone(own: Sums, best: Sums, windows: Windows) -> frozenset[int]:
+    """Return the ends of the windows in which a server has nothing at all, and another one has something."""
+    there = {end for sums in own.values() for end, value in sums.items() if value}
+    others = {end for sums in best.values() for end, value in sums.items() if value}
+    return frozenset(end for end in windows.ends if end in others and end not in there)
+
+
+@define
+class _BadWindows:
+    """
+    Bad windows in a row.
+
+    :ivar start: where the first one begins.
+    :ivar end: where the last one ends.
+    :ivar count: how many there are.
+    :ivar missing: the most targets that were missing in one of them.
+    :ivar of: how many targets the best server had then.
+    :ivar sure: one of them is one of a whole server's hole.
+    """
+
+    start: int
+    end: int
+    count: int = 0
+    missing: int = 0
+    of: int = 1
+    sure: bool = False
+
+
+def _holes(own: Mapping[int, float], best: Mapping[int, float], windows: Windows, job: Job, gone: frozenset[int]) -> list[Hole]:
+    """Return the holes of one job on one server."""
+    per_target = _SCRAPES * windows.length / job.window
+    found: list[Hole] = []
+    run: _BadWindows | None = None
+    for end in windows.ends:
+        had, expected = own.get(end, 0.0) / per_target, best.get(end, 0.0) / per_target
+        lacking = run is not None and (run.sure or run.count >= (3 if run.of <= SMALL else 2))
+        if expected and (_is_bad(had, expected) or (lacking and not _is_whole(had, expected))):
+            run = run or _BadWindows(end - windows.length, end)
+            run.end, run.count, run.sure = end, run.count + 1, run.sure or end in gone
+            missing = max(1, round(expected - had))
+            if missing > run.missing:
+                run.missing, run.of = missing, max(missing, round(expected))
+        else:
+            found += _closed(run, windows.length)
+            run = None
+    return [*found, *_closed(run, windows.length)]
+
+
+def _closed(run: _BadWindows | None, length: int) -> list[Hole]:
+    """Return the hole of a run of bad windows, none if they are too few."""
+    if run is None or not (run.sure or run.count >= (3 if run.of <= SMALL else 2)):
+        return []
+    unseen = (0.5 if run.of <= SMALL else 1 - LACKING) * run.of / run.missing
+    return [Hole(run.start - length * min(1.0, unseen), run.end, run.missing, run.of)]
+
+
+def _is_bad(own: float, best: float) -> bool:
+    if round(best) <= SMALL:
+        return own <= best / 2
+    return own == 0 or (own < LACKING * best and best - own >= 2)
+
+
+def _is_whole(own: float, best: float) -> bool:
+    return own >= best if round(best) <= SMALL else own >= WHOLE * best
+
+
+def younger(oldest: Mapping[Backend, float | None]) -> dict[Backend, Missing]:
+    """
+    Return what servers lack because they hold less history than another one.
+
+    :param oldest: the time of the oldest sample of each server, seconds since the epoch; None if it is not known.
+    """
+    first = min((time for time in oldest.values() if time is not None), default=0.0)
+    return {
+        backend: Missing(Intervals.of([(float("-inf"), time)]))
+        for backend, time in oldest.items()
+        if time is not None and time > first
+    }
+
+
+def with_drift(missing: Missing, start: float, end: float) -> Missing:
+    """
+    Return it with drift in place of the holes that are as old as the look back.
+
+    :param start: the oldest time that was looked at.
+    :param end: the newest one.
+    """
+    looked_at = Intervals.of([(start, end)]) - missing.whole
+    drift, jobs = dict(missing.drift), {}
+    for job, holes in missing.jobs.items():
+        times = Intervals.of((hole.start, hole.end) for hole in holes)
+        if (times & looked_at).measure >= _DRIFT * looked_at.measure > 0:
+            drift[job] = max(hole.missing for hole in holes)
+        else:
+            jobs[job] = holes
+    return Missing.of(missing.whole, jobs, drift)
+
+
+def joined(found: Sequence[Mapping[Backend, Missing]]) -> dict[Backend, Missing]:
+    """Return what each server lacks by several findings, such as those of several days."""
+    total: dict[Backend, Missing] = {}
+    for each in found:
+        for backend, missing in each.items():
+            total[backend] = total.get(backend, NOTHING) | missing
+    return total

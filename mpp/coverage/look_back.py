@@ -1,0 +1,201 @@
+"""
+Decides what servers are asked about their history: which targets are the witnesses of a day, and in which pieces. Pure.
+
+`mpp.coverage.holes` reads the answers. What a query costs a server is what it reads: `SAMPLE_S` of CPU time per sample.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from urllib.parse import urlencode
+
+from attrs import evolve, field, frozen
+
+from mpp.coverage.holes import COARSE_S, Windows
+from mpp.coverage.missing import Job
+from mpp.coverage.windows import with_matcher
+from mpp.intervals import Intervals
+from mpp.runtime import Outcome, parse_object
+
+DAY_S = 86400
+MOST_WITNESSES = 80
+WITNESSES_OF_A_JOB = 2
+SAMPLE_S = 0.15e-6
+"""CPU time in seconds that Prometheus takes per sample; measured, 0.1 µs with 3.5.3 and 2.42 on full windows."""
+PIECE_S = 0.1
+"""CPU time that one query may take: a dashboard that is opened meanwhile waits no longer for it."""
+MOST_BYTES = 1_000_000
+"""Bytes that one answer may have."""
+MOST_STEPS = 11_000
+"""Steps that Prometheus evaluates for one query."""
+
+_VALUE_BYTES = 24
+_SERIES_BYTES = 100
+# What has a meaning in a regular expression of RE2 outside of brackets.
+_SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
+
+
+@frozen(order=True)
+class Witness:
+    """A target that is asked for in place of all targets of its job."""
+
+    job: str
+    instance: str
+
+
+def jobs_of_day(jobs: Collection[str], day: int) -> tuple[str, ...]:
+    """
+    Return the jobs that have witnesses for a day: all, or as many as fit, which take turns from day to day.
+
+    :param day: days since the epoch.
+    """
+    ordered, most = sorted(jobs), MOST_WITNESSES // WITNESSES_OF_A_JOB
+    if len(ordered) <= most:
+        return tuple(ordered)
+    first = day * most % len(ordered)
+    return tuple(sorted((ordered + ordered)[first : first + most]))
+
+
+def witnesses_path(selector: str, jobs: Sequence[str], at: float) -> str:
+    """Return the path of the instant query for some targets of each job, at the middle of the day."""
+    return _instant(f"topk by (job) ({WITNESSES_OF_A_JOB}, {_of_jobs(selector, jobs)})", at)
+
+
+def read_witnesses(outcomes: Iterable[Outcome]) -> tuple[Witness, ...]:
+    """Return the witnesses by the answers of all servers: those of each job from the server that names most of them."""
+    best: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        own: dict[str, set[str]] = {}
+        for labels in _labels(outcome):
+            job, instance = labels.get("job"), labels.get("instance")
+            if isinstance(job, str) and isinstance(instance, str):
+                own.setdefault(job, set()).add(instance)
+        for job, instances in own.items():
+            if len(instances) > len(best.get(job, ())):
+                best[job] = instances
+    found = [Witness(job, each) for job, instances in sorted(best.items()) for each in sorted(instances)[:WITNESSES_OF_A_JOB]]
+    return tuple(found[:MOST_WITNESSES])
+
+
+def sums_path(selector: str, windows: Windows, *, jobs: Sequence[str] = (), witnesses: Sequence[Witness] = ()) -> str:
+    """
+    Return the path of the range query for the sums by job.
+
+    :param selector: the metric that says whether a target was scraped, such as ``up``.
+    :param jobs: which jobs to ask for, with all targets.
+    :param witnesses: or which targets.
+    """
+    asked = _of_jobs(selector, jobs or sorted({each.job for each in witnesses}))
+    if witnesses:
+        asked = with_matcher(asked, f"instance=~{_alternatives({each.instance for each in witnesses})}")
+    query = f"sum by (job) (sum_over_time({asked}[{windows.length}s]))"
+    times = {"start": windows.ends[0], "end": windows.end, "step": windows.length}
+    return "/api/v1/query_range?" + urlencode({"query": query, **times})
+
+
+def pieces(windows: Windows, series: int, samples_per_s: float) -> Iterator[Windows]:
+    """
+    Return windows in pieces, the newest first, of which each is small enough to be asked for at once.
+
+    :param series: how many series the answer has.
+    :param samples_per_s: how many samples are read per second of history: targets by the interval of their scrapes.
+    """
+    values = (MOST_BYTES / max(1, series) - _SERIES_BYTES) / _VALUE_BYTES
+    cost = SAMPLE_S * samples_per_s * windows.length
+    most = max(1, math.floor(min(values, MOST_STEPS, PIECE_S / cost if cost else MOST_STEPS)))
+    left = windows.count
+    while left > 0:
+        count = min(most, left)
+        yield evolve(windows, start=windows.start + windows.length * (left - count), count=count)
+        left -= count
+
+
+def halves(windows: Windows) -> tuple[Windows, ...]:
+    """Return both halves of windows that were too much to ask for, the newer one first; none of a single one."""
+    if windows.count < 2:
+        return ()
+    older = windows.count // 2
+    newer = Windows(windows.start + older * windows.length, windows.length, windows.count - older)
+    return newer, evolve(windows, count=older)
+
+
+def day_windows(day: int) -> Windows:
+    """Return the windows of the witnesses for a day since the epoch."""
+    return Windows(day * DAY_S, COARSE_S, DAY_S // COARSE_S)
+
+
+@frozen
+class Refinement:
+    """
+    What is asked for again, with all targets.
+
+    :ivar jobs: of these jobs, which have one interval.
+    :ivar windows: in these windows.
+    """
+
+    jobs: tuple[str, ...]
+    windows: Windows
+
+
+def refinements(times: Mapping[str, Intervals], jobs: Mapping[str, Job], slow_s: float) -> list[Refinement]:
+    """
+    Return what is asked for again, the newest first.
+
+    Of a long time only both ends are: a window of `COARSE_S` on each side of each edge. What lies between them is as bad as its
+    witnesses say.
+
+    :param times: the suspicious times by job.
+    :param slow_s: jobs with a longer scrape interval are judged by an hour.
+    """
+    by_window: dict[tuple[int, Intervals], list[str]] = {}
+    for job, suspicious in times.items():
+        window = jobs[job].window if job in jobs else Job().window
+        length = math.ceil(window) if window <= 2 * slow_s else max(3600, math.ceil(window))
+        edges = Intervals.of((edge - COARSE_S, edge + COARSE_S) for edge in suspicious.edges)
+        by_window.setdefault((length, edges), []).append(job)
+    found = [
+        Refinement(tuple(sorted(names)), Windows(math.floor(start), length, math.ceil((end - start) / length)))
+        for (length, asked), names in by_window.items()
+        for start, end in asked
+    ]
+    return sorted(found, key=lambda each: -each.windows.end)
+
+
+@frozen
+class SurveyBudget:
+    """
+    The CPU time that a look back may cost one server.
+
+    :ivar left: seconds.
+    """
+
+    left: float = field(default=1.0)
+
+    def after(self, windows: Windows, samples_per_s: float) -> SurveyBudget | None:
+        """Return what is left after a query, None if it would be too much."""
+        left = self.left - SAMPLE_S * samples_per_s * windows.length * windows.count
+        return SurveyBudget(left) if left >= 0 else None
+
+
+def _of_jobs(selector: str, jobs: Sequence[str]) -> str:
+    return with_matcher(selector, f"job=~{_alternatives(jobs)}" if jobs else "")
+
+
+def _alternatives(values: Iterable[str]) -> str:
+    return json.dumps("|".join(_SPECIAL.sub(r"\\\1", value) for value in sorted(values)), ensure_ascii=False)
+
+
+def _instant(query: str, at: float) -> str:
+    return "/api/v1/query?" + urlencode({"query": query, "time": f"{at:.3f}"})
+
+
+def _labels(outcome: Outcome) -> list[Mapping[str, object]]:
+    """Return the labels of all series of an answer; none if it is no answer."""
+    body = getattr(outcome, "body", b"") if getattr(outcome, "status", 0) == 200 else b""
+    data = parse_object(body).get("data")
+    result = data.get("result") if isinstance(data, dict) else None
+    series = result if isinstance(result, list) else []
+    return [each["metric"] for each in series if isinstance(each, dict) and isinstance(each.get("metric"), dict)]

@@ -1,0 +1,132 @@
+"""What servers are asked about their history."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.coverage.holes import Windows
+from mpp.coverage.look_back import (
+    DAY_S,
+    MOST_BYTES,
+    PIECE_S,
+    SAMPLE_S,
+    SurveyBudget,
+    Witness,
+    day_windows,
+    halves,
+    jobs_of_day,
+    pieces,
+    read_witnesses,
+    refinements,
+    sums_path,
+    witnesses_path,
+)
+from mpp.coverage.missing import Job
+from mpp.intervals import Intervals
+from mpp.runtime import Answer
+
+
+def parameters(path: str) -> dict[str, str]:
+    """Return the parameters of a path."""
+    return {name: values[0] for name, values in parse_qs(path.partition("?")[2]).items()}
+
+
+class WitnessesTests(SynchronousTestCase):
+    """The targets that stand for all."""
+
+    def test_all_jobs(self) -> None:
+        """Up to forty jobs have witnesses every day."""
+        self.assertEqual(jobs_of_day(["b", "a"], 19000), ("a", "b"))
+
+    def test_turns(self) -> None:
+        """More jobs take turns, so that each of them has witnesses again and again."""
+        jobs = [f"job{number}" for number in range(95)]
+        days = [jobs_of_day(jobs, day) for day in range(19000, 19003)]
+        self.assertEqual({len(each) for each in days}, {40})
+        self.assertEqual(set().union(*days), set(jobs))
+
+    def test_best_server(self) -> None:
+        """Of each job two targets are taken, from a server that has them."""
+
+        def answer(*targets: tuple[str, str]) -> Answer:
+            result = [{"metric": {"job": job, "instance": instance}, "value": [1, "1"]} for job, instance in targets]
+            return Answer(200, json.dumps({"data": {"result": result}}).encode())
+
+        holed, whole = answer(("node", "a")), answer(("node", "a"), ("node", "b"), ("web", "c"))
+        expected = (Witness("node", "a"), Witness("node", "b"), Witness("web", "c"))
+        self.assertEqual(read_witnesses([holed, whole, Answer(500), Answer(200, b"[]")]), expected)
+
+    def test_queries(self) -> None:
+        """The queries name jobs and targets as they are, whatever characters they have."""
+        path = witnesses_path("up", ["a.b", "c"], 1.5)
+        self.assertEqual(parameters(path), {"query": 'topk by (job) (2, up{job=~"a\\\\.b|c"})', "time": "1.500"})
+        path = sums_path("up", Windows(300, 300, 2), witnesses=[Witness("node", "h:1")])
+        query = 'sum by (job) (sum_over_time(up{job=~"node",instance=~"h:1"}[300s]))'
+        self.assertEqual(parameters(path), {"query": query, "start": "600", "end": "900", "step": "300"})
+
+
+class PiecesTests(SynchronousTestCase):
+    """How much is asked for at once."""
+
+    @given(st.integers(1, 5000), st.integers(0, 3000), st.floats(0, 5000))
+    def test_bounded(self, count: int, series: int, samples_per_s: float) -> None:
+        """The pieces are all windows, each once, and no larger than allowed unless they are a single window."""
+        windows = Windows(1000, 300, count)
+        found = list(pieces(windows, series, samples_per_s))
+        ends = [end for piece in reversed(found) for end in piece.ends]
+        self.assertEqual(ends, list(windows.ends))
+        for piece in found:
+            if piece.count > 1:
+                self.assertLessEqual(piece.count * samples_per_s * 300 * SAMPLE_S, PIECE_S * 1.001)
+                self.assertLessEqual(series * (100 + 24 * piece.count), MOST_BYTES)
+
+    def test_day_of_witnesses(self) -> None:
+        """Fifty witnesses of a day are one query; all of a thousand targets are several."""
+        day = day_windows(19000)
+        self.assertEqual((day.start, day.end), (19000 * DAY_S, 19001 * DAY_S))
+        self.assertEqual(len(list(pieces(day, 25, 50 / 15))), 1)
+        self.assertEqual(len(list(pieces(day, 25, 1000 / 15))), 9)
+
+    def test_halves(self) -> None:
+        """What is too much is asked for in halves, until it is a single window."""
+        self.assertEqual(halves(Windows(0, 300, 5)), (Windows(600, 300, 3), Windows(0, 300, 2)))
+        self.assertEqual(halves(Windows(0, 300, 1)), ())
+
+    def test_budget(self) -> None:
+        """Fifteen days of witnesses cost half of what a look back may; a day of all targets is too much after that."""
+        left: SurveyBudget | None = SurveyBudget()
+        for day in range(15):
+            assert left is not None
+            left = left.after(day_windows(day), 50 / 15)
+        assert left is not None
+        self.assertGreater(left.left, 0.3)
+        self.assertIsNone(left.after(day_windows(0), 1000 / 15))
+
+
+class RefinementsTests(SynchronousTestCase):
+    """What is asked for again."""
+
+    def test_short(self) -> None:
+        """A suspicious window is asked for again with its neighbours, jobs of one interval together."""
+        times = Intervals.of([(3000, 3300)])
+        jobs = {"a": Job(5, 30.0), "b": Job(5, 30.0), "c": Job(5, 10.0)}
+        found = refinements(dict.fromkeys(jobs, times), jobs, 150.0)
+        self.assertEqual(
+            [(each.jobs, each.windows) for each in found],
+            [(("a", "b"), Windows(2700, 30, 30)), (("c",), Windows(2700, 10, 90))],
+        )
+
+    def test_long(self) -> None:
+        """Of a long time only both ends are asked for again, the newer one first."""
+        found = refinements({"a": Intervals.of([(3000, 90000)])}, {"a": Job(5, 30.0)}, 150.0)
+        self.assertEqual([(each.windows.start, each.windows.end) for each in found], [(89700, 90300), (2700, 3300)])
+
+    def test_slow_job(self) -> None:
+        """A job that is scraped seldom is judged by an hour."""
+        (found,) = refinements({"a": Intervals.of([(3000, 3300)])}, {"a": Job(5, 600.0)}, 150.0)
+        self.assertEqual(found.windows.length, 3600)
