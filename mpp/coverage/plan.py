@@ -19,7 +19,7 @@ from attrs import frozen
 
 from mpp.coverage.polyline import Polyline
 from mpp.coverage.query_lacks import QueryLacks
-from mpp.coverage.steps import Segment, Steps, Tolerance, compared, total
+from mpp.coverage.steps import Segment, Steps, Tolerance, at_steps, compared, total
 from mpp.intervals import NEVER, Intervals
 from mpp.model import Backend
 
@@ -27,6 +27,12 @@ MOST_PARTS = 8
 """A joined answer costs one query per part, and each joint is a place where a raw counter may fall by a little."""
 
 _MOST_TIMES = 3
+_MOST_LEVELS = 8
+_EVER_MS = 1 << 54
+_EACH_MS = Steps(0)
+
+Levels = tuple[tuple[Segment, ...], ...]
+"""Which servers are good enough when: by what is needed and looked back on, and if that differs by what is needed alone."""
 
 
 @frozen
@@ -72,8 +78,8 @@ def plan(
     if len(candidates) == 1:
         return _with_warning(lacks, steps, whole, candidates)
     ordered = (own, *(each for each in candidates if each != own))
-    for segments in _levels(lacks, steps, ordered):
-        parts = _parts(segments, ordered, steps.count, most=MOST_PARTS if splice else 1)
+    for level in _levels(lacks, ordered):
+        parts = _parts(at_steps(level, steps), ordered, steps.count, most=MOST_PARTS if splice else 1)
         if parts:
             return _with_warning(lacks, steps, parts, candidates)
     parts = (Part(ranked(lacks, steps, ordered)[0], 0, last),)
@@ -106,13 +112,18 @@ def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backen
     return all(each.good & 1 for each in compared(segments, lines, _tolerances(lacks, pair)[0], steps))
 
 
-def _levels(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> list[list[Segment]]:
-    """Return which candidates are good enough when: by both levels, and by what is needed alone."""
-    by_need, by_both = _tolerances(lacks, candidates)
-    whole = [Segment(0, steps.count - 1, (1 << len(candidates)) - 1)]
-    needed = compared(whole, [lacks.of(each).needed for each in candidates], by_need, steps)
-    both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], by_both, steps)
-    return [both, needed] if both != needed else [both]
+def _levels(lacks: QueryLacks, candidates: tuple[Backend, ...]) -> Levels:
+    """Return which candidates are good enough when, the times in milliseconds; kept once it is known, for it suits any range."""
+    found = lacks.levels.get(candidates)
+    if found is None:
+        if len(lacks.levels) >= _MOST_LEVELS:
+            lacks.levels.clear()
+        by_need, by_both = _tolerances(lacks, candidates)
+        whole = [Segment(-_EVER_MS, _EVER_MS, (1 << len(candidates)) - 1)]
+        needed = compared(whole, [lacks.of(each).needed for each in candidates], by_need, _EACH_MS)
+        both = compared(needed, [lacks.of(each).looked_back_on for each in candidates], by_both, _EACH_MS)
+        found = lacks.levels[candidates] = tuple(tuple(each) for each in ([both, needed] if both != needed else [both]))
+    return found
 
 
 def _tolerances(lacks: QueryLacks, candidates: Sequence[Backend]) -> tuple[Tolerance, Tolerance]:

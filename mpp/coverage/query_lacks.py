@@ -22,6 +22,7 @@ from attrs import define, field, frozen
 from mpp.coverage.missing import NOTHING, UNKNOWN_JOB, Coverage, Hole, Missing
 from mpp.coverage.polyline import ZERO, Polyline
 from mpp.coverage.selectors import Jobs, Selector, ms, span
+from mpp.coverage.steps import Segment
 from mpp.intervals import ALWAYS, NEVER, Intervals
 from mpp.model import Backend
 
@@ -83,6 +84,9 @@ class QueryLacks:
     servers: Mapping[Backend, Lacking]
     affected: Intervals
     """The times of evaluation, in milliseconds, at which any server lacks anything of what the query reads."""
+
+    levels: dict[tuple[Backend, ...], tuple[tuple[Segment, ...], ...]] = field(factory=dict, repr=False, eq=False)
+    """What `mpp.coverage.plan` keeps of its comparisons, by the servers that it compared."""
 
     _material: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
 

@@ -7,6 +7,7 @@ once between two bends, at a step that a division finds. All numbers are whole, 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -114,6 +115,27 @@ def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: 
             for piece in _piece(first, last, among, ends, tolerance):
                 _append(found, piece)
     return found
+
+
+def at_steps(segments: Sequence[Segment], steps: Steps) -> list[Segment]:
+    """
+    Return segments by steps.
+
+    :param segments: by milliseconds since the epoch, in order, without a time between two of them, and as long as the steps.
+    """
+    found: list[Segment] = []
+    end = steps.time(steps.count - 1)
+    for segment in segments[bisect_right(segments, steps.start, key=_first) - 1 :]:
+        if segment.first > end:
+            break
+        first, last = max(0, steps.after(segment.first - 1)), min(steps.count - 1, steps.after(segment.last) - 1)
+        if first <= last:
+            _append(found, Segment(first, last, segment.good))
+    return found
+
+
+def _first(segment: Segment) -> int:
+    return segment.first
 
 
 def _append(found: list[Segment], segment: Segment) -> None:
