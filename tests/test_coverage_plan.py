@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.coverage.missing import Coverage, Hole, Job, Missing
 from mpp.coverage.plan import MOST_PARTS, QueryPlan, lacks_no_more, plan, ranked, why
+from mpp.coverage.polyline import Polyline
 from mpp.coverage.query_lacks import QueryLacks, lacks_of
-from mpp.coverage.steps import Steps
+from mpp.coverage.steps import Steps, total
 from mpp.intervals import Intervals
 from mpp.model import Backend
 
@@ -287,6 +288,23 @@ def fewest(good: list[set[Backend]]) -> int:
         costs = {b: min(costs[b], least + 1) if number else 1 for b in (A, B, C)}
         costs = {b: cost if b in each else 10**6 for b, cost in costs.items()}
     return min(costs.values())
+
+
+class TotalTests(SynchronousTestCase):
+    """Sums over steps."""
+
+    @given(
+        st.lists(st.tuples(st.integers(-50, 150), st.integers(-4, 4)), max_size=6),
+        st.integers(0, 9),
+        st.integers(1, 30),
+        st.integers(0, 12),
+        st.integers(0, 12),
+    )
+    def test_total(self, bends: list[tuple[int, int]], base: int, step: int, first: int, count: int) -> None:
+        """The sum over some steps is that of the values at each of them."""
+        line, at = Polyline.of(bends, base), Steps(0, step, first + count + 1)
+        expected = sum(line.at(at.time(number)) for number in range(first, first + count + 1))
+        self.assertEqual(total(line, at, first, first + count), 2 * expected)
 
 
 class PropertyTests(SynchronousTestCase):

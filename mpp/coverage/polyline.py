@@ -53,8 +53,13 @@ class Polyline:
 
     def at(self, time: int) -> int:
         """Return the value at a time."""
-        place = bisect_right(self.times, time) - 1
-        return self.base if place < 0 else self.values[place] + self.slopes[place] * (time - self.times[place])
+        return self.piece(bisect_right(self.times, time) - 1, time)[0]
+
+    def piece(self, place: int, time: int) -> tuple[int, int]:
+        """Return the value at a time and the slope there, given the number of the last bend up to it, -1 for none."""
+        if place < 0:
+            return self.base, 0
+        return self.values[place] + self.slopes[place] * (time - self.times[place]), self.slopes[place]
 
     @property
     def steepest(self) -> int:

@@ -90,11 +90,18 @@ def pieces(lines: Iterable[Polyline], steps: Steps, first: int, last: int) -> It
 
 def total(line: Polyline, steps: Steps, first: int, last: int) -> int:
     """Return twice the sum of a line over some steps."""
-    if not line:
-        return 0
-    found = 0
-    for start, end in pieces((line,), steps, first, last):
-        found += (line.at(steps.time(start)) + line.at(steps.time(end))) * (end - start + 1)
+    found, at = 0, first
+    place = bisect_right(line.times, steps.time(first))
+    while at <= last:
+        bend = line.times[place] if place < len(line.times) else None
+        until = last if bend is None else min(last, steps.after(bend) - 1)
+        if at <= until:
+            value, slope = line.piece(place - 1, steps.time(at))
+            if value or slope:
+                count = until - at + 1
+                found += (2 * value + slope * steps.step * (count - 1)) * count
+            at = until + 1
+        place += 1
     return found
 
 
