@@ -24,14 +24,17 @@ jobs in its configuration, had targets before, has just come back, or is idle, s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from attrs import define, frozen
 
-from mpp.core.facts import Lack, ServerState
-from mpp.core.model import Backend
-from mpp.coverage import drift
-from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
+from mpp import drift
+from mpp.coverage.missing import Hole, Missing
+from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, Counts, Reading
+from mpp.facts import Facts, Lack
+from mpp.intervals import Intervals
+from mpp.model import Backend
 
 LACKING = 0.9
 """Share of the best server's targets of a job; a server with less is lacking the job."""
@@ -94,7 +97,9 @@ class Lacks:
         self._jobs: dict[Backend, dict[str, _Job]] = {}
         self._configs: dict[Backend, float | None] = {}
         self.undecided = False
-        """Whether a difference was seen that needs another window to be decided."""
+        """A difference was seen that needs another window."""
+        self.missing: dict[Backend, Missing] = {}
+        """What each server lacks by the last survey, by job: holes that go on. Servers that lack nothing are not named."""
 
     def returned(self, backend: Backend) -> None:
         """Reset the counts of a server that has just come back; the jobs that it had are remembered."""
@@ -111,9 +116,9 @@ class Lacks:
 
         :param at: the time of the survey, seconds since the epoch.
         """
-        self.undecided = False
-        best = _best(each.parsed for each in surveyed.values() if each.parsed is not None)
-        intervals = _intervals(each.server_state for each in surveyed.values())
+        self.undecided, self.missing = False, {}
+        best = _best(each.reading for each in surveyed.values() if each.reading is not None)
+        intervals = _intervals(each.facts for each in surveyed.values())
         found: dict[Backend, Lack] = {}
         for backend, each in surveyed.items():
             if each.parsed is None:
@@ -145,7 +150,8 @@ class Lacks:
         if empty and not (lost or each.server_state.jobs) and each.back_at is None:
             return None
         missing, since = 0, at
-        configured, discovered = dict(each.server_state.jobs), dict(each.server_state.pools)
+        holes: dict[str, tuple[Hole]] = {}
+        configured, discovered = dict(each.facts.jobs), dict(each.facts.pools)
         longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         for name, counts in best.items():
             expected = counts.up if lost else self._expected(backend, name, counts.up, configured, discovered)
@@ -160,13 +166,18 @@ class Lacks:
                 self._count(job, own, expected, intervals.get(name, longest), at, each.back_at)
             if job.lacking:
                 # One at least: a job that is whole again lacks until a second window shows it.
-                missing += max(1, expected - own)
+                lacked = max(1, expected - own)
+                missing += lacked
+                holes[name] = (Hole(job.began_at, math.inf, lacked, max(lacked, expected)),)
                 since = min(since, job.began_at)
         if not missing:
             return None
-        if idle and each.server_state.newest is not None:
-            since = min(since, each.server_state.newest)
-        own_total = sum(counts.up for counts in parsed.values())
+        if idle and each.facts.newest is not None:
+            since = min(since, each.facts.newest)
+        own_total = sum(counts.up for counts in reading.values())
+        # A server that has nothing lacks jobs that nobody remembers, too, since it has lost the last one.
+        whole = Intervals.of([] if own_total else [(max(hole.start for (hole,) in holes.values()), math.inf)])
+        self.missing[backend] = Missing.of(whole, holes)
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)
 
     def _expected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from attrs import evolve
@@ -10,7 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.facts import Lack, ServerState
 from mpp.core.model import Backend
 from mpp.coverage.lacks import Lacks, Surveyed, by_state
-from mpp.coverage.windows import TargetCounts
+from mpp.coverage.missing import Hole, Missing
+from mpp.coverage.windows import Counts
+from mpp.facts import Facts, Lack
+from mpp.intervals import NEVER, Intervals
+from mpp.model import Backend
 
 NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
@@ -68,6 +73,18 @@ class LacksTests(SynchronousTestCase):
         """A server that is cut off goes on to write that its targets are down, and lacks them."""
         lack = self.survey(has(node=80), has(node=(0, 80)), 2)
         self.assertEqual(lack, Lack(80, 80, NOW + 1 - 4, stopped=True))
+
+    def test_by_job(self) -> None:
+        """What a server lacks is known by job, as holes that go on; one that scrapes nothing has one of all jobs."""
+        self.survey(has(node=80, app=10), has(node=80, app=5), 2, apart=2)
+        app = Hole(NOW + 2 - 4, math.inf, 5, 10)
+        self.assertEqual(self.lacks.missing, {B: Missing.of(NEVER, {"app": [app]})})
+        self.survey(has(node=80, app=10), has(), 2, apart=2)
+        missing = self.lacks.missing[B]
+        self.assertEqual(missing.whole, Intervals.of([(NOW + 6 - 4, math.inf)]))
+        self.assertEqual(missing.jobs, {"app": (Hole(NOW + 2 - 4, NOW + 6 - 4, 10, 10),)})
+        self.survey(has(node=80, app=10), has(node=80, app=10), 2)
+        self.assertEqual(self.lacks.missing, {})
 
     def test_all_stopped(self) -> None:
         """When no server scrapes, or the targets are down, none lacks anything."""
