@@ -12,20 +12,5 @@ docs/development/architecture.rst describes the life of a request, of a round an
 new things go. The docstring of each package describes its purpose. A package may import only packages to its left, never in a
 cycle::
 
-Layers; imports go downwards only, and never sideways except from ``forward`` to ``wire`` and ``metrics``, from ``metrics`` to
-``tally``, from ``locators`` to ``tls`` and ``addresses``, and from ``addresses`` to ``pacing``:
-
-- L0 words: ``errors facts model http_config settings interfaces url_pattern instance variables``
-- L1 decisions, pure: ``headers paths timeouts policy strategies ejection affinity exposition fingerprint runtime origin
-  readings drift external_labels stickiness recent server_name subject_names status/ plain_yaml values logs access bounds
-  child_environ api_errors storage_errors responses limiting vouching query_of_death flags placement progress page_limits
-  unsafe_paths cross_site route_cookie coverage/ written spans own_requests series linear_pattern cors demotion
-  largest log_components intervals``
-- L2 acts: ``wire/ locators/ tls addresses probe/ forward metrics tally notify descriptor repeats pacing``
-- L3 living: ``selection evidence publication updates roster rounds round_steps follow_ups journal recorder snapshot credentials
-  keyring authorized serving proxy site pages admin housekeeping front/ damage problems kube_probes upkeep status_log survey``
-- L4 assembly: ``config command_line config_file config_backends config_http config_tree options usage completion
-  checks extensions locating wiring forwarders renewable listening_errors file_limit listening sockets listeners sites changes
-  reload backends views service workers/ output refusal tap __main__ testing/ demo secret_files config_sections effective
-  early_interrupt``
+    _version < core < config < wire < discovery < coverage < selection < proxy < security < admin < app < tap < __main__
 """

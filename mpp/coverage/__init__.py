@@ -1,9 +1,7 @@
 """
-What each server has of the newest data and of its history, compared with the others. Pure: `mpp.survey` asks the servers.
+What the servers lack: of their newest data, by a survey in each round, and of their history, by a look back at it.
 
-Read `mpp.coverage.lacks` first: it decides what of the newest data counts as missing. `mpp.coverage.needed` reads up to which
-time a client's request needs data. `mpp.coverage.look_back` says what servers are asked about their history, `mpp.coverage.holes`
-what of it they lack by their answers; `mpp.coverage.missing` has the values for that. `mpp.coverage.query_lacks` says what of it
-a query would miss on each server, and `mpp.coverage.plan` which server answers which steps.
-What follows from a lack is decided by the strategies and by `mpp.forward`; this package must not know it.
+Read `mpp.coverage.lacks` first, which judges the newest data; `mpp.coverage.holes` judges the past; `mpp.coverage.missing` holds
+what was found. Only `mpp.coverage.survey` sends queries. `mpp.coverage.planning` decides which server answers which steps of a
+query. The strategies and `mpp.proxy` decide what follows from a lack; this package must not know them.
 """

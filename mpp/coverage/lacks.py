@@ -29,12 +29,12 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, frozen
 
-from mpp import drift
+from mpp.core.facts import Lack, ServerState
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend
+from mpp.coverage import drift
 from mpp.coverage.missing import Hole, Missing
-from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, Counts, Reading
-from mpp.facts import Facts, Lack
-from mpp.intervals import Intervals
-from mpp.model import Backend
+from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
 
 LACKING = 0.9
 """Share of the best server's targets of a job; a server with less is lacking the job."""
@@ -97,7 +97,7 @@ class Lacks:
         self._jobs: dict[Backend, dict[str, _Job]] = {}
         self._configs: dict[Backend, float | None] = {}
         self.undecided = False
-        """A difference was seen that needs another window."""
+        """Whether a difference was seen that needs another window to be decided."""
         self.missing: dict[Backend, Missing] = {}
         """What each server lacks by the last survey, by job: holes that go on. Servers that lack nothing are not named."""
 
@@ -117,8 +117,8 @@ class Lacks:
         :param at: the time of the survey, seconds since the epoch.
         """
         self.undecided, self.missing = False, {}
-        best = _best(each.reading for each in surveyed.values() if each.reading is not None)
-        intervals = _intervals(each.facts for each in surveyed.values())
+        best = _best(each.parsed for each in surveyed.values() if each.parsed is not None)
+        intervals = _intervals(each.server_state for each in surveyed.values())
         found: dict[Backend, Lack] = {}
         for backend, each in surveyed.items():
             if each.parsed is None:
@@ -151,7 +151,7 @@ class Lacks:
             return None
         missing, since = 0, at
         holes: dict[str, tuple[Hole]] = {}
-        configured, discovered = dict(each.facts.jobs), dict(each.facts.pools)
+        configured, discovered = dict(each.server_state.jobs), dict(each.server_state.pools)
         longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
         for name, counts in best.items():
             expected = counts.up if lost else self._expected(backend, name, counts.up, configured, discovered)
@@ -172,10 +172,10 @@ class Lacks:
                 since = min(since, job.began_at)
         if not missing:
             return None
-        if idle and each.facts.newest is not None:
-            since = min(since, each.facts.newest)
-        own_total = sum(counts.up for counts in reading.values())
-        # A server that has nothing lacks jobs that nobody remembers, too, since it has lost the last one.
+        if idle and each.server_state.newest is not None:
+            since = min(since, each.server_state.newest)
+        own_total = sum(counts.up for counts in parsed.values())
+        # A server that has nothing also lacks the jobs that no other server reports any more.
         whole = Intervals.of([] if own_total else [(max(hole.start for (hole,) in holes.values()), math.inf)])
         self.missing[backend] = Missing.of(whole, holes)
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)

@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 
 from attrs import evolve, field, frozen
 
+from mpp.core.intervals import Intervals
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
 from mpp.coverage.holes import COARSE_S, Windows
 from mpp.coverage.missing import Job
 from mpp.coverage.windows import with_matcher
-from mpp.intervals import Intervals
-from mpp.runtime import Outcome, parse_object
 
 DAY_S = 86400
 MOST_WITNESSES = 80
@@ -64,7 +64,7 @@ def witnesses_path(selector: str, jobs: Sequence[str], at: float) -> str:
     return _instant(f"topk by (job) ({WITNESSES_OF_A_JOB}, {_of_jobs(selector, jobs)})", at)
 
 
-def read_witnesses(outcomes: Iterable[Outcome]) -> tuple[Witness, ...]:
+def read_witnesses(outcomes: Iterable[ProbeOutcome]) -> tuple[Witness, ...]:
     """Return the witnesses by the answers of all servers: those of each job from the server that names most of them."""
     best: dict[str, set[str]] = {}
     for outcome in outcomes:
@@ -192,7 +192,7 @@ def _instant(query: str, at: float) -> str:
     return "/api/v1/query?" + urlencode({"query": query, "time": f"{at:.3f}"})
 
 
-def _labels(outcome: Outcome) -> list[Mapping[str, object]]:
+def _labels(outcome: ProbeOutcome) -> list[Mapping[str, object]]:
     """Return the labels of all series of an answer; none if it is no answer."""
     body = getattr(outcome, "body", b"") if getattr(outcome, "status", 0) == 200 else b""
     data = parse_object(body).get("data")

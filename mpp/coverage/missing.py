@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from attrs import evolve, field, frozen
 
-from mpp.facts import Gap
-from mpp.intervals import ALWAYS, NEVER, Intervals
-from mpp.model import Backend
+from mpp.core.facts import Gap
+from mpp.core.intervals import ALWAYS, NEVER, Intervals
+from mpp.core.model import Backend
 
 DEFAULT_WINDOW_S = 120.0
 """Two of Prometheus' default scrape intervals, for a job of which the interval is not known."""
@@ -187,7 +187,7 @@ class Coverage:
     jobs: Mapping[str, Job] = field(factory=dict)
     missing: Mapping[Backend, Missing] = field(factory=dict)
     names: frozenset[str] = field(init=False, repr=False, eq=False)
-    """The names of the jobs, for `mpp.promql.jobs.JobMatchers`."""
+    """The names of the jobs, for ``promql.jobs.JobMatchers``."""
 
     times: Intervals = field(init=False, repr=False, eq=False)
     """When any server lacks anything, drift apart."""

@@ -145,7 +145,7 @@ def _entry(series: Any) -> tuple[str, bool, int] | None:
 
 
 def with_matcher(selector: str, matcher: str) -> str:
-    """Return a selector with one more matcher, or as it is if the matcher is empty."""
+    """Return a selector with one more matcher, or the selector itself if the matcher is empty."""
     if not matcher:
         return selector
     if selector.endswith("}"):

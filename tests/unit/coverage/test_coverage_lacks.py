@@ -9,13 +9,11 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.facts import Lack, ServerState
+from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.lacks import Lacks, Surveyed, by_state
 from mpp.coverage.missing import Hole, Missing
-from mpp.coverage.windows import Counts
-from mpp.facts import Facts, Lack
-from mpp.intervals import NEVER, Intervals
-from mpp.model import Backend
+from mpp.coverage.windows import TargetCounts
 
 NOW = 1_700_000_000.0
 A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
@@ -75,7 +73,7 @@ class LacksTests(SynchronousTestCase):
         self.assertEqual(lack, Lack(80, 80, NOW + 1 - 4, stopped=True))
 
     def test_by_job(self) -> None:
-        """What a server lacks is known by job, as holes that go on; one that scrapes nothing has one of all jobs."""
+        """What a server lacks is known by job, as holes that go on; a server that scrapes nothing lacks all jobs."""
         self.survey(has(node=80, app=10), has(node=80, app=5), 2, apart=2)
         app = Hole(NOW + 2 - 4, math.inf, 5, 10)
         self.assertEqual(self.lacks.missing, {B: Missing.of(NEVER, {"app": [app]})})

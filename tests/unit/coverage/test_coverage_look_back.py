@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core.intervals import Intervals
+from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.holes import Windows
 from mpp.coverage.look_back import (
     DAY_S,
@@ -27,8 +29,6 @@ from mpp.coverage.look_back import (
     witnesses_path,
 )
 from mpp.coverage.missing import Job
-from mpp.intervals import Intervals
-from mpp.runtime import Answer
 
 
 def parameters(path: str) -> dict[str, str]:
@@ -53,13 +53,13 @@ class WitnessesTests(SynchronousTestCase):
     def test_best_server(self) -> None:
         """Of each job two targets are taken, from a server that has them."""
 
-        def answer(*targets: tuple[str, str]) -> Answer:
+        def answer(*targets: tuple[str, str]) -> ProbeResponse:
             result = [{"metric": {"job": job, "instance": instance}, "value": [1, "1"]} for job, instance in targets]
-            return Answer(200, json.dumps({"data": {"result": result}}).encode())
+            return ProbeResponse(200, json.dumps({"data": {"result": result}}).encode())
 
         holed, whole = answer(("node", "a")), answer(("node", "a"), ("node", "b"), ("web", "c"))
         expected = (Witness("node", "a"), Witness("node", "b"), Witness("web", "c"))
-        self.assertEqual(read_witnesses([holed, whole, Answer(500), Answer(200, b"[]")]), expected)
+        self.assertEqual(read_witnesses([holed, whole, ProbeResponse(500), ProbeResponse(200, b"[]")]), expected)
 
     def test_queries(self) -> None:
         """The queries name jobs and targets as they are, whatever characters they have."""

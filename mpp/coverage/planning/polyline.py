@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from mpp.intervals import Intervals
+from mpp.core.intervals import Intervals
 
 
 @frozen

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.intervals import ALWAYS, Intervals
+from mpp.core.intervals import ALWAYS, Intervals
 
 LOW, HIGH = -5, 30
 

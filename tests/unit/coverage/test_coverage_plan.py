@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend
 from mpp.coverage.missing import Coverage, Hole, Job, Missing
-from mpp.coverage.plan import MOST_PARTS, QueryPlan, lacks_no_more, plan, ranked, why
-from mpp.coverage.polyline import Polyline
-from mpp.coverage.query_lacks import QueryLacks, lacks_of
-from mpp.coverage.steps import Steps, total
-from mpp.intervals import Intervals
-from mpp.model import Backend
+from mpp.coverage.planning.plan import MOST_PARTS, QueryPlan, lacks_no_more, plan, ranked, why
+from mpp.coverage.planning.polyline import Polyline
+from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
+from mpp.coverage.planning.steps import Steps, total
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000

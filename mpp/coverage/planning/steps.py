@@ -1,8 +1,8 @@
 """
 Compares what servers lack at the steps of a range, without looking at each step. Pure.
 
-What a server lacks is a straight line between its bends (`mpp.coverage.polyline`), so a comparison of two servers changes at most
-once between two bends, at a step that a division finds. All numbers are whole, so nothing depends on rounding.
+What a server lacks is a straight line between its bends (`mpp.coverage.planning.polyline`), so a comparison of two servers
+changes at most once between two bends, at a step that a division finds. All numbers are whole, so nothing depends on rounding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from attrs import frozen
 
-from mpp.coverage.polyline import Polyline
+from mpp.coverage.planning.polyline import Polyline
 
 
 @frozen

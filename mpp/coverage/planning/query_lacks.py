@@ -1,8 +1,8 @@
 """
 What each server lacks of what one query reads, as functions of the time of evaluation. Pure.
 
-Made once for a query and a state of `mpp.coverage.missing.Coverage`; `mpp.coverage.plan` then asks it for any range of steps.
-Times in here are whole milliseconds, as Prometheus' own; the unit of a lack is the missing target-millisecond.
+Made once for a query and a state of `mpp.coverage.missing.Coverage`; `mpp.coverage.planning.plan` then asks it for any range of
+steps. Times in here are whole milliseconds, as Prometheus' own; the unit of a lack is the missing target-millisecond.
 
 # Note [Needed, looked back on, material]
 
@@ -19,12 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
+from mpp.core.intervals import ALWAYS, NEVER, Intervals
+from mpp.core.model import Backend
 from mpp.coverage.missing import NOTHING, UNKNOWN_JOB, Coverage, Hole, Missing
-from mpp.coverage.polyline import ZERO, Polyline
-from mpp.coverage.selectors import Jobs, Selector, ms, span
-from mpp.coverage.steps import Segment
-from mpp.intervals import ALWAYS, NEVER, Intervals
-from mpp.model import Backend
+from mpp.coverage.planning.polyline import ZERO, Polyline
+from mpp.coverage.planning.selectors import Jobs, Selector, ms, span
+from mpp.coverage.planning.steps import Segment
 
 MATERIAL = 0.01
 """
@@ -86,7 +86,7 @@ class QueryLacks:
     """The times of evaluation, in milliseconds, at which any server lacks anything of what the query reads."""
 
     levels: dict[tuple[Backend, ...], tuple[tuple[Segment, ...], ...]] = field(factory=dict, repr=False, eq=False)
-    """What `mpp.coverage.plan` keeps of its comparisons, by the servers that it compared."""
+    """What `mpp.coverage.planning.plan` keeps of its comparisons, by the servers that it compared."""
 
     _material: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
 
@@ -138,7 +138,7 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
     """
     Return what each server lacks of what a query reads.
 
-    :param selectors: `mpp.promql.reads.QueryReads.selectors`, after ``within``.
+    :param selectors: ``promql.reads.QueryReads.selectors``, after ``within``.
     :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
     """
     distinct = tuple({(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values())

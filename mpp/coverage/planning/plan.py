@@ -4,10 +4,10 @@ Decides which server answers which steps of a query, so that as little as possib
 # Note [Who answers]
 
 At each step the servers that count as good as the best are good enough: by what is needed first, among those by what is looked
-back on (`mpp.coverage.steps`). A server that is good enough at each step gets the whole query, the client's own server first.
-Else the steps are divided into the fewest parts, `MOST_PARTS` at most; where a division into as few leaves a choice, the client's
-own server gets the steps. If the query cannot be divided, or into too many parts only, the server that lacks least in all gets
-all of it.
+back on (`mpp.coverage.planning.steps`). A server that is good enough at each step gets the whole query, the client's own server
+first. Else the steps are divided into the fewest parts, `MOST_PARTS` at most; where a division into as few leaves a choice, the
+client's own server gets the steps. If the query cannot be divided, or into too many parts only, the server that lacks least in
+all gets all of it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from mpp.coverage.polyline import Polyline
-from mpp.coverage.query_lacks import QueryLacks
-from mpp.coverage.steps import Segment, Steps, Tolerance, at_steps, compared, total
-from mpp.intervals import NEVER, Intervals
-from mpp.model import Backend
+from mpp.core.intervals import NEVER, Intervals
+from mpp.core.model import Backend
+from mpp.coverage.planning.polyline import Polyline
+from mpp.coverage.planning.query_lacks import QueryLacks
+from mpp.coverage.planning.steps import Segment, Steps, Tolerance, at_steps, compared, total
 
 MOST_PARTS = 8
 """A joined answer costs one query per part, and each joint is a place where a raw counter may fall by a little."""

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.core.facts import Gap
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend
+from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.holes import Sums, Unanswered, Windows, joined, judged, read_sums, suspicious, with_drift, younger
 from mpp.coverage.missing import Coverage, Hole, Job, Missing
-from mpp.errors import Cause, Phase, UpstreamError
-from mpp.facts import Gap
-from mpp.intervals import Intervals
-from mpp.model import Backend
-from mpp.runtime import Answer
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000
@@ -133,20 +133,20 @@ class AnswersTests(SynchronousTestCase):
         """The sums are read by job and time."""
         result = [{"metric": {"job": "node"}, "values": [[T0, "12"], [T0 + 300, "11.5"]]}]
         body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
-        self.assertEqual(read_sums(Answer(200, body)), {"node": {T0: 12.0, T0 + 300: 11.5}})
+        self.assertEqual(read_sums(ProbeResponse(200, body)), {"node": {T0: 12.0, T0 + 300: 11.5}})
 
     def test_no_matrix(self) -> None:
         """What cannot be read counts as not asked."""
         error = UpstreamError(Phase.BODY, Cause.TIMEOUT, "late")
-        garbled = Answer(200, b'{"data": {"result": [{"metric": {}, "values": [1]}]}}')
-        for outcome in (error, Answer(403), Answer(200, b"<html>"), garbled, Answer(503)):
+        garbled = ProbeResponse(200, b'{"data": {"result": [{"metric": {}, "values": [1]}]}}')
+        for outcome in (error, ProbeResponse(403), ProbeResponse(200, b"<html>"), garbled, ProbeResponse(503)):
             self.assertIs(read_sums(outcome), Unanswered.UNKNOWN)
 
     def test_errors(self) -> None:
         """A damaged storage is told from a query that would read too much, and from other errors."""
 
-        def error(text: str) -> Answer:
-            return Answer(422, json.dumps({"status": "error", "error": text}).encode())
+        def error(text: str) -> ProbeResponse:
+            return ProbeResponse(422, json.dumps({"status": "error", "error": text}).encode())
 
         too_much = "query processing would load too many samples into memory in query execution"
         self.assertIs(read_sums(error(too_much)), Unanswered.TOO_MUCH)
