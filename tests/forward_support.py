@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from mpp.core.coverage import WHOLE_POOL
 from mpp.core.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
 from mpp.core.metrics import Metrics
@@ -114,6 +115,7 @@ class FakeSelections:
 
     def __init__(self, selection: Selection) -> None:
         self.current = selection
+        self.coverage = WHOLE_POOL
         self.reports: list[tuple[Backend, Standing]] = []
         self.well: list[Backend] = []
         self.rescues: list[tuple[Backend, Backend]] = []

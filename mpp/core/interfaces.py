@@ -15,6 +15,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from mpp.core.coverage import Coverage
     from mpp.core.model import Backend, Choice, DiscoveredBackend, Headers, Observation, RequestInfo, Selection, Standing
 
 
@@ -102,6 +103,9 @@ class ISelections(Interface):
     """The current Selection, and the ways to have it renewed."""
 
     current: Selection = Attribute("The Selection in force; an empty one before the first round has finished.")
+    coverage: Coverage = Attribute(
+        "What the servers lack of their history, as far as it is known. Replaced as a whole."
+    )
     suspects: ISuspectQueries = Attribute("The reads that servers may have died of lately; mostly there are none.")
 
     def ready() -> Deferred[Selection]:

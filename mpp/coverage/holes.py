@@ -23,13 +23,13 @@ from enum import Enum
 
 from attrs import define, frozen
 
+from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Hole, Job, Missing
 from mpp.core.errors import UpstreamError
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
 from mpp.core.prometheus.storage_errors import is_storage_error
 from mpp.coverage.lacks import LACKING, SMALL, WHOLE
-from mpp.coverage.missing import NOTHING, UNKNOWN_JOB, Hole, Job, Missing
 
 COARSE_S = 300
 """Windows of the witnesses: a restart of 20 s leaves 91 to 94 % of one; without a hole it was 100 % in 60 of 60, measured."""

@@ -29,11 +29,11 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, frozen
 
+from mpp.core.coverage import Hole, Missing
 from mpp.core.facts import Lack, ServerState
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.coverage import drift
-from mpp.coverage.missing import Hole, Missing
 from mpp.coverage.windows import DEFAULT_INTERVAL_S, SLOW_S, JobCounts, TargetCounts
 
 LACKING = 0.9

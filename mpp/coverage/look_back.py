@@ -14,10 +14,10 @@ from urllib.parse import urlencode
 
 from attrs import evolve, field, frozen
 
+from mpp.core.coverage import Job
 from mpp.core.intervals import Intervals
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
 from mpp.coverage.holes import COARSE_S, Windows
-from mpp.coverage.missing import Job
 from mpp.coverage.windows import with_matcher
 
 DAY_S = 86400

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
+from mpp.core.coverage import WHOLE_POOL
 from mpp.core.interfaces import ISelections, IStrategy
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Observation, Selection, Standing
@@ -73,6 +74,7 @@ class SelectionService(Service):
         coverage_query: str = "",
     ) -> None:
         self.took: float | None = None
+        self.coverage = WHOLE_POOL
         self.suspects = SuspectQueries(clock.seconds)
         self._locator = locator
         self._addresses = addresses

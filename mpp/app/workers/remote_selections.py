@@ -31,6 +31,7 @@ from zope.interface import implementer
 from mpp.app.workers.codec import backend_in, backend_out, selection_in
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import ReceivedBackends
+from mpp.core.coverage import WHOLE_POOL
 from mpp.core.http_config import DiscoverySources
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Backend, Selection, Standing
@@ -47,6 +48,7 @@ class RemoteSelections(Service):
 
     :param now: returns the monotonic time in seconds, as used for requests.
     :ivar current: see `ISelections`.
+    :ivar coverage: see `ISelections`.
     :ivar suspects: see `ISelections`; the parent sends each entry to all workers.
     :ivar known: the data about each backend that the parent has sent.
     :ivar channel: the IPC channel to the parent.
@@ -57,6 +59,7 @@ class RemoteSelections(Service):
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.current = Selection()
+        self.coverage = WHOLE_POOL
         self.suspects = SuspectQueries(now)
         self.event_log = EventLog(time.time)
         self._forget: Callable[[Backend], None] = lambda _: None

@@ -1,7 +1,7 @@
 """
 What each server lacks of what one query reads, as functions of the time of evaluation. Pure.
 
-Made once for a query and a state of `mpp.coverage.missing.Coverage`; `mpp.coverage.planning.plan` then asks it for any range of
+Made once for a query and a state of `mpp.core.coverage.Coverage`; `mpp.coverage.planning.plan` then asks it for any range of
 steps. Times in here are whole milliseconds, as Prometheus' own; the unit of a lack is the missing target-millisecond.
 
 # Note [Needed, looked back on, material]
@@ -19,9 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
+from mpp.core.coverage import NOTHING, UNKNOWN_JOB, Coverage, Hole, Missing
 from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
-from mpp.coverage.missing import NOTHING, UNKNOWN_JOB, Coverage, Hole, Missing
 from mpp.coverage.planning.polyline import ZERO, Polyline
 from mpp.coverage.planning.selectors import Jobs, Selector, ms, span
 from mpp.coverage.planning.steps import Segment

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mpp.app.systemd import ServiceManager, SystemdNotifier, describe
+from mpp.core.coverage import WHOLE_POOL
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 
@@ -28,6 +29,7 @@ class Selections:
 
     def __init__(self) -> None:
         self.current = Selection()
+        self.coverage = WHOLE_POOL
         self.first: Deferred[Selection] = Deferred()
 
     def ready(self) -> Deferred[Selection]:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.facts import Gap
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.holes import Sums, Unanswered, Windows, joined, judged, read_sums, suspicious, with_drift, younger
-from mpp.coverage.missing import Coverage, Hole, Job, Missing
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
 T0 = 1_700_000_000

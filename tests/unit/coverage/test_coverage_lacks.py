@@ -8,11 +8,11 @@ import time
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core.coverage import Hole, Missing
 from mpp.core.facts import Lack, ServerState
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.lacks import Lacks, Surveyed, by_state
-from mpp.coverage.missing import Hole, Missing
 from mpp.coverage.windows import TargetCounts
 
 NOW = 1_700_000_000.0

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core.coverage import Job
 from mpp.core.intervals import Intervals
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
 from mpp.coverage.holes import Windows
@@ -28,7 +29,6 @@ from mpp.coverage.look_back import (
     sums_path,
     witnesses_path,
 )
-from mpp.coverage.missing import Job
 
 
 def parameters(path: str) -> dict[str, str]:

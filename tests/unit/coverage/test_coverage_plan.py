@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
-from mpp.coverage.missing import Coverage, Hole, Job, Missing
 from mpp.coverage.planning.plan import MOST_PARTS, QueryPlan, lacks_no_more, plan, ranked, why
 from mpp.coverage.planning.polyline import Polyline
 from mpp.coverage.planning.query_lacks import QueryLacks, lacks_of
