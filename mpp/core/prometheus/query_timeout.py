@@ -68,7 +68,7 @@ def _found(text: bytes, in_body: bool) -> TimeoutParameter | None:
         start = before + 1 + len(_NAME)
     end = text.find(b"&", start)
     end = len(text) if end < 0 else end
-    return TimeoutParameter(in_body, start, end, _seconds(text[start:end]) if end - start <= _LONGEST else None)
+    return TimeoutParameter(in_body, start, end, seconds_of(text[start:end]) if end - start <= _LONGEST else None)
 
 
 def limited(info: RequestInfo, found: TimeoutParameter | None, seconds: float) -> tuple[bytes, bytes]:
@@ -140,7 +140,7 @@ def _replaced(text: bytes, found: TimeoutParameter, value: bytes) -> bytes:
     return text[: found.start] + value + text[found.end :]
 
 
-def _seconds(text: bytes) -> float | None:
+def seconds_of(text: bytes) -> float | None:
     """Read a duration as the API does: seconds as a number, or a Prometheus duration; None if it is neither, or too long."""
     if b"%" in text:
         text = unquote_to_bytes(text)

@@ -1,0 +1,154 @@
+"""
+What data a request to Prometheus' API asks for: its query or selectors, and the times. Pure; reads no PromQL.
+
+Source: Prometheus documentation, "HTTP API", and ``web/api/v1/api.go``: points in time are Unix times, rounded to milliseconds,
+or RFC 3339, cut to milliseconds; a step is a number of seconds or a duration, cut to milliseconds. Parameters are searched for as
+bytes and decoded only where needed, since every request passes here. A name that is percent-encoded is not found; then the
+request counts as one that is not understood, and what is not understood goes where it always went.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from enum import Enum
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+
+from mpp.core.model import RequestInfo
+from mpp.core.prometheus import query_timeout as timeouts
+
+MOST_STEPS = 11_000
+"""Steps of a range query; Prometheus rejects a query with more."""
+_MOST_SELECTORS = 64
+_LONGEST_TIME = 100
+_UNIX = re.compile(rb"-?[0-9]{1,12}(?:\.[0-9]{0,9})?(?:e\+?[0-9]{1,2})?")
+# No sample has a time beyond: the year 2286, and the same time before the epoch.
+_END_MS = 10**13
+
+
+class DataKind(Enum):
+    """What a path of the API returns."""
+
+    INSTANT = "instant query"
+    RANGE = "range query"
+    EXEMPLARS = "exemplars"
+    SERIES = "series"
+    """Series, label names or values of labels."""
+
+
+_KINDS = {
+    b"query": DataKind.INSTANT,
+    b"query_range": DataKind.RANGE,
+    b"query_exemplars": DataKind.EXEMPLARS,
+    b"series": DataKind.SERIES,
+    b"labels": DataKind.SERIES,
+}
+_PATH = re.compile(rb"/api/v1/(?:(query(?:_range|_exemplars)?|series|labels)|label/[^/]+/values)$")
+
+
+@frozen
+class DataRequest:
+    """
+    What a request asks for.
+
+    :ivar queries: the query, or the selectors, as they were sent: percent-encoded. None at all: all series.
+    :ivar start: the first step, or the start of the time, in milliseconds since the epoch.
+    :ivar end: the end of the time (inclusive); for an instant query the same.
+    :ivar step: milliseconds between two steps; 1 if there is one step.
+    :ivar lookback: ``lookback_delta`` in seconds; None for the server's own.
+    :ivar whole: why its steps must not be evaluated by different servers, in a few words; empty if they may be.
+    """
+
+    kind: DataKind
+    queries: tuple[bytes, ...]
+    start: int
+    end: int
+    step: int = 1
+    lookback: float | None = None
+    whole: str = ""
+
+
+def kind_of(path: bytes) -> DataKind | None:
+    """Return what a path returns, behind any prefix; None if it is not one of those that return data."""
+    found = _PATH.search(path)
+    return None if found is None else _KINDS.get(found[1], DataKind.SERIES)
+
+
+def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
+    """
+    Return what a request asks for, None if that is not understood: most likely the server will reject it.
+
+    :param kind: that of its path.
+    :param now: seconds since the epoch, for a request without a time.
+    """
+    form = info.body if info.body and timeouts.is_form(info) else b""
+    texts = (form, info.target.partition(b"?")[2])
+    if kind in (DataKind.INSTANT, DataKind.RANGE):
+        return _query(kind, texts, round(now * 1000))
+    start, end = _time(texts, b"start", -_END_MS), _time(texts, b"end", _END_MS)
+    queries = _all(texts, b"query" if kind is DataKind.EXEMPLARS else b"match[]")
+    if start is None or end is None or len(queries) > _MOST_SELECTORS:
+        return None
+    return DataRequest(kind, queries, start, end)
+
+
+def _query(kind: DataKind, texts: tuple[bytes, bytes], now: int) -> DataRequest | None:
+    query, delta = _value(texts, b"query"), _value(texts, b"lookback_delta")
+    lookback = timeouts.seconds_of(delta) if delta else None
+    if not query or (delta and lookback is None):
+        return None
+    whole = next((f"it has the parameter {name.decode()}" for name in (b"stats", b"limit") if _value(texts, name)), "")
+    if kind is DataKind.INSTANT:
+        at = _time(texts, b"time", now)
+        return None if at is None else DataRequest(kind, (query,), at, at, lookback=lookback, whole=whole)
+    start, end = _time(texts, b"start", None), _time(texts, b"end", None)
+    seconds = timeouts.seconds_of(_value(texts, b"step")[:_LONGEST_TIME])
+    step = math.floor(seconds * 1000) if seconds else 0
+    if start is None or end is None or end < start or step < 1 or (end - start) // step >= MOST_STEPS:
+        return None
+    return DataRequest(kind, (query,), start, end, step, lookback, whole)
+
+
+def _value(texts: tuple[bytes, bytes], name: bytes) -> bytes:
+    """Return the first value of a parameter, the form's before that of the query string (Go's Request.FormValue)."""
+    name += b"="
+    for text in texts:
+        if text.startswith(name):
+            start = 0
+        else:
+            start = text.find(b"&" + name) + 1
+            if not start:
+                continue
+        end = text.find(b"&", start)
+        return text[start + len(name) : len(text) if end < 0 else end]
+    return b""
+
+
+def _all(texts: tuple[bytes, bytes], name: bytes) -> tuple[bytes, ...]:
+    """Return all values of a parameter that may be given more than once, also if brackets in its name are percent-encoded."""
+    names = (name + b"=", name.replace(b"[", b"%5B").replace(b"]", b"%5D") + b"=")
+    # A request with very many is not understood anyway.
+    pairs = (pair for text in texts for pair in text.split(b"&", 2 * _MOST_SELECTORS))
+    return tuple(pair.partition(b"=")[2] for pair in pairs if pair.startswith(names))
+
+
+def _time(texts: tuple[bytes, bytes], name: bytes, default: int | None) -> int | None:
+    """Return a point in time in milliseconds; the default if there is none, None if it is not understood."""
+    value = _value(texts, name)
+    if not value:
+        return default
+    if len(value) > _LONGEST_TIME:
+        return None
+    if b"%" in value or b"+" in value:
+        value = unquote_to_bytes(value.replace(b"+", b" "))
+    if _UNIX.fullmatch(value):
+        fraction, whole = math.modf(float(value))
+        return min(max(int(whole) * 1000 + math.floor(fraction * 1000 + 0.5), -_END_MS), _END_MS)
+    try:
+        moment = datetime.fromisoformat(value.decode("ascii", "replace"))
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else math.floor(moment.timestamp() * 1000 + 1e-4)
