@@ -18,6 +18,7 @@ from mpp.core.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Headers, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity
 from mpp.proxy.forwarder import Forwarder
 from mpp.selection.query_of_death import SuspectQueries
@@ -199,16 +200,23 @@ class World:
         self.metrics = Metrics(CollectorRegistry())
         self.clock = Clock()
         self.selections.suspects = SuspectQueries(self.clock.seconds)
+        self.affinity = AffinityChain((CookieAffinity(),))
         self.forwarder = Forwarder(
-            self.upstreams,
-            self.selections,
-            AffinityChain((CookieAffinity(),)),
-            self.metrics,
-            Settings(**settings),
-            self.clock,
-            random.Random(1),
-            INSTANCE,
+            ForwardContext(
+                self.upstreams,
+                self.selections,
+                self.affinity,
+                self.metrics,
+                Settings(**settings),
+                self.clock,
+                random.Random(1),
+                INSTANCE,
+            )
         )
+
+    def reload(self, **settings: Any) -> None:
+        """Apply new settings."""
+        self.forwarder.reconfigure(self.upstreams, self.affinity, Settings(**settings))
 
     def request(self, method: bytes = b"GET", target: bytes = b"/api/v1/query?query=up", headers: Headers = ()) -> FakeDownstream:
         """Begin a request; its Exchange is ``self.exchange``."""

@@ -5,6 +5,7 @@ nothing about clients.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,8 +22,8 @@ from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
 from mpp.core.settings import Settings
 from mpp.discovery.merged import MergedLocator
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.forwarder import Forwarder
-from mpp.proxy.forwarders import Forwarders
 from mpp.security.upstream.active_credentials import ActiveCredentials
 from mpp.selection.problems import Problems
 from mpp.selection.service import SelectionService
@@ -45,7 +46,7 @@ class Backends:
     :ivar addresses: returns the known IP addresses of a backend.
     :ivar credentials: the active credentials, and the discovery sources of each backend.
     :ivar pool: the connections to backends.
-    :ivar forwarders: the forwarders of clients' requests.
+    :ivar forwarder: the forwarder of clients' requests.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Backends:
             self._select() if remote is None else remote.bound_to(self._forget, self.credentials.set_sources, self.pool.leave)
         )
         self._problems = Problems(self.selections.event_log.record, "discovery")
-        self.forwarders = Forwarders(self._forwarder(components))
+        self.forwarder = self._build_forwarder()
         self._upkeep = SeriesExpiry(
             metrics, self._counted_names, lambda: self._components.settings.selection_interval, reactor.seconds
         )
@@ -107,8 +108,21 @@ class Backends:
             coverage_query=_coverage_query(components.settings),
         )
 
-    def _forwarder(self, components: Components) -> Forwarder:
-        return components.forwarder(self.pool, self.selections, self.credentials, self._metrics, self._reactor, self._instance)
+    def _build_forwarder(self) -> Forwarder:
+        components = self._components
+        return Forwarder(
+            ForwardContext(
+                components.upstreams(self.pool),
+                self.selections,
+                components.affinity,
+                self._metrics,
+                components.settings,
+                self._reactor,
+                random.Random(),
+                self._instance,
+                credentials=self.credentials,
+            )
+        )
 
     def _merged(self, locators: Sequence[ILocator]) -> MergedLocator:
         return MergedLocator(locators, self._reactor, failed=lambda name: self._metrics.discovery_errors.inc(name))
@@ -141,7 +155,7 @@ class Backends:
         self._components = components
         settings = components.settings
         self.credentials.replace(components.credentials)
-        self.forwarders.replace(self._forwarder(components))
+        self.forwarder.reconfigure(components.upstreams(self.pool), components.affinity, settings)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in components.locators])
         prober = components.prober(self.pool, self._reactor, time.time, self._instance)
@@ -170,11 +184,11 @@ class Backends:
 
         :return Deferred(None): fires when the last connection is closed.
         """
-        self.forwarders.stop()
+        self.forwarder.stop()
         return self.pool.close()
 
     def _forget(self, backend: Backend) -> None:
-        self.forwarders.forget(backend)
+        self.forwarder.forget(backend)
         self.pool.remove(backend)
 
     def _moved(self, host: str, addresses: tuple[str, ...]) -> None:

@@ -7,7 +7,6 @@ State that survives a reload (connections, counters, the observations of backend
 from __future__ import annotations
 
 import ipaddress
-import random
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -18,16 +17,13 @@ from mpp.app import extensions
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.http_config import DiscoverySource, DiscoverySources
 from mpp.core.instance import Instance
-from mpp.core.interfaces import ILocator, ISelections, IStrategy, IUpstreams
-from mpp.core.metrics import Metrics
+from mpp.core.interfaces import ILocator, IStrategy, IUpstreams
 from mpp.core.model import Backend
 from mpp.core.settings import Settings
 from mpp.discovery.kinds import LocatorPlan, LocatorPlanner
 from mpp.discovery.merged import LocatorStatus
 from mpp.proxy.decisions.affinity import MEMORY, AffinityChain
 from mpp.proxy.decisions.client_address import PRIVATE
-from mpp.proxy.evidence import OwnCredentials
-from mpp.proxy.forwarder import Forwarder
 from mpp.security.upstream.authorized_upstreams import AuthorizedUpstreams
 from mpp.security.upstream.backend_credentials import BackendCredentials
 from mpp.selection.probing.prober import Prober
@@ -74,26 +70,6 @@ class Components:
 
     def _probe_params(self, backend: Backend) -> str:
         return self.settings.http.probe_params_of(backend, self.settings.probe_params)
-
-    def forwarder(
-        self,
-        pool: IUpstreams,
-        selections: ISelections,
-        credentials: OwnCredentials,
-        metrics: Metrics,
-        clock: IReactorTime,
-        instance: Instance,
-    ) -> Forwarder:
-        """
-        Return the forwarder of client requests.
-
-        :param credentials: reports whether the active credentials have changed.
-        :param instance: the identity of this mpp.
-        """
-        upstreams, rng = self.upstreams(pool), random.Random()
-        return Forwarder(
-            upstreams, selections, self.affinity, metrics, self.settings, clock, rng, instance, credentials=credentials
-        )
 
     def discard(self) -> None:
         """Stop the locators that were built for this version; for a version that is never applied."""

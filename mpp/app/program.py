@@ -174,7 +174,7 @@ class Program(MultiService):
         return Sites(
             self.settings,
             self.admin_pages,
-            self.backends.forwarders,
+            self.backends.forwarder,
             budget=self.budget,
             channels=self.channels,
             metrics=self.metrics,
@@ -262,9 +262,9 @@ class Program(MultiService):
         self.backends.check()
 
     def _explain(self, info: RequestInfo) -> Explanation:
-        forwarder = self.backends.forwarders.current
-        selections, now = self.backends.selections, forwarder.clock.seconds()
-        return explain(info, selections.current, forwarder.affinity, self.settings, now, selections.suspects)
+        context = self.backends.forwarder.context
+        selections, now = self.backends.selections, context.clock.seconds()
+        return explain(info, selections.current, context.affinity, self.settings, now, selections.suspects)
 
     # Start and stop
 

@@ -9,7 +9,7 @@ from mpp.core.metrics import Metrics
 from mpp.core.prometheus.cors import AllowedOrigins
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.client_address import client_address_of
-from mpp.proxy.forwarders import Forwarders
+from mpp.proxy.forwarder import Forwarder
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.resource import ProxyRequest, ProxyResource
@@ -36,20 +36,19 @@ class Sites:
         self,
         settings: Settings,
         admin_pages: AdminPages,
-        forwarders: Forwarders,
+        forwarder: Forwarder,
         *,
         budget: MemoryBudget,
         channels: Channels,
         metrics: Metrics,
         web_config: WebConfigService | None,
     ) -> None:
-        self._forwarders = forwarders
         site = functools.partial(
             ProxySite,
             budget=budget,
             channels=channels,
             metrics=metrics,
-            access=lambda: forwarders.current.access,
+            access=lambda: forwarder.context.access,
             client_of=client_address_of(settings.trusted_proxies),
             allowed_origins=AllowedOrigins(settings.web_cors_origin),
             request=ProxyRequest if web_config is None else web_config.request,
@@ -57,15 +56,12 @@ class Sites:
         )
         shown = admin_pages.probes() if settings.admin_listen else admin_pages
         self.kube_probes = KubeProbes()
-        allow_unsafe = settings.allow_unsafe_paths
-        self._root = ProxyResource(forwarders.current, shown, allow_unsafe=allow_unsafe, probes=self.kube_probes)
-        self.clients = site(self._root, limits=_limits(settings.max_request_body))
+        self.clients = site(ProxyResource(forwarder, shown.page_at, self.kube_probes), limits=_limits(settings.max_request_body))
         # Requests here need no body: the limit is 0 bytes, except on pages with a limit of their own.
         self.admin = site(AdminRoot(admin_pages, metrics), limits=_limits(0))
 
     def reconfigure(self, settings: Settings) -> None:
-        """Apply new settings and the current Forwarder to the requests that follow."""
-        self._root.reconfigure(self._forwarders.current, allow_unsafe=settings.allow_unsafe_paths)
+        """Apply new settings to the requests that follow."""
         self.clients.limits = _limits(settings.max_request_body)
         for site in (self.clients, self.admin):
             site.client_of = client_address_of(settings.trusted_proxies)

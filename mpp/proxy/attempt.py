@@ -6,7 +6,7 @@ What the outcome means is not known here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -15,22 +15,36 @@ from zope.interface import implementer
 
 from mpp.core.errors import UpstreamError
 from mpp.core.interfaces import IProgress
-from mpp.proxy import crashes
 from mpp.proxy.decisions import retry_policy as policy
-from mpp.proxy.ticker import TICKS
+from mpp.proxy.ticker import ROUNDING
 
 if TYPE_CHECKING:
     from mpp.core.interfaces import IResponse
     from mpp.core.model import Backend
-    from mpp.proxy.callbacks import AttemptListener
+    from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.forwarder import Forwarder
 
 _log = tx.make_logger()
 
-# Less than so many bytes in the time of `TICKS` is no progress (4 KiB/s at the default of 250 ms): slower than any network
-# that a dashboard is used over, and no server on a local one takes its time with an answer that it has begun.
+# Fewer bytes within ``--suspect-after`` are no progress (4 KiB/s at the default of 250 ms). Networks between dashboards and mpp are
+# faster than that, and so is a server on a local network once it has begun its response.
 ENOUGH = 1024
+
+
+class AttemptListener(Protocol):
+    """The owner of an attempt, which its end is reported to: `mpp.proxy.attempts.Attempts`."""
+
+    def answered(self, attempt: Attempt, response: IResponse, /) -> None:
+        """Take a response, which is complete or buffered as far as it may be."""
+
+    def failed(self, attempt: Attempt, error: UpstreamError, /) -> None:
+        """Take the error of an attempt without a usable response."""
+
+    def stopped(self, failure: Failure, /) -> None:
+        """Take the failure of one of these methods, which is a bug."""
+
+    def client(self) -> str:
+        """Return the address of the client."""
 
 
 @implementer(IProgress)
@@ -44,22 +58,22 @@ class Attempt:
     :ivar queued: it waits for a slot on the backend; set by the wire layer.
     :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
     :ivar was_stale: its first connection turned out to be dead.
-    :ivar idle_ticks: for how many ticks not a byte has come.
+    :ivar idle: for how many seconds not a byte has come.
     :ivar alive_at: when its server gave the last sign of life, 0 as long as nobody has waited for one.
     """
 
     __slots__ = (
         "_cancelled",
-        "_idle_ticks",
         "_listener",
         "_marked",
         "_moving",
         "_response",
         "_seen",
+        "_stalled",
         "alive_at",
         "backend",
         "dequeued_at",
-        "idle_ticks",
+        "idle",
         "queued",
         "received",
         "sent_at",
@@ -76,17 +90,17 @@ class Attempt:
         self.received = 0
         self.queued = False
         self.was_stale = False
-        self.idle_ticks = 0
+        self.idle = 0.0
         self.alive_at = 0.0
         self._response: Deferred[IResponse] | None = None
         self._cancelled = False
         self._moving = False
-        self._idle_ticks = 0
+        self._stalled = 0.0
         self._marked = 0
         self._seen = 0
 
     def __repr__(self) -> str:
-        return f"<Attempt on {self.backend.name}, {self.received} bytes, quiet for {self._idle_ticks} ticks>"
+        return f"<Attempt on {self.backend.name}, {self.received} bytes, stalled for {self._stalled:g} s>"
 
     @property
     def ran_for(self) -> float:
@@ -97,7 +111,11 @@ class Attempt:
         begun = max(self.sent_at, self.dequeued_at)
         return max(self.alive_at, self.sent_at + self.took) - begun
 
-    def send(self, context: Forwarder, deadline: RequestDeadline, *, fresh: bool) -> None:
+    def ran_long(self, context: ForwardContext, deadline: RequestDeadline) -> bool:
+        """Return whether its server has run a read for so long that the read is suspect if the connection breaks off now."""
+        return deadline.read and 0 < context.settings.crash_suspect < self.ran_for
+
+    def send(self, context: ForwardContext, deadline: RequestDeadline, *, fresh: bool) -> None:
         """
         Send the request; once more, on a fresh connection, if the kept one turns out to be dead.
 
@@ -117,7 +135,7 @@ class Attempt:
         )
         answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, deadline))
 
-    def move(self, backend: Backend, context: Forwarder, deadline: RequestDeadline) -> None:
+    def move(self, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> None:
         """Send the request to another backend, instead of the one on which it is ``queued``."""
         waiting = self._response
         assert self.queued and waiting is not None
@@ -142,14 +160,14 @@ class Attempt:
         except Exception:
             self._listener.stopped(Failure())
 
-    def _failed(self, failure: Failure, context: Forwarder, deadline: RequestDeadline) -> None:
+    def _failed(self, failure: Failure, context: ForwardContext, deadline: RequestDeadline) -> None:
         self._response = None
         try:
             self._resend(failure, context, deadline)
         except Exception:
             self._listener.stopped(Failure())
 
-    def _resend(self, failure: Failure, context: Forwarder, deadline: RequestDeadline) -> None:
+    def _resend(self, failure: Failure, context: ForwardContext, deadline: RequestDeadline) -> None:
         if self._moving:
             failure.trap(CancelledError)
             return
@@ -161,29 +179,30 @@ class Attempt:
         error = failure.value
         assert isinstance(error, UpstreamError)
         # An idle connection dies before the server has begun to work on the request, not while it does.
-        if error.stale and not crashes.is_long(self, context, deadline):
+        if error.stale and not self.ran_long(context, deadline):
             self.was_stale = True
             self.send(context, deadline, fresh=True)
         else:
             self._listener.failed(self, error)
 
-    def tick(self) -> int:
-        """Count one tick; give for how many there was no progress, 0 as long as that is no reason for doubt."""
+    def tick(self, context: ForwardContext) -> float:
+        """Count one tick; return for how many seconds there was no progress, 0 while fewer than ``--suspect-after``."""
+        seconds = context.ticker.period
         if self.received != self._seen:
             self._seen = self.received
-            self.idle_ticks = 0
+            self.idle = 0.0
         else:
-            self.idle_ticks += 1
+            self.idle += seconds
         if self.received - self._marked >= ENOUGH:
             self.trust()
-            return 0
-        self._idle_ticks += 1
-        return self._idle_ticks if self._idle_ticks >= TICKS else 0
+            return 0.0
+        self._stalled += seconds
+        return self._stalled if self._stalled > context.settings.suspect_after - ROUNDING else 0.0
 
     def trust(self) -> None:
         """Begin to wait anew."""
         self._marked = self.received
-        self._idle_ticks = 0
+        self._stalled = 0.0
 
     def cancel(self) -> None:
         """Give it up: the client is gone, or another attempt was faster."""

@@ -1,21 +1,20 @@
 """
-Has one request answered: attempts on one backend after the other, beside each other where one is stuck.
+Makes the attempts of one client request: one backend after the other, and a second one beside an attempt that is stuck.
 
-It decides nothing itself: which backend and whether to retry is `mpp.proxy.decisions.retry_policy`, what a response means
-`mpp.core.prometheus.responses`; how bytes move is `mpp.wire`; whether the world has changed is told to, and asked of,
-`ISelections`; attempts that take long are looked after by `mpp.proxy.hedging`.
+The decisions are made elsewhere: `mpp.proxy.decisions.retry_policy` chooses the backend and whether to retry,
+`mpp.core.prometheus.responses` classifies responses, and `mpp.proxy.hedging` handles attempts that take long.
 
 ::
 
-    start ── no selection yet: wait for the first round, bounded
-      └─ attempt(backend) ──────────────── answered, usable → cancel the other attempts → deliver
-           ^    │ failed, or an answer that blames the server
-           │    ├─ stale kept connection → the same backend, a fresh one, not counted
-           │    ├─ an untried backend is left → at once; the standing is reported, a new selection is made beside it
+    start ── no backend known yet: wait for the first selection, for a limited time
+      └─ attempt(backend) ─── usable response → cancel the other attempts → deliver
+           ^    │ no response, or one that is the fault of the server
+           │    ├─ stale kept connection → a fresh one to the same backend, not counted as an attempt
+           │    ├─ an untried backend is left → attempt on it at once; the failure is reported, and a new selection is made
            │    ├─ another attempt still runs → wait for that one
-           ├────┴─ none left → wait for the new selection once, bounded → whoever it selects, else refuse
-           └── tick: no progress, and the server shows no sign of life → another attempt beside this one
-    deadline ── nothing to deliver by then → refuse
+           ├────┴─ none left → wait once for the new selection → attempt on a backend that it selects, else a local reply
+           └── tick: no progress, and the server does not respond to a liveness check → another attempt beside this one
+    deadline ── no response by then → a local reply
 """
 
 from __future__ import annotations
@@ -41,39 +40,33 @@ if TYPE_CHECKING:
     from mpp.core.interfaces import IResponse
     from mpp.core.model import Backend, Selection
     from mpp.proxy.callbacks import ExchangeCallbacks
+    from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.forwarder import Forwarder
 
 _log = tx.make_logger()
+
+# Longer than a slow first round takes (discovery 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), and shorter than the
+# timeouts of Grafana (60 s) and of most scripts.
+SELECTION_WAIT_S = 10.0
 
 
 class Attempts:
     """
-    All attempts to have one request answered. Ends with one call of its owner's, unless it is cancelled before.
+    All attempts of one client request. They end with one call of ``deliver``, ``fail`` or ``failed``, unless cancelled before.
 
     :ivar running: the attempts under way, in the order in which they began.
-    :ivar started: how many attempts were made.
-    :ivar retry_state: what has gone wrong so far; None as long as nothing has.
-    :ivar by_affinity: the affinity that chose the server of the first attempt, or empty.
-    :ivar reasons: why there was more than one attempt, or none that was any good; one line each.
+    :ivar started: the number of attempts that were made.
+    :ivar retry_state: the failures of the request so far; None while there is none.
+    :ivar by_affinity: the name of the affinity that chose the backend of the first attempt, or empty.
+    :ivar reasons: why attempts failed, were moved or were hedged, one line each.
     """
 
-    __slots__ = (
-        "_callbacks",
-        "_context",
-        "_deadline",
-        "_waiting",
-        "by_affinity",
-        "reasons",
-        "retry_state",
-        "running",
-        "started",
-    )
+    __slots__ = ("_callbacks", "_context", "_deadline", "_waiting", "by_affinity", "reasons", "retry_state", "running", "started")
 
-    def __init__(self, context: Forwarder, deadline: RequestDeadline, owner: ExchangeCallbacks) -> None:
+    def __init__(self, context: ForwardContext, deadline: RequestDeadline, callbacks: ExchangeCallbacks) -> None:
         self._context = context
         self._deadline = deadline
-        self._callbacks = owner
+        self._callbacks = callbacks
         self.running: list[Attempt] = []
         self.started = 0
         self.retry_state: RetryState | None = None
@@ -82,10 +75,14 @@ class Attempts:
         self._waiting: Deferred[Selection] | None = None
 
     def start(self) -> None:
-        """Make the first attempt, after the first selection round if need be. Raises `LoopDetected` if this mpp has sent it."""
+        """
+        Make the first attempt; while no backend is known, after the first selection round.
+
+        :raise LoopDetected: this mpp has sent the request itself.
+        """
         selections = self._context.selections
         if selections.suspects.until:
-            self._so_far()  # It has each attempt checked: a server may have died of this request, see `RetryState.may_send_to`.
+            self._so_far()  # With it, each attempt is checked: a server may have died of the request, see `may_send_to`.
         selection = selections.current
         if selection.ranked:
             self._first(selection)
@@ -94,7 +91,7 @@ class Attempts:
             self._wait(selections.ready(), self._first)
 
     def cancel(self) -> None:
-        """Give up all attempts, and the wait for a selection. Only when the owner has ended, or has its answer."""
+        """Cancel all attempts and the wait for a selection; called only when the exchange has ended or has its response."""
         running, self.running = self.running, []
         for attempt in running:
             attempt.cancel()
@@ -104,14 +101,15 @@ class Attempts:
             self.retry_state.drop_fallback()
 
     def client(self) -> str:
-        """Return the address of the client, as the access log shows it."""
+        """Return the address of the client, as the access log writes it."""
         return self._context.client_address(self._deadline.info)
 
     # Choosing
 
     def _wait(self, selection: Deferred[Selection], then: Callable[[Selection], None]) -> None:
-        """Go on with the Selection when it comes, or with the one in force when it takes too long."""
-        self._waiting = self._context.bounded(selection)
+        """Continue with a new Selection, or with the current one if the new one takes longer than `SELECTION_WAIT_S`."""
+        context, self._waiting = self._context, selection
+        selection.addTimeout(SELECTION_WAIT_S, context.clock, lambda _result, _timeout: context.selections.current)
         selection.addCallback(then).addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
@@ -119,7 +117,7 @@ class Attempts:
         self._attempt_or_fail(backend)
 
     def _again(self, selection: Selection) -> None:
-        """Choose once more, after a round that began when all known backends had failed this request."""
+        """Choose a backend again, after a selection round that began when all known backends had failed this request."""
         retry_state = self._so_far()
         retry_state.refreshed = True
         self._attempt_or_fail(policy.choose(selection, None, retry_state.tried, self._context.rng, renewed=True))
@@ -136,7 +134,7 @@ class Attempts:
     # Attempting
 
     def attempt(self, backend: Backend) -> None:
-        """Make another attempt."""
+        """Make an attempt on a backend, unless that would risk the last healthy server."""
         context, retry_state = self._context, self.retry_state
         if retry_state is not None:
             if not retry_state.may_send_to(backend, context, self._deadline):
@@ -151,7 +149,7 @@ class Attempts:
         attempt.send(context, self._deadline, fresh=not self._deadline.read)
 
     def answered(self, attempt: Attempt, response: IResponse) -> None:
-        """Deliver an answer, or go on elsewhere if it blames the server."""
+        """Deliver a response, or try another backend if the response is the fault of its server."""
         self.running.remove(attempt)
         context, backend = self._context, attempt.backend
         attempt.took = context.clock.seconds() - attempt.sent_at
@@ -183,14 +181,14 @@ class Attempts:
                 response.cancel()
             self._next(retry_state)
         elif self.running or outcome.hide_from_client:
-            # Another attempt may do better; and some answers are of no use to a client.
+            # Another attempt may bring a better response; and some responses are hidden from clients.
             response.cancel()
             self._fail()
         else:
             self._deliver(response, attempt)
 
     def failed(self, attempt: Attempt, error: UpstreamError) -> None:
-        """Go on after an attempt that brought no usable answer."""
+        """Try another backend after an attempt that failed without a response, or end the request."""
         self.running.remove(attempt)
         retry_state = self._so_far()
         outcome = retry_state.failed(attempt, error, self._context, read=self._deadline.read)
@@ -203,12 +201,12 @@ class Attempts:
             self._fail()
 
     def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
-        """Report an attempt whose answer broke off after its first bytes had gone to the client."""
+        """Report a response that broke off after its first bytes were sent to the client."""
         self.report(attempt, policy.judge_failure(error), str(error))
         crashes.may_go_on(attempt, error, self._context, self._deadline, self._so_far())
 
     def _fail_suspect(self, retry_state: RetryState) -> None:
-        """Say that the last healthy server is not risked, and give up what still runs elsewhere."""
+        """Send the local reply that the last healthy server is not risked, and cancel the attempts that still run."""
         self._context.metrics.query_of_death_refused()
         self.cancel()
         self._callbacks.fail(refusal.suspected(retry_state.last_reason))
@@ -219,12 +217,12 @@ class Attempts:
         return self.retry_state
 
     def report(self, attempt: Attempt, outcome: Outcome, why: str) -> None:
-        """Tell the world what an outcome says about a backend."""
+        """Report to the selection what the outcome of an attempt says about its backend."""
         retry_state = self._so_far()
         line = retry_state.last_reason = f"{attempt.backend.name}: {why}"
         self.reasons += (line,)
         _log.debug(
-            "attempt {attempts} of {method} {target} on {why}: {reason}",
+            "attempt {attempts} of {method} {target} failed: {why} ({reason})",
             attempts=self.started,
             method=self._deadline.info.method.decode("latin-1"),
             target=self._deadline.info.target[:200].decode("latin-1"),
@@ -235,7 +233,7 @@ class Attempts:
             retry_state.report_failure(attempt.backend, outcome.standing, why, self._context)
 
     def _next(self, retry_state: RetryState) -> None:
-        """Try the next untried backend at once, or the next selection's when all were tried."""
+        """Try the next untried backend at once; if all were tried, wait for a new selection."""
         selections = self._context.selections
         backend = policy.choose(selections.current, None, retry_state.busy(self.running), self._context.rng)
         if backend is not None:
@@ -248,16 +246,13 @@ class Attempts:
     # Waiting
 
     def tick(self) -> None:
-        """Look after what takes long."""
+        """Check the deadline and the progress of each attempt."""
         if self._context.clock.seconds() >= self._deadline.ends_at:
             self._deadline_passed()
             return
-        if (
-            self.retry_state is not None
-            and self.running
-            and not self.retry_state.may_run(self.running, self._context, self._deadline)
-        ):
-            self._fail_suspect(self.retry_state)
+        retry_state, running = self.retry_state, self.running
+        if retry_state is not None and running and not retry_state.may_run(running, self._context, self._deadline):
+            self._fail_suspect(retry_state)
             return
         for attempt in tuple(self.running):
             hedging.check_progress(self, attempt, self._context, self._deadline)
@@ -275,7 +270,7 @@ class Attempts:
         self.cancel()
 
     def _deliver(self, response: IResponse, attempt: Attempt) -> None:
-        """Hand the answer over; whoever else was asked need not answer any more."""
+        """Deliver a response, and cancel the other attempts."""
         retry_state = self.retry_state
         if retry_state is not None and retry_state.fallback is not None and retry_state.fallback[0] is response:
             retry_state.fallback = None
@@ -286,9 +281,9 @@ class Attempts:
         self._callbacks.deliver(response, attempt, self.started, self.by_affinity if self.started == 1 else "")
 
     def _fail(self) -> None:
-        """Say that nobody could answer. Unless one is still being asked."""
+        """Send the fallback response or a local reply, unless another attempt still runs."""
         if self.running:
-            # It is the one to be looked after now, and takes its time anew: whoever failed beside it shall not be asked at once.
+            # Its time without progress counts from now on, so that the backend that failed beside it is not tried again at once.
             self.running[-1].trust()
             return
         retry_state = self._so_far()
@@ -300,6 +295,6 @@ class Attempts:
             self._callbacks.fail(retry_state.local_reply(self.started))
 
     def stopped(self, failure: Failure) -> None:
-        """The outermost errback: somebody who went away while we waited, or a bug."""
+        """End the exchange on a bug; a failure caused by its cancellation is ignored. The outermost errback."""
         if not (self._callbacks.ended and failure.check(CancelledError)):
             self._callbacks.failed(failure)

@@ -15,8 +15,8 @@ from mpp.selection.query_of_death import healthy, key_of
 
 if TYPE_CHECKING:
     from mpp.proxy.attempt import Attempt
+    from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.forwarder import Forwarder
     from mpp.proxy.retry_state import RetryState
 
 _log = tx.make_logger()
@@ -27,12 +27,7 @@ _SHOWN = 500
 BAD_GATEWAY = 502
 
 
-def is_long(attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> bool:
-    """Return whether a server has been running a read for so long that it is suspect if the server breaks off now."""
-    return deadline.read and 0 < context.settings.crash_suspect < attempt.ran_for
-
-
-def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: Forwarder, deadline: RequestDeadline) -> bool:
+def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: ForwardContext, deadline: RequestDeadline) -> bool:
     """
     Return whether a server may have died of a read.
 
@@ -42,7 +37,7 @@ def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: Forwarde
         broke_off = outcome == BAD_GATEWAY
     else:
         broke_off = outcome.phase is not Phase.CONNECT and outcome.cause in (Cause.RESET, Cause.CLOSED)
-    if not broke_off or not is_long(attempt, context, deadline):
+    if not broke_off or not attempt.ran_long(context, deadline):
         return False
     observation = context.selections.current.observed.get(attempt.backend)
     has_said_so = observation is not None and observation.standing is Standing.NOT_READY
@@ -50,7 +45,7 @@ def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: Forwarde
 
 
 def may_go_on(
-    attempt: Attempt, outcome: UpstreamError | int, context: Forwarder, deadline: RequestDeadline, retry_state: RetryState
+    attempt: Attempt, outcome: UpstreamError | int, context: ForwardContext, deadline: RequestDeadline, retry_state: RetryState
 ) -> bool:
     """
     Return whether there are servers enough to go on with a request after an attempt that has failed.
@@ -64,7 +59,7 @@ def may_go_on(
     return healthy(context.selections.current, retry_state.tried) > 1
 
 
-def report(attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> None:
+def report(attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> None:
     """Report a server that may have died of a read: to the log, to the metrics, and to all who may be asked for it again."""
     info, name = deadline.info, attempt.backend.name
     context.metrics.query_of_death_suspected(name)

@@ -5,7 +5,7 @@ the retry: what a server cannot read is remembered and reported, credentials tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -20,38 +20,11 @@ if TYPE_CHECKING:
     from mpp.core.prometheus.outcomes import Outcome
     from mpp.core.prometheus.responses import ClassifiedResponse
     from mpp.proxy.attempt import Attempt
+    from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.forwarder import Forwarder
 
 
-class OwnCredentials(Protocol):
-    """The credentials of mpp's own: `mpp.security.upstream.active_credentials.ActiveCredentials`."""
-
-    def authorizes(self, backend: Backend, /) -> bool:
-        """Return whether requests to a backend carry an ``Authorization`` of mpp's own."""
-
-    def refreshed_since(self, backend: Backend, at: float, /) -> bool:
-        """
-        Read those files again that have changed, unless that was done within the last second.
-
-        :param at: a time by the monotonic clock.
-        :return: whether the backend is sent other fields now than at that time.
-        """
-
-
-class NoCredentials:
-    """There are none: what clients send is passed on."""
-
-    def authorizes(self, backend: Backend) -> bool:
-        """Return False."""
-        return False
-
-    def refreshed_since(self, backend: Backend, at: float) -> bool:
-        """Return False."""
-        return False
-
-
-def judge(context: Forwarder, deadline: RequestDeadline, backend: Backend, response: IResponse) -> ClassifiedResponse:
+def judge(context: ForwardContext, deadline: RequestDeadline, backend: Backend, response: IResponse) -> ClassifiedResponse:
     """
     Return what a response with a status of 400 or more means for this request.
 
@@ -68,19 +41,19 @@ def judge(context: Forwarder, deadline: RequestDeadline, backend: Backend, respo
     return found
 
 
-def _authorization(context: Forwarder, info: RequestInfo, backend: Backend) -> Authorization:
+def _authorization(context: ForwardContext, info: RequestInfo, backend: Backend) -> Authorization:
     if context.credentials.authorizes(backend):
         return Authorization.OWN
     return Authorization.CLIENT if headers.values(info.headers, b"authorization") else Authorization.NONE
 
 
-def record_storage_error(context: Forwarder, deadline: RequestDeadline, backend: Backend, found: ClassifiedResponse) -> None:
+def record_storage_error(context: ForwardContext, deadline: RequestDeadline, backend: Backend, found: ClassifiedResponse) -> None:
     """Remember and report what a server could not read of its own storage, if that is what it said."""
     if found.outcome.storage:
         context.unreadable.record(backend, deadline.info)
         context.selections.storage_failed(backend, found.error)
 
 
-def is_worth_resending(context: Forwarder, attempt: Attempt, outcome: Outcome) -> bool:
+def is_worth_resending(context: ForwardContext, attempt: Attempt, outcome: Outcome) -> bool:
     """Return whether the same server may answer the same request now: it is sent other credentials than before."""
     return outcome.credentials and context.credentials.refreshed_since(attempt.backend, attempt.sent_at)

@@ -27,12 +27,13 @@ from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.hedging import stalled
 from mpp.proxy.local_replies import LocalReply
+from mpp.proxy.ticker import ROUNDING
 
 if TYPE_CHECKING:
     from mpp.core.interfaces import IDownstream, IResponse
     from mpp.core.model import Backend
     from mpp.proxy.attempt import Attempt
-    from mpp.proxy.forwarder import Forwarder
+    from mpp.proxy.context import ForwardContext
 
 _log = tx.make_logger()
 
@@ -45,7 +46,7 @@ class Exchange:
 
     __slots__ = ("_attempts", "_began", "_context", "_delivering", "_downstream", "_response", "_served_by", "_status", "ended")
 
-    def __init__(self, context: Forwarder, downstream: IDownstream) -> None:
+    def __init__(self, context: ForwardContext, downstream: IDownstream) -> None:
         self._context = context
         self._downstream = downstream
         self._began = context.clock.seconds()
@@ -162,10 +163,10 @@ class Exchange:
         """Break off an answer whose rest does not come, unless it is the client who does not take it."""
         response = self._response
         assert response is not None
-        attempt.tick()
+        attempt.tick(self._context)
         if response.paused:
-            attempt.idle_ticks = 0
-        elif attempt.idle_ticks >= self._context.stall_ticks:
+            attempt.idle = 0.0
+        elif attempt.idle > self._context.settings.stall_timeout - ROUNDING:
             response.cancel()
             self._delivered(stalled(self._context.settings.stall_timeout))
             self._downstream.abort()

@@ -33,13 +33,14 @@ from mpp.proxy import placing
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.liveness import Liveness
 from mpp.proxy.placing import MovableRequest
-from mpp.proxy.retry_state import AttemptsMade
+from mpp.proxy.retry_state import AttemptsMade, take_retry_token
+from mpp.proxy.ticker import ROUNDING
 
 if TYPE_CHECKING:
     from mpp.core.model import Backend
     from mpp.proxy.attempt import Attempt
+    from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.forwarder import Forwarder
 
 _log = tx.make_logger()
 
@@ -54,12 +55,12 @@ class HedgedRequest(AttemptsMade, MovableRequest, Protocol):
         """Go on after an attempt that brought no usable answer."""
 
 
-def check_progress(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> None:
+def check_progress(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> None:
     """Count one tick of an attempt, and act if it takes too long."""
-    quiet = attempt.tick()
-    if attempt.received and not attempt.idle_ticks:
+    quiet = attempt.tick(context)
+    if attempt.received and not attempt.idle:
         attempt.alive_at = context.clock.seconds()
-    if attempt.received and attempt.idle_ticks >= context.stall_ticks:
+    if attempt.received and attempt.idle > context.settings.stall_timeout - ROUNDING:
         attempt.cancel()
         request.failed(attempt, stalled(context.settings.stall_timeout))
     elif quiet and attempt in request.running:
@@ -69,11 +70,11 @@ def check_progress(request: HedgedRequest, attempt: Attempt, context: Forwarder,
         _hedge(request, attempt, context, deadline, "slow")
 
 
-def _doubt(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline, quiet: int) -> None:
+def _doubt(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline, quiet: float) -> None:
     """Move an attempt that waits for a slot; make another one beside an attempt whose server is stuck."""
     if (attempt.queued and placing.move(request, attempt, context, deadline)) or not deadline.read:
         return
-    sign = context.liveness.liveness(attempt.backend, quiet)
+    sign = context.liveness.liveness(attempt.backend, quiet, context.settings.suspect_after)
     if sign is Liveness.STUCK:
         _hedge(request, attempt, context, deadline, "stuck")
     elif sign is Liveness.ALIVE:
@@ -81,12 +82,12 @@ def _doubt(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadlin
         attempt.alive_at = context.clock.seconds()
 
 
-def _hedge(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline, reason: str) -> None:
+def _hedge(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline, reason: str) -> None:
     """Make another attempt beside one that takes too long, if none runs beside it yet and there is a usable backend for it."""
     if not deadline.read or not request.running or attempt is not request.running[-1]:
         return
     backend = _candidate(request, context, deadline)
-    if backend is None or not context.take_retry_token("hedge", deadline.info):
+    if backend is None or not take_retry_token("hedge", context, deadline.info):
         # Perhaps there is one later.
         attempt.trust()
         return
@@ -105,7 +106,7 @@ def _hedge(request: HedgedRequest, attempt: Attempt, context: Forwarder, deadlin
     request.attempt(backend)
 
 
-def _candidate(request: HedgedRequest, context: Forwarder, deadline: RequestDeadline) -> Backend | None:
+def _candidate(request: HedgedRequest, context: ForwardContext, deadline: RequestDeadline) -> Backend | None:
     """Return the usable backend for another attempt, see Note [Asked again]; None when there is none now."""
     selection, retry_state, retries = context.selections.current, request.retry_state, context.settings.retries
     if not retries or (retry_state is not None and retry_state.is_query_of_death):

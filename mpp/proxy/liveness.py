@@ -19,7 +19,7 @@ as long as there is no progress.
 from __future__ import annotations
 
 import enum
-import math
+from math import inf
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -33,7 +33,7 @@ from mpp.core.interfaces import IResponse, ISelections, IUpstreams
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
-from mpp.proxy.ticker import TICKS, Ticker
+from mpp.proxy.ticker import ROUNDING, Ticker
 from mpp.selection.probing.progress import ProbeProgress
 
 _log = tx.make_logger()
@@ -44,7 +44,6 @@ _PATIENCE_S = 5.0
 _USUAL = 4
 # An answer to /-/ready has a few hundred bytes.
 _HOLD = 4096
-_NEVER = -(10**9)
 # A server that is stopped closes its port first and its connections after that: Prometheus 20 to 100 ms later when it has next to
 # no data, else later still. The kernel closes all that a killed one had open at once; within this time all of that has been read.
 _STOPPING_S = 0.01
@@ -77,30 +76,30 @@ class Liveness(enum.Enum):
 @define(eq=False)
 class _ServerLiveness:
     """
-    What is known of one server, in ticks.
+    What is known of one server. Times are counted ones, see Note [Counted time] in `mpp.proxy.ticker`.
 
     :ivar asked: when the question under way was put, or None.
     :ivar alive: when the last answer came.
     :ivar failed: when a question failed, or was found to be unanswered for too long.
     :ivar probe: the question under way.
-    :ivar timeout_ticks: for how many ticks it may be unanswered before the server is stuck.
+    :ivar timeout: for how many seconds it may be unanswered before the server is stuck.
     :ivar check: whether it has been sent.
     :ivar waited: it had not been sent when it was looked at last.
     :ivar reported: its being stuck was reported.
     :ivar unready: the last that was heard of it was a 503: it starts, or stops.
-    :ivar refused_at: when it began to refuse connections, by the clock, not by ticks.
+    :ivar refused_at: when it began to refuse connections, by the clock.
     """
 
-    asked: int | None = None
-    alive: int = _NEVER
-    failed: int = _NEVER
+    asked: float | None = None
+    alive: float = -inf
+    failed: float = -inf
     probe: Deferred[int] | None = None
-    timeout_ticks: int = TICKS
+    timeout: float = 0.0
     check: ProbeProgress = field(factory=ProbeProgress)
     waited: bool = False
     reported: bool = False
     unready: bool = False
-    refused_at: float = float("-inf")
+    refused_at: float = -inf
 
 
 class LivenessChecks:
@@ -112,44 +111,45 @@ class LivenessChecks:
         selections: ISelections,
         metrics: Metrics,
         clock: IReactorTime,
-        watch: Ticker,
+        ticker: Ticker,
         instance: Instance,
     ) -> None:
         self._instance = instance
-        self._upstreams = upstreams
+        self.upstreams = upstreams
         self._selections = selections
         self._metrics = metrics
         self._clock = clock
-        self._ticker = watch
+        self._ticker = ticker
         self._doubts: dict[Backend, _ServerLiveness] = {}
 
     def __repr__(self) -> str:
         asked = [backend.name for backend, doubt in self._doubts.items() if doubt.asked is not None]
         return f"<Suspicions, asked: {', '.join(asked) or 'nobody'}>"
 
-    def liveness(self, backend: Backend, quiet: int) -> Liveness:
+    def liveness(self, backend: Backend, quiet: float, suspect_after: float) -> Liveness:
         """
         Tell whether a server is there, or ask it.
 
-        :param quiet: since so many ticks who asks has seen no progress.
+        :param quiet: for how many seconds the request has seen no progress.
+        :param suspect_after: ``--suspect-after`` of the request.
         """
-        now = self._ticker.ticks
+        now = self._ticker.now
         doubt = self._doubts.get(backend)
         if doubt is None:
             doubt = self._doubts[backend] = _ServerLiveness()
-        if now - doubt.alive < quiet:
+        if now - doubt.alive < quiet - ROUNDING:
             return Liveness.ALIVE
         if doubt.asked is not None:
             if doubt.check.queued or doubt.waited:
                 # Its time counts from when it was sent.
                 doubt.asked, doubt.waited = now, doubt.check.queued
-            if now - doubt.asked < doubt.timeout_ticks:
+            if now - doubt.asked < doubt.timeout - ROUNDING:
                 return Liveness.UNKNOWN
-            self._report(backend, doubt, f"no answer to /-/ready within {doubt.timeout_ticks * self._ticker.period:g} s")
+            self._report(backend, doubt, f"no answer to /-/ready within {doubt.timeout:.3g} s")
             return Liveness.STUCK
-        if now - doubt.failed < quiet:
+        if now - doubt.failed < quiet - ROUNDING:
             return Liveness.STUCK
-        self._ask(backend, doubt)
+        self._ask(backend, doubt, suspect_after)
         return Liveness.UNKNOWN
 
     def unready(self, backend: Backend) -> None:
@@ -184,9 +184,10 @@ class LivenessChecks:
         for backend in list(self._doubts):
             self.forget(backend)
 
-    def _ask(self, backend: Backend, doubt: _ServerLiveness) -> None:
-        doubt.asked = self._ticker.ticks
-        doubt.timeout_ticks = self._timeout_ticks(backend)
+    def _ask(self, backend: Backend, doubt: _ServerLiveness, suspect_after: float) -> None:
+        observation = self._selections.current.observed.get(backend)
+        doubt.asked = self._ticker.now
+        doubt.timeout = stuck_after(suspect_after, () if observation is None else observation.ready_took)
         doubt.reported = False
         doubt.check, doubt.waited = ProbeProgress(), False
         probe = Deferred.fromCoroutine(self._probe(backend, doubt.check))
@@ -195,28 +196,21 @@ class LivenessChecks:
         probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, doubt), errbackArgs=(backend, doubt))
         probe.addErrback(self._broken)
 
-    def _timeout_ticks(self, backend: Backend) -> int:
-        """Return `stuck_after` of a server in ticks, rounded up."""
-        observation, period = self._selections.current.observed.get(backend), self._ticker.period
-        took = () if observation is None else observation.ready_took
-        # What is a whole number of ticks but for a rounding error is that number.
-        return math.ceil(stuck_after(TICKS * period, took) / period - 0.001)
-
     async def _probe(self, backend: Backend, question: ProbeProgress) -> int:
         head = own_request_head(backend, "/-/ready", self._instance)
         try:
-            response = await self._upstreams.send(backend, head, b"", fresh=False, buffer=_HOLD, progress=question, urgent=True)
+            response = await self.upstreams.send(backend, head, b"", fresh=False, buffer=_HOLD, progress=question, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-            response = await self._upstreams.send(backend, head, b"", fresh=True, buffer=_HOLD, progress=question, urgent=True)
+            response = await self.upstreams.send(backend, head, b"", fresh=True, buffer=_HOLD, progress=question, urgent=True)
         _dismiss(response)
         return response.status
 
     def _answered(self, status: int, backend: Backend, doubt: _ServerLiveness) -> None:
         doubt.asked = doubt.probe = None
         doubt.unready = status == 503
-        doubt.alive = self._ticker.ticks
+        doubt.alive = self._ticker.now
         self._metrics.suspected(backend.name, Liveness.ALIVE.value)
 
     def _failed(self, failure: Failure, backend: Backend, doubt: _ServerLiveness) -> None:
@@ -225,11 +219,11 @@ class LivenessChecks:
             return
         if doubt.check.queued or (isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL):
             # It could not even be asked: says nothing about it.
-            doubt.alive = self._ticker.ticks
+            doubt.alive = self._ticker.now
             return
         if isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.REFUSED:
             self.refused(backend)
-        doubt.failed = self._ticker.ticks
+        doubt.failed = self._ticker.now
         self._report(backend, doubt, failure.getErrorMessage())
 
     def _report(self, backend: Backend, doubt: _ServerLiveness, why: str) -> None:

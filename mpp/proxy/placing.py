@@ -15,8 +15,8 @@ from mpp.proxy.decisions import retry_policy as policy
 if TYPE_CHECKING:
     from mpp.core.model import Backend, Selection
     from mpp.proxy.attempt import Attempt
+    from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.forwarder import Forwarder
     from mpp.proxy.retry_state import RetryState
 
 
@@ -40,7 +40,7 @@ class MovableRequest(Protocol):
         """What has gone wrong so far; None as long as nothing has."""
 
 
-def first_choice(context: Forwarder, deadline: RequestDeadline, selection: Selection) -> tuple[Backend | None, str]:
+def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: Selection) -> tuple[Backend | None, str]:
     """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
     if selection.past is not None:
         selection = placement.for_time(selection, deadline.info)
@@ -55,7 +55,7 @@ def first_choice(context: Forwarder, deadline: RequestDeadline, selection: Selec
     return backend, by_affinity
 
 
-def move(request: MovableRequest, attempt: Attempt, context: Forwarder, deadline: RequestDeadline) -> bool:
+def move(request: MovableRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> bool:
     """
     Send an attempt that is ``queued`` to a server with a free slot; return whether there is one.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from txaio import tx
+
 from mpp.core.errors import Cause
 from mpp.core.model import Standing
 from mpp.proxy import local_replies as refusal
@@ -17,12 +19,27 @@ from mpp.selection import query_of_death
 if TYPE_CHECKING:
     from mpp.core.errors import UpstreamError
     from mpp.core.interfaces import IResponse, ISelections
-    from mpp.core.model import Backend, Observation, Selection
+    from mpp.core.model import Backend, Observation, RequestInfo, Selection
     from mpp.core.prometheus.outcomes import Outcome
     from mpp.proxy.attempt import Attempt
+    from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.forwarder import Forwarder
     from mpp.proxy.local_replies import LocalReply
+
+_log = tx.make_logger()
+
+
+def take_retry_token(what: str, context: ForwardContext, info: RequestInfo) -> bool:
+    """
+    Take one attempt out of the retry budget; return False if it is exhausted.
+
+    :param what: ``retry`` or ``hedge``.
+    """
+    if context.budget.take(context.clock.seconds()):
+        return True
+    context.metrics.retry_budget_exhausted(what)
+    _log.debug("{what} of {target} skipped: retry budget exhausted", what=what, target=info.target[:200].decode("latin-1"))
+    return False
 
 
 class AttemptsMade(Protocol):
@@ -87,7 +104,7 @@ class RetryState:
         """This request was broken off twice, and servers may have died of it: it is not sent to any server again."""
         return self._crashes >= 2
 
-    def report_failure(self, backend: Backend, standing: Standing, why: str, context: Forwarder) -> None:
+    def report_failure(self, backend: Backend, standing: Standing, why: str, context: ForwardContext) -> None:
         """Report that the request failed through a backend's fault, see `mpp.core.interfaces.ISelections`."""
         if standing is Standing.NOT_READY:
             context.liveness.unready(backend)
@@ -95,13 +112,13 @@ class RetryState:
             self.blamed.append(backend)
         context.selections.report(backend, standing, why)
 
-    def may_send_to(self, backend: Backend, context: Forwarder, deadline: RequestDeadline) -> bool:
+    def may_send_to(self, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> bool:
         """Return whether a healthy backend is left for the others should this one die of the request."""
         if not self._is_suspect(context, deadline):
             return True
         return query_of_death.healthy(context.selections.current, [*self.tried, backend]) > 0
 
-    def may_run(self, running: list[Attempt], context: Forwarder, deadline: RequestDeadline) -> bool:
+    def may_run(self, running: list[Attempt], context: ForwardContext, deadline: RequestDeadline) -> bool:
         """
         Return whether a request that was sent on after a failure may run on where it runs now.
 
@@ -109,7 +126,7 @@ class RetryState:
         """
         return not self.tried or self.may_send_to(running[-1].backend, context, deadline)
 
-    def _is_suspect(self, context: Forwarder, deadline: RequestDeadline) -> bool:
+    def _is_suspect(self, context: ForwardContext, deadline: RequestDeadline) -> bool:
         suspects = context.selections.suspects
         if not self.suspect and suspects.until and deadline.read:
             self.suspect = query_of_death.key_of(deadline.info) in suspects
@@ -131,7 +148,7 @@ class RetryState:
         before, now = self._seen.get(backend), selection.observed.get(backend)
         return before is not None and now is not None and now.standing is Standing.VIABLE and now.at > before.at
 
-    def failed(self, attempt: Attempt, error: UpstreamError, context: Forwarder, *, read: bool) -> Outcome:
+    def failed(self, attempt: Attempt, error: UpstreamError, context: ForwardContext, *, read: bool) -> Outcome:
         """Note an attempt that brought no usable answer; give what it means."""
         outcome = policy.judge_failure(error)
         # A kept connection that broke and a server that is not there any more make one crash.
@@ -155,7 +172,7 @@ class RetryState:
             self.exclude(backend, selection)
 
     def may_go_on(
-        self, attempt: Attempt, outcome: Outcome, context: Forwarder, deadline: RequestDeadline, made: AttemptsMade
+        self, attempt: Attempt, outcome: Outcome, context: ForwardContext, deadline: RequestDeadline, made: AttemptsMade
     ) -> bool:
         """
         Decide whether another backend is tried after an attempt that failed, pay for it, and note it.
@@ -172,7 +189,7 @@ class RetryState:
             go_on = any(backend not in busy for backend in selection.ranked)
         # Where nothing was sent, nobody had any work from it.
         if go_on and not outcome.resend:
-            go_on = context.take_retry_token("retry", deadline.info)
+            go_on = take_retry_token("retry", context, deadline.info)
         if go_on:
             self.abandoned = (attempt.backend.name, outcome.reason)
         return go_on

@@ -1,11 +1,11 @@
 """
-Counts the time that requests wait: one tick for all of them, no timer for each.
+Counts the time that requests wait: one timer calls all of them, instead of one timer for each.
 
-# Note [Patience]
+# Note [Counted time]
 
-Time is counted in ticks, and a tick is counted only when it is acted on. A process that was stopped, or starved of the processor,
-finds many seconds gone and not one answer read; by the clock every server would look stuck. By ticks one tick has passed, and
-before the next one all that has arrived is read.
+The seconds that a request waits are counted tick by tick, and not measured by the clock. When a process was stopped, or got no
+processor time, many seconds pass although it has not read the responses that have arrived; by the clock every server would look
+stuck. The ticker counts one period for such a pause, and by the next tick all that had arrived has been read.
 """
 
 from __future__ import annotations
@@ -15,47 +15,57 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 TICKS = 5
-"""How many ticks make the time after which a silent server is doubted: what is shared by all is late by a fifth at most."""
+"""The number of ticks in ``--suspect-after``: because requests share the ticks, a silent server is noticed up to a fifth late."""
+
+ROUNDING = 1e-6
+"""The tolerance in seconds for comparisons of counted times, which are sums of many periods."""
 
 
 class Ticking(Protocol):
-    """What waits: an `mpp.proxy.exchange.Exchange`."""
+    """What the ticker calls: an `mpp.proxy.exchange.Exchange`."""
 
     def tick(self) -> None:
-        """Take note that a tick has passed. May end the waiting, its own or another one's."""
+        """Handle one tick; this may remove requests from the ticker, this one or others."""
 
 
 class Ticker:
     """
-    The ticks, as long as there is something that waits.
+    The ticks, which happen as long as at least one request waits.
 
-    :param period: seconds between two ticks.
-    :ivar ticks: how many there were.
+    :ivar period: the seconds between two ticks.
+    :ivar now: the counted time in seconds, see Note [Counted time].
     """
 
     def __init__(self, clock: IReactorTime, period: float) -> None:
-        self.ticks = 0
-        self.period = period
+        self.now = 0.0
+        self.period = self._configured = period
         self._clock = clock
         self._waiting: set[Ticking] = set()
         self._next: IDelayedCall | None = None
         self._stopped = False
 
     def __repr__(self) -> str:
-        return f"<Watch over {len(self._waiting)}>"
+        return f"<Ticker of {len(self._waiting)}>"
 
-    def add(self, watched: Ticking) -> None:
-        """Let it know of each tick from now on."""
-        self._waiting.add(watched)
+    def reconfigure(self, period: float) -> None:
+        """Use another period; a longer one once no request waits, since those under way may need the shorter one."""
+        self._configured = period
+        self.period = min(self.period, period)
+
+    def add(self, waiting: Ticking) -> None:
+        """Call a request at each tick from now on."""
+        self._waiting.add(waiting)
         if self._next is None and not self._stopped:
+            if len(self._waiting) == 1:
+                self.period = self._configured
             self._next = self._clock.callLater(self.period, self._tick)
 
-    def discard(self, watched: Ticking) -> None:
-        """Leave it alone. Harmless when it is not watched."""
-        self._waiting.discard(watched)
+    def discard(self, waiting: Ticking) -> None:
+        """Stop calling a request. Harmless if it was not added."""
+        self._waiting.discard(waiting)
 
     def stop(self) -> None:
-        """Tick no more."""
+        """Stop the ticks for good."""
         self._stopped = True
         if self._next is not None:
             self._next.cancel()
@@ -63,9 +73,9 @@ class Ticker:
 
     def _tick(self) -> None:
         self._next = None
-        self.ticks += 1
-        for watched in tuple(self._waiting):
-            if watched in self._waiting:
-                watched.tick()
+        self.now += self.period
+        for waiting in tuple(self._waiting):
+            if waiting in self._waiting:
+                waiting.tick()
         if self._waiting and self._next is None and not self._stopped:
             self._next = self._clock.callLater(self.period, self._tick)

@@ -15,13 +15,13 @@ class RetryBudget:
     """
     A token bucket: every request puts a share of a token in, every further attempt takes one out.
 
-    :param share: how many further attempts there may be for each request, in the long run (0.2: one in five).
+    :ivar share: how many further attempts there may be for each request, in the long run (0.2: one in five).
     """
 
-    __slots__ = ("_filled_at", "_share", "_tokens")
+    __slots__ = ("_filled_at", "_tokens", "share")
 
     def __init__(self, share: float, now: float) -> None:
-        self._share = share
+        self.share = share
         self._tokens = BURST
         self._filled_at = now
 
@@ -30,7 +30,7 @@ class RetryBudget:
 
     def deposit(self) -> None:
         """Count a request."""
-        self._tokens += self._share
+        self._tokens += self.share
 
     def take(self, now: float) -> bool:
         """Take one token, if there is one."""

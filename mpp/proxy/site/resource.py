@@ -15,7 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.python.failure import Failure
 from twisted.web import server
@@ -43,9 +43,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from twisted.web.proxy import ReverseProxyResource
 
-if TYPE_CHECKING:
-    from mpp.admin.base_page import Pages
-
 # What a client's socket usually takes at once: up to here an answer is one write, and what a slow client leaves of it is
 # bounded by this for each.
 _ONE_WRITE = 128 * 1024
@@ -70,7 +67,7 @@ class ProxyRequest(server.Request):
 
     def __init__(self, channel: ProxyChannel) -> None:
         self.channel: Any = channel  # in place of the base's HTTPChannel, of which it has what is used here
-        self._exchange: Exchange | None = None
+        self.exchange: Exchange | None = None
         self._relay: Relay | None = None
         self._sent = 0
 
@@ -83,12 +80,6 @@ class ProxyRequest(server.Request):
             self._render_admin_page()
         else:
             channel.site.resource.render(self)
-
-    def proxy(self, forwarder: Forwarder) -> None:
-        """Have a backend answer."""
-        exchange = forwarder.forward(self)
-        if not exchange.ended:
-            self._exchange = exchange
 
     @property
     def sent(self) -> int:
@@ -104,12 +95,12 @@ class ProxyRequest(server.Request):
 
     def draining(self) -> None:
         """Take note that mpp is about to stop."""
-        if self._exchange is not None:
-            self._exchange.draining()
+        if self.exchange is not None:
+            self.exchange.draining()
 
     def connectionLost(self, reason: Failure) -> None:
         """Take note that the client has gone before its answer was complete."""
-        exchange, self._exchange = self._exchange, None
+        exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.client_gone()
         elif hasattr(self, "notifications"):
@@ -212,7 +203,7 @@ class ProxyRequest(server.Request):
 
     def _answered(self) -> None:
         """End, and let go of who answered: what holds each other would be left to the garbage collector."""
-        self._exchange = None
+        self.exchange = None
         self.channel.request_done()
 
     def abort(self) -> None:
@@ -238,52 +229,43 @@ class ProxyResource(ReverseProxyResource):
     It keeps its base's type and place in the resource tree and inherits none of its forwarding, which opens a connection
     per request, knows no back-pressure and passes truncated answers on as whole ones.
 
-    :param admin_pages: what answers below ``/mpp``.
-    :param allow_unsafe: forward what changes one server of a pair, too.
+    :param page_at: returns the page at a path below ``/mpp``.
     :param probes: reports requests of Kubernetes probes that servers answer.
     """
 
-    def __init__(self, forwarder: Forwarder, admin_pages: Pages, *, allow_unsafe: bool, probes: KubeProbes) -> None:
-        ReverseProxyResource.__init__(self, "", 0, b"", reactor=forwarder.clock)
+    def __init__(self, forwarder: Forwarder, page_at: Callable[[bytes], Any], probes: KubeProbes) -> None:
+        ReverseProxyResource.__init__(self, "", 0, b"", reactor=forwarder.context.clock)
+        self.page_at = page_at
         self._forwarder = forwarder
-        self._admin_pages = admin_pages
-        self._allow_unsafe = allow_unsafe
         self._kube_probes = probes
-
-    def reconfigure(self, forwarder: Forwarder, *, allow_unsafe: bool) -> None:
-        """Treat requests like this from now on; those under way go on as they began."""
-        self._forwarder = forwarder
-        self._allow_unsafe = allow_unsafe
 
     def getChild(self, path: bytes, request: IRequest) -> Any:
         """Return itself: every path is answered by `render`."""
         return self
 
-    def page_at(self, path: bytes) -> Any:
-        """Return the page at a path below ``/mpp``."""
-        return self._admin_pages.page_at(path)
-
     def render(self, request: ProxyRequest) -> int:
         """Forward the request, or refuse it."""
-        forwarder, method, path = self._forwarder, request.info.method, request.path
+        context, method, path = self._forwarder.context, request.info.method, request.path
         if method not in FORWARDED_METHODS:
-            forwarder.metrics.refused(405)
+            context.metrics.refused(405)
             request.extra += _ALLOW
-            request.reject(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", forwarder.access)
+            request.reject(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", context.access)
         elif len(path) > MAX_PATH:
-            forwarder.metrics.refused(414)
+            context.metrics.refused(414)
             why = f"the path is longer than {MAX_PATH} bytes (the query string may be)"
-            request.reject(414, "bad_data", why, forwarder.access)
+            request.reject(414, "bad_data", why, context.access)
         elif (
-            not self._allow_unsafe
-            and (paths.meaning(path).unsafe or forwarder.selections.current.prefixes != paths.NO_PREFIXES)
-            and paths.is_unsafe_behind(method, path, forwarder.selections.current.prefixes)
+            not context.settings.allow_unsafe_paths
+            and (paths.meaning(path).unsafe or context.selections.current.prefixes != paths.NO_PREFIXES)
+            and paths.is_unsafe_behind(method, path, context.selections.current.prefixes)
         ):
-            self._reject_unsafe(request, paths.rejection_behind(method, path, forwarder.selections.current.prefixes))
+            self._reject_unsafe(request, paths.rejection_behind(method, path, context.selections.current.prefixes))
         else:
             if path.endswith(kube_probes.PATHS):
                 self._kube_probes.inspect(path, request.info.headers)
-            request.proxy(forwarder)
+            exchange = self._forwarder.forward(request)
+            if not exchange.ended:
+                request.exchange = exchange
         return server.NOT_DONE_YET
 
     def _reject_unsafe(self, request: ProxyRequest, rejection: Rejection) -> None:
@@ -296,5 +278,6 @@ class ProxyResource(ReverseProxyResource):
         else:
             advice = "send it to each server directly, or start mpp with --allow-unsafe-paths"
             kind, why = "forbidden", f"{shown} {rejection.why}; {advice}"
-        self._forwarder.metrics.refused(rejection.status)
-        request.reject(rejection.status, kind, why, self._forwarder.access)
+        context = self._forwarder.context
+        context.metrics.refused(rejection.status)
+        request.reject(rejection.status, kind, why, context.access)

@@ -158,8 +158,8 @@ class ExplainTests(SynchronousTestCase):
             told = explain(
                 RequestInfo(b"GET", target, headers, b"", "203.0.113.9"),
                 world.selections.current,
-                world.forwarder.affinity,
-                world.forwarder.settings,
+                world.forwarder.context.affinity,
+                world.forwarder.context.settings,
                 world.clock.seconds(),
                 world.selections.suspects,
             )

@@ -8,7 +8,7 @@ from zope.interface.verify import verifyObject
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IDownstream, IResponse, ISelections, IUpstreams
 from mpp.core.model import Choice, Headers, Observation, Selection, Standing
-from mpp.proxy.forwarder import SELECTION_WAIT_S
+from mpp.proxy.attempts import SELECTION_WAIT_S
 from tests.forward_support import A, B, FakeResponse, World
 
 REFUSED = UpstreamError(Phase.CONNECT, Cause.REFUSED)

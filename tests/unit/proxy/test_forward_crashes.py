@@ -54,7 +54,7 @@ class CrashCase(SynchronousTestCase):
 
     def wait(self, seconds: float) -> None:
         """Let time pass tick by tick."""
-        period = self.world.forwarder.ticker.period
+        period = self.world.forwarder.context.ticker.period
         self.world.clock.pump([period] * round(seconds / period))
 
     def end(self, outcome: UpstreamError | int, number: int = -1) -> None:

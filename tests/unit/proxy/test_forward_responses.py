@@ -157,7 +157,7 @@ class StorageTests(ResponseCase):
             self.assertIs(self.ask(FakeResponse(200, b"{}"), target=target).served_by, A)
         world.clock.advance(REMEMBERED_S)
         self.assertIs(self.ask(FakeResponse(200, b"{}"), target=b"/api/v1/query_range?query=up").served_by, A)
-        self.assertFalse(world.forwarder.unreadable.until)
+        self.assertFalse(world.forwarder.context.unreadable.until)
 
     def test_it_is_asked_when_no_other_one_is_usable(self) -> None:
         """A server that cannot read something is better than one that is down."""
@@ -239,7 +239,7 @@ class CredentialsTests(ResponseCase):
         """Let mpp have credentials for some servers."""
         credentials = KnownCredentials(*backends)
         world = self.build(**settings)
-        world.forwarder = evolve(world.forwarder, credentials=credentials)
+        world.forwarder.context = evolve(world.forwarder.context, credentials=credentials)
         return credentials
 
     def unauthorized(self) -> FakeResponse:

@@ -57,7 +57,7 @@ class StickyRequestTests(SynchronousTestCase):
         for number in range(20):
             facts = world.request(target=FEDERATE).info
             there = facts._replace(peer="10.0.0.1", headers=((b"X-Forwarded-For", b"198.51.100.%d" % number),))
-            self.assertEqual(world.forwarder.sticky_address(there), f"198.51.100.{number}")
+            self.assertEqual(world.forwarder.context.sticky_address(there), f"198.51.100.{number}")
 
     def test_not_hedged_for_being_slow(self) -> None:
         """A slow federation is not raced on another server, as a slow query is; the server may be alive."""
@@ -66,7 +66,7 @@ class StickyRequestTests(SynchronousTestCase):
             world.upstreams.there = True
             world.request(target=target)
             for _ in range(3 * 4 * TICKS):
-                world.clock.advance(world.forwarder.ticker.period)
+                world.clock.advance(world.forwarder.context.ticker.period)
             self.assertEqual(len(world.upstreams.sent), asked, target)
 
     def test_waits_for_a_slot_on_its_server(self) -> None:
@@ -76,12 +76,12 @@ class StickyRequestTests(SynchronousTestCase):
         world.upstreams.full.add(B)
         client = world.request(target=FEDERATE)
         for _ in range(3 * TICKS):
-            world.clock.advance(world.forwarder.ticker.period)
+            world.clock.advance(world.forwarder.context.ticker.period)
         self.assertEqual(world.upstreams.backends, [B])
         lost = tuple(evolve(each, standing=Standing.DOWN) if each.backend == B else each for each in ALL_WELL)
         world.selections.current = evolve(KEPT, observations=lost)
         for _ in range(3 * TICKS):
-            world.clock.advance(world.forwarder.ticker.period)
+            world.clock.advance(world.forwarder.context.ticker.period)
         self.assertEqual(len(world.upstreams.sent), 2)
         world.upstreams.sent[1].answer.callback(FakeResponse(200))
         self.assertIn(client.served_by, (A, C))

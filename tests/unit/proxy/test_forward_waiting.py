@@ -20,7 +20,7 @@ STALE = UpstreamError(Phase.HEAD, Cause.CLOSED, stale=True)
 
 def wait(world: World, seconds: float) -> None:
     """Let time pass tick by tick, as it does."""
-    world.clock.pump([world.forwarder.ticker.period] * round(seconds / world.forwarder.ticker.period))
+    world.clock.pump([world.forwarder.context.ticker.period] * round(seconds / world.forwarder.context.ticker.period))
 
 
 class SuspicionTests(SynchronousTestCase):

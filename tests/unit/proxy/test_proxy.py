@@ -82,7 +82,7 @@ class ProxyCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.build()
 
-    def build(self, *, allow_unsafe: bool = False, **settings: Any) -> None:
+    def build(self, **settings: Any) -> None:
         self.world = World(**settings)
         self.draining = False
         self.lifecycle = True
@@ -93,18 +93,18 @@ class ProxyCase(SynchronousTestCase):
             selection=lambda: self.world.selections.current,
             draining=lambda: self.draining,
             view=lambda: StatusView(
-                self.world.selections.current, self.world.forwarder.settings, (), 0.0, 1.0, security=self.guards
+                self.world.selections.current, self.world.forwarder.context.settings, (), 0.0, 1.0, security=self.guards
             ),
             explain=self.explain,
             config=lambda: EffectiveConfig((ConfiguredValue("port", 9090, "9090", "default"),)),
             identity=lambda: Identity("gateway-1", 77, ("[::]:9090",)),
             reload=lambda: self.reloaded,
             lifecycle=lambda: self.lifecycle,
-            trusted_proxies=lambda: self.world.forwarder.settings.trusted_proxies,
+            trusted_proxies=lambda: self.world.forwarder.context.settings.trusted_proxies,
             seconds=self.world.clock.seconds,
         )
         self.own = own
-        self.root = ProxyResource(self.world.forwarder, own, allow_unsafe=allow_unsafe, probes=KubeProbes())
+        self.root = ProxyResource(self.world.forwarder, own.page_at, KubeProbes())
         channels = Channels(self.world.clock)
         self.site = ProxySite(
             self.root,
@@ -112,14 +112,14 @@ class ProxyCase(SynchronousTestCase):
             budget=MemoryBudget(MIB),
             channels=channels,
             metrics=self.world.metrics,
-            access=lambda: self.world.forwarder.access,
+            access=lambda: self.world.forwarder.context.access,
         )
         self.client = Client(self.site)
 
     def explain(self, facts: RequestInfo) -> Explanation:
-        forwarder = self.world.forwarder
-        selections, now = self.world.selections, self.world.clock.seconds()
-        return explain(facts, selections.current, forwarder.affinity, forwarder.settings, now, selections.suspects)
+        context, selections = self.world.forwarder.context, self.world.selections
+        now = self.world.clock.seconds()
+        return explain(facts, selections.current, context.affinity, context.settings, now, selections.suspects)
 
     def answer(self, response: FakeResponse, number: int = -1) -> None:
         self.world.upstreams.sent[number].answer.callback(response)
@@ -507,7 +507,7 @@ class RefusedTests(ProxyCase):
     def test_methods_that_are_not_forwarded(self) -> None:
         """A method that no server should be sent gets a 405 that says which may be, also where unsafe paths are allowed."""
         for allow in (False, True):
-            self.build(allow_unsafe=allow, access_log=True)
+            self.build(allow_unsafe_paths=allow, access_log=True)
             for method in (b"TRACE", b"CONNECT", b"PROPFIND", b"PURGE", b"MKCOL", b"REPORT", b"M-SEARCH", b"QUERY"):
                 self.client.get(b"/api/v1/query?query=up", method=method)
                 head, _, body = self.client.received().partition(b"\r\n\r\n")
@@ -529,7 +529,7 @@ class RefusedTests(ProxyCase):
 
     def test_unsafe_path_is_forwarded_when_allowed(self) -> None:
         """An operator who knows what he does can have them forwarded."""
-        self.build(allow_unsafe=True)
+        self.build(allow_unsafe_paths=True)
         self.client.get(b"/-/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertEqual([(s.backend, s.fresh) for s in self.world.upstreams.sent], [(A, True)])
 
@@ -664,7 +664,7 @@ class OwnPagesTests(ProxyCase):
             self.client.get(page, b"Accept: text/html\r\n")
             self.assertIn(b"gateway-1, listens on [::]:9090, pid 77</span></header>", self.client.received())
         self.assertEqual(self.page(b"/mpp/config?format=xml")[0], b"400")
-        self.root._admin_pages = self.root._admin_pages.probes()  # type: ignore[attr-defined]
+        self.root.page_at = self.own.probes().page_at
         self.assertEqual(self.page(b"/mpp/config")[0], b"404")
 
     def test_nothing_to_explain(self) -> None:
@@ -827,6 +827,6 @@ class ReloadTests(ProxyCase):
         """What was refused is forwarded when it is allowed."""
         self.client.get(b"/-/quit", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertIn(b" 403 ", self.client.received())
-        self.root.reconfigure(self.world.forwarder, allow_unsafe=True)
+        self.world.reload(allow_unsafe_paths=True)
         self.client.get(b"/-/quit", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertEqual(len(self.world.upstreams.sent), 1)

@@ -72,7 +72,7 @@ class GuardCase(ProxyCase):
             passwords=self.passwords,
             client_address=client_address_of(self.trusted_proxies),
             refused=metrics.refused,
-            instance=self.world.forwarder.instance,
+            instance=self.world.forwarder.context.instance,
         )
         self.site = ProxySite(
             self.root,
@@ -80,7 +80,7 @@ class GuardCase(ProxyCase):
             budget=MemoryBudget(MIB),
             channels=Channels(self.world.clock),
             metrics=metrics,
-            access=lambda: self.world.forwarder.access,
+            access=lambda: self.world.forwarder.context.access,
             request=request,
             channel=EarlyRejectionChannel,
         )
@@ -117,11 +117,11 @@ class PasswordTests(GuardCase):
     def test_own_request(self) -> None:
         """A request that mpp has sent itself gets 508 instead of a 401, so that its probe knows whom it has asked."""
         self.guard(USERS)
-        self.client.get(QUERY, b"MPP-Instance: %b\r\n" % self.world.forwarder.instance.token.encode())
+        self.client.get(QUERY, b"MPP-Instance: %b\r\n" % self.world.forwarder.context.instance.token.encode())
         head, body = self.split()
         self.assertTrue(head.startswith(b"HTTP/1.1 508 Loop Detected\r\n"))
         self.assertNotIn(b"WWW-Authenticate", head)
-        self.assertEqual((body["errorType"], self.world.forwarder.instance.token in body["error"]), ("loop", True))
+        self.assertEqual((body["errorType"], self.world.forwarder.context.instance.token in body["error"]), ("loop", True))
 
     def test_right(self) -> None:
         """A right password is for mpp alone: the servers do not get it; the next request does not wait."""
@@ -430,12 +430,11 @@ class AdminTests(ProxyCase):
 
     def test_apart(self) -> None:
         """There they all are, and nothing else; elsewhere only health and ready."""
-        own = self.root._admin_pages
-        admin = Client(self.site_of(AdminRoot(own, self.world.metrics)))
+        admin = Client(self.site_of(AdminRoot(self.own, self.world.metrics)))
         for path, status in ((b"/mpp/metrics", b"200"), (b"/mpp/health", b"200"), (QUERY, b"404"), (b"/", b"404")):
             self.assertEqual(self.status(admin, path), status)
         self.assertEqual(self.world.upstreams.sent, [])
-        self.root._admin_pages = own.probes()  # type: ignore[attr-defined]
+        self.root.page_at = self.own.probes().page_at
         public = Client(self.site_of(self.root))
         for path, status in (
             (b"/mpp/health", b"200"),

@@ -1,0 +1,123 @@
+"""The values and shared objects that a client request is forwarded with. Data only; `mpp.proxy.forwarder` uses them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from mpp.core.instance import Instance
+from mpp.core.interfaces import ISelections, IUpstreams
+from mpp.core.metrics import Metrics
+from mpp.core.model import Backend, RequestInfo
+from mpp.core.settings import Settings
+from mpp.proxy.access_log import AccessLog
+from mpp.proxy.decisions.affinity import AffinityChain
+from mpp.proxy.decisions.client_address import TrustedProxies, client_address_of, routing_proxies
+from mpp.proxy.decisions.retry_budget import RetryBudget
+from mpp.proxy.decisions.unreadable import UnreadableQueries
+from mpp.proxy.liveness import LivenessChecks
+from mpp.proxy.ticker import TICKS, Ticker
+
+
+class OwnCredentials(Protocol):
+    """The credentials that mpp sends to backends: `mpp.security.upstream.active_credentials.ActiveCredentials`."""
+
+    def authorizes(self, backend: Backend, /) -> bool:
+        """Return whether mpp adds an ``Authorization`` field of its own to requests to a backend."""
+
+    def refreshed_since(self, backend: Backend, at: float, /) -> bool:
+        """
+        Read changed credential files again, unless that was done within the last second.
+
+        :param at: a time by the monotonic clock.
+        :return: whether requests to the backend carry other credentials now than at that time.
+        """
+
+
+class NoCredentials:
+    """The credentials of an mpp that has none: clients' own ``Authorization`` fields are passed on."""
+
+    def authorizes(self, backend: Backend) -> bool:
+        """Return False: mpp adds no ``Authorization`` field."""
+        return False
+
+    def refreshed_since(self, backend: Backend, at: float) -> bool:
+        """Return False: there is no credential file to read again."""
+        return False
+
+
+@frozen
+class ForwardContext:
+    """
+    What all requests share that began under the same settings. Each request keeps the context that it began with.
+
+    A context for new settings is made by ``attrs.evolve``: it has other settings, and the same budget, ticker, liveness checks
+    and unreadable queries.
+
+    :ivar clock: the monotonic clock, for durations and waits.
+    :ivar rng: picks one of several selected backends.
+    :ivar instance: the identity of this mpp, by which it recognizes its own requests.
+    :ivar budget: limits the number of retries and hedges.
+    :ivar ticker: calls exchanges periodically while they wait.
+    :ivar liveness: finds out whether a silent server still responds.
+    :ivar unreadable: the queries that servers could not read from their storage.
+    :ivar client_address: returns the address of the client that sent a request.
+    :ivar sticky_address: returns the client's address that decides its server for federation and remote read.
+    :ivar proxies: the proxies of ``--trusted-proxies``; None without that option.
+    :ivar access: the access log; None without ``--access-log``.
+    """
+
+    upstreams: IUpstreams
+    selections: ISelections
+    affinity: AffinityChain
+    metrics: Metrics
+    settings: Settings
+    clock: IReactorTime
+    rng: random.Random
+    instance: Instance
+    credentials: OwnCredentials = field(factory=NoCredentials)
+    budget: RetryBudget = field()
+    ticker: Ticker = field()
+    liveness: LivenessChecks = field()
+    unreadable: UnreadableQueries = field()
+    client_address: Callable[[RequestInfo], str] = field(init=False)
+    sticky_address: Callable[[RequestInfo], str] = field(init=False)
+    proxies: TrustedProxies | None = field(init=False)
+    access: AccessLog | None = field(init=False)
+
+    @budget.default
+    def _budget(self) -> RetryBudget:
+        return RetryBudget(self.settings.retry_budget, self.clock.seconds())
+
+    @ticker.default
+    def _ticker(self) -> Ticker:
+        return Ticker(self.clock, self.settings.suspect_after / TICKS)
+
+    @liveness.default
+    def _liveness(self) -> LivenessChecks:
+        return LivenessChecks(self.upstreams, self.selections, self.metrics, self.clock, self.ticker, self.instance)
+
+    @unreadable.default
+    def _unreadable(self) -> UnreadableQueries:
+        return UnreadableQueries(self.clock)
+
+    @client_address.default
+    def _client_address(self) -> Callable[[RequestInfo], str]:
+        return client_address_of(self.settings.trusted_proxies)
+
+    @sticky_address.default
+    def _sticky_address(self) -> Callable[[RequestInfo], str]:
+        return routing_proxies(self.settings.trusted_proxies).client_address
+
+    @proxies.default
+    def _proxies(self) -> TrustedProxies | None:
+        trusted = self.settings.trusted_proxies
+        return TrustedProxies.of(trusted) if trusted else None
+
+    @access.default
+    def _access(self) -> AccessLog | None:
+        return AccessLog(self.clock, self.client_address) if self.settings.access_log else None
