@@ -43,7 +43,7 @@ from mpp.core.metrics import CONTENT_TYPE, Metrics
 from mpp.core.model import Reloaded, RequestInfo, Selection
 from mpp.proxy.decisions import cross_site
 from mpp.proxy.decisions.explanation import Explanation
-from mpp.proxy.site.resource import ProxyRequest
+from mpp.proxy.site.request import ProxyRequest
 
 
 class _ReloadPage(Resource):

@@ -12,7 +12,8 @@ from mpp.proxy.decisions.client_address import client_address_of
 from mpp.proxy.forwarder import Forwarder
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
-from mpp.proxy.site.resource import ProxyRequest, ProxyResource
+from mpp.proxy.site.request import ProxyRequest
+from mpp.proxy.site.resource import ProxyResource
 from mpp.proxy.site.site import ProxySite
 from mpp.security.web_config.service import WebConfigService
 from mpp.wire.downstream.channel import ProxyChannel

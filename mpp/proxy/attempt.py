@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _log = tx.make_logger()
 
-# Fewer bytes within ``--suspect-after`` are no progress (4 KiB/s at the default of 250 ms). Networks between dashboards and mpp are
-# faster than that, and so is a server on a local network once it has begun its response.
+# Fewer bytes within ``--suspect-after`` are no progress (4 KiB/s at the default of 250 ms). Networks that dashboards are used
+# over are faster than that, and so is a server on a local network once it has begun its response.
 ENOUGH = 1024
 
 

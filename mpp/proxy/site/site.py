@@ -19,7 +19,7 @@ from mpp.core.metrics import LOCAL, Metrics
 from mpp.core.model import Headers, RequestInfo
 from mpp.core.prometheus.cors import ALL_ORIGINS, AllowedOrigins
 from mpp.proxy.access_log import AccessLog
-from mpp.proxy.site.resource import ProxyRequest
+from mpp.proxy.site.request import ProxyRequest
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.request_limits import Limits

@@ -1,7 +1,7 @@
 """
 The authentication and rate limit of clients' requests by a web configuration.
 
-Kept apart from `mpp.proxy.site.resource.ProxyRequest`, so that without a web configuration no request pays for it.
+Kept apart from `mpp.proxy.site.request.ProxyRequest`, so that without a web configuration no request pays for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpp.core.prometheus import paths
 from mpp.core.prometheus.own_requests import check_sender
 from mpp.proxy import local_replies as refusal
 from mpp.proxy.decisions.client_address import network_of
-from mpp.proxy.site.resource import ProxyRequest
+from mpp.proxy.site.request import ProxyRequest
 from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.passwords import PasswordCheck, Passwords
 from mpp.wire.downstream.channel import ProxyChannel

@@ -12,7 +12,7 @@ from mpp.core.interfaces import IBodyConsumer
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.exchange import Exchange
-from mpp.proxy.site.resource import ProxyRequest
+from mpp.proxy.site.request import ProxyRequest
 from mpp.wire.downstream.relay import Relay
 from tests.forward_support import FakeResponse
 from tests.unit.proxy.test_proxy import ProxyCase, StreamedResponse

@@ -24,7 +24,7 @@ from mpp.core.model import MIB
 from mpp.core.settings import Settings
 from mpp.proxy.decisions import access_fields as access
 from mpp.proxy.decisions.client_address import client_address_of
-from mpp.proxy.site.resource import ProxyRequest
+from mpp.proxy.site.request import ProxyRequest
 from mpp.proxy.site.site import ProxySite
 from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile
