@@ -1,7 +1,7 @@
 """
-The values that everything else speaks in. Frozen; tuples, not lists; bytes on the wire, str elsewhere.
+The values that all layers of mpp share. Frozen; tuples, not lists; bytes on the wire, str elsewhere.
 
-Times are seconds; points in time are seconds since the epoch (UTC). This module knows no other module of mpp but
+Times are seconds; points in time are seconds since the epoch (UTC). This module imports no other module of mpp but
 `mpp.core.facts`.
 """
 
@@ -39,15 +39,15 @@ class Backend:
     port: int
     prefix: str = ""
     netloc: str = field(init=False, eq=False)
-    """``host:port``, with brackets around IPv6 addresses. What ``MPP.ServedBy`` and the ``Host`` header say."""
+    """``host:port``, with brackets around IPv6 addresses: the value of ``MPP.ServedBy`` and of the ``Host`` header."""
     authority: bytes = field(init=False, eq=False, repr=False)
-    """``netloc`` as it is sent."""
+    """``netloc`` encoded for the wire."""
     name: str = field(init=False, eq=False)
     """``netloc`` and prefix: unique among http backends, the ``backend`` label in metrics and logs."""
     id: str = field(init=False, eq=False)
     """Short hash of the URL: opaque, unkeyed, the same on every mpp instance."""
     route: bytes = field(init=False, eq=False, repr=False)
-    """The hash as the affinity cookie holds it."""
+    """The hash in the form of the affinity cookie."""
 
     @netloc.default
     def _netloc(self) -> str:
@@ -71,19 +71,19 @@ class Backend:
 
     @property
     def url(self) -> str:
-        """The canonical URL, ``http://prom-a:9090/prefix``."""
+        """The canonical URL of the backend, ``http://prom-a:9090/prefix``."""
         return f"{self.scheme}://{self.netloc}{self.prefix}"
 
 
 @frozen
 class DiscoveredBackend:
     """
-    A backend, as a locator lists it.
+    A backend in the list of a locator.
 
-    :ivar not_ready: why its source holds it not to be ready, one line; empty when it does not. Such a backend is probed
-        and shown, and used only when nothing else is left, whatever it says of itself.
+    :ivar not_ready: why the discovery source reports it as not ready, one line; empty when the source does not. Such a backend is
+        probed and shown, and used only when no other is left, whatever the backend reports about itself.
     :ivar leaving: it is not ready only because it is being stopped on purpose, as in a rolling restart.
-    :ivar sources: which of several sources that the locator reads list it; empty when it has only one.
+    :ivar sources: which of several sources of the locator list it; empty when the locator has only one.
     """
 
     backend: Backend
@@ -94,18 +94,18 @@ class DiscoveredBackend:
 
 class RequestInfo(NamedTuple):
     """
-    All that policy, affinity and forwarding may know of a client's request.
+    The parts of a client's request that policy, affinity and forwarding may use.
 
     :ivar method: as sent, upper case.
     :ivar target: the raw request target, starts with ``/``; never decoded and encoded again.
     :ivar headers: as received.
     :ivar body: the whole body, decoded from chunks if it came in chunks.
-    :ivar peer: the client's IP address as the socket tells it (``::ffff:`` removed); empty for a Unix socket.
+    :ivar peer: the client's IP address according to the socket (``::ffff:`` removed); empty for a Unix socket.
     :ivar secure: the client came over TLS.
     :ivar http_10: the client speaks HTTP/1.0.
-    :ivar user: who the client is, as mpp itself has verified it; empty when it verifies nobody.
+    :ivar user: the client's user name as verified by mpp itself; empty when mpp verifies no users.
 
-    A tuple, for one is made with every request: that takes a third of the time.
+    A tuple, because one is made for every request: a tuple takes a third of the time.
     """
 
     method: bytes
@@ -119,16 +119,16 @@ class RequestInfo(NamedTuple):
 
 
 class Standing(enum.IntEnum):
-    """What may be expected of a backend, best first: backends are ranked by it before anything else."""
+    """The degree of service to expect from a backend, best first: backends are ranked by it before anything else."""
 
     VIABLE = 0
     """Ready, and answered a real query within a second."""
     BUSY = 1
-    """Ready, but its query slots are taken, or nothing is known of its queries: usable, after the viable ones."""
+    """Ready, but its query slots are taken, or its queries were not observed: usable, after the viable ones."""
     SUSPECT = 2
-    """Requests failed on it, or it was worse a moment ago: nothing is known against it since, but too little for it."""
+    """Requests failed on it, or it was worse a moment ago: no fault was seen since, but its successes are too few to trust it."""
     NOT_READY = 3
-    """It says so itself (start, WAL replay, shutdown), or it answers no queries."""
+    """It reports so itself (start, WAL replay, shutdown), or it answers no queries."""
     DOWN = 4
     """It cannot be reached or does not answer."""
 
@@ -136,27 +136,27 @@ class Standing(enum.IntEnum):
 @frozen
 class Observation:
     """
-    What one probe, and the requests since, saw of one backend. A failed probe is a value, not an exception.
+    The result of one probe of a backend, and of the requests since. A failed probe is a value, not an exception.
 
-    :ivar standing: what may be expected of it.
-    :ivar why: one line for a human, empty for VIABLE unless requests alone say so (`mpp.selection.outliers.vouching`).
+    :ivar standing: the degree of service to expect from the backend.
+    :ivar why: one line for the operator, empty for VIABLE unless requests alone prove it (`mpp.selection.outliers.vouching`).
     :ivar facts: the slow facts, as last read; empty Facts when never read.
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
-    :ivar ejected_at: since when it is out of service, whatever its last probe said; 0 while it is in, or never was.
-    :ivar replay: the progress of its WAL replay, None while there is none that is known of.
-    :ivar returns: how often it has come back into service: a request that remembers an earlier number knows that it did since.
-    :ivar refused: it is not ready by an answer to its probe that shows that a server is there, see
+    :ivar ejected_at: since when it is out of service, whatever the result of its last probe; 0 while it is in service.
+    :ivar replay: the progress of its WAL replay, None while no replay is known.
+    :ivar returns: how often it has returned to service: a request that recorded an earlier number can see that it did since.
+    :ivar refused: it is not ready, but its answer to the probe shows that a server is there, see
         `mpp.selection.probing.interpret.is_refusal`.
-    :ivar turned_away: something in front of it may have turned the probe away: it got 429, or 503s that are not Prometheus' own.
-    :ivar unproven: it is ready, but refuses the probe's query, so that nothing more is known of it; BUSY for that.
-    :ivar limited: something in front of it turned requests away lately with a 503, although it was ready.
+    :ivar turned_away: an intermediary may have rejected the probe: it got 429, or a 503 that is not from Prometheus.
+    :ivar unproven: it is ready, but rejects the probe's query, so that its queries cannot be judged; BUSY for that.
+    :ivar limited: an intermediary rejected requests lately with a 503, although the backend was ready.
     :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.core.instance`.
-    :ivar leaving: its source says that it is being stopped on purpose; its probe finds nothing against it. NOT_READY for that.
-    :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, whatever they said; 20 at most.
-    :ivar lack: what it lacks of the newest data that another server has, see `mpp.coverage.lacks`; None for nothing.
-    :ivar gaps: what of its history it is known to lack, oldest first, see `mpp.coverage.gaps`; workers do not know it.
-    :ivar unreadable: what it said last when it could not read its own storage, within the last ten minutes; empty if it did not.
+    :ivar leaving: its source reports that it is being stopped on purpose; its probe finds no fault. NOT_READY for that.
+    :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, of any status; 20 at most.
+    :ivar lack: the newest data that it lacks and another server has, see `mpp.coverage.lacks`; None for nothing.
+    :ivar gaps: the known gaps in its history, oldest first, see `mpp.coverage.gaps`; not available in workers.
+    :ivar unreadable: its last error about reading its own storage, within the last ten minutes; empty if it reported none.
     """
 
     backend: Backend
@@ -180,7 +180,7 @@ class Observation:
     gaps: tuple[Gap, ...] = ()
 
     def history(self, now: float) -> float:
-        """Give the length of the held history in seconds; 0 when there is none or it is not known."""
+        """Return the length of the held history in seconds; 0 when there is none or it is not known."""
         return 0.0 if self.facts.oldest is None else max(0.0, now - self.facts.oldest)
 
     def lost(self, now: float, seconds: float = float("inf")) -> float:
@@ -196,10 +196,10 @@ class Observation:
 @frozen
 class Choice:
     """
-    What a strategy decided.
+    The decision of a strategy.
 
-    :ivar selected: who takes traffic, best first.
-    :ivar standbys: everyone else, best first: tried in this order when the selected ones fail.
+    :ivar selected: the backends that take traffic, best first.
+    :ivar standbys: all other backends, best first: tried in this order when the selected ones fail.
     :ivar degraded: one line when the strategy's wish could not be met and it chose the next best, else empty.
     """
 
@@ -211,14 +211,14 @@ class Choice:
 @frozen
 class Selection:
     """
-    The state of the world that every request works with. Published whole, never changed.
+    The state of all backends, as every request uses it. It never changes; each round publishes a new one.
 
     :ivar generation: 0 before the first round; grows by one whenever ``choice`` changes.
-    :ivar choice: who takes traffic, and who is next.
+    :ivar choice: the backends that take traffic, and the order of the standbys.
     :ivar observations: in the locators' order, which is the tie-breaker.
     :ivar changed_at: when ``choice`` last changed.
     :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.proxy.decisions.stickiness`.
-    :ivar past: what counts for requests that need nothing of what servers lack; None while none lacks anything.
+    :ivar past: the Selection for requests that need none of the data that servers lack; None while no server lacks anything.
     """
 
     generation: int = 0
@@ -228,16 +228,16 @@ class Selection:
     sticky: tuple[Backend, ...] = ()
     past: Selection | None = field(default=None, repr=False)
     selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
-    """The selected backends by their ``id``: made once, looked up in every request."""
+    """The selected backends by their ``id``: made once, used in every request."""
 
     observed: Mapping[Backend, Observation] = field(init=False, eq=False, repr=False)
-    """The observations by backend: there may be hundreds, and requests that fail look theirs up."""
+    """The observations by backend: there may be hundreds, and failing requests look them up."""
 
     prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
     """The different path prefixes of all known backends, the longest first; ``("",)`` for most."""
 
     selected: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
-    """Who takes traffic, best first."""
+    """The backends that take traffic, best first."""
 
     ranked: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
     """All known backends: the selected ones, then the standbys, best first."""
@@ -245,7 +245,7 @@ class Selection:
     query_slots: Mapping[str, int] = field(init=False, eq=False, repr=False)
     """
     How many queries each server in service runs at once, by its ``id``, as far as that is known. Empty while only one server is
-    in service: then there is nowhere else to send a query, and it may as well wait in the server's own queue.
+    in service: a query cannot be sent elsewhere then, and can wait in the server's own queue.
     """
 
     @prefixes.default
@@ -275,57 +275,57 @@ class Selection:
         return {backend.id: backend for backend in self.choice.selected}
 
     def is_usable(self, backend: Backend) -> bool:
-        """Tell whether a backend is expected to answer: it takes traffic, or could."""
+        """Return whether a backend is expected to answer: it takes traffic, or could."""
         if backend.id in self.selected_by_id:
             return True
         observation = self.observed.get(backend)
         return observation is None or observation.standing < Standing.NOT_READY
 
     def is_in_service(self, backend: Backend) -> bool:
-        """Tell whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
+        """Return whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
         observation = self.observed.get(backend)
         return observation is not None and observation.standing <= Standing.BUSY and not observation.ejected_at
 
     def lacks(self, backend: Backend) -> bool:
-        """Return whether a backend lacks newest data of another one, so that it is not asked beside one that is only slow."""
+        """Return whether a backend lacks newest data of another one, so that it gets no second request beside a slow backend."""
         observation = self.observed.get(backend)
         return observation is not None and observation.lack is not None
 
     def is_busy(self, backend: Backend) -> bool:
-        """Tell whether a backend is known to have more to do than it can."""
+        """Return whether a backend is known to be overloaded."""
         observation = self.observed.get(backend)
         return observation is not None and observation.standing is Standing.BUSY and not observation.unproven
 
     def is_limited(self, backend: Backend) -> bool:
-        """Return whether something in front of a backend turns requests away although the backend is ready."""
+        """Return whether an intermediary in front of a backend rejects requests although the backend is ready."""
         observation = self.observed.get(backend)
         return observation is not None and observation.limited
 
     def with_past(self, choice: Choice) -> Selection:
-        """Return it with another choice for requests that need nothing of what servers lack."""
+        """Return this Selection with another choice for requests that need none of the data that servers lack."""
         whole = tuple(o if o.lack is None else evolve(o, lack=None) for o in self.observations)
         return evolve(self, past=evolve(self, choice=choice, observations=whole, past=None))
 
     @property
     def lacks_since(self) -> float:
-        """When the first lack began; infinity when no server lacks anything."""
+        """The time when the first lack began; infinity when no server lacks anything."""
         return min((o.lack.since for o in self.observations if o.lack is not None), default=float("inf"))
 
     @property
     def viable(self) -> int:
-        """How many backends are viable."""
+        """The number of viable backends."""
         return sum(o.standing is Standing.VIABLE for o in self.observations)
 
     @property
     def last_resort(self) -> bool:
-        """No backend is usable, and the least bad ones serve."""
+        """Whether no backend is usable, so that the least bad ones serve."""
         return bool(self.observations) and all(o.standing >= Standing.SUSPECT for o in self.observations)
 
 
 @frozen
 class Reloaded:
     """
-    What came of reading the configuration again.
+    The result of reading the configuration again.
 
     :ivar changed: the options that have another value now.
     :ivar errors: one line each; when there are any, nothing has changed.
