@@ -163,12 +163,13 @@ class LabelledHistogram:
     """
     A histogram, with one label or none.
 
+    :ivar label: the name of its label, or None.
     :ivar sample_names: the names of its samples.
     """
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], label: str | None = None) -> None:
         self._name, self._documentation, self._bounds = name, documentation, bounds
-        self._label = label
+        self.label = label
         self.sample_names = {f"{name}_{kind}" for kind in ("bucket", "count", "sum")}
         self._series: dict[str, HistogramSeries] = {}
         self._names: Collection[str] = ()
@@ -188,11 +189,11 @@ class LabelledHistogram:
 
     def label_values(self, label: str) -> set[str]:
         """Return the values that a label has in any series; none if the histogram has no such label."""
-        return {*self._series, *self._names} if label == self._label else set()
+        return {*self._series, *self._names} if label == self.label else set()
 
     def remove(self, label: str, values: Collection[str]) -> None:
         """Remove the series in which a label has one of these values."""
-        if label == self._label:
+        if label == self.label:
             for value in values:
                 self._series.pop(value, None)
 
@@ -215,7 +216,7 @@ class LabelledHistogram:
         return self._family({value: series for value, series in self._series.items() if any(series.counts)})
 
     def _family(self, known: Mapping[str, HistogramSeries]) -> Metric:
-        family = HistogramMetricFamily(self._name, self._documentation, labels=[] if self._label is None else [self._label])
+        family = HistogramMetricFamily(self._name, self._documentation, labels=[] if self.label is None else [self.label])
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         for value, series in known.items():
             total = 0
@@ -223,5 +224,5 @@ class LabelledHistogram:
             for bound, count in zip(bounds, series.counts, strict=True):
                 total += count
                 buckets.append((bound, float(total)))
-            family.add_metric([] if self._label is None else [value], buckets, series.sum)
+            family.add_metric([] if self.label is None else [value], buckets, series.sum)
         return family

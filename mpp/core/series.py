@@ -51,6 +51,8 @@ OF_THE_PROGRAM: Mapping[str, tuple[Values, ...]] = {
     # The backend of responses that are mpp's own; mpp fails requests with these status codes.
     "mpp_requests": (("mpp", 500), ("mpp", 502), ("mpp", 503), ("mpp", 504)),
     "mpp_retry_budget_exhausted": (("retry",), ("hedge",)),
+    "mpp_query_of_death_refusals": ((),),
+    "mpp_selection_events": ((),),
     "mpp_selection_rounds": (("ok",), ("failed",)),
 }
 """By the counter's name: the values of series that belong to no backend, locator or affinity."""

@@ -50,9 +50,8 @@ def lines() -> set[str]:
             for label, value in sample.labels.items():
                 shown = ANY if family.name in _OPEN or value == _BACKEND.name else value
                 found.add(f'{name}{{{label}="{shown}"}}')
-    for kind in ("Gauge", "Counter"):
-        # Those that are made with the service that they belong to.
-        found |= {f"{name}{_ending(kind.lower())} {kind.lower()}" for name in source.passed(kind, 0)}
+    # The gauges that are made with the service that they belong to.
+    found |= {f"{name} gauge" for name in source.passed("Gauge", 0)}
     found |= {f"{name}{_ending(kind)} {kind}" for name, kind, *_ in MetricsGatherer(tuple, list, lambda names: []).own_families()}
     exposed = {line.partition(" ")[0].partition("{")[0].removesuffix("_total") for line in found}
     # Whatever is exposed in another way than those above is noticed by its name.
