@@ -1,4 +1,4 @@
-"""How a page of mpp's own is answered: its head, and who may ask how. Twisted resources; knows nothing of what is on them."""
+"""The base of mpp's own pages: response heads, allowed methods and cross-site checks. Twisted resources, without page content."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ HTML = b"text/html; charset=utf-8"
 JSON = b"application/json"
 
 READS = (b"GET", b"HEAD")
-"""The methods of a page that only shows something."""
+"""The methods of a page that changes nothing."""
 
 CHECKS = (*READS, b"OPTIONS")
-"""The methods of a page that load balancers ask for: HAProxy's ``option httpchk`` asks with OPTIONS unless told otherwise."""
+"""The methods of a page for load balancers: HAProxy's ``option httpchk`` sends OPTIONS by default."""
 
 PageResponse = tuple[int, bytes, bytes]
-"""Status, content type and body."""
+"""The status, content type and body of a page."""
 
 
 RENDERED_PER_SECOND = 100
-"""Fresh pages in a second: a page takes some 3 ms to render, so that a flood of requests for pages leaves most of the time."""
+"""
+The number of requests a second that each render a page: this takes about 3 ms, so a flood of them leaves most of the time free.
+"""
 
 
 class RenderedPages:
     """
-    The pages that were rendered lately.
+    The cache of recently rendered pages.
 
-    Up to `RENDERED_PER_SECOND` requests each get a page that is rendered for them. More of them get the last one that was
-    rendered within that second.
+    Each second, the first `RENDERED_PER_SECOND` requests render a page; then a page that was rendered in that second is reused.
 
     :param seconds: the monotonic clock.
     """
@@ -49,7 +50,7 @@ class RenderedPages:
         self._last: dict[str, PageResponse] = {}
 
     def page(self, name: str, render: Callable[[], PageResponse]) -> PageResponse:
-        """Return a page, rendered or kept."""
+        """Return a page of a name, rendered now or taken from the cache."""
         now = self._seconds()
         if now - self._began >= 1.0:
             self._began, self._count = now, 0
@@ -63,10 +64,9 @@ class RenderedPages:
 
 class Pages(Resource):
     """
-    The pages below ``/mpp``, each at one exact path.
+    The resources below ``/mpp``, each at one exact path.
 
-    A path is looked up whole, as it was sent: taking it apart, as twisted.web does, costs time that grows with the square of the
-    number of its slashes.
+    A path is looked up whole. twisted.web splits it at slashes, which takes time that grows with the square of their number.
     """
 
     def page_at(self, path: bytes) -> Any:
@@ -77,16 +77,16 @@ class Pages(Resource):
         return self.children.get(name) or self.other(name)
 
     def other(self, name: bytes) -> Resource:
-        """Return what answers where there is no page: a 404 in Prometheus' shape."""
+        """Return the resource for unknown paths: a 404 in Prometheus' format."""
         return Page(missing)
 
 
 class Page(Resource):
     """
-    A page computed anew for every request.
+    A page that is computed for each request.
 
-    :param render_page: gives the answer, of a request; at some time, if need be.
-    :param methods: those that are answered alike; others get a 405.
+    :param render_page: returns the response to a request, or a Deferred of it.
+    :param methods: the allowed methods, which all get the same response; other methods get a 405.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Page(Resource):
         self._methods = methods
 
     def render(self, request: Any) -> Any:
-        """Answer GET and the like (twisted.web's own HEAD would log a line for each), refuse what would change something."""
+        """Answer a request with an allowed method (twisted.web's own HEAD would log a line each time); reject others."""
         if request.method not in self._methods:
             return reject_method(request, self._methods, "mpp's own pages can be read only")
         if request.method == b"OPTIONS":
@@ -122,10 +122,10 @@ def _failed(failure: Failure, request: Any) -> None:
 
 class SameOriginOnly(Resource):
     """
-    A page that changes something, for programs and for mpp's own pages, but not for the pages of other sites.
+    A wrapper for a page that changes something: it rejects requests from pages of other sites.
 
-    :param page: answers whatever is not rejected.
-    :param is_cross_site: returns whether a request was made by another site's page, see `mpp.proxy.decisions.cross_site`.
+    :param page: answers each request that is not rejected.
+    :param is_cross_site: returns whether the page of another site made a request, see `mpp.proxy.decisions.cross_site`.
     """
 
     isLeaf = True
@@ -136,7 +136,7 @@ class SameOriginOnly(Resource):
         self._is_cross_site = is_cross_site
 
     def render(self, request: Any) -> Any:
-        """Reject a request that would change something for another site; looking is left to the page."""
+        """Reject a cross-site request whose method may change something; pass every other request to the page."""
         if request.method not in READS and self._is_cross_site(request.info):
             message = "requests of other sites' pages change nothing here (Sec-Fetch-Site, Origin); see --trusted-proxies"
             return answer(request, 403, JSON, headers.error_body("forbidden", message))
@@ -147,15 +147,15 @@ def reject_method(request: Any, allowed: tuple[bytes, ...], message: str) -> byt
     """
     Set the head of a 405 (RFC 9110 section 15.5.6), and return its body.
 
-    :param allowed: the methods that the page has.
-    :param message: says what can be done with the page.
+    :param allowed: the methods that the page allows.
+    :param message: the error message, which says how the page can be used.
     """
     request.setHeader(b"Allow", b", ".join(allowed))
     return answer(request, 405, JSON, headers.error_body("bad_data", message))
 
 
 def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:
-    """Set the head of an answer, and give what remains to be written of it: in a terminal, whole lines."""
+    """Set the head of a response, and return the bytes to write: the body with a final line break, or nothing for HEAD."""
     if not body.endswith(b"\n"):
         body += b"\n"
     request.setResponseCode(code)
@@ -171,7 +171,7 @@ def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:
 
 
 def missing(request: Any) -> PageResponse:
-    """Give a 404 in Prometheus' shape."""
+    """Return a 404 response in Prometheus' format."""
     body = headers.error_body(
         "not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status, /mpp/explain and /mpp/config"
     )

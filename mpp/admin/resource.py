@@ -1,6 +1,6 @@
 """
-mpp's own pages, below ``/mpp``: health, ready, metrics, status, explain, config, reload. Twisted resources; all but the last
-change nothing.
+mpp's own pages below ``/mpp``: health, ready, metrics, status, explain, config and reload. Twisted resources; only reload changes
+anything.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from mpp.proxy.site.request import ProxyRequest
 
 class _ReloadPage(Resource):
     """
-    Has the configuration read again.
+    The page that reloads the configuration.
 
-    :param reload: gives what came of it, at some time: the options that have changed, and what is wrong.
-    :param enabled: tells whether anyone may.
+    :param reload: reads the configuration again; its Deferred fires with the changed options and the errors.
+    :param enabled: returns whether clients may reload the configuration.
     """
 
     isLeaf = True
@@ -62,7 +62,7 @@ class _ReloadPage(Resource):
         self._enabled = enabled
 
     def render(self, request: Any) -> bytes | int:
-        """Answer POST (and PUT, as Prometheus does) when it is over."""
+        """Answer POST (and PUT, as Prometheus does) when the reload has finished."""
         if request.method not in (b"POST", b"PUT"):
             return reject_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
         if not self._enabled():
@@ -88,15 +88,15 @@ class AdminPages(Pages):
     """
     The resource at ``/mpp``.
 
-    :param selection: gives the Selection in force.
-    :param draining: tells whether the program is about to stop.
-    :param view: gives what the status page shows.
-    :param explain: tells what would become of a request.
-    :param config: returns the configuration in force.
-    :param identity: returns which mpp it is.
+    :param selection: returns the current Selection.
+    :param draining: returns whether the program is about to stop.
+    :param view: returns the data of the status page.
+    :param explain: returns which backend would answer a request, and why.
+    :param config: returns the active configuration.
+    :param identity: returns the identity of this mpp.
     :param reload: reads the configuration again.
-    :param lifecycle: tells whether a client may have it do so.
-    :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is believed, or None.
+    :param lifecycle: returns whether clients may reload the configuration.
+    :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is trusted, or None.
     :param seconds: the monotonic clock.
     """
 
@@ -136,7 +136,7 @@ class AdminPages(Pages):
         self.putChild(b"reload", self._changing(_ReloadPage(reload, lifecycle)))
 
     def _changing(self, page: Resource) -> Resource:
-        """Return a page that changes something as it is to be served."""
+        """Return a page that changes something, wrapped so that it rejects cross-site requests."""
         return SameOriginOnly(page, lambda info: cross_site.is_cross_site(info, self._trusted_proxies()))
 
     def other(self, name: bytes) -> Any:
@@ -145,24 +145,24 @@ class AdminPages(Pages):
 
     def relay(self, ask: Callable[..., Deferred[PageResponse]]) -> None:
         """
-        Have the pages that speak for the whole of mpp come from elsewhere.
+        Serve the pages about all processes of mpp from another process.
 
-        :param ask: returns a page, of its name; of ``status`` and ``config`` also of the format, and of ``status`` of whether
-            it is asked for over TLS.
+        :param ask: returns the page of a name; ``status`` and ``config`` also take the format, and ``status`` also takes whether
+            the request came over TLS.
         """
         self.putChild(b"metrics", Page(lambda request: ask("metrics")))
         self._whole_status = functools.partial(ask, "status")
         self._whole_config = functools.partial(ask, "config")
 
     def render(self, request: Any) -> bytes:
-        """Send ``/mpp`` on to the status page."""
+        """Redirect a request for ``/mpp`` to the status page."""
         if request.method not in READS:
             return reject_method(request, READS, "mpp's own pages can be read only")
         request.redirect(b"/mpp/status")
         return b""
 
     def probes(self) -> Pages:
-        """Give the resource at ``/mpp`` where only health and ready are served, because the rest is elsewhere."""
+        """Return the resource at ``/mpp`` of a listener that serves only health and ready."""
         return _ProbePages({name: self.children[name] for name in (b"health", b"ready")})
 
     def _health(self, request: Any) -> PageResponse:
@@ -192,10 +192,10 @@ class AdminPages(Pages):
 
     def status(self, form: str, secure: bool) -> PageResponse:
         """
-        Give the status page.
+        Return the status page.
 
         :param form: ``html`` or ``json``.
-        :param secure: it is asked for over TLS; an endpoint may have one of its own.
+        :param secure: whether the request came over TLS, which can differ between listeners.
         """
         return self._rendered.page(f"{form} {secure}", lambda: self._render_status(form, secure))
 
@@ -206,7 +206,7 @@ class AdminPages(Pages):
 
     def config(self, form: str) -> PageResponse:
         """
-        Return the page of the configuration in force.
+        Return the page of the active configuration.
 
         :param form: ``html`` or ``json``.
         """
@@ -243,7 +243,7 @@ _NO_SUCH_FORMAT: PageResponse = 400, JSON, headers.error_body("bad_data", "forma
 
 
 def _form(request: Any) -> str:
-    """Return the format that is asked for, ``html`` or ``json``; empty if it is another one."""
+    """Return the requested format, ``html`` or ``json``; empty for any other format."""
     asked = request.args.get(b"format", [b""])[-1].decode("latin-1")
     return question.wanted_format(asked, _accepted(request), "html") if asked in ("", "html", "json") else ""
 
@@ -254,9 +254,9 @@ def _accepted(request: Any) -> bytes:
 
 class AdminRoot(Resource):
     """
-    The root where nothing but mpp's own pages is served.
+    The root resource of a listener that serves only mpp's own pages.
 
-    :param admin_pages: what answers below ``/mpp``.
+    :param admin_pages: the resource at ``/mpp``.
     """
 
     def __init__(self, admin_pages: AdminPages, metrics: Metrics) -> None:
@@ -269,14 +269,14 @@ class AdminRoot(Resource):
         return self._admin_pages.page_at(path)
 
     def render(self, request: ProxyRequest) -> int:
-        """Refuse what a server would answer elsewhere."""
+        """Reject a request for a path outside ``/mpp`` with a 404."""
         self._metrics.refused(404)
         request.fail(404, "not_found", "only mpp's own pages are served here, below /mpp", None)
         return NOT_DONE_YET
 
 
 class _ProbePages(Pages):
-    """What is left of the own pages when the others have a listener of their own."""
+    """The health and ready pages of a listener whose other pages are on the admin listener."""
 
     def __init__(self, pages: dict[bytes, Resource]) -> None:
         Resource.__init__(self)
@@ -284,11 +284,11 @@ class _ProbePages(Pages):
             self.putChild(name, shown)
 
     def other(self, name: bytes) -> Resource:
-        """Return a 404 in Prometheus' shape for every other path."""
+        """Return a page that answers every other path with a 404 in Prometheus' format."""
         return Page(_elsewhere)
 
     def render(self, request: Any) -> Any:
-        """Give the same for ``/mpp`` itself."""
+        """Answer ``/mpp`` itself with the same 404."""
         return Page(_elsewhere).render(request)
 
 
