@@ -1,1 +1,1 @@
-"""mpp's own pages below ``/mpp``. Shows what others know, and changes nothing. Begin with ``resource``."""
+"""mpp's own pages below ``/mpp``, and the recorder behind them. Pages show what other packages know. Begin with ``resource``."""

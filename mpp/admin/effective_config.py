@@ -1,7 +1,7 @@
 """
-Makes the configuration in force presentable: the value of each option, where it was written, and no secret. Pure.
+Describes the active configuration: the value of each option and where it was written, without secrets. Pure.
 
-How it is shown is `mpp.admin.status.effective`.
+`mpp.admin.status.effective` renders it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WRITERS: Mapping[Callable[[str], Any], Callable[[Any], str]] = {
     parse_size: written_size,
     parse_share: written_share,
 }
-"""Options whose values are not written as Python writes them."""
+"""The formatters of values, by the parser of the option; the values of other options are formatted by `str`."""
 
 _PLACE = re.compile(r"(?P<place>.*?:[0-9]+): .*", re.DOTALL)
 _DEFAULTS = Settings()
@@ -42,9 +42,10 @@ _DEFAULTS = Settings()
 
 def effective(parsed: ParsedConfig, at: float) -> EffectiveConfig:
     """
-    Return what is in force after a reading was applied.
+    Return the active configuration with the origin of each value.
 
-    :param at: when it was, in seconds since the epoch.
+    :param parsed: the configuration that was applied last.
+    :param at: when it was applied, in seconds since the epoch.
     """
     options = (_configured(option, parsed) for option in OPTIONS if option.field)
     return EffectiveConfig((*options, *parsed.sections), at)
@@ -77,7 +78,7 @@ def _origin(option: Option, parsed: ParsedConfig, value: Any) -> tuple[str, str]
 
 
 def place_in(word: str) -> str:
-    """Return file and line of what the configuration file calls ``FILE:LINE: KEY``."""
+    """Return ``FILE:LINE`` of a key in the configuration file that is written ``FILE:LINE: KEY``."""
     found = _PLACE.fullmatch(word)
     return found["place"] if found else word
 
@@ -89,7 +90,7 @@ def _masked(option: Option, value: Any) -> Any:
 
 
 def written(option: Option, value: Any) -> str:
-    """Return a value as the configuration takes it; empty when there is none."""
+    """Return a value as it is written in the configuration; empty for None."""
     if value is None:
         return ""
     if isinstance(value, list):

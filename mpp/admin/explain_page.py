@@ -1,4 +1,4 @@
-"""Which backend would answer a request, and why: for people, for terminals and for programs. Pure."""
+"""Renders which backend would receive a request, and why, as HTML, text and JSON. Pure."""
 
 from __future__ import annotations
 
@@ -17,32 +17,36 @@ SCHEMA = 1
 
 
 def document(explanation: Explanation) -> dict[str, Any]:
-    """Give it as values of JSON's."""
+    """Return an explanation as JSON values."""
     return {"schema": SCHEMA, "verdict": explanation.verdict, **asdict(explanation)}
 
 
 def as_json(explanation: Explanation) -> bytes:
-    """Render it as JSON, ASCII."""
+    """Render an explanation as JSON, ASCII."""
     return json.dumps(document(explanation), indent=2, allow_nan=False).encode() + b"\n"
 
 
 def as_text(explanation: Explanation) -> bytes:
-    """Render it for a terminal, UTF-8. What a client sent cannot steer the terminal."""
+    """Render an explanation for a terminal, UTF-8. Unprintable characters are replaced: they could control it."""
     lines = [f"{explanation.method} {explanation.target}", explanation.verdict, *(f"- {why}" for why in explanation.reasons)]
     return "".join("".join(c if c.isprintable() else "\ufffd" for c in line) + "\n" for line in lines).encode()
 
 
 def nothing_asked(identity: Identity) -> bytes:
-    """Render the page of a mpp for who has not asked for anything yet, UTF-8."""
+    """Render the page without an explanation, on which a request can be entered, UTF-8."""
     main = (
-        '<section class="verdict good"><p>Who would answer a request?</p><p>Give path and query, or a whole URL.</p></section>'
-        f"{explain_form()}"
+        '<section class="verdict good"><p>Which server would answer a request?</p>'
+        f"<p>Enter a path and query, or a whole URL.</p></section>{explain_form()}"
     )
-    return frame("mpp: who would answer?", main, level=GOOD, live=False, identity=identity.described)
+    return frame("mpp: which server would answer?", main, level=GOOD, live=False, identity=identity.described)
 
 
 def as_page(explanation: Explanation, identity: Identity) -> bytes:
-    """Render it as a page of the mpp that would act so, UTF-8."""
+    """
+    Render an explanation as a page, UTF-8.
+
+    :param identity: the mpp that explains its decision.
+    """
     level = explanation.level
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in explanation.reasons)
     listed = [("Request", text(f"{explanation.method} {explanation.target}")), ("From", text(explanation.client or "unknown"))]
@@ -52,7 +56,7 @@ def as_page(explanation: Explanation, identity: Identity) -> bytes:
         listed.append(("Deadline", duration(explanation.deadline_seconds)))
     main = (
         f'<section class="verdict {level}"><p>{text(explanation.verdict)}</p></section>'
-        f"{pairs(listed)}<h2>Why</h2><ol>{reasons}</ol><h2>Another one</h2>{explain_form(explanation.target)}"
-        '<p class="soft small">Nothing was sent, and nothing is remembered of this. <a href="status">How the servers are</a></p>'
+        f"{pairs(listed)}<h2>Why</h2><ol>{reasons}</ol><h2>Another request</h2>{explain_form(explanation.target)}"
+        '<p class="soft small">No request was sent for this page. <a href="status">Status of the servers</a></p>'
     )
     return frame(f"mpp: {explanation.verdict}", main, level=level, live=False, identity=identity.described)

@@ -1,6 +1,6 @@
 """
-The metrics of what is true now: computed at scrape time from values that others publish, so that they can never be out of step
-with them. What is counted is `mpp.core.metrics`.
+The gauges. They are computed at scrape time from values that other parts publish, so that they always agree with them.
+The counters and histograms are in `mpp.core.metrics`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mpp.selection.verdict.verdict import VerdictState
 
 @frozen
 class LocatorState:
-    """What is known of one locator: whether its last look-up worked, and how many backends it gave last."""
+    """The state of one locator: whether its last lookup succeeded, and how many backends it listed last."""
 
     name: str
     up: bool
@@ -28,7 +28,7 @@ class LocatorState:
 
 @frozen
 class BackendLoad:
-    """How many requests are under way on one backend, by its label, and how many wait for their turn."""
+    """The number of active requests of one backend, and of requests that wait for one of its slots. ``name`` is the label."""
 
     name: str
     active: int
@@ -38,14 +38,14 @@ class BackendLoad:
 @frozen
 class Snapshot:
     """
-    All that is true now and not counted.
+    The values from which the gauges are computed.
 
-    :ivar held_bytes: what all requests and answers hold in memory.
-    :ivar requests_in_flight: client requests being answered.
-    :ivar client_connections: those that are open.
-    :ivar client_connections_limit: how many there may be.
-    :ivar held_bytes_limit: how many bytes may be held in memory.
-    :ivar states: what the verdict says.
+    :ivar held_bytes: the bytes that all requests and responses buffer in memory.
+    :ivar requests_in_flight: the number of client requests that have no complete response yet.
+    :ivar client_connections: the number of open client connections.
+    :ivar client_connections_limit: the largest number of open client connections.
+    :ivar held_bytes_limit: the largest number of buffered bytes.
+    :ivar states: the states that the verdict names.
     """
 
     selection: Selection
@@ -61,16 +61,16 @@ class Snapshot:
 
 class GaugeCollector(Collector):
     """
-    Computes the metrics of the present.
+    The collector of all gauges.
 
-    :param snapshot: gives what is true now; called at each scrape.
+    :param snapshot: returns the present values; called at each scrape.
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        """Give them, see prometheus_client's custom collectors."""
+        """Return the gauges of this moment (prometheus_client's custom collector protocol)."""
         now = self._snapshot()
         yield from _of_process(now)
         yield _gauge(
@@ -85,9 +85,9 @@ class GaugeCollector(Collector):
 
 class PresentLoad(Collector):
     """
-    Computes what there is in a worker now; all else of the present is the parent's to say, and takes long with many servers.
+    The collector of a worker's gauges. The other gauges, whose computation takes long with many servers, come from the parent.
 
-    :param snapshot: see `GaugeCollector`; of it only what is in the process.
+    :param snapshot: see `GaugeCollector`; only the values of this process are used.
     """
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
@@ -102,10 +102,12 @@ def _of_process(now: Snapshot) -> Iterator[Metric]:
     yield _gauge("mpp_build_info", "A constant 1, labeled with what runs.", [(_BUILD, 1)])
     yield _gauge("mpp_requests_in_flight", "Client requests being answered.", [({}, now.requests_in_flight)])
     yield _gauge("mpp_held_bytes", "Request and response bytes held in memory by all requests.", [({}, now.held_bytes)])
-    yield _gauge("mpp_held_bytes_limit", "How many bytes they may hold together.", [({}, now.held_bytes_limit)])
+    yield _gauge(
+        "mpp_held_bytes_limit", "The largest number of request and response bytes held in memory.", [({}, now.held_bytes_limit)]
+    )
     yield _gauge(
         "mpp_backend_requests",
-        "Requests under way on a backend, and those that wait for their turn.",
+        "Requests to a backend, by state: active, or queued for a free slot.",
         [
             ({"backend": each.name, "state": state}, count)
             for each in now.load
@@ -114,7 +116,7 @@ def _of_process(now: Snapshot) -> Iterator[Metric]:
     )
     yield _gauge("mpp_client_connections", "Open client connections.", [({}, now.client_connections)])
     yield _gauge(
-        "mpp_client_connections_limit", "How many there may be; further ones wait.", [({}, now.client_connections_limit)]
+        "mpp_client_connections_limit", "Most open client connections; further ones wait.", [({}, now.client_connections_limit)]
     )
 
 
@@ -122,12 +124,12 @@ def _of_selection(selection: Selection) -> Iterator[Metric]:
     yield _gauge("mpp_selected_backends", "Backends that take traffic.", [({}, len(selection.selected))])
     yield _gauge(
         "mpp_selection_degraded",
-        "1 while the routing strategy's wish cannot be met and the next best serves.",
+        "1 while the routing strategy cannot be followed and the next best choice is used.",
         [({}, int(bool(selection.choice.degraded)))],
     )
     yield _gauge(
         "mpp_last_resort",
-        "1 while no backend is usable and the least bad serves.",
+        "1 while no backend is usable and the least bad one is used.",
         [({}, int(selection.last_resort))],
     )
 
@@ -140,12 +142,12 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
     )
     yield _gauge(
         "mpp_backend_ejected",
-        "1 for a backend that is out of service until it has proved to be well.",
+        "1 for a backend that takes no traffic until a probe and its time out show that it works again.",
         [({"backend": o.backend.name}, int(o.ejected_at > 0)) for o in selection.observations],
     )
     yield _gauge(
         "mpp_backend_missing_targets",
-        "How many targets of which another backend has newest data a backend has none of.",
+        "The number of targets of which a backend lacks the newest data that another backend has.",
         [({"backend": o.backend.name}, 0 if o.lack is None else o.lack.missing) for o in selection.observations],
     )
     yield _gauge(
@@ -155,7 +157,7 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
     )
     yield _gauge(
         "mpp_backend_leaving",
-        "1 for a backend that is well, but being stopped on purpose according to its source.",
+        "1 for a healthy backend that is being stopped on purpose, according to its discovery source.",
         [({"backend": o.backend.name}, int(o.leaving)) for o in selection.observations],
     )
     yield _gauge(
@@ -172,12 +174,12 @@ def _of_backends(selection: Selection) -> Iterator[Metric]:
 def _of_locators(locators: Iterable[LocatorState]) -> Iterator[Metric]:
     yield _gauge(
         "mpp_discovery_up",
-        "1 if the locator's last look-up worked.",
+        "1 if the locator's last lookup succeeded.",
         [({"locator": s.name}, int(s.up)) for s in locators],
     )
     yield _gauge(
         "mpp_discovered_backends",
-        "Backends the locator gave last.",
+        "Backends that the locator listed last.",
         [({"locator": s.name}, s.backends) for s in locators],
     )
 

@@ -1,6 +1,6 @@
 """
-Looks at the counters every few seconds, so that the last minutes can be told. Knows which metrics to look at; what they come to
-is `mpp.selection.recent`.
+Samples the counters every few seconds, for the traffic of the last minutes on the status page. It knows which metrics to sample;
+`mpp.selection.recent` computes rates and latencies from the samples.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _log = make_logger()
 _METRICS = ("mpp_requests_total", "mpp_retries_total", "mpp_hedges_total", "mpp_ejections_total")
 _LATENCY = "mpp_upstream_duration_seconds_bucket"
 LOOKED_AT = (*_METRICS, _LATENCY)
-# A look that is older than this is worth another one when somebody asks.
+# In seconds. When the status page is requested, the counters are sampled again if the last sample is older.
 _NEW_S = 1.0
 
 
 class Recorder(Service):
     """
-    Remembers the looks of the last minutes.
+    The service that keeps the samples of the last minutes.
 
-    :param collect: gives what is counted, by the names of samples.
-    :param clock: monotonic.
-    :param current: gives the Selection in force: of whom to remember something.
+    :param collect: returns the metric families with samples of the given names.
+    :param clock: the monotonic clock.
+    :param current: returns the current Selection; only samples of its backends are kept.
     """
 
     def __init__(self, collect: Collect, clock: IReactorTime, current: Callable[[], Selection]) -> None:
@@ -47,18 +47,18 @@ class Recorder(Service):
         self._loop.clock = clock
 
     def startService(self) -> None:
-        """Begin to look."""
+        """Start to sample the counters periodically."""
         Service.startService(self)
-        self._loop.start(SLOT_S).addErrback(lambda failure: _log.failure("The last minutes are not recorded any more", failure))
+        self._loop.start(SLOT_S).addErrback(lambda failure: _log.failure("recording of recent traffic stopped", failure))
 
     def stopService(self) -> None:
-        """Look no more."""
+        """Stop to sample the counters."""
         Service.stopService(self)
         if self._loop.running:
             self._loop.stop()
 
     def recall(self) -> Mapping[str, RecentTraffic]:
-        """Give the last minutes of each known backend, by its name, and of mpp itself."""
+        """Return the traffic of the last minutes by the name of each known backend; ``mpp`` for local replies."""
         looks = tuple(self._looks)
         if looks and self._clock.seconds() - looks[-1].at >= _NEW_S:
             looks += (self._look(),)
@@ -68,13 +68,13 @@ class Recorder(Service):
     def _look(self) -> CounterSample:
         selection = self._current()
         states = {o.backend.name: state(o, selection) for o in selection.observations}
-        # The counters of a backend that is gone stay for a while, and it is not shown any more.
+        # The counters of a removed backend stay for a while, but the page does not show it.
         totals = {name: each for name, each in read_totals(self._collect(LOOKED_AT)).items() if name in states or name == LOCAL}
         return CounterSample(self._clock.seconds(), totals, states)
 
 
 Collect = Callable[[Sequence[str]], Iterable[Metric]]
-"""Returns the families of metrics that have samples of these names, as they are now, without series that are 0."""
+"""Returns the metric families that have samples of the given names, with their present values, without series that are 0."""
 
 
 @define
@@ -86,7 +86,7 @@ class _Sums:
 
 
 def read_totals(families: Iterable[Metric]) -> dict[str, Totals]:
-    """Give what was counted, by the ``backend`` label; of the families that have samples `LOOKED_AT`."""
+    """Return the totals by ``backend`` label, computed from the samples named in `LOOKED_AT`."""
     sums: defaultdict[str, _Sums] = defaultdict(_Sums)
     latency: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for family in families:

@@ -91,7 +91,7 @@ class AdminPages(Pages):
     :param selection: returns the current Selection.
     :param draining: returns whether the program is about to stop.
     :param view: returns the data of the status page.
-    :param explain: returns which backend would answer a request, and why.
+    :param explain: returns which backend would answer a request, and the reason.
     :param config: returns the active configuration.
     :param identity: returns the identity of this mpp.
     :param reload: reads the configuration again.

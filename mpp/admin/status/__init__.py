@@ -1,1 +1,1 @@
-"""The status page, from values to words, HTML and JSON. Pure. Begin with ``data`` and ``report``."""
+"""The status page: from values to a report, and from the report to HTML and JSON. Pure. Begin with ``data`` and ``report``."""

@@ -1,9 +1,8 @@
 """
-What mpp knows, for people and for programs: values become words, pages and JSON. Pure.
+The data of the status page. Pure.
 
-``report`` puts what is known into words; ``page`` and ``document`` show the same report as HTML and as JSON; ``explained`` shows
-which backend a request would go to; ``verdict`` is how things stand, in the words of all of them. All that comes from servers and
-operators is escaped where it becomes markup: in ``markup``.
+`mpp.admin.status.report` makes sentences of it; `mpp.admin.status.html_page` and `mpp.admin.status.json_document` render the same
+report as HTML and as JSON. `mpp.admin.status.html` escapes all text that comes from servers and operators.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from mpp.selection.verdict.verdict import ConfigProblem, Situation
 @frozen
 class StatusView:
     """
-    All that is shown. Times in seconds since the epoch.
+    The data of the status page. Times are in seconds since the epoch.
 
-    :ivar recent: the last minutes, by the backend's name; ``mpp`` for answers of mpp's own.
-    :ivar events: newest first.
-    :ivar load: by the backend's name: how many requests are under way on it, and how many wait.
-    :ivar workers: how many processes serve clients.
-    :ivar security: what protects the listener through which it is asked for.
-    :ivar errors: what clients got instead of a response lately; None if nothing.
-    :ivar config: why the configuration on disk is not the active one; None if it is.
-    :ivar identity: which mpp it is.
+    :ivar recent: the traffic of the last minutes by the name of the backend; ``mpp`` for local replies.
+    :ivar events: the latest events, newest first.
+    :ivar load: the numbers of active and of queued requests by the name of the backend.
+    :ivar workers: the number of running worker processes.
+    :ivar security: the protection of the listener that received the request for the page.
+    :ivar errors: the recent local replies that are errors; None if there are none.
+    :ivar config: the reason why the configuration on disk is not the active one; None if it is.
+    :ivar identity: the identity of this mpp.
     """
 
     selection: Selection
@@ -53,7 +52,7 @@ class StatusView:
 
     @property
     def situation(self) -> Situation:
-        """What of it the verdict depends on."""
+        """The part of the data from which the verdict is made."""
         workers = self.workers, self.settings.workers
         return Situation(self.selection, self.locators, self.errors, self.config, self.security.problem, workers)
 

@@ -15,7 +15,7 @@ SCHEMA = 1
 
 
 def document(config: EffectiveConfig) -> dict[str, Any]:
-    """Return the configuration as values of JSON's. docs/reference/pages.rst documents every key."""
+    """Return the configuration as JSON values. docs/reference/pages.rst documents every key."""
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -40,19 +40,19 @@ def as_json(config: EffectiveConfig) -> bytes:
 
 def as_page(config: EffectiveConfig, identity: Identity) -> bytes:
     """
-    Render the configuration as a page, UTF-8: what was configured first, then the defaults.
+    Render the configuration as a page, UTF-8: first the configured values, then the defaults.
 
-    :param identity: which mpp it is.
+    :param identity: the mpp that has this configuration.
     """
     given = [each for each in config.values if each.origin not in (DEFAULT, DERIVED)]
     others = [each for each in config.values if each.origin in (DEFAULT, DERIVED)]
     since = f" since {moment(config.read_at)}" if config.read_at else ""
     count = f"{len(given)} value{'' if len(given) == 1 else 's'} configured, {len(others)} by default"
     main = (
-        f'<section class="verdict good"><p>The configuration in force{since}</p><p>{count}. Secrets are shown as '
-        "&lt;secret&gt;. Changes of a configuration file count after a reload.</p></section>"
+        f'<section class="verdict good"><p>The active configuration{since}</p><p>{count}. Secrets are shown as '
+        "&lt;secret&gt;. A changed configuration file becomes active by a reload.</p></section>"
         f"<h2>Configured</h2>{_table(given)}<h2>By default</h2>{_table(others)}"
-        '<p class="soft small">The same <a href="config?format=json">as JSON</a>; <a href="status">how the servers are</a>.</p>'
+        '<p class="soft small">The same <a href="config?format=json">as JSON</a>; <a href="status">status of the servers</a>.</p>'
     )
     return frame("mpp: configuration", main, level="good", live=False, identity=identity.described)
 

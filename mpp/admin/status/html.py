@@ -1,5 +1,5 @@
 """
-What all pages share: the frame, the look, and the escaping. Pure.
+The parts that all pages share: the frame, the stylesheet and the escaping. Pure.
 
 A page is one file that loads nothing, works without scripts, and is served with a Content-Security-Policy that allows its
 own style and script only, by their hashes.
@@ -31,17 +31,17 @@ CONTENT_SECURITY_POLICY = (
 
 def frame(title: str, main: str, *, level: str, live: bool, below: str = "", identity: str = "") -> bytes:
     """
-    Give a whole page, UTF-8.
+    Return a whole page, UTF-8.
 
     :param title: plain text.
-    :param main: markup; what is renewed when the page is ``live``.
-    :param below: markup that stays.
+    :param main: HTML that the script refreshes on a ``live`` page.
+    :param below: HTML below it that is not refreshed.
     :param identity: the host, addresses and process of this mpp, plain text; if empty, the page shows its version only.
     """
     icon = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="3.5" fill="{_COLORS[level]}"/></svg>'
     )
-    lost = '<p id="lost" role="status" hidden>mpp does not answer any more; this is what it said last.</p>\n' if live else ""
+    lost = '<p id="lost" role="status" hidden>mpp does not respond; this is its last known state.</p>\n' if live else ""
     which = f"<span>{text(identity)}</span>" if identity else ""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -56,25 +56,26 @@ def frame(title: str, main: str, *, level: str, live: bool, below: str = "", ide
 
 def text(value: str) -> str:
     """
-    Give foreign text as markup, fit for content and for quoted attributes: escaped, and without characters that are none.
+    Return text from outside as HTML that fits in content and in quoted attributes.
 
-    Lone surrogates cannot be encoded; control characters, and those that turn the reading direction, make it look like another.
+    Unprintable characters are replaced: lone surrogates cannot be encoded, and control characters or a change of the reading
+    direction would make the text look like another.
     """
     return escape("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value))
 
 
 def pairs(listed: list[tuple[str, str]], kind: str = "") -> str:
-    """Give a list of names and values (markup)."""
+    """Return a description list of names (plain text) and values (HTML) as HTML."""
     inner = "".join(f"<dt>{text(name)}</dt><dd>{value}</dd>" for name, value in listed)
     return f'<dl class="{kind}">{inner}</dl>'
 
 
 EXPLAIN_FORM = (
     '<form action="explain" method="get"><input name="url" aria-label="Path and query" value="{value}" '
-    'placeholder="/api/v1/query?query=up" autocomplete="off" spellcheck="false"><button>Who would answer?</button></form>'
+    'placeholder="/api/v1/query?query=up" autocomplete="off" spellcheck="false"><button>Explain</button></form>'
 )
 
 
 def explain_form(value: str = "") -> str:
-    """Give the form that asks which backend would answer a request."""
+    """Return the form that asks which backend would receive a request, as HTML."""
     return EXPLAIN_FORM.replace("{value}", text(value))

@@ -1,4 +1,4 @@
-"""The status page, as HTML. Pure: what it says is `mpp.admin.status.report`'s, how it looks `mpp.admin.status.html`'s."""
+"""Renders the report of `mpp.admin.status.report` as the HTML status page. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mpp.security.web_config import protection as guarded
 from mpp.selection.recent import Event, TrafficSpan
 
 _LEGEND = (
-    "Bars: answers, errors of the server (red) and attempts given up for another server (amber) in ten seconds each. "
+    "Bars: responses, errors of the server (red) and attempts repeated on another server (amber) in ten seconds each. "
     "Ribbon: selected (green), standby (gray), replaying its WAL (amber), ejected or unusable (red)."
 )
 _EVENTS = 15
@@ -25,7 +25,7 @@ _NAMED = 4
 
 
 def render(view: StatusView) -> bytes:
-    """Render the page, UTF-8."""
+    """Render the status page, UTF-8."""
     report = reports.make(view)
     many = len(report.backends) > reports.FEW
     links = links_to([each.backend for each in report.backends])
@@ -43,8 +43,8 @@ def render(view: StatusView) -> bytes:
         )
     )
     below = (
-        '<h2>Who would answer?</h2><p class="soft small">For a request of yours, as it would come from here: '
-        f"path and query, or a whole URL.</p>{explain_form()}"
+        '<h2>Which server would answer a request?</h2><p class="soft small">Enter a path and query, or a whole URL; '
+        f"the request counts as sent from your address.</p>{explain_form()}"
         '<p class="soft small">The same <a href="status?format=json">as JSON</a>; <a href="metrics">metrics</a>; '
         '<a href="config">configuration</a>.</p>'
     )
@@ -54,7 +54,7 @@ def render(view: StatusView) -> bytes:
 
 
 def _part(name: str, inner: str) -> str:
-    """Return a part of the page, which is renewed on its own, see `mpp.admin.status.stylesheet.SCRIPT`."""
+    """Return a section of the page as HTML; `mpp.admin.status.stylesheet.SCRIPT` refreshes each one on its own."""
     return f'<section id="{name}">{inner}</section>'
 
 
@@ -71,7 +71,7 @@ def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) 
     progress = "" if replay is None else f'<progress value="{replay.done}" max="{replay.total}">{replay.share:.0%}</progress>'
     facts = _known(each, view)
     if folded:
-        facts = f'<details id="of-{each.backend.id}"><summary>What it tells of itself</summary>{facts}</details>'
+        facts = f'<details id="of-{each.backend.id}"><summary>Reported by the server</summary>{facts}</details>'
     calm = "calm" if each.level == "good" and each.role != "selected" else each.level
     return (
         f'<article id="{place_of(each.backend)}" class="card {each.level} {each.role}">'
@@ -82,7 +82,7 @@ def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) 
 
 
 def _traffic(each: BackendReport) -> str:
-    """Return what happens on a server now beside the last minutes."""
+    """Return the table of a server's present and recent traffic as HTML."""
     recent = each.recent
     names = ("", "Requests", "Errors", "p50", "p99", "Retries")
     heads = "".join(f"<th>{name}</th>" for name in names)
@@ -102,21 +102,21 @@ def _span(span: TrafficSpan) -> str:
 
 
 def _known(each: BackendReport, view: StatusView) -> str:
-    """Return what is known of a server; of one that says nothing any more what it said last, in pale, and when that was."""
-    present, told = _present(each, view), _facts(each, view)
+    """Return the known facts of a server as HTML; if it does not respond, its last known facts, in pale, with their age."""
+    present, facts = _present(each, view), _facts(each, view)
     if each.is_current:
-        return pairs(present + told)
+        return pairs(present + facts)
     read_at = each.observation.facts.read_at
     if not read_at:
-        return f'{pairs(present)}<p class="soft small last">It has not said anything of itself yet.</p>'
+        return f'{pairs(present)}<p class="soft small last">It has not reported its state yet.</p>'
     when = ago(view.now - read_at)
-    return f'{pairs(present)}<p class="soft small last">Last known, {when}:</p>{pairs(told, "past")}'
+    return f'{pairs(present)}<p class="soft small last">Last known, {when}:</p>{pairs(facts, "past")}'
 
 
 def _present(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
-    """Return what mpp itself sees of a server."""
+    """Return the names and values (HTML) that mpp itself has measured of a server."""
     observation, server_state, now = each.observation, each.observation.facts, view.now
-    # The start of a server that is down was another one's.
+    # The last known start time of a server that is down belongs to a process that has ended.
     up = server_state.started_at is not None and observation.standing.name != "DOWN"
     uptime = duration(now - (server_state.started_at or now)) if up else "not running" if server_state.started_at else "?"
     return [
@@ -138,7 +138,7 @@ def _facts(each: BackendReport, view: StatusView) -> list[tuple[str, str]]:
     if server_state.config_hash or server_state.config_at is not None:
         listed.append(("Configuration", _configuration(server_state, view.now)))
     if server_state.skew is not None:
-        listed.append(("Clock", f"{server_state.skew:+z.1f}s beside mpp's"))
+        listed.append(("Clock", f"{server_state.skew:+z.1f}s compared to mpp's"))
     return listed
 
 
@@ -169,19 +169,19 @@ def _drift(report: Report, links: Links) -> str:
     if not report.drift and not report.comparable:
         return '<h2>Drift</h2><p class="soft">Not known: fewer than two servers can be compared at the moment.</p>'
     if not report.drift:
-        return '<h2>Drift</h2><p class="soft">None: as far as they tell, the servers that are well are alike.</p>'
+        return '<h2>Drift</h2><p class="soft">None: the healthy servers report no difference.</p>'
     rows = "".join(
         f'<tr><th class="{_DRIFT_LOOKS[each.level]}">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
         + "<br>".join(_group(value, names, links) for value, names in each.groups)
         + "</span></td></tr>"
         for each in report.drift
     )
-    intro = "Servers that are no pair give different answers, depending on who serves."
+    intro = "Servers that differ give different responses to the same query."
     return f'<h2>Drift</h2><p class="soft small">{intro}</p><div class="scroll"><table>{rows}</table></div>'
 
 
 def _group(value: str, names: tuple[str, ...], links: Links) -> str:
-    """Return which servers have one value; of many the first, and the others on demand."""
+    """Return a value and the servers that have it as HTML; of many servers the first ones, and the others in a tooltip."""
     shown = ", ".join(linked(name, links) for name in names[:_NAMED])
     if len(names) > _NAMED:
         shown = f'<span title="{text(", ".join(names))}">{len(names)} servers: {shown} and {len(names) - _NAMED} others</span>'
@@ -189,15 +189,15 @@ def _group(value: str, names: tuple[str, ...], links: Links) -> str:
 
 
 def _server(backend: Backend) -> str:
-    """Return the URL of a server as a link to its own pages."""
+    """Return the URL of a server as an HTML link to the server's own pages."""
     return f'<a href="{text(backend.url)}/" rel="noreferrer">{text(backend.url)}</a>'
 
 
 def _events(view: StatusView, links: Links) -> str:
     rows = "".join(_event(each, view.now, links) for each in view.events[:_EVENTS])
-    nothing = '<p class="soft">Nothing has changed since mpp was started.</p>'
+    nothing = '<p class="soft">No event since mpp was started.</p>'
     table = f'<div class="scroll"><table class="events">{rows}</table></div>'
-    return f"<h2>What happened</h2>{table if rows else nothing}"
+    return f"<h2>Events</h2>{table if rows else nothing}"
 
 
 def _event(event: Event, now: float, links: Links) -> str:
@@ -216,12 +216,12 @@ def _locators(view: StatusView) -> str:
         found = f"{each.backends} backend{'' if each.backends == 1 else 's'}"
         problem = text(each.problem or "the source cannot be read")
         if not each.up:
-            found += f', the last good list; <span class="bad">{problem}</span>'
+            found += f', from the last good list; <span class="bad">{problem}</span>'
         elif each.problem:
             found += f'; <span class="warn">{problem}</span>'
         listed.append((each.name, found))
-    nothing = '<p class="soft">No locator has answered yet.</p>'
-    return f"<h2>Found by</h2>{pairs(listed) if listed else nothing}"
+    nothing = '<p class="soft">No locator has responded yet.</p>'
+    return f"<h2>Discovery</h2>{pairs(listed) if listed else nothing}"
 
 
 def _workers(view: StatusView) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Which mpp is asked: whoever has several of them open has to tell them apart. A value; pure."""
+"""The identity of a running mpp, which distinguishes the pages of several ones. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mpp.core.text.humanize import listing
 @frozen
 class Identity:
     """
-    One running mpp.
+    The identity of one running mpp.
 
-    :ivar host: the name of the machine or the container.
-    :ivar pid: the process that takes signals; with workers, their parent.
-    :ivar listening: the addresses that are listened on.
+    :ivar host: the name of the machine or container.
+    :ivar pid: the id of the process that receives signals; with workers, of their parent.
+    :ivar listening: the addresses on which it listens.
     """
 
     host: str = ""
@@ -23,6 +23,6 @@ class Identity:
 
     @property
     def described(self) -> str:
-        """The identity in words; empty when nothing is known."""
+        """The identity as text; empty if nothing is known."""
         where = f"listens on {listing(self.listening)}" if self.listening else ""
         return ", ".join(filter(None, (self.host, where, f"pid {self.pid}" if self.pid else "")))

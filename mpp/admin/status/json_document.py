@@ -1,5 +1,5 @@
 """
-The status page, as JSON. Pure.
+Renders the status page as JSON. Pure.
 
 docs/reference/status-page.rst documents every key. None changes its meaning or is removed without a new ``schema``.
 """
@@ -23,13 +23,13 @@ SCHEMA = 1
 
 
 def render(view: StatusView) -> bytes:
-    """Render it, ASCII."""
-    # allow_nan: what is not a number of JSON's is a bug, not to be passed on.
+    """Render the status page as JSON, ASCII."""
+    # allow_nan: NaN and infinities are no JSON numbers; one here is a bug, and raises an error.
     return json.dumps(document(view), indent=2, allow_nan=False).encode() + b"\n"
 
 
 def document(view: StatusView) -> dict[str, Any]:
-    """Give all that the page shows. Points in time are seconds since the epoch; what is not known is null."""
+    """Return the data of the status page as JSON values. Times are in seconds since the epoch; unknown values are null."""
     report, selection, settings = reports.make(view), view.selection, view.settings
     return {
         "schema": SCHEMA,

@@ -1,4 +1,4 @@
-"""Makes the names of servers in a text links to what the page says of them. Pure."""
+"""Turns the names of servers in a text into links to their cards on the status page. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mpp.admin.status.html import text
 from mpp.core.model import Backend
 
 Links = Mapping[str, str]
-"""For each name of a server its place on the page."""
+"""The id of each server's card on the page, by the name of the server."""
 
 _WORD = re.compile(r"(\s+)")
-# What a sentence puts around a name, and what no name begins or ends with.
+# The punctuation around a name in a sentence; no name begins or ends with it.
 _BEFORE, _BEHIND = "(", ".,;:)!?"
 
 
 def links_to(backends: Sequence[Backend]) -> Links:
-    """Return the place of each server's card by the server's name."""
+    """Return the id of each server's card by the name of the server."""
     return {backend.name: place_of(backend) for backend in backends}
 
 
@@ -27,7 +27,7 @@ def place_of(backend: Backend) -> str:
 
 
 def linked(plain: str, links: Links) -> str:
-    """Return a text as markup in which each name of a server is a link; takes time proportional to the text."""
+    """Return a text as HTML in which each name of a server is a link. The time is proportional to the length of the text."""
     return "".join(_word(word, links) for word in _WORD.split(plain))
 
 

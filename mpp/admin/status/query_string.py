@@ -1,8 +1,9 @@
 """
-What somebody asks of ``/mpp/explain``: the request behind the question mark. Pure.
+Parses the query string of ``/mpp/explain``, which contains the request to explain. Pure.
 
-``/mpp/explain?/api/v1/query?query=up`` is meant to be typed in front of any URL, so what follows the question mark is taken as it
-stands; ``format``, ``method`` and ``url`` (percent-encoded, as a form sends it) may stand before it, ``format`` also behind it.
+``/mpp/explain?`` is meant to be put in front of any URL, as in ``/mpp/explain?/api/v1/query?query=up``, so the text behind the
+question mark is used unchanged. ``format``, ``method`` and ``url`` (percent-encoded, as an HTML form sends it) may stand before
+it, and ``format`` also behind it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _TRAILING = re.compile(rb"[?&]format=(json|text|html)$")
 _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _ENCODED = re.compile(rb"(?:%2f|https?(?:%3a|:)%2f)", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z]{1,16}")
-# What a request line may hold: visible ASCII.
+# The characters that a request line may contain: visible ASCII.
 _FIT = bytes(range(0x21, 0x7F))
 
 FORMATS = ("json", "text", "html")
@@ -26,10 +27,10 @@ FORMATS = ("json", "text", "html")
 @frozen
 class PageQuery:
     """
-    What is asked.
+    The parsed query string of ``/mpp/explain``.
 
-    :ivar format: one of `FORMATS`, or empty when it was not said.
-    :ivar target: a request target, begins with ``/``; empty when nothing was asked.
+    :ivar format: one of `FORMATS`; empty if it is missing.
+    :ivar target: the target of the request to explain, which begins with ``/``; empty if it is missing.
     """
 
     format: str
@@ -38,7 +39,7 @@ class PageQuery:
 
 
 def read(query: bytes) -> PageQuery:
-    """Read what stands behind the first question mark."""
+    """Parse the text behind the first question mark."""
     known: dict[bytes, bytes] = {}
     while (found := _LEADING.match(query)) and found[1] not in known:
         known[found[1]] = found[2]
@@ -65,7 +66,13 @@ def _target(asked: bytes) -> bytes:
 
 
 def wanted_format(asked: str, accept: bytes, otherwise: str) -> str:
-    """Give the format to answer in: the one asked for, else by the Accept field; browsers take HTML."""
+    """
+    Return the format of the response.
+
+    :param asked: the requested format, which wins; empty if none was requested.
+    :param accept: the ``Accept`` field of the request; browsers accept HTML.
+    :param otherwise: the format if ``accept`` names neither HTML nor JSON.
+    """
     if asked:
         return asked
     if b"text/html" in accept:

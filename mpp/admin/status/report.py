@@ -1,6 +1,4 @@
-"""
-What is known, in words: how the pair stands, what each backend is and why. Pure; knows neither HTML nor JSON.
-"""
+"""The report of the status page: the verdict, and the role of each backend with its reason. Pure; knows neither HTML nor JSON."""
 
 from __future__ import annotations
 
@@ -16,19 +14,21 @@ from mpp.selection.recent import RecentTraffic
 from mpp.selection.verdict.servers import UNREADABLE, sentence
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, judge
 
-# So many are seen at once. Of more, those that need somebody's attention come first.
+# The number of backends that fit on a screen. If there are more, the page shows the ones with problems first.
 FEW = 6
 
 
 @frozen
 class BackendReport:
     """
-    What is told of one backend.
+    The report about one backend.
 
-    :ivar role: ``selected``, ``standby``, ``ejected`` or ``unusable`` (it is not well, and never was in service).
+    :ivar role: ``selected``, ``standby``, ``ejected`` or ``unusable`` (it is not healthy, and was not in service before).
     :ivar level: ``good``, ``warn`` or ``bad``.
-    :ivar why: why it has this role, in words.
-    :ivar age: how old its newest sample was when last looked at, in seconds, or None.
+    :ivar why: the reason for the role, in whole sentences.
+    :ivar age: the age of its newest sample when it was last read, in seconds, or None.
+    :ivar active: the number of its active requests.
+    :ivar queued: the number of requests that wait for one of its slots.
     """
 
     observation: Observation
@@ -42,24 +42,25 @@ class BackendReport:
 
     @property
     def backend(self) -> Backend:
-        """Of whom it tells."""
+        """The backend that this report is about."""
         return self.observation.backend
 
     @property
     def is_current(self) -> bool:
-        """Whether what the server said of itself is still known to be so: one that is down or not ready says nothing new."""
+        """True if the facts of the server are up to date; a server that is down or not ready reports none."""
         return self.observation.standing < Standing.NOT_READY
 
 
 @frozen
 class Report:
     """
-    All that is told.
+    The report of the status page.
 
-    :ivar verdict: how things stand, in a sentence or two.
-    :ivar count: the same in numbers, empty when nothing is known.
-    :ivar comparable: at least two servers can be compared, so that no difference means that there is none.
-    :ivar backends: best first, as requests would try them; of many, those that are not well before these.
+    :ivar level: ``good``, ``warn`` or ``bad``.
+    :ivar verdict: the state of all servers, in a sentence or two.
+    :ivar count: the numbers of viable and selected backends as text; empty if no backend is known.
+    :ivar comparable: true if at least two servers can be compared; otherwise an empty ``drift`` means nothing.
+    :ivar backends: best first, in the order in which requests try them; if there are many, the ones with problems come first.
     """
 
     view: StatusView
@@ -72,7 +73,7 @@ class Report:
 
 
 def make(view: StatusView) -> Report:
-    """Put all that is known into words."""
+    """Return the report about the data of the status page."""
     selection = view.selection
     outcome = judge(view.situation)
     places = {backend: place for place, backend in enumerate(selection.ranked)}
@@ -89,7 +90,7 @@ def _differences(selection: Selection) -> tuple[tuple[Difference, ...], bool]:
 
 
 def role(observation: Observation, selection: Selection) -> str:
-    """Give a backend's role, see `BackendReport`. Who takes traffic is selected, whatever else it is."""
+    """Return the role of a backend, see `BackendReport`; it is ``selected`` whenever it takes traffic, whatever its standing."""
     if observation.backend in selection.selected:
         return "selected"
     if observation.ejected_at:
@@ -98,7 +99,7 @@ def role(observation: Observation, selection: Selection) -> str:
 
 
 def state(observation: Observation, selection: Selection) -> str:
-    """Return a backend's role, or ``replaying`` for one without traffic that replays its WAL."""
+    """Return the role of a backend, or ``replaying`` if it takes no traffic and replays its WAL."""
     what = role(observation, selection)
     return "replaying" if observation.replay is not None and what != "selected" else what
 
@@ -113,7 +114,7 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
     stale = drift.is_stale(observation.facts)
     level = BAD if what in ("ejected", "unusable") or observation.standing > Standing.SUSPECT else GOOD
     if level == BAD and (observation.replay is not None or observation.leaving):
-        # Each restart has it, and it ends by itself.
+        # It happens at every restart, and ends without an operator.
         level = WARN
     found = observation.why or observation.unreadable or observation.limited or observation.lack
     if level == GOOD and (stale or observation.standing is not Standing.VIABLE or found):
@@ -124,7 +125,7 @@ def _backend(observation: Observation, view: StatusView) -> BackendReport:
 
 
 def _newest_sample_age(observation: Observation, now: float) -> float | None:
-    """Return how old the newest sample is, in seconds: as read last, or since the server has stopped."""
+    """Return the age of a server's newest sample in seconds: as it was last read, or the time since ingestion stopped."""
     age, lack = drift.age(observation.facts), observation.lack
     return age if age is None or lack is None or not lack.stopped else max(age, now - lack.since)
 
@@ -145,15 +146,17 @@ def _why(observation: Observation, what: str, view: StatusView) -> str:
 
 
 def _found_by_requests(observation: Observation) -> list[str]:
-    """Say what requests found out, and probes do not see."""
-    said = []
+    """Return the sentences about faults that requests have found, and probes cannot find."""
+    found = []
     if observation.unreadable:
-        said.append(f"It {UNREADABLE}, and is asked last for that: {sentence(observation.unreadable)}")
+        found.append(
+            f"It {UNREADABLE}, so the queries that failed there go to other servers first: {sentence(observation.unreadable)}"
+        )
     if observation.lack is not None:
-        said.append(f"It {observation.lack}; queries for newest data go to the others.")
+        found.append(f"It {observation.lack}; queries for newest data go to the others.")
     if observation.limited:
-        said.append("Something in front of it turns requests away with 503, although it is ready.")
-    return said
+        found.append("A proxy in front of it rejects requests with 503, although the server is ready.")
+    return found
 
 
 def _replaying(observation: Observation, now: float) -> str:
@@ -166,34 +169,34 @@ def _replaying(observation: Observation, now: float) -> str:
 
 def _why_selected(observation: Observation, view: StatusView) -> str:
     if view.selection.last_resort:
-        return "It serves as the least bad one."
+        return "It serves as a last resort: no server is viable."
     if observation.standing is not Standing.VIABLE:
-        return "It serves because nobody is better."
+        return "It serves because no better server is available."
     strategy, _, argument = view.settings.routing_strategy.partition(":")
     held = _held(observation, view.now)
     if strategy == "single-most-data":
         alone = len(view.selection.observations) == 1
-        return f"It serves with {held}" + (", as the only one." if alone else "; nobody who is well has clearly more.")
+        return f"It serves with {held}" + (", as the only one." if alone else "; no healthy server has clearly more.")
     if strategy == "minimum-history" and not view.selection.choice.degraded:
         return f"It serves with {held}: of the last {argument} no server has clearly more."
     if strategy == "random":
-        return "It serves like everyone who is well."
+        return "It serves, as every healthy server does."
     return f"It was chosen by the routing strategy {view.settings.routing_strategy}, with {held}."
 
 
 def _why_standby(observation: Observation, view: StatusView) -> str:
     strategy, _, argument = view.settings.routing_strategy.partition(":")
     chosen = [o for o in view.selection.observations if o.backend in view.selection.selected]
-    names = listing([o.backend.name for o in chosen]) or "nobody"
+    names = listing([o.backend.name for o in chosen]) or "no server"
     held = _held(observation, view.now)
     if strategy == "minimum-history" and not view.selection.choice.degraded:
-        return f"It is well and steps in at once. It has {held}; of the last {argument} {names} has more."
+        return f"It is a healthy standby. It has {held}; of the last {argument} {names} has more."
     if strategy == "single-most-data" and len(chosen) == 1:
         theirs, here = _held(chosen[0], view.now), held.removesuffix(" of history")
         less = observation.held(view.now) < chosen[0].held(view.now) and theirs != held
         compared = f"with {theirs}; here it is {here}" if less else f"{held} here are not clearly more"
-        return f"It is well and steps in at once. {names} was chosen{' ' if less else ': '}{compared}."
-    return f"It is well and steps in at once. {names} was chosen by the routing strategy."
+        return f"It is a healthy standby. {names} was chosen{' ' if less else ': '}{compared}."
+    return f"It is a healthy standby. {names} was chosen by the routing strategy."
 
 
 def _held(observation: Observation, now: float) -> str:

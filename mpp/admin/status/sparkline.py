@@ -1,8 +1,8 @@
 """
-The last minutes as a small picture: SVG inside the page. Pure.
+Draws the traffic of the last minutes as a small SVG picture inside the page. Pure.
 
-A bar for each slot: answers, on top of them errors and attempts given up; below it a ribbon that tells the backend's role.
-No attribute has a style in it, which a Content-Security-Policy would forbid: classes have.
+Each slot has a bar of responses, errors and repeated attempts, and below it a ribbon in the color of the backend's role. The
+colors come from classes, because the Content-Security-Policy forbids ``style`` attributes.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _RIBBON_Y, _RIBBON = 50, 5
 
 
 def picture(recent: RecentTraffic) -> str:
-    """Give the markup."""
+    """Return the picture of a backend's recent traffic as HTML."""
     slots = recent.slots[-SLOTS:]
     most = max((_per_second(slot, slot.requests + slot.retries) for slot in slots), default=0.0)
     begin = _WIDTH - len(slots) * _STEP
     bars = "".join(_bar(begin + number * _STEP, slot, most) for number, slot in enumerate(slots))
     peak = f"peak {rate(most)}" if most else "no requests"
-    told = f"Last {duration(SLOTS * SLOT_S)}: {peak}"
+    label = f"Last {duration(SLOTS * SLOT_S)}: {peak}"
     return (
         f'<svg class="picture" viewBox="0 0 {_WIDTH} {_RIBBON_Y + _RIBBON}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{told}"><line class="base" x1="0" x2="{_WIDTH}" y1="{_HEIGHT + 1}" y2="{_HEIGHT + 1}"/>{bars}</svg>'
+        f'aria-label="{label}"><line class="base" x1="0" x2="{_WIDTH}" y1="{_HEIGHT + 1}" y2="{_HEIGHT + 1}"/>{bars}</svg>'
         f'<div class="axis"><span>{duration(SLOTS * SLOT_S)} ago</span><span>{peak}</span><span>now</span></div>'
     )
 
@@ -41,7 +41,7 @@ def _bar(x: int, slot: TrafficSlot, most: float) -> str:
     drawn, top = [], float(_HEIGHT)
     for kind, count in (("ok", slot.requests - slot.errors), ("err", slot.errors), ("again", slot.retries)):
         height = _per_second(slot, count) / most * _HEIGHT if most else 0.0
-        # Whatever there was can be seen.
+        # A count above 0 is drawn high enough to be seen.
         height = max(height, 1.5) if count > 0 else 0.0
         if height:
             top -= height

@@ -1,4 +1,4 @@
-"""The style and the script of the pages. They are served within each page, and allowed there by their hashes."""
+"""The style and the script of the pages. Each page contains them; the Content-Security-Policy allows them by their hashes."""
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1c1e21; --soft: #656b73; --line: #e3e4e6;
@@ -58,7 +58,7 @@ input, button { font: inherit; padding: .35rem .6rem; color: inherit; background
   border-radius: 4px; min-width: 0; }
 input { flex: 1 1 18rem; } button { cursor: pointer; }
 ol { padding-left: 1.2rem; margin: .8rem 0 0; } li { margin: .2rem 0; overflow-wrap: anywhere; }
-.held::before { content: "Not renewed as long as text is selected here."; display: block; width: fit-content;
+.held::before { content: "Not refreshed while text is selected here."; display: block; width: fit-content;
   margin-bottom: .4rem; padding: .05rem .55rem; border-radius: 4px; background: var(--warn-bg); color: var(--warn);
   font-size: .85rem; }
 #lost { position: sticky; top: 0; z-index: 1; padding: .5rem 1.1rem; margin-bottom: .5rem;
@@ -70,8 +70,8 @@ td.value { font-family: ui-monospace, monospace; } .config td.at { width: auto; 
   table tr { display: block; padding: .4rem 0; border-top: 1px solid var(--line); } table tr:first-child { border-top: 0; } }
 """
 
-# It fetches the page it is on, and puts the new parts in place of the old ones. A part in which text is selected stays as it is,
-# and says so, until nothing is selected there any more. Without scripts the page reloads itself.
+# The script fetches the page again and replaces the sections that changed. A section in which text is selected stays, and says
+# so, until the selection is removed. Without scripts the page reloads itself.
 SCRIPT = """
 "use strict";
 (() => {
