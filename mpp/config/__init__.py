@@ -1,4 +1,4 @@
 """
-The operator's text becomes `mpp.core.settings.Settings`. Knows no reactor and nothing that is made of the settings. Begin with
-``options``, the one table, and ``loader``.
+Parses the operator's configuration into `mpp.core.settings.Settings`. It knows no reactor and no user of the settings. Begin with
+``options``, the table of all options, and ``loader``.
 """

@@ -1,6 +1,6 @@
 """
-Takes the command line apart, and answers what it asks to be printed. Knows no option's meaning but those of ``--help``,
-``--version``, ``--completion`` and ``--check-config``; values are texts here.
+Splits the command line into options and the texts of their values, and makes the output of ``--help``, ``--version`` and
+``--completion``. It knows the meaning of no other option than these and ``--check-config``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from mpp.core.errors import ConfigError
 from mpp.core.text.values import is_boolean
 
 Given = dict[Option, tuple[str, list[str]]]
-"""For each option that was given: the word that gave it, and the texts of its values."""
+"""The given options, each with its name as the operator wrote it, and the texts of its values."""
 
 
 def answer(argv: Sequence[str]) -> str | None:
     """
-    Give the text that the command line asks to be printed (help, version, completion) instead of anything else, or None.
+    Return the text to print if the command line asks for help, the version or a completion script; otherwise None.
 
-    :raise ConfigError: something unknown comes before it, or it is itself unknown.
+    :raise ConfigError: an unknown option comes first, or the shell to complete for is unknown.
     """
     if argv and argv[0] in HELP_WORDS:
         return help_text()
@@ -39,18 +39,18 @@ def answer(argv: Sequence[str]) -> str | None:
 
 def wants_check(argv: Sequence[str]) -> bool:
     """
-    Tell whether the configuration is to be checked, and nothing else done.
+    Return whether the configuration is only to be checked (``--check-config``).
 
-    :raise ConfigError: something unknown is on the command line.
+    :raise ConfigError: an unknown option is on the command line.
     """
     return any(option is CHECK_CONFIG for option, _, _ in _split(argv))
 
 
 def from_command_line(argv: Sequence[str]) -> Given:
     """
-    Give what is given there, of options that configure something.
+    Return the options on the command line that fill a field of the settings, with the texts of their values.
 
-    :raise ConfigError: something unknown is there, or a value is missing.
+    :raise ConfigError: an option is unknown, or its value is missing.
     """
     given: Given = {}
     for option, word, text in _split(argv):
@@ -62,7 +62,7 @@ def from_command_line(argv: Sequence[str]) -> Given:
 
 
 def _split(argv: Sequence[str]) -> Iterator[tuple[Option, str, str]]:
-    """Take the command line apart into options, the words used for them, and the texts of their values."""
+    """Yield each option on the command line, its name as it was written, and the text of its value."""
     names = {name: option for option in OPTIONS for name in (option.flag, option.short) if name}
     rest = list(argv)
     while rest:
@@ -71,7 +71,7 @@ def _split(argv: Sequence[str]) -> Iterator[tuple[Option, str, str]]:
         if option is None:
             raise _unknown(word, names)
         if not equals and option.switch:
-            # The original wanted a value for some of its switches, so "-k true" is in old scripts.
+            # The original program required a value for some switches, so old scripts contain "-k true".
             text = rest.pop(0) if rest and is_boolean(rest[0]) else "true"
         elif not equals:
             if not rest or rest[0].partition("=")[0] in names:

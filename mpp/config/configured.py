@@ -1,5 +1,5 @@
 """
-The values of a configuration, each with its origin: what ``/mpp/config`` shows.
+The values of a configuration with their origins, for the page ``/mpp/config``.
 
 Secrets are masked when a `ConfiguredValue` is made.
 """
@@ -17,11 +17,11 @@ DEFAULT, DERIVED, FILE, ENVIRONMENT, COMMAND_LINE = "default", "derived", "file"
 @frozen
 class ConfiguredValue:
     """
-    One configuration value.
+    A configuration value and its origin.
 
-    :ivar name: the key in a configuration file: that of an option, or the path of keys to it.
-    :ivar value: a value of JSON's: seconds, bytes, a share of 1, text, a list of texts; None when there is none.
-    :ivar written: the value as a configuration file has it; empty when there is none.
+    :ivar name: the key in a configuration file: the name of an option, or the path of keys to the value.
+    :ivar value: a JSON value: seconds, bytes, a share of 1, text, or a list of texts; None if the option has no value.
+    :ivar written: the value as it is written in a configuration file; empty if the option has no value.
     :ivar origin: one of `DEFAULT`, `DERIVED`, `FILE`, `ENVIRONMENT`, `COMMAND_LINE`.
     :ivar place: file and line, the environment variable, or the option as it was written; empty for defaults.
     """

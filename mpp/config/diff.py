@@ -1,6 +1,4 @@
-"""
-What differs between two configurations, in the operator's words, and what of that needs a restart. Pure.
-"""
+"""Names the differences between two configurations, and rejects the ones that need a restart. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from mpp.core.settings import Settings
 
 
 def changes(before: Settings, after: Settings) -> tuple[str, ...]:
-    """Name the options that differ, as a configuration file would; never what they say, which may be a secret."""
+    """Return the keys, as in a configuration file, of the options that differ. Values are left out: they may be secrets."""
     http = (
         ("http_config", before.http.default, after.http.default),
         ("backends", before.http.rules, after.http.rules),
@@ -34,18 +32,20 @@ def _of(settings: Settings, field: str) -> Any:
 
 def check_lasting(last: Settings, new: Settings) -> None:
     """
-    See that what was built once and for all is to stay.
+    Check that a reload changes no option that only a restart can change.
 
-    :raise ConfigError: it is not.
+    :raise ConfigError: it does.
     """
     if new.web_config != last.web_config:
-        raise _needs_restart("--web-config", "another file needs a restart; what is in it is read again by itself")
+        raise _needs_restart("--web-config", "another file needs a restart; changes of its content do not")
     if bool(new.admin_listen) is not bool(last.admin_listen):
-        raise _needs_restart("--admin-listen", "to put mpp's own pages elsewhere, or back, needs a restart")
+        raise _needs_restart(
+            "--admin-listen", "a separate listener for mpp's own pages can only be added or removed by a restart"
+        )
     if new.workers != last.workers:
         raise _needs_restart("--workers", "another number of workers needs a restart")
     if new.reuse_port is not last.reuse_port and new.workers > 1:
-        raise _needs_restart("--reuse-port", "with workers, to share the port or not to share it any more needs a restart")
+        raise _needs_restart("--reuse-port", "with workers, a change of this option needs a restart")
 
 
 def _needs_restart(option: str, problem: str) -> ConfigError:

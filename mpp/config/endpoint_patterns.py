@@ -1,5 +1,5 @@
 """
-The text of a URL pattern, as operators write it under ``backends`` in the configuration file, made a `URLPattern`. Pure.
+Parses the URL patterns that operators write under ``backends`` in the configuration file. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from mpp.core.url_pattern import URLPattern, matches
 
 _SCHEMES = ("http", "https")
 
-# A host in brackets is an IPv6 address; the port is what follows the last colon outside of them.
+# A host in brackets is an IPv6 address; the port follows the last colon outside of them.
 _AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:\[\]]*))?")
 _HOST = re.compile(r"[a-z0-9_.*-]+|\[[0-9a-f:.*]+\]")
 _PORT = re.compile(r"[0-9*]{1,16}")
@@ -19,12 +19,12 @@ _PORT = re.compile(r"[0-9*]{1,16}")
 
 def parse_url_pattern(text: str) -> URLPattern:
     """
-    Read one URL pattern.
+    Parse a URL pattern.
 
-    :param text: ``http://prom-c:*``, ``https://*-b.example.org:443/tenant-*``, ``*`` for every server. Without a path it fits
-        every path; a path of ``/`` fits servers without a prefix. Without ``*`` the scheme may be missing, and is http then, as
-        in an endpoint.
-    :raises ValueError: it is none; the message says what was expected, and never repeats a password.
+    :param text: ``http://prom-c:*``, ``https://*-b.example.org:443/tenant-*``, or ``*`` for every server. Without a path
+        it matches every path; the path ``/`` matches servers without a prefix. Without ``*`` the scheme may be missing, and is
+        http then, as in an endpoint.
+    :raises ValueError: the text is no URL pattern; the message says what was expected, and never repeats a password.
     """
     text = text.strip()
     if text == "*":
@@ -44,7 +44,7 @@ def parse_url_pattern(text: str) -> URLPattern:
 
 
 def _scheme(text: str) -> tuple[str, str]:
-    """Return the scheme, which may be a pattern, empty if there is none, and what follows it."""
+    """Return the scheme (possibly a pattern; empty if it is missing) and the rest of the text."""
     scheme, separator, rest = text.partition("://")
     if not separator:
         return "", text

@@ -1,8 +1,8 @@
 """
-Reads the configuration file: YAML, with a key for each option of `mpp.config.options`, which is the option without its dashes.
+Reads the configuration file: YAML whose keys are the names of the options in `mpp.config.options` without the dashes.
 
-Everything that is wrong is found at once, each with its line. A path in the file begins where the file is, so that the file
-means the same wherever mpp is started. Secrets are not in it, only the paths of files that hold them.
+It reports all errors at once, each with its line. Relative paths in the file start at the folder of the file, wherever mpp is
+started. The file contains no secrets, only the paths of files with secrets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mpp.core.text.values import (
 )
 from mpp.core.yaml_mapping import MappingReader, boolean_of, number_of, read_tree, text_of
 
-# Reading YAML takes a second per MiB; this is room for some thousand lines.
+# Parsing YAML takes a second per MiB; this is enough for some thousand lines.
 MAX_BYTES = 256 * 1024
 
 _TYPES: Mapping[Callable[[str], Any], Callable[[object], str]] = {
@@ -43,10 +43,10 @@ _TYPES: Mapping[Callable[[str], Any], Callable[[object], str]] = {
     parse_workers: number_of,
     parse_port: number_of,
 }
-"""Options whose values have a type of their own in YAML; all others are text."""
+"""The readers of values that are no text in YAML, by the parser of the option."""
 
 _WITH_COMMAS = (parse_affinity_options, parse_apps, parse_networks, parse_urls)
-"""What takes several values, separated by commas elsewhere: here a list will do as well."""
+"""The parsers of values with commas; in a configuration file the value may also be a list."""
 
 KEYS: Mapping[str, Option] = {
     option.flag.removeprefix("--"): option for option in OPTIONS if option.field and option is not CONFIG
@@ -56,13 +56,13 @@ KEYS: Mapping[str, Option] = {
 @frozen
 class ParsedFile:
     """
-    What a configuration file says.
+    The parsed content of a configuration file.
 
-    :ivar given: the value of each option that makes sense.
-    :ivar option_names: where each option stands, also those that make none.
-    :ivar errors: what is wrong with it.
-    :ivar http: how backends are spoken to.
-    :ivar sections: the same as single values, for people.
+    :ivar given: the values of the options without errors.
+    :ivar option_names: the place of each option in the file, with or without errors.
+    :ivar errors: the errors in the file.
+    :ivar http: the HTTP settings for requests to backends.
+    :ivar sections: the single values of ``http``, as ``/mpp/config`` shows them.
     """
 
     given: Mapping[Option, Any] = field(factory=dict)
@@ -76,9 +76,9 @@ def read_file(path: str, word: str, folder: str = "") -> ParsedFile:
     """
     Read a configuration file.
 
-    :param path: as the operator wrote it; in messages it stays like that.
-    :param word: what gave the path, to blame when there is no such file.
-    :param folder: where a relative path begins.
+    :param path: the path as the operator wrote it; messages contain it unchanged.
+    :param word: the option or variable that gave the path; named in the error if the file cannot be read.
+    :param folder: the folder at which a relative path starts.
     """
     absolute = os.path.abspath(os.path.join(folder, path))
     try:
@@ -90,12 +90,12 @@ def read_file(path: str, word: str, folder: str = "") -> ParsedFile:
 
 
 def read_text(text: str, name: str, folder: str = "") -> ParsedFile:
-    """Read the text of a configuration file. Pure."""
+    """Parse the text of a configuration file. Pure."""
     tree, errors = read_tree(text, name)
     if tree is None:
         return ParsedFile(errors=tuple(errors))
     if not tree.table:
-        # One that was emptied by accident may have named the web configuration: without it everybody would be let in.
+        # An empty file is an error: if it was emptied by accident, mpp would lose its web configuration and accept every client.
         return ParsedFile(errors=(ConfigError(name, "has no key at all; expected options by name, such as 'port: 9090'"),))
     given, words = {}, {}
     hints = {CONFIG.flag.removeprefix("--"): "a configuration file cannot name another one"}

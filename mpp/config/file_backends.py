@@ -1,9 +1,9 @@
 """
-Reads for which backends an ``http_config`` of the configuration file counts: the general one, those of ``backends``, by URL
-(see `mpp.config.endpoint_patterns`), and those of ``locators``, by who found them. What ``backends`` says of probes is read
-here, too. Pure.
+Reads the sections ``http_config``, ``backends`` and ``locators`` of the configuration file. Pure.
 
-What one says is `mpp.config.file_http_config`.
+The first one applies to all backends. An entry of ``backends`` applies to the backends whose URL matches a pattern (see
+`mpp.config.endpoint_patterns`), and an entry of ``locators`` to the backends that a locator lists. Each
+``http_config`` is read by `mpp.config.file_http_config`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _WITH_SOURCES = ("file-sd", "http-sd", "dns")
 
 def read_http_configs(tree: MappingReader, folder: str) -> HTTPConfigs:
     """
-    Read what a file's outermost mapping has of it; what is wrong is noted there.
+    Read the HTTP settings from the outermost mapping of a file. Errors are added to the mapping.
 
-    :param folder: where relative paths begin.
+    :param folder: the folder at which relative paths start.
     """
     default = read_http_config(tree, folder) if "http_config" in tree.table else HTTPConfig()
     backends = tree.each("backends") if "backends" in tree.table else ()
@@ -50,7 +50,7 @@ def read_http_configs(tree: MappingReader, folder: str) -> HTTPConfigs:
         mistakes = len(tree.errors)
         rule = _locator_rule(entry, folder)
         if any(earlier.fits(rule.source) for earlier in of_locators):
-            entry.wrong("name", "never counts; an entry before it is for all that it is for")
+            entry.wrong("name", "never applies; an earlier entry applies to the same backends")
         if len(tree.errors) == mistakes:
             of_locators.append(rule)
     rules = tuple((each.pattern, each.http_config) for each in entries if each.http_config is not None)
@@ -60,10 +60,11 @@ def read_http_configs(tree: MappingReader, folder: str) -> HTTPConfigs:
 
 def _entry(entry: MappingReader, folder: str, name: str, *more: str, instead: str = "") -> tuple[str, HTTPConfig | None]:
     """
-    Read what an entry is for, and its ``http_config``.
+    Read the name or URL of an entry, and its ``http_config``.
 
-    :param more: other keys that it may have.
-    :param instead: that of them which makes an ``http_config`` unnecessary.
+    :param name: the key of the name or URL.
+    :param more: other keys that the entry may have.
+    :param instead: the other key without which an ``http_config`` is required.
     """
     found = set(entry.keys((name, *more, "http_config")))
     for key in (name, "http_config"):
@@ -75,7 +76,7 @@ def _entry(entry: MappingReader, folder: str, name: str, *more: str, instead: st
 
 @frozen
 class _BackendEntry:
-    """One entry of ``backends``; what it does not say is None."""
+    """An entry of ``backends``; settings that it does not contain are None."""
 
     pattern: URLPattern
     http_config: HTTPConfig | None
@@ -86,7 +87,7 @@ def _backend_entry(entry: MappingReader, folder: str) -> _BackendEntry:
     url, config = _entry(entry, folder, "url", _PROBE_PARAMS, instead=_PROBE_PARAMS)
     pattern = URLPattern()
     try:
-        # What is missing has been noted.
+        # A missing URL is already an error.
         pattern = parse_url_pattern(url) if url else pattern
     except ValueError as error:
         entry.wrong("url", str(error))
@@ -94,7 +95,7 @@ def _backend_entry(entry: MappingReader, folder: str) -> _BackendEntry:
 
 
 def _probe_params(entry: MappingReader) -> str | None:
-    """Read the parameters for probes; empty text means none, whatever ``--probe-params`` says."""
+    """Read the parameters for probes; an empty text means no parameters, even if ``--probe-params`` has some."""
     if _PROBE_PARAMS not in entry.table:
         return None
     text = entry.text(_PROBE_PARAMS)
@@ -116,14 +117,14 @@ def _locator_rule(entry: MappingReader, folder: str) -> LocatorRule:
 
 
 def _nearest(name: str) -> str:
-    """Give the name that was meant: somebody may have written that of an option."""
-    options = {option.flag.removeprefix("--"): locator for locator, those in LOCATORS.items() for option in those}
+    """Return a hint at the locator with the most similar name, or with an option of a similar name."""
+    options = {option.flag.removeprefix("--"): locator for locator, group in LOCATORS.items() for option in group}
     near = difflib.get_close_matches(name.replace("_", "-"), (*LOCATORS, *options), n=1, cutoff=0.5)
     return f"did you mean {options.get(near[0], near[0])}?" if near else f"expected one of {', '.join(LOCATORS)}"
 
 
 def _source(entry: MappingReader, name: str, folder: str) -> str:
-    """Read which of several it is; empty, and an error, if there cannot be several."""
+    """Read the ``source`` of an entry; empty, and an error, if the locator has only one source."""
     option = LOCATORS[name][0]
     text = entry.text("source")
     if name not in _WITH_SOURCES:
@@ -140,9 +141,9 @@ def _source(entry: MappingReader, name: str, folder: str) -> str:
 
 def not_configured(rules: Iterable[LocatorRule], values: Mapping[str, Any]) -> Iterator[ConfigError]:
     """
-    Find what is said of locators that there are not.
+    Yield an error for each entry about a locator or source that is not configured.
 
-    :param values: all that is configured, by the fields of the settings.
+    :param values: the configured values by the fields of the settings.
     """
     for rule in rules:
         name, options = rule.source.locator, LOCATORS[rule.source.locator]
@@ -151,4 +152,4 @@ def not_configured(rules: Iterable[LocatorRule], values: Mapping[str, Any]) -> I
             flags = " or ".join(option.flag.removeprefix("--") for option in options)
             yield ConfigError(rule.place, f"the locator {name} is not configured; expected {flags}, too")
         elif rule.source.source and rule.source not in [DiscoverySource.written(name, text) for text in texts]:
-            yield ConfigError(rule.place, f"there is no such {name}; expected one as it is configured there")
+            yield ConfigError(rule.place, f"there is no such {name}; expected a configured one, written in the same way")

@@ -1,7 +1,7 @@
 """
-Reads an ``http_config`` of the configuration file, in the form that Prometheus gives to it. Pure.
+Reads an ``http_config`` of the configuration file, in the format of Prometheus. Pure.
 
-What it says is read here; for whom it counts is `mpp.config.file_backends`.
+`mpp.config.file_backends` decides to which backends it applies.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _HINTS = {
 }
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-# What Prometheus refuses for its own requests, in prometheus/common; the last line are those of SigV4.
+# The header fields that Prometheus rejects for its own requests, in prometheus/common; SigV4 sets the ones in the last line.
 _RESERVED = frozenset(
     (
         *(
@@ -63,9 +63,9 @@ _RESERVED = frozenset(
 
 def read_http_config(parent: MappingReader, folder: str) -> HTTPConfig:
     """
-    Read the ``http_config`` that a mapping has; what is wrong is noted there.
+    Read the ``http_config`` in a mapping. Errors are added to the mapping.
 
-    :param folder: where relative paths begin.
+    :param folder: the folder at which relative paths start.
     """
     tree = parent.inside("http_config")
     if tree is None:
@@ -90,13 +90,13 @@ def read_http_config(parent: MappingReader, folder: str) -> HTTPConfig:
     if "basic_auth" in tree.table and "authorization" in tree.table:
         tree.wrong("authorization", "given together with basic_auth; only one of them can be used")
     if len(tree.errors) > mistakes:
-        # With a part of it missing, more would seem to be wrong than is.
+        # An incomplete http_config would cause further errors.
         return HTTPConfig()
     return HTTPConfig(**found, places=places)  # type: ignore[arg-type]
 
 
 def _headers(parent: MappingReader, folder: str, places: dict[str, str]) -> tuple[ConfiguredHeader, ...]:
-    """Read ``http_headers``. Whatever is wrong in it may be a secret, and is not repeated."""
+    """Read the ``http_headers`` of an ``http_config``. Error messages repeat no values, which may be secrets."""
     tree = evolve(parent, found=kind_of).inside("http_headers")
     headers: dict[str, ConfiguredHeader] = {}
     for number, name in enumerate(tree.table if tree is not None else (), start=1):
@@ -131,7 +131,7 @@ def _header(tree: MappingReader, name: str, folder: str) -> ConfiguredHeader:
 
 
 def _check(form: str, inner: MappingReader) -> None:
-    """Note what is missing, and what cannot be."""
+    """Add errors for missing keys, and for keys that contradict each other."""
     table = inner.table
     if form == "basic_auth":
         if "username" not in table and "username_file" not in table:

@@ -1,6 +1,6 @@
 """
-Lists what a configuration file says beyond the options (``http_config``, ``backends``, ``locators``) as single values, each with
-its line and without secrets. Pure.
+Lists the single values in a configuration file's sections ``http_config``, ``backends`` and ``locators``, each with its line and
+without secrets. Pure.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from mpp.core.text.yaml_events import Table
 from mpp.core.yaml_mapping import PlainScalar
 
 Path = tuple[str, ...]
-"""The keys that lead to a value; an element of a list has its number behind the list's key."""
+"""The keys that lead to a value; the key of a list is followed by the number of the element."""
 
 
 def sections(table: Table, keys: Iterable[str], name: str, folder: str) -> Iterator[ConfiguredValue]:
     """
-    Return the single values below some keys of the outermost mapping.
+    Yield the single values below some keys of the outermost mapping, unchecked.
 
-    They are as they were written, so they are in force only if nothing is wrong with the file.
-
-    :param name: the file's, as the operator wrote it.
-    :param folder: where relative paths begin.
+    :param name: the path of the file as the operator wrote it.
+    :param folder: the folder at which relative paths start.
     """
     for key in keys:
         if key in table:
@@ -49,9 +47,9 @@ def _leaves(value: object, path: Path, place: str, name: str, folder: str) -> It
 
 def _text(value: object, path: Path, folder: str) -> str:
     """
-    Return a scalar as it is shown.
+    Return the text of a scalar as ``/mpp/config`` shows it.
 
-    Only ``secrets`` of ``http_headers`` hold secrets: elsewhere in the file they are errors.
+    Only ``secrets`` of ``http_headers`` are masked: secrets elsewhere in the file are errors.
     """
     text = value.text if isinstance(value, PlainScalar) else str(value)
     if path[-1] == "secrets":

@@ -1,6 +1,4 @@
-"""
-The text of ``mpp --help``, made from the table of options.
-"""
+"""Makes the text of ``mpp --help`` from the table of options."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ import textwrap
 from mpp._version import __version__
 from mpp.config.options import GROUPS, HELP_WORDS, OPTIONS, Option
 
-# The columns' widths: the longest option fits, and the whole no wider than a terminal usually is.
+# The widths of the columns: the longest option fits, and the lines fit in a usual terminal.
 _LEFT, _RIGHT = 36, 68
 
 EXAMPLES = (
@@ -18,11 +16,11 @@ EXAMPLES = (
     "mpp --kube-service-name prometheus --kube-namespace monitoring",
     "mpp --config /etc/mpp/mpp.yaml --check-config",
 )
-"""Commands as an operator would type them; each is tested to be understood."""
+"""Example commands; a test parses each of them."""
 
 
 def help_text() -> str:
-    """Give what ``mpp --help`` prints."""
+    """Return the text that ``mpp --help`` prints."""
     lines = [
         "NAME:",
         "   mpp - Launch a dynamically configured proxy over multiple prometheus endpoints",
@@ -50,7 +48,7 @@ def help_text() -> str:
 
 
 def _entry(option: Option) -> list[str]:
-    """Set one option in two columns."""
+    """Return the lines of one option, in two columns."""
     left = option.flag + ("" if option.switch else " value") + (f", {option.short}" if option.short else "")
     default = f" (default: {option.default})" if option.default else ""
     env = "".join(f" [${name}]" for name in option.env)

@@ -1,9 +1,8 @@
 """
-Reads what the operator configured: command line over environment over configuration file over default.
+Reads the configuration: the command line overrides the environment, which overrides the configuration file and the defaults.
 
-Text in, `mpp.core.settings.Settings` out; the one file that is opened is the configuration file, and nothing is looked up or
-checked against the world. Which options there are is known to `mpp.config.options`, and nothing here depends on any single one of
-them but ``--config`` and ``--listen``.
+The result is `mpp.core.settings.Settings`. The configuration file is the only file that is opened; no host or other file is
+looked up. The options are defined in `mpp.config.options`; only ``--config`` and ``--listen`` are treated specially here.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
 @frozen
 class ParsedConfig:
     """
-    What the operator wrote, understood.
+    The parsed configuration and its errors.
 
-    :ivar option_names: for each field that was given, the option, the variable or the place in the file as the operator knows it.
-    :ivar warnings: one line each.
-    :ivar errors: what is wrong; where something is, the settings have the default.
-    :ivar unknown: the variables that look like mpp's and that nothing reads; each is among the warnings, too.
-    :ivar name: of the file, as the operator wrote it; or else what there was to be read.
-    :ivar sections: what the file says beyond the options, as single values for people.
+    :ivar option_names: the option, the variable or the place in the file that gave each field, as the operator wrote it.
+    :ivar warnings: the warnings, one line each.
+    :ivar errors: the errors; an option with an error has its default in the settings.
+    :ivar unknown: the variables that look like mpp's but are unknown; each is among the warnings, too.
+    :ivar name: the path of the configuration file as the operator wrote it, or ``command line and environment``.
+    :ivar sections: the values in the file that belong to no option, as ``/mpp/config`` shows them.
     """
 
     settings: Settings
@@ -48,7 +47,7 @@ class ParsedConfig:
     sections: tuple[ConfiguredValue, ...] = ()
 
     def with_option_name(self, error: ConfigError) -> ConfigError:
-        """Give the same error with the word the operator used: someone who set MPP_PORT knows nothing of a ``--port``."""
+        """Return the same error with the name that the operator used, such as ``MPP_PORT`` instead of ``--port``."""
         if len(error.all) > 1:
             return ConfigErrors([self.with_option_name(each) for each in error.all])
         for option in OPTIONS:
@@ -58,9 +57,9 @@ class ParsedConfig:
 
     def checked(self) -> ParsedConfig:
         """
-        Give itself.
+        Return this configuration if it has no errors.
 
-        :raise ConfigError: something is wrong with it.
+        :raise ConfigError: it has errors.
         """
         if self.errors:
             raise self.errors[0] if len(self.errors) == 1 else ConfigErrors(self.errors)
@@ -70,10 +69,10 @@ class ParsedConfig:
 @frozen
 class ConfigSources:
     """
-    Where everything that is configured is written. Read it again, and what has changed in the file has changed.
+    The sources of the configuration. A reload reads them again, and sees the changes of the configuration file.
 
     :ivar argv: the arguments of the command line.
-    :ivar folder: where relative paths on the command line and in the environment begin; empty: where they are used.
+    :ivar folder: the folder at which relative paths on the command line and in the environment start; empty: the current one.
     """
 
     argv: tuple[str, ...]
@@ -82,16 +81,16 @@ class ConfigSources:
 
     @classmethod
     def of(cls, argv: Sequence[str], environ: Mapping[str, str]) -> ConfigSources:
-        """Give what is there now, so that it means the same later, whatever becomes of environment and current directory."""
+        """Return a copy of the sources that later changes of the environment and of the current directory do not affect."""
         return cls(tuple(argv), dict(environ), _current_folder())
 
     def read(self) -> ParsedConfig:
         """
-        Read everything, and find all that is wrong.
+        Read the whole configuration, with all of its errors.
 
-        :raise ConfigError: there is something wrong with the command line, so that the rest cannot be known.
+        :raise ConfigError: the command line cannot be split into options.
         """
-        # As the operator wrote them, as long as that means the same.
+        # Relative paths stay as the operator wrote them while the current directory is the same.
         folder = "" if self.folder == _current_folder() else self.folder
         variables, warnings = _from_environment(self.environ)
         typed = from_command_line(self.argv)
@@ -114,7 +113,7 @@ class ConfigSources:
         if "listen" in words and "port" not in words:
             values["port"] = None
         if not errors and not any(option.locates and option.field in words for option in OPTIONS):
-            # A name that is spelled wrongly is most likely why.
+            # A misspelled variable is the most likely cause.
             errors += (_nothing_located(), *unknown)
         if not errors and file and file.http.locators:
             errors += _not_configured(file.http, values)
@@ -125,9 +124,9 @@ class ConfigSources:
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> ParsedConfig:
     """
-    Read the configuration: command line over environment over configuration file over default.
+    Return the configuration that a command line and an environment give, see `ConfigSources`.
 
-    :raise ConfigError: something is wrong.
+    :raise ConfigError: it has errors.
     """
     return ConfigSources(tuple(argv), environ).read().checked()
 
@@ -136,14 +135,14 @@ def _current_folder() -> str:
     try:
         return os.getcwd()
     except OSError:
-        # It was removed while we are in it.
+        # The current directory was removed.
         return ""
 
 
 def _read_file(given: tuple[str, list[str]] | None, folder: str) -> ParsedFile | None:
     if given is None:
         return None
-    # What it imports takes a while, and most programs have no such file.
+    # The import of the YAML parser takes a while, and is needed only for a configuration file.
     from mpp.config.file import read_file
 
     word, texts = given
@@ -151,14 +150,13 @@ def _read_file(given: tuple[str, list[str]] | None, folder: str) -> ParsedFile |
 
 
 def _not_configured(http: HTTPConfigs, values: Mapping[str, Any]) -> list[ConfigError]:
-    # As above.
     from mpp.config.file_backends import not_configured
 
     return list(not_configured(http.locators, values))
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    """Put the values of ``group.field`` into their groups."""
+    """Return the settings with the given values; the name of a value is a field, or ``group.field``."""
     flat: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
     for group in {name.partition(".")[0] for name in values if "." in name}:
         fields = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{group}.")}
@@ -182,7 +180,7 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[Given, tuple[str, ...
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigError]:
-    """Return an error for each variable that looks like mpp's and that nothing reads, without its value: that may be a secret."""
+    """Yield an error for each unknown variable that looks like mpp's, without its value, which may be a secret."""
     for name, nearest in unknown_names(environ, (name for option in OPTIONS for name in option.env)):
         hint = f"did you mean {nearest}?" if nearest else "see 'mpp --help'"
         yield ConfigError(name, f"no such variable; {hint}")
@@ -197,15 +195,15 @@ def _value(option: Option, word: str, texts: list[str], folder: str) -> Any:
 
 
 def _seen_by_all(typed: Given) -> Iterator[str]:
-    """Return a warning for each option whose value on the command line is a secret."""
+    """Yield a warning for each option on the command line whose value is a secret."""
     for option, (word, texts) in typed.items():
         if any(map(option.secret, texts)):
             how = f"give it {option.unseen}, or by the variable {option.env[0]}"
-            yield f"{word}: a secret on the command line can be read by everybody on this machine (ps); {how}"
+            yield f"{word}: a secret on the command line can be read by every user of this machine (ps); {how}"
 
 
 def _nothing_located() -> ConfigError:
     locating = [option for option in OPTIONS if option.locates]
     others = ", ".join(option.flag for option in locating[1:])
-    why = f"missing; mpp has to be told where to find Prometheus servers, by this option, its variable {locating[0].env[0]}"
+    why = f"missing; mpp needs a source of Prometheus servers: this option, its variable {locating[0].env[0]}"
     return ConfigError(locating[0].flag, f"{why}, or one of {others}")

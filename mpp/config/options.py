@@ -1,8 +1,8 @@
 """
-What can be configured: one table of options, from which everything else derives.
+The table of all options.
 
-The command line, the environment, the configuration file and ``--help`` read the same `OPTIONS`. How a single value is written
-is known to `mpp.core.text.values`; which source wins, to `mpp.config.loader`.
+The command line, the environment, the configuration file, ``--help`` and the documentation are made from the same `OPTIONS`.
+`mpp.core.text.values` parses single values; `mpp.config.loader` decides which source takes precedence.
 """
 
 from __future__ import annotations
@@ -58,36 +58,36 @@ KUBERNETES = "Servers in Kubernetes"
 MARATHON = "Servers in Marathon"
 
 GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, LOGGING, KUBERNETES, MARATHON)
-"""What options are for, in the order of the help."""
+"""The groups of options, in the order of the help."""
 
 
 def no_secret(text: str) -> str:
-    """Say that a value is none that should not be seen."""
+    """Return the empty text: the value contains no secret."""
     return ""
 
 
 @frozen
 class Option:
     """
-    One option, in all its spellings.
+    An option, with its names and its value.
 
-    :ivar flag: ``--port``.
-    :ivar field: the field of Settings it fills, ``group.field`` for one of a group; empty for those that only print something.
-    :ivar group: one of `GROUPS`; what the help lists it under.
-    :ivar help: what it is for, in the operator's words.
-    :ivar parse: turns text into the field's value, or raises ValueError with the value quoted and what was expected.
-    :ivar env: names of environment variables; the first one that is set, and not empty, counts.
+    :ivar flag: the name on the command line, such as ``--port``.
+    :ivar field: the field of Settings that it fills, or ``group.field``; empty if the option only makes mpp print something.
+    :ivar group: the heading in the help, one of `GROUPS`.
+    :ivar help: the help text.
+    :ivar parse: returns the value for the field, or raises ValueError with the text quoted and what was expected.
+    :ivar env: the names of environment variables; the first one that is set and not empty is used.
     :ivar default: the default as the operator would write it.
-    :ivar switch: needs no value; ``--verbose`` is ``--verbose=true``, and so is ``--verbose true``.
-    :ivar repeatable: may be given several times, the field is a tuple. In the environment, spaces separate the values.
-    :ivar locates: the locator that it configures, by its name without a number; at least one such option has to be given.
-    :ivar choices: values that a shell may offer, not necessarily all there are.
-    :ivar metavar: what the manual calls its value.
-    :ivar chapter: of the manual, where there is more about it.
-    :ivar not_ours: values in the environment that begin with this were not written by an operator, and do not count.
-    :ivar secret: says what is wrong with a value in a configuration file that holds a secret; empty for one without.
-    :ivar unseen: how to give such a value in a file of its own.
-    :ivar mask: returns a value, of text, as everybody may see it.
+    :ivar switch: true if the value may be left out: ``--verbose``, ``--verbose=true`` and ``--verbose true`` mean the same.
+    :ivar repeatable: true if it may be given several times; the field is a tuple. In the environment, spaces separate the values.
+    :ivar locates: the name of the locator that it configures; at least one such option has to be given.
+    :ivar choices: values that a shell offers, not necessarily all valid ones.
+    :ivar metavar: the name of its value in the manual.
+    :ivar chapter: the chapter of the manual that explains it.
+    :ivar not_ours: a prefix of values in the environment that no operator has written; they are ignored.
+    :ivar secret: returns why a value may not stand in a configuration file, if it contains a secret; otherwise an empty text.
+    :ivar unseen: how to give such a value in a separate file.
+    :ivar mask: returns the value, a text, without secrets.
     """
 
     flag: str
@@ -110,7 +110,7 @@ class Option:
     mask: Callable[[str], str] = unmasked
 
     def anchored(self, value: Any, folder: str) -> Any:
-        """Give a value whose relative paths begin in a folder; itself if it has none, or without a folder."""
+        """Return a value with its relative paths joined to a folder; the value itself if it has no paths, or without a folder."""
         if self.parse is parse_path:
             return os.path.join(folder, value)
         if self.parse is parse_paths:
@@ -134,8 +134,8 @@ CONFIG = Option(
     "--config",
     "config",
     GENERAL,
-    "A YAML file with further options, each by its name without the dashes (port: 9090); what is given on the command line or in"
-    " the environment wins over it",
+    "A YAML file with further options, each by its name without the dashes (port: 9090); the command line and the environment"
+    " override it",
     parse_path,
     env=("MPP_CONFIG",),
     metavar="FILE",
@@ -145,7 +145,7 @@ CHECK_CONFIG = Option(
     "--check-config",
     "",
     GENERAL,
-    "check everything that is configured, print all that is wrong with it, and end: with status 0 if it is nothing, else 2",
+    "check the whole configuration, print all errors, and exit: with status 0 if there are none, else 2",
     switch=True,
     chapter="Configuration file",
 )
@@ -193,8 +193,8 @@ OPTIONS: tuple[Option, ...] = (
         "--http-sd",
         "http_sd",
         DISCOVERY,
-        "A URL that gives targets as Prometheus' HTTP service discovery expects it, or @ and the path of a file that holds the"
-        " URL (so that nobody sees a password in it); may be repeated",
+        "A URL that returns targets in the format of Prometheus' HTTP service discovery, or @ and the path of a file that holds"
+        " the URL (to hide a password in it); may be repeated",
         parse_url_or_file,
         env=("MPP_HTTP_SD",),
         repeatable=True,
@@ -333,7 +333,7 @@ OPTIONS: tuple[Option, ...] = (
         "--kube-scheme",
         "kube.scheme",
         KUBERNETES,
-        "How the servers in kubernetes are spoken to: http or https",
+        "The scheme of requests to the servers in kubernetes: http or https",
         parse_scheme,
         env=("MPP_KUBE_SCHEME",),
         default="http",
@@ -363,7 +363,7 @@ OPTIONS: tuple[Option, ...] = (
         "--routing-strategy",
         "routing_strategy",
         SELECTION,
-        "The strategy to use for choosing viable prometheus endpoint(s) from those located; valid choices include:"
+        "The strategy to use for choosing among the viable prometheus endpoints; valid choices include:"
         " 'single-most-data', 'random', 'minimum-history:DURATION'",
         env=("MPP_ROUTING_STRATEGY",),
         default="single-most-data",
@@ -385,8 +385,8 @@ OPTIONS: tuple[Option, ...] = (
         "--probe-params",
         "probe_params",
         SELECTION,
-        "Parameters that each request of a probe carries, as in a URL, for servers behind something that wants them, such as"
-        " namespace=monitoring for prom-label-proxy; for single servers in the configuration file, under backends",
+        "Parameters, as in a URL, that mpp adds to the requests of its probes, for servers behind a proxy that requires them,"
+        " such as namespace=monitoring for prom-label-proxy; for single servers in the configuration file, under backends",
         parse_parameters,
         env=("MPP_PROBE_PARAMS",),
         metavar="PARAMETERS",
@@ -445,8 +445,8 @@ OPTIONS: tuple[Option, ...] = (
         "--web-config",
         "web_config",
         LISTENING,
-        "A file in the format of Prometheus' web configuration: TLS, users and passwords, headers, for all that is listened on."
-        " It is read again when it changes",
+        "A file in the format of Prometheus' web configuration: TLS, users and passwords, and headers, for all listeners. It is"
+        " read again when it changes",
         parse_path,
         env=("MPP_WEB_CONFIG",),
         metavar="FILE",
@@ -456,8 +456,8 @@ OPTIONS: tuple[Option, ...] = (
         "--web-cors-origin",
         "web_cors_origin",
         LISTENING,
-        "A regular expression for the origins (the whole of each, such as https://example.org) of the pages that may read"
-        " mpp's own errors below /api/v1/; what they may read of the servers' responses is up to the same option of these",
+        "A regular expression for the whole origins, such as https://example.org, of web pages that may read mpp's own errors"
+        " below /api/v1/; the same option of the servers decides about their responses",
         parse_expression,
         env=("MPP_WEB_CORS_ORIGIN",),
         default=".*",
@@ -468,7 +468,7 @@ OPTIONS: tuple[Option, ...] = (
         "--reuse-port",
         "reuse_port",
         LISTENING,
-        "Open the port so that another mpp can open it too (SO_REUSEPORT): the next one may start before this one has ended",
+        "Share the port with other processes (SO_REUSEPORT), so that the next mpp can start before this one has ended",
         parse_boolean,
         env=("MPP_REUSE_PORT",),
         switch=True,
@@ -478,8 +478,8 @@ OPTIONS: tuple[Option, ...] = (
         "--workers",
         "workers",
         LISTENING,
-        "How many processes serve clients, to use as many cores; with more than one, another process looks for servers and"
-        " after the workers",
+        "The number of worker processes that serve clients, each on one core; with more than one, a parent process discovers the"
+        " servers and supervises the workers",
         parse_workers,
         env=("MPP_WORKERS",),
         default="1",
@@ -490,8 +490,8 @@ OPTIONS: tuple[Option, ...] = (
         "--max-connections",
         "max_connections",
         LISTENING,
-        "How many client connections may be open; further ones wait. By default half of the open files allowed, 64 set aside, and"
-        " 16384 at most",
+        "The largest number of open client connections; further ones wait. By default half of the limit of open files less 64,"
+        " and 16384 at most",
         parse_positive,
         env=("MPP_MAX_CONNECTIONS",),
         metavar="NUMBER",
@@ -501,7 +501,7 @@ OPTIONS: tuple[Option, ...] = (
         "--client-idle-timeout",
         "client_idle_timeout",
         LISTENING,
-        "For how long a client's connection is kept open without a request",
+        "How long a client's connection is kept open without a request",
         parse_idle_timeout,
         env=("MPP_CLIENT_IDLE_TIMEOUT",),
         default="5m",
@@ -511,7 +511,7 @@ OPTIONS: tuple[Option, ...] = (
         "--drain-timeout",
         "drain_timeout",
         LISTENING,
-        "For how long requests in flight may go on when mpp is told to stop; then they are cut off",
+        "How long mpp waits for requests in flight before it stops; then it cuts them off",
         parse_delay,
         env=("MPP_DRAIN_TIMEOUT",),
         default="30s",
@@ -522,7 +522,7 @@ OPTIONS: tuple[Option, ...] = (
         "--retries",
         "retries",
         REQUESTS,
-        "On how many further backends a failed read is tried",
+        "The number of further backends on which a failed read is tried",
         parse_count,
         env=("MPP_RETRIES",),
         default="2",
@@ -532,8 +532,8 @@ OPTIONS: tuple[Option, ...] = (
         "--retry-budget",
         "retry_budget",
         REQUESTS,
-        "How many retries and hedges there may be in the long run, as a share of the requests (10 per second, and 500 in a burst,"
-        " are always allowed): a pair that is dying is not finished off by them",
+        "The share of requests that may be retried or hedged in the long run (10 per second, and 500 in a burst, are always"
+        " allowed), so that retries do not overload failing servers",
         parse_share,
         env=("MPP_RETRY_BUDGET",),
         default="20%",
@@ -543,7 +543,7 @@ OPTIONS: tuple[Option, ...] = (
         "--request-timeout",
         "request_timeout",
         REQUESTS,
-        "How long a client waits for its answer to begin, at most; a query's own timeout parameter makes it shorter",
+        "The longest time until the response to a client begins; the timeout parameter of a query makes it shorter",
         parse_timeout,
         env=("MPP_REQUEST_TIMEOUT",),
         default="2m",
@@ -554,9 +554,8 @@ OPTIONS: tuple[Option, ...] = (
         "--suspect-after",
         "suspect_after",
         REQUESTS,
-        "After how long without progress of a request its server is asked for /-/ready; if that is not answered within the same"
-        " time, or four times as long as this server usually takes for it (5s at most), the request is sent to another server as"
-        " well",
+        "The time without progress of a request after which its server is asked for /-/ready; if it does not respond within the"
+        " same time, or four times its usual time (5s at most), the request is sent to another server as well",
         parse_timeout,
         env=("MPP_SUSPECT_AFTER",),
         default="250ms",
@@ -567,9 +566,9 @@ OPTIONS: tuple[Option, ...] = (
         "--crash-suspect",
         "crash_suspect",
         REQUESTS,
-        "A server that breaks off a read which it has run for longer than this, without having said that it stops, may have died"
-        " of it: the read is tried on another server only if a further healthy one is left, and reads with the same text are not"
-        " sent to the last healthy server for 10 minutes; 0 means never to suspect a read",
+        "A read that a server breaks off after a longer time than this, without a sign that the server is being stopped, is"
+        " suspected to have crashed the server: it is retried only if a further healthy server is left, and reads with the same"
+        " text are not sent to the last healthy server for 10 minutes; 0 means that no read is suspected",
         parse_delay,
         env=("MPP_CRASH_SUSPECT",),
         default="5s",
@@ -580,7 +579,7 @@ OPTIONS: tuple[Option, ...] = (
         "--stall-timeout",
         "stall_timeout",
         REQUESTS,
-        "For how long an answer that has begun may pause before it is given up",
+        "How long a response that has begun may pause before mpp breaks it off",
         parse_timeout,
         env=("MPP_STALL_TIMEOUT",),
         default="15s",
@@ -590,8 +589,8 @@ OPTIONS: tuple[Option, ...] = (
         "--hedge-after",
         "hedge_after",
         REQUESTS,
-        "After how long a request is sent to a second server although the first one is well, just slow: queries then may run"
-        " twice; 0 means never",
+        "The time after which a request is also sent to a second server, although the first one is healthy, only slow: queries"
+        " then may run twice; 0 means never",
         parse_delay,
         env=("MPP_HEDGE_AFTER",),
         default="0",
@@ -601,7 +600,7 @@ OPTIONS: tuple[Option, ...] = (
         "--max-concurrency",
         "max_concurrency",
         REQUESTS,
-        "How many requests may be under way on one server; further ones wait for their turn",
+        "The largest number of concurrent requests to one server; further ones wait in a queue",
         parse_positive,
         env=("MPP_MAX_CONCURRENCY",),
         default="256",
@@ -611,7 +610,7 @@ OPTIONS: tuple[Option, ...] = (
         "--max-queue",
         "max_queue",
         REQUESTS,
-        "How many requests may wait for their turn on one server; what comes beyond goes to another server, or is answered 503",
+        "The largest number of requests in the queue of one server; further ones go to another server, or are answered 503",
         parse_count,
         env=("MPP_MAX_QUEUE",),
         default="1024",
@@ -621,7 +620,7 @@ OPTIONS: tuple[Option, ...] = (
         "--no-coverage",
         "no_coverage",
         SELECTION,
-        "Do not ask the servers for their newest data; a server that has stopped scraping then serves like any other",
+        "Do not ask the servers for their newest data; a server that has stopped scraping is then used like any other",
         parse_boolean,
         env=("MPP_NO_COVERAGE",),
         switch=True,
@@ -643,17 +642,17 @@ OPTIONS: tuple[Option, ...] = (
         "--no-timeout-parameter",
         "no_timeout_parameter",
         REQUESTS,
-        "Leave queries as they are; otherwise their timeout parameter tells the server when nobody waits any more",
+        "Forward queries without changes; otherwise mpp sets their timeout parameter, so that servers stop when the client does",
         parse_boolean,
         env=("MPP_NO_TIMEOUT_PARAMETER",),
         switch=True,
-        chapter="What is changed",
+        chapter="Changes to forwarded messages",
     ),
     Option(
         "--response-buffer",
         "response_buffer",
         REQUESTS,
-        "How much of an answer is held back, so that it can still be fetched from another backend when the first one breaks off",
+        "How much of a response is buffered, so that it can still be fetched from another backend when the first one breaks off",
         parse_size,
         env=("MPP_RESPONSE_BUFFER",),
         default="1MiB",
@@ -673,10 +672,10 @@ OPTIONS: tuple[Option, ...] = (
         "--trusted-proxies",
         "trusted_proxies",
         LISTENING,
-        "A comma-separated list of networks or addresses of proxies in front, whose X-Forwarded-For is believed: for the access"
-        " log, /mpp/explain, and 'sourceip', and whose X-Forwarded-Host is, for POST /mpp/reload by a browser; their"
-        " X-Forwarded-Proto, -Host and -Port are passed on to the servers; or 'none'. Unless it is given, only 'sourceip'"
-        " believes any: those in loopback, link-local and private networks",
+        "A comma-separated list of the networks or addresses of trusted proxies in front of mpp, or 'none'. Their X-Forwarded-For"
+        " is used for the access log, /mpp/explain and 'sourceip', and their X-Forwarded-Host for POST /mpp/reload by a browser;"
+        " their X-Forwarded-Proto, -Host and -Port are passed on to the servers. By default only 'sourceip' trusts proxies, in"
+        " loopback, link-local and private networks",
         parse_networks,
         env=("MPP_TRUSTED_PROXIES",),
         metavar="LIST",
@@ -686,18 +685,18 @@ OPTIONS: tuple[Option, ...] = (
         "--allow-unsafe-paths",
         "allow_unsafe_paths",
         LISTENING,
-        "Forward also what changes or stops a single server (reload, quit, admin API, writes, changes of rules, pprof); refused"
-        " otherwise",
+        "Forward also requests that change or stop a single server (reload, quit, admin API, writes, changes of rules, pprof); by"
+        " default they are rejected",
         parse_boolean,
         env=("MPP_ALLOW_UNSAFE_PATHS",),
         switch=True,
-        chapter="What is refused",
+        chapter="Rejected requests",
     ),
     Option(
         "--enable-lifecycle",
         "enable_lifecycle",
         LISTENING,
-        "Have the configuration read again by POST /mpp/reload, as it is by SIGHUP",
+        "Reload the configuration on POST /mpp/reload, as on SIGHUP",
         parse_boolean,
         env=("MPP_ENABLE_LIFECYCLE",),
         switch=True,
@@ -710,7 +709,7 @@ OPTIONS: tuple[Option, ...] = (
         "--log-format",
         "log_format",
         LOGGING,
-        "How the log is written: logfmt or json, one line for each event",
+        "The format of the log, which has one line for each event: logfmt or json",
         parse_log_format,
         choices=("logfmt", "json"),
         env=("MPP_LOG_FORMAT",),
@@ -722,7 +721,7 @@ OPTIONS: tuple[Option, ...] = (
         "--log-level",
         "log_level",
         LOGGING,
-        "What is logged: debug, info, warn or error, and what is more important; --verbose means debug",
+        "The lowest level that is logged: debug, info, warn or error; --verbose means debug",
         parse_log_level,
         choices=("debug", "info", "warn", "error"),
         env=("MPP_LOG_LEVEL",),
@@ -733,7 +732,7 @@ OPTIONS: tuple[Option, ...] = (
         "--access-log",
         "access_log",
         LOGGING,
-        "Log every request, in one line when it has ended; the level does not matter",
+        "Log every request in one line when it has ended, at every log level",
         parse_boolean,
         env=("MPP_ACCESS_LOG",),
         switch=True,
@@ -743,7 +742,7 @@ OPTIONS: tuple[Option, ...] = (
         "--server-timing",
         "server_timing",
         LOGGING,
-        "Have a Server-Timing field in every answer tell how long it took in all, in mpp's queue and on the server",
+        "Add a Server-Timing field to every response, with the time it took in all, in mpp's queue and on the server",
         parse_boolean,
         env=("MPP_SERVER_TIMING",),
         switch=True,

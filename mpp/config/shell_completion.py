@@ -1,5 +1,5 @@
 """
-Scripts that let a shell complete mpp's options, made from the table of options. Knows the shells' languages, and runs nothing.
+Makes scripts for bash, zsh and fish that complete mpp's options, from the table of options. It runs no shell.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ complete -c mpp -f
 
 def completion(shell: str) -> str:
     """
-    Give the script for a shell.
+    Return the completion script for a shell.
 
-    :raise ConfigError: there is none.
+    :raise ConfigError: the shell is not supported.
     """
     if shell not in _SCRIPTS:
-        raise ConfigError(COMPLETION.flag, f"{shell!r} is no shell that is known; expected one of {', '.join(_SCRIPTS)}")
+        raise ConfigError(COMPLETION.flag, f"{shell!r} is not a supported shell; expected one of {', '.join(_SCRIPTS)}")
     return _SCRIPTS[shell]()
 
 
@@ -112,12 +112,12 @@ def _is_file(option: Option) -> bool:
 
 
 def _brief(option: Option) -> str:
-    """Give what an option is for, no longer than a menu's line."""
+    """Return the first part of an option's help, which fits in a line of a menu."""
     return option.help.partition(";")[0].partition(". ")[0]
 
 
 def _quoted(text: str) -> str:
-    """Quote for a shell."""
+    """Quote a text for a shell."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 

@@ -34,7 +34,7 @@ WRONG: list[tuple[list[str], dict[str, str], str]] = [
     (
         [],
         {},
-        "--endpoints-file: missing; mpp has to be told where to find Prometheus servers, by this option, its variable"
+        "--endpoints-file: missing; mpp needs a source of Prometheus servers: this option, its variable"
         " MPP_ENDPOINTS_FILE, or one of --endpoint, --file-sd, --http-sd, --dns, --marathon-url, --kube-service-name,"
         " --kube-pod-label-selector",
     ),

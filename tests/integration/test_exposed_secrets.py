@@ -64,7 +64,7 @@ class ExposedTests(SynchronousTestCase):
         for value, count in ((url, 1), (f"@{sd}", 0)):
             mpp = Mpp([self.simulated.url], "--http-sd", value)
             with self.subTest(value=value):
-                found = self.warnings(mpp, "a secret on the command line can be read by everybody")
+                found = self.warnings(mpp, "a secret on the command line can be read by every user")
                 self.assertEqual(len(found), count)
                 shown = Path(f"/proc/{mpp.pid}/cmdline").read_bytes()
                 self.assertEqual(b"s3cret" in shown, bool(count))

@@ -43,5 +43,5 @@ class CompletionTests(SynchronousTestCase):
     def test_unknown_shell(self) -> None:
         """A shell that there is no script for is refused, with those there are."""
         error = self.assertRaises(ConfigError, answer, ["--completion", "tcsh"])
-        self.assertEqual(str(error), "--completion: 'tcsh' is no shell that is known; expected one of bash, zsh, fish")
+        self.assertEqual(str(error), "--completion: 'tcsh' is not a supported shell; expected one of bash, zsh, fish")
         self.assertEqual(str(self.assertRaises(ConfigError, answer, ["--completion"])), "--completion: needs a value")

@@ -70,7 +70,7 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     (
         [],
         {},
-        "--endpoints-file: missing; mpp has to be told where to find Prometheus servers, by this option, its variable"
+        "--endpoints-file: missing; mpp needs a source of Prometheus servers: this option, its variable"
         " MPP_ENDPOINTS_FILE, or one of --endpoint, --file-sd, --http-sd, --dns, --marathon-url, --kube-service-name,"
         " --kube-pod-label-selector",
     ),
@@ -272,7 +272,7 @@ class SeenByAllTests(SynchronousTestCase):
 
     def test_warned(self) -> None:
         """Each is warned of once, with the form that nobody sees, and without the secret."""
-        seen = "a secret on the command line can be read by everybody on this machine (ps); give it"
+        seen = "a secret on the command line can be read by every user of this machine (ps); give it"
         for argv, warning in (
             (
                 ("--http-sd", "http://u:s3cret@sd/", "--http-sd=http://v:s3cret@sd/"),

@@ -231,7 +231,7 @@ REFUSED: list[tuple[str, str]] = [
     ),
     (
         "locators:\n- {name: dns, http_config: {}}\n- {name: dns, source: 'a:1', http_config: {}}\n",
-        "f:3: locators 2: name: never counts; an entry before it is for all that it is for",
+        "f:3: locators 2: name: never applies; an earlier entry applies to the same backends",
     ),
 ]
 
@@ -242,8 +242,8 @@ NOT_CONFIGURED: list[tuple[str, str, str]] = [
         "name: the locator kubernetes is not configured; expected kube-service-name or kube-pod-label-selector, too",
     ),
     ("marathon", "", "name: the locator marathon is not configured; expected marathon-url, too"),
-    ("file-sd", "b.json", "source: there is no such file-sd; expected one as it is configured there"),
-    ("http-sd", "http://other/", "source: there is no such http-sd; expected one as it is configured there"),
+    ("file-sd", "b.json", "source: there is no such file-sd; expected a configured one, written in the same way"),
+    ("http-sd", "http://other/", "source: there is no such http-sd; expected a configured one, written in the same way"),
     ("dns", "", ""),
     ("dns", "b:1", ""),
     ("file-sd", "", ""),
