@@ -50,6 +50,7 @@ setup(
         "pyOpenSSL>=26.4",
         "prometheus-client>=0.20",
         "PyYAML>=6.0",
+        "treq>=24.9",
         "txaio>=23.1.1",
         # The first whose interfaces can be used in types, as in "IProgress | None"; mpp does not start with 6.1.
         "zope.interface>=6.2",
@@ -66,7 +67,6 @@ setup(
             "mypy-zope",
             "ruff",
             "setuptools>=83.0",
-            "treq>=24.9",
             "twine",
             "types-docutils",
             "types-PyYAML",

@@ -25,7 +25,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from mpp.core.settings import KubeSettings
 from mpp.discovery.http_api.json_api import JSONClient
-from mpp.discovery.kubernetes.client import ImpersonatingAgent, KubeClient
+from mpp.discovery.kubernetes.client import KubeClient
 from mpp.discovery.kubernetes.cluster_access import ClusterAccess
 from mpp.discovery.kubernetes.credentials import ClusterCredentials
 from mpp.discovery.kubernetes.exec_plugin import IssuedCredential
@@ -586,7 +586,7 @@ class InMemory:
         return self.plugins[-1][1]
 
     def _connect(self, access: ClusterAccess) -> JSONClient:
-        return JSONClient(ImpersonatingAgent(self._agent, access.impersonation), self.clock)
+        return JSONClient(self._agent, self.clock, fields=access.impersonation)
 
     def changed(self) -> None:
         """Take note of a change."""

@@ -10,15 +10,15 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import error as errors
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.interfaces import IConsumer, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from mpp.discovery.http_api.any_host import host_endpoint
@@ -133,33 +133,6 @@ class _TrackedEndpoint:
         """Connect to the server, see `IStreamClientEndpoint`."""
         connected: Deferred[Any] = self._endpoint.connect(_TrackingFactory(protocolFactory, self._owner))
         return connected.addCallback(lambda connection: connection.wrappedProtocol)
-
-
-@implementer(IBodyProducer)
-class BytesProducer:
-    """
-    A request body that is sent at once.
-
-    Twisted's FileBodyProducer sends it piece by piece in turns of the global reactor instead.
-    """
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(self._body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write the whole body to the consumer."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Do nothing, because the body has been sent."""
-
-    def resumeProducing(self) -> None:
-        """Do nothing, because the body has been sent."""
-
-    def stopProducing(self) -> None:
-        """Do nothing, because the body has been sent."""
 
 
 class BodyCollector(Protocol):

@@ -1,6 +1,6 @@
 """
-A client for JSON over HTTP, as locators need it. Knows HTTP; knows no particular API. `mpp.discovery.http_api.client` provides
-its connections, `mpp.core.urls` parses URLs, `mpp.core.secret_file` reads secrets from files.
+A client for JSON over HTTP, as locators need it. Knows HTTP; knows no particular API. treq sends the requests, over connections
+of `mpp.discovery.http_api.client`; `mpp.core.urls` parses URLs.
 
 Every failure is a `DiscoveryError` of one line that names the URL without user, password and query, which may be secrets.
 """
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -23,12 +23,16 @@ from twisted.web.iweb import IAgent, IResponse
 from mpp.core.errors import DiscoveryError
 from mpp.core.model import MIB
 from mpp.core.urls import origin, redirected, shown
-from mpp.discovery.http_api.client import BodyCollector, BytesProducer, TrackedConnections, explain, is_cancelled
+from mpp.discovery.http_api.client import BodyCollector, TrackedConnections, explain, is_cancelled
 from mpp.discovery.http_api.content import ACCEPTED, decode
+from mpp.discovery.http_api.treq_client import CODING, LiteralURL, treq_client
 from mpp.wire.tls import TLSPolicy
 
 # As long as a whole look-up may take (`mpp.discovery.merged`), which runs beside the rounds, so that a slow source works.
 TIMEOUT_S = 60.0
+# For each attempt to connect: long enough for one lost SYN (repeated after 1 s), and short enough for another server to be tried
+# before a round stops waiting for the look-up (3 s).
+_CONNECT_TIMEOUT_S = 1.5
 # The list of all pods of a large cluster is some ten MiB.
 MAX_BYTES = 32 * MIB
 # The maximum of Prometheus (Go's net/http).
@@ -93,25 +97,26 @@ class JSONClient:
 
     :param agent: sends the requests, see `JSONClient.connecting`; `treq.testing.RequestTraversalAgent` in tests.
     :param clock: for the time limits.
+    :param fields: header fields of every request; a name may occur several times.
     """
 
-    def __init__(self, agent: IAgent, clock: IReactorTime, connections: TrackedConnections | None = None) -> None:
-        # treq's client would be the natural choice, but as of 26.7 it rejects URLs with an IPv6 address, which are usual in
-        # Kubernetes: hyperlink takes the address for an international host name.
-        self._agent = agent
-        self._clock = clock
+    def __init__(
+        self,
+        agent: IAgent,
+        clock: IReactorTime,
+        connections: TrackedConnections | None = None,
+        fields: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._treq = treq_client(agent)
+        self._clock: Any = clock
         self._connections = connections
+        self._fields = tuple(fields)
 
     @classmethod
-    def connecting(cls, reactor: Any, policy: TLSPolicy, *, connect_timeout: float = 1.5) -> JSONClient:
-        """
-        Return a client that opens connections, and keeps a few of them.
-
-        :param connect_timeout: seconds for each attempt to connect. The default is long enough for one lost SYN (repeated after
-            1 s), and short enough for another server to be tried before a round stops waiting for the look-up (3 s).
-        """
-        connections = TrackedConnections(reactor, policy, connect_timeout)
-        return cls(connections.agent, reactor, connections)
+    def connecting(cls, reactor: Any, policy: TLSPolicy, fields: Sequence[tuple[str, str]] = ()) -> JSONClient:
+        """Return a client that opens connections, and keeps a few of them."""
+        connections = TrackedConnections(reactor, policy, _CONNECT_TIMEOUT_S)
+        return cls(connections.agent, reactor, connections, fields)
 
     async def request(
         self,
@@ -159,7 +164,7 @@ class JSONClient:
         }
         body = await self._guarded(url, BodyCollector.read(response, MAX_BYTES))
         try:
-            body = None if body is None else decode(body, fields.get("content-encoding", ""), MAX_BYTES)
+            body = None if body is None else decode(body, fields.get(CODING, ""), MAX_BYTES)
         except ValueError as error:
             raise DiscoveryError(f"{shown(url)}: {error}") from None
         if body is None:
@@ -172,11 +177,7 @@ class JSONClient:
 
         :return Deferred(None): fires when they are closed.
         """
-        closed: Deferred[None] = Deferred()
-        if self._connections is not None:
-            return self._connections.close()
-        closed.callback(None)
-        return closed
+        return succeed(None) if self._connections is None else self._connections.close()
 
     async def _follow(
         self, method: str, url: str, headers: dict[str, str], data: bytes | None, hide: tuple[str, ...]
@@ -195,12 +196,15 @@ class JSONClient:
         raise DiscoveryError(f"{shown(url)}: too many redirects")
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], data: bytes | None) -> IResponse:
-        fields = Headers({name: [value] for name, value in headers.items()})
-        body = None if data is None else BytesProducer(data)
         if not url.lower().startswith(("http://", "https://")):
             raise DiscoveryError(f"{shown(url)}: neither http nor https")
+        fields = Headers()
+        for name, value in (*headers.items(), *self._fields):
+            fields.addRawHeader(name, value)
+        # Redirects are followed here, and bodies read, because treq neither reads the bodies of redirects nor limits any.
+        how: dict[str, Any] = {"allow_redirects": False, "unbuffered": True, "reactor": self._clock}
         try:
-            sent = self._agent.request(method.encode("ascii"), url.encode("ascii"), fields, body)
+            sent = self._treq.request(method, LiteralURL.from_text(url), headers=fields, data=data, **how)
         except ValueError:
             # The error's text may contain the URL.
             raise DiscoveryError(f"{shown(url)}: not a URL that can be requested") from None

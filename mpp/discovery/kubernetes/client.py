@@ -10,24 +10,16 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IResponse
 from txaio.tx import make_logger
-from zope.interface import implementer
 
 from mpp.core.errors import DiscoveryError
-from mpp.discovery.http_api.client import TrackedConnections
 from mpp.discovery.http_api.json_api import APIResponse, JSONClient
 from mpp.discovery.kubernetes.cluster_access import ClusterAccess
 from mpp.discovery.kubernetes.credentials import ClusterCredentials
 
 _log = make_logger()
-
-# Long enough for one lost SYN, which is sent again after 1 s.
-_CONNECT_TIMEOUT_S = 1.5
-
 
 _HINTS = {
     401: " (the credentials of --kubeconfig or of the pod's service account are not accepted)",
@@ -155,26 +147,7 @@ class KubeClient:
 
 def connecting(reactor: Any, access: ClusterAccess) -> JSONClient:
     """Return a client that opens real connections."""
-    connections = TrackedConnections(reactor, access.tls, _CONNECT_TIMEOUT_S)
-    return JSONClient(ImpersonatingAgent(connections.agent, access.impersonation), reactor, connections)
-
-
-@implementer(IAgent)
-class ImpersonatingAgent:
-    """An agent that adds header fields to each request; a name may occur several times."""
-
-    def __init__(self, agent: IAgent, fields: tuple[tuple[str, str], ...]) -> None:
-        self._agent = agent
-        self._fields = fields
-
-    def request(
-        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        """Send a request, see `IAgent`."""
-        headers = Headers() if headers is None else headers.copy()
-        for name, value in self._fields:
-            headers.addRawHeader(name.encode("ascii"), value.encode("utf-8"))
-        return self._agent.request(method, uri, headers, bodyProducer)
+    return JSONClient.connecting(reactor, access.tls, access.impersonation)
 
 
 def _headers(access: ClusterAccess) -> dict[str, str]:

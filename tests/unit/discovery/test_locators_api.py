@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.http import Request
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -39,6 +40,7 @@ class Server(Resource):
 
     :ivar answers: by path: status, headers, body; a body of None is never ended.
     :ivar seen: method, target, ``Authorization`` and body of each request.
+    :ivar headers: the header fields of each request.
     :ivar lost: how many requests were given up by the client.
     """
 
@@ -48,11 +50,13 @@ class Server(Resource):
         Resource.__init__(self)
         self.answers: dict[str, tuple[int, dict[str, str], bytes | None]] = {}
         self.seen: list[tuple[str, str, str | None, bytes]] = []
+        self.headers: list[Headers] = []
         self.lost = 0
 
     def render(self, request: Request) -> bytes | int:
         target = request.uri.decode("ascii")
         self.seen.append((request.method.decode("ascii"), target, request.getHeader("authorization"), request.content.read()))
+        self.headers.append(request.requestHeaders)
         status, headers, body = self.answers[request.path.decode("ascii")]
         request.setResponseCode(status)
         for name, value in headers.items():
@@ -137,6 +141,41 @@ class ApiTests(SynchronousTestCase):
         """A compressed answer is unpacked."""
         self.server.answers["/list"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(b"[1]"))
         self.assertEqual(self.result(get_json(self.api, "http://a/list")), [1])
+        self.assertEqual(self.server.headers[0].getRawHeaders("Accept-Encoding"), ["gzip"])
+        twice = gzip.compress(gzip.compress(b"[1]"))
+        for codings, body in (("gzip, gzip", twice), ("br", b"[1]"), ("deflate, gzip", gzip.compress(b"[1]"))):
+            self.server.answers["/list"] = (200, {"Content-Encoding": codings}, body)
+            self.assertEqual(
+                self.refusal(get_json(self.api, "http://a/list")),
+                f"http://a/list: Content-Encoding {codings!r} is not supported; expected gzip, once, or none",
+            )
+
+    def test_compressed_beyond_the_limit(self) -> None:
+        """A small response that would be too large when it is decompressed is rejected."""
+        self.patch(api_module, "MAX_BYTES", 1024 * 1024)
+        self.server.answers["/list"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * (1024 * 1024 + 1)))
+        self.assertEqual(self.refusal(get_json(self.api, "http://a/list")), "http://a/list: the response is larger than 1 MiB")
+
+    def test_host_in_url_is_requested_as_written(self) -> None:
+        """IPv6 addresses, and names that are not valid as international ones, can be requested."""
+        self.server.answers["/list"] = (200, {}, b"[]")
+        for host in ("[2001:db8::5]", "[::1]:8080", "under_score.example", "ab--c.example:8080", "xn--a.example"):
+            self.assertEqual(self.result(get_json(self.api, f"http://{host}/list?a=%5B")), [])
+            self.assertEqual((self.server.headers[-1].getRawHeaders("Host"), self.server.seen[-1][1]), ([host], "/list?a=%5B"))
+
+    def test_cookies_of_a_server_are_not_sent_back(self) -> None:
+        """A cookie of a load balancer does not bind mpp to one server."""
+        self.server.answers["/list"] = (200, {"Set-Cookie": "a=b; Path=/"}, b"[]")
+        for _ in range(2):
+            self.result(get_json(self.api, "http://a/list"))
+        self.assertEqual([fields.getRawHeaders("Cookie") for fields in self.server.headers], [None, None])
+
+    def test_fields_of_every_request(self) -> None:
+        """A client may add header fields of its own to every request; names may be repeated."""
+        self.server.answers["/list"] = (200, {}, b"[]")
+        api = JSONClient(self.agent, self.clock, fields=(("Impersonate-Group", "a"), ("Impersonate-Group", "\u00e4")))
+        self.result(get_json(api, "http://a/list"))
+        self.assertEqual(self.server.headers[0].getRawHeaders("Impersonate-Group"), ["a", "\u00e4"])
 
     def test_status(self) -> None:
         """Another status than 200 is an error with the server's words."""
@@ -222,6 +261,8 @@ class ApiTests(SynchronousTestCase):
         self.server.answers["/list"] = (200, {}, b"[]")
         response = self.result(self.api.open("GET", "http://a/list"))
         self.assertEqual(self.result(self.api.read("http://a/list", response)).json(), [])
+        # A compressed stream would reach mpp late, in blocks.
+        self.assertIsNone(self.server.headers[0].getRawHeaders("Accept-Encoding"))
         self.server.answers["/list"] = (200, {}, None)
         body = BodyCollector(10)
         self.result(self.api.open("GET", "http://a/list")).deliverBody(body)
