@@ -1,0 +1,134 @@
+"""
+Values that say which samples one evaluation of a query reads. Frozen; knows no other module of mpp but `mpp.promql.jobs`.
+
+Times are seconds. A query is evaluated at one time t (an instant query), or at each step t of a range.
+
+# Note [Needed and looked back on]
+
+An instant selector takes the newest sample of each series within the lookback (``--query.lookback-delta``, 5 minutes by default).
+If all goes well, that sample comes from the last scrape. So the selector *needs* the last scrapes only, and *looks back on* the
+rest of the lookback: data that is missing there can only show series that have ended. A range selector needs all of its range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from attrs import evolve, field, frozen
+
+from mpp.promql.jobs import ALL_JOBS, JobMatchers
+
+Span = tuple[float, float]
+"""A time from the first (exclusive) to the second (inclusive), which is how Prometheus 3.x reads ranges."""
+
+
+@frozen
+class SelectorReads:
+    """
+    What the selectors of one kind in a query read.
+
+    :ivar start: when the read starts (exclusive), relative to the time of evaluation, so mostly zero or less; seconds since the
+        epoch if ``fixed``; may be -infinity if fixed.
+    :ivar end: when it ends (inclusive), in the same way; above zero if the query reads the future (a negative offset). Not
+        before ``start``.
+    :ivar newest: instant selectors, which need the newest scrape before each time from ``start`` to ``end``: the lookback, and
+        the time in which a scrape must have happened, come before ``start``. Else range selectors, with their range within
+        ``start`` and ``end``.
+    :ivar fixed: the same time at each step: a selector behind an ``@``.
+    :ivar jobs: which scrape jobs the samples may come from.
+    :ivar metric: the metric's name, empty if it is not known.
+    """
+
+    start: float
+    end: float
+    newest: bool
+    fixed: bool = False
+    jobs: JobMatchers = ALL_JOBS
+    metric: str = ""
+
+    def needed(self, at: float, newest_s: float) -> Span:
+        """
+        Return the time of which an evaluation needs all samples.
+
+        :param at: the time of evaluation, seconds since the epoch.
+        :param newest_s: the time in which each target of a job is scraped at least once: two scrape intervals.
+        """
+        shift = 0.0 if self.fixed else at
+        return self.start + shift - (newest_s if self.newest else 0.0), self.end + shift
+
+    def looked_back_on(self, at: float, lookback_s: float) -> Span:
+        """
+        Return all of the time that an evaluation looks at, that which it needs included.
+
+        :param lookback_s: how far instant selectors look back, in seconds.
+        """
+        return self.needed(at, lookback_s)
+
+
+@frozen
+class QueryReads:
+    """
+    What one evaluation of a query reads.
+
+    :ivar selectors: its parts; none if the query reads no samples at all, such as ``vector(1)``.
+    :ivar whole: why a range must be evaluated by one server as a whole, in a few words; empty if its steps may be evaluated by
+        different servers and joined.
+    :ivar refused: why the query was not understood, in a few words, empty if it was. Then ``selectors`` is an estimate from the
+        durations in the text, and ``whole`` is not empty.
+    :ivar from_start: the parts that are relative to the first step of the range, because of ``@ start()``.
+    :ivar from_end: the parts that are relative to the end of the range, because of ``@ end()``.
+    """
+
+    selectors: tuple[SelectorReads, ...] = ()
+    whole: str = ""
+    refused: str = ""
+    from_start: tuple[SelectorReads, ...] = ()
+    from_end: tuple[SelectorReads, ...] = ()
+    _moving: Span | None = field(init=False, repr=False, eq=False)
+    _fixed: Span | None = field(init=False, repr=False, eq=False)
+
+    @_moving.default
+    def _moving_reach(self) -> Span | None:
+        return _hull(each for each in self.selectors if not each.fixed)
+
+    @_fixed.default
+    def _fixed_reach(self) -> Span | None:
+        return _hull(each for each in self.selectors if each.fixed)
+
+    def within(self, start: float, end: float) -> QueryReads:
+        """
+        Return the same for a range that is known: without parts that are relative to its start or end.
+
+        :param start: the first step, in seconds since the epoch; for an instant query the time of evaluation.
+        :param end: the end of the range, not rounded to a step.
+        """
+        if not self.from_start and not self.from_end:
+            return self
+        placed = [
+            evolve(each, start=each.start + shift, end=each.end + shift, fixed=True)
+            for shift, those in ((start, self.from_start), (end, self.from_end))
+            for each in those
+        ]
+        return evolve(self, selectors=(*self.selectors, *placed), from_start=(), from_end=())
+
+    def reach(self, first: float, last: float, lookback_s: float) -> Span | None:
+        """
+        Return the time that contains all that the steps from ``first`` to ``last`` look at; None if they read nothing.
+
+        Takes a microsecond: what is missing outside of this time does not matter. Ask the result of `within`.
+
+        :param lookback_s: how far instant selectors look back, or the longest time in which targets are scraped if that is more.
+        """
+        moving, fixed = self._moving, self._fixed
+        start, end = math.inf, -math.inf
+        if moving is not None:
+            start, end = first + moving[0], last + moving[1]
+        if fixed is not None:
+            start, end = min(start, fixed[0]), max(end, fixed[1])
+        return (start - lookback_s, end) if start <= end else None
+
+
+def _hull(parts: Iterable[SelectorReads]) -> Span | None:
+    spans = [(each.start, each.end) for each in parts]
+    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
