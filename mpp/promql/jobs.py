@@ -1,43 +1,10 @@
-"""
-Which scrape jobs a selector's matchers for the label ``job`` let through. Pure; knows no other module of mpp.
-
-Regular expressions come from clients, and Python's `re` needs exponential time for some. So none is compiled: an expression is
-understood if it is a list of literals, each with at most a ``.*`` or ``.+`` at its end, as Grafana's variables are; any other
-restricts nothing. What is returned is therefore never less than what a server would select.
-"""
+"""Which scrape jobs a selector's matchers for the label ``job`` let through. Pure."""
 
 from __future__ import annotations
 
 from attrs import frozen
 
-
-@frozen
-class JobCondition:
-    """
-    One matcher that was understood.
-
-    :ivar names: names that it matches.
-    :ivar prefixes: beginnings of names that it matches (``api.*``).
-    :ivar longer: beginnings of names that it matches if something follows (``api.+``).
-    :ivar negative: it lets through what it does not match (``!=``, ``!~``).
-    """
-
-    names: frozenset[str]
-    prefixes: tuple[str, ...] = ()
-    longer: tuple[str, ...] = ()
-    negative: bool = False
-
-    def lets(self, job: str) -> bool:
-        """Return whether a job with this name is let through."""
-        return self.matches(job) is not self.negative
-
-    def matches(self, job: str) -> bool:
-        """Return whether the name equals or matches the matcher's value."""
-        return (
-            job in self.names
-            or job.startswith(self.prefixes)
-            or any(len(job) > len(prefix) and job.startswith(prefix) for prefix in self.longer)
-        )
+from mpp.promql.labels import LabelCondition
 
 
 @frozen
@@ -48,7 +15,7 @@ class JobMatchers:
     :ivar conditions: those that restrict the jobs; all of them have to let a job through.
     """
 
-    conditions: tuple[JobCondition, ...] = ()
+    conditions: tuple[LabelCondition, ...] = ()
 
     def select(self, jobs: frozenset[str]) -> frozenset[str]:
         """
@@ -59,16 +26,31 @@ class JobMatchers:
 
         :param jobs: the jobs of all servers.
         """
-        if not self.conditions:
-            return jobs
-        selected = [job for job in jobs if all(condition.lets(job) for condition in self.conditions)]
-        return frozenset(selected) if selected else jobs
+        selected = jobs
+        for condition in self.conditions:
+            selected = condition.select(selected)
+        return selected or jobs
 
     def names(self, job: str) -> bool:
-        """Return whether a job is asked for by its name, or by an alternative that begins like it, and let through."""
-        positive = [condition for condition in self.conditions if not condition.negative]
-        return bool(positive) and all(condition.lets(job) for condition in self.conditions)
+        """Return whether a job is let through and asked for by ``=`` or by an alternative of ``=~``."""
+        positive = any(not condition.negative for condition in self.conditions)
+        return positive and all(condition.lets(job) for condition in self.conditions)
 
 
 ALL_JOBS = JobMatchers()
 """No matcher that restricts the jobs."""
+
+
+def job_matchers(conditions: list[LabelCondition]) -> JobMatchers:
+    """
+    Return the matchers without those that say nothing of where samples come from.
+
+    A matcher whose value may be empty (``job=""``, ``job=~"a|"``) also selects series without a job, and these may come from any
+    job; one that every name fits requires nothing.
+    """
+    kept = tuple(each for each in conditions if each.negative or not (each.matches("") or "" in each.longer))
+    return JobMatchers(kept[:MOST_CONDITIONS]) if kept else ALL_JOBS
+
+
+MOST_CONDITIONS = 8
+"""Matchers for the same label of one selector that are heeded."""

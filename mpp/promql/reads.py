@@ -132,3 +132,36 @@ class QueryReads:
 def _hull(parts: Iterable[SelectorReads]) -> Span | None:
     spans = [(each.start, each.end) for each in parts]
     return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
+
+
+MOST_SELECTORS = 64
+"""Parts of a query that are told apart; each is looked at for each hole of a server."""
+
+
+def merged(parts: Iterable[SelectorReads], most: int = MOST_SELECTORS) -> tuple[SelectorReads, ...]:
+    """
+    Return parts that read at least what the given ones read, each once.
+
+    :param most: how many to return at most; at least 4. With more, those that differ only in the name of the metric become one
+        that reads from the first start to the last end, and if that is not enough, those that differ in the jobs, too.
+    """
+    found = dict.fromkeys(parts)
+    if len(found) <= most:
+        return tuple(found)
+    for keys in (("newest", "fixed", "jobs", "metric"), ("newest", "fixed", "jobs"), ("newest", "fixed")):
+        groups: dict[tuple[object, ...], list[SelectorReads]] = {}
+        for part in found:
+            groups.setdefault(tuple(getattr(part, key) for key in keys), []).append(part)
+        if len(groups) <= most:
+            break
+    return tuple(_covering(group) for group in groups.values())
+
+
+def _covering(parts: list[SelectorReads]) -> SelectorReads:
+    first = parts[0]
+    start, end = min(each.start for each in parts), max(each.end for each in parts)
+    same_jobs = all(each.jobs == first.jobs for each in parts)
+    same_metric = all(each.metric == first.metric for each in parts)
+    return evolve(
+        first, start=start, end=end, jobs=first.jobs if same_jobs else ALL_JOBS, metric=first.metric if same_metric else ""
+    )

@@ -1,0 +1,75 @@
+"""
+What a query reads at most, for a query that is not understood: an estimate from the durations in its text. Pure.
+
+A query may be too large for the parser, or have syntax that is newer than it. It is not guessed what such a query means: all
+durations in it are added up, as if each were an offset or a range within another, and the samples of all jobs of that time count
+as read. A query with a time in it, or with lengths that are not plain durations or products, may read samples of any time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from mpp.promql.guard import MOST_TEXT, PART, UNITS
+from mpp.promql.reads import SelectorReads
+
+FIRST_TIME = 1e9
+"""Seconds since the epoch, in 2001: a number that is not smaller may be a time."""
+SMOOTHED_S = 300.0
+"""How far ``smoothed`` reads behind its range: the default of ``--query.lookback-delta``."""
+
+ALL_TIME = SelectorReads(-math.inf, math.inf, newest=False, fixed=True)
+"""The samples of all jobs and times."""
+
+_DURATION = re.compile(r"(?<![0-9a-zA-Z_.])(?:[0-9]{1,12}(?:ms|[smhdwy]))++(?![0-9a-zA-Z_.])")
+_NUMBER = re.compile(
+    r"(?<![0-9a-zA-Z_.])(?:0[xX][0-9a-fA-F_]{1,20}"
+    r"|(?:[0-9][0-9_]{0,29}+(?:\.[0-9_]{0,30}+)?|\.[0-9][0-9_]{0,29}+)(?:[eE][+-]?[0-9]{1,4}+)?)(?![0-9a-zA-Z_.])"
+)
+# Numbers of more digits than those above.
+_ENORMOUS = re.compile(r"[0-9_.]{30}")
+_BRACKET = re.compile(r"\[([^\[\]]*+)")
+_OFFSET = re.compile(r"(?<![0-9a-zA-Z_:.])offset[ \t\r\n]*+([-+]?)[ \t\r\n]*+([0-9.xXeE_]++|[(a-z])?", re.IGNORECASE)
+_SMOOTHED = re.compile(r"(?<![0-9a-zA-Z_:.])smoothed(?![0-9a-zA-Z_:])", re.IGNORECASE)
+_CALCULATED = re.compile(r"[a-zA-Z^]")
+
+
+def estimated(text: str | None) -> SelectorReads:
+    """
+    Return what a query reads at most.
+
+    :param text: the query without its literals, see `mpp.promql.literals`; None if even these cannot be told.
+    """
+    if text is None or len(text) > MOST_TEXT or "@" in text or _ENORMOUS.search(text):
+        return ALL_TIME
+    if any(_number(number) >= FIRST_TIME for number in _NUMBER.findall(text)):
+        return ALL_TIME
+    offsets = _OFFSET.findall(text)
+    total = _durations(text) + sum(_number(amount) for _, amount in offsets if _NUMBER.fullmatch(amount))
+    factor = 1.0
+    for inner in _BRACKET.findall(text):
+        rest = _DURATION.sub(" ", inner)
+        numbers = [_number(number) for number in _NUMBER.findall(rest)]
+        if _CALCULATED.search(_NUMBER.sub(" ", rest)):
+            total = math.inf
+        total += sum(numbers)
+        if "*" in rest or "/" in rest or "%" in rest:
+            factor *= math.prod(max(number, 1 / number) for number in numbers if number)
+    if not total * factor < FIRST_TIME or any(amount[:1] == "(" or amount[:1].isalpha() for _, amount in offsets):
+        return ALL_TIME
+    ahead = total * factor if any(sign == "-" for sign, _ in offsets) else 0.0
+    if _SMOOTHED.search(text):
+        ahead += SMOOTHED_S
+    return SelectorReads(-total * factor, ahead, newest=True)
+
+
+def _durations(text: str) -> float:
+    return sum(int(number) * UNITS[unit] for found in _DURATION.findall(text) for number, unit in PART.findall(found))
+
+
+def _number(text: str) -> float:
+    """Return the value of a number in Go's syntax."""
+    if text[:2] in ("0x", "0X"):
+        return float(int(text.replace("_", ""), 16))
+    return float(text.replace("_", ""))

@@ -1,0 +1,97 @@
+"""
+Conditions on the value of one label, as matchers state them. Pure; knows no other module of mpp.
+
+# Note [Regular expressions of clients]
+
+Python's `re` needs exponential time for some expressions, and the client chooses the expression. So none is compiled. One is
+understood if it is a list of literals, each with at most a ``.*`` or ``.+`` at its end, as Grafana writes for its variables. Any
+other is taken to match everything, so that what a condition lets through is never less than what a server would select.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+MOST_PREFIXES = 20
+"""Alternatives that end in ``.*`` or ``.+``: each is compared with each name."""
+
+# What has no meaning in a regular expression of RE2, and a punctuation mark behind a backslash.
+_PLAIN = r"(?:[^\\.+*?()|\[\]{}^$]|\\[!-/:-@\[-`{-~])*+"
+_ALTERNATIVE = rf"{_PLAIN}(?:\.[*+])?"
+_ALTERNATIVES = re.compile(rf"{_ALTERNATIVE}(?:\|{_ALTERNATIVE})*+")
+_ESCAPED = re.compile(r"\\(.)")
+
+
+@frozen
+class LabelCondition:
+    """
+    A matcher that was understood.
+
+    :ivar values: values that it matches.
+    :ivar prefixes: beginnings of values that it matches (``api.*``).
+    :ivar longer: beginnings of values that it matches if something follows (``api.+``).
+    :ivar negative: it lets through what it does not match (``!=``, ``!~``).
+    """
+
+    values: frozenset[str]
+    prefixes: tuple[str, ...] = ()
+    longer: tuple[str, ...] = ()
+    negative: bool = False
+
+    def lets(self, value: str) -> bool:
+        """Return whether a value is let through."""
+        return self.matches(value) is not self.negative
+
+    def matches(self, value: str) -> bool:
+        """Return whether a value equals or matches that of the matcher."""
+        return (
+            value in self.values
+            or value.startswith(self.prefixes)
+            or any(len(value) > len(prefix) and value.startswith(prefix) for prefix in self.longer)
+        )
+
+    def select(self, among: frozenset[str]) -> frozenset[str]:
+        """Return those of many values that are let through."""
+        found = self.values & among
+        if self.prefixes or self.longer:
+            found |= {value for value in among if self.matches(value)}
+        return among - found if self.negative else among & found
+
+
+def equal(value: str, *, negative: bool) -> LabelCondition:
+    """Return the condition of ``=`` or ``!=``."""
+    return LabelCondition(frozenset((value,)), negative=negative)
+
+
+def matching(expression: str, *, negative: bool) -> LabelCondition | None:
+    """
+    Return the condition of ``=~`` or ``!~``.
+
+    :return: None if the expression is not understood, see Note [Regular expressions of clients].
+    """
+    alternatives = _alternatives(expression)
+    if alternatives is None:
+        return None
+    values, prefixes, longer = set(), [], []
+    for each in alternatives:
+        kind = each[-2:]
+        if kind == ".*":
+            prefixes.append(_ESCAPED.sub(r"\1", each[:-2]))
+        elif kind == ".+":
+            longer.append(_ESCAPED.sub(r"\1", each[:-2]))
+        else:
+            values.add(_ESCAPED.sub(r"\1", each))
+    if len(prefixes) + len(longer) > MOST_PREFIXES:
+        return None
+    return LabelCondition(frozenset(values), tuple(prefixes), tuple(longer), negative)
+
+
+def _alternatives(expression: str) -> list[str] | None:
+    inner = expression.removeprefix("^").removesuffix("$") if "\\$" not in expression else expression
+    if inner.startswith("(") and inner.endswith(")"):
+        inner = inner[1:-1].removeprefix("?:")
+    if _ALTERNATIVES.fullmatch(inner) is None or "\\|" in inner:
+        return None
+    return inner.split("|")
