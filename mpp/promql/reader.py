@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpp.promql import syntax
-from mpp.promql.estimate import estimated
+from mpp.promql.estimate import ALL_TIME, estimated
 from mpp.promql.guard import objection
 from mpp.promql.literals import Bare, bare
 from mpp.promql.reads import QueryReads
@@ -13,15 +13,26 @@ MOST_CHARACTERS = 65536
 """Longer queries are not looked at: taking the literals out takes some nanoseconds for each character."""
 
 
+TOO_LONG = QueryReads((ALL_TIME,), whole="it is not understood", refused="it is too long")
+"""What is said of queries that are not looked at."""
+
+
+def parser_problem() -> str:
+    """Return why there is no parser, so that every query is one that is not understood; empty if there is one."""
+    return syntax.MISSING
+
+
 def read(query: str, rules: Rules = no_rules) -> QueryReads:
     """
     Return what one evaluation of a query reads; takes less than 5 ms, whatever the query is.
 
     :param rules: returns what the rules read that make a metric.
     """
-    without = bare(query) if len(query) <= MOST_CHARACTERS else None
+    if len(query) > MOST_CHARACTERS:
+        return TOO_LONG
+    without = bare(query)
     if without is None:
-        return _unknown("it is too long, or its quotation marks do not fit", None)
+        return _unknown("its quotation marks do not fit, or are too many", None)
     problem = syntax.MISSING or objection(without.text)
     if problem:
         return _unknown(problem, without)

@@ -21,6 +21,8 @@ from mpp.promql.recorded import MetricSelection, Rules
 
 MOST_PATTERNS = 8
 """Expressions with ``.*`` or ``.+`` of a query that are heeded: each is compared with the names of all jobs."""
+MOST_UNNAMED = 8
+"""Selectors of a query without a metric whose matchers for the name are heeded: they are compared with those of all rules."""
 
 START_OR_END = "it has @ start() or @ end(), which mean the whole range"
 PINNED = "a parameter of an aggregation may change from step to step, while @ pins what is aggregated"
@@ -72,7 +74,7 @@ class Walk:
         self._query = query
         self._rules = rules
         self._found: dict[str, list[SelectorReads]] = {"step": [], "start": [], "end": [], "epoch": []}
-        self._pins = self._patterns = 0
+        self._pins = self._patterns = self._unnamed = 0
         self._whole = ""
 
     def reads(self, expression: ast.Expr) -> QueryReads:
@@ -133,6 +135,9 @@ class Walk:
         names = labels.get(_NAME, [])
         metric = selector.name or next((_only(each) for each in names if _only(each)), "")
         read = _read(times, range_, job_matchers(labels.get("job", [])), metric)
+        if not metric:
+            self._unnamed += 1
+            names = names if self._unnamed <= MOST_UNNAMED else []
         selection = MetricSelection(metric, tuple(names), tuple(labels.get("alertname", ())))
         # A part of a rule may be at a fixed time, wherever the selector reads.
         found = self._found[times.origin]
