@@ -19,6 +19,9 @@ FIRST_TIME = 1e9
 SMOOTHED_S = 300.0
 """How far ``smoothed`` reads behind its range: the default of ``--query.lookback-delta``."""
 
+MOST_BRACKETS = 50
+"""Ranges in a query that are read: each takes some microseconds."""
+
 ALL_TIME = SelectorReads(-math.inf, math.inf, newest=False, fixed=True)
 """The samples of all jobs and times."""
 
@@ -29,6 +32,8 @@ _NUMBER = re.compile(
 )
 # Numbers of more digits than those above.
 _ENORMOUS = re.compile(r"[0-9_.]{30}")
+# Without exponents, hexadecimal digits and so many digits, a number is less than `FIRST_TIME`.
+_MAY_BE_TIME = re.compile(r"[0-9_]{10}|[0-9.][eE]|0[xX]")
 _BRACKET = re.compile(r"\[([^\[\]]*+)")
 _OFFSET = re.compile(r"(?<![0-9a-zA-Z_:.])offset[ \t\r\n]*+([-+]?)[ \t\r\n]*+([0-9.xXeE_]++|[(a-z])?", re.IGNORECASE)
 _SMOOTHED = re.compile(r"(?<![0-9a-zA-Z_:.])smoothed(?![0-9a-zA-Z_:])", re.IGNORECASE)
@@ -41,9 +46,9 @@ def estimated(text: str | None) -> SelectorReads:
 
     :param text: the query without its literals, see `mpp.promql.literals`; None if even these cannot be told.
     """
-    if text is None or len(text) > MOST_TEXT or "@" in text or _ENORMOUS.search(text):
+    if text is None or len(text) > MOST_TEXT or "@" in text or text.count("[") > MOST_BRACKETS or _ENORMOUS.search(text):
         return ALL_TIME
-    if any(_number(number) >= FIRST_TIME for number in _NUMBER.findall(text)):
+    if _MAY_BE_TIME.search(text) and any(_number(number) >= FIRST_TIME for number in _NUMBER.findall(text)):
         return ALL_TIME
     offsets = _OFFSET.findall(text)
     total = _durations(text) + sum(_number(amount) for _, amount in offsets if _NUMBER.fullmatch(amount))
@@ -65,7 +70,7 @@ def estimated(text: str | None) -> SelectorReads:
 
 
 def _durations(text: str) -> float:
-    return sum(int(number) * UNITS[unit] for found in _DURATION.findall(text) for number, unit in PART.findall(found))
+    return sum(int(number) * UNITS[unit] for number, unit in PART.findall(" ".join(_DURATION.findall(text))))
 
 
 def _number(text: str) -> float:

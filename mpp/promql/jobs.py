@@ -46,9 +46,9 @@ def job_matchers(conditions: list[LabelCondition]) -> JobMatchers:
     Return the matchers without those that say nothing of where samples come from.
 
     A matcher whose value may be empty (``job=""``, ``job=~"a|"``) also selects series without a job, and these may come from any
-    job; one that every name fits requires nothing.
+    job, as with ``job!~".+"``; ``job=~".+"`` requires nothing.
     """
-    kept = tuple(each for each in conditions if each.negative or not (each.matches("") or "" in each.longer))
+    kept = tuple(each for each in conditions if not each.is_universal and (each.negative or not each.matches("")))
     return JobMatchers(kept[:MOST_CONDITIONS]) if kept else ALL_JOBS
 
 

@@ -40,6 +40,11 @@ class LabelCondition:
     longer: tuple[str, ...] = ()
     negative: bool = False
 
+    @property
+    def is_universal(self) -> bool:
+        """Whether it matches each value that is not empty."""
+        return "" in self.prefixes or "" in self.longer
+
     def lets(self, value: str) -> bool:
         """Return whether a value is let through."""
         return self.matches(value) is not self.negative
@@ -59,7 +64,8 @@ class LabelCondition:
         if self.prefixes:
             found |= {value for value in among if value.startswith(self.prefixes)}
         if self.longer:
-            found |= {value for value in among if value.startswith(self.longer) and self.matches(value)}
+            begins = {value for value in among if value.startswith(self.longer)}
+            found |= begins - {value for value in begins.intersection(self.longer) if not self.matches(value)}
         return among - found if self.negative else among & found
 
 

@@ -15,13 +15,15 @@ from attrs import frozen
 
 from mpp.promql.jobs import ALL_JOBS, JobMatchers, job_matchers
 from mpp.promql.labels import LabelCondition, equal, matching
-from mpp.promql.literals import Bare
+from mpp.promql.literals import Bare, decoded
 from mpp.promql.reads import QueryReads, SelectorReads, merged
 from mpp.promql.recorded import MetricSelection, Rules
 
 MOST_PATTERNS = 8
-"""Expressions with ``.*`` or ``.+`` of a query that are heeded: each is compared with the names of all jobs."""
-MOST_UNNAMED = 8
+"""Different expressions with ``.*`` or ``.+`` of a query that are heeded: each is compared with the names of all jobs."""
+MOST_TAKEN_APART = 500
+"""Escapes and alternatives in the literals of a query that are heeded: each takes a microsecond."""
+MOST_UNNAMED = 4
 """Selectors of a query without a metric whose matchers for the name are heeded: they are compared with those of all rules."""
 
 START_OR_END = "it has @ start() or @ end(), which mean the whole range"
@@ -74,7 +76,8 @@ class Walk:
         self._query = query
         self._rules = rules
         self._found: dict[str, list[SelectorReads]] = {"step": [], "start": [], "end": [], "epoch": []}
-        self._pins = self._patterns = self._unnamed = 0
+        self._pins = self._patterns = self._unnamed = self._taken_apart = 0
+        self._expressions: dict[tuple[str, bool], LabelCondition | None] = {}
         self._whole = ""
 
     def reads(self, expression: ast.Expr) -> QueryReads:
@@ -154,24 +157,34 @@ class Walk:
         if selector.matchers.or_matchers:
             return found
         for matcher in selector.matchers.matchers:
-            label, _ = self._query.value(matcher.name)
+            label = self._text(matcher.name)
             if label not in ("job", _NAME, "alertname"):
                 continue
-            value, is_expression = self._query.value(matcher.value)
+            value = self._text(matcher.value)
             if value is None:
                 continue
             negative = matcher.op in (ast.MatchOp.NotEqual, ast.MatchOp.NotRe)
-            is_expression = is_expression or matcher.op in (ast.MatchOp.Re, ast.MatchOp.NotRe)
-            condition = matching(value, negative=negative) if is_expression else equal(value, negative=negative)
-            if condition is not None and self._is_affordable(condition):
+            is_expression = matcher.value[:1] == "~" or matcher.op in (ast.MatchOp.Re, ast.MatchOp.NotRe)
+            condition = self._matching(value, negative) if is_expression else equal(value, negative=negative)
+            if condition is not None:
                 found.setdefault(label, []).append(condition)
         return found
 
-    def _is_affordable(self, condition: LabelCondition) -> bool:
-        if condition.prefixes or condition.longer:
-            self._patterns += 1
-            return self._patterns <= MOST_PATTERNS
-        return True
+    def _matching(self, expression: str, negative: bool) -> LabelCondition | None:
+        """Return the condition of a regular expression, one for all selectors that have the same."""
+        key = expression, negative
+        if key not in self._expressions:
+            if self._patterns >= MOST_PATTERNS:
+                return None
+            condition = self._expressions[key] = matching(expression, negative=negative)
+            self._patterns += condition is not None and bool(condition.prefixes or condition.longer)
+        return self._expressions[key]
+
+    def _text(self, placeholder: str) -> str | None:
+        """Return the text of a literal; None if it is not valid, or if too much of it and others would have to be taken apart."""
+        literal = self._query.literal(placeholder)
+        self._taken_apart += literal.count("\\") + literal.count("|")
+        return decoded(literal) if self._taken_apart <= MOST_TAKEN_APART else None
 
 
 def _read(times: _Times, range_: timedelta | None, jobs: JobMatchers, metric: str) -> SelectorReads:
