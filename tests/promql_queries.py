@@ -97,6 +97,8 @@ CHAINS: tuple[Callable[[int], str], ...] = (
     lambda n: " " * n + "x" + "\t" * n,
     lambda n: "=~ " * n + '"a"',
     lambda n: "'" * n,
+    lambda n: "\\" + '" ' * n,
+    lambda n: r"\" a" * n,
     lambda n: "x{" * n,
     lambda n: "quantile(time(), x @ 1) + " * n + "1",
 )

@@ -7,7 +7,7 @@ from attrs import frozen
 from mpp.promql.labels import LabelCondition
 
 
-@frozen
+@frozen(cache_hash=True)
 class JobMatchers:
     """
     The matchers of one selector for the label ``job``.

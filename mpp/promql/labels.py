@@ -24,7 +24,7 @@ _ALTERNATIVES = re.compile(rf"{_ALTERNATIVE}(?:\|{_ALTERNATIVE})*+")
 _ESCAPED = re.compile(r"\\(.)")
 
 
-@frozen
+@frozen(cache_hash=True)
 class LabelCondition:
     """
     A matcher that was understood.

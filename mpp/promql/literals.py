@@ -18,12 +18,12 @@ import re
 
 from attrs import frozen
 
-# All repetitions are possessive, so that the time is proportional to the text, and each way begins with a certain character, by
-# which the search is fast.
+# All repetitions are possessive, and a literal without an end matches, too, by an empty group: so the time is proportional to the
+# text. Each way begins with a certain character, by which the search is fast.
 _LITERAL = re.compile(
-    r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
-    r"|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+'"
-    r"|`[^`]*+`"
+    r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+(?:"|())'
+    r"|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+(?:'|())"
+    r"|`[^`]*+(?:`|())"
     r"|#[^\n]*+"
 )
 _EXPRESSION = re.compile(r'([=!])~[ \t\r\n]*+"\.')
@@ -57,16 +57,18 @@ def bare(query: str) -> Bare | None:
     if sum(map(query.count, _QUOTES)) + query.count("#") > MOST_QUOTES:
         return None
     literals: list[str] = []
+    endless: list[str] = []
 
     def placeholder(found: re.Match[str]) -> str:
         if found[0][0] == "#":
             return " "
+        if found.lastindex is not None:
+            endless.append(found[0])
         literals.append(found[0])
         return f'".{len(literals) - 1}"'
 
     text = _LITERAL.sub(placeholder, query)
-    # The placeholders have two quotation marks each.
-    if "'" in text or "`" in text or text.count('"') != 2 * len(literals):
+    if endless:
         return None
     return Bare(_EXPRESSION.sub(_as_equal, text), tuple(literals))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from mpp.promql.labels import LabelCondition
 from mpp.promql.reads import SelectorReads
@@ -48,13 +48,13 @@ class RecordedReads:
         if not self.selectors:
             yield read
         for jobs in dict.fromkeys(each.jobs for each in self.selectors):
-            yield evolve(read, jobs=jobs)
+            yield SelectorReads(read.start, read.end, read.newest, read.fixed, jobs, read.metric)
         for each in self.selectors:
             if each.fixed:
                 yield each
             else:
                 start, end = read.start - self.back_s + each.start, read.end + each.end
-                yield evolve(each, start=start, end=end, fixed=read.fixed)
+                yield SelectorReads(start, end, each.newest, read.fixed, each.jobs, each.metric)
 
 
 Rules = Callable[[MetricSelection], Iterable[RecordedReads]]

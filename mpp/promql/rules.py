@@ -17,7 +17,7 @@ from mpp.promql.recorded import MetricSelection, RecordedReads
 
 ALERT_METRICS = ("ALERTS", "ALERTS_FOR_STATE")
 
-MOST_PARTS = 6
+MOST_PARTS = 4
 """Parts of what one rule reads that are told apart."""
 MOST_TOGETHER = 4
 """Rules whose results one selector reads that are told apart from all others."""

@@ -53,9 +53,7 @@ def main() -> int:
     for name, each in worst.items():
         print(f"{name}: {json.dumps(each)}")
     slow = sum(each["ms"] > MOST_S * 1000 for each in worst.values())
-    print(
-        f"{arguments.queries} queries: {crashes} crashes, {hangs} hangs, {talkative} wrote to standard error, {slow} stages above 5 ms"
-    )
+    print(f"{arguments.queries} queries: {crashes} crashes, {hangs} hangs, {talkative} wrote to stderr, {slow} stages above 5 ms")
     return 1 if crashes or hangs or talkative or slow else 0
 
 
