@@ -122,7 +122,7 @@ class Queries:
         while True:
             kind = self._random.random()
             if kind < 0.3:
-                query = self._valid(self._random.randrange(5))
+                query = self.valid(self._random.randrange(5))
             elif kind < 0.5:
                 query = self._expression(self._random.randrange(6))
             elif kind < 0.6:
@@ -156,27 +156,27 @@ class Queries:
             query = query[:20000]
         return query
 
-    def _valid(self, depth: int) -> str:
+    def valid(self, depth: int) -> str:
         """Return an instant vector that each server understands."""
         pick = self._random
         if depth <= 0:
             return self._valid_selector() + self._valid_modifiers()
         kind, inner = pick.randrange(7), depth - 1
         if kind == 0:
-            return f"({self._valid(inner)}) {pick.choice(('+', '-', '/', '> bool', 'and', 'unless', 'or'))} {self._valid(inner)}"
+            return f"({self.valid(inner)}) {pick.choice(('+', '-', '/', '> bool', 'and', 'unless', 'or'))} {self.valid(inner)}"
         if kind == 1:
             return f"rate({self._valid_selector()}[{self._pick(VALID_DURATIONS)}]{self._valid_modifiers()})"
         if kind == 2:
-            subquery = f"({self._valid(inner)})[{self._pick(VALID_DURATIONS)}:{self._pick(('', '1m'))}]"
+            subquery = f"({self.valid(inner)})[{self._pick(VALID_DURATIONS)}:{self._pick(('', '1m'))}]"
             return f"max_over_time({subquery}{self._valid_modifiers()})"
         if kind == 3:
-            return f"sum by (job) ({self._valid(inner)})"
+            return f"sum by (job) ({self.valid(inner)})"
         if kind == 4:
             parameter = self._pick(("3", "0.9", "scalar(x)", "time()", "-(1)"))
-            return f"{self._pick(('topk', 'quantile'))}({parameter}, {self._valid(inner)})"
+            return f"{self._pick(('topk', 'quantile'))}({parameter}, {self.valid(inner)})"
         if kind == 5:
-            return f'{self._pick(("abs", "timestamp", "absent", "info"))}({self._valid(inner)}) # a comment "\n'
-        return f"-({self._valid(inner)}) > {self._pick(('1', '1e12', '0x1F', 'Inf'))}"
+            return f'{self._pick(("abs", "timestamp", "absent", "info"))}({self.valid(inner)}) # a comment "\n'
+        return f"-({self.valid(inner)}) > {self._pick(('1', '1e12', '0x1F', 'Inf'))}"
 
     def _valid_selector(self) -> str:
         count = self._random.randrange(3)

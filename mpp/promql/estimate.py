@@ -19,8 +19,8 @@ FIRST_TIME = 1e9
 SMOOTHED_S = 300.0
 """How far ``smoothed`` reads behind its range: the default of ``--query.lookback-delta``."""
 
-MOST_BRACKETS = 50
-"""Ranges in a query that are read: each takes some microseconds."""
+MOST_BRACKETS = 200
+"""Ranges in a query that are read: each takes up to five microseconds."""
 
 ALL_TIME = SelectorReads(-math.inf, math.inf, newest=False, fixed=True)
 """The samples of all jobs and times."""
@@ -35,7 +35,9 @@ _ENORMOUS = re.compile(r"[0-9_.]{30}")
 # Without exponents, hexadecimal digits and so many digits, a number is less than `FIRST_TIME`.
 _MAY_BE_TIME = re.compile(r"[0-9_]{10}|[0-9.][eE]|0[xX]")
 _BRACKET = re.compile(r"\[([^\[\]]*+)")
-_OFFSET = re.compile(r"(?<![0-9a-zA-Z_:.])offset[ \t\r\n]*+([-+]?)[ \t\r\n]*+([0-9.xXeE_]++|[(a-z])?", re.IGNORECASE)
+_OFFSET = re.compile(
+    r"(?<![0-9a-zA-Z_:.])offset[ \t\r\n]*+([-+]?)[ \t\r\n]*+([0-9.xXeE_]++(?![0-9a-zA-Z_.])|[(a-z])?", re.IGNORECASE
+)
 _SMOOTHED = re.compile(r"(?<![0-9a-zA-Z_:.])smoothed(?![0-9a-zA-Z_:])", re.IGNORECASE)
 _CALCULATED = re.compile(r"[a-zA-Z^]")
 
@@ -55,6 +57,8 @@ def estimated(text: str | None) -> SelectorReads:
     factor = 1.0
     for inner in _BRACKET.findall(text):
         rest = _DURATION.sub(" ", inner)
+        if not rest.strip(" :\t\r\n"):
+            continue
         numbers = [_number(number) for number in _NUMBER.findall(rest)]
         if _CALCULATED.search(_NUMBER.sub(" ", rest)):
             total = math.inf

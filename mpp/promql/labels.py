@@ -41,6 +41,11 @@ class LabelCondition:
     negative: bool = False
 
     @property
+    def has_patterns(self) -> bool:
+        """Whether it matches beginnings, which have to be compared with each value."""
+        return bool(self.prefixes or self.longer)
+
+    @property
     def is_universal(self) -> bool:
         """Whether it matches each value that is not empty."""
         return "" in self.prefixes or "" in self.longer

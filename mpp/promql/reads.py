@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from operator import attrgetter
 
 from attrs import evolve, field, frozen
 
@@ -137,6 +138,8 @@ def _hull(parts: Iterable[SelectorReads]) -> Span | None:
 MOST_SELECTORS = 64
 """Parts of a query that are told apart; each is looked at for each hole of a server."""
 
+_KEYS = (attrgetter("newest", "fixed", "jobs", "metric"), attrgetter("newest", "fixed", "jobs"), attrgetter("newest", "fixed"))
+
 
 def merged(parts: Iterable[SelectorReads], most: int = MOST_SELECTORS) -> tuple[SelectorReads, ...]:
     """
@@ -148,10 +151,10 @@ def merged(parts: Iterable[SelectorReads], most: int = MOST_SELECTORS) -> tuple[
     found = dict.fromkeys(parts)
     if len(found) <= most:
         return tuple(found)
-    for keys in (("newest", "fixed", "jobs", "metric"), ("newest", "fixed", "jobs"), ("newest", "fixed")):
-        groups: dict[tuple[object, ...], list[SelectorReads]] = {}
+    for key in _KEYS:
+        groups: dict[object, list[SelectorReads]] = {}
         for part in found:
-            groups.setdefault(tuple(getattr(part, key) for key in keys), []).append(part)
+            groups.setdefault(key(part), []).append(part)
         if len(groups) <= most:
             break
     return tuple(_covering(group) for group in groups.values())

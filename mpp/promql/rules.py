@@ -8,9 +8,11 @@ its group; the result is stored under the rule's name, that of an alert under ``
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 
 from attrs import field, frozen
 
+from mpp.promql.labels import LabelCondition
 from mpp.promql.reader import read
 from mpp.promql.reads import QueryReads, SelectorReads, merged
 from mpp.promql.recorded import MetricSelection, RecordedReads
@@ -21,6 +23,8 @@ MOST_PARTS = 4
 """Parts of what one rule reads that are told apart."""
 MOST_TOGETHER = 4
 """Rules whose results one selector reads that are told apart from all others."""
+MOST_COMPARED = 200
+"""Names of rules that are compared with the beginnings of names."""
 DEEPEST = 20
 """Rules that read from one another in a row; what stands behind is left out."""
 
@@ -84,9 +88,7 @@ class RuleBook:
         return () if found is None else (found,)
 
     def _unnamed(self, selection: MetricSelection) -> tuple[RecordedReads, ...]:
-        names = self._metric_names
-        for condition in selection.names:
-            names = condition.select(names)
+        names = _selected(self._metric_names, selection.names)
         if len(names) > MOST_TOGETHER:
             return self.any_rule
         found = [self.metrics[name] for name in sorted(names) if name in self.metrics]
@@ -94,9 +96,7 @@ class RuleBook:
         return _together(*found, *alerts)
 
     def _of_alerts(self, selection: MetricSelection) -> tuple[RecordedReads, ...]:
-        names = self._alert_names
-        for condition in selection.alerts:
-            names = condition.select(names)
+        names = _selected(self._alert_names, selection.alerts)
         return self.any_alert if len(names) > MOST_TOGETHER else _together(*(self.alerts[name] for name in sorted(names)))
 
 
@@ -158,6 +158,14 @@ class RuleReading:
         if name not in self._recording or name in self._unfinished or len(self._unfinished) >= DEEPEST:
             return ()
         return (self._metric(name),)
+
+
+def _selected(names: frozenset[str], conditions: Iterable[LabelCondition]) -> frozenset[str]:
+    """Return the names that some conditions let through; more if these would be compared with too many names."""
+    for condition in sorted(conditions, key=attrgetter("has_patterns")):
+        if not condition.has_patterns or len(names) <= MOST_COMPARED:
+            names = condition.select(names)
+    return names
 
 
 def _of_evaluation(reads: QueryReads) -> Iterable[SelectorReads]:

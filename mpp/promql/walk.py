@@ -177,7 +177,7 @@ class Walk:
             if self._patterns >= MOST_PATTERNS:
                 return None
             condition = self._expressions[key] = matching(expression, negative=negative)
-            self._patterns += condition is not None and bool(condition.prefixes or condition.longer)
+            self._patterns += condition is not None and condition.has_patterns
         return self._expressions[key]
 
     def _text(self, placeholder: str) -> str | None:
