@@ -1,15 +1,17 @@
 """
-Whether a query can be given to the parser without harm. Pure; looks at characters only.
+The check whether a query can be given to the parser without harm. Pure; looks at characters only.
 
-# Note [What the parser cannot take]
+# Note [Harm to the parser]
 
-Measured with promql-parser 0.12. Its time grows with the product of depth and length: adding up 100 rates takes 19 ms, and no
-Python code runs meanwhile, in whatever thread. With 4,100 operators or 5,800 brackets within each other the stack overflows and
-the process ends; with 59 and 117 on the stack of 128 KiB that a thread has with musl. A duration that is too long makes it panic:
-that raises a BaseException and writes to standard error, past the log. ``@ -100`` is read as ``@ 0``.
+Measured with promql-parser 0.12. Its time grows with the product of depth and length: a sum of 100 rates takes 19 ms, and no
+Python code runs meanwhile, in any thread. With 4,100 operators or 5,800 brackets within each other the stack overflows and the
+process ends; on the stack of 128 KiB that a thread has with musl, 61 operators, 80 brackets or 40 subqueries are enough. Too long
+a duration causes a panic of the parser: this raises a BaseException and writes to standard error, past the log. The parser reads
+``@ -100`` as ``@ 0``.
 
-So operators, brackets and words are counted first, and what stands in brackets, behind ``offset`` and behind ``@`` has to be what
-all versions of Prometheus understand. Newer syntax (``[5m*2]``, ``[step()]``, ``anchored``) is refused here or by the parser.
+So operators, brackets and words are counted first. A range, an offset and a time behind ``@`` must have a form that all versions
+of Prometheus understand. Newer syntax is rejected here, even if a newer parser may accept it, since `mpp.promql.walk` does not
+know its meaning.
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ from __future__ import annotations
 import re
 
 MOST_TEXT = 4096
-"""Characters of a query without its literals; whatever looks at each of them takes less than a millisecond then."""
+"""Characters of a query without its literals; a search through all of them takes less than a millisecond."""
 MOST_WORDS = 1000
 """Names, numbers and signs of a query; the parser takes 0.4 microseconds for each, where they are not nested."""
 MOST_LEVELS = 50
-"""Operators and brackets within each other, together: half of what overflows the smallest stack."""
+"""Operators, brackets and subqueries within each other, together: less than the 61 that overflow the smallest stack."""
 MOST_WORK = 20_000
 """The product of levels and words: 1.5 ms."""
 
 LONGEST_S = 1e10
-"""Seconds, 317 years: a longer duration makes the parser panic, or the servers' own numbers overflow."""
+"""Seconds, 317 years: with a longer duration the parser panics, or the servers' own numbers overflow."""
 LATEST_AT = 2e11
-"""Seconds since the epoch: what is later cannot be a `datetime`."""
+"""Seconds since the epoch: a later time cannot be a `datetime`."""
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 """The units of durations, in seconds."""
@@ -47,11 +49,16 @@ _BRACKET = re.compile(rf"\[{_SPACE}({_AMOUNT}){_SPACE}(?::{_SPACE}({_AMOUNT})?{_
 _OFFSET = re.compile(rf"(?<![0-9a-zA-Z_:.])offset{_SPACE}-?{_SPACE}({_AMOUNT})", re.IGNORECASE)
 _OFFSET_WORD = re.compile(r"(?<![0-9a-zA-Z_:.])offset(?![0-9a-zA-Z_:])", re.IGNORECASE)
 _AT = re.compile(rf"@{_SPACE}(?:({_NUMBER})|(?:start|end){_SPACE}\({_SPACE}\))")
+# Modifiers that read more than the range, and functions whose value is the range of the request (since 3.7 and 3.12).
+_NEWER = re.compile(
+    rf"(?<![0-9a-zA-Z_:.])(?:(?:anchored|smoothed)(?![0-9a-zA-Z_:])|(?:start|end|range|step){_SPACE}\()", re.IGNORECASE
+)
 
 _BRACES = re.compile(r"\{[^{}]*+\}")
 _WORD = re.compile(r"[0-9a-zA-Z_:.]++|[^ \t\r\n]")
 _OPERATOR = re.compile(
-    r"[-+*/%^<>@]|[=!]=|\][ \t\r\n]*+\[|(?<![0-9a-zA-Z_:.])(?:and|or|unless|atan2)(?![0-9a-zA-Z_:.])", re.IGNORECASE
+    rf"[-+*/%^<>@]|[=!]=|:{_SPACE}[^ \t\r\n:\[\]]*+{_SPACE}\]|(?<![0-9a-zA-Z_:.])(?:and|or|unless|atan2)(?![0-9a-zA-Z_:.])",
+    re.IGNORECASE,
 )
 _NESTING = re.compile(r"[()\[\]]")
 
@@ -72,6 +79,8 @@ def objection(text: str) -> str:
     levels = _levels(_BRACES.sub("{}", text))
     if levels > MOST_LEVELS or words * levels > MOST_WORK:
         return "it has too many operators or brackets"
+    if _NEWER.search(_AT.sub("", text)):
+        return "it has modifiers or functions of newer servers"
     return _objection_to_times(text)
 
 
@@ -98,7 +107,7 @@ def seconds(amount: str) -> float:
 
 
 def _levels(text: str) -> int:
-    """Return how deep the tree of an expression may be, at most."""
+    """Return an upper bound of the depth of an expression's syntax tree."""
     depth = deepest = 0
     for bracket in _NESTING.findall(text):
         depth += 1 if bracket in "([" else -1
