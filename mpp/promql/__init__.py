@@ -1,4 +1,8 @@
 """
-What PromQL queries read: which jobs' samples, and from when to when. Knows no server and no request; imports nothing of mpp.
-Begin with ``reads``, the values that others use, and ``reader``, which makes them of a query.
+The reading of PromQL queries: of which jobs, and of which times, a query reads samples. Knows no server and no request.
+
+``reads`` has the values that other packages use, ``reader`` makes them from the text of a query, and ``memory`` keeps them. The
+steps of the reader: ``literals`` replaces string literals, ``guard`` rejects queries that could harm the parser, ``syntax`` calls
+the parser, ``walk`` and ``matchers`` collect what the syntax tree reads, and ``estimate`` replaces all of this for rejected
+queries. ``rules`` and ``recorded`` add what the rules behind a metric read.
 """

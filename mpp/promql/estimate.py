@@ -1,9 +1,9 @@
 """
-What a query reads at most, for a query that is not understood: an estimate from the durations in its text. Pure.
+The estimate of what a query reads at most, from the durations in its text, for a query that was not understood. Pure.
 
-A query may be too large for the parser, or have syntax that is newer than it. It is not guessed what such a query means: all
-durations in it are added up, as if each were an offset or a range within another, and the samples of all jobs of that time count
-as read. A query with a time in it, or with lengths that are not plain durations or products, may read samples of any time.
+A query may be too large for the parser, or have newer syntax. Its meaning is not guessed: all durations in it are added up, as if
+each were an offset or a range within another, and the samples of all jobs of that time count as read. A query with a time in it,
+or with lengths that are not plain durations or products, may read samples of any time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SMOOTHED_S = 300.0
 """How far ``smoothed`` reads behind its range: the default of ``--query.lookback-delta``."""
 
 MOST_BRACKETS = 200
-"""Ranges in a query that are read: each takes up to five microseconds."""
+"""Ranges in a query that are added up: each takes up to five microseconds."""
 
 ALL_TIME = SelectorReads(-math.inf, math.inf, newest=False, fixed=True)
 """The samples of all jobs and times."""
@@ -30,7 +30,7 @@ _NUMBER = re.compile(
     r"(?<![0-9a-zA-Z_.])(?:0[xX][0-9a-fA-F_]{1,20}"
     r"|(?:[0-9][0-9_]{0,29}+(?:\.[0-9_]{0,30}+)?|\.[0-9][0-9_]{0,29}+)(?:[eE][+-]?[0-9]{1,4}+)?)(?![0-9a-zA-Z_.])"
 )
-# Numbers of more digits than those above.
+# A number with more digits than the expression above finds.
 _ENORMOUS = re.compile(r"[0-9_.]{30}")
 # Without exponents, hexadecimal digits and so many digits, a number is less than `FIRST_TIME`.
 _MAY_BE_TIME = re.compile(r"[0-9_]{10}|[0-9.][eE]|0[xX]")
@@ -46,31 +46,49 @@ def estimated(text: str | None) -> SelectorReads:
     """
     Return what a query reads at most.
 
-    :param text: the query without its literals, see `mpp.promql.literals`; None if even these cannot be told.
+    :param text: the query without its literals, see `mpp.promql.literals`; None if the literals are not valid.
     """
-    if text is None or len(text) > MOST_TEXT or "@" in text or text.count("[") > MOST_BRACKETS or _ENORMOUS.search(text):
-        return ALL_TIME
-    if _MAY_BE_TIME.search(text) and any(_number(number) >= FIRST_TIME for number in _NUMBER.findall(text)):
+    if text is None or len(text) > MOST_TEXT or _may_have_time(text) or text.count("[") > MOST_BRACKETS:
         return ALL_TIME
     offsets = _OFFSET.findall(text)
-    total = _durations(text) + sum(_number(amount) for _, amount in offsets if _NUMBER.fullmatch(amount))
-    factor = 1.0
+    if any(amount[:1] == "(" or amount[:1].isalpha() for _, amount in offsets):
+        return ALL_TIME
+    numbers = sum(_number(amount) for _, amount in offsets if _NUMBER.fullmatch(amount))
+    in_ranges, factor = _ranges(text)
+    back = (_durations(text) + numbers + in_ranges) * factor
+    if not back < FIRST_TIME:
+        return ALL_TIME
+    ahead = back if any(sign == "-" for sign, _ in offsets) else 0.0
+    if _SMOOTHED.search(text):
+        ahead += SMOOTHED_S
+    return SelectorReads(-back, ahead, newest=True)
+
+
+def _may_have_time(text: str) -> bool:
+    """Return whether there is a time behind ``@``, or a number that may be a time."""
+    if "@" in text or _ENORMOUS.search(text):
+        return True
+    return bool(_MAY_BE_TIME.search(text)) and any(_number(number) >= FIRST_TIME for number in _NUMBER.findall(text))
+
+
+def _ranges(text: str) -> tuple[float, float]:
+    """
+    Return the sum of the numbers in ranges that are no part of a duration, in seconds, and the product of all possible factors.
+
+    The sum is infinite if a range has functions, variables or powers.
+    """
+    total, factor = 0.0, 1.0
     for inner in _BRACKET.findall(text):
         rest = _DURATION.sub(" ", inner)
         if not rest.strip(" :\t\r\n"):
             continue
         numbers = [_number(number) for number in _NUMBER.findall(rest)]
-        if _CALCULATED.search(_NUMBER.sub(" ", rest)):
-            total = math.inf
         total += sum(numbers)
+        if _CALCULATED.search(_NUMBER.sub(" ", rest)):
+            return math.inf, 1.0
         if "*" in rest or "/" in rest or "%" in rest:
             factor *= math.prod(max(number, 1 / number) for number in numbers if number)
-    if not total * factor < FIRST_TIME or any(amount[:1] == "(" or amount[:1].isalpha() for _, amount in offsets):
-        return ALL_TIME
-    ahead = total * factor if any(sign == "-" for sign, _ in offsets) else 0.0
-    if _SMOOTHED.search(text):
-        ahead += SMOOTHED_S
-    return SelectorReads(-total * factor, ahead, newest=True)
+    return total, factor
 
 
 def _durations(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Which scrape jobs a selector's matchers for the label ``job`` let through. Pure."""
+"""The scrape jobs that a selector's matchers for the label ``job`` select. Pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from attrs import frozen
 
 from mpp.promql.labels import LabelCondition
 
+MOST_CONDITIONS = 8
+"""Conditions of one selector that count; the others are left out."""
+
 
 @frozen(cache_hash=True)
 class JobMatchers:
     """
     The matchers of one selector for the label ``job``.
 
-    :ivar conditions: those that restrict the jobs; all of them have to let a job through.
+    :ivar conditions: the conditions that restrict the jobs; a job is selected if each of them selects it.
     """
 
     conditions: tuple[LabelCondition, ...] = ()
 
     def select(self, jobs: frozenset[str]) -> frozenset[str]:
         """
-        Return those of some jobs that the samples may come from.
+        Return the jobs that the selector's samples may come from.
 
-        If none is let through, all are returned: then the label does not say where the samples come from, as with those of a
-        Pushgateway or of a recording rule, which have any value of ``job``.
+        If no job is selected, all are returned: then the label does not say where the samples come from. Samples of a Pushgateway
+        or of a recording rule, for example, may have any value of ``job``.
 
         :param jobs: the jobs of all servers.
         """
@@ -32,9 +35,9 @@ class JobMatchers:
         return selected or jobs
 
     def names(self, job: str) -> bool:
-        """Return whether a job is let through and asked for by ``=`` or by an alternative of ``=~``."""
+        """Return whether a job is selected, and named by ``=`` or by an alternative of ``=~``."""
         positive = any(not condition.negative for condition in self.conditions)
-        return positive and all(condition.lets(job) for condition in self.conditions)
+        return positive and all(condition.selects(job) for condition in self.conditions)
 
 
 ALL_JOBS = JobMatchers()
@@ -43,14 +46,10 @@ ALL_JOBS = JobMatchers()
 
 def job_matchers(conditions: list[LabelCondition]) -> JobMatchers:
     """
-    Return the matchers without those that say nothing of where samples come from.
+    Return the matchers of a selector, without the conditions that do not restrict where samples come from.
 
-    A matcher whose value may be empty (``job=""``, ``job=~"a|"``) also selects series without a job, and these may come from any
-    job, as with ``job!~".+"``; ``job=~".+"`` requires nothing.
+    Series without the label may come from any job, so ``job=""``, ``job=~"a|"`` and ``job!~".+"`` do not restrict the jobs; nor
+    does ``job=~".+"``. A ``job!="a"`` selects such series, too, but is written to exclude the job ``a``, and does restrict.
     """
     kept = tuple(each for each in conditions if not each.is_universal and (each.negative or not each.matches("")))
     return JobMatchers(kept[:MOST_CONDITIONS]) if kept else ALL_JOBS
-
-
-MOST_CONDITIONS = 8
-"""Matchers for the same label of one selector that are heeded."""

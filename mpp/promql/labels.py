@@ -3,9 +3,9 @@ Conditions on the value of one label, as matchers state them. Pure; knows no oth
 
 # Note [Regular expressions of clients]
 
-Python's `re` needs exponential time for some expressions, and the client chooses the expression. So none is compiled. One is
-understood if it is a list of literals, each with at most a ``.*`` or ``.+`` at its end, as Grafana writes for its variables. Any
-other is taken to match everything, so that what a condition lets through is never less than what a server would select.
+Python's `re` needs exponential time for some expressions, and the client chooses the expression. So none is compiled. An
+expression is understood if it is a list of literals, each with at most a ``.*`` or ``.+`` at its end, as Grafana writes for its
+variables. Any other expression counts as one that matches everything: a condition never selects less than a server would.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import frozen
 MOST_PREFIXES = 20
 """Alternatives that end in ``.*`` or ``.+``: each is compared with each name."""
 
-# What has no meaning in a regular expression of RE2, and a punctuation mark behind a backslash.
+# Characters without a meaning in a regular expression of RE2, and punctuation marks behind a backslash.
 _PLAIN = r"(?:[^\\.+*?()|\[\]{}^$]|\\[!-/:-@\[-`{-~])*+"
 _ALTERNATIVE = rf"{_PLAIN}(?:\.[*+])?"
 _ALTERNATIVES = re.compile(rf"{_ALTERNATIVE}(?:\|{_ALTERNATIVE})*+")
@@ -27,12 +27,12 @@ _ESCAPED = re.compile(r"\\(.)")
 @frozen(cache_hash=True)
 class LabelCondition:
     """
-    A matcher that was understood.
+    A condition on the value of one label: a matcher that was understood.
 
-    :ivar values: values that it matches.
-    :ivar prefixes: beginnings of values that it matches (``api.*``).
-    :ivar longer: beginnings of values that it matches if something follows (``api.+``).
-    :ivar negative: it lets through what it does not match (``!=``, ``!~``).
+    :ivar values: the values that match.
+    :ivar prefixes: a value that begins with one of these matches (``api.*``).
+    :ivar longer: a value that begins with one of these and is longer matches (``api.+``).
+    :ivar negative: the condition selects the values that do not match (``!=``, ``!~``).
     """
 
     values: frozenset[str]
@@ -42,20 +42,26 @@ class LabelCondition:
 
     @property
     def has_patterns(self) -> bool:
-        """Whether it matches beginnings, which have to be compared with each value."""
+        """Whether the beginnings of values count, so that each value has to be compared."""
         return bool(self.prefixes or self.longer)
 
     @property
     def is_universal(self) -> bool:
-        """Whether it matches each value that is not empty."""
+        """Whether each value that is not empty matches."""
         return "" in self.prefixes or "" in self.longer
 
-    def lets(self, value: str) -> bool:
-        """Return whether a value is let through."""
+    @property
+    def only(self) -> str:
+        """The one value that is selected; empty if there may be others."""
+        one = not self.negative and not self.has_patterns and len(self.values) == 1
+        return next(iter(self.values)) if one else ""
+
+    def selects(self, value: str) -> bool:
+        """Return whether one value is selected."""
         return self.matches(value) is not self.negative
 
     def matches(self, value: str) -> bool:
-        """Return whether a value equals or matches that of the matcher."""
+        """Return whether a value matches, which selects it unless the condition is negative."""
         return (
             value in self.values
             or value.startswith(self.prefixes)
@@ -63,7 +69,7 @@ class LabelCondition:
         )
 
     def select(self, among: frozenset[str]) -> frozenset[str]:
-        """Return those of many values that are let through."""
+        """Return the selected values among many."""
         found = self.values & among
         # Without a call for each value: there may be thousands.
         if self.prefixes:

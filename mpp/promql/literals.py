@@ -1,13 +1,13 @@
 """
-String literals and comments of PromQL: takes them out of a query, and decodes what is needed of them. Pure; knows no other module
-of mpp.
+The string literals and comments of a query, which are replaced before anything else looks at it, and decoded where needed. Pure;
+knows no other module of mpp.
 
 # Note [Placeholders]
 
-Literals never reach the parser: each is replaced by its number, ``".0"``, and that of ``=~`` or ``!~`` by ``"~0"`` behind ``=``
-or ``!=``. No name that stands in a query without quotation marks looks like that. So a regular expression is not compiled (a
-small one can take 70 ms), an expression that only RE2 understands is no obstacle, and whatever counts characters and operators is
-not misled by what stands in quotes.
+The parser never sees a literal. Each is replaced by its number, as in ``".0"``; a regular expression behind ``=~`` or ``!~`` by
+``"~0"`` behind ``=`` or ``!=``. No name without quotation marks looks like that. So the parser compiles no regular expression (a
+small one can take 70 ms), one that only RE2 understands is no obstacle, and a count of characters or operators is not misled by
+the contents of quotation marks.
 
 Source: Prometheus documentation, "Querying basics", string literals; they are Go's.
 """
@@ -18,8 +18,8 @@ import re
 
 from attrs import frozen
 
-# All repetitions are possessive, and a literal without an end matches, too, by an empty group: so the time is proportional to the
-# text. Each way begins with a certain character, by which the search is fast.
+# The time is proportional to the length of the text: all repetitions are possessive, and a literal without an end matches by an
+# empty group. The search is fast since each alternative begins with a certain character.
 _LITERAL = re.compile(
     r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+(?:"|())'
     r"|'[^'\\\n]*+(?:\\.[^'\\\n]*+)*+(?:'|())"
@@ -38,22 +38,26 @@ _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 @frozen
 class Bare:
     """
-    A query without its literals and comments.
+    A query whose literals are placeholders, without comments.
 
     :ivar text: the query with placeholders.
-    :ivar literals: what they stand for, as written, with the quotation marks.
+    :ivar literals: the literals by number, as written, with the quotation marks.
     """
 
     text: str
     literals: tuple[str, ...]
 
     def literal(self, placeholder: str) -> str:
-        """Return what a placeholder stands for, as written; a text that is no placeholder stands for itself, in backquotes."""
+        """Return the literal of a placeholder, as written; a name that is no placeholder is returned in backquotes."""
         return self.literals[int(placeholder[1:])] if placeholder[:1] in (".", "~") else f"`{placeholder}`"
+
+    def is_expression(self, placeholder: str) -> bool:
+        """Return whether a placeholder replaces a regular expression."""
+        return placeholder[:1] == "~"
 
 
 def bare(query: str) -> Bare | None:
-    """Return a query with placeholders; None if it has too many literals, or quotation marks that do not fit."""
+    """Return a query with placeholders; None if it has too many literals, or a literal without an end."""
     if sum(map(query.count, _QUOTES)) + query.count("#") > MOST_QUOTES:
         return None
     literals: list[str] = []
@@ -78,7 +82,7 @@ def _as_equal(found: re.Match[str]) -> str:
 
 
 def decoded(literal: str) -> str | None:
-    """Return the text that a literal stands for; None if it is not valid, or has bytes instead of characters."""
+    """Return the contents of a literal; None if it is not valid, or has escapes for bytes instead of characters."""
     inner = literal[1:-1]
     if literal[0] == "`" or "\\" not in inner:
         return inner

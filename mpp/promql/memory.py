@@ -1,4 +1,4 @@
-"""A memory of what queries read, by their text as it was sent. Holds what was kept last, up to a number of bytes."""
+"""A cache of what queries read, by the text of the query as the client sent it; bounded in bytes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mpp.promql.recorded import Rules, no_rules
 MOST_BYTES = 8 * 2**20
 """Some 5,000 queries."""
 LARGEST_SHARE = 64
-"""A single entry may have so many parts of the memory in one; a larger one is not kept."""
+"""A single entry may have this fraction of all bytes; a larger one is not kept."""
 LONGEST_ENCODED = 3 * MOST_CHARACTERS
-"""Bytes of a query that is looked at: percent-encoding makes three of one."""
+"""Bytes of the longest query that is decoded: percent-encoding makes three bytes of one."""
 
 _ENTRY = 400
 """Bytes of an entry without its parts: measured, rounded up."""
@@ -27,10 +27,10 @@ class QueryMemory:
     """
     A least recently used cache of what queries read.
 
-    A query is a client's choice, so nothing but the number of bytes bounds what is kept.
+    The clients choose the queries, so the bound is on bytes and not on entries.
 
-    :param rules: returns what the rules read that make a metric; see `forget` for others.
-    :param most_bytes: how much is kept, in bytes of this process's memory, as estimated.
+    :param rules: returns what the rules behind a metric read; `forget` replaces it.
+    :param most_bytes: the most bytes of this process's memory that all entries take, as estimated.
     """
 
     def __init__(self, rules: Rules = no_rules, most_bytes: int = MOST_BYTES) -> None:
@@ -41,7 +41,7 @@ class QueryMemory:
 
     def read(self, query: bytes) -> QueryReads:
         """
-        Return what a query reads; takes less than a microsecond for one that is kept.
+        Return what a query reads, which takes less than a microsecond for a query that is kept.
 
         :param query: the value of the parameter ``query`` as it was sent: percent-encoded, with ``+`` for a blank.
         """
@@ -56,7 +56,7 @@ class QueryMemory:
         return reads
 
     def forget(self, rules: Rules) -> None:
-        """Forget all, since there are other rules."""
+        """Forget all queries, since there are other rules."""
         self._rules = rules
         self._kept.clear()
         self.held = 0

@@ -1,4 +1,4 @@
-"""Makes of a query's text what it reads; the parts are in the modules beside it. Pure."""
+"""The reader of queries: from the text of a query to what it reads, by the modules beside it. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from mpp.promql.reads import QueryReads
 from mpp.promql.recorded import Rules, no_rules
 
 MOST_CHARACTERS = 65536
-"""Longer queries are not looked at: taking the literals out takes some nanoseconds for each character."""
-
+"""The longest query that is read: to replace the literals takes some nanoseconds for each character."""
 
 TOO_LONG = QueryReads((ALL_TIME,), whole="it is not understood", refused="it is too long")
-"""What is said of queries that are not looked at."""
+"""The result for longer queries."""
 
 
 def parser_problem() -> str:
@@ -24,9 +23,11 @@ def parser_problem() -> str:
 
 def read(query: str, rules: Rules = no_rules) -> QueryReads:
     """
-    Return what one evaluation of a query reads; takes less than 5 ms, whatever the query is.
+    Return what one evaluation of a query reads, which takes less than 5 ms for any text.
 
-    :param rules: returns what the rules read that make a metric.
+    A query that was not understood gets an estimate, and `QueryReads.refused` says why.
+
+    :param rules: returns what the rules behind a metric read.
     """
     if len(query) > MOST_CHARACTERS:
         return TOO_LONG
@@ -36,7 +37,7 @@ def read(query: str, rules: Rules = no_rules) -> QueryReads:
     problem = syntax.MISSING or objection(without.text)
     if problem:
         return _unknown(problem, without)
-    return syntax.reads(without, rules) or _unknown("the parser refuses it", without)
+    return syntax.reads(without, rules) or _unknown("the parser rejects it", without)
 
 
 def _unknown(problem: str, query: Bare | None) -> QueryReads:

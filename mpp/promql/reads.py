@@ -27,18 +27,18 @@ Span = tuple[float, float]
 @frozen
 class SelectorReads:
     """
-    What the selectors of one kind in a query read.
+    A part of what a query reads: the samples that a selector, or several alike, read at each evaluation.
 
     :ivar start: when the read starts (exclusive), relative to the time of evaluation, so mostly zero or less; seconds since the
         epoch if ``fixed``; may be -infinity if fixed.
     :ivar end: when it ends (inclusive), in the same way; above zero if the query reads the future (a negative offset). Not
         before ``start``.
-    :ivar newest: instant selectors, which need the newest scrape before each time from ``start`` to ``end``: the lookback, and
-        the time in which a scrape must have happened, come before ``start``. Else range selectors, with their range within
-        ``start`` and ``end``.
-    :ivar fixed: the same time at each step: a selector behind an ``@``.
-    :ivar jobs: which scrape jobs the samples may come from.
-    :ivar metric: the metric's name, empty if it is not known.
+    :ivar newest: whether these are instant selectors, which need the newest scrape before each time from ``start`` to ``end``:
+        the lookback, and the time in which a scrape must have happened, come before ``start``. The range of a range selector
+        lies within ``start`` and ``end``.
+    :ivar fixed: whether the times are the same at each step: a selector behind an ``@``.
+    :ivar jobs: the scrape jobs that the samples may come from.
+    :ivar metric: the metric's name; empty if it is not known.
     """
 
     start: float
@@ -50,7 +50,7 @@ class SelectorReads:
 
     def needed(self, at: float, newest_s: float) -> Span:
         """
-        Return the time of which an evaluation needs all samples.
+        Return the span of which an evaluation needs all samples.
 
         :param at: the time of evaluation, seconds since the epoch.
         :param newest_s: the time in which each target of a job is scraped at least once: two scrape intervals.
@@ -60,7 +60,7 @@ class SelectorReads:
 
     def looked_back_on(self, at: float, lookback_s: float) -> Span:
         """
-        Return all of the time that an evaluation looks at, that which it needs included.
+        Return the span that an evaluation looks back on, which includes the span that it needs.
 
         :param lookback_s: how far instant selectors look back, in seconds.
         """
@@ -70,9 +70,9 @@ class SelectorReads:
 @frozen
 class QueryReads:
     """
-    What one evaluation of a query reads.
+    The samples that one evaluation of a query reads.
 
-    :ivar selectors: its parts; none if the query reads no samples at all, such as ``vector(1)``.
+    :ivar selectors: the parts; none if the query reads no samples at all, such as ``vector(1)``.
     :ivar whole: why a range must be evaluated by one server as a whole, in a few words; empty if its steps may be evaluated by
         different servers and joined.
     :ivar refused: why the query was not understood, in a few words, empty if it was. Then ``selectors`` is an estimate from the
@@ -99,7 +99,7 @@ class QueryReads:
 
     def within(self, start: float, end: float) -> QueryReads:
         """
-        Return the same for a range that is known: without parts that are relative to its start or end.
+        Return the reads for a known range, without parts that are relative to its start or end.
 
         :param start: the first step, in seconds since the epoch; for an instant query the time of evaluation.
         :param end: the end of the range, not rounded to a step.
@@ -115,9 +115,10 @@ class QueryReads:
 
     def reach(self, first: float, last: float, lookback_s: float) -> Span | None:
         """
-        Return the time that contains all that the steps from ``first`` to ``last`` look at; None if they read nothing.
+        Return the span that contains all that the steps from ``first`` to ``last`` look at; None if they read nothing.
 
-        Takes a microsecond: what is missing outside of this time does not matter. Ask the result of `within`.
+        Data that is missing outside of this span does not matter for the query. Takes a microsecond. Call it on the result of
+        `within`.
 
         :param lookback_s: how far instant selectors look back, or the longest time in which targets are scraped if that is more.
         """
@@ -136,17 +137,17 @@ def _hull(parts: Iterable[SelectorReads]) -> Span | None:
 
 
 MOST_SELECTORS = 64
-"""Parts of a query that are told apart; each is looked at for each hole of a server."""
+"""The most parts of a query; each is compared with each hole of a server."""
 
 _KEYS = (attrgetter("newest", "fixed", "jobs", "metric"), attrgetter("newest", "fixed", "jobs"), attrgetter("newest", "fixed"))
 
 
 def merged(parts: Iterable[SelectorReads], most: int = MOST_SELECTORS) -> tuple[SelectorReads, ...]:
     """
-    Return parts that read at least what the given ones read, each once.
+    Return distinct parts that read at least what the given parts read.
 
-    :param most: how many to return at most; at least 4. With more, those that differ only in the name of the metric become one
-        that reads from the first start to the last end, and if that is not enough, those that differ in the jobs, too.
+    :param most: the most parts to return, at least 4. If there are more, parts that differ only in their times are joined to one
+        that reads from the first start to the last end; if that is not enough, parts that differ in the metric or the jobs, too.
     """
     found = dict.fromkeys(parts)
     if len(found) <= most:

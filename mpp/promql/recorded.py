@@ -1,4 +1,4 @@
-"""Metrics that rules make of others, as values: what a rule reads, and what selects its result. Frozen."""
+"""Values that describe metrics made by rules: which metrics a selector may read, and what a rule reads. Frozen."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mpp.promql.reads import SelectorReads
 @frozen
 class MetricSelection:
     """
-    Which metrics a selector may read.
+    The metrics that a selector may read.
 
-    :ivar metric: the one that it names, or empty.
-    :ivar names: the conditions on the name, where that is not one name.
+    :ivar metric: the metric that the selector names; empty if it names none.
+    :ivar names: the conditions on the metric's name.
     :ivar alerts: the conditions on the label ``alertname``.
     """
 
@@ -28,11 +28,11 @@ class MetricSelection:
 @frozen
 class RecordedReads:
     """
-    What a rule reads at each evaluation.
+    The data that a rule reads at each evaluation.
 
-    :ivar selectors: relative to the time of the evaluation, with the reads of rules that it reads.
-    :ivar back_s: for how many seconds before the time of a sample the rule's evaluations matter: the interval between two
-        evaluations, and for an alert the time for which it is pending as well.
+    :ivar selectors: relative to the time of the evaluation; they include what the rules read whose results this rule reads.
+    :ivar back_s: the seconds before a sample of the rule's result in which evaluations have an influence on it: the interval
+        between two evaluations, and for an alert the time for which it is pending as well.
     """
 
     selectors: tuple[SelectorReads, ...]
@@ -40,10 +40,10 @@ class RecordedReads:
 
     def behind(self, read: SelectorReads) -> Iterable[SelectorReads]:
         """
-        Return what the rule has read to write the samples that a selector reads.
+        Return what the rule has read in order to write the samples that a selector reads.
 
-        The samples themselves are written by the server while it evaluates the rule. They are missing when the server was away,
-        and then it lacks the same time of the jobs that the rule reads; that the selector reads.
+        The samples themselves are included, as samples of the jobs that the rule reads: a server that was away has not evaluated
+        the rule, and lacks these jobs in the same time.
         """
         if not self.selectors:
             yield read
@@ -58,9 +58,9 @@ class RecordedReads:
 
 
 Rules = Callable[[MetricSelection], Iterable[RecordedReads]]
-"""Returns what the rules read whose results are selected."""
+"""Returns what the rules behind the selected metrics read."""
 
 
 def no_rules(selection: MetricSelection) -> Iterable[RecordedReads]:
-    """Return nothing: no metric is made by a rule."""
+    """Return no rule at all, for servers without rules."""
     return ()

@@ -1,5 +1,5 @@
 """
-What rules read, composed: a rule may read what another rule makes. Holds what was found so far; no I/O.
+The composition of what rules read: a rule may read the results of other rules. Does no I/O.
 
 Source: Prometheus documentation, "Defining recording rules" and "Alerting rules". A rule's query is evaluated at each interval of
 its group; the result is stored under the rule's name, that of an alert under ``ALERTS`` and ``ALERTS_FOR_STATE``.
@@ -20,13 +20,13 @@ from mpp.promql.recorded import MetricSelection, RecordedReads
 ALERT_METRICS = ("ALERTS", "ALERTS_FOR_STATE")
 
 MOST_PARTS = 4
-"""Parts of what one rule reads that are told apart."""
+"""The most parts of what one rule reads."""
 MOST_TOGETHER = 4
-"""Rules whose results one selector reads that are told apart from all others."""
+"""The most rules behind one selector that count one by one; with more, all rules count."""
 MOST_COMPARED = 200
-"""Names of rules that are compared with the beginnings of names."""
+"""The most names of rules that are compared with the beginnings in a matcher."""
 DEEPEST = 20
-"""Rules that read from one another in a row; what stands behind is left out."""
+"""The longest chain of rules that read each other; further rules are left out."""
 
 
 @frozen
@@ -34,10 +34,10 @@ class RuleDefinition:
     """
     One rule in a server's configuration.
 
-    :ivar name: the metric that a recording rule makes, or the alert's name.
+    :ivar name: the metric that a recording rule writes, or the alert's name.
     :ivar query: the rule's expression.
     :ivar interval_s: seconds between two evaluations of its group.
-    :ivar alerting: it is an alert.
+    :ivar alerting: whether the rule is an alert.
     :ivar pending_s: an alert's ``for`` and ``keep_firing_for`` together, in seconds.
     """
 
@@ -51,12 +51,12 @@ class RuleDefinition:
 @frozen
 class RuleBook:
     """
-    What all rules read, by what they make.
+    The reads of all rules, by the names of their results.
 
-    :ivar metrics: by metric, for recording rules.
-    :ivar alerts: by name, for alerts.
-    :ivar any_rule: what all rules read together; empty if there is none.
-    :ivar any_alert: what all alerts read together; empty if there is none.
+    :ivar metrics: the reads of recording rules by metric.
+    :ivar alerts: the reads of alerts by the alert's name.
+    :ivar any_rule: the reads of all rules together; empty if there is no rule.
+    :ivar any_alert: the reads of all alerts together; empty if there is no alert.
     """
 
     metrics: Mapping[str, RecordedReads] = field(factory=dict)
@@ -76,9 +76,9 @@ class RuleBook:
 
     def recorded(self, selection: MetricSelection) -> tuple[RecordedReads, ...]:
         """
-        Return what the rules read that make the selected metrics.
+        Return what the rules behind the selected metrics read.
 
-        With more than `MOST_TOGETHER` rules that is what all rules read, so that no query costs more with a thousand of them.
+        With more than `MOST_TOGETHER` such rules that is what all rules read: a thousand rules must not make a query slow.
         """
         if not selection.metric:
             return self._unnamed(selection)
@@ -101,14 +101,14 @@ class RuleBook:
 
 
 NO_RULES = RuleBook()
-"""No rules at all."""
+"""The book of a server without rules."""
 
 
 class RuleReading:
     """
     The composition of a `RuleBook`, in steps that take some milliseconds each.
 
-    :param definitions: all rules; those of the same name count together.
+    :param definitions: all rules; the rules of one name count together.
     """
 
     def __init__(self, definitions: Iterable[RuleDefinition]) -> None:
@@ -123,7 +123,7 @@ class RuleReading:
         self._unfinished: list[str] = []
 
     def steps(self) -> Iterator[None]:
-        """Read one rule after the other, with those that it reads from; yield after each."""
+        """Read one rule after the other, each with the rules that it reads from; yield after each."""
         for name, definitions in self._alerting.items():
             self._alerts[name] = self._read(definitions)
             self._any_alert = _together(*self._any_alert, self._alerts[name])
@@ -134,7 +134,7 @@ class RuleReading:
         self._any_rule = _together(*self._any_rule, *self._any_alert)
 
     def book(self) -> RuleBook:
-        """Return what was found; all of it once the steps are done."""
+        """Return the book, which is complete after all steps."""
         return RuleBook(self._metrics, self._alerts, self._any_rule, self._any_alert)
 
     def _metric(self, name: str) -> RecordedReads:
@@ -150,8 +150,8 @@ class RuleReading:
         return RecordedReads(merged(parts, MOST_PARTS), max(each.interval_s + each.pending_s for each in definitions))
 
     def _read_from(self, selection: MetricSelection) -> Iterable[RecordedReads]:
-        # A rule that reads its own result, or a selector without a name, would go round in circles: it reads at least what it
-        # reads directly.
+        # A rule may read its own result, directly or through other rules: the chain ends where a rule occurs again. A selector
+        # without a name would begin such a circle in nearly each rule, so the rules behind it are left out.
         name = selection.metric
         if name in ALERT_METRICS:
             return self._any_alert
@@ -161,7 +161,7 @@ class RuleReading:
 
 
 def _selected(names: frozenset[str], conditions: Iterable[LabelCondition]) -> frozenset[str]:
-    """Return the names that some conditions let through; more if these would be compared with too many names."""
+    """Return the names that all conditions select; conditions that would be compared with too many names are left out."""
     for condition in sorted(conditions, key=attrgetter("has_patterns")):
         if not condition.has_patterns or len(names) <= MOST_COMPARED:
             names = condition.select(names)

@@ -1,8 +1,8 @@
 """
-The parser of PromQL, ``promql-parser`` on PyPI, which is a binding of a parser in Rust. Pure.
+The call of the parser of PromQL, which is the package ``promql-parser``, a binding of a parser in Rust. Pure.
 
-Where it is missing, as on a platform for which there is no wheel, mpp works without: every query then counts as one that the
-parser refuses.
+Where the package cannot be imported, as on a platform without a wheel, mpp works without it: every query then counts as one that
+the parser rejects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ else:
 
 def reads(query: Bare, rules: Rules) -> QueryReads | None:
     """
-    Return what a query reads; None if it is not valid, or not known to be.
+    Return what a query reads; None if the parser rejects it.
 
     :param query: one to which `mpp.promql.guard` does not object.
     """
@@ -32,6 +32,6 @@ def reads(query: Bare, rules: Rules) -> QueryReads | None:
         return Walk(query, rules).reads(promql_parser.parse(query.text))
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    # What is raised when the parser panics derives from BaseException. A type that is not known means a newer parser.
+    # A panic of the parser raises an exception that derives from BaseException. A TypeError means a newer parser.
     except BaseException:
         return None

@@ -1,9 +1,10 @@
 """
-What the parts of a query's syntax tree read. Pure.
+The walk through a query's syntax tree that collects what each selector reads. Pure.
 
-Each expression is evaluated at some times: the query at t, what stands in a subquery at the times from t - offset - range to t -
-offset. An ``@`` replaces t and all that the subqueries around it have added (Prometheus, ``promql/engine.go``,
-``getTimeRangesForSelector``). `promql_parser.walk` copies each part of the tree and takes seconds for a large one; this does not.
+Each expression is evaluated at certain times: the query at t, the expression of a subquery at the times from t - offset - range
+to t - offset. An ``@`` replaces t and all that the subqueries around it have added (Prometheus, ``promql/engine.go``,
+``getTimeRangesForSelector``). `promql_parser.walk` is not used: it copies each part of the tree, which takes seconds for a large
+one.
 """
 
 from __future__ import annotations
@@ -11,32 +12,27 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import promql_parser as ast
-from attrs import frozen
+from attrs import evolve, frozen
 
-from mpp.promql.jobs import ALL_JOBS, JobMatchers, job_matchers
-from mpp.promql.labels import LabelCondition, equal, matching
-from mpp.promql.literals import Bare, decoded
+from mpp.promql.jobs import ALL_JOBS, job_matchers
+from mpp.promql.literals import Bare
+from mpp.promql.matchers import ALERT, JOB, NAME, MatcherReader
 from mpp.promql.reads import QueryReads, SelectorReads, merged
 from mpp.promql.recorded import MetricSelection, Rules
 
-MOST_PATTERNS = 8
-"""Different expressions with ``.*`` or ``.+`` of a query that are heeded: each is compared with the names of all jobs."""
-MOST_TAKEN_APART = 500
-"""Escapes and alternatives in the literals of a query that are heeded: each takes a microsecond."""
 MOST_UNNAMED = 4
-"""Selectors of a query without a metric whose matchers for the name are heeded: they are compared with those of all rules."""
+"""Selectors without a metric whose matchers for the name count: each is compared with the names of all rules."""
 
 START_OR_END = "it has @ start() or @ end(), which mean the whole range"
 PINNED = "a parameter of an aggregation may change from step to step, while @ pins what is aggregated"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAME = "__name__"
 
 
 @frozen
 class _Times:
     """
-    When an expression is evaluated.
+    The times at which an expression is evaluated.
 
     :ivar start: the first time, in seconds.
     :ivar end: the last time.
@@ -47,8 +43,8 @@ class _Times:
     end: float = 0.0
     origin: str = "step"
 
-    def modified(self, at: ast.AtModifier | None, offset: timedelta | None, range_s: float) -> _Times:
-        """Return the times at which data is read behind ``@``, an offset and a range; the range widens the times."""
+    def modified(self, at: ast.AtModifier | None, offset: timedelta | None, range_s: float = 0.0) -> _Times:
+        """Return the times behind ``@`` and an offset, from as much earlier on as the range is long."""
         times = self if at is None else _pinned(at)
         shift = 0.0 if offset is None else offset.total_seconds()
         return _Times(times.start - shift - range_s, times.end - shift, times.origin)
@@ -66,25 +62,25 @@ def _pinned(at: ast.AtModifier) -> _Times:
 
 class Walk:
     """
-    One query's syntax tree and what was found in it.
+    One walk through the syntax tree of a query.
 
-    :param query: the query's text, which has the literals.
-    :param rules: returns what the rules read that make a metric.
+    :param query: the query's text, with its literals.
+    :param rules: returns what the rules behind a metric read.
     """
 
     def __init__(self, query: Bare, rules: Rules) -> None:
-        self._query = query
+        self._matchers = MatcherReader(query)
         self._rules = rules
         self._found: dict[str, list[SelectorReads]] = {"step": [], "start": [], "end": [], "epoch": []}
-        self._pins = self._patterns = self._unnamed = self._taken_apart = 0
-        self._expressions: dict[tuple[str, bool], LabelCondition | None] = {}
+        self._pins = 0
+        self._unnamed = 0
         self._whole = ""
 
     def reads(self, expression: ast.Expr) -> QueryReads:
         """
         Return what the query reads.
 
-        :raise TypeError: there is an expression that is not known; then the parser is newer than this.
+        :raise TypeError: an expression is of an unknown kind; then the parser is newer than this module.
         """
         self._visit(expression, _Times())
         start, end = merged(self._found["start"]), merged(self._found["end"])
@@ -116,91 +112,49 @@ class Walk:
         pins = self._pins
         self._visit(expression.expr, times)
         if expression.param is not None:
-            # The servers evaluate what is pinned once, with the parameter of the first step (``PreprocessExpr``).
+            # The servers evaluate a pinned expression once, with the parameter of the first step (``PreprocessExpr``).
             if self._pins > pins and not _is_constant(expression.param):
                 self._whole = PINNED
             self._visit(expression.param, times)
 
     def _call(self, expression: ast.Call, times: _Times) -> None:
-        """Visit the arguments; ``info`` also reads ``target_info``, or what its second argument selects, as its first is read."""
+        """Visit the arguments; ``info`` reads ``target_info``, or what its second argument selects, at the times of the first."""
         before = {origin: len(found) for origin, found in self._found.items()}
         for argument in expression.args:
             self._visit(argument, times)
         if expression.func.name == "info":
-            self._found[times.origin].append(_read(times, None, ALL_JOBS, ""))
+            self._found[times.origin].append(_read(times, None))
             for origin, found in self._found.items():
-                found += [_like(each) for each in found[before[origin] :] if each.newest]
+                found += [evolve(each, jobs=ALL_JOBS, metric="") for each in found[before[origin] :] if each.newest]
 
     def _select(self, selector: ast.VectorSelector, times: _Times, range_: timedelta | None) -> None:
         self._pins += selector.at is not None
-        times = times.modified(selector.at, selector.offset, 0.0)
-        labels = self._conditions(selector)
-        names = labels.get(_NAME, [])
-        metric = selector.name or next((_only(each) for each in names if _only(each)), "")
-        read = _read(times, range_, job_matchers(labels.get("job", [])), metric)
+        times = times.modified(selector.at, selector.offset)
+        labels = self._matchers.conditions(selector)
+        names = labels.get(NAME, [])
+        metric = selector.name or next((each.only for each in names if each.only), "")
         if not metric:
             self._unnamed += 1
             names = names if self._unnamed <= MOST_UNNAMED else []
-        selection = MetricSelection(metric, tuple(names), tuple(labels.get("alertname", ())))
-        # A part of a rule may be at a fixed time, wherever the selector reads.
-        found = self._found[times.origin]
+        read = evolve(_read(times, range_), jobs=job_matchers(labels.get(JOB, [])), metric=metric)
+        self._add(read, times.origin, MetricSelection(metric, tuple(names), tuple(labels.get(ALERT, ()))))
+
+    def _add(self, read: SelectorReads, origin: str, selection: MetricSelection) -> None:
+        """Add what a selector reads, and what the rules behind the metric read."""
+        found = self._found[origin]
         recorded = list(self._rules(selection))
-        if not recorded or not metric or read.jobs != ALL_JOBS:
+        # The result of a rule has the holes of the jobs that the rule reads, and a scraped metric may have its name.
+        if not recorded or not read.metric or read.jobs != ALL_JOBS:
             found.append(read)
         for rule in recorded:
             for each in rule.behind(read):
+                # A rule may read at a fixed time, while the selector does not.
                 (self._found["epoch"] if each.fixed else found).append(each)
 
-    def _conditions(self, selector: ast.VectorSelector) -> dict[str, list[LabelCondition]]:
-        """Return the conditions on the labels that say where samples come from; none of a selector with alternative matchers."""
-        found: dict[str, list[LabelCondition]] = {}
-        if selector.matchers.or_matchers:
-            return found
-        for matcher in selector.matchers.matchers:
-            label = self._text(matcher.name)
-            if label not in ("job", _NAME, "alertname"):
-                continue
-            value = self._text(matcher.value)
-            if value is None:
-                continue
-            negative = matcher.op in (ast.MatchOp.NotEqual, ast.MatchOp.NotRe)
-            is_expression = matcher.value[:1] == "~" or matcher.op in (ast.MatchOp.Re, ast.MatchOp.NotRe)
-            condition = self._matching(value, negative) if is_expression else equal(value, negative=negative)
-            if condition is not None:
-                found.setdefault(label, []).append(condition)
-        return found
 
-    def _matching(self, expression: str, negative: bool) -> LabelCondition | None:
-        """Return the condition of a regular expression, one for all selectors that have the same."""
-        key = expression, negative
-        if key not in self._expressions:
-            if self._patterns >= MOST_PATTERNS:
-                return None
-            condition = self._expressions[key] = matching(expression, negative=negative)
-            self._patterns += condition is not None and condition.has_patterns
-        return self._expressions[key]
-
-    def _text(self, placeholder: str) -> str | None:
-        """Return the text of a literal; None if it is not valid, or if too much of it and others would have to be taken apart."""
-        literal = self._query.literal(placeholder)
-        self._taken_apart += literal.count("\\") + literal.count("|")
-        return decoded(literal) if self._taken_apart <= MOST_TAKEN_APART else None
-
-
-def _read(times: _Times, range_: timedelta | None, jobs: JobMatchers, metric: str) -> SelectorReads:
+def _read(times: _Times, range_: timedelta | None) -> SelectorReads:
     range_s = 0.0 if range_ is None else range_.total_seconds()
-    return SelectorReads(times.start - range_s, times.end, range_ is None, times.origin == "epoch", jobs, metric)
-
-
-def _like(read: SelectorReads) -> SelectorReads:
-    return SelectorReads(read.start, read.end, newest=True, fixed=read.fixed)
-
-
-def _only(condition: LabelCondition) -> str:
-    """Return the one value that a condition lets through, empty if there may be others."""
-    if condition.negative or condition.prefixes or condition.longer or len(condition.values) != 1:
-        return ""
-    return next(iter(condition.values))
+    return SelectorReads(times.start - range_s, times.end, newest=range_ is None, fixed=times.origin == "epoch")
 
 
 def _is_constant(expression: ast.Expr) -> bool:
