@@ -15,7 +15,7 @@ def lines() -> set[str]:
     return {
         *(line for option in OPTIONS for line in _spellings(option)),
         *(f"command: {word}" for word in HELP_WORDS),
-        *(f"variable: {name}" for name in source.constants(r"^(?!TCP_|TASK_)[A-Z]+(_[A-Z]+)+$")),
+        *(f"variable: {name}" for name in source.constants(r"^(?!TCP_|TASK_|ALERTS_)[A-Z]+(_[A-Z]+)+$")),
         *(f"configuration file: {key}" for key in {*config_file.KEYS, *source.passed("tree.keys", -1)}),
         *(f"configuration file: {key}" for key in source.passed("inner.keys", -1) | source.passed("entry", -1)),
         *(
