@@ -187,13 +187,20 @@ class Coverage:
     jobs: Mapping[str, Job] = field(factory=dict)
     missing: Mapping[Backend, Missing] = field(factory=dict)
     names: frozenset[str] = field(init=False, repr=False, eq=False)
-    """The names of the jobs, for ``promql.jobs.JobMatchers``."""
+    """The names of the jobs, for `mpp.promql.jobs.JobMatchers`."""
 
     times: Intervals = field(init=False, repr=False, eq=False)
     """When any server lacks anything, drift apart."""
 
     has_drift: bool = field(init=False, repr=False, eq=False)
     """Whether any server has drifted; if none has, a query that reads nothing within ``times`` needs no plan."""
+
+    longest_window: float = field(init=False, repr=False, eq=False)
+    """The longest window of all jobs, in seconds."""
+
+    @longest_window.default
+    def _longest_window(self) -> float:
+        return max((job.window for job in self.jobs.values()), default=DEFAULT_WINDOW_S)
 
     @names.default
     def _names(self) -> frozenset[str]:

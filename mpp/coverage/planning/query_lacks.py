@@ -138,7 +138,7 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
     """
     Return what each server lacks of what a query reads.
 
-    :param selectors: ``promql.reads.QueryReads.selectors``, after ``within``.
+    :param selectors: `mpp.promql.reads.QueryReads.selectors`, after ``within``.
     :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
     """
     distinct = tuple({(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values())

@@ -1,5 +1,5 @@
 """
-What a query reads, as the plan needs to know it. Pure; ``promql.reads`` reads it from the text of a query.
+What a query reads, as the plan needs to know it. Pure; `mpp.promql.reads` reads it from the text of a query.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _FOREVER_MS = 1 << 53
 
 
 class Jobs(Protocol):
-    """Which jobs a selector reads: ``promql.jobs.JobMatchers``. Hashable."""
+    """Which jobs a selector reads: `mpp.promql.jobs.JobMatchers`. Hashable."""
 
     def select(self, jobs: frozenset[str]) -> frozenset[str]:
         """Return those of some jobs that it reads."""
@@ -21,7 +21,7 @@ class Jobs(Protocol):
 
 
 class Selector(Protocol):
-    """What one selector reads: ``promql.reads.SelectorReads``, which says what the fields mean."""
+    """What one selector reads: `mpp.promql.reads.SelectorReads`, which says what the fields mean."""
 
     @property
     def start(self) -> float:

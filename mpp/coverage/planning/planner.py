@@ -1,0 +1,134 @@
+"""
+Decides by what the servers lack which of them should answer a request. Pure, but it remembers what it has worked out.
+
+`mpp.core.prometheus.data_requests` says what a request asks for, `mpp.promql` what its query reads, and
+`mpp.coverage.planning.plan` who answers.
+
+# Note [What it costs]
+
+Nothing as long as no server lacks anything. Otherwise most requests read no time in which a server lacks something; for a query
+that was seen before this is found out from its encoded text, without decoding it. What servers lack of a query is kept for each
+query until `Coverage` changes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from mpp.core.coverage import WHOLE_POOL, Coverage
+from mpp.core.model import Backend
+from mpp.core.prometheus.data_requests import DataKind, DataRequest
+from mpp.coverage.planning import plan as planning
+from mpp.coverage.planning.plan import QueryPlan
+from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S, QueryLacks, lacks_of
+from mpp.coverage.planning.steps import Steps
+from mpp.promql.jobs import ALL_JOBS
+from mpp.promql.memory import QueryMemory
+from mpp.promql.reads import QueryReads, SelectorReads
+
+MOST_KEPT = 256
+"""Queries for which it is remembered what the servers lack; with many holes that takes some 10 KiB for each."""
+
+_EVERYTHING = QueryReads((SelectorReads(0.0, 0.0, newest=False, jobs=ALL_JOBS),))
+"""What a request without a selector reads."""
+
+
+@frozen
+class RequestPlan:
+    """
+    Which servers are to answer a request for which it matters.
+
+    :ivar lacks: what each server lacks of what the request reads.
+    :ivar steps: its steps.
+    :ivar plan: who answers which of them.
+    :ivar own: the server that would have answered it otherwise.
+    """
+
+    lacks: QueryLacks
+    steps: Steps
+    plan: QueryPlan
+    own: Backend
+
+    @property
+    def backend(self) -> Backend:
+        """The server that answers all of it, or its first steps."""
+        return self.plan.parts[0].backend
+
+    def ranked(self, candidates: Sequence[Backend]) -> list[Backend]:
+        """Return servers by what they lack of the request, least first; in the given order where they count as equal."""
+        return planning.ranked(self.lacks, self.steps, candidates)
+
+    def lacks_no_more(self, backend: Backend, than: Backend) -> bool:
+        """Return whether a server counts as good as another one at every step of the request."""
+        return planning.lacks_no_more(self.lacks, self.steps, 0, self.steps.count - 1, backend, than)
+
+    def why(self) -> str:
+        """Return why the request's own server does not answer all of it, one line; empty if it does."""
+        return planning.why(self.lacks, self.steps, self.own, self.plan.parts)
+
+
+class Planner:
+    """
+    The memory of queries, and of what the servers lack of them.
+
+    :param memory: what queries read.
+    """
+
+    def __init__(self, memory: QueryMemory) -> None:
+        self._memory = memory
+        self._coverage: Coverage = WHOLE_POOL
+        self._kept: OrderedDict[tuple[bytes, float], QueryLacks] = OrderedDict()
+
+    def plan(
+        self, request: DataRequest, coverage: Coverage, candidates: Sequence[Backend], own: Backend, *, splice: bool = False
+    ) -> RequestPlan | None:
+        """
+        Return which servers are to answer a request; None if it does not matter which server does.
+
+        :param coverage: what the servers lack.
+        :param candidates: the servers that may answer, best first for equal data.
+        :param own: the one of them that would answer it otherwise.
+        :param splice: whether different servers may answer different steps.
+        """
+        lookback = DEFAULT_LOOKBACK_S if request.lookback is None else request.lookback
+        evaluated = request.kind in (DataKind.INSTANT, DataKind.RANGE)
+        if evaluated:
+            reads = self._memory.read(request.queries[0]).within(request.start / 1000, request.end / 1000)
+        else:
+            reads = self._fixed(request)
+        if not coverage.has_drift:
+            span = reads.reach(request.start / 1000, request.end / 1000, max(lookback, coverage.longest_window))
+            if span is None or not coverage.times.overlaps(*span):
+                return None
+        # What a query reads behind "@ start()" depends on the request, so it cannot be kept.
+        keep = evaluated and not any(each.fixed for each in reads.selectors)
+        lacks = self._kept_lacks(request, reads, coverage, lookback) if keep else lacks_of(reads.selectors, coverage, lookback)
+        steps = Steps.until(request.start, request.end, request.step) if evaluated else Steps(0)
+        if not lacks.affected.overlaps(steps.start, steps.time(steps.count - 1) + 1):
+            return None
+        splice = splice and request.kind is DataKind.RANGE and not (reads.whole or request.whole)
+        return RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)
+
+    def _fixed(self, request: DataRequest) -> QueryReads:
+        """Return what a request without an evaluation reads: all that its selectors name, in its time."""
+        found = [self._memory.read(query) for query in request.queries] or [_EVERYTHING]
+        start, end = request.start / 1000, request.end / 1000
+        jobs = dict.fromkeys(each.jobs for reads in found for each in reads.selectors)
+        return QueryReads(tuple(SelectorReads(start, end, newest=False, fixed=True, jobs=each) for each in jobs))
+
+    def _kept_lacks(self, request: DataRequest, reads: QueryReads, coverage: Coverage, lookback: float) -> QueryLacks:
+        if coverage is not self._coverage:
+            self._coverage = coverage
+            self._kept.clear()
+        key = (request.queries[0], lookback)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = lacks_of(reads.selectors, coverage, lookback)
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return found
