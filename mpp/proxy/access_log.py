@@ -1,6 +1,5 @@
 """
-Writes the access log: one event for each request. What is told of the request itself is known to
-`mpp.proxy.decisions.access_fields`.
+Writes the access log, one event for each request. `mpp.proxy.decisions.access_fields` describes the request itself.
 """
 
 from __future__ import annotations
@@ -8,7 +7,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-# Not txaio's: its loggers follow the level, and who asked for the access log wants all of it.
+# Not txaio's logger, which follows the log level: the access log is written at any level.
 from twisted.logger import Logger, LogLevel
 
 from mpp.proxy.decisions import access_fields as access
@@ -25,10 +24,10 @@ _log = Logger(namespace=access.COMPONENT)
 
 class AccessLog:
     """
-    Where requests are told of when they have ended.
+    The access log, which gets each request when it has ended.
 
-    :param clock: the monotonic one, by which they began.
-    :param client_of: tells a client's address.
+    :param clock: the monotonic clock by which requests began.
+    :param client_of: returns the address of a request's client.
     """
 
     def __init__(self, clock: IReactorTime, client_of: Callable[[RequestInfo], str]) -> None:
@@ -47,13 +46,14 @@ class AccessLog:
         reasons: tuple[str, ...] = (),
     ) -> None:
         """
-        Tell of one request.
+        Log a request that has ended.
 
-        :param status: what the client got, or would have had it waited.
-        :param sent: bytes of the body handed to the client's transport.
-        :param backend: who answered.
-        :param attempts: how many there were.
-        :param reasons: why there were more than one, or none was any good.
+        :param status: the status of the response; 499 if the client disconnected before there was one.
+        :param began: when the request was complete, by the monotonic clock.
+        :param sent: the number of body bytes that were written to the client's transport.
+        :param backend: the name of the backend that responded, or ``mpp`` for a local reply.
+        :param attempts: the number of attempts on backends.
+        :param reasons: why attempts failed, and why the request ended without a complete response.
         """
         _publish(
             **access.describe(info, self._client_of(info)),
@@ -66,12 +66,12 @@ class AccessLog:
         )
 
     def log_rejected(self, client: str, status: int, why: str) -> None:
-        """Tell of what never became a request."""
+        """Log bytes that were rejected before they became a request."""
         _publish(client=client, status=status, backend="mpp", reason=access.reason_of((why,)))
 
 
-def _publish(**told: object) -> None:
-    """Log an event. `Logger.info` does the same, but goes through all levels each time to see whether its own is one of them."""
+def _publish(**fields: object) -> None:
+    """Publish one log event; `Logger.info` does the same, but first searches all levels for its own."""
     _log.observer(
         {
             "log_logger": _log,
@@ -80,6 +80,6 @@ def _publish(**told: object) -> None:
             "log_source": None,
             "log_format": "request",
             "log_time": time.time(),
-            **told,
+            **fields,
         }
     )

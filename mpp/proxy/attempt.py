@@ -1,7 +1,7 @@
 """
-One attempt to have a request answered by one backend: sends it, and knows what has come of it, and for how long nothing has.
+One attempt of a request on one backend: sends the request, and records its progress and how long there is none.
 
-What the outcome means is not known here.
+This module does not know what the outcome means for the request.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ ENOUGH = 1024
 
 
 class AttemptListener(Protocol):
-    """The owner of an attempt, which its end is reported to: `mpp.proxy.attempts.Attempts`."""
+    """The object that an attempt reports its end to: `mpp.proxy.attempts.Attempts`."""
 
     def answered(self, attempt: Attempt, response: IResponse, /) -> None:
-        """Take a response, which is complete or buffered as far as it may be."""
+        """Handle a response, which is complete or buffered as far as it may be."""
 
     def failed(self, attempt: Attempt, error: UpstreamError, /) -> None:
-        """Take the error of an attempt without a usable response."""
+        """Handle the error of an attempt without a response."""
 
     def stopped(self, failure: Failure, /) -> None:
-        """Take the failure of one of these methods, which is a bug."""
+        """Handle an exception of one of these methods, which is a bug."""
 
     def client(self) -> str:
         """Return the address of the client."""
@@ -50,16 +50,18 @@ class AttemptListener(Protocol):
 @implementer(IProgress)
 class Attempt:
     """
-    One attempt. Ends with one call of its keeper's, unless it is cancelled before.
+    One attempt of a request on one backend. It ends with one call of its listener, unless it is cancelled before.
 
-    :ivar dequeued_at: when it was its turn, if it had to wait for that, else 0; set by the wire layer, too.
-    :ivar took: how long its answer took, once it is there.
-    :ivar received: bytes that have come of the answer; counted up by the wire layer (`mpp.core.interfaces.IProgress`).
-    :ivar queued: it waits for a slot on the backend; set by the wire layer.
-    :ivar sent_at: when the request was handed to the wire layer, by the monotonic clock.
-    :ivar was_stale: its first connection turned out to be dead.
-    :ivar idle: for how many seconds not a byte has come.
-    :ivar alive_at: when its server gave the last sign of life, 0 as long as nobody has waited for one.
+    Times are points in time by the monotonic clock, in seconds.
+
+    :ivar dequeued_at: when the request got a slot on the backend; 0 if it did not wait for one; set by the wire layer, too.
+    :ivar took: how many seconds the response took; 0 before there is one.
+    :ivar received: the number of response bytes so far, counted by the wire layer (`mpp.core.interfaces.IProgress`).
+    :ivar queued: whether the request waits for a slot on the backend; set by the wire layer.
+    :ivar sent_at: when the request was passed to the wire layer.
+    :ivar was_stale: whether its first, kept connection was dead.
+    :ivar idle: for how many seconds no byte has arrived.
+    :ivar alive_at: when the server last showed that it is alive; 0 if nothing has waited for that.
     """
 
     __slots__ = (
@@ -81,8 +83,8 @@ class Attempt:
         "was_stale",
     )
 
-    def __init__(self, owner: AttemptListener, backend: Backend, sent_at: float) -> None:
-        self._listener = owner
+    def __init__(self, listener: AttemptListener, backend: Backend, sent_at: float) -> None:
+        self._listener = listener
         self.backend = backend
         self.sent_at = sent_at
         self.dequeued_at = 0.0
@@ -105,25 +107,25 @@ class Attempt:
     @property
     def ran_for(self) -> float:
         """
-        For how many seconds its server is known to have worked on it, see Note [Query of death] in
+        Return for how many seconds the server is known to have worked on the request, see Note [Query of death] in
         `mpp.selection.query_of_death`.
         """
-        begun = max(self.sent_at, self.dequeued_at)
-        return max(self.alive_at, self.sent_at + self.took) - begun
+        return max(self.alive_at, self.sent_at + self.took) - max(self.sent_at, self.dequeued_at)
 
     def ran_long(self, context: ForwardContext, deadline: RequestDeadline) -> bool:
-        """Return whether its server has run a read for so long that the read is suspect if the connection breaks off now."""
+        """Return whether the server has run a read for so long that the read is suspect if the connection breaks now."""
         return deadline.read and 0 < context.settings.crash_suspect < self.ran_for
 
     def send(self, context: ForwardContext, deadline: RequestDeadline, *, fresh: bool) -> None:
         """
-        Send the request; once more, on a fresh connection, if the kept one turns out to be dead.
+        Send the request, and send it again on a fresh connection if the kept one is dead.
 
-        :raise LoopDetected: the request has been sent by this mpp before. Then nothing is sent.
+        :param fresh: use no kept connection.
+        :raise LoopDetected: this mpp has sent the request itself; it is not sent again.
         """
         selection, began = context.selections.current, self.dequeued_at or self.sent_at
         head, body = deadline.request(self.backend, selection.prefixes, began, context.instance, context.proxies)
-        answer = self._response = context.upstreams.send(
+        response = self._response = context.upstreams.send(
             self.backend,
             head,
             body,
@@ -133,10 +135,10 @@ class Attempt:
             progress=self,
             query_slots=selection.query_slots.get(self.backend.id, 0) if deadline.query else 0,
         )
-        answer.addCallbacks(self._answered, self._failed, errbackArgs=(context, deadline))
+        response.addCallbacks(self._answered, self._failed, errbackArgs=(context, deadline))
 
     def move(self, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> None:
-        """Send the request to another backend, instead of the one on which it is ``queued``."""
+        """Send the request to another backend instead of the one where it is ``queued``."""
         waiting = self._response
         assert self.queued and waiting is not None
         self._moving = True
@@ -148,10 +150,10 @@ class Attempt:
         self.send(context, deadline, fresh=not deadline.read)
 
     def client(self) -> str:
-        """Return the address of the client, as the access log shows it."""
+        """Return the address of the client, as the access log writes it."""
         return self._listener.client()
 
-    # The end of the chain: what goes wrong here is told by these two, which costs less than another link for every request.
+    # These two catch their own exceptions, which costs less than a further errback for every request.
 
     def _answered(self, response: IResponse) -> None:
         self._response = None
@@ -173,12 +175,12 @@ class Attempt:
             return
         if self._cancelled:
             if not failure.check(CancelledError):
-                _log.failure("Bug: an attempt that was given up failed", failure)
+                _log.failure("bug: a cancelled attempt failed", failure)
             return
         failure.trap(UpstreamError)
         error = failure.value
         assert isinstance(error, UpstreamError)
-        # An idle connection dies before the server has begun to work on the request, not while it does.
+        # A kept connection that was dead breaks before the server has begun to work on the request, not later.
         if error.stale and not self.ran_long(context, deadline):
             self.was_stale = True
             self.send(context, deadline, fresh=True)
@@ -200,12 +202,12 @@ class Attempt:
         return self._stalled if self._stalled > context.settings.suspect_after - ROUNDING else 0.0
 
     def trust(self) -> None:
-        """Begin to wait anew."""
+        """Count the seconds without progress from now on."""
         self._marked = self.received
         self._stalled = 0.0
 
     def cancel(self) -> None:
-        """Give it up: the client is gone, or another attempt was faster."""
+        """Cancel the attempt, because the client has disconnected or another attempt was faster."""
         self._cancelled = True
         if self._response is not None:
             self._response.cancel()

@@ -1,4 +1,4 @@
-"""What all attempts of one request together report their outcome to."""
+"""The interface of the exchange to its attempts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class ExchangeCallbacks(Protocol):
-    """Whom the answer is for: an `mpp.proxy.exchange.Exchange`."""
+    """The object that all attempts of a request report to: `mpp.proxy.exchange.Exchange`."""
 
     @property
     def ended(self) -> bool:
-        """Nobody waits any more."""
+        """Whether the exchange has ended."""
 
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
-        """Take the answer over."""
+        """Send a response to the client, see `mpp.proxy.exchange.Exchange.deliver`."""
 
     def fail(self, why: LocalReply, /) -> None:
-        """There is no answer."""
+        """Send a local reply, because there is no usable response."""
 
     def failed(self, failure: Failure, /) -> None:
-        """There is a bug."""
+        """End the exchange on an unexpected failure, which is a bug."""

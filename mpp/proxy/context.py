@@ -42,18 +42,18 @@ class NoCredentials:
     """The credentials of an mpp that has none: clients' own ``Authorization`` fields are passed on."""
 
     def authorizes(self, backend: Backend) -> bool:
-        """Return False: mpp adds no ``Authorization`` field."""
+        """Return False, because mpp adds no ``Authorization`` field."""
         return False
 
     def refreshed_since(self, backend: Backend, at: float) -> bool:
-        """Return False: there is no credential file to read again."""
+        """Return False, because there is no credential file to read again."""
         return False
 
 
 @frozen
 class ForwardContext:
     """
-    What all requests share that began under the same settings. Each request keeps the context that it began with.
+    The context of all requests that began under the same settings. Each request keeps the context that it began with.
 
     A context for new settings is made by ``attrs.evolve``: it has other settings, and the same budget, ticker, liveness checks
     and unreadable queries.

@@ -1,6 +1,5 @@
 """
-Finds out whether a server may have died of the read that it broke off, and reports it; see Note [Query of death] in
-`mpp.selection.query_of_death`.
+Recognizes and reports reads that a server may have died of, see Note [Query of death] in `mpp.selection.query_of_death`.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
 _log = tx.make_logger()
 
-# Of the query's text, in the log.
+# The number of bytes of a query that the log shows.
 _SHOWN = 500
-# What a gateway says when the server behind it has broken off.
+# The status with which a gateway reports that the connection to the server behind it broke.
 BAD_GATEWAY = 502
 
 
@@ -31,7 +30,7 @@ def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: ForwardC
     """
     Return whether a server may have died of a read.
 
-    :param outcome: how its attempt failed, or the status of the response that it got.
+    :param outcome: the error of the attempt, or the status of the response.
     """
     if isinstance(outcome, int):
         broke_off = outcome == BAD_GATEWAY
@@ -40,17 +39,17 @@ def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: ForwardC
     if not broke_off or not attempt.ran_long(context, deadline):
         return False
     observation = context.selections.current.observed.get(attempt.backend)
-    has_said_so = observation is not None and observation.standing is Standing.NOT_READY
-    return not has_said_so and not context.liveness.is_stopping(attempt.backend, attempt.sent_at)
+    not_ready = observation is not None and observation.standing is Standing.NOT_READY
+    return not not_ready and not context.liveness.is_stopping(attempt.backend, attempt.sent_at)
 
 
 def may_go_on(
     attempt: Attempt, outcome: UpstreamError | int, context: ForwardContext, deadline: RequestDeadline, retry_state: RetryState
 ) -> bool:
     """
-    Return whether there are servers enough to go on with a request after an attempt that has failed.
+    Return whether a request may be sent to another server after an attempt that has failed.
 
-    If its server may have died of it, that is reported, and two healthy ones are needed: one to try, and one that is left.
+    If the server may have died of it, that is reported, and two healthy servers are needed: one to try, and one that is left.
     """
     if not is_suspect(attempt, outcome, context, deadline):
         return True
@@ -60,15 +59,15 @@ def may_go_on(
 
 
 def report(attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> None:
-    """Report a server that may have died of a read: to the log, to the metrics, and to all who may be asked for it again."""
+    """Report to the log, the metrics and the selection that a server may have died of a read."""
     info, name = deadline.info, attempt.backend.name
     context.metrics.query_of_death_suspected(name)
     _log.warn(
-        "{backend} broke off after it had run a query for {ran:.1f} s, and may have died of it: {method} {query}",
+        "{backend} broke the connection after running a query for {ran:.1f} s, and may have died of it: {method} {query}",
         backend=name,
         ran=attempt.ran_for,
         method=info.method.decode("latin-1"),
         query=b" ".join(filter(None, (info.target[:_SHOWN], info.body[:_SHOWN]))).decode("latin-1"),
     )
-    why = f"{name} broke off after it had run a query for {attempt.ran_for:.1f} s, and may have died of it; see the log"
+    why = f"{name} broke the connection after running a query for {attempt.ran_for:.1f} s, and may have died of it; see the log"
     context.selections.suspect(key_of(info), why)

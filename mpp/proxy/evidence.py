@@ -1,6 +1,6 @@
 """
-Puts together what is known of one response, has `mpp.core.prometheus.responses` judge it, and acts on what a verdict says beside
-the retry: what a server cannot read is remembered and reported, credentials that it refuses are read again.
+Classifies one response with `mpp.core.prometheus.responses`, and handles two of its results: queries that a server cannot read
+from its storage are recorded and reported, and credentials that it rejects are read again from their files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def judge(context: ForwardContext, deadline: RequestDeadline, backend: Backend, 
     """
     Return what a response with a status of 400 or more means for this request.
 
-    A response to what must not be sent twice is the client's, unless it speaks of mpp's own credentials.
+    A response to a request that must not be sent twice is delivered, unless it rejects credentials of mpp.
     """
     info = deadline.info
     path = paths.without_prefix(backend.prefix, info.target, context.selections.current.prefixes)
@@ -48,12 +48,12 @@ def _authorization(context: ForwardContext, info: RequestInfo, backend: Backend)
 
 
 def record_storage_error(context: ForwardContext, deadline: RequestDeadline, backend: Backend, found: ClassifiedResponse) -> None:
-    """Remember and report what a server could not read of its own storage, if that is what it said."""
+    """Record and report a query that a server could not read from its own storage, if the response says so."""
     if found.outcome.storage:
         context.unreadable.record(backend, deadline.info)
         context.selections.storage_failed(backend, found.error)
 
 
 def is_worth_resending(context: ForwardContext, attempt: Attempt, outcome: Outcome) -> bool:
-    """Return whether the same server may answer the same request now: it is sent other credentials than before."""
+    """Return whether the same server may accept the request now, because mpp has other credentials for it than before."""
     return outcome.credentials and context.credentials.refreshed_since(attempt.backend, attempt.sent_at)

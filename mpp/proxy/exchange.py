@@ -1,14 +1,14 @@
 """
-Carries one client request to a backend and its answer back.
+Forwards one client request to a backend and sends the response back.
 
-An `Exchange` lives as long as one request: it has `mpp.proxy.attempts` find an answer, delivers it or says why there is none,
-and records how it ended. It is who knows the client.
+An `Exchange` exists as long as its request. `mpp.proxy.attempts` gets a response from a backend; the exchange delivers it or
+sends a local reply, and records how the request ended.
 
 ::
 
-    start → attempts ──┬─ an answer → deliver → done, or broken off in mid-answer
-                       ├─ none      → an error of mpp's own
-                       └─ meanwhile the client may go away: everything is cancelled
+    start → attempts ──┬─ a response → deliver → done, or broken off in the middle of the body
+                       ├─ none       → a local reply
+                       └─ the client disconnects meanwhile → everything is cancelled
 """
 
 from __future__ import annotations
@@ -37,12 +37,16 @@ if TYPE_CHECKING:
 
 _log = tx.make_logger()
 
-# What the status would be had the client waited (nginx' convention; it is only counted and logged).
+# The status that is counted and logged when the client disconnected before there was a response, as nginx does.
 CLIENT_GONE = 499
 
 
 class Exchange:
-    """One client request, from its last byte to the last byte of its answer."""
+    """
+    One client request, from its last byte to the last byte of its response.
+
+    :ivar ended: whether the request has ended; later events are ignored.
+    """
 
     __slots__ = ("_attempts", "_began", "_context", "_delivering", "_downstream", "_response", "_served_by", "_status", "ended")
 
@@ -56,10 +60,9 @@ class Exchange:
         self._response: IResponse | None = None
         self._delivering: Attempt | None = None
         self.ended = False
-        """Nothing that is still told makes a difference."""
 
     def start(self) -> None:
-        """Make the first attempt, after the first selection round if need be."""
+        """Start the attempts, and count the request."""
         context = self._context
         context.metrics.request_began()
         context.budget.deposit()
@@ -74,9 +77,9 @@ class Exchange:
 
     def client_gone(self) -> None:
         """
-        Stop: the client has hung up. Its upstream requests are aborted, and that counts against nobody.
+        Cancel the request, because the client has disconnected. The aborted attempts count as failures of no backend.
 
-        Why it ends is remembered before anything is cancelled; no exception is asked for it later.
+        ``ended`` is set before anything is cancelled, so that the cancellations are not taken for failures.
         """
         if self.ended:
             return
@@ -90,13 +93,13 @@ class Exchange:
         self._end(CLIENT_GONE, "client gone")
 
     def draining(self) -> None:
-        """Break off an event stream, which would not end by itself; its client connects anew, elsewhere."""
+        """Abort an event stream, which would not end by itself; its client then connects to another mpp."""
         response = self._response
         if response is not None and not policy.may_buffer(response.status, response.headers):
             self._downstream.abort()
 
     def tick(self) -> None:
-        """Look after what takes long: once for each tick of `mpp.proxy.ticker`."""
+        """Check the progress of the attempts or of the response; called at each tick of `mpp.proxy.ticker`."""
         try:
             if self._delivering is None:
                 self._attempts.tick()
@@ -109,10 +112,10 @@ class Exchange:
 
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str) -> None:
         """
-        Pass an answer on.
+        Send a response to the client.
 
-        :param attempts: how many were made.
-        :param affinity: the one that chose the backend, or empty.
+        :param attempts: the number of attempts that were made.
+        :param affinity: the name of the affinity that chose the backend, or empty.
         """
         context, backend = self._context, attempt.backend
         self._status = response.status
@@ -123,12 +126,12 @@ class Exchange:
             context.metrics.affinity_hit(affinity)
         cookies = context.affinity.remember(self._downstream.info, backend, self._began)
         if cookies and len(context.selections.current.selected) < 2:
-            # There is no other server that the client could be sent to, and caches do not store a response with a cookie.
+            # There is no other server for the client, and caches do not store a response with a cookie.
             cookies = ()
         timing = self._timing(attempt) if context.settings.server_timing else b""
         self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing)
         if not self.ended and (response.complete or not policy.may_buffer(response.status, response.headers)):
-            # All is here, or it has no end.
+            # The response is complete, or it is an event stream, which has no time limit.
             context.ticker.discard(self)
 
     def _timing(self, attempt: Attempt) -> bytes:
@@ -137,16 +140,16 @@ class Exchange:
         return headers.server_timing(total, attempt.backend, attempt.took - waited, waited)
 
     def fail(self, why: LocalReply) -> None:
-        """Answer for all backends: none could."""
+        """Send a local reply, because no backend gave a usable response."""
         self._served_by = None
         self._downstream.fail(*why)
         self._end(why.status, why.message)
 
     def failed(self, failure: Failure) -> None:
-        """End on a bug, which must not leave the client hanging: the outermost errback."""
+        """End the request on a bug, so that the client does not wait forever. The outermost errback."""
         info = self._downstream.info
         method, target = info.method.decode("latin-1"), info.target[:200].decode("latin-1")
-        _log.failure("Bug: request {method} {target} failed", failure=failure, method=method, target=target)
+        _log.failure("bug: request {method} {target} failed", failure=failure, method=method, target=target)
         if self.ended:
             return
         if self._response is None:
@@ -160,7 +163,7 @@ class Exchange:
     # Delivering
 
     def _watch_delivery(self, attempt: Attempt) -> None:
-        """Break off an answer whose rest does not come, unless it is the client who does not take it."""
+        """Abort a response whose rest does not arrive, unless it is the client that does not read."""
         response = self._response
         assert response is not None
         attempt.tick(self._context)
@@ -179,12 +182,12 @@ class Exchange:
         if isinstance(error, UpstreamError) and attempt is not None:
             self._context.metrics.truncated(attempt.backend.name, error.cause.value)
             _log.warn(
-                "The answer of {backend} broke off after its first bytes had gone out: {why}",
+                "response of {backend} broke off after its first bytes were sent to the client: {why}",
                 backend=attempt.backend.name,
                 why=str(error),
             )
             self._attempts.response_failed(attempt, error)
-            self._end(self._status, "the answer broke off")
+            self._end(self._status, "the response broke off")
         elif error is not None:
             self._end(self._status, str(error))
         else:
@@ -206,6 +209,6 @@ class Exchange:
                 attempts=self._attempts.started,
                 reasons=(*self._attempts.reasons, why),
             )
-        # They know this one: left so, all would wait for the garbage collector.
+        # They refer to this exchange: such a cycle would wait for the garbage collector.
         self._delivering = None
         del self._attempts

@@ -1,25 +1,22 @@
 """
-Looks after an attempt that takes long: has its server asked whether it is there, and makes another attempt beside it if that is
-not so.
+Handles an attempt that takes long: has its server checked, and hedges the request with another attempt if the server is stuck.
 
-Whether a silent server is still there is known to `mpp.proxy.liveness`, what the end of an attempt means to
-`mpp.proxy.attempts`.
+`mpp.proxy.liveness` checks servers, and `mpp.proxy.attempts` handles the end of attempts.
 
-# Note [Asked again]
+# Note [Hedging]
 
 A request whose latest attempt is stuck is sent to another server: to one that it has not tried, or to one that failed it before
-and is well again. It waits as long as its deadline allows, so a server that was restarting when it was asked beside the stuck one
-must not be lost to it. How often it is sent is bounded:
+and is healthy again. The request waits until its deadline, so it can still use a server that was restarting when it was first
+tried. The number of attempts is limited:
 
-- Only one attempt at a time runs beside those that are stuck: the next one is made when the latest one is stuck, too, or has
-  failed.
-- A server that came back into service since it failed the request is asked once for each return, whatever ``--retries`` says;
-  the returns of a server that comes and goes are seconds apart (Note [Flapping] in `mpp.selection.outliers.ejection`).
-- A server that failed the request and stayed in service is asked again when a probe has found it viable since, within
+- Only one attempt at a time runs beside the stuck ones: the next one is made when the latest one is stuck, too, or has failed.
+- A server that has returned to service since it failed the request is tried once for each return, regardless of ``--retries``;
+  the returns of a flapping server are seconds apart (Note [Flapping] in `mpp.selection.outliers.ejection`).
+- A server that failed the request and stayed in service is tried again when a probe has found it viable since, within
   ``--retries``.
-- Each attempt is paid out of the retry budget.
-- Nothing is sent again that two servers may have died of, nor to the last healthy server what one may have died of
-  (Note [Query of death] in `mpp.selection.query_of_death`).
+- Each attempt takes a token out of the retry budget.
+- A request that two servers may have died of is not sent again, and one that a server may have died of is not sent to the last
+  healthy server (Note [Query of death] in `mpp.selection.query_of_death`).
 """
 
 from __future__ import annotations
@@ -46,49 +43,51 @@ _log = tx.make_logger()
 
 
 class HedgedRequest(AttemptsMade, MovableRequest, Protocol):
-    """A request whose attempts are looked after: `mpp.proxy.attempts.Attempts`."""
+    """A request whose attempts can be hedged: `mpp.proxy.attempts.Attempts`."""
 
     def attempt(self, backend: Backend, /) -> None:
-        """Make another attempt."""
+        """Make an attempt on a backend."""
 
     def failed(self, attempt: Attempt, error: UpstreamError, /) -> None:
-        """Go on after an attempt that brought no usable answer."""
+        """Handle an attempt that failed without a response."""
 
 
 def check_progress(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> None:
-    """Count one tick of an attempt, and act if it takes too long."""
-    quiet = attempt.tick(context)
+    """Count one tick of an attempt; move, hedge or cancel the attempt if it takes too long."""
+    idle = attempt.tick(context)
     if attempt.received and not attempt.idle:
         attempt.alive_at = context.clock.seconds()
     if attempt.received and attempt.idle > context.settings.stall_timeout - ROUNDING:
         attempt.cancel()
         request.failed(attempt, stalled(context.settings.stall_timeout))
-    elif quiet and attempt in request.running:
-        _doubt(request, attempt, context, deadline, quiet)
+    elif idle and attempt in request.running:
+        _check_idle(request, attempt, context, deadline, idle)
     hedge_after = 0.0 if deadline.sticky else context.settings.hedge_after
     if 0 < hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
         _hedge(request, attempt, context, deadline, "slow")
 
 
-def _doubt(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline, quiet: float) -> None:
-    """Move an attempt that waits for a slot; make another one beside an attempt whose server is stuck."""
+def _check_idle(
+    request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline, idle: float
+) -> None:
+    """Move an attempt that waits for a slot; hedge an attempt whose server is stuck."""
     if (attempt.queued and placing.move(request, attempt, context, deadline)) or not deadline.read:
         return
-    sign = context.liveness.liveness(attempt.backend, quiet, context.settings.suspect_after)
-    if sign is Liveness.STUCK:
+    liveness = context.liveness.liveness(attempt.backend, idle, context.settings.suspect_after)
+    if liveness is Liveness.STUCK:
         _hedge(request, attempt, context, deadline, "stuck")
-    elif sign is Liveness.ALIVE:
+    elif liveness is Liveness.ALIVE:
         attempt.trust()
         attempt.alive_at = context.clock.seconds()
 
 
 def _hedge(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline, reason: str) -> None:
-    """Make another attempt beside one that takes too long, if none runs beside it yet and there is a usable backend for it."""
+    """Make another attempt beside one that takes too long, if it is the latest one and there is a usable backend."""
     if not deadline.read or not request.running or attempt is not request.running[-1]:
         return
     backend = _candidate(request, context, deadline)
     if backend is None or not take_retry_token("hedge", context, deadline.info):
-        # Perhaps there is one later.
+        # There may be one later.
         attempt.trust()
         return
     retry_state = request.retry_state
@@ -97,7 +96,7 @@ def _hedge(request: HedgedRequest, attempt: Attempt, context: ForwardContext, de
     context.metrics.hedged(attempt.backend.name, reason)
     request.reasons += (f"{attempt.backend.name}: {reason}",)
     _log.debug(
-        "hedge of {target}: {slow} is {reason}, {backend} is asked as well",
+        "{target} hedged on {backend}: {slow} is {reason}",
         target=deadline.info.target[:200].decode("latin-1"),
         slow=attempt.backend.name,
         reason=reason,
@@ -107,7 +106,7 @@ def _hedge(request: HedgedRequest, attempt: Attempt, context: ForwardContext, de
 
 
 def _candidate(request: HedgedRequest, context: ForwardContext, deadline: RequestDeadline) -> Backend | None:
-    """Return the usable backend for another attempt, see Note [Asked again]; None when there is none now."""
+    """Return the usable backend for another attempt, see Note [Hedging]; None when there is none now."""
     selection, retry_state, retries = context.selections.current, request.retry_state, context.settings.retries
     if not retries or (retry_state is not None and retry_state.is_query_of_death):
         return None
@@ -129,5 +128,5 @@ def _candidate(request: HedgedRequest, context: ForwardContext, deadline: Reques
 
 
 def stalled(seconds: float) -> UpstreamError:
-    """Return the failure of an answer that has begun and has not gone on for so many seconds."""
+    """Return the error of a response that has begun and then stalled for so many seconds."""
     return UpstreamError(Phase.BODY, Cause.TIMEOUT, f"silent for {seconds:g} s")

@@ -1,19 +1,18 @@
 """
-Asks servers whether they are still there, for all requests that wait on them.
+Checks whether servers are alive, for all requests that wait for them.
 
-# Note [Suspicion]
+# Note [Liveness checks]
 
-A query that takes long is normal; a server that does not answer is not. The two look alike from outside, so a request that
-has waited a while without progress has its server asked something that is answered at once even when all query slots are
-taken: ``/-/ready``. Any answer to it is a sign of life: then the query is just heavy, and nothing is run twice. Without one
-within `stuck_after` the server is stuck: stopped, swapped out, cut off, or behind something that swallows what it says.
+A heavy query and a server that no longer responds look alike to a waiting request. So after a while without progress its server
+gets a request that it answers at once even when all its query slots are taken: ``/-/ready``. Any response shows that the server
+is alive: then the query is heavy, and is not run twice. Without a response within `stuck_after` the server is stuck: stopped,
+swapped out, or cut off from the network.
 
-A server may take longer than ``--suspect-after`` for everything, because it is far away or short of processor time. What is usual
-for it is known from its probes. It is asked as early as any other, but it is stuck only when it has been silent for several times
-as long as it takes for this very question.
+A server that is far away or short of processor time may take longer than ``--suspect-after`` for every response. It is checked as
+early as any other, but is stuck only if it takes several times as long as its probes of ``/-/ready`` usually take.
 
-However many requests wait, one such question at a time is put to a server; and however often it is answered, it is put again
-as long as there is no progress.
+A server gets one check at a time, for all requests that wait for it, and a further one after each response while there is no
+progress.
 """
 
 from __future__ import annotations
@@ -38,56 +37,57 @@ from mpp.selection.probing.progress import ProbeProgress
 
 _log = tx.make_logger()
 
-# How long a late answer is waited for: it tells that the server has come back. Then it is asked anew, if anyone still waits.
-_PATIENCE_S = 5.0
-# So many times the median of its last answers is beyond what a healthy server's answers differ by.
+# The seconds until a check is cancelled; a late response still shows that the server has recovered.
+_TIMEOUT_S = 5.0
+# The response times of a healthy server vary by less than this factor from their median.
 _USUAL = 4
-# An answer to /-/ready has a few hundred bytes.
-_HOLD = 4096
-# A server that is stopped closes its port first and its connections after that: Prometheus 20 to 100 ms later when it has next to
-# no data, else later still. The kernel closes all that a killed one had open at once; within this time all of that has been read.
+# In bytes; a response to /-/ready has a few hundred.
+_BUFFER = 4096
+# A server that is stopped closes its port first and its connections later: Prometheus 20 to 100 ms later if it has almost no
+# data, else later still. When a server is killed, the kernel closes all at once; within this time mpp has noticed all of that.
 _STOPPING_S = 0.01
-# Refusals this far apart are two outages.
+# Refused connections that are further apart belong to two outages.
 _OUTAGE_S = 30.0
 
 
 def stuck_after(suspect_after: float, ready_took: tuple[float, ...]) -> float:
     """
-    Return after how many seconds without an answer to ``/-/ready`` a server is stuck.
+    Return after how many seconds without a response to ``/-/ready`` a server is stuck: four times the median of its last response
+    times, at most 5 seconds, and at least ``suspect_after``.
 
-    :param suspect_after: ``--suspect-after``, the shortest that this may be.
-    :param ready_took: see `mpp.core.model.Observation`. Four times their median is given, `_PATIENCE_S` at most.
+    :param suspect_after: ``--suspect-after``.
+    :param ready_took: the last response times, see `mpp.core.model.Observation`.
     """
     if not ready_took:
         return suspect_after
     median = sorted(ready_took)[len(ready_took) // 2]
-    return max(suspect_after, min(_USUAL * median, _PATIENCE_S))
+    return max(suspect_after, min(_USUAL * median, _TIMEOUT_S))
 
 
 class Liveness(enum.Enum):
-    """What is known of a server that somebody waits for."""
+    """The state of a server that requests wait for."""
 
     ALIVE = "alive"
     UNKNOWN = "unknown"
-    """It has just been asked, or cannot be: mpp uses all connections that it takes."""
+    """Its check has not ended, or could not be sent because mpp uses all connections that the server accepts."""
     STUCK = "stuck"
 
 
 @define(eq=False)
 class _ServerLiveness:
     """
-    What is known of one server. Times are counted ones, see Note [Counted time] in `mpp.proxy.ticker`.
+    The state of one server. Times are counted as in Note [Counted time] in `mpp.proxy.ticker`.
 
-    :ivar asked: when the question under way was put, or None.
-    :ivar alive: when the last answer came.
-    :ivar failed: when a question failed, or was found to be unanswered for too long.
-    :ivar probe: the question under way.
-    :ivar timeout: for how many seconds it may be unanswered before the server is stuck.
-    :ivar check: whether it has been sent.
-    :ivar waited: it had not been sent when it was looked at last.
-    :ivar reported: its being stuck was reported.
-    :ivar unready: the last that was heard of it was a 503: it starts, or stops.
-    :ivar refused_at: when it began to refuse connections, by the clock.
+    :ivar asked: when the running check was sent; None if no check is running.
+    :ivar alive: when the last response arrived.
+    :ivar failed: when the last failed check ended.
+    :ivar probe: the running check.
+    :ivar timeout: after how many seconds without a response to the check the server is stuck.
+    :ivar progress: whether the check waits for a connection.
+    :ivar waited: whether the check waited for a connection when it was last examined.
+    :ivar reported: whether it was reported during this check that the server is stuck.
+    :ivar unready: whether the last response was a 503, because the server starts or stops.
+    :ivar refused_at: when the server began to refuse connections, by the monotonic clock.
     """
 
     asked: float | None = None
@@ -95,7 +95,7 @@ class _ServerLiveness:
     failed: float = -inf
     probe: Deferred[int] | None = None
     timeout: float = 0.0
-    check: ProbeProgress = field(factory=ProbeProgress)
+    progress: ProbeProgress = field(factory=ProbeProgress)
     waited: bool = False
     reported: bool = False
     unready: bool = False
@@ -103,7 +103,11 @@ class _ServerLiveness:
 
 
 class LivenessChecks:
-    """The doubts about all servers, see Note [Suspicion]."""
+    """
+    The liveness checks of all servers, see Note [Liveness checks].
+
+    :ivar upstreams: sends the checks; replaced by a reload.
+    """
 
     def __init__(
         self,
@@ -120,123 +124,123 @@ class LivenessChecks:
         self._metrics = metrics
         self._clock = clock
         self._ticker = ticker
-        self._doubts: dict[Backend, _ServerLiveness] = {}
+        self._servers: dict[Backend, _ServerLiveness] = {}
 
     def __repr__(self) -> str:
-        asked = [backend.name for backend, doubt in self._doubts.items() if doubt.asked is not None]
-        return f"<Suspicions, asked: {', '.join(asked) or 'nobody'}>"
+        asked = [backend.name for backend, server in self._servers.items() if server.asked is not None]
+        return f"<LivenessChecks of {', '.join(asked) or 'no server'}>"
 
-    def liveness(self, backend: Backend, quiet: float, suspect_after: float) -> Liveness:
+    def liveness(self, backend: Backend, idle: float, suspect_after: float) -> Liveness:
         """
-        Tell whether a server is there, or ask it.
+        Return whether a server is alive, and check it if that is not known.
 
-        :param quiet: for how many seconds the request has seen no progress.
+        :param idle: for how many seconds the request has made no progress.
         :param suspect_after: ``--suspect-after`` of the request.
         """
         now = self._ticker.now
-        doubt = self._doubts.get(backend)
-        if doubt is None:
-            doubt = self._doubts[backend] = _ServerLiveness()
-        if now - doubt.alive < quiet - ROUNDING:
+        server = self._servers.get(backend)
+        if server is None:
+            server = self._servers[backend] = _ServerLiveness()
+        if now - server.alive < idle - ROUNDING:
             return Liveness.ALIVE
-        if doubt.asked is not None:
-            if doubt.check.queued or doubt.waited:
-                # Its time counts from when it was sent.
-                doubt.asked, doubt.waited = now, doubt.check.queued
-            if now - doubt.asked < doubt.timeout - ROUNDING:
+        if server.asked is not None:
+            if server.progress.queued or server.waited:
+                # The time counts from when the check was sent.
+                server.asked, server.waited = now, server.progress.queued
+            if now - server.asked < server.timeout - ROUNDING:
                 return Liveness.UNKNOWN
-            self._report(backend, doubt, f"no answer to /-/ready within {doubt.timeout:.3g} s")
+            self._report(backend, server, f"no response to /-/ready within {server.timeout:.3g} s")
             return Liveness.STUCK
-        if now - doubt.failed < quiet - ROUNDING:
+        if now - server.failed < idle - ROUNDING:
             return Liveness.STUCK
-        self._ask(backend, doubt, suspect_after)
+        self._check(backend, server, suspect_after)
         return Liveness.UNKNOWN
 
     def unready(self, backend: Backend) -> None:
-        """Note that a server has said that it is not ready."""
-        self._doubts.setdefault(backend, _ServerLiveness()).unready = True
+        """Record that a server has responded that it is not ready."""
+        self._servers.setdefault(backend, _ServerLiveness()).unready = True
 
     def refused(self, backend: Backend) -> None:
-        """Note that a server refuses connections."""
-        doubt, now = self._doubts.setdefault(backend, _ServerLiveness()), self._clock.seconds()
-        if now - doubt.refused_at > _OUTAGE_S:
-            doubt.refused_at = now
+        """Record that a server refuses connections."""
+        server, now = self._servers.setdefault(backend, _ServerLiveness()), self._clock.seconds()
+        if now - server.refused_at > _OUTAGE_S:
+            server.refused_at = now
 
     def is_stopping(self, backend: Backend, since: float) -> bool:
         """
-        Return whether a server whose connections break off now was stopped, as far as anything shows that.
+        Return whether a server whose connection broke was stopped on purpose, judging by what it did before.
 
-        :param since: when the request was sent whose connection broke off: an earlier refusal says nothing about that.
+        :param since: when the request on that connection was sent; connections that the server refused earlier do not count.
         """
-        doubt = self._doubts.get(backend)
-        if doubt is None:
+        server = self._servers.get(backend)
+        if server is None:
             return False
-        return doubt.unready or (doubt.refused_at >= since and self._clock.seconds() - doubt.refused_at >= _STOPPING_S)
+        return server.unready or (server.refused_at >= since and self._clock.seconds() - server.refused_at >= _STOPPING_S)
 
     def forget(self, backend: Backend) -> None:
-        """Forget a server that is not known any more."""
-        doubt = self._doubts.pop(backend, None)
-        if doubt is not None and doubt.probe is not None:
-            doubt.probe.cancel()
+        """Cancel the check of a server that was removed, and delete its state."""
+        server = self._servers.pop(backend, None)
+        if server is not None and server.probe is not None:
+            server.probe.cancel()
 
     def stop(self) -> None:
-        """Leave no question behind."""
-        for backend in list(self._doubts):
+        """Cancel all checks and delete all states."""
+        for backend in list(self._servers):
             self.forget(backend)
 
-    def _ask(self, backend: Backend, doubt: _ServerLiveness, suspect_after: float) -> None:
+    def _check(self, backend: Backend, server: _ServerLiveness, suspect_after: float) -> None:
         observation = self._selections.current.observed.get(backend)
-        doubt.asked = self._ticker.now
-        doubt.timeout = stuck_after(suspect_after, () if observation is None else observation.ready_took)
-        doubt.reported = False
-        doubt.check, doubt.waited = ProbeProgress(), False
-        probe = Deferred.fromCoroutine(self._probe(backend, doubt.check))
-        doubt.probe = probe
-        probe.addTimeout(_PATIENCE_S, self._clock)
-        probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, doubt), errbackArgs=(backend, doubt))
+        server.asked = self._ticker.now
+        server.timeout = stuck_after(suspect_after, () if observation is None else observation.ready_took)
+        server.reported = False
+        server.progress, server.waited = ProbeProgress(), False
+        probe = Deferred.fromCoroutine(self._send(backend, server.progress))
+        server.probe = probe
+        probe.addTimeout(_TIMEOUT_S, self._clock)
+        probe.addCallbacks(self._answered, self._failed, callbackArgs=(backend, server), errbackArgs=(backend, server))
         probe.addErrback(self._broken)
 
-    async def _probe(self, backend: Backend, question: ProbeProgress) -> int:
+    async def _send(self, backend: Backend, progress: ProbeProgress) -> int:
         head = own_request_head(backend, "/-/ready", self._instance)
         try:
-            response = await self.upstreams.send(backend, head, b"", fresh=False, buffer=_HOLD, progress=question, urgent=True)
+            response = await self.upstreams.send(backend, head, b"", fresh=False, buffer=_BUFFER, progress=progress, urgent=True)
         except UpstreamError as error:
             if not error.stale:
                 raise
-            response = await self.upstreams.send(backend, head, b"", fresh=True, buffer=_HOLD, progress=question, urgent=True)
+            response = await self.upstreams.send(backend, head, b"", fresh=True, buffer=_BUFFER, progress=progress, urgent=True)
         _dismiss(response)
         return response.status
 
-    def _answered(self, status: int, backend: Backend, doubt: _ServerLiveness) -> None:
-        doubt.asked = doubt.probe = None
-        doubt.unready = status == 503
-        doubt.alive = self._ticker.now
+    def _answered(self, status: int, backend: Backend, server: _ServerLiveness) -> None:
+        server.asked = server.probe = None
+        server.unready = status == 503
+        server.alive = self._ticker.now
         self._metrics.suspected(backend.name, Liveness.ALIVE.value)
 
-    def _failed(self, failure: Failure, backend: Backend, doubt: _ServerLiveness) -> None:
-        doubt.asked = doubt.probe = None
-        if failure.check(CancelledError) and self._doubts.get(backend) is not doubt:
+    def _failed(self, failure: Failure, backend: Backend, server: _ServerLiveness) -> None:
+        server.asked = server.probe = None
+        if failure.check(CancelledError) and self._servers.get(backend) is not server:
             return
-        if doubt.check.queued or (isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL):
-            # It could not even be asked: says nothing about it.
-            doubt.alive = self._ticker.now
+        if server.progress.queued or (isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.LOCAL):
+            # The check could not be sent, so it says nothing about the server.
+            server.alive = self._ticker.now
             return
         if isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.REFUSED:
             self.refused(backend)
-        doubt.failed = self._ticker.now
-        self._report(backend, doubt, failure.getErrorMessage())
+        server.failed = self._ticker.now
+        self._report(backend, server, failure.getErrorMessage())
 
-    def _report(self, backend: Backend, doubt: _ServerLiveness, why: str) -> None:
-        """Take the server out of the selection, once for each question."""
-        if doubt.reported:
+    def _report(self, backend: Backend, server: _ServerLiveness, why: str) -> None:
+        """Report, once for each check, that a server is stuck, so that it is taken out of service."""
+        if server.reported:
             return
-        doubt.reported = True
+        server.reported = True
         self._metrics.suspected(backend.name, Liveness.STUCK.value)
         _log.warn("{backend} is stuck: {why}", backend=backend.name, why=why)
         self._selections.report(backend, Standing.DOWN, f"stuck: {why}")
 
     def _broken(self, failure: Failure) -> None:
-        _log.failure("Bug: a server could not be asked whether it is there", failure)
+        _log.failure("bug: liveness check of a server failed unexpectedly", failure)
 
 
 def _dismiss(response: IResponse) -> None:

@@ -1,4 +1,4 @@
-"""What a client is told when no backend has answered it. Pure."""
+"""The local replies of mpp to requests that no backend has answered. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from mpp.selection.query_of_death import REMEMBERED_S
 
-# What a client is told to wait before it asks again (Retry-After): by then a round has passed.
+# The seconds in Retry-After; a selection round takes less.
 RETRY_AFTER_S = 5
 
 
 class LocalReply(NamedTuple):
     """
-    An answer of mpp's own.
+    An error that mpp sends itself, in the format of Prometheus' API.
 
-    :ivar error_type: as Prometheus' API would say.
+    :ivar error_type: the field ``errorType`` of the API.
     :ivar retry_after: seconds, or None.
     """
 
@@ -30,42 +30,42 @@ BUG = LocalReply(500, "internal", "internal error of mpp, see its log")
 
 def loop_detected(token: str) -> LocalReply:
     """
-    Return the response to a request that this mpp has sent itself.
+    Return the reply to a request that this mpp has sent itself.
 
-    :param token: of this mpp, by which it recognizes the response.
+    :param token: the token of this mpp, by which it recognizes such a reply.
     """
     message = f"this request has come back to the mpp that sent it ({token}): it is listed among its own servers"
     return LocalReply(508, "loop", message)
 
 
 def not_repeatable(last: str) -> LocalReply:
-    """Refuse to repeat what must not be done twice."""
+    """Return the reply to a request that may have been carried out and must not be repeated."""
     message = f"the request may have been carried out, its answer is lost; it is not repeated; last: {last}"
     return LocalReply(502, "unavailable", message)
 
 
 def query_of_death(crashes: int, servers: int, last: str) -> LocalReply:
     """
-    Refuse to try a further server with a request that may have killed some.
+    Return the reply to a request that servers may have died of, so that it is not sent to another one.
 
-    :param crashes: how often it was broken off, at least twice.
-    :param servers: by how many different servers.
+    :param crashes: how often its connection broke, at least twice.
+    :param servers: on how many different servers.
     """
-    who = f"{servers} servers broke off" if servers > 1 else f"one server broke off {crashes} times"
-    message = f"{who} under this request; it is not tried on another; last: {last}"
+    broken = f"{servers} servers broke off" if servers > 1 else f"one server broke off {crashes} times"
+    message = f"{broken} under this request; it is not tried on another; last: {last}"
     return LocalReply(502, "unavailable", message)
 
 
 def unauthorized(last: str) -> LocalReply:
-    """Return the response for when all servers that were asked refuse the credentials that mpp has for them."""
+    """Return the reply to a request for which all servers that were tried reject mpp's credentials."""
     return LocalReply(502, "unavailable", f"the servers refuse mpp's credentials; last: {last}")
 
 
 def suspected(last: str) -> LocalReply:
     """
-    Refuse to send a read that a server may have died of to the last healthy server.
+    Return the reply to a read that is not sent to the last healthy server, because another server may have died of it.
 
-    :param last: what that server did, in one line; empty if another request saw it.
+    :param last: how the attempt on the other server failed, in one line; empty if that was an attempt of another request.
     """
     when = "" if last else f"less than {REMEMBERED_S / 60:g} minutes ago "
     message = (
@@ -75,11 +75,11 @@ def suspected(last: str) -> LocalReply:
 
 
 def exhausted(tried: int, last: str) -> LocalReply:
-    """Say that nobody could."""
+    """Return the reply to a request that failed on all servers that were tried."""
     return LocalReply(503, "unavailable", f"no Prometheus server could answer, tried {tried}; last: {last}", RETRY_AFTER_S)
 
 
 def deadline_exceeded(seconds: float, why: str, *, read: bool) -> LocalReply:
-    """Say that the client's time is over."""
+    """Return the reply to a request that got no response before its deadline."""
     maybe = "" if read else ", the request may have been carried out"
     return LocalReply(504, "timeout", f"no answer within {seconds:g} s{maybe}: {why}")

@@ -1,8 +1,8 @@
 """
-Chooses the server of a request's first attempt, and moves a request that waits for a slot to a server that has one.
+Chooses the server of a request's first attempt, and moves a request that waits for a slot to a server with a free one.
 
-Where it goes is decided by `mpp.proxy.decisions.retry_policy` and `mpp.proxy.decisions.placement`. Nothing of a waiting request
-has been sent, so moving it is no retry and costs none.
+`mpp.proxy.decisions.retry_policy` and `mpp.proxy.decisions.placement` decide where it goes. No byte of a waiting request has been
+sent, so moving it is no retry and takes no token out of the retry budget.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class MovableRequest(Protocol):
     """
     A request whose attempts can be moved: `mpp.proxy.attempts.Attempts`.
 
-    :ivar reasons: why its attempts are not where they began, one line each.
-    :ivar by_affinity: the affinity that chose the server of the first attempt, or empty.
+    :ivar reasons: why attempts failed, were moved or were hedged, one line each.
+    :ivar by_affinity: the name of the affinity that chose the server of the first attempt, or empty.
     """
 
     reasons: tuple[str, ...]
@@ -33,11 +33,11 @@ class MovableRequest(Protocol):
 
     @property
     def running(self) -> list[Attempt]:
-        """The attempts under way."""
+        """The attempts under way, in order of their start."""
 
     @property
     def retry_state(self) -> RetryState | None:
-        """What has gone wrong so far; None as long as nothing has."""
+        """The failures of the request so far; None while there is none."""
 
 
 def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: Selection) -> tuple[Backend | None, str]:
@@ -57,9 +57,9 @@ def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: 
 
 def move(request: MovableRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> bool:
     """
-    Send an attempt that is ``queued`` to a server with a free slot; return whether there is one.
+    Move an attempt that is ``queued`` to a server with a free slot; return whether there is one.
 
-    A ``sticky`` request waits as long as its server is in service.
+    A ``sticky`` request is not moved while its server is in service.
     """
     selection, retry_state = context.selections.current, request.retry_state
     if deadline.sticky and selection.is_in_service(attempt.backend):

@@ -1,7 +1,7 @@
 """
-What has gone wrong with one request so far: made at the first thing that does, which most requests never see.
+The failed attempts of one request, and what they mean for the next attempt and for the client.
 
-It remembers, and knows what that means for the next attempt and for the client; it makes no attempt itself.
+A `RetryState` is made after the first failure, which most requests never have. It makes no attempt itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = tx.make_logger()
 
 def take_retry_token(what: str, context: ForwardContext, info: RequestInfo) -> bool:
     """
-    Take one attempt out of the retry budget; return False if it is exhausted.
+    Pay for a further attempt out of the retry budget; return False if the budget is exhausted.
 
     :param what: ``retry`` or ``hedge``.
     """
@@ -43,29 +43,29 @@ def take_retry_token(what: str, context: ForwardContext, info: RequestInfo) -> b
 
 
 class AttemptsMade(Protocol):
-    """The attempts that were made to have a request answered: `mpp.proxy.attempts.Attempts`."""
+    """The attempts of one request: `mpp.proxy.attempts.Attempts`."""
 
     @property
     def started(self) -> int:
-        """Return how many attempts were made."""
+        """The number of attempts that were made."""
 
     @property
     def running(self) -> list[Attempt]:
-        """Return the attempts under way, in the order in which they began."""
+        """The attempts under way, in order of their start."""
 
 
 class RetryState:
     """
-    The setbacks of one request.
+    The failures of one request.
 
-    :ivar tried: the backends that failed it.
-    :ivar blamed: those of them through whose fault it failed.
-    :ivar last_reason: what the last one did, in one line.
-    :ivar refreshed: a selection was waited for that knows of all of them.
-    :ivar abandoned: backend and reason of the last attempt, until another one follows it.
-    :ivar fallback: an answer that is better than none, and who gave it.
-    :ivar suspect: a server may have died of it, see Note [Query of death] in `mpp.selection.query_of_death`.
-    :ivar again: how many attempts were made on backends that had failed the request before and have come back since.
+    :ivar tried: the backends that failed the request.
+    :ivar blamed: the backends that failed it through their own fault.
+    :ivar last_reason: why the last attempt failed, in one line.
+    :ivar refreshed: whether the request has waited for a selection made after all backends had failed it.
+    :ivar abandoned: the backend and reason of the last failed attempt, until another attempt follows it.
+    :ivar fallback: a response to deliver if no backend gives a better one, and its attempt.
+    :ivar suspect: whether a server may have died of the request, see Note [Query of death] in `mpp.selection.query_of_death`.
+    :ivar again: the number of attempts on backends that had failed the request and returned to service since.
     """
 
     __slots__ = (
@@ -101,11 +101,11 @@ class RetryState:
 
     @property
     def is_query_of_death(self) -> bool:
-        """This request was broken off twice, and servers may have died of it: it is not sent to any server again."""
+        """Whether two attempts broke and servers may have died of the request: it is not sent to any server again."""
         return self._crashes >= 2
 
     def report_failure(self, backend: Backend, standing: Standing, why: str, context: ForwardContext) -> None:
-        """Report that the request failed through a backend's fault, see `mpp.core.interfaces.ISelections`."""
+        """Report a failure that is the backend's fault, see `mpp.core.interfaces.ISelections.report`."""
         if standing is Standing.NOT_READY:
             context.liveness.unready(backend)
         if standing >= Standing.SUSPECT:
@@ -113,16 +113,16 @@ class RetryState:
         context.selections.report(backend, standing, why)
 
     def may_send_to(self, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> bool:
-        """Return whether a healthy backend is left for the others should this one die of the request."""
+        """Return whether a healthy backend is left for other requests if this backend dies of the request."""
         if not self._is_suspect(context, deadline):
             return True
         return query_of_death.healthy(context.selections.current, [*self.tried, backend]) > 0
 
     def may_run(self, running: list[Attempt], context: ForwardContext, deadline: RequestDeadline) -> bool:
         """
-        Return whether a request that was sent on after a failure may run on where it runs now.
+        Return whether a request that is retried may continue to run on its backend.
 
-        Another request for the same may be what tells that a server has died of it, and that may come a moment later.
+        Another request with the same query may show, after this one was sent, that a server has died of it.
         """
         return not self.tried or self.may_send_to(running[-1].backend, context, deadline)
 
@@ -133,13 +133,13 @@ class RetryState:
         return self.suspect
 
     def exclude(self, backend: Backend, selection: Selection) -> None:
-        """Note that a backend has failed the request, and what was known of the backend at that time."""
+        """Record that a backend has failed the request, and the observation of the backend at that time."""
         if backend not in self._seen:
             self.tried.append(backend)
         self._seen[backend] = selection.observed.get(backend)
 
     def came_back(self, backend: Backend, selection: Selection) -> bool:
-        """Return whether a backend has left service and come back since it failed the request."""
+        """Return whether a backend has left service and returned since it failed the request."""
         before, now = self._seen.get(backend), selection.observed.get(backend)
         return before is not None and now is not None and now.returns > before.returns
 
@@ -149,9 +149,9 @@ class RetryState:
         return before is not None and now is not None and now.standing is Standing.VIABLE and now.at > before.at
 
     def failed(self, attempt: Attempt, error: UpstreamError, context: ForwardContext, *, read: bool) -> Outcome:
-        """Note an attempt that brought no usable answer; give what it means."""
+        """Record an attempt that failed without a response, and return its outcome."""
         outcome = policy.judge_failure(error)
-        # A kept connection that broke and a server that is not there any more make one crash.
+        # A kept connection that broke and a server that then refuses connections count as one crash.
         if outcome.crash or attempt.was_stale:
             self._crashes += 1
             self._crashed.add(attempt.backend)
@@ -163,9 +163,9 @@ class RetryState:
 
     def answered(self, backend: Backend, outcome: Outcome, selection: Selection, *, again: bool) -> None:
         """
-        Note a response that blames its server.
+        Record a response that is the fault of its server.
 
-        :param again: the same server may do better at once.
+        :param again: whether the same server may be tried again at once.
         """
         self._unauthorized += outcome.credentials
         if not again:
@@ -175,19 +175,19 @@ class RetryState:
         self, attempt: Attempt, outcome: Outcome, context: ForwardContext, deadline: RequestDeadline, made: AttemptsMade
     ) -> bool:
         """
-        Decide whether another backend is tried after an attempt that failed, pay for it, and note it.
+        Decide whether another backend is tried after a failed attempt, and pay for it out of the retry budget.
 
-        :param made: all attempts of the request, without this one.
+        :param made: all attempts of the request; ``running`` no longer has the failed one.
         """
         selection, retries, attempts = context.selections.current, context.settings.retries, made.started - self.again
         go_on = policy.may_retry(outcome, read=deadline.read, attempts=attempts, retries=retries, crashes=self._crashes)
         if go_on and outcome.elsewhere:
             go_on = policy.is_better_elsewhere(outcome, selection, self.tried, context.rng)
         elif go_on and made.running:
-            # Else the one that still runs is waited for, and nothing is taken out of the budget for that.
+            # Otherwise the request waits for the attempt that still runs, which takes nothing out of the budget.
             busy = self.busy(made.running)
             go_on = any(backend not in busy for backend in selection.ranked)
-        # Where nothing was sent, nobody had any work from it.
+        # A request of which nothing was sent has caused no work on a backend.
         if go_on and not outcome.resend:
             go_on = take_retry_token("retry", context, deadline.info)
         if go_on:
@@ -195,11 +195,11 @@ class RetryState:
         return go_on
 
     def busy(self, running: list[Attempt]) -> list[Backend]:
-        """Return the backends that need not be asked: they failed, or are being asked."""
+        """Return the backends to exclude from the next attempt: they failed the request, or an attempt runs on them."""
         return [*self.tried, *(attempt.backend for attempt in running)]
 
     def rescued(self, response: IResponse, backend: Backend, selections: ISelections) -> None:
-        """Report that a backend has answered the request well, if it was not expected to answer at all."""
+        """Report a successful response of a backend that is considered down or not ready."""
         observation = selections.current.observed.get(backend)
         if observation is None or observation.standing < Standing.NOT_READY:
             return
@@ -208,18 +208,18 @@ class RetryState:
                 selections.rescued(failed, backend)
 
     def keep(self, response: IResponse, attempt: Attempt) -> None:
-        """Have an answer in reserve: its server's own words tell more than ours, should no other one do better in time."""
+        """Keep a response as the fallback: it says more than a local reply if no other server gives a better one."""
         self.drop_fallback()
         self.fallback = (response, attempt)
 
     def drop_fallback(self) -> None:
-        """Need it no more."""
+        """Release the fallback response, if there is one."""
         if self.fallback is not None:
             self.fallback[0].release()
             self.fallback = None
 
     def local_reply(self, attempts: int) -> LocalReply:
-        """Give what the client is told when there is nobody left to try."""
+        """Return the local reply for when there is no backend left to try."""
         if self._unauthorized and self._unauthorized == attempts:
             return refusal.unauthorized(self.last_reason)
         if self._maybe_done:

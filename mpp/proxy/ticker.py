@@ -22,7 +22,7 @@ ROUNDING = 1e-6
 
 
 class Ticking(Protocol):
-    """What the ticker calls: an `mpp.proxy.exchange.Exchange`."""
+    """The interface that the ticker calls: `mpp.proxy.exchange.Exchange`."""
 
     def tick(self) -> None:
         """Handle one tick; this may remove requests from the ticker, this one or others."""
@@ -48,7 +48,7 @@ class Ticker:
         return f"<Ticker of {len(self._waiting)}>"
 
     def reconfigure(self, period: float) -> None:
-        """Use another period; a longer one once no request waits, since those under way may need the shorter one."""
+        """Use another period; a longer one once no request waits, because a waiting one may need the shorter one."""
         self._configured = period
         self.period = min(self.period, period)
 

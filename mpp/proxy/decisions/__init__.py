@@ -1,3 +1,1 @@
-"""
-What is decided of a request: where it goes, whether it is tried again, how long it may take. Pure. Begin with ``retry_policy``.
-"""
+"""The decisions about a request: its backend, its retries and its deadline. Pure. Begin with ``retry_policy``."""

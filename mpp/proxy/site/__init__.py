@@ -1,1 +1,1 @@
-"""Requests of clients as resources of twisted.web. Knows no attempt and no backend. Begin with ``resource``."""
+"""Client requests as resources of twisted.web. Knows no attempt and no backend. Begin with ``resource``."""

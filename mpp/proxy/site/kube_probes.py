@@ -1,9 +1,9 @@
 """
-Warns, once, of a Kubernetes probe that asks for what a Prometheus server answers instead of mpp.
+Warns once of a Kubernetes probe whose path is answered by a Prometheus server instead of mpp.
 
-Probes copied from the manifest of a Prometheus ask for ``/-/healthy`` and ``/-/ready``. mpp forwards these paths like all
-others, and answers 503 when no server can be reached. Kubernetes then restarts mpp, or takes it out of its Service, although
-mpp is not what is broken.
+Probes copied from the manifest of a Prometheus request ``/-/healthy`` and ``/-/ready``. mpp forwards these paths like all others,
+and responds with 503 when no server can be reached. Kubernetes then restarts mpp, or removes it from its Service, although mpp
+itself works.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mpp.core.model import Headers
 _log = make_logger()
 
 PATHS = (b"/-/healthy", b"/-/ready")
-"""How the paths end that Prometheus answers and mpp forwards; a route prefix may stand before them."""
+"""The paths of Prometheus that mpp forwards; a route prefix may stand before them."""
 
 # The kubelet's requests have "kube-probe/1.31", or "kube-probe/1.31+" and more.
 _USER_AGENT = b"kube-probe/"
@@ -26,10 +26,10 @@ _USER_AGENT = b"kube-probe/"
 
 class KubeProbes:
     """
-    Remembers whether a probe was reported.
+    The report of Kubernetes probes, which is made only once.
 
-    :ivar report: called once, with the path that the probe asked for; logs a warning. A worker has its parent do that, so that
-        one line is logged for all workers.
+    :ivar report: called once, with the path of the probe; logs a warning. In a worker it notifies the parent instead, so that
+        all workers together log one line.
     """
 
     def __init__(self) -> None:
@@ -38,15 +38,15 @@ class KubeProbes:
 
     def inspect(self, path: bytes, fields: Headers) -> None:
         """
-        Report a request for one of `PATHS` if it is the first one of a Kubernetes probe.
+        Report a request for one of `PATHS` if it is the first that a Kubernetes probe sends.
 
-        :param path: raw, ends with one of `PATHS`.
+        :param path: the raw path, which ends with one of `PATHS`.
         """
         if not self._reported and any(value.startswith(_USER_AGENT) for value in headers.values(fields, b"user-agent")):
             self.report_once(next(each for each in PATHS if path.endswith(each)).decode("ascii"))
 
     def report_once(self, path: str) -> None:
-        """Report a probe, unless one was reported before."""
+        """Report a probe, unless a probe was reported before."""
         if not self._reported:
             self._reported = True
             self.report(path)

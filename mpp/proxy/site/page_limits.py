@@ -1,6 +1,6 @@
 """
-What a request for one of mpp's own pages may send: bounds on its target, its body and its parameters, applied before any of them
-is parsed. Pure; knows the pages by their paths only.
+Limits of requests for admin pages: the sizes of target and body and the number of parameters, checked before any of them is
+parsed. Pure; knows the pages by their paths only.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from mpp.core.model import KIB
 from mpp.core.prometheus.paths import is_own, path_of
 
 MAX_TARGET = 16 * KIB
-"""Bytes of a target; the longest that any page has a use for is below 100."""
+"""The most bytes of a target; the longest that any page needs is below 100."""
 MAX_EXPLAINED = 64 * KIB
-"""Bytes of a target of ``/mpp/explain``, which has another target inside: long PromQL, percent-encoded."""
+"""The most bytes of a target of ``/mpp/explain``, which contains another target: long PromQL, percent-encoded."""
 MAX_BODY = 4 * KIB
-"""Bytes of a body that a page which takes POST ignores: what HTTP clients send by themselves, such as an empty form or ``{}``."""
+"""The most bytes of a POST body, which pages ignore: HTTP clients send an empty form or ``{}`` by themselves."""
 MAX_PARAMETERS = 64
-"""How many parameters of a query string are read; no page has more than a few."""
+"""The number of parameters of a query string that are read; no page has more than a few."""
 
 _EXPLAIN = b"/mpp/explain"
-# The pages that take POST. Their arguments are in the query string.
+# The pages that accept POST. Their arguments are in the query string.
 _POSTED = frozenset((b"/mpp/reload",))
 
 
 def max_target(path: bytes) -> int:
-    """Return how many bytes the target of a request for an own page may have."""
+    """Return the most bytes that the target of a request for an admin page may have."""
     return MAX_EXPLAINED if path == _EXPLAIN else MAX_TARGET
 
 
 def max_body(target: bytes, otherwise: int) -> int:
     """
-    Return how many bytes the body of a request may have; 0: it may have none.
+    Return the most bytes that the body of a request may have; 0 if it may have no body.
 
-    :param otherwise: the result for whatever is no own page.
+    :param otherwise: the result for requests that are not for an admin page.
     """
-    # The data path: nearly all are told apart by their beginning.
+    # This is called for every request; the prefix alone shows that most are not for an admin page.
     if not target.startswith(b"/mpp") or not is_own(path := path_of(target)):
         return otherwise
     return MAX_BODY if path in _POSTED else 0

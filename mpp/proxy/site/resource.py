@@ -35,7 +35,7 @@ _ALLOW: Headers = ((b"Allow", _FORWARDED.encode("ascii")),)
 
 class ProxyResource(ReverseProxyResource):
     """
-    The root resource. It forwards requests, except for admin pages and what would make a pair of backends diverge.
+    The root resource, which forwards requests that are not for an admin page and would not make a pair of backends diverge.
 
     It is a ReverseProxyResource, so that it can stand in a resource tree in place of one, but uses none of its forwarding, which
     opens a connection per request, has no back-pressure and passes truncated responses on as complete ones.
@@ -51,7 +51,7 @@ class ProxyResource(ReverseProxyResource):
         self._kube_probes = probes
 
     def getChild(self, path: bytes, request: IRequest) -> Any:
-        """Return this resource: `render` handles every path."""
+        """Return this resource, because `render` handles every path."""
         return self
 
     def render(self, request: ProxyRequest) -> int:

@@ -1,6 +1,5 @@
 """
-The site in Twisted's terms: makes the channel of each client connection, and tells the access log what no request can tell. What
-is answered is `mpp.proxy.site.resource`.
+The site in Twisted's terms: makes the channel of each client connection, and logs rejected bytes and requests for admin pages.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from mpp.wire.memory_budget import MemoryBudget
 
 class ProxySite(server.Site):
     """
-    Speaks HTTP through the wire layer instead of Twisted's own channel.
+    The factory of client connections, which uses the HTTP of `mpp.wire` instead of Twisted's.
 
-    :param budget: what all requests and responses held may take together.
-    :param channels: where open connections sign in.
-    :ivar limits: what a client may send; another value counts for connections that come then.
-    :ivar access: gives where requests are logged, or None.
+    :param budget: limits the memory of all buffered requests and responses together.
+    :param channels: the open client connections, to which each new one is added.
+    :ivar limits: the limits of requests on connections that are accepted from now on.
+    :ivar access: returns the access log; None if there is none.
     :ivar client_of: returns the address of a request's client.
-    :ivar allowed_origins: the pages that may read mpp's own errors.
-    :param request: makes a request of a channel.
-    :param channel: the kind of channel that such requests need.
+    :ivar allowed_origins: the origins whose pages may read local replies.
+    :param request: makes a request on a channel.
+    :param channel: the class of channel that such requests need.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class ProxySite(server.Site):
         self._channel = channel
 
     def rejected(self, status: int) -> None:
-        """Count a request that was refused with this status."""
+        """Count a request that was rejected with this status."""
         self._metrics.refused(status)
 
     def _reject(self, client: str, error: BadRequest) -> bytes:
@@ -81,25 +80,25 @@ class ProxySite(server.Site):
         return self.client_of(RequestInfo(b"", b"", fields, peer=peer))
 
     def log(self, request: Any) -> None:
-        """Tell of a request for one of the own pages, when it has ended."""
+        """Write a request for an admin page to the access log when it has ended."""
         access = self.access()
         if access is not None:
             access.log(request.info, request.code, began=request.began, sent=request.sentLength, backend=LOCAL)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Make the `ProxyChannel` of one client connection."""
+        """Return the `ProxyChannel` of one client connection."""
         peer = str(getattr(addr, "host", "")).removeprefix("::ffff:")
-        refuse, client_of = partial(self._reject, peer), partial(self._client, peer)
-        channel = self._channel(self._request, self.limits, self._budget, refuse, self._channels, client_of)
+        reject, client_of = partial(self._reject, peer), partial(self._client, peer)
+        channel = self._channel(self._request, self.limits, self._budget, reject, self._channels, client_of)
         channel.site = self
         return channel
 
 
 def _error_page(error: BadRequest, added: Headers) -> bytes:
     """
-    Return the whole response to bytes that are no request for mpp; the connection is closed after it.
+    Return the complete response to bytes that are no valid request; the connection is closed after it.
 
-    :param added: fields that it has beside its own.
+    :param added: further header fields of the response.
     """
     error_type = "bad_data" if error.status < 500 else "unavailable"
     return headers.error_answer(error.status, error_type, error.detail, ((b"Connection", b"close"), *added))

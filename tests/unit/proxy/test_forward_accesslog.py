@@ -151,7 +151,7 @@ class TroubleTests(AccessLogCase):
         response.consumer.body_received(b"x" * 10)
         response.consumer.body_failed(UpstreamError(Phase.BODY, Cause.RESET))
         told = self.one(status=200, backend="a:9090", bytes=10)
-        self.assertEqual(told["reason"], "a:9090: body: reset; the answer broke off")
+        self.assertEqual(told["reason"], "a:9090: body: reset; the response broke off")
 
     def test_unknown_servers(self) -> None:
         """A request that no attempt could be made for is told of."""

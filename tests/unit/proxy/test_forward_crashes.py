@@ -90,7 +90,7 @@ class BrokenOffTests(CrashCase):
             self.assertEqual(self.world.counted("mpp_query_of_death_refusals_total"), 1)
             key, why = self.world.selections.suspected[0]
             self.assertEqual(key, key_of(RequestInfo(b"GET", REFRESHED, ())))
-            self.assertIn("a:9090 broke off after it had run a query for", why)
+            self.assertIn("a:9090 broke the connection after running a query for", why)
             self.assertIn("and may have died of it: GET /api/v1/query_range?query=heavy&start=1&end=2&step=1", self.logged[-1])
 
     def test_short_reads_are_retried(self) -> None:
