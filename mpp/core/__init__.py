@@ -1,4 +1,4 @@
 """
-Values, errors, interfaces and settings, and the small parts that all rooms share. Knows no other room. Begin with ``model``,
-``errors`` and ``interfaces``.
+Values, errors, interfaces and settings, and the small parts that all packages of mpp share. Imports no other package. Begin with
+``model``, ``errors`` and ``interfaces``.
 """

@@ -141,7 +141,7 @@ class HTTPConfigs:
 
     @property
     def all(self) -> tuple[HTTPConfig, ...]:
-        """Every configuration: the default, then the rules for URLs, then the rules for locators."""
+        """All configurations in order: the default, the rules for URLs, the rules for locators."""
         return self.default, *(config for _, config in self.rules), *(rule.config for rule in self.locators)
 
     def of(self, backend: Backend, sources: Collection[DiscoverySource] = ()) -> HTTPConfig:

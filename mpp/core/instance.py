@@ -8,10 +8,10 @@ goes there comes back, goes there again, and so on until the connections are use
 probes included, carries a field ``MPP-Instance`` with a token that was made at random when mpp was started, the same in all its
 workers.
 
-- A request that comes in with the own token is answered with 508 at once.
+- A received request with the token of this mpp is answered with 508 at once.
 - A server that answers a probe with such a 508 is mpp itself, and is never used.
-- The tokens that a request came with are kept in front of the own one, so a loop through several mpp is found as well, by the
-  first of them that sees a request twice; an mpp in front of another one is not taken for a loop.
+- The tokens in a received request are kept in front of the added one. A loop through several mpp is found as well, by the first
+  of them that sees a request twice; an mpp in front of another one is not a loop.
 
 ``Via`` (RFC 9110 section 7.6.3) was made for this, but switches compression off in nginx. The field's name has a hyphen because
 nginx drops fields with a dot in theirs. The token gives no rights: a client that learns it gets 508 for its own requests.
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from attrs import field, frozen
 
 FIELD = b"mpp-instance"
-"""The name of the field, in lower case."""
+"""The lower-case name of the field."""
 
 _LINE = b"MPP-Instance: %b\r\n"
 
@@ -33,10 +33,10 @@ _LINE = b"MPP-Instance: %b\r\n"
 @frozen
 class Instance:
     """
-    One running mpp.
+    The identity of one running mpp.
 
-    :ivar token: 16 characters that no other mpp has.
-    :ivar line: the field as it is sent with requests that come from no mpp.
+    :ivar token: 16 random characters that no other mpp has.
+    :ivar line: the line of the field in a request that has come from no mpp.
     """
 
     token: str
@@ -45,7 +45,7 @@ class Instance:
 
     @classmethod
     def random(cls) -> Instance:
-        """Return one with a new token."""
+        """Return an instance with a new random token."""
         return cls(secrets.token_hex(8))
 
     @_raw.default
@@ -58,9 +58,9 @@ class Instance:
 
     def line_after(self, tokens: Sequence[bytes]) -> bytes:
         """
-        Return the field as it is sent with a request that has one already.
+        Return the line of the field in a request that has come from another mpp.
 
-        :param tokens: the values of the fields that it has.
+        :param tokens: the values of the fields in the received request.
         """
         return _LINE % b", ".join((*tokens, self._raw))
 
@@ -68,9 +68,9 @@ class Instance:
         """
         Return whether a request was sent by this mpp.
 
-        The token is looked for as it is, without taking a list apart: it is too random to stand anywhere by chance.
+        The token is searched for without parsing a list: it is too random to occur by chance.
 
-        :param values: of its fields ``MPP-Instance``, or what may quote the token.
+        :param values: the values of the request's ``MPP-Instance`` fields, or a text that may quote the token.
         """
         raw = self._raw
         return any(raw in value for value in values)

@@ -1,7 +1,7 @@
 """
-Errors that clients get although no server sent them: since when, and how many. Pure.
+The runs of local replies with an error status: the time of the first and of the last one, and their number. Pure.
 
-Counted are requests that mpp answers with 500, 502, 503 or 504 itself; 501 and 505 are the client's fault.
+Only local replies with 500, 502, 503 or 504 count; 501 and 505 are the client's fault.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ CODES = (500, 502, 503, 504)
 """The status codes of local replies that are not the client's fault."""
 
 OVER_S = 10.0
-"""Seconds without such an error after which a run of them is over, if a server is usable."""
+"""Seconds without an error after which a run of errors is over, if a server is usable."""
 
 
 @frozen
 class LocalErrors:
     """
-    A run of such errors. Times in seconds since the epoch.
+    A run of local replies with an error status. Times are seconds since the epoch.
 
-    :ivar since: when the first one was seen.
-    :ivar last: when the last one was seen.
-    :ivar counts: how many there were, by code.
+    :ivar since: the time of the first error.
+    :ivar last: the time of the last error.
+    :ivar counts: the number of errors for each status code.
     """
 
     since: float
@@ -35,31 +35,31 @@ class LocalErrors:
 
     @property
     def total(self) -> int:
-        """How many there were."""
+        """The number of errors in the run."""
         return sum(self.counts.values())
 
     @property
     def codes(self) -> str:
-        """Their codes, as in a sentence."""
+        """The status codes as a part of a sentence, such as ``502 and 504``."""
         return listing([str(code) for code in sorted(self.counts)])
 
     @property
     def text(self) -> str:
-        """The run while it lasts: a clause."""
+        """A clause that describes a run that is not over."""
         return f"clients get {self.codes} since {clock(self.since)} UTC, {self.total:,} so far"
 
     @property
     def summary(self) -> str:
-        """The run when it is over: a clause."""
+        """A clause that describes a run that is over."""
         return f"clients got {self.codes} from {clock(self.since)} to {clock(self.last)} UTC, {self.total:,} in all"
 
 
 def follow(run: LocalErrors | None, fresh: Mapping[int, int], now: float, *, usable: bool) -> LocalErrors | None:
     """
-    Return the run of errors that goes on; None if there is none, or it is over.
+    Return the current run of errors; None if no run has started, or the last one is over.
 
-    :param fresh: how many there were since the last call, by code.
-    :param usable: at least one server is usable. While none is, a run goes on although no client asks.
+    :param fresh: the number of errors since the last call, for each status code.
+    :param usable: at least one server is usable. While no server is, a run lasts even if no client sends requests.
     """
     counts = {code: count for code, count in fresh.items() if count > 0}
     if counts:

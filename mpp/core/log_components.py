@@ -10,10 +10,10 @@ import functools
 from collections.abc import Mapping
 
 TWISTED = "twisted"
-"""The component of all that Twisted logs."""
+"""The component of all events that Twisted logs."""
 
 PROGRAM = "mpp"
-"""The component of the program as a whole: its start and end, what it listens on, and what belongs to no other part."""
+"""The component of the program as a whole: its start and end, its listening sockets, and events of no other component."""
 
 COMPONENTS: Mapping[str, str] = {
     "access": "mpp.access",
@@ -30,16 +30,17 @@ COMPONENTS: Mapping[str, str] = {
     "tap": PROGRAM,
     "wire": "mpp.wire",
 }
-"""By the module or package that logs, without ``mpp.``; of a package's module that has an entry of its own, that one counts."""
+"""The component of each package or module, by its name without ``mpp.``; the entry of a module precedes that of its package."""
 
 
-# As many as there are modules that log, and a few of other distributions.
+# More than the modules that log.
 @functools.lru_cache(512)
 def component_of(namespace: str) -> str:
     """
-    Return the component that the log names for what was logged in a namespace.
+    Return the component of an event, for the log field ``component``.
 
-    :param namespace: of the logger: the name of a module. That of an extension from elsewhere stays as it is.
+    :param namespace: the namespace of the logger, which is the name of a module. The name of an extension's module is returned
+        unchanged.
     """
     root, *inner = namespace.split(".")
     if root == "mpp":

@@ -1,6 +1,5 @@
 """
-Does something for each of many in small steps, so that the reactor gets to clients' requests between them. Knows nothing of what
-is done.
+Call a function for each of many items in small steps, so that the reactor can serve clients between the steps.
 """
 
 from __future__ import annotations
@@ -15,17 +14,18 @@ from twisted.internet.task import deferLater
 T = TypeVar("T")
 R = TypeVar("R")
 
-# So many beginnings (of three requests each) take a few milliseconds, which is as long as a client's request may be made to wait.
+# The start of four operations (of three requests each) takes a few milliseconds: a client's request may not wait longer.
 AT_ONCE = 4
-# So many steps, each of which may write a line to the log.
+# Each step may write a line to the log.
 STEPS_AT_ONCE = 16
 
 
 async def of_each(run: Callable[[T], Deferred[R]], those: Iterable[T], clock: IReactorTime) -> list[R]:
     """
-    Run something for each of many, all beside each other, but begin no more than `AT_ONCE` in one turn of the reactor.
+    Run an asynchronous operation for each item, all concurrently, but start at most `AT_ONCE` in one iteration of the reactor.
 
-    :return: what came of each, in order. The first failure, and being cancelled, cancels all that run.
+    :param run: starts the operation for one item.
+    :return: the results in the order of the items. The first failure, or cancellation, cancels all running operations.
     """
     running: list[Deferred[R]] = []
     try:
@@ -34,7 +34,7 @@ async def of_each(run: Callable[[T], Deferred[R]], those: Iterable[T], clock: IR
                 await deferLater(clock, 0)
             running.append(run(each))
         return await gatherResults(running, consumeErrors=True)
-    # Not GeneratorExit, which ends a coroutine that is dropped: what is cancelled then would go on with it.
+    # GeneratorExit ends a coroutine that is garbage-collected; a cancellation then would resume the coroutine.
     except Exception as error:
         for one in running:
             one.addErrback(lambda _: None).cancel()
@@ -44,7 +44,7 @@ async def of_each(run: Callable[[T], Deferred[R]], those: Iterable[T], clock: IR
 
 
 async def with_breaks(step: Callable[[T], object], those: Iterable[T], clock: IReactorTime) -> None:
-    """Do something for each of many, in order, but for no more than `STEPS_AT_ONCE` in one turn of the reactor."""
+    """Call a function for each item, in order, but for at most `STEPS_AT_ONCE` items in one iteration of the reactor."""
     for place, each in enumerate(those):
         if place and place % STEPS_AT_ONCE == 0:
             await deferLater(clock, 0)

@@ -1,10 +1,10 @@
 """
-The name of mpp's affinity cookie where one mpp stands in front of another. Pure; knows nothing of the cookie's value.
+Rename the affinity cookie where one mpp stands in front of another. Pure; the value of the cookie is not used.
 
-Both set a cookie of the same name, and a client keeps only the one that came last. The outer mpp therefore renames what its
+Both set a cookie of the same name, and a client keeps only the last one. The outer mpp therefore renames the cookies that its
 servers set: ``MPP.Route`` from the server with the id ``0123`` reaches the client as ``MPP.Route-0123``. When the client returns
-it, that server gets it back as ``MPP.Route``; other servers get none of it. Each mpp of a longer chain adds the id of its own
-server right behind ``MPP.Route``, and takes it out again.
+it, that server gets it back as ``MPP.Route``; other servers do not get it. Each mpp of a longer chain inserts the id of its own
+server right behind ``MPP.Route``, and removes it again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def to_server(value: bytes, backend: Backend) -> bytes:
     """
     Return the value of a ``Cookie`` field without the cookies that are not for this server; it may be empty.
 
-    Removed are mpp's own cookie and those that other servers have set; the one that this server has set gets its original name.
-    All other cookies stay byte for byte.
+    The cookie of this mpp and the cookies that other servers have set are removed; the cookie that this server has set gets its
+    original name. All other cookies stay byte for byte.
     """
     if ROUTE_COOKIE not in value:
         return value
@@ -42,7 +42,7 @@ def to_server(value: bytes, backend: Backend) -> bytes:
 
 
 def from_server(value: bytes, backend: Backend) -> bytes:
-    """Return the value of a server's ``Set-Cookie`` field, with the server's id in the name if it is a cookie of an mpp's."""
+    """Return the value of a server's ``Set-Cookie`` field; the server's id is added to the name of a cookie of another mpp."""
     found = _set_by_an_mpp(value)
     if found is None:
         return value

@@ -1,11 +1,12 @@
 """
-Decides which series of counters exist: those of each known backend from the moment when it is known, at 0, and those of a backend
-that is gone for a while longer. Pure; knows label values, not the counters.
+Decide which series of counters exist. Pure; knows label values, not the counters.
+
+The series of a backend begin at 0 as soon as the backend is known, and stay for some time after it has been removed.
 
 # Note [Series begin at 0]
 
 ``increase()`` and ``rate()`` compare samples. A series that appears with its first event therefore hides this event: there is no
-sample at 0 before it. Prometheus' guide to instrumentation says so, too ("Avoid missing metrics").
+sample at 0 before it. See "Avoid missing metrics" in Prometheus' guide to instrumentation.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from mpp.core.prometheus.responses import LIMITED, REFUSED, RULES
 
 KEPT_INTERVALS = 30
 """
-For how many selection intervals the series of a backend stay that is gone: 5 minutes by default, as long as Prometheus looks back
-for a sample. A backend that returns sooner, such as a pod that was rescheduled, goes on with its counts.
+The selection intervals for which the series of a removed backend stay: 5 minutes by default, as long as Prometheus looks back for
+a sample. A backend that returns earlier, such as a pod that was rescheduled, continues its counts.
 """
 
 _BROKEN_OFF = tuple(cause.value for cause in (Cause.TIMEOUT, Cause.TLS, Cause.RESET, Cause.CLOSED, Cause.GARBLED))
@@ -45,24 +46,24 @@ OF_EACH_BACKEND: Mapping[str, tuple[Values, ...]] = {
     "mpp_storage_errors": ((),),
     "mpp_readmissions": ((),),
 }
-"""By the counter's name: the values that follow the backend's name, for the reasons that alerts and panels ask for."""
+"""The label values that follow the backend's name, by the counter's name: all values that alerts and panels use."""
 
 OF_THE_PROGRAM: Mapping[str, tuple[Values, ...]] = {
-    # The backend of responses that are mpp's own; mpp fails requests with these status codes.
+    # The local replies to requests that mpp fails.
     "mpp_requests": (("mpp", 500), ("mpp", 502), ("mpp", 503), ("mpp", 504)),
     "mpp_retry_budget_exhausted": (("retry",), ("hedge",)),
     "mpp_query_of_death_refusals": ((),),
     "mpp_selection_events": ((),),
     "mpp_selection_rounds": (("ok",), ("failed",)),
 }
-"""By the counter's name: the values of series that belong to no backend, locator or affinity."""
+"""The label values of series that belong to no backend, locator or affinity, by the counter's name."""
 
 
 def gone_since(gone: Mapping[str, float], counted: Iterable[str], known: Collection[str], now: float) -> dict[str, float]:
     """
-    Return since when each name has been gone that has series and is not known, by its name.
+    Return for each name that has series but is not in use the time since when it is not.
 
-    :param gone: what this function returned last.
+    :param gone: the previous result of this function.
     :param counted: the names that have series.
     :param known: the names that are in use now.
     :param now: seconds, monotonic.
@@ -72,9 +73,9 @@ def gone_since(gone: Mapping[str, float], counted: Iterable[str], known: Collect
 
 def expired(gone: Mapping[str, float], now: float, interval: float) -> list[str]:
     """
-    Return the names whose series go now.
+    Return the names whose series have to be removed now.
 
-    :param gone: since when each name has been gone, see `gone_since`.
+    :param gone: the result of `gone_since`.
     :param interval: ``--selection-interval``, in seconds.
     """
     return [name for name, since in gone.items() if now - since >= KEPT_INTERVALS * interval]

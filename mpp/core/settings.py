@@ -1,7 +1,5 @@
 """
-What can be configured, as values: in seconds and bytes, checked and ready to be used. How it is written is `mpp.config.options`.
-
-This module knows no other module of mpp but its words.
+The settings of mpp as values: checked, in seconds and bytes. Their text form is described in `mpp.config.options`.
 """
 
 from __future__ import annotations
@@ -15,9 +13,9 @@ from mpp.core.model import MIB
 @frozen
 class MarathonSettings:
     """
-    Where and how to ask Marathon.
+    The settings of the Marathon locator.
 
-    :ivar urls: base URLs, tried in turn; a path prefix such as ``/service/marathon`` is kept.
+    :ivar urls: base URLs, tried one after the other; a path prefix such as ``/service/marathon`` is kept.
     :ivar apps: app ids, with the leading slash.
     :ivar principal_secret: the service account's JSON, or ``@`` and the path of a file that holds it; empty for none.
     :ivar auth_endpoint: login URL that overrides the secret's, or empty.
@@ -36,12 +34,12 @@ class MarathonSettings:
 @frozen
 class KubeSettings:
     """
-    Where and how to ask Kubernetes.
+    The settings of the Kubernetes locator.
 
-    :ivar kubeconfig: path or paths (separated by colons) of kubeconfig files; empty: in-cluster.
-    :ivar namespace: empty: the pod's or the context's own, else ``default``.
-    :ivar service_name: wins over ``pod_label_selector``; one of them switches the locator on.
-    :ivar pod_label_selector: passed to the API server verbatim.
+    :ivar kubeconfig: path or paths (separated by colons) of kubeconfig files; empty for in-cluster configuration.
+    :ivar namespace: empty for the namespace of the pod or of the context, or else ``default``.
+    :ivar service_name: takes precedence over ``pod_label_selector``; one of them enables the locator.
+    :ivar pod_label_selector: the selector, passed to the API server verbatim.
     :ivar port: name or number of the port, empty for a sensible default.
     :ivar scheme: of the backends, ``http`` or ``https``.
     :ivar path_prefix: of the backends, empty or like ``/prometheus``.
@@ -59,52 +57,55 @@ class KubeSettings:
 @frozen
 class Settings:
     """
-    Everything configured, in seconds and bytes. The defaults are the documented ones.
+    All settings of mpp, in seconds and bytes. The defaults are the documented ones.
 
     :ivar config: path of the configuration file, or None.
-    :ivar http: how backends are spoken to; in the configuration file only.
+    :ivar http: HTTP client configurations of the backends; in the configuration file only.
     :ivar endpoints_file: path of the endpoints file, or None.
-    :ivar endpoints: URLs or ``host:port`` given one by one.
+    :ivar endpoints: URLs or ``host:port`` of single backends.
     :ivar file_sd: paths of file_sd files, the last element may be a glob.
     :ivar http_sd: URLs of HTTP service discovery.
     :ivar dns: ``name:port`` (A and AAAA) or ``srv+name`` (SRV, fully qualified).
-    :ivar marathon: what is told about Marathon.
-    :ivar kube: what is told about Kubernetes.
+    :ivar marathon: settings of the Marathon locator.
+    :ivar kube: settings of the Kubernetes locator.
     :ivar insecure: certificates of https backends and APIs are not verified.
     :ivar routing_strategy: ``name`` or ``name:argument``.
-    :ivar probe_params: what the requests of probes have in their query string besides mpp's own parameters; empty: nothing.
+    :ivar selection_interval: seconds between two selection rounds.
+    :ivar probe_params: query string that probes send besides their own parameters; empty for none.
     :ivar affinity_options: names in the order they are tried; empty for ``none``.
     :ivar port: TCP port on all interfaces, or None when only ``listen`` is used.
     :ivar listen: further Twisted server endpoint strings.
-    :ivar admin_listen: Twisted server endpoint strings where mpp's own pages are served, and elsewhere not.
+    :ivar admin_listen: Twisted server endpoint strings that alone serve the admin pages; empty: all endpoints serve them.
     :ivar web_config: path of a web configuration file (TLS, users), or None.
-    :ivar web_cors_origin: a regular expression for the origins of pages that may read mpp's own errors.
-    :ivar workers: processes that serve clients.
-    :ivar reuse_port: ``port`` may be opened by several processes at the same time.
-    :ivar max_connections: client connections open at once, or None for what the file limit allows.
-    :ivar client_idle_timeout: for how long a client connection is kept without a request.
-    :ivar drain_timeout: for how long requests in flight are waited for at the end.
-    :ivar retries: on how many further backends a failed read is tried.
-    :ivar retry_budget: how many retries and hedges there may be for each request, in the long run.
-    :ivar request_timeout: how long a client waits for its answer to begin, at most.
-    :ivar suspect_after: after how long without progress a backend is asked whether it is there.
-    :ivar crash_suspect: a read that had run for longer when its server broke off may have killed it; 0: never.
-    :ivar stall_timeout: for how long an answer that has begun may pause.
-    :ivar hedge_after: after how long a second backend is asked although the first one is well; 0: never.
-    :ivar no_coverage: servers are not asked for their newest data, and lack nothing.
-    :ivar coverage_query: the metric, or a selector of it, that says whether a target was scraped.
-    :ivar no_timeout_parameter: queries are forwarded without telling the server when nobody waits any more.
-    :ivar max_concurrency: requests under way on one backend.
-    :ivar max_queue: requests that wait for one backend beyond these.
-    :ivar response_buffer: how much of an answer is held back, per request.
-    :ivar enable_lifecycle: a client may have the configuration read again.
-    :ivar verbose: as ``log_level`` debug, whatever that is.
+    :ivar web_cors_origin: a regular expression for the origins of pages that may read local error replies.
+    :ivar workers: number of processes that serve clients.
+    :ivar reuse_port: several processes may open ``port`` at the same time.
+    :ivar max_connections: maximum number of open client connections, or None for as many as the file limit allows.
+    :ivar client_idle_timeout: seconds that a client connection is kept open without a request.
+    :ivar drain_timeout: seconds that a shutdown waits for requests in flight.
+    :ivar allow_unsafe_paths: requests that change or stop only one server are forwarded.
+    :ivar max_request_body: maximum size of a request body.
+    :ivar retries: maximum number of further backends for a failed read.
+    :ivar retry_budget: maximum number of retries and hedges per request, on average.
+    :ivar request_timeout: maximum seconds until the response to a client begins.
+    :ivar suspect_after: seconds without progress after which the liveness of a backend is checked.
+    :ivar crash_suspect: seconds; a read that ran longer before its server broke off may have crashed the server; 0: never.
+    :ivar stall_timeout: maximum seconds without progress of a response that has begun.
+    :ivar hedge_after: seconds after which a second backend gets the request although the first one is alive; 0: never.
+    :ivar no_coverage: the newest data of servers is not surveyed, and no server is regarded as lacking data.
+    :ivar coverage_query: the metric, or a selector of it, that shows whether a target was scraped.
+    :ivar no_timeout_parameter: queries are forwarded without an added ``timeout`` parameter.
+    :ivar max_concurrency: maximum number of concurrent requests to one backend.
+    :ivar max_queue: maximum number of requests that wait for one backend.
+    :ivar response_buffer: bytes of a response that are buffered, per request.
+    :ivar enable_lifecycle: a client may reload the configuration.
+    :ivar verbose: log at level debug, whatever ``log_level`` is.
     :ivar log_format: one of `mpp.app.logs.format.RENDERERS`.
     :ivar log_level: one of `mpp.app.logs.format.LEVELS`.
     :ivar access_log: every request is logged.
-    :ivar server_timing: answers tell how long they took, and where.
-    :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is believed; None when nobody said: then private ones are,
-        but as a hint for routing only.
+    :ivar server_timing: responses have a ``Server-Timing`` field.
+    :ivar trusted_proxies: networks (CIDR) whose ``X-Forwarded-For`` is trusted; None when not configured: then private networks
+        are, but only as a hint for routing.
     """
 
     config: str | None = None

@@ -1,7 +1,7 @@
 """
-Takes a YAML text apart, and says in which line what is wrong: all of it, not only the first thing. Pure.
+Read the mappings, lists and scalars of a YAML text, and collect all errors in it with their lines. Pure.
 
-Knows mappings, lists and scalars, how they are called in a message, and no option. See `mpp.config.file`.
+See `mpp.config.file` for the options.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import define, frozen
 from mpp.core.errors import ConfigError
 from mpp.core.text.yaml_events import PlainYAMLError, Table, as_typed, read_yaml
 
-# An option, a list, an entry, http_config, tls_config, a value; what nests deeper is something else.
+# An option, a list, an entry, http_config, tls_config, a value: no valid configuration nests deeper.
 _MAX_DEPTH = 10
 _MAX_SHOWN = 60
 _MAX_ERRORS = 50
@@ -22,13 +22,13 @@ _MAX_ERRORS = 50
 
 @frozen
 class PlainScalar:
-    """A scalar without quotes, as it was written."""
+    """The text of a scalar without quotes."""
 
     text: str
 
 
 def what_is(value: object) -> str:
-    """Say what a value is, for a message."""
+    """Return a description of a value, for a message."""
     if isinstance(value, Table):
         return "keys and values"
     if isinstance(value, list):
@@ -44,17 +44,17 @@ def _short(text: str) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Say what a value is that must not be shown."""
+    """Return a description of a value that must not be shown, for a message."""
     shown = what_is(value)
     return shown if shown in ("keys and values", "a list", "nothing") else "a scalar"
 
 
 def read_tree(text: str, name: str) -> tuple[MappingReader | None, list[ConfigError]]:
     """
-    Give the mapping that a text is, and what is wrong with it.
+    Parse a text that consists of one mapping.
 
-    :param name: the file's, for messages.
-    :return: None when it is no mapping.
+    :param name: the name of the file, for messages.
+    :return: a reader of the mapping, or None if the text is no mapping; and the list of errors, to which the reader adds.
     """
     errors: list[ConfigError] = []
 
@@ -64,7 +64,7 @@ def read_tree(text: str, name: str) -> tuple[MappingReader | None, list[ConfigEr
     try:
         value = read_yaml(text, depth=_MAX_DEPTH, scalar=PlainScalar, repeated=repeated)
     except PlainYAMLError as error:
-        # What the parser says is no secret; a name, such as an alias', may be one that lacks its quotes.
+        # The parser's message holds no secret; other details may: the name of an alias may be a password without quotes.
         detail = error.detail if error.problem == "not YAML" else ""
         return None, [*errors, ConfigError(name if error.line is None else f"{name}:{error.line}", error.problem + detail)]
     if value is None or (isinstance(value, PlainScalar) and as_typed(value.text) is None):
@@ -77,11 +77,11 @@ def read_tree(text: str, name: str) -> tuple[MappingReader | None, list[ConfigEr
 @define(eq=False)
 class MappingReader:
     """
-    A mapping, with what is found to be wrong in it.
+    A reader of one mapping, which collects the errors in it.
 
-    :ivar errors: shared with the mappings inside.
-    :ivar path: of keys that lead to it, such as ``backends: http_config: ``; empty for the outermost.
-    :ivar found: says in a message what a value is.
+    :ivar errors: the list of errors, shared with the readers of inner mappings.
+    :ivar path: the keys that lead to the mapping, such as ``backends: http_config: ``; empty for the outermost mapping.
+    :ivar found: returns the description of a value for a message.
     """
 
     table: Table
@@ -92,16 +92,16 @@ class MappingReader:
     found: Callable[[object], str] = what_is
 
     def where(self, key: str) -> str:
-        """Give how a key is named in a message."""
+        """Return the position and path of a key, for a message."""
         return f"{self.name}:{self.table.lines.get(key, self.line)}: {self.path}{key}"
 
     def wrong(self, key: str, problem: str) -> None:
-        """Take note of what is wrong with a key's value."""
+        """Add an error about the value of a key."""
         if len(self.errors) < _MAX_ERRORS:
             self.errors.append(ConfigError(self.where(key), problem))
 
     def keys(self, known: Collection[str], hints: dict[str, str] | None = None) -> Iterator[str]:
-        """Give the known keys that are there; the others are wrong."""
+        """Yield the known keys in the mapping; add an error for each other key."""
         for key in self.table:
             if key in known:
                 yield key
@@ -112,7 +112,7 @@ class MappingReader:
                 self.wrong(_short(key), f"no such key; did you mean {near[0]}?" if near else "no such key")
 
     def inside(self, key: str) -> MappingReader | None:
-        """Give the mapping that a key's value is; None, and an error, if it is none."""
+        """Return a reader of the mapping under a key; add an error and return None if the value is no mapping."""
         value = self.table[key]
         if isinstance(value, Table):
             return MappingReader(value, self.name, self.errors, f"{self.path}{key}: ", self.table.lines[key], self.found)
@@ -120,7 +120,7 @@ class MappingReader:
         return None
 
     def each(self, key: str) -> Iterator[MappingReader]:
-        """Give the mappings that are the elements of a key's value; errors for what is none."""
+        """Yield readers of the mappings in the list under a key; add an error for every element that is no mapping."""
         value = self.table[key]
         if not isinstance(value, list):
             self.wrong(key, f"expected a list, found {what_is(value)}")
@@ -133,7 +133,7 @@ class MappingReader:
                 self.wrong(key, f"entry {number}: expected keys and values, found {what_is(element)}")
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Give the texts in the list that a key's value is; errors for what is none."""
+        """Return the texts in the list under a key; add an error for every element that is no text."""
         value = self.table[key]
         if not isinstance(value, list) or not value:
             self.wrong(key, f"expected a list, found {'an empty one' if value == [] else self.found(value)}")
@@ -147,11 +147,11 @@ class MappingReader:
         return tuple(texts)
 
     def text(self, key: str) -> str:
-        """Give a key's value as text; empty, and an error, if it is none."""
+        """Return the text under a key; add an error and return an empty text if the value is no text."""
         return self._checked(key, text_of)
 
     def boolean(self, key: str) -> bool:
-        """Give a key's value, true or false; false, and an error, if it is neither."""
+        """Return the boolean under a key; add an error and return False if the value is no boolean."""
         return self._checked(key, boolean_of) == "true"
 
     def _checked(self, key: str, check: Callable[[object], str]) -> str:
@@ -164,9 +164,10 @@ class MappingReader:
 
 def text_of(value: object, found: Callable[[object], str] = what_is) -> str:
     """
-    Give the text of a scalar; numbers and dates are as they were written.
+    Return the text of a scalar; numbers and dates are texts as they were written.
 
-    :param found: says in the message of the ValueError what it is instead.
+    :param found: returns the description of a value for the message.
+    :raise ValueError: the value is no text.
     """
     if isinstance(value, str):
         return value
@@ -177,7 +178,7 @@ def text_of(value: object, found: Callable[[object], str] = what_is) -> str:
 
 
 def boolean_of(value: object) -> str:
-    """Give ``true`` or ``false``."""
+    """Return ``true`` or ``false`` for a boolean scalar; raise ValueError for another value."""
     typed = as_typed(value.text) if isinstance(value, PlainScalar) else None
     if not isinstance(typed, bool):
         raise ValueError(f"expected true or false, found {what_is(value)}")
@@ -185,7 +186,7 @@ def boolean_of(value: object) -> str:
 
 
 def number_of(value: object) -> str:
-    """Give a whole number, as it was written."""
+    """Return the text of a scalar that is a whole number; raise ValueError for another value."""
     typed = as_typed(value.text) if isinstance(value, PlainScalar) else None
     if isinstance(typed, bool) or not isinstance(typed, int):
         raise ValueError(f"expected a whole number, found {what_is(value)}")

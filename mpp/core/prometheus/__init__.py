@@ -1,4 +1,3 @@
 """
-What mpp knows of Prometheus' API: its paths, and what its responses and errors mean. Pure; knows no connection and no
-selection. Begin with ``responses``.
+The API of Prometheus: its paths, and the meaning of its responses and errors. Pure. Begin with ``responses``.
 """

@@ -1,8 +1,7 @@
 """
-Reads the errors of Prometheus' API out of response bodies. Pure; it does not know what an error means
-(`mpp.core.prometheus.responses`).
+Parse the errors of Prometheus' API in response bodies. Pure; `mpp.core.prometheus.responses` decides what they mean.
 
-The shape is that of ``web/api/v1/api.go``: ``{"status": "error", "errorType": "...", "error": "..."}``.
+The format comes from ``web/api/v1/api.go``: ``{"status": "error", "errorType": "...", "error": "..."}``.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from attrs import frozen
 from mpp.core import headers
 from mpp.core.model import Headers
 
-# No error text of Prometheus comes near this; it bounds the work on an error page of something else.
+# Far more than any error text of Prometheus; it limits the work on the error pages of other programs.
 MAX_BODY = 64 * 1024
 
-# With this zlib finds out itself whether it reads gzip (RFC 1952) or zlib (RFC 1950); the other is for raw deflate (RFC 1951).
+# The window bits by which zlib detects gzip (RFC 1952) or zlib (RFC 1950) itself, and for raw deflate (RFC 1951).
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _RAW = -zlib.MAX_WBITS
 
@@ -40,10 +39,10 @@ def decoded(fields: Headers, body: bytes) -> bytes | None:
     """
     Return the first `MAX_BODY` bytes of a body without its content coding (RFC 9110 section 8.4).
 
-    Servers that say ``deflate`` send zlib or raw deflate; both are read.
+    Servers with the coding ``deflate`` send zlib or raw deflate; both are decoded.
 
-    :param body: as much of it as is at hand, encoded as it came.
-    :return: None if it cannot be decoded: another coding (``br``, ``zstd``), several of them, or damaged.
+    :param body: the available part of the body, encoded as received.
+    :return: None if the body cannot be decoded: another coding (``br``, ``zstd``), several codings, or damaged data.
     """
     listed = b",".join(headers.values(fields, b"content-encoding")).lower()
     codings = [coding for coding in map(bytes.strip, listed.split(b",")) if coding not in (b"", b"identity")]
@@ -66,9 +65,9 @@ def _inflated(body: bytes, window: int) -> bytes | None:
 
 def parse(content: bytes | None) -> ApiError | None:
     """
-    Return the API error that a response has for a body; None if it is none.
+    Return the API error in a response body; None if the body is not an API error.
 
-    :param content: what `decoded` returned.
+    :param content: the result of `decoded`.
     """
     if content is None:
         return None

@@ -1,15 +1,14 @@
 """
-The fields that let pages of another origin read mpp's own errors (CORS: WHATWG Fetch, "HTTP extensions"). Pure.
+The header fields that let web pages of another origin read local replies (CORS: WHATWG Fetch, "HTTP extensions"). Pure.
 
 A browser shows a response of another origin to a script only if the response has these fields; without them the script sees
 "Failed to fetch" and no status. Prometheus sends them with the responses of its API to every request that has an ``Origin`` field
-(its ``web/api/v1`` and ``util/httputil/cors.go``), and so does mpp. Responses of servers are passed on with whatever fields they
-have.
+(its ``web/api/v1`` and ``util/httputil/cors.go``), and so does mpp. The fields of servers' responses are not changed.
 
-Before some requests a browser asks whether the page may make them (a preflight), without credentials, and makes them only if the
-response has status 2xx. Servers answer that. Where mpp would answer with an error of its own it answers as Prometheus does
-instead, with 204 and the same fields: so the request itself is made, gets that error, and the page can read it. Nothing is let
-through by that: the request itself is judged like any other.
+Before some requests a browser sends a preflight request without credentials, and sends the request itself only if the response
+has status 2xx. The servers answer preflight requests. Where mpp would send a local error reply, it answers the preflight request
+like Prometheus, with 204 and the same fields: the browser then sends the request itself, and the page can read the error. This
+does not bypass any check, because the request itself is checked like every other one.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ ALL = ".*"
 """Prometheus' default of ``--web.cors.origin``: pages of all origins."""
 
 MAX_ORIGIN = 256
-"""Bytes of the longest origin that counts: a host name has 253 at most (RFC 1035), and what is matched should be short."""
+"""Maximum length of an origin, in bytes; longer ones are ignored. A host name has at most 253 (RFC 1035)."""
 
 _API = b"/api/v1/"
 _FIELDS: Headers = (
@@ -38,9 +37,9 @@ _FIELDS: Headers = (
 
 def origin_of(target: bytes, fields: Headers) -> bytes:
     """
-    Return the origin of the page that made a request below ``/api/v1/``, behind any prefix; empty of all other requests.
+    Return the origin of the page that made a request below ``/api/v1/``, behind any prefix; empty for all other requests.
 
-    :param fields: of the request, as far as they have arrived.
+    :param fields: the header fields of the request that have arrived.
     """
     path = paths.path_of(target)
     if _API not in path or paths.is_own(path):
@@ -50,17 +49,17 @@ def origin_of(target: bytes, fields: Headers) -> bytes:
 
 
 def is_preflight(method: bytes, fields: Headers) -> bool:
-    """Return whether a browser asks whether a page may make a request (WHATWG Fetch, "CORS-preflight request")."""
+    """Return whether a request is a CORS-preflight request (WHATWG Fetch)."""
     return method == b"OPTIONS" and bool(headers.values(fields, b"access-control-request-method"))
 
 
 @frozen
 class AllowedOrigins:
     """
-    The origins whose pages may read mpp's own errors.
+    The origins whose pages may read local error replies.
 
     :ivar pattern: a regular expression for whole origins, see `mpp.core.text.linear_pattern`.
-    :raise ValueError: it is none.
+    :raise ValueError: the pattern is not a valid regular expression.
     """
 
     pattern: str = ALL
@@ -72,9 +71,9 @@ class AllowedOrigins:
 
     def fields(self, origin: bytes) -> Headers:
         """
-        Return the fields of a response to a page.
+        Return the CORS fields of a response to a page.
 
-        :param origin: what `origin_of` returned; there are no fields if it is empty.
+        :param origin: the result of `origin_of`; there are no fields if it is empty.
         """
         if not origin:
             return ()
@@ -86,4 +85,4 @@ class AllowedOrigins:
 
 
 ALL_ORIGINS = AllowedOrigins()
-"""The default: pages of all origins."""
+"""The default value: pages of all origins."""

@@ -1,4 +1,4 @@
-"""What one attempt to have a request answered came to, and whether another backend is worth a try. Values."""
+"""The outcome of one attempt to get a response, and whether a retry on another backend makes sense. Values."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from mpp.core.model import Standing
 
 
 class Retry(enum.Enum):
-    """Whether a read may be tried on another backend."""
+    """Whether a read may be retried on another backend."""
 
     NO = "no"
     ONCE = "once"
-    """On one other backend, if this was the first attempt: the same fault may well be there too."""
+    """On one other backend, if this was the first attempt: that backend may have the same fault."""
     YES = "yes"
 
 
 @frozen
 class Outcome:
     """
-    What the outcome of one attempt means.
+    The outcome of one attempt, and its consequences.
 
-    :ivar reason: short word for metrics and logs.
-    :ivar retry: whether a read belongs on another backend.
-    :ivar standing: what the backend is worth from now on, or None when its standing is not touched.
-    :ivar crash: the server may have died of this very request.
-    :ivar resend: nothing was sent, so that even a write may be repeated.
-    :ivar busy: the server has more to do than it can: only one that is not busy itself is worth a try.
-    :ivar hide_from_client: when no backend is left, the client gets mpp's own error instead of this answer.
-    :ivar elsewhere: only a backend that has not been tried is worth a retry, a new selection is not waited for. Unless it is to
-        be masked, the client gets this answer when no other backend does better.
-    :ivar credentials: mpp's own credentials are refused.
+    :ivar reason: the short word for metrics and logs.
+    :ivar retry: whether a read may be retried on another backend.
+    :ivar standing: the standing to report for the backend, or None for no report.
+    :ivar crash: the request may have crashed the server.
+    :ivar resend: no byte was sent, so even a write may be repeated.
+    :ivar busy: the server is overloaded: the retry goes only to a backend that is not busy.
+    :ivar hide_from_client: when no backend is left, the client gets a local error reply instead of this response.
+    :ivar elsewhere: the retry goes only to a backend that was not tried, and does not wait for a new selection. The client gets
+        this response when no other backend has a better one, unless it has to be hidden.
+    :ivar credentials: the server rejected the credentials of mpp.
     :ivar storage: the server cannot read a part of its own storage.
     """
 

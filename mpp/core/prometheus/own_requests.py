@@ -1,5 +1,5 @@
 """
-Requests that mpp makes itself: their head, and how one is recognized that has come back. Pure.
+Build the head of requests that mpp itself makes, and recognize requests that have returned to their sender. Pure.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from mpp.core.model import Backend, RequestInfo
 
 def own_request_head(backend: Backend, path: str, sender: Instance) -> bytes:
     """
-    Return the head of a request of mpp's own. Not compressed: the responses are small, or are scanned as they come.
+    Return the head of a request that mpp itself makes, with the bytes of the empty line.
 
+    The response is not compressed: it is small, or is scanned while it arrives.
+
+    :param path: the path and query string, without the backend's prefix.
     :param sender: this mpp.
     """
     return (
@@ -30,9 +33,9 @@ def own_request_head(backend: Backend, path: str, sender: Instance) -> bytes:
 
 def check_sender(info: RequestInfo, own: Instance) -> None:
     """
-    Check that a request was not sent by this mpp, its own or one that it forwarded.
+    Check that a received request was not made or forwarded by this mpp.
 
-    :raise LoopDetected: it was.
+    :raise LoopDetected: this mpp has sent the request.
     """
     if own.is_in(headers.values(info.headers, instance.FIELD)):
         raise LoopDetected

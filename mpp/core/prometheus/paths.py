@@ -1,8 +1,8 @@
 """
-What a request target means to a Prometheus. Pure; knows nothing of headers, backends or connections.
+Classify the paths of request targets as Prometheus understands them. Pure.
 
-Targets are matched decoded and normalized, and forwarded raw. Matching is at any depth, because a server may live under a route
-prefix (``/prometheus/api/v1/query``). Which paths are unsafe is decided in `mpp.core.prometheus.unsafe_paths`.
+Targets are matched decoded and normalized, but forwarded unchanged. They match at any depth, because a server may have a route
+prefix (``/prometheus/api/v1/query``). `mpp.core.prometheus.unsafe_paths` decides which paths are unsafe.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from urllib.parse import unquote_to_bytes
 
 from mpp.core.prometheus import unsafe_paths
 
-# POST with a form instead of a long query string changes nothing on the server: all of these are reads.
-# Everything else that Prometheus serves under /api/v1 is GET only, or a write.
+# These paths accept POST with a form instead of a long query string, and are reads all the same.
+# All other paths of Prometheus under /api/v1 accept only GET, or are writes.
 _POST_READS = re.compile(
     rb"(?:^|/)api/v1/(?:query|query_range|query_exemplars|labels|series|format_query|parse_query|read"
     rb"|search/(?:metric_names|label_names|label_values))/?$"
 )
 
-# As it is written, behind any prefix: Prometheus redirects every other spelling to this one, and the redirect would carry an
-# injected timeout, which browsers keep. What is percent-encoded where a plain word is expected is left alone.
+# Exactly as written, behind any prefix: Prometheus redirects every other spelling to this one, and the redirect would contain an
+# added timeout, which browsers keep. A percent-encoded spelling is not changed.
 _TAKES_TIMEOUT = re.compile(rb"/api/v1/query(?:_range)?$")
 _FEDERATION = re.compile(rb"(?:^|/)(?:federate|api/v1/read)/?$")
 _REDIRECTED = re.compile(rb"/\.{0,2}/")
 
-# As it is written, for any other spelling is redirected, or not found, by a Prometheus as well. The first are served by every
-# version, the second by some; a label's name that is percent-encoded may not be found.
+# Exactly as written: Prometheus itself redirects other spellings, or does not find them. Every version serves the first paths,
+# some versions serve the second; a percent-encoded label name may not be found.
 _ALWAYS_SERVED = re.compile(rb"/api/v1/(?:query|query_range|series|label/[^/%]+/values)")
 _SERVED = re.compile(
     rb"/api/v1/(?:labels|query_exemplars|format_query|parse_query|metadata|targets|targets/metadata|targets/relabel_steps|scrape_pools"
@@ -37,25 +37,25 @@ _SERVED = re.compile(
     rb"|status/(?:config|flags|runtimeinfo|buildinfo|tsdb|tsdb/blocks|walreplay|self_metrics))"
 )
 
-# Longer paths are not remembered: 512 of this length take 128 KiB.
+# Longer paths are not cached: 512 of this length take 128 KiB.
 _REMEMBERED = 256
-# Longer paths are no query, and not worth the time that it takes to normalize them.
+# Longer paths are no queries, and would take long to normalize.
 _LONGEST_QUERY = 4096
 
 _READ_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 NO_PREFIXES = ("",)
-"""`mpp.core.model.Selection.prefixes` where no backend has a prefix."""
+"""The value of `mpp.core.model.Selection.prefixes` if no backend has a prefix."""
 
 
 def path_of(target: bytes) -> bytes:
-    """Give the raw path of a request target: what stands before the first ``?``."""
+    """Return the raw path of a request target: the part before the first ``?``."""
     return target.partition(b"?")[0]
 
 
 def normalized(path: bytes) -> bytes:
     """
-    Give the path as the most lenient server might understand it: decoded once, slashes merged, dots resolved, lower case.
+    Return a path as the most lenient server might understand it: decoded once, slashes merged, dots resolved, lower case.
 
     >>> normalized(b"/api//v1/x/../%61dmin/")
     b'/api/v1/admin/'
@@ -84,13 +84,13 @@ def _without_dots(path: bytes) -> bytes:
 
 class PathMeaning(NamedTuple):
     """
-    What a raw path means.
+    The classification of a raw path.
 
-    :ivar unsafe: the methods with which a request for it changes or stops the one server it reaches, and so makes a pair
+    :ivar unsafe: the methods with which a request changes or stops only the server that it reaches, so that the servers of a pair
         diverge; see `mpp.core.prometheus.unsafe_paths`. Empty for nearly all paths.
-    :ivar post_reads: a POST to it only reads.
-    :ivar takes_timeout: what is asked for there has a ``timeout`` parameter, see `mpp.core.prometheus.query_timeout`.
-    :ivar sticky: the response is federation's or remote read's, see `mpp.proxy.decisions.stickiness`.
+    :ivar post_reads: a POST to the path is a read.
+    :ivar takes_timeout: requests accept a ``timeout`` parameter, see `mpp.core.prometheus.query_timeout`.
+    :ivar sticky: the path is that of federation or remote read, see `mpp.proxy.decisions.stickiness`.
     """
 
     unsafe: frozenset[bytes]
@@ -99,12 +99,12 @@ class PathMeaning(NamedTuple):
     sticky: bool = False
 
     def is_read(self, method: bytes) -> bool:
-        """Tell whether a request may be repeated: it changes nothing on the server, whatever its method (Prometheus API page)."""
+        """Return whether a request changes nothing on the server, so that it may be repeated (Prometheus API page)."""
         return method not in self.unsafe and (method in _READ_METHODS or (self.post_reads and method == b"POST"))
 
 
 def meaning(path: bytes) -> PathMeaning:
-    """Tell what a raw path means. Remembered: dashboards ask for the same few."""
+    """Return the classification of a raw path. It is cached, because dashboards request the same few paths."""
     return _meaning(path) if len(path) <= _REMEMBERED else _meaning.__wrapped__(path)
 
 
@@ -119,11 +119,11 @@ def _meaning(path: bytes) -> PathMeaning:
 
 
 class APIPath(enum.Enum):
-    """Whether a Prometheus serves a path as a part of its API."""
+    """Whether Prometheus serves a path as a part of its API."""
 
     NONE = "none"
     SOME = "some"
-    """In some versions."""
+    """Only some versions of Prometheus serve it."""
     ALWAYS = "always"
 
 
@@ -145,21 +145,21 @@ def without_prefix(prefix: str, target: bytes, prefixes: tuple[str, ...]) -> byt
 
 
 def is_own(path: bytes) -> bool:
-    """Tell whether mpp answers this path itself: its first segment is ``mpp``."""
+    """Return whether mpp answers a path itself: its first segment is ``mpp``."""
     return path.startswith(b"/mpp/") or path == b"/mpp"
 
 
 def is_unsafe_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> bool:
-    """Return whether a request is unsafe with its path as it stands, or as `with_prefix` would send it to any backend."""
+    """Return whether a request is unsafe with its received path, or with a path that `with_prefix` would make for a backend."""
     unsafe = meaning(path).unsafe
     if unsafe and method in unsafe:
         return True
-    # Nearly always: there are no prefixes, so there is nothing more to look at.
+    # Nearly always, no backend has a prefix.
     return prefixes != NO_PREFIXES and any(method in meaning(changed).unsafe for changed in _with_any_prefix(path, prefixes))
 
 
 def rejection_behind(method: bytes, path: bytes, prefixes: tuple[str, ...]) -> unsafe_paths.Rejection:
-    """Return what the client of a request is told that is unsafe behind these prefixes, see `is_unsafe_behind`."""
+    """Return the rejection of a request that `is_unsafe_behind` finds unsafe with these prefixes."""
     readings = (path, *_with_any_prefix(path, prefixes))
     unsafe = next((reading for reading in readings if method in meaning(reading).unsafe), path)
     return unsafe_paths.rejection(method, unsafe)
@@ -172,25 +172,23 @@ def _with_any_prefix(path: bytes, prefixes: tuple[str, ...]) -> list[bytes]:
 
 def with_prefix(prefix: str, target: bytes, prefixes: tuple[str, ...]) -> bytes:
     """
-    Put a backend's path prefix in front of a raw target, in place of the prefix of any known backend.
+    Return a raw target with the path prefix of a backend in place of the prefix of any known backend.
 
-    Prometheus redirects to paths with its prefix, and its pages ask for such paths: a client comes back with the prefix of
-    whichever backend answered it before.
+    Prometheus redirects to paths with its prefix, and its pages request such paths: a client returns with the prefix of the
+    backend that answered its previous request.
 
-    :param prefix: of the backend that the target is sent to.
-    :param prefixes: of all known backends, the longest first, see `mpp.core.model.Selection.prefixes`. There is nothing to do
-        where they are `NO_PREFIXES` and there is no ``prefix``.
+    :param prefix: the prefix of the backend that gets the request.
+    :param prefixes: the prefixes of all known backends, the longest first, see `mpp.core.model.Selection.prefixes`.
     """
     return _joined(prefix, target[_prefix_length(path_of(target), prefix, prefixes) :])
 
 
 def _prefix_length(path: bytes, prefix: str, prefixes: tuple[str, ...]) -> int:
     """
-    Return how many bytes at the beginning of a path are a prefix of the known backends: whole segments, the first that fits.
+    Return the length of the first prefix of a known backend that a path begins with, in whole segments; 0 for no prefix.
 
-    The backend itself may have been removed while the request was under way; its own prefix counts nevertheless, as the last one.
-
-    Pages below ``/mpp`` of a backend that is an mpp itself are not reached in this way: there is no prefix in front of them.
+    ``prefix``, the prefix of the backend of the request, is tried last, in case the backend was removed during the request. A
+    prefix in front of ``/mpp`` does not count: the admin pages of a backend that is an mpp itself are not reachable in this way.
     """
     for known in (*prefixes, prefix):
         if known and path.startswith(raw := known.encode("ascii")):
@@ -201,5 +199,5 @@ def _prefix_length(path: bytes, prefix: str, prefixes: tuple[str, ...]) -> int:
 
 
 def _joined(prefix: str, rest: bytes) -> bytes:
-    """Put a prefix in front of what stood behind another one: a target that begins with a slash, whatever is left of it."""
+    """Return a prefix followed by the rest of a target; the result always begins with a slash."""
     return prefix.encode("ascii") + rest if prefix or rest.startswith(b"/") else b"/" + rest

@@ -1,9 +1,9 @@
 """
-The ``timeout`` parameter of queries: what a client asked for, and how a server is told of what is left. Pure.
+Read the ``timeout`` parameter of queries, and limit it to the time that is left for the request. Pure.
 
-A server goes on with a query when nobody waits for it any more, unless it was told when to stop. Only ``query`` and
-``query_range`` have the parameter (Prometheus API page, "Expression queries"). The edit is textual: a value is put in or made
-smaller, every other byte stays; what is percent-encoded where a plain word is expected is left alone.
+Without the parameter a server may continue a query after its client has disconnected. Only ``query`` and ``query_range`` have it
+(Prometheus API page, "Expression queries"). The edit is textual: a value is added or reduced, and every other byte stays. A
+percent-encoded parameter name is not recognized.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mpp.core import headers
 from mpp.core.model import RequestInfo
 
 _NAME = b"timeout="
-# Longer than any duration that makes sense, written with every byte percent-encoded; what is longer is not read.
+# Longer than any useful duration with every byte percent-encoded; longer values are not parsed.
 _LONGEST = 100
 
 _SECONDS = {b"ms": 1e-3, b"s": 1.0, b"m": 60.0, b"h": 3600.0, b"d": 86400.0, b"w": 7 * 86400.0, b"y": 365 * 86400.0}
@@ -24,7 +24,7 @@ _NUMBER = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{0,9})?")
 _DURATION = re.compile(rb"(?:[0-9]{1,12}(?:ms|[smhdwy]))+")
 _PART = re.compile(rb"([0-9]{1,12}+)(ms|[smhdwy])")
 
-# What Go's time.Duration holds (nanoseconds in 64 bits): a server answers more than that with 400.
+# The limit of Go's time.Duration (nanoseconds in 64 bits): a server answers longer durations with 400.
 _MAX_SECONDS = 2.0**63 / 1e9
 
 _AMPERSAND = ord("&")
@@ -33,12 +33,12 @@ _FORM = b"application/x-www-form-urlencoded"
 
 class TimeoutParameter(NamedTuple):
     """
-    The parameter of a query that has one.
+    The ``timeout`` parameter of a query.
 
-    :ivar in_body: it stands in the body, else in the query string.
-    :ivar start: where its value begins there.
-    :ivar end: where its value ends.
-    :ivar seconds: how long, None when it makes no sense.
+    :ivar in_body: it is in the body, else in the query string.
+    :ivar start: the offset of its value in the body or query string.
+    :ivar end: the offset of the end of its value.
+    :ivar seconds: its duration, None when the value is invalid.
     """
 
     in_body: bool
@@ -48,8 +48,8 @@ class TimeoutParameter(NamedTuple):
 
 
 def find(info: RequestInfo) -> TimeoutParameter | None:
-    """Find the parameter that counts: in the body if there is one, else in the query string (Go's Request.FormValue)."""
-    # Not with "in", which finds out first, by an exception, that bytes are no number: that takes twice the time.
+    """Return the effective ``timeout`` of a request: of the body, else of the query string (Go's Request.FormValue); or None."""
+    # Not with "in", which takes twice the time: it first finds out, by an exception, that bytes are no number.
     in_body = info.body.find(_NAME) >= 0
     if not in_body and info.target.find(_NAME) < 0:
         return None
@@ -58,7 +58,7 @@ def find(info: RequestInfo) -> TimeoutParameter | None:
 
 
 def _found(text: bytes, in_body: bool) -> TimeoutParameter | None:
-    """Find the first parameter of that name, which counts (Go's url.Values.Get), in a query string or form."""
+    """Return the first ``timeout``, the effective one (Go's url.Values.Get), of a query string or form; or None."""
     if text.startswith(_NAME):
         start = len(_NAME)
     else:
@@ -73,12 +73,12 @@ def _found(text: bytes, in_body: bool) -> TimeoutParameter | None:
 
 def limited(info: RequestInfo, found: TimeoutParameter | None, seconds: float) -> tuple[bytes, bytes]:
     """
-    Have a query stop after ``seconds`` at the latest.
+    Limit the duration of a query.
 
-    :param found: what `find` gives.
-    :return: its target and body with a ``timeout`` put in or made smaller; as they are if that is not needed, or cannot be
-        done by a plain edit (a body that is no plain form, a value that is not understood: the server shall complain about
-        that itself).
+    :param found: the result of `find`.
+    :param seconds: the maximum duration.
+    :return: the target and body with an added or reduced ``timeout``. Both are unchanged if that is not needed, or not possible
+        by a plain edit: the body is not a plain form, or the value is invalid, which the server reports itself.
     """
     target, body = info.target, info.body
     value = b"%dms" % max(1, int(seconds * 1000))
@@ -101,14 +101,14 @@ def limited(info: RequestInfo, found: TimeoutParameter | None, seconds: float) -
 
 def without_injected(location: bytes, target: bytes, found: TimeoutParameter | None, sent: bytes) -> bytes:
     """
-    Return the ``Location`` of a redirect as if the target had been sent as the client wrote it.
+    Return the ``Location`` of a redirect without the ``timeout`` that `limited` has added or reduced.
 
-    The parameter is recognized byte for byte; a location that does not have it is returned as it is. Otherwise a client that
-    follows the redirect would ask with a timeout that it never chose, and a browser would show it.
+    Otherwise a client that follows the redirect would send a timeout that it never chose, and a browser would show it. The
+    parameter is recognized byte for byte; a location without it is returned unchanged.
 
-    :param target: as the client sent it.
-    :param found: what `find` returned for it.
-    :param sent: the target that `limited` made of it, which is another one.
+    :param target: the target that the client sent.
+    :param found: the result of `find` for it.
+    :param sent: the different target that `limited` made of it.
     """
     start = sent.rfind(_NAME) if found is None else sent.index(b"?") + 1 + found.start - len(_NAME)
     injected = sent[start:].partition(b"&")[0]
@@ -124,7 +124,7 @@ def without_injected(location: bytes, target: bytes, found: TimeoutParameter | N
 
 
 def is_form(info: RequestInfo) -> bool:
-    """Return whether the body is a plain form: not compressed, and Go reads forms of POST only (of these methods)."""
+    """Return whether the body is a form that is not compressed, in a POST: Go ignores forms in GET and HEAD."""
     if info.method != b"POST" or headers.values(info.headers, b"content-encoding"):
         return False
     kinds = headers.values(info.headers, b"content-type")
@@ -132,7 +132,7 @@ def is_form(info: RequestInfo) -> bool:
 
 
 def _joined(text: bytes, value: bytes) -> bytes:
-    """Put the parameter at the end of a form, or of a query string."""
+    """Return a form with the parameter added at its end."""
     return (b"%b&timeout=%b" if text and text[-1] != _AMPERSAND else b"%btimeout=%b") % (text, value)
 
 
@@ -141,7 +141,7 @@ def _replaced(text: bytes, found: TimeoutParameter, value: bytes) -> bytes:
 
 
 def seconds_of(text: bytes) -> float | None:
-    """Read a duration as the API does: seconds as a number, or a Prometheus duration; None if it is neither, or too long."""
+    """Parse a duration like the API: a number of seconds, or a Prometheus duration; None if it is invalid or too long."""
     if b"%" in text:
         text = unquote_to_bytes(text)
     if _NUMBER.fullmatch(text):

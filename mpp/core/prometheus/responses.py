@@ -1,9 +1,9 @@
 """
-What a server's response means. Pure, and complete: every response has a verdict.
+Classify the responses of servers. Pure.
 
-The matrix is data: the first rule that fits decides, and every row is a test. Statuses and texts are those of Prometheus'
-``web/api/v1/api.go`` and ``promql/engine.go``; where they changed between versions the rule says so. A response that is not
-Prometheus' own comes from something in front of it (a gateway, a limiter, a sidecar) and is judged by its status.
+The rules are a table: the first one that fits decides, and a test covers every row. Statuses and texts come from Prometheus'
+``web/api/v1/api.go`` and ``promql/engine.go``; comments name the versions where they differ. A response that is not from
+Prometheus itself comes from an intermediary in front of it (a gateway, a limiter, a sidecar) and is classified by its status.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from mpp.core.prometheus import api_errors, paths
 from mpp.core.prometheus.outcomes import ANSWERED, Outcome, Retry
 from mpp.core.prometheus.storage_errors import is_storage_error
 
-# How much of an error is repeated in logs and on pages.
+# The maximum length of an error in logs and on pages.
 _QUOTED_CHARS = 200
-# What Go's HTTP server says of a path that it does not know, and Prometheus of one that its version does not have.
+# The response of Go's HTTP server, and so of Prometheus, to a path that it does not serve.
 _GO_NOT_FOUND = b"404 page not found"
-# Prometheus since 3.0, of a page of the rules whose group it does not have; a token without a limit is another error.
+# Prometheus since 3.0: the token of a page of the rules names an unknown group. A token without a limit is another error.
 _UNKNOWN_TOKEN = """invalid parameter "group_next_token": invalid group_next_token '"""
 
 
 class Authorization(enum.Enum):
-    """Whose ``Authorization`` a request carried to the server."""
+    """The origin of the ``Authorization`` field in a request to a server."""
 
     NONE = "none"
     CLIENT = "client"
     OWN = "own"
-    """mpp's, as configured for this server."""
+    """Configured in mpp for this server."""
 
 
 @frozen
 class SentRequest:
     """
-    What mpp sent.
+    The properties of a request to a server that its response depends on.
 
     :ivar path: the raw path, without the server's prefix and without the query string.
-    :ivar authorization: whose ``Authorization`` went with it.
+    :ivar authorization: the origin of its ``Authorization`` field.
     """
 
     path: bytes = b"/"
@@ -52,9 +52,9 @@ class SentRequest:
 @frozen
 class ClassifiedResponse:
     """
-    What a response means.
+    A response with its outcome.
 
-    :ivar error: what it says, one line for logs and pages; empty unless it is an error of Prometheus' API.
+    :ivar error: the error message, one line for logs and pages; empty unless the response is an error of Prometheus' API.
     """
 
     outcome: Outcome
@@ -63,37 +63,37 @@ class ClassifiedResponse:
 
     @property
     def why(self) -> str:
-        """What is said of it in logs, one line."""
+        """The description of the response for logs, one line."""
         return f"answered {self.status}" + (f": {self.error}" if self.error else "")
 
 
 class ResponseSign(enum.Enum):
-    """What a response shows that is not (or not only) told by its status and ``errorType``."""
+    """A kind of response that its status and ``errorType`` alone do not identify."""
 
     FOREIGN = "foreign"
-    """It is no error of Prometheus' API, and none of the following."""
+    """The response is no error of Prometheus' API, and of no other kind."""
     NOT_READY = "not ready"
-    """Prometheus' own plain text while it starts or stops."""
+    """The plain text of Prometheus itself while it starts or stops."""
     STORAGE = "storage"
     """Prometheus cannot read its own storage."""
     LOST_ROUTE = "lost route"
-    """Not found, at a path that a Prometheus has."""
+    """Not found, although Prometheus serves the path."""
     CREDENTIALS = "credentials"
-    """mpp's own credentials are refused."""
+    """The credentials of mpp are rejected."""
     UNKNOWN_PAGE = "unknown page"
-    """The next page of the rules is asked for by a token that this server does not know."""
+    """The request for the next page of the rules has a token that this server does not know."""
     FORBIDDEN = "forbidden"
-    """Forbidden, and not for the sake of the client's own credentials."""
+    """Forbidden, and not because of the client's credentials."""
 
 
 @frozen
 class ResponseRule:
     """
-    One row of the matrix.
+    One row of the table of rules.
 
-    :ivar statuses: the HTTP status is one of these.
-    :ivar kind: ``errorType`` of the API error, or what else the response shows; None fits everything.
-    :ivar text: the API error's text contains this; with ``exact`` it is this.
+    :ivar statuses: the HTTP statuses that fit.
+    :ivar kind: the ``errorType`` of the API error, or the sign of the response; None fits all responses.
+    :ivar text: a part of the API error's text, or with ``exact`` the whole text.
     """
 
     statuses: Collection[int]
@@ -103,7 +103,7 @@ class ResponseRule:
     exact: bool = False
 
     def fits(self, status: int, kind: str | ResponseSign, text: str) -> bool:
-        """Return whether the row speaks of this response."""
+        """Return whether the rule applies to a response."""
         if status not in self.statuses or (self.kind is not None and kind != self.kind):
             return False
         return text == self.text if self.exact else self.text in text
@@ -114,56 +114,56 @@ _UNAUTHORIZED = Outcome("unauthorized", Retry.YES, Standing.VIABLE, elsewhere=Tr
 _SOFT = Standing.SUSPECT
 
 REFUSED = Outcome("refused", Retry.YES, Standing.BUSY, hide_from_client=True)
-"""A 503 that is not Prometheus' own: a limiter in front of a server that is well, or a gateway to one that is not there."""
+"""A 503 that is not from Prometheus: from a limiter in front of a healthy server, or a gateway to a missing one."""
 LIMITED = Outcome("limited", Retry.YES, Standing.BUSY, elsewhere=True, hide_from_client=True)
-"""The same, of a server that was found to be ready when it was asked: another one is tried, and no new selection waited for."""
+"""The same for a server that proved to be ready: the retry goes to another one, and does not wait for a new selection."""
 
 RULES: tuple[ResponseRule, ...] = (
     ResponseRule((401,), _UNAUTHORIZED, ResponseSign.CREDENTIALS),
-    # A label proxy or a forbidden path says so of each server; a gateway of one server may have a rule of its own.
+    # A label proxy rejects the request for every server; a gateway of one server may have a rule of its own.
     ResponseRule((403,), Outcome("forbidden", Retry.ONCE, elsewhere=True), ResponseSign.FORBIDDEN),
-    # Waited for a query slot until the timeout, up to 2.45 and since.
+    # The query waited for a query slot until its timeout: versions up to 2.45, then later ones.
     ResponseRule((503,), _SATURATED, "timeout", "query timed out in query queue"),
     ResponseRule((400,), _SATURATED, "bad_data", 'invalid parameter "query": context deadline exceeded', exact=True),
     ResponseRule((422,), _SATURATED, "execution", "context deadline exceeded", exact=True),
-    # The tokens of `/api/v1/rules` are made of the files' names, which may differ between the servers; the page comes from the
-    # server that has made the token. Not known to either: the rules have changed.
+    # The tokens of `/api/v1/rules` are made of the names of files, which may differ between the servers: the server that made the
+    # token has to answer. If no server knows it, the rules have changed.
     ResponseRule((400,), Outcome("unknown_page", Retry.ONCE, elsewhere=True), ResponseSign.UNKNOWN_PAGE),
-    # Too heavy a query: it would be as heavy elsewhere.
+    # The query is too expensive, on other servers too.
     ResponseRule((503,), ANSWERED, "timeout"),
-    # Not canceled by us, for we are still listening: the server is going down. 503 up to 2.42, 499 since.
+    # mpp has not canceled the query, so the server is shutting down. 503 up to 2.42, 499 since.
     ResponseRule((503, 499), Outcome("canceled", Retry.ONCE, _SOFT), "canceled"),
     ResponseRule((499,), Outcome("canceled", Retry.ONCE, _SOFT)),
-    # Starting, replaying its WAL or stopping.
+    # The server starts, replays its WAL or stops.
     ResponseRule((503,), Outcome("not_ready", Retry.YES, Standing.NOT_READY, hide_from_client=True), ResponseSign.NOT_READY),
     ResponseRule((500, 503), Outcome("unavailable", Retry.YES, Standing.NOT_READY), "unavailable"),
     ResponseRule((503,), REFUSED, ResponseSign.FOREIGN),
-    # A broken block, or a bug that the other server has too.
+    # The server has a broken block, or a bug that the other server has too.
     ResponseRule((422,), Outcome("storage", Retry.ONCE, _SOFT, elsewhere=True, storage=True), ResponseSign.STORAGE),
     ResponseRule((500,), Outcome("internal", Retry.ONCE, _SOFT), "internal"),
-    # Remote read and federation say so of the storage, in plain text; the client gets it if the others say the same.
+    # Remote read and federation report storage errors in plain text; the client gets one if the other servers fail too.
     ResponseRule((500,), Outcome("server_error", Retry.YES, _SOFT), ResponseSign.FOREIGN),
-    # Another mpp sends our request back to us; perhaps another server of ours answers it.
+    # The server is another mpp that sends the request back to this one; another server may answer it.
     ResponseRule((508,), Outcome("loop", Retry.YES, _SOFT, hide_from_client=True), "loop"),
     ResponseRule(range(501, 600), Outcome("bad_gateway", Retry.YES, _SOFT, hide_from_client=True), ResponseSign.FOREIGN),
     ResponseRule((404,), Outcome("lost_route", Retry.YES, _SOFT, elsewhere=True), ResponseSign.LOST_ROUTE),
-    # The gateway takes this host for another one (RFC 9110 section 15.5.20).
+    # A gateway confuses this host with another one (RFC 9110 section 15.5.20).
     ResponseRule((421,), Outcome("misdirected", Retry.YES, _SOFT, elsewhere=True)),
-    # It did not wait for the request, or not for the end of TLS' handshake: says nothing about the server
+    # The server did not wait for the whole request, or for the end of the TLS handshake: no evidence against the server
     # (RFC 9110 section 15.5.9, RFC 8470 section 5.2).
     ResponseRule((408,), Outcome("request_timeout", Retry.YES, elsewhere=True)),
     ResponseRule((425,), Outcome("too_early", Retry.YES, elsewhere=True)),
-    # A limiter in front of the server: says how busy it is, not how well.
+    # A limiter in front of the server: the server is busy, but may be healthy.
     ResponseRule((429,), Outcome("limited", Retry.YES, busy=True, elsewhere=True)),
 )
 
 
 def classify(status: int, fields: Headers, body: bytes, sent: SentRequest) -> ClassifiedResponse:
     """
-    Return what a response means.
+    Return the classification of a response.
 
-    :param body: as much of it as is at hand, encoded as it came; only the first 64 KiB are looked at.
-    :param sent: the request that it answers.
+    :param body: the available part of the body, encoded as received; only the first 64 KiB are examined.
+    :param sent: the request that led to the response.
     """
     if status < 400:
         return ClassifiedResponse(ANSWERED, status)
@@ -180,7 +180,7 @@ def classify(status: int, fields: Headers, body: bytes, sent: SentRequest) -> Cl
 
 
 def _sign(status: int, fields: Headers, content: bytes | None, sent: SentRequest) -> ResponseSign | None:
-    """Return what the response shows apart from an API error, None if nothing."""
+    """Return the kind of a response that is not identified by its API error; None for no such kind."""
     if status == 503:
         return ResponseSign.NOT_READY if says_not_ready(fields, content) else None
     if status == 404:
@@ -194,9 +194,9 @@ def _sign(status: int, fields: Headers, content: bytes | None, sent: SentRequest
 
 def says_not_ready(fields: Headers, content: bytes | None) -> bool:
     """
-    Return whether a 503 is what a Prometheus itself says while it starts, replays its WAL or stops (``web/web.go``).
+    Return whether a 503 comes from Prometheus itself while it starts, replays its WAL or stops (``web/web.go``).
 
-    :param content: the body, decoded.
+    :param content: the decoded body.
     """
     own = content is not None and content.strip() == b"Service Unavailable"
     # Since 3.0, with "true" or "false".
@@ -209,7 +209,7 @@ def is_foreign_503(status: int, fields: Headers, body: bytes) -> bool:
 
 
 def _lost_route(content: bytes | None, path: bytes) -> bool:
-    """Return whether a 404 comes from something that does not know the way to a Prometheus any more."""
+    """Return whether a 404 comes from an intermediary that has lost its route to Prometheus."""
     known = paths.api(path)
     if known is paths.APIPath.NONE or api_errors.parse(content) is not None:
         return False
@@ -217,7 +217,7 @@ def _lost_route(content: bytes | None, path: bytes) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return the beginning of a text from elsewhere as it may stand in a log or on a page: one line, no control characters."""
+    """Return the beginning of a foreign text for a log or a page: one line, without control characters."""
     line = " ".join(text[: 4 * _QUOTED_CHARS].split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= _QUOTED_CHARS else line[: _QUOTED_CHARS - 3] + "..."

@@ -1,6 +1,6 @@
 """
-The answers to probes, and what Prometheus tells of itself in JSON: start, retention, clock, query slots, and the replay of its
-WAL. Pure.
+Parse the responses to probes in which Prometheus describes itself: start time, retention, clock, query slots, and the replay of
+its WAL. Pure.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mpp.core.model import Headers
 from mpp.core.text import bounds
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
-# Twelve digits of anything are more than there will ever be; "++" see `mpp.selection.probing.metrics_scanner`.
+# Twelve digits suffice for every unit; see `mpp.selection.probing.metrics_scanner` for "++".
 _PART = re.compile(r"([0-9]{1,12}+)(ms|[smhdwy])")
 _DURATION = re.compile(r"(?:[0-9]{1,12}+(?:ms|[smhdwy]))+")
-# "15d or 10GB" is all that there is to say.
+# Far longer than "15d or 10GB".
 _MAX_RETENTION = 200
 
-# How far the start times from two sources may be apart, in seconds (process start, and web server start a little later).
+# The maximum difference of the start times from two sources, in seconds (process start, and web server start a little later).
 _SAME_START_S = 10.0
 
-# No server runs a million queries at once: longer numbers are none.
+# No server runs a million queries at once: longer numbers are invalid.
 _SLOTS = re.compile(r"[1-9][0-9]{0,5}")
 
 _QUOTED = 160
@@ -38,10 +38,10 @@ _QUOTED = 160
 @frozen
 class ProbeResponse:
     """
-    One answer to a probe: as much of the body as was asked for.
+    The response to one request of a probe, with the requested part of its body.
 
-    :ivar at: when it was written, by our clock, 0 for not known.
-    :ivar took: seconds from when the question was sent until the answer was complete.
+    :ivar at: the time when it was written, by the clock of mpp; 0 if not known.
+    :ivar took: seconds from the sending of the request until the response was complete.
     """
 
     status: int
@@ -52,11 +52,11 @@ class ProbeResponse:
 
 
 ProbeOutcome = ProbeResponse | UpstreamError
-"""What came of one request; running out of time is an UpstreamError too."""
+"""The outcome of one request of a probe; a timeout is an UpstreamError too."""
 
 
 def quote(answer: ProbeResponse) -> str:
-    """Give status and the beginning of what the server said, in one line fit for a log."""
+    """Return the status and the beginning of the error or body of a response, in one line for a log."""
     said = parse_object(answer.body).get("error")
     text = said[:4096] if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
     text = "".join(c for c in " ".join(text.split()) if c.isprintable())
@@ -64,7 +64,7 @@ def quote(answer: ProbeResponse) -> str:
 
 
 def parse_object(body: bytes) -> Mapping[str, Any]:
-    """Give the JSON object, or an empty one if it is none."""
+    """Return the JSON object in a body; an empty mapping if the body is no JSON object."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -74,7 +74,7 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
 
 @frozen
 class RuntimeInfo:
-    """What ``/api/v1/status/runtimeinfo`` (from 2.14 on) says; all as in `mpp.core.model.ServerState`."""
+    """The content of ``/api/v1/status/runtimeinfo`` (from 2.14 on); see `mpp.core.model.ServerState` for the fields."""
 
     started_at: float | None = None
     retention_s: float | None = None
@@ -83,12 +83,12 @@ class RuntimeInfo:
 
 
 def is_same_start(one: float | None, other: float | None) -> bool:
-    """Return whether two times when a server started may be the same; so may any time and one that is not known."""
+    """Return whether two times may be the same start of a server; True if one of them is not known."""
     return one is None or other is None or abs(one - other) <= _SAME_START_S
 
 
 def read_runtime(outcome: ProbeOutcome) -> RuntimeInfo | None:
-    """Read a runtimeinfo answer; None when it is none."""
+    """Parse a response of ``/api/v1/status/runtimeinfo``; None when it is invalid."""
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return None
     data = parse_object(outcome.body).get("data")
@@ -100,12 +100,12 @@ def read_runtime(outcome: ProbeOutcome) -> RuntimeInfo | None:
 
 
 def _skew(answer: ProbeResponse, server_time: object) -> float | None:
-    """Give how far a server's clock is ahead: by ``serverTime`` (from 3.0 on), or by the Date field, cut to the second."""
-    told = _timestamp(server_time)
+    """Return the seconds that a server's clock is ahead, from ``serverTime`` (3.0 on) or the ``Date`` field (whole seconds)."""
+    reported = _timestamp(server_time)
     for name, value in answer.headers:
-        if told is None and name.lower() == b"date":
-            told = _date(value)
-    return None if told is None or not answer.at else told - answer.at
+        if reported is None and name.lower() == b"date":
+            reported = _date(value)
+    return None if reported is None or not answer.at else reported - answer.at
 
 
 def _date(value: bytes) -> float | None:
@@ -118,9 +118,10 @@ def _date(value: bytes) -> float | None:
 
 def read_replay(outcome: ProbeOutcome, previous: Replay | None, at: float) -> Replay | None:
     """
-    Read ``/api/v1/status/walreplay`` (from 2.28 on); None when there is no telling, as before the replay has begun.
+    Parse a response of ``/api/v1/status/walreplay`` (from 2.28 on); None when it has no progress, as before the replay begins.
 
-    :param previous: what was read before of the same replay.
+    :param previous: the progress that an earlier response showed, or None.
+    :param at: the time of the response.
     """
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return None
@@ -137,9 +138,9 @@ def read_replay(outcome: ProbeOutcome, previous: Replay | None, at: float) -> Re
 
 def read_query_slots(outcome: ProbeOutcome) -> int | None:
     """
-    Read how many queries a server runs at the same time from its answer to ``/api/v1/status/flags`` (from 2.2 on).
+    Return the number of queries that a server runs concurrently, from its ``/api/v1/status/flags`` (from 2.2 on).
 
-    :return: None when it does not say, or says what cannot be.
+    :return: None when the number is missing or invalid.
     """
     if isinstance(outcome, UpstreamError) or outcome.status != 200:
         return None
@@ -159,10 +160,10 @@ def _timestamp(text: object) -> float | None:
 
 def read_retention(text: str) -> tuple[float | None, bool]:
     """
-    Read ``storageRetention``: ``15d``, ``10GB``, ``15d or 10GB``, in any order.
+    Parse the value of ``storageRetention``: ``15d``, ``10GB``, ``15d or 10GB``, in any order.
 
-    :return: the retention by time in seconds or None, and whether it is limited by something else too. None, too, when it is
-        longer than `mpp.core.text.bounds.LONGEST_SPAN`.
+    :return: the retention by time in seconds (None if there is none, or it is longer than `mpp.core.text.bounds.LONGEST_SPAN`),
+        and whether the retention has another limit too.
     """
     seconds, by_size = None, False
     for part in filter(None, (part.strip() for part in text[:_MAX_RETENTION].split(" or "))):

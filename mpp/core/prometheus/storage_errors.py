@@ -1,9 +1,9 @@
 """
-Recognizes the errors with which a Prometheus says that it cannot read its own storage. Pure.
+Recognize the errors by which Prometheus reports that it cannot read its own storage. Pure.
 
-Prometheus answers 422 ``execution`` to these, as to errors of the query, on all endpoints but remote read: only the text tells
-them apart. The texts are those of ``tsdb/chunks``, ``tsdb/index`` and ``tsdb/encoding`` of 2.1 to 3.5; most of them were seen on
-2.42.0 and 3.5.3 with an overwritten chunk file and an overwritten index.
+Prometheus answers 422 ``execution`` to storage errors and to errors of the query, on all endpoints except remote read: only the
+text differs. The texts come from ``tsdb/chunks``, ``tsdb/index`` and ``tsdb/encoding`` of 2.1 to 3.5; most of them were observed
+on 2.42.0 and 3.5.3 with an overwritten chunk file and an overwritten index.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _STORAGE = re.compile(
     r"|reading chunk length"
     r"|\bblock: [0-9A-Z]{26}\b"
 )
-# What a client wrote must not be taken for what the storage says: label values and the like stand in quotes
-# (one that is not closed reaches to the end, so that the text is looked at once) ...
+# A text of the client must not be mistaken for an error of the storage: label values and the like are in quotes
+# (an unclosed quote extends to the end, so that the text is scanned only once) ...
 _QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z)', re.DOTALL)
-# ... but these functions repeat their arguments as they are (``promql/functions.go``).
+# ... but these functions repeat their arguments without quotes (``promql/functions.go``).
 _ARGUMENTS = re.compile(r"invalid [a-z ]+ in label_(?:replace|join)\(\)")
 
 _SELECTING = "expanding series: "
-# The query's own time, or its size, is up; or nobody waits for it.
+# The query exceeds its time or size, or its client has disconnected.
 _OF_THE_QUERY = re.compile(
     r"context (?:deadline exceeded|canceled)|query timed out|query was canceled|query processing would load"
 )
@@ -37,9 +37,9 @@ _OF_THE_QUERY = re.compile(
 
 def is_storage_error(text: str) -> bool:
     """
-    Return whether the text of an ``execution`` error speaks of the server's storage, not of the query.
+    Return whether the text of an ``execution`` error describes a fault of the server's storage, not of the query.
 
-    Whatever goes wrong while series are selected is the storage's too, unless it is known to be the query's.
+    An error while series are selected is a fault of the storage, except for known faults of the query.
     """
     if _ARGUMENTS.match(text):
         return False

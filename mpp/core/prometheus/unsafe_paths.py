@@ -1,31 +1,31 @@
 """
-Decides which requests would change or stop the one server that they reach, and so make the servers of a pair differ. Pure; knows
-method and path of a request, nothing of its query string, fields or body.
+Decide which requests would change or stop only the server that they reach, so that the servers of a pair differ. Pure; only the
+method and the path of a request count.
 
 # Note [Readings of a path]
 
-A path is forwarded as it came, and what it means is decided by whatever stands behind mpp: Prometheus itself, or a gateway that
-normalizes paths first. ``/-\\reload`` is no path of Prometheus, but becomes ``/-/reload`` where backslashes count as slashes. So
-all *readings* are judged: every path that results from the received one by the steps below, each taken at any place, in any
-order, any number of times (percent-decoding twice at most).
+A path is forwarded as received, and the program behind mpp decides what it means: Prometheus itself, or a gateway that normalizes
+paths first. ``/-\\reload`` is no path of Prometheus, but becomes ``/-/reload`` where backslashes count as slashes. Therefore all
+*readings* are examined: every path that results from the received one by the steps below, at any place, in any order, any number
+of times (percent-decoding at most twice).
 
 - decode percent-encoding: all of it, or all but the slash, which gateways often leave alone (Envoy, Apache)
-- take backslashes as slashes
-- cut a parameter of a segment: a semicolon and what follows it (RFC 3986 section 3.3)
-- cut what follows ``?``, ``#``, a blank or a control character, when it has been decoded: it may be sent on undecoded
-- take an overlong UTF-8 sequence as the ASCII character that it stands for
+- replace backslashes by slashes
+- remove a parameter of a segment: a semicolon and what follows it (RFC 3986 section 3.3)
+- remove the rest after a decoded ``?``, ``#``, blank or control character, which a gateway may forward undecoded
+- replace an overlong UTF-8 sequence by the ASCII character that it stands for
 - remove one of two adjacent slashes; remove ``.``; remove ``x/..``, where x may also be empty or ``.``
 
 A request is unsafe if one of the readings is a listed path behind any prefix, or if there are more than `MOST` readings. A prefix
 may end within a segment: a gateway that replaces ``/prom`` by ``/`` (nginx's ``location /prom { proxy_pass http://a/; }``) makes
-``/-/reload`` of ``/prom-/reload``. Only ``otlp`` and ``ingester`` have to be whole segments, for there are route prefixes that
-end so.
+``/-/reload`` of ``/prom-/reload``. Only ``otlp`` and ``ingester`` have to be whole segments, because some route prefixes end in
+these words.
 
 # Note [Words]
 
 Each listed path has a segment that begins with one of its words, and no step joins segments: a word in a segment of a reading is
-in the received path, once that has been percent-decoded twice. Nearly all paths have no such word and are done with at once. A
-property test compares this with the search.
+in the received path after it has been percent-decoded twice. Nearly all paths have no such word and need no search. A property
+test compares this check with the search.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ from urllib.parse import unquote_to_bytes
 from mpp.core.model import KIB
 
 FORWARDED_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"OPTIONS", b"PUT", b"PATCH", b"DELETE"))
-"""Methods that servers are sent; every other one is rejected, whatever its path. TRACE would show a client the credentials that
-mpp adds (RFC 9110 section 9.3.8)."""
+"""The methods that are forwarded to servers; every other one is rejected. TRACE would show the client the credentials that mpp
+adds (RFC 9110 section 9.3.8)."""
 
 MOST = 64
-"""Readings that one path may have; without detours a path has one or two."""
+"""Maximum readings of one path; most paths have one or two."""
 
 TRIES = 20 * MOST
-"""Steps that the search takes at most. Only detours by the dozen need more, which have more than `MOST` readings anyway."""
+"""Maximum steps of the search. Only a path with dozens of detours needs more, and it has more than `MOST` readings anyway."""
 
 MAX_PATH = 64 * KIB
 """
-Bytes of a path that is forwarded, which bounds the time to judge it: eight times what Apache and nginx allow for a request line.
-The query string is not bounded by this.
+Maximum bytes of a forwarded path, without its query string: eight times the request line that Apache and nginx allow. It limits
+the time of the check.
 """
 
 LONGEST = 1024
-"""Bytes of the longest path whose readings are searched for, which bounds the time: a longer one with a word is unsafe."""
+"""Maximum bytes of a path that is searched, which limits the time: a longer path with a word is unsafe."""
 
 _CHANGING = frozenset((b"POST", b"PUT", b"PATCH", b"DELETE"))
 
 
 class _Listed(NamedTuple):
     """
-    Paths that are unsafe with some methods.
+    A group of paths that are unsafe with some methods.
 
-    :ivar words: each of the paths has a segment that begins with one of them; lower case.
+    :ivar words: lower-case words; each of the paths has a segment that begins with one of them.
     :ivar paths: finds one of the paths, behind any prefix, in a lower-case path.
-    :ivar why: what such a request would do, for the client.
+    :ivar why: the effect of such a request, for the client.
     """
 
     methods: frozenset[bytes]
@@ -86,9 +86,9 @@ _LISTED = (
         FORWARDED_METHODS,
         (b"pprof",),
         re.compile(rb"debug/pprof(?:/|$)"),
-        "would load one of the Prometheus servers behind mpp, and tell of that one only, whichever it is",
+        "would put load on one of the Prometheus servers behind mpp, and show the profile of an arbitrary one",
     ),
-    # What Mimir, Cortex, Loki, Thanos and VictoriaMetrics have under the same roof; some of it can be read with GET.
+    # Paths of Mimir, Cortex, Loki, Thanos and VictoriaMetrics; GET of some of them is a read.
     _Listed(
         _CHANGING,
         (b"rules", b"alerts", b"push", b"receive", b"otlp", b"import", b"upload", b"ingester", b"delete_tenant"),
@@ -108,7 +108,7 @@ _SERVED = (
     (re.compile(rb"(?:^|/)api/v1/(?:write|otlp/v1/metrics)$"), (b"POST",)),
     (re.compile(rb"(?:^|/)debug/pprof(?:/|$)"), (b"GET", b"POST")),
 )
-"""Methods that Prometheus has a route for, of unsafe paths as they are written (``web/web.go``, ``web/api/v1/api.go``)."""
+"""Unsafe paths, exactly as written, and the methods that Prometheus serves (``web/web.go``, ``web/api/v1/api.go``)."""
 
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80\x81][\x80-\xbf]|\xf0\x80[\x80\x81][\x80-\xbf]")
 _REST = re.compile(rb"[\x00-\x20?#].*", re.DOTALL)
@@ -119,7 +119,7 @@ _DETOURS = (
     (re.compile(rb"(?<!/\.)/\.(?=/|$)"), b""),  # the first of adjacent dots
     (re.compile(rb"/(?!\.\./)[^/]*/\.\.(?=/|$)"), b""),
 )
-"""What is found of each is replaced at one place at a time."""
+"""Each detour with its replacement; the search replaces one occurrence at a time."""
 _AS_QUOTED = bytes.maketrans(b"%=\r\n", b"=\0\0\0")
 _AS_PERCENT = bytes.maketrans(b"=", b"%")
 
@@ -130,7 +130,7 @@ def methods(path: bytes) -> frozenset[bytes]:
     """
     Return the methods with which a request for a path is unsafe: empty for nearly all paths.
 
-    Takes a time that is bounded however the path is made: see `LONGEST`.
+    The time is bounded for every path, see `LONGEST`.
 
     :param path: as received, without the query string.
     """
@@ -143,11 +143,11 @@ def methods(path: bytes) -> frozenset[bytes]:
 
 class Rejection(NamedTuple):
     """
-    What a client is told of an unsafe request.
+    The rejection of an unsafe request, for the client.
 
-    :ivar status: 405 where Prometheus says so itself, else 403.
-    :ivar why: what the request would do; empty with 405.
-    :ivar allow: the methods that Prometheus has there; empty with 403.
+    :ivar status: 405 where Prometheus itself would answer 405, else 403.
+    :ivar why: the effect of the request; empty with 405.
+    :ivar allow: the methods that Prometheus serves there; empty with 403.
     """
 
     status: int
@@ -157,12 +157,12 @@ class Rejection(NamedTuple):
 
 def rejection(method: bytes, path: bytes) -> Rejection:
     """
-    Return what a client is told of a request that `methods` finds unsafe.
+    Return the rejection of a request that `methods` finds unsafe.
 
     :param path: as received, without the query string.
     """
     served = next((allow for written, allow in _SERVED if written.search(path)), ())
-    # OPTIONS is answered everywhere, with the fields for scripts of other origins.
+    # Prometheus answers OPTIONS on all paths, with the fields for CORS.
     if served and method not in (*served, b"OPTIONS"):
         return Rejection(405, allow=served)
     path = path.lower()
@@ -172,7 +172,7 @@ def rejection(method: bytes, path: bytes) -> Rejection:
 
 
 def _suspected(path: bytes) -> list[_Listed]:
-    """Return the entries of the list that a path may match in one of its readings, see Note [Words]."""
+    """Return the groups of unsafe paths that one of the readings of a path may match, see Note [Words]."""
     if len(path) > MAX_PATH:
         return list(_LISTED)
     path = _without_overlong(path)
@@ -187,8 +187,9 @@ def _quickly_decoded(path: bytes) -> bytes:
     Return a path percent-decoded, in lower case.
 
     Quoted-printable differs from percent-encoding in its escape character, and its decoder is 20 times as fast as that of urllib
-    for a path that consists of escapes. It reads a doubled escape character and an escaped end of line in ways of its own. So a
-    percent sign before another one is escaped first (twice, as places overlap), and ends of lines and equals signs are replaced.
+    for a path that consists of escapes. It treats a doubled escape character and an escaped end of line specially. Therefore a
+    percent sign before another one is escaped first (twice, because matches overlap), and ends of lines and equals signs are
+    replaced.
     """
     if b"%%" in path:
         path = path.replace(b"%%", b"%25%").replace(b"%%", b"%25%")
@@ -196,7 +197,7 @@ def _quickly_decoded(path: bytes) -> bytes:
 
 
 def _without_overlong(path: bytes) -> bytes:
-    """Return a path with the characters that its overlong sequences stand for, in lower case."""
+    """Return a path with its overlong sequences replaced by the characters that they stand for, in lower case."""
     if path.isascii():
         return path
     for overlong in set(_OVERLONG.findall(path)):
@@ -205,9 +206,9 @@ def _without_overlong(path: bytes) -> bytes:
 
 
 def _searched(path: bytes, suspected: list[_Listed]) -> list[_Listed]:
-    """Return the suspected entries of the list that one of the readings matches; all of them if there are too many readings."""
+    """Return the suspected groups that one of the readings matches; all of them if there are too many readings."""
     left = {path: 2}
-    """The readings, and how often each may still be decoded."""
+    """The readings, each with the number of decodings that are left."""
     queue, tries = [path], 0
     for reading in queue:
         for found, decodings in _steps(reading, left[reading]):
@@ -221,7 +222,7 @@ def _searched(path: bytes, suspected: list[_Listed]) -> list[_Listed]:
 
 
 def _steps(path: bytes, decodings: int) -> Iterator[tuple[bytes, int]]:
-    """Yield what each step makes of a reading, with the number of decodings that are left then; also the reading itself."""
+    """Yield the result of each step on a reading, which may be the same, with the number of decodings that are left."""
     if decodings and b"%" in path:
         yield unquote_to_bytes(path).lower(), decodings - 1
         yield unquote_to_bytes(path.replace(b"%2f", b"%252f")).lower(), decodings - 1
@@ -233,5 +234,5 @@ def _steps(path: bytes, decodings: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _ascii(overlong: bytes) -> bytes:
-    """Return the character of an overlong sequence: seven bits, of which the last byte has six."""
+    """Return the character of an overlong sequence: its last seven bits, six of which are in the last byte."""
     return bytes(((overlong[-2] & 1) << 6 | overlong[-1] & 0x3F,))

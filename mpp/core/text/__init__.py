@@ -1,3 +1,3 @@
 """
-Reading and writing of texts: durations, sizes, names, YAML's events. Pure; knows none of mpp's own values. Begin with ``values``.
+Parsers and formatters of texts: durations, sizes, names, YAML. Pure; imports no other package of mpp. Begin with ``values``.
 """

@@ -1,9 +1,9 @@
 """
-Numbers that servers report, kept within what can be calculated with and shown. Pure; knows no other module of mpp.
+Limit the numbers that servers report to a range that can be calculated with and shown. Pure.
 
-A server, or whatever answers in its place, may report infinity, NaN, a negative time, or an integer of four hundred digits, which
-is too large for a float. Each number is bounded once, where it is read: one that is out of bounds is None, as if it had not been
-reported, so that nothing behind it has to expect one.
+A server, or a program that answers in its place, may report infinity, NaN, a negative time, or an integer of four hundred digits,
+which is too large for a float. Each number is checked once, where it is read: a number that is out of bounds becomes None, as if
+it had not been reported, so that no other code has to expect it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 import hashlib
 
 LATEST_TIME = 1e11
-"""Seconds since the epoch, in the year 5138: what is later is no time. An empty TSDB reports MaxInt64 milliseconds, for one."""
+"""Seconds since the epoch, in the year 5138: a later time is invalid. An empty TSDB reports MaxInt64 milliseconds."""
 
 LONGEST_SPAN = LATEST_TIME
-"""Seconds, some 3,170 years: what is longer is no duration."""
+"""Seconds, some 3,170 years: a longer duration is invalid."""
 
 MOST = 2.0**63
-"""A counter that is larger is none: Prometheus counts samples and segments in 64 bits."""
+"""The limit of a counter: Prometheus counts samples and segments in 64 bits."""
 
 LONGEST_TEXT = 64
-"""Characters of a number, a time or a version; the longest float that Go writes has 24, a time with its zone 35."""
+"""Maximum characters of a number, a time or a version; the longest float that Go writes has 24, a time with its zone 35."""
 
 
 def point_in_time(value: object) -> float | None:
@@ -34,7 +34,7 @@ def span(value: object) -> float | None:
 
 
 def quantity(value: object) -> float | None:
-    """Return a number of things; None if it is negative, `MOST` or more, or no number."""
+    """Return a count or another quantity; None if it is negative, `MOST` or more, or no number."""
     return _within(value, MOST)
 
 
@@ -44,7 +44,7 @@ def port(value: object) -> int | None:
 
 
 def version(text: str) -> str:
-    """Return the text of a version, of at most `LONGEST_TEXT` characters, without those that cannot be shown."""
+    """Return the text of a version: at most `LONGEST_TEXT` characters, without unprintable ones."""
     return "".join(character for character in text[:LONGEST_TEXT] if character.isprintable())
 
 
@@ -52,8 +52,8 @@ def line(text: str, longest: int) -> str:
     """
     Return a text as one line that can be shown.
 
-    :param longest: characters; a text that is longer, or cannot be shown as it is, is cut and ends in a hash of the whole, so
-        that different texts stay different.
+    :param longest: characters; a text that is longer, or has unprintable characters, is shortened and ends in a hash of the whole
+        text, so that different texts stay different.
     """
     shown = "".join(character for character in text[:longest] if character.isprintable())
     if shown == text:
@@ -62,7 +62,7 @@ def line(text: str, longest: int) -> str:
 
 
 def _within(value: object, limit: float) -> float | None:
-    # NaN is neither; a comparison of an integer of any size with a float is exact. True is an int, too.
+    # Comparisons with NaN are false, and exact between an integer of any size and a float. True is an int, too.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < limit:
         return None
     return float(value)

@@ -1,9 +1,9 @@
 """
 The environment variables of the processes that mpp starts. Pure.
 
-Nothing that lies in the folder that mpp was started in may be imported by them: a Python process looks for modules there first if
-it is run with ``-m`` or ``-c``, and for each entry of ``PYTHONPATH`` that is empty or relative. And nothing but mpp itself may
-read what its own variables hold, some of which are secrets.
+These processes must not import modules from the current folder: Python searches it first if it is run with ``-m`` or ``-c``, and
+for each entry of ``PYTHONPATH`` that is empty or relative. And other programs must not get the variables of mpp, some of which
+are secrets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def isolated(environ: Mapping[str, str]) -> dict[str, str]:
     """
     Return an environment in which Python imports nothing from the current folder.
 
-    ``PYTHONSAFEPATH`` is set (Python 3.11 and later obey it), and ``PYTHONPATH`` is left with its absolute entries.
+    ``PYTHONSAFEPATH`` is set (for Python 3.11 and later), and only absolute entries stay in ``PYTHONPATH``.
     """
     kept = dict(environ)
     entries = [entry for entry in kept.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
@@ -29,5 +29,5 @@ def isolated(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_own(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without mpp's own variables, for a program that is none of mpp's."""
+    """Return an environment without the variables of mpp, for another program."""
     return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}

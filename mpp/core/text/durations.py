@@ -1,11 +1,11 @@
-"""The one way in which durations are written for people, on pages, in reasons and in the log. Pure."""
+"""Format durations for pages, reasons and the log. Pure."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
     """
-    Give a duration in its two largest units.
+    Return the text of a duration in its two largest units.
 
     >>> duration(93784)
     '1d 2h'

@@ -1,4 +1,4 @@
-"""Numbers as people say them; durations are written by `mpp.core.text.durations`. Pure."""
+"""Format numbers and times for people; see `mpp.core.text.durations` for durations. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SMALL = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", 
 
 
 def latency(seconds: float | None) -> str:
-    """Give a short time with two or three digits; a hyphen for none."""
+    """Return the text of a short time with two or three digits; a hyphen for None."""
     if seconds is None:
         return "-"
     if seconds < 0.9995:
@@ -20,40 +20,40 @@ def latency(seconds: float | None) -> str:
 
 
 def rate(per_second: float) -> str:
-    """Give a rate with as many digits as matter."""
+    """Return the text of a rate, per minute if it is below 0.1 per second."""
     if 0 < per_second < 0.1:
         return f"{per_second * 60:.1f}/min"
     return f"{per_second:.1f}/s" if per_second < 100 else f"{per_second:,.0f}/s"
 
 
 def share(part: float) -> str:
-    """Give a share in percent; one that is not nothing is never shown as nothing."""
+    """Return the text of a share in percent; a share above 0 is never shown as 0%."""
     percent = part * 100
     return "<0.1%" if 0 < percent < 0.1 else f"{percent:.1f}%" if 0 < percent < 10 else f"{percent:.0f}%"
 
 
 def ago(seconds: float) -> str:
-    """Give how long something has been over."""
+    """Return the text of the time since an event, such as ``2m 5s ago``."""
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
 def clock(at: float) -> str:
-    """Give a time of day, UTC."""
+    """Return the text of a time of day, UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
 
 
 def moment(at: float) -> str:
-    """Return a date and a time of day, UTC."""
+    """Return the text of a date and a time of day, UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def number(count: int) -> str:
-    """Give a count that begins a sentence."""
+    """Return the text of a count at the beginning of a sentence: a word for numbers up to twelve."""
     return _SMALL[count] if count < len(_SMALL) else str(count)
 
 
 def listing(names: Sequence[str], most: int = 4) -> str:
-    """Join names as in a sentence; of many only the first are named."""
+    """Join names for a sentence: ``a, b and c``; more than ``most`` names end in ``and 5 others``."""
     if len(names) > most:
         return ", ".join(names[: most - 1]) + f" and {len(names) - most + 1} others"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -1,9 +1,9 @@
 """
-Regular expressions whose matching takes time proportional to the text, whatever the expression. Pure; knows no other module.
+Match regular expressions in a time proportional to the text, whatever the expression. Pure.
 
-Python's `re` tries one way after the other: with ``(a+)+`` it needs years for a text of 50 characters that does not match, and
-whoever sends the text chooses it. Here all ways are followed at the same time, one character of the text after the other, as Go's
-``regexp`` does (Thompson 1968; https://swtch.com/~rsc/regexp/regexp1.html).
+Python's `re` backtracks: with ``(a+)+`` it needs years for a text of 50 characters that does not match, and the client chooses
+the text. This module follows all alternatives at the same time, one character of the text after the other, as Go's ``regexp``
+does (Thompson 1968; https://swtch.com/~rsc/regexp/regexp1.html).
 
 The syntax is the part of Go's (RE2) that names, addresses and URLs need. Everything else is an error, not a literal:
 
@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 MOST = 1000
 """
-States that an expression may have: one for each character that it can match, and one for each repetition. A text of 256
-characters takes a tenth of a second at most.
+Maximum states of an expression: one for each character that it can match, and one for each repetition. A text of 256 characters
+takes a tenth of a second at most.
 """
 DEEPEST = 50
-"""Groups within groups."""
+"""Maximum depth of groups within groups."""
 
 _IGNORE_CASE = "(?i)"
 _TOKEN = re.compile(
@@ -39,11 +39,11 @@ _COUNTS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 class _State:
     """
-    A place in the expression.
+    One state of the automaton of an expression.
 
-    :ivar after: the states that may follow; all at once, or behind one character if there is a ``test``.
-    :ivar test: says whether a character fits.
-    :ivar at: ``^`` or ``$`` if it is passed only there, else empty.
+    :ivar after: the states that may follow: behind one character if there is a ``test``, else at once.
+    :ivar test: returns whether a character fits.
+    :ivar at: ``^`` or ``$`` if the state can be passed only there, else empty.
     """
 
     __slots__ = ("after", "at", "test")
@@ -55,14 +55,14 @@ class _State:
 
 
 _Build = Callable[[_State], _State]
-"""Makes the states of a part of the expression; takes the state that follows the part, and returns the part's first one."""
+"""Builds the states of a part of the expression: gets the state that follows the part, and returns the part's first state."""
 
 
 class LinearPattern:
     """
     A regular expression for whole texts.
 
-    :raise ValueError: it is none, or too large; the message says what is wrong, in a few words.
+    :raise ValueError: the expression is invalid or too large; the message is a short clause.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -81,10 +81,10 @@ class LinearPattern:
 
 def _reached(states: Sequence[_State], *, first: bool, last: bool) -> set[_State]:
     """
-    Return these states and all that can be reached from them without a character.
+    Return these states and all states that can be reached from them without a character.
 
-    :param first: this is the beginning of the text.
-    :param last: this is its end.
+    :param first: the position is the beginning of the text.
+    :param last: the position is the end of the text.
     """
     reached, left = set(states), list(states)
     while left:
@@ -97,7 +97,7 @@ def _reached(states: Sequence[_State], *, first: bool, last: bool) -> set[_State
 
 
 class _Parser:
-    """Reads one expression, from left to right."""
+    """A parser of one expression, from left to right."""
 
     def __init__(self, pattern: str) -> None:
         self._flags = re.ASCII | re.IGNORECASE if pattern.startswith(_IGNORE_CASE) else re.ASCII
@@ -108,7 +108,7 @@ class _Parser:
             raise ValueError("there is no ( for a )")
 
     def _peek(self) -> tuple[str | None, str]:
-        """Return kind and text of the next token; no kind at the end."""
+        """Return the kind and the text of the next token; None and an empty text at the end."""
         if self._at == len(self._pattern):
             return None, ""
         found = _TOKEN.match(self._pattern, self._at)
@@ -192,7 +192,7 @@ class _Parser:
 
 
 def _counts(text: str) -> tuple[int, int | None]:
-    """Read ``{3}``, ``{3,}`` or ``{3,5}``."""
+    """Parse a count of repetitions: ``{3}``, ``{3,}`` or ``{3,5}``."""
     least, comma, most = text[1:-1].partition(",")
     counts = int(least), (int(most) if most else None) if comma else int(least)
     if counts[1] is not None and counts[1] < counts[0]:

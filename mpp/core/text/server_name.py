@@ -1,8 +1,8 @@
 """
-The name that a TLS server has to prove, and whether its certificate names it. Pure: opens nothing, knows no connection.
+Compare the expected name of a TLS server with the names in its certificate. Pure.
 
-The rules are those of RFC 9525 (RFC 6125 before it). Where it leaves a choice, they are those of curl: a wildcard stands for the
-whole left-most label and for nothing else, and has at least two labels behind it (``*.example.org``, not ``*.org``).
+The rules come from RFC 9525 (RFC 6125 before it). Where it leaves a choice, mpp follows curl: a wildcard stands for exactly the
+whole left-most label, and has at least two labels behind it (``*.example.org``, not ``*.org``).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from attrs import frozen
 
 from mpp.core.text.subject_names import SubjectNames
 
-# RFC 1123 labels, more generous: underscores and hyphens anywhere, as resolvers and other TLS clients take them.
+# RFC 1123 labels, and underscores and hyphens anywhere, which resolvers and other TLS clients accept too.
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 
 
 @frozen
 class ServerName:
     """
-    The name of a server as its certificate has to state it (the "reference identity" of RFC 9525).
+    The name of a server that its certificate has to contain (the "reference identity" of RFC 9525).
 
     :ivar host: the host name in lower case, without a trailing dot, international labels in their ``xn--`` form; the text of
         an IP address.
@@ -34,11 +34,11 @@ class ServerName:
     @classmethod
     def parse(cls, text: str) -> ServerName:
         """
-        Read the name of a server: a host name, or an IP address without brackets.
+        Parse the name of a server: a host name, or an IP address without brackets.
 
-        :raise ValueError: it is neither, so that no certificate can be for it.
+        :raise ValueError: the text is neither, so that no certificate can contain it.
         """
-        # The trailing dot of a fully qualified name is for the resolver only; it stands in no certificate (RFC 6066 section 3).
+        # The trailing dot of a fully qualified name is for the resolver only, and in no certificate (RFC 6066 section 3).
         name = text.removesuffix(".")
         try:
             return cls(name, ipaddress.ip_address(name).packed)
@@ -51,11 +51,11 @@ class ServerName:
 
     @property
     def sni(self) -> bytes:
-        """What is sent as Server Name Indication; empty for an IP address, for which there is none (RFC 6066 section 3)."""
+        """The Server Name Indication to send; empty for an IP address, which must not be sent (RFC 6066 section 3)."""
         return b"" if self.address else self.host.encode("ascii")
 
     def is_named_by(self, names: SubjectNames) -> bool:
-        """Return whether a certificate with these names is for this server. Each name counts alone."""
+        """Return whether a certificate with these names is valid for this server."""
         if self.address:
             return self.address in names.addresses
         parent = self.host.partition(".")[2]
@@ -63,12 +63,12 @@ class ServerName:
 
 
 def _in_ascii(name: str) -> str:
-    """Return a host name with its international labels in their ``xn--`` form; as it is if they have none."""
-    # Imported here since few need it, and its tables take long to load.
+    """Return a host name with its international labels in their ``xn--`` form, unchanged if a label has no such form."""
+    # Imported here because it is rarely needed, and its tables take long to load.
     import idna
 
     try:
-        # Label by label, because the package refuses underscores in the labels that need no conversion.
+        # Each label alone, because the package rejects underscores even in labels that need no conversion.
         labels = [label if label.isascii() else idna.encode(label, uts46=True).decode("ascii") for label in name.split(".")]
     except idna.IDNAError:
         return name

@@ -1,9 +1,8 @@
 """
-The names in a certificate: what its subjectAltName says, and nothing else. Pure: takes DER apart, verifies nothing.
+Read the names in the subjectAltName of a certificate. Pure: DER is parsed, but nothing is verified.
 
-The reader of `cryptography` is not used, since it gives up the whole certificate when a single name in it is malformed. Here each
-name counts alone: one that makes no sense is left out, as if it were not there, and does not spoil the others. The common name of
-the subject never counts (RFC 9525 section 2).
+The parser of `cryptography` is not used, because it rejects the whole certificate when a single name in it is malformed. This one
+skips a malformed name and returns the others. The common name of the subject is ignored (RFC 9525 section 2).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-# Tags of DER (X.690), and those of RFC 5280: of TBSCertificate.extensions, GeneralName.dNSName and GeneralName.iPAddress.
+# Tags of DER (X.690), and of RFC 5280: TBSCertificate.extensions, GeneralName.dNSName and GeneralName.iPAddress.
 _SEQUENCE, _OBJECT_ID, _OCTETS = 0x30, 0x06, 0x04
 _EXTENSIONS, _DNS_NAME, _IP_ADDRESS = 0xA3, 0x82, 0x87
 _SUBJECT_ALT_NAME = bytes((0x55, 0x1D, 0x11))  # 2.5.29.17
@@ -45,10 +44,10 @@ class SubjectNames:
 
 def read_subject_names(certificate: bytes) -> SubjectNames:
     """
-    Read the names of a certificate.
+    Return the usable names of a certificate.
 
-    :param certificate: its DER.
-    :raise ValueError: it is no certificate, or its subjectAltName is there twice or is no list of names.
+    :param certificate: the certificate in DER.
+    :raise ValueError: it is no certificate, or its subjectAltName is repeated or is no list of names.
     """
     extensions = [value for identifier, value in _extensions(certificate) if identifier == _SUBJECT_ALT_NAME]
     if not extensions:
@@ -64,17 +63,17 @@ def read_subject_names(certificate: bytes) -> SubjectNames:
 
 
 def _host(content: bytes) -> str:
-    # latin-1 keeps what is not ASCII, so that it is found to make no sense.
+    # latin-1 keeps characters that are not ASCII, so that the name is found to be malformed.
     return content.decode("latin-1").lower().removesuffix(".")
 
 
 def _extensions(certificate: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Give the identifier and the value of each extension (RFC 5280 section 4.1)."""
+    """Yield the identifier and the value of each extension (RFC 5280 section 4.1)."""
     (_, unsigned), *_ = _elements(_only(certificate, _SEQUENCE))
     for tag, content in _elements(unsigned):
         if tag == _EXTENSIONS:
             for _, extension in _elements(_only(content, _SEQUENCE)):
-                # Identifier, whether it is critical (may be left out), and the value.
+                # The identifier, a critical flag (optional), and the value.
                 (first, identifier), *_, (last, value) = _elements(extension)
                 if (first, last) != (_OBJECT_ID, _OCTETS):
                     raise ValueError("an extension that is none")
@@ -82,7 +81,7 @@ def _extensions(certificate: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _only(data: bytes, expected: int) -> bytes:
-    """Return the content of the one element that the data consist of."""
+    """Return the content of the single element in the data."""
     ((tag, content),) = _elements(data)
     if tag != expected:
         raise ValueError("an element of another type than expected")
@@ -90,7 +89,7 @@ def _only(data: bytes, expected: int) -> bytes:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Take data apart into DER elements: the tag and the content of each."""
+    """Yield the tag and the content of each DER element in the data."""
     start = 0
     while start < len(data):
         content = start + 2
@@ -98,7 +97,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
             raise ValueError("no DER element")
         length = data[start + 1]
         if length & 0x80:
-            # The long form. Without digits (0x80) it means an indefinite length, which DER does not have.
+            # The long form. Without digits (0x80) it means an indefinite length, which DER does not allow.
             digits = data[content : content + (length & 0x7F)]
             if len(digits) != length & 0x7F or not digits:
                 raise ValueError("a DER element without a length")

@@ -1,8 +1,7 @@
 """
-How single values are written by an operator: durations, sizes, networks, and so on.
+Parse single values as operators write them: durations, sizes, networks, and so on. Pure.
 
-Every function takes text and gives the value, or raises ValueError with one line that quotes the text and says what was
-expected. Knows nothing of options, and no other module of mpp but `mpp.core.text.linear_pattern`.
+Every parser returns the value of a text, or raises ValueError with one line that quotes the text and says what was expected.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from urllib.parse import unquote_plus, urlsplit
 from mpp.core.text.linear_pattern import LinearPattern
 
 MIN_INTERVAL = 0.1
-"""Shortest selection interval: a round costs every backend a query, and takes a good part of this on a slow network."""
+"""Shortest selection interval: a round costs every backend a query, and may take that long on a slow network."""
 
 MAX_INTERVAL = 3600.0
-"""Longest selection interval: with more, a server that comes or goes is not noticed for so long that it looks like a fault."""
+"""Longest selection interval: with a longer one, mpp seems faulty because it misses added and removed servers."""
 
 MAX_TIMEOUT = 7 * 86400.0
-"""Longest time limit: nothing that waits for a week is waited for on purpose, and "y" is most likely a slip for "ms"."""
+"""Longest time limit: a longer one is most likely a mistake, such as "y" for "ms"."""
 
 MAX_WORKERS = 256
-"""Most worker processes: each takes some 60 MB, and more than one for each core gain nothing."""
+"""Maximum number of worker processes: each takes some 60 MB, and more than one per core gain nothing."""
 
 MIN_TIMEOUT = 0.01
-"""Shortest time limit: less is shorter than one turn of a busy reactor."""
+"""Shortest time limit: an iteration of a busy reactor takes about as long."""
 
 _SECONDS = {
     "ns": 1e-9,
@@ -48,10 +47,10 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
 
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)")
 
-# Without what must not stand there (RFC 3986 section 3.4), such as blanks and "#".
 # A matcher's value is a string in double quotes, with escapes; "*+" as in `mpp.selection.probing.metrics_scanner`.
 _MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*+\s*+(?:=~|!~|!=|=)\s*+"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SELECTOR = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]*+(?:\{{\s*+(?:{_MATCHER}\s*+(?:,\s*+{_MATCHER}\s*+)*+)?,?\s*+\}})?")
+# RFC 3986 section 3.4.
 _QUERY_STRING = re.compile(r"(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _OWN_PARAMETERS = ("query", "time", "timeout")
 
@@ -60,7 +59,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 
 def parse_duration(text: str) -> float:
     """
-    Give a duration in seconds, as Go (``1h30m``, ``1.5h``, ``250ms``) or Prometheus (``15d``, ``1w``, ``1y``) writes it.
+    Return the seconds of a duration in the notation of Go (``1h30m``, ``1.5h``, ``250ms``) or Prometheus (``15d``, ``1w``).
 
     A day has 24 hours, a year 365 days, as in Prometheus. ``0`` needs no unit.
     """
@@ -93,7 +92,7 @@ def _between(text: str, least: float, most: float, expected: str) -> float:
 
 
 def parse_timeout(text: str) -> float:
-    """Return the seconds that something may take, from `MIN_TIMEOUT` to `MAX_TIMEOUT`."""
+    """Return the seconds of a time limit, from `MIN_TIMEOUT` to `MAX_TIMEOUT`."""
     seconds = parse_delay(text)
     if seconds < MIN_TIMEOUT:
         raise ValueError(f"{text!r} is too short; expected a duration such as 10s or 1m30s (at least 10ms)")
@@ -101,7 +100,7 @@ def parse_timeout(text: str) -> float:
 
 
 def parse_delay(text: str) -> float:
-    """Return the seconds after which something happens, from 0 to `MAX_TIMEOUT`."""
+    """Return the seconds of a delay, from 0 to `MAX_TIMEOUT`."""
     seconds = parse_duration(text)
     if seconds > MAX_TIMEOUT:
         raise ValueError(f"{text!r} is too long; expected a duration such as 10s or 1m30s (at most 7d)")
@@ -109,7 +108,7 @@ def parse_delay(text: str) -> float:
 
 
 def parse_share(text: str) -> float:
-    """Give a share of a whole, from 0 to 1: ``0.2`` or ``20%``."""
+    """Return a share of a whole, from 0 to 1: ``0.2`` or ``20%``."""
     match = _SHARE.fullmatch(text)
     share = float(match[1]) / (100 if match[2] else 1) if match else 2.0
     if share > 1:
@@ -118,7 +117,7 @@ def parse_share(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Give a number of bytes: plain, or with KiB, MiB, GiB (powers of 1024) or KB, MB, GB (powers of 1000)."""
+    """Return a number of bytes: plain, or with KiB, MiB, GiB (powers of 1024) or KB, MB, GB (powers of 1000)."""
     match = _SIZE.fullmatch(text)
     factor = _BYTES.get(match[2].lower()) if match else None
     if match is None or factor is None:
@@ -127,15 +126,15 @@ def parse_size(text: str) -> int:
 
 
 def parse_count(text: str) -> int:
-    """Give a whole number that is not negative."""
-    # Not int() alone: it takes "+1", "1_000" and digits of other scripts.
+    """Return a whole number that is not negative."""
+    # int() alone would accept "+1", "1_000" and digits of other scripts.
     if not re.fullmatch(r"[0-9]{1,6}", text):
         raise ValueError(f"{text!r} is not a whole number (0 or more)")
     return int(text)
 
 
 def parse_positive(text: str) -> int:
-    """Give a whole number above 0."""
+    """Return a whole number above 0."""
     if not re.fullmatch(r"[0-9]{1,7}", text) or not int(text):
         raise ValueError(f"{text!r} is not a whole number (1 or more)")
     return int(text)
@@ -149,14 +148,14 @@ def parse_workers(text: str) -> int:
 
 
 def parse_port(text: str) -> int:
-    """Give a TCP port number."""
+    """Return a TCP port number."""
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ValueError(f"{text!r} is not a port number (1 to 65535)")
     return int(text)
 
 
 def parse_boolean(text: str) -> bool:
-    """Give true for ``true``, ``1``, ``yes`` and false for ``false``, ``0``, ``no``, in any case."""
+    """Return True for ``true``, ``1``, ``yes`` and False for ``false``, ``0``, ``no``, in any case."""
     value = _BOOLEANS.get(text.lower())
     if value is None:
         raise ValueError(f"{text!r} is neither true nor false (true, 1, yes, false, 0, no)")
@@ -164,49 +163,49 @@ def parse_boolean(text: str) -> bool:
 
 
 def is_boolean(text: str) -> bool:
-    """Tell whether `parse_boolean` would take it."""
+    """Return whether `parse_boolean` accepts a text."""
     return text.lower() in _BOOLEANS
 
 
 def parse_path(text: str) -> str:
-    """Give the path of a file."""
+    """Return the path of a file."""
     if not text or "\0" in text:
         raise ValueError(f"{text!r} is not the path of a file")
     return text
 
 
 def parse_paths(text: str) -> str:
-    """Give the paths of files, separated as the system separates them."""
+    """Return the paths of files, separated as the system separates them."""
     return parse_path(text)
 
 
 def secret_in_text(text: str) -> str:
-    """Say what is wrong with a secret that stands where only the path of its file may; empty for ``@`` and a path."""
+    """Return an error for a secret in a text that may only be ``@`` and the path of its file; empty for no error."""
     return "" if text.startswith("@") else "a secret has no place in this file; give it as @ and the path of a file, or"
 
 
 def secret_in_urls(text: str) -> str:
-    """Say what is wrong with URLs that have a user and password; empty for others."""
-    # Anywhere, since a password may contain what would end the host.
+    """Return an error for URLs with a user and password; empty for no error."""
+    # Searched for everywhere, because a password may contain the characters that end the host.
     return "a user and password (an @) have no place in this file; give the URL" if "@" in text else ""
 
 
 def secret_in_url_or_file(text: str) -> str:
-    """Say what is wrong with a URL that has a user and password; empty for others, and for ``@`` and a path."""
+    """Return an error for a URL with a user and password; empty for no error, and for ``@`` and the path of a file."""
     if text.startswith("@") or not secret_in_urls(text):
         return ""
     return "a user and password (an @) have no place in this file; give the URL in a file, as @ and its path, or"
 
 
 def parse_word(text: str) -> str:
-    """Give a text that is not empty."""
+    """Return a text that is not empty, without surrounding blanks."""
     if not text.strip():
         raise ValueError(f"{text!r} is empty")
     return text.strip()
 
 
 def parse_parameters(text: str) -> str:
-    """Return the query string of a URL (RFC 3986 section 3.4) that has none of the parameters of mpp's own probes."""
+    """Return the query string of a URL (RFC 3986 section 3.4) without the parameters that probes set themselves."""
     if not _QUERY_STRING.fullmatch(text):
         raise ValueError(f"{text!r} is no query string; expected name=value, several with & between them, percent-encoded")
     for name in (part.partition("=")[0] for part in text.split("&")):
@@ -223,7 +222,7 @@ def parse_selector(text: str) -> str:
 
 
 def parse_affinity_options(text: str) -> tuple[str, ...]:
-    """Give the names in a comma-separated list, each once, in order; nothing for ``none``. Knows no names itself."""
+    """Return the names in a comma-separated list, each once, in order; an empty tuple for ``none``. The names are not checked."""
     names = [name.strip() for name in text.split(",")]
     if names == ["none"]:
         return ()
@@ -233,7 +232,7 @@ def parse_affinity_options(text: str) -> tuple[str, ...]:
 
 
 def parse_networks(text: str) -> tuple[str, ...]:
-    """Give the networks in a comma-separated list, in CIDR notation; nothing for ``none``. An address is a network of one."""
+    """Return the networks (CIDR) and single addresses in a comma-separated list; an empty tuple for ``none``."""
     if text.strip() == "none":
         return ()
     return tuple(_network(item.strip()) for item in text.split(","))
@@ -247,7 +246,7 @@ def _network(text: str) -> str:
 
 
 def parse_expression(text: str) -> str:
-    """Return a regular expression that `mpp.core.text.linear_pattern` understands."""
+    """Return a regular expression that `mpp.core.text.linear_pattern` accepts."""
     try:
         LinearPattern(text)
     except ValueError as error:
@@ -257,21 +256,21 @@ def parse_expression(text: str) -> str:
 
 
 def parse_url(text: str) -> str:
-    """Give an http or https URL with a host; the message does not repeat credentials in it."""
+    """Return an http or https URL with a host; the error message does not repeat credentials."""
     try:
         parts = urlsplit(text)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         sound = False
     if not sound or any(character.isspace() for character in text):
-        # All before the last @ may be a password, whatever characters it has.
+        # The whole text before the last @ may be a password, which may contain any character.
         shown = re.sub(r"(?s)\A(https?://)?.*@", r"\1...@", text)
         raise ValueError(f"{shown!r} is not a URL such as http://host:8080/path")
     return text
 
 
 def parse_url_or_file(text: str) -> str:
-    """Give an http or https URL with a host, or ``@`` and the path of a file that holds one."""
+    """Return an http or https URL with a host, or ``@`` and the path of a file that holds one."""
     if text.startswith("@") and not text[1:].strip():
         raise ValueError(f"{text!r} names no file; expected @ and the path of a file that holds a URL")
     return text if text.startswith("@") else parse_url(text)
@@ -285,7 +284,7 @@ def parse_urls(text: str) -> tuple[str, ...]:
 
 
 def parse_apps(text: str) -> tuple[str, ...]:
-    """Give the Marathon app ids in a comma-separated list, each with its leading slash, each once."""
+    """Return the Marathon app ids in a comma-separated list, each with its leading slash, each once."""
     ids = [item.strip().strip("/") for item in text.split(",")]
     for app in ids:
         if not re.fullmatch(r"[a-z0-9.-]+(/[a-z0-9.-]+)*", app):
@@ -294,35 +293,35 @@ def parse_apps(text: str) -> tuple[str, ...]:
 
 
 def parse_scheme(text: str) -> str:
-    """Give ``http`` or ``https``."""
+    """Return the scheme, ``http`` or ``https``."""
     if text not in ("http", "https"):
         raise ValueError(f"{text!r} is neither http nor https")
     return text
 
 
 def parse_log_format(text: str) -> str:
-    """Give ``logfmt`` or ``json``."""
+    """Return the log format, ``logfmt`` or ``json``."""
     if text not in ("logfmt", "json"):
         raise ValueError(f"{text!r} is neither logfmt nor json")
     return text
 
 
 def parse_log_level(text: str) -> str:
-    """Give one of the levels, in lower case."""
+    """Return a log level in lower case."""
     if text.lower() not in ("debug", "info", "warn", "error"):
         raise ValueError(f"{text!r} is not a level (debug, info, warn, error)")
     return text.lower()
 
 
 def parse_prefix(text: str) -> str:
-    """Give a path prefix with a leading slash and without one at the end; nothing for ``/``."""
+    """Return a path prefix with a leading slash and without a trailing one; an empty text for ``/``."""
     if not re.fullmatch(r"/[A-Za-z0-9/._~%:@!$&'()*+,;=-]*", text):
         raise ValueError(f"{text!r} is not a path prefix such as /prometheus")
     return text.rstrip("/")
 
 
 def parse_endpoint(text: str) -> str:
-    """Give a Twisted server endpoint string; only its form is checked, its type and arguments when it is listened on."""
+    """Return a Twisted server endpoint string; only its form is checked here."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.+-]*:.+", text):
         raise ValueError(f"{text!r} is not a Twisted server endpoint such as tcp:9090:interface=127.0.0.1")
     return text

@@ -1,7 +1,7 @@
 """
-The names of environment variables that are mpp's, and those that only look like it. Pure; the values are not judged here.
+The names of mpp's environment variables, and the search for mistyped ones. Pure; the values are not used.
 
-A name that begins with ``MPP_`` and that nothing reads is most likely a slip of the pen: what it was to change keeps its default.
+An unused variable whose name begins with ``MPP_`` is most likely a typing error, which leaves an option at its default.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 PREFIX = "MPP_"
-"""What all names of mpp's variables begin with."""
+"""The beginning of the names of all variables of mpp."""
 
 PLAIN = "MPP_PLAIN"
-"""The variable that has mpp run on Twisted's own reactor and transports, see `mpp.wire.tuned.switch`."""
+"""The variable that makes mpp use Twisted's own reactor and transports, see `mpp.wire.tuned.switch`."""
 
 TEST_PREFIX = "MPP_TEST_"
-"""What the names of the variables that mpp's own tests read begin with."""
+"""The beginning of the names of the variables that the tests of mpp read."""
 
 _HOST = "_SERVICE_HOST"
 
-# What the kubelet sets for each Service beside the host; kept in step with pkg/kubelet/envvars/envvars.go of Kubernetes.
+# The variables that the kubelet sets for each Service (pkg/kubelet/envvars/envvars.go of Kubernetes).
 _LINK = re.compile(r"_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
 
 
 def unknown_names(environ: Mapping[str, str], known: Iterable[str]) -> Iterator[tuple[str, str]]:
     """
-    Return each name that looks like mpp's and that nothing reads, with the nearest known one, empty if none is near.
+    Yield each unused name that begins with `PREFIX`, with the most similar known name, or an empty text if none is similar.
 
-    A variable with an empty value counts as not set, as it does for options. Names that Kubernetes sets in each pod for a Service
-    whose name begins with "mpp" are passed over.
+    A variable with an empty value is not set, as for options. Names that Kubernetes sets in each pod for a Service whose name
+    begins with "mpp" are ignored.
 
-    :param known: the names of all options' variables.
+    :param known: the names of the variables of all options.
     """
     endings = [name.removeprefix(PREFIX) for name in (*known, PLAIN) if name.startswith(PREFIX)]
     services = [name.removesuffix(_HOST) for name in environ if name.startswith(PREFIX) and name.endswith(_HOST)]
@@ -42,6 +42,6 @@ def unknown_names(environ: Mapping[str, str], known: Iterable[str]) -> Iterator[
             continue
         if any(name.startswith(service) and _LINK.fullmatch(name[len(service) :]) for service in services):
             continue
-        # Compared without the prefix, which would make any two short names similar.
+        # Compared without the prefix, which would make all short names similar.
         nearest = difflib.get_close_matches(ending, endings, n=1)
         yield name, PREFIX + nearest[0] if nearest else ""

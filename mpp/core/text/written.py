@@ -1,7 +1,5 @@
 """
-How values are written for people who configure mpp: in the form that the configuration takes, with secrets masked. Pure.
-
-The inverse of `mpp.core.text.values`, which reads them. Knows nothing of options, and no other module of mpp.
+Format values in the notation of the configuration, with secrets masked: the inverse of `mpp.core.text.values`. Pure.
 """
 
 from __future__ import annotations
@@ -9,18 +7,18 @@ from __future__ import annotations
 import re
 
 SECRET = "<secret>"
-"""What stands in place of a secret, as on Prometheus' own configuration page."""
+"""The replacement of a secret, as on Prometheus' own configuration page."""
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
-# Greedy: a password may contain whatever would end the host, so that all up to the last "@" may be a part of it.
+# Greedy: a password may contain any character, so it may extend to the last "@".
 _USERINFO = re.compile(r"(?<=://).*@")
 _PARAMETER = re.compile(r"(?<==)[^&#]+")
 
 
 def written_duration(seconds: float) -> str:
     """
-    Return a duration as the configuration takes it.
+    Return the text of a duration in the notation of the configuration.
 
     >>> written_duration(90.25)
     '1m30s250ms'
@@ -35,7 +33,7 @@ def written_duration(seconds: float) -> str:
 
 def written_size(size: int) -> str:
     """
-    Return a number of bytes in the largest unit that leaves no fraction.
+    Return the text of a number of bytes in the largest unit that leaves no fraction.
 
     >>> written_size(512 * 1024)
     '512KiB'
@@ -45,27 +43,27 @@ def written_size(size: int) -> str:
 
 
 def written_share(share: float) -> str:
-    """Return a share of a whole, 0 to 1, in percent."""
+    """Return the text of a share of a whole, 0 to 1, in percent."""
     return f"{share * 100:.9g}%"
 
 
 def written_boolean(value: bool) -> str:
-    """Return ``true`` or ``false``."""
+    """Return the text of a boolean, ``true`` or ``false``."""
     return "true" if value else "false"
 
 
 def unmasked(text: str) -> str:
-    """Return a text that holds no secret."""
+    """Return a text that holds no secret, unchanged."""
     return text
 
 
 def mask_unless_file(text: str) -> str:
-    """Mask a secret; ``@`` and the path of a file that holds one is shown."""
+    """Mask a secret; ``@`` and the path of the secret's file stay as they are."""
     return text if not text or text.startswith("@") else SECRET
 
 
 def mask_url(text: str) -> str:
-    """Mask user and password in a URL, and the values of its parameters, which may be tokens; paths of files are shown."""
+    """Mask user, password and parameter values (which may be tokens) in a URL; ``@`` and the path of a file stay as they are."""
     if text.startswith("@"):
         return text
     address, mark, query = _USERINFO.sub(f"{SECRET}@", text).partition("?")

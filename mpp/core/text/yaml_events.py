@@ -1,15 +1,16 @@
 """
-Reads YAML that others wrote, without harm: bounded in depth, and in memory by the length of the text. Pure.
+Read untrusted YAML with bounded depth, and with memory bounded by the length of the text. Pure.
 
-What comes out is lists, mappings that know their lines (`Table`), and scalars, which the caller chooses to have as text or by
-their type. There are no merge keys, no tags, no dates, and only text is a key. What the values mean is for the caller.
+The results are lists, mappings with line numbers (`Table`), and scalars, which the caller gets as text or by their type. Merge
+keys, tags and dates are not supported, and keys are always text.
 
 # Note [YAML]
 
 PyYAML's composer follows nested collections recursively; with libyaml that is recursion in C, and 100 KB of "[" end the
-process with a segmentation fault. Its constructor copies merge keys ("<<"), so that a few lines can make gigabytes. Hence
-the parser's events are read here: no recursion, bounded depth, no merge keys, and aliases that are shared and not copied; all
-the same, who walks through the value would meet them again and again, so what they stand for is counted.
+process with a segmentation fault. Its constructor copies merge keys ("<<"), so that a few lines can make gigabytes. Therefore
+this module reads the events of the parser: without recursion, with bounded depth, without merge keys, and aliases share one
+value. A caller that walks through the result visits a shared value at each alias, so the nodes of aliases are counted and
+limited, too.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ import yaml
 from attrs import define, field, frozen
 from yaml.resolver import Resolver
 
-# The parser in C is ten times as fast. Typed stubs do not know that it may be missing.
+# The parser in C is ten times as fast, and may be missing, which the typed stubs do not express.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = Resolver()
-# Scalars, lists and mappings, those behind an alias counted each time; a text of 1 MiB without aliases has half of it at most.
+# Scalars, lists and mappings, counted again at each alias; a text of 1 MiB without aliases has at most half as many.
 MAX_NODES = 1_000_000
-# What JSON has, in a length that takes no time to be read.
+# Numbers as in JSON, with a length that can be parsed quickly.
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FRACTION = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 _TOO_DEEP = "nested too deeply"
-# A key that is fit to be shown. An address can hold a password.
+# A key that may be shown in a message: an address could contain a password.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
 class PlainYAMLError(ValueError):
     """
-    A text is not the YAML that is read here. Its text begins with the line, if one is to blame.
+    A text is not YAML, or not the supported part of YAML. The message begins with the line, if it is known.
 
-    :ivar problem: what is wrong, with nothing in it from the text, which may hold secrets.
+    :ivar problem: the error, without any part of the text, which may hold secrets.
     :ivar line: the line, beginning with 1, or None.
-    :ivar detail: what the parser says, or a name from the text; empty, or begins with a colon.
+    :ivar detail: the parser's message, or a name from the text, with a colon in front; empty for none.
     """
 
     def __init__(self, problem: str, line: int | None = None, detail: str = "") -> None:
@@ -53,9 +54,9 @@ class PlainYAMLError(ValueError):
 
 class Table(dict[str, object]):
     """
-    A mapping.
+    A mapping of YAML with its line numbers.
 
-    :ivar lines: where each key is, by line, beginning with 1. A mapping that an alias stands for is where it was written.
+    :ivar lines: the line of each key, beginning with 1; for a mapping behind an alias, the lines of the original.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class Table(dict[str, object]):
 
 @frozen
 class OtherScalar:
-    """A scalar that is nothing in JSON, but is not text either: a date, a number in base 8 or 60, infinity."""
+    """A scalar that is neither text nor a value of JSON: a date, a number in base 8 or 60, infinity."""
 
     text: str
 
@@ -74,12 +75,12 @@ class OtherScalar:
 
 
 def as_text(scalar: str) -> object:
-    """Give a scalar without quotes as text, whatever YAML makes of it elsewhere (10:30 is the number 630); nothing is None."""
+    """Return a scalar without quotes as text, even if it is a number in YAML (10:30 is 630); an empty or null one as None."""
     return None if scalar in ("", "~", "null", "Null", "NULL") else scalar
 
 
 def as_typed(scalar: str) -> object:
-    """Give a scalar without quotes by its type in YAML 1.1."""
+    """Return the value of a scalar without quotes, by its type in YAML 1.1."""
     tag = _RESOLVER.resolve(yaml.ScalarNode, scalar, (True, False))  # type: ignore[no-untyped-call]
     kind = str(tag).rpartition(":")[2]
     if kind == "null":
@@ -97,13 +98,13 @@ def read_yaml(
     text: str, *, depth: int, scalar: Callable[[str], object] = as_text, repeated: Callable[[str, int], None] | None = None
 ) -> object:
     """
-    Read a text of one document; None for none, or an empty one. Empty documents may follow: a ``---`` at the end begins one.
+    Return the value of a text with one document, or None for an empty text or document. Empty documents may follow, such as
+    the one that a final ``---`` begins.
 
-    :param depth: how deeply lists and mappings may be nested.
-    :param scalar: gives the value of a scalar without quotes; one with quotes is text.
-    :param repeated: called with each key that comes a second time, and its line; its later value counts. Without it, that is an
-        error as well.
-    :raises PlainYAMLError: it is no YAML, or more than is read here.
+    :param depth: the maximum nesting depth of lists and mappings.
+    :param scalar: returns the value of a scalar without quotes; a scalar with quotes is text.
+    :param repeated: called with each repeated key and its line; the last value counts. None: a repeated key is an error.
+    :raises PlainYAMLError: the text is not YAML, or not the supported part of YAML.
     """
     document = _Document(depth, scalar, repeated)
     try:
@@ -119,24 +120,24 @@ def read_yaml(
 def _not_yaml(error: yaml.MarkedYAMLError) -> PlainYAMLError:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
-    # What libyaml since PyYAML 6.0.4 says of its own limit: it looks far ahead on a line, and so meets it before we meet ours.
+    # The limit of libyaml since PyYAML 6.0.4, which may be reached before `depth`, because libyaml looks ahead.
     if error.problem == "exceeded maximum nesting depth":
         return PlainYAMLError(_TOO_DEEP, line)
     return PlainYAMLError("not YAML", line, f": {error.problem or error.context}")
 
 
 def _is_empty(event: Any) -> bool:
-    """Return whether a document that has this event for its root is empty."""
+    """Return whether a document with this event as its root is empty."""
     return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not event.value
 
 
 class _Wrong(Exception):
-    """What is wrong with an event: the problem, and a detail, see `PlainYAMLError`."""
+    """An error in an event. Its arguments are the problem, and optionally a detail, see `PlainYAMLError`."""
 
 
 @define(eq=False)
 class _Open:
-    """A list or a mapping whose end has not come yet."""
+    """A list or a mapping whose end has not been read yet."""
 
     value: list[object] | Table
     anchor: str | None = None
@@ -144,7 +145,7 @@ class _Open:
     nodes: int = 1
 
     def add(self, value: object, nodes: int, line: int, repeated: Callable[[str, int], None] | None) -> None:
-        """Take the next value, or key."""
+        """Add the next value or key to the list or mapping."""
         self.nodes += nodes
         if self.nodes > MAX_NODES:
             raise _Wrong("aliases stand for too much")
@@ -168,7 +169,7 @@ class _Open:
 
 @define(eq=False)
 class _Document:
-    """A text as far as it is read."""
+    """The part of a text that has been read."""
 
     _depth: int
     _scalar: Callable[[str], object]
@@ -179,7 +180,7 @@ class _Document:
     _document_line: int = 0
 
     def take(self, event: Any) -> None:
-        """Take the parser's next event."""
+        """Process the next event of the parser."""
         line = event.start_mark.line + 1
         try:
             self._take(event, line)
@@ -208,7 +209,7 @@ class _Document:
             self._add(self._anchors[event.anchor], None, line)
 
     def _value(self, event: Any) -> object:
-        # A key is text whatever its type would be: in `on: 1` nobody means true.
+        # A key is always text: `on` in `on: 1` does not mean true.
         is_key = bool(self._open) and isinstance(self._open[-1].value, Table) and self._open[-1].key is None
         return self._scalar(event.value) if event.implicit[0] and not is_key else event.value
 

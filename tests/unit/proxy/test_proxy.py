@@ -487,7 +487,7 @@ class RefusedTests(ProxyCase):
             self.client.get(target)
             received = self.client.received()
             self.assertTrue(received.startswith(b"HTTP/1.1 403 "), target)
-            self.assertIn(b"tell of that one only", received)
+            self.assertIn(b"show the profile of an arbitrary one", received)
             self.assertNotIn(b"differ", received)
 
     def test_unsafe_path_of_a_gateway_is_refused(self) -> None:
