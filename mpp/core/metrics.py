@@ -42,6 +42,14 @@ _COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("backend",),
     ),
     "mpp_moved_requests": ("Requests that waited for a slot on a backend and were sent to another one instead.", ("backend",)),
+    "mpp_rerouted_requests": (
+        "Requests sent to another backend because this one lacks data that they read and the other one has.",
+        ("backend",),
+    ),
+    "mpp_incomplete_requests": (
+        "Requests that read data which no single backend has, so that their responses lack it.",
+        (),
+    ),
     "mpp_hedges": ("Attempts made in parallel to an attempt on a backend that took too long.", ("backend", "reason")),
     "mpp_suspicion_probes": ("Liveness checks of backends that stalled, by result.", ("backend", "result")),
     "mpp_retry_budget_exhausted": ("Retries and hedges that were skipped because the retry budget was exhausted.", ("reason",)),
@@ -216,6 +224,14 @@ class Metrics:
     def moved(self, backend: str) -> None:
         """Count a request that left the queue of ``backend`` for another one."""
         self._counters["mpp_moved_requests"].inc(backend)
+
+    def rerouted(self, backend: str) -> None:
+        """Count a request that went to another backend than ``backend``, which lacks data that it reads."""
+        self._counters["mpp_rerouted_requests"].inc(backend)
+
+    def incomplete(self) -> None:
+        """Count a request that reads data which no single backend has."""
+        self._counters["mpp_incomplete_requests"].inc()
 
     def slow_client_reset(self, backend: str) -> None:
         """Count a response that was aborted because its client read it too slowly."""

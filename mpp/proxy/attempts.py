@@ -23,7 +23,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
-from txaio import tx
 
 from mpp.core.prometheus.outcomes import ANSWERED, Outcome
 from mpp.core.prometheus.own_requests import check_sender
@@ -39,11 +38,10 @@ if TYPE_CHECKING:
     from mpp.core.errors import UpstreamError
     from mpp.core.interfaces import IResponse
     from mpp.core.model import Backend, Selection
+    from mpp.coverage.planning.planner import RequestPlan
     from mpp.proxy.callbacks import ExchangeCallbacks
     from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
-
-_log = tx.make_logger()
 
 # Longer than a slow first round takes (discovery 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), and shorter than the
 # timeouts of Grafana (60 s) and of most scripts.
@@ -58,10 +56,22 @@ class Attempts:
     :ivar started: the number of attempts that were made.
     :ivar retry_state: the failures of the request so far; None while there is none.
     :ivar by_affinity: the name of the affinity that chose the backend of the first attempt, or empty.
+    :ivar plan: which server should answer the request by what the servers lack; None if that does not matter.
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
     """
 
-    __slots__ = ("_callbacks", "_context", "_deadline", "_waiting", "by_affinity", "reasons", "retry_state", "running", "started")
+    __slots__ = (
+        "_callbacks",
+        "_context",
+        "_deadline",
+        "_waiting",
+        "by_affinity",
+        "plan",
+        "reasons",
+        "retry_state",
+        "running",
+        "started",
+    )
 
     def __init__(self, context: ForwardContext, deadline: RequestDeadline, callbacks: ExchangeCallbacks) -> None:
         self._context = context
@@ -71,6 +81,7 @@ class Attempts:
         self.started = 0
         self.retry_state: RetryState | None = None
         self.by_affinity = ""
+        self.plan: RequestPlan | None = None
         self.reasons: tuple[str, ...] = ()
         self._waiting: Deferred[Selection] | None = None
 
@@ -113,14 +124,16 @@ class Attempts:
         selection.addCallback(then).addErrback(self.stopped)
 
     def _first(self, selection: Selection) -> None:
-        backend, self.by_affinity = placing.first_choice(self._context, self._deadline, selection)
+        backend, self.by_affinity, self.plan = placing.first_choice(self._context, self._deadline, selection)
+        if self.plan is not None and backend != self.plan.own:
+            self.reasons = (self.plan.why(),)
         self._attempt_or_fail(backend)
 
     def _again(self, selection: Selection) -> None:
         """Choose a backend again, after a selection round that began when all known backends had failed this request."""
         retry_state = self._so_far()
         retry_state.refreshed = True
-        self._attempt_or_fail(policy.choose(selection, None, retry_state.tried, self._context.rng, renewed=True))
+        self._attempt_or_fail(placing.next_choice(self.plan, selection, retry_state.tried, self._context.rng, renewed=True))
 
     def _attempt_or_fail(self, backend: Backend | None) -> None:
         self._waiting = None
@@ -218,24 +231,13 @@ class Attempts:
 
     def report(self, attempt: Attempt, outcome: Outcome, why: str) -> None:
         """Report to the selection what the outcome of an attempt says about its backend."""
-        retry_state = self._so_far()
-        line = retry_state.last_reason = f"{attempt.backend.name}: {why}"
-        self.reasons += (line,)
-        _log.debug(
-            "attempt {attempts} of {method} {target} failed: {why} ({reason})",
-            attempts=self.started,
-            method=self._deadline.info.method.decode("latin-1"),
-            target=self._deadline.info.target[:200].decode("latin-1"),
-            why=line,
-            reason=outcome.reason,
-        )
-        if outcome.standing is not None:
-            retry_state.report_failure(attempt.backend, outcome.standing, why, self._context)
+        retry_state, info = self._so_far(), self._deadline.info
+        self.reasons += (evidence.report(self._context, info, retry_state, attempt, outcome, why, self.started),)
 
     def _next(self, retry_state: RetryState) -> None:
         """Try the next untried backend at once; if all were tried, wait for a new selection."""
         selections = self._context.selections
-        backend = policy.choose(selections.current, None, retry_state.busy(self.running), self._context.rng)
+        backend = placing.next_choice(self.plan, selections.current, retry_state.busy(self.running), self._context.rng)
         if backend is not None:
             self.attempt(backend)
         elif self.running or retry_state.refreshed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from mpp.core.interfaces import ISelections, IUpstreams
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.settings import Settings
+from mpp.coverage.planning.planner import Planner
+from mpp.promql.memory import QueryMemory
 from mpp.proxy.access_log import AccessLog
 from mpp.proxy.decisions.affinity import AffinityChain
 from mpp.proxy.decisions.client_address import TrustedProxies, client_address_of, routing_proxies
@@ -65,6 +68,8 @@ class ForwardContext:
     :ivar ticker: calls exchanges periodically while they wait.
     :ivar liveness: finds out whether a silent server still responds.
     :ivar unreadable: the queries that servers could not read from their storage.
+    :ivar planner: finds the server that lacks least of what a request reads.
+    :ivar wall: returns the time of day, in seconds since the epoch.
     :ivar client_address: returns the address of the client that sent a request.
     :ivar sticky_address: returns the client's address that decides its server for federation and remote read.
     :ivar proxies: the proxies of ``--trusted-proxies``; None without that option.
@@ -84,6 +89,8 @@ class ForwardContext:
     ticker: Ticker = field()
     liveness: LivenessChecks = field()
     unreadable: UnreadableQueries = field()
+    planner: Planner = field(factory=lambda: Planner(QueryMemory()))
+    wall: Callable[[], float] = time.time
     client_address: Callable[[RequestInfo], str] = field(init=False)
     sticky_address: Callable[[RequestInfo], str] = field(init=False)
     proxies: TrustedProxies | None = field(init=False)

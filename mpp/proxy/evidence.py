@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import evolve
+from txaio import tx
 
 from mpp.core import headers
 from mpp.core.prometheus import paths, responses
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from mpp.proxy.attempt import Attempt
     from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
+    from mpp.proxy.retry_state import RetryState
+
+_log = tx.make_logger()
 
 
 def judge(context: ForwardContext, deadline: RequestDeadline, backend: Backend, response: IResponse) -> ClassifiedResponse:
@@ -57,3 +61,26 @@ def record_storage_error(context: ForwardContext, deadline: RequestDeadline, bac
 def is_worth_resending(context: ForwardContext, attempt: Attempt, outcome: Outcome) -> bool:
     """Return whether the same server may accept the request now, because mpp has other credentials for it than before."""
     return outcome.credentials and context.credentials.refreshed_since(attempt.backend, attempt.sent_at)
+
+
+def report(
+    context: ForwardContext, info: RequestInfo, retry_state: RetryState, attempt: Attempt, outcome: Outcome, why: str, number: int
+) -> str:
+    """
+    Report to the selection what the outcome of an attempt says about its backend, and log it.
+
+    :param number: how many attempts were made.
+    :return: the failure in one line.
+    """
+    line = retry_state.last_reason = f"{attempt.backend.name}: {why}"
+    _log.debug(
+        "attempt {attempts} of {method} {target} failed: {why} ({reason})",
+        attempts=number,
+        method=info.method.decode("latin-1"),
+        target=info.target[:200].decode("latin-1"),
+        why=line,
+        reason=outcome.reason,
+    )
+    if outcome.standing is not None:
+        retry_state.report_failure(attempt.backend, outcome.standing, why, context)
+    return line

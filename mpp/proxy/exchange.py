@@ -125,6 +125,10 @@ class Exchange:
         if affinity:
             context.metrics.affinity_hit(affinity)
         cookies = context.affinity.remember(self._downstream.info, backend, self._began)
+        plan = self._attempts.plan
+        if plan is not None and backend != plan.own:
+            # The client keeps the server that it has: this one answers only because that one lacks data.
+            cookies = ()
         if cookies and len(context.selections.current.selected) < 2:
             # There is no other server for the client, and caches do not store a response with a cookie.
             cookies = ()

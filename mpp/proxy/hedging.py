@@ -27,7 +27,6 @@ from txaio import tx
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.proxy import placing
-from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.liveness import Liveness
 from mpp.proxy.placing import MovableRequest
 from mpp.proxy.retry_state import AttemptsMade, take_retry_token
@@ -85,7 +84,9 @@ def _hedge(request: HedgedRequest, attempt: Attempt, context: ForwardContext, de
     """Make another attempt beside one that takes too long, if it is the latest one and there is a usable backend."""
     if not deadline.read or not request.running or attempt is not request.running[-1]:
         return
-    backend = _candidate(request, context, deadline)
+    backend, plan = _candidate(request, context, deadline), request.plan
+    if backend is not None and plan is not None and reason == "slow" and not plan.lacks_no_more(backend, attempt.backend):
+        backend = None
     if backend is None or not take_retry_token("hedge", context, deadline.info):
         # There may be one later.
         attempt.trust()
@@ -121,7 +122,8 @@ def _candidate(request: HedgedRequest, context: ForwardContext, deadline: Reques
             return within
         return retry_state.came_back(backend, selection) or (within and retry_state.found_healthy(backend, selection))
 
-    backend = policy.choose(selection, None, [each for each in selection.ranked if not eligible(each)], context.rng)
+    excluded = [each for each in selection.ranked if not eligible(each)]
+    backend = placing.next_choice(request.plan, selection, excluded, context.rng)
     if backend is None or not selection.is_usable(backend) or selection.lacks(backend):
         return None
     return backend if retry_state is None or retry_state.may_send_to(backend, context, deadline) else None

@@ -7,13 +7,17 @@ sent, so moving it is no retry and takes no token out of the retry budget.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mpp.proxy.decisions import placement
+from mpp.proxy.decisions import placement, rerouting
 from mpp.proxy.decisions import retry_policy as policy
 
 if TYPE_CHECKING:
+    import random
+    from collections.abc import Collection
+
     from mpp.core.model import Backend, Selection
+    from mpp.coverage.planning.planner import RequestPlan
     from mpp.proxy.attempt import Attempt
     from mpp.proxy.context import ForwardContext
     from mpp.proxy.decisions.request_deadline import RequestDeadline
@@ -26,10 +30,12 @@ class MovableRequest(Protocol):
 
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
     :ivar by_affinity: the name of the affinity that chose the server of the first attempt, or empty.
+    :ivar plan: which server should answer it by what the servers lack; None if that does not matter.
     """
 
     reasons: tuple[str, ...]
     by_affinity: str
+    plan: RequestPlan | None
 
     @property
     def running(self) -> list[Attempt]:
@@ -40,8 +46,22 @@ class MovableRequest(Protocol):
         """The failures of the request so far; None while there is none."""
 
 
-def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: Selection) -> tuple[Backend | None, str]:
-    """Return the server for the first attempt, None if there is none, and the name of the affinity that chose it, or empty."""
+class FirstChoice(NamedTuple):
+    """
+    The server for the first attempt.
+
+    :ivar backend: None if there is no server.
+    :ivar affinity: the name of the affinity that chose it, or empty.
+    :ivar plan: see `MovableRequest`.
+    """
+
+    backend: Backend | None
+    affinity: str = ""
+    plan: RequestPlan | None = None
+
+
+def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: Selection) -> FirstChoice:
+    """Return the server for the first attempt."""
     if selection.past is not None:
         selection = placement.for_time(selection, deadline.info)
     if deadline.sticky:
@@ -52,7 +72,41 @@ def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: 
     if context.unreadable.until:
         backend = policy.spare(selection, backend, context.unreadable.backends(deadline.info), context.rng)
         by_affinity = by_affinity if backend == preferred else ""
-    return backend, by_affinity
+    if backend is not None and not deadline.sticky and context.selections.coverage:
+        return _by_coverage(context, deadline, selection, backend, by_affinity)
+    return FirstChoice(backend, by_affinity)
+
+
+def _by_coverage(
+    context: ForwardContext, deadline: RequestDeadline, selection: Selection, own: Backend, by_affinity: str
+) -> FirstChoice:
+    """Return the server that lacks least of what the request reads: its own server unless that lacks more."""
+    info, unreadable = deadline.info, context.unreadable
+    unfit = unreadable.backends(info) if unreadable.until else ()
+    plan = rerouting.request_plan(
+        context.planner, context.selections.coverage, selection, info, own, context.wall(), excluded=unfit
+    )
+    if plan is None:
+        return FirstChoice(own, by_affinity)
+    if plan.plan.warning:
+        context.metrics.incomplete()
+    if plan.backend == own:
+        return FirstChoice(own, by_affinity, plan)
+    context.metrics.rerouted(own.name)
+    return FirstChoice(plan.backend, "", plan)
+
+
+def next_choice(
+    plan: RequestPlan | None, selection: Selection, tried: Collection[Backend], rng: random.Random, *, renewed: bool = False
+) -> Backend | None:
+    """
+    Return the server for a further attempt, None when all have been tried.
+
+    :param plan: see `MovableRequest`.
+    :param renewed: see `mpp.proxy.decisions.retry_policy.choose`.
+    """
+    best = None if plan is None else rerouting.next_best(plan, selection, tried)
+    return policy.choose(selection, best, tried, rng, renewed=renewed)
 
 
 def move(request: MovableRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> bool:
@@ -68,6 +122,9 @@ def move(request: MovableRequest, attempt: Attempt, context: ForwardContext, dea
     excluded += (each.backend for each in request.running)
     if context.unreadable.until:
         excluded += context.unreadable.backends(deadline.info)
+    plan = request.plan
+    if plan is not None:
+        excluded += (each for each in selection.ranked if not plan.lacks_no_more(each, attempt.backend))
 
     def has_room(backend: Backend) -> bool:
         if retry_state is not None and not retry_state.may_send_to(backend, context, deadline):

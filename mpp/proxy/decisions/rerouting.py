@@ -1,0 +1,47 @@
+"""
+Which server a request goes to because another one lacks data that it reads. Pure.
+
+`mpp.coverage.planning` compares the servers; this module says for which requests, and among which servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mpp.core.coverage import Coverage
+from mpp.core.model import Backend, RequestInfo, Selection
+from mpp.core.prometheus import data_requests, paths
+from mpp.coverage.planning.planner import Planner, RequestPlan
+
+
+def request_plan(
+    planner: Planner,
+    coverage: Coverage,
+    selection: Selection,
+    info: RequestInfo,
+    own: Backend,
+    now: float,
+    *,
+    excluded: Collection[Backend] = (),
+) -> RequestPlan | None:
+    """
+    Return which server should answer a request by what the servers lack; None if that does not matter.
+
+    :param own: the server that would answer it otherwise. As a last resort, out of service, it keeps the request.
+    :param now: seconds since the epoch.
+    :param excluded: servers that cannot answer it.
+    """
+    kind = data_requests.kind_of(paths.path_of(info.target))
+    if kind is None:
+        return None
+    candidates = [each for each in selection.ranked if selection.is_in_service(each) and each not in excluded]
+    if len(candidates) < 2 or own not in candidates:
+        return None
+    request = data_requests.find(kind, info, now)
+    return None if request is None else planner.plan(request, coverage, candidates, own)
+
+
+def next_best(plan: RequestPlan, selection: Selection, tried: Collection[Backend]) -> Backend | None:
+    """Return the server for a further attempt: of those in service that have not failed the request, the one that lacks least."""
+    left = [each for each in selection.ranked if selection.is_in_service(each) and each not in tried]
+    return plan.ranked(left)[0] if left else None
