@@ -1,7 +1,7 @@
 """
-Which backend a client belongs on. Decisions over the request's facts and the Selection; no I/O, no clock.
+The affinities, which keep a client on one backend. They decide by the request and the Selection; no I/O, no clock.
 
-The only state is the source-address memory, bounded, in `SourceIPAffinity`.
+The only state is the bounded memory of client addresses in `SourceIPAffinity`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mpp.proxy.decisions.client_address import Network, TrustedProxies
 
 _COOKIE_SIZE = len(b"cookie")
 
-# As long as a browser session that is left alone and taken up again; well above any dashboard's refresh.
+# In seconds: as long as a pause in the use of a browser; much longer than the refresh interval of any dashboard.
 IDLE_S = 30 * 60.0
-# About 2 MB of memory; more active addresses than one mpp will see.
+# In addresses: more than are active at one mpp; about 2 MB of memory.
 MEMORY = 10_000
 
 _COOKIE = ROUTE_COOKIE + b"=%b; Path=/; HttpOnly; SameSite=Lax"
@@ -35,26 +35,26 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @implementer(IAffinity)
 class CookieAffinity:
-    """Keeps a client that returns cookies on its backend, by the backend's opaque hash."""
+    """An affinity that keeps a client that returns cookies on its backend; the cookie is an opaque hash of the backend."""
 
     name = "cookies"
 
     def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
-        """Give the selected backend that the cookie names."""
+        """Return the selected backend that the cookie names; None if there is none."""
         route = _route(facts)
         return selection.selected_by_id.get(route.decode("latin-1")) if route is not None else None
 
     def remember(self, facts: RequestInfo, backend: Backend, now: float) -> bytes | None:
-        """Give the new cookie when the client holds another one or none."""
+        """Return the cookie of the backend; None if the client has sent that cookie."""
         if _route(facts) == backend.route:
             return None
         return (_SECURE_COOKIE if facts.secure else _COOKIE) % backend.route
 
 
 def _route(facts: RequestInfo) -> bytes | None:
-    """Give the value of mpp's cookie; the last one when a client sends several (an old one with a deeper path comes first)."""
+    """Return the value of mpp's cookie; the last one if a client sends several (an old one with a deeper path comes first)."""
     found = None
-    # Not by `headers.values`: it is called twice for each request.
+    # `headers.values` would take longer, and this is called twice for each request.
     for field, value in facts.headers:
         if len(field) != _COOKIE_SIZE or ROUTE_COOKIE not in value or field.lower() != b"cookie":
             continue
@@ -68,12 +68,14 @@ def _route(facts: RequestInfo) -> bytes | None:
 @implementer(IAffinity)
 class SourceIPAffinity:
     """
-    Keeps a client address on its backend.
+    An affinity that keeps a client address on its backend.
 
-    First chosen by rendezvous hashing, so that several mpp agree without speaking to each other; then remembered, so that
-    a backend that comes back does not pull clients away from where they are.
+    The backend is chosen by rendezvous hashing, so that several mpp choose the same one without communication. Then it is
+    remembered, so that a backend that returns does not take over clients that have moved to another one.
 
-    :param trusted: networks whose ``X-Forwarded-For`` or ``Forwarded`` is believed. Only routing depends on it.
+    :param trusted: networks of the proxies whose ``X-Forwarded-For`` or ``Forwarded`` is trusted. Only routing depends on them.
+    :param memory: the number of client addresses that are remembered.
+    :param idle: after how many seconds without a request a client address is forgotten.
     """
 
     name = "sourceip"
@@ -85,7 +87,7 @@ class SourceIPAffinity:
         self._recent: OrderedDict[str, tuple[Backend, float]] = OrderedDict()
 
     def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
-        """Give the remembered backend while it is selected, else the one the address hashes to."""
+        """Return the remembered backend while it is selected, else the one that the address hashes to."""
         client = self._proxies.client_address(facts)
         if not client:
             return None
@@ -95,7 +97,7 @@ class SourceIPAffinity:
         return rendezvous(client, selection.selected)
 
     def remember(self, facts: RequestInfo, backend: Backend, now: float) -> None:
-        """Remember the backend for this address, forgetting the address that was idle longest when there are too many."""
+        """Remember the backend of this client address; if there are too many, the address that was idle longest is forgotten."""
         client = self._proxies.client_address(facts)
         if not client:
             return
@@ -108,12 +110,12 @@ class SourceIPAffinity:
 @implementer(IAffinity)
 class HeaderAffinity:
     """
-    Keeps all requests with the same value of a header field on one backend, alike on every mpp.
+    An affinity that keeps all requests with the same value of a header field on one backend, the same one on every mpp.
 
-    It remembers nothing: there are more dashboards and users than it could tell apart from values that somebody made up.
+    It remembers no values, because clients could fill such a memory with invented ones.
 
     :param header: the field's name, as the operator wrote it.
-    :raise ValueError: it is no name of a field.
+    :raise ValueError: the text is not the name of a header field.
     """
 
     def __init__(self, header: str) -> None:
@@ -125,19 +127,19 @@ class HeaderAffinity:
         self._field = header.lower().encode("ascii")
 
     def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> Backend | None:
-        """Give the backend that the field's value hashes to; None when the field is absent or empty."""
+        """Return the backend that the field's value hashes to; None if the field is absent or empty."""
         value = b", ".join(headers.values(facts.headers, self._field)).strip()
         return rendezvous(value.decode("latin-1"), selection.selected) if value else None
 
     def remember(self, facts: RequestInfo, backend: Backend, now: float) -> None:
-        """Nothing is remembered."""
+        """Do nothing, because this affinity has no memory."""
 
 
 def rendezvous(key: str, backends: Sequence[Backend]) -> Backend | None:
     """
-    Pick one backend by highest random weight (Thaler, Ravishankar 1998); None when there is none.
+    Choose a backend by highest random weight (Thaler, Ravishankar 1998); None if there is none.
 
-    Everyone picks the same, and when a backend goes only its own clients move.
+    Every mpp chooses the same one, and when a backend is removed only its own clients move.
     """
     if not backends:
         return None
@@ -146,9 +148,9 @@ def rendezvous(key: str, backends: Sequence[Backend]) -> Backend | None:
 
 class AffinityChain:
     """
-    Several affinities, tried in the order given.
+    A sequence of affinities, which are tried in order.
 
-    :param links: empty for no affinity at all.
+    :param links: the affinities; may be empty.
     :ivar names: the affinities' names, in the same order.
     """
 
@@ -157,7 +159,7 @@ class AffinityChain:
         self.names = tuple(link.name for link in links)
 
     def preferred(self, facts: RequestInfo, selection: Selection, now: float) -> tuple[Backend | None, str]:
-        """Give the first backend that any link prefers, and that link's name; (None, "") when none does."""
+        """Return the first backend that an affinity prefers, and the affinity's name; (None, "") if none prefers one."""
         for link in self._links:
             backend = link.preferred(facts, selection, now)
             if backend is not None:
@@ -165,7 +167,7 @@ class AffinityChain:
         return None, ""
 
     def remember(self, facts: RequestInfo, backend: Backend, now: float) -> tuple[bytes, ...]:
-        """Tell every link who answered; gives the ``Set-Cookie`` values to send."""
+        """Notify every affinity of the backend that responded, and return the ``Set-Cookie`` values to send."""
         cookies: tuple[bytes, ...] = ()
         for link in self._links:
             cookie = link.remember(facts, backend, now)

@@ -1,7 +1,8 @@
 """
-Whose request it is, when it comes through proxies: the client's address. Pure.
+Determines the client's address of a request that comes through proxies. Pure.
 
-Proxies tell it in ``X-Forwarded-For`` or ``Forwarded``, and so may everybody else: only proxies that are trusted are believed.
+Proxies write it into ``X-Forwarded-For`` or ``Forwarded``. Clients can write these fields, too, so only the entries of trusted
+proxies count.
 """
 
 from __future__ import annotations
@@ -26,43 +27,43 @@ PRIVATE = (
     "fc00::/7",
     "fe80::/10",
 )
-"""Networks of which a proxy in front usually is; whoever else is in them may say what he likes, too."""
+"""Networks that proxies in front of mpp are usually in. Other clients in them can claim any address as well."""
 
 MAX_HOPS = 64
 """
-How many hops of a forwarding chain are read, from its end, which is what the nearest proxies wrote: more than any request passes,
-and a bound on the work that a client can cause.
+The number of hops of a forwarding chain that are read, from its end, where the nearest proxies write. It is more than any request
+passes, and limits the work that a client can cause.
 """
-# An element of Forwarded (RFC 7239) has four parameters of its own and few others, each a name, a host or an address.
+# An element of Forwarded (RFC 7239) has four standard parameters and few others, each a name, a host or an address.
 _MAX_PARAMETERS = 16
 _LONGEST_HOP = 1000
-# The longest address, with brackets, zone and port, and then some.
+# More characters than the longest address has with brackets, zone and port.
 _LONGEST_ADDRESS = 100
 
 
 def routing_proxies(trusted: Sequence[str] | None) -> TrustedProxies:
     """
-    Return the proxies whose word decides where a request goes, which gives no client any right.
+    Return the proxies that are trusted for routing, which grants a client no permission.
 
-    :param trusted: networks of the proxies that an operator named; if None, those in private networks are believed.
+    :param trusted: networks of the configured proxies; if None, proxies in private networks are trusted.
     """
     return TrustedProxies.of(PRIVATE if trusted is None else trusted)
 
 
 def client_address_of(trusted: Sequence[str] | None) -> Callable[[RequestInfo], str]:
     """
-    Give what tells a client's address, for those who have to rely on it.
+    Return a function that returns a client's address, where the address must be reliable, as in the access log.
 
-    :param trusted: networks of the proxies that an operator named; without any it is what the socket says.
+    :param trusted: networks of the configured proxies; without any, the function returns the peer address of the socket.
     """
     return TrustedProxies.of(trusted).client_address if trusted else attrgetter("peer")
 
 
 class TrustedProxies:
     """
-    Proxies that are trusted.
+    The proxies whose forwarding fields are trusted.
 
-    :param trusted: their networks.
+    :param trusted: the networks of these proxies.
     """
 
     def __init__(self, trusted: Sequence[Network]) -> None:
@@ -70,16 +71,16 @@ class TrustedProxies:
 
     @classmethod
     def of(cls, networks: Sequence[str]) -> TrustedProxies:
-        """Give those of networks in CIDR notation."""
+        """Return the proxies in networks, which are in CIDR notation."""
         return cls([ipaddress.ip_network(network) for network in networks])
 
     def client_address(self, info: RequestInfo) -> str:
         """
-        Give the address of the client itself.
+        Return the address of the client that sent a request, or empty if it is unknown.
 
-        Walks the forwarding chain from the right: the first hop that is not trusted, or, when all are, the left-most
-        (clients in private networks are trusted as proxies, too). An unreadable entry ends the walk. Whoever comes through a
-        Unix socket is trusted; empty when it does not tell for whom.
+        This is the right-most hop of the forwarding chain that is not trusted, or the left-most hop if all are trusted (clients
+        in private networks are trusted as proxies, too). Hops left of an unreadable one are ignored. A peer at a Unix socket is
+        trusted; without a forwarding chain its client is unknown.
         """
         client = _parse(info.peer)
         if info.peer and (client is None or not self._trusts(client)):
@@ -94,7 +95,7 @@ class TrustedProxies:
         return str(client or "")
 
     def trusts_peer(self, info: RequestInfo) -> bool:
-        """Return whether a request comes from a trusted proxy itself, or through a Unix socket."""
+        """Return whether the peer of a request is a trusted proxy or is connected to a Unix socket."""
         peer = _parse(info.peer)
         return not info.peer or (peer is not None and self._trusts(peer))
 
@@ -104,9 +105,9 @@ class TrustedProxies:
 
 def network_of(address: str) -> str:
     """
-    Return the network that one client usually has to itself: the /24 of an IPv4 address, the /64 of an IPv6 one (RFC 6177).
+    Return the network that usually belongs to one client: the /24 of an IPv4 address, the /64 of an IPv6 address (RFC 6177).
 
-    What is no address (nothing, for a Unix socket) stands for itself.
+    A text that is no address (empty for a Unix socket) is returned unchanged.
     """
     parsed = _parse(address)
     if parsed is None:
@@ -125,13 +126,13 @@ def _forwarded_for(info: RequestInfo) -> list[str]:
 
 
 def _last_hops(values: list[bytes]) -> list[str]:
-    """Return the last `MAX_HOPS` elements of a field that is a list, cut to what is read of them; nothing else is looked at."""
+    """Return the last `MAX_HOPS` elements of a list-valued field, each cut to `_LONGEST_HOP` bytes."""
     joined = b",".join(values)
     return [hop[:_LONGEST_HOP].decode("latin-1") for hop in joined.rsplit(b",", MAX_HOPS)[-MAX_HOPS:]] if joined else []
 
 
 def _parse(text: str) -> Address | None:
-    """Read an address with or without port and brackets; an IPv4 address mapped into IPv6 is IPv4."""
+    """Parse an address with or without port and brackets; an IPv4 address mapped into IPv6 becomes IPv4."""
     text = text.strip()
     if len(text) > _LONGEST_ADDRESS:
         return None

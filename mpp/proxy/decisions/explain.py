@@ -1,6 +1,6 @@
 """
-Says which backend a request would go to, and why. Asks the same functions as forwarding does, in the same order; sends nothing
-and remembers nothing.
+Explains which backend a request would be sent to, and why. Calls the same functions as forwarding does, in the same order, but
+sends nothing and records nothing.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ def explain(
     suspects: SuspectQueries,
 ) -> Explanation:
     """
-    Explain one request.
+    Explain what mpp would do with a request.
 
     :param suspects: the reads that servers may have died of lately.
-    :param now: by the clock that requests are timed with.
+    :param now: the current time by the monotonic clock.
     """
     path, client = paths.path_of(info.target), client_address_of(settings.trusted_proxies)(info)
     if paths.is_own(path):
-        return _told(info, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
+        return _local(info, client, "own", "Paths below /mpp are mpp's own; no server sees them.")
     if info.method not in FORWARDED_METHODS:
-        return _told(info, client, "refused", "Requests with this method are never forwarded.")
+        return _local(info, client, "refused", "Requests with this method are never forwarded.")
     if not settings.allow_unsafe_paths and paths.is_unsafe_behind(info.method, path, selection.prefixes):
         rejection = paths.rejection_behind(info.method, path, selection.prefixes)
         if rejection.status == 405:
-            return _told(info, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
-        return _told(info, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
+            return _local(info, client, "refused", "Prometheus does not have this method at this path; mpp answers 405 itself.")
+        return _local(info, client, "refused", f"It {rejection.why}. --allow-unsafe-paths would let it through.")
     if not selection.ranked:
         why = "No server is known; the request would wait for one for a while, and then get a 503."
-        return evolve(_told(info, client, "unavailable", why), servers=judge_servers(selection).text)
+        return evolve(_local(info, client, "unavailable", why), servers=judge_servers(selection).text)
     deadline = RequestDeadline(info, now, settings)
     if deadline.read and suspects.until and key_of(info) in suspects and healthy(selection, ()) < 2:
         why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
-        return _told(info, client, "refused", why)
+        return _local(info, client, "refused", why)
     return _forwarded(info, client, selection, affinity, settings, deadline)
 
 
 _LEVELS = {"own": GOOD, "refused": WARN, "unavailable": BAD}
 
 
-def _told(info: RequestInfo, client: str, outcome: str, *reasons: str) -> Explanation:
+def _local(info: RequestInfo, client: str, outcome: str, *reasons: str) -> Explanation:
     method, target = info.method.decode("latin-1"), info.target.decode("latin-1")
     return Explanation(method, target, client, outcome, reasons, level=_LEVELS[outcome])
 
@@ -78,7 +78,7 @@ def _forwarded(
     else:
         preferred, name = affinity.preferred(info, selection, deadline.began)
     first = policy.choose(selection, preferred, (), random.Random())
-    assert first is not None, "somebody is known"
+    assert first is not None, "at least one server is known"
     by_chance = preferred is None and len(selection.selected) > 1
     candidates = selection.selected if by_chance else (first,)
     after = _after(selection, candidates, settings.retries) if deadline.read and not by_chance else ()
@@ -89,7 +89,7 @@ def _forwarded(
         _by_affinity(preferred, name, settings),
         _by_strategy(selection, settings),
         *_standings(asked),
-        *(f"{o.backend.name} {o.lack}, and is asked last for newest data." for o in selection.observations if o.lack is not None),
+        *(f"{o.backend.name} {o.lack}, and is tried last for newest data." for o in selection.observations if o.lack is not None),
         _repeats(deadline, min(settings.retries, len(selection.ranked) - 1), after),
         _deadline(deadline, ends_at),
     )
@@ -111,14 +111,14 @@ def _forwarded(
 
 
 def _level(servers: VerdictFinding, asked: Sequence[Observation]) -> str:
-    """Return how good the prospects of a request are: no better than the servers that it is sent to first."""
+    """Return the level of an explanation: it is no better than the servers that the request would be sent to first."""
     if servers.level == BAD:
         return BAD
     return GOOD if all(observation.standing is Standing.VIABLE for observation in asked) else WARN
 
 
 def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> tuple[Backend, ...]:
-    """Give who is tried next, in order, up to where chance decides: among several selected ones."""
+    """Return the backends of retries, in order, up to the first choice that is random: one of several selected backends."""
     tried = list(candidates[:1])
     after: list[Backend] = []
     while len(after) < most and sum(backend not in tried for backend in selection.selected) <= 1:
@@ -142,21 +142,21 @@ def _by_affinity(preferred: Backend | None, name: str, settings: Settings) -> st
 
 def _by_strategy(selection: Selection, settings: Settings) -> str:
     names = [backend.name for backend in selection.selected]
-    who = f"selects {listing(names)}" if names else "selects nobody, so the best standby is asked"
+    choice = f"selects {listing(names)}" if names else "selects no server, so the best standby is tried"
     degraded = f" ({selection.choice.degraded})" if selection.choice.degraded else ""
-    return f"The routing strategy {settings.routing_strategy} {who}{degraded}."
+    return f"The routing strategy {settings.routing_strategy} {choice}{degraded}."
 
 
 def _standings(observations: Sequence[Observation]) -> list[str]:
-    """Say how those are who would be asked; of those who are well in one line."""
-    well = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
-    ill = [o for o in observations if o.standing is not Standing.VIABLE]
-    said = [f"{listing(well)} {'is' if len(well) == 1 else 'are'} viable."] if well else []
-    return said + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in ill]
+    """Return sentences about the standing of backends: one for all viable backends, and one for each other backend."""
+    viable = [o.backend.name for o in observations if o.standing is Standing.VIABLE]
+    others = [o for o in observations if o.standing is not Standing.VIABLE]
+    sentences = [f"{listing(viable)} {'is' if len(viable) == 1 else 'are'} viable."] if viable else []
+    return sentences + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in others]
 
 
 def _repeats(deadline: RequestDeadline, most: int, after: tuple[Backend, ...]) -> str:
-    """Say on how many other servers, `most` at most, the request would be tried if it fails, and on which one first."""
+    """Return a sentence about the retries if the request fails: on how many other servers, `most` at most, and in which order."""
     if not deadline.read:
         return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
     if not most:
@@ -167,5 +167,5 @@ def _repeats(deadline: RequestDeadline, most: int, after: tuple[Backend, ...]) -
 
 
 def _deadline(deadline: RequestDeadline, ends_at: float) -> str:
-    own = "" if deadline.asked is None else f" (it asks for a timeout of {duration(deadline.asked)} itself)"
-    return f"Its answer has to begin within {duration(ends_at)}{own}."
+    own = "" if deadline.asked is None else f" (the query has a timeout of {duration(deadline.asked)})"
+    return f"The response must begin within {duration(ends_at)}{own}."

@@ -1,4 +1,4 @@
-"""The value that says which backend would respond to a request, and why."""
+"""The value that describes which backend would respond to a request, and why."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from mpp.selection.verdict.verdict import BAD, GOOD
 @frozen
 class Explanation:
     """
-    What would become of one request.
+    The explanation of one request.
 
-    :ivar target: its path and query; ``client``: the address that it came from, empty for a Unix socket.
+    :ivar target: the path and query.
+    :ivar client: the client's address; empty for a Unix socket.
     :ivar outcome: ``forwarded``, ``own`` (mpp answers itself), ``refused`` or ``unavailable`` (no server is known or
         reachable).
-    :ivar backends: who would be asked first: one, or several of whom one is taken at random.
-    :ivar next_backends: who is tried after that, in order, as far as it is not left to chance; empty for what is sent once.
+    :ivar reasons: sentences that explain the rest, in the order of the decision.
+    :ivar backends: the backend that would be tried first, or several of which one is chosen at random.
+    :ivar next_backends: the backends of retries, in order, up to the first random choice; empty for a request that is sent once.
     :ivar decided_by: ``affinity``, ``strategy`` or ``chance``; empty unless forwarded.
-    :ivar affinity: name of the affinity that decided, or empty.
-    :ivar read: it may be sent to another backend when one fails.
-    :ivar deadline_seconds: for how long its answer may take to begin.
-    :ivar reasons: all that in words, in the order of the decision.
-    :ivar level: how good that is for the client: ``good``, ``warn`` or ``bad``.
-    :ivar servers: how the servers are, in the words of the verdict; empty while that does not matter to the request.
+    :ivar affinity: the name of the affinity that decided, or empty.
+    :ivar read: whether the request may be sent to another backend when one fails.
+    :ivar deadline_seconds: the seconds until the response must begin.
+    :ivar level: how good the outcome is for the client: ``good``, ``warn`` or ``bad``.
+    :ivar servers: the verdict on the servers; empty while it does not matter to the request.
     """
 
     method: str
@@ -43,7 +44,7 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """The answer in a sentence."""
+        """The explanation in one sentence."""
         if self.outcome == "own":
             return "mpp would answer this itself."
         if self.outcome == "refused":

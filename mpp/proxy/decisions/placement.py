@@ -1,7 +1,7 @@
 """
-Which server a request prefers, and where one moves that waits for a slot on a server. Pure.
+Chooses the server that a request prefers, and the one that a request moves to when it waits for a slot. Pure.
 
-Nothing of a waiting request has been sent, so it may go anywhere, whatever its method.
+No byte of a waiting request has been sent, so it may go to any server, whatever its method.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def elsewhere(
     """
     Choose the server that a waiting request moves to.
 
-    :param selection: the one in force.
-    :param waits_on: the server on which it waits.
-    :param excluded: servers that failed the request, or are being asked.
-    :param has_room: tells whether a server has a free slot for it.
-    :param query: it needs a query slot of the server, which a busy one has not.
-    :return: a server in service that has room, selected ones first; when the server that it waits on is not selected any more, a
-        selected one even without room, to wait there; None when it stays.
+    :param selection: the current Selection.
+    :param waits_on: the server on which the request waits.
+    :param excluded: the servers that failed the request, or on which an attempt runs.
+    :param has_room: returns whether a server has a free slot for the request.
+    :param query: whether the request needs a query slot, which a busy server does not have.
+    :return: a server in service with a free slot, selected ones first; if the server on which it waits is no longer selected, a
+        selected one even without a free slot, to wait there; None if the request stays.
     """
     fit = (each for each in selection.ranked if selection.is_in_service(each) and not selection.lacks(each))
     candidates = [each for each in fit if each != waits_on and each not in excluded]
@@ -46,13 +46,13 @@ def elsewhere(
 def sticky_choice(
     deadline: RequestDeadline, selection: Selection, address: Callable[[RequestInfo], str]
 ) -> tuple[Backend | None, str]:
-    """Return the server that the client of a ``sticky`` request keeps, None if there is none, and what chose it, or empty."""
+    """Return the server that the client of a ``sticky`` request keeps, and the name of this rule; (None, "") without one."""
     backend = stickiness.server_of(address(deadline.info), selection)
     return backend, "" if backend is None else stickiness.NAME
 
 
 def for_time(selection: Selection, info: RequestInfo) -> Selection:
-    """Return the Selection that counts for a request: another one if it needs nothing of what servers lack."""
+    """Return the Selection for a request: one that ignores missing newest data if the request does not need that data."""
     if selection.past is None:
         return selection
     needed = newest_needed(info)

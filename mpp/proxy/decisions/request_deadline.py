@@ -1,4 +1,4 @@
-"""What one client asked, and how long it waits for the answer."""
+"""The deadline of one client request, and the request that is sent to a backend because of it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from mpp.core.settings import Settings
     from mpp.proxy.decisions.client_address import TrustedProxies
 
-# A query that has a timeout of its own is ended by the server; so much later its answer must be here.
+# In seconds: a server ends a query after the query's own timeout, and its response must arrive within this time after that.
 GRACE_S = 1.0
-# A server is told to stop so much before nobody waits any more, so that it can say so: a second, less of short times.
+# The timeout that is sent to a server ends before the deadline, so that its error can arrive: by a second, or a share if shorter.
 _MARGIN_S = 1.0
 _MARGIN_SHARE = 0.1
 
 
 class RequestDeadline:
     """
-    The terms of one request. Times are points in time, by the monotonic clock.
+    The deadline of one request, and what its path says about forwarding. Times are points in time by the monotonic clock.
 
-    :ivar query: it takes one of the server's query slots (``--query.max-concurrency``).
-    :ivar read: it may be sent more than once.
-    :ivar sticky: the client stays with one server, see `mpp.proxy.decisions.stickiness`.
-    :ivar asked: how many seconds the query gives itself, or None.
-    :ivar began: when it was complete.
-    :ivar ends_at: when nobody waits any more.
+    :ivar query: whether the request takes one of the server's query slots (``--query.max-concurrency``).
+    :ivar read: whether the request may be sent more than once.
+    :ivar sticky: whether the client stays with one server, see `mpp.proxy.decisions.stickiness`.
+    :ivar asked: the timeout parameter of the query in seconds, or None.
+    :ivar began: when the request was complete.
+    :ivar ends_at: the deadline, by which the response must begin.
     """
 
     __slots__ = ("_changed", "_found", "_limits_query", "asked", "began", "ends_at", "info", "query", "read", "sticky")
@@ -51,7 +51,8 @@ class RequestDeadline:
 
     def query_slots(self, selection: Selection, backend: Backend) -> int:
         """
-        Return how many queries the backend runs at once, see `mpp.core.model.Selection.query_slots`; 0 when it does not matter.
+        Return how many queries the backend runs at once, see `mpp.core.model.Selection.query_slots`; 0 if that is unknown or the
+        request is no query.
         """
         return selection.query_slots.get(backend.id, 0) if self.query else 0
 
@@ -59,12 +60,13 @@ class RequestDeadline:
         self, backend: Backend, prefixes: tuple[str, ...], now: float, sender: Instance, proxies: TrustedProxies | None
     ) -> tuple[bytes, bytes]:
         """
-        Return head and body of what is sent to a backend.
+        Return the head and body of the request that is sent to a backend.
 
-        :param prefixes: of all known backends, see `mpp.core.model.Selection.prefixes`.
-        :param sender: this mpp.
-        :param proxies: those that an operator named, if any.
-        :raise LoopDetected: the request has been sent by this mpp before.
+        :param prefixes: the route prefixes of all known backends, see `mpp.core.model.Selection.prefixes`.
+        :param now: the current time.
+        :param sender: the identity of this mpp.
+        :param proxies: the configured trusted proxies, or None.
+        :raise LoopDetected: this mpp has sent the request itself.
         """
         info = self.info
         target, body = info.target, info.body
@@ -81,7 +83,7 @@ class RequestDeadline:
 
     def redirect(self, fields: Headers) -> Headers:
         """
-        Return the fields of a redirect without the timeout that was put into the request, see
+        Return the header fields of a redirect without the timeout that mpp has added to the request, see
         `mpp.core.prometheus.query_timeout`.
         """
         return tuple((name, self._restored(value)) if name.lower() == b"location" else (name, value) for name, value in fields)

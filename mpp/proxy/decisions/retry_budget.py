@@ -1,21 +1,21 @@
 """
-How many retries and hedges there may be, so that a dying pair of servers is not finished off by them. Knows no requests.
+Limits retries and hedges, so that they do not overload servers that already fail. Knows no requests.
 """
 
 from __future__ import annotations
 
-# Together with the share below: what a quiet service may retry however few requests it has.
+# Tokens per second beside the share of the requests, so that retries are possible with few requests, too.
 FLOOR_PER_S = 10.0
-# When a server dies, everything that was under way on it is tried elsewhere at once, and should be: it is a burst that
-# comes once. So many requests are seldom under way; a pair that goes on failing has used it up within moments.
+# When a server dies, all requests under way on it are retried elsewhere at once, as they should. More are seldom under way; if
+# both servers continue to fail, these tokens are used up within moments.
 BURST = 500.0
 
 
 class RetryBudget:
     """
-    A token bucket: every request puts a share of a token in, every further attempt takes one out.
+    A token bucket to which every request adds a share of a token, and from which every further attempt takes one.
 
-    :ivar share: how many further attempts there may be for each request, in the long run (0.2: one in five).
+    :ivar share: the number of further attempts per request in the long run (0.2: one for five requests).
     """
 
     __slots__ = ("_filled_at", "_tokens", "share")
@@ -29,11 +29,11 @@ class RetryBudget:
         return f"<RetryBudget {self._tokens:.1f}>"
 
     def deposit(self) -> None:
-        """Count a request."""
+        """Add the share of one request."""
         self._tokens += self.share
 
     def take(self, now: float) -> bool:
-        """Take one token, if there is one."""
+        """Remove one token; return False if there is none."""
         tokens = self._tokens + FLOOR_PER_S * max(0.0, now - self._filled_at)
         self._filled_at = now
         self._tokens = min(BURST, tokens)

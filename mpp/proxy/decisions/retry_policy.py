@@ -1,6 +1,6 @@
 """
-What a failed attempt means, and what to do next. Pure, and complete: every failure has a verdict. What a response means is known
-to `mpp.core.prometheus.responses`.
+Decides what a failed attempt means and which backend is tried next. Pure, and complete: every failure has an outcome.
+`mpp.core.prometheus.responses` classifies responses.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SUCCESS = re.compile(rb'\s*\{\s*"status"\s*:\s*"success"')
 
 def is_proof(status: int, fields: Headers, body: bytes) -> bool:
     """
-    Return whether a response proves that a server answers queries: a success of the API, not just any page with a good status.
+    Return whether a response proves that a server answers queries: it is a success of the API, not another page with status 200.
 
-    :param body: as much of the body as is at hand, encoded as it came.
+    :param body: the buffered beginning of the body, encoded as received.
     """
     content = api_errors.decoded(fields, body) if status == 200 else None
     return content is not None and _SUCCESS.match(content) is not None
@@ -33,7 +33,7 @@ _CONNECT_STANDING: dict[Cause, Standing | None] = {
     Cause.REFUSED: Standing.DOWN,
     Cause.UNREACHABLE: Standing.DOWN,
     Cause.TLS: Standing.DOWN,
-    # A full accept queue looks the same, so it is no proof.
+    # A full accept queue has the same effect, so it is no proof that the server is down.
     Cause.TIMEOUT: Standing.SUSPECT,
     Cause.RESET: Standing.SUSPECT,
     Cause.CLOSED: Standing.SUSPECT,
@@ -44,7 +44,7 @@ _CONNECT_STANDING: dict[Cause, Standing | None] = {
 
 
 def judge_failure(error: UpstreamError) -> Outcome:
-    """Judge an attempt that brought no usable answer. Stale connections are not attempts and do not come here."""
+    """Return the outcome of an attempt that failed without a response. Stale kept connections are no failed attempts."""
     reason = error.cause.value if error.phase is not Phase.BODY else f"truncated_{error.cause.value}"
     if error.phase is Phase.CONNECT:
         return Outcome(reason, Retry.YES, _CONNECT_STANDING[error.cause], resend=True)
@@ -53,12 +53,12 @@ def judge_failure(error: UpstreamError) -> Outcome:
 
 def may_retry(outcome: Outcome, *, read: bool, attempts: int, retries: int, crashes: int) -> bool:
     """
-    Decide whether one more backend is tried.
+    Decide whether another attempt is made.
 
-    :param read: the request changes nothing on the server.
-    :param attempts: how many have been made.
-    :param retries: how many may be made beyond the first.
-    :param crashes: how many servers may have died under this request: not a third one.
+    :param read: whether the request is a read, which may be sent again.
+    :param attempts: the number of attempts so far.
+    :param retries: the number of attempts allowed beyond the first.
+    :param crashes: the number of attempts that broke; after two, the request is not sent to a third server.
     """
     if attempts > retries or crashes >= 2 or not (read or outcome.resend):
         return False
@@ -69,12 +69,12 @@ def choose(
     selection: Selection, preferred: Backend | None, tried: Collection[Backend], rng: random.Random, *, renewed: bool = False
 ) -> Backend | None:
     """
-    Pick the backend for the next attempt.
+    Choose the backend for the next attempt.
 
-    :param preferred: where affinity wants the client to be.
-    :param tried: backends that failed this request already.
-    :param renewed: the selection was made after all of them had failed: whoever it selects deserves another try.
-    :return: the preferred one, else any selected one, else the best standby; None when all have been tried.
+    :param preferred: the backend that an affinity prefers, or None.
+    :param tried: the backends that failed this request already.
+    :param renewed: whether the selection was made after all of them had failed; then its selected backends may be tried again.
+    :return: the preferred backend, else any selected one, else the best standby; None if all have been tried.
     """
     if preferred is not None and preferred not in tried:
         return preferred
@@ -87,17 +87,17 @@ def choose(
 
 
 def is_better_elsewhere(outcome: Outcome, selection: Selection, tried: Collection[Backend], rng: random.Random) -> bool:
-    """Return whether there is another backend to try; what one is too busy for is of use only to one that has less to do."""
+    """Return whether there is another backend to try; a request that a backend was too busy for needs one that is not busy."""
     backend = choose(selection, None, tried, rng)
     return backend is not None and not (outcome.busy and selection.is_busy(backend))
 
 
 def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backend], rng: random.Random) -> Backend | None:
     """
-    Return the backend for the first attempt where some cannot read what is asked for: another usable one, if there is one.
+    Return the backend for the first attempt of a query that some backends cannot read: another usable one, if there is one.
 
-    :param chosen: the one that would be asked otherwise.
-    :param unfit: those that cannot read it.
+    :param chosen: the backend that would be tried otherwise.
+    :param unfit: the backends that cannot read the data of the query.
     """
     if chosen not in unfit:
         return chosen
@@ -106,5 +106,5 @@ def spare(selection: Selection, chosen: Backend | None, unfit: Collection[Backen
 
 
 def may_buffer(status: int, fields: Headers) -> bool:
-    """Tell whether an answer may be held back: an endless event stream must not be (HTML standard, section 9.2)."""
+    """Return whether a response may be buffered: an endless event stream must not be (HTML standard, section 9.2)."""
     return not any(value.lower().startswith(b"text/event-stream") for value in headers.values(fields, b"content-type"))

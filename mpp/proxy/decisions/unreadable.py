@@ -1,8 +1,8 @@
 """
-Remembers which servers could not read what requests asked for, so that they are asked last for the same.
+Remembers which servers could not read the data of which queries, so that they are tried last for the same queries.
 
-A broken block spoils some queries of a server and leaves the others alone. Taking the server out of service would cost the data
-that only it has; trying it first would cost each of these queries a second attempt.
+A broken block makes some queries of a server fail and others not. Taking the server out of service would lose the data that only
+it has; trying it first would cost each of these queries a second attempt.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from twisted.internet.interfaces import IReactorTime
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import paths
 
-# A dashboard that is looked at asks again every minute or so; a server that was mended gets its requests back after this time.
+# A dashboard that is shown repeats its queries about every minute; a repaired server gets its queries back after this time.
 REMEMBERED_S = 600.0
-# The expressions of a few hundred dashboards; below 200 KiB, for only their hashes are kept.
+# The queries of a few hundred dashboards; below 200 KiB, because only their hashes are kept.
 _MOST = 2048
-# Longer ones are not taken apart: that would take longer than a second attempt.
+# In bytes: parsing longer parameters would take longer than a second attempt.
 _LONGEST = 64 * 1024
-# What changes from one refresh of a dashboard to the next.
+# The parameters that change from one refresh of a dashboard to the next.
 _TIMES = frozenset((b"start", b"end", b"time", b"step", b"timeout"))
 
 
 def identity(info: RequestInfo) -> int | None:
-    """Return a hash of what a request asks for, whatever time it asks about; None of a very long request."""
+    """Return a hash of a query, independent of the time range; None for a very long request."""
     path, _, query = info.target.partition(b"?")
     if len(query) + len(info.body) > _LONGEST:
         return None
@@ -35,9 +35,9 @@ def identity(info: RequestInfo) -> int | None:
 
 class UnreadableQueries:
     """
-    What servers could not read lately, usually nothing.
+    The queries that servers could not read lately, usually none.
 
-    :ivar until: how long each of it is remembered, in the order of these times. Looked at with every request.
+    :ivar until: until when each server and query is remembered, in the order of these times. Examined for every request.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -48,7 +48,7 @@ class UnreadableQueries:
         return f"<Unreadable: {len(self.until)}>"
 
     def record(self, backend: Backend, info: RequestInfo) -> None:
-        """Remember that a server could not read what a request asked for; the oldest is forgotten when there is too much."""
+        """Record that a server could not read the data of a query; if there are too many, the oldest is forgotten."""
         asked = identity(info)
         if asked is not None:
             self.until.pop((backend, asked), None)
@@ -57,7 +57,7 @@ class UnreadableQueries:
                 del self.until[next(iter(self.until))]
 
     def backends(self, info: RequestInfo) -> list[Backend]:
-        """Return the servers that could not read what a request asks for."""
+        """Return the servers that could not read the data of a query."""
         now = self._clock.seconds()
         while self.until and next(iter(self.until.values())) <= now:
             del self.until[next(iter(self.until))]
@@ -67,6 +67,6 @@ class UnreadableQueries:
         return [backend for backend, known in self.until if known == asked]
 
     def forget(self, backend: Backend) -> None:
-        """Forget a server that is not known any more."""
+        """Delete the queries of a server that was removed."""
         for key in [key for key in self.until if key[0] == backend]:
             del self.until[key]
