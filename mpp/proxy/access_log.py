@@ -5,19 +5,15 @@ Writes the access log, one event for each request. `mpp.proxy.decisions.access_f
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
 
 # Not txaio's logger, which follows the log level: the access log is written at any level.
 from twisted.logger import Logger, LogLevel
 
+from mpp.core.model import RequestInfo
 from mpp.proxy.decisions import access_fields as access
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twisted.internet.interfaces import IReactorTime
-
-    from mpp.core.model import RequestInfo
 
 _log = Logger(namespace=access.COMPONENT)
 

@@ -6,7 +6,7 @@ This module does not know what the outcome means for the request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -14,15 +14,12 @@ from txaio import tx
 from zope.interface import implementer
 
 from mpp.core.errors import UpstreamError
-from mpp.core.interfaces import IProgress
+from mpp.core.interfaces import IProgress, IResponse
+from mpp.core.model import Backend
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.ticker import ROUNDING
-
-if TYPE_CHECKING:
-    from mpp.core.interfaces import IResponse
-    from mpp.core.model import Backend
-    from mpp.proxy.context import ForwardContext
-    from mpp.proxy.decisions.request_deadline import RequestDeadline
 
 _log = tx.make_logger()
 

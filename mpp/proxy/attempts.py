@@ -20,28 +20,24 @@ The decisions are made elsewhere: `mpp.proxy.decisions.retry_policy` chooses the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
+from mpp.core.errors import UpstreamError
+from mpp.core.interfaces import IResponse
+from mpp.core.model import Backend, Selection
 from mpp.core.prometheus.outcomes import ANSWERED, Outcome
 from mpp.core.prometheus.own_requests import check_sender
+from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy import crashes, evidence, hedging, placing
 from mpp.proxy import local_replies as refusal
 from mpp.proxy.attempt import Attempt
+from mpp.proxy.callbacks import ExchangeCallbacks
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.retry_state import RetryState
-
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
-    from mpp.core.errors import UpstreamError
-    from mpp.core.interfaces import IResponse
-    from mpp.core.model import Backend, Selection
-    from mpp.coverage.planning.planner import RequestPlan
-    from mpp.proxy.callbacks import ExchangeCallbacks
-    from mpp.proxy.context import ForwardContext
-    from mpp.proxy.decisions.request_deadline import RequestDeadline
 
 # Longer than a slow first round takes (discovery 3 s, DNS 2 s, probes 1 s, a large metrics page 3 s), and shorter than the
 # timeouts of Grafana (60 s) and of most scripts.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
+from twisted.python.failure import Failure
 
-    from mpp.core.interfaces import IResponse
-    from mpp.proxy.attempt import Attempt
-    from mpp.proxy.local_replies import LocalReply
+from mpp.core.interfaces import IResponse
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.local_replies import LocalReply
 
 
 class ExchangeCallbacks(Protocol):

@@ -4,19 +4,15 @@ Recognizes and reports reads that a server may have died of, see Note [Query of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from txaio import tx
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.model import Standing
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.retry_state import RetryState
 from mpp.selection.query_of_death import healthy, key_of
-
-if TYPE_CHECKING:
-    from mpp.proxy.attempt import Attempt
-    from mpp.proxy.context import ForwardContext
-    from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.retry_state import RetryState
 
 _log = tx.make_logger()
 

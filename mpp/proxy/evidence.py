@@ -5,25 +5,19 @@ from its storage are recorded and reported, and credentials that it rejects are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import evolve
 from txaio import tx
 
 from mpp.core import headers
+from mpp.core.interfaces import IResponse
+from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import paths, responses
-from mpp.core.prometheus.outcomes import ANSWERED
-from mpp.core.prometheus.responses import Authorization, SentRequest
-
-if TYPE_CHECKING:
-    from mpp.core.interfaces import IResponse
-    from mpp.core.model import Backend, RequestInfo
-    from mpp.core.prometheus.outcomes import Outcome
-    from mpp.core.prometheus.responses import ClassifiedResponse
-    from mpp.proxy.attempt import Attempt
-    from mpp.proxy.context import ForwardContext
-    from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.retry_state import RetryState
+from mpp.core.prometheus.outcomes import ANSWERED, Outcome
+from mpp.core.prometheus.responses import Authorization, ClassifiedResponse, SentRequest
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.retry_state import RetryState
 
 _log = tx.make_logger()
 

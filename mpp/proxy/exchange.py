@@ -13,27 +13,23 @@ sends a local reply, and records how the request ended.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from twisted.python.failure import Failure
 from txaio import tx
 
 from mpp.core import headers
 from mpp.core.errors import LoopDetected, UpstreamError
+from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics import LOCAL
+from mpp.core.model import Backend
 from mpp.proxy import local_replies as refusal
+from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.hedging import stalled
 from mpp.proxy.local_replies import LocalReply
 from mpp.proxy.ticker import ROUNDING
-
-if TYPE_CHECKING:
-    from mpp.core.interfaces import IDownstream, IResponse
-    from mpp.core.model import Backend
-    from mpp.proxy.attempt import Attempt
-    from mpp.proxy.context import ForwardContext
 
 _log = tx.make_logger()
 

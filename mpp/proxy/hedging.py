@@ -21,22 +21,20 @@ tried. The number of attempts is limited:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from txaio import tx
 
 from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.core.model import Backend
 from mpp.proxy import placing
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.liveness import Liveness
 from mpp.proxy.placing import MovableRequest
 from mpp.proxy.retry_state import AttemptsMade, take_retry_token
 from mpp.proxy.ticker import ROUNDING
-
-if TYPE_CHECKING:
-    from mpp.core.model import Backend
-    from mpp.proxy.attempt import Attempt
-    from mpp.proxy.context import ForwardContext
-    from mpp.proxy.decisions.request_deadline import RequestDeadline
 
 _log = tx.make_logger()
 

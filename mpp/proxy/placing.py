@@ -7,21 +7,18 @@ sent, so moving it is no retry and takes no token out of the retry budget.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import random
+from collections.abc import Collection
+from typing import NamedTuple, Protocol
 
+from mpp.core.model import Backend, Selection
+from mpp.coverage.planning.planner import RequestPlan
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import placement, rerouting
 from mpp.proxy.decisions import retry_policy as policy
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Collection
-
-    from mpp.core.model import Backend, Selection
-    from mpp.coverage.planning.planner import RequestPlan
-    from mpp.proxy.attempt import Attempt
-    from mpp.proxy.context import ForwardContext
-    from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.retry_state import RetryState
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.retry_state import RetryState
 
 
 class MovableRequest(Protocol):

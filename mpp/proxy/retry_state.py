@@ -6,25 +6,21 @@ A `RetryState` is made after the first failure, which most requests never have. 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from txaio import tx
 
-from mpp.core.errors import Cause
-from mpp.core.model import Standing
+from mpp.core.errors import Cause, UpstreamError
+from mpp.core.interfaces import IResponse, ISelections
+from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standing
+from mpp.core.prometheus.outcomes import Outcome
 from mpp.proxy import local_replies as refusal
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.proxy.local_replies import LocalReply
 from mpp.selection import query_of_death
-
-if TYPE_CHECKING:
-    from mpp.core.errors import UpstreamError
-    from mpp.core.interfaces import IResponse, ISelections
-    from mpp.core.model import Backend, Observation, RequestInfo, Selection
-    from mpp.core.prometheus.outcomes import Outcome
-    from mpp.proxy.attempt import Attempt
-    from mpp.proxy.context import ForwardContext
-    from mpp.proxy.decisions.request_deadline import RequestDeadline
-    from mpp.proxy.local_replies import LocalReply
 
 _log = tx.make_logger()
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mpp.core import headers
+from mpp.core.instance import Instance
+from mpp.core.model import Backend, Headers, RequestInfo, Selection
 from mpp.core.prometheus import paths
 from mpp.core.prometheus import query_timeout as timeouts
-
-if TYPE_CHECKING:
-    from mpp.core.instance import Instance
-    from mpp.core.model import Backend, Headers, RequestInfo, Selection
-    from mpp.core.settings import Settings
-    from mpp.proxy.decisions.client_address import TrustedProxies
+from mpp.core.settings import Settings
+from mpp.proxy.decisions.client_address import TrustedProxies
 
 # In seconds: a server ends a query after the query's own timeout, and its response must arrive within this time after that.
 GRACE_S = 1.0
