@@ -67,7 +67,7 @@ def refuse_what_is_not_an_address(rest: str) -> None:
         # Looked for everywhere, since a password may contain the characters that would end the authority.
         raise ValueError("a user name and password in the URL are not supported (write a literal @ in a path as %40)")
     if "?" in rest or "#" in rest:
-        raise ValueError("a query (?) or fragment (#) has no place in an endpoint")
+        raise ValueError("an endpoint must not have a query (?) or fragment (#)")
     if any(character.isspace() or not character.isprintable() for character in rest):
         raise ValueError("expected one endpoint, found blanks or control characters inside it")
 

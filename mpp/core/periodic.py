@@ -30,7 +30,7 @@ class PeriodicCheck(Service):
         Service.startService(self)
         # A LoopingCall stops permanently at its first error, which is at least logged.
         stopped = self._loop.start(self._interval, now=False)
-        stopped.addErrback(lambda failure: _log.failure("housekeeping stopped", failure=failure))
+        stopped.addErrback(lambda failure: _log.failure("periodic check stopped", failure=failure))
 
     def stopService(self) -> None:
         """Stop the periodic calls."""

@@ -59,7 +59,7 @@ def read_tree(text: str, name: str) -> tuple[MappingReader | None, list[ConfigEr
     errors: list[ConfigError] = []
 
     def repeated(key: str, line: int) -> None:
-        errors.append(ConfigError(f"{name}:{line}", f"{_short(key)!r} is there for the second time"))
+        errors.append(ConfigError(f"{name}:{line}", f"the key {_short(key)!r} is repeated"))
 
     try:
         value = read_yaml(text, depth=_MAX_DEPTH, scalar=PlainScalar, repeated=repeated)

@@ -139,7 +139,7 @@ KUBERNETES: tuple[Case, ...] = (
     Case(
         "kubeconfig's aliases",
         (*kubeconfig("aliases"), *PODS),
-        "--kubeconfig: {folder}/aliases: line 7: aliases stand for too much",
+        "--kubeconfig: {folder}/aliases: line 7: aliases expand to too many values",
     ),
     Case("kubeconfig nests", (*kubeconfig("nested"), *PODS), "--kubeconfig: {folder}/nested: line 1: nested too deeply"),
     Case(

@@ -105,7 +105,7 @@ class _Parser:
         self._at = self._depth = self._size = 0
         self.build = self._alternatives()
         if self._at < len(self._pattern):
-            raise ValueError("there is no ( for a )")
+            raise ValueError("it has a ) without a (")
 
     def _peek(self) -> tuple[str | None, str]:
         """Return the kind and the text of the next token; None and an empty text at the end."""
@@ -158,10 +158,10 @@ class _Parser:
     def _group(self) -> _Build:
         self._depth += 1
         if self._depth > DEEPEST:
-            raise ValueError(f"there are more than {DEEPEST} groups within each other")
+            raise ValueError(f"it has more than {DEEPEST} nested groups")
         build = self._alternatives()
         if self._peek()[1] != ")":
-            raise ValueError("there is no ) for a (")
+            raise ValueError("it has a ( without a )")
         self._at += 1
         self._depth -= 1
         return build

@@ -76,7 +76,7 @@ def _extensions(certificate: bytes) -> Iterator[tuple[bytes, bytes]]:
                 # The identifier, a critical flag (optional), and the value.
                 (first, identifier), *_, (last, value) = _elements(extension)
                 if (first, last) != (_OBJECT_ID, _OCTETS):
-                    raise ValueError("an extension that is none")
+                    raise ValueError("a malformed extension")
                 yield identifier, value
 
 
@@ -84,7 +84,7 @@ def _only(data: bytes, expected: int) -> bytes:
     """Return the content of the single element in the data."""
     ((tag, content),) = _elements(data)
     if tag != expected:
-        raise ValueError("an element of another type than expected")
+        raise ValueError("a DER element of an unexpected type")
     return content
 
 

@@ -148,7 +148,7 @@ class _Open:
         """Add the next value or key to the list or mapping."""
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            raise _Wrong("aliases stand for too much")
+            raise _Wrong("aliases expand to too many values")
         if isinstance(self.value, list):
             self.value.append(value)
         elif self.key is not None:
@@ -160,7 +160,7 @@ class _Open:
             raise _Wrong("a key must be plain text")
         else:
             if value in self.value and repeated is None:
-                raise _Wrong("a key for the second time", f": {value}" if _NAME.fullmatch(value) else "")
+                raise _Wrong("a repeated key", f": {value}" if _NAME.fullmatch(value) else "")
             if value in self.value and repeated is not None:
                 repeated(value, line)
             self.key = value
@@ -205,7 +205,7 @@ class _Document:
             self._document_line = line
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise _Wrong("an alias of nothing", f": *{event.anchor:.40}")
+                raise _Wrong("an alias without an anchor", f": *{event.anchor:.40}")
             self._add(self._anchors[event.anchor], None, line)
 
     def _value(self, event: Any) -> object:

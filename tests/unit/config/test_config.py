@@ -97,7 +97,7 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     (
         [*FILE, "--web-cors-origin", "https?://(a|b"],
         {},
-        "--web-cors-origin: 'https?://(a|b' is not understood: there is no ) for a (; expected a regular expression such as"
+        "--web-cors-origin: 'https?://(a|b' is not understood: it has a ( without a ); expected a regular expression such as"
         r" https?://(a|b)\.example\.org",
     ),
     ([*FILE, "--kube-path-prefix", "x"], {}, "--kube-path-prefix: 'x' is not a path prefix such as /prometheus"),

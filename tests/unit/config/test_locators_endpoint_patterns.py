@@ -78,7 +78,7 @@ REFUSED: list[tuple[str, str]] = [
     ("http://::1:*", "an IPv6 address needs brackets around it, like http://[2001:db8::5]:9090"),
     ("http://pröm-*:1", "'pröm-*' is not a host name or address in which * stands for any characters"),
     ("http://[fe80::*%eth0]:1", "'[fe80::*%eth0]' is not a host name or address in which * stands for any characters"),
-    ("http://prom-*:1/a?b", "a query (?) or fragment (#) has no place in an endpoint"),
+    ("http://prom-*:1/a?b", "an endpoint must not have a query (?) or fragment (#)"),
     ("http://prom-*:1/a b", "expected one endpoint, found blanks or control characters inside it"),
     ("http://prom-*:1/a/../b", "the path must not contain empty, . or .. segments"),
 ]

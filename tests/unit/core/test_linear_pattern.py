@@ -47,8 +47,8 @@ class MatchingTests(SynchronousTestCase):
     def test_not_understood(self) -> None:
         """What is no expression, or one that mpp does not have, is an error that says why."""
         for pattern, why in (
-            ("a(b", "there is no ) for a ("),
-            ("a)b", "there is no ( for a )"),
+            ("a(b", "it has a ( without a )"),
+            ("a)b", "it has a ) without a ("),
             ("a[b", "'[b' is not understood here"),
             ("+a", "there is nothing to repeat before '+'"),
             ("a**", "there is nothing to repeat before '*'"),
@@ -60,7 +60,7 @@ class MatchingTests(SynchronousTestCase):
             ("(?=a)", "'(?=a' is not understood here"),
             ("a{1001}", "it is too large: it has more than 1000 states"),
             ("(((){1000}){1000}){1000}", "it is too large: it has more than 1000 states"),
-            ("(" * 500 + ")" * 500, f"there are more than {DEEPEST} groups within each other"),
+            ("(" * 500 + ")" * 500, f"it has more than {DEEPEST} nested groups"),
         ):
             self.assertEqual(str(self.assertRaises(ValueError, LinearPattern, pattern)), why, pattern)
 

@@ -278,7 +278,7 @@ class BadKubeconfigTests(_Files):
         for content, expected in (
             (b"\xff\xfe", "config: not UTF-8 text"),
             ("users:\n\ttoken: s3cr3t-token", "config: line 2: not YAML"),
-            ("users: *s3cr3t-token", "config: line 1: an alias of nothing"),
+            ("users: *s3cr3t-token", "config: line 1: an alias without an anchor"),
             ("[]", "config: not a kubeconfig"),
             ("", "config: current-context is not set; there are no contexts"),
             ("x" * 2 * 1024 * 1024, "config: larger than 1 MiB"),
@@ -291,7 +291,7 @@ class BadKubeconfigTests(_Files):
         table = {
             **dict.fromkeys(NESTED, nests),
             merge_bomb(): "config: line 2: merge keys (<<) are not supported",
-            alias_bomb(): "config: line 7: aliases stand for too much",
+            alias_bomb(): "config: line 7: aliases expand to too many values",
         }
         for content, expected in table.items():
             self.assertEqual(self.refused(content), f"--kubeconfig: {expected}")

@@ -170,7 +170,7 @@ class ParseYAMLTests(SynchronousTestCase):
         """Aliases of aliases are refused."""
         lines = ["a: &a0 [x, x, x, x, x, x, x, x, x]"]
         lines += [f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
-        self.assertEqual(self.refused("\n".join(lines)), "line 7: aliases stand for too much")
+        self.assertEqual(self.refused("\n".join(lines)), "line 7: aliases expand to too many values")
 
     def test_errors(self) -> None:
         """What is none, or more than target groups need, is told with its line."""

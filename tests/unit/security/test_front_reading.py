@@ -80,7 +80,7 @@ WRONG = (
     ("basic_auth_users:\n  alice: s3cr3t", "line 2: basic_auth_users.alice: expected a bcrypt hash"),
     ("basic_auth_users: {alice: }", "basic_auth_users.alice: expected a bcrypt hash"),
     (f"basic_auth_users: {{'a:b': '{HASH}'}}", "basic_auth_users.a:b: a user name with a colon cannot be sent"),
-    (f"basic_auth_users:\n  a: {HASH}\n  a: {HASH}", "line 3: a key for the second time"),
+    (f"basic_auth_users:\n  a: {HASH}\n  a: {HASH}", "line 3: a repeated key"),
     ("rate_limit: {interval: 10, burst: 1}", "rate_limit.interval: '10' has no unit (the toolkit takes it for nanoseconds)"),
     ("rate_limit: {interval: soon, burst: 1}", "rate_limit.interval: 'soon' is not a duration"),
     ("rate_limit: {interval: 1s, burst: -1}", "rate_limit.burst: '-1'"),
