@@ -40,7 +40,8 @@ from mpp.admin.status.identity import Identity
 from mpp.config.configured import EffectiveConfig
 from mpp.core import headers
 from mpp.core.metrics import CONTENT_TYPE, Metrics
-from mpp.core.model import Reloaded, RequestInfo, Selection
+from mpp.core.model import RequestInfo, Selection
+from mpp.core.settings import Reloaded
 from mpp.proxy.decisions import cross_site
 from mpp.proxy.decisions.explanation import Explanation
 from mpp.proxy.site.request import ProxyRequest

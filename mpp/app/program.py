@@ -36,9 +36,9 @@ from mpp.config.diff import check_lasting
 from mpp.core.errors import ConfigError
 from mpp.core.instance import Instance
 from mpp.core.metrics import Metrics
-from mpp.core.model import MIB, Reloaded, RequestInfo
+from mpp.core.model import MIB, RequestInfo
 from mpp.core.periodic import PeriodicCheck
-from mpp.core.settings import Settings
+from mpp.core.settings import Reloaded, Settings
 from mpp.discovery.kinds import LocatorPlanner
 from mpp.proxy.decisions.explain import explain
 from mpp.proxy.decisions.explanation import Explanation

@@ -20,8 +20,7 @@ from mpp.app.components import Components
 from mpp.config.diff import changes
 from mpp.config.loader import ConfigSources, ParsedConfig
 from mpp.core.errors import ConfigError
-from mpp.core.model import Reloaded
-from mpp.core.settings import Settings
+from mpp.core.settings import Reloaded, Settings
 from mpp.core.text.humanize import listing
 from mpp.security.web_config.file import LoadedConfig
 from mpp.selection.verdict.verdict import ConfigProblem

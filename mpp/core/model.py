@@ -1,8 +1,7 @@
 """
 The values that all layers of mpp share. Frozen; tuples, not lists; bytes on the wire, str elsewhere.
 
-Times are seconds; points in time are seconds since the epoch (UTC). This module imports no other module of mpp but
-`mpp.core.facts`.
+Times are seconds; points in time are seconds since the epoch (UTC).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from mpp.core.facts import NO_FACTS, Gap, Lack, Replay, ServerState
 
@@ -40,34 +39,24 @@ class Backend:
     prefix: str = ""
     netloc: str = field(init=False, eq=False)
     """``host:port``, with brackets around IPv6 addresses: the value of ``MPP.ServedBy`` and of the ``Host`` header."""
-    authority: bytes = field(init=False, eq=False, repr=False)
+    authority: bytes = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: self.netloc.encode("ascii"), takes_self=True)
+    )
     """``netloc`` encoded for the wire."""
-    name: str = field(init=False, eq=False)
+    name: str = field(init=False, eq=False, default=Factory(lambda self: self.netloc + self.prefix, takes_self=True))
     """``netloc`` and prefix: unique among http backends, the ``backend`` label in metrics and logs."""
     id: str = field(init=False, eq=False)
     """Short hash of the URL: opaque, unkeyed, the same on every mpp instance."""
-    route: bytes = field(init=False, eq=False, repr=False)
+    route: bytes = field(init=False, eq=False, repr=False, default=Factory(lambda self: self.id.encode("ascii"), takes_self=True))
     """The hash in the form of the affinity cookie."""
 
     @netloc.default
     def _netloc(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    @authority.default
-    def _authority(self) -> bytes:
-        return self.netloc.encode("ascii")
-
-    @name.default
-    def _name(self) -> str:
-        return self.netloc + self.prefix
-
     @id.default
     def _id(self) -> str:
         return hashlib.sha256(self.url.encode()).hexdigest()[:16]
-
-    @route.default
-    def _route(self) -> bytes:
-        return self.id.encode("ascii")
 
     @property
     def url(self) -> str:
@@ -140,7 +129,7 @@ class Observation:
 
     :ivar standing: the degree of service to expect from the backend.
     :ivar why: one line for the operator, empty for VIABLE unless requests alone prove it (`mpp.selection.outliers.vouching`).
-    :ivar facts: the slow facts, as last read; empty Facts when never read.
+    :ivar facts: the state that the server last reported; `mpp.core.facts.NO_FACTS` when it was never read.
     :ivar at: when the probe began.
     :ivar took: how long the probe took, in seconds.
     :ivar ejected_at: since when it is out of service, whatever the result of its last probe; 0 while it is in service.
@@ -227,21 +216,27 @@ class Selection:
     changed_at: float = 0.0
     sticky: tuple[Backend, ...] = ()
     past: Selection | None = field(default=None, repr=False)
-    selected_by_id: Mapping[str, Backend] = field(init=False, eq=False, repr=False)
+    selected: tuple[Backend, ...] = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: self.choice.selected, takes_self=True)
+    )
+    """The backends that take traffic, best first."""
+    selected_by_id: Mapping[str, Backend] = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: {each.id: each for each in self.selected}, takes_self=True)
+    )
     """The selected backends by their ``id``: made once, used in every request."""
-
-    observed: Mapping[Backend, Observation] = field(init=False, eq=False, repr=False)
+    ranked: tuple[Backend, ...] = field(
+        init=False,
+        eq=False,
+        repr=False,
+        default=Factory(lambda self: self.choice.selected + self.choice.standbys, takes_self=True),
+    )
+    """All known backends: the selected ones, then the standbys, best first."""
+    observed: Mapping[Backend, Observation] = field(
+        init=False, eq=False, repr=False, default=Factory(lambda self: {o.backend: o for o in self.observations}, takes_self=True)
+    )
     """The observations by backend: there may be hundreds, and failing requests look them up."""
-
     prefixes: tuple[str, ...] = field(init=False, eq=False, repr=False)
     """The different path prefixes of all known backends, the longest first; ``("",)`` for most."""
-
-    selected: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
-    """The backends that take traffic, best first."""
-
-    ranked: tuple[Backend, ...] = field(init=False, eq=False, repr=False)
-    """All known backends: the selected ones, then the standbys, best first."""
-
     query_slots: Mapping[str, int] = field(init=False, eq=False, repr=False)
     """
     How many queries each server in service runs at once, by its ``id``, as far as that is known. Empty while only one server is
@@ -250,29 +245,12 @@ class Selection:
 
     @prefixes.default
     def _prefixes(self) -> tuple[str, ...]:
-        found = {backend.prefix for backend in self.choice.selected + self.choice.standbys}
-        return tuple(sorted(found, key=lambda prefix: (-len(prefix), prefix))) or ("",)
-
-    @selected.default
-    def _selected(self) -> tuple[Backend, ...]:
-        return self.choice.selected
-
-    @ranked.default
-    def _ranked(self) -> tuple[Backend, ...]:
-        return self.choice.selected + self.choice.standbys
-
-    @observed.default
-    def _observed(self) -> Mapping[Backend, Observation]:
-        return {observation.backend: observation for observation in self.observations}
+        return tuple(sorted({backend.prefix for backend in self.ranked}, key=lambda prefix: (-len(prefix), prefix))) or ("",)
 
     @query_slots.default
     def _query_slots(self) -> Mapping[str, int]:
         served = [o for o in self.observations if o.standing <= Standing.BUSY and not o.ejected_at]
         return {o.backend.id: o.facts.query_slots for o in served if o.facts.query_slots} if len(served) > 1 else {}
-
-    @selected_by_id.default
-    def _selected_by_id(self) -> Mapping[str, Backend]:
-        return {backend.id: backend for backend in self.choice.selected}
 
     def is_usable(self, backend: Backend) -> bool:
         """Return whether a backend is expected to answer: it takes traffic, or could."""
@@ -283,23 +261,19 @@ class Selection:
 
     def is_in_service(self, backend: Backend) -> bool:
         """Return whether requests may be sent to a backend although it is not their first choice: it is viable or busy."""
-        observation = self.observed.get(backend)
-        return observation is not None and observation.standing <= Standing.BUSY and not observation.ejected_at
+        return (found := self.observed.get(backend)) is not None and found.standing <= Standing.BUSY and not found.ejected_at
 
     def lacks(self, backend: Backend) -> bool:
         """Return whether a backend lacks newest data of another one, so that it gets no second request beside a slow backend."""
-        observation = self.observed.get(backend)
-        return observation is not None and observation.lack is not None
+        return (found := self.observed.get(backend)) is not None and found.lack is not None
 
     def is_busy(self, backend: Backend) -> bool:
         """Return whether a backend is known to be overloaded."""
-        observation = self.observed.get(backend)
-        return observation is not None and observation.standing is Standing.BUSY and not observation.unproven
+        return (found := self.observed.get(backend)) is not None and found.standing is Standing.BUSY and not found.unproven
 
     def is_limited(self, backend: Backend) -> bool:
         """Return whether an intermediary in front of a backend rejects requests although the backend is ready."""
-        observation = self.observed.get(backend)
-        return observation is not None and observation.limited
+        return (found := self.observed.get(backend)) is not None and found.limited
 
     def with_past(self, choice: Choice) -> Selection:
         """Return this Selection with another choice for requests that need none of the data that servers lack."""
@@ -320,16 +294,3 @@ class Selection:
     def last_resort(self) -> bool:
         """Whether no backend is usable, so that the least bad ones serve."""
         return bool(self.observations) and all(o.standing >= Standing.SUSPECT for o in self.observations)
-
-
-@frozen
-class Reloaded:
-    """
-    The result of reading the configuration again.
-
-    :ivar changed: the options that have another value now.
-    :ivar errors: one line each; when there are any, nothing has changed.
-    """
-
-    changed: tuple[str, ...] = ()
-    errors: tuple[str, ...] = ()

@@ -154,3 +154,16 @@ class Settings:
     max_queue: int = 1024
     response_buffer: int = 1 * MIB
     trusted_proxies: tuple[str, ...] | None = None
+
+
+@frozen
+class Reloaded:
+    """
+    The result of reading the configuration again.
+
+    :ivar changed: the options that have another value now.
+    :ivar errors: one line each; when there are any, nothing has changed.
+    """
+
+    changed: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()

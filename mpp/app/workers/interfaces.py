@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from mpp.admin.base_page import PageResponse
 from mpp.app.workers.metrics_sum import Families
 from mpp.core.http_config import DiscoverySource
-from mpp.core.model import Backend, Reloaded, Selection, Standing
-from mpp.core.settings import Settings
+from mpp.core.model import Backend, Selection, Standing
+from mpp.core.settings import Reloaded, Settings
 from mpp.security.web_config.passwords import VerifiedCredentials
 from mpp.security.web_config.service import Handover
 from mpp.selection.query_of_death import SuspectQueries

@@ -21,8 +21,7 @@ from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.headers import ConfiguredFields
 from mpp.core.http_config import DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
-from mpp.core.model import Reloaded
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+from mpp.core.settings import KubeSettings, MarathonSettings, Reloaded, Settings
 from mpp.core.url_pattern import URLPattern
 from mpp.discovery.kinds import LocatorPlanner
 from mpp.discovery.merged import MergedLocator

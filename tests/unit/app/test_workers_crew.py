@@ -22,8 +22,8 @@ from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess, how_it_ended
 from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, WorkerSupervisor
 from mpp.core.http_config import DiscoverySource
-from mpp.core.model import Backend, Reloaded, Selection, Standing
-from mpp.core.settings import Settings
+from mpp.core.model import Backend, Selection, Standing
+from mpp.core.settings import Reloaded, Settings
 from mpp.security.web_config.passwords import VerifiedCredentials
 from mpp.security.web_config.service import Handover
 from mpp.security.web_config.values import WebConfig

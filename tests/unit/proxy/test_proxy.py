@@ -24,7 +24,8 @@ from mpp.admin.status.identity import Identity
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IBodyConsumer
-from mpp.core.model import MIB, Backend, Choice, Headers, Observation, Reloaded, RequestInfo, Selection, Standing
+from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
+from mpp.core.settings import Reloaded
 from mpp.proxy.decisions.explain import explain
 from mpp.proxy.decisions.explanation import Explanation
 from mpp.proxy.site import page_limits
