@@ -157,9 +157,7 @@ def makeService(options: Options) -> IService:
     # Imported here because it installs a reactor, and because most of mpp is not needed to report an invalid option.
     from twisted.internet import reactor
 
-    from mpp.admin.effective_config import effective
-    from mpp.app.program import Program
-    from mpp.app.reload import Reloader, SighupListener
+    from mpp.app.reload import SighupListener
     from mpp.security.secret_files import warning_of
 
     parsed = options.parsed
@@ -171,30 +169,46 @@ def makeService(options: Options) -> IService:
     try:
         check(parsed.settings, reactor)
         _log.debug("at most {limit} open files", limit=raise_file_limit())
-        program = Program(parsed.settings, reactor)
-        if parsed.settings.workers > 1:
-            from mpp.app.workers.parent import employ
-
-            employ(program, parsed.settings, reactor)
+        program = _program(options, reactor, log)
     except ConfigError as error:
         raise fatal(parsed.with_option_name(error)) from None
     exposed = warning_of(parsed.settings, None if program.web_config is None else program.web_config.config)
     if exposed:
         _log.warn("{exposed}", exposed=exposed)
-    reloader = Reloader(
-        program,
-        options.sources,
-        check=partial(check, reactor=reactor),
-        applied=partial(_applied, program, log),
-        report=program.config_read,
-        note=program.backends.selections.event_log.record,
-    )
-    program.effective = effective(parsed, time.time())
-    program.reload = reloader.reload
-    program.addService(SighupListener(reactor, reloader.reload))  # type: ignore[no-untyped-call]
+    program.addService(SighupListener(reactor, program.reload))  # type: ignore[no-untyped-call]
     return Launch(
         program, parsed, reactor=reactor, verify=program.backends.locator.verify, end=partial(stop_with_error, reactor), log=log
     )
+
+
+def _program(options: Options, reactor: Any, log: LineObserver | None) -> Program:
+    """
+    Build the program: alone, or as the parent of workers.
+
+    :raise ConfigError: it cannot be built from the settings.
+    """
+    # Imported here for the reason given in `makeService`.
+    from mpp.admin.effective_config import effective
+    from mpp.app.client_side import Reload, Role
+    from mpp.app.program import Program
+    from mpp.app.reload import Reloader
+
+    def reload_of(program: Program) -> Reload:
+        return Reloader(
+            program,
+            options.sources,
+            check=partial(check, reactor=reactor),
+            applied=partial(_applied, program, log),
+            report=program.config_read,
+            note=program.backends.event_log.record,
+        ).reload
+
+    role, settings = Role(reload=reload_of), options.parsed.settings
+    if settings.workers > 1:
+        from mpp.app.workers.parent import parent_of_workers
+
+        role = parent_of_workers(role, reactor)
+    return Program(settings, reactor, role, effective(options.parsed, time.time()))
 
 
 def _applied(program: Program, log: LineObserver | None, parsed: ParsedConfig) -> None:

@@ -5,7 +5,6 @@ anything.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -99,6 +98,8 @@ class AdminPages(Pages):
     :param lifecycle: returns whether clients may reload the configuration.
     :param trusted_proxies: returns the networks of the proxies whose ``X-Forwarded-Host`` is trusted, or None.
     :param seconds: the monotonic clock.
+    :param page: returns a page about all processes of mpp from another process, by its name: ``metrics``, ``status`` with the
+        format and whether the request came over TLS, or ``config`` with the format. None: this process renders these pages.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class AdminPages(Pages):
         lifecycle: Callable[[], bool],
         trusted_proxies: Callable[[], Sequence[str] | None],
         seconds: Callable[[], float],
+        page: Callable[..., Deferred[PageResponse]] | None = None,
     ) -> None:
         Resource.__init__(self)
         self._rendered = RenderedPages(seconds)
@@ -126,11 +128,10 @@ class AdminPages(Pages):
         self._trusted_proxies = trusted_proxies
         self._config = config
         self._identity = identity
-        self._whole_status: Callable[[str, bool], PageResponse | Deferred[PageResponse]] = self.status
-        self._whole_config: Callable[[str], PageResponse | Deferred[PageResponse]] = self.config
+        self._page = page or self._render_page
         self.putChild(b"health", Page(self._health, methods=CHECKS))
         self.putChild(b"ready", Page(self._ready, methods=CHECKS))
-        self.putChild(b"metrics", Page(self._metrics_page))
+        self.putChild(b"metrics", Page(lambda request: self._page("metrics")))
         self.putChild(b"status", Page(self._status))
         self.putChild(b"explain", Page(self._explained))
         self.putChild(b"config", Page(self._config_page))
@@ -144,16 +145,13 @@ class AdminPages(Pages):
         """Return the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
         return self.children[b"status"] if name == b"" else super().other(name)
 
-    def relay(self, ask: Callable[..., Deferred[PageResponse]]) -> None:
-        """
-        Serve the pages about all processes of mpp from another process.
-
-        :param ask: returns the page of a name; ``status`` and ``config`` also take the format, and ``status`` also takes whether
-            the request came over TLS.
-        """
-        self.putChild(b"metrics", Page(lambda request: ask("metrics")))
-        self._whole_status = functools.partial(ask, "status")
-        self._whole_config = functools.partial(ask, "config")
+    def _render_page(self, name: str, *how: Any) -> PageResponse:
+        pages: dict[str, Callable[..., PageResponse]] = {
+            "metrics": self._metrics_page,
+            "status": self.status,
+            "config": self.config,
+        }
+        return pages[name](*how)
 
     def render(self, request: Any) -> bytes:
         """Redirect a request for ``/mpp`` to the status page."""
@@ -180,16 +178,16 @@ class AdminPages(Pages):
             return 503, TEXT, b"no backend is viable"
         return 200, TEXT, b"OK"
 
-    def _metrics_page(self, request: Any) -> PageResponse:
+    def _metrics_page(self) -> PageResponse:
         return self._rendered.page("metrics", lambda: (200, CONTENT_TYPE, self._metrics.exposition()))
 
     def _status(self, request: Any) -> PageResponse | Deferred[PageResponse]:
         form = _form(request)
-        return self._whole_status(form, request.info.secure) if form else _NO_SUCH_FORMAT
+        return self._page("status", form, request.info.secure) if form else _NO_SUCH_FORMAT
 
     def _config_page(self, request: Any) -> PageResponse | Deferred[PageResponse]:
         form = _form(request)
-        return self._whole_config(form) if form else _NO_SUCH_FORMAT
+        return self._page("config", form) if form else _NO_SUCH_FORMAT
 
     def status(self, form: str, secure: bool) -> PageResponse:
         """

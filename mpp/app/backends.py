@@ -12,11 +12,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mpp.app.client_side import Role
 from mpp.app.components import Components
 from mpp.app.upkeep import SeriesExpiry
-from mpp.app.workers.remote_selections import RemoteSelections
-from mpp.core.instance import Instance
-from mpp.core.interfaces import ILocator
+from mpp.core.interfaces import ILocator, ISelections
 from mpp.core.metrics import LOCAL, Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
@@ -25,6 +24,7 @@ from mpp.discovery.merged import MergedLocator
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.forwarder import Forwarder
 from mpp.security.upstream.active_credentials import ActiveCredentials
+from mpp.selection.event_log import EventLog
 from mpp.selection.problems import Problems
 from mpp.selection.service import SelectionService
 from mpp.wire.address_book import AddressBook
@@ -39,10 +39,11 @@ class Backends:
     The objects that find, probe, select and connect to the backends.
 
     :param each_round: called in each selection round, after discovery.
-    :param instance: the identity of this mpp, by which it recognizes its own requests.
-    :param remote: in a worker, the Selection that its parent publishes; there is no discovery and no probe then. Otherwise None.
+    :param role: the role of this process; a worker has the Selection from its parent, and no discovery and no probe.
     :ivar locator: the merged locator of all discovery sources.
-    :ivar selections: the service that makes the Selection; the caller starts and stops it.
+    :ivar selections: the service that has the Selection; the caller starts and stops it.
+    :ivar rounds: the same as ``selections`` if it makes the Selection; None in a worker.
+    :ivar event_log: the latest events of the selection; it remains empty in a worker.
     :ivar addresses: returns the known IP addresses of a backend.
     :ivar credentials: the active credentials, and the discovery sources of each backend.
     :ivar pool: the connections to backends.
@@ -57,23 +58,26 @@ class Backends:
         budget: MemoryBudget,
         metrics: Metrics,
         each_round: Callable[[], None],
-        instance: Instance,
-        remote: RemoteSelections | None,
+        role: Role[Any],
     ) -> None:
-        self._instance = instance
+        self._instance, parent = role.instance, role.parent
         self._components = components
         self._reactor = reactor
         self._metrics = metrics
         self._each_round = each_round
         self._book = AddressBook(reactor.nameResolver, reactor, self._moved)
-        self.addresses = self._book.addresses if remote is None else remote.addresses
+        self.addresses = self._book.addresses if parent is None else parent.addresses
         self.credentials = ActiveCredentials(components.credentials, self._replace_connections, reactor)
         self.pool = self._build_pool(budget)
         self.locator = self._merged([locator for _, locator in components.locators])
-        self.selections = (
-            self._select() if remote is None else remote.bound_to(self._forget, self.credentials.set_sources, self.pool.leave)
-        )
-        self._problems = Problems(self.selections.event_log.record, "discovery")
+        self.rounds: SelectionService | None = None
+        if parent is None:
+            self.rounds = self._select()
+            self.selections: ISelections = self.rounds
+        else:
+            self.selections = parent.follow(self._forget, self.credentials.set_sources, self.pool.leave)
+        self.event_log = EventLog(time.time) if self.rounds is None else self.rounds.event_log
+        self._problems = Problems(self.event_log.record, "discovery")
         self.forwarder = self._build_forwarder()
         self._upkeep = SeriesExpiry(
             metrics, self._counted_names, lambda: self._components.settings.selection_interval, reactor.seconds
@@ -158,8 +162,9 @@ class Backends:
         self.forwarder.reconfigure(components.upstreams(self.pool), components.affinity, settings)
         self.pool.max_active, self.pool.max_queued = settings.max_concurrency, settings.max_queue
         self.locator.replace([locator for _, locator in components.locators])
-        prober = components.prober(self.pool, self._reactor, time.time, self._instance)
-        self.selections.reconfigure(prober, components.strategy, settings.selection_interval, _coverage_query(settings))
+        if self.rounds is not None:
+            prober = components.prober(self.pool, self._reactor, time.time, self._instance)
+            self.rounds.reconfigure(prober, components.strategy, settings.selection_interval, _coverage_query(settings))
         self._expect_configured()
 
     def check(self) -> None:
@@ -195,8 +200,8 @@ class Backends:
         """Stop using the addresses that a host name no longer has, here and in the workers."""
         self.pool.leave(host, addresses)
         # The address book of a worker remains empty.
-        assert isinstance(self.selections, SelectionService)
-        self.selections.moved(host)
+        if self.rounds is not None:
+            self.rounds.moved(host)
 
     def _replace_connections(self) -> None:
         """Discard the TLS connections whose server was verified with the former credentials."""

@@ -1,19 +1,26 @@
 """
-The interface to the processes that serve clients: the program itself, or its workers (`mpp.app.workers`).
+The processes that serve clients, which are the program itself or its workers (`mpp.app.workers`), and the role of each process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
+from attrs import field, frozen
 from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, succeed
 
+from mpp.admin.base_page import PageResponse
+from mpp.core.http_config import DiscoverySources
+from mpp.core.instance import Instance
+from mpp.core.interfaces import ISelections
 from mpp.core.metrics import Metrics
-from mpp.core.model import Backend
+from mpp.core.model import Backend, Reloaded
 from mpp.core.settings import Settings
+from mpp.security.web_config.service import Handover
 from mpp.security.web_config.values import WebConfig
+from mpp.selection.service import SelectionService
 from mpp.wire.downstream.channels import Channels
 from mpp.wire.upstream.pool import Pool
 
@@ -120,3 +127,66 @@ class InProcess:
     def local_errors(self) -> Mapping[int, int]:
         """See `ClientSide`."""
         return self._metrics.local_errors()
+
+
+P = TypeVar("P")
+Reload = Callable[[], Deferred[Reloaded]]
+"""Reloads the configuration; fires with the result and never fails."""
+
+
+class Follow(Protocol):
+    """The function that returns the parent's Selection, and subscribes to its changes."""
+
+    def __call__(
+        self,
+        forget: Callable[[Backend], None],
+        located: Callable[[DiscoverySources], None],
+        moved: Callable[[str, tuple[str, ...]], None],
+    ) -> ISelections:
+        """
+        Return the Selection that the parent publishes.
+
+        :param forget: called with each backend that no discovery source lists any longer.
+        :param located: called with the discovery sources of the backends, before the backends are in the Selection.
+        :param moved: called when a host name has lost addresses, see `mpp.wire.address_book.AddressBook`.
+        """
+
+
+@frozen
+class ParentLink:
+    """
+    What a worker has from its parent instead of discovery, probes, and a configuration to read.
+
+    :ivar follow: returns the Selection that the parent publishes.
+    :ivar addresses: returns the IP addresses of a backend.
+    :ivar page: returns an admin page about all processes, see `mpp.admin.resource.AdminPages`.
+    :ivar handover: the web configuration that the parent has read; None without one.
+    """
+
+    follow: Follow
+    addresses: Callable[[Backend], tuple[str, ...]]
+    page: Callable[..., Deferred[PageResponse]]
+    handover: Handover | None
+
+
+def _not_reloadable(_: object) -> Reload:
+    return lambda: succeed(Reloaded(errors=("the configuration has no source to read it from",)))
+
+
+@frozen
+class Role(Generic[P]):
+    """
+    The differences between the roles, for a program of type ``P``. The defaults are those of a process alone.
+
+    :ivar instance: the identity by which mpp recognizes its own requests, the same in all processes.
+    :ivar opener: opens the listening sockets; None: the reactor does.
+    :ivar client_side: returns the workers of a program, given its selection rounds; None: it serves clients itself.
+    :ivar reload: returns the function that reloads the configuration of a program; by default it always fails.
+    :ivar parent: the parent of a worker; None in the other roles.
+    """
+
+    instance: Instance = field(factory=Instance.random)
+    opener: Any = None
+    client_side: Callable[[P, SelectionService], ClientSide] | None = None
+    reload: Callable[[P], Reload] = _not_reloadable
+    parent: ParentLink | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from txaio import tx
 
@@ -22,7 +22,7 @@ from mpp.admin.recorder import Recorder
 from mpp.admin.resource import AdminPages
 from mpp.admin.status.identity import Identity
 from mpp.app.backends import Backends
-from mpp.app.client_side import ClientSide, InProcess
+from mpp.app.client_side import ClientSide, InProcess, Role
 from mpp.app.components import Components, build
 from mpp.app.file_limit import room_for_connections
 from mpp.app.listen.listeners import Listeners
@@ -30,11 +30,9 @@ from mpp.app.sites import Sites
 from mpp.app.status_log import StatusLog
 from mpp.app.status_source import StatusSource
 from mpp.app.systemd import ServiceManager, SystemdNotifier
-from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.config.configured import EffectiveConfig
 from mpp.config.diff import check_lasting
 from mpp.core.errors import ConfigError
-from mpp.core.instance import Instance
 from mpp.core.metrics import Metrics
 from mpp.core.model import MIB, RequestInfo
 from mpp.core.periodic import PeriodicCheck
@@ -42,8 +40,7 @@ from mpp.core.settings import Reloaded, Settings
 from mpp.discovery.kinds import LocatorPlanner
 from mpp.proxy.decisions.explain import explain
 from mpp.proxy.decisions.explanation import Explanation
-from mpp.security.web_config.file import LoadedConfig
-from mpp.security.web_config.service import Handover, WebConfigService
+from mpp.security.web_config.service import WebConfigService
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.problems import Problems
 from mpp.selection.verdict.verdict import ConfigProblem
@@ -63,21 +60,19 @@ class Program(MultiService):
     """
     The service of the whole program. No socket is opened before it is started.
 
-    :param remote: in a worker, the Selection that its parent publishes; there is no discovery and no probe then.
-    :param handover: in a worker, the web configuration that its parent has read.
-    :param instance: the identity by which this mpp recognizes its own requests, the same in all workers; None for a new one.
-    :ivar instance: this identity.
+    :param effective: the configuration from which ``settings`` come.
     :raise ConfigError: a strategy, an affinity, a locator or the web configuration cannot be built from the settings.
     :ivar backends: the part of the program that faces the backends.
     :ivar channels: all open client connections of this process.
     :ivar gate: the limit of client connections.
+    :ivar role: the role of this process.
     :ivar client_side: the processes that have the client connections: this one, or workers.
     :ivar sites: the HTTP servers for clients and for the admin sockets.
     :ivar admin_pages: the admin pages on both sites.
     :ivar listeners: the listening sockets.
     :ivar web_config: TLS and authentication of clients; None without a web configuration.
-    :ivar reload: reloads the configuration; fires with the result. Set from outside.
-    :ivar effective: the active configuration as the admin pages show it. Set from outside.
+    :ivar reload: reloads the configuration.
+    :ivar effective: the active configuration as the admin pages show it; a reload replaces it.
     :ivar started_at: the time of the start in seconds since the epoch.
     :ivar status_log: the log of the overall status.
     :ivar config_problem: the reason why the configuration on disk is not the active one; None if it is.
@@ -87,16 +82,15 @@ class Program(MultiService):
         self,
         settings: Settings,
         reactor: Any,
-        remote: RemoteSelections | None = None,
-        handover: Handover | None = None,
-        instance: Instance | None = None,
+        role: Role[Program] | None = None,
+        effective: EffectiveConfig | None = None,
     ) -> None:
         MultiService.__init__(self)
-        self.instance = instance or Instance.random()
+        self.role: Role[Program] = role or Role()
         self._reactor = reactor
-        self._remote = remote
         self.started_at = 0.0
-        self.effective = EffectiveConfig()
+        self.effective = effective or EffectiveConfig()
+        self.config_problem: ConfigProblem | None = None
         self._draining = False
         self._drained: Deferred[None] | None = None
         self.budget = MemoryBudget(BUFFER_MEMORY, reactor.seconds)
@@ -106,37 +100,24 @@ class Program(MultiService):
         self._locating = LocatorPlanner(reactor, os.environ)
         self._components = build(settings, self._locating)
         self.backends = Backends(
-            self._components,
-            reactor,
-            budget=self.budget,
-            metrics=self.metrics,
-            each_round=self._renew_served,
-            instance=self.instance,
-            remote=remote,
+            self._components, reactor, budget=self.budget, metrics=self.metrics, each_round=self._renew_served, role=self.role
         )
-        self.client_side: ClientSide = InProcess(self.channels, self.backends.pool, self.metrics)
+        self._problems = Problems(self.backends.event_log.record, "refused")
+        self.web_config = self._build_web_config()
         self._views = StatusSource(self, time.time)
-        self.config_problem: ConfigProblem | None = None
-        self.status_log = StatusLog(
-            self._views.situation, lambda: self.client_side.local_errors(), reactor, time.time, speaks=remote is None
-        )
-        self.reload: Callable[[], Deferred[Reloaded]] = _not_reloadable
-        self.web_config = (
-            WebConfigService(settings, reactor, self.metrics, self.instance, handover) if settings.web_config else None
-        )
-        if self.web_config is not None:
-            self.web_config.check(settings)
-            self.web_config.taken_over = self._secured
-        self._problems = Problems(self.backends.selections.event_log.record, "refused")
+        errors, worker = (lambda: self.client_side.local_errors()), self.role.parent is not None
+        self.status_log = StatusLog(self._views.situation, errors, reactor, time.time, speaks=not worker)
+        self.reload = self.role.reload(self)
         self.admin_pages = self._build_pages()
         self.sites = self._build_sites()
         self.listeners = self._build_listeners()
         self._add_services()
+        self.client_side: ClientSide = self._build_client_side()
         self.config_read(None)
-        self.metrics.watch(GaugeCollector(self._views.snapshot) if remote is None else PresentLoad(self._views.load))
+        self.metrics.watch(PresentLoad(self._views.load) if worker else GaugeCollector(self._views.snapshot))
 
     def _add_services(self) -> None:
-        """Add the child services, which are started and stopped with the program, in this order."""
+        """Add the child services, which are started and stopped with the program, in this order; workers are added last."""
         reactor, selections = self._reactor, self.backends.selections
         self.recorder = Recorder(lambda names: self.client_side.collect(names), reactor, lambda: selections.current)
         self._notices = SystemdNotifier(ServiceManager.of(os.environ, os.getpid()), selections, reactor)
@@ -152,8 +133,23 @@ class Program(MultiService):
     @property
     def identity(self) -> Identity:
         """The host, process and addresses of this mpp; not cached, because twistd may fork after building the program."""
-        pid = os.getpid() if self._remote is None else os.getppid()
+        pid = os.getpid() if self.role.parent is None else os.getppid()
         return Identity(socket.gethostname(), pid, self.listeners.addresses)
+
+    def _build_client_side(self) -> ClientSide:
+        rounds = self.backends.rounds
+        if self.role.client_side is None or rounds is None:
+            return InProcess(self.channels, self.backends.pool, self.metrics)
+        return self.role.client_side(self, rounds)
+
+    def _build_web_config(self) -> WebConfigService | None:
+        if not self.settings.web_config:
+            return None
+        handover = None if self.role.parent is None else self.role.parent.handover
+        service = WebConfigService(self.settings, self._reactor, self.metrics, self.role.instance, handover)
+        service.check(self.settings)
+        service.taken_over = self._secured
+        return service
 
     def _build_pages(self) -> AdminPages:
         return AdminPages(
@@ -164,10 +160,11 @@ class Program(MultiService):
             explain=self._explain,
             config=lambda: self.effective,
             identity=lambda: self.identity,
-            reload=lambda: self.reload(),
+            reload=self.reload,
             lifecycle=lambda: self.settings.enable_lifecycle,
             trusted_proxies=lambda: self.settings.trusted_proxies,
             seconds=self._reactor.seconds,
+            page=None if self.role.parent is None else self.role.parent.page,
         )
 
     def _build_sites(self) -> Sites:
@@ -183,7 +180,7 @@ class Program(MultiService):
 
     def _build_listeners(self) -> Listeners:
         protect: Callable[[Any], Any] = self.web_config.protect if self.web_config is not None else lambda site: site
-        return Listeners(self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
+        return Listeners(self.role.opener or self._reactor, protect(self.sites.clients), protect(self.sites.admin), self.gate)
 
     # Reload
 
@@ -199,10 +196,6 @@ class Program(MultiService):
         :raise ConfigError: a setting can never work.
         """
         return build(settings, self._locating, self._components)
-
-    def verify(self, components: Components) -> Deferred[None]:
-        """Ask the new discovery sources whether they accept their configuration, see `Backends.verify`."""
-        return self.backends.verify(components)
 
     def apply(self, components: Components) -> None:
         """
@@ -224,22 +217,6 @@ class Program(MultiService):
         self.client_side.reconfigure(settings)
         close_former()
 
-    def read_web_config(self) -> LoadedConfig | None:
-        """
-        Read the web configuration for an explicit reload without activating it; return None if there is none.
-
-        :raise ConfigError: one of its files is invalid.
-        """
-        return None if self.web_config is None else self.web_config.read()
-
-    def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
-        """Activate the web configuration, even if it protects less than the active one; return whether it differs."""
-        return self.web_config is not None and loaded is not None and self.web_config.take_over(loaded)
-
-    def in_step(self) -> Deferred[None]:
-        """Wait until the configuration is active in all processes that serve clients, see `mpp.app.client_side.ClientSide`."""
-        return self.client_side.in_step()
-
     def reload_certificates(self) -> list[str]:
         """Read the certificates of ``ssl:`` endpoints again, here and in the workers; return the endpoints, see `Listeners`."""
         renewed = self.listeners.reload_certificates()
@@ -247,7 +224,7 @@ class Program(MultiService):
         return renewed
 
     def _secured(self, config: WebConfig) -> None:
-        self.backends.selections.event_log.record("reload", "a changed web configuration is active")
+        self.backends.event_log.record("reload", "a changed web configuration is active")
         self.client_side.secure(config)
 
     def _renew_served(self) -> None:
@@ -312,10 +289,6 @@ class Program(MultiService):
         """Abort the client connections that did not end in time."""
         _log.warn("{count} client connections aborted: mpp is stopping", count=len(self.client_side))
         self.client_side.abort()
-
-
-def _not_reloadable() -> Deferred[Reloaded]:
-    return succeed(Reloaded(errors=("the configuration has no source to read it from",)))
 
 
 def _places(settings: Settings) -> int:

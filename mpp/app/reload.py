@@ -9,52 +9,25 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.app.components import Components
+from mpp.app.program import Program
 from mpp.config.diff import changes
 from mpp.config.loader import ConfigSources, ParsedConfig
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Reloaded, Settings
 from mpp.core.text.humanize import listing
-from mpp.security.web_config.file import LoadedConfig
 from mpp.selection.verdict.verdict import ConfigProblem
 
 _log = make_logger()
 
 WEB_CONFIG = "web-config"
 """The name of the web configuration in the list of changed options."""
-
-
-class Reloadable(Protocol):
-    """The part of `mpp.app.program.Program` that a reload uses."""
-
-    @property
-    def settings(self) -> Settings:
-        """The active settings of the program."""
-
-    def prepare(self, settings: Settings) -> Components:
-        """Build the new components; raises `ConfigError` if they cannot work."""
-
-    def verify(self, components: Components) -> Deferred[None]:
-        """Ask the new discovery sources whether they accept their configuration; fails with `ConfigError`."""
-
-    def apply(self, components: Components) -> None:
-        """Activate the new components; raises `ConfigError`, and then nothing has changed."""
-
-    def read_web_config(self) -> LoadedConfig | None:
-        """Read the web configuration without activating it; None if there is none. Raises `ConfigError` if it is invalid."""
-
-    def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
-        """Activate the web configuration, even if it protects less than the active one; return whether it differs."""
-
-    def in_step(self) -> Deferred[None]:
-        """Wait until the configuration is active in all workers; fires soon, and never fails."""
 
 
 class Reloader:
@@ -70,7 +43,7 @@ class Reloader:
 
     def __init__(
         self,
-        program: Reloadable,
+        program: Program,
         sources: ConfigSources,
         *,
         check: Callable[[Settings], None],
@@ -106,7 +79,7 @@ class Reloader:
         self._applied(parsed)
         what = f"changed: {', '.join(changed)}" if changed else "nothing has changed"
         self._note("reload", f"the configuration was read again, {what}")
-        await self._program.in_step()
+        await self._program.client_side.in_step()
         for warning in parsed.warnings:
             _log.warn("{warning}", warning=warning, log_each=True)
         _log.info("configuration reloaded from {name}, {what}", name=parsed.name, what=what)
@@ -118,16 +91,18 @@ class Reloader:
         self._check(settings)
         components = self._program.prepare(settings)
         try:
-            await self._program.verify(components)
+            await self._program.backends.verify(components)
             # Read after the verification, during which a change of the file may have been activated automatically.
-            web_config = self._program.read_web_config()
+            web_config = self._program.web_config
+            loaded = None if web_config is None else web_config.read()
             if changed:
                 self._program.apply(components)
         except BaseException:
             components.discard()
             raise
-        # A change of its content; `apply` has rejected a change of its path.
-        return (*changed, WEB_CONFIG) if self._program.apply_web_config(web_config) else changed
+        # A change of its content, even if it protects less; `apply` has rejected a change of its path.
+        rewritten = web_config is not None and loaded is not None and web_config.take_over(loaded)
+        return (*changed, WEB_CONFIG) if rewritten else changed
 
     def _rejected(self, error: ConfigError) -> Reloaded:
         self._report(problem_of(error))

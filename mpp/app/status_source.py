@@ -106,7 +106,7 @@ class StatusSource:
             program.started_at,
             self._wall(),
             program.recorder.recall(),
-            program.backends.selections.event_log.events,
+            program.backends.event_log.events,
             program.client_side.load(self._backends()),
             self._security(),
             program.client_side.workers,

@@ -15,6 +15,7 @@ from mpp._version import __version__
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.report import BackendReport
+from mpp.core.facts import Replay
 from mpp.coverage.drift import Difference
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import RecentTraffic, TrafficSpan
@@ -87,7 +88,7 @@ def _recent_of(view: StatusView, name: str) -> RecentTraffic:
 
 
 def _backend(each: BackendReport, now: float) -> dict[str, Any]:
-    observation, server_state, replay = each.observation, each.observation.facts, each.observation.replay
+    observation, server_state = each.observation, each.observation.facts
     return {
         "name": each.backend.name,
         "url": each.backend.url,
@@ -116,18 +117,15 @@ def _backend(each: BackendReport, now: float) -> dict[str, Any]:
         "clock_skew_seconds": server_state.skew,
         "facts_read_at": server_state.read_at or None,
         "facts_current": each.is_current,
-        "wal_replay": None
-        if replay is None
-        else {
-            "done": replay.done,
-            "total": replay.total,
-            "share": replay.share,
-            "seconds_left": replay.left(observation.at),
-        },
+        "wal_replay": None if observation.replay is None else _replay(observation.replay, observation.at),
         "active": each.active,
         "queued": each.queued,
         "recent": _recent(each.recent),
     }
+
+
+def _replay(replay: Replay, now: float) -> dict[str, Any]:
+    return {"done": replay.done, "total": replay.total, "share": replay.share, "seconds_left": replay.left(now)}
 
 
 def _span(span: TrafficSpan) -> dict[str, Any]:

@@ -30,12 +30,11 @@ class Listeners:
     :param clients: the protocol factory for clients.
     :param admin: the protocol factory for the sockets of ``--admin-listen``.
     :param gate: the connection limit, applied to each socket.
-    :ivar opener: may be replaced before the first socket is opened.
     :ivar open: the open sockets, in the order in which they are configured.
     """
 
     def __init__(self, opener: Any, clients: IProtocolFactory, admin: IProtocolFactory, gate: ConnectionLimit) -> None:
-        self.opener = opener
+        self._opener = opener
         self.open: list[listening.OpenEndpoint] = []
         self._clients = clients
         self._admin = admin
@@ -83,7 +82,7 @@ class Listeners:
             each.close()
 
     def _open(self, alone: Settings) -> list[listening.OpenEndpoint]:
-        opened = listening.listen(alone, self.opener, self._clients, self._admin)
+        opened = listening.listen(alone, self._opener, self._clients, self._admin)
         for each in opened:
             if is_tuned():
                 make_eager(each.port)

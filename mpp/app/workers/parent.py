@@ -1,72 +1,52 @@
-"""The connection of the program to its workers, and each worker's share of the settings."""
+"""The role of a parent, which connects its program to the workers, and each worker's share of the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
 
-from mpp.admin.base_page import PageResponse
+from mpp.app.client_side import Role
+from mpp.app.program import Program
 from mpp.app.workers.codec import packed
+from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.metrics_sum import families
 from mpp.app.workers.shared_sockets import SocketOpener
 from mpp.app.workers.supervisor import WorkerSupervisor
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.security.web_config.passwords import VerifiedCredentials
-from mpp.security.web_config.service import Handover
 from mpp.selection.service import SelectionService
 
-if TYPE_CHECKING:
-    from mpp.app.program import Program
-    from mpp.core.http_config import DiscoverySource
-    from mpp.core.model import Backend
+
+def parent_of_workers(alone: Role[Program], reactor: Any) -> Role[Program]:
+    """Return the role of a program whose clients are served by workers, and not by itself."""
+
+    def supervisor(program: Program, selections: SelectionService) -> WorkerSupervisor:
+        settings = program.settings
+        made = WorkerSupervisor(settings.workers, encoded(settings), reactor, _parent_program(program, selections))
+        program.addService(made)  # type: ignore[no-untyped-call]
+        return made
+
+    return evolve(alone, opener=SocketOpener(reactor), client_side=supervisor)
 
 
-def employ(program: Program, settings: Settings, reactor: Any) -> None:
-    """Let workers serve the clients instead of this program; called before it is started."""
-    program.listeners.opener = SocketOpener(reactor)
-    program.client_side = supervisor = WorkerSupervisor(settings.workers, encoded(settings), reactor, Parent(program))
-    program.addService(supervisor)  # type: ignore[no-untyped-call]
-
-
-class Parent:
-    """The parent's program as the worker supervisor uses it, see `mpp.app.workers.interfaces.ParentProgram`."""
-
-    def __init__(self, program: Program) -> None:
-        assert isinstance(program.backends.selections, SelectionService)
-        self._program = program
-        self.selections = program.backends.selections
-        self.token = program.instance.token
-        self.addresses: Callable[[Backend], tuple[str, ...]] = program.backends.addresses
-        self.sources: Callable[[Backend], Collection[DiscoverySource] | None] = program.backends.credentials.sources
-        self.status: Callable[[str, bool], PageResponse] = program.admin_pages.status
-        self.config: Callable[[str], PageResponse] = program.admin_pages.config
-        self.record: Callable[[str, str], None] = self.selections.event_log.record
-        self.reload: Callable[[], Deferred[Any]] = lambda: program.reload()
-        self.encoded: Callable[[Settings], str] = encoded
-
-    def handover(self) -> Handover | None:
-        """Return the active web configuration with the verified credentials; None without one."""
-        return None if self._program.web_config is None else self._program.web_config.handover
-
-    def familiar(self, credentials: VerifiedCredentials) -> None:
-        """Remember credentials that a worker has verified."""
-        if self._program.web_config is not None:
-            self._program.web_config.passwords.learn(credentials)
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors of the listening sockets, in the order in which a worker opens them."""
-        return [each.port.socket.fileno() for each in self._program.listeners.open]  # type: ignore[attr-defined]
-
-    def collect(self) -> list[list[Any]]:
-        """Return the metrics of the parent process."""
-        return families(self._program.metrics.registry.collect())
-
-    def counted(self, names: Collection[str]) -> list[list[Any]]:
-        """See `mpp.app.workers.interfaces.ParentProgram`."""
-        return families(self._program.metrics.counted(names))
+def _parent_program(program: Program, selections: SelectionService) -> ParentProgram:
+    web_config, metrics = program.web_config, program.metrics
+    return ParentProgram(
+        selections,
+        program.role.instance.token,
+        addresses=program.backends.addresses,
+        sources=program.backends.credentials.sources,
+        status=program.admin_pages.status,
+        config=program.admin_pages.config,
+        record=program.backends.event_log.record,
+        reload=program.reload,
+        encoded=encoded,
+        handover=lambda: None if web_config is None else web_config.handover,
+        familiar=lambda verified: None if web_config is None else web_config.passwords.learn(verified),
+        descriptors=lambda: [each.port.socket.fileno() for each in program.listeners.open],  # type: ignore[attr-defined]
+        collect=lambda: families(metrics.registry.collect()),
+        counted=lambda names: families(metrics.counted(names)),
+    )
 
 
 def workers_settings(settings: Settings) -> Settings:

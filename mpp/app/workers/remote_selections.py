@@ -18,7 +18,6 @@ until the set of failing backends changes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,7 +34,6 @@ from mpp.core.coverage import WHOLE_POOL
 from mpp.core.http_config import DiscoverySources
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Backend, Selection, Standing
-from mpp.selection.event_log import EventLog
 from mpp.selection.outliers.demotion import demoted
 from mpp.selection.query_of_death import SuspectQueries
 from mpp.selection.rounds import StartWaiters
@@ -52,7 +50,6 @@ class RemoteSelections(Service):
     :ivar suspects: see `ISelections`; the parent sends each entry to all workers.
     :ivar known: the data about each backend that the parent has sent.
     :ivar channel: the IPC channel to the parent.
-    :ivar event_log: remains empty, because the parent has the event log.
     """
 
     channel: IPCChannel
@@ -61,7 +58,6 @@ class RemoteSelections(Service):
         self.current = Selection()
         self.coverage = WHOLE_POOL
         self.suspects = SuspectQueries(now)
-        self.event_log = EventLog(time.time)
         self._forget: Callable[[Backend], None] = lambda _: None
         self._located: Callable[[DiscoverySources], None] = lambda _: None
         self._moved: Callable[[str, tuple[str, ...]], None] = lambda host, addresses: None
@@ -80,13 +76,7 @@ class RemoteSelections(Service):
         located: Callable[[DiscoverySources], None],
         moved: Callable[[str, tuple[str, ...]], None],
     ) -> RemoteSelections:
-        """
-        Set the functions that are called after changes, and return this object.
-
-        :param forget: called with each backend that no discovery source lists any longer.
-        :param located: called with the discovery sources of the backends, before the backends are in ``current``.
-        :param moved: called when a host name has lost addresses, see `mpp.wire.address_book.AddressBook`.
-        """
+        """Set the functions that are called after changes, and return this object, see `mpp.app.client_side.Follow`."""
         self._forget = forget
         self._located = located
         self._moved = moved
@@ -128,9 +118,6 @@ class RemoteSelections(Service):
     def addresses(self, backend: Backend) -> tuple[str, ...]:
         """Return the IP addresses to try for a backend, see `mpp.wire.address_book.AddressBook`."""
         return self._addresses.get(backend.host, ())
-
-    def reconfigure(self, prober: object, strategy: object, interval: float, coverage_query: str = "") -> None:
-        """Do nothing, because only the parent probes and selects."""
 
     def stopService(self) -> None:
         """Fire the Deferreds of `ready` that still wait."""

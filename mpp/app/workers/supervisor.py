@@ -184,9 +184,7 @@ class WorkerSupervisor(Service):
         self._gathering.restarts += 1
         text = "worker {number} (process {pid}) {ended}; another one starts in {delay:g} s"
         _log.error(text, number=number, pid=process.pid, ended=process.ended, delay=delay)
-        self._program.record(
-            "worker", f"worker {number} (process {process.pid}) {process.ended}; another one starts in {delay:g} s"
-        )
+        self._program.record("worker", text.format(number=number, pid=process.pid, ended=process.ended, delay=delay))
         self._scheduled[number] = self._reactor.callLater(delay, self._start, number)
 
     def _check_responses(self) -> Deferred[None]:

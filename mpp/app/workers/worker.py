@@ -22,6 +22,7 @@ from txaio.tx import make_logger, set_global_log_level
 from zope.interface import implementer
 
 from mpp.admin.base_page import PageResponse
+from mpp.app.client_side import ParentLink, Role
 from mpp.app.file_limit import raise_file_limit
 from mpp.app.logs import format as logs
 from mpp.app.program import Program
@@ -103,13 +104,12 @@ class Worker:
 
     def _start(self, settings: Settings, instance: Instance, handover: Handover | None) -> None:
         raise_file_limit()
-        program = self._program = Program(settings, self._reactor, self._remote, handover, instance)
+        parent = ParentLink(self._remote.bound_to, self._remote.addresses, self._fetch, handover)
+        role: Role[Program] = Role(instance, self._adopter, reload=lambda _: self._request_reload, parent=parent)
+        program = self._program = Program(settings, self._reactor, role)
         if program.web_config is not None:
             program.web_config.passwords.share = lambda familiar: self.channel.notify("familiar", *familiar_out(familiar))
         program.sites.kube_probes.report = lambda path: self.channel.notify("kube_probe", path)
-        program.listeners.opener = self._adopter
-        program.admin_pages.relay(self._fetch)
-        program.reload = self._request_reload
         program.privilegedStartService()
         self._join_rotation(program, settings.workers)
         program.startService()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
+from mpp.core.interfaces import ISuspectQueries
 from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standing
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
@@ -23,7 +24,7 @@ from mpp.proxy.decisions.client_address import client_address_of, routing_proxie
 from mpp.proxy.decisions.explanation import Explanation
 from mpp.proxy.decisions.placement import for_time, sticky_choice
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.selection.query_of_death import SuspectQueries, healthy, key_of
+from mpp.selection.query_of_death import healthy, key_of
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, VerdictState, judge_servers
 
 
@@ -33,7 +34,7 @@ def explain(
     affinity: AffinityChain,
     settings: Settings,
     now: float,
-    suspects: SuspectQueries,
+    suspects: ISuspectQueries,
 ) -> Explanation:
     """
     Explain what mpp would do with a request.

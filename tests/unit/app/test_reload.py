@@ -95,18 +95,35 @@ class WiringTests(SynchronousTestCase):
         self.assertEqual([each.option for each in error.all], ["--routing-strategy", "--affinity-options", "--endpoint"])
 
 
+class FakeWebConfig:
+    """A web configuration whose files have some content, or are invalid."""
+
+    def __init__(self, content: LoadedConfig | ConfigError) -> None:
+        self.content = content
+        self.secured: list[LoadedConfig] = []
+
+    def read(self) -> LoadedConfig:
+        if isinstance(self.content, ConfigError):
+            raise self.content
+        return self.content
+
+    def take_over(self, loaded: LoadedConfig) -> bool:
+        self.secured.append(loaded)
+        return True
+
+
 class FakeProgram:
     """A program that notes what it is told."""
 
     def __init__(self) -> None:
         self.settings = Settings(endpoints=("a:1",))
+        self.backends = self.client_side = self
         self.verifying: Deferred[None] = succeed(None)
         self.following: Deferred[None] = succeed(None)
         self.refusal: ConfigError | None = None
         self.prepared: list[Components] = []
         self.locating = LocatorPlanner(MemoryReactorClock(), {})
-        self.web_config: LoadedConfig | ConfigError | None = None
-        self.secured: list[LoadedConfig | None] = []
+        self.web_config: FakeWebConfig | None = None
 
     def prepare(self, settings: Settings) -> Components:
         self.prepared.append(build(settings, self.locating))
@@ -114,15 +131,6 @@ class FakeProgram:
 
     def verify(self, wiring: Components) -> Deferred[None]:
         return self.verifying
-
-    def read_web_config(self) -> LoadedConfig | None:
-        if isinstance(self.web_config, ConfigError):
-            raise self.web_config
-        return self.web_config
-
-    def apply_web_config(self, loaded: LoadedConfig | None) -> bool:
-        self.secured.append(loaded)
-        return loaded is not None
 
     def apply(self, wiring: Components) -> None:
         if self.refusal is not None:
@@ -225,19 +233,20 @@ class ReloaderTests(SynchronousTestCase):
 
     def test_web_config(self) -> None:
         """A changed web configuration is taken over with the rest, and told by its option's name."""
-        self.program.web_config = loaded = LoadedConfig(WebConfig(), None, {})
+        loaded = LoadedConfig(WebConfig(), None, {})
+        web_config = self.program.web_config = FakeWebConfig(loaded)
         self.assertEqual(self.reload("endpoint: [a:1]\n"), Reloaded(("web-config",)))
         self.assertEqual(self.reload("endpoint: b:1\n"), Reloaded(("endpoint", "web-config")))
-        self.assertEqual(self.program.secured, [loaded, loaded])
+        self.assertEqual(web_config.secured, [loaded, loaded])
 
     def test_broken_web_config(self) -> None:
         """While the web configuration is no good nothing is applied, and when something else is not, neither is it."""
-        self.program.web_config = ConfigError("--web-config", "web.yml: has no key at all")
+        web_config = self.program.web_config = FakeWebConfig(ConfigError("--web-config", "web.yml: has no key at all"))
         reloaded = self.reload("endpoint: b:1\n")
         self.assertEqual(reloaded.errors, ("--web-config: web.yml: has no key at all",))
-        self.program.web_config, self.program.refusal = LoadedConfig(WebConfig(), None, {}), ConfigError("--port", "is taken")
+        web_config.content, self.program.refusal = LoadedConfig(WebConfig(), None, {}), ConfigError("--port", "is taken")
         self.assertEqual(self.reload("endpoint: b:1\n").errors, ("--port: is taken",))
-        self.assertEqual((self.program.settings.endpoints, self.program.secured), (("a:1",), []))
+        self.assertEqual((self.program.settings.endpoints, web_config.secured), (("a:1",), []))
 
     def test_one_after_the_other(self) -> None:
         """A reload waits for the one before, and reads the file when it is its turn."""
