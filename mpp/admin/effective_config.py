@@ -52,24 +52,16 @@ def effective(parsed: ParsedConfig, at: float) -> EffectiveConfig:
 
 
 def _configured(option: Option, parsed: ParsedConfig) -> ConfiguredValue:
-    value = value_of(parsed.settings, option.field)
+    value = option.of(parsed.settings)
     origin, place = _origin(option, parsed, value)
     shown = _masked(option, value)
     return ConfiguredValue(option.flag.removeprefix("--"), shown, written(option, shown), origin, place)
 
 
-def value_of(settings: Settings, field: str) -> Any:
-    """Return the value of a field, or of one in a group (``group.field``)."""
-    value: Any = settings
-    for name in field.split("."):
-        value = getattr(value, name)
-    return value
-
-
 def _origin(option: Option, parsed: ParsedConfig, value: Any) -> tuple[str, str]:
     word = parsed.option_names.get(option.field)
     if word is None:
-        return (DEFAULT if value == value_of(_DEFAULTS, option.field) else DERIVED), ""
+        return (DEFAULT if value == option.of(_DEFAULTS) else DERIVED), ""
     if word in (option.flag, option.short):
         return COMMAND_LINE, word
     if word in option.env:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mpp.config.options import CONFIG, OPTIONS
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
@@ -19,15 +17,8 @@ def changes(before: Settings, after: Settings) -> tuple[str, ...]:
     return tuple(
         option.flag.removeprefix("--")
         for option in OPTIONS
-        if option.field and option is not CONFIG and _of(before, option.field) != _of(after, option.field)
+        if option.field and option is not CONFIG and option.of(before) != option.of(after)
     ) + tuple(key for key, old, new in http if old != new)
-
-
-def _of(settings: Settings, field: str) -> Any:
-    value: Any = settings
-    for name in field.split("."):
-        value = getattr(value, name)
-    return value
 
 
 def check_lasting(last: Settings, new: Settings) -> None:
@@ -36,17 +27,6 @@ def check_lasting(last: Settings, new: Settings) -> None:
 
     :raise ConfigError: it does.
     """
-    if new.web_config != last.web_config:
-        raise _needs_restart("--web-config", "another file needs a restart; changes of its content do not")
-    if bool(new.admin_listen) is not bool(last.admin_listen):
-        raise _needs_restart(
-            "--admin-listen", "a separate listener for mpp's own pages can only be added or removed by a restart"
-        )
-    if new.workers != last.workers:
-        raise _needs_restart("--workers", "another number of workers needs a restart")
-    if new.reuse_port is not last.reuse_port and new.workers > 1:
-        raise _needs_restart("--reuse-port", "with workers, a change of this option needs a restart")
-
-
-def _needs_restart(option: str, problem: str) -> ConfigError:
-    return ConfigError(option, problem, needs_restart=True)
+    for option in OPTIONS:
+        if option.restart and option.of(last) != option.of(new) and option.restart_if(last, new):
+            raise ConfigError(option.flag, option.restart, needs_restart=True)

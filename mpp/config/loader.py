@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from mpp.config.command_line import Given, from_command_line
-from mpp.config.options import CONFIG, OPTIONS, Option
+from mpp.config.options import CONFIG, OPTIONS, Option, evolved
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.settings import Settings
 from mpp.core.text.variables import unknown_names
@@ -119,7 +119,7 @@ class ConfigSources:
             errors += _not_configured(file.http, values)
         name = given[CONFIG][1][-1] if CONFIG in given else "command line and environment"
         shown = file.sections if file else ()
-        return ParsedConfig(_settings(values), words, warnings, tuple(errors), unknown, name, shown)
+        return ParsedConfig(evolved(Settings(), values), words, warnings, tuple(errors), unknown, name, shown)
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> ParsedConfig:
@@ -153,15 +153,6 @@ def _not_configured(http: HTTPConfigs, values: Mapping[str, Any]) -> list[Config
     from mpp.config.file_backends import not_configured
 
     return list(not_configured(http.locators, values))
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    """Return the settings with the given values; the name of a value is a field, or ``group.field``."""
-    flat: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
-    for group in {name.partition(".")[0] for name in values if "." in name}:
-        fields = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{group}.")}
-        flat[group] = evolve(getattr(Settings(), group), **fields)
-    return Settings(**flat)
 
 
 def _from_environment(environ: Mapping[str, str]) -> tuple[Given, tuple[str, ...]]:

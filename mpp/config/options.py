@@ -8,11 +8,12 @@ The command line, the environment, the configuration file, ``--help`` and the do
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, evolve, frozen
 
+from mpp.core.settings import Settings
 from mpp.core.text.values import (
     parse_affinity_options,
     parse_apps,
@@ -60,6 +61,9 @@ MARATHON = "Servers in Marathon"
 GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, LOGGING, KUBERNETES, MARATHON)
 """The groups of options, in the order of the help."""
 
+SAME, SHARE, DROP = "same", "share", "drop"
+"""The value of an option in a worker: the same value, an equal share of it (at least 1, if it is not 0), or the default."""
+
 
 def no_secret(text: str) -> str:
     """Return the empty text: the value contains no secret."""
@@ -88,6 +92,9 @@ class Option:
     :ivar secret: returns why a value may not stand in a configuration file, if it contains a secret; otherwise an empty text.
     :ivar unseen: how to give such a value in a separate file.
     :ivar mask: returns the value, a text, without secrets.
+    :ivar restart: why a reload cannot change the option; empty if it can.
+    :ivar restart_if: returns whether that holds for a change, given the active and the new settings.
+    :ivar per_worker: `SAME`, `SHARE` or `DROP`. The default is `DROP` for discovery, which only the parent does.
     """
 
     flag: str
@@ -108,6 +115,16 @@ class Option:
     secret: Callable[[str], str] = no_secret
     unseen: str = ""
     mask: Callable[[str], str] = unmasked
+    restart: str = ""
+    restart_if: Callable[[Settings, Settings], bool] = lambda active, new: True
+    per_worker: str = Factory(lambda option: DROP if option.group in (DISCOVERY, KUBERNETES, MARATHON) else SAME, takes_self=True)
+
+    def of(self, settings: Settings) -> Any:
+        """Return the value of this option's field in the settings."""
+        value: Any = settings
+        for name in self.field.split("."):
+            value = getattr(value, name)
+        return value
 
     def anchored(self, value: Any, folder: str) -> Any:
         """Return a value with its relative paths joined to a folder; the value itself if it has no paths, or without a folder."""
@@ -358,6 +375,7 @@ OPTIONS: tuple[Option, ...] = (
         short="-k",
         env=("MPP_INSECURE_CERTS",),
         switch=True,
+        per_worker=SAME,
     ),
     Option(
         "--routing-strategy",
@@ -439,6 +457,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_endpoint,
         env=("MPP_ADMIN_LISTEN",),
         repeatable=True,
+        restart="a separate listener for mpp's own pages can only be added or removed by a restart",
+        restart_if=lambda active, new: bool(new.admin_listen) is not bool(active.admin_listen),
         metavar="ENDPOINT",
     ),
     Option(
@@ -449,6 +469,7 @@ OPTIONS: tuple[Option, ...] = (
         " read again when it changes",
         parse_path,
         env=("MPP_WEB_CONFIG",),
+        restart="another file needs a restart; changes of its content do not",
         metavar="FILE",
         chapter="Securing mpp",
     ),
@@ -472,6 +493,9 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         env=("MPP_REUSE_PORT",),
         switch=True,
+        restart="with workers, a change of this option needs a restart",
+        restart_if=lambda active, new: new.workers > 1,
+        per_worker=DROP,
         chapter="Restarting",
     ),
     Option(
@@ -482,6 +506,7 @@ OPTIONS: tuple[Option, ...] = (
         " servers and supervises the workers",
         parse_workers,
         env=("MPP_WORKERS",),
+        restart="another number of workers needs a restart",
         default="1",
         metavar="NUMBER",
         chapter="Several cores",
@@ -494,6 +519,7 @@ OPTIONS: tuple[Option, ...] = (
         " and 16384 at most",
         parse_positive,
         env=("MPP_MAX_CONNECTIONS",),
+        per_worker=SHARE,
         metavar="NUMBER",
         chapter="Limits",
     ),
@@ -603,6 +629,7 @@ OPTIONS: tuple[Option, ...] = (
         "The largest number of concurrent requests to one server; further ones wait in a queue",
         parse_positive,
         env=("MPP_MAX_CONCURRENCY",),
+        per_worker=SHARE,
         default="256",
         metavar="NUMBER",
     ),
@@ -613,6 +640,7 @@ OPTIONS: tuple[Option, ...] = (
         "The largest number of requests in the queue of one server; further ones go to another server, or are answered 503",
         parse_count,
         env=("MPP_MAX_QUEUE",),
+        per_worker=SHARE,
         default="1024",
         metavar="NUMBER",
     ),
@@ -753,3 +781,12 @@ OPTIONS: tuple[Option, ...] = (
     HELP,
     VERSION,
 )
+
+
+def evolved(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """Return the settings with other values; the name of a value is a field, or ``group.field``."""
+    flat: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    for group in {name.partition(".")[0] for name in values if "." in name}:
+        fields = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{group}.")}
+        flat[group] = evolve(getattr(settings, group), **fields)
+    return evolve(settings, **flat)

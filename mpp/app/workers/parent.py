@@ -13,7 +13,8 @@ from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.metrics_sum import families
 from mpp.app.workers.shared_sockets import SocketOpener
 from mpp.app.workers.supervisor import WorkerSupervisor
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+from mpp.config.options import DROP, OPTIONS, SHARE, evolved
+from mpp.core.settings import Settings
 from mpp.selection.service import SelectionService
 
 
@@ -50,26 +51,12 @@ def _parent_program(program: Program, selections: SelectionService) -> ParentPro
 
 
 def workers_settings(settings: Settings) -> Settings:
-    """Return the settings for one worker: with its share of each limit, and without discovery sources."""
-    share = settings.workers
-    return evolve(
-        settings,
-        endpoints_file=None,
-        endpoints=(),
-        file_sd=(),
-        http_sd=(),
-        dns=(),
-        marathon=MarathonSettings(),
-        kube=KubeSettings(),
-        reuse_port=False,
-        max_connections=settings.max_connections and _share(settings.max_connections, share),
-        max_concurrency=_share(settings.max_concurrency, share),
-        max_queue=-(-settings.max_queue // share),
-    )
-
-
-def _share(whole: int, workers: int) -> int:
-    return max(1, whole // workers)
+    """Return the settings for one worker, see ``per_worker`` of `mpp.config.options.Option`."""
+    defaults = Settings()
+    dropped = {option.field: option.of(defaults) for option in OPTIONS if option.per_worker == DROP}
+    wholes = {option.field: option.of(settings) for option in OPTIONS if option.per_worker == SHARE}
+    shares = {name: whole and max(1, whole // settings.workers) for name, whole in wholes.items()}
+    return evolved(settings, {**dropped, **shares})
 
 
 def encoded(settings: Settings) -> str:

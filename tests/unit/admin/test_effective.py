@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.effective_config import effective, value_of, written
+from mpp.admin.effective_config import effective, written
 from mpp.admin.status.effective import as_json, as_page
 from mpp.admin.status.identity import Identity
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
@@ -128,7 +128,7 @@ class EffectiveTests(SynchronousTestCase):
     def test_written(self) -> None:
         """What is shown as a default could be written into the file, and would mean the same."""
         for option in OPTIONS:
-            value = option.field and value_of(Settings(), option.field)
+            value = option.field and option.of(Settings())
             if value and not isinstance(value, tuple):
                 self.assertEqual(option.parse(written(option, value)), value, option.flag)
 

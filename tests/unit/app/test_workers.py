@@ -24,6 +24,7 @@ from mpp.app.workers.codec import backend_in, backend_out, selection_in, selecti
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import AT_ONCE, ReceivedBackends, SentBackends
 from mpp.app.workers.remote_selections import RemoteSelections, without
+from mpp.config.options import OPTIONS, evolved
 from mpp.core.facts import ServerState
 from mpp.core.http_config import DiscoverySource
 from mpp.core.interfaces import ISelections
@@ -528,6 +529,13 @@ class ParentTests(SynchronousTestCase):
         theirs = parent.workers_settings(settings)
         self.assertEqual((theirs.max_connections, theirs.max_concurrency, theirs.max_queue), (2, 64, 1))
         self.assertEqual((theirs.endpoints, theirs.reuse_port, theirs.workers), ((), False, 4))
+
+    def test_workers_discover_nothing(self) -> None:
+        """A worker has no option of any locator, so that only the parent asks the discovery sources."""
+        locating = [option for option in OPTIONS if option.locates]
+        settings = evolved(Settings(workers=2), {option.field: "configured" for option in locating})
+        theirs = parent.workers_settings(settings)
+        self.assertEqual([option.flag for option in locating if option.of(theirs)], [])
 
     def test_small_shares(self) -> None:
         """No share is nothing, but for a queue that nobody may wait in."""
