@@ -136,23 +136,28 @@ def _hull(parts: Iterable[SelectorReads]) -> Span | None:
     return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
 
 
-MOST_SELECTORS = 64
-"""The most parts of a query; each is compared with each hole of a server."""
+MOST_SELECTORS = 16
+"""The most parts of a query; each is compared with each hole of a server, so that the time of a plan grows with their number."""
 
-_KEYS = (attrgetter("newest", "fixed", "jobs", "metric"), attrgetter("newest", "fixed", "jobs"), attrgetter("newest", "fixed"))
+_JOINED_BY = (
+    attrgetter("newest", "fixed", "jobs", "start", "end"),
+    attrgetter("newest", "fixed", "jobs"),
+    attrgetter("newest", "fixed"),
+)
 
 
 def merged(parts: Iterable[SelectorReads], most: int = MOST_SELECTORS) -> tuple[SelectorReads, ...]:
     """
     Return distinct parts that read at least what the given parts read.
 
-    :param most: the most parts to return, at least 4. If there are more, parts that differ only in their times are joined to one
-        that reads from the first start to the last end; if that is not enough, parts that differ in the metric or the jobs, too.
+    :param most: the most parts to return, at least 4. If there are more, parts that differ only in the metric are joined. If that
+        is not enough, parts that differ in their times, too, become one that reads from the first start to the last end; and at
+        last parts that differ in the jobs.
     """
     found = dict.fromkeys(parts)
     if len(found) <= most:
         return tuple(found)
-    for key in _KEYS:
+    for key in _JOINED_BY:
         groups: dict[object, list[SelectorReads]] = {}
         for part in found:
             groups.setdefault(key(part), []).append(part)

@@ -143,9 +143,12 @@ class MergedTests(SynchronousTestCase):
     """Parts that are joined because there are too many."""
 
     def test_merged(self) -> None:
-        """Those of different metrics are joined first, then those of different jobs; what is fixed stays apart."""
+        """Parts that differ in the metric are joined first, then in the times, then in the jobs; a fixed time stays apart."""
         parts = [SelectorReads(-number, 0, newest=True, metric=f"m{number}") for number in range(10)]
         self.assertEqual(merged([*parts, *parts], 10), tuple(parts))
+        metrics = [SelectorReads(-300, 0, newest=False, metric=f"m{number}") for number in range(10)]
+        other = SelectorReads(-60, 0, newest=False)
+        self.assertEqual(merged([*metrics, other], 4), (SelectorReads(-300, 0, newest=False), other))
         fixed = SelectorReads(5.0, 6.0, newest=True, fixed=True)
         self.assertEqual(merged([*parts, fixed], 4), (SelectorReads(-9, 0, newest=True), fixed))
         jobs = [read(f'x{{job="{number}"}}').selectors[0] for number in range(10)]
