@@ -16,8 +16,8 @@ from mpp.core.http_config import DiscoverySources
 from mpp.core.instance import Instance
 from mpp.core.interfaces import ISelections
 from mpp.core.metrics import Metrics
-from mpp.core.model import Backend, Reloaded
-from mpp.core.settings import Settings
+from mpp.core.model import Backend
+from mpp.core.settings import Reloaded, Settings
 from mpp.security.web_config.service import Handover
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.service import SelectionService

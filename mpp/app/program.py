@@ -36,7 +36,7 @@ from mpp.core.errors import ConfigError
 from mpp.core.metrics import Metrics
 from mpp.core.model import MIB, RequestInfo
 from mpp.core.periodic import PeriodicCheck
-from mpp.core.settings import Reloaded, Settings
+from mpp.core.settings import Settings
 from mpp.discovery.kinds import LocatorPlanner
 from mpp.proxy.decisions.explain import explain
 from mpp.proxy.decisions.explanation import Explanation
