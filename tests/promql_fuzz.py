@@ -1,8 +1,9 @@
 """
-Random queries for all that reads queries, in a process of its own. ``python -m tests.promql_fuzz --seed 1 --queries 1000``.
+Random queries for everything that reads queries. ``python -m tests.promql_fuzz --seed 1 --queries 1000``.
 
-What may go wrong ends the process or hangs it, so others start this and look at its end: it prints a line of JSON with what each
-stage took at most. A stage is a function that takes the query and what it reads; add one to `stages`.
+A failure may end the process or hang it. So a test runs this in a process of its own, by `in_process`, and looks at its end. It
+prints one line of JSON: the most CPU that each stage took for one query. A stage is a function of a query, or of what a query
+reads; add new ones to `text_stages` or `reads_stages`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +29,35 @@ from tests.promql_queries import Queries
 
 ROOT = Path(__file__).parent.parent
 MOST_S = 0.005
-"""CPU that a stage may take for one query."""
+"""The most CPU that a stage may take for one query, in seconds of this thread."""
 LONGEST_S = 60.0
-"""Time after which a query has hung."""
+"""The time in which 1,000 queries must pass; then the process ends with a traceback."""
+NOW = 1_700_000_000
 JOBS = frozenset(f"j{number}" for number in range(2000))
+"""As many jobs as one pool may have; the queries name some of them."""
 
-Stage = Callable[[str, QueryReads], object]
+TextStage = Callable[[str], object]
+ReadsStage = Callable[[QueryReads], object]
 
 
-def stages() -> Mapping[str, Stage]:
-    """Return what is done with each query, by name."""
+def text_stages() -> Mapping[str, TextStage]:
+    """Return by name what is done with each query."""
     book = rules()
     memory = QueryMemory(book.recorded, 2**20)
     return {
-        "read": lambda query, reads: read(query),
-        "read with 2,000 rules": lambda query, reads: read(query, book.recorded),
-        "memory": lambda query, reads: memory.read(query.encode("utf-8", "replace")),
-        "job matchers": lambda query, reads: _matched(reads),
-        "times": lambda query, reads: _placed(reads),
+        "read": read,
+        "read with 2,000 rules": lambda query: read(query, book.recorded),
+        "memory": lambda query: memory.read(query.encode("utf-8", "replace")),
     }
 
 
+def reads_stages() -> Mapping[str, ReadsStage]:
+    """Return by name what is done with all that queries read, once for queries that read the same."""
+    return {"job matchers": _matched, "times": _placed}
+
+
 def rules() -> RuleBook:
-    """Return what 2,000 rules read, some of which read from each other."""
+    """Return the reads of 2,000 rules, some of which read from each other."""
     recording = [
         RuleDefinition(f"r{number}", f'sum by (job) (rate(m{number}{{job="j{number}"}}[5m])) / r{number // 2}', 30.0)
         for number in range(1500)
@@ -68,46 +76,53 @@ def _matched(reads: QueryReads) -> None:
 
 
 def _placed(reads: QueryReads) -> None:
-    placed = reads.within(1.7e9, 1.7e9 + 3600)
-    reach = placed.reach(1.7e9, 1.7e9 + 3600, 300.0)
+    placed = reads.within(NOW, NOW + 3600)
+    reach = placed.reach(NOW, NOW + 3600, 300.0)
     for part in placed.selectors:
-        start, end = part.looked_back_on(1.7e9, 300.0)
+        start, end = part.looked_back_on(NOW, 300.0)
         assert reach is not None
         assert reach[0] <= start <= end <= reach[1]
 
 
-def run(seed: int, queries: int) -> dict[str, dict[str, Any]]:
+def run(seed: int, queries: int) -> dict[str, Any]:
     """
-    Give all stages so many queries.
+    Pass a number of queries through all stages.
 
-    :return: by stage, the most CPU in milliseconds and the query that took it; a time above `MOST_S` is the least of three.
+    :return: ``stages``: by name the most CPU in milliseconds, and the query that took it; a time above `MOST_S` is the least of
+        three. ``refused`` and ``different``: the share of queries that were not understood, and of queries that read what no
+        other one reads.
     """
     worst: dict[str, dict[str, Any]] = {}
-    every = stages()
+    by_text, by_reads = text_stages(), reads_stages()
+    seen: set[QueryReads] = set()
     refused = 0
     for number, query in enumerate(itertools.islice(Queries(seed), queries)):
         if number % 1000 == 0:
             faulthandler.dump_traceback_later(LONGEST_S, exit=True)
         reads = read(query)
         refused += bool(reads.refused)
-        for name, stage in every.items():
-            took = _took(stage, query, reads)
+        calls = {name: partial(stage, query) for name, stage in by_text.items()}
+        if reads not in seen:
+            seen.add(reads)
+            calls |= {name: partial(reads_stage, reads) for name, reads_stage in by_reads.items()}
+        for name, call in calls.items():
+            took = _took(call)
             if took > MOST_S:
-                took = min(took, _took(stage, query, reads), _took(stage, query, reads))
+                took = min(took, _took(call), _took(call))
             if took * 1000 > worst.get(name, {"ms": -1.0})["ms"]:
                 worst[name] = {"ms": round(took * 1000, 3), "query": query[:200], "characters": len(query)}
     faulthandler.cancel_dump_traceback_later()
-    return {**worst, "refused": {"share": round(refused / queries, 3)}}
+    return {"stages": worst, "refused": refused / queries, "different": len(seen) / queries}
 
 
-def _took(stage: Stage, query: str, reads: QueryReads) -> float:
+def _took(call: Callable[[], object]) -> float:
     begun = time.thread_time()
-    stage(query, reads)
+    call()
     return time.thread_time() - begun
 
 
 def in_process(seed: int, queries: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Run this in a process of its own; its standard error must remain empty."""
+    """Run this module in a process of its own, and return its end; standard error must be empty."""
     command = [sys.executable, "-m", "tests.promql_fuzz", "--seed", str(seed), "--queries", str(queries)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
