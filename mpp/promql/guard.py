@@ -46,7 +46,8 @@ _NUMBER = r"[0-9]{1,20}+(?:\.[0-9]{0,20}+)?(?:[eE][+-]?[0-9]{1,3}+)?(?![0-9a-zA-
 _SPACE = r"[ \t\r\n]*+"
 _AMOUNT = rf"(?:{DURATION}|{_NUMBER})"
 _BRACKET = re.compile(rf"\[{_SPACE}({_AMOUNT}){_SPACE}(?::{_SPACE}({_AMOUNT})?{_SPACE})?\]")
-_OFFSET = re.compile(rf"(?<![0-9a-zA-Z_:.])offset{_SPACE}-?{_SPACE}({_AMOUNT})", re.IGNORECASE)
+# Keywords are the same in capital letters, units are not.
+_OFFSET = re.compile(rf"(?<![0-9a-zA-Z_:.])(?i:offset){_SPACE}-?{_SPACE}({_AMOUNT})")
 _OFFSET_WORD = re.compile(r"(?<![0-9a-zA-Z_:.])offset(?![0-9a-zA-Z_:])", re.IGNORECASE)
 _AT = re.compile(rf"@{_SPACE}(?:({_NUMBER})|(?:start|end){_SPACE}\({_SPACE}\))")
 # Modifiers that read more than the range, and functions whose value is the range of the request (since 3.7 and 3.12).

@@ -355,6 +355,8 @@ class GuardTests(SynchronousTestCase):
             "x[5m",
             "x offset 1e300",
             "x offset",
+            "x offset 1D",
+            "x OFFSET 300S",
             "x @ -100",
             "x @ 1e12",
             "x @ NaN",
