@@ -34,6 +34,8 @@ from mpp.coverage.lacks import LACKING, SMALL, WHOLE
 COARSE_S = 300
 """Windows of the witnesses: a restart of 20 s leaves 91 to 94 % of one; without a hole it was 100 % in 60 of 60, measured."""
 SUSPICIOUS = 0.97
+WITNESSES_OF_A_JOB = 2
+"""Maximum number of targets that stand for all targets of a job."""
 
 _DRIFT = 0.99
 _SCRAPES = 2
@@ -104,18 +106,31 @@ def read_sums(outcome: ProbeOutcome) -> Sums | Unanswered:
     return found
 
 
-def suspicious(answers: Mapping[Backend, Sums | Unanswered], windows: Windows) -> dict[str, Intervals]:
-    """Return the times that are to be looked at again, by job: those of windows in which a server has less than the best one."""
+def suspicious(
+    answers: Mapping[Backend, Sums | Unanswered], windows: Windows, jobs: Mapping[str, Job]
+) -> dict[Backend, dict[str, Intervals]]:
+    """
+    Return the times that are to be looked at again, by server and job: the windows in which it has less than the best one.
+
+    Where a window is no multiple of the scrape interval, one server has a sample of each target more than another one now and
+    then, which does not count.
+
+    :param jobs: what is known of the jobs of the pool.
+    """
     known = _known(answers)
-    found: dict[str, Intervals] = {}
+    found: dict[Backend, dict[str, Intervals]] = {}
     for job in _jobs(known.values()):
-        bad = []
-        for end in windows.ends:
-            values = [sums.get(job, {}).get(end, 0.0) for sums in known.values()]
-            if min(values) < SUSPICIOUS * max(values):
-                bad.append((end - windows.length, end))
-        if bad:
-            found[job] = Intervals.of(bad)
+        uneven = windows.length * _SCRAPES % jobs.get(job, UNKNOWN_JOB).window > 0
+        best = {end: max(sums.get(job, {}).get(end, 0.0) for sums in known.values()) for end in windows.ends}
+        for backend, sums in known.items():
+            own = sums.get(job, {})
+            bad = [
+                (end - windows.length, end)
+                for end, most in best.items()
+                if own.get(end, 0.0) < SUSPICIOUS * most and (not uneven or most - own.get(end, 0.0) > WITNESSES_OF_A_JOB)
+            ]
+            if bad:
+                found.setdefault(backend, {})[job] = Intervals.of(bad)
     return found
 
 
@@ -222,17 +237,18 @@ def _is_whole(own: float, best: float) -> bool:
     return own >= best if round(best) <= SMALL else own >= WHOLE * best
 
 
-def younger(oldest: Mapping[Backend, float | None]) -> dict[Backend, Missing]:
+def younger(oldest: Mapping[Backend, float | None], tolerance: float = 0.0) -> dict[Backend, Missing]:
     """
-    Return what servers lack because they hold less history than another one.
+    Return what servers lack because they hold less history than another one: the time from its oldest sample to theirs.
 
     :param oldest: the time of the oldest sample of each server, seconds since the epoch; None if it is not known.
+    :param tolerance: seconds; a smaller difference is none, such as that of two servers that were started together.
     """
     first = min((time for time in oldest.values() if time is not None), default=0.0)
     return {
-        backend: Missing(Intervals.of([(float("-inf"), time)]))
+        backend: Missing(Intervals.of([(first, time)]))
         for backend, time in oldest.items()
-        if time is not None and time > first
+        if time is not None and time > first + tolerance
     }
 
 

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import define, frozen
 
-from mpp.core.coverage import Hole, Missing
+from mpp.core.coverage import Hole, Job, Missing
 from mpp.core.facts import Lack, ServerState
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend
@@ -54,7 +54,7 @@ _RECEIVER_FEATURES = frozenset(("remote-write-receiver", "otlp-write-receiver"))
 
 
 @define
-class _Job:
+class _JobState:
     """
     The state of one scrape job on one server.
 
@@ -94,16 +94,18 @@ class Lacks:
     """The jobs that each server lacks, updated with each survey."""
 
     def __init__(self) -> None:
-        self._jobs: dict[Backend, dict[str, _Job]] = {}
+        self._jobs: dict[Backend, dict[str, _JobState]] = {}
         self._configs: dict[Backend, float | None] = {}
         self.undecided = False
         """Whether a difference was seen that needs another window to be decided."""
         self.missing: dict[Backend, Missing] = {}
         """What each server lacks by the last survey, by job: holes that go on. Servers that lack nothing are not named."""
+        self.jobs: dict[str, Job] = {}
+        """All jobs of which a server has targets, by the last survey."""
 
     def returned(self, backend: Backend) -> None:
         """Reset the counts of a server that has just come back; the jobs that it had are remembered."""
-        self._jobs[backend] = {name: _Job(had=True) for name, job in self._jobs.get(backend, {}).items() if job.had}
+        self._jobs[backend] = {name: _JobState(had=True) for name, job in self._jobs.get(backend, {}).items() if job.had}
 
     def forget(self, backend: Backend) -> None:
         """Forget a server that has been removed."""
@@ -119,6 +121,8 @@ class Lacks:
         self.undecided, self.missing = False, {}
         best = _best(each.parsed for each in surveyed.values() if each.parsed is not None)
         intervals = _intervals(each.server_state for each in surveyed.values())
+        longest = max(intervals.values(), default=DEFAULT_INTERVAL_S)
+        self.jobs = {name: Job(counts.up, 2 * intervals.get(name, longest)) for name, counts in best.items()}
         found: dict[Backend, Lack] = {}
         for backend, each in surveyed.items():
             if each.parsed is None:
@@ -138,7 +142,7 @@ class Lacks:
         self._configs[backend] = server_state.config_at
         for name, counts in parsed.items():
             if counts.present and len(jobs) < _MOST_JOBS:
-                jobs.setdefault(name, _Job()).had = True
+                jobs.setdefault(name, _JobState()).had = True
 
     def _lack(
         self, backend: Backend, each: Surveyed, parsed: JobCounts, best: JobCounts, intervals: Mapping[str, float], at: float
@@ -156,7 +160,7 @@ class Lacks:
         for name, counts in best.items():
             expected = counts.up if lost else self._expected(backend, name, counts.up, configured, discovered)
             own = parsed.get(name, TargetCounts()).up
-            job = self._jobs[backend].setdefault(name, _Job()) if expected else None
+            job = self._jobs[backend].setdefault(name, _JobState()) if expected else None
             if job is None:
                 continue
             if idle:
@@ -190,7 +194,7 @@ class Lacks:
         targets = discovered.get(name, 0)
         return min(best, targets) if targets else best
 
-    def _count(self, job: _Job, own: int, expected: int, interval: float, at: float, back_at: float | None) -> None:
+    def _count(self, job: _JobState, own: int, expected: int, interval: float, at: float, back_at: float | None) -> None:
         """Count one more window of a job on a server by the rules of Note [What is a lack]."""
         whole = own >= expected if expected <= SMALL else own >= WHOLE * expected
         if back_at is not None and not whole and not job.lacking and at < back_at + BACK_S + 2 * interval:
@@ -206,13 +210,13 @@ class Lacks:
         else:
             job.bad = 0
 
-    def _count_good(self, job: _Job, whole: bool, at: float, *, back: bool) -> None:
+    def _count_good(self, job: _JobState, whole: bool, at: float, *, back: bool) -> None:
         job.good = job.good + 1 if whole else 0
         self.undecided |= whole
         if job.good >= (1 if back else 2):
             job.lacking, job.bad, job.good, job.presumed_until = False, 0, 0, None
 
-    def _count_bad(self, job: _Job, own: int, expected: int, interval: float, at: float) -> None:
+    def _count_bad(self, job: _JobState, own: int, expected: int, interval: float, at: float) -> None:
         small = expected <= SMALL
         apart = interval if own or small else 0.0
         self.undecided = True

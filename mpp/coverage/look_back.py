@@ -17,12 +17,11 @@ from attrs import evolve, field, frozen
 from mpp.core.coverage import Job
 from mpp.core.intervals import Intervals
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, parse_object
-from mpp.coverage.holes import COARSE_S, Windows
+from mpp.coverage.holes import COARSE_S, WITNESSES_OF_A_JOB, Windows
 from mpp.coverage.windows import with_matcher
 
 DAY_S = 86400
 MOST_WITNESSES = 80
-WITNESSES_OF_A_JOB = 2
 SAMPLE_S = 0.15e-6
 """CPU time in seconds that Prometheus takes per sample; measured, 0.1 µs with 3.5.3 and 2.42 on full windows."""
 PIECE_S = 0.1
@@ -91,7 +90,8 @@ def sums_path(selector: str, windows: Windows, *, jobs: Sequence[str] = (), witn
     asked = _of_jobs(selector, jobs or sorted({each.job for each in witnesses}))
     if witnesses:
         asked = with_matcher(asked, f"instance=~{_alternatives({each.instance for each in witnesses})}")
-    query = f"sum by (job) (sum_over_time({asked}[{windows.length}s]))"
+    # One millisecond less: before 3.0 a range has the samples of both of its ends, and each of them would count twice.
+    query = f"sum by (job) (sum_over_time({asked}[{windows.length * 1000 - 1}ms]))"
     times = {"start": windows.ends[0], "end": windows.end, "step": windows.length}
     return "/api/v1/query_range?" + urlencode({"query": query, **times})
 
@@ -140,21 +140,21 @@ class Refinement:
     windows: Windows
 
 
-def refinements(times: Mapping[str, Intervals], jobs: Mapping[str, Job], slow_s: float) -> list[Refinement]:
+def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, Job], slow_s: float) -> list[Refinement]:
     """
     Return what is asked for again, the newest first.
 
-    Of a long time only both ends are: a window of `COARSE_S` on each side of each edge. What lies between them is as bad as its
-    witnesses say.
+    Of a long time only both ends are: a window of `COARSE_S` on each side of each edge. What lies between them is as bad as it is
+    there.
 
-    :param times: the suspicious times by job.
+    :param times: the suspicious times of each server, by job.
     :param slow_s: jobs with a longer scrape interval are judged by an hour.
     """
     by_window: dict[tuple[int, Intervals], list[str]] = {}
-    for job, suspicious in times.items():
+    for job, each_server in times.items():
         window = jobs[job].window if job in jobs else Job().window
         length = math.ceil(window) if window <= 2 * slow_s else max(3600, math.ceil(window))
-        edges = Intervals.of((edge - COARSE_S, edge + COARSE_S) for edge in suspicious.edges)
+        edges = Intervals.of((edge - COARSE_S, edge + COARSE_S) for each in each_server for edge in each.edges)
         by_window.setdefault((length, edges), []).append(job)
     found = [
         Refinement(tuple(sorted(names)), Windows(math.floor(start), length, math.ceil((end - start) / length)))

@@ -11,7 +11,8 @@ server whose query fails counts as equal, and is queried ever less often, down t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from attrs import define, evolve, field
@@ -20,13 +21,18 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.core.coverage import NOTHING, Missing
 from mpp.core.facts import Lack
-from mpp.core.model import Backend, Observation, Standing
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend, Observation
 from mpp.core.pacing import of_each
-from mpp.core.prometheus.runtimeinfo import ProbeOutcome, is_same_start
+from mpp.core.prometheus.runtimeinfo import ProbeOutcome
 from mpp.coverage.gaps import Gaps
+from mpp.coverage.knowledge import Knowledge
+from mpp.coverage.lack_log import LackLog
 from mpp.coverage.lacks import Lacks, Surveyed, by_state
 from mpp.coverage.largest import Largest
+from mpp.coverage.presence import Absence, Presence
 from mpp.coverage.windows import JobCounts, TargetCounts, Window, read, windows_for
 
 _log = make_logger()
@@ -49,25 +55,19 @@ class _Server:
     """
     The survey's state of one server.
 
-    :ivar usable: whether it is viable or busy, is not ejected, and responds to the probe's query.
-    :ivar started_at: the start time of its process, as it reported last.
-    :ivar back_at: when it came back into service; None if that is long ago, or it was there from the beginning.
+    :ivar presence: whether it is usable, and when it came back.
     :ivar failures: number of successive surveys in which its query failed.
     :ivar due: time of the next query on the monotonic clock.
     :ivar surveyed: whether at least one of its surveys succeeded.
     :ivar reported: its lack, as `Survey.shown` returned it last.
-    :ivar away_at: when it ceased to be usable; None while it is usable, and if that time is not known.
     :ivar gaps: the known gaps in its history.
     """
 
-    usable: bool
-    started_at: float | None = None
-    back_at: float | None = None
+    presence: Presence
     failures: int = 0
     due: float = float("-inf")
     surveyed: bool = False
     reported: Lack | None = None
-    away_at: float | None = None
     gaps: Gaps = field(factory=Gaps)
 
 
@@ -82,6 +82,7 @@ class Survey:
     :param selector: the metric that says whether a target was scraped; empty: no query is sent, and no server lacks anything.
     :param counted: called after each survey of a server with its name, ``ok`` or ``failed``, and its duration in seconds.
     :param note: called with the kind and the text of each event for the event log.
+    :param knowledge: gets what the survey finds.
     """
 
     def __init__(
@@ -94,18 +95,21 @@ class Survey:
         selector: str,
         counted: Callable[[str, str, float], None],
         note: Callable[[str, str], None],
+        knowledge: Knowledge,
     ) -> None:
         self._asks = asks
+        self._knowledge = knowledge
         self._clock = clock
         self._wall = wall
         self._changed = changed
         self._selector = selector
         self._counted = counted
-        self._note_down = note
+        self._lack_log = LackLog(note)
         self._lacks = Lacks()
         self._servers: dict[Backend, _Server] = {}
         self._observed: dict[Backend, Observation] = {}
         self._found: dict[Backend, Lack] = {}
+        self._missing: dict[Backend, Missing] = {}
         self._targets: Largest[Backend] = Largest()
         self._scheduled: IDelayedCall | None = None
         self._running: Deferred[None] | None = None
@@ -123,40 +127,43 @@ class Survey:
         return observation if (observation.lack, observation.gaps) == (lack, gaps) else evolve(observation, lack=lack, gaps=gaps)
 
     def _observe(self, observation: Observation) -> None:
-        backend, usable = observation.backend, _is_usable(observation)
+        backend, now = observation.backend, self._wall()
         self._observed[backend] = observation
-        self._targets.put(backend, observation.facts.targets or 0 if usable else None)
         server = self._servers.get(backend)
         if server is None:
-            self._servers[backend] = _Server(usable, observation.facts.started_at)
-            return
-        started_at = observation.facts.started_at
-        restarted = started_at is not None and server.started_at is not None and not is_same_start(started_at, server.started_at)
-        if server.usable and not usable:
-            server.away_at = self._wall()
-        if usable and (not server.usable or restarted):
-            server.back_at, server.due, server.failures = self._wall(), float("-inf"), 0
-            if restarted and server.away_at is not None:
-                server.gaps.missed(server.away_at, server.back_at)
-            server.away_at = None
-            self._lacks.returned(backend)
-            self._presume(backend)
-        server.usable, server.started_at = usable, started_at or server.started_at
+            server = self._servers[backend] = _Server(Presence(observation, now))
+        else:
+            absence = server.presence.observe(observation, now)
+            if absence is not None:
+                self._returned(backend, server, absence)
+        self._targets.put(backend, observation.facts.targets or 0 if server.presence.usable else None)
+
+    def _returned(self, backend: Backend, server: _Server, absence: Absence) -> None:
+        server.due, server.failures = float("-inf"), 0
+        if absence.restarted:
+            server.gaps.missed(absence.start, absence.end)
+        self._knowledge.was_away(backend, absence, self._skew(backend))
+        self._lacks.returned(backend)
+        self._presume(backend)
+
+    def _skew(self, backend: Backend) -> float:
+        return self._observed[backend].facts.skew or 0.0
 
     def begin(self) -> None:
         """Schedule the next survey if there are at least two servers to compare; the first survey starts at once."""
-        usable = {backend: server for backend, server in self._servers.items() if server.usable}
+        usable = {backend: server for backend, server in self._servers.items() if server.presence.usable}
         server_state = {b: self._observed[b].facts for b in usable}
         if not any(server.surveyed for server in usable.values()):
             before = dict(self._found)
             self._found.update(by_state(server_state))
-            self._report(before)
+            self._lack_log.report(before, self._found)
         for backend in [b for b in self._found if b not in usable]:
             del self._found[backend]
         if len(usable) < 2:
             self._found.clear()
-        elif self._running is None and not self._stopped:
-            soon = any((not s.surveyed and not s.failures) or s.back_at is not None for s in usable.values())
+        self._tell()
+        if len(usable) > 1 and self._running is None and not self._stopped:
+            soon = any((not s.surveyed and not s.failures) or s.presence.back_at is not None for s in usable.values())
             self._schedule(0.0 if soon else INTERVAL_S)
 
     def keep(self, backends: Collection[Backend]) -> None:
@@ -166,7 +173,9 @@ class Survey:
             self._observed.pop(backend, None)
             self._targets.put(backend, None)
             self._found.pop(backend, None)
+            self._missing.pop(backend, None)
             self._lacks.forget(backend)
+        self._knowledge.keep(backends)
 
     def reconfigure(self, asks: QuerySender, selector: str) -> None:
         """Replace the sender and the selector; a new selector discards all findings."""
@@ -210,9 +219,10 @@ class Survey:
         if not self._stopped:
             now = self._wall()
             for server in self._servers.values():
-                if server.back_at is not None and now - server.back_at > BACK_FOR_S:
-                    server.back_at = None
-            quick = self._lacks.undecided or any(s.back_at is not None for s in self._servers.values())
+                back_at = server.presence.back_at
+                if back_at is not None and now - back_at > BACK_FOR_S:
+                    server.presence.back_at = None
+            quick = self._lacks.undecided or any(s.presence.back_at is not None for s in self._servers.values())
             self._schedule(QUICK_S if quick else INTERVAL_S)
 
     def _broken(self, failure: Failure) -> None:
@@ -221,7 +231,7 @@ class Survey:
 
     async def _survey(self) -> None:
         now = self._clock.seconds()
-        asked = [b for b, server in self._servers.items() if server.usable and server.due <= now]
+        asked = [b for b, server in self._servers.items() if server.presence.usable and server.due <= now]
         known = [self._observed[b].facts.jobs for b in asked]
         windows = windows_for(known)
         readings = await of_each(lambda backend: Deferred.fromCoroutine(self._ask(backend, windows)), asked, self._clock)
@@ -245,38 +255,33 @@ class Survey:
         surveyed: dict[Backend, Surveyed] = {}
         for backend, reading in readings.items():
             server = self._servers.get(backend)
-            if server is None or not server.usable:
+            if server is None or not server.presence.usable:
                 continue
             self._note(server, backend, reading)
-            surveyed[backend] = Surveyed(reading, self._observed[backend].facts, server.back_at)
+            surveyed[backend] = Surveyed(reading, self._observed[backend].facts, server.presence.back_at)
         lacks = self._lacks.update(surveyed, self._wall()) if len(surveyed) > 1 else {}
         # A server that was not due in this survey keeps its lack; one whose query failed loses it.
         found = {b: lack for b, lack in self._found.items() if b not in readings}
         found.update(lacks)
+        if len(surveyed) > 1:
+            self._knowledge.surveyed(self._lacks.jobs)
+        self._missing = {b: missing for b, missing in self._missing.items() if b not in readings} | self._lacks.missing
         if found != self._found:
             before, self._found = self._found, found
             answered = {backend for backend, each in surveyed.items() if each.parsed is not None}
-            self._report(before, answered if len(answered) > 1 else set())
+            self._lack_log.report(before, found, answered if len(answered) > 1 else set())
             self._changed([b for b, server in self._servers.items() if server.reported != found.get(b)])
+        self._tell()
 
-    def _report(self, before: Mapping[Backend, Lack], compared: Collection[Backend] = ()) -> None:
-        """
-        Log which servers start or cease to lack something.
-
-        :param compared: the servers whose data is known and was compared with another server's.
-        """
-        for backend, lack in self._found.items():
-            if backend not in before or (before[backend].back and not lack.back):
-                text = f"{backend.name} {lack}; queries for newest data go to the others"
-                _log.warn("{text}", text=text, backend=backend.name, missing=lack.missing)
-                self._note_down("lack", f"{backend.name} {lack}")
-        for backend in before:
-            if backend not in self._found and not before[backend].back:
-                known = "has caught up: it has the newest data that the other servers have"
-                unknown = "is not compared with another server at the moment, so queries for newest data may go to it"
-                text = f"{backend.name} {known if backend in compared else unknown}"
-                _log.info("{text}", text=text, backend=backend.name)
-                self._note_down("lack", text)
+    def _tell(self) -> None:
+        """Tell what each server lacks at the moment, by the clock of each server."""
+        now = self._wall()
+        for backend in self._servers:
+            lack, skew = self._found.get(backend), self._skew(backend)
+            missing = NOTHING if lack is None else self._missing.get(backend, NOTHING)
+            if lack is not None and lack.stopped and not missing:
+                missing = Missing(Intervals.of([(lack.since, math.inf)]))
+            self._knowledge.sees(backend, missing.shift(skew) if missing else NOTHING, now + skew)
 
     def _note(self, server: _Server, backend: Backend, parsed: JobCounts | None) -> None:
         """Record whether the query of a server succeeded, and when it is queried next."""
@@ -289,7 +294,3 @@ class Survey:
         if server.failures == 1:
             text = "{backend} does not respond to the query for its newest data, counts as complete; next query in {pause:g} s"
             _log.info(text, backend=backend.name, pause=pause)
-
-
-def _is_usable(observation: Observation) -> bool:
-    return observation.standing <= Standing.BUSY and not observation.ejected_at and not observation.unproven

@@ -16,6 +16,7 @@ from txaio.tx import make_logger
 
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, DiscoveredBackend, Observation, Standing
+from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.survey import Survey
 from mpp.selection.damage import StorageErrors
 from mpp.selection.event_log import EventLog
@@ -46,6 +47,7 @@ class Evidence:
     :param coverage_query: the metric of the survey, see ``selector`` of `Survey`.
     :ivar roster: which backends are in service.
     :ivar damage: which backends cannot read their storage.
+    :ivar knowledge: what each backend lacks of its history.
     :ivar survey: what each backend lacks of the newest data.
     :ivar discovered: the backends that the locators list.
     """
@@ -63,8 +65,16 @@ class Evidence:
     ) -> None:
         self.roster = Membership(clock, wall, metrics, event_log)
         self.damage = StorageErrors(clock, metrics, event_log)
+        self.knowledge = Knowledge()
         self.survey = Survey(
-            prober, clock, wall, changed=changed, selector=coverage_query, counted=metrics.surveyed, note=event_log.record
+            prober,
+            clock,
+            wall,
+            changed=changed,
+            selector=coverage_query,
+            counted=metrics.surveyed,
+            note=event_log.record,
+            knowledge=self.knowledge,
         )
         self.discovered: dict[Backend, DiscoveredBackend] = {}
 

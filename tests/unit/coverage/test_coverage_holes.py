@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,12 +117,22 @@ class SuspiciousTests(SynchronousTestCase):
         short = {"node": dict.fromkeys(coarse.ends, 40.0)}
         whole = {"node": dict(short["node"])}
         short["node"][T0 + 600] = 37.0
-        self.assertEqual(suspicious({A: short, B: whole}, coarse), {"node": Intervals.of([(T0 + 300, T0 + 600)])})
+        expected = {A: {"node": Intervals.of([(T0 + 300, T0 + 600)])}}
+        self.assertEqual(suspicious({A: short, B: whole}, coarse, {"node": Job(80, 30.0)}), expected)
+
+    def test_uneven(self) -> None:
+        """A scrape interval that does not divide the window gives one sample of each witness more or less, which is ignored."""
+        coarse = Windows(T0, 300, 2)
+        less, more = {"node": dict.fromkeys(coarse.ends, 6.0)}, {"node": dict.fromkeys(coarse.ends, 8.0)}
+        self.assertEqual(suspicious({A: less, B: more}, coarse, {"node": Job(80, 180.0)}), {})
+        less["node"][T0 + 300] = 5.0
+        found = suspicious({A: less, B: more}, coarse, {"node": Job(80, 180.0)})
+        self.assertEqual(found, {A: {"node": Intervals.of([(T0, T0 + 300)])}})
 
     def test_equal(self) -> None:
         """Nothing is looked at again where the servers have the same, nor by a server alone."""
-        self.assertEqual(suspicious({A: sums([80]), B: sums([80])}, W), {})
-        self.assertEqual(suspicious({A: sums([80, 0, 80]), B: Unanswered.UNKNOWN}, W), {})
+        self.assertEqual(suspicious({A: sums([80]), B: sums([80])}, W, {}), {})
+        self.assertEqual(suspicious({A: sums([80, 0, 80]), B: Unanswered.UNKNOWN}, W, {}), {})
 
 
 class AnswersTests(SynchronousTestCase):
@@ -158,9 +167,10 @@ class HistoryTests(SynchronousTestCase):
     """The whole of what is known."""
 
     def test_younger(self) -> None:
-        """A server that holds less history lacks what is before it."""
+        """A server that holds less history lacks what another one has before it; what is before both, nobody lacks."""
         found = younger({A: 1000.0, B: 5000.0, C: None})
-        self.assertEqual(found, {B: Missing(Intervals.of([(-math.inf, 5000.0)]))})
+        self.assertEqual(found, {B: Missing(Intervals.of([(1000.0, 5000.0)]))})
+        self.assertEqual(younger({A: 1000.0, B: 1020.0}, tolerance=30.0), {})
 
     def test_drift(self) -> None:
         """A difference as old as the look back is drift; a job lost within it is a hole."""

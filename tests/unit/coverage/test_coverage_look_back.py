@@ -66,7 +66,7 @@ class WitnessesTests(SynchronousTestCase):
         path = witnesses_path("up", ["a.b", "c"], 1.5)
         self.assertEqual(parameters(path), {"query": 'topk by (job) (2, up{job=~"a\\\\.b|c"})', "time": "1.500"})
         path = sums_path("up", Windows(300, 300, 2), witnesses=[Witness("node", "h:1")])
-        query = 'sum by (job) (sum_over_time(up{job=~"node",instance=~"h:1"}[300s]))'
+        query = 'sum by (job) (sum_over_time(up{job=~"node",instance=~"h:1"}[299999ms]))'
         self.assertEqual(parameters(path), {"query": query, "start": "600", "end": "900", "step": "300"})
 
 
@@ -115,7 +115,7 @@ class RefinementsTests(SynchronousTestCase):
         """A suspicious window is asked for again with its neighbours, jobs of one interval together."""
         times = Intervals.of([(3000, 3300)])
         jobs = {"a": Job(5, 30.0), "b": Job(5, 30.0), "c": Job(5, 10.0)}
-        found = refinements(dict.fromkeys(jobs, times), jobs, 150.0)
+        found = refinements({job: [times] for job in jobs}, jobs, 150.0)
         self.assertEqual(
             [(each.jobs, each.windows) for each in found],
             [(("a", "b"), Windows(2700, 30, 30)), (("c",), Windows(2700, 10, 90))],
@@ -123,10 +123,10 @@ class RefinementsTests(SynchronousTestCase):
 
     def test_long(self) -> None:
         """Of a long time only both ends are asked for again, the newer one first."""
-        found = refinements({"a": Intervals.of([(3000, 90000)])}, {"a": Job(5, 30.0)}, 150.0)
+        found = refinements({"a": [Intervals.of([(3000, 90000)])]}, {"a": Job(5, 30.0)}, 150.0)
         self.assertEqual([(each.windows.start, each.windows.end) for each in found], [(89700, 90300), (2700, 3300)])
 
     def test_slow_job(self) -> None:
         """A job that is scraped seldom is judged by an hour."""
-        (found,) = refinements({"a": Intervals.of([(3000, 3300)])}, {"a": Job(5, 600.0)}, 150.0)
+        (found,) = refinements({"a": [Intervals.of([(3000, 3300)])]}, {"a": Job(5, 600.0)}, 150.0)
         self.assertEqual(found.windows.length, 3600)

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.facts import Lack, ServerState
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
+from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.survey import BACK_FOR_S, INTERVAL_S, QUICK_S, Survey
 
 NOW = 1_700_000_000.0
@@ -46,6 +47,7 @@ class SurveyTests(SynchronousTestCase):
         self.noted: list[tuple[str, str]] = []
         self.counted: list[tuple[str, str]] = []
         self.changes = 0
+        self.knowledge = Knowledge()
         self.survey = Survey(
             self.world,
             self.clock,
@@ -54,6 +56,7 @@ class SurveyTests(SynchronousTestCase):
             selector="up",
             counted=lambda backend, result, seconds: self.counted.append((backend, result)),
             note=lambda kind, text: self.noted.append((kind, text)),
+            knowledge=self.knowledge,
         )
         self.addCleanup(self.survey.stop)
 

@@ -1,0 +1,219 @@
+"""
+What each server lacks, merged from all that is known: the survey of the newest data, the times in which servers were away, the
+look back, and the age of their oldest samples. No I/O; the time is an argument.
+
+# Note [Two sources]
+
+What the survey sees goes on until it ends; then it is kept as a hole that has ended. It is known at once, but its edges are only
+as exact as the survey is frequent. The look back finds the edges later, and what it finds for a time replaces what was known of
+that time. So `Knowledge.again` has the times that are to be looked at again: around each hole that has ended, and the time before
+and during each absence of a server, because a restart may lose what was there before, and a server that could not be reached may
+have gone on scraping.
+
+All times are those of the server's own clock: the caller adds its skew to what mpp has seen by the clock of mpp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+
+from attrs import define, evolve, field
+
+from mpp.core.coverage import NOTHING, UNKNOWN_JOB, WHOLE_POOL, Coverage, Hole, Job, Missing
+from mpp.core.intervals import NEVER, Intervals
+from mpp.core.model import Backend
+from mpp.coverage.holes import COARSE_S, with_drift, younger
+from mpp.coverage.presence import Absence
+
+MOST_HOLES = 200
+"""Maximum number of holes kept per server; beyond it those with the fewest missing target-seconds are dropped."""
+HEAD_S = 3 * 3600.0
+"""Seconds before a restart in which the server's data may have been lost by it: what was not yet written to a block."""
+AWAY_S = 600.0
+"""Seconds before a server could not be reached in which it may have ceased to scrape."""
+SAME_SHARE = 0.05
+"""Smallest change of a number of targets, as a share of all, that counts; smaller changes come with every survey."""
+
+
+@define
+class _Server:
+    """
+    What is known of one server.
+
+    :ivar history: the holes that have ended.
+    :ivar live: those that go on.
+    :ivar younger: the time for which it has no data because its history is shorter than another server's.
+    :ivar again: the times that are to be looked at again.
+    """
+
+    history: Missing = NOTHING
+    live: Missing = NOTHING
+    younger: Missing = NOTHING
+    again: Intervals = NEVER
+
+
+@define
+class Knowledge:
+    """
+    What each server lacks.
+
+    :ivar coverage: all of it; a new value for each change.
+    :ivar jobs: the jobs of the pool, by the last survey.
+    """
+
+    coverage: Coverage = WHOLE_POOL
+    jobs: Mapping[str, Job] = field(factory=dict)
+    _servers: dict[Backend, _Server] = field(factory=dict, init=False)
+    _looked_at: tuple[float, float] | None = field(default=None, init=False)
+
+    def surveyed(self, jobs: Mapping[str, Job]) -> None:
+        """Record the jobs of the pool; small changes of their numbers of targets are ignored."""
+        same = jobs.keys() == self.jobs.keys() and all(_is_alike(self.jobs[name], job) for name, job in jobs.items())
+        if not same:
+            self.jobs = dict(jobs)
+
+    def sees(self, backend: Backend, missing: Missing, at: float) -> None:
+        """
+        Record what a server lacks from now on, and keep what it no longer lacks as holes that have ended.
+
+        :param missing: holes without an end, by the survey; `NOTHING` also for a server that is not surveyed.
+        """
+        server = self._servers.setdefault(backend, _Server())
+        before = server.live
+        if not (missing or before) or _is_unchanged(before, missing):
+            return
+        ended = before.only(Intervals.of([(-math.inf, at)]))
+        server.live = _begun(missing, before, at)
+        server.history = server.history | ended
+        server.again |= ended.times.widen(COARSE_S, COARSE_S)
+
+    def was_away(self, backend: Backend, absence: Absence, skew: float) -> None:
+        """
+        Record that a server has come back. A new process has scraped nothing in the meantime; the other ones are looked at.
+
+        :param skew: how far the server's clock is ahead of mpp's, in seconds.
+        """
+        server = self._servers.setdefault(backend, _Server())
+        start, end = absence.start + skew, absence.end + skew
+        if absence.restarted:
+            server.history = server.history | Missing(Intervals.of([(start, end)]))
+        server.again |= Intervals.of([(start - (HEAD_S if absence.restarted else AWAY_S), end + COARSE_S)])
+
+    def aged(self, oldest: Mapping[Backend, float | None]) -> None:
+        """Record the time of the oldest sample of each server; holes before that of all servers are forgotten."""
+        tolerance = max((job.window for job in self.jobs.values()), default=UNKNOWN_JOB.window)
+        found = younger(oldest, tolerance)
+        first = min((time for time in oldest.values() if time is not None), default=-math.inf)
+        for backend in oldest:
+            server = self._servers.setdefault(backend, _Server())
+            server.younger = found.get(backend, NOTHING)
+            edge = server.history.times.hull
+            if edge is not None and edge[0] < first:
+                server.history = server.history.only(Intervals.of([(first, math.inf)]))
+
+    def again(self, backend: Backend) -> Intervals:
+        """Return the times of a server that are to be looked at again, and forget them."""
+        server = self._servers.setdefault(backend, _Server())
+        found, server.again = server.again, NEVER
+        return found
+
+    def known(self, backend: Backend) -> Missing:
+        """Return the holes of a server that have ended."""
+        server = self._servers.get(backend)
+        return NOTHING if server is None else server.history
+
+    def found(self, backend: Backend, times: Intervals, jobs: Collection[str], by: Missing) -> None:
+        """
+        Replace what was known of some jobs in some times by what the look back found there.
+
+        :param by: what it found; what lies outside of ``times`` is ignored.
+        """
+        server = self._servers.get(backend)
+        if server is None:
+            return
+        before = server.history
+        kept = {
+            job: Missing.of(NEVER, {job: holes}).only(Intervals.of([(-math.inf, math.inf)]) - times).jobs.get(job, ())
+            if job in jobs
+            else holes
+            for job, holes in before.jobs.items()
+        }
+        # Where all jobs were missing, the others still are.
+        for name, job in self.jobs.items():
+            if name not in jobs:
+                inside = [Hole(start, end, job.targets, job.targets) for start, end in before.whole & times]
+                kept[name] = (*kept.get(name, ()), *inside)
+        server.history = _bounded(Missing.of(before.whole - times, kept) | by.only(times))
+
+    def looked_at(self, start: float, end: float) -> None:
+        """Record for which time the look back has compared all servers, for telling drift from holes."""
+        self._looked_at = (start, end)
+
+    def keep(self, backends: Collection[Backend]) -> None:
+        """Forget all servers except the given ones."""
+        for backend in [each for each in self._servers if each not in backends]:
+            del self._servers[backend]
+        if not self._servers:
+            self._looked_at = None
+
+    def publish(self) -> bool:
+        """Renew ``coverage``; return whether it has changed."""
+        missing = {}
+        for backend, server in self._servers.items():
+            total = self._total(server)
+            if total:
+                missing[backend] = total
+        jobs = self.jobs if missing else self.coverage.jobs
+        if missing == self.coverage.missing and jobs == self.coverage.jobs:
+            return False
+        self.coverage = Coverage(jobs, missing)
+        return True
+
+    def _total(self, server: _Server) -> Missing:
+        if not (server.history or server.live or server.younger):
+            return NOTHING
+        total = server.history | server.live
+        if self._looked_at is not None:
+            total = with_drift(total, *self._looked_at)
+        return total | server.younger
+
+
+def _is_alike(one: Job, other: Job) -> bool:
+    return one.window == other.window and abs(one.targets - other.targets) <= SAME_SHARE * max(one.targets, other.targets)
+
+
+def _open(missing: Missing) -> dict[str, Hole]:
+    return {job: hole for job, holes in missing.jobs.items() for hole in holes if hole.end == math.inf}
+
+
+def _is_unchanged(before: Missing, now: Missing) -> bool:
+    """Return whether a server lacks as much as before, by two findings of the survey."""
+    old, new = _open(before), _open(now)
+    if bool(before.whole) != bool(now.whole) or old.keys() != new.keys():
+        return False
+    return all(abs(old[job].missing - new[job].missing) <= SAME_SHARE * max(old[job].of, new[job].of) for job in new)
+
+
+def _begun(now: Missing, before: Missing, at: float) -> Missing:
+    """Return what a server lacks now; what it lacked before begins anew, so that what has ended keeps its own number."""
+    from_now = Intervals.of([(at, math.inf)])
+    old, all_old = _open(before), bool(before.whole)
+    jobs = {
+        job: [evolve(hole, start=max(hole.start, at)) for hole in holes if hole.end > at] if all_old or job in old else holes
+        for job, holes in now.jobs.items()
+    }
+    return Missing.of(now.whole & from_now if all_old else now.whole, jobs)
+
+
+def _bounded(missing: Missing) -> Missing:
+    """Return it with the greatest `MOST_HOLES` of its holes by job."""
+    count = sum(map(len, missing.jobs.values()))
+    if count <= MOST_HOLES:
+        return missing
+    every = [(job, hole) for job, holes in missing.jobs.items() for hole in holes]
+    every.sort(key=lambda each: -each[1].missing * (each[1].end - each[1].start))
+    kept: dict[str, list[Hole]] = {}
+    for job, hole in every[:MOST_HOLES]:
+        kept.setdefault(job, []).append(hole)
+    return Missing.of(missing.whole, kept, missing.drift)
