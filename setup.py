@@ -49,6 +49,7 @@ setup(
         # The first that works with cryptography 50.
         "pyOpenSSL>=26.4",
         "prometheus-client>=0.20",
+        "msgspec>=0.20",
         # The limits in mpp/promql/guard.py were measured with it. mpp starts without it, too.
         "promql-parser>=0.12",
         "PyYAML>=6.0",
