@@ -71,6 +71,8 @@ class Attempt:
         "_stalled",
         "alive_at",
         "backend",
+        "context",
+        "deadline",
         "dequeued_at",
         "idle",
         "queued",
@@ -80,10 +82,12 @@ class Attempt:
         "was_stale",
     )
 
-    def __init__(self, listener: AttemptListener, backend: Backend, sent_at: float) -> None:
+    def __init__(self, listener: AttemptListener, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> None:
         self._listener = listener
         self.backend = backend
-        self.sent_at = sent_at
+        self.context = context
+        self.deadline = deadline
+        self.sent_at = context.clock.seconds()
         self.dequeued_at = 0.0
         self.took = 0.0
         self.received = 0
@@ -109,17 +113,19 @@ class Attempt:
         """
         return max(self.alive_at, self.sent_at + self.took) - max(self.sent_at, self.dequeued_at)
 
-    def ran_long(self, context: ForwardContext, deadline: RequestDeadline) -> bool:
+    @property
+    def ran_long(self) -> bool:
         """Return whether the server has run a read for so long that the read is suspect if the connection breaks now."""
-        return deadline.read and 0 < context.settings.crash_suspect < self.ran_for
+        return self.deadline.read and 0 < self.context.settings.crash_suspect < self.ran_for
 
-    def send(self, context: ForwardContext, deadline: RequestDeadline, *, fresh: bool) -> None:
+    def send(self, *, fresh: bool) -> None:
         """
         Send the request, and send it again on a fresh connection if the kept one is dead.
 
         :param fresh: use no kept connection.
         :raise LoopDetected: this mpp has sent the request itself; it is not sent again.
         """
+        context, deadline = self.context, self.deadline
         selection, began = context.selections.current, self.dequeued_at or self.sent_at
         head, body = deadline.request(self.backend, selection.prefixes, began, context.instance, context.proxies)
         response = self._response = context.upstreams.send(
@@ -132,9 +138,9 @@ class Attempt:
             progress=self,
             query_slots=selection.query_slots.get(self.backend.id, 0) if deadline.query else 0,
         )
-        response.addCallbacks(self._answered, self._failed, errbackArgs=(context, deadline))
+        response.addCallbacks(self._answered, self._failed)
 
-    def move(self, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> None:
+    def move(self, backend: Backend) -> None:
         """Send the request to another backend instead of the one where it is ``queued``."""
         waiting = self._response
         assert self.queued and waiting is not None
@@ -142,9 +148,9 @@ class Attempt:
         waiting.cancel()
         self._moving = self.queued = False
         self.backend = backend
-        self.dequeued_at = context.clock.seconds()
+        self.dequeued_at = self.context.clock.seconds()
         self.trust()
-        self.send(context, deadline, fresh=not deadline.read)
+        self.send(fresh=not self.deadline.read)
 
     def client(self) -> str:
         """Return the address of the client, as the access log writes it."""
@@ -159,14 +165,14 @@ class Attempt:
         except Exception:
             self._listener.stopped(Failure())
 
-    def _failed(self, failure: Failure, context: ForwardContext, deadline: RequestDeadline) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._response = None
         try:
-            self._resend(failure, context, deadline)
+            self._resend(failure)
         except Exception:
             self._listener.stopped(Failure())
 
-    def _resend(self, failure: Failure, context: ForwardContext, deadline: RequestDeadline) -> None:
+    def _resend(self, failure: Failure) -> None:
         if self._moving:
             failure.trap(CancelledError)
             return
@@ -178,24 +184,24 @@ class Attempt:
         error = failure.value
         assert isinstance(error, UpstreamError)
         # A kept connection that was dead breaks before the server has begun to work on the request, not later.
-        if error.stale and not self.ran_long(context, deadline):
+        if error.stale and not self.ran_long:
             self.was_stale = True
-            self.send(context, deadline, fresh=True)
+            self.send(fresh=True)
         else:
             self._listener.failed(self, error)
 
-    def tick(self, context: ForwardContext) -> float:
+    def tick(self) -> float:
         """Count one tick; return for how many seconds there was no progress, 0 while fewer than ``--suspect-after``."""
-        seconds = context.ticker.period
+        context = self.context
         if self.received != self._seen:
             self._seen = self.received
             self.idle = 0.0
         else:
-            self.idle += seconds
+            self.idle += context.ticker.period
         if self.received - self._marked >= ENOUGH:
             self.trust()
             return 0.0
-        self._stalled += seconds
+        self._stalled += context.ticker.period
         return self._stalled if self._stalled > context.settings.suspect_after - ROUNDING else 0.0
 
     def trust(self) -> None:

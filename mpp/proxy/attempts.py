@@ -30,8 +30,7 @@ from mpp.core.model import Backend, Selection
 from mpp.core.prometheus.outcomes import ANSWERED, Outcome
 from mpp.core.prometheus.own_requests import check_sender
 from mpp.coverage.planning.planner import RequestPlan
-from mpp.proxy import crashes, evidence, hedging, placing
-from mpp.proxy import local_replies as refusal
+from mpp.proxy import crashes, evidence, hedging, local_replies, placing
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.callbacks import ExchangeCallbacks
 from mpp.proxy.context import ForwardContext
@@ -146,16 +145,16 @@ class Attempts:
         """Make an attempt on a backend, unless that would risk the last healthy server."""
         context, retry_state = self._context, self.retry_state
         if retry_state is not None:
-            if not retry_state.may_send_to(backend, context, self._deadline):
+            if not retry_state.may_send_to(backend):
                 self._fail_suspect(retry_state)
                 return
             if retry_state.abandoned is not None:
                 context.metrics.retried(*retry_state.abandoned)
                 retry_state.abandoned = None
-        attempt = Attempt(self, backend, context.clock.seconds())
+        attempt = Attempt(self, backend, context, self._deadline)
         self.started += 1
         self.running.append(attempt)
-        attempt.send(context, self._deadline, fresh=not self._deadline.read)
+        attempt.send(fresh=not self._deadline.read)
 
     def answered(self, attempt: Attempt, response: IResponse) -> None:
         """Deliver a response, or try another backend if the response is the fault of its server."""
@@ -166,24 +165,23 @@ class Attempts:
         if response.status < 400:
             context.selections.answered(backend)
             if self.retry_state is not None:
-                self.retry_state.rescued(response, backend, context.selections)
+                self.retry_state.rescued(response, backend)
             self._deliver(response, attempt)
             return
-        found = evidence.judge(context, self._deadline, backend, response)
+        found = evidence.judge(attempt, response)
         outcome = found.outcome
         if outcome is ANSWERED:
             context.selections.answered(backend)
             self._deliver(response, attempt)
             return
         self.report(attempt, outcome, found.why)
-        evidence.record_storage_error(context, self._deadline, backend, found)
+        evidence.record_storage_error(attempt, found)
         retry_state = self._so_far()
-        again = evidence.is_worth_resending(context, attempt, outcome)
-        retry_state.answered(backend, outcome, context.selections.current, again=again)
-        if not crashes.may_go_on(attempt, response.status, context, self._deadline, retry_state):
+        retry_state.answered(backend, outcome, again=evidence.is_worth_resending(attempt, outcome))
+        if not crashes.may_go_on(attempt, response.status, retry_state):
             response.cancel()
             self._fail_suspect(retry_state)
-        elif retry_state.may_go_on(attempt, outcome, self._context, self._deadline, self):
+        elif retry_state.may_go_on(attempt, outcome, self.started, self.running):
             if outcome.elsewhere and not outcome.hide_from_client and response.complete:
                 retry_state.keep(response, attempt)
             else:
@@ -200,11 +198,11 @@ class Attempts:
         """Try another backend after an attempt that failed without a response, or end the request."""
         self.running.remove(attempt)
         retry_state = self._so_far()
-        outcome = retry_state.failed(attempt, error, self._context, read=self._deadline.read)
+        outcome = retry_state.failed(attempt, error)
         self.report(attempt, outcome, str(error))
-        if not crashes.may_go_on(attempt, error, self._context, self._deadline, retry_state):
+        if not crashes.may_go_on(attempt, error, retry_state):
             self._fail_suspect(retry_state)
-        elif retry_state.may_go_on(attempt, outcome, self._context, self._deadline, self):
+        elif retry_state.may_go_on(attempt, outcome, self.started, self.running):
             self._next(retry_state)
         else:
             self._fail()
@@ -212,23 +210,22 @@ class Attempts:
     def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """Report a response that broke off after its first bytes were sent to the client."""
         self.report(attempt, policy.judge_failure(error), str(error))
-        crashes.may_go_on(attempt, error, self._context, self._deadline, self._so_far())
+        crashes.may_go_on(attempt, error, self._so_far())
 
     def _fail_suspect(self, retry_state: RetryState) -> None:
         """Send the local reply that the last healthy server is not risked, and cancel the attempts that still run."""
         self._context.metrics.query_of_death_refused()
         self.cancel()
-        self._callbacks.fail(refusal.suspected(retry_state.last_reason))
+        self._callbacks.fail(local_replies.suspected(retry_state.last_reason))
 
     def _so_far(self) -> RetryState:
         if self.retry_state is None:
-            self.retry_state = RetryState()
+            self.retry_state = RetryState(self._context, self._deadline)
         return self.retry_state
 
     def report(self, attempt: Attempt, outcome: Outcome, why: str) -> None:
         """Report to the selection what the outcome of an attempt says about its backend."""
-        retry_state, info = self._so_far(), self._deadline.info
-        self.reasons += (evidence.report(self._context, info, retry_state, attempt, outcome, why, self.started),)
+        self.reasons += (evidence.report(self._so_far(), attempt, outcome, why, self.started),)
 
     def _next(self, retry_state: RetryState) -> None:
         """Try the next untried backend at once; if all were tried, wait for a new selection."""
@@ -249,11 +246,11 @@ class Attempts:
             self._deadline_passed()
             return
         retry_state, running = self.retry_state, self.running
-        if retry_state is not None and running and not retry_state.may_run(running, self._context, self._deadline):
+        if retry_state is not None and running and not retry_state.may_run(running):
             self._fail_suspect(retry_state)
             return
         for attempt in tuple(self.running):
-            hedging.check_progress(self, attempt, self._context, self._deadline)
+            hedging.check_progress(self, attempt)
 
     # Ending
 
@@ -264,7 +261,7 @@ class Attempts:
             return
         asked, deadline = ", ".join(attempt.backend.name for attempt in self.running), self._deadline
         why = f"{asked} did not answer" if asked else retry_state.last_reason or "no Prometheus server is known"
-        self._callbacks.fail(refusal.deadline_exceeded(deadline.ends_at - deadline.began, why, read=deadline.read))
+        self._callbacks.fail(local_replies.deadline_exceeded(deadline.ends_at - deadline.began, why, read=deadline.read))
         self.cancel()
 
     def _deliver(self, response: IResponse, attempt: Attempt) -> None:
@@ -288,7 +285,7 @@ class Attempts:
         if retry_state.fallback is not None:
             self._deliver(*retry_state.fallback)
         elif not self.started and not self._context.selections.current.ranked:
-            self._callbacks.fail(refusal.UNKNOWN)
+            self._callbacks.fail(local_replies.UNKNOWN)
         else:
             self._callbacks.fail(retry_state.local_reply(self.started))
 

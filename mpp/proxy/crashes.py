@@ -9,8 +9,6 @@ from txaio import tx
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.model import Standing
 from mpp.proxy.attempt import Attempt
-from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.retry_state import RetryState
 from mpp.selection.query_of_death import healthy, key_of
 
@@ -22,7 +20,7 @@ _SHOWN = 500
 BAD_GATEWAY = 502
 
 
-def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: ForwardContext, deadline: RequestDeadline) -> bool:
+def is_suspect(attempt: Attempt, outcome: UpstreamError | int) -> bool:
     """
     Return whether a server may have died of a read.
 
@@ -32,31 +30,30 @@ def is_suspect(attempt: Attempt, outcome: UpstreamError | int, context: ForwardC
         broke_off = outcome == BAD_GATEWAY
     else:
         broke_off = outcome.phase is not Phase.CONNECT and outcome.cause in (Cause.RESET, Cause.CLOSED)
-    if not broke_off or not attempt.ran_long(context, deadline):
+    if not broke_off or not attempt.ran_long:
         return False
+    context = attempt.context
     observation = context.selections.current.observed.get(attempt.backend)
     not_ready = observation is not None and observation.standing is Standing.NOT_READY
     return not not_ready and not context.liveness.is_stopping(attempt.backend, attempt.sent_at)
 
 
-def may_go_on(
-    attempt: Attempt, outcome: UpstreamError | int, context: ForwardContext, deadline: RequestDeadline, retry_state: RetryState
-) -> bool:
+def may_go_on(attempt: Attempt, outcome: UpstreamError | int, retry_state: RetryState) -> bool:
     """
     Return whether a request may be sent to another server after an attempt that has failed.
 
     If the server may have died of it, that is reported, and two healthy servers are needed: one to try, and one that is left.
     """
-    if not is_suspect(attempt, outcome, context, deadline):
+    if not is_suspect(attempt, outcome):
         return True
-    report(attempt, context, deadline)
+    report(attempt)
     retry_state.suspect = True
-    return healthy(context.selections.current, retry_state.tried) > 1
+    return healthy(attempt.context.selections.current, retry_state.tried) > 1
 
 
-def report(attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> None:
+def report(attempt: Attempt) -> None:
     """Report to the log, the metrics and the selection that a server may have died of a read."""
-    info, name = deadline.info, attempt.backend.name
+    context, info, name = attempt.context, attempt.deadline.info, attempt.backend.name
     context.metrics.query_of_death_suspected(name)
     _log.warn(
         "{backend} broke the connection after running a query for {ran:.1f} s, and may have died of it: {method} {query}",

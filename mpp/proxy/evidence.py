@@ -16,23 +16,22 @@ from mpp.core.prometheus.outcomes import ANSWERED, Outcome
 from mpp.core.prometheus.responses import Authorization, ClassifiedResponse, SentRequest
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.retry_state import RetryState
 
 _log = tx.make_logger()
 
 
-def judge(context: ForwardContext, deadline: RequestDeadline, backend: Backend, response: IResponse) -> ClassifiedResponse:
+def judge(attempt: Attempt, response: IResponse) -> ClassifiedResponse:
     """
     Return what a response with a status of 400 or more means for this request.
 
     A response to a request that must not be sent twice is delivered, unless it rejects credentials of mpp.
     """
-    info = deadline.info
+    context, info, backend = attempt.context, attempt.deadline.info, attempt.backend
     path = paths.without_prefix(backend.prefix, info.target, context.selections.current.prefixes)
     sent = SentRequest(path, _authorization(context, info, backend))
     found = responses.classify(response.status, response.headers, b"".join(response.buffered), sent)
-    if not deadline.read and not found.outcome.credentials:
+    if not attempt.deadline.read and not found.outcome.credentials:
         return evolve(found, outcome=ANSWERED)
     if found.outcome is responses.REFUSED and context.selections.current.is_limited(backend):
         return evolve(found, outcome=responses.LIMITED)
@@ -45,27 +44,26 @@ def _authorization(context: ForwardContext, info: RequestInfo, backend: Backend)
     return Authorization.CLIENT if headers.values(info.headers, b"authorization") else Authorization.NONE
 
 
-def record_storage_error(context: ForwardContext, deadline: RequestDeadline, backend: Backend, found: ClassifiedResponse) -> None:
+def record_storage_error(attempt: Attempt, found: ClassifiedResponse) -> None:
     """Record and report a query that a server could not read from its own storage, if the response says so."""
     if found.outcome.storage:
-        context.unreadable.record(backend, deadline.info)
-        context.selections.storage_failed(backend, found.error)
+        attempt.context.unreadable.record(attempt.backend, attempt.deadline.info)
+        attempt.context.selections.storage_failed(attempt.backend, found.error)
 
 
-def is_worth_resending(context: ForwardContext, attempt: Attempt, outcome: Outcome) -> bool:
+def is_worth_resending(attempt: Attempt, outcome: Outcome) -> bool:
     """Return whether the same server may accept the request now, because mpp has other credentials for it than before."""
-    return outcome.credentials and context.credentials.refreshed_since(attempt.backend, attempt.sent_at)
+    return outcome.credentials and attempt.context.credentials.refreshed_since(attempt.backend, attempt.sent_at)
 
 
-def report(
-    context: ForwardContext, info: RequestInfo, retry_state: RetryState, attempt: Attempt, outcome: Outcome, why: str, number: int
-) -> str:
+def report(retry_state: RetryState, attempt: Attempt, outcome: Outcome, why: str, number: int) -> str:
     """
     Report to the selection what the outcome of an attempt says about its backend, and log it.
 
-    :param number: how many attempts were made.
+    :param number: the number of attempts that were made.
     :return: the failure in one line.
     """
+    info = attempt.deadline.info
     line = retry_state.last_reason = f"{attempt.backend.name}: {why}"
     _log.debug(
         "attempt {attempts} of {method} {target} failed: {why} ({reason})",
@@ -76,5 +74,5 @@ def report(
         reason=outcome.reason,
     )
     if outcome.standing is not None:
-        retry_state.report_failure(attempt.backend, outcome.standing, why, context)
+        retry_state.report_failure(attempt.backend, outcome.standing, why)
     return line

@@ -21,7 +21,7 @@ from mpp.core.errors import LoopDetected, UpstreamError
 from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics import LOCAL
 from mpp.core.model import Backend
-from mpp.proxy import local_replies as refusal
+from mpp.proxy import local_replies
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
@@ -67,7 +67,7 @@ class Exchange:
             self._attempts.start()
         except LoopDetected:
             self._attempts.cancel()
-            self.fail(refusal.loop_detected(context.instance.token))
+            self.fail(local_replies.loop_detected(context.instance.token))
         except Exception:
             self.failed(Failure())
 
@@ -154,11 +154,11 @@ class Exchange:
             return
         if self._response is None:
             self._attempts.cancel()
-            self.fail(refusal.BUG)
+            self.fail(local_replies.BUG)
         else:
             self._served_by = None
             self._downstream.abort()
-            self._end(500, refusal.BUG.message)
+            self._end(500, local_replies.BUG.message)
 
     # Delivering
 
@@ -166,7 +166,7 @@ class Exchange:
         """Abort a response whose rest does not arrive, unless it is the client that does not read."""
         response = self._response
         assert response is not None
-        attempt.tick(self._context)
+        attempt.tick()
         if response.paused:
             attempt.idle = 0.0
         elif attempt.idle > self._context.settings.stall_timeout - ROUNDING:

@@ -27,20 +27,26 @@ from txaio import tx
 
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.model import Backend
+from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy import placing
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
-from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.liveness import Liveness
-from mpp.proxy.placing import MovableRequest
-from mpp.proxy.retry_state import AttemptsMade, take_retry_token
+from mpp.proxy.retry_state import RetryState, take_retry_token
 from mpp.proxy.ticker import ROUNDING
 
 _log = tx.make_logger()
 
 
-class HedgedRequest(AttemptsMade, MovableRequest, Protocol):
-    """A request whose attempts can be hedged: `mpp.proxy.attempts.Attempts`."""
+class HedgedRequest(Protocol):
+    """A request whose attempts can be moved and hedged: `mpp.proxy.attempts.Attempts`, which describes the attributes."""
+
+    reasons: tuple[str, ...]
+    by_affinity: str
+    running: list[Attempt]
+    started: int
+    retry_state: RetryState | None
+    plan: RequestPlan | None
 
     def attempt(self, backend: Backend, /) -> None:
         """Make an attempt on a backend."""
@@ -49,40 +55,52 @@ class HedgedRequest(AttemptsMade, MovableRequest, Protocol):
         """Handle an attempt that failed without a response."""
 
 
-def check_progress(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> None:
+def check_progress(request: HedgedRequest, attempt: Attempt) -> None:
     """Count one tick of an attempt; move, hedge or cancel the attempt if it takes too long."""
-    idle = attempt.tick(context)
+    idle, now, settings = attempt.tick(), attempt.context.clock.seconds(), attempt.context.settings
     if attempt.received and not attempt.idle:
-        attempt.alive_at = context.clock.seconds()
-    if attempt.received and attempt.idle > context.settings.stall_timeout - ROUNDING:
+        attempt.alive_at = now
+    if attempt.received and attempt.idle > settings.stall_timeout - ROUNDING:
         attempt.cancel()
-        request.failed(attempt, stalled(context.settings.stall_timeout))
+        request.failed(attempt, stalled(settings.stall_timeout))
     elif idle and attempt in request.running:
-        _check_idle(request, attempt, context, deadline, idle)
-    hedge_after = 0.0 if deadline.sticky else context.settings.hedge_after
-    if 0 < hedge_after <= context.clock.seconds() - attempt.sent_at and request.started == 1:
-        _hedge(request, attempt, context, deadline, "slow")
+        _check_idle(request, attempt, idle)
+    hedge_after = 0.0 if attempt.deadline.sticky else settings.hedge_after
+    if 0 < hedge_after <= now - attempt.sent_at and request.started == 1:
+        _hedge(request, attempt, "slow")
 
 
-def _check_idle(
-    request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline, idle: float
-) -> None:
+def _check_idle(request: HedgedRequest, attempt: Attempt, idle: float) -> None:
     """Move an attempt that waits for a slot; hedge an attempt whose server is stuck."""
-    if (attempt.queued and placing.move(request, attempt, context, deadline)) or not deadline.read:
+    if (attempt.queued and _move(request, attempt)) or not attempt.deadline.read:
         return
+    context = attempt.context
     liveness = context.liveness.liveness(attempt.backend, idle, context.settings.suspect_after)
     if liveness is Liveness.STUCK:
-        _hedge(request, attempt, context, deadline, "stuck")
+        _hedge(request, attempt, "stuck")
     elif liveness is Liveness.ALIVE:
         attempt.trust()
         attempt.alive_at = context.clock.seconds()
 
 
-def _hedge(request: HedgedRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline, reason: str) -> None:
+def _move(request: HedgedRequest, attempt: Attempt) -> bool:
+    """Move an attempt to a backend with a free slot; return whether there is one."""
+    backend = placing.new_backend(attempt, request.running, request.retry_state, request.plan)
+    if backend is None:
+        return False
+    attempt.context.metrics.moved(attempt.backend.name)
+    request.reasons += (f"{attempt.backend.name}: no free slot",)
+    request.by_affinity = ""
+    attempt.move(backend)
+    return True
+
+
+def _hedge(request: HedgedRequest, attempt: Attempt, reason: str) -> None:
     """Make another attempt beside one that takes too long, if it is the latest one and there is a usable backend."""
+    context, deadline = attempt.context, attempt.deadline
     if not deadline.read or not request.running or attempt is not request.running[-1]:
         return
-    backend, plan = _candidate(request, context, deadline), request.plan
+    backend, plan = _candidate(request, context), request.plan
     if backend is not None and plan is not None and reason == "slow" and not plan.lacks_no_more(backend, attempt.backend):
         backend = None
     if backend is None or not take_retry_token("hedge", context, deadline.info):
@@ -104,13 +122,12 @@ def _hedge(request: HedgedRequest, attempt: Attempt, context: ForwardContext, de
     request.attempt(backend)
 
 
-def _candidate(request: HedgedRequest, context: ForwardContext, deadline: RequestDeadline) -> Backend | None:
+def _candidate(request: HedgedRequest, context: ForwardContext) -> Backend | None:
     """Return the usable backend for another attempt, see Note [Hedging]; None when there is none now."""
     selection, retry_state, retries = context.selections.current, request.retry_state, context.settings.retries
     if not retries or (retry_state is not None and retry_state.is_query_of_death):
         return None
-    again = 0 if retry_state is None else retry_state.again
-    within = request.started - again <= retries
+    within = request.started - (0 if retry_state is None else retry_state.again) <= retries
     running = [attempt.backend for attempt in request.running]
 
     def eligible(backend: Backend) -> bool:
@@ -124,7 +141,7 @@ def _candidate(request: HedgedRequest, context: ForwardContext, deadline: Reques
     backend = placing.next_choice(request.plan, selection, excluded, context.rng)
     if backend is None or not selection.is_usable(backend) or selection.lacks(backend):
         return None
-    return backend if retry_state is None or retry_state.may_send_to(backend, context, deadline) else None
+    return backend if retry_state is None or retry_state.may_send_to(backend) else None
 
 
 def stalled(seconds: float) -> UpstreamError:

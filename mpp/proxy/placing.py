@@ -1,5 +1,5 @@
 """
-Chooses the server of a request's first attempt, and moves a request that waits for a slot to a server with a free one.
+Chooses the server of a request's first attempt, and the server that a request moves to when it waits for a slot.
 
 `mpp.proxy.decisions.retry_policy` and `mpp.proxy.decisions.placement` decide where it goes. No byte of a waiting request has been
 sent, so moving it is no retry and takes no token out of the retry budget.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
 
 from mpp.core.model import Backend, Selection
 from mpp.coverage.planning.planner import RequestPlan
@@ -20,41 +19,11 @@ from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.retry_state import RetryState
 
-
-class MovableRequest(Protocol):
-    """
-    A request whose attempts can be moved: `mpp.proxy.attempts.Attempts`.
-
-    :ivar reasons: why attempts failed, were moved or were hedged, one line each.
-    :ivar by_affinity: the name of the affinity that chose the server of the first attempt, or empty.
-    :ivar plan: which server should answer it by what the servers lack; None if that does not matter.
-    """
-
-    reasons: tuple[str, ...]
-    by_affinity: str
-    plan: RequestPlan | None
-
-    @property
-    def running(self) -> list[Attempt]:
-        """The attempts under way, in order of their start."""
-
-    @property
-    def retry_state(self) -> RetryState | None:
-        """The failures of the request so far; None while there is none."""
-
-
-class FirstChoice(NamedTuple):
-    """
-    The server for the first attempt.
-
-    :ivar backend: None if there is no server.
-    :ivar affinity: the name of the affinity that chose it, or empty.
-    :ivar plan: see `MovableRequest`.
-    """
-
-    backend: Backend | None
-    affinity: str = ""
-    plan: RequestPlan | None = None
+FirstChoice = tuple[Backend | None, str, RequestPlan | None]
+"""
+The server for the first attempt, None if there is none; the name of the affinity that chose it, or empty; and the plan of which
+server should answer the request by what the servers lack, None if that does not matter.
+"""
 
 
 def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: Selection) -> FirstChoice:
@@ -71,7 +40,7 @@ def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: 
         by_affinity = by_affinity if backend == preferred else ""
     if backend is not None and not deadline.sticky and context.selections.coverage:
         return _by_coverage(context, deadline, selection, backend, by_affinity)
-    return FirstChoice(backend, by_affinity)
+    return backend, by_affinity, None
 
 
 def _by_coverage(
@@ -84,13 +53,13 @@ def _by_coverage(
         context.planner, context.selections.coverage, selection, info, own, context.wall(), excluded=unfit
     )
     if plan is None:
-        return FirstChoice(own, by_affinity)
+        return own, by_affinity, None
     if plan.plan.warning:
         context.metrics.incomplete()
     if plan.backend == own:
-        return FirstChoice(own, by_affinity, plan)
+        return own, by_affinity, plan
     context.metrics.rerouted(own.name)
-    return FirstChoice(plan.backend, "", plan)
+    return plan.backend, "", plan
 
 
 def next_choice(
@@ -99,40 +68,35 @@ def next_choice(
     """
     Return the server for a further attempt, None when all have been tried.
 
-    :param plan: see `MovableRequest`.
+    :param plan: see `FirstChoice`.
     :param renewed: see `mpp.proxy.decisions.retry_policy.choose`.
     """
     best = None if plan is None else rerouting.next_best(plan, selection, tried)
     return policy.choose(selection, best, tried, rng, renewed=renewed)
 
 
-def move(request: MovableRequest, attempt: Attempt, context: ForwardContext, deadline: RequestDeadline) -> bool:
+def new_backend(
+    attempt: Attempt, running: list[Attempt], retry_state: RetryState | None, plan: RequestPlan | None
+) -> Backend | None:
     """
-    Move an attempt that is ``queued`` to a server with a free slot; return whether there is one.
+    Return the backend that an attempt which is ``queued`` moves to; None if it stays.
 
-    A ``sticky`` request is not moved while its server is in service.
+    A ``sticky`` request stays while its server is in service.
     """
-    selection, retry_state = context.selections.current, request.retry_state
+    context, deadline = attempt.context, attempt.deadline
+    selection = context.selections.current
     if deadline.sticky and selection.is_in_service(attempt.backend):
-        return False
+        return None
     excluded = [] if retry_state is None else list(retry_state.tried)
-    excluded += (each.backend for each in request.running)
+    excluded += (each.backend for each in running)
     if context.unreadable.until:
         excluded += context.unreadable.backends(deadline.info)
-    plan = request.plan
     if plan is not None:
         excluded += (each for each in selection.ranked if not plan.lacks_no_more(each, attempt.backend))
 
     def has_room(backend: Backend) -> bool:
-        if retry_state is not None and not retry_state.may_send_to(backend, context, deadline):
+        if retry_state is not None and not retry_state.may_send_to(backend):
             return False
         return context.upstreams.has_room(backend, query_slots=deadline.query_slots(selection, backend))
 
-    backend = placement.elsewhere(selection, attempt.backend, excluded, has_room, query=deadline.query)
-    if backend is None:
-        return False
-    context.metrics.moved(attempt.backend.name)
-    request.reasons += (f"{attempt.backend.name}: no free slot",)
-    request.by_affinity = ""
-    attempt.move(backend, context, deadline)
-    return True
+    return placement.elsewhere(selection, attempt.backend, excluded, has_room, query=deadline.query)

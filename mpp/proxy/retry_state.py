@@ -6,15 +6,13 @@ A `RetryState` is made after the first failure, which most requests never have. 
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from txaio import tx
 
 from mpp.core.errors import Cause, UpstreamError
-from mpp.core.interfaces import IResponse, ISelections
+from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standing
 from mpp.core.prometheus.outcomes import Outcome
-from mpp.proxy import local_replies as refusal
+from mpp.proxy import local_replies
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions import retry_policy as policy
@@ -38,18 +36,6 @@ def take_retry_token(what: str, context: ForwardContext, info: RequestInfo) -> b
     return False
 
 
-class AttemptsMade(Protocol):
-    """The attempts of one request: `mpp.proxy.attempts.Attempts`."""
-
-    @property
-    def started(self) -> int:
-        """The number of attempts that were made."""
-
-    @property
-    def running(self) -> list[Attempt]:
-        """The attempts under way, in order of their start."""
-
-
 class RetryState:
     """
     The failures of one request.
@@ -65,8 +51,10 @@ class RetryState:
     """
 
     __slots__ = (
+        "_context",
         "_crashed",
         "_crashes",
+        "_deadline",
         "_maybe_done",
         "_seen",
         "_unauthorized",
@@ -80,7 +68,9 @@ class RetryState:
         "tried",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, context: ForwardContext, deadline: RequestDeadline) -> None:
+        self._context = context
+        self._deadline = deadline
         self.tried: list[Backend] = []
         self.blamed: list[Backend] = []
         self.last_reason = ""
@@ -100,39 +90,39 @@ class RetryState:
         """Whether two attempts broke and servers may have died of the request: it is not sent to any server again."""
         return self._crashes >= 2
 
-    def report_failure(self, backend: Backend, standing: Standing, why: str, context: ForwardContext) -> None:
+    def report_failure(self, backend: Backend, standing: Standing, why: str) -> None:
         """Report a failure that is the backend's fault, see `mpp.core.interfaces.ISelections.report`."""
         if standing is Standing.NOT_READY:
-            context.liveness.unready(backend)
+            self._context.liveness.unready(backend)
         if standing >= Standing.SUSPECT:
             self.blamed.append(backend)
-        context.selections.report(backend, standing, why)
+        self._context.selections.report(backend, standing, why)
 
-    def may_send_to(self, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> bool:
+    def may_send_to(self, backend: Backend) -> bool:
         """Return whether a healthy backend is left for other requests if this backend dies of the request."""
-        if not self._is_suspect(context, deadline):
+        if not self._is_suspect():
             return True
-        return query_of_death.healthy(context.selections.current, [*self.tried, backend]) > 0
+        return query_of_death.healthy(self._context.selections.current, [*self.tried, backend]) > 0
 
-    def may_run(self, running: list[Attempt], context: ForwardContext, deadline: RequestDeadline) -> bool:
+    def may_run(self, running: list[Attempt]) -> bool:
         """
         Return whether a request that is retried may continue to run on its backend.
 
         Another request with the same query may show, after this one was sent, that a server has died of it.
         """
-        return not self.tried or self.may_send_to(running[-1].backend, context, deadline)
+        return not self.tried or self.may_send_to(running[-1].backend)
 
-    def _is_suspect(self, context: ForwardContext, deadline: RequestDeadline) -> bool:
-        suspects = context.selections.suspects
-        if not self.suspect and suspects.until and deadline.read:
-            self.suspect = query_of_death.key_of(deadline.info) in suspects
+    def _is_suspect(self) -> bool:
+        suspects = self._context.selections.suspects
+        if not self.suspect and suspects.until and self._deadline.read:
+            self.suspect = query_of_death.key_of(self._deadline.info) in suspects
         return self.suspect
 
-    def exclude(self, backend: Backend, selection: Selection) -> None:
+    def exclude(self, backend: Backend) -> None:
         """Record that a backend has failed the request, and the observation of the backend at that time."""
         if backend not in self._seen:
             self.tried.append(backend)
-        self._seen[backend] = selection.observed.get(backend)
+        self._seen[backend] = self._context.selections.current.observed.get(backend)
 
     def came_back(self, backend: Backend, selection: Selection) -> bool:
         """Return whether a backend has left service and returned since it failed the request."""
@@ -144,20 +134,20 @@ class RetryState:
         before, now = self._seen.get(backend), selection.observed.get(backend)
         return before is not None and now is not None and now.standing is Standing.VIABLE and now.at > before.at
 
-    def failed(self, attempt: Attempt, error: UpstreamError, context: ForwardContext, *, read: bool) -> Outcome:
+    def failed(self, attempt: Attempt, error: UpstreamError) -> Outcome:
         """Record an attempt that failed without a response, and return its outcome."""
         outcome = policy.judge_failure(error)
         # A kept connection that broke and a server that then refuses connections count as one crash.
         if outcome.crash or attempt.was_stale:
             self._crashes += 1
             self._crashed.add(attempt.backend)
-        self._maybe_done = self._maybe_done or not (read or outcome.resend)
-        self.exclude(attempt.backend, context.selections.current)
+        self._maybe_done = self._maybe_done or not (self._deadline.read or outcome.resend)
+        self.exclude(attempt.backend)
         if error.cause is Cause.REFUSED:
-            context.liveness.refused(attempt.backend)
+            self._context.liveness.refused(attempt.backend)
         return outcome
 
-    def answered(self, backend: Backend, outcome: Outcome, selection: Selection, *, again: bool) -> None:
+    def answered(self, backend: Backend, outcome: Outcome, *, again: bool) -> None:
         """
         Record a response that is the fault of its server.
 
@@ -165,23 +155,23 @@ class RetryState:
         """
         self._unauthorized += outcome.credentials
         if not again:
-            self.exclude(backend, selection)
+            self.exclude(backend)
 
-    def may_go_on(
-        self, attempt: Attempt, outcome: Outcome, context: ForwardContext, deadline: RequestDeadline, made: AttemptsMade
-    ) -> bool:
+    def may_go_on(self, attempt: Attempt, outcome: Outcome, started: int, running: list[Attempt]) -> bool:
         """
         Decide whether another backend is tried after a failed attempt, and pay for it out of the retry budget.
 
-        :param made: all attempts of the request; ``running`` no longer has the failed one.
+        :param started: the number of attempts of the request.
+        :param running: the attempts that still run.
         """
-        selection, retries, attempts = context.selections.current, context.settings.retries, made.started - self.again
+        context, deadline, attempts = self._context, self._deadline, started - self.again
+        selection, retries = context.selections.current, context.settings.retries
         go_on = policy.may_retry(outcome, read=deadline.read, attempts=attempts, retries=retries, crashes=self._crashes)
         if go_on and outcome.elsewhere:
             go_on = policy.is_better_elsewhere(outcome, selection, self.tried, context.rng)
-        elif go_on and made.running:
+        elif go_on and running:
             # Otherwise the request waits for the attempt that still runs, which takes nothing out of the budget.
-            busy = self.busy(made.running)
+            busy = self.busy(running)
             go_on = any(backend not in busy for backend in selection.ranked)
         # A request of which nothing was sent has caused no work on a backend.
         if go_on and not outcome.resend:
@@ -194,8 +184,9 @@ class RetryState:
         """Return the backends to exclude from the next attempt: they failed the request, or an attempt runs on them."""
         return [*self.tried, *(attempt.backend for attempt in running)]
 
-    def rescued(self, response: IResponse, backend: Backend, selections: ISelections) -> None:
+    def rescued(self, response: IResponse, backend: Backend) -> None:
         """Report a successful response of a backend that is considered down or not ready."""
+        selections = self._context.selections
         observation = selections.current.observed.get(backend)
         if observation is None or observation.standing < Standing.NOT_READY:
             return
@@ -217,9 +208,9 @@ class RetryState:
     def local_reply(self, attempts: int) -> LocalReply:
         """Return the local reply for when there is no backend left to try."""
         if self._unauthorized and self._unauthorized == attempts:
-            return refusal.unauthorized(self.last_reason)
+            return local_replies.unauthorized(self.last_reason)
         if self._maybe_done:
-            return refusal.not_repeatable(self.last_reason)
+            return local_replies.not_repeatable(self.last_reason)
         if self.is_query_of_death:
-            return refusal.query_of_death(self._crashes, len(self._crashed), self.last_reason)
-        return refusal.exhausted(attempts, self.last_reason)
+            return local_replies.query_of_death(self._crashes, len(self._crashed), self.last_reason)
+        return local_replies.exhausted(attempts, self.last_reason)

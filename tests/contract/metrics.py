@@ -25,7 +25,7 @@ _OPEN = {"mpp_build_info"}
 _BACKEND = Backend("http", "prom-a", 9090)
 
 _COUNTED = {
-    'mpp_hedges_total{{reason="{}"}}': ("hedge", 4),
+    'mpp_hedges_total{{reason="{}"}}': ("hedge", 2),
     'mpp_retry_budget_exhausted_total{{reason="{}"}}': ("take_retry_token", 0),
     'mpp_suspicion_probes_total{{result="{}"}}': ("suspected", 1),
     'mpp_coverage_surveys_total{{result="{}"}}': ("counted", 1),
