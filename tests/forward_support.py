@@ -190,6 +190,18 @@ class FakeDownstream:
         self.aborted = True
 
 
+class NoCredentials:
+    """The credentials of an mpp that has none."""
+
+    def authorizes(self, backend: Backend) -> bool:
+        """Return False, because mpp adds no ``Authorization`` field."""
+        return False
+
+    def refreshed_since(self, backend: Backend, at: float) -> bool:
+        """Return False, because there is no credential file to read again."""
+        return False
+
+
 class World:
     """Everything around one Exchange."""
 
@@ -211,6 +223,7 @@ class World:
                 self.clock,
                 random.Random(1),
                 INSTANCE,
+                NoCredentials(),
             )
         )
 

@@ -70,11 +70,10 @@ def _check_front(settings: Settings, reactor: Any) -> None:
     # Imported here for the reason given in `check_config`.
     from prometheus_client import CollectorRegistry
 
-    from mpp.core.instance import Instance
     from mpp.core.metrics import Metrics
     from mpp.security.web_config.service import WebConfigService
 
-    WebConfigService(settings, reactor, Metrics(CollectorRegistry()), Instance.random()).check(settings)
+    WebConfigService(settings, reactor, Metrics(CollectorRegistry())).check(settings)
 
 
 def _not_inherited(endpoints: tuple[str, ...]) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class Program(MultiService):
         if not self.settings.web_config:
             return None
         handover = None if self.role.parent is None else self.role.parent.handover
-        service = WebConfigService(self.settings, self._reactor, self.metrics, self.role.instance, handover)
+        service = WebConfigService(self.settings, self._reactor, self.metrics, handover)
         service.check(self.settings)
         service.taken_over = self._secured
         return service
@@ -211,8 +211,6 @@ class Program(MultiService):
         self._components = components
         self.backends.reconfigure(components)
         self.sites.reconfigure(settings)
-        if self.web_config is not None:
-            self.web_config.reconfigure(settings)
         self.gate.limit = _places(settings)
         self.client_side.reconfigure(settings)
         close_former()

@@ -6,9 +6,7 @@ import functools
 
 from mpp.admin.resource import AdminPages, AdminRoot
 from mpp.core.metrics import Metrics
-from mpp.core.prometheus.cors import AllowedOrigins
 from mpp.core.settings import Settings
-from mpp.proxy.decisions.client_address import client_address_of
 from mpp.proxy.forwarder import Forwarder
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
@@ -46,12 +44,9 @@ class Sites:
     ) -> None:
         site = functools.partial(
             ProxySite,
+            forwarder=forwarder,
             budget=budget,
             channels=channels,
-            metrics=metrics,
-            access=lambda: forwarder.context.access,
-            client_of=client_address_of(settings.trusted_proxies),
-            allowed_origins=AllowedOrigins(settings.web_cors_origin),
             request=ProxyRequest if web_config is None else web_config.request,
             channel=ProxyChannel if web_config is None else EarlyRejectionChannel,
         )
@@ -64,9 +59,6 @@ class Sites:
     def reconfigure(self, settings: Settings) -> None:
         """Apply new settings to the requests that follow."""
         self.clients.limits = _limits(settings.max_request_body)
-        for site in (self.clients, self.admin):
-            site.client_of = client_address_of(settings.trusted_proxies)
-            site.allowed_origins = AllowedOrigins(settings.web_cors_origin)
 
 
 def _limits(max_body: int) -> Limits:

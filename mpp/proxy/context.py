@@ -14,6 +14,7 @@ from mpp.core.instance import Instance
 from mpp.core.interfaces import ISelections, IUpstreams
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, RequestInfo
+from mpp.core.prometheus.cors import AllowedOrigins
 from mpp.core.settings import Settings
 from mpp.coverage.planning.planner import Planner
 from mpp.promql.memory import QueryMemory
@@ -41,18 +42,6 @@ class OwnCredentials(Protocol):
         """
 
 
-class NoCredentials:
-    """The credentials of an mpp that has none: clients' own ``Authorization`` fields are passed on."""
-
-    def authorizes(self, backend: Backend) -> bool:
-        """Return False, because mpp adds no ``Authorization`` field."""
-        return False
-
-    def refreshed_since(self, backend: Backend, at: float) -> bool:
-        """Return False, because there is no credential file to read again."""
-        return False
-
-
 @frozen
 class ForwardContext:
     """
@@ -73,6 +62,7 @@ class ForwardContext:
     :ivar client_address: returns the address of the client that sent a request.
     :ivar sticky_address: returns the client's address that decides its server for federation and remote read.
     :ivar proxies: the proxies of ``--trusted-proxies``; None without that option.
+    :ivar allowed_origins: the origins whose pages may read local replies.
     :ivar access: the access log; None without ``--access-log``.
     """
 
@@ -84,7 +74,7 @@ class ForwardContext:
     clock: IReactorTime
     rng: random.Random
     instance: Instance
-    credentials: OwnCredentials = field(factory=NoCredentials)
+    credentials: OwnCredentials
     budget: RetryBudget = field()
     ticker: Ticker = field()
     liveness: LivenessChecks = field()
@@ -94,6 +84,7 @@ class ForwardContext:
     client_address: Callable[[RequestInfo], str] = field(init=False)
     sticky_address: Callable[[RequestInfo], str] = field(init=False)
     proxies: TrustedProxies | None = field(init=False)
+    allowed_origins: AllowedOrigins = field(init=False)
     access: AccessLog | None = field(init=False)
 
     @budget.default
@@ -124,6 +115,10 @@ class ForwardContext:
     def _proxies(self) -> TrustedProxies | None:
         trusted = self.settings.trusted_proxies
         return TrustedProxies.of(trusted) if trusted else None
+
+    @allowed_origins.default
+    def _allowed_origins(self) -> AllowedOrigins:
+        return AllowedOrigins(self.settings.web_cors_origin)
 
     @access.default
     def _access(self) -> AccessLog | None:

@@ -82,7 +82,3 @@ class AllowedOrigins:
         if self._compiled.matches(origin.decode("latin-1")):
             return (*_FIELDS, (b"Access-Control-Allow-Origin", origin))
         return _FIELDS
-
-
-ALL_ORIGINS = AllowedOrigins()
-"""The default value: pages of all origins."""

@@ -21,7 +21,6 @@ from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics import LOCAL
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import cors, paths
-from mpp.proxy.access_log import AccessLog
 from mpp.proxy.exchange import Exchange
 from mpp.proxy.site import page_limits
 from mpp.wire.downstream.channel import ProxyChannel
@@ -70,12 +69,14 @@ class ProxyRequest(server.Request):
         """The number of body bytes that were written to the transport."""
         return self._sent if self._relay is None else self._relay.sent
 
-    def reject(self, status: int, error_type: str, message: str, log: AccessLog | None) -> None:
-        """Send a local reply to a request that is not forwarded, and log the request."""
-        began = 0.0 if log is None else log.clock.seconds()
+    def reject(self, status: int, error_type: str, message: str) -> None:
+        """Send a local reply to a request that is not forwarded; count and log the request."""
+        context = self.channel.site.forwarder.context
+        context.metrics.refused(status)
+        began = context.clock.seconds()
         self.fail(status, error_type, message, None)
-        if log is not None:
-            log.log(self.info, status, began=began, sent=self.sent, backend=LOCAL, reasons=(message,))
+        if context.access is not None:
+            context.access.log(self.info, status, began=began, sent=self.sent, backend=LOCAL, reasons=(message,))
 
     def draining(self) -> None:
         """End an endless response, because mpp is about to stop."""
@@ -94,10 +95,9 @@ class ProxyRequest(server.Request):
         info = self.info
         most = page_limits.max_target(self.path)
         if len(info.target) > most:
-            self.channel.site.rejected(414)
-            self.reject(414, "bad_data", f"the request target is longer than {most} bytes", self.channel.site.access())
+            self.reject(414, "bad_data", f"the request target is longer than {most} bytes")
             return
-        self.began = self.channel.site.clock.seconds()
+        self.began = self.channel.site.forwarder.context.clock.seconds()
         path = self.path
         server.Request.__init__(self, WebChannel(self.channel))
         for name, value in info.headers:
@@ -173,7 +173,7 @@ class ProxyRequest(server.Request):
         """Send a local reply with an error. Pages of other origins may read it under the same rule as Prometheus' errors."""
         info, channel = self.info, self.channel
         added = headers.connection_field(persistent=channel.persistent, http_10=info.http_10) + self.extra
-        allowed = channel.site.allowed_origins.fields(cors.origin_of(info.target, info.headers))
+        allowed = channel.site.forwarder.context.allowed_origins.fields(cors.origin_of(info.target, info.headers))
         added += allowed
         if allowed and cors.is_preflight(info.method, info.headers):
             # The browser gets the error as the response to its actual request, see `mpp.core.prometheus.cors`.

@@ -58,13 +58,10 @@ class ProxyResource(ReverseProxyResource):
         """Forward the request, or reject it."""
         context, method, path = self._forwarder.context, request.info.method, request.path
         if method not in FORWARDED_METHODS:
-            context.metrics.refused(405)
             request.extra += _ALLOW
-            request.reject(405, "bad_data", f"mpp forwards {_FORWARDED} requests only", context.access)
+            request.reject(405, "bad_data", f"mpp forwards {_FORWARDED} requests only")
         elif len(path) > MAX_PATH:
-            context.metrics.refused(414)
-            why = f"the path is longer than {MAX_PATH} bytes (the query string may be)"
-            request.reject(414, "bad_data", why, context.access)
+            request.reject(414, "bad_data", f"the path is longer than {MAX_PATH} bytes (the query string may be)")
         elif (
             not context.settings.allow_unsafe_paths
             and (paths.meaning(path).unsafe or context.selections.current.prefixes != paths.NO_PREFIXES)
@@ -89,6 +86,4 @@ class ProxyResource(ReverseProxyResource):
         else:
             advice = "send it to each server directly, or start mpp with --allow-unsafe-paths"
             kind, why = "forbidden", f"{shown} {rejection.why}; {advice}"
-        context = self._forwarder.context
-        context.metrics.refused(rejection.status)
-        request.reject(rejection.status, kind, why, context.access)
+        request.reject(rejection.status, kind, why)

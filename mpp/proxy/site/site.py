@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from twisted.web import server
@@ -14,10 +13,9 @@ from twisted.web.resource import IResource
 
 from mpp.core import headers
 from mpp.core.errors import BadRequest
-from mpp.core.metrics import LOCAL, Metrics
+from mpp.core.metrics import LOCAL
 from mpp.core.model import Headers, RequestInfo
-from mpp.core.prometheus.cors import ALL_ORIGINS, AllowedOrigins
-from mpp.proxy.access_log import AccessLog
+from mpp.proxy.forwarder import Forwarder
 from mpp.proxy.site.request import ProxyRequest
 from mpp.wire.downstream.channel import ProxyChannel
 from mpp.wire.downstream.channels import Channels
@@ -29,12 +27,10 @@ class ProxySite(server.Site):
     """
     The factory of client connections, which uses the HTTP of `mpp.wire` instead of Twisted's.
 
+    :ivar forwarder: has the context of the requests.
+    :ivar limits: the limits of requests on connections that are accepted from now on.
     :param budget: limits the memory of all buffered requests and responses together.
     :param channels: the open client connections, to which each new one is added.
-    :ivar limits: the limits of requests on connections that are accepted from now on.
-    :ivar access: returns the access log; None if there is none.
-    :ivar client_of: returns the address of a request's client.
-    :ivar allowed_origins: the origins whose pages may read local replies.
     :param request: makes a request on a channel.
     :param channel: the class of channel that such requests need.
     """
@@ -42,46 +38,35 @@ class ProxySite(server.Site):
     def __init__(
         self,
         root: IResource,
+        forwarder: Forwarder,
         *,
         limits: Limits,
         budget: MemoryBudget,
         channels: Channels,
-        metrics: Metrics,
-        access: Callable[[], AccessLog | None] = lambda: None,
-        client_of: Callable[[RequestInfo], str] = attrgetter("peer"),
-        allowed_origins: AllowedOrigins = ALL_ORIGINS,
         request: Callable[[ProxyChannel], ProxyRequest] = ProxyRequest,
         channel: Callable[..., ProxyChannel] = ProxyChannel,
     ) -> None:
-        self.access = access
-        self.client_of = client_of
-        self.allowed_origins = allowed_origins
-        self.clock = channels.clock
         server.Site.__init__(self, root, ProxyRequest, reactor=channels.clock, parsePOSTFormSubmission=False)
+        self.forwarder = forwarder
         self.limits = limits
         self._budget = budget
         self._channels = channels
-        self._metrics = metrics
         self._request = request
         self._channel = channel
 
-    def rejected(self, status: int) -> None:
-        """Count a request that was rejected with this status."""
-        self._metrics.refused(status)
-
     def _reject(self, client: str, error: BadRequest) -> bytes:
-        self.rejected(error.status)
-        access = self.access()
-        if access is not None:
-            access.log_rejected(client, error.status, error.detail)
-        return _error_page(error, self.allowed_origins.fields(error.origin))
+        context = self.forwarder.context
+        context.metrics.refused(error.status)
+        if context.access is not None:
+            context.access.log_rejected(client, error.status, error.detail)
+        return _error_page(error, context.allowed_origins.fields(error.origin))
 
     def _client(self, peer: str, fields: Headers) -> str:
-        return self.client_of(RequestInfo(b"", b"", fields, peer=peer))
+        return self.forwarder.context.client_address(RequestInfo(b"", b"", fields, peer=peer))
 
     def log(self, request: Any) -> None:
         """Write a request for an admin page to the access log when it has ended."""
-        access = self.access()
+        access = self.forwarder.context.access
         if access is not None:
             access.log(request.info, request.code, began=request.began, sent=request.sentLength, backend=LOCAL)
 

@@ -14,12 +14,12 @@ from txaio.tx import make_logger
 
 from mpp.core import headers
 from mpp.core.errors import LoopDetected
-from mpp.core.instance import Instance
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.own_requests import check_sender
 from mpp.proxy import local_replies as refusal
+from mpp.proxy.context import ForwardContext
 from mpp.proxy.decisions.client_address import network_of
 from mpp.proxy.site.request import ProxyRequest
 from mpp.security.web_config.active_config import ActiveConfig
@@ -50,27 +50,12 @@ class CheckedRequest(ProxyRequest):
 
     :param current: the active web configuration.
     :param passwords: verifies the credentials.
-    :param client_address: returns the client's address, as in the access log.
-    :param refused: counts a rejected request by its status.
-    :param instance: the identity of this mpp, by which it recognizes its own requests.
     """
 
-    def __init__(
-        self,
-        channel: ProxyChannel,
-        *,
-        current: ActiveConfig,
-        passwords: Passwords,
-        client_address: Callable[[RequestInfo], str],
-        refused: Callable[[int], None],
-        instance: Instance,
-    ) -> None:
+    def __init__(self, channel: ProxyChannel, *, current: ActiveConfig, passwords: Passwords) -> None:
         ProxyRequest.__init__(self, channel)
         self._current = current
         self._passwords = passwords
-        self._client_address = client_address
-        self._rejected = refused
-        self._instance = instance
         self._admitted: Headers | None = None  # the header fields, once the request was permitted by its head
         self._disconnected = False
         self.extra = current.config.headers
@@ -107,7 +92,7 @@ class CheckedRequest(ProxyRequest):
             return
         # The access log names the claimed user of rejected requests too.
         self.user = self._passwords.named(authorization)
-        outcome = self._passwords.verdict(authorization, network_of(self._client_address(self._described(request))))
+        outcome = self._passwords.verdict(authorization, network_of(self._context.client_address(self._described(request))))
         outcome.addCallback(self._decided, request, proceed)
         outcome.addErrback(self._broken)
 
@@ -129,14 +114,18 @@ class CheckedRequest(ProxyRequest):
     def _reject(self, why: _Rejection, request: _Received) -> None:
         self.info = self._described(request)
         try:
-            check_sender(self.info, self._instance)
+            check_sender(self.info, self._context.instance)
         except LoopDetected:
             # The forwarding loop is the more important error, and explains a missing password or a high rate.
-            why = (*refusal.loop_detected(self._instance.token)[:3], ())
+            why = (*refusal.loop_detected(self._context.instance.token)[:3], ())
         status, error_type, message, added = why
         self.extra += added
-        self._rejected(status)
-        self.reject(status, error_type, message, self.channel.site.access())
+        self.reject(status, error_type, message)
+
+    @property
+    def _context(self) -> ForwardContext:
+        context: ForwardContext = self.channel.site.forwarder.context
+        return context
 
     def _described(self, request: _Received) -> RequestInfo:
         method, target, version, fields, body = request

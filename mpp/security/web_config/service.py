@@ -13,12 +13,9 @@ from twisted.internet.interfaces import IProtocolFactory
 from txaio.tx import make_logger
 
 from mpp.core.errors import ConfigError
-from mpp.core.instance import Instance
 from mpp.core.metrics import Metrics
-from mpp.core.model import RequestInfo
 from mpp.core.periodic import PeriodicCheck
 from mpp.core.settings import Settings
-from mpp.proxy.decisions.client_address import client_address_of
 from mpp.security.web_config.active_config import ActiveConfig, context_of
 from mpp.security.web_config.bcrypt_pool import BcryptPool
 from mpp.security.web_config.file import LOOK_S, OPTION, LoadedConfig, WebConfigFile
@@ -59,16 +56,12 @@ class WebConfigService(MultiService):
     :raise ConfigError: the web configuration, or a file that it names, is invalid.
     """
 
-    def __init__(
-        self, settings: Settings, reactor: Any, metrics: Metrics, instance: Instance, handover: Handover | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, reactor: Any, metrics: Metrics, handover: Handover | None = None) -> None:
         MultiService.__init__(self)
         assert settings.web_config is not None
         self._path = settings.web_config
         self._reactor = reactor
         self._computing = BcryptPool(reactor)
-        self._client_address: Callable[[RequestInfo], str]
-        self.reconfigure(settings)
         self.passwords = Passwords(
             self._computing.verify, self._computing.verify_familiar, reactor, b"" if handover is None else handover.key
         )
@@ -82,18 +75,7 @@ class WebConfigService(MultiService):
             self.adopt(handover.config)
             for familiar, age in handover.verified:
                 self.passwords.learn(familiar, age)
-        self.request = functools.partial(
-            CheckedRequest,
-            current=self._current,
-            passwords=self.passwords,
-            client_address=lambda info: self._client_address(info),
-            refused=metrics.refused,
-            instance=instance,
-        )
-
-    def reconfigure(self, settings: Settings) -> None:
-        """Apply the settings that may change without a restart."""
-        self._client_address = client_address_of(settings.trusted_proxies)
+        self.request = functools.partial(CheckedRequest, current=self._current, passwords=self.passwords)
 
     @property
     def is_tls(self) -> bool:

@@ -175,7 +175,7 @@ class ErrorTests(ProxyCase):
 
     def test_preflight_of_a_page_that_may_not_read(self) -> None:
         """A page that the option does not name is not told more than before."""
-        self.site.allowed_origins = AllowedOrigins(r"https://other\.test")
+        self.world.reload(web_cors_origin=r"https://other\.test")
         self.world.selections.publish(Selection(2, Choice(), ()))
         self.client.get(QUERY, method=b"OPTIONS", fields=ORIGIN + b"Access-Control-Request-Method: GET\r\n")
         self.world.selections.publish(Selection(3, Choice(), ()))
@@ -208,7 +208,7 @@ class ErrorTests(ProxyCase):
     def test_configured(self) -> None:
         """Only the pages that the option allows can read mpp's errors; other values count from the next request on."""
         for pattern, status in ((r"https://page\.test", b"405"), (r"https://other\.test", b"405")):
-            self.site.allowed_origins = AllowedOrigins(pattern)
+            self.world.reload(web_cors_origin=pattern)
             self.client.get(QUERY, method=b"TRACE", fields=ORIGIN)
             if pattern.startswith("https://page"):
                 self.assert_readable(self.client, status, PAGE)

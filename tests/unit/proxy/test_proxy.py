@@ -109,11 +109,10 @@ class ProxyCase(SynchronousTestCase):
         channels = Channels(self.world.clock)
         self.site = ProxySite(
             self.root,
+            self.world.forwarder,
             limits=Limits(max_body=100, body_rule=page_limits.max_body),
             budget=MemoryBudget(MIB),
             channels=channels,
-            metrics=self.world.metrics,
-            access=lambda: self.world.forwarder.context.access,
         )
         self.client = Client(self.site)
 

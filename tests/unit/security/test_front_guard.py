@@ -18,12 +18,10 @@ from mpp.admin.resource import AdminRoot
 from mpp.app.logs import format as logs
 from mpp.app.program import Program
 from mpp.core.errors import ConfigError
-from mpp.core.instance import Instance
 from mpp.core.metrics import Metrics
 from mpp.core.model import MIB
 from mpp.core.settings import Settings
 from mpp.proxy.decisions import access_fields as access
-from mpp.proxy.decisions.client_address import client_address_of
 from mpp.proxy.site.request import ProxyRequest
 from mpp.proxy.site.site import ProxySite
 from mpp.security.web_config.active_config import ActiveConfig
@@ -56,8 +54,6 @@ def field(user: str, password: str) -> bytes:
 class GuardCase(ProxyCase):
     """The real site with guarded requests; the test says which passwords are right."""
 
-    trusted_proxies: tuple[str, ...] | None = None
-
     def guard(self, text: str) -> None:
         path = Path(self.mktemp())
         path.write_text(text)
@@ -65,22 +61,17 @@ class GuardCase(ProxyCase):
         self.passwords = Passwords(self.verify, self.verify, self.world.clock)
         self.current = ActiveConfig(self.passwords, self.world.clock)
         self.file = WebConfigFile(str(path), self.current, CollectorRegistry().register)
-        metrics = self.world.metrics
         request = functools.partial(
             CheckedRequest,
             current=self.current,
             passwords=self.passwords,
-            client_address=client_address_of(self.trusted_proxies),
-            refused=metrics.refused,
-            instance=self.world.forwarder.context.instance,
         )
         self.site = ProxySite(
             self.root,
+            self.world.forwarder,
             limits=Limits(max_body=100),
             budget=MemoryBudget(MIB),
             channels=Channels(self.world.clock),
-            metrics=metrics,
-            access=lambda: self.world.forwarder.context.access,
             request=request,
             channel=EarlyRejectionChannel,
         )
@@ -200,7 +191,7 @@ class PasswordTests(GuardCase):
     def test_flood_through_a_proxy(self) -> None:
         """Behind a trusted proxy each client's network counts alone; what others say of their clients counts for nothing."""
         for trusted, elsewhere in ((("203.0.113.0/24",), b""), (None, b"429")):
-            self.trusted_proxies = trusted
+            self.world.reload(trusted_proxies=trusted)
             self.guard(USERS)
             for number in range(MOST_OF_NETWORK):
                 self.client = Client(self.site)
@@ -418,10 +409,10 @@ class AdminTests(ProxyCase):
     def site_of(self, root: Any) -> ProxySite:
         return ProxySite(
             root,
+            self.world.forwarder,
             limits=Limits(max_body=100),
             budget=MemoryBudget(MIB),
             channels=Channels(self.world.clock),
-            metrics=self.world.metrics,
         )
 
     def status(self, client: Client, path: bytes) -> bytes:
@@ -474,7 +465,7 @@ class FrontTests(SynchronousTestCase):
         (folder / "both.pem").write_bytes(FakeAuthority().issue("localhost"))
         (folder / "web.yml").write_text(text)
         settings = Settings(web_config=str(folder / "web.yml"))
-        return WebConfigService(settings, MemoryReactorClock(), Metrics(CollectorRegistry()), Instance.random())
+        return WebConfigService(settings, MemoryReactorClock(), Metrics(CollectorRegistry()))
 
     def test_tls(self) -> None:
         """With a certificate all that is listened on is encrypted, and what is by itself is refused."""
