@@ -10,7 +10,7 @@ from attrs import asdict
 from mpp.admin.status.html import explain_form, frame, pairs, text
 from mpp.admin.status.identity import Identity
 from mpp.core.text.durations import duration
-from mpp.proxy.decisions.explanation import Explanation
+from mpp.proxy.decisions.explain import Explanation
 from mpp.selection.verdict.verdict import GOOD
 
 SCHEMA = 1

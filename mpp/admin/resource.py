@@ -42,7 +42,7 @@ from mpp.core.metrics import CONTENT_TYPE, Metrics
 from mpp.core.model import RequestInfo, Selection
 from mpp.core.settings import Reloaded
 from mpp.proxy.decisions import cross_site
-from mpp.proxy.decisions.explanation import Explanation
+from mpp.proxy.decisions.explain import Explanation
 from mpp.proxy.site.request import ProxyRequest
 
 

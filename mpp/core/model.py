@@ -206,7 +206,7 @@ class Selection:
     :ivar choice: the backends that take traffic, and the order of the standbys.
     :ivar observations: in the locators' order, which is the tie-breaker.
     :ivar changed_at: when ``choice`` last changed.
-    :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.proxy.decisions.stickiness`.
+    :ivar sticky: the servers among which clients of federation and remote read are kept, see `mpp.proxy.decisions.placement`.
     :ivar past: the Selection for requests that need none of the data that servers lack; None while no server lacks anything.
     """
 

@@ -13,7 +13,7 @@ from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.settings import KubeSettings, MarathonSettings, Settings
 from mpp.discovery.kinds import LocatorPlanner
-from mpp.proxy.decisions import stickiness
+from mpp.proxy.decisions import placement
 from tests.contract import source
 
 ANY = "*"
@@ -81,7 +81,7 @@ def _metrics() -> Metrics:
 def _affinities() -> list[str]:
     """Return the names of all that may decide which server a client is kept on."""
     written = (choice.replace("NAME", ANY) for choice in choices_of_affinity())
-    return [*(each.name for each in build_affinities(written, ())), stickiness.NAME]
+    return [*(each.name for each in build_affinities(written, ())), placement.STICKY]
 
 
 def _locators() -> set[str]:

@@ -18,7 +18,7 @@ from mpp.core.facts import Lack, Replay
 from mpp.core.model import Observation, Standing
 from mpp.coverage import drift
 from mpp.coverage.drift import Difference
-from mpp.proxy.decisions.explanation import Explanation
+from mpp.proxy.decisions.explain import Explanation
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.security.web_config.values import ClientAuth
 from mpp.selection.recent import Event, RecentTraffic, TrafficSlot, TrafficSpan

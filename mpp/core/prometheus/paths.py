@@ -90,7 +90,7 @@ class PathMeaning(NamedTuple):
         diverge; see `mpp.core.prometheus.unsafe_paths`. Empty for nearly all paths.
     :ivar post_reads: a POST to the path is a read.
     :ivar takes_timeout: requests accept a ``timeout`` parameter, see `mpp.core.prometheus.query_timeout`.
-    :ivar sticky: the path is that of federation or remote read, see `mpp.proxy.decisions.stickiness`.
+    :ivar sticky: the path is that of federation or remote read, see `mpp.proxy.decisions.placement`.
     """
 
     unsafe: frozenset[bytes]

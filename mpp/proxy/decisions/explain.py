@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from mpp.core.interfaces import ISuspectQueries
 from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standing
@@ -18,14 +18,62 @@ from mpp.core.settings import Settings
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing
 from mpp.proxy.decisions import retry_policy as policy
-from mpp.proxy.decisions import stickiness
 from mpp.proxy.decisions.affinity import AffinityChain
 from mpp.proxy.decisions.client_address import client_address_of, routing_proxies
-from mpp.proxy.decisions.explanation import Explanation
-from mpp.proxy.decisions.placement import for_time, sticky_choice
+from mpp.proxy.decisions.placement import STICKY, for_time, sticky_choice
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.selection.query_of_death import healthy, key_of
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, VerdictState, judge_servers
+
+
+@frozen
+class Explanation:
+    """
+    The explanation of one request.
+
+    :ivar target: the path and query.
+    :ivar client: the client's address; empty for a Unix socket.
+    :ivar outcome: ``forwarded``, ``own`` (mpp answers itself), ``refused`` or ``unavailable`` (no server is known or
+        reachable).
+    :ivar reasons: sentences that explain the rest, in the order of the decision.
+    :ivar backends: the backend that would be tried first, or several of which one is chosen at random.
+    :ivar next_backends: the backends of retries, in order, up to the first random choice; empty for a request that is sent once.
+    :ivar decided_by: ``affinity``, ``strategy`` or ``chance``; empty unless forwarded.
+    :ivar affinity: the name of the affinity that decided, or empty.
+    :ivar read: whether the request may be sent to another backend when one fails.
+    :ivar deadline_seconds: the seconds until the response must begin.
+    :ivar level: how good the outcome is for the client: ``good``, ``warn`` or ``bad``.
+    :ivar servers: the verdict on the servers; empty while it does not matter to the request.
+    """
+
+    method: str
+    target: str
+    client: str
+    outcome: str
+    reasons: tuple[str, ...]
+    backends: tuple[str, ...] = ()
+    next_backends: tuple[str, ...] = ()
+    decided_by: str = ""
+    affinity: str = ""
+    read: bool = False
+    deadline_seconds: float | None = None
+    level: str = GOOD
+    servers: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The explanation in one sentence."""
+        if self.outcome == "own":
+            return "mpp would answer this itself."
+        if self.outcome == "refused":
+            return "mpp would refuse this."
+        if self.outcome == "unavailable":
+            return f"No server would answer this. {self.servers}".rstrip()
+        if self.level == BAD:
+            return f"{listing(self.backends)} would be asked for this as a last resort. {self.servers}".rstrip()
+        if len(self.backends) == 1:
+            return f"{self.backends[0]} would answer this."
+        return f"One of {listing(self.backends)} would answer this, taken at random."
 
 
 def explain(
@@ -132,7 +180,7 @@ def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> 
 
 
 def _by_affinity(preferred: Backend | None, name: str, settings: Settings) -> str:
-    if name == stickiness.NAME and preferred is not None:
+    if name == STICKY and preferred is not None:
         return f"Federation and remote read keep this client on {preferred.name} as long as it is in service."
     if preferred is not None:
         return f"The affinity {name} keeps this client on {preferred.name}."

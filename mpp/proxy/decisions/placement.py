@@ -10,8 +10,12 @@ from collections.abc import Callable, Collection
 
 from mpp.core.model import Backend, RequestInfo, Selection
 from mpp.coverage.needed import newest_needed
-from mpp.proxy.decisions import stickiness
+from mpp.proxy.decisions.affinity import rendezvous
 from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.selection.sticky_servers import sticky_servers
+
+STICKY = "sticky"
+"""The label ``type`` in ``mpp_affinity_hits_total`` for sticky requests, which are counted as if this rule were an affinity."""
 
 
 def elsewhere(
@@ -43,12 +47,22 @@ def elsewhere(
     return next((each for each in candidates if each.id in selection.selected_by_id), None)
 
 
+def server_of(client: str, selection: Selection) -> Backend | None:
+    """
+    Return the server that a client keeps for federation and remote read, see Note [Sticky servers] in
+    `mpp.selection.sticky_servers`; None if no sticky or selected server is in service.
+
+    :param client: the client's address.
+    """
+    return rendezvous(client, sticky_servers(selection.sticky, selection))
+
+
 def sticky_choice(
     deadline: RequestDeadline, selection: Selection, address: Callable[[RequestInfo], str]
 ) -> tuple[Backend | None, str]:
     """Return the server that the client of a ``sticky`` request keeps, and the name of this rule; (None, "") without one."""
-    backend = stickiness.server_of(address(deadline.info), selection)
-    return backend, "" if backend is None else stickiness.NAME
+    backend = server_of(address(deadline.info), selection)
+    return backend, "" if backend is None else STICKY
 
 
 def for_time(selection: Selection, info: RequestInfo) -> Selection:

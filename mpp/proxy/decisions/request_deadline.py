@@ -23,7 +23,7 @@ class RequestDeadline:
 
     :ivar query: whether the request takes one of the server's query slots (``--query.max-concurrency``).
     :ivar read: whether the request may be sent more than once.
-    :ivar sticky: whether the client stays with one server, see `mpp.proxy.decisions.stickiness`.
+    :ivar sticky: whether the client stays with one server, see `mpp.proxy.decisions.placement`.
     :ivar asked: the timeout parameter of the query in seconds, or None.
     :ivar began: when the request was complete.
     :ivar ends_at: the deadline, by which the response must begin.

@@ -16,8 +16,7 @@ from mpp.core.facts import Lack
 from mpp.core.model import Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
-from mpp.proxy.decisions.explain import explain
-from mpp.proxy.decisions.explanation import Explanation
+from mpp.proxy.decisions.explain import Explanation, explain
 from mpp.selection.query_of_death import SuspectQueries, key_of
 from tests.forward_support import A, B, C, World
 from tests.status_support import FOREIGN

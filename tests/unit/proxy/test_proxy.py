@@ -26,8 +26,7 @@ from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IBodyConsumer
 from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Reloaded
-from mpp.proxy.decisions.explain import explain
-from mpp.proxy.decisions.explanation import Explanation
+from mpp.proxy.decisions.explain import Explanation, explain
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.resource import ProxyResource

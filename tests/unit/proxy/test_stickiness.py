@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
-from mpp.proxy.decisions.stickiness import server_of
+from mpp.proxy.decisions.placement import server_of
 from mpp.selection.sticky_servers import sticky_servers
 
 A, B, C = (Backend("http", name, 9090) for name in "abc")
