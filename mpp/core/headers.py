@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from attrs import field, frozen
@@ -42,12 +43,16 @@ REQUEST_DROPPED = _HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 """Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
-# The fields that are not passed on unchanged. X-Forwarded-Port is passed on only from a trusted proxy.
-_REQUEST_SPECIAL = REQUEST_DROPPED | {b"cookie", b"x-forwarded-port"}
+# The fields that decide how mpp writes its own. X-Forwarded-Port is passed on only from a trusted proxy.
+_REQUEST_READ = frozenset(
+    (b"connection", instance.FIELD, b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto")
+)
+# The fields that are not passed on unchanged.
+_REQUEST_SPECIAL = REQUEST_DROPPED | _REQUEST_READ | {b"cookie"}
 # A backend that is an mpp reports its own server and its own attempts; the client gets the values of this mpp instead.
 _RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby", b"mpp.attempts"}
-# The fields that are not passed on unchanged.
-_RESPONSE_SPECIAL = _RESPONSE_DROPPED | {b"set-cookie"}
+# The fields that are dropped, changed, or looked at.
+_RESPONSE_SPECIAL = _RESPONSE_DROPPED | {b"set-cookie", b"content-length"}
 _BODYLESS = frozenset((204, 304))
 _WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # One host and optional port (RFC 3986 sections 3.2.2 and 3.2.3), never empty: some proxies append their value to the client's.
@@ -78,34 +83,8 @@ def _without(headers: Headers, names: set[bytes]) -> Headers:
     return tuple(field for field in headers if field[0].lower() not in names and field[0].lower() != b"connection")
 
 
-def _as_reported(info: RequestInfo, host: bytes) -> tuple[bytes, bytes, bytes]:
-    """
-    Return the scheme, host and port by which the client reached the outermost proxy, as the proxy in front of mpp reports them.
-
-    A value that is missing, repeated or malformed is replaced by that of the request to mpp; the port is then empty.
-
-    :param host: the ``Host`` of the request to mpp.
-    """
-
-    def reported(name: bytes) -> bytes:
-        found = values(info.headers, name)
-        return found[0] if len(found) == 1 else b""
-
-    scheme = reported(b"x-forwarded-proto").lower()
-    if scheme not in (b"http", b"https"):
-        scheme = b"https" if info.secure else b"http"
-    reported_host, port = reported(b"x-forwarded-host"), reported(b"x-forwarded-port")
-    return scheme, reported_host if _one_host(reported_host) else host, port if _port(port) else b""
-
-
 def request_head(
-    info: RequestInfo,
-    backend: Backend,
-    target: bytes,
-    length: int,
-    sender: Instance,
-    *,
-    from_trusted_proxy: bool = False,
+    info: RequestInfo, backend: Backend, target: bytes, length: int, sender: Instance, *, from_trusted_proxy: bool = False
 ) -> bytes:
     """
     Build the head of the request that goes to a backend.
@@ -118,39 +97,20 @@ def request_head(
     :raise LoopDetected: this mpp has sent the request before.
     """
     parts = [info.method, b" ", target, b" HTTP/1.1\r\nHost: ", backend.authority, b"\r\n"]
-    forwarded_for, connections, tokens = [], [], []
-    host = b""
-    for name, value in info.headers:
-        lower = name.lower()
-        if lower not in _REQUEST_SPECIAL:
-            parts += name, b": ", value, b"\r\n"
-        elif lower == b"host":
-            host = value
-        elif lower == b"cookie":
-            value = route_cookie.to_server(value, backend)
-            if value:
-                parts += name, b": ", value, b"\r\n"
-        elif lower == b"x-forwarded-for":
-            forwarded_for.append(value)
-        elif lower == b"connection":
-            connections.append(value)
-        elif lower == instance.FIELD:
-            tokens.append(value)
-    if connections and (nominated := _nominated(connections, REQUEST_DROPPED)):
-        info = info._replace(headers=_without(info.headers, nominated))
-        return request_head(info, backend, target, length, sender, from_trusted_proxy=from_trusted_proxy)
-    if tokens and sender.is_in(tokens):
-        raise LoopDetected
-    parts.append(sender.line_after(tokens) if tokens else sender.line)
-    if info.peer:
-        forwarded_for.append(info.peer.encode("ascii"))
-    if forwarded_for:
-        parts += b"X-Forwarded-For: ", b", ".join(forwarded_for), b"\r\n"
+    host, received = _pass_on_request(info.headers, backend, parts)
+    line, addresses = sender.line, info.peer.encode("ascii")
+    if received:
+        before, tokens = received.get(b"x-forwarded-for", []), received.get(instance.FIELD)
+        addresses = b", ".join([*before, addresses] if addresses else before)
+        if tokens:
+            if sender.is_in(tokens):
+                raise LoopDetected
+            line = sender.line_after(tokens)
+    parts.append(line)
+    if addresses:
+        parts += b"X-Forwarded-For: ", addresses, b"\r\n"
     if from_trusted_proxy:
-        scheme, host, port = _as_reported(info, host)
-        parts += b"X-Forwarded-Proto: ", scheme, b"\r\n"
-        if port:
-            parts += b"X-Forwarded-Port: ", port, b"\r\n"
+        host = _pass_on_origin(info, host, received, parts)
     else:
         parts.append(b"X-Forwarded-Proto: https\r\n" if info.secure else b"X-Forwarded-Proto: http\r\n")
     if host:
@@ -159,6 +119,54 @@ def request_head(
         parts.append(b"Content-Length: %d\r\n" % length)
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def _pass_on_request(headers: Headers, backend: Backend, parts: list[bytes]) -> tuple[bytes, dict[bytes, list[bytes]]]:
+    """
+    Append the lines of a client's fields to ``parts``.
+
+    :return: the value of ``Host``, and the values of the fields in `_REQUEST_READ`, by lower-case name.
+    """
+    host = b""
+    received: dict[bytes, list[bytes]] = {}
+    start = len(parts)
+    for name, value in headers:
+        lower = name.lower()
+        if lower not in _REQUEST_SPECIAL:
+            parts += name, b": ", value, b"\r\n"
+        elif lower == b"host":
+            host = value
+        elif lower == b"cookie":
+            if value := route_cookie.to_server(value, backend):
+                parts += name, b": ", value, b"\r\n"
+        elif lower in received:
+            received[lower].append(value)
+        elif lower in _REQUEST_READ:
+            received[lower] = [value]
+    if b"connection" in received and (nominated := _nominated(received[b"connection"], REQUEST_DROPPED)):
+        del parts[start:]
+        return _pass_on_request(_without(headers, nominated), backend, parts)
+    return host, received
+
+
+def _pass_on_origin(info: RequestInfo, host: bytes, received: Mapping[bytes, list[bytes]], parts: list[bytes]) -> bytes:
+    """
+    Append the scheme and port by which the client reached the outermost proxy to ``parts``, and return the host.
+
+    The proxy in front of mpp has reported them. A missing, repeated or malformed value is replaced by that of the request to mpp;
+    the port is then left out.
+
+    :param host: the ``Host`` of the request to mpp.
+    :param received: the received fields, see `_pass_on_request`.
+    """
+    reported = {name: values[0] for name, values in received.items() if len(values) == 1}
+    scheme = reported.get(b"x-forwarded-proto", b"").lower()
+    if scheme not in (b"http", b"https"):
+        scheme = b"https" if info.secure else b"http"
+    parts += b"X-Forwarded-Proto: ", scheme, b"\r\n"
+    if _port(port := reported.get(b"x-forwarded-port", b"")):
+        parts += b"X-Forwarded-Port: ", port, b"\r\n"
+    return reported_host if _one_host(reported_host := reported.get(b"x-forwarded-host", b"")) else host
 
 
 def field_value(text: str) -> bytes:
@@ -221,23 +229,8 @@ def response_head(
     :param served_by: the backend; its id is added to the name of an inner mpp's cookie, see `mpp.core.route_cookie`; None for
         local replies.
     """
-    if reason != b"OK":
-        reason = _plain_reason(status, reason)
-    parts = [b"HTTP/1.1 %d " % status, reason, b"\r\n"]
-    connections = []
-    announced = False
-    for name, value in headers:
-        lower = name.lower()
-        if lower not in _RESPONSE_SPECIAL:
-            announced = announced or lower == b"content-length"
-            parts += name, b": ", value, b"\r\n"
-        elif lower == b"set-cookie":
-            parts += name, b": ", value if served_by is None else route_cookie.from_server(value, served_by), b"\r\n"
-        elif lower == b"connection":
-            connections.append(value)
-    if connections and (nominated := _nominated(connections, _RESPONSE_DROPPED)):
-        rest = _without(headers, nominated)
-        return response_head(status, reason, rest, added, length=length, bodyless=bodyless, chunked=chunked, served_by=served_by)
+    parts = [b"HTTP/1.1 %d " % status, reason if reason == b"OK" else _plain_reason(status, reason), b"\r\n"]
+    announced = _pass_on(headers, served_by, parts)
     for name, value in added:
         parts += name, b": ", value, b"\r\n"
     if chunked:
@@ -246,6 +239,28 @@ def response_head(
         parts.append(b"Content-Length: %d\r\n" % length)
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def _pass_on(headers: Headers, served_by: Backend | None, parts: list[bytes]) -> bool:
+    """Append the lines of a backend's fields to ``parts``; return whether ``Content-Length`` is one of them."""
+    announced = False
+    connections = []
+    start = len(parts)
+    for name, value in headers:
+        lower = name.lower()
+        if lower not in _RESPONSE_SPECIAL:
+            parts += name, b": ", value, b"\r\n"
+        elif lower == b"content-length":
+            announced = True
+            parts += name, b": ", value, b"\r\n"
+        elif lower == b"set-cookie":
+            parts += name, b": ", value if served_by is None else route_cookie.from_server(value, served_by), b"\r\n"
+        elif lower == b"connection":
+            connections.append(value)
+    if connections and (nominated := _nominated(connections, _RESPONSE_DROPPED)):
+        del parts[start:]
+        return _pass_on(_without(headers, nominated), served_by, parts)
+    return announced
 
 
 def _plain_reason(status: int, reason: bytes) -> bytes:
