@@ -1,8 +1,7 @@
 """
-One connection to a backend: sends a request, and gives the answer as far as it may be held.
+One connection to a backend: sends a request, and returns the response as soon as it is complete or may not be buffered further.
 
-It knows one request at a time and nothing of pools, retries or time-outs. What it tells its keeper is whether it can be used
-again, and that it is gone.
+It handles one request at a time, and knows nothing of pools, retries or timeouts.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -21,56 +20,38 @@ from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.interfaces import IProgress, IResponse
 from mpp.core.model import Headers
 from mpp.wire.memory_budget import MemoryBudget
-from mpp.wire.upstream.dial_errors import detail_of
-from mpp.wire.upstream.keeping import ConnectionOwner, UnsentBody
-from mpp.wire.upstream.response import Response
-from mpp.wire.upstream.response_parser import MalformedResponse, ResponseParser
+from mpp.wire.upstream.dial_errors import cause_of, detail_of
+from mpp.wire.upstream.keeping import ConnectionOwner, OwnerRecords
+from mpp.wire.upstream.messages.request_body import UnsentBody, send_large
+from mpp.wire.upstream.messages.response import Response
+from mpp.wire.upstream.messages.response_parser import MalformedResponse, ResponseParser
 
 # Up to here one write of head and body together costs less than a second one; twice the usual form body of a query.
 JOIN_BODY = 16 * 1024
-# A transport tells a producer to pause when it has buffered more than this, so smaller bodies need not ask.
-TRANSPORT_BUFFER = 64 * 1024
 
 
 class ConnectionState(enum.Enum):
-    """Where a connection is."""
+    """The state of a connection to a backend."""
 
     IDLE = "idle"
     BUSY = "busy"
-    """A request was sent, and the answer has not ended."""
+    """A request was sent, and its response has not ended."""
     DEAD = "dead"
-    """Closed or aborted: nothing that arrives counts."""
+    """The connection is closed or reset: whatever arrives is ignored."""
 
 
 _IDLE, _BUSY, _DEAD = ConnectionState
 
 
-class UpstreamConnection(Protocol):
-    """
-    A connection to one backend.
-
-    :ivar address: the IP address that it leads to.
-    :ivar retired: the keeper's note that the server does not have this address any more: it carries no further request.
-    :ivar idle_since: the keeper's note of when it became idle.
-    :ivar proved: the keeper's note that it has answered.
-    :ivar carries: the keeper's note that it may carry requests.
-    :ivar slots: the keeper's note of what its request has: 0 nothing, 1 a slot, 2 a query slot beside it.
-    :ivar begun: the keeper's note that its response has begun, and not ended.
-    """
+class UpstreamConnection(OwnerRecords, Protocol):
+    """The HTTP/1.1 connection of mpp to a backend."""
 
     transport: Any
-    address = ""
-    retired = False
-    idle_since = 0.0
-    proved = False
-    carries = False
-    slots = 0
-    begun = False
 
     def __init__(self) -> None:
         self._state = _IDLE
         self._parser = ResponseParser()
-        self._owner: ConnectionOwner | None = None
+        self._owner: ConnectionOwner[UpstreamConnection] | None = None
         self._waiting: Deferred[IResponse] | None = None
         self._response: Response | None = None
         self._unsent: UnsentBody | None = None
@@ -82,8 +63,8 @@ class UpstreamConnection(Protocol):
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self._state.value}>"
 
-    def adopt(self, owner: ConnectionOwner, budget: MemoryBudget) -> None:
-        """Belong to ``owner`` from now on, and account for what is held in ``budget``. Before the first `send`."""
+    def adopt(self, owner: ConnectionOwner[UpstreamConnection], budget: MemoryBudget) -> None:
+        """Set the owner, and the budget that buffered bytes count to. To be called before the first `send`."""
         self._owner = owner
         self._budget = budget
 
@@ -93,7 +74,7 @@ class UpstreamConnection(Protocol):
         return self._state is _IDLE
 
     def restart_idle(self) -> None:
-        """Count as new: what was asked on it so far was asked just now, to see that the server reads it."""
+        """Treat the connection as new: the only request on it so far was sent just now, to see that the server reads it."""
         self._used = False
 
     def send(
@@ -118,60 +99,50 @@ class UpstreamConnection(Protocol):
         elif len(body) <= JOIN_BODY:
             self.transport.write(head + body)
         else:
-            self._send_large(head, body)
+            self._unsent = send_large(self.transport, head, body)
         return waiting
-
-    def _send_large(self, head: bytes, body: bytes) -> None:
-        if len(body) < TRANSPORT_BUFFER:
-            self.transport.writeSequence((head, body))
-            return
-        self._unsent = unsent = UnsentBody(self.transport)
-        self.transport.registerProducer(unsent, True)
-        self.transport.writeSequence((head, body))
-        if not unsent.pending:
-            self.transport.unregisterProducer()
 
     def _cancelled(self, waiting: Deferred[IResponse]) -> None:
         if self._response is not None:
             self._response.release()
         self.abort()
 
-    # The answer
+    # The response
 
     def dataReceived(self, data: bytes) -> None:
-        """Read a segment, then act on what it brought."""
+        """Parse a segment, then pass on the part of the response that it contains."""
         if self._state is not _BUSY:
-            # Nobody asked for it.
+            # No request was sent that this could be the response to.
             self._die()
             return
         self._unanswered = False
         if self._progress is not None:
             self._progress.received += len(data)
-        answer = self._parser
+        parser = self._parser
         try:
-            answer.feed(data)
+            parser.feed(data)
         except MalformedResponse as error:
-            if answer.began and self._response is None:
-                self._begin_response(answer)
+            if parser.began and self._response is None:
+                self._begin_response(parser)
             self._fail(Cause.GARBLED, str(error))
             return
-        if answer.began:
-            self._answered(answer, self._response or self._begin_response(answer))
+        if parser.began:
+            self._advance(parser, self._response or self._begin_response(parser))
 
-    def _begin_response(self, answer: ResponseParser) -> Response:
-        response = self._response = Response(answer.status, answer.reason, answer.headers, self._budget, self)
+    def _begin_response(self, parser: ResponseParser) -> Response:
+        response = self._response = Response(parser.status, parser.reason, parser.headers, self._budget, self)
         return response
 
-    def _answered(self, answer: ResponseParser, response: Response) -> None:
-        """Pass on what has come of the body, and its end."""
+    def _advance(self, parser: ResponseParser, response: Response) -> None:
+        """Pass on the part of the body that has arrived, and its end."""
         room = True
-        if answer.pieces:
-            body = answer.take()
+        if parser.pieces:
+            body = parser.take()
             if self._waiting is None:
                 response.arrived(body)
             else:
                 room = response.buffer(body)
-        if answer.ended:
+        if parser.ended:
             # Unless the consumer has just cancelled it.
             if self._state is _BUSY:
                 self._complete()
@@ -180,15 +151,15 @@ class UpstreamConnection(Protocol):
 
     def _may_buffer_more(self, response: Response) -> bool:
         if self._may_buffer is not None:
-            may_hold, self._may_buffer = self._may_buffer, None
-            if not may_hold(response.status, response.headers):
+            may_buffer, self._may_buffer = self._may_buffer, None
+            if not may_buffer(response.status, response.headers):
                 self._buffer = 0
                 if self._owner is not None:
                     self._owner.stream_begun(self)
         return 0 < self._buffer >= response.buffered_size
 
     def _fire_begun(self, response: Response) -> None:
-        """Give the answer as far as it has come; the backend waits."""
+        """Fire with the incomplete response; pause reading until its body is taken."""
         response.length = self._parser.length
         self.pause_reading()
         if self._owner is not None:
@@ -198,27 +169,21 @@ class UpstreamConnection(Protocol):
         waiting.callback(response)
 
     def _complete(self) -> None:
-        """Be free before anybody is told, so that what they send next can use this connection."""
+        """End the exchange. The connection is idle before any callback runs, so that the next request can use it."""
         response, self._response = self._response, None
         waiting, self._waiting = self._waiting, None
         assert response is not None
         if waiting is not None:
             response.length = response.buffered_size
-        reusable = self._parser.persistent and not self._parser.excess
-        if self._unsent is not None:
-            if self._unsent.pending:
-                reusable = False
-            else:
-                self._unsent = None
-        self._end(reusable)
+        if self._unsent is not None and not self._unsent.pending:
+            self._unsent = None
+        self._end(self._parser.persistent and not self._parser.excess and self._unsent is None)
         response.finish()
         if waiting is not None:
             waiting.callback(response)
 
-    # The end
-
     def _end(self, reusable: bool) -> None:
-        """Be idle, or close."""
+        """End the exchange: become idle if the connection is reusable, else close it."""
         if reusable:
             self._state = _IDLE
             self._used = True
@@ -230,13 +195,11 @@ class UpstreamConnection(Protocol):
             self._owner.exchange_ended(self, reusable)
 
     def _fail(self, cause: Cause, detail: str) -> None:
-        """Give up on the answer, and on the connection."""
-        response, self._response = self._response, None
+        """Abandon the response, and reset the connection."""
         waiting, self._waiting = self._waiting, None
         stale = self._used and self._unanswered and cause in (Cause.CLOSED, Cause.RESET)
+        response = self._break_off()
         error = UpstreamError(Phase.HEAD if response is None else Phase.BODY, cause, detail, stale=stale)
-        self._die()
-        self._end(False)
         if waiting is not None:
             if response is not None:
                 response.release()
@@ -244,14 +207,21 @@ class UpstreamConnection(Protocol):
         elif response is not None:
             response.fail(error)
 
+    def _break_off(self) -> Response | None:
+        """Reset the connection, and report to its owner that the exchange has ended; return the response, if it has begun."""
+        response, self._response = self._response, None
+        self._die()
+        self._end(False)
+        return response
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Decide whether the end came too early."""
+        """End the response, which is complete or broken off, and report the connection's end to its owner."""
         if self._state is _BUSY:
             if self._parser.ends_with_connection and reason.check(ConnectionDone):
                 self._parser.persistent = False
                 self._complete()
             else:
-                cause = _cause(reason)
+                cause = cause_of(reason)
                 self._fail(cause, detail_of(reason, cause))
         self._state = _DEAD
         owner, self._owner = self._owner, None
@@ -259,27 +229,25 @@ class UpstreamConnection(Protocol):
             owner.connection_closed(self)
 
     def pause_reading(self) -> None:
-        """Make the backend wait."""
+        """Stop reading from the backend."""
         if self._reading and self._state is not _DEAD:
             self._reading = False
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Let the backend go on."""
+        """Read from the backend again."""
         if not self._reading and self._state is not _DEAD:
             self._reading = True
             self.transport.resumeProducing()
 
-    # The client's pace
-
     def client_paused(self) -> None:
-        """Read nothing more from the backend, because the client does not take what has come."""
+        """Stop reading from the backend, because the client does not read its response."""
         self.pause_reading()
         if self._owner is not None and self._state is _BUSY:
             self._owner.response_paused(self)
 
     def client_resumed(self) -> None:
-        """Record that the client takes more; reading goes on when it has taken what is held."""
+        """Record that the client reads again; mpp reads from the backend again when the buffered bytes are delivered."""
         if self._owner is not None and self._state is _BUSY:
             self._owner.response_resumed(self)
 
@@ -292,53 +260,41 @@ class UpstreamConnection(Protocol):
         return 0 if self._response is None else self._response.taken()
 
     def end_stream(self) -> None:
-        """Close the connection, and let what has come of its event stream be all there is of it."""
-        response, self._response = self._response, None
-        self._die()
-        self._end(False)
+        """Reset the connection, and end its event stream with what has arrived."""
+        response = self._break_off()
         if response is not None:
             response.finish()
 
     def cancel_slow(self, error: Exception) -> None:
         """Reset the connection, and fail the response at once, also if its consumer has paused it."""
-        response, self._response = self._response, None
-        self._die()
-        self._end(False)
+        response = self._break_off()
         if response is not None:
             response.cancel_slow(error)
 
     def abort(self) -> None:
-        """Reset the connection; nobody waiting is told."""
-        busy = self._state is _BUSY
-        self._waiting = self._response = None
-        self._die()
-        if busy and self._owner is not None:
-            self._owner.exchange_ended(self, False)
+        """Reset the connection; the Deferred of `send` and the response are abandoned, and not called back."""
+        self._waiting = None
+        if self._state is _BUSY:
+            self._break_off()
+        else:
+            self._die()
 
     def close(self) -> None:
-        """Close a connection on which no answer is awaited any more."""
+        """Close the connection, which awaits no response."""
         if self._state is _DEAD:
             return
         self._state = _DEAD
         if self._unsent is not None or ISSLTransport.providedBy(self.transport):
-            # Neither the rest of a request nor an orderly end of TLS is worth waiting for: the other side may be dead.
+            # Neither the rest of a request nor an orderly end of TLS is worth a wait: the backend may be dead.
             self.transport.abortConnection()
         else:
             self.transport.loseConnection()
 
     def shut(self) -> None:
-        """Reset the connection, whatever it is doing; who waits on it is told by the end of the connection."""
+        """Reset the connection in any state; a request under way fails when the end of the connection is noticed."""
         self.transport.abortConnection()
 
     def _die(self) -> None:
         if self._state is not _DEAD:
             self._state = _DEAD
             self.transport.abortConnection()
-
-
-def _cause(reason: Failure) -> Cause:
-    if reason.check(ConnectionDone):
-        return Cause.CLOSED
-    if reason.check(ConnectionLost, ConnectionAborted):
-        return Cause.RESET
-    return Cause.TLS

@@ -1,53 +1,52 @@
-"""What a `mpp.wire.upstream.connection.UpstreamConnection` works with: its owner, and the watch over a large request body."""
+"""What a connection and its owner know of each other: the owner's records on it, and the events that it reports."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
 from typing import Protocol as Shape
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from mpp.wire.upstream.connection import UpstreamConnection
+ConnectionT = TypeVar("ConnectionT", contravariant=True)
 
 
-class ConnectionOwner(Shape):
-    """Who owns a connection: a `mpp.wire.upstream.lane.Lane`."""
+class ConnectionOwner(Shape[ConnectionT]):
+    """The interface of the owner of a connection: a `mpp.wire.upstream.lane.Lane`."""
 
-    def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        """Take note that the connection is idle again, or (not ``reusable``) that it is being closed. Once for each request."""
+    def exchange_ended(self, connection: ConnectionT, reusable: bool, /) -> None:
+        """Record that the connection is idle again, or (not ``reusable``) is being closed. Called once for each request."""
 
-    def connection_closed(self, connection: UpstreamConnection) -> None:
-        """Take note that the connection has ended. Once."""
+    def connection_closed(self, connection: ConnectionT, /) -> None:
+        """Record that the connection has ended. Called once."""
 
-    def response_begun(self, connection: UpstreamConnection) -> None:
+    def response_begun(self, connection: ConnectionT, /) -> None:
         """Record that a response is passed on before all of it has arrived."""
 
-    def stream_begun(self, connection: UpstreamConnection) -> None:
-        """Record that the response has no end of its own: it is an event stream. Before its head is passed on."""
+    def stream_begun(self, connection: ConnectionT, /) -> None:
+        """Record that the response is an event stream, which has no end of its own. Called before its head is passed on."""
 
-    def response_paused(self, connection: UpstreamConnection) -> None:
-        """Record that the client does not read on. Perhaps more than once in a row."""
+    def response_paused(self, connection: ConnectionT, /) -> None:
+        """Record that the client does not read on. May be called several times in a row."""
 
-    def response_resumed(self, connection: UpstreamConnection) -> None:
+    def response_resumed(self, connection: ConnectionT, /) -> None:
         """Record that the client reads on."""
 
 
-class UnsentBody:
-    """Watches a large request body leave (a streaming IPushProducer that produces nothing)."""
+class OwnerRecords:
+    """
+    The owner's records on a connection. The connection itself does not use them.
 
-    __slots__ = ("_transport", "pending")
+    :ivar address: the IP address that the connection leads to.
+    :ivar retired: the server has left this address, so the connection carries no further request.
+    :ivar idle_since: when the connection became idle, by the monotonic clock.
+    :ivar proved: the server has sent a response on the connection.
+    :ivar carries: the connection may carry requests.
+    :ivar slots: the slots that its request has: 0 none, 1 a slot, 2 a query slot beside it.
+    :ivar begun: its response has begun, and has not ended.
+    """
 
-    def __init__(self, transport: Any) -> None:
-        self.pending = False
-        self._transport = transport
-
-    def pauseProducing(self) -> None:
-        """Record that not all of the body has left."""
-        self.pending = True
-
-    def resumeProducing(self) -> None:
-        """Record that the body has left, and watch no longer."""
-        self.pending = False
-        self._transport.unregisterProducer()
-
-    def stopProducing(self) -> None:
-        """Do nothing: the connection reports its own end."""
+    address = ""
+    retired = False
+    idle_since = 0.0
+    proved = False
+    carries = False
+    slots = 0
+    begun = False

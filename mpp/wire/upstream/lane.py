@@ -7,7 +7,7 @@ It knows neither HTTP nor why a request is sent. The limits and the timer are th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
@@ -17,13 +17,11 @@ from mpp.core.interfaces import IProgress, IResponse
 from mpp.core.model import Backend, Headers
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.growth import ConnectionGrowth
-from mpp.wire.upstream.opening import PROOF_BYTES
+from mpp.wire.upstream.idle import IdleConnections
+from mpp.wire.upstream.interfaces import IPool
 from mpp.wire.upstream.parking import Parking
 from mpp.wire.upstream.slow import SlowReaders
 from mpp.wire.upstream.turns import RequestQueue
-
-if TYPE_CHECKING:
-    from mpp.wire.upstream.pool import Pool
 
 Request = tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None, IProgress | None]
 """What `UpstreamConnection.send` takes."""
@@ -38,8 +36,6 @@ class Lane:
     :ivar idle: connections without a request, the longest idle first.
     :ivar active: how many slots are taken.
     :ivar growth: how many connections there are, and may be.
-    :ivar heard_at: when the last response on a kept connection was complete.
-    :ivar kept: what becomes idle is kept.
     :ivar queries: how many queries the server runs for us: those whose responses have not begun.
     :ivar queue: requests that wait for a slot.
     :ivar slow: responses that are paused by their clients.
@@ -52,10 +48,8 @@ class Lane:
         "active",
         "backend",
         "growth",
-        "heard_at",
         "held_up",
         "idle",
-        "kept",
         "parking",
         "queries",
         "queue",
@@ -63,26 +57,18 @@ class Lane:
         "streams",
     )
 
-    def __init__(self, pool: Pool, backend: Backend) -> None:
+    def __init__(self, pool: IPool, backend: Backend) -> None:
         self._pool = pool
         self.backend = backend
-        self.idle: list[UpstreamConnection] = []
+        self.idle = IdleConnections(pool)
         self.active = 0
-        self.kept = True
         self.queries = 0
         self.queue = RequestQueue()
         self.slow = SlowReaders()
-        self.parking = Parking(pool, self)
         self.streams: set[UpstreamConnection] = set()
-        self.heard_at = float("-inf")
         self.held_up = False
-        self.growth = ConnectionGrowth(pool, self)
-
-    @property
-    def question(self) -> bytes:
-        """The head of the request that proves a connection, see Note [Connection limits]; empty when none is proved."""
-        question = self._pool.question
-        return b"" if question is None else question(self.backend)
+        self.growth = ConnectionGrowth(pool, backend, self.idle, partial(pool.connect, self), self._connection_awaited)
+        self.parking = Parking(pool, self, self.growth)
 
     @property
     def waiting(self) -> int:
@@ -97,7 +83,7 @@ class Lane:
     @property
     def without_connection(self) -> int:
         """How many requests have a slot and wait for one of the few connections that the server takes."""
-        return 0 if self.growth.limit is None else len(self.growth.seekers)
+        return 0 if self.growth.counts.limit is None else len(self.growth.seekers)
 
     def __str__(self) -> str:
         queued = f", {self.waiting} queued" if self.waiting else ""
@@ -134,7 +120,7 @@ class Lane:
     def send_now(self, request: Request, fresh: bool, urgent: bool, query_slots: int) -> Deferred[IResponse]:
         """Send a request on a kept or, if there is none, on a new connection."""
         idle = self.idle
-        spare = 0 if urgent else self.growth.spare
+        spare = 0 if urgent else self.growth.counts.spare
         while len(idle) > spare and not fresh:
             connection = idle.pop()
             if connection.alive:
@@ -169,6 +155,12 @@ class Lane:
 
         return self.growth.connect(request[4], urgent=urgent, fresh=fresh).addCallbacks(connected, not_connected)
 
+    def _connection_awaited(self) -> None:
+        """Record that a request waits for a connection; reset a slow response for it if the server accepts no more."""
+        self.held_up = True
+        if self.growth.counts.limit is not None:
+            self.parking.make_room()
+
     def _go_on(self) -> None:
         """Let those requests go for which there are connections and slots."""
         turns, growth = self.queue, self.growth
@@ -191,9 +183,9 @@ class Lane:
         """Keep a connection that is idle again, and give its slot to the next request."""
         if reusable:
             if not connection.proved:
-                self.growth.answered(connection)
-            self.keep(connection)
-            self.heard_at = connection.idle_since
+                self.growth.counts.answered(connection)
+            self.idle.keep(connection)
+            self.idle.heard_at = connection.idle_since
         if connection.begun:
             connection.begun = False
             self.streams.discard(connection)
@@ -217,8 +209,7 @@ class Lane:
 
     def connection_closed(self, connection: UpstreamConnection) -> None:
         """Forget a connection that has ended."""
-        if connection in self.idle:
-            self.idle.remove(connection)
+        self.idle.discard(connection)
         self.parking.given_up.discard(connection)
         self._pool.connection_closed(connection)
         if not connection.retired:
@@ -227,7 +218,7 @@ class Lane:
     def response_begun(self, connection: UpstreamConnection) -> None:
         """Take the query slot of a response: Prometheus begins to send when a query has been run."""
         if not connection.proved:
-            self.growth.answered(connection)
+            self.growth.counts.answered(connection)
         connection.begun = True
         if connection.slots == 2:
             connection.slots = 1
@@ -268,7 +259,7 @@ class Lane:
         """
         connection.retired = True
         if connection.alive:
-            self.take(connection)
+            self.idle.discard(connection)
             connection.close()
         elif connection in self.streams:
             connection.end_stream()
@@ -278,36 +269,6 @@ class Lane:
         self.queries -= connection.slots == 2
         self.free(connection)
         self.growth.retire(connection)
-
-    # Idle connections
-
-    def take(self, connection: UpstreamConnection) -> None:
-        """Have a connection not be idle: it is about to be used."""
-        if connection in self.idle:
-            self.idle.remove(connection)
-
-    def ask(self) -> Deferred[IResponse] | None:
-        """Ask the server for ``/-/ready`` on an idle connection; return None when there is none."""
-        while self.idle:
-            connection = self.idle.pop()
-            if connection.alive:
-                return connection.send(self.question, b"", PROOF_BYTES, None)
-        return None
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        """Have a connection be idle, or close it if there are enough."""
-        pool = self._pool
-        if connection.retired or not self.kept or len(self.idle) >= pool.max_idle:
-            connection.close()
-            return
-        connection.idle_since = pool.clock.seconds()
-        self.idle.append(connection)
-        pool.schedule_idle_check()
-
-    def close_idle(self, before: float) -> None:
-        """Close what is idle since ``before`` or longer."""
-        while self.idle and self.idle[0].idle_since <= before:
-            self.idle.pop(0).close()
 
 
 def shutting_down() -> UpstreamError:

@@ -6,17 +6,13 @@ See Note [Paused responses] in `mpp.wire.upstream.slow`, which decides. The slot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from txaio.tx import make_logger
 
 from mpp.core.errors import ClientTooSlow
 from mpp.wire.upstream.connection import UpstreamConnection
+from mpp.wire.upstream.growth import ConnectionGrowth
+from mpp.wire.upstream.interfaces import ILane, IPool
 from mpp.wire.upstream.slow import SPAN_S
-
-if TYPE_CHECKING:
-    from mpp.wire.upstream.lane import Lane
-    from mpp.wire.upstream.pool import Pool
 
 _log = make_logger()
 
@@ -31,11 +27,12 @@ class Parking:
     :ivar given_up: connections that were reset to make room, and are not gone yet.
     """
 
-    __slots__ = ("_lane", "_pool", "_reset", "_told_at", "given_up")
+    __slots__ = ("_growth", "_lane", "_pool", "_reset", "_told_at", "given_up")
 
-    def __init__(self, pool: Pool, lane: Lane) -> None:
+    def __init__(self, pool: IPool, lane: ILane, growth: ConnectionGrowth) -> None:
         self._pool = pool
         self._lane = lane
+        self._growth = growth
         self._reset = 0
         self._told_at = float("-inf")
         self.given_up: set[UpstreamConnection] = set()
@@ -63,7 +60,7 @@ class Parking:
     @property
     def _places(self) -> int:
         """How many paused responses may do without a slot; not all of the few connections that a server may take are theirs."""
-        limit = self._lane.growth.limit
+        limit = self._growth.counts.limit
         return self._pool.max_active if limit is None else min(self._pool.max_active, limit // 2)
 
     def make_room(self) -> None:
@@ -71,7 +68,7 @@ class Parking:
         lane = self._lane
         for_slot = lane.active >= self._pool.max_active and lane.queue.next(lane.queries) is not None
         # A connection that was reset makes room for another one only when it is gone.
-        for_connection = lane.without_connection > len(self.given_up) + lane.growth.opening
+        for_connection = lane.without_connection > len(self.given_up) + self._growth.opening
         if not (for_slot or for_connection):
             return
         connection = lane.slow.slowest(self._places)

@@ -19,6 +19,7 @@ from mpp.core.interfaces import IProgress, IResponse, IUpstreams
 from mpp.core.model import Backend, Headers
 from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
+from mpp.wire.upstream.interfaces import ILane
 from mpp.wire.upstream.lane import Lane
 
 # Prometheus closes what is idle for its --web.read-timeout, 5 minutes by default. Well below it the two seldom meet in
@@ -83,7 +84,7 @@ class Pool:
         self.question = question
         self._dialer = dialer
         self._lanes: dict[Backend, Lane] = {}
-        self._open: dict[UpstreamConnection, Lane] = {}
+        self._open: dict[UpstreamConnection, ILane] = {}
         self._dialing: set[Deferred[UpstreamConnection]] = set()
         self._idle_check: IDelayedCall | None = None
         self._sample: IDelayedCall | None = None
@@ -135,7 +136,7 @@ class Pool:
         """Whether nothing is sent any more."""
         return self._closed is not None
 
-    def connect(self, lane: Lane) -> Deferred[UpstreamConnection]:
+    def connect(self, lane: ILane) -> Deferred[UpstreamConnection]:
         """Open a connection that belongs to ``lane``. Fails with `mpp.core.errors.UpstreamError`; may be cancelled."""
         dialing = self._dialer.dial(lane.backend)
         self._dialing.add(dialing)
@@ -156,16 +157,16 @@ class Pool:
         """Forget a backend: close what is idle now, and what is in use when it becomes idle."""
         lane = self._lanes.pop(backend, None)
         if lane is not None:
-            lane.kept = False
-            lane.close_idle(self.clock.seconds())
+            lane.idle.kept = False
+            lane.idle.close_older(self.clock.seconds())
 
     def close_idle(self, backend: Backend) -> None:
         """Close the connections to a backend that are idle now: it is down, so they lead nowhere."""
         lane = self._lanes.get(backend)
         if lane is not None:
-            lane.close_idle(self.clock.seconds())
+            lane.idle.close_older(self.clock.seconds())
 
-    def drop(self, lane: Lane) -> None:
+    def drop(self, lane: ILane) -> None:
         """Forget a lane that has neither connections nor requests: there may be hundreds of servers that are down."""
         if self._lanes.get(lane.backend) is lane:
             del self._lanes[lane.backend]
@@ -204,7 +205,7 @@ class Pool:
             for dialing in list(self._dialing):
                 dialing.cancel()
             for lane in self._lanes.values():
-                lane.kept = False
+                lane.idle.kept = False
                 lane.idle.clear()
                 lane.fail_queued()
             for connection in list(self._open):
@@ -228,7 +229,7 @@ class Pool:
         self._idle_check = None
         before = self.clock.seconds() - self.idle_timeout
         for lane in self._lanes.values():
-            lane.close_idle(before)
+            lane.idle.close_older(before)
         if any(lane.idle for lane in self._lanes.values()):
             self.schedule_idle_check()
 

@@ -93,3 +93,50 @@ def judge(*, waited: float, silent: float, patience: float, heard: int, limited:
     if can_ask:
         return SilenceMeaning.ASK
     return SilenceMeaning.FAILED if not heard and waited >= max(GIVE_UP_S, patience) else SilenceMeaning.WAIT
+
+
+class ConnectionSilence:
+    """How long the new connections to one server have been silent, and how often it was heard on others meanwhile."""
+
+    __slots__ = ("_heard", "_looked_at", "_since", "_took")
+
+    def __init__(self) -> None:
+        self._took = 0.0
+        self._since = self._looked_at = float("-inf")
+        self._heard = 0
+
+    @property
+    def timeout(self) -> float:
+        """How many seconds new connections may be silent."""
+        return max(PATIENCE_S, PATIENCE_FACTOR * self._took)
+
+    def record_duration(self, seconds: float) -> None:
+        """Record how long a new connection took to open, or to be proved."""
+        self._took = max(seconds, self._took / 2)
+
+    def begin(self, now: float) -> None:
+        """Start to count the silence from now on."""
+        self._since = self._looked_at = now
+        self._heard = 0
+
+    def listen(self, now: float, heard_at: float) -> None:
+        """Count the look at the server's other connections, the last response on which was complete at ``heard_at``."""
+        if heard_at > self._looked_at and now - self._since >= self.timeout:
+            self._heard += 1
+            self._looked_at = now
+
+    def meaning(self, began: float, now: float, *, answering: bool, limited: bool, can_ask: bool) -> SilenceMeaning:
+        """
+        Decide what the silence of a new connection means, see `judge`.
+
+        :param began: when it began to be opened.
+        :param answering: other connections have carried responses; without any neither the heard nor the limit counts.
+        """
+        return judge(
+            waited=now - began,
+            silent=now - max(began, self._since),
+            patience=self.timeout,
+            heard=self._heard if answering else 0,
+            limited=limited and answering,
+            can_ask=can_ask,
+        )

@@ -1,8 +1,8 @@
 """
-Requests that wait for a slot on one server, in the order in which they came.
+The requests to one server that wait: for a slot, or for one of the few connections that the server accepts.
 
-It knows neither connections nor what is sent. Queries wait apart from other requests: when a server runs as many queries as it
-can, requests of other kinds pass them.
+It does not know what is sent. Queries wait apart from other requests for a slot: when a server runs as many queries as it can,
+requests of other kinds pass them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections import deque
 
 from twisted.internet.defer import Deferred
+
+from mpp.core.errors import UpstreamError
+from mpp.core.interfaces import IProgress
+from mpp.wire.upstream.connection import UpstreamConnection
 
 
 class QueuePosition(Deferred[None]):
@@ -28,7 +32,7 @@ class QueuePosition(Deferred[None]):
 
 class RequestQueue:
     """
-    The queue of one server.
+    The requests that wait for a slot of one server, in the order in which they came.
 
     :ivar waiting: how many there are in it.
     """
@@ -74,3 +78,60 @@ class RequestQueue:
         self._queries.clear()
         self.waiting = 0
         return turns
+
+
+class ConnectionWaiter(Deferred[UpstreamConnection]):
+    """
+    A request that waits for a connection; fires with it, fails with `UpstreamError`. Cancelling it leaves the queue.
+
+    :ivar urgent: it is mpp's own request, and comes before those of clients.
+    :ivar fresh: only a new connection will do.
+    """
+
+    def __init__(self, queue: ConnectionQueue, progress: IProgress | None, *, urgent: bool, fresh: bool) -> None:
+        super().__init__(queue.leave)
+        self.progress = progress
+        self.urgent = urgent
+        self.fresh = fresh
+
+
+class ConnectionQueue(deque[ConnectionWaiter]):
+    """The requests that wait for a connection to one server, urgent ones first."""
+
+    def join(self, progress: IProgress | None, *, urgent: bool, fresh: bool, queued: bool) -> ConnectionWaiter:
+        """Add a request; ``queued``: its progress says that it waits."""
+        waiter = ConnectionWaiter(self, progress, urgent=urgent, fresh=fresh)
+        if urgent:
+            self.insert(sum(each.urgent for each in self), waiter)
+        else:
+            self.append(waiter)
+        if progress is not None:
+            progress.queued = queued
+        return waiter
+
+    def leave(self, waiter: Deferred[UpstreamConnection]) -> None:
+        """Remove a request that was cancelled."""
+        assert isinstance(waiter, ConnectionWaiter)
+        self.remove(waiter)
+
+    def give(self, waiter: ConnectionWaiter, connection: UpstreamConnection, now: float) -> None:
+        """Remove a request, and fire it with a connection."""
+        self.remove(waiter)
+        progress = waiter.progress
+        if progress is not None and progress.queued:
+            progress.queued = False
+            progress.dequeued_at = now
+        waiter.callback(connection)
+
+    def mark_queued(self) -> None:
+        """Record in the progress of each request that it waits."""
+        for waiter in self:
+            if waiter.progress is not None:
+                waiter.progress.queued = True
+
+    def fail_all(self, error: UpstreamError) -> None:
+        """Remove all requests, and fail them."""
+        waiters = list(self)
+        self.clear()
+        for waiter in waiters:
+            waiter.errback(error)

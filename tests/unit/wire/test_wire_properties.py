@@ -1,6 +1,6 @@
 """
-Properties of `mpp.wire.downstream.request_parser` and `mpp.wire.upstream.response_parser`: whatever arrives, and however it is
-cut, is read in one way.
+Properties of `mpp.wire.downstream.request_parser` and `mpp.wire.upstream.messages.response_parser`: whatever arrives, and however
+it is cut, is read in one way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mpp.core.model import Headers
 from mpp.wire.downstream.request_limits import Limits
 from mpp.wire.downstream.request_parser import Incoming, RequestParser
 from mpp.wire.memory_budget import MemoryBudget
-from mpp.wire.upstream.response_parser import MalformedResponse, ResponseParser
+from mpp.wire.upstream.messages.response_parser import MalformedResponse, ResponseParser
 
 LIMITS = Limits(max_body=64, max_head=100_000, small_body=0)
 

@@ -1,6 +1,6 @@
 """
-Tests of `mpp.wire.upstream.connection`, `mpp.wire.upstream.response_parser` and `mpp.wire.upstream.response`: one connection to
-a backend.
+Tests of `mpp.wire.upstream.connection`, `mpp.wire.upstream.messages.response_parser` and `mpp.wire.upstream.messages.response`:
+one connection to a backend.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mpp.core.interfaces import IResponse
 from mpp.core.model import Headers
 from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.upstream.connection import UpstreamConnection
-from mpp.wire.upstream.response import MAX_PIECE
+from mpp.wire.upstream.messages.response import MAX_PIECE
 from tests.wire_support import CLEAN, GET, RESET, Consumer, Keeping, Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 5\r\n\r\nhello"

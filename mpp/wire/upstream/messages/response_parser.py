@@ -10,7 +10,7 @@ from __future__ import annotations
 from httptools import HttpParserError, HttpResponseParser
 
 from mpp.core.model import MIB, Headers
-from mpp.wire.upstream import lenient
+from mpp.wire.upstream.messages import lenient
 
 # What may arrive without any progress of the body: an answer's head, its trailers. Prometheus' heads are below 1 KiB.
 MAX_OVERHEAD = MIB

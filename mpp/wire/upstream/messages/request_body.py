@@ -1,0 +1,47 @@
+"""
+The sending of a large request body to a backend.
+
+A connection whose request has not left completely must not carry another one, even if the response is complete.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# A transport pauses its producer only when it has buffered more than this, so smaller bodies need no producer.
+TRANSPORT_BUFFER = 64 * 1024
+
+
+class UnsentBody:
+    """Record of whether a large request body has left: a streaming IPushProducer that produces nothing."""
+
+    __slots__ = ("_transport", "pending")
+
+    def __init__(self, transport: Any) -> None:
+        self.pending = False
+        self._transport = transport
+
+    def pauseProducing(self) -> None:
+        """Record that not all of the body has left."""
+        self.pending = True
+
+    def resumeProducing(self) -> None:
+        """Record that the body has left, and unregister from the transport."""
+        self.pending = False
+        self._transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """Ignore the end of the connection, which the connection itself reports."""
+
+
+def send_large(transport: Any, head: bytes, body: bytes) -> UnsentBody | None:
+    """Send a request without copying its body; return the record of what has left, None if the body is not that large."""
+    if len(body) < TRANSPORT_BUFFER:
+        transport.writeSequence((head, body))
+        return None
+    unsent = UnsentBody(transport)
+    transport.registerProducer(unsent, True)
+    transport.writeSequence((head, body))
+    if not unsent.pending:
+        transport.unregisterProducer()
+    return unsent
