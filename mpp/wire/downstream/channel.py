@@ -8,18 +8,12 @@ says how long a client may take. A `twisted.web.server.Request` uses it directly
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Shape
 
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableDescriptor,
-    IHalfCloseableProtocol,
-    ISSLTransport,
-    ITCPTransport,
-)
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,11 +21,12 @@ from mpp.core.errors import BadRequest
 from mpp.core.model import MIB, Headers
 from mpp.wire.downstream.backpressure import BackPressureAdapter
 from mpp.wire.downstream.channels import Channels
+from mpp.wire.downstream.connection import ClientConnection
 from mpp.wire.downstream.request_limits import Limits
 from mpp.wire.downstream.request_parser import Incoming, RequestParser
 from mpp.wire.downstream.timeouts import ACTIVE_S, BODY_S, GONE_S, HEAD_S, LINGER_S, TAKE_S
 from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
-from mpp.wire.tuned.transports import has_arrived, unsent
+from mpp.wire.tuned.transports import has_arrived
 
 # How many bytes a rejected client may still send after the response (and for `LINGER_S`): ten times a default body.
 LINGER_BYTES = 100 * MIB
@@ -56,9 +51,9 @@ class IncomingRequest(Shape):
 
 
 @implementer(IHalfCloseableProtocol)
-class ProxyChannel(Protocol):
+class ProxyChannel(ClientConnection):
     """
-    A client's connection to mpp.
+    A client's connection to mpp, on which requests are received and their responses sent.
 
     Requests are answered strictly one after the other. While one is being answered reading goes on, so that a disconnect is seen;
     it pauses as soon as another request waits. No more than `MOST_AT_ONCE` requests that are answered at once are answered before
@@ -72,12 +67,9 @@ class ProxyChannel(Protocol):
     :ivar persistent: the connection stays open after the current response; what its ``Connection`` field should say.
     :ivar idle_since: when the connection was opened, the arriving request started or the last response ended, whichever was last;
         later bytes of a request do not count. While closing: when closing started.
-    :ivar peer: the client's IP address (``::ffff:`` removed).
-    :ivar secure: the client is connected over TLS.
     :ivar site: the `twisted.web.server.Site` that made the channel.
     """
 
-    transport: Any
     site: Any = None
     persistent = True
 
@@ -106,22 +98,10 @@ class ProxyChannel(Protocol):
         self._discarded = 0
         self.idle_since = channels.clock.seconds()
 
-    # IProtocol
-
     def connectionMade(self) -> None:
         """Configure the transport and register the connection."""
-        transport = self.transport
-        # Each is one or two system calls, and every request needs the result.
-        self._peer: IAddress = transport.getPeer()
-        self._host: IAddress = transport.getHost()
-        self.peer = str(getattr(self._peer, "host", "")).removeprefix("::ffff:")
-        self.secure = ISSLTransport.providedBy(transport)
-        self._half_closes = IHalfCloseableDescriptor.providedBy(transport) and not self.secure
-        if ITCPTransport.providedBy(transport):
-            # A response is sent in one write; waiting for more data would only delay it.
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
-        self._outlet = BackPressureAdapter(transport, self._serve)
+        super().connectionMade()
+        self.outlet = BackPressureAdapter(self.transport, self._serve)
         self._channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -140,7 +120,7 @@ class ProxyChannel(Protocol):
         self._closing = True
         self._channels.remove(self)
         self._reader.close()
-        self._outlet.gone()
+        self.outlet.gone()
         request, self._request = self._request, None
         if request is not None:
             self._release()
@@ -154,7 +134,7 @@ class ProxyChannel(Protocol):
         self._reading = False
         if self._closing:
             self.transport.loseConnection()
-        elif self._request is None and not (self._outlet.stuck or self._postponed):
+        elif self._request is None and not (self.outlet.stuck or self._postponed):
             self._close(linger=False)
         else:
             self.idle_since = self._channels.clock.seconds()
@@ -172,7 +152,7 @@ class ProxyChannel(Protocol):
         begun = 0
         self._serving = True
         try:
-            while self._request is None and not self._outlet.stuck and not self._closing:
+            while self._request is None and not self.outlet.stuck and not self._closing:
                 if reader.ready and begun == MOST_AT_ONCE:
                     self._postponed = True
                     self._channels.clock.callLater(0, self._serve_on)
@@ -245,7 +225,7 @@ class ProxyChannel(Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request is arriving or being answered, and the connection is open for the next one."""
-        return self._request is None and not (self._closing or self._postponed or self._reader.partial or self._outlet.stuck)
+        return self._request is None and not (self._closing or self._postponed or self._reader.partial or self.outlet.stuck)
 
     def drain(self, now: float) -> None:
         """
@@ -255,7 +235,7 @@ class ProxyChannel(Protocol):
         or whose head was sent already, may not have seen that, and has time for one more request.
         """
         if self._request is not None:
-            self.persistent = self.persistent and self._outlet.busy
+            self.persistent = self.persistent and self.outlet.busy
             self._request.draining()
         elif self.idle and now - self.idle_since >= ACTIVE_S:
             self.close_idle()
@@ -263,8 +243,8 @@ class ProxyChannel(Protocol):
     def check_timeouts(self, now: float, idle_timeout: float) -> None:
         """Close or reject whatever has exceeded a time limit of `mpp.wire.downstream.timeouts`."""
         waited = now - self.idle_since
-        self._reader.mark(now)
-        if self._closing or self._outlet.stuck or self._heard_all:
+        self._reader.arrivals.mark(now)
+        if self._closing or self.outlet.stuck or self._heard_all:
             if self._overstayed(now, waited):
                 self.abort()
         elif self._request is None:
@@ -272,7 +252,7 @@ class ProxyChannel(Protocol):
             if not reader.partial:
                 if waited >= idle_timeout:
                     self.close_idle()
-            elif waited >= HEAD_S if reader.in_head else waited >= BODY_S and reader.stalled(now):
+            elif waited >= HEAD_S if reader.in_head else waited >= BODY_S and reader.arrivals.stalled(now):
                 reader.time_out()
                 self._serve()
 
@@ -280,8 +260,8 @@ class ProxyChannel(Protocol):
         """Return whether the client has taken too long to read, to let the connection close, or to disconnect fully."""
         if self._lingering:
             return waited >= LINGER_S
-        if self._closing or self._outlet.stuck:
-            return self._outlet.stalled(now, TAKE_S)
+        if self._closing or self.outlet.stuck:
+            return self.outlet.stalled(now, TAKE_S)
         return waited >= GONE_S
 
     def close_idle(self) -> None:
@@ -304,11 +284,11 @@ class ProxyChannel(Protocol):
         self._closing = True
         self.idle_since = self._channels.clock.seconds()
         self._reader.close()
-        self._outlet.shut()
+        self.outlet.shut()
         if linger:
             self._lingering = True
             self._read(True)
-        if linger and self._half_closes:
+        if linger and self.half_closes:
             self.transport.loseWriteConnection()
         else:
             # For TLS this, too, closes only mpp's side until the client closes its own.
@@ -318,31 +298,3 @@ class ProxyChannel(Protocol):
         self._discarded += size
         if self._discarded > LINGER_BYTES:
             self.transport.abortConnection()
-
-    # For the request
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the current response."""
-        self.transport.write(data)
-
-    def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Send several pieces of the current response."""
-        self.transport.writeSequence(pieces)
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Register a producer of the current response, which is paused and resumed, and stopped when the client disconnects."""
-        self._outlet.register(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """Remove the producer of the current response; it is not called again."""
-        self._outlet.unregister()
-
-    def unsent(self) -> int:
-        """Return how many of the written bytes the client has not received yet."""
-        return unsent(self.transport)
-
-    # For `mpp.wire.downstream.web_channel`
-
-    def addresses(self) -> tuple[IAddress, IAddress]:
-        """Return the client's address, and the address that it connected to."""
-        return self._peer, self._host

@@ -1,38 +1,38 @@
-"""What a client may send in one request: values only; `mpp.wire.downstream.request_parser` applies them."""
+"""The limits of a client's request: values only; `mpp.wire.downstream.request_parser` applies them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import field, frozen
 
 from mpp.core.model import KIB, MIB
 
-# A byte in a chunk of its own takes five bytes of framing, in the shortest form; some senders pad the size with zeros.
+# Bytes of framing per byte of a chunked body: a chunk of one byte has at least five; some senders pad its size with zeros.
 FRAMING = 8
-# More than any client sends; what they take in memory is many times their bytes (Apache and HAProxy allow 100).
+# More fields than any client sends. They take many times their size in memory. Apache and HAProxy allow 100.
 MAX_FIELDS = 1000
-# What a field takes in memory beside its bytes: two objects of 33 bytes for them, a pair, and a place in a list, each rounded up.
+# Bytes of memory of a field beside its content: two objects of 33 bytes, a pair, and a place in a list, each rounded up.
 FIELD_COST = 160
-# What a request takes in memory beside its fields and their bytes: the objects of which it consists, and its place in a queue.
+# Bytes of memory of a request beside its fields: the objects of which it consists, and its place in a queue.
 REQUEST_COST = 600
-# Up to here (and `rules.LONG_HEAD`) the fields of one request for each connection take too little to be counted.
+# Up to this number (and `rules.LONG_HEAD`) the fields of one request per connection take too little memory to be counted.
 FEW_FIELDS = 100
 
 
 @frozen
 class Limits:
     """
-    What a client may send.
+    The limits of the size of a request.
 
-    :ivar max_body: bytes of one request's body, unless ``body_rule`` says otherwise.
-    :ivar max_head: bytes of one request's head, trailers included, and what frames a chunked body beyond `FRAMING` times its
-        size. Long PromQL in a GET makes heads of many KiB, and clients are refused nothing that Prometheus itself takes (Go's
-        limit is 1 MiB).
-    :ivar small_body: bytes of a body that is not counted if it arrives in one segment with its head, which is not counted then
-        either: the form of a usual query. A client has one such request for each connection, and counting it takes a tenth of
+    :ivar max_body: how many bytes a body may have, unless ``body_rule`` says otherwise.
+    :ivar max_head: how many bytes a head may have, trailers included, and the framing of a chunked body beyond `FRAMING` times
+        its size. Long PromQL in a GET makes heads of many KiB, and mpp accepts what Prometheus itself accepts (Go's limit is
+        1 MiB).
+    :ivar small_body: up to how many bytes a body is not counted if it arrives in one segment with its head, which is not counted
+        then either: the form of a usual query. A client has one such request per connection, and counting it takes a tenth of
         the time that a request takes.
-    :ivar body_rule: returns how many bytes the body of a request may have, of its target and ``max_body``.
+    :ivar body_rule: returns how many bytes the body of a request may have, from its target and ``max_body``.
     """
 
     max_body: int = 10 * MIB
@@ -43,3 +43,8 @@ class Limits:
     def max_body_of(self, target: bytes) -> int:
         """Return how many bytes the body of a request may have."""
         return self.body_rule(target, self.max_body)
+
+
+def head_size(target: bytes, fields: Sequence[tuple[bytes, bytes]]) -> int:
+    """Return how many bytes a request target and header fields had on the wire."""
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in fields)

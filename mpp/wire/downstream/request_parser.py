@@ -1,8 +1,8 @@
 """
-Turns a client's bytes into requests, or into a refusal.
+The parser of the bytes of a client: returns requests, or the reason why the bytes are rejected.
 
-It writes nothing and knows no transport: `mpp.wire.downstream.channel` asks it what there is to answer. However the bytes are
-cut into segments, the requests are the same.
+It writes nothing and knows no transport; `mpp.wire.downstream.channel` takes the requests from it. The requests do not depend on
+how the bytes are cut into segments.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from mpp.core.model import Headers
 from mpp.core.prometheus import cors
 from mpp.wire.downstream import request_rules as rules
 from mpp.wire.downstream.arrivals import PendingRequests
-from mpp.wire.downstream.request_limits import FEW_FIELDS, FIELD_COST, FRAMING, MAX_FIELDS, REQUEST_COST, Limits
+from mpp.wire.downstream.request_limits import FEW_FIELDS, FIELD_COST, FRAMING, MAX_FIELDS, REQUEST_COST, Limits, head_size
 from mpp.wire.memory_budget import BufferedRequest, MemoryBudget
 
 Incoming = tuple[bytes, bytes, bytes, Headers, bytes, bool]
 """
-A complete request: method, target, version (``1.1`` or ``1.0``), fields, body, and whether the client would send another one on
-this connection.
+A complete request: method, target, version (``1.1`` or ``1.0``), fields, body, and whether the client may send another request
+on this connection.
 """
 
 
 class RequestParser:
     """
-    Parses one connection's input.
+    The parser of one connection's input.
 
-    All of a request that is not complete is held in the Budget from the first segment that leaves it so. What is complete at once
-    is held if it has more than a small body, if its head is large (`FEW_FIELDS`, `rules.LONG_HEAD`), or if it came behind another
-    one that was not taken: thousands of requests fit into one segment. What is held is released by `close`, by `give_way`, or by
-    the caller of `take`.
+    An incomplete request counts to the memory budget from the first segment that leaves it incomplete. A request that is complete
+    at once counts if it has more than a small body, if its head is large (`FEW_FIELDS`, `rules.LONG_HEAD`), or if it follows
+    another request that was not taken: one segment may contain thousands of requests. What was counted is released by `close`,
+    by `give_way`, or by the caller of `take`.
 
-    :param client_of: returns the client's address, of a request's fields, or of none as long as they have not arrived.
-    :param rejected: called when the rest of the input is refused at another time than during `feed` or `time_out`.
-    :ivar ready: requests that arrived and were not taken.
-    :ivar rejection: why the input after them is not read, or None.
-    :ivar over: nothing that arrives is read any more: after a refusal, and after a request that was announced as the last.
-    :ivar surplus: something arrived when it was over.
-    :ivar owes_continue: the client waits for ``100 Continue`` before it sends the rest of the request after ``ready``.
+    :param client_of: returns the client's address from a request's fields, or from no fields as long as they have not arrived.
+    :param rejected: called when the rest of the input is rejected at another time than during `feed` or `time_out`.
+    :ivar arrivals: the memory of the requests that were not taken, and how fast they arrive.
+    :ivar ready: the complete requests that were not taken.
+    :ivar rejection: why the input after the complete requests is not parsed, or None.
+    :ivar over: later input is not parsed: after a rejection, and after a request that was announced as the last.
+    :ivar surplus: there was later input.
+    :ivar owes_continue: the client waits for ``100 Continue`` before it sends the rest of the incomplete request.
     """
 
     __slots__ = (
-        "_arrivals",
         "_body",
         "_counted",
         "_fields",
@@ -62,6 +62,7 @@ class RequestParser:
         "_target",
         "_version",
         "_why",
+        "arrivals",
         "over",
         "owes_continue",
         "ready",
@@ -74,13 +75,13 @@ class RequestParser:
         limits: Limits,
         budget: MemoryBudget,
         client_of: Callable[[Headers], str] = lambda headers: "",
-        refused: Callable[[], None] = lambda: None,
+        rejected: Callable[[], None] = lambda: None,
     ) -> None:
         self._limits = limits
         self._max_body_of = limits.max_body_of
         self._small_body = limits.small_body
-        self._rejected = refused
-        self._arrivals = PendingRequests(budget, client_of, self.give_way)
+        self._rejected = rejected
+        self.arrivals = PendingRequests(budget, client_of, self.give_way)
         self.ready: deque[Incoming] = deque()
         self.rejection: BadRequest | None = None
         self.over = False
@@ -103,55 +104,47 @@ class RequestParser:
 
     @property
     def partial(self) -> bool:
-        """Whether a request has begun to arrive and is not complete; not yet by an empty line, which some send after a body."""
+        """Whether there is an incomplete request; an empty line, which some clients send after a body, does not begin one."""
         return self._overhead > 2 or bool(self._target)
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to answer, nor anything of a request yet."""
+        """Whether there is neither a request to answer, nor the beginning of one."""
         return not (self._target or self.ready or self.rejection)
 
     @property
     def in_head(self) -> bool:
-        """Whether that request's head is not complete."""
+        """Whether the head of the incomplete request is not complete."""
         return self._head is None
 
     @property
     def head(self) -> tuple[bytes, bytes, bytes, Headers] | None:
-        """Method, target, version and fields of that request, if its head is complete."""
+        """Method, target, version and fields of the incomplete request, if its head is complete."""
         if self._head is None:
             return None
         return self._parser.get_method(), self._target, self._version, self._head
 
-    def mark(self, now: float) -> None:
-        """Take note of how much of that request has arrived. To be called once a second or so."""
-        self._arrivals.mark(now)
-
-    def stalled(self, now: float) -> bool:
-        """Return whether too little of that request's body has come lately."""
-        return self._arrivals.stalled(now)
-
     def take(self) -> tuple[Incoming, BufferedRequest | None]:
-        """Take the first of those that are ready, with what it holds in the Budget, which is the caller's to release."""
-        arrivals = self._arrivals
+        """Remove and return the first complete request, and its memory in the budget, which the caller releases."""
+        arrivals = self.arrivals
         return self.ready.popleft(), arrivals.take() if arrivals.waiting else None
 
     def give_way(self) -> None:
-        """Drop all that was not taken, in favor of a request for which there would be no memory otherwise."""
+        """Drop all requests that were not taken, because another request would have no memory otherwise."""
         dropped = self.ready[0] if self.ready else None
         self._drop_ready()
-        refusal = _no_memory()
-        self._reject(refusal)
+        rejection = rules.no_memory()
+        self._reject(rejection)
         if dropped is not None:
-            refusal.origin = cors.origin_of(dropped[1], dropped[3])
+            rejection.origin = cors.origin_of(dropped[1], dropped[3])
         self._rejected()
 
     def time_out(self) -> None:
-        """Refuse the request that is arriving: it takes too long."""
+        """Reject the incomplete request, because it takes too long."""
         self._reject(BadRequest(408, f"The {'head' if self.in_head else 'body'} of the request took too long to arrive."))
 
     def feed(self, data: bytes) -> None:
-        """Read a segment. Never raises because of what is in it."""
+        """Parse a segment, whatever its content; errors are kept in ``rejection``."""
         while data:
             if self.over:
                 self.surplus = True
@@ -161,7 +154,7 @@ class RequestParser:
                 self._parser.feed_data(data)
                 break
             except HttpParserUpgrade as upgrade:
-                # Nobody here upgrades; the request was an ordinary one (RFC 9110 section 7.8), and so is what follows it.
+                # No upgrade is supported, so this is an ordinary request (RFC 9110 section 7.8), and so is the one that follows.
                 data = data[upgrade.args[0] :]
                 self._parser = HttpRequestParser(self)
             except HttpParserError as error:
@@ -171,90 +164,81 @@ class RequestParser:
                     self._reject(self._why or BadRequest(400, f"This is not an HTTP request: {error}."))
                 return
         if self._overhead or self._target:
-            # Nearly always it ended with the end of a request.
+            # Nearly always the segment ended with the end of a request.
             self._judge_partial(len(data))
 
     def _judge_partial(self, last: int) -> None:
         """
-        Refuse a request that will not become one that is served, or for which there is no memory.
+        Reject the incomplete request if it exceeds a limit, or if there is no memory for it.
 
-        :param last: bytes of the last segment.
+        :param last: the size of the last segment in bytes.
         """
-        # If it began behind another one its beginning was counted with that: at most so much.
+        # The beginning of a request that follows another one in the segment was counted with that one: at most ``last``.
         self._overhead = self._overhead or last
         if self._overhead - (1 + FRAMING) * self._size > self._limits.max_head:
-            self._reject(self._large_head())
+            self._reject(rules.large_head(self._limits.max_head))
         elif len(self._fields) > MAX_FIELDS:
-            self._reject(self._many_fields())
-        elif self.partial and not self._arrivals.buffer(self._head, self._cost(), self._overhead):
-            self._reject(_no_memory())
+            self._reject(rules.many_fields())
+        elif self.partial and not self.arrivals.buffer(self._head, self._cost(), self._overhead):
+            self._reject(rules.no_memory())
 
     def close(self) -> None:
-        """Release what will not be taken."""
+        """Drop all requests; later input is ignored."""
         self.over = True
-        # They know who knows this one.
-        self._rejected = self._arrivals.give_way = _ignore
+        # The callbacks refer to objects that refer to this parser.
+        self._rejected = self.arrivals.give_way = _ignore
         self._drop_ready()
         self._drop_partial()
 
-    def _reject(self, refusal: BadRequest) -> None:
+    def _reject(self, rejection: BadRequest) -> None:
         self.over = True
-        self.rejection = refusal
-        refusal.origin = cors.origin_of(self._target, self._head or tuple(self._fields))
+        self.rejection = rejection
+        rejection.origin = cors.origin_of(self._target, self._head or tuple(self._fields))
         self._drop_partial()
 
     def _drop_ready(self) -> None:
         self.ready.clear()
-        self._arrivals.drop_waiting()
+        self.arrivals.drop_waiting()
 
     def _drop_partial(self) -> None:
         if self.partial:
-            # It has a part of the request, too.
+            # The parser has a part of the incomplete request.
             self._parser = HttpRequestParser(self)
-        self._arrivals.drop_partial()
+        self.arrivals.drop_partial()
         self._reset()
 
     def _cost(self) -> int:
-        """Return what the request takes in memory that is arriving."""
+        """Return how many bytes of memory the incomplete request takes."""
         count, cost = self._counted
         if self._head is None:
             cost = self._overhead + FIELD_COST * len(self._fields)
         elif count != len(self._fields):
-            # More with each trailer.
+            # The head has just been completed, or trailers were added.
             count = len(self._fields)
-            cost = self._head_size() + FIELD_COST * count
+            cost = head_size(self._target, self._fields) + FIELD_COST * count
             self._counted = count, cost
         return cost + self._size
 
-    def _head_size(self) -> int:
-        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
-
-    def _large_head(self) -> BadRequest:
-        return BadRequest(431, f"The head is larger than {self._limits.max_head} bytes.")
-
-    def _many_fields(self) -> BadRequest:
-        return BadRequest(431, f"The head has more than {MAX_FIELDS} fields.")
-
-    # The parser's calls
+    # Callbacks of httptools
 
     def on_url(self, part: bytes) -> None:
-        """Take (a part of) the request target."""
+        """Add a part of the request target."""
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field, or a trailer, which nobody will see."""
+        """Add a header field, or a trailer, which is not passed on."""
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Judge the head. Raising stops the parser."""
+        """Check the complete head; an exception stops httptools."""
         headers = self._head = tuple(self._fields)
         self._version = version = self._parser.get_http_version().encode()
         try:
-            # What has arrived since the request began is an upper bound; counting exactly is seldom needed.
-            if self._overhead > self._limits.max_head < self._head_size():
-                raise self._large_head()
+            # The bytes that have arrived are an upper bound of the head; its exact size is seldom needed.
+            if self._overhead > self._limits.max_head < head_size(self._target, self._fields):
+                raise rules.large_head(self._limits.max_head)
             if len(headers) > MAX_FIELDS:
-                raise self._many_fields()
+                raise rules.many_fields()
             if self._target[:1] != b"/":
                 self._target, headers = rules.origin_form(self._target, headers)
                 self._head = headers
@@ -271,7 +255,7 @@ class RequestParser:
             self._max_body = announced.max_body
 
     def on_body(self, data: bytes) -> None:
-        """Take (a part of) the body. Whether there is room for it is found out at the end of the segment or of the body."""
+        """Add a part of the body. Its memory is counted at the end of the segment or of the body."""
         size = len(data)
         if self._size + size > self._max_body:
             self._why = rules.too_large(self._max_body)
@@ -281,39 +265,36 @@ class RequestParser:
         elif type(self._body) is bytearray:
             self._body += data
         else:
-            # Not a list of the pieces: small ones would take many times their bytes.
+            # Not a list of pieces, since small pieces would take many times their size in memory.
             self._body = bytearray(self._body + data)
         self._size += size
 
     def on_message_complete(self) -> None:
-        """Put the request with those that are ready."""
+        """Add the complete request to ``ready``."""
         parser = self._parser
         persistent = parser.should_keep_alive()
         headers = self._head
         assert headers is not None
-        arrivals = self._arrivals
+        arrivals = self.arrivals
         whole = bool(self.ready) or len(headers) > FEW_FIELDS or self._overhead > rules.LONG_HEAD
         if whole or self._size > self._small_body or arrivals.partial is not None or arrivals.waiting:
-            self._keep_buffering(headers, whole)
+            self._count_complete(headers, whole)
         self.ready.append((parser.get_method(), self._target, self._version, headers, bytes(self._body), persistent))
         self.over = not persistent
         self._reset()
 
-    def _keep_buffering(self, headers: Headers, whole: bool) -> None:
+    def _count_complete(self, headers: Headers, whole: bool) -> None:
         """
-        Hold what is complete until it is taken: its body, and the head if that came before. Raising stops the parser.
+        Count the memory of the complete request until it is taken: its body, and its head if that came in an earlier segment.
 
-        :param whole: its head counts wherever it came.
+        :param whole: the head counts in any case.
+        :raise BadRequest: there is no memory for it; this stops httptools.
         """
-        size = REQUEST_COST + self._cost() if whole or self._arrivals.partial is not None else self._size
-        if not self._arrivals.complete(headers, size, len(self.ready)):
-            self._why = _no_memory()
+        size = REQUEST_COST + self._cost() if whole or self.arrivals.partial is not None else self._size
+        if not self.arrivals.complete(headers, size, len(self.ready)):
+            self._why = rules.no_memory()
             raise self._why
 
 
-def _no_memory() -> BadRequest:
-    return BadRequest(503, "There is no memory left for this request; others arrived faster.")
-
-
 def _ignore() -> None:
-    """Do nothing."""
+    """Ignore an event after `RequestParser.close`."""

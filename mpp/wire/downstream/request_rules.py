@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from mpp.core.errors import BadRequest
 from mpp.core.model import KIB, Headers
+from mpp.wire.downstream.request_limits import MAX_FIELDS
 
 
 class AnnouncedBody(NamedTuple):
@@ -132,7 +133,24 @@ def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Cal
         raise BadRequest(400, "There must be exactly one Host field.")
     if length is None and coding is None and expectation is None:
         return NOTHING
-    body = _has_body(version, length, coding)
+    return _announced(target, version, length, coding, expectation, max_body_of)
+
+
+def _announced(
+    target: bytes,
+    version: bytes,
+    length: bytes | None,
+    coding: bytes | None,
+    expectation: bytes | None,
+    max_body_of: Callable[[bytes], int],
+) -> AnnouncedBody:
+    """Return what the fields of a head announce that say something about its body; reject what is ambiguous or unknown."""
+    if coding is not None:
+        if version == b"1.0" or length is not None:
+            raise BadRequest(400, "The length of the body is ambiguous.")
+        if coding.strip().lower() != b"chunked":
+            raise BadRequest(501, "The only transfer coding known here is chunked.")
+    body = coding is not None or (length is not None and int(length) > 0)
     max_body = max_body_of(target) if body else 0
     if body and (max_body == 0 or (length is not None and int(length) > max_body)):
         raise too_large(max_body)
@@ -150,16 +168,21 @@ def _just_a_body(max_body: int) -> AnnouncedBody:
     return AnnouncedBody(True, False, max_body)
 
 
-def _has_body(version: bytes, length: bytes | None, coding: bytes | None) -> bool:
-    """Return whether a body follows the head; refuse what is ambiguous or not understood."""
-    if coding is not None:
-        if version == b"1.0" or length is not None:
-            raise BadRequest(400, "The length of the body is ambiguous.")
-        if coding.strip().lower() != b"chunked":
-            raise BadRequest(501, "The only transfer coding known here is chunked.")
-    return coding is not None or (length is not None and int(length) > 0)
+def large_head(max_head: int) -> BadRequest:
+    """Return the rejection of a head larger than ``max_head`` bytes."""
+    return BadRequest(431, f"The head is larger than {max_head} bytes.")
+
+
+def many_fields() -> BadRequest:
+    """Return the rejection of a head with more fields than `MAX_FIELDS`."""
+    return BadRequest(431, f"The head has more than {MAX_FIELDS} fields.")
+
+
+def no_memory() -> BadRequest:
+    """Return the rejection of a request for which the memory budget has no room."""
+    return BadRequest(503, "There is no memory left for this request; others arrived faster.")
 
 
 def too_large(max_body: int) -> BadRequest:
-    """Return the refusal of a body larger than ``max_body``."""
+    """Return the rejection of a body larger than ``max_body`` bytes."""
     return BadRequest(413, f"The body is larger than {max_body} bytes." if max_body else "A request for this path has no body.")

@@ -1,12 +1,8 @@
 """
-A reactor that goes straight to who can read.
+The installation of the reactor: `mpp.wire.tuned.lean.LeanReactor`, or Twisted's own choice.
 
-Twisted's own sets a logging context around every single read (``log.callWithLogger``), for the sake of a prefix that mpp's log
-does not have; for a small request that costs as much as parsing it. This one calls ``doRead`` itself when reading is all there is
-to do, and leaves everything else to Twisted.
-
-This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not,
-`mpp.wire.tuned.switch` has all of mpp use Twisted's own choice, and a test fails. Where there is no epoll that is used, too.
+The lean reactor uses private parts of Twisted. `changed_privates` checks that they are as expected; if not,
+`mpp.wire.tuned.switch` makes mpp use Twisted's own choice, and a test fails. The same holds on systems without epoll.
 """
 
 from __future__ import annotations
@@ -14,68 +10,25 @@ from __future__ import annotations
 import gc
 import inspect
 import select
-from typing import TYPE_CHECKING, Any
-
-from twisted.python import log
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from twisted.internet.epollreactor import EPollReactor
 
 
 def lean_reactor() -> type[EPollReactor] | None:
-    """Give the reactor's class, or None where there is no epoll."""
+    """Return the class of the lean reactor, or None on a system without epoll."""
     if not hasattr(select, "epoll"):
         return None
-    from twisted.internet.epollreactor import EPollReactor
-
-    readable = select.EPOLLIN
-
-    class LeanReactor(EPollReactor):
-        """
-        Calls ``doRead`` without a logging context around it.
-
-        :ivar turn: while events are acted on: who has something to send when all of them have been
-            (``send_late``, see Note [Turns] in `mpp.wire.tuned.transports`).
-        """
-
-        turn: list[Any] | None = None
-
-        def doPoll(self, timeout: float | None) -> None:
-            """Wait for events, and act on them."""
-            selectables: dict[int, Any] = self._selectables
-            try:
-                events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
-            except InterruptedError:
-                return
-            turn = self.turn = []
-            for fd, event in events:
-                selectable = selectables.get(fd)
-                if selectable is None:
-                    # It was closed by one that came before it in this turn.
-                    continue
-                if event != readable:
-                    log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
-                    continue
-                try:
-                    why = selectable.doRead()
-                # As Twisted does: whatever it is must not stop the others, and ends the connection.
-                except BaseException as error:
-                    log.err()
-                    why = error
-                if why:
-                    self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
-            self.turn = None
-            for transport in turn:
-                transport.send_late()
-
-        doIteration = doPoll
+    from mpp.wire.tuned.lean import LeanReactor
 
     return LeanReactor
 
 
 def is_foreign(reactor: object) -> bool:
     """Return whether a reactor is not of the class that `lean_reactor` returns, though it could be."""
-    return hasattr(select, "epoll") and type(reactor).__module__ != __name__
+    lean = lean_reactor()
+    return lean is not None and type(reactor) is not lean
 
 
 def changed_privates() -> tuple[str, ...]:
