@@ -69,6 +69,12 @@ PIECES = (
     ":", ",", "by (a)", "without", "bool", "ignoring()", "fill(0)", "offset -5m", "\ud800", "-", "5m", "=", "!", "group_left",
     "\t",
 )  # fmt: skip
+FRAGMENTS = (
+    "x", "rate(", "(", ")", "[", "]", "offset ", "OFFSET ", "@", " ", ":", "-", "+", "*", "/", "^", "0x", "0X", "_", ".", "e",
+    "E", "0", "1", "08", "1e9", "9" * 20, "ms", "s", "m", "h", "d", "w", "y", "D", "S", "M", "f", "start()", "end (", "{", "}",
+    '"a"', "~", "=", ",", "smoothed", "or",
+)  # fmt: skip
+"""Parts of tokens: what they make of numbers, durations and keywords is seldom right."""
 CHAINS: tuple[Callable[[int], str], ...] = (
     lambda n: "+".join(["x"] * n),
     lambda n: "^".join(['x{a="b"}'] * n),
@@ -127,6 +133,8 @@ class Queries:
                 query = self._expression(self._random.randrange(6))
             elif kind < 0.6:
                 query = self._chain()
+            elif kind < 0.7:
+                query = "x" + "".join(self._pick(FRAGMENTS) for _ in range(self._random.randrange(2, 25)))
             else:
                 query = self._changed(previous)
             previous = query[:2000]

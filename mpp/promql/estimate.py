@@ -27,7 +27,7 @@ ALL_TIME = SelectorReads(-math.inf, math.inf, newest=False, fixed=True)
 
 _DURATION = re.compile(r"(?<![0-9a-zA-Z_.])(?:[0-9]{1,12}(?:ms|[smhdwy]))++(?![0-9a-zA-Z_.])")
 _NUMBER = re.compile(
-    r"(?<![0-9a-zA-Z_.])(?:0[xX][0-9a-fA-F_]{1,20}"
+    r"(?<![0-9a-zA-Z_.])(?:0[xX]_{0,9}+[0-9a-fA-F][0-9a-fA-F_]{0,20}"
     r"|(?:[0-9][0-9_]{0,29}+(?:\.[0-9_]{0,30}+)?|\.[0-9][0-9_]{0,29}+)(?:[eE][+-]?[0-9]{1,4}+)?)(?![0-9a-zA-Z_.])"
 )
 # A number with more digits than the expression above finds.

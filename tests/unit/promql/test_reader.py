@@ -97,6 +97,10 @@ UNKNOWN: tuple[tuple[str, float, float], ...] = (
     ("x @ -100", -math.inf, math.inf),
     ("x @ 1e12", -math.inf, math.inf),
     ("x @ NaN", -math.inf, math.inf),
+    # A number without digits is none, so there is no time and no duration in these.
+    ("unheard_of(x) + 0x_", 0, 0),
+    ("x offset 0x_", 0, 0),
+    ("x offset 1D", 0, 0),
     ("x[1e300]", -math.inf, math.inf),
     ("x offset 1e300", -math.inf, math.inf),
     ("x[9999999999y]", -math.inf, math.inf),
