@@ -375,12 +375,13 @@ class HostileTests(SynchronousTestCase):
     """Queries that are meant to harm."""
 
     def test_random(self) -> None:
-        """Of 3,000 random queries none crashes or blocks the process, takes 5 ms, or writes to standard error."""
+        """Of 3,000 random queries none crashes or blocks the process, takes 10 ms, or writes to standard error."""
         run = in_process(0, 3_000, 300.0)
         self.assertEqual((run.returncode, run.stderr), (0, ""))
         result = json.loads(run.stdout)
         for name, found in result["stages"].items():
-            self.assertLess(found["ms"], MOST_S * 1000, (name, found))
+            # Twice the limit, for other tests run beside this one and share the processor's caches; the long test is strict.
+            self.assertLess(found["ms"], 2 * MOST_S * 1000, (name, found))
         self.assertGreater(result["different"], 0.1)
         self.assertLess(result["refused"], 0.8)
 
