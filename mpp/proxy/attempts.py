@@ -30,10 +30,11 @@ from mpp.core.model import Backend, Selection
 from mpp.core.prometheus.outcomes import ANSWERED, Outcome
 from mpp.core.prometheus.own_requests import check_sender
 from mpp.coverage.planning.planner import RequestPlan
-from mpp.proxy import crashes, evidence, hedging, local_replies, placing
+from mpp.proxy import crashes, evidence, hedging, placing
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.callbacks import ExchangeCallbacks
 from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import local_replies
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.retry_state import RetryState

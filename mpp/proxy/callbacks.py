@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from mpp.core.interfaces import IResponse
 from mpp.proxy.attempt import Attempt
-from mpp.proxy.local_replies import LocalReply
+from mpp.proxy.decisions.local_replies import LocalReply
 
 
 class ExchangeCallbacks(Protocol):

@@ -21,14 +21,14 @@ from mpp.core.errors import LoopDetected, UpstreamError
 from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics import LOCAL
 from mpp.core.model import Backend
-from mpp.proxy import local_replies
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import local_replies
 from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.hedging import stalled
-from mpp.proxy.local_replies import LocalReply
 from mpp.proxy.ticker import ROUNDING
 
 _log = tx.make_logger()

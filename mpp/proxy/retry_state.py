@@ -12,12 +12,12 @@ from mpp.core.errors import Cause, UpstreamError
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Observation, RequestInfo, Selection, Standing
 from mpp.core.prometheus.outcomes import Outcome
-from mpp.proxy import local_replies
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import local_replies
 from mpp.proxy.decisions import retry_policy as policy
+from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
-from mpp.proxy.local_replies import LocalReply
 from mpp.selection import query_of_death
 
 _log = tx.make_logger()

@@ -18,8 +18,8 @@ from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import paths
 from mpp.core.prometheus.own_requests import check_sender
-from mpp.proxy import local_replies as refusal
 from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import local_replies as refusal
 from mpp.proxy.decisions.client_address import network_of
 from mpp.proxy.site.request import ProxyRequest
 from mpp.security.web_config.active_config import ActiveConfig

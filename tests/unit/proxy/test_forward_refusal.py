@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.proxy import local_replies as refusal
+from mpp.proxy.decisions import local_replies as refusal
 
 
 class DeadlyTests(SynchronousTestCase):
