@@ -169,6 +169,7 @@ class FakeDownstream:
     failed: tuple[int, str, int | None] | None = None
     ended: Callable[[Exception | None], None] = field(default=lambda error: None)
     timing: bytes = b""
+    also: tuple[Backend, ...] = ()
     sent: int = 0
 
     def deliver(
@@ -179,7 +180,9 @@ class FakeDownstream:
         attempts: int,
         ended: Callable[[Exception | None], None],
         timing: bytes = b"",
+        also: tuple[Backend, ...] = (),
     ) -> None:
+        self.also = also
         self.delivered, self.served_by, self.cookies, self.ended = response, served_by, cookies, ended
         self.attempts, self.timing = attempts, timing
 

@@ -283,6 +283,7 @@ class IDownstream(Interface):
         attempts: int,
         ended: Callable[[Exception | None], None],
         timing: bytes = b"",
+        also: tuple[Backend, ...] = (),
     ) -> None:
         """
         Send a backend's response, and take over the Response: only this method relays, releases or cancels it from now on.
@@ -292,6 +293,7 @@ class IDownstream(Interface):
         :param ended: called once, perhaps before this returns: with None when the last byte was handed to the transport, or with
             the error that interrupted the response. The client's connection is then reset, so that the client can see the error.
         :param timing: the value of ``Server-Timing``, or empty.
+        :param also: the further backends whose responses are a part of this one.
         """
 
     def fail(status: int, error_type: str, message: str, retry_after: int | None) -> None:

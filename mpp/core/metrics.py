@@ -46,6 +46,7 @@ _COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Requests sent to another backend because this one lacks data that they read and the other one has.",
         ("backend",),
     ),
+    "mpp_joined_responses": ("Responses to range queries that were joined from those of several backends.", ()),
     "mpp_incomplete_requests": (
         "Requests that read data which no single backend has, so that their responses lack it.",
         (),
@@ -228,6 +229,10 @@ class Metrics:
     def rerouted(self, backend: str) -> None:
         """Count a request that went to another backend than ``backend``, which lacks data that it reads."""
         self._counters["mpp_rerouted_requests"].inc(backend)
+
+    def joined(self) -> None:
+        """Count a response that was joined from those of several backends."""
+        self._counters["mpp_joined_responses"].inc()
 
     def incomplete(self) -> None:
         """Count a request that reads data which no single backend has."""

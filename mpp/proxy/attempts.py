@@ -97,6 +97,13 @@ class Attempts:
             check_sender(self._deadline.info, self._context.instance)
             self._wait(selections.ready(), self._first)
 
+    def start_planned(self, plan: RequestPlan) -> None:
+        """Make the first attempt on the server of a plan; raises as `start` does."""
+        if self._context.selections.suspects.until:
+            self._so_far()
+        self.plan = plan
+        self._attempt_or_fail(plan.backend)
+
     def cancel(self) -> None:
         """Cancel all attempts and the wait for a selection; called only when the exchange has ended or has its response."""
         running, self.running = self.running, []
@@ -121,9 +128,11 @@ class Attempts:
 
     def _first(self, selection: Selection) -> None:
         backend, self.by_affinity, self.plan = placing.first_choice(self._context, self._deadline, selection)
-        if self.plan is not None and backend != self.plan.own:
-            self.reasons = (self.plan.why(),)
-        self._attempt_or_fail(backend)
+        if self.plan is not None and self.plan.is_spliced:
+            self._callbacks.splice(self.plan)
+        else:
+            self.reasons = (self.plan.why(),) if self.plan is not None and backend != self.plan.own else ()
+            self._attempt_or_fail(backend)
 
     def _again(self, selection: Selection) -> None:
         """Choose a backend again, after a selection round that began when all known backends had failed this request."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.python.failure import Failure
 
 from mpp.core.interfaces import IResponse
+from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.decisions.local_replies import LocalReply
 
@@ -20,6 +21,9 @@ class ExchangeCallbacks(Protocol):
 
     def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /) -> None:
         """Send a response to the client, see `mpp.proxy.exchange.Exchange.deliver`."""
+
+    def splice(self, plan: RequestPlan, /) -> None:
+        """Let several servers answer the request, each some of its steps, before any attempt was made."""
 
     def fail(self, why: LocalReply, /) -> None:
         """Send a local reply, because there is no usable response."""

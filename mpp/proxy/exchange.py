@@ -21,6 +21,7 @@ from mpp.core.errors import LoopDetected, UpstreamError
 from mpp.core.interfaces import IDownstream, IResponse
 from mpp.core.metrics import LOCAL
 from mpp.core.model import Backend
+from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.attempts import Attempts
 from mpp.proxy.context import ForwardContext
@@ -29,6 +30,7 @@ from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.local_replies import LocalReply
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.proxy.hedging import stalled
+from mpp.proxy.splicing import SplicedAttempts
 from mpp.proxy.ticker import ROUNDING
 
 _log = tx.make_logger()
@@ -50,7 +52,7 @@ class Exchange:
         self._context = context
         self._downstream = downstream
         self._began = context.clock.seconds()
-        self._attempts = Attempts(context, RequestDeadline(downstream.info, self._began, context.settings), self)
+        self._attempts: Attempts | SplicedAttempts = self._new_attempts()
         self._served_by: Backend | None = None
         self._status = 0
         self._response: IResponse | None = None
@@ -70,6 +72,19 @@ class Exchange:
             self.fail(local_replies.loop_detected(context.instance.token))
         except Exception:
             self.failed(Failure())
+
+    def _new_attempts(self) -> Attempts:
+        return Attempts(self._context, RequestDeadline(self._downstream.info, self._began, self._context.settings), self)
+
+    def splice(self, plan: RequestPlan) -> None:
+        """Let several servers answer the request, each some of its steps."""
+        self._attempts = spliced = SplicedAttempts(self._context, self._downstream.info, self._began, plan, self)
+        spliced.start()
+
+    def undivided(self, plan: RequestPlan) -> None:
+        """Let one server answer the whole request, because the parts could not be joined."""
+        self._attempts = attempts = self._new_attempts()
+        attempts.start_planned(plan)
 
     def client_gone(self) -> None:
         """
@@ -106,12 +121,15 @@ class Exchange:
 
     # How the attempts ended
 
-    def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str) -> None:
+    def deliver(
+        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, *, also: tuple[Backend, ...] = ()
+    ) -> None:
         """
         Send a response to the client.
 
         :param attempts: the number of attempts that were made.
         :param affinity: the name of the affinity that chose the backend, or empty.
+        :param also: the further backends whose responses are a part of it.
         """
         context, backend = self._context, attempt.backend
         self._status = response.status
@@ -129,7 +147,7 @@ class Exchange:
             # There is no other server for the client, and caches do not store a response with a cookie.
             cookies = ()
         timing = self._timing(attempt) if context.settings.server_timing else b""
-        self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing)
+        self._downstream.deliver(response, backend, cookies, attempts, self._delivered, timing, also)
         if not self.ended and (response.complete or not policy.may_buffer(response.status, response.headers)):
             # The response is complete, or it is an event stream, which has no time limit.
             context.ticker.discard(self)

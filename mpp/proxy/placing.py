@@ -49,8 +49,10 @@ def _by_coverage(
     """Return the server that lacks least of what the request reads: its own server unless that lacks more."""
     info, unreadable = deadline.info, context.unreadable
     unfit = unreadable.backends(info) if unreadable.until else ()
+    # A server may have died of a request that is suspect: such a one is not sent to several servers at once.
+    splice = not context.selections.suspects.until and info.method in (b"GET", b"POST")
     plan = rerouting.request_plan(
-        context.planner, context.selections.coverage, selection, info, own, context.wall(), excluded=unfit
+        context.planner, context.selections.coverage, selection, info, own, context.wall(), excluded=unfit, splice=splice
     )
     if plan is None:
         return own, by_affinity, None
@@ -58,7 +60,8 @@ def _by_coverage(
         context.metrics.incomplete()
     if plan.backend == own:
         return own, by_affinity, plan
-    context.metrics.rerouted(own.name)
+    if len(plan.plan.parts) == 1:
+        context.metrics.rerouted(own.name)
     return plan.backend, "", plan
 
 

@@ -114,17 +114,21 @@ def _query(kind: DataKind, texts: tuple[bytes, bytes], now: int) -> DataRequest 
 
 def _value(texts: tuple[bytes, bytes], name: bytes) -> bytes:
     """Return the first value of a parameter, the form's before that of the query string (Go's Request.FormValue)."""
-    name += b"="
     for text in texts:
-        if text.startswith(name):
-            start = 0
-        else:
-            start = text.find(b"&" + name) + 1
-            if not start:
-                continue
-        end = text.find(b"&", start)
-        return text[start + len(name) : len(text) if end < 0 else end]
+        position = _position(text, name)
+        if position is not None:
+            return text[position[0] : position[1]]
     return b""
+
+
+def _position(text: bytes, name: bytes) -> tuple[int, int] | None:
+    """Return where the first value of a parameter begins and ends in a query string or form; None if it is not there."""
+    name += b"="
+    before = 0 if text.startswith(name) else text.find(b"&" + name) + 1
+    if not before and not text.startswith(name):
+        return None
+    end = text.find(b"&", before)
+    return before + len(name), len(text) if end < 0 else end
 
 
 def _all(texts: tuple[bytes, bytes], name: bytes) -> tuple[bytes, ...]:
@@ -152,3 +156,30 @@ def _time(texts: tuple[bytes, bytes], name: bytes, default: int | None) -> int |
     except ValueError:
         return None
     return None if moment.tzinfo is None else math.floor(moment.timestamp() * 1000 + 1e-4)
+
+
+def with_range(info: RequestInfo, start: int, end: int) -> RequestInfo:
+    """
+    Return a range query with another range.
+
+    :param info: a request of which `find` has understood the times.
+    :param start: the first step, in milliseconds; so is ``end``.
+    """
+    in_form = info.body if info.body and timeouts.is_form(info) else b""
+    path, _, query = info.target.partition(b"?")
+    for name, time in ((b"start", start), (b"end", end)):
+        if _position(in_form, name) is not None:
+            in_form = _with_value(in_form, name, _seconds(time))
+        else:
+            query = _with_value(query, name, _seconds(time))
+    return info._replace(target=path + b"?" + query if query else path, body=in_form or info.body)
+
+
+def _seconds(milliseconds: int) -> bytes:
+    return b"%.3f" % (milliseconds / 1000)
+
+
+def _with_value(text: bytes, name: bytes, value: bytes) -> bytes:
+    position = _position(text, name)
+    assert position is not None, "the parameter was found before"
+    return text[: position[0]] + value + text[position[1] :]

@@ -76,14 +76,14 @@ def plan(
     if not lacks.affected.overlaps(steps.start, steps.time(last) + 1):
         return QueryPlan(whole)
     if len(candidates) == 1:
-        return _with_warning(lacks, steps, whole, candidates)
+        return with_warning(lacks, steps, whole, candidates)
     ordered = (own, *(each for each in candidates if each != own))
     for level in _levels(lacks, ordered):
         parts = _parts(at_steps(level, steps), ordered, steps.count, most=MOST_PARTS if splice else 1)
         if parts:
-            return _with_warning(lacks, steps, parts, candidates)
+            return with_warning(lacks, steps, parts, candidates)
     parts = (Part(ranked(lacks, steps, ordered)[0], 0, last),)
-    return _with_warning(lacks, steps, parts, candidates)
+    return with_warning(lacks, steps, parts, candidates)
 
 
 def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> list[Backend]:
@@ -191,8 +191,8 @@ def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) ->
     return f"{own.name} {what}{f' ({which})' if which else ''}; {', '.join(others)} {'has' if len(others) == 1 else 'have'} more"
 
 
-def _with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
-    """Return the plan, with the warning if what is left missing is material."""
+def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
+    """Return the plan with these parts, and with the warning if what is missing in them is material."""
     missing, avoidable = NEVER, False
     for part in parts:
         if not lacks.of(part.backend).needed:

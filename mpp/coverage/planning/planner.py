@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.model import Backend
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 from mpp.coverage.planning import plan as planning
-from mpp.coverage.planning.plan import QueryPlan
+from mpp.coverage.planning.plan import Part, QueryPlan
 from mpp.coverage.planning.query_lacks import DEFAULT_LOOKBACK_S, QueryLacks, lacks_of
 from mpp.coverage.planning.steps import Steps
 from mpp.promql.jobs import ALL_JOBS
@@ -57,6 +57,11 @@ class RequestPlan:
         """The server that answers all of it, or its first steps."""
         return self.plan.parts[0].backend
 
+    @property
+    def is_spliced(self) -> bool:
+        """Whether the response is made by mpp: joined from those of several servers, or with a warning."""
+        return len(self.plan.parts) > 1 or bool(self.plan.warning)
+
     def ranked(self, candidates: Sequence[Backend]) -> list[Backend]:
         """Return servers by what they lack of the request, least first; in the given order where they count as equal."""
         return planning.ranked(self.lacks, self.steps, candidates)
@@ -64,6 +69,26 @@ class RequestPlan:
     def lacks_no_more(self, backend: Backend, than: Backend) -> bool:
         """Return whether a server counts as good as another one at every step of the request."""
         return planning.lacks_no_more(self.lacks, self.steps, 0, self.steps.count - 1, backend, than)
+
+    def part(self, number: int) -> RequestPlan:
+        """Return the plan for the steps of one part: all of them are answered by its server."""
+        part = self.plan.parts[number]
+        count = part.last - part.first + 1
+        steps = Steps(self.steps.time(part.first), self.steps.step, count)
+        return RequestPlan(self.lacks, steps, QueryPlan((Part(part.backend, 0, count - 1),)), part.backend)
+
+    def undivided(self, candidates: Sequence[Backend]) -> RequestPlan:
+        """Return the plan in which one server answers all steps."""
+        return evolve(self, plan=planning.plan(self.lacks, self.steps, candidates, self.own, splice=False))
+
+    def warning(self, answered_by: Sequence[Backend], candidates: Sequence[Backend]) -> str:
+        """
+        Return what the client is told about missing data, one line; empty for nothing.
+
+        :param answered_by: the servers that have answered the parts, which are others than planned after a failure.
+        """
+        parts = tuple(evolve(part, backend=by) for part, by in zip(self.plan.parts, answered_by, strict=True))
+        return planning.with_warning(self.lacks, self.steps, parts, candidates).warning
 
     def why(self) -> str:
         """Return why the request's own server does not answer all of it, one line; empty if it does."""
@@ -83,7 +108,7 @@ class Planner:
         self._kept: OrderedDict[tuple[bytes, float], QueryLacks] = OrderedDict()
 
     def plan(
-        self, request: DataRequest, coverage: Coverage, candidates: Sequence[Backend], own: Backend, *, splice: bool = False
+        self, request: DataRequest, coverage: Coverage, candidates: Sequence[Backend], own: Backend, *, splice: bool
     ) -> RequestPlan | None:
         """
         Return which servers are to answer a request; None if it does not matter which server does.

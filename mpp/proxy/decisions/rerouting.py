@@ -23,6 +23,7 @@ def request_plan(
     now: float,
     *,
     excluded: Collection[Backend] = (),
+    splice: bool = True,
 ) -> RequestPlan | None:
     """
     Return which server should answer a request by what the servers lack; None if that does not matter.
@@ -30,18 +31,24 @@ def request_plan(
     :param own: the server that would answer it otherwise. As a last resort, out of service, it keeps the request.
     :param now: seconds since the epoch.
     :param excluded: servers that cannot answer it.
+    :param splice: whether different servers may answer different steps of a range query.
     """
     kind = data_requests.kind_of(paths.path_of(info.target))
     if kind is None:
         return None
-    candidates = [each for each in selection.ranked if selection.is_in_service(each) and each not in excluded]
+    candidates = in_service(selection, excluded)
     if len(candidates) < 2 or own not in candidates:
         return None
     request = data_requests.find(kind, info, now)
-    return None if request is None else planner.plan(request, coverage, candidates, own)
+    return None if request is None else planner.plan(request, coverage, candidates, own, splice=splice)
 
 
 def next_best(plan: RequestPlan, selection: Selection, tried: Collection[Backend]) -> Backend | None:
     """Return the server for a further attempt: of those in service that have not failed the request, the one that lacks least."""
-    left = [each for each in selection.ranked if selection.is_in_service(each) and each not in tried]
+    left = in_service(selection, tried)
     return plan.ranked(left)[0] if left else None
+
+
+def in_service(selection: Selection, excluded: Collection[Backend] = ()) -> list[Backend]:
+    """Return the servers that requests may be sent to, best first."""
+    return [each for each in selection.ranked if selection.is_in_service(each) and each not in excluded]

@@ -129,6 +129,7 @@ class ProxyRequest(server.Request):
         attempts: int,
         ended: Callable[[Exception | None], None],
         timing: bytes = b"",
+        also: tuple[Backend, ...] = (),
     ) -> None:
         """Send a backend's response: in one write if it is small and complete, else under back-pressure."""
         channel = self.channel
@@ -140,7 +141,7 @@ class ProxyRequest(server.Request):
             response.status,
             response.reason,
             response.headers,
-            self._added(served_by, cookies, attempts, timing),
+            self._added((served_by, *also), cookies, attempts, timing),
             length=response.length,
             bodyless=bodyless,
             chunked=chunked,
@@ -196,8 +197,8 @@ class ProxyRequest(server.Request):
         """Reset the client's connection."""
         self.channel.abort()
 
-    def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
-        fields: Headers = ((b"MPP.ServedBy", served_by.authority),)
+    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
+        fields: Headers = ((b"MPP.ServedBy", b", ".join(each.authority for each in served_by)),)
         if attempts > 1:
             fields += ((b"MPP.Attempts", b"%d" % attempts),)
         if timing:

@@ -157,7 +157,7 @@ class CheckedRequest(ProxyRequest):
             response.headers = tuple(field for field in response.headers if field[0].lower() not in ours)
         super().deliver(response, *delivery, **how)
 
-    def _added(self, served_by: Backend, cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
+    def _added(self, served_by: tuple[Backend, ...], cookies: tuple[bytes, ...], attempts: int, timing: bytes) -> Headers:
         return super()._added(served_by, cookies, attempts, timing) + self.extra
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import RequestInfo
-from mpp.core.prometheus.data_requests import DataKind, DataRequest, find, kind_of
+from mpp.core.prometheus.data_requests import DataKind, DataRequest, find, kind_of, with_range
 
 NOW = 1_700_000_000.5
 FORM = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
@@ -119,3 +119,18 @@ class SeriesTests(SynchronousTestCase):
     def test_too_many_selectors(self) -> None:
         """A request with a thousand selectors is not looked at."""
         self.assertIsNone(asked("/api/v1/series?" + "&match[]=a" * 1000))
+
+
+class RangeTests(SynchronousTestCase):
+    """A range query for other steps."""
+
+    def test_only_the_range_changes(self) -> None:
+        """Wherever its parameters stand; what else a request says stays as it is, byte for byte."""
+        for target, body, expected in (
+            ("/q?start=1&query=a%2Bb&end=2.5&step=1", b"", (b"/q?start=100.001&query=a%2Bb&end=1700000000.000&step=1", b"")),
+            ("/q", b"query=up&end=9&start=3", (b"/q", b"query=up&end=1700000000.000&start=100.001")),
+            ("/q?end=4&start=8", b"start=3&a=b", (b"/q?end=1700000000.000&start=8", b"start=100.001&a=b")),
+        ):
+            info = RequestInfo(b"POST" if body else b"GET", target.encode(), FORM if body else (), body=body)
+            found = with_range(info, 100_001, 1_700_000_000_000)
+            self.assertEqual((found.target, found.body), expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 from unittest.mock import ANY
 
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.intervals import NEVER, Intervals
-from mpp.core.model import Backend, Choice, Observation, Selection, Standing
+from mpp.core.model import Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, World
 
 JOBS = {"node": Job(80, 30.0)}
@@ -156,3 +157,141 @@ class FurtherAttemptsTests(SynchronousTestCase):
         self.request()
         self.world.clock.pump([0.05] * 40)
         self.assertEqual(self.world.counted("mpp_moved_requests_total", backend="b:9090"), 0)
+
+
+class SplicedTests(SynchronousTestCase):
+    """Range queries whose steps are answered by several servers."""
+
+    RANGE = b"/api/v1/query_range?query=up&start=9000&end=13000&step=100"
+    POST = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
+
+    def setUp(self) -> None:
+        """Let both servers of a pair lack a time, not the same."""
+        self.world = world(A, B)
+
+    def request(self, target: bytes = RANGE, headers: Headers = ()) -> FakeDownstream:
+        """Begin a request; return its client."""
+        self.client = self.world.request(target=target, headers=headers)
+        return self.client
+
+    def answer(self, number: int, *steps: int, status: int = 200, labels: str = '"a":"b"', tail: str = "") -> FakeResponse:
+        """Answer one part with the values of some steps."""
+        values = ",".join(f'[{step},"{number}"]' for step in steps)
+        series = f'{{"metric":{{{labels}}},"values":[{values}]}}'
+        text = f'{{"status":"success","data":{{"resultType":"matrix","result":[{series}]}}{tail}}}'
+        response = FakeResponse(status, text.encode(), ((b"Content-Type", b"application/json"), (b"Content-Length", b"9")))
+        self.world.upstreams.sent[number].answer.callback(response)
+        return response
+
+    def body(self) -> bytes:
+        """Return what the client has got."""
+        assert self.client.delivered is not None
+        return b"".join(self.client.delivered.buffered)
+
+    def ranges(self) -> list[tuple[str, float, float]]:
+        """Return the servers and ranges of all requests that were sent."""
+        found = []
+        for sent in self.world.upstreams.sent:
+            target = sent.head.split()[1].decode()
+            values = dict(pair.split("=") for pair in target.partition("?")[2].split("&"))
+            found.append((sent.backend.host, float(values["start"]), float(values["end"])))
+        return found
+
+    def test_each_step_is_asked_of_a_server_that_has_its_data(self) -> None:
+        """The client's own server answers what it has; the responses are joined, and the client sees who served."""
+        self.request()
+        (first, start, middle), (second, further, end) = self.ranges()
+        self.assertEqual((first, start, second, end), ("b", 9000, "a", 13000))
+        self.assertEqual(further - middle, 100)
+        self.assertTrue(10_000 <= further <= 11_400, further)
+        self.answer(1, 11_200, 13_000)
+        self.assertIsNone(self.client.delivered)
+        self.answer(0, 9_000)
+        values = b'{"metric":{"a":"b"},"values":[[9000,"0"],[11200,"1"],[13000,"1"]]}'
+        self.assertIn(values, self.body())
+        self.assertEqual((self.client.served_by, self.client.also, self.client.attempts), (B, (A,), 1))
+        assert self.client.delivered is not None
+        self.assertEqual(self.client.delivered.headers, ((b"Content-Type", b"application/json"),))
+        self.assertEqual(self.client.delivered.length, len(self.body()))
+        self.assertEqual(self.world.counted("mpp_joined_responses_total"), 1)
+        self.assertEqual(self.world.counted("mpp_requests_total", backend="b:9090", code="200", method="GET"), 0)
+
+    def test_a_client_that_accepts_gzip_gets_gzip(self) -> None:
+        """The parts are asked for without it, for they are joined."""
+        self.request(headers=((b"Accept-Encoding", b"deflate, gzip;q=0.8"),))
+        self.assertNotIn(b"gzip", self.world.upstreams.sent[0].head)
+        self.answer(0, 9_000)
+        self.answer(1, 13_000)
+        assert self.client.delivered is not None
+        self.assertIn((b"Content-Encoding", b"gzip"), self.client.delivered.headers)
+        self.assertIn(b'[[9000,"0"],[13000,"1"]]', gzip.decompress(self.body()))
+
+    def test_a_part_whose_server_fails_is_answered_by_the_other_one(self) -> None:
+        """The client is told that data is missing, since nobody else has it."""
+        self.request()
+        self.world.upstreams.sent[0].answer.errback(Failure(UpstreamError(Phase.CONNECT, Cause.REFUSED, "refused")))
+        self.assertEqual([sent.backend for sent in self.world.upstreams.sent], [B, A, A])
+        self.answer(1, 13_000)
+        self.answer(2, 9_000)
+        self.assertIn(b'"warnings":["mpp: no one server has all data of this query; a:9090 lacks', self.body())
+
+    def test_a_part_with_an_error_means_that_one_server_is_asked_for_all(self) -> None:
+        """An error may hold for the whole range only; so may a body that is not understood."""
+        for status, tail in ((422, ""), (200, ',"isPartial":true')):
+            self.setUp()
+            self.request()
+            self.answer(0, 9_000, status=status, tail=tail)
+            self.answer(1, 13_000, status=200) if status == 200 else None
+            self.assertEqual(self.ranges()[2][1:], (9000, 13000), status)
+            whole = self.answer(2, 9_000, 13_000)
+            self.assertIs(self.client.delivered, whole)
+
+    def test_a_client_that_leaves_cancels_all_parts(self) -> None:
+        """No server works for a client that has gone."""
+        self.request()
+        self.answer(0, 9_000)
+        self.world.exchange.client_gone()
+        self.assertEqual(self.world.upstreams.cancelled, [A])
+
+    def test_the_deadline_holds_for_all_parts(self) -> None:
+        """A part that is not answered in time ends the request."""
+        self.world = world(A, B, request_timeout=5.0)
+        self.world.upstreams.there = True
+        self.request()
+        self.answer(0, 9_000)
+        self.world.clock.pump([0.05] * 110)
+        assert self.client.failed is not None
+        self.assertEqual(self.client.failed[0], 504)
+
+    def test_what_no_server_has_is_said_in_a_warning(self) -> None:
+        """Of an instant query, too; the rest of the response stays as it is."""
+        self.request(IN_BOTH.encode())
+        body = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
+        self.world.upstreams.sent[0].answer.callback(FakeResponse(200, body))
+        self.assertEqual(
+            self.body(),
+            body[:-1] + b',"warnings":["mpp: no server has all data from 1970-01-01 03:01:10 to 03:01:40 UTC"]}',
+        )
+        self.assertEqual((self.client.served_by, self.client.also), (A, ()))
+
+    def test_a_response_that_cannot_get_a_warning_is_delivered_as_it_is(self) -> None:
+        """It is right but for what is missing."""
+        self.request(IN_BOTH.encode())
+        response = FakeResponse(400, b'{"status":"error"}')
+        self.world.upstreams.sent[0].answer.callback(response)
+        self.assertIs(self.client.delivered, response)
+
+    def test_a_query_of_death_is_not_sent_to_several_servers(self) -> None:
+        """While any request is suspect, whole queries are sent."""
+        self.world.selections.suspects.add("x")
+        self.request()
+        self.assertEqual(len(self.world.upstreams.sent), 1)
+
+    def test_a_form_is_divided_as_well(self) -> None:
+        """Grafana sends its queries with POST."""
+        info = RequestInfo(b"POST", b"/api/v1/query_range", self.POST, self.RANGE.partition(b"?")[2], "203.0.113.9")
+        self.world.forwarder.forward(FakeDownstream(info))
+        bodies = [sent.body for sent in self.world.upstreams.sent]
+        self.assertEqual(len(bodies), 2)
+        self.assertTrue(bodies[0].startswith(b"query=up&start=9000.000&end="), bodies)
+        self.assertIn(b"&end=13000.000&step=100", bodies[1])

@@ -1,0 +1,249 @@
+"""
+The attempts of a range query whose steps are answered by several servers, and the join of their responses to one.
+
+`mpp.coverage.planning` decides which server answers which steps, `mpp.promql.matrix` joins. Each part is a request of its own,
+with retries, hedges and the deadline of every request (`mpp.proxy.attempts`). Nothing is sent to the client before all parts are
+there.
+
+# Note [When parts do not fit]
+
+Some errors hold for a whole range only, so a part that is answered with an error is no answer to the query; a response may be too
+large to be buffered, or may come from a server that writes other members than Prometheus does. Then all parts are dropped, and
+one server is asked for the whole range. A response of one part that only gets a warning is delivered as it is instead.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from mpp.core.errors import UpstreamError
+from mpp.core.interfaces import IResponse
+from mpp.core.model import Backend, RequestInfo
+from mpp.core.prometheus import data_requests
+from mpp.coverage.planning.planner import RequestPlan
+from mpp.promql.matrix import Matrix, NotJoinable, joined, with_warning
+from mpp.proxy.attempt import Attempt
+from mpp.proxy.attempts import Attempts
+from mpp.proxy.context import ForwardContext
+from mpp.proxy.decisions import rerouting
+from mpp.proxy.decisions.local_replies import LocalReply
+from mpp.proxy.decisions.request_deadline import RequestDeadline
+from mpp.wire.whole_response import GZIP_FIELDS, WholeResponse, accepts_gzip, compressed
+
+# Bytes of all parts up to which they are joined at once: about a millisecond.
+_AT_ONCE = 256 * 1024
+_NOT_PASSED_ON = (b"content-length", b"content-encoding", b"etag")
+
+
+class SplicedRequest(Protocol):
+    """The request whose parts these are: `mpp.proxy.exchange.Exchange`."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the request has ended."""
+
+    def deliver(
+        self, response: IResponse, attempt: Attempt, attempts: int, affinity: str, /, *, also: tuple[Backend, ...] = ()
+    ) -> None:
+        """Send a response to the client, see `mpp.proxy.exchange.Exchange.deliver`."""
+
+    def fail(self, why: LocalReply, /) -> None:
+        """Send a local reply."""
+
+    def failed(self, failure: Failure, /) -> None:
+        """End the request on an unexpected failure, which is a bug."""
+
+    def undivided(self, plan: RequestPlan, /) -> None:
+        """Let one server answer the whole request."""
+
+
+class _Part:
+    """
+    One part of the request.
+
+    :ivar attempts: the attempts to have its steps answered.
+    :ivar answer: the response, and the attempt that brought it; None until then.
+    """
+
+    def __init__(self, request: SplicedAttempts, context: ForwardContext, deadline: RequestDeadline) -> None:
+        self._request = request
+        self.attempts = Attempts(context, deadline, self)
+        self.answer: tuple[IResponse, Attempt] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the request has ended, or is not divided any longer."""
+        return self._request.ended
+
+    def deliver(self, response: IResponse, attempt: Attempt, attempts: int, affinity: str) -> None:
+        """Keep the response until all parts have one."""
+        self.answer = response, attempt
+        self._request.answered(self)
+
+    def fail(self, why: LocalReply) -> None:
+        """End the request: no server answers these steps."""
+        self._request.fail(why)
+
+    def failed(self, failure: Failure) -> None:
+        """End the request on a bug."""
+        self._request.failed(failure)
+
+    def splice(self, plan: RequestPlan) -> None:
+        """A part is not divided again."""
+        raise AssertionError(f"a part was divided: {plan}")
+
+
+class SplicedAttempts:
+    """
+    The attempts of all parts. They end with one call of the request, unless they are cancelled before.
+
+    :param plan: which server answers which steps.
+    :param at: the request's start, by the monotonic clock.
+    :ivar plan: the same.
+    :ivar ended: whether the parts do not matter any longer.
+    """
+
+    def __init__(self, context: ForwardContext, info: RequestInfo, at: float, plan: RequestPlan, request: SplicedRequest) -> None:
+        self._context = context
+        self._info = info
+        self._request = request
+        self._joining: Deferred[None] | None = None
+        self.plan = plan
+        self.ended = False
+        plain = info._replace(headers=tuple(field for field in info.headers if field[0].lower() != b"accept-encoding"))
+        self._parts = [
+            _Part(self, context, RequestDeadline(self._request_for(plain, number), at, context.settings))
+            for number in range(len(plan.plan.parts))
+        ]
+
+    def _request_for(self, info: RequestInfo, number: int) -> RequestInfo:
+        """Return the request for one part."""
+        parts = self.plan.plan.parts
+        if len(parts) == 1:
+            return info
+        steps = self.plan.steps
+        return data_requests.with_range(info, steps.time(parts[number].first), steps.time(parts[number].last))
+
+    def start(self) -> None:
+        """
+        Send all parts.
+
+        :raise LoopDetected: this mpp has sent the request itself.
+        """
+        for number, part in enumerate(self._parts):
+            if not self.ended:
+                part.attempts.start_planned(self.plan.part(number))
+
+    @property
+    def running(self) -> list[Attempt]:
+        """The attempts of all parts that are under way."""
+        return [attempt for part in self._parts for attempt in part.attempts.running]
+
+    @property
+    def started(self) -> int:
+        """How many attempts one part needed at most; a request of several parts that all succeed at once needs one."""
+        return max(part.attempts.started for part in self._parts)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the request was divided, and why attempts failed, one line each."""
+        why = self.plan.why()
+        return (*((why,) if why else ()), *(reason for part in self._parts for reason in part.attempts.reasons))
+
+    def tick(self) -> None:
+        """Check the deadline and the progress of each part."""
+        for part in self._parts:
+            if part.answer is None and not self.ended:
+                part.attempts.tick()
+
+    def cancel(self) -> None:
+        """Cancel all parts and the join."""
+        self.ended = True
+        for part in self._parts:
+            if part.answer is None:
+                part.attempts.cancel()
+            else:
+                part.answer[0].cancel()
+        if self._joining is not None:
+            self._joining.cancel()
+
+    def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
+        """Do nothing: a joined response is there as a whole before its first byte is sent."""
+
+    # What becomes of the parts
+
+    def answered(self, part: _Part) -> None:
+        """Join the parts when all have a response."""
+        assert part.answer is not None
+        response, _ = part.answer
+        if response.status != 200 or not response.complete:
+            self._drop()
+        elif all(each.answer is not None for each in self._parts):
+            self._joining = Deferred.fromCoroutine(self._join())
+            self._joining.addErrback(self._broken)
+
+    def fail(self, why: LocalReply) -> None:
+        """End the request: no server answers one of the parts."""
+        if not self.ended:
+            self.cancel()
+            self._request.fail(why)
+
+    def failed(self, failure: Failure) -> None:
+        """End the request on a bug."""
+        if not self.ended:
+            self.cancel()
+            self._request.failed(failure)
+
+    def _drop(self) -> None:
+        """Ask one server for the whole request, see Note [When parts do not fit]."""
+        if len(self._parts) == 1 and self._parts[0].answer is not None:
+            self._deliver(*self._parts[0].answer)
+            return
+        self.cancel()
+        self._request.undivided(self.plan.undivided(rerouting.in_service(self._context.selections.current)))
+
+    async def _join(self) -> None:
+        answers = [part.answer for part in self._parts if part.answer is not None]
+        servers = [attempt.backend for _, attempt in answers]
+        warning = self.plan.warning(servers, rerouting.in_service(self._context.selections.current))
+        bodies = [b"".join(response.buffered) for response, _ in answers]
+        breaks = sum(map(len, bodies)) > _AT_ONCE
+        try:
+            if len(bodies) == 1:
+                found = iter((with_warning(bodies[0], warning) if warning else bodies[0],))
+            else:
+                found = joined([await self._parsed(body, breaks=breaks) for body in bodies], warning)
+        except NotJoinable:
+            self._drop()
+            return
+        gzip = accepts_gzip(self._info.headers)
+        pieces = []
+        for piece in compressed(found) if gzip else found:
+            pieces.append(piece)
+            if breaks:
+                await deferLater(self._context.clock, 0)
+        first, attempt = answers[0]
+        fields = tuple(field for field in first.headers if field[0].lower() not in _NOT_PASSED_ON)
+        whole = WholeResponse(first.reason, (*fields, *GZIP_FIELDS) if gzip else fields, pieces)
+        for response, _ in answers:
+            response.release()
+        if len(servers) > 1:
+            self._context.metrics.joined()
+        self._deliver(whole, attempt, tuple(each for each in dict.fromkeys(servers) if each != attempt.backend))
+
+    async def _parsed(self, body: bytes, *, breaks: bool) -> Matrix:
+        if breaks:
+            await deferLater(self._context.clock, 0)
+        return Matrix(body)
+
+    def _deliver(self, response: IResponse, attempt: Attempt, also: tuple[Backend, ...] = ()) -> None:
+        self.ended = True
+        self._request.deliver(response, attempt, self.started, "", also=also)
+
+    def _broken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self.failed(failure)
