@@ -38,7 +38,7 @@ def take_retry_token(what: str, context: ForwardContext, info: RequestInfo) -> b
 
 class RetryState:
     """
-    The failures of one request.
+    The failed attempts of one request, and what they mean for further ones.
 
     :ivar tried: the backends that failed the request.
     :ivar blamed: the backends that failed it through their own fault.

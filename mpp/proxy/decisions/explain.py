@@ -29,7 +29,7 @@ from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, Verdi
 @frozen
 class Explanation:
     """
-    The explanation of one request.
+    The explanation of which backend a request would be sent to, and why.
 
     :ivar target: the path and query.
     :ivar client: the client's address; empty for a Unix socket.

@@ -1,7 +1,7 @@
 """
-Which server a request goes to because another one lacks data that it reads. Pure.
+Chooses the server of a request that reads data which another server lacks. Pure.
 
-`mpp.coverage.planning` compares the servers; this module says for which requests, and among which servers.
+`mpp.coverage.planning` compares the servers; this module decides for which requests, and among which servers.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def request_plan(
     splice: bool = True,
 ) -> RequestPlan | None:
     """
-    Return which server should answer a request by what the servers lack; None if that does not matter.
+    Return the plan of which server should answer a request by what the servers lack; None if that does not matter.
 
-    :param own: the server that would answer it otherwise. As a last resort, out of service, it keeps the request.
+    :param own: the server that would answer the request otherwise. If that server is a last resort, it keeps the request.
     :param now: seconds since the epoch.
-    :param excluded: servers that cannot answer it.
+    :param excluded: servers that cannot answer the request.
     :param splice: whether different servers may answer different steps of a range query.
     """
     kind = data_requests.kind_of(paths.path_of(info.target))
@@ -44,7 +44,7 @@ def request_plan(
 
 
 def next_best(plan: RequestPlan, selection: Selection, tried: Collection[Backend]) -> Backend | None:
-    """Return the server for a further attempt: of those in service that have not failed the request, the one that lacks least."""
+    """Return the server for a further attempt: the one in service that lacks least and has not failed the request."""
     left = in_service(selection, tried)
     return plan.ranked(left)[0] if left else None
 

@@ -110,7 +110,7 @@ class ProxyRequest(server.Request):
         self.process()
 
     def process(self) -> None:
-        """Render the admin page at the whole path."""
+        """Render the admin page that the whole path names."""
         self.site = self.channel.site
         self.responseHeaders.setRawHeaders(b"Server", [b"mpp"])
         self.responseHeaders.setRawHeaders(b"Date", [datetimeToString()])
