@@ -40,9 +40,6 @@ class AttemptListener(Protocol):
     def stopped(self, failure: Failure, /) -> None:
         """Handle an exception of one of these methods, which is a bug."""
 
-    def client(self) -> str:
-        """Return the address of the client."""
-
 
 @implementer(IProgress)
 class Attempt:
@@ -154,7 +151,7 @@ class Attempt:
 
     def client(self) -> str:
         """Return the address of the client, as the access log writes it."""
-        return self._listener.client()
+        return self.context.client_address(self.deadline.info)
 
     # These two catch their own exceptions, which costs less than a further errback for every request.
 

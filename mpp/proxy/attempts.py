@@ -114,10 +114,6 @@ class Attempts:
         if self.retry_state is not None:
             self.retry_state.drop_fallback()
 
-    def client(self) -> str:
-        """Return the address of the client, as the access log writes it."""
-        return self._context.client_address(self._deadline.info)
-
     # Choosing
 
     def _wait(self, selection: Deferred[Selection], then: Callable[[Selection], None]) -> None:
