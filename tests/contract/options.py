@@ -12,10 +12,11 @@ from tests.contract import metrics, source
 
 def lines() -> set[str]:
     """Return a line for each option, each of its spellings, and each key of a file."""
+    variables = {name for option in OPTIONS for name in option.env if name.startswith("MPP_")}
     return {
         *(line for option in OPTIONS for line in _spellings(option)),
         *(f"command: {word}" for word in HELP_WORDS),
-        *(f"variable: {name}" for name in source.constants(r"^(?!TCP_|TASK_|ALERTS_)[A-Z]+(_[A-Z]+)+$")),
+        *(f"variable: {name}" for name in variables | source.constants(r"^(?!TCP_|TASK_|ALERTS_)[A-Z]+(_[A-Z]+)+$")),
         *(f"configuration file: {key}" for key in {*config_file.KEYS, *source.passed("tree.keys", -1)}),
         *(f"configuration file: {key}" for key in source.passed("inner.keys", -1) | source.passed("entry", -1)),
         *(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.admin.effective_config import effective, written
+from mpp.admin.effective_config import effective
 from mpp.admin.status.effective import as_json, as_page
 from mpp.admin.status.identity import Identity
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
@@ -130,7 +130,7 @@ class EffectiveTests(SynchronousTestCase):
         for option in OPTIONS:
             value = option.field and option.of(Settings())
             if value and not isinstance(value, tuple):
-                self.assertEqual(option.parse(written(option, value)), value, option.flag)
+                self.assertEqual(option.parse(option.written(value)), value, option.flag)
 
 
 class WrittenTests(SynchronousTestCase):
