@@ -10,26 +10,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import define
 from prometheus_client.core import Metric
-from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from txaio.tx import make_logger
 
 from mpp.admin.status.report import state
 from mpp.core.metrics import LOCAL
 from mpp.core.model import Selection
+from mpp.core.periodic import PeriodicCheck
 from mpp.selection.recent import SLOT_S, SLOTS, CounterSample, RecentTraffic, Totals, recall
-
-_log = make_logger()
 
 _METRICS = ("mpp_requests_total", "mpp_retries_total", "mpp_hedges_total", "mpp_ejections_total")
 _LATENCY = "mpp_upstream_duration_seconds_bucket"
+_log = make_logger()
+
 LOOKED_AT = (*_METRICS, _LATENCY)
 # In seconds. When the status page is requested, the counters are sampled again if the last sample is older.
 _NEW_S = 1.0
 
 
-class Recorder(Service):
+class Recorder(PeriodicCheck):
     """
     The service that keeps the samples of the last minutes.
 
@@ -43,19 +42,7 @@ class Recorder(Service):
         self._clock = clock
         self._current = current
         self._looks: deque[CounterSample] = deque(maxlen=SLOTS + 1)
-        self._loop = LoopingCall(lambda: self._looks.append(self._look()))
-        self._loop.clock = clock
-
-    def startService(self) -> None:
-        """Start to sample the counters periodically."""
-        Service.startService(self)
-        self._loop.start(SLOT_S).addErrback(lambda failure: _log.failure("recording of recent traffic stopped", failure))
-
-    def stopService(self) -> None:
-        """Stop to sample the counters."""
-        Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
+        PeriodicCheck.__init__(self, self._add_look, clock, SLOT_S, "recording of recent traffic", _log, now=True)
 
     def recall(self) -> Mapping[str, RecentTraffic]:
         """Return the traffic of the last minutes by the name of each known backend; ``mpp`` for local replies."""
@@ -64,6 +51,9 @@ class Recorder(Service):
             looks += (self._look(),)
         names = {**looks[-1].states, **looks[-1].totals} if looks else ()
         return {name: recall(looks, name) for name in names}
+
+    def _add_look(self) -> None:
+        self._looks.append(self._look())
 
     def _look(self) -> CounterSample:
         selection = self._current()

@@ -105,7 +105,7 @@ class Program(MultiService):
         self.web_config = self._build_web_config()
         self._views = StatusSource(self, time.time)
         errors, worker = (lambda: self.client_side.local_errors()), self.role.parent is not None
-        self.status_log = StatusLog(self._views.situation, errors, reactor, time.time, speaks=not worker)
+        self.status_log = StatusLog(self._views.situation, errors, reactor, time.time)
         self.reload = self.role.reload(self)
         self.admin_pages = self._build_pages()
         self.sites = self._build_sites()
@@ -121,7 +121,9 @@ class Program(MultiService):
         self.recorder = Recorder(lambda names: self.client_side.collect(names), reactor, lambda: selections.current)
         self._notices = SystemdNotifier(ServiceManager.of(os.environ, os.getpid()), selections, reactor)
         housekeeping = PeriodicCheck(self._check, reactor, SWEEP_S)
-        for service in filter(None, (selections, self.recorder, housekeeping, self.status_log, self._notices, self.web_config)):
+        # A worker leaves the log of the status to its parent.
+        status_log = self.status_log if self.role.parent is None else None
+        for service in filter(None, (selections, self.recorder, housekeeping, status_log, self._notices, self.web_config)):
             MultiService.addService(self, service)
 
     @property

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from txaio.tx import make_logger
 
 from mpp.core import local_errors as failures
 from mpp.core.local_errors import LocalErrors
+from mpp.core.periodic import PeriodicCheck
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Situation, Verdict, VerdictState, judge
 
 _log = make_logger()
@@ -25,7 +24,7 @@ REMIND_S = 60.0
 """Seconds after which the status is logged again while clients keep getting errors."""
 
 
-class StatusLog(Service):
+class StatusLog(PeriodicCheck):
     """
     The service that logs changes of the overall status.
 
@@ -33,7 +32,6 @@ class StatusLog(Service):
     :param local_errors: returns the number of local replies with an error since the start of mpp, by status code.
     :param clock: the monotonic clock of the checks.
     :param wall: returns the time of day in seconds since the epoch.
-    :param speaks: False in a worker, which leaves the checks and the log to its parent.
     :ivar errors: the current run of errors that clients get; None if there is none.
     """
 
@@ -43,35 +41,22 @@ class StatusLog(Service):
         local_errors: Callable[[], Mapping[int, int]],
         clock: IReactorTime,
         wall: Callable[[], float],
-        *,
-        speaks: bool,
     ) -> None:
+        PeriodicCheck.__init__(self, self._look, clock, LOOK_S, "log of the status", _log)
         self.errors: LocalErrors | None = None
         self._situation = situation
         self._local_errors = local_errors
         self._clock = clock
         self._wall = wall
-        self._speaks = speaks
         self._counts: Mapping[int, int] = {}
         self._judged: tuple[Situation, Verdict] | None = None
         self._logged: tuple[VerdictState, ...] = ()
         self._reminded = (0.0, 0)
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = clock
-
-    def startService(self) -> None:
-        """Start the periodic check of the status."""
-        Service.startService(self)
-        if self._speaks:
-            looking = self._loop.start(LOOK_S, now=False)
-            looking.addErrback(lambda failure: _log.failure("bug: log of the status stopped", failure))
 
     def stopService(self) -> None:
         """Stop the periodic check, and log the current run of errors if there is one."""
-        Service.stopService(self)
-        if self._loop.running:
-            self._loop.stop()
-            self._end_run(None)
+        PeriodicCheck.stopService(self)
+        self._end_run(None)
 
     def _look(self) -> None:
         self._follow_errors()

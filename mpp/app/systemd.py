@@ -12,11 +12,11 @@ from typing import Any
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from txaio.tx import make_logger
 
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Selection, Standing
+from mpp.core.periodic import PeriodicCheck
 from mpp.selection.verdict.verdict import BAD, judge_servers
 
 _log = make_logger()
@@ -81,8 +81,9 @@ class SystemdNotifier(Service):
         self._selections = selections
         self._stopping = False
         self._notified: tuple[str, ...] = ()
-        self._loop = LoopingCall(self._beat)
-        self._loop.clock = clock
+        # Half of the watchdog's time, as sd_watchdog_enabled(3) recommends.
+        interval = min(BEAT_S, supervisor.watchdog_s / 2) if supervisor.watchdog_s else BEAT_S
+        self._beats = PeriodicCheck(self._beat, clock, interval, "notifications of the service manager", _log, now=True)
 
     def startService(self) -> None:
         """Start to notify once the first selection round has ended; the program is ready from then on."""
@@ -93,10 +94,7 @@ class SystemdNotifier(Service):
     def _begin(self, selection: Selection) -> None:
         # When the program is stopped before its first round, the Deferred fires with a Selection of generation 0.
         if self.running and selection.generation:
-            silence = self._supervisor.watchdog_s
-            # Half of the watchdog's time, as sd_watchdog_enabled(3) recommends.
-            beating = self._loop.start(min(BEAT_S, silence / 2) if silence else BEAT_S)
-            beating.addErrback(lambda failure: _log.failure("notifications of the service manager stopped", failure=failure))
+            self._beats.startService()
 
     def _beat(self) -> None:
         state = self._state()
@@ -119,8 +117,7 @@ class SystemdNotifier(Service):
 
     def stopService(self) -> Any:
         """Stop notifying the service manager."""
-        if self._loop.running:
-            self._loop.stop()
+        self._beats.stopService()
         return Service.stopService(self)
 
 

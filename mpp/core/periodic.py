@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -16,12 +17,25 @@ class PeriodicCheck(Service):
     """
     A service that calls a function at a fixed interval.
 
-    :param check: called at each interval while the service runs.
-    :param interval: seconds between two calls, and before the first one.
+    :param check: called at each interval while the service runs; after a Deferred, the next call waits until it has fired.
+    :param interval: seconds between two calls.
+    :param name: the name of the task in the log.
+    :param log: logs the error that ends the calls; by default the logger of this module.
+    :param now: call the function at the start already.
     """
 
-    def __init__(self, check: Callable[[], None], clock: IReactorTime, interval: float) -> None:
-        self._interval = interval
+    def __init__(
+        self,
+        check: Callable[[], object],
+        clock: IReactorTime,
+        interval: float,
+        name: str = "housekeeping",
+        log: Any = _log,
+        *,
+        now: bool = False,
+    ) -> None:
+        self._interval, self._now = interval, now
+        self._report_end = lambda failure: log.failure("bug: {name} stopped", failure=failure, name=name)
         self._loop = LoopingCall(check)
         self._loop.clock = clock
 
@@ -29,8 +43,7 @@ class PeriodicCheck(Service):
         """Start the periodic calls."""
         Service.startService(self)
         # A LoopingCall stops permanently at its first error, which is at least logged.
-        stopped = self._loop.start(self._interval, now=False)
-        stopped.addErrback(lambda failure: _log.failure("periodic check stopped", failure=failure))
+        self._loop.start(self._interval, now=self._now).addErrback(self._report_end)
 
     def stopService(self) -> None:
         """Stop the periodic calls."""

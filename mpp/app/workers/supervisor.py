@@ -15,7 +15,6 @@ from prometheus_client.core import Metric
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, LogLevel
 from txaio.tx import make_logger
 
@@ -28,6 +27,7 @@ from mpp.app.workers.ipc import NotificationHandlers, RequestHandlers
 from mpp.app.workers.process import WorkerProcess
 from mpp.core.metrics import CONTENT_TYPE
 from mpp.core.model import Backend, Standing
+from mpp.core.periodic import PeriodicCheck
 from mpp.core.settings import Settings
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.security.web_config.values import WebConfig
@@ -73,8 +73,7 @@ class WorkerSupervisor(Service):
         self._draining = False
         self._publishing = Broadcast(self._processes.values, program, reactor)
         self._gathering = MetricsGatherer(self._processes.values, program.collect, program.counted)
-        self._poll = LoopingCall(self._check_responses)
-        self._poll.clock = reactor
+        self._poll = PeriodicCheck(self._check_responses, reactor, POLL_S, "liveness checks of workers", _log)
 
     # Start and stop
 
@@ -84,15 +83,13 @@ class WorkerSupervisor(Service):
         self._known = self._program.descriptors()
         self._program.selections.watch(self._publishing.soon)
         self._reactor.callWhenRunning(self._start_all)
-        polling = self._poll.start(POLL_S, now=False)
-        polling.addErrback(lambda failure: _log.failure("bug: liveness checks of workers stopped", failure))
+        self._poll.startService()
 
     def stopService(self) -> Deferred[None]:
         """End the remaining workers; the Deferred fires when all have ended, or after `_END_S`, when they are killed."""
         Service.stopService(self)
         self._draining = True
-        if self._poll.running:
-            self._poll.stop()
+        self._poll.stopService()
         ended = self._all_ended()
         self.abort()
         return ended.addTimeout(_END_S, self._reactor).addErrback(lambda _: self._kill(self._processes.values()))

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from mpp.app.client_side import ParentLink, Role
+from mpp.app.program import Program
 from mpp.app.status_log import REMIND_S, StatusLog
+from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.core.local_errors import OVER_S
 from mpp.core.model import Choice, Observation, Selection, Standing
+from mpp.core.settings import Settings
 from mpp.selection.verdict.verdict import ConfigProblem, Situation
 from tests.logged import logged
 from tests.status_support import NOW, A, B, well
@@ -35,18 +41,13 @@ class StatusLogTests(SynchronousTestCase):
         self.now = Situation(Selection())
         self.counts = {503: 0, 504: 0}
         self.lines = logged(self, _line)
-        self.log = self.make(speaks=True)
-
-    def make(self, *, speaks: bool) -> StatusLog:
-        log = StatusLog(
+        self.log = StatusLog(
             lambda: evolve(self.now, errors=self.log.errors),
             lambda: dict(self.counts),
             self.clock,
             lambda: NOW + self.clock.seconds(),
-            speaks=speaks,
         )
-        log.startService()
-        return log
+        self.log.startService()
 
     def look(self, seconds: int = 1) -> list[str]:
         """Let time go by, and return what was logged meanwhile."""
@@ -106,8 +107,10 @@ class StatusLogTests(SynchronousTestCase):
         self.log.stopService()
         self.assertEqual(self.lines[-1], "warn Clients got 504 from 22:13:22 to 22:13:22 UTC, 7 in all.")
 
-    def test_worker(self) -> None:
-        """A worker leaves the log to its parent."""
-        self.log.stopService()
-        self.log = self.make(speaks=False)
-        self.assertEqual(self.become(), [])
+    def test_a_worker_leaves_the_status_log_to_its_parent(self) -> None:
+        """The status is logged once, by the process that knows all workers."""
+        remote = RemoteSelections(self.clock.seconds)
+        link = ParentLink(remote.bound_to, remote.addresses, lambda *how: Deferred(), None)
+        for role, logs in ((Role[Program](), True), (Role[Program](parent=link), False)):
+            program = Program(Settings(endpoints=("a:1",)), MemoryReactorClock(), role)
+            self.assertEqual(program.status_log in list(program), logs)
