@@ -155,7 +155,7 @@ class Follow(Protocol):
 @frozen
 class ParentLink:
     """
-    What a worker has from its parent instead of discovery, probes, and a configuration to read.
+    The link of a worker to its parent, which replaces discovery, probes, and the reading of the configuration.
 
     :ivar follow: returns the Selection that the parent publishes.
     :ivar addresses: returns the IP addresses of a backend.
@@ -176,7 +176,7 @@ def _not_reloadable(_: object) -> Reload:
 @frozen
 class Role(Generic[P]):
     """
-    The differences between the roles, for a program of type ``P``. The defaults are those of a process alone.
+    The differences between the roles, for a program of type ``P``. The defaults describe a process alone.
 
     :ivar instance: the identity by which mpp recognizes its own requests, the same in all processes.
     :ivar opener: opens the listening sockets; None: the reactor does.

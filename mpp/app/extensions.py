@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from zope.interface import Interface
 from zope.interface.exceptions import Invalid
@@ -33,26 +33,11 @@ Factory = Callable[[str], T]
 """Builds an extension from its arguments, or raises ValueError."""
 
 
-class EntryPoint(Protocol):
-    """The part of `importlib.metadata.EntryPoint` that mpp uses."""
-
-    @property
-    def name(self) -> str:
-        """The name of the extension."""
-
-    @property
-    def value(self) -> str:
-        """The location of the extension's factory, ``package.module:name``."""
-
-    def load(self) -> Any:
-        """Import and return the factory."""
-
-
-Installed = Callable[[str], Iterable[EntryPoint]]
+Installed = Callable[[str], Iterable[metadata.EntryPoint]]
 """Returns the entry points of a group."""
 
 
-def installed(group: str) -> Iterable[EntryPoint]:
+def installed(group: str) -> Iterable[metadata.EntryPoint]:
     """Return the entry points of a group in all installed distributions."""
     return metadata.entry_points(group=group)
 
@@ -153,14 +138,14 @@ class ExtensionBuilder(Generic[T]):
         except ValueError as error:
             raise ConfigError(self._option, f"{name}: {error}") from error
 
-    def _load(self, point: EntryPoint) -> Factory[T]:
+    def _load(self, point: metadata.EntryPoint) -> Factory[T]:
         try:
             factory: Factory[T] = point.load()
         except (ImportError, AttributeError) as error:
             raise ConfigError(self._option, f"{point.name}: {point.value} cannot be loaded: {error}") from error
         return factory
 
-    def _verified(self, point: EntryPoint, made: T) -> T:
+    def _verified(self, point: metadata.EntryPoint, made: T) -> T:
         try:
             verifyObject(self._interface, made)
         except Invalid as error:
