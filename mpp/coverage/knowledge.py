@@ -24,7 +24,7 @@ from mpp.core.coverage import NOTHING, UNKNOWN_JOB, WHOLE_POOL, Coverage, Hole, 
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend
 from mpp.coverage.holes import COARSE_S, with_drift, younger
-from mpp.coverage.presence import Absence
+from mpp.coverage.presence import TimeAway
 
 MOST_HOLES = 200
 """Maximum number of holes kept per server; beyond it those with the fewest missing target-seconds are dropped."""
@@ -37,7 +37,7 @@ SAME_SHARE = 0.05
 
 
 @define
-class _Server:
+class _KnownServer:
     """
     What is known of one server.
 
@@ -64,7 +64,7 @@ class Knowledge:
 
     coverage: Coverage = WHOLE_POOL
     jobs: Mapping[str, Job] = field(factory=dict)
-    _servers: dict[Backend, _Server] = field(factory=dict, init=False)
+    _servers: dict[Backend, _KnownServer] = field(factory=dict, init=False)
     _looked_at: tuple[float, float] | None = field(default=None, init=False)
 
     def surveyed(self, jobs: Mapping[str, Job]) -> None:
@@ -79,7 +79,7 @@ class Knowledge:
 
         :param missing: holes without an end, by the survey; `NOTHING` also for a server that is not surveyed.
         """
-        server = self._servers.setdefault(backend, _Server())
+        server = self._servers.setdefault(backend, _KnownServer())
         before = server.live
         if not (missing or before) or _is_unchanged(before, missing):
             return
@@ -88,13 +88,13 @@ class Knowledge:
         server.history = server.history | ended
         server.again |= ended.times.widen(COARSE_S, COARSE_S)
 
-    def was_away(self, backend: Backend, absence: Absence, skew: float) -> None:
+    def was_away(self, backend: Backend, absence: TimeAway, skew: float) -> None:
         """
         Record that a server has come back. A new process has scraped nothing in the meantime; the other ones are looked at.
 
         :param skew: how far the server's clock is ahead of mpp's, in seconds.
         """
-        server = self._servers.setdefault(backend, _Server())
+        server = self._servers.setdefault(backend, _KnownServer())
         start, end = absence.start + skew, absence.end + skew
         if absence.restarted:
             server.history = server.history | Missing(Intervals.of([(start, end)]))
@@ -106,7 +106,7 @@ class Knowledge:
         found = younger(oldest, tolerance)
         first = min((time for time in oldest.values() if time is not None), default=-math.inf)
         for backend in oldest:
-            server = self._servers.setdefault(backend, _Server())
+            server = self._servers.setdefault(backend, _KnownServer())
             server.younger = found.get(backend, NOTHING)
             edge = server.history.times.hull
             if edge is not None and edge[0] < first:
@@ -114,7 +114,7 @@ class Knowledge:
 
     def again(self, backend: Backend) -> Intervals:
         """Return the times of a server that are to be looked at again, and forget them."""
-        server = self._servers.setdefault(backend, _Server())
+        server = self._servers.setdefault(backend, _KnownServer())
         found, server.again = server.again, NEVER
         return found
 
@@ -170,7 +170,7 @@ class Knowledge:
         self.coverage = Coverage(jobs, missing)
         return True
 
-    def _total(self, server: _Server) -> Missing:
+    def _total(self, server: _KnownServer) -> Missing:
         if not (server.history or server.live or server.younger):
             return NOTHING
         total = server.history | server.live

@@ -11,7 +11,7 @@ _SAME_START_S = 10.0
 
 
 @frozen
-class Absence:
+class TimeAway:
     """
     A time in which a server was not usable.
 
@@ -46,9 +46,9 @@ class Presence:
         self._started_at = observation.facts.started_at
         self._away_at = None if self.usable else at
         self._seen_at = at
-        self._absence: Absence | None = None
+        self._absence: TimeAway | None = None
 
-    def observe(self, observation: Observation, at: float) -> Absence | None:
+    def observe(self, observation: Observation, at: float) -> TimeAway | None:
         """Record the next observation; return the absence that it ends."""
         usable, started_at = is_usable(observation), observation.facts.started_at
         restarted = started_at is not None and self._started_at is not None and not is_same_start(started_at, self._started_at)
@@ -64,7 +64,7 @@ class Presence:
         self.usable, self._started_at = usable, started_at or self._started_at
         return absence
 
-    def _ended(self, at: float, started_at: float | None) -> Absence:
+    def _ended(self, at: float, started_at: float | None) -> TimeAway:
         """
         Return the absence that ends now.
 
@@ -72,8 +72,8 @@ class Presence:
         """
         last = self._absence
         if self._away_at is not None:
-            return Absence(self._away_at, at, started_at is not None)
+            return TimeAway(self._away_at, at, started_at is not None)
         if last is not None and started_at is not None and started_at <= last.end + _SAME_START_S:
             # The start time was read after the server had been used again: it is the reason of the absence that was seen.
-            return Absence(last.start, last.end, restarted=True)
-        return Absence(self._seen_at, at, restarted=True)
+            return TimeAway(last.start, last.end, restarted=True)
+        return TimeAway(self._seen_at, at, restarted=True)

@@ -32,7 +32,7 @@ from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.lack_log import LackLog
 from mpp.coverage.lacks import Lacks, Surveyed, by_state
 from mpp.coverage.largest import Largest
-from mpp.coverage.presence import Absence, Presence
+from mpp.coverage.presence import Presence, TimeAway
 from mpp.coverage.windows import JobCounts, TargetCounts, Window, read, windows_for
 
 _log = make_logger()
@@ -83,6 +83,7 @@ class Survey:
     :param counted: called after each survey of a server with its name, ``ok`` or ``failed``, and its duration in seconds.
     :param note: called with the kind and the text of each event for the event log.
     :param knowledge: gets what the survey finds.
+    :param learned: called when it has.
     """
 
     def __init__(
@@ -96,8 +97,10 @@ class Survey:
         counted: Callable[[str, str, float], None],
         note: Callable[[str, str], None],
         knowledge: Knowledge,
+        learned: Callable[[], None],
     ) -> None:
         self._asks = asks
+        self._learned = learned
         self._knowledge = knowledge
         self._clock = clock
         self._wall = wall
@@ -138,16 +141,13 @@ class Survey:
                 self._returned(backend, server, absence)
         self._targets.put(backend, observation.facts.targets or 0 if server.presence.usable else None)
 
-    def _returned(self, backend: Backend, server: _Server, absence: Absence) -> None:
+    def _returned(self, backend: Backend, server: _Server, absence: TimeAway) -> None:
         server.due, server.failures = float("-inf"), 0
         if absence.restarted:
             server.gaps.missed(absence.start, absence.end)
-        self._knowledge.was_away(backend, absence, self._skew(backend))
+        self._knowledge.was_away(backend, absence, self._observed[backend].facts.skew or 0.0)
         self._lacks.returned(backend)
         self._presume(backend)
-
-    def _skew(self, backend: Backend) -> float:
-        return self._observed[backend].facts.skew or 0.0
 
     def begin(self) -> None:
         """Schedule the next survey if there are at least two servers to compare; the first survey starts at once."""
@@ -176,6 +176,7 @@ class Survey:
             self._missing.pop(backend, None)
             self._lacks.forget(backend)
         self._knowledge.keep(backends)
+        self._learned()
 
     def reconfigure(self, asks: QuerySender, selector: str) -> None:
         """Replace the sender and the selector; a new selector discards all findings."""
@@ -277,11 +278,12 @@ class Survey:
         """Tell what each server lacks at the moment, by the clock of each server."""
         now = self._wall()
         for backend in self._servers:
-            lack, skew = self._found.get(backend), self._skew(backend)
+            lack, skew = self._found.get(backend), self._observed[backend].facts.skew or 0.0
             missing = NOTHING if lack is None else self._missing.get(backend, NOTHING)
             if lack is not None and lack.stopped and not missing:
                 missing = Missing(Intervals.of([(lack.since, math.inf)]))
             self._knowledge.sees(backend, missing.shift(skew) if missing else NOTHING, now + skew)
+        self._learned()
 
     def _note(self, server: _Server, backend: Backend, parsed: JobCounts | None) -> None:
         """Record whether the query of a server succeeded, and when it is queried next."""

@@ -1,6 +1,7 @@
 """
 The evidence on each known server: requests (`mpp.selection.membership`, `mpp.selection.damage`), probes, locators, and what the
-servers lack of the newest data (`mpp.coverage.survey`). Knows neither when a server is probed nor how the evidence is published.
+servers lack of the newest data (`mpp.coverage.survey`) and of their history (`mpp.coverage.history`). Knows neither when a server
+is probed nor how the evidence is published.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
+from mpp.core.coverage import Coverage
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, DiscoveredBackend, Observation, Standing
+from mpp.coverage.history.service import LookBack
 from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.survey import Survey
 from mpp.selection.damage import StorageErrors
@@ -44,11 +47,13 @@ class Evidence:
     :param clock: a monotonic clock.
     :param wall: returns the time of day, in seconds since the epoch.
     :param changed: called by the survey with the backends whose published observation changes.
+    :param learned: called with what the backends lack of their history when that has changed.
     :param coverage_query: the metric of the survey, see ``selector`` of `Survey`.
     :ivar roster: which backends are in service.
     :ivar damage: which backends cannot read their storage.
     :ivar knowledge: what each backend lacks of its history.
     :ivar survey: what each backend lacks of the newest data.
+    :ivar look_back: the comparison of the backends' histories.
     :ivar discovered: the backends that the locators list.
     """
 
@@ -61,8 +66,10 @@ class Evidence:
         metrics: Metrics,
         event_log: EventLog,
         changed: Callable[[Collection[Backend]], None],
+        learned: Callable[[Coverage], None],
         coverage_query: str,
     ) -> None:
+        self._tell = learned
         self.roster = Membership(clock, wall, metrics, event_log)
         self.damage = StorageErrors(clock, metrics, event_log)
         self.knowledge = Knowledge()
@@ -75,6 +82,16 @@ class Evidence:
             counted=metrics.surveyed,
             note=event_log.record,
             knowledge=self.knowledge,
+            learned=self._learned,
+        )
+        self.look_back = LookBack(
+            prober,
+            clock,
+            wall,
+            knowledge=self.knowledge,
+            learned=self._learned,
+            selector=coverage_query,
+            note=event_log.record,
         )
         self.discovered: dict[Backend, DiscoveredBackend] = {}
 
@@ -108,7 +125,28 @@ class Evidence:
         shown, backend = self.damage.shown(self.roster.shown(observation)), observation.backend
         if not self.roster.vouches(backend):
             shown = _as_discovered(shown, self.discovered.get(backend))
-        return self.survey.shown(shown)
+        shown = self.survey.shown(shown)
+        self.look_back.see(shown)
+        return shown
+
+    def compare(self) -> None:
+        """Go on with the comparisons of the newest data and of the histories, after the last call of `shown`."""
+        self.survey.begin()
+        self.look_back.begin()
+
+    def reconfigure(self, prober: BackendProber, coverage_query: str) -> None:
+        """Replace the sender and the metric of both comparisons; a new metric discards their findings."""
+        self.survey.reconfigure(prober, coverage_query)
+        self.look_back.reconfigure(prober, coverage_query)
+
+    def stop(self) -> None:
+        """Stop both comparisons."""
+        self.survey.stop()
+        self.look_back.stop()
+
+    def _learned(self) -> None:
+        if self.knowledge.publish():
+            self._tell(self.knowledge.coverage)
 
     def forget(self, backends: Iterable[Backend]) -> None:
         """Forget backends that are no longer listed."""
@@ -116,6 +154,7 @@ class Evidence:
             self.roster.forget(backend)
             self.damage.forget(backend)
         self.survey.keep(self.discovered)
+        self.look_back.keep(self.discovered)
 
 
 def _as_discovered(observation: Observation, located: DiscoveredBackend | None) -> Observation:

@@ -46,6 +46,9 @@ class BackendProber(Protocol):
     def ask(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
         """See `Prober`."""
 
+    def ask_history(self, backend: Backend, path: str, /) -> Deferred[ProbeOutcome]:
+        """See `Prober`."""
+
     def keep(self, backends: Collection[Backend], /) -> None:
         """See `Prober`."""
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from mpp.core.coverage import WHOLE_POOL
+from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.interfaces import ISelections, IStrategy
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Observation, Selection, Standing
@@ -55,7 +55,7 @@ class SelectionService(Service):
     :param coverage_query: the metric of the survey, see ``selector`` of `Survey`.
     :param forget: called with each backend that no locator lists any longer.
     :ivar event_log: the latest events of the selection.
-    :ivar suspects: see `ISelections`.
+    :ivar coverage: see `ISelections`, as for ``suspects``.
     :ivar took: duration of the last round in seconds; None before the first one has finished.
     """
 
@@ -88,13 +88,23 @@ class SelectionService(Service):
         self._repeated = PeriodicCall(self.reselect, clock, interval)
         self.event_log = EventLog(wall)
         self._published = Publication(strategy, wall, metrics, self.event_log)
-        self._evidence = Evidence(
-            prober, clock, wall, metrics=metrics, event_log=self.event_log, changed=self._republish, coverage_query=coverage_query
-        )
-        self._membership, self._survey = self._evidence.roster, self._evidence.survey
-        self._updates = Updates(self._published, clock, self._survey.begin)
+        self._evidence = self._begin_evidence(wall, coverage_query)
+        self._membership = self._evidence.roster
+        self._updates = Updates(self._published, clock, self._evidence.compare)
         self._follow_ups = ProbeSchedule(
             self._follow_up, self._membership.due, clock, _FOLLOW_UP_SPACING_S, most=_FOLLOW_UPS, latest=self._membership.latest
+        )
+
+    def _begin_evidence(self, wall: Callable[[], float], coverage_query: str) -> Evidence:
+        return Evidence(
+            self._prober,
+            self._clock,
+            wall,
+            metrics=self._metrics,
+            event_log=self.event_log,
+            changed=self._republish,
+            learned=self._learned,
+            coverage_query=coverage_query,
         )
 
     @property
@@ -116,7 +126,7 @@ class SelectionService(Service):
         self._repeated.stop()
         self._rounds.stop()
         self._follow_ups.pause()
-        self._survey.stop()
+        self._evidence.stop()
         self._updates.clear()
         self._prober.stop()
         self._first.fire()
@@ -126,7 +136,7 @@ class SelectionService(Service):
         self._prober.stop()
         self._prober = prober
         self._published.strategy = strategy
-        self._survey.reconfigure(prober, coverage_query)
+        self._evidence.reconfigure(prober, coverage_query)
         if self.running:
             self._rounds.refresh()
         self._interval = interval
@@ -196,15 +206,15 @@ class SelectionService(Service):
         return {backend: self._membership.reports(backend) for backend in self._membership.failing}
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Set the callback that is called after each new Selection."""
+        """Set the callback that is called after each new Selection, and after each change of ``coverage``."""
         self._published.changed = changed
 
-    def moved(self, host: str) -> None:
-        """
-        Cancel background reads from the former addresses of a host name, and publish the Selection again.
+    def _learned(self, coverage: Coverage) -> None:
+        self.coverage = coverage
+        self._published.changed()
 
-        The workers get the addresses with each Selection, and need the new ones soon.
-        """
+    def moved(self, host: str) -> None:
+        """Cancel reads from the former addresses of a host name, and publish the Selection again: workers get the new ones."""
         self._prober.keep([backend for backend in self._evidence.discovered if backend.host != host])
         self._updates.again()
 
@@ -263,7 +273,7 @@ class SelectionService(Service):
         # The lack of each server depends on the observations of all.
         observations = [each.observation for each in probed]
         await with_breaks(self._evidence.shown, observations, self._clock)
-        self._survey.begin()
+        self._evidence.compare()
         await with_breaks(lambda each: self._updates.gather(self._evidence.shown(each)), observations, self._clock)
         self._updates.publish(located)
         # Forget them again: requests may have failed on them until now.

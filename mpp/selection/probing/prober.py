@@ -24,13 +24,18 @@ from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, RuntimeInfo, is_same_start, read_replay, read_runtime
 from mpp.selection.probing.background import BackgroundReads
 from mpp.selection.probing.interpret import IS_SELF, has_come_back, is_refusal, is_turned_away, is_unproven, judge, was_not_asked
-from mpp.selection.probing.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path
+from mpp.selection.probing.requests import PROBE_TIMEOUT_S, ProbeRequests, no_params, query_path, with_params
 from mpp.selection.probing.state import StateReader
 
 # The state moves by hours; reading it costs the server as much as a scrape.
 FACTS_MAX_AGE_S = 60.0
 # A state this new is not read again on the mere suspicion of a restart: a flapping server must not be scraped at each flap.
 FACTS_MIN_AGE_S = 5.0
+
+# One query of the look back: longer than its estimated CPU time of 0.1 s by far.
+HISTORY_TIMEOUT_S = 10.0
+# Of its response, see `mpp.coverage.history.look_back`.
+HISTORY_BYTES = 1024 * 1024
 
 # Number of response times of a server's /-/ready that are kept: half of them make a new median.
 _READY_KEPT = 20
@@ -87,6 +92,17 @@ class Prober:
         :return Deferred(ProbeOutcome): never fails, except by cancellation; a time-out (`PROBE_TIMEOUT_S`) is an outcome, too.
         """
         return Deferred.fromCoroutine(self._requests.ask(backend, path))
+
+    def ask_history(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
+        """
+        Send one query of the look back, which waits behind the requests of clients.
+
+        :return Deferred(ProbeOutcome): as for `ask`, but the body may have `HISTORY_BYTES`, and the time limit is
+            `HISTORY_TIMEOUT_S`, which the server is told.
+        """
+        path = with_params(path, f"timeout={HISTORY_TIMEOUT_S:g}s")
+        sent = self._requests.ask(backend, path, timeout=HISTORY_TIMEOUT_S, most=HISTORY_BYTES, urgent=False)
+        return Deferred.fromCoroutine(sent)
 
     def keep(self, backends: Collection[Backend]) -> None:
         """Forget all servers except the given ones, and cancel their background reads."""

@@ -25,7 +25,7 @@ from mpp.selection.probing.progress import ProbeProgress
 PROBE_TIMEOUT_S = 1.0
 
 # The probes' JSON responses have a few hundred bytes.
-_BODY_BYTES = 64 * 1024
+BODY_BYTES = 64 * 1024
 # The metrics page of a server with 10,000 targets has some 10 MB.
 _PAGE_BYTES = 64 * MIB
 
@@ -72,15 +72,24 @@ class ProbeRequests:
         self._clock = clock
         self._wall = wall
 
-    async def ask(self, backend: Backend, path: str) -> ProbeOutcome:
-        """Send one small request and return its outcome; failures are outcomes too."""
+    async def ask(
+        self, backend: Backend, path: str, *, timeout: float | None = None, most: int = BODY_BYTES, urgent: bool = True
+    ) -> ProbeOutcome:
+        """
+        Send one request and return its outcome; failures are outcomes too.
+
+        :param timeout: its time limit in seconds, if it is not that of small requests.
+        :param most: how many bytes of the body are read.
+        :param urgent: it does not wait for requests of clients.
+        """
         at, began, asked = self._wall(), self._clock.seconds(), ProbeProgress()
         try:
-            response = await self._within(self.timeout, self._send(backend, path, _BODY_BYTES, asked))
+            sent = self._send(backend, path, most, asked, urgent=urgent)
+            response = await self._within(self.timeout if timeout is None else timeout, sent)
         except UpstreamError as error:
             late = error.cause is Cause.TIMEOUT and (asked.queued or asked.dequeued_at)
             return UpstreamError(Phase.CONNECT, Cause.FULL, IN_USE) if late else error
-        body = b"".join(response.buffered)[:_BODY_BYTES]
+        body = b"".join(response.buffered)[:most]
         if response.complete:
             response.release()
         else:
@@ -108,15 +117,17 @@ class ProbeRequests:
         response.relay(page)
         return await page.ended
 
-    async def _send(self, backend: Backend, path: str, buffer: int, asked: ProbeProgress | None = None) -> IResponse:
+    async def _send(
+        self, backend: Backend, path: str, buffer: int, asked: ProbeProgress | None = None, *, urgent: bool = True
+    ) -> IResponse:
         """Send a request; again on a fresh connection if the kept connection turns out to be dead."""
         head = own_request_head(backend, with_params(path, self._params(backend)), self._instance)
         try:
-            return await self._upstreams.send(backend, head, b"", fresh=False, buffer=buffer, progress=asked, urgent=True)
+            return await self._upstreams.send(backend, head, b"", fresh=False, buffer=buffer, progress=asked, urgent=urgent)
         except UpstreamError as error:
             if not error.stale:
                 raise
-        return await self._upstreams.send(backend, head, b"", fresh=True, buffer=buffer, progress=asked, urgent=True)
+        return await self._upstreams.send(backend, head, b"", fresh=True, buffer=buffer, progress=asked, urgent=urgent)
 
     def _within(self, seconds: float, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Run a coroutine; cancel it and fail with `UpstreamError` after the time limit."""

@@ -12,7 +12,7 @@ from mpp.core.facts import ServerState
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Observation, Standing
 from mpp.coverage.knowledge import MOST_HOLES, Knowledge
-from mpp.coverage.presence import Absence, Presence
+from mpp.coverage.presence import Presence, TimeAway
 
 A, B = (Backend("http", name, 9090) for name in ("prom-a", "prom-b"))
 JOBS = {"node": Job(80, 30.0), "web": Job(4, 30.0)}
@@ -78,14 +78,14 @@ class KnowledgeTests(SynchronousTestCase):
 
     def test_restart(self) -> None:
         """A new process has scraped nothing while it was away, by its own clock; the hours before are looked at again."""
-        self.knowledge.was_away(B, Absence(20000.0, 20020.0, restarted=True), skew=3.0)
+        self.knowledge.was_away(B, TimeAway(20000.0, 20020.0, restarted=True), skew=3.0)
         self.assertEqual(self.published(), whole(20003.0, 20023.0))
         self.assertTrue(self.knowledge.again(B).covers(20003.0 - 10000, 20023.0))
         self.assertEqual(self.knowledge.again(B), NEVER)
 
     def test_unreachable(self) -> None:
         """A process that was away, but goes on, may have scraped: this is looked at."""
-        self.knowledge.was_away(B, Absence(20000.0, 20020.0, restarted=False), skew=0.0)
+        self.knowledge.was_away(B, TimeAway(20000.0, 20020.0, restarted=False), skew=0.0)
         self.assertEqual(self.published(), NOTHING)
         self.assertTrue(self.knowledge.again(B).covers(19900.0, 20020.0))
 
@@ -100,7 +100,7 @@ class KnowledgeTests(SynchronousTestCase):
 
     def test_found_for_some_jobs(self) -> None:
         """The look back at some jobs leaves what is known of the others, also where all were missing."""
-        self.knowledge.was_away(B, Absence(20000.0, 20020.0, restarted=True), skew=0.0)
+        self.knowledge.was_away(B, TimeAway(20000.0, 20020.0, restarted=True), skew=0.0)
         self.knowledge.found(B, Intervals.of([(19990.0, 20100.0)]), ["node"], lacking(19998.0, 20010.0, 80))
         expected = lacking(19998.0, 20010.0, 80) | Missing.of(NEVER, {"web": [Hole(20000.0, 20020.0, 4, 4)]})
         self.assertEqual(self.published(), expected)
@@ -116,7 +116,7 @@ class KnowledgeTests(SynchronousTestCase):
 
     def test_drift(self) -> None:
         """A job that one server lacked for as long as was looked at is drift."""
-        self.knowledge.was_away(B, Absence(0.0, 0.0, restarted=False), 0.0)
+        self.knowledge.was_away(B, TimeAway(0.0, 0.0, restarted=False), 0.0)
         self.knowledge.found(B, Intervals.of([(0.0, 9000.0)]), JOBS, lacking(0.0, 9000.0, 4, "web") | lacking(50.0, 90.0))
         self.knowledge.looked_at(0.0, 9000.0)
         self.assertEqual(self.published(), Missing(jobs=lacking(50.0, 90.0).jobs, drift={"web": 4}))
@@ -134,7 +134,7 @@ class KnowledgeTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """The smallest of very many holes are dropped."""
         holes = [Hole(10.0 * n, 10.0 * n + 1 + n / 1000, 1, 80) for n in range(MOST_HOLES + 5)]
-        self.knowledge.was_away(B, Absence(0.0, 0.0, restarted=False), 0.0)
+        self.knowledge.was_away(B, TimeAway(0.0, 0.0, restarted=False), 0.0)
         self.knowledge.found(B, Intervals.of([(0.0, 9e9)]), JOBS, Missing.of(NEVER, {"node": holes}))
         self.assertEqual(self.published().jobs["node"], tuple(holes[5:]))
 
@@ -152,27 +152,27 @@ class PresenceTests(SynchronousTestCase):
         """A server that was down and is the same process."""
         self.assertIsNone(self.presence.observe(self.down, 1005.0))
         self.assertIsNone(self.presence.observe(self.down, 1010.0))
-        self.assertEqual(self.presence.observe(self.well, 1020.0), Absence(1005.0, 1020.0, restarted=False))
+        self.assertEqual(self.presence.observe(self.well, 1020.0), TimeAway(1005.0, 1020.0, restarted=False))
         self.assertEqual(self.presence.back_at, 1020.0)
 
     def test_restart(self) -> None:
         """A server that was down and is a new process."""
         self.presence.observe(self.down, 1005.0)
-        self.assertEqual(self.presence.observe(self.anew, 1020.0), Absence(1005.0, 1020.0, restarted=True))
+        self.assertEqual(self.presence.observe(self.anew, 1020.0), TimeAway(1005.0, 1020.0, restarted=True))
 
     def test_restart_known_later(self) -> None:
         """The start time is read some seconds after a server is used again: the absence that was seen is that of the restart."""
         self.presence.observe(self.down, 1005.0)
         self.presence.observe(self.well, 1020.0)
         self.presence.observe(self.well, 1021.0)
-        self.assertEqual(self.presence.observe(self.anew, 1025.0), Absence(1005.0, 1020.0, restarted=True))
+        self.assertEqual(self.presence.observe(self.anew, 1025.0), TimeAway(1005.0, 1020.0, restarted=True))
 
     def test_restart_unseen(self) -> None:
         """A restart between two observations took place in the time between them."""
         self.presence.observe(self.well, 1005.0)
-        self.assertEqual(self.presence.observe(self.anew, 1012.0), Absence(1005.0, 1012.0, restarted=True))
+        self.assertEqual(self.presence.observe(self.anew, 1012.0), TimeAway(1005.0, 1012.0, restarted=True))
 
     def test_down_from_the_beginning(self) -> None:
         """A server that was down when it was first seen was away since then."""
         presence = Presence(self.down, 1000.0)
-        self.assertEqual(presence.observe(self.well, 1020.0), Absence(1000.0, 1020.0, restarted=False))
+        self.assertEqual(presence.observe(self.well, 1020.0), TimeAway(1000.0, 1020.0, restarted=False))

@@ -12,8 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.coverage import Job
 from mpp.core.intervals import Intervals
 from mpp.core.prometheus.runtimeinfo import ProbeResponse
-from mpp.coverage.holes import Windows
-from mpp.coverage.look_back import (
+from mpp.coverage.history.look_back import (
     DAY_S,
     MOST_BYTES,
     PIECE_S,
@@ -29,6 +28,7 @@ from mpp.coverage.look_back import (
     sums_path,
     witnesses_path,
 )
+from mpp.coverage.holes import Windows
 
 
 def parameters(path: str) -> dict[str, str]:

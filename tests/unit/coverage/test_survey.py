@@ -57,6 +57,7 @@ class SurveyTests(SynchronousTestCase):
             counted=lambda backend, result, seconds: self.counted.append((backend, result)),
             note=lambda kind, text: self.noted.append((kind, text)),
             knowledge=self.knowledge,
+            learned=self.knowledge.publish,
         )
         self.addCleanup(self.survey.stop)
 

@@ -99,6 +99,10 @@ class World:
         """Refuse to say anything of the newest data."""
         return succeed(ProbeResponse(403))
 
+    def ask_history(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
+        """Refuse to say anything of the history."""
+        return succeed(ProbeResponse(403))
+
 
 class Scenario:
     """The first round, and ten seconds of probes between the rounds."""

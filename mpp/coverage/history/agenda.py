@@ -1,0 +1,93 @@
+"""
+Decides which time of which servers the look back compares next: the newest one that it has not compared. No I/O.
+
+The time since a server was seen first needs no look back, because the survey sees it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+
+from attrs import define, field, frozen
+
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend
+from mpp.coverage.history.look_back import DAY_S
+
+SETTLED_S = 20.0
+"""Seconds after which all samples of a time are stored: a scrape may take some seconds, and is stored after it."""
+
+
+@frozen
+class Span:
+    """
+    A time to be looked at, at most one day: seconds since the epoch.
+
+    :ivar wanting: the servers that have not been looked at for it.
+    """
+
+    start: float
+    end: float
+    wanting: frozenset[Backend]
+
+
+@define
+class Agenda:
+    """The times that have been looked at, by server."""
+
+    _looked: dict[Backend, Intervals] = field(factory=dict, init=False)
+
+    def see(self, backend: Backend, at: float) -> None:
+        """Record a server that is seen for the first time, if it is."""
+        if backend not in self._looked:
+            self._looked[backend] = Intervals.of([(at - SETTLED_S, math.inf)])
+
+    def again(self, backend: Backend, times: Intervals) -> None:
+        """Have some times of a server looked at again."""
+        if times and backend in self._looked:
+            self._looked[backend] -= times
+
+    def done(self, backends: Collection[Backend], span: Span) -> None:
+        """Record that some servers have been looked at."""
+        for backend in backends:
+            if backend in self._looked:
+                self._looked[backend] |= Intervals.of([(span.start, span.end)])
+
+    def next(self, backends: Collection[Backend], first: float, until: float, longest: float = DAY_S) -> Span | None:
+        """
+        Return what is looked at next; None if there is nothing left.
+
+        :param backends: the servers that can be asked.
+        :param first: nothing before this time is looked at.
+        :param until: nor what ends after it.
+        :param longest: how many seconds are looked at together, at most a day.
+        """
+        all_time = Intervals.of([(first, math.inf)])
+        left = {backend: all_time - self._looked[backend] for backend in backends if backend in self._looked}
+        # A time that goes on beyond the end is looked at later, all at once.
+        ready = [(end, start) for times in left.values() for start, end in times if end <= until]
+        if not ready:
+            return None
+        end, start = max(ready)
+        start = max(start, end - longest, (math.ceil(end / DAY_S) - 1) * DAY_S)
+        return Span(start, end, frozenset(b for b, times in left.items() if times.overlaps(start, end)))
+
+    def until(self, backend: Backend) -> float | None:
+        """Return down to which time a server has been looked at without an exception; None if it is not known."""
+        looked = self._looked.get(backend)
+        return looked.edges[-2] if looked else None
+
+    def keep(self, backends: Collection[Backend]) -> None:
+        """Forget all servers except the given ones."""
+        self._looked = {backend: looked for backend, looked in self._looked.items() if backend in backends}
+
+
+def comparable_since(oldest: Mapping[Backend, float | None], unknown: float) -> float:
+    """
+    Return since when at least two servers have data, as far as it is known.
+
+    :param unknown: what is assumed of a server that does not report its oldest sample.
+    """
+    times = sorted(unknown if time is None else max(time, unknown) for time in oldest.values())
+    return times[1] if len(times) > 1 else math.inf

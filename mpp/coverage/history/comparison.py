@@ -1,0 +1,180 @@
+"""
+Compares the histories of some servers for one day or less: asks them by `mpp.coverage.history.paced_queries`, and tells
+`mpp.coverage.knowledge` what they lack. See Note [Looking back] in `mpp.coverage.holes`.
+
+What lies between the edges of a long hole is not asked for with all targets: it is as bad as its edges, if the witnesses say that
+it is bad all along.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve, frozen
+
+from mpp.core.coverage import NOTHING, Hole, Job, Missing
+from mpp.core.intervals import NEVER, Intervals
+from mpp.core.model import Backend
+from mpp.coverage.history.agenda import Span
+from mpp.coverage.history.look_back import (
+    DAY_S,
+    SAMPLE_S,
+    Refinement,
+    Witness,
+    jobs_of_day,
+    read_witnesses,
+    refinements,
+    sums_path,
+    witnesses_path,
+)
+from mpp.coverage.history.paced_queries import PacedQueries
+from mpp.coverage.holes import COARSE_S, Sums, Windows, judged, suspicious
+from mpp.coverage.knowledge import Knowledge
+
+Bad = Mapping[Backend, Mapping[str, Intervals]]
+"""The times in which servers lack something, by job."""
+
+
+@frozen
+class Comparison:
+    """
+    The comparison of some servers for one span of time.
+
+    :ivar selector: the metric that says whether a target was scraped, such as ``up``.
+    :ivar until: what ends after this time is not asked for.
+    """
+
+    queries: PacedQueries
+    knowledge: Knowledge
+    selector: str
+    backends: Sequence[Backend]
+    span: Span
+    until: float
+
+    async def run(self) -> None:
+        """
+        Ask the servers, and tell what they lack.
+
+        :raise Interrupted: a server cannot be asked at the moment; what was found until then is told already.
+        """
+        jobs = {name: job for name, job in self.knowledge.jobs.items() if job.window <= COARSE_S}
+        names = jobs_of_day(jobs, int(self.span.end // DAY_S))
+        witnesses = await self._witnesses(names) if names else ()
+        if not witnesses:
+            return
+        end = math.floor(self.span.end)
+        count = math.ceil((end - self.span.start) / COARSE_S)
+        windows = Windows(end - count * COARSE_S, COARSE_S, count)
+        samples_per_s = sum(2 / jobs[each.job].window for each in witnesses if each.job in jobs)
+        path = functools.partial(sums_path, self.selector, witnesses=witnesses)
+        asked = {each.job for each in witnesses}
+        coarse: dict[Backend, Sums] = {
+            backend: await self.queries.sums(backend, path, windows, series=len(asked), samples_per_s=samples_per_s)
+            for backend in self.backends
+        }
+        bad = _spread(suspicious(coarse, windows, jobs), asked, jobs)
+        self._correct(bad, asked, windows)
+        found: dict[Backend, dict[str, Missing]] = {backend: {} for backend in self.backends}
+        fine: dict[str, Intervals] = {}
+        for each in refinements(self._edges(bad, jobs), jobs, COARSE_S / 2):
+            windows_until = _until(each.windows, self.until)
+            if windows_until.count:
+                await self._refine(evolve(each, windows=windows_until), found, fine, bad)
+        self._fill(bad, found, fine)
+
+    async def _witnesses(self, names: Sequence[str]) -> tuple[Witness, ...]:
+        """Return the targets that stand for their jobs: those of the middle of the span, or of its end or beginning."""
+        length = self.span.end - self.span.start
+        for part in (0.5, 0.95, 0.05):
+            path = witnesses_path(self.selector, names, self.span.start + part * length)
+            # It reads one sample of each target of these jobs.
+            targets = sum(self.knowledge.jobs[name].targets for name in names)
+            outcomes = [await self.queries.ask(backend, path, SAMPLE_S * targets * 10) for backend in self.backends]
+            found = read_witnesses(outcomes)
+            if found:
+                return found
+        return ()
+
+    def _correct(self, bad: Bad, asked: set[str], windows: Windows) -> None:
+        """Forget what was known to be missing as a whole where the witnesses are there."""
+        for backend in self.backends:
+            known = self.knowledge.known(backend).whole.within(windows.start, windows.end)
+            for job in asked if known else ():
+                well = known - bad.get(backend, {}).get(job, NEVER).widen(COARSE_S, COARSE_S)
+                self.knowledge.found(backend, well, [job], NOTHING)
+
+    def _edges(self, bad: Bad, jobs: Mapping[str, Job]) -> dict[str, list[Intervals]]:
+        """Return the times whose edges are to be found, by job: the bad ones, and the holes that are known."""
+        times: dict[str, list[Intervals]] = {}
+        for backend in self.backends:
+            known = self.knowledge.known(backend).only(Intervals.of([(self.span.start, self.span.end)]))
+            for name in jobs:
+                holes = known.whole | Intervals.of((hole.start, hole.end) for hole in known.jobs.get(name, ()))
+                each = [part for part in (bad.get(backend, {}).get(name, NEVER), holes) if part]
+                if each:
+                    times.setdefault(name, []).extend(each)
+        return times
+
+    async def _refine(
+        self, asked: Refinement, found: dict[Backend, dict[str, Missing]], fine: dict[str, Intervals], bad: Bad
+    ) -> None:
+        """Ask for all targets of some jobs around an edge. Nothing, if that would cost too much."""
+        jobs, windows = self.knowledge.jobs, asked.windows
+        samples_per_s = sum(2 * jobs[name].targets / jobs[name].window for name in asked.jobs if name in jobs)
+        if not self.queries.can_afford(self.backends, SAMPLE_S * samples_per_s * windows.length * windows.count):
+            return
+        path = functools.partial(sums_path, self.selector, jobs=asked.jobs)
+        answers: dict[Backend, Sums] = {
+            backend: await self.queries.sums(backend, path, windows, series=len(asked.jobs), samples_per_s=samples_per_s)
+            for backend in self.backends
+        }
+        times = Intervals.of([(windows.start, windows.end)])
+        missing = judged(answers, windows, jobs, all_jobs=set(asked.jobs) >= set(jobs))
+        for name in asked.jobs:
+            fine[name] = fine.get(name, NEVER) | times
+        for backend in self.backends:
+            own = missing.get(backend, NOTHING)
+            self.knowledge.found(backend, times, asked.jobs, own)
+            for name in asked.jobs:
+                found[backend][name] = found[backend].get(name, NOTHING) | own
+
+    def _fill(self, bad: Bad, found: Mapping[Backend, Mapping[str, Missing]], fine: Mapping[str, Intervals]) -> None:
+        """Tell what is missing between the edges that were asked for with all targets."""
+        for backend, by_job in bad.items():
+            for name, times in by_job.items():
+                window = self.knowledge.jobs[name].window
+                for start, end in times - fine.get(name, NEVER):
+                    own = found[backend].get(name, NOTHING)
+                    between = _between(own, name, start, end, window)
+                    if between:
+                        self.knowledge.found(backend, Intervals.of([(start, end)]), [name], between)
+
+
+def _spread(bad: Mapping[Backend, Mapping[str, Intervals]], asked: set[str], jobs: Mapping[str, Job]) -> Bad:
+    """Return the bad times, those of all jobs that have no witnesses included where all jobs that have some are bad."""
+    found: dict[Backend, dict[str, Intervals]] = {}
+    for backend, by_job in bad.items():
+        found[backend] = dict(by_job)
+        if by_job.keys() >= asked:
+            common = functools.reduce(lambda one, other: one & other, by_job.values())
+            found[backend].update({name: common for name in jobs if name not in asked and common})
+    return found
+
+
+def _until(windows: Windows, until: float) -> Windows:
+    """Return the windows that end before a time."""
+    return evolve(windows, count=max(0, min(windows.count, math.floor((until - windows.start) / windows.length))))
+
+
+def _between(edges: Missing, job: str, start: float, end: float, window: float) -> Missing:
+    """Return what is missing between two edges: as much as next to them."""
+    reach_start, reach_end = start - window, end + window
+    if edges.whole.overlaps(reach_start, start) or edges.whole.overlaps(end, reach_end):
+        return Missing(Intervals.of([(start, end)]))
+    near = [hole for hole in edges.jobs.get(job, ()) if hole.end >= reach_start and hole.start <= reach_end]
+    if not near:
+        return NOTHING
+    most = max(near, key=lambda hole: hole.missing)
+    return Missing.of(NEVER, {job: [Hole(start, end, most.missing, most.of)]})

@@ -1,0 +1,211 @@
+"""
+The look back: the comparison of the servers' histories, from the newest day to the oldest one, and again for a time in which a
+server was away. Decides when it goes on; `mpp.coverage.history.agenda` says what is next, and `mpp.coverage.history.comparison`
+compares.
+
+It needs two viable servers. While a server is busy, it is not asked. A server that cannot be asked or does not answer counts as
+equal, and its days are looked at later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txaio.tx import make_logger
+
+from mpp.core.model import Backend, Observation, Standing
+from mpp.core.text.durations import duration
+from mpp.coverage.history.agenda import SETTLED_S, Agenda, Span, comparable_since
+from mpp.coverage.history.comparison import Comparison
+from mpp.coverage.history.look_back import DAY_S, MOST_WITNESSES, SAMPLE_S
+from mpp.coverage.history.paced_queries import BUDGET_S, HistorySender, Interrupted, PacedQueries
+from mpp.coverage.holes import WITNESSES_OF_A_JOB
+from mpp.coverage.knowledge import Knowledge
+from mpp.coverage.presence import is_usable
+
+_log = make_logger()
+
+UNKNOWN_HISTORY_S = 15 * 86400.0
+"""How far it is looked back on servers that report neither their oldest sample nor their retention, in seconds."""
+MOST_S = 400 * 86400.0
+"""How far it is looked back at most, in seconds."""
+MIN_INTERVAL_S = 0.1
+"""A shorter scrape interval counts as this when it is estimated what a query costs, in seconds."""
+MOST_NAMED = 4
+"""Maximum number of servers that are named in a message."""
+
+
+@frozen
+class Progress:
+    """
+    How far the look back has come for one server.
+
+    :ivar until: down to which time its history was compared with that of the others, seconds since the epoch; None: not yet.
+    :ivar finished: nothing is left that could be compared.
+    :ivar problem: why it does not go on, one line; empty if it does or is finished.
+    """
+
+    until: float | None = None
+    finished: bool = False
+    problem: str = ""
+
+
+class LookBack:
+    """
+    The comparison of the servers' histories.
+
+    :param clock: a monotonic clock.
+    :param wall: returns the time of day, in seconds since the epoch.
+    :param learned: called when ``knowledge`` has new findings.
+    :param selector: the metric that says whether a target was scraped; empty: no query is sent.
+    :param note: called with the kind and the text of each event for the event log.
+    """
+
+    def __init__(
+        self,
+        asks: HistorySender,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        *,
+        knowledge: Knowledge,
+        learned: Callable[[], None],
+        selector: str,
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._wall = wall
+        self._knowledge = knowledge
+        self._learned = learned
+        self._selector = selector
+        self._note = note
+        self._agenda = Agenda()
+        self._queries = PacedQueries(asks, clock, self._is_idle)
+        self._observed: dict[Backend, Observation] = {}
+        self._running: Deferred[None] | None = None
+        self._stopped = False
+        self._finished = False
+
+    def see(self, observation: Observation) -> None:
+        """Record an observation of a server; call `begin` after the last one."""
+        if self._selector:
+            self._observed[observation.backend] = observation
+            if is_usable(observation):
+                self._agenda.see(observation.backend, self._wall() + min(0.0, observation.facts.skew or 0.0))
+
+    def begin(self) -> None:
+        """Go on with the look back, if there is something to compare."""
+        if not self._selector or self._stopped:
+            return
+        for backend in self._observed:
+            self._agenda.again(backend, self._knowledge.again(backend))
+        self._knowledge.aged({backend: each.facts.oldest for backend, each in self._observed.items()})
+        if self._running is None and self._knowledge.jobs and self._next() is not None:
+            self._running = running = Deferred.fromCoroutine(self._run())
+            running.addErrback(self._broken)
+            running.addCallback(self._over)
+            if running.called:
+                self._running = None
+
+    def keep(self, backends: Collection[Backend]) -> None:
+        """Forget all servers except the given ones."""
+        self._observed = {backend: each for backend, each in self._observed.items() if backend in backends}
+        self._agenda.keep(backends)
+        self._queries.keep(backends)
+
+    def reconfigure(self, asks: HistorySender, selector: str) -> None:
+        """Replace the sender and the selector; a new selector discards all findings."""
+        self._queries.asks = asks
+        if selector != self._selector:
+            self._selector = selector
+            self.keep(())
+            self._finished = False
+            if self._running is not None:
+                self._running.cancel()
+
+    def stop(self) -> None:
+        """Stop the look back, and cancel a query that is running."""
+        self._stopped = True
+        if self._running is not None:
+            self._running.cancel()
+
+    def progress(self, backend: Backend) -> Progress:
+        """Return how far the look back has come for a server."""
+        if not self._selector or backend not in self._observed:
+            return Progress()
+        until = self._agenda.until(backend)
+        finished = until is not None and until <= self._first()
+        problem = "" if finished else self._queries.problem(backend) or self._why_not()
+        return Progress(until, finished, problem)
+
+    def _why_not(self) -> str:
+        if not self._knowledge.jobs:
+            return "no server has reported scrape jobs"
+        able = sum(map(self._queries.may_ask, self._observed))
+        return "" if able > 1 else "fewer than two servers can be asked at the moment"
+
+    def _is_idle(self, backend: Backend) -> bool:
+        observation = self._observed.get(backend)
+        return observation is not None and observation.standing is Standing.VIABLE and is_usable(observation)
+
+    def _first(self) -> float:
+        """Return the time before which there is nothing to compare."""
+        now = self._wall()
+        retentions = [each.facts.retention_s for each in self._observed.values() if each.facts.retention_s]
+        unknown = now - min(MOST_S, max(retentions, default=UNKNOWN_HISTORY_S))
+        return comparable_since({backend: each.facts.oldest for backend, each in self._observed.items()}, unknown)
+
+    def _next(self) -> Span | None:
+        able = [backend for backend in self._observed if self._queries.may_ask(backend)]
+        if len(able) < 2:
+            return None
+        skew = min(self._observed[backend].facts.skew or 0.0 for backend in able)
+        return self._agenda.next(able, self._first(), self._wall() + min(0.0, skew) - SETTLED_S, self._longest())
+
+    def _longest(self) -> float:
+        """Return how many seconds can be looked at together, so that their witnesses cost a part of the budget only."""
+        intervals = sorted(job.window / 2 for job in self._knowledge.jobs.values())[: MOST_WITNESSES // WITNESSES_OF_A_JOB]
+        samples_per_s = WITNESSES_OF_A_JOB * sum(1 / max(MIN_INTERVAL_S, interval) for interval in intervals)
+        return max(3600.0, min(DAY_S, BUDGET_S / 5 / (SAMPLE_S * samples_per_s)))
+
+    async def _run(self) -> None:
+        while (span := self._next()) is not None:
+            able = [backend for backend in self._observed if self._queries.may_ask(backend)]
+            asked = [backend for backend in able if (self._observed[backend].facts.oldest or 0.0) < span.end]
+            # One that failed before comes first: the others are not asked for nothing.
+            asked.sort(key=lambda backend: not self._queries.has_failed(backend))
+            until = self._wall() - SETTLED_S
+            try:
+                if len(asked) > 1:
+                    await Comparison(self._queries, self._knowledge, self._selector, asked, span, until).run()
+            except Interrupted:
+                self._learned()
+                continue
+            self._agenda.done(able, span)
+            self._learned()
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Record that everything has been looked at, if it has."""
+        first = self._first()
+        reached = [self._agenda.until(backend) for backend in self._observed]
+        if len(reached) < 2 or any(until is None or until > first for until in reached):
+            return
+        self._knowledge.looked_at(first, self._wall() - SETTLED_S)
+        self._learned()
+        if not self._finished:
+            self._finished = True
+            lacking = [each.name for each in self._observed if self._knowledge.known(each)]
+            found = f"holes in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no holes"
+            text = f"compared the last {duration(self._wall() - first)} of {len(reached)} servers: {found}"
+            _log.info("{text}", text=text)
+            self._note("history", text)
+
+    def _over(self, _: None) -> None:
+        self._running = None
+
+    def _broken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("bug: comparison of the servers' histories failed unexpectedly", failure)

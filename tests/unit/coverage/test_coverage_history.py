@@ -1,0 +1,298 @@
+"""The look back: what it finds, how far it goes, and what it does not do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mpp.core.coverage import NOTHING, Hole, Job, Missing
+from mpp.core.facts import ServerState
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend, Observation, Standing
+from mpp.core.prometheus.runtimeinfo import ProbeResponse
+from mpp.coverage.history.service import LookBack
+from mpp.coverage.knowledge import Knowledge
+from mpp.coverage.presence import TimeAway
+from tests.unit.coverage.histories import Histories, Prometheus
+
+DAY = 86400.0
+NOW = 19_000 * DAY + 40_000.0
+OLDEST = NOW - 3 * DAY
+A, B, C = (Backend("http", name, 9090) for name in ("prom-a", "prom-b", "prom-c"))
+JOBS = {"node": Job(20, 30.0), "web": Job(4, 30.0)}
+WINDOW = 30.0
+
+
+class LookBackTests(SynchronousTestCase):
+    """Two servers with three days of data."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        targets = {"node": 20, "web": 4}
+        self.a, self.b = Prometheus(targets, oldest=OLDEST), Prometheus(targets, oldest=OLDEST, phase=6.0)
+        self.histories = Histories({A: self.a, B: self.b})
+        self.knowledge = Knowledge()
+        self.knowledge.surveyed(JOBS)
+        self.noted: list[tuple[str, str]] = []
+        self.look_back = LookBack(
+            self.histories,
+            self.clock,
+            lambda: NOW + self.clock.seconds(),
+            knowledge=self.knowledge,
+            learned=self.knowledge.publish,
+            selector="up",
+            note=lambda kind, text: self.noted.append((kind, text)),
+        )
+        self.addCleanup(self.look_back.stop)
+
+    def see(self, *backends: Backend, **changed: Any) -> None:
+        """Let a round see some servers."""
+        for backend in backends:
+            facts = ServerState(oldest=self.histories.servers[backend].oldest or None, skew=0.0)
+            self.look_back.see(evolve(Observation(backend, Standing.VIABLE, facts=facts), **changed))
+        self.look_back.begin()
+
+    def run_for(self, seconds: float) -> None:
+        """Let the time go on."""
+        for _ in range(round(seconds / 0.05)):
+            self.clock.advance(0.05)
+
+    def missing(self, backend: Backend) -> Missing:
+        """Return what a server lacks, as published."""
+        return self.knowledge.coverage.missing.get(backend, NOTHING)
+
+    def assert_near(self, holes: tuple[Hole, ...], start: float, end: float, missing: int, of: int) -> None:
+        """Check that there is one hole, at these times but for one window."""
+        self.assertEqual([(hole.missing, hole.of) for hole in holes], [(missing, of)])
+        self.assertLessEqual(abs(holes[0].start - start), WINDOW)
+        self.assertLessEqual(abs(holes[0].end - end), WINDOW)
+
+    def test_no_holes(self) -> None:
+        """Two whole servers: nothing is found, and everything has been looked at, which is noted once."""
+        self.see(A, B)
+        self.run_for(20)
+        self.assertFalse(self.knowledge.coverage)
+        self.assertTrue(self.look_back.progress(A).finished)
+        self.see(A, B)
+        self.run_for(5)
+        self.assertEqual(self.noted, [("history", "compared the last 3d of 2 servers: no holes")])
+
+    def test_whole_server(self) -> None:
+        """A server that was down for ten minutes, two days ago."""
+        start = NOW - 2 * DAY
+        self.b.holes.append((start, start + 600, None, 99))
+        self.see(A, B)
+        self.run_for(20)
+        self.assertEqual(self.missing(A), NOTHING)
+        (hole,) = self.missing(B).whole
+        self.assertLessEqual(abs(hole[0] - start), WINDOW)
+        self.assertLessEqual(abs(hole[1] - start - 600), WINDOW)
+        self.assertLessEqual(self.missing(B).times.measure, 600 + 2 * WINDOW)
+
+    def test_short(self) -> None:
+        """A restart of 40 s."""
+        start = NOW - 5 * 3600
+        self.a.holes.append((start, start + 40, None, 99))
+        self.see(A, B)
+        self.run_for(20)
+        self.assertEqual(self.missing(B), NOTHING)
+        self.assertTrue(0 < self.missing(A).times.measure < 40 + 2 * WINDOW, self.missing(A))
+
+    def test_partial(self) -> None:
+        """Most of the targets of one job, for two days: the edges are asked for, what is between them is as bad."""
+        start, end = NOW - 2.6 * DAY, NOW - 0.6 * DAY
+        self.b.holes.append((start, end, "node", 19))
+        self.see(A, B)
+        self.run_for(20)
+        self.assert_near(self.missing(B).jobs["node"], start, end, 19, 20)
+        self.assertEqual(set(self.missing(B).jobs), {"node"})
+
+    def test_holes_of_both(self) -> None:
+        """Holes that overlap are found with the edges of each."""
+        start = NOW - DAY
+        self.a.holes.append((start, start + 7200, "node", 20))
+        self.b.holes.append((start + 3600, start + 9000, "web", 4))
+        self.see(A, B)
+        self.run_for(20)
+        self.assert_near(self.missing(A).jobs["node"], start, start + 7200, 20, 20)
+        self.assert_near(self.missing(B).jobs["web"], start + 3600, start + 9000, 4, 4)
+
+    def test_drift(self) -> None:
+        """A job that one server never had is no hole."""
+        self.b.jobs = {"node": 20}
+        self.see(A, B)
+        self.run_for(30)
+        self.assertEqual(self.missing(B), Missing(drift={"web": 4}))
+
+    def test_younger(self) -> None:
+        """Where only one server has data, nothing is asked."""
+        self.b.oldest = NOW - DAY
+        self.see(A, B)
+        self.run_for(20)
+        self.assertEqual(self.missing(B).whole, Intervals.of([(OLDEST, NOW - DAY)]))
+        self.assertLessEqual(self.missing(B).times.measure, 2 * DAY + WINDOW)
+        self.assertGreaterEqual(min(float(asked.get("start", "inf")) for _, asked in self.histories.asked), NOW - DAY - 900)
+        self.assertTrue(self.look_back.progress(B).finished)
+
+    def test_one_at_a_time(self) -> None:
+        """No query is sent while another one is running."""
+        self.histories.late = []
+        self.see(A, B)
+        self.run_for(30)
+        self.see(A, B)
+        self.assertEqual(len(self.histories.asked), 1)
+
+    def test_pauses(self) -> None:
+        """A server that takes a second for its answer has a pause of some seconds."""
+        self.histories.late = []
+        self.see(A, B)
+        self.clock.advance(1.0)
+        self.histories.late.pop().callback(ProbeResponse(200, b'{"data": {"result": []}}'))
+        self.clock.advance(3.9)
+        self.assertEqual(len(self.histories.asked), 1)
+        self.clock.advance(0.2)
+        self.assertEqual(len(self.histories.asked), 2)
+
+    def test_busy(self) -> None:
+        """A busy server is not asked; it goes on as soon as the server is not busy any more."""
+        self.see(A, B)
+        self.clock.advance(0.1)
+        asked = len(self.histories.asked)
+        self.see(B, standing=Standing.BUSY)
+        self.run_for(60)
+        self.assertLessEqual(len(self.histories.asked), asked + 1)
+        self.assertIn("fewer than two", self.look_back.progress(A).problem)
+        self.see(B)
+        self.run_for(20)
+        self.assertTrue(self.look_back.progress(A).finished)
+
+    def test_single_server(self) -> None:
+        """A single server is not asked anything."""
+        self.see(A)
+        self.run_for(20)
+        self.assertEqual(self.histories.asked, [])
+
+    def test_refused(self) -> None:
+        """A server that refuses counts as equal, and is asked ever less often."""
+        self.b.answer = ProbeResponse(403)
+        self.see(A, B)
+        for _ in range(20):
+            self.run_for(30)
+            self.see(A, B)
+        self.assertFalse(self.knowledge.coverage)
+        self.assertLessEqual(sum(backend == B for backend, _ in self.histories.asked), 5)
+        self.assertIn("does not answer", self.look_back.progress(B).problem)
+
+    def test_resumed(self) -> None:
+        """After an error it goes on where it was."""
+        start = NOW - 2 * DAY
+        self.b.holes.append((start, start + 600, None, 99))
+        self.see(A, B)
+        self.run_for(0.5)
+        self.histories.refuse(B)
+        self.run_for(5)
+        self.b.answer = None
+        for _ in range(5):
+            self.run_for(30)
+            self.see(A, B)
+        self.assertTrue(self.look_back.progress(B).finished)
+        self.assertTrue(self.missing(B).whole.covers(start + WINDOW, start + 600 - WINDOW))
+
+    def test_three_servers(self) -> None:
+        """A third server that comes later is compared with the other ones."""
+        self.see(A, B)
+        self.run_for(20)
+        start = NOW - 2 * DAY
+        self.histories.servers[C] = Prometheus({"node": 20, "web": 4}, [(start, start + 3600, "node", 20)], OLDEST)
+        self.see(A, B, C)
+        self.run_for(30)
+        self.assert_near(self.missing(C).jobs["node"], start, start + 3600, 20, 20)
+        self.assertEqual(self.missing(A), NOTHING)
+
+    def test_after_a_restart(self) -> None:
+        """After a restart the time of it, and what was before, are looked at: the WAL has lost some minutes."""
+        self.see(A, B)
+        self.run_for(20)
+        away = NOW + self.clock.seconds() - 50
+        self.b.holes.append((away - 180, away + 30, None, 99))
+        self.knowledge.was_away(B, TimeAway(away, away + 30, restarted=True), 0.0)
+        self.knowledge.publish()
+        self.assertEqual(self.missing(B), Missing(Intervals.of([(away, away + 30)])))
+        for _ in range(20):
+            self.see(A, B)
+            self.run_for(30)
+        (hole,) = self.missing(B).whole
+        self.assertLessEqual(abs(hole[0] - away + 180), WINDOW)
+        self.assertLessEqual(abs(hole[1] - away - 30), WINDOW)
+
+    def test_was_there(self) -> None:
+        """A server that restarts after mpp could not reach it for long has scraped in the meantime."""
+        self.see(A, B)
+        self.run_for(20)
+        away = NOW + self.clock.seconds() - 9000
+        self.b.holes.append((away + 8960, away + 9000, None, 99))
+        self.knowledge.was_away(B, TimeAway(away, away + 9000, restarted=True), 0.0)
+        for _ in range(20):
+            self.see(A, B)
+            self.run_for(30)
+        self.assertLessEqual(self.missing(B).times.measure, 40 + 2 * WINDOW)
+        self.assertTrue(self.missing(B).times.overlaps(away + 8960, away + 9000))
+
+    def test_unreadable(self) -> None:
+        """A server that cannot read a part of its storage lacks this part."""
+        start = NOW - DAY
+        self.b.damaged = (start, start + 7200)
+        self.see(A, B)
+        self.run_for(60)
+        self.assertTrue(self.look_back.progress(B).finished)
+        self.assertTrue(self.missing(B).times.covers(start + 300, start + 6900))
+        self.assertLessEqual(self.missing(B).times.measure, 7200 + 600)
+
+    def test_budget(self) -> None:
+        """A server's CPU time is not used up; the look back goes on when some of it has come back."""
+        self.knowledge.surveyed({f"job{number}": Job(5, 2.0) for number in range(40)})
+        self.a.jobs = self.b.jobs = {f"job{number}": 2 for number in range(40)}
+        self.see(A, B)
+        self.run_for(60)
+        progress = self.look_back.progress(A)
+        assert progress.until is not None
+        self.assertGreater(progress.until, NOW - 2 * DAY)
+        self.assertIn("used up", progress.problem)
+        self.clock.advance(10 * 3600)
+        self.see(A, B)
+        self.run_for(60)
+        again = self.look_back.progress(A).until
+        assert again is not None
+        self.assertLess(again, progress.until)
+
+    def test_switched_off(self) -> None:
+        """Without a selector nothing is asked, and what was found is dropped."""
+        self.b.holes.append((NOW - DAY, NOW - DAY + 600, None, 99))
+        self.see(A, B)
+        self.run_for(20)
+        self.look_back.reconfigure(self.histories, "")
+        asked = len(self.histories.asked)
+        self.see(A, B)
+        self.run_for(20)
+        self.assertEqual(len(self.histories.asked), asked)
+
+    def test_stop(self) -> None:
+        """Nothing is asked after the end."""
+        self.see(A, B)
+        self.look_back.stop()
+        asked = len(self.histories.asked)
+        self.run_for(20)
+        self.assertEqual(len(self.histories.asked), asked)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_unknown_retention(self) -> None:
+        """Servers that do not tell their oldest sample are looked at for 15 days."""
+        self.a.oldest = self.b.oldest = 0.0
+        self.see(A, B)
+        self.run_for(30)
+        first = min(float(asked.get("start", math.inf)) for _, asked in self.histories.asked)
+        self.assertLess(abs(first - (NOW - 15 * DAY)), 1000)
