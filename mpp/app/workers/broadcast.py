@@ -1,6 +1,6 @@
 """
-Publication of the parent's state to the workers: the Selection, the addresses and discovery sources of its backends, and the
-failing backends. Each worker gets only what has changed (`mpp.app.workers.process`).
+Publication of the parent's state to the workers: the Selection, the addresses and discovery sources of its backends, the
+failing backends, and what the backends lack of their history. Each worker gets only what has changed (`mpp.app.workers.process`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from mpp.app.workers.codec import backend_out, selection_out
+from mpp.app.workers.codec import backend_out, coverage_out, selection_out
 from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.known import SentBackends
 from mpp.app.workers.process import WorkerProcess, encoded
@@ -46,7 +46,10 @@ class Broadcast:
         failing = encoded([[backend_out(backend), reports] for backend, reports in selections.failing.items()])
         # The Selection is encoded at most once, and only if a worker does not have it yet.
         world = functools.cache(functools.partial(self._describe, selection))
+        coverage = selections.coverage
+        covered = functools.cache(lambda: encoded(["coverage", coverage_out(coverage)]))
         for process in self._processes():
+            process.publish_coverage(coverage, covered)
             process.publish(selection, failing, world)
 
     def _describe(self, selection: Selection) -> tuple[list[str], str]:

@@ -14,8 +14,10 @@ from typing import Any
 
 from attrs import Attribute, astuple, frozen
 
+from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.facts import Lack, ServerState
 from mpp.core.http_config import DiscoverySource
+from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.security.web_config.passwords import VerifiedCredentials
 
@@ -144,6 +146,35 @@ def selection_in(value: Any, read: Callable[[list[str]], Sequence[BackendMessage
 
     selection = Selection(generation, choice_in(choice), observations, changed_at, tuple(backends[n] for n in sticky))
     return selection if past is None else selection.with_past(choice_in(past))
+
+
+def coverage_out(coverage: Coverage) -> list[Any]:
+    """Encode what the backends lack of their history; times without a beginning or an end become ``Infinity``, as Python's."""
+    jobs = {name: [job.targets, job.window] for name, job in coverage.jobs.items()}
+    missing = [
+        [
+            backend_out(backend),
+            each.whole.edges,
+            {job: [astuple(hole) for hole in holes] for job, holes in each.jobs.items()},
+            dict(each.drift),
+        ]
+        for backend, each in coverage.missing.items()
+    ]
+    return [jobs, missing]
+
+
+def coverage_in(value: Any) -> Coverage:
+    """Decode what the backends lack of their history; see `coverage_out`."""
+    jobs, missing = value
+    return Coverage(
+        {name: Job(*job) for name, job in jobs.items()},
+        {
+            backend_in(backend): Missing(
+                Intervals(tuple(whole)), {job: tuple(Hole(*hole) for hole in holes) for job, holes in by_job.items()}, drift
+            )
+            for backend, whole, by_job, drift in missing
+        },
+    )
 
 
 def _for_workers(attribute: Attribute[Any], value: object) -> bool:

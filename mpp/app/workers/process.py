@@ -20,6 +20,7 @@ from txaio.tx import make_logger
 
 from mpp.app.workers.ipc import IPCChannel, NotificationHandlers, RequestHandlers
 from mpp.app.workers.metrics_sum import Families
+from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.model import Selection
 from mpp.core.text.child_environ import isolated
 
@@ -62,6 +63,7 @@ class WorkerProcess(ProcessProtocol):
         self.channel = IPCChannel(words, questions, clock, self._disconnected)
         self._ended = gone
         self._published: tuple[Selection | None, str, int] = (None, "", 0)
+        self._coverage = WHOLE_POOL
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.number}>"
@@ -102,6 +104,16 @@ class WorkerProcess(ProcessProtocol):
             self.channel.notify_encoded(f'["selection",{self.heard},{failing},{known}]')
         elif before != self._published:
             self.channel.notify_encoded(f'["heard",{self.heard},{failing}]')
+
+    def publish_coverage(self, coverage: Coverage, message: Callable[[], str]) -> None:
+        """
+        Send the worker what the backends lack of their history, if it is not what was sent last.
+
+        :param message: returns the encoded message.
+        """
+        if coverage is not self._coverage:
+            self._coverage = coverage
+            self.channel.notify_encoded(message())
 
     def signal(self, name: str) -> None:
         """Send a signal to the process, if it is running."""

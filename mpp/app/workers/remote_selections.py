@@ -27,7 +27,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mpp.app.workers.codec import backend_in, backend_out, selection_in
+from mpp.app.workers.codec import backend_in, backend_out, coverage_in, selection_in
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import ReceivedBackends
 from mpp.core.coverage import WHOLE_POOL
@@ -112,6 +112,10 @@ class RemoteSelections(Service):
         if now != self._failing:
             self._failing = now
             self._reported_backends.clear()
+
+    def covered(self, coverage: Any) -> None:
+        """Decode what the backends lack of their history."""
+        self.coverage = coverage_in(coverage)
 
     # Calls of this worker
 

@@ -73,6 +73,7 @@ class Worker:
             "known": self._remote.known.learn,
             "selection": self._remote.published,
             "heard": self._remote.heard,
+            "coverage": self._remote.covered,
             "suspect": self._remote.suspects.add,
             "drain": self._drain,
             "cut": self._cut,

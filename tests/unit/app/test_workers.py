@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -20,14 +21,16 @@ from mpp.admin.gauges import BackendLoad, PresentLoad, Snapshot
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers import parent
 from mpp.app.workers.accept_rotation import NONE, PATIENCE_S, AcceptRotation, ConnectionCounts
-from mpp.app.workers.codec import backend_in, backend_out, selection_in, selection_out
+from mpp.app.workers.codec import backend_in, backend_out, coverage_out, selection_in, selection_out
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import AT_ONCE, ReceivedBackends, SentBackends
 from mpp.app.workers.remote_selections import RemoteSelections, without
 from mpp.config.options import OPTIONS, evolved
+from mpp.core.coverage import WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.facts import ServerState
 from mpp.core.http_config import DiscoverySource
 from mpp.core.interfaces import ISelections
+from mpp.core.intervals import Intervals
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.settings import Settings
@@ -287,6 +290,15 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual((self.remote.current, self.successResultOf(waiting)), (selection(A), selection(A)))
         self.assertEqual(self.successResultOf(self.remote.ready()), selection(A))
         self.assertEqual((self.remote.addresses(A), self.remote.addresses(B)), (("10.0.0.1", "10.0.0.2"), ()))
+
+    def test_coverage(self) -> None:
+        """What the servers lack arrives as it was, also what has no beginning or no end."""
+        self.assertIs(self.remote.coverage, WHOLE_POOL)
+        holes = {"node": [Hole(100.0, 200.0, 3, 10), Hole(300.0, math.inf, 10, 10)]}
+        missing = Missing.of(Intervals.of([(-math.inf, 50.0)]), holes, {"web": 2})
+        coverage = Coverage({"node": Job(10, 30.0)}, {B: missing})
+        self.remote.covered(sent(coverage_out(coverage)))
+        self.assertEqual(self.remote.coverage, coverage)
 
     def test_moved_host(self) -> None:
         """A worker hears which addresses a host name has left, once; what the name has gained, or unknown ones, are no move."""

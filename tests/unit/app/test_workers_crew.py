@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import struct
 from collections.abc import Callable, Collection
@@ -17,11 +18,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.base_page import PageResponse
-from mpp.app.workers.codec import familiar_out, unpacked
+from mpp.app.workers.codec import coverage_in, familiar_out, unpacked
 from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess, how_it_ended
 from mpp.app.workers.supervisor import ANSWER_S, HUNG, PATIENCE_S, POLL_S, WorkerSupervisor
+from mpp.core.coverage import WHOLE_POOL, Coverage, Job, Missing
 from mpp.core.http_config import DiscoverySource
+from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Selection, Standing
 from mpp.core.settings import Reloaded, Settings
 from mpp.security.web_config.passwords import VerifiedCredentials
@@ -31,6 +34,7 @@ from mpp.selection.query_of_death import REMEMBERED_S, SuspectQueries
 from tests.logged import logged
 
 USERS = WebConfig(users={b"alice": b"hash"})
+A = Backend("http", "prom-a", 9090)
 ALICE = VerifiedCredentials(b"digest\xff", "\u00e4lice".encode(), b"hash")
 
 
@@ -104,13 +108,15 @@ class NobodyKnown:
         self.learned: list[VerifiedCredentials] = []
         self.noted: list[tuple[str, str]] = []
         self.suspects = SuspectQueries(lambda: 0.0)
+        self.coverage = WHOLE_POOL
+        self.changed: Callable[[], None] = list
 
     def suspect(self, key: str, why: str) -> None:
         """Remember a read."""
         self.suspects.add(key)
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Nothing changes."""
+        self.changed = changed
 
     def report(self, backend: Backend, standing: Standing, why: str) -> None:
         """Nobody fails."""
@@ -188,6 +194,21 @@ class CrewTests(SynchronousTestCase):
         for worker in (self.first, self.second, self.second):
             worker.say("kube_probe", "/-/ready")
         self.assertEqual(["asks mpp for /-/ready" in line for line in lines], [True])
+
+    def test_coverage(self) -> None:
+        """What the servers lack is sent to each worker when it has changed, and to one that starts later."""
+        self.world.coverage = Coverage({"node": Job(80, 30.0)}, {A: Missing(Intervals.of([(-math.inf, 900.0)]))})
+        self.world.changed()
+        self.stage.advance(0)
+        (told,) = self.first.heard()
+        self.assertEqual((told[0], coverage_in(told[1])), ("coverage", self.world.coverage))
+        self.assertEqual(self.second.heard(), [told])
+        self.world.changed()
+        self.stage.advance(0)
+        self.assertEqual(self.first.heard(), [])
+        self.first.die()
+        self.stage.advance(PATIENCE_S)
+        self.assertIn(told, self.stage.played[-1].heard())
 
     def test_in_step(self) -> None:
         """Other settings are in force when each worker has answered what it was asked after it was told them."""
