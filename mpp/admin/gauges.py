@@ -6,14 +6,14 @@ The counters and histograms are in `mpp.core.metrics`.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from attrs import frozen
+from attrs import Factory, frozen
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mpp._version import __version__
-from mpp.core.model import Selection, Standing
+from mpp.core.model import Backend, Selection, Standing
 from mpp.selection.verdict.verdict import VerdictState
 
 
@@ -46,6 +46,7 @@ class Snapshot:
     :ivar client_connections_limit: the largest number of open client connections.
     :ivar held_bytes_limit: the largest number of buffered bytes.
     :ivar states: the states that the verdict names.
+    :ivar missing: the missing target-seconds of the backends that lack something of their history.
     """
 
     selection: Selection
@@ -57,6 +58,7 @@ class Snapshot:
     client_connections_limit: int = 0
     held_bytes_limit: int = 0
     states: Collection[VerdictState] = ()
+    missing: Mapping[Backend, float] = Factory(dict)
 
 
 class GaugeCollector(Collector):
@@ -80,6 +82,11 @@ class GaugeCollector(Collector):
         )
         yield from _of_selection(now.selection)
         yield from _of_backends(now.selection)
+        yield _gauge(
+            "mpp_backend_missing_target_seconds",
+            "The data that a backend lacks and another one has, of the time that was compared: targets times seconds.",
+            [({"backend": each.name}, now.missing.get(each, 0.0)) for each in now.selection.observed],
+        )
         yield from _of_locators(now.locators)
 
 

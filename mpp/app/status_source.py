@@ -17,6 +17,7 @@ from mpp.app.status_log import StatusLog
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Selection
 from mpp.core.settings import Settings
+from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.security.web_config.service import WebConfigService
 from mpp.selection.verdict.verdict import ConfigProblem, Situation, judge
@@ -67,6 +68,7 @@ class StatusSource:
             selection=program.backends.selections.current,
             locators=sources,
             states=judge(self.situation()).states,
+            missing=self._missing(),
         )
 
     def load(self) -> Snapshot:
@@ -113,7 +115,17 @@ class StatusSource:
             program.status_log.errors,
             program.config_problem,
             program.identity,
+            program.backends.selections.coverage,
+            self._looked_back(),
         )
+
+    def _looked_back(self) -> dict[Backend, Progress]:
+        rounds = self._program.backends.rounds
+        return {} if rounds is None else {backend: rounds.look_back.progress(backend) for backend in self._backends()}
+
+    def _missing(self) -> dict[Backend, float]:
+        coverage, now = self._program.backends.selections.coverage, self._wall()
+        return {backend: each.weight(coverage.jobs, now) for backend, each in coverage.missing.items()}
 
     def _locators(self) -> tuple[LocatorView, ...]:
         sources = self._program.backends.locator.sources

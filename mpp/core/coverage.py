@@ -129,6 +129,17 @@ class Missing:
         changes = _changes((*everything, *(hole for holes in self.jobs.values() for hole in holes)))
         return tuple(Gap(start, end, min(1.0, missing / total)) for start, end, missing in changes if missing)
 
+    def weight(self, jobs: Mapping[str, Job], until: float) -> float:
+        """
+        Return the missing target-seconds up to a time, without drift.
+
+        :param jobs: all jobs of the pool.
+        """
+        total = sum(job.targets for job in jobs.values())
+        past = self.only(Intervals.of([(0.0, until)]))
+        holes = (hole for each in past.jobs.values() for hole in each)
+        return total * past.whole.measure + sum(hole.missing * (hole.end - hole.start) for hole in holes)
+
 
 NOTHING = Missing()
 

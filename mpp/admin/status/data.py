@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from attrs import Factory, frozen
 
 from mpp.admin.status.identity import Identity
+from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.local_errors import LocalErrors
-from mpp.core.model import Selection
+from mpp.core.model import Backend, Selection
 from mpp.core.settings import Settings
+from mpp.coverage.history.service import Progress
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.recent import Event, RecentTraffic
 from mpp.selection.verdict.locators import LocatorView
@@ -34,6 +36,8 @@ class StatusView:
     :ivar errors: the recent local replies that are errors; None if there are none.
     :ivar config: the reason why the configuration on disk is not the active one; None if it is.
     :ivar identity: the identity of this mpp.
+    :ivar coverage: what the backends lack of their history.
+    :ivar looked_back: how far their histories have been compared.
     """
 
     selection: Selection
@@ -49,6 +53,8 @@ class StatusView:
     errors: LocalErrors | None = None
     config: ConfigProblem | None = None
     identity: Identity = Factory(Identity)
+    coverage: Coverage = WHOLE_POOL
+    looked_back: Mapping[Backend, Progress] = Factory(dict)
 
     @property
     def situation(self) -> Situation:

@@ -14,6 +14,7 @@ from attrs import asdict
 from mpp._version import __version__
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
+from mpp.admin.status.history import history
 from mpp.admin.status.report import BackendReport
 from mpp.core.facts import Replay
 from mpp.coverage.drift import Difference
@@ -57,7 +58,7 @@ def document(view: StatusView) -> dict[str, Any]:
             "degraded": selection.choice.degraded,
             "last_resort": selection.last_resort,
         },
-        "backends": [_backend(each, view.now) for each in report.backends],
+        "backends": [{**_backend(each, view.now), **history(view, each.backend)} for each in report.backends],
         "drift": [_difference(each) for each in report.drift],
         "locators": [
             {"name": each.name, "up": each.up, "backends": each.backends, "problem": each.problem} for each in view.locators
