@@ -38,7 +38,7 @@ class LimitCase(SynchronousTestCase):
         self.assertEqual(self.mpp.metric("mpp_ejections_total"), 0, self.mpp.log()[-3000:])
         self.assertEqual(self.mpp.metric("mpp_retries_total"), 0)
         self.assertEqual(self.mpp.metric("mpp_suspicion_probes_total", result="stuck"), 0)
-        self.assertEqual(self.mpp.log().count("takes no more than 4 connections at once"), 1, self.mpp.log()[-3000:])
+        self.assertEqual(self.mpp.log().count("accepts no more than 4 connections at once"), 1, self.mpp.log()[-3000:])
 
 
 class SimulatedTests(LimitCase):

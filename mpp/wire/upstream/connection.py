@@ -169,7 +169,7 @@ class UpstreamConnection(OwnerRecords, Protocol):
         waiting.callback(response)
 
     def _complete(self) -> None:
-        """End the exchange. The connection is idle before any callback runs, so that the next request can use it."""
+        """End the exchange before any callback runs, so that the next request can use the connection."""
         response, self._response = self._response, None
         waiting, self._waiting = self._waiting, None
         assert response is not None
@@ -183,7 +183,7 @@ class UpstreamConnection(OwnerRecords, Protocol):
             waiting.callback(response)
 
     def _end(self, reusable: bool) -> None:
-        """End the exchange: become idle if the connection is reusable, else close it."""
+        """Become idle if the connection is reusable, else close it; report the end of the exchange to the owner."""
         if reusable:
             self._state = _IDLE
             self._used = True

@@ -1,4 +1,4 @@
-"""What is to blame when no connection to a backend comes about: says it of what Twisted and OpenSSL report. Pure."""
+"""The causes of connections to backends that fail or end, from the errors of Twisted and OpenSSL. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from twisted.python.failure import Failure
 
 from mpp.core.errors import Cause
 
-# What this process, or this machine, has run out of.
+# Errors that say that this process, or this machine, has run out of something.
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (error.ConnectionRefusedError, Cause.REFUSED),
     (error.TimeoutError, Cause.TIMEOUT),
     (error.TCPTimedOutError, Cause.TIMEOUT),
-    # The other end hung up during the handshake: nothing was said about certificates.
+    # The other end closed the connection during the handshake, without a word about certificates.
     (error.ConnectionDone, Cause.CLOSED),
     (error.ConnectionLost, Cause.RESET),
     (error.ConnectionAborted, Cause.RESET),
@@ -28,7 +28,7 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 
 
 def cause_of(reason: Failure) -> Cause:
-    """Name what went wrong; what Twisted's network errors do not name is the TLS layer's."""
+    """Return the cause of a failure; an error that is none of Twisted's network errors comes from the TLS layer."""
     number = getattr(reason.value, "osError", None) or getattr(reason.value, "errno", None)
     if number in _SHORTAGES:
         return Cause.LOCAL
@@ -37,23 +37,23 @@ def cause_of(reason: Failure) -> Cause:
     return next((cause for kind, cause in _CAUSES if reason.check(kind)), Cause.TLS)
 
 
-# Causes that say all there is to say of the errors that Twisted has for them.
+# Causes whose errors in Twisted say nothing beyond the cause.
 _SAY_IT_ALL = frozenset({Cause.REFUSED, Cause.TIMEOUT, Cause.RESET, Cause.CLOSED})
 
 
 def detail_of(reason: Failure, cause: Cause) -> str:
     """
-    Return what an error says beside its cause, in one line; empty if that is nothing.
+    Return the message of an error, in one line; empty if it says nothing beyond the cause.
 
-    Twisted puts a sentence of its own before the system's words: "Connection was refused by other side: 111: Connection
-    refused." Only the system's words are kept, and they too are left out where the cause has said the same.
+    Twisted puts a sentence of its own before the message of the system: "Connection was refused by other side: 111: Connection
+    refused." Only the system's message is kept, and it is left out, too, if the cause says the same.
     """
     problem = reason.value
     if isinstance(problem, SSL.Error) and problem.args and problem.args[0]:
-        # A list of (library, function, reason); the last reason says it.
+        # A list of (library, function, reason); the last reason is the most specific.
         return str(problem.args[0][-1][-1])
     if not reason.check(error.ConnectError, error.ConnectionClosed):
-        # What the TLS layer raises says little without its type.
+        # Errors of the TLS layer say little without their type.
         return f"{type(problem).__name__}: {reason.getErrorMessage().rstrip('.')}"
     if cause in _SAY_IT_ALL:
         return ""

@@ -1,9 +1,8 @@
 """
-Opens connections to backends.
+The opening of connections to backends: tries the addresses of a host in turn (RFC 8305, "Happy Eyeballs").
 
-It is given addresses and tries them (RFC 8305, "Happy Eyeballs"); where they come from and what a connection is used for is
-others' business. Twisted's ``HostnameEndpoint`` is not used: it reports a refused address only when its delay for the next one
-has passed, and it asks the resolver each time.
+It knows neither where the addresses come from nor what a connection is used for. Twisted's ``HostnameEndpoint`` is not used: it
+reports a refused address only when its delay for the next one has passed, and it asks the resolver each time.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ STAGGER_S = 0.25
 
 class Dialer:
     """
-    Connects to backends.
+    The opener of connections to backends.
 
-    :param addresses: gives a backend's IP addresses, the preferred one first; a literal gives itself.
-    :param connect_timeout: seconds until a connection, TLS handshake included, must have come about.
+    :param addresses: returns a backend's IP addresses, the preferred one first; for an IP literal the literal itself.
+    :param connect_timeout: seconds that a connection may take, TLS handshake included.
     :param stagger: seconds until the next address is tried while one is still pending.
-    :param tls: gives what verifies an ``https`` backend (see `mpp.wire.tls`); None: there are no such backends.
-    :param eager: connections send inside ``write`` (see `mpp.wire.tuned.transports`); not those over TLS.
+    :param tls: returns the TLS connection creator of an ``https`` backend (see `mpp.wire.tls`); None: there are no such backends.
+    :param eager: connections without TLS send inside ``write`` (see `mpp.wire.tuned.transports`).
     """
 
     def __init__(
@@ -61,9 +60,9 @@ class Dialer:
 
     def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
         """
-        Connect.
+        Open a connection to a backend.
 
-        :return Deferred(UpstreamConnection): fires when a connection stands, for ``https`` when the certificate is verified.
+        :return Deferred(UpstreamConnection): fires when the connection is made, for ``https`` when the certificate is verified.
             Fails with `UpstreamError` in phase CONNECT. Cancelling it stops all attempts.
         """
         return _Dialing(self, backend).begin()
@@ -89,11 +88,11 @@ class _Dialing:
             return done
         if self._backend.scheme == "https":
             if self._dialer.tls is None:
-                done.errback(UpstreamError(Phase.CONNECT, Cause.TLS, "TLS is not set up"))
+                done.errback(UpstreamError(Phase.CONNECT, Cause.TLS, "TLS towards backends is not configured"))
                 return done
             try:
                 self._tls = self._dialer.tls(self._backend)
-            except (ValueError, SSL.Error) as problem:  # a name that no certificate can be for
+            except (ValueError, SSL.Error) as problem:  # no certificate can be issued for such a name
                 done.errback(UpstreamError(Phase.CONNECT, Cause.TLS, f"{self._backend.host}: {problem}"))
                 return done
         self._timers.append(self._dialer.reactor.callLater(self._dialer.connect_timeout, self._too_late))
@@ -102,11 +101,11 @@ class _Dialing:
 
     @property
     def _untried(self) -> list[str]:
-        """The addresses that are left to try, of those that the backend has at this moment."""
+        """The present addresses of the backend that have not been tried."""
         return [address for address in self._dialer.addresses(self._backend) if address not in self._tried]
 
     def _next(self) -> None:
-        """Try the next address, and set the time for the one after it."""
+        """Try the next address, and start the timer for the one after it."""
         untried = self._untried
         if not untried:
             return
@@ -119,18 +118,18 @@ class _Dialing:
         attempt.start(self._dialer.reactor, address, self._backend.port, eager=self._dialer.eager)
 
     def won(self, attempt: _Attempt, connection: UpstreamConnection) -> None:
-        """Fire the caller's Deferred with the connection, unless the host name has lost this address meanwhile."""
+        """Fire the caller's Deferred with the connection, unless the host name has left this address meanwhile."""
         addresses = self._dialer.addresses(self._backend)
         if addresses and connection.address not in addresses:
             connection.abort()
-            self.lost(attempt, UpstreamError(Phase.CONNECT, Cause.UNREACHABLE, f"no longer at {connection.address}"))
+            self.lost(attempt, UpstreamError(Phase.CONNECT, Cause.UNREACHABLE, f"the host is no longer at {connection.address}"))
             return
         self._pending.discard(attempt)
         self._stop()
         self._done.callback(connection)
 
     def lost(self, attempt: _Attempt, failed: UpstreamError) -> None:
-        """Go on with the next address at once, or give up after the last."""
+        """Try the next address at once; after the last one, fail the caller's Deferred."""
         if attempt not in self._pending:
             return
         self._pending.discard(attempt)
@@ -143,7 +142,7 @@ class _Dialing:
             self._done.errback(self._verdict())
 
     def _verdict(self) -> UpstreamError:
-        """Blame what the first address showed, and tell all."""
+        """Return an error with the cause of the first address, and the details of all addresses."""
         first = self._failed[0]
         return UpstreamError(Phase.CONNECT, first.cause, "; ".join(dict.fromkeys(each.detail for each in self._failed)))
 
@@ -156,7 +155,7 @@ class _Dialing:
         self._stop()
 
     def _stop(self) -> None:
-        """End all that is under way."""
+        """Stop all attempts and timers."""
         for index in range(len(self._timers)):
             self._stop_timer(index)
         pending, self._pending = self._pending, set()
@@ -169,7 +168,7 @@ class _Dialing:
 
 
 class _Attempt(ClientFactory["_Connecting"]):
-    """The attempt on one address: makes the connection, and tells the race how it went."""
+    """The attempt to connect to one address, whose outcome is reported to the `_Dialing`."""
 
     noisy = False
 
@@ -193,7 +192,7 @@ class _Attempt(ClientFactory["_Connecting"]):
             self.failed(Failure(refused))
 
     def stop(self) -> None:
-        """Leave nothing behind; nobody is told."""
+        """Stop the attempt, without a report of its end."""
         if self._connection is not None:
             self._connection.transport.abortConnection()
         elif self._connector is not None:
@@ -216,7 +215,7 @@ class _Attempt(ClientFactory["_Connecting"]):
 
 
 class _Connecting(UpstreamConnection):
-    """Ready as soon as it is connected."""
+    """A connection that is ready as soon as TCP is connected."""
 
     def __init__(self, attempt: _Attempt) -> None:
         super().__init__()
@@ -245,7 +244,7 @@ class _Connecting(UpstreamConnection):
 
 @implementer(IHandshakeListener)
 class _Handshaking(_Connecting):
-    """Ready when the TLS handshake is complete and the certificate verified."""
+    """A connection that is ready when the TLS handshake is complete and the certificate verified."""
 
     def _connected(self) -> None:
         pass

@@ -1,7 +1,7 @@
 """
-The connections to one server: opens them, has them proved, and hands them to the requests that wait.
+The growth of the number of connections to one server: opens and proves connections, and gives them to the requests that wait.
 
-What is decided is `mpp.wire.upstream.proving`'s, see Note [Connection limits] there. It does not know what a request is.
+The decisions are in `mpp.wire.upstream.proving`, see Note [Connection limits] there. It does not know what a request is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mpp.wire.upstream.idle import IdleConnections
 from mpp.wire.upstream.interfaces import IPool
 from mpp.wire.upstream.opening import Opening
 from mpp.wire.upstream.proving import ConnectionSilence, SilenceMeaning
-from mpp.wire.upstream.turns import ConnectionQueue
+from mpp.wire.upstream.queues import ConnectionQueue
 
 _log = make_logger()
 
@@ -35,7 +35,7 @@ class ConnectionGrowth:
     :param dial: opens a connection to the server; fails with `UpstreamError`.
     :param waits: called when a request begins to wait for a connection.
     :ivar counts: how many connections there are, and the server's limit.
-    :ivar seekers: the requests that wait for a connection.
+    :ivar waiters: the requests that wait for a connection.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ConnectionGrowth:
         waits: Callable[[], None],
     ) -> None:
         self.counts = ServerConnectionCounts(proves=pool.question is not None)
-        self.seekers = ConnectionQueue()
+        self.waiters = ConnectionQueue()
         self._pool = pool
         self._backend = backend
         self._idle = idle
@@ -61,14 +61,14 @@ class ConnectionGrowth:
 
     @property
     def has_room(self) -> bool:
-        """Whether a request that comes now gets a connection without having to wait for another request's end."""
+        """Whether a new request would get a connection without having to wait for another request's end."""
         counts = self.counts
-        return counts.limit is None or (not self.seekers and (len(self._idle) > counts.spare or counts.open < counts.limit))
+        return counts.limit is None or (not self.waiters and (len(self._idle) > counts.spare or counts.open < counts.limit))
 
     @property
     def in_use(self) -> bool:
-        """Whether there are connections, or requests that wait for one; if not, nothing is known of the server."""
-        return bool(self.counts.total or self.seekers or self._openings)
+        """Whether there are connections, or requests that wait for one."""
+        return bool(self.counts.total or self.waiters or self._openings)
 
     @property
     def opening(self) -> int:
@@ -80,7 +80,7 @@ class ConnectionGrowth:
         """
         Whether the next connection has to be proved.
 
-        Where nothing is kept none is: it would be closed after the proof, before it carries a request.
+        None is proved if connections are not kept: it would be closed after the proof, before it carries a request.
         """
         if self._pool.question is None or self._closes or not self._idle.kept:
             return False
@@ -88,28 +88,28 @@ class ConnectionGrowth:
 
     def connect(self, progress: IProgress | None, *, urgent: bool, fresh: bool) -> Deferred[UpstreamConnection]:
         """
-        Get a connection for a request for which no idle one is left.
+        Return a connection for a request for which no idle connection is left.
 
-        :param urgent: it is mpp's own, and comes before others.
-        :param fresh: only a new one will do.
-        :return Deferred(UpstreamConnection): fires with one that is new, proved, or kept. Fails with `UpstreamError` in phase
-            CONNECT. May be cancelled.
+        :param urgent: the request is mpp's own, and comes before requests of clients.
+        :param fresh: only a new connection will do.
+        :return Deferred(UpstreamConnection): fires with a connection that is new, proved, or kept. Fails with `UpstreamError` in
+            phase CONNECT. May be cancelled.
         """
-        if self._proves or self.seekers:
-            return self._seek(progress, urgent=urgent, fresh=fresh)
+        if self._proves or self.waiters:
+            return self._wait(progress, urgent=urgent, fresh=fresh)
         began = self._pool.clock.seconds()
 
         def hung(failure: Failure) -> Deferred[UpstreamConnection]:
-            """Wait for a kept connection if there are just too many: that is no fault of the server's."""
+            """Wait for a kept connection if the server's limit is reached, which is no fault of the server."""
             if not self._is_limit(failure, began):
                 failure.raiseException()
             self._full()
-            return self._seek(progress, urgent=urgent, fresh=fresh)
+            return self._wait(progress, urgent=urgent, fresh=fresh)
 
         return self.dial(prove=False).addErrback(hung)
 
     def dial(self, *, prove: bool) -> Deferred[UpstreamConnection]:
-        """Open a connection, and count it; ``prove``: it must not carry a request yet."""
+        """Open a connection, and count it; ``prove``: it must be proved before it carries a request."""
         counts = self.counts
         counts.dialing += 1
         began = self._pool.clock.seconds()
@@ -134,34 +134,34 @@ class ConnectionGrowth:
         self.grow()
 
     def retire(self, connection: UpstreamConnection) -> None:
-        """Count a connection no more, because the server has left its address; if it is being proved, open another one."""
+        """Stop to count a connection whose address the server has left; if it is being proved, open another one."""
         for opening in tuple(self._openings):
             if opening.connection is connection:
                 opening.stop()
                 self._removed(opening)
         self.closed(connection)
-        # Its response proves nothing about the connections to other addresses.
+        # Its response must not count as proof for connections to other addresses.
         connection.proved = True
 
     def hand_out(self) -> None:
-        """Give idle connections to the requests that wait."""
+        """Assign idle connections to the requests that wait."""
         idle, counts = self._idle, self.counts
-        for seeker in tuple(self.seekers):
-            if len(idle) <= (0 if seeker.urgent else counts.spare):
+        for waiter in tuple(self.waiters):
+            if len(idle) <= (0 if waiter.urgent else counts.spare):
                 break
-            if not seeker.fresh:
+            if not waiter.fresh:
                 connection = idle.pop()
                 if connection.alive:
-                    self.seekers.give(seeker, connection, self._pool.clock.seconds())
+                    self.waiters.give(waiter, connection, self._pool.clock.seconds())
             elif counts.limit is not None and counts.total >= counts.limit and not self._openings:
-                # A new one takes its place when it is gone.
+                # A new connection is opened when this one has ended.
                 idle.pop(0).close()
                 break
 
     def grow(self) -> None:
-        """Open connections for the requests that wait, as many as may be."""
+        """Open connections for the requests that wait, as many as the server's limit allows."""
         pool = self._pool
-        while len(self._openings) < len(self.seekers) and not pool.closing:
+        while len(self._openings) < len(self.waiters) and not pool.closing:
             now = pool.clock.seconds()
             if not self.counts.may_open(now, trying=bool(self._openings)):
                 return
@@ -173,56 +173,56 @@ class ConnectionGrowth:
             self._check_later()
 
     def stop(self, error: UpstreamError) -> None:
-        """Fail what waits, and open nothing any more."""
+        """Fail the requests that wait, and stop to open connections."""
         for opening in tuple(self._openings):
             opening.stop()
             self._removed(opening)
-        self.seekers.fail_all(error)
+        self.waiters.fail_all(error)
 
     # Requests that wait
 
-    def _seek(self, progress: IProgress | None, *, urgent: bool, fresh: bool) -> Deferred[UpstreamConnection]:
-        seeker = self.seekers.join(progress, urgent=urgent, fresh=fresh, queued=self.counts.limit is not None)
+    def _wait(self, progress: IProgress | None, *, urgent: bool, fresh: bool) -> Deferred[UpstreamConnection]:
+        waiter = self.waiters.join(progress, urgent=urgent, fresh=fresh, queued=self.counts.limit is not None)
         self.grow()
         self.hand_out()
         self._waits()
-        return seeker
+        return waiter
 
     # New connections, see `mpp.wire.upstream.opening`
 
     def opened(self, opening: Opening, connection: UpstreamConnection) -> None:
-        """Take a connection that needs no proof, or has been proved."""
+        """Use a new connection, which needs no proof or has been proved: for a request that waits, or as an idle one."""
         self._removed(opening)
         now = self._pool.clock.seconds()
         if opening.prove:
             self._silence.begin(now)
             self._silence.record_duration(now - opening.began)
             if not connection.proved:
-                # The server closes each connection after its response: none is kept from it by us.
+                # The server closes each connection after its response, so kept connections cannot use up its limit.
                 self._closes = True
-        fresh = next((seeker for seeker in self.seekers if seeker.fresh), None)
-        if connection.alive and (not opening.prove or fresh is not None) and self.seekers:
+        fresh = next((waiter for waiter in self.waiters if waiter.fresh), None)
+        if connection.alive and (not opening.prove or fresh is not None) and self.waiters:
             connection.restart_idle()
             self._idle.discard(connection)
-            self.seekers.give(fresh or self.seekers[0], connection, now)
+            self.waiters.give(fresh or self.waiters[0], connection, now)
         elif connection.alive and not opening.prove:
             self._idle.keep(connection)
         self.hand_out()
         self.grow()
 
     def not_opened(self, opening: Opening, failure: Failure) -> None:
-        """Fail a request that waits, unless there are just too many connections."""
+        """Fail a request that waits, unless the reason is the server's limit of connections."""
         if opening not in self._openings:
             return
         self._removed(opening)
         if self._is_limit(failure, opening.began):
             self._full()
-        elif self.seekers and not failure.check(CancelledError):
-            self.seekers.popleft().errback(failure)
+        elif self.waiters and not failure.check(CancelledError):
+            self.waiters.popleft().errback(failure)
             self.grow()
 
     def _is_limit(self, failure: Failure, began: float) -> bool:
-        """Return whether a connection that was not opened in time is one too many."""
+        """Return whether a connection was not opened in time because of the server's limit."""
         late = isinstance(failure.value, UpstreamError) and failure.value.cause is Cause.TIMEOUT
         counts = self.counts
         return late and counts.answering > 0 and (counts.limit is not None or self._idle.heard_at > began)
@@ -259,24 +259,24 @@ class ConnectionGrowth:
                 break
             if meaning is SilenceMeaning.FAILED:
                 opening.stop()
-                detail = f"no answer on a new connection within {now - opening.began:.3g} s"
+                detail = f"no response on a new connection within {now - opening.began:.3g} s"
                 opening.report(Failure(UpstreamError(Phase.CONNECT, Cause.TIMEOUT, detail)))
         self._check_later()
 
     def _ask(self) -> None:
-        """Put the question on a connection that has answered before; if it is answered, `_check` knows by ``heard_at``."""
+        """Send a request on an idle connection; `_check` sees the response to it by ``heard_at``."""
         question = self._pool.question
         asked = None if question is None else self._idle.ask(question(self._backend))
         if asked is not None:
             asked.addCallbacks(_forget, _nothing)
 
     def _full(self) -> None:
-        """Learn that the server takes no more connections than carry requests, or have carried some."""
+        """Set the limit of the server to the number of connections that carry requests, or have carried some."""
         limit = self.counts.learn_limit(self._pool.clock.seconds())
         if limit not in self._limit_reported:
             self._limit_reported.add(limit)
             _log.warn(
-                "{backend} takes no more than {count} connections at once: further requests wait for one of them"
+                "{backend} accepts no more than {count} connections at once; further requests wait for one of them"
                 " (--web.max-connections of the server, or a limit in front of it)",
                 backend=self._backend.name,
                 count=limit,
@@ -284,7 +284,7 @@ class ConnectionGrowth:
         for opening in tuple(self._openings):
             opening.stop()
             self._removed(opening)
-        self.seekers.mark_queued()
+        self.waiters.mark_queued()
         self.hand_out()
 
 
@@ -293,4 +293,4 @@ def _forget(response: IResponse) -> None:
 
 
 def _nothing(_: Failure) -> None:
-    """Do nothing: the lane knows of a connection that breaks."""
+    """Ignore a failure, which the connection reports to the lane."""

@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from mpp.core.model import Backend
 from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.keeping import ConnectionOwner
+from mpp.wire.upstream.queues import RequestQueue
 from mpp.wire.upstream.slow import SlowReaders
-from mpp.wire.upstream.turns import RequestQueue
 
 
 class ILane(ConnectionOwner[UpstreamConnection], Shape):

@@ -1,4 +1,4 @@
-"""What a connection and its owner know of each other: the owner's records on it, and the events that it reports."""
+"""The two sides of a connection and its owner: the owner's records on it, and the events that it reports."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-The connections and slots of one server: which request is sent next, and on which connection.
+The connections and slots of one server: decides which request is sent next, and on which connection.
 
-It knows neither HTTP nor why a request is sent. The limits and the timer are the `mpp.wire.upstream.pool.Pool`'s.
+It knows neither HTTP nor why a request is sent. The limits and the timers belong to the `mpp.wire.upstream.pool.Pool`.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from mpp.wire.upstream.growth import ConnectionGrowth
 from mpp.wire.upstream.idle import IdleConnections
 from mpp.wire.upstream.interfaces import IPool
 from mpp.wire.upstream.parking import Parking
+from mpp.wire.upstream.queues import RequestQueue
 from mpp.wire.upstream.slow import SlowReaders
-from mpp.wire.upstream.turns import RequestQueue
 
 Request = tuple[bytes, bytes, int, Callable[[int, Headers], bool] | None, IProgress | None]
-"""What `UpstreamConnection.send` takes."""
+"""The arguments of `UpstreamConnection.send`."""
 
 
 class Lane:
     """
-    The connections to one server, the requests under way on them, and those that wait.
+    The connections to one server, and the requests on them and for them.
 
     :ivar backend: the server.
     :ivar held_up: some request may wait, for a slot or a connection.
-    :ivar idle: connections without a request, the longest idle first.
+    :ivar idle: the connections without a request.
     :ivar active: how many slots are taken.
-    :ivar growth: how many connections there are, and may be.
-    :ivar queries: how many queries the server runs for us: those whose responses have not begun.
+    :ivar growth: opens connections, as many as the server accepts.
+    :ivar queries: how many query slots are taken: by queries whose responses have not begun.
     :ivar queue: requests that wait for a slot.
-    :ivar slow: responses that are paused by their clients.
-    :ivar parking: what is done about these.
-    :ivar streams: connections with an event stream, which has no slot.
+    :ivar slow: the responses that are paused by their clients.
+    :ivar parking: gives the slots of paused responses to other requests.
+    :ivar streams: the connections with an event stream, which takes no slot.
     """
 
     __slots__ = (
@@ -72,18 +72,18 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait, for a slot or for one of the few connections that the server takes."""
+        """How many requests wait, for a slot or for one of the few connections that the server accepts."""
         return self.queue.waiting + self.without_connection
 
     @property
     def under_way(self) -> int:
-        """How many requests have a slot, and a connection or the hope of a new one."""
+        """How many requests have a slot, and have a connection or are about to get a new one."""
         return self.active - self.without_connection
 
     @property
     def without_connection(self) -> int:
-        """How many requests have a slot and wait for one of the few connections that the server takes."""
-        return 0 if self.growth.counts.limit is None else len(self.growth.seekers)
+        """How many requests have a slot, and wait for one of the few connections that the server accepts."""
+        return 0 if self.growth.counts.limit is None else len(self.growth.waiters)
 
     def __str__(self) -> str:
         queued = f", {self.waiting} queued" if self.waiting else ""
@@ -93,15 +93,15 @@ class Lane:
     # Requests
 
     def has_slot(self, query_slots: int) -> bool:
-        """Return whether there is a slot for a request that comes now, see `mpp.core.interfaces.IUpstreams.has_room`."""
+        """Return whether there is a slot for a new request, see `mpp.core.interfaces.IUpstreams.has_room`."""
         free = self.active < self._pool.max_active and (not query_slots or self.queries < query_slots)
         return free and self.growth.has_room
 
     def enqueue(self, request: Request, fresh: bool, query_slots: int) -> Deferred[IResponse]:
-        """Have a request wait for a slot, see `mpp.core.interfaces.IUpstreams.send`."""
+        """Queue a request until there is a slot for it, see `mpp.core.interfaces.IUpstreams.send`."""
         pool, progress = self._pool, request[4]
         if self.queue.waiting >= pool.max_queued:
-            detail = f"{self.active} requests are under way and {self.queue.waiting} wait"
+            detail = f"{self.active} requests are under way, and {self.queue.waiting} wait"
             return fail(UpstreamError(Phase.CONNECT, Cause.FULL, detail))
 
         def begin(_: None) -> Deferred[IResponse]:
@@ -118,7 +118,7 @@ class Lane:
         return response
 
     def send_now(self, request: Request, fresh: bool, urgent: bool, query_slots: int) -> Deferred[IResponse]:
-        """Send a request on a kept or, if there is none, on a new connection."""
+        """Send a request on an idle connection or, if there is none, on a new one."""
         idle = self.idle
         spare = 0 if urgent else self.growth.counts.spare
         while len(idle) > spare and not fresh:
@@ -162,25 +162,25 @@ class Lane:
             self.parking.make_room()
 
     def _go_on(self) -> None:
-        """Let those requests go for which there are connections and slots."""
-        turns, growth = self.queue, self.growth
-        if growth.seekers:
+        """Send the waiting requests for which there are connections and slots."""
+        queue, growth = self.queue, self.growth
+        if growth.waiters:
             growth.hand_out()
-        while self.active < self._pool.max_active and (turn := turns.next(self.queries)) is not None:
-            turns.leave(turn)
-            turn.callback(None)
-        self.held_up = bool(turns.waiting or growth.seekers)
+        while self.active < self._pool.max_active and (position := queue.next(self.queries)) is not None:
+            queue.leave(position)
+            position.callback(None)
+        self.held_up = bool(queue.waiting or growth.waiters)
 
     def fail_queued(self) -> None:
-        """Fail what waits."""
-        for turn in self.queue.clear():
-            turn.errback(shutting_down())
+        """Fail all requests that wait, because mpp stops."""
+        for position in self.queue.clear():
+            position.errback(shutting_down())
         self.growth.stop(shutting_down())
 
-    # What a connection reports, see `mpp.wire.upstream.connection.ConnectionOwner`
+    # Events of connections, see `mpp.wire.upstream.keeping.ConnectionOwner`
 
     def exchange_ended(self, connection: UpstreamConnection, reusable: bool) -> None:
-        """Keep a connection that is idle again, and give its slot to the next request."""
+        """Keep the connection if it is idle again, and pass its slot to the next request."""
         if reusable:
             if not connection.proved:
                 self.growth.counts.answered(connection)
@@ -201,14 +201,14 @@ class Lane:
             self._go_on()
 
     def free(self, connection: UpstreamConnection) -> None:
-        """Take a connection's slot, and give it to the next request."""
+        """Remove the slot of a connection, and pass it to the next request."""
         if connection.slots:
             connection.slots = 0
             self.active -= 1
             self._go_on()
 
     def connection_closed(self, connection: UpstreamConnection) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         self.idle.discard(connection)
         self.parking.given_up.discard(connection)
         self._pool.connection_closed(connection)
@@ -216,7 +216,7 @@ class Lane:
             self.growth.closed(connection)
 
     def response_begun(self, connection: UpstreamConnection) -> None:
-        """Take the query slot of a response: Prometheus begins to send when a query has been run."""
+        """Free the query slot of a response: Prometheus begins to send when it has run the query."""
         if not connection.proved:
             self.growth.counts.answered(connection)
         connection.begun = True
@@ -226,7 +226,7 @@ class Lane:
             self._go_on()
 
     def stream_begun(self, connection: UpstreamConnection) -> None:
-        """Take the slot of an event stream: it lasts for as long as its client likes, and costs the server nothing."""
+        """Free the slots of an event stream, which lasts as long as its client wants, and costs the server nothing."""
         self.streams.add(connection)
         if connection.slots == 2:
             connection.slots = 1
@@ -234,17 +234,17 @@ class Lane:
         self.free(connection)
 
     def response_paused(self, connection: UpstreamConnection) -> None:
-        """Take the slot of a response that its client does not read on, see Note [Paused responses]."""
+        """Free the slot of a response that its client does not read, see Note [Paused responses]."""
         self.parking.paused(connection)
 
     def response_resumed(self, connection: UpstreamConnection) -> None:
-        """Let a response have its slot again when its client reads on; one slot too many may be taken then."""
+        """Assign a slot to a response again, because its client reads on; there may be one slot too many then."""
         self.parking.resumed(connection)
 
     # The end
 
     def end_streams(self) -> None:
-        """End all event streams: their clients connect anew, to another server."""
+        """End all event streams, so that their clients connect again, to another server."""
         for connection in tuple(self.streams):
             connection.end_stream()
 
@@ -252,10 +252,10 @@ class Lane:
 
     def retire(self, connection: UpstreamConnection) -> None:
         """
-        Send nothing more on a connection, because the server does not have its address any more.
+        Send no further request on a connection, because the server has left its address.
 
-        An idle connection is closed, and an event stream ended. A request under way ends as it would have ended, but takes
-        neither a slot nor one of the connections that the server is known to take: it runs on another server.
+        An idle connection is closed, and an event stream ended. A request under way goes on, but takes neither a slot nor one of
+        the connections that the server accepts, because it runs on another server.
         """
         connection.retired = True
         if connection.alive:
@@ -273,4 +273,4 @@ class Lane:
 
 def shutting_down() -> UpstreamError:
     """Return the error of a request that is sent while mpp stops."""
-    return UpstreamError(Phase.CONNECT, Cause.CLOSED, "shutting down")
+    return UpstreamError(Phase.CONNECT, Cause.CLOSED, "mpp is shutting down")

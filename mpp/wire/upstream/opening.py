@@ -1,4 +1,4 @@
-"""One new connection to a server: opened and, if need be, proved. What it is for and what its silence means is not known here."""
+"""The opening of one connection to a server, and its proof if it needs one. It does not know what the connection is for."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 _log = make_logger()
 
-# Any response proves that the connection is read; that to /-/ready has some twenty bytes, a gateway's error page some thousand.
+# The limit of a proof's response in bytes. That of /-/ready has some twenty bytes, the error page of a gateway some thousand.
 PROOF_BYTES = 64 * 1024
 
 
 class OpeningCallbacks(Shape):
-    """Whom it is opened for: a `mpp.wire.upstream.growth.ConnectionGrowth`."""
+    """The interface of the owner of an opening: a `mpp.wire.upstream.growth.ConnectionGrowth`."""
 
     def dial(self, *, prove: bool) -> Deferred[UpstreamConnection]:
-        """Open a connection; ``prove``: it will be proved."""
+        """Open a connection, and count it; ``prove``: it is proved before it carries a request."""
 
     def opened(self, opening: Opening, connection: UpstreamConnection) -> None:
-        """Take the connection, which is idle if it is ``alive``."""
+        """Use the new connection, which is idle if it is ``alive``."""
 
     def not_opened(self, opening: Opening, failure: Failure) -> None:
-        """Record that there is none: `UpstreamError` in phase CONNECT, or `CancelledError` when the pool is being closed."""
+        """Record the failure of an opening: `UpstreamError` in phase CONNECT, or `CancelledError` if the pool is being closed."""
 
 
 class Opening:
     """
     A connection that is being opened.
 
-    :ivar prove: the server is asked for ``/-/ready`` on it.
-    :ivar began: when, by the monotonic clock.
+    :ivar prove: the connection is proved by a request for ``/-/ready``.
+    :ivar began: when opening it began, by the monotonic clock.
     :ivar connection: the connection that is being proved; None before it is open.
     """
 
@@ -52,24 +52,24 @@ class Opening:
         self._stopped = False
 
     def age(self) -> float:
-        """Return when it began, to sort by."""
+        """Return when the opening began, as a sort key."""
         return self.began
 
     def start(self, question: bytes) -> None:
-        """Begin; ``question`` is the request that proves it."""
+        """Begin to connect; ``question`` is the head of the request that proves the connection."""
         dialing = self._waits_for = self._owner.dial(prove=self.prove)
         dialing.addCallbacks(self._connected, self._failed, callbackArgs=(question,))
         dialing.addErrback(self._broken)
 
     def stop(self) -> None:
-        """Close what there is. Its owner is told nothing any more."""
+        """Close the connection, or stop to connect, without a call to the owner."""
         self._stopped = True
         waits_for, self._waits_for = self._waits_for, None
         if waits_for is not None:
             waits_for.cancel()
 
     def report(self, failure: Failure) -> None:
-        """Tell the owner that it has failed."""
+        """Report a failure to the owner."""
         self._owner.not_opened(self, failure)
 
     def _connected(self, connection: UpstreamConnection, question: bytes) -> None:
@@ -94,14 +94,14 @@ class Opening:
         self._waits_for = None
         if failure.check(CancelledError):
             if not self._stopped:
-                # By the pool, which is being closed.
+                # The pool has cancelled it, because it is being closed.
                 self.report(failure)
             return
         failure.trap(UpstreamError)
         error = failure.value
         assert isinstance(error, UpstreamError)
-        # Nothing of the request that waits was sent.
+        # For the request that waits this is a failure to connect: nothing of it was sent.
         self.report(Failure(UpstreamError(Phase.CONNECT, error.cause, error.detail)))
 
     def _broken(self, failure: Failure) -> None:
-        _log.failure("Bug: a connection could not be opened", failure)
+        _log.failure("opening of a connection failed (bug)", failure)

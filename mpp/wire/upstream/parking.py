@@ -1,7 +1,7 @@
 """
-Paused responses of one server: which of them keep their slots, and which are given up for requests that wait.
+The slots of the paused responses of one server: frees them for other requests, and resets a response if too many wait.
 
-See Note [Paused responses] in `mpp.wire.upstream.slow`, which decides. The slots are the `mpp.wire.upstream.lane.Lane`'s.
+See Note [Paused responses] in `mpp.wire.upstream.slow`, which decides. A `mpp.wire.upstream.lane.Lane` counts the slots.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mpp.wire.upstream.slow import SPAN_S
 
 _log = make_logger()
 
-# How often it is logged that clients were reset, for each server.
+# Seconds between two log messages about responses that were reset, per server.
 QUIET_S = 60.0
 
 
@@ -24,42 +24,42 @@ class Parking:
     """
     The slots of the paused responses of one server.
 
-    :ivar given_up: connections that were reset to make room, and are not gone yet.
+    :ivar given_up: connections that were reset to make room, and whose end has not been noticed yet.
     """
 
-    __slots__ = ("_growth", "_lane", "_pool", "_reset", "_told_at", "given_up")
+    __slots__ = ("_growth", "_lane", "_logged_at", "_pool", "_reset", "given_up")
 
     def __init__(self, pool: IPool, lane: ILane, growth: ConnectionGrowth) -> None:
         self._pool = pool
         self._lane = lane
         self._growth = growth
         self._reset = 0
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
         self.given_up: set[UpstreamConnection] = set()
 
     def paused(self, connection: UpstreamConnection) -> None:
-        """Free the slot of a response while its client does not read, so that another request can have it."""
+        """Free the slot of a response while its client does not read it, so that another request can have the slot."""
         if connection.slots and self._lane.slow.pause(connection, self._places):
             self._lane.free(connection)
         self.make_room()
         self._pool.sample_later()
 
     def resumed(self, connection: UpstreamConnection) -> None:
-        """Let a response have its slot again when its client reads on; one slot too many may be taken then."""
+        """Assign a slot to a response again, because its client reads on; there may be one slot too many then."""
         if self._lane.slow.resume(connection):
             connection.slots = 1
             self._lane.active += 1
             self.park_more()
 
     def park_more(self) -> None:
-        """Free the slots of paused responses that could not give them back before."""
+        """Free the slots of paused responses for which there was no room to do so before."""
         for parked in self._lane.slow.park_more(self._places):
             assert isinstance(parked, UpstreamConnection)
             self._lane.free(parked)
 
     @property
     def _places(self) -> int:
-        """How many paused responses may do without a slot; not all of the few connections that a server may take are theirs."""
+        """How many paused responses may be without a slot; at most half of the connections that a server with a limit accepts."""
         limit = self._growth.counts.limit
         return self._pool.max_active if limit is None else min(self._pool.max_active, limit // 2)
 
@@ -67,7 +67,7 @@ class Parking:
         """Reset the slowest response if a request waits for a slot or a connection, and a paused response has one."""
         lane = self._lane
         for_slot = lane.active >= self._pool.max_active and lane.queue.next(lane.queries) is not None
-        # A connection that was reset makes room for another one only when it is gone.
+        # A connection that was reset makes room for another one only when it has ended.
         for_connection = lane.without_connection > len(self.given_up) + self._growth.opening
         if not (for_slot or for_connection):
             return
@@ -76,19 +76,19 @@ class Parking:
             assert isinstance(connection, UpstreamConnection)
             self.given_up.add(connection)
             self._report_reset(connection.client())
-            connection.cancel_slow(ClientTooSlow(f"another request waits, and this client took least in the last {SPAN_S} s"))
+            connection.cancel_slow(ClientTooSlow(f"another request waits, and this client read least in the last {SPAN_S} s"))
 
     def _report_reset(self, client: str) -> None:
         backend = self._lane.backend
         self._pool.reset_slow(backend)
         self._reset += 1
         now = self._pool.clock.seconds()
-        if now - self._told_at >= QUIET_S:
+        if now - self._logged_at >= QUIET_S:
             _log.warn(
-                "{backend}: {count} responses were reset because requests wait and their clients read them too slowly"
+                "{count} responses of {backend} were reset because other requests wait and their clients read too slowly"
                 " (the last client: {client})",
                 backend=backend.name,
                 count=self._reset,
                 client=client,
             )
-            self._told_at, self._reset = now, 0
+            self._logged_at, self._reset = now, 0

@@ -1,8 +1,8 @@
 """
-Keeps connections to backends, and lends them for one request at a time.
+The pool of connections to backends, each of which carries one request at a time.
 
-It knows neither HTTP nor why a request is sent. What is kept is used last in, first out, so that what is not needed grows old and
-is closed.
+It knows neither HTTP nor why a request is sent. Idle connections are used last in, first out, so that surplus ones grow old and
+are closed.
 """
 
 from __future__ import annotations
@@ -22,43 +22,42 @@ from mpp.wire.upstream.connection import UpstreamConnection
 from mpp.wire.upstream.interfaces import ILane
 from mpp.wire.upstream.lane import Lane
 
-# Prometheus closes what is idle for its --web.read-timeout, 5 minutes by default. Well below it the two seldom meet in
-# mid-air, and a firewall's memory (often 5 minutes, seldom below 2) is not outlived either.
+# Prometheus closes connections that are idle for its --web.read-timeout, 5 minutes by default. Well below that, a request seldom
+# crosses with the close, and a firewall (often 5 minutes, seldom below 2) has not forgotten the connection either.
 IDLE_TIMEOUT_S = 60.0
-# For each backend. With 64 busy clients and 32 kept connections every other request dialed anew, at twice the CPU time. Two mpp
-# with so many stay well below what a Prometheus accepts by default (--web.max-connections=512); what a burst leaves is closed
-# when it has been idle for long enough.
+# Per backend. With 64 busy clients and 32 kept connections every other request opened a new one, at twice the CPU time. Two mpp
+# with so many stay well below what a Prometheus accepts by default (--web.max-connections=512). After a burst they are closed
+# when they have been idle for long enough.
 MAX_IDLE = 128
 
-# How often it is noted what slow clients have taken, see `mpp.wire.upstream.slow`.
+# Seconds between two samples of what slow clients have read, see `mpp.wire.upstream.slow`.
 _SAMPLE_S = 1.0
 
 
 def _uncounted(_: Backend) -> None:
-    """Count nothing."""
+    """Ignore a response that was reset."""
 
 
 class IDialer(Shape):
-    """What the Pool needs of a `mpp.wire.upstream.dialer.Dialer`."""
+    """The interface of a `mpp.wire.upstream.dialer.Dialer`."""
 
     def dial(self, backend: Backend) -> Deferred[UpstreamConnection]:
-        """Connect."""
+        """See `mpp.wire.upstream.dialer.Dialer.dial`."""
 
 
 @implementer(IUpstreams)
 class Pool:
     """
-    Sends requests over kept connections. See `mpp.core.interfaces.IUpstreams`.
+    The pool of connections to all backends. See `mpp.core.interfaces.IUpstreams`.
 
     :param dialer: opens connections.
-    :param budget: what all held bodies together may take.
-    :param idle_timeout: seconds until a connection that nobody uses is closed; it may last half as long again.
-    :param max_idle: how many idle connections are kept for each backend.
-    :param max_active: how many requests may be under way on each backend; further ones wait for their turn, in order.
-    :param max_queued: how many may wait for each backend.
-    :param reset_slow: called for each response that is given up because its client reads it too slowly, see
-        `mpp.wire.upstream.slow`.
-    :param question: gives the head of a request that a server answers at once, see `mpp.wire.upstream.proving`; None:
+    :param budget: the memory that all buffered bodies together may take.
+    :param idle_timeout: seconds until an idle connection is closed; it may last half as long again.
+    :param max_idle: how many idle connections are kept per backend.
+    :param max_active: how many requests may be under way per backend; further ones wait in a queue.
+    :param max_queued: how many requests may wait per backend.
+    :param reset_slow: called for each response that is reset because its client reads too slowly, see `mpp.wire.upstream.slow`.
+    :param question: returns the head of a request that a server answers at once, see `mpp.wire.upstream.proving`; None:
         connections are not proved.
     """
 
@@ -95,12 +94,12 @@ class Pool:
         return f"<Pool {lanes or 'empty'}>"
 
     def active(self, backend: Backend) -> int:
-        """How many requests to ``backend`` are under way, those still connecting included."""
+        """Return how many requests to a backend are under way, including the ones that wait for a new connection."""
         lane = self._lanes.get(backend)
         return 0 if lane is None else lane.under_way
 
     def queued(self, backend: Backend) -> int:
-        """How many requests wait for their turn on ``backend``."""
+        """Return how many requests to a backend are queued."""
         lane = self._lanes.get(backend)
         return 0 if lane is None else lane.waiting
 
@@ -122,7 +121,7 @@ class Pool:
         urgent: bool = False,
         query_slots: int = 0,
     ) -> Deferred[IResponse]:
-        """Send one request, or have it wait for its turn."""
+        """Send or queue one request, see `mpp.core.interfaces.IUpstreams.send`."""
         lane = self._lanes.get(backend)
         if lane is None:
             lane = self._lanes[backend] = Lane(self, backend)
@@ -133,7 +132,7 @@ class Pool:
 
     @property
     def closing(self) -> bool:
-        """Whether nothing is sent any more."""
+        """Whether `close` was called; later requests fail."""
         return self._closed is not None
 
     def connect(self, lane: ILane) -> Deferred[UpstreamConnection]:
@@ -154,25 +153,25 @@ class Pool:
         return dialing.addCallbacks(connected, not_connected)
 
     def discard(self, backend: Backend) -> None:
-        """Forget a backend: close what is idle now, and what is in use when it becomes idle."""
+        """Remove a backend from the pool. Its idle connections are closed now, and the others when they become idle."""
         lane = self._lanes.pop(backend, None)
         if lane is not None:
             lane.idle.kept = False
             lane.idle.close_older(self.clock.seconds())
 
     def close_idle(self, backend: Backend) -> None:
-        """Close the connections to a backend that are idle now: it is down, so they lead nowhere."""
+        """Close the idle connections to a backend, because it is down."""
         lane = self._lanes.get(backend)
         if lane is not None:
             lane.idle.close_older(self.clock.seconds())
 
     def drop(self, lane: ILane) -> None:
-        """Forget a lane that has neither connections nor requests: there may be hundreds of servers that are down."""
+        """Remove a lane that has neither connections nor requests: hundreds of servers may be down."""
         if self._lanes.get(lane.backend) is lane:
             del self._lanes[lane.backend]
 
     def remove(self, backend: Backend) -> None:
-        """Forget a backend that is not known any more: as `discard`, and its event streams end now."""
+        """Remove a backend that was removed from mpp: like `discard`, but its event streams end at once."""
         lane = self._lanes.get(backend)
         self.discard(backend)
         if lane is not None:
@@ -180,11 +179,11 @@ class Pool:
 
     def leave(self, host: str, addresses: Collection[str]) -> None:
         """
-        Send nothing more on connections to former addresses of a host name; requests under way on them end as they would.
+        Send no further requests on connections to former addresses of a host name; requests under way on them go on.
 
-        :param addresses: those that the name stands for now.
+        :param addresses: the present addresses of the host name.
         """
-        # The idle ones first: each slot that becomes free has another request sent.
+        # The idle ones first, because each slot that becomes free lets another request be sent.
         for idle in (True, False):
             for connection, lane in tuple(self._open.items()):
                 gone = lane.backend.host == host and connection.address not in addresses
@@ -193,9 +192,9 @@ class Pool:
 
     def close(self) -> Deferred[None]:
         """
-        Close everything; requests under way fail, or break off.
+        Close all connections; requests under way fail, and responses break off.
 
-        :return Deferred(None): fires when the last connection is gone.
+        :return Deferred(None): fires when the last connection has ended.
         """
         if self._closed is None:
             self._closed = Deferred()
@@ -215,13 +214,13 @@ class Pool:
         return self._closed
 
     def connection_closed(self, connection: UpstreamConnection) -> None:
-        """Take note of a connection's end."""
+        """Record the end of a connection."""
         self._open.pop(connection, None)
         if self._closed is not None and not self._open and not self._closed.called:
             self._closed.callback(None)
 
     def schedule_idle_check(self) -> None:
-        """Have idle connections looked at; one timer for all of them, and none while there are none."""
+        """Start the timer that closes idle connections: one for all backends, which stops when there are none."""
         if self._idle_check is None and self._closed is None:
             self._idle_check = self.clock.callLater(self.idle_timeout / 2, self._close_idle)
 
@@ -234,7 +233,7 @@ class Pool:
             self.schedule_idle_check()
 
     def sample_later(self) -> None:
-        """Have it noted what slow clients take; one timer for all of them, which ends when there are none."""
+        """Start the timer that samples what slow clients read: one for all backends, which stops when there are none."""
         if self._sample is None and self._closed is None:
             self._sample = self.clock.callLater(_SAMPLE_S, self._sample_now)
 

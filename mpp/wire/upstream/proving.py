@@ -1,23 +1,23 @@
 """
-Whether one more connection to a server may carry a request, and what it means that it is silent. Pure.
+The proof of new connections: decides whether one needs a proof, and what its silence means. Pure.
 
 # Note [Connection limits]
 
-A server may take a limited number of connections (``--web.max-connections`` of Prometheus, 512 by default). Go's LimitListener
+A server may accept a limited number of connections (``--web.max-connections`` of Prometheus, 512 by default). Go's LimitListener
 does not accept further ones: the kernel completes the TCP handshake, and then nothing is read until another connection is closed.
 A request sent on such a connection waits for as long as mpp itself keeps the others, and cannot be sent again, because it may be
 read after all. Over TLS it is the handshake that hangs.
 
-Therefore a connection beyond as many as have ever answered at once is proved: the server is asked for ``/-/ready`` on it before
-it carries a request. Until then the request waits for whichever is first, this connection or a kept one. When the server answers
-on another connection while the new one stays silent, the number is known: there are no more than have answered. Requests beyond
-it wait, and it is tried again every `RETRY_S`, with one connection, as long as some wait.
+Therefore a connection beyond as many as have ever responded at once is proved: mpp sends a request for ``/-/ready`` on it before
+it carries a request of a client. Until then that request waits for this connection or a kept one, whichever is free first. When
+the server responds on another connection while the new one stays silent, the limit is known: it is the number of connections
+that have carried requests. Further requests wait, and one connection is tried every `RETRY_S`, as long as some wait.
 
 # Note [Spare connection]
 
-Whether a server that says nothing on a new connection has reached its limit or has stopped can only be told on a connection that
-it has accepted. So requests of clients leave one idle connection to questions of mpp's own, except where the limit is known
-and so low (below `LENDS_BELOW`) that one connection is a noticeable part of it.
+A server that is silent on a new connection has reached its limit or has stopped; only a connection that it has accepted shows
+which. So requests of clients leave one idle connection to mpp's own requests, except where the limit is known and so low (below
+`LENDS_BELOW`) that one connection is a noticeable part of it.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from __future__ import annotations
 import enum
 
 PATIENCE_S = 0.1
-"""How long a new connection may stay silent before the server is asked on another one: far longer than a near server needs."""
+"""Seconds that a new connection may be silent before another one is asked: far longer than a near server needs."""
 HEARD_ENOUGH = 3
 """
-How often in a row the server must have been heard on other connections meanwhile. Once is not enough: a program that has not come
-to its sockets for a while, for lack of processor time or because it is busy with something else, may answer on kept ones first.
+How often in a row the server must have responded on other connections meanwhile. Once is not enough: a program that has not
+served its sockets for a while, for lack of processor time or because of other work, may respond on kept connections first.
 """
 PATIENCE_FACTOR = 4
-"""A server that is far away has that many times as long as the last new connections took."""
+"""A distant server has that many times as long as the last new connections took."""
 GIVE_UP_S = 1.0
-"""A new connection that is silent for so long, while the server says nothing on others either, has failed: as for connecting."""
+"""Seconds until a new connection has failed if the server is silent on all connections: as long as connecting may take."""
 RETRY_S = 10.0
-"""How often it is tried whether a server takes more connections than it did, as long as requests wait."""
+"""Seconds between two attempts to exceed the known limit of a server, as long as requests wait."""
 LENDS_BELOW = 8
 
 
 class SilenceMeaning(enum.Enum):
-    """What a silent new connection means."""
+    """The meaning of the silence of a new connection."""
 
     WAIT = "wait"
-    """Nothing yet."""
+    """It means nothing yet."""
     ASK = "ask"
-    """The server has to be asked on another connection."""
+    """A request on another connection has to show whether the server responds."""
     FULL = "full"
-    """The server takes no more connections."""
+    """The server accepts no more connections."""
     FAILED = "failed"
-    """The server does not answer at all."""
+    """The server does not respond at all."""
 
 
 def needs_proof(others: int, most: int, *, limited: bool) -> bool:
     """
     Decide whether a new connection is proved before it carries a request.
 
-    :param others: connections to the server that are open or being opened. Without any there is nothing better to wait for.
-    :param most: how many have answered at once.
-    :param limited: the server is known to take no more.
+    :param others: connections to the server that are open or being opened; if there are none, no other one can be waited for.
+    :param most: how many connections have responded at once.
+    :param limited: the server's limit is known.
     """
     return others > 0 and (limited or others >= most)
 
@@ -69,22 +69,22 @@ def may_open(others: int, limit: int | None, *, retry: bool) -> bool:
     Decide whether another connection is opened for a request that waits.
 
     :param others: connections to the server that are open or being opened.
-    :param limit: how many it takes, None when no limit is known.
-    :param retry: the limit has not been tried for `RETRY_S`, and is not being tried.
+    :param limit: how many connections the server accepts, None if no limit is known.
+    :param retry: the limit was last tried `RETRY_S` ago or longer, and is not being tried now.
     """
     return limit is None or others < limit or retry
 
 
 def judge(*, waited: float, silent: float, patience: float, heard: int, limited: bool, can_ask: bool) -> SilenceMeaning:
     """
-    Decide what it means that a new connection is silent.
+    Decide what the silence of a new connection means.
 
-    :param waited: for how many seconds it has been opened.
-    :param silent: for how many seconds no new connection to the server has answered, ``waited`` at most.
-    :param patience: how long that may be.
-    :param heard: how often it was looked and the server had answered anew on another connection, in this time.
-    :param limited: it is known that the server takes no more connections than there are.
-    :param can_ask: there is an idle connection to ask it on.
+    :param waited: seconds since opening the connection began.
+    :param silent: seconds in which no new connection to the server has responded, ``waited`` at most.
+    :param patience: how many seconds ``silent`` may be.
+    :param heard: how many checks in this time found a further response on another connection.
+    :param limited: the server is known to accept no more connections than there are.
+    :param can_ask: there is an idle connection for a request that shows whether the server responds.
     """
     if silent < patience:
         return SilenceMeaning.WAIT
@@ -96,7 +96,7 @@ def judge(*, waited: float, silent: float, patience: float, heard: int, limited:
 
 
 class ConnectionSilence:
-    """How long the new connections to one server have been silent, and how often it was heard on others meanwhile."""
+    """The silence of the new connections to one server, and the responses on its other connections meanwhile."""
 
     __slots__ = ("_heard", "_looked_at", "_since", "_took")
 
@@ -120,7 +120,7 @@ class ConnectionSilence:
         self._heard = 0
 
     def listen(self, now: float, heard_at: float) -> None:
-        """Count the look at the server's other connections, the last response on which was complete at ``heard_at``."""
+        """Record a check of the other connections; their last response was complete at ``heard_at``."""
         if heard_at > self._looked_at and now - self._since >= self.timeout:
             self._heard += 1
             self._looked_at = now
@@ -129,8 +129,8 @@ class ConnectionSilence:
         """
         Decide what the silence of a new connection means, see `judge`.
 
-        :param began: when it began to be opened.
-        :param answering: other connections have carried responses; without any neither the heard nor the limit counts.
+        :param began: when opening the connection began, by the monotonic clock.
+        :param answering: other connections have carried responses; if not, neither the checks nor the limit count.
         """
         return judge(
             waited=now - began,

@@ -1,17 +1,17 @@
 """
-Responses of one server that wait for their clients, and which of them is given up when there are too many.
+The responses of one server that their clients read slowly, and the choice of the one that is reset if there are too many.
 
-The two decisions (`may_park`, `to_reset`) are pure. The rest keeps account of which responses are paused and of what their
-clients have taken. It knows neither connections nor requests.
+The two decisions (`may_park`, `to_reset`) are pure. The rest records which responses are paused and how much their clients have
+read. It knows neither connections nor requests.
 
 # Note [Paused responses]
 
 A client that reads slowly pauses its response, and the server is read no further. Such a response would keep its slot under
-``--max-concurrency`` for as long as the client likes, so that a few hundred slow clients keep everybody else waiting. Therefore
-a paused response gives its slot back (it is *parked*) and takes one again when the client goes on. At most as many responses as
-there are slots are parked, and at most half of these belong to one client address. A response that cannot be parked keeps its
-slot. Only when another request waits for that slot is a response given up: the one whose client took least in the last `SPAN_S`
-seconds. There is no minimum rate: a client on a bad line is served to the end unless it is the slowest of too many.
+``--max-concurrency`` as long as the client wants, so that a few hundred slow clients make all others wait. Therefore a paused
+response gives its slot back (it is *parked*) and takes one again when the client reads on. At most as many responses as there
+are slots are parked, and at most half of these belong to one client address. A response that cannot be parked keeps its slot.
+Only when another request waits for that slot is a response reset: the one whose client read least in the last `SPAN_S` seconds.
+There is no minimum rate: a client on a bad line is served to the end unless it is the slowest of too many.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from attrs import frozen
 
 SPAN_S = 10
 """
-Over how many seconds it is compared what clients take: a client on a bad mobile line takes some in any ten seconds, while the
-kernel's buffers let even a good one pause for a second.
+Seconds over which the speeds of clients are compared: a client on a bad mobile line reads something in any ten seconds, while
+the kernel's buffers let even a good one pause for a second.
 """
 
 
 class Paused(Shape):
-    """What can be paused: a `mpp.wire.upstream.connection.UpstreamConnection` with a response under way."""
+    """The interface of a response that can be paused: a `mpp.wire.upstream.connection.UpstreamConnection` that receives one."""
 
     def client(self) -> str:
         """Return the address of the client that the response is for."""
 
     def taken(self) -> int:
-        """Return how many bytes of the response the client has taken so far."""
+        """Return how many bytes of the response the client has read so far."""
 
 
 @frozen
@@ -46,7 +46,7 @@ class PausedReader:
 
     :ivar of: the response.
     :ivar client: the client's address.
-    :ivar taken: bytes that the client took in the last `SPAN_S` seconds.
+    :ivar taken: bytes that the client read in the last `SPAN_S` seconds.
     :ivar parked: the response has given its slot back.
     """
 
@@ -57,7 +57,7 @@ class PausedReader:
 
 
 def share(limit: int) -> int:
-    """Return how many of ``limit`` parked responses may be one client's."""
+    """Return how many of ``limit`` parked responses may belong to one client address."""
     return max(1, limit // 2)
 
 
@@ -65,21 +65,21 @@ def may_park(parked: int, of_client: int, limit: int) -> bool:
     """
     Decide whether one more paused response gives its slot back.
 
-    :param parked: how many have done so on this server.
-    :param of_client: how many of these are for the same client.
-    :param limit: how many may.
+    :param parked: how many responses of the server are parked.
+    :param of_client: how many of these belong to the same client.
+    :param limit: how many may be parked.
     """
     return parked < limit and of_client < share(limit)
 
 
 def to_reset(readers: Iterable[PausedReader], limit: int) -> PausedReader | None:
     """
-    Choose the response that is given up because a request waits for a slot, see Note [Paused responses].
+    Choose the response that is reset because a request waits for a slot, see Note [Paused responses].
 
     :param readers: all paused responses of the server.
     :param limit: how many may be parked.
-    :return: None when no paused response has a slot. When all places for parked responses are used up, the one that took least
-        of all; when only some clients have used up their share, the one that took least of these clients'.
+    :return: None if no paused response has a slot. If no more responses may be parked, the one whose client read least of all;
+        if only some clients have used up their share, the one that read least among these clients.
     """
     readers = list(readers)
     with_slot = {reader.client for reader in readers if not reader.parked}
@@ -93,7 +93,7 @@ def _taken(reader: PausedReader) -> int:
 
 
 class _Account:
-    """What is known of one response that was paused at least once: ``samples`` of what its client had taken, one a second."""
+    """The record of one response that was paused at least once: ``samples`` of the bytes read by its client, one a second."""
 
     __slots__ = ("client", "parked", "paused", "samples")
 
@@ -107,8 +107,8 @@ class SlowReaders:
     """
     The paused responses of one server.
 
-    :ivar accounts: what is known of the responses that were paused at least once.
-    :ivar parked: how many have given their slot back.
+    :ivar accounts: the records of the responses that were paused at least once.
+    :ivar parked: how many responses have given their slot back.
     """
 
     __slots__ = ("_of_client", "accounts", "parked")
@@ -127,7 +127,7 @@ class SlowReaders:
         return not account.parked and self._park(account, limit)
 
     def resume(self, response: Paused) -> bool:
-        """Record that the client goes on; return whether its response was parked, and needs a slot again."""
+        """Record that the client reads on; return whether its response was parked, and needs a slot again."""
         account = self.accounts.get(response)
         if account is None:
             return False
@@ -135,22 +135,22 @@ class SlowReaders:
         return self._unpark(account)
 
     def end(self, response: Paused) -> bool:
-        """Forget a response, which has ended; return whether it was parked."""
+        """Remove a response that has ended; return whether it was parked."""
         account = self.accounts.pop(response, None)
         return account is not None and self._unpark(account)
 
     def park_more(self, limit: int) -> list[Paused]:
-        """Park what is paused and may give its slot back now, because others go on or have ended; return these."""
+        """Park the paused responses that may be parked now, because others have ended or are read on; return them."""
         waiting = ((response, account) for response, account in self.accounts.items() if account.paused and not account.parked)
         return [response for response, account in waiting if self._park(account, limit)]
 
     def sample(self) -> None:
-        """Note what each client has taken so far. To be called once a second as long as there are any."""
+        """Record how much each client has read so far. To be called once a second as long as there are records."""
         for response, account in self.accounts.items():
             account.samples.append(response.taken())
 
     def slowest(self, limit: int) -> Paused | None:
-        """Return the response that is to be given up because a request waits for a slot; None when that would free none."""
+        """Return the response to reset because a request waits for a slot; None if that would free no slot."""
         if all(account.parked or not account.paused for account in self.accounts.values()):
             return None
         readers = (
@@ -162,7 +162,7 @@ class SlowReaders:
         return None if chosen is None else chosen.of
 
     def _before(self, account: _Account) -> int:
-        """Return what had been taken `SPAN_S` seconds ago; 0 when the response was not paused before that."""
+        """Return how many bytes had been read `SPAN_S` seconds ago; 0 if the response was first paused later."""
         return account.samples[0] if len(account.samples) == SPAN_S else 0
 
     def _park(self, account: _Account, limit: int) -> bool:

@@ -179,7 +179,7 @@ class GrowthTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(each).status for each in asked], [200] * 32)
         self.assertEqual(self.server.served, [GET] * 32)
         self.assertEqual(len(self.named()), 1)
-        self.assertIn("prom-a:9090 takes no more than 4 connections at once", self.named()[0])
+        self.assertIn("prom-a:9090 accepts no more than 4 connections at once", self.named()[0])
         dialed = len(self.dialer.dialed)
         asked = [self.ask() for _ in range(32)]
         self.assertEqual(self.rounds(0.5), 8)

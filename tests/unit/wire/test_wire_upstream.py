@@ -126,7 +126,7 @@ class WholeAnswerTests(SynchronousTestCase):
         self.assertEqual((response.status, response.reason), (200, b"OK"))
         self.assertEqual(response.headers, ((b"Content-Type", b"a/b"), (b"Content-Length", b"5")))
         self.assertEqual((response.buffered, response.complete, response.length), ([b"hello"], True, 5))
-        self.assertEqual(repr(response), "<Response 200 complete, 5 held>")
+        self.assertEqual(repr(response), "<Response 200 complete, 5 bytes buffered>")
         self.assertEqual(up.ended, [True])
 
     def test_memory(self) -> None:

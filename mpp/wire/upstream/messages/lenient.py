@@ -1,9 +1,9 @@
 """
-Rewrites the heads of responses that are not quite HTTP/1.1, but that Go, HAProxy and nginx accept, into ones that are.
+The repair of heads of responses that are not quite HTTP/1.1, but that Go, HAProxy and nginx accept.
 
 Used after the strict parser has failed on a head, so that a usual response does not pay for it. Pure: bytes in, bytes out.
 
-Three faults are mended: lines that end with LF alone (RFC 9112 section 2.2), a Content-Length that is repeated with the same
+Three faults are repaired: lines that end with LF alone (RFC 9112 section 2.2), a Content-Length that is repeated with the same
 value (section 6.3, item 5), and a Content-Length beside a Transfer-Encoding (item 3: the length is removed, and the connection
 must not be used again). Lengths that differ or are no numbers stay as they are, and so stay an error.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a head that are looked at. A response of Prometheus has less than 1 KiB."""
+"""The limit of a head that is repaired, in bytes. A head of Prometheus has less than 1 KiB."""
 
 _END = re.compile(rb"\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1[0-9][0-9]\b")
@@ -25,7 +25,7 @@ def is_repairable(head: bytes) -> bool:
     """
     Return whether a head that the strict parser does not accept may have become acceptable once all of it is here.
 
-    :param head: what has arrived of it, perhaps with a part of the body.
+    :param head: the part of it that has arrived, perhaps with a part of the body.
     """
     if not head.startswith(b"HTTP/1.") or len(head) > MAX_HEAD:
         return False
@@ -36,11 +36,11 @@ def is_repairable(head: bytes) -> bool:
 
 
 class TooLong(Exception):
-    """A head, or the interim responses in front of it, are longer than `MAX_HEAD`."""
+    """The error of a head, or interim responses in front of it, longer than `MAX_HEAD`."""
 
 
 class HeadRepair:
-    """Collects what arrives until a head is complete."""
+    """The repair of one head, which may arrive in several segments."""
 
     def __init__(self) -> None:
         self._repaired = bytearray()
@@ -49,14 +49,14 @@ class HeadRepair:
 
     def feed(self, data: bytes) -> bytes | None:
         """
-        Return the repaired head and what followed it, or None as long as the head has not completely arrived.
+        Return the repaired head and the bytes after it, or None as long as the head has not completely arrived.
 
         Interim responses (1xx) stay in front of it.
 
-        :raise TooLong: what comes is longer than any head that is worth a repair.
+        :raise TooLong: the bytes exceed `MAX_HEAD` without the end of a head.
         """
         received = self._received + data
-        # An end of three bytes may have begun in what was searched before.
+        # An end of three bytes may have begun in the part that was searched before.
         start, searched = 0, max(0, self._searched - 2)
         while end := _END.search(received, searched):
             head = received[start : end.start()]

@@ -1,8 +1,8 @@
 """
-A backend's answer between the connection that reads it and the consumer that takes it.
+The response of a backend, between the connection that receives it and the consumer of its body.
 
-Holds the bytes nobody took yet, accounts for them in the Budget, and passes back-pressure on in both directions. It does not
-parse anything; `mpp.wire.upstream.connection` does.
+It buffers the bytes that the consumer has not taken, counts them to the memory budget, and passes back-pressure on. It parses
+nothing.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from mpp.core.interfaces import IBodyConsumer, IResponse
 from mpp.core.model import Headers
 from mpp.wire.memory_budget import MemoryBudget
 
-# The largest piece a consumer is given: what is read from a backend at once, so that nothing is cut, and more than a transport
-# buffers before it pauses its producer (64 KiB), so that a slow client stops the delivery after each piece at the latest.
+# The largest piece that a consumer receives, in bytes: as much as is read from a backend at once, so that it need not be cut, and
+# more than a transport buffers before it pauses its producer (64 KiB), so that a slow client stops the delivery after each piece.
 MAX_PIECE = 128 * 1024
 
 
 class ResponseSource(Protocol):
-    """What a Response needs of the connection it arrives on."""
+    """The interface of the connection that receives a response."""
 
     def pause_reading(self) -> None:
-        """Read nothing more from the backend until told to."""
+        """Stop reading from the backend until `resume_reading`."""
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read from the backend again."""
 
     def abort(self) -> None:
-        """Give the connection up, with what is still to come on it."""
+        """Reset the connection, because the rest of the response is not wanted."""
 
     def client_paused(self) -> None:
-        """Read nothing more from the backend: the consumer takes nothing."""
+        """Stop reading from the backend, because the client does not read its response."""
 
     def client_resumed(self) -> None:
-        """Record that the consumer goes on."""
+        """Record that the client reads again."""
 
 
 @implementer(IResponse)
 class Response:
     """
-    An answer, whole or begun. See `mpp.core.interfaces.IResponse`.
+    The response of a backend, complete or not. See `mpp.core.interfaces.IResponse`.
 
-    Fed by its connection through `arrived`, `finish` and `fail`. After `finish` or `fail` the connection is not its own any more.
+    Its connection calls `buffer` or `arrived`, then `finish` or `fail`. After these two it does not use the connection.
 
-    :ivar buffered_size: how many bytes are held.
+    :ivar buffered_size: how many bytes are buffered.
     """
 
     __slots__ = (
@@ -83,17 +83,17 @@ class Response:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "broken" if self._error is not None else "begun"
-        return f"<Response {self.status} {state}, {self.buffered_size} held>"
+        return f"<Response {self.status} {state}, {self.buffered_size} bytes buffered>"
 
     @property
     def paused(self) -> bool:
-        """Whether it is paused."""
+        """Whether the consumer has paused the delivery."""
         return self._paused
 
-    # What the connection tells
+    # Events of the connection
 
     def buffer(self, data: bytes) -> bool:
-        """Keep bytes that arrived; tell whether the budget had room for them (they are kept in either case)."""
+        """Buffer bytes that arrived; return whether the budget had room for them (they are buffered in either case)."""
         size = len(data)
         self.buffered_size += size
         if size <= MAX_PIECE:
@@ -106,7 +106,7 @@ class Response:
         return False
 
     def arrived(self, data: bytes) -> None:
-        """Deliver bytes that arrived, or keep them while nobody takes any."""
+        """Deliver bytes that arrived, or buffer them while there is no consumer or it has paused."""
         consumer = self._consumer
         if consumer is None or self._paused or self._delivering or self.buffered or len(data) > MAX_PIECE:
             self.buffer(data)
@@ -115,14 +115,14 @@ class Response:
             consumer.body_received(data)
 
     def finish(self) -> None:
-        """Take note that all of the body has arrived."""
+        """Record that all of the body has arrived."""
         self.complete = True
         self._source = None
         if self._consumer is not None:
             self._deliver()
 
     def fail(self, error: UpstreamError) -> None:
-        """Take note that the backend broke off; the consumer is told after what is held."""
+        """Record that the backend broke off; the consumer receives the error after the buffered bytes."""
         self._error = error
         self._source = None
         if self._consumer is not None:
@@ -131,25 +131,25 @@ class Response:
     # IResponse
 
     def relay(self, consumer: IBodyConsumer) -> None:
-        """Deliver the body to ``consumer``."""
+        """Start to deliver the body to a consumer."""
         self._consumer = consumer
         self._deliver()
 
     def pause(self) -> None:
-        """Deliver nothing until ``resume``."""
+        """Stop the delivery until `resume`."""
         self._paused = True
         if self._source is not None:
             self._source.client_paused()
 
     def resume(self) -> None:
-        """Go on delivering."""
+        """Continue the delivery of the body."""
         self._paused = False
         if self._source is not None:
             self._source.client_resumed()
         self._deliver()
 
     def cancel(self) -> None:
-        """Give up."""
+        """Abandon the response, and reset its connection if it is not complete."""
         self._consumer = None
         source, self._source = self._source, None
         self.release()
@@ -157,11 +157,11 @@ class Response:
             source.abort()
 
     def taken(self) -> int:
-        """Return how many bytes of the body the consumer's client has taken."""
+        """Return how many bytes of the body the client has read."""
         return 0 if self._consumer is None else self._consumer.taken()
 
     def cancel_slow(self, error: Exception) -> None:
-        """Fail the consumer at once; what is held is forgotten."""
+        """Fail the consumer at once, and discard the buffered bytes."""
         consumer, self._consumer = self._consumer, None
         self._source = None
         self._error = error
@@ -170,14 +170,14 @@ class Response:
             consumer.body_failed(error)
 
     def release(self) -> None:
-        """Forget what is held."""
+        """Discard the buffered bytes, and return their memory to the budget."""
         if self.buffered_size:
             self._budget.give(self.buffered_size)
             self.buffered_size = 0
         self.buffered = []
 
     def _deliver(self) -> None:
-        """Deliver what is held until the consumer pauses; then the end if it has come, else let the backend go on."""
+        """Deliver the buffered bytes until the consumer pauses; then its end, or read from the backend again."""
         if self._delivering:
             return
         self._delivering = True

@@ -1,8 +1,8 @@
 """
-Turns a backend's bytes into the notes an answer is made of, and keeps the framing honest.
+The parser of the bytes of a backend, which checks the framing of responses strictly.
 
-The counterpart of `mpp.wire.downstream.request_parser`. It knows no transport, and calls nobody: whoever was called while a
-segment is being parsed could send the next request on the same connection.
+The counterpart of `mpp.wire.downstream.request_parser`. It knows no transport, and makes no callbacks: a callback while a segment
+is being parsed could send the next request on the same connection.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from httptools import HttpParserError, HttpResponseParser
 from mpp.core.model import MIB, Headers
 from mpp.wire.upstream.messages import lenient
 
-# What may arrive without any progress of the body: an answer's head, its trailers. Prometheus' heads are below 1 KiB.
+# Bytes that may arrive without any progress of the body: the head and the trailers. Heads of Prometheus are below 1 KiB.
 MAX_OVERHEAD = MIB
 
 
 class MalformedResponse(Exception):
-    """What arrived is not an answer; the message says why."""
+    """The error of bytes that are no valid response; its message says why."""
 
 
 class ResponseParser:
     """
-    Parses what arrives on one connection, one answer at a time.
+    The parser of one connection, for one response at a time.
 
-    :ivar began: the head has arrived (not that of a 1xx answer).
+    :ivar began: the head has arrived (other than that of a 1xx response).
     :ivar ended: the last byte has arrived.
-    :ivar excess: something followed the last byte.
-    :ivar persistent: when ended: the backend keeps the connection open, and the end was not the connection's.
-    :ivar length: the announced length of the body, or None.
-    :ivar pieces: what has arrived of the body and was not taken.
+    :ivar excess: further bytes followed the last byte.
+    :ivar persistent: once ended: the backend keeps the connection open, and the end of the body was not that of the connection.
+    :ivar length: the announced length of the body in bytes, or None.
+    :ivar pieces: the pieces of the body that have arrived and were not taken.
     """
 
     __slots__ = (
@@ -67,9 +67,9 @@ class ResponseParser:
 
     def expect(self, *, head_only: bool) -> None:
         """
-        Await the next answer.
+        Prepare for the next response.
 
-        :param head_only: it is one to HEAD: there is no body, whatever the head announces (RFC 9110 section 9.3.2).
+        :param head_only: it is a response to HEAD, without a body, whatever the head announces (RFC 9110 section 9.3.2).
         """
         self.began = self.ended = False
         self._head = b""
@@ -89,9 +89,9 @@ class ResponseParser:
 
     def feed(self, data: bytes) -> None:
         """
-        Read a segment.
+        Parse a segment of a response.
 
-        :raise MalformedResponse: the connection is of no further use.
+        :raise MalformedResponse: the bytes are no valid response, so the connection must not be used again.
         """
         if self._repair is not None:
             self._read_repaired(self._repair, data)
@@ -106,7 +106,7 @@ class ResponseParser:
                     self._head += data
         if self.ended:
             if self._head_only:
-                # llhttp waits for the announced body, which never comes: it is done with.
+                # llhttp waits for the announced body, which never comes, so this parser cannot be used again.
                 self._parser = None
                 self.excess = self.excess or bool(self.pieces)
                 self.pieces.clear()
@@ -119,13 +119,13 @@ class ResponseParser:
 
     def _new_parser(self) -> HttpResponseParser:
         parser = self._parser = HttpResponseParser(self)
-        # "5 " is what some servers write for "5", to overwrite it later. No other reading of it is possible.
+        # Some servers write "5 " for the chunk size "5", to overwrite it later. It has no other interpretation.
         parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         return parser
 
     def _parser_failed(self, error: HttpParserError, data: bytes) -> None:
         """
-        Raise `MalformedResponse`, unless a response has ended before the fault, or its head may be one that can be repaired.
+        Raise `MalformedResponse`, unless a response has ended before the fault, or its head may be repairable.
         """
         if self.ended:
             self.excess = True
@@ -136,7 +136,7 @@ class ResponseParser:
             raise MalformedResponse(str(error.__context__ or error)) from None
 
     def _read_repaired(self, repair: lenient.HeadRepair, data: bytes) -> None:
-        """Have a new parser read the head in its repaired form, once it has completely arrived."""
+        """Parse the repaired head with a new parser, once the head has completely arrived."""
         try:
             repaired = repair.feed(data)
         except lenient.TooLong as error:
@@ -153,28 +153,28 @@ class ResponseParser:
             self.excess = True
 
     def take(self) -> bytes:
-        """Give what has arrived of the body; only when there are ``pieces``."""
+        """Remove and return the ``pieces`` of the body, of which there must be some."""
         pieces = self.pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         return body
 
-    # The parser's calls
+    # Callbacks of httptools
 
     def on_message_begin(self) -> None:
-        """Start a head; an answer nobody asked for is excess."""
+        """Start a head; a response without a request is excess."""
         if self.ended:
             self.excess = True
         else:
             self._new_head()
 
     def on_status(self, part: bytes) -> None:
-        """Take (a part of) the reason phrase."""
+        """Add a part of the reason phrase."""
         if not self.ended:
             self.reason += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field; after the head it is a trailer, and dropped."""
+        """Add a header field; after the head it is a trailer, which is dropped."""
         if self.began:
             return
         self._fields.append((name, value))
@@ -182,17 +182,17 @@ class ResponseParser:
         if size == 14 and name.lower() == b"content-length":
             self.length = int(value)
         elif size == 17 and name.lower() == b"transfer-encoding":
-            # Several fields are one list (RFC 9110 section 5.3), none of which is known here.
+            # Several fields are one list (RFC 9110 section 5.3), and no list of codings is supported.
             self._coding = b"in several fields" if self._coding else value.strip().lower()
 
     def on_headers_complete(self) -> None:
-        """Judge the head. Raising stops the parser."""
+        """Check the complete head; an exception stops httptools."""
         if self.began:
             return
         parser = self._parser
         assert parser is not None
         if not self._introduced:
-            # Once: no server changes over in the midst of a connection, and the parser takes as long to tell as for a field.
+            # Only once: no server changes its version during a connection, and the call takes as long as parsing a field.
             version = parser.get_http_version()
             if version not in ("1.1", "1.0"):
                 raise MalformedResponse(f"HTTP/{version}")
@@ -221,7 +221,7 @@ class ResponseParser:
             self.length = None
 
     def on_message_complete(self) -> None:
-        """Take note of the end, unless it is that of a 1xx answer."""
+        """Record the end of the response, unless it is a 1xx response."""
         if self._interim:
             self._interim = False
         elif not self.ended:

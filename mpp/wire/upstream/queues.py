@@ -18,14 +18,14 @@ from mpp.wire.upstream.connection import UpstreamConnection
 
 class QueuePosition(Deferred[None]):
     """
-    A place in the queue; fires when the request may be sent. Cancelling it leaves the queue.
+    The position of a request in the queue; fires when the request may be sent. Cancelling it removes it from the queue.
 
     :ivar query_slots: how many queries the server runs at once, 0 for other requests.
-    :ivar number: its rank among all that ever waited.
+    :ivar number: its number in the order of arrival.
     """
 
-    def __init__(self, turns: RequestQueue, query_slots: int, number: int) -> None:
-        super().__init__(turns.leave)
+    def __init__(self, queue: RequestQueue, query_slots: int, number: int) -> None:
+        super().__init__(queue.leave)
         self.query_slots = query_slots
         self.number = number
 
@@ -34,7 +34,7 @@ class RequestQueue:
     """
     The requests that wait for a slot of one server, in the order in which they came.
 
-    :ivar waiting: how many there are in it.
+    :ivar waiting: how many requests there are in the queue.
     """
 
     __slots__ = ("_number", "_others", "_queries", "waiting")
@@ -46,22 +46,22 @@ class RequestQueue:
         self._queries: deque[QueuePosition] = deque()
 
     def join(self, query_slots: int) -> QueuePosition:
-        """Return a new place at the end."""
+        """Add a request at the end; return its position."""
         self._number += 1
-        turn = QueuePosition(self, query_slots, self._number)
-        (self._queries if query_slots else self._others).append(turn)
+        position = QueuePosition(self, query_slots, self._number)
+        (self._queries if query_slots else self._others).append(position)
         self.waiting += 1
-        return turn
+        return position
 
-    def leave(self, turn: Deferred[None]) -> None:
-        """Remove a place whose request is sent, or not wanted any more."""
-        assert isinstance(turn, QueuePosition)
-        (self._queries if turn.query_slots else self._others).remove(turn)
+    def leave(self, position: Deferred[None]) -> None:
+        """Remove the position of a request that is sent, or was cancelled."""
+        assert isinstance(position, QueuePosition)
+        (self._queries if position.query_slots else self._others).remove(position)
         self.waiting -= 1
 
     def next(self, queries: int) -> QueuePosition | None:
         """
-        Return the place of the request that is sent next; None when there is none that may be sent.
+        Return the position of the request that is sent next; None if no request may be sent.
 
         :param queries: how many queries the server runs.
         """
@@ -72,19 +72,19 @@ class RequestQueue:
         return query if query.number < other.number else other
 
     def clear(self) -> list[QueuePosition]:
-        """Empty the queue; return the places that were in it."""
-        turns = [*self._others, *self._queries]
+        """Empty the queue; return the positions that were in it."""
+        positions = [*self._others, *self._queries]
         self._others.clear()
         self._queries.clear()
         self.waiting = 0
-        return turns
+        return positions
 
 
 class ConnectionWaiter(Deferred[UpstreamConnection]):
     """
-    A request that waits for a connection; fires with it, fails with `UpstreamError`. Cancelling it leaves the queue.
+    A request that waits for a connection; fires with it, fails with `UpstreamError`. Cancelling it removes it.
 
-    :ivar urgent: it is mpp's own request, and comes before those of clients.
+    :ivar urgent: it is mpp's own request, and comes before requests of clients.
     :ivar fresh: only a new connection will do.
     """
 
