@@ -120,7 +120,7 @@ class _HeaderFirst(ProtocolWrapper):
         self._timeout: IDelayedCall | None = None
 
     def makeConnection(self, transport: ITransport) -> None:
-        """Wait for the header."""
+        """Start to wait for the header."""
         directlyProvides(self, providedBy(transport))
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]
@@ -189,7 +189,7 @@ class ProxyHeaderFactory(WrappingFactory):
     """
     A factory of connections that begin with a PROXY protocol header.
 
-    A connection whose header is missing, is wrong or takes longer than `HEADER_S` is reset: what it says could come from anybody.
+    A connection whose header is missing, is wrong or takes longer than `HEADER_S` is reset, since any client could have sent it.
 
     :param wrapped: the factory for what follows the header.
     """

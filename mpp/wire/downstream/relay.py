@@ -1,7 +1,7 @@
 """
-Carries a backend's body to a client, at the pace of the slower one.
+The relay of a response body from a backend to a client, at the pace of the slower one.
 
-It knows neither what the body is nor what is to be done when it breaks off.
+It knows neither the content of the body nor the consequences of a body that breaks off.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from mpp.core.interfaces import IBodyConsumer, IResponse
 
 
 class Sink(Shape):
-    """What a Relay needs of a `mpp.wire.downstream.channel.ProxyChannel`."""
+    """The interface of the client's connection: a `mpp.wire.downstream.channel.ProxyChannel`."""
 
     def write(self, data: bytes) -> None:
-        """Send."""
+        """See `mpp.wire.downstream.connection.ClientConnection.write`."""
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Send."""
+        """See `mpp.wire.downstream.connection.ClientConnection.writeSequence`."""
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Be told to pause and to resume."""
+        """See `mpp.wire.downstream.connection.ClientConnection.registerProducer`."""
 
     def unregisterProducer(self) -> None:
-        """Be told no more."""
+        """See `mpp.wire.downstream.connection.ClientConnection.unregisterProducer`."""
 
     def unsent(self) -> int:
-        """Return how many bytes the client has not taken yet of what was written."""
+        """See `mpp.wire.downstream.connection.ClientConnection.unsent`."""
 
 
 @implementer(IPushProducer, IBodyConsumer)
 class Relay:
     """
-    The passage of one body.
+    The relay of one response body.
 
-    Nothing is kept here: what the client does not take the Response holds, and the backend waits.
+    It buffers nothing: the response buffers bytes that the client does not read, and the backend waits.
 
-    :param chunked: encode the body in chunks (the head announced it); otherwise its bytes go out as they are.
+    :param chunked: encode the body in chunks, as the head has announced; otherwise its bytes are sent unchanged.
     :param done: called once at the end, perhaps before `begin` returns: with None when the last byte was written, or with the
-        error that broke the body off; what was sent is then not complete, and must not look so. Not called when the client
-        goes away first: the channel tells its request of that.
-    :ivar sent: bytes of the body that were written.
+        error that broke the body off; then the sent response is not complete, and must not look so. Not called if the client
+        disconnects first, which the channel reports to its request.
+    :ivar sent: how many bytes of the body were written.
     """
 
     __slots__ = ("_channel", "_chunked", "_done", "_response", "sent")
@@ -58,14 +58,14 @@ class Relay:
         self.sent = 0
 
     def begin(self) -> None:
-        """Begin; the head must have been written."""
+        """Begin to relay the body; the head must have been written."""
         self._channel.registerProducer(self, True)
         self._response.relay(self)
 
     # IBodyConsumer
 
     def body_received(self, data: bytes) -> None:
-        """Send a piece on."""
+        """Send a piece of the body to the client."""
         self.sent += len(data)
         if self._chunked:
             self._channel.writeSequence((b"%x\r\n" % len(data), data, b"\r\n"))
@@ -73,17 +73,17 @@ class Relay:
             self._channel.write(data)
 
     def body_ended(self) -> None:
-        """Send the end."""
+        """Send the end of the body."""
         if self._chunked:
             self._channel.write(b"0\r\n\r\n")
         self._end(None)
 
     def body_failed(self, error: Exception) -> None:
-        """Send nothing that looks like an end."""
+        """End the relay, without an end of the body for the client."""
         self._end(error)
 
     def taken(self) -> int:
-        """Return how many bytes the client has taken: what was written, less what waits here and in the kernel."""
+        """Return how many bytes the client has received: the written ones, less the ones that mpp and the kernel still buffer."""
         return self.sent - self._channel.unsent()
 
     def _end(self, error: Exception | None) -> None:
@@ -95,15 +95,15 @@ class Relay:
     # IPushProducer
 
     def pauseProducing(self) -> None:
-        """The client is slow: the backend shall wait."""
+        """Pause the response, because the client reads slowly."""
         self._response.pause()
 
     def resumeProducing(self) -> None:
-        """The client has caught up."""
+        """Resume the response, because the client has caught up."""
         self._response.resume()
 
     def stopProducing(self) -> None:
-        """The client is gone: give up the backend's answer."""
+        """Cancel the response, because the client has disconnected."""
         if self._done is not None:
             self._done = None
             self._response.cancel()

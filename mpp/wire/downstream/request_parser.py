@@ -33,7 +33,7 @@ class RequestParser:
 
     An incomplete request counts to the memory budget from the first segment that leaves it incomplete. A request that is complete
     at once counts if it has more than a small body, if its head is large (`FEW_FIELDS`, `rules.LONG_HEAD`), or if it follows
-    another request that was not taken: one segment may contain thousands of requests. What was counted is released by `close`,
+    another request that was not taken: one segment may contain thousands of requests. The counted memory is released by `close`,
     by `give_way`, or by the caller of `take`.
 
     :param client_of: returns the client's address from a request's fields, or from no fields as long as they have not arrived.
@@ -246,7 +246,7 @@ class RequestParser:
             if self._overhead > rules.LONG_HEAD:
                 rules.check_lists(headers)
             if announced is not rules.NOTHING and announced.body and self._parser.should_upgrade():
-                raise BadRequest(400, "A request to upgrade the protocol cannot have a body here.")
+                raise BadRequest(400, "A request to upgrade the protocol must not have a body.")
         except BadRequest as why:
             self._why = why
             raise

@@ -1,8 +1,8 @@
 """
-Which requests are served: the checks that llhttp leaves to its user.
+The rules for requests that are served: the checks that llhttp leaves to its user. Pure.
 
-Pure. Two readings of one request by two programs are how requests are smuggled, so whatever is ambiguous is refused (RFC 9112
-sections 3.2, 6.1 and 11.2).
+Requests are smuggled where two programs parse one request differently, so whatever is ambiguous is rejected (RFC 9112 sections
+3.2, 6.1 and 11.2).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mpp.wire.downstream.request_limits import MAX_FIELDS
 
 class AnnouncedBody(NamedTuple):
     """
-    What a request's head says about what follows it.
+    The body that a request's head announces.
 
     :ivar body: a body follows.
     :ivar expects_continue: the client waits for ``100 Continue`` before it sends the body.
@@ -32,7 +32,7 @@ class AnnouncedBody(NamedTuple):
 
 
 NOTHING = AnnouncedBody(False, False)
-"""Nothing follows the head, as after most."""
+"""The value for a head that no body follows, as in most requests."""
 
 # Visible ASCII without the number sign: a fragment is never sent (RFC 9110 section 7.1).
 _IN_TARGETS = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
@@ -40,35 +40,35 @@ _IN_TARGETS = bytes(code for code in range(0x21, 0x7F) if code != ord("#"))
 _host = re.compile(rb"(?:\[[0-9A-Fa-fvV:.%\w~!$&'()*+,;=-]*\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?").fullmatch
 
 _BAD_TARGET = "The request target must be a path or an http URL, in visible ASCII."
-# RFC 9112 section 3.2.2. What stands before the path is judged as a Host field is.
+# RFC 9112 section 3.2.2. The authority is checked like a Host field.
 _absolute = re.compile(rb"https?://([^/?#]*)([/?].*)?", re.IGNORECASE | re.DOTALL).fullmatch
 
 # Longer than any name with its port (RFC 1035 section 2.3.4).
 _LONGEST_HOST = 260
-# In place of the value of a field that came more than once: a list (RFC 9110 section 5.3), none of which is known here.
+# Replaces the value of a field that came more than once, which is a list (RFC 9110 section 5.3); no list is supported.
 _SEVERAL = b"several"
 
 LONG_HEAD = 8 * KIB
-"""Bytes of a head from which on `check_lists` is worth its time: nothing in a shorter one can cost much."""
+"""The size of a head in bytes above which `check_lists` is called; nothing in a shorter head can cost much time."""
 MAX_LIST = 16 * KIB
 """
-Bytes that all fields of one name may have together, if mpp takes their values apart: what the strictest of the common servers and
-proxies allow for a whole head (Node.js; HAProxy's buffer), and 4 ms of work at most.
+Bytes that all fields of one name may have together, if mpp parses their values: as many as the strictest of the common servers
+and proxies allow for a whole head (Node.js; HAProxy's buffer), and 4 ms of work at most.
 """
 _LISTS = frozenset((b"accept", b"connection", b"cookie"))
-# The lengths of the names below: most fields are passed over without a lower-case copy.
+# The lengths of the names that `check_head` looks for: most fields are skipped without a lower-case copy.
 _LENGTHS = frozenset((4, 6, 14, 17))
 
 
 @functools.lru_cache(128)
 def _is_known_host(value: bytes) -> bool:
-    """Tell whether a Host field is one. Remembered: clients know mpp by a few names."""
+    """Return whether a Host field is valid. Cached, since clients know mpp by a few names."""
     return _host(value) is not None
 
 
 def origin_form(target: bytes, headers: Headers) -> tuple[bytes, Headers]:
     """
-    Return target and fields of a request in absolute-form as those of the same request in origin-form (RFC 9112 section 3.2.2).
+    Convert target and fields of a request from absolute-form to origin-form (RFC 9112 section 3.2.2).
 
     The authority of the target takes the place of each Host field; a request of HTTP/1.1 that has none, or two, fails in
     `check_head`.
@@ -87,9 +87,9 @@ def origin_form(target: bytes, headers: Headers) -> tuple[bytes, Headers]:
 
 def check_lists(headers: Headers) -> None:
     """
-    Refuse a head in which a field that is taken apart is too long: to be called for heads longer than `LONG_HEAD`.
+    Reject a head in which a field that mpp parses is too long. To be called for heads longer than `LONG_HEAD`.
 
-    :raise BadRequest: 431 (RFC 6585 section 5, which has it for a single field, too).
+    :raise BadRequest: 431 (RFC 6585 section 5), if all fields of one name together exceed `MAX_LIST`.
     """
     sizes: dict[bytes, int] = {}
     for name, value in headers:
@@ -102,15 +102,15 @@ def check_lists(headers: Headers) -> None:
 
 def check_head(target: bytes, version: bytes, headers: Headers, max_body_of: Callable[[bytes], int]) -> AnnouncedBody:
     """
-    Accept or refuse a request by its head.
+    Accept or reject a request by its head.
 
     :param target: in origin-form: it begins with a slash.
-    :param version: ``1.1``, ``1.0`` or whatever else the parser let pass.
-    :param max_body_of: returns how many bytes a body may have, of a target; asked only if one follows.
-    :raise BadRequest: with the status to answer.
+    :param version: ``1.1``, ``1.0`` or any other version that the parser accepts.
+    :param max_body_of: returns how many bytes a body may have, from the target; called only if a body follows.
+    :raise BadRequest: with the status of the response.
     """
     if version not in (b"1.1", b"1.0"):
-        raise BadRequest(400 if version == b"0.9" else 505, "HTTP/1.1 and HTTP/1.0 are spoken here.")
+        raise BadRequest(400 if version == b"0.9" else 505, "The supported versions are HTTP/1.1 and HTTP/1.0.")
     # A third of what a regular expression takes for a long query.
     if target.translate(None, _IN_TARGETS):
         raise BadRequest(400, _BAD_TARGET)
@@ -144,12 +144,12 @@ def _announced(
     expectation: bytes | None,
     max_body_of: Callable[[bytes], int],
 ) -> AnnouncedBody:
-    """Return what the fields of a head announce that say something about its body; reject what is ambiguous or unknown."""
+    """Return the body that these fields announce; reject fields that are ambiguous or not supported."""
     if coding is not None:
         if version == b"1.0" or length is not None:
             raise BadRequest(400, "The length of the body is ambiguous.")
         if coding.strip().lower() != b"chunked":
-            raise BadRequest(501, "The only transfer coding known here is chunked.")
+            raise BadRequest(501, "The only supported transfer coding is chunked.")
     body = coding is not None or (length is not None and int(length) > 0)
     max_body = max_body_of(target) if body else 0
     if body and (max_body == 0 or (length is not None and int(length) > max_body)):
@@ -158,13 +158,13 @@ def _announced(
     if expectation is None or version == b"1.0":
         return _just_a_body(max_body) if body else NOTHING
     if expectation.strip().lower() != b"100-continue":
-        raise BadRequest(417, "The only expectation known here is 100-continue.")
+        raise BadRequest(417, "The only supported expectation is 100-continue.")
     return AnnouncedBody(body, body, max_body)
 
 
 @functools.lru_cache(16)
 def _just_a_body(max_body: int) -> AnnouncedBody:
-    """Return what most requests with a body announce. Remembered: there are but a few limits."""
+    """Return the announcement of most requests with a body. Cached, since there are few limits."""
     return AnnouncedBody(True, False, max_body)
 
 
@@ -180,7 +180,7 @@ def many_fields() -> BadRequest:
 
 def no_memory() -> BadRequest:
     """Return the rejection of a request for which the memory budget has no room."""
-    return BadRequest(503, "There is no memory left for this request; others arrived faster.")
+    return BadRequest(503, "There is no memory for this request, because other requests arrive faster.")
 
 
 def too_large(max_body: int) -> BadRequest:

@@ -1,7 +1,7 @@
 """
-A client's connection as a `twisted.web.server.Request` knows it: what `twisted.web.http.HTTPChannel` would be to it.
+A client's connection with the interface of `twisted.web.http.HTTPChannel`, for a `twisted.web.server.Request`.
 
-For mpp's own pages; what a backend answers never comes here.
+It serves mpp's own pages; responses of backends do not use it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mpp.wire.downstream.channel import ProxyChannel
 
 class WebChannel:
     """
-    Answers one request in twisted.web's way.
+    The channel of one request that is served in twisted.web's way.
 
-    :ivar site: for the request, as are ``factory`` and ``transport``.
+    :ivar site: the site that the request belongs to; the request uses it, ``factory`` and ``transport``.
     """
 
     def __init__(self, channel: ProxyChannel) -> None:
@@ -32,10 +32,10 @@ class WebChannel:
         self.loseConnection = channel.loseConnection
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Send the head of an answer."""
+        """Send the head of a response."""
         channel = self._channel
         if version != b"HTTP/1.1":
-            # twisted.web does not chunk for HTTP/1.0, so only the connection's end may end the body.
+            # twisted.web does not chunk for HTTP/1.0, so the end of the connection has to end the body.
             channel.persistent = False
         lines = [b"%b %b %b\r\n" % (version, code, reason)]
         lines += [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
@@ -43,21 +43,21 @@ class WebChannel:
         channel.write(b"".join(lines))
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Send a part of an answer."""
+        """Send a part of a response."""
         self._channel.writeSequence(pieces)
 
     def requestDone(self, request: Any) -> None:
-        """End the answer."""
+        """End the response to the request."""
         self._channel.request_done()
 
     def getPeer(self) -> IAddress:
-        """Give the client's address."""
+        """Return the client's address."""
         return self._channel.addresses()[0]
 
     def getHost(self) -> IAddress:
-        """Give the address the client connected to."""
+        """Return the address that the client connected to."""
         return self._channel.addresses()[1]
 
     def isSecure(self) -> bool:
-        """Whether the client came over TLS."""
+        """Return whether the client is connected over TLS."""
         return self._channel.secure

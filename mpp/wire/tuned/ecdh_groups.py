@@ -1,7 +1,7 @@
 """
-Which elliptic curves a TLS context takes. pyOpenSSL can set a single one; the rest leans on its private parts.
+The ECDH groups of a TLS context. pyOpenSSL can set a single one, so a list is set through its private parts.
 
-If those are not as expected, the most preferred curve is the only one.
+If these are not as expected, only the most preferred group is set.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _ALONE = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R
 
 def set_curves(context: SSL.Context, names: Sequence[str]) -> bool:
     """
-    Have a context take these curves, in this order of preference.
+    Set the ECDH groups of a context, in the order of preference.
 
-    :param names: OpenSSL's: ``X25519``, ``P-256`` and so on.
-    :return: whether they could be set.
+    :param names: OpenSSL's names: ``X25519``, ``P-256`` and so on.
+    :return: False if no group could be set.
     """
     private: Any = SSL
     try:

@@ -32,7 +32,7 @@ def is_foreign(reactor: object) -> bool:
 
 
 def changed_privates() -> tuple[str, ...]:
-    """Name what this module needs of Twisted's private parts and does not find; empty when all is well."""
+    """Return the names of the private parts of Twisted that the lean reactor needs and does not find; empty if all are there."""
     if not hasattr(select, "epoll"):
         return ()
     from twisted.internet.epollreactor import EPollReactor
@@ -59,7 +59,7 @@ def install(*, tuned: bool) -> None:
     """
     Install a reactor, before anything imports ``twisted.internet.reactor``.
 
-    :param tuned: this one, where it can be had; otherwise Twisted's own choice.
+    :param tuned: install the lean reactor if there is epoll; otherwise Twisted's own choice.
     """
     lean = lean_reactor() if tuned else None
     if lean is None:
@@ -72,5 +72,5 @@ def install(*, tuned: bool) -> None:
         installReactor(lean())
     from twisted.internet import reactor
 
-    # What was imported and built until then stays for good: looking through it for garbage holds up all clients for 50 ms.
+    # Objects built until then stay for good, and a garbage collection that visits them delays all clients by 50 ms.
     reactor.callWhenRunning(gc.freeze)

@@ -1,9 +1,9 @@
 """
-Whether this process leans on private parts of Twisted: decided once, for the whole program.
+The decision whether this process uses private parts of Twisted, made once for the whole program.
 
-Tuned, it has a reactor (`mpp.wire.tuned.reactor`) and transports (`mpp.wire.tuned.transports`) of its own. Plain, it has
-Twisted's: slower, and what everybody else runs on. ``MPP_PLAIN=1`` in the environment makes it plain, for those who want to know
-whether a fault is in these parts; and so does a Twisted that has changed in what they need.
+A tuned process has a reactor (`mpp.wire.tuned.lean`) and transports (`mpp.wire.tuned.transports`) of its own. A plain process has
+Twisted's, which are slower, and widely used. ``MPP_PLAIN=1`` in the environment makes it plain, to find out whether a fault is in
+the tuned parts. A release of Twisted that lacks something they need makes it plain, too.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ _log = make_logger()
 
 
 def is_asked_for(environ: Mapping[str, str]) -> bool:
-    """Tell whether the environment asks for Twisted's own parts: with any word but those for no."""
+    """Return whether the environment asks for a plain process: by any value that does not mean no."""
     text = environ.get(VARIABLE, "")
     return bool(text) and (not is_boolean(text) or parse_boolean(text))
 
 
 def changed_privates() -> tuple[str, ...]:
-    """Name what is needed of Twisted's private parts and not found; empty when all is well."""
+    """Return the names of the private parts of Twisted that are needed and not found; empty if all are there."""
     return (*changed_in_reactor(), *transports.changed_privates())
 
 
 @functools.cache
 def is_tuned() -> bool:
-    """Tell whether this process is tuned."""
+    """Return whether this process is tuned."""
     return not is_asked_for(os.environ) and not changed_privates()
 
 
 def log_state(reactor: object | None) -> None:
     """
-    Log which it is, and what it costs where somebody else has chosen the reactor.
+    Log whether the process is tuned, and the cost of a reactor that mpp did not choose.
 
-    :param reactor: that of this process; None if no client is served on it.
+    :param reactor: the reactor of this process; None if no client is served on it.
     """
     if is_tuned() and reactor is not None and is_foreign(reactor):
         cost = "a request takes 20 to 50 % more processor time than under the mpp command, which brings a reactor of its own"
-        _log.info("twistd has chosen {reactor}: " + cost, reactor=type(reactor).__name__)
+        _log.info("twistd runs mpp on {reactor}: " + cost, reactor=type(reactor).__name__)
     elif is_tuned():
-        _log.debug("tuned reactor and transports are used where there is epoll")
+        _log.debug("mpp uses its tuned transports, and its tuned reactor where there is epoll")
     elif is_asked_for(os.environ):
-        _log.info("Twisted's own reactor and transports are used, as {variable} asks for", variable=VARIABLE)
+        _log.info("mpp uses Twisted's own reactor and transports, because {variable} is set", variable=VARIABLE)
     else:
         changed = ", ".join(changed_privates())
-        _log.warn("Twisted's own reactor and transports are used: this release differs in {changed}", changed=changed)
+        _log.warn("mpp uses Twisted's own reactor and transports, because this release differs in {changed}", changed=changed)

@@ -1,18 +1,19 @@
 """
 TCP transports that send inside ``write``.
 
-Twisted's never do: they buffer, register a writer, go round the poll loop, send, and unregister, which costs an answer two
-``epoll_ctl`` calls and a turn of the loop. These try ``send`` at once when nothing is buffered, and leave the rest to Twisted.
+Twisted's own transports never do: they buffer, register a writer, go round the poll loop, send, and unregister, which costs a
+response two ``epoll_ctl`` calls and an iteration of the loop. The transports here try ``send`` at once when nothing is buffered,
+and leave the rest to Twisted.
 
 # Note [Turns]
 
-A send to somebody who sleeps wakes him, and that costs the sender more than the send itself; mpp's clients and servers sleep
-while it works on what another one sent. So with a reactor that has a ``turn`` (`mpp.wire.tuned.reactor`), small writes are sent
-together when everything that had arrived was read: the first one wakes, the others find somebody awake. At 16 connections that
-takes 19 % off the CPU time of a request; with one connection a turn is one read, and nothing is later than before.
+A send to a process that sleeps wakes it, which costs the sender more than the send itself; mpp's clients and servers sleep while
+mpp works on data of others. So with a reactor that has a ``turn`` (`mpp.wire.tuned.lean`), small writes are sent together at the
+end of an iteration, when everything that had arrived was read: the first one wakes its receiver, and the others find it awake. At
+16 connections that saves 19 % of the CPU time of a request; with one connection an iteration is one read, and nothing is delayed.
 
-This leans on private parts of Twisted. `changed_privates` finds out whether they are as expected; if not,
-`mpp.wire.tuned.switch` has all of mpp use Twisted's own transports, and a test fails.
+The transports use private parts of Twisted. `changed_privates` checks that they are as expected; if not,
+`mpp.wire.tuned.switch` makes mpp use Twisted's own transports, and a test fails.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ else:
     _Base = object
 
 VANISHED_S = 15
-"""Seconds; a hedge does not wait for it, and a request that must not be sent twice has this as its only hope."""
+"""Seconds until the connection of a vanished peer ends. A request that must not be sent twice, nor hedged, waits that long."""
 
-# Below this a copy costs less than gathering.
+# Below this number of bytes a copy costs less than a gathering write.
 _WORTH_COPYING = 16 * 1024
 # The kernel's limit (IOV_MAX) is 1024 on Linux, and may be 16 elsewhere.
 _MOST_PIECES = 16
 READ_SIZE = 124 * 1024
 """
-Bytes read from a backend at once: a large answer costs half as many turns as with Twisted's 64 KiB, more brings no more. From
-128 KiB on malloc may map each anew (mallopt(3), M_MMAP_THRESHOLD), depending on what was freed before: 13 us instead of one.
+Bytes read from a backend at once: a large response costs half as many iterations as with Twisted's 64 KiB; a larger size saves no
+more. From 128 KiB on malloc may map new memory each time (mallopt(3), M_MMAP_THRESHOLD), which takes 13 us instead of one.
 """
 
 _DEAD_PEER_OPTIONS = {
-    # Of what was sent and not acknowledged, and of a receive window that stays closed because nobody is there.
+    # Milliseconds without an acknowledgment of sent data, or with a receive window that stays closed.
     "TCP_USER_TIMEOUT": VANISHED_S * 1000,
-    # Of silence while an answer is awaited: two more questions, 5 s apart, make the 15 s full.
+    # Seconds of silence while a response is awaited; with two probes, 5 s apart, 15 s in all.
     "TCP_KEEPIDLE": 5,
     "TCP_KEEPINTVL": 5,
     "TCP_KEEPCNT": 2,
@@ -63,9 +64,9 @@ _DEAD_PEER_OPTIONS = {
 
 class _EagerWrites(_Base):
     """
-    Mixed into a `tcp.Connection`: `write` sends at once if it can, or at the end of the reactor's turn, see Note [Turns].
+    The mixin of a `tcp.Connection` whose `write` sends at once, or at the end of the reactor's iteration, see Note [Turns].
 
-    What it cannot send is written the ordinary way, and so is everything when a send fails: the reactor then meets the same
+    Bytes that cannot be sent are written in Twisted's way, and so are all bytes when a send fails: the reactor then gets the same
     error in ``doWrite`` and reports it through ``connectionLost``, never inside ``write``.
     """
 
@@ -84,7 +85,7 @@ class _EagerWrites(_Base):
         )
 
     def write(self, data: bytes) -> None:
-        """Send what the socket takes, now or at the end of the turn, and buffer the rest."""
+        """Send as much as the socket accepts, now or at the end of the iteration, and buffer the rest."""
         if self._late:
             if len(self._late) + len(data) <= _WORTH_COPYING:
                 self._late += data
@@ -93,13 +94,13 @@ class _EagerWrites(_Base):
         turn = getattr(self.reactor, "turn", None)
         self._late = data
         if turn is not None and len(data) <= _WORTH_COPYING:
-            # Whether it can be sent then is found out then.
+            # Whether it can be sent without buffering is decided in `send_late`.
             turn.append(self)
         else:
             self.send_late()
 
     def send_late(self) -> None:
-        """Send what was written in this turn."""
+        """Send the bytes written in this iteration."""
         data, self._late = self._late, b""
         if self._must_buffer():
             super().write(data)  # type: ignore[no-untyped-call]
@@ -112,7 +113,7 @@ class _EagerWrites(_Base):
             super().write(data[sent:] if sent else data)  # type: ignore[no-untyped-call]
 
     def doRead(self) -> Any:
-        """Read once, and hand it on: as Twisted does, in one step instead of two."""
+        """Read once, and pass the data on: as in Twisted, but without the call in between."""
         try:
             data = self.socket.recv(self.bufferSize)
         except OSError as problem:
@@ -122,7 +123,7 @@ class _EagerWrites(_Base):
         return self.protocol.dataReceived(data)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Write the pieces as one: joined when they are small, else without a copy of them."""
+        """Write several pieces together: joined if they are small, else without a copy."""
         pieces = list(iovec)
         small = sum(map(len, pieces)) <= _WORTH_COPYING
         if self._late and not small:
@@ -141,24 +142,24 @@ class _EagerWrites(_Base):
 
 
 class EagerServer(_EagerWrites, tcp.Server):
-    """A server's side of a connection."""
+    """The transport of a connection from a client of mpp."""
 
 
 class EagerClient(_EagerWrites, tcp.Client):
-    """A client's side of a connection."""
+    """The transport of a connection from mpp to a backend."""
 
     bufferSize = READ_SIZE
 
 
 class EagerConnector(tcp.Connector):
-    """Makes `EagerClient` transports."""
+    """The connector that makes `EagerClient` transports."""
 
     def _makeTransport(self) -> tcp.Client:
         return EagerClient(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]
 
 
 class _NoReactor:
-    """Takes note of the writers added, for `changed_privates`."""
+    """A reactor that only records the writers added, for `changed_privates`."""
 
     def __init__(self) -> None:
         self.writers: list[object] = []
@@ -169,13 +170,13 @@ class _NoReactor:
 
 def find_dead_peers(transport: Any) -> None:
     """
-    Have the kernel end a connection whose other end has vanished, when nothing comes from it for `VANISHED_S`.
+    Make the kernel end a connection whose peer has vanished, when nothing has come from the peer's kernel for `VANISHED_S`.
 
-    That is not the other program's work: one that is stopped, or thinks for an hour, still has a kernel that answers. Where
-    there are no such options (all but Linux) it takes the system's own time, which is long.
+    A program that is stopped, or computes for an hour, still has a kernel that acknowledges. On systems without such options (all
+    but Linux) it takes the system's own time, which is long.
     """
     transport.setTcpKeepAlive(True)
-    # Below TLS, if there is TLS.
+    # With TLS, the socket belongs to the transport below it.
     skt = getattr(transport, "transport", transport).getHandle()
     for name, value in _DEAD_PEER_OPTIONS.items():
         option = getattr(socket, name, None)
@@ -185,7 +186,7 @@ def find_dead_peers(transport: Any) -> None:
 
 @functools.cache
 def changed_privates() -> tuple[str, ...]:
-    """Name what this module needs of Twisted's private parts and does not find; empty when all is well."""
+    """Return the names of the private parts of Twisted that this module needs and does not find; empty if all are there."""
     checks = {
         "FileDescriptor.write buffers in _tempDataBuffer and starts writing": _write_buffers,
         "FileDescriptor.offset": lambda: abstract.FileDescriptor.offset == 0,
@@ -224,10 +225,10 @@ def _write_buffers() -> bool:
 
 def make_eager(port: object) -> bool:
     """
-    Have a listening port's connections send inside ``write``, from the next one accepted on.
+    Make the connections of a listening port send inside ``write``, from the next accepted one on.
 
-    :param port: what ``listenTCP`` or an endpoint's ``listen`` gave.
-    :return: whether it could be done; if not, the port is as it was.
+    :param port: the result of ``listenTCP`` or of an endpoint's ``listen``.
+    :return: False if that is not possible; then the port is unchanged.
     """
     if not isinstance(port, tcp.Port) or port.transport is not tcp.Server:
         return False
@@ -237,9 +238,9 @@ def make_eager(port: object) -> bool:
 
 def connect(reactor: IReactorTCP, host: str, port: int, factory: Any, *, eager: bool) -> Any:
     """
-    Begin to connect, without a time-out, to an IP address.
+    Begin to connect to an IP address, without a timeout.
 
-    :param eager: send inside ``write``, where the reactor's transports can.
+    :param eager: send inside ``write``, if the reactor has transports that can.
     :return: the IConnector.
     """
     if not eager or not isinstance(reactor, PosixReactorBase):
@@ -251,9 +252,9 @@ def connect(reactor: IReactorTCP, host: str, port: int, factory: Any, *, eager: 
 
 def unsent(transport: Any) -> int:
     """
-    Tell how many bytes its peer has not taken yet of what was written, so that two looks at it show whether it takes any.
+    Return how many of the written bytes the peer has not received; a difference between two calls shows that it reads.
 
-    The kernel's buffer counts: it holds megabytes, and takes more only when a good part of them has gone.
+    The kernel's buffer counts, too: it has megabytes, and accepts more only when a good part of them was sent. -1 if unknown.
     """
     transport = _innermost(transport)
     try:
@@ -266,23 +267,23 @@ def _queued(descriptor: int) -> int:
     count = array.array("i", (0,))
     try:
         fcntl.ioctl(descriptor, termios.TIOCOUTQ, count)
-    # No socket, or a system that does not tell.
+    # There is no socket, or the system does not know this call.
     except (OSError, ValueError):
         return 0
     return count[0]
 
 
 def has_arrived(transport: Any) -> bool:
-    """Tell whether bytes have arrived that the reactor has not read yet."""
+    """Return whether bytes have arrived that the reactor has not read yet."""
     try:
         return bool(_innermost(transport).getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    # Nothing there, or the connection is broken, or there is no socket below.
+    # Nothing has arrived, or the connection is broken, or there is no socket.
     except (OSError, AttributeError):
         return False
 
 
 def _innermost(transport: Any) -> Any:
-    """Give the transport that has the socket: TLS is a protocol around it."""
+    """Return the transport that has the socket, below TLS and other wrappers."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport

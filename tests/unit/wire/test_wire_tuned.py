@@ -68,8 +68,17 @@ class DecisionTests(SynchronousTestCase):
         """The log says when Twisted's own parts are used, and why; otherwise nothing, at its usual level."""
         for environ, broken, said in (
             ({}, False, []),
-            ({"MPP_PLAIN": "1"}, False, [("info", "Twisted's own reactor and transports are used, as MPP_PLAIN asks for")]),
-            ({}, True, [("warn", "Twisted's own reactor and transports are used: this release differs in Port.transport")]),
+            ({"MPP_PLAIN": "1"}, False, [("info", "mpp uses Twisted's own reactor and transports, because MPP_PLAIN is set")]),
+            (
+                {},
+                True,
+                [
+                    (
+                        "warn",
+                        "mpp uses Twisted's own reactor and transports, because this release differs in Port.transport",
+                    )
+                ],
+            ),
         ):
             self.patch(os, "environ", environ)
             patch = self.patch(tcp.Port, "transport", None if broken else tcp.Server)
@@ -90,7 +99,7 @@ class DecisionTests(SynchronousTestCase):
         told = [formatEvent(event) for event in events if event["log_level"].name != "debug"]
         self.assertEqual(len(told), 1)
         self.assertTrue(
-            told[0].startswith("twistd has chosen MemoryReactorClock: a request takes 20 to 50 % more processor time")
+            told[0].startswith("twistd runs mpp on MemoryReactorClock: a request takes 20 to 50 % more processor time")
         )
 
     def forget(self) -> None:
