@@ -1,9 +1,8 @@
 """
 A client's connection: receives requests and sends their responses, one after the other.
 
-It parses nothing (`mpp.wire.downstream.request_parser`) and decides only the order of requests. `mpp.wire.downstream.timeouts`
-says how long a client may take. A `twisted.web.server.Request` uses it directly, or in twisted.web's way by
-`mpp.wire.downstream.web_channel`.
+It parses nothing (`mpp.wire.downstream.request_parser`) and decides only the order of requests. A request of twisted.web uses it
+through `mpp.wire.downstream.web_channel`.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from mpp.wire.tuned.transports import has_arrived
 LINGER_BYTES = 100 * MIB
 MOST_AT_ONCE = 4
 """
-How many requests of one connection are answered in one reactor iteration, if each is answered at once, as mpp's own pages are. A
-segment may contain thousands of requests, and other clients would have to wait until all are answered.
+How many requests of one connection are answered in one reactor iteration, if each is answered at once. A segment may contain
+thousands of requests for mpp's own pages, and other clients would have to wait until all are answered.
 """
 
 
@@ -56,8 +55,7 @@ class ProxyChannel(ClientConnection):
     A client's connection to mpp, on which requests are received and their responses sent.
 
     Requests are answered strictly one after the other. While one is being answered reading goes on, so that a disconnect is seen;
-    it pauses as soon as another request waits. No more than `MOST_AT_ONCE` requests that are answered at once are answered before
-    other connections get their turn. A client that does not read its response gets no further one (see
+    it pauses as soon as another request waits. A client that does not read its response gets no further one (see
     `mpp.wire.downstream.backpressure`).
 
     :param request_factory: makes the request object from the channel.
@@ -68,10 +66,12 @@ class ProxyChannel(ClientConnection):
     :ivar idle_since: when the connection was opened, the arriving request started or the last response ended, whichever was last;
         later bytes of a request do not count. While closing: when closing started.
     :ivar site: the `twisted.web.server.Site` that made the channel.
+    :ivar checking: no more is read until `announce` has checked a request's head; see `mpp.wire.downstream.early_rejection`.
     """
 
     site: Any = None
     persistent = True
+    checking = False
 
     def __init__(
         self,
@@ -92,9 +92,7 @@ class ProxyChannel(ClientConnection):
         self._serving = False
         self._postponed = False
         self._reading = True
-        self._closing = False
-        self._lingering = False
-        self._heard_all = False
+        self._closing = self._lingering = self._heard_all = False
         self._discarded = 0
         self.idle_since = channels.clock.seconds()
 
@@ -107,7 +105,9 @@ class ProxyChannel(ClientConnection):
     def dataReceived(self, data: bytes) -> None:
         """Parse a segment, and start the responses that can be started."""
         if self._closing:
-            self._discard(len(data))
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self.transport.abortConnection()
             return
         if not self._reader.partial:
             # From here on the connection is not idle: a request is arriving, and may take as long as a connection may be idle.
@@ -126,8 +126,6 @@ class ProxyChannel(ClientConnection):
             self._release()
             request.connectionLost(reason)
 
-    # IHalfCloseableProtocol
-
     def readConnectionLost(self) -> None:
         """Finish the responses to requests that have arrived (for `GONE_S`): the client sends no more."""
         self._heard_all = True
@@ -141,8 +139,6 @@ class ProxyChannel(ClientConnection):
 
     def writeConnectionLost(self) -> None:
         """Ignore the event, because mpp itself has closed its sending side."""
-
-    # One after the other
 
     def _serve(self) -> None:
         """Start the next response, and further ones while each ends at once, up to `MOST_AT_ONCE`."""
@@ -166,7 +162,9 @@ class ProxyChannel(ClientConnection):
         finally:
             self._serving = False
         if not self._closing:
-            self._read(not (reader.ready or reader.rejection))
+            wanted = not (reader.ready or reader.rejection or self.checking)
+            if wanted is not self._reading:
+                self._read(wanted)
 
     def _serve_on(self) -> None:
         """Go on with the next responses after other connections had their turn."""
@@ -183,6 +181,10 @@ class ProxyChannel(ClientConnection):
     def _nothing_ready(self) -> None:
         """Send the rejection, close, or send ``100 Continue``, whichever is due when no request is ready."""
         reader = self._reader
+        if self.checking and not self._heard_all:
+            self.announce()
+            if self.checking:
+                return
         if reader.rejection is not None:
             self.transport.write(self._error_page(reader.rejection))
             self._close(linger=True)
@@ -191,6 +193,9 @@ class ProxyChannel(ClientConnection):
         elif reader.owes_continue:
             reader.owes_continue = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def announce(self) -> None:
+        """Start to check the incomplete request by its head. Called when it is the next to be answered, and ``checking``."""
 
     def request_done(self) -> None:
         """End the current response, after its last byte was written."""
@@ -206,21 +211,20 @@ class ProxyChannel(ClientConnection):
             self._serve()
 
     def _release(self) -> None:
-        buffered, self._buffered = self._buffered, None
-        if buffered is not None:
-            self._budget.release(buffered)
+        if self._buffered is not None:
+            self._budget.release(self._buffered)
+            self._buffered = None
 
     def _read(self, wanted: bool) -> None:
-        if wanted is not self._reading and not self._heard_all:
-            self._reading = wanted
-            if wanted:
-                # While reading was paused no request could arrive.
-                self.idle_since = self._channels.clock.seconds()
-                self.transport.resumeProducing()
-            else:
-                self.transport.pauseProducing()
-
-    # The end
+        if self._heard_all:
+            return
+        self._reading = wanted
+        if wanted:
+            # While reading was paused no request could arrive.
+            self.idle_since = self._channels.clock.seconds()
+            self.transport.resumeProducing()
+        else:
+            self.transport.pauseProducing()
 
     @property
     def idle(self) -> bool:
@@ -285,16 +289,11 @@ class ProxyChannel(ClientConnection):
         self.idle_since = self._channels.clock.seconds()
         self._reader.close()
         self.outlet.shut()
-        if linger:
-            self._lingering = True
+        self._lingering = linger
+        if linger and not self._reading:
             self._read(True)
         if linger and self.half_closes:
             self.transport.loseWriteConnection()
         else:
             # For TLS this, too, closes only mpp's side until the client closes its own.
             self.transport.loseConnection()
-
-    def _discard(self, size: int) -> None:
-        self._discarded += size
-        if self._discarded > LINGER_BYTES:
-            self.transport.abortConnection()

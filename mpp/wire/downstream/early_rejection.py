@@ -62,17 +62,19 @@ class EarlyRejectionChannel(ProxyChannel):
         request, self._admitted = self._admitted, None
         return request or self._make(channel)
 
-    def _nothing_ready(self) -> None:
+    @property
+    def checking(self) -> bool:  # type: ignore[override]
+        """Whether the head of a request has arrived whose body has not, and which is not admitted."""
+        return self._admitted is None and self._reader.head is not None
+
+    def announce(self) -> None:
+        """Make the request object, and let it check the head."""
         head = self._reader.head
-        if head is None or self._heard_all or self._admitted is not None:
-            super()._nothing_ready()
-            return
+        assert head is not None
         # If this request is rejected, the rest of the connection's input is not read.
         self.persistent = False
         self._request = self._judged = request = self._make(self)
         request.announced(*head)
-        if self._admitted is not None:
-            super()._nothing_ready()
 
     def admit(self) -> None:
         """Accept the announced request: read its body, then pass it to ``received``."""
@@ -90,7 +92,3 @@ class EarlyRejectionChannel(ProxyChannel):
             return
         self._judged = self._request = None
         self._close(linger=True)
-
-    def _read(self, wanted: bool) -> None:
-        undecided = self._admitted is None and self._reader.head is not None
-        super()._read(wanted and (self._closing or not undecided))

@@ -36,6 +36,7 @@ class Lane:
     :ivar idle: the connections without a request.
     :ivar active: how many slots are taken.
     :ivar growth: opens connections, as many as the server accepts.
+    :ivar counts: the numbers of connections, which ``growth`` updates.
     :ivar queries: how many query slots are taken: by queries whose responses have not begun.
     :ivar queue: requests that wait for a slot.
     :ivar slow: the responses that are paused by their clients.
@@ -47,6 +48,7 @@ class Lane:
         "_pool",
         "active",
         "backend",
+        "counts",
         "growth",
         "held_up",
         "idle",
@@ -68,6 +70,7 @@ class Lane:
         self.streams: set[UpstreamConnection] = set()
         self.held_up = False
         self.growth = ConnectionGrowth(pool, backend, self.idle, partial(pool.connect, self), self._connection_awaited)
+        self.counts = self.growth.counts
         self.parking = Parking(pool, self, self.growth)
 
     @property
@@ -83,7 +86,7 @@ class Lane:
     @property
     def without_connection(self) -> int:
         """How many requests have a slot, and wait for one of the few connections that the server accepts."""
-        return 0 if self.growth.counts.limit is None else len(self.growth.waiters)
+        return 0 if self.counts.limit is None else len(self.growth.waiters)
 
     def __str__(self) -> str:
         queued = f", {self.waiting} queued" if self.waiting else ""
@@ -120,7 +123,7 @@ class Lane:
     def send_now(self, request: Request, fresh: bool, urgent: bool, query_slots: int) -> Deferred[IResponse]:
         """Send a request on an idle connection or, if there is none, on a new one."""
         idle = self.idle
-        spare = 0 if urgent else self.growth.counts.spare
+        spare = 0 if urgent else self.counts.spare
         while len(idle) > spare and not fresh:
             connection = idle.pop()
             if connection.alive:
@@ -158,7 +161,7 @@ class Lane:
     def _connection_awaited(self) -> None:
         """Record that a request waits for a connection; reset a slow response for it if the server accepts no more."""
         self.held_up = True
-        if self.growth.counts.limit is not None:
+        if self.counts.limit is not None:
             self.parking.make_room()
 
     def _go_on(self) -> None:
@@ -183,7 +186,7 @@ class Lane:
         """Keep the connection if it is idle again, and pass its slot to the next request."""
         if reusable:
             if not connection.proved:
-                self.growth.counts.answered(connection)
+                self.counts.answered(connection)
             self.idle.keep(connection)
             self.idle.heard_at = connection.idle_since
         if connection.begun:
@@ -218,7 +221,7 @@ class Lane:
     def response_begun(self, connection: UpstreamConnection) -> None:
         """Free the query slot of a response: Prometheus begins to send when it has run the query."""
         if not connection.proved:
-            self.growth.counts.answered(connection)
+            self.counts.answered(connection)
         connection.begun = True
         if connection.slots == 2:
             connection.slots = 1
