@@ -72,22 +72,15 @@ GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, LOGGING, KUBERNETE
 SAME, SHARE, DROP = "same", "share", "drop"
 """The value of an option in a worker: the same value, an equal share of it (at least 1, if it is not 0), or the default."""
 
-
-_WRITERS: Mapping[Callable[[str], Any], Callable[[Any], str]] = {
-    parse_boolean: written_boolean,
-    **dict.fromkeys((parse_delay, parse_idle_timeout, parse_interval, parse_timeout), written_duration),
-    parse_size: written_size,
-    parse_share: written_share,
+_KINDS: Mapping[Callable[[str], Any], tuple[str, Callable[[Any], str]]] = {
+    **dict.fromkeys((parse_path, parse_paths), ("FILE", str)),
+    **dict.fromkeys((parse_delay, parse_idle_timeout, parse_interval, parse_timeout), ("DURATION", written_duration)),
+    **dict.fromkeys((parse_count, parse_positive, parse_workers), ("NUMBER", str)),
+    **dict.fromkeys((parse_url, parse_url_or_file), ("URL", str)),
+    **{parse_boolean: ("VALUE", written_boolean), parse_share: ("SHARE", written_share), parse_size: ("SIZE", written_size)},
+    **{parse_endpoint: ("ENDPOINT", str), parse_port: ("PORT", str)},
 }
-"""The formatters of values, by the parser of the option; the values of other options are formatted by `str`."""
-
-_METAVARS: Mapping[Callable[[str], Any], str] = {
-    **dict.fromkeys((parse_path, parse_paths), "FILE"),
-    **dict.fromkeys((parse_delay, parse_idle_timeout, parse_interval, parse_timeout), "DURATION"),
-    **dict.fromkeys((parse_count, parse_positive, parse_workers), "NUMBER"),
-    **dict.fromkeys((parse_url, parse_url_or_file), "URL"),
-    **{parse_endpoint: "ENDPOINT", parse_port: "PORT", parse_share: "SHARE", parse_size: "SIZE"},
-}
+"""The metavar and the formatter of values, by the parser of an option; ``VALUE`` and `str` for other parsers."""
 
 _DEFAULTS = Settings()
 
@@ -143,7 +136,7 @@ class Option:
     repeatable: bool = False
     locates: str = ""
     not_ours: str = ""
-    metavar: str = Factory(lambda option: _METAVARS.get(option.parse, "VALUE"), takes_self=True)
+    metavar: str = Factory(lambda option: _KINDS.get(option.parse, ("VALUE", str))[0], takes_self=True)
     chapter: str = ""
     choices: tuple[str, ...] = ()
     secret: Callable[[str], str] = no_secret
@@ -169,7 +162,7 @@ class Option:
             return ""
         if isinstance(value, list | tuple):
             return (" " if self.repeatable else ",").join(value)
-        return _WRITERS.get(self.parse, str)(value)
+        return _KINDS.get(self.parse, ("VALUE", str))[1](value)
 
     def of(self, settings: Settings) -> Any:
         """Return the value of this option's field in the settings."""
