@@ -18,8 +18,10 @@ for.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from operator import and_
 
 from attrs import define, frozen
 
@@ -159,8 +161,14 @@ def judged(
                 job: _holes(answer.get(job, {}), sums, windows, jobs.get(job, UNKNOWN_JOB), gone) for job, sums in best.items()
             }
             whole = Intervals.of((end - windows.length * (2 - LACKING), end) for end in gone)
-            found[backend] = Missing.of(whole, holes)
+            # Where each job lacks all of its targets, although the windows at its edges have some samples.
+            empty = [_empty(holes[job]) for job, sums in best.items() if gone and any(sums.values())]
+            found[backend] = Missing.of(functools.reduce(and_, empty) | whole if empty else whole, holes)
     return {backend: missing for backend, missing in found.items() if missing}
+
+
+def _empty(holes: Iterable[Hole]) -> Intervals:
+    return Intervals.of((hole.start, hole.end) for hole in holes if hole.missing == hole.of)
 
 
 def _known(answers: Mapping[Backend, Sums | Unanswered]) -> dict[Backend, Sums]:

@@ -66,6 +66,7 @@ class Knowledge:
     jobs: Mapping[str, Job] = field(factory=dict)
     _servers: dict[Backend, _KnownServer] = field(factory=dict, init=False)
     _looked_at: tuple[float, float] | None = field(default=None, init=False)
+    _first: float = field(default=-math.inf, init=False)
 
     def surveyed(self, jobs: Mapping[str, Job]) -> None:
         """Record the jobs of the pool; small changes of their numbers of targets are ignored."""
@@ -104,7 +105,7 @@ class Knowledge:
         """Record the time of the oldest sample of each server; holes before that of all servers are forgotten."""
         tolerance = max((job.window for job in self.jobs.values()), default=UNKNOWN_JOB.window)
         found = younger(oldest, tolerance)
-        first = min((time for time in oldest.values() if time is not None), default=-math.inf)
+        first = self._first = min((time for time in oldest.values() if time is not None), default=-math.inf)
         for backend in oldest:
             server = self._servers.setdefault(backend, _KnownServer())
             server.younger = found.get(backend, NOTHING)
@@ -132,6 +133,7 @@ class Knowledge:
         server = self._servers.get(backend)
         if server is None:
             return
+        times &= Intervals.of([(self._first, math.inf)])
         before = server.history
         kept = {
             job: Missing.of(NEVER, {job: holes}).only(Intervals.of([(-math.inf, math.inf)]) - times).jobs.get(job, ())

@@ -20,7 +20,7 @@ class LackLog:
     """
 
     def __init__(self, note: Callable[[str, str], None]) -> None:
-        self._note = note
+        self._note_down = note
 
     def report(self, before: Mapping[Backend, Lack], found: Mapping[Backend, Lack], compared: Collection[Backend] = ()) -> None:
         """
@@ -32,11 +32,11 @@ class LackLog:
             if backend not in before or (before[backend].back and not lack.back):
                 text = f"{backend.name} {lack}; queries for newest data go to the others"
                 _log.warn("{text}", text=text, backend=backend.name, missing=lack.missing)
-                self._note("lack", f"{backend.name} {lack}")
+                self._note_down("lack", f"{backend.name} {lack}")
         for backend in before:
             if backend not in found and not before[backend].back:
                 known = "has caught up: it has the newest data that the other servers have"
                 unknown = "is not compared with another server at the moment, so queries for newest data may go to it"
                 text = f"{backend.name} {known if backend in compared else unknown}"
                 _log.info("{text}", text=text, backend=backend.name)
-                self._note("lack", text)
+                self._note_down("lack", text)

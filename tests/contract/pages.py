@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +15,13 @@ from mpp.admin.status import json_document as document
 from mpp.admin.status.identity import Identity
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.core import headers
+from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.facts import Lack, Replay
+from mpp.core.intervals import Intervals
 from mpp.core.model import Observation, Standing
 from mpp.coverage import drift
 from mpp.coverage.drift import Difference
+from mpp.coverage.history.service import Progress
 from mpp.proxy.decisions.explain import Explanation
 from mpp.security.web_config.protection import ListenerSecurity
 from mpp.security.web_config.values import ClientAuth
@@ -58,10 +62,14 @@ def _full() -> Any:
         replay=Replay(2, 3, NOW - 60, 1),
         lack=Lack(1, 2, NOW),
     )
+    hole = Missing.of(Intervals.of([(NOW - 60, math.inf)]), {"node": [Hole(NOW - 9000, NOW - 8000, 1, 2)]})
+    always = Missing(Intervals.of([(-math.inf, NOW - 90000)]), drift={"node": 1})
     shown = view(
         observation,
         well(B, facts_version="2.42.0"),
         recent={observation.backend.name: recent},
+        coverage=Coverage({"node": Job(2, 30.0)}, {A: hole | always}),
+        looked_back={A: Progress(NOW, finished=True)},
         events=(Event(NOW, "x", "x"),),
         security=ListenerSecurity(tls=True, tls_minimum="1.2", users=1, rate_limit=True, problem="x"),
         identity=Identity("host", 1, ("0.0.0.0:9090",)),

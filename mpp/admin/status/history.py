@@ -26,7 +26,7 @@ def history(view: StatusView, backend: Backend) -> dict[str, Any]:
     return {
         "missing_target_seconds": missing.weight(jobs, view.now),
         "missing": [_hole(hole, job) for hole, job in listed],
-        "missing_always": dict(sorted(missing.drift.items())),
+        "missing_always": [{"job": job, "targets": targets} for job, targets in sorted(missing.drift.items())],
         "looked_back": {"until": progress.until, "finished": progress.finished, "problem": progress.problem},
     }
 

@@ -150,16 +150,16 @@ def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, J
     :param times: the suspicious times of each server, by job.
     :param slow_s: jobs with a longer scrape interval are judged by an hour.
     """
-    by_window: dict[tuple[int, Intervals], list[str]] = {}
+    asked: dict[tuple[int, float, float], list[str]] = {}
     for job, each_server in times.items():
         window = jobs[job].window if job in jobs else Job().window
         length = math.ceil(window) if window <= 2 * slow_s else max(3600, math.ceil(window))
         edges = Intervals.of((edge - COARSE_S, edge + COARSE_S) for each in each_server for edge in each.edges)
-        by_window.setdefault((length, edges), []).append(job)
+        for start, end in edges:
+            asked.setdefault((length, start, end), []).append(job)
     found = [
         Refinement(tuple(sorted(names)), Windows(math.floor(start), length, math.ceil((end - start) / length)))
-        for (length, asked), names in by_window.items()
-        for start, end in asked
+        for (length, start, end), names in asked.items()
     ]
     return sorted(found, key=lambda each: -each.windows.end)
 

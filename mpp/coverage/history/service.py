@@ -80,7 +80,7 @@ class LookBack:
         self._knowledge = knowledge
         self._learned = learned
         self._selector = selector
-        self._note = note
+        self._note_down = note
         self._agenda = Agenda()
         self._queries = PacedQueries(asks, clock, self._is_idle)
         self._observed: dict[Backend, Observation] = {}
@@ -201,7 +201,7 @@ class LookBack:
             found = f"holes in the data of {', '.join(lacking[:MOST_NAMED])}" if lacking else "no holes"
             text = f"compared the last {duration(self._wall() - first)} of {len(reached)} servers: {found}"
             _log.info("{text}", text=text)
-            self._note("history", text)
+            self._note_down("history", text)
 
     def _over(self, _: None) -> None:
         self._running = None

@@ -77,6 +77,11 @@ class JudgedTests(SynchronousTestCase):
         self.assertEqual(found[A].whole, Intervals.of([(T0 + 60 - 0.1 * 30, T0 + 90)]))
         self.assertEqual(found[A].holes("node", 80), (Hole(T0 + 60 - 0.1 * 30, T0 + 90, 80, 80),))
 
+    def test_edges_of_a_whole_server(self) -> None:
+        """The windows at the edges have some samples of each job, and belong to the same hole."""
+        found = judged({A: sums([80, 40, 0, 40, 80], [6, 3, 0, 3, 6]), B: sums([80], [6])}, W, JOBS, all_jobs=True)
+        self.assertEqual(found[A], Missing(Intervals.of([(T0 + 30 - 0.1 * 30, T0 + 120)])))
+
     def test_both_down(self) -> None:
         """No server lacks what no server has."""
         self.assertEqual(lacking([80, 0, 0, 0, 80], [80, 0, 0, 0, 80]), ())

@@ -126,6 +126,12 @@ class RefinementsTests(SynchronousTestCase):
         found = refinements({"a": [Intervals.of([(3000, 90000)])]}, {"a": Job(5, 30.0)}, 150.0)
         self.assertEqual([(each.windows.start, each.windows.end) for each in found], [(89700, 90300), (2700, 3300)])
 
+    def test_another_hole(self) -> None:
+        """Jobs that are lacking at one time are asked for together, also if one of them is lacking at another time, too."""
+        times = {"a": [Intervals.of([(3000, 3300)])], "b": [Intervals.of([(3000, 3300), (9000, 9300)])]}
+        found = refinements(times, {"a": Job(5, 30.0), "b": Job(5, 30.0)}, 150.0)
+        self.assertEqual([each.jobs for each in found], [("b",), ("a", "b")])
+
     def test_slow_job(self) -> None:
         """A job that is scraped seldom is judged by an hour."""
         (found,) = refinements({"a": [Intervals.of([(3000, 3300)])]}, {"a": Job(5, 600.0)}, 150.0)

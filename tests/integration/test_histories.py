@@ -1,0 +1,82 @@
+"""Holes in the servers' histories from long before mpp was started: it finds them, and only them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.histories import INTERVAL_S, Lost, WithHistory
+from tests.integration.processes import Mpp, fetch, wait_until
+from tests.integration.servers import require_binary
+from tests.integration.targets import Targets
+
+DAY = 86400
+WINDOW = 2 * INTERVAL_S
+FOUND_S = 90.0
+"""Two scrape intervals until the jobs are known, some seconds for the look back, and patience for a busy machine."""
+
+
+class HistoriesTests(SynchronousTestCase):
+    """A real pair with two and a half days of data."""
+
+    def setUp(self) -> None:
+        self.targets = Targets()
+        self.addCleanup(self.targets.close)
+        self.jobs = {"node": self.targets.addresses(10), "web": self.targets.addresses(3, first=20)}
+        now = int(time.time()) // INTERVAL_S * INTERVAL_S
+        self.start, self.end = now - 5 * DAY // 2, now
+        self.whole = Lost(now - 2 * DAY, now - 2 * DAY + 600)
+        self.restart = Lost(now - DAY, now - DAY + 45)
+        self.part = Lost(now - 9 * 3600, now - 6 * 3600, "node", 5)
+        lost = {"a": [self.whole, self.part], "b": [self.restart]}
+        self.servers = {name: self.server(name, lost[name], phase) for name, phase in (("a", 0), ("b", 6))}
+        for server in self.servers.values():
+            server.start(wait=False)
+        for server in self.servers.values():
+            server.wait_ready()
+
+    def server(self, name: str, lost: list[Lost], phase: int) -> WithHistory:
+        """Return a server with its history."""
+        server = WithHistory(require_binary(), self.jobs, name=name, start=self.start, end=self.end, lost=lost, phase=phase)
+        self.addCleanup(server.close)
+        return server
+
+    def begin(self, *options: str) -> Mpp:
+        """Start mpp in front of both."""
+        mpp = Mpp([server.url for server in self.servers.values()], *options, interval="2s")
+        self.addCleanup(mpp.close)
+        return mpp.start()
+
+    def of(self, mpp: Mpp, name: str) -> Any:
+        """Return what the status page says of a server."""
+        document = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
+        return next(each for each in document["backends"] if each["name"] == self.servers[name].address)
+
+    def assert_found(self, found: list[Any], lost: Lost, targets: int, of: int, job: str | None = None) -> None:
+        """Check that some holes are what was lost, but for a window at each end."""
+        self.assertEqual({(each["targets"], each["of"], each["job"]) for each in found}, {(targets, of, job)})
+        self.assertLessEqual(abs(found[0]["start"] - lost.start), WINDOW)
+        self.assertLessEqual(abs(found[-1]["end"] - lost.end), WINDOW)
+
+    def test_found(self) -> None:
+        """Two days, one day and nine hours ago; mpp finds each of them, and nothing else."""
+        mpp = self.begin()
+        for name in self.servers:
+            wait_until(lambda name=name: self.of(mpp, name)["looked_back"]["finished"], "all is compared", FOUND_S)
+        missing = {name: self.of(mpp, name)["missing"] for name in self.servers}
+        self.assert_found([each for each in missing["a"] if each["start"] < self.end - 1.5 * DAY], self.whole, 13, 13)
+        self.assert_found([each for each in missing["a"] if each["start"] > self.end - 1.5 * DAY], self.part, 5, 10, "node")
+        self.assert_found(missing["b"], self.restart, 13, 13)
+        weight = mpp.metric("mpp_backend_missing_target_seconds", backend=self.servers["a"].address)
+        self.assertLess(abs(weight - (13 * 600 + 5 * 3 * 3600)), 13 * 2 * WINDOW + 5 * 2 * WINDOW)
+        self.assertIn("compared the last 2.5d of 2 servers", mpp.log())
+
+    def test_switched_off(self) -> None:
+        """Nothing is asked with --no-coverage."""
+        mpp = self.begin("--no-coverage")
+        time.sleep(5)
+        self.assertEqual(self.of(mpp, "a")["missing"], [])
+        self.assertIsNone(self.of(mpp, "a")["looked_back"]["until"])
