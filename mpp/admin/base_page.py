@@ -64,21 +64,26 @@ class RenderedPages:
 
 class Pages(Resource):
     """
-    The resources below ``/mpp``, each at one exact path.
+    The resources below ``/mpp``, each at one exact path. All other paths, and ``/mpp`` itself, get a 404 in Prometheus' format.
 
     A path is looked up whole. twisted.web splits it at slashes, which takes time that grows with the square of their number.
+
+    :param hint: the message of the 404.
     """
+
+    def __init__(self, hint: str) -> None:
+        Resource.__init__(self)
+        self._missing = Page(lambda request: (404, JSON, headers.error_body("not_found", hint)))
 
     def page_at(self, path: bytes) -> Any:
         """Return the resource at a raw path, which is ``/mpp`` or begins with ``/mpp/``."""
         if path == b"/mpp":
             return self
-        name = path.removeprefix(b"/mpp/")
-        return self.children.get(name) or self.other(name)
+        return self.children.get(path.removeprefix(b"/mpp/"), self._missing)
 
-    def other(self, name: bytes) -> Resource:
-        """Return the resource for unknown paths: a 404 in Prometheus' format."""
-        return Page(missing)
+    def render(self, request: Any) -> Any:
+        """Answer a request for ``/mpp`` itself."""
+        return self._missing.render(request)
 
 
 class Page(Resource):
@@ -168,11 +173,3 @@ def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:
         request.setHeader(b"Content-Security-Policy", CONTENT_SECURITY_POLICY)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
     return b"" if request.method == b"HEAD" else body
-
-
-def missing(request: Any) -> PageResponse:
-    """Return a 404 response in Prometheus' format."""
-    body = headers.error_body(
-        "not_found", "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status, /mpp/explain and /mpp/config"
-    )
-    return 404, JSON, body

@@ -118,7 +118,7 @@ class AdminPages(Pages):
         seconds: Callable[[], float],
         page: Callable[..., Deferred[PageResponse]] | None = None,
     ) -> None:
-        Resource.__init__(self)
+        Pages.__init__(self, "mpp serves /mpp/health, /mpp/ready, /mpp/metrics, /mpp/status, /mpp/explain and /mpp/config")
         self._rendered = RenderedPages(seconds)
         self._metrics = metrics
         self._selection = selection
@@ -133,6 +133,8 @@ class AdminPages(Pages):
         self.putChild(b"ready", Page(self._ready, methods=CHECKS))
         self.putChild(b"metrics", Page(lambda request: self._page("metrics")))
         self.putChild(b"status", Page(self._status))
+        # For ``/mpp/``.
+        self.children[b""] = self.children[b"status"]
         self.putChild(b"explain", Page(self._explained))
         self.putChild(b"config", Page(self._config_page))
         self.putChild(b"reload", self._changing(_ReloadPage(reload, lifecycle)))
@@ -140,10 +142,6 @@ class AdminPages(Pages):
     def _changing(self, page: Resource) -> Resource:
         """Return a page that changes something, wrapped so that it rejects cross-site requests."""
         return SameOriginOnly(page, lambda info: cross_site.is_cross_site(info, self._trusted_proxies()))
-
-    def other(self, name: bytes) -> Any:
-        """Return the status page for ``/mpp/``, and a 404 in Prometheus' shape for every other path."""
-        return self.children[b"status"] if name == b"" else super().other(name)
 
     def _render_page(self, name: str, *how: Any) -> PageResponse:
         pages: dict[str, Callable[..., PageResponse]] = {
@@ -162,7 +160,9 @@ class AdminPages(Pages):
 
     def probes(self) -> Pages:
         """Return the resource at ``/mpp`` of a listener that serves only health and ready."""
-        return _ProbePages({name: self.children[name] for name in (b"health", b"ready")})
+        pages = Pages("mpp serves /mpp/health and /mpp/ready here, its other pages on its admin listener")
+        pages.children.update({name: self.children[name] for name in (b"health", b"ready")})
+        return pages
 
     def _health(self, request: Any) -> PageResponse:
         return 200, TEXT, b"OK"
@@ -272,25 +272,3 @@ class AdminRoot(Resource):
         self._metrics.refused(404)
         request.fail(404, "not_found", "only mpp's own pages are served here, below /mpp", None)
         return NOT_DONE_YET
-
-
-class _ProbePages(Pages):
-    """The health and ready pages of a listener whose other pages are on the admin listener."""
-
-    def __init__(self, pages: dict[bytes, Resource]) -> None:
-        Resource.__init__(self)
-        for name, shown in pages.items():
-            self.putChild(name, shown)
-
-    def other(self, name: bytes) -> Resource:
-        """Return a page that answers every other path with a 404 in Prometheus' format."""
-        return Page(_elsewhere)
-
-    def render(self, request: Any) -> Any:
-        """Answer ``/mpp`` itself with the same 404."""
-        return Page(_elsewhere).render(request)
-
-
-def _elsewhere(request: Any) -> PageResponse:
-    body = headers.error_body("not_found", "mpp serves /mpp/health and /mpp/ready here, its other pages on its admin listener")
-    return 404, JSON, body
