@@ -17,6 +17,8 @@ from typing import Self
 
 from attrs import define, field, frozen
 
+from tests.integration.processes import wait_until
+
 
 @frozen
 class Ask:
@@ -121,6 +123,11 @@ class Load:
         for thread in self._threads:
             thread.join(self._timeout + 5)
         return self.tally()
+
+    def reach(self, requests: int) -> None:
+        """Wait until so many more requests have ended; fails after a minute."""
+        before = self.tally().requests
+        wait_until(lambda: self.tally().requests >= before + requests, f"{requests} more requests after {before}", 60)
 
     def tally(self) -> Tally:
         """Give what has happened so far."""

@@ -21,7 +21,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    limit_req_zone $server_port zone=all:1m rate=50r/s;
+    limit_req_zone $server_port zone=all:1m rate=20r/s;
     limit_req_status {status};
     server {{
         listen 127.0.0.1:{port};

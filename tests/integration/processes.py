@@ -26,6 +26,8 @@ from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.integration.patience import within
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 START_DEADLINE = 30.0
 """Seconds that a server may take to start; two cores may be shared with other loads."""
@@ -67,11 +69,12 @@ def free_port() -> int:
 
 def wait_until(condition: Callable[[], Any], what: str, deadline: float = START_DEADLINE, every: float = 0.02) -> Any:
     """
-    Wait for a condition and give its (true) value.
+    Wait for a condition and return its (true) value.
 
     :param what: for the message of the AssertionError that ends the waiting.
+    :param deadline: seconds until the waiting ends on an idle machine, see `within`.
     """
-    end = time.monotonic() + deadline
+    end = time.monotonic() + within(deadline)
     while True:
         value = condition()
         if value:

@@ -104,6 +104,11 @@ class Crowd:
     def __exit__(self, *exception: Any) -> None:
         self.stop()
 
+    def reach(self, requests: int) -> None:
+        """Wait until so many more requests have ended, of either kind; fails after a minute."""
+        self.kept.reach(requests)
+        self.fresh.reach(requests)
+
     def stop(self) -> tuple[Tally, Tally]:
         """End; give what happened to those with kept and to those with new connections."""
         return self.kept.stop(), self.fresh.stop()

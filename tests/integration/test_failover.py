@@ -34,7 +34,7 @@ class _Failover(SynchronousTestCase):
 
     def assert_no_failure(self, tally: Tally, mpp: Mpp) -> None:
         """Require that there were requests and that none failed."""
-        self.assertGreater(tally.requests, 20)
+        self.assertGreater(tally.requests, 0)
         self.assertEqual(tally.failures, [], f"{tally}\n{mpp.log()[-3000:]}")
 
 
@@ -47,13 +47,12 @@ class KillTests(_Failover):
         mpp = self.mpp([server.url for server in servers], "--routing-strategy", strategy)
         with Load(mpp.port, clients=8) as load:
             for _ in range(2):
-                time.sleep(0.5)
+                load.reach(20)
                 victim = next(server for server in servers if mpp.is_selected(server.address))
                 before = mpp.metric("mpp_retries_total", backend=victim.address)
                 victim.kill()
-                time.sleep(0.7)
-                self.assertGreater(mpp.metric("mpp_retries_total", backend=victim.address), before)
-                self.assertFalse(mpp.is_selected(victim.address))
+                wait_until(lambda: mpp.metric("mpp_retries_total", backend=victim.address) > before, "requests met it", 5)  # noqa: B023
+                wait_until(lambda: not mpp.is_selected(victim.address), "it is out", 5)  # noqa: B023
                 victim.start()
                 wait_until(lambda: mpp.standing_of(victim.address) == "viable", "the server is back", 5)  # noqa: B023
             tally = load.stop()
@@ -77,11 +76,11 @@ class KillTests(_Failover):
         mpp = self.mpp([server.url for server in servers])
         victim = next(server for server in servers if mpp.is_selected(server.address))
         with Load(mpp.port, clients=8) as load:
-            time.sleep(0.3)
+            load.reach(10)
             victim.signal(19)
             time.sleep(2.0)
             victim.signal(18)
-            time.sleep(0.5)
+            load.reach(20)
             tally = load.stop()
         self.assert_no_failure(tally, mpp)
 
@@ -137,14 +136,14 @@ class StandingTests(_Failover):
         server = Prometheus(binary, max_concurrency=1)
         self.addCleanup(server.close)
         server.start()
-        with Load(server.port, clients=2, asks=[Ask(SLOW_QUERY)], at_most=6) as slow:
+        with Load(server.port, clients=2, asks=[Ask(SLOW_QUERY)], at_most=60) as slow:
             time.sleep(0.3)
             mpp = self.mpp([server.url])
-            self.assertEqual(mpp.standing_of(server.address), "busy")
+            wait_until(lambda: mpp.standing_of(server.address) == "busy", "its slot is taken", 10)
             self.assertTrue(mpp.is_selected(server.address))
             self.assertEqual(fetch(mpp.port, "/api/v1/labels")[0], 200)
             slow._stopped.set()
-            self.assertEqual(fetch(mpp.port, "/api/v1/query?query=1", timeout=20)[0], 200)
+            self.assertEqual(fetch(mpp.port, "/api/v1/query?query=1", timeout=60)[0], 200)
             slow.stop()
         wait_until(lambda: mpp.standing_of(server.address) == "viable", "it is viable again", 5)
 
@@ -195,13 +194,13 @@ class FaultTests(_Failover):
             for spare_probes in (True, False):
                 mpp.wait_selected(faulty.address)
                 with Load(mpp.port, clients=4) as load:
-                    time.sleep(0.05)
+                    load.reach(1)
                     faulty.spoil(fault, spare_probes=spare_probes, **arguments)  # type: ignore[arg-type]
                     time.sleep(0.25)
+                    load.reach(10)
                     tally = load.stop()
                 faulty.mend()
                 self.assertEqual(tally.failures, [], f"{fault} {arguments} {spare_probes}: {tally}\n{mpp.log()[-3000:]}")
-                self.assertGreater(tally.requests, 10, fault)
             mpp.close()
 
     def test_starved_queries_go_elsewhere(self) -> None:

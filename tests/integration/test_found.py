@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,12 +91,14 @@ class FoundCase(SynchronousTestCase):
         for server in servers:
             self.assertEqual(mpp.standing_of(server.address), "viable", mpp.log())
         with Load(mpp.port, clients=4, pause=0.005) as load:
-            time.sleep(0.3)
+            load.reach(10)
             change()
+            addresses = {server.address for server in servers}
+            wait_until(lambda: set(load.tally().served_by) == addresses, "every server has answered", 10)
             tally = load.stop()
         print(f"\n{self.id().rpartition('.')[2]}: {tally}, {dict(tally.served_by)}")
         self.assertEqual(tally.failures, [], f"{tally}\n{mpp.log()[-3000:]}")
-        self.assertEqual(set(tally.served_by), {server.address for server in servers})
+        self.assertEqual(set(tally.served_by), addresses)
         for server in servers:
             self.assertEqual(mpp.standing_of(server.address), "viable", mpp.log())
 

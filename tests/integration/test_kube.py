@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen
 from tests.integration.clients import Load
+from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.quiet import quiet
 from tests.kubeconfigs import make_kubeconfig
@@ -86,7 +87,7 @@ class KubeTests(TestCase):
         deleted = await self.seconds_until(lambda: not mpp.standing_of(second), "the second server is forgotten")
         tally = await deferToThread(load.stop)
         self.assertEqual(tally.failures, [], mpp.log()[-3000:])
-        self.assertLess(max(became_ready, deleted), 1.0)
+        self.assertLess(max(became_ready, deleted), within(1.0))
         await self.quiet(mpp)
 
     async def test_terminating_servers_are_used_last(self) -> None:

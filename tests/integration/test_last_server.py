@@ -7,6 +7,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.clients import Ask, Load, Tally
+from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, wait_until
 
 TENANT = {"X-Scope-OrgID": "a"}
@@ -50,7 +51,8 @@ class RefusedProbeTests(SynchronousTestCase):
         self.assertEqual(tally.failures, [], mpp.log()[-3000:])
         retries = mpp.metric("mpp_retries_total", backend=self.failing.address)
         ejections = mpp.metric("mpp_ejections_total", backend=self.failing.address)
-        self.assertLessEqual(ejections, 6)
+        # It stays out for twice as long each time, and the requests are sent within four minutes.
+        self.assertLessEqual(ejections, 8)
         self.assertLessEqual(retries, (ejections + 1) * (3 + 2 * CLIENTS), f"{ejections:g} ejections; {tally}")
         self.assertEqual(mpp.metric("mpp_retry_budget_exhausted_total"), 0)
         self.assertIn(f"{self.refused.address} takes traffic although its probe is refused", mpp.log())
@@ -82,6 +84,6 @@ class RefusedProbeTests(SynchronousTestCase):
         self.failing.spoil("status", status=500, spare_probes=True)
         began = time.monotonic()
         self.load(mpp, 100)
-        self.assertLess(time.monotonic() - began, 30)
+        self.assertLess(time.monotonic() - began, within(30))
         self.assertFalse(mpp.is_selected(self.refused.address))
         self.assertEqual(mpp.standing_of(self.refused.address), "not_ready")

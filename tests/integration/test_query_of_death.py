@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.clients import Load
+from tests.integration.patience import within
 from tests.integration.processes import Mpp, Process, Simulated, fetch, wait_until
 from tests.integration.servers import pair, require_binary
 
@@ -76,7 +77,7 @@ class RealPairTests(KilledCase):
             time.sleep(2.5)
             self.assertFalse(heavy.done())
             victim.kill()
-            self.assert_refused(heavy.result(10))
+            self.assert_refused(heavy.result(within(10)))
             wait_until(lambda: self.mpp.standing_of(victim.address) == "down", "it is down", 5)
             for begin in (0, 30):
                 self.assert_refused(fetch(self.mpp.port, query(LIGHT, begin)))
@@ -125,7 +126,7 @@ class SimulatedPairTests(KilledCase):
         heavy = self.ask(mpp, "/api/v1/query?query=up&time=1")
         time.sleep(2.5)
         self.first.kill()
-        self.assert_refused(heavy.result(10))
+        self.assert_refused(heavy.result(within(10)))
         # For the others to hear of it.
         time.sleep(0.2)
         for number in range(20):
@@ -141,7 +142,7 @@ class SimulatedPairTests(KilledCase):
         heavy = self.ask(mpp, "/api/v1/query?query=up")
         time.sleep(2.5)
         self.first.kill()
-        status, fields, _ = heavy.result(10)
+        status, fields, _ = heavy.result(within(10))
         self.assertEqual((status, fields["mpp.servedby"]), (200, self.second.address))
 
     def test_hung_server_that_is_killed(self) -> None:
@@ -156,6 +157,6 @@ class SimulatedPairTests(KilledCase):
         self.second.mend()
         wait_until(lambda: mpp.is_selected(self.second.address), "the other one is back", 5)
         self.first.kill()
-        status, fields, _ = waiting.result(10)
+        status, fields, _ = waiting.result(within(10))
         self.assertEqual((status, fields["mpp.servedby"]), (200, self.second.address))
         self.assertEqual(mpp.metric("mpp_query_of_death_suspects_total"), 0)

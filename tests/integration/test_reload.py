@@ -147,9 +147,10 @@ class ReloadTests(SynchronousTestCase):
     def under_load(self, mpp: Configured, what: str, change: Callable[[], None]) -> Tally:
         """Change something under load, and require that no request fails, before, at and after it."""
         with Load(mpp.port, clients=8, pause=0.002) as load:
-            time.sleep(0.3)
+            load.reach(20)
             change()
             time.sleep(1.0)
+            load.reach(30)
             tally = load.stop()
         print(
             f"\n{what:<40} | {tally.requests:>5} requests, {len(tally.failures)} failed, slowest {tally.slowest() * 1000:.0f} ms"

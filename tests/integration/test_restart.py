@@ -167,9 +167,9 @@ class RestartTests(RestartTestCase):
         mpp.start()
         with Crowd(mpp.port, clients=8, pause=0.01) as crowd:
             for _ in range(2):
-                time.sleep(0.5)
+                crowd.reach(40)
                 self.assertTrue(clean(mpp.restart()))
-            time.sleep(0.5)
+            crowd.reach(40)
             kept, fresh = crowd.stop()
         self.assertEqual((kept.failures, fresh.failures), ([], []))
         self.assertGreater(min(kept.requests, fresh.requests), 100)

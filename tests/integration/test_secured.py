@@ -106,7 +106,7 @@ class SecuredTests(SynchronousTestCase):
         stranger = {"Authorization": "Basic c3RyYW5nZXI6eA=="}
         self.assertEqual(fetch(mpp.port, "/api/v1/query?query=1", headers=stranger)[0], 200)
         with Load(mpp.port, clients=4, pause=0.01) as load:
-            time.sleep(0.5)
+            load.reach(20)
             self.write("ca.pem", self.first.pem + self.second.pem)
             wait_until(lambda: mpp.log().count("credentials reloaded") == self.readers, "the authorities are read", 5)
             for server in self.servers:
@@ -116,6 +116,7 @@ class SecuredTests(SynchronousTestCase):
             mpp.write(**self.keys(min_version="TLS13"))
             mpp.hang_up("changed: backends")
             time.sleep(1.5)
+            load.reach(31)
             tally = load.stop()
         print(f"\nchanged certificates: {tally}")
         self.assertGreater(tally.requests, 50)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.clients import Ask, Load
+from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 
 QUERY = "/api/v1/query?query=up"
@@ -31,6 +32,7 @@ class SlowServersTests(SynchronousTestCase):
             mpp.start()
             with Load(mpp.port, clients=4, asks=(Ask(QUERY), Ask("/api/v1/labels"))) as load:
                 time.sleep(8.0)
+                load.reach(5)
                 tally = load.stop()
             self.assertEqual(tally.failures, [], mpp.log()[-3000:])
             self.assertGreater(tally.requests, 20)
@@ -57,7 +59,7 @@ class SlowServersTests(SynchronousTestCase):
         took = time.monotonic() - began
         self.assertEqual((status, fields["mpp.servedby"]), (200, servers[1].address), mpp.log()[-3000:])
         # 250 ms until it is asked, 1.6 s for its answer, 0.4 s for the other server's.
-        self.assertTrue(2.0 < took < 4.0, took)
+        self.assertTrue(2.0 < took < within(4.0), took)
 
 
 class FailedHedgeTests(SynchronousTestCase):
@@ -94,7 +96,7 @@ class FailedHedgeTests(SynchronousTestCase):
         status, fields, _ = answer.result(timeout=20)
         took = time.monotonic() - began
         self.assertEqual((status, fields["mpp.servedby"]), (200, self.other.address), mpp.log()[-3000:])
-        self.assertLess(took, 3.0)
+        self.assertLess(took, within(3.0))
         self.assertLess(self.other.count("/api/v1/query"), 40)
 
     def test_not_ready_for_a_moment(self) -> None:

@@ -98,7 +98,7 @@ class EmptiedCase(SynchronousTestCase):
         with Strangers(self.mpp.port) as strangers:
             change()
             time.sleep(LOOKS_S)
-        self.assertGreater(strangers.statuses[401], 20)
+            wait_until(lambda: strangers.statuses[401] > 20, "many strangers were answered")
         self.assertLessEqual(set(strangers.statuses), {401, 0})
         return strangers.statuses
 
@@ -127,7 +127,7 @@ class EmptiedTests(EmptiedCase):
                 lines = self.mpp.log().count("the former one stays active")
                 statuses = self.kept_out(change)
                 print(f"{what!r:<28} strangers: {dict(statuses)}")
-                self.assertEqual(self.good_is_told(), 0)
+                wait_until(lambda: self.good_is_told() == 0, "it is noticed", 5)
                 self.assertEqual(self.mpp.log().count("the former one stays active"), lines + 1)
                 status = json.loads(self.ask("/mpp/status?format=json"))
                 self.assertEqual((status["verdict"]["level"], status["listener"]["passwords"]), ("warn", True))
@@ -192,6 +192,11 @@ class WorkersTests(EmptiedCase):
 
     options = ("--enable-lifecycle", "--workers", "2")
 
+    def replaced(self, worker: int) -> list[int]:
+        """Return the workers when there are two again, none of which is the given one; else nothing."""
+        found = children(self.mpp.pid)
+        return found if len(found) == 2 and worker not in found else []
+
     def test_killed(self) -> None:
         """A worker that starts while the file is empty asks for passwords as the others do."""
         for text in ("", "basic_auth_users: {}\n"):
@@ -201,8 +206,8 @@ class WorkersTests(EmptiedCase):
                 os.kill(before[0], signal.SIGKILL)
                 statuses = self.kept_out(lambda: None)
                 print(f"{text!r:<28} strangers: {dict(statuses)}")
-                after = children(self.mpp.pid)
-                self.assertEqual((len(after), before[0] in after), (2, False))
+                after = wait_until(lambda before=before: self.replaced(before[0]), "another worker has its place", 15)
+                self.assertEqual(len(after), 2)
                 self.assertEqual({fetch(self.mpp.port, QUERY, headers=self.alice)[0] for _ in range(20)}, {200})
         self.assertEqual(self.good_is_told(), 0)
 
@@ -249,6 +254,7 @@ class StartTests(SynchronousTestCase):
             mpp = Mpp(["127.0.0.1:1"], "--web-config", str(path), *(("--workers", "2") if number else ()))
             self.addCleanup(mpp.close)
             mpp.start()
+            wait_until(lambda mpp=mpp: "nothing is protected" in mpp.log(), "the warning", 5)
             time.sleep(1)
             warnings = [line for line in mpp.log().splitlines() if "nothing is protected" in line]
             self.assertEqual(len(warnings), 1, mpp.log())

@@ -14,6 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.clients import Load
+from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, wait_until
 from tests.integration.restarts import clean
 
@@ -121,9 +122,8 @@ class SharingTests(WorkersTestCase):
     def test_probes(self) -> None:
         """Servers are probed as often as by a single process."""
         rounds, before = self.mpp.metric("mpp_selection_rounds_total"), self.servers[0].count("/-/ready")
-        time.sleep(3)
+        wait_until(lambda: self.mpp.metric("mpp_selection_rounds_total") >= rounds + 3, "three rounds", 10)
         rounds, probes = self.mpp.metric("mpp_selection_rounds_total") - rounds, self.servers[0].count("/-/ready") - before
-        self.assertGreater(rounds, 2)
         self.assertApproximates(probes, rounds, 2)
 
 
@@ -143,7 +143,7 @@ class DeathTests(WorkersTestCase):
         back = time.monotonic() - began
         time.sleep(1)
         tally = load.stop()
-        self.assertLess(back, 10)
+        self.assertLess(back, within(10))
         self.assertLessEqual(len(tally.failures), 5, tally.failures)
         self.assertTrue(tally.failures)
         self.assertEqual(set(tally.statuses), {200})
@@ -170,10 +170,10 @@ class DeathTests(WorkersTestCase):
         for _ in range(10):
             began = time.monotonic()
             self.assertEqual(fetch(self.mpp.port, QUERY)[0], 200)
-            self.assertLess(time.monotonic() - began, 1)
+            self.assertLess(time.monotonic() - began, within(1))
         began = time.monotonic()
         self.assertGreaterEqual(self.mpp.metric("mpp_worker_unanswered_total"), 1)
-        self.assertLess(time.monotonic() - began, 3)
+        self.assertLess(time.monotonic() - began, within(3))
 
     def test_parent_killed(self) -> None:
         """When the parent is killed its workers are gone, too, and the port is free."""
@@ -276,7 +276,7 @@ class StopTests(WorkersTestCase):
         self.mpp.signal(signal.SIGTERM)
         began = time.monotonic()
         self.ended(5)
-        self.assertLess(time.monotonic() - began, 1.5)
+        self.assertLess(time.monotonic() - began, within(1.5))
         for client in crowd:
             self.assertRaises((OSError, http.client.HTTPException), client.getresponse)
 

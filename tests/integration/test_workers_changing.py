@@ -15,6 +15,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.clients import Load
+from tests.integration.patience import within
 from tests.integration.processes import Mpp, Simulated, fetch, free_port, wait_until
 from tests.integration.restarts import Activated
 from tests.integration.test_reload import Configured
@@ -58,19 +59,19 @@ class ReloadTests(WorkersCase):
         mpp = self.mpp()
         before, further = children(mpp.pid), free_port()
         with Load(mpp.port, clients=8, pause=0.002) as load:
-            time.sleep(0.5)
+            load.reach(20)
             listen = [f"tcp:{further}:interface=127.0.0.1"]
             mpp.write(endpoint=self.urls[:1], workers=2, enable_lifecycle=True, affinity_options="none", listen=listen)
             names = ["endpoint", "affinity-options", "listen"]
             self.assertEqual(mpp.post(), (200, {"status": "success", "data": {"changed": names}}))
-            time.sleep(0.5)
+            load.reach(20)
             for _ in range(8):
                 status, headers, _ = fetch(further, QUERY)
                 self.assertEqual((status, headers["mpp.servedby"]), (200, self.servers[0].address))
                 self.assertNotIn("set-cookie", headers)
             mpp.write(endpoint=self.urls, workers=2, enable_lifecycle=True, routing_strategy="random")
             mpp.hang_up("changed: endpoint, routing-strategy, affinity-options, listen")
-            time.sleep(0.5)
+            load.reach(20)
             tally = load.stop()
         self.assertGreater(tally.requests, 50)
         self.assertEqual(tally.failures, [], f"{tally}\n{mpp.log()[-3000:]}")
@@ -117,10 +118,8 @@ class ShownTests(WorkersCase):
             for _ in range(3):
                 client.request("GET", QUERY)
                 client.getresponse().read()
-        time.sleep(1.1)
-        for _ in range(4):
-            told = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
-            self.assertEqual(sum(each["recent"]["requests"] for each in told["backends"]), 30)
+        wait_until(lambda: self.recent(mpp) == 30, "all requests are told", 10)
+        self.assertEqual({self.recent(mpp) for _ in range(4)}, {30})
         self.servers[0].set(query_takes=2.0)
         self.servers[1].set(query_takes=2.0)
         for client in crowd:
@@ -128,6 +127,11 @@ class ShownTests(WorkersCase):
         wait_until(lambda: self.active(mpp) == 10, "all are under way", 5)
         self.assertEqual(sum(self.active_on(mpp, server) for server in self.servers), 10)
         self.assertEqual({client.getresponse().status for client in crowd}, {200})
+
+    def recent(self, mpp: Mpp) -> int:
+        """Return the number of requests of the last minutes that the page shows."""
+        told = json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])
+        return sum(int(each["recent"]["requests"]) for each in told["backends"])
 
     def active(self, mpp: Mpp) -> int:
         """Tell how many requests the page says are under way."""
@@ -171,9 +175,9 @@ class SocketTests(WorkersCase):
         mpp = Activated(self.urls, "--workers", "2")
         self.started(mpp)
         with Load(mpp.port, clients=4, pause=0.005) as load:
-            time.sleep(0.5)
+            load.reach(20)
             mpp.restart()
-            time.sleep(0.5)
+            load.reach(20)
             tally = load.stop()
         self.assertGreater(tally.requests, 20)
         self.assertEqual(set(tally.statuses), {200}, f"{tally}\n{mpp.log()[-3000:]}")
@@ -210,7 +214,7 @@ class WebConfigTests(WebConfigCase):
         asked = [mpp.ask(QUERY, **basic("alice", password))[0] for password in ("one", "two") for _ in range(4)]
         self.assertEqual(asked, [200] * 4 + [401] * 4)
         (self.folder / "web.yml").write_text(f"{TLS}}}\nbasic_auth_users: {{alice: {hashed('two')}}}\n")
-        time.sleep(3)
+        time.sleep(within(3))
         asked = [mpp.ask(QUERY, **basic("alice", password))[0] for password in ("one", "two") for _ in range(4)]
         self.assertEqual(asked, [401] * 4 + [200] * 4)
 
