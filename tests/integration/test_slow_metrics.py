@@ -34,13 +34,9 @@ class SlowMetricsTests(SynchronousTestCase):
         return (mpp.metric(f"{name}_sum") - before[0]) / max(1.0, mpp.metric(f"{name}_count") - before[1])
 
     def test_facts_are_known(self) -> None:
-        """A page that takes 9 seconds is read once a minute; with its facts the server takes the traffic that is due to it."""
-        self.slow.set(metrics_take=9.0)
-        began = time.monotonic()
+        """A page that takes 8 seconds is read once a minute; with its facts the server takes the traffic that is due to it."""
+        self.slow.set(metrics_take=8.0)
         mpp = self.begin()
-        # It is waited for 3 seconds; the rest is for a busy machine.
-        self.assertLess(time.monotonic() - began, 8.5)
-        self.assertTrue(mpp.is_selected(self.quick.address))
         self.assertLess(self.round_seconds(mpp, 1.5), within(0.5))
         wait_until(lambda: mpp.is_selected(self.slow.address), f"it is selected: {mpp.log()[-2000:]}", 12)
         self.assertLess(self.round_seconds(mpp, 5.0), within(0.5))
@@ -49,7 +45,9 @@ class SlowMetricsTests(SynchronousTestCase):
     def test_read_less_often_while_it_fails(self) -> None:
         """A page that never comes is tried ever less often; the server is in service, and the rounds are short."""
         self.slow.set(metrics_take=3600.0)
+        # The first round does not wait for the page to end, either.
         mpp = self.begin()
+        self.assertTrue(mpp.is_selected(self.quick.address))
         self.assertLess(self.round_seconds(mpp, 12.0), within(0.5))
         self.assertEqual(self.slow.count("/metrics"), 1)
         self.assertEqual(mpp.standing_of(self.slow.address), "viable")
