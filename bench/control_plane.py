@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.figures import table
 from bench.programs import LOAD_CORE, PROXY_CORE, cpu_seconds, first_line, pinned, wrk
-from mpp.testing.faults import FAULTS
-from mpp.testing.messages import Request, SimulatedResponse
-from mpp.testing.prometheus import SimulatedPrometheus
-from mpp.testing.server import listen
 from tests.integration.processes import CHECKOUT, Mpp, fetch, wait_until
+from tests.simulated.faults import FAULTS
+from tests.simulated.messages import Request, SimulatedResponse
+from tests.simulated.prometheus import SimulatedPrometheus
+from tests.simulated.server import listen
 
 INTERVAL_S = 10.0
 ROUND = "mpp_selection_round_duration_seconds"

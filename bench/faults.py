@@ -38,7 +38,7 @@ MARK = "BENCH_FAULTS_ALONE"
 
 @dataclass(frozen=True)
 class Row:
-    """A way to misbehave; ``fault`` as in `mpp.testing.faults`, none for SIGSTOP."""
+    """A way to misbehave; ``fault`` as in `tests.simulated.faults`, none for SIGSTOP."""
 
     name: str
     title: str

@@ -2,8 +2,8 @@
 A TCP proxy in front of one server that passes bytes through, until it is told over its control port to misbehave.
 
 A process of its own, so that it disturbs nobody's measurement. It knows HTTP only as far as a request begins and an answer ends;
-the ways to misbehave are those of `mpp.testing.faults`. While it misbehaves, it does so for health checks too, and closes every
-connection after its answer. What hangs when it is mended stays hanging, until ``reset``.
+the ways to misbehave are those of `tests.simulated.faults`. While it misbehaves, it does so for health checks too, and closes
+every connection after its answer. What hangs when it is mended stays hanging, until ``reset``.
 
 With ``--namespace`` it listens in a network namespace of its own, so that ``vanish`` can drop packets on the way there.
 
@@ -21,8 +21,8 @@ from typing import Any
 
 from bench.line import Connection
 from bench.link import Link
-from mpp.testing.faults import FAULTS
-from mpp.testing.plan import Plan
+from tests.simulated.faults import FAULTS
+from tests.simulated.plan import Plan
 
 BACKLOG = 4096
 """What a Go server has on Linux."""

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import httptools
 
-from mpp.testing.connection import LINGER
-from mpp.testing.plan import Plan
+from tests.simulated.connection import LINGER
+from tests.simulated.plan import Plan
 
 RESET = struct.pack("ii", 1, 0)
 """For SO_LINGER: closing sends RST."""
@@ -73,7 +73,7 @@ class Upstream(asyncio.Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One client connection; the line that faults act on (`mpp.testing.plan.ILine`)."""
+    """One client connection; the line that faults act on (`tests.simulated.plan.ILine`)."""
 
     transport: asyncio.Transport
 

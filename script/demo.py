@@ -21,8 +21,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from mpp.testing.processes import NotServing, Server
+from demo_servers import NotServing, Server
 
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""The folder that has the simulated servers, ``tests/simulated``; mpp must not be imported from there, but from the wheel."""
 WANTED_PORTS = (9090, 9091, 9092)
 """The preferred ports of mpp (Prometheus' usual port) and of the two servers."""
 PORTS_TO_TRY = range(9090, 9190)
@@ -94,6 +96,7 @@ def _pair(folder: Path, port: int, ports: Sequence[int]) -> list[Server]:
         print("The pair: two SIMULATED Prometheus servers, because there is no prometheus on the PATH.")
     addresses = ", ".join(f"127.0.0.1:{each}" for each in ports)
     servers = []
+    environ = {} if binary else {"PYTHONPATH": str(CHECKOUT)}
     for name, own in zip("ab", ports, strict=True):
         if binary:
             config = folder / f"{name}.yml"
@@ -101,9 +104,9 @@ def _pair(folder: Path, port: int, ports: Sequence[int]) -> list[Server]:
             command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / name}"]
             command.append(f"--web.listen-address=127.0.0.1:{own}")
         else:
-            command = [sys.executable, "-P", "-m", "mpp.testing", "--port", str(own), "--name", name, "--version", "3.5.0"]
+            command = [sys.executable, "-P", "-m", "tests.simulated", "--port", str(own), "--name", name, "--version", "3.5.0"]
         log = folder / f"{name}.log"
-        servers.append(Server(f"Prometheus {name}", own, command, f"http://127.0.0.1:{own}/-/ready", log))
+        servers.append(Server(f"Prometheus {name}", own, command, f"http://127.0.0.1:{own}/-/ready", log, environ))
     return servers
 
 

@@ -10,12 +10,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import define
-
-from mpp.core.text.child_environ import isolated
+from attrs import define, field
 
 START_DEADLINE = 30.0
 """Seconds for a server to start: a slow laptop with a cold cache."""
@@ -32,6 +30,7 @@ class Server:
     """
     A server process of the demo.
 
+    :ivar environ: variables of the process besides those of the demo.
     :ivar ready_url: the URL that returns 200 when the server is ready.
     """
 
@@ -40,6 +39,7 @@ class Server:
     command: Sequence[str]
     ready_url: str
     log: Path
+    environ: Mapping[str, str] = field(factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -51,7 +51,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=isolated(os.environ),
+                    env={**os.environ, **self.environ},
                     start_new_session=True,
                     preexec_fn=_die_with_parent,
                 )

@@ -10,14 +10,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.testing import faults
-from mpp.testing.control import Control
-from mpp.testing.messages import Request
-from mpp.testing.pages import PIECE
-from mpp.testing.plan import IFault, Plan
-from mpp.testing.prometheus import SimulatedPrometheus
-from mpp.testing.queries import BadQuery, duration
-from mpp.testing.server import SimulatedServer
+from tests.simulated import faults
+from tests.simulated.control import Control
+from tests.simulated.messages import Request
+from tests.simulated.pages import PIECE
+from tests.simulated.plan import IFault, Plan
+from tests.simulated.prometheus import SimulatedPrometheus
+from tests.simulated.queries import BadQuery, duration
+from tests.simulated.server import SimulatedServer
 
 NOW = 1_800_000_000.0
 DAY = 24 * 3600.0

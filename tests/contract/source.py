@@ -17,9 +17,6 @@ import mpp
 
 PACKAGE = Path(mpp.__file__).parent
 
-NOT_THE_PROGRAM = ("testing", "demo.py", "manual.py")
-"""Parts of the folder that only tests and developers run."""
-
 
 @frozen(eq=False)
 class Module:
@@ -38,8 +35,7 @@ class Module:
 @functools.cache
 def modules() -> tuple[Module, ...]:
     """Return all modules of the program."""
-    paths = sorted(PACKAGE.rglob("*.py"))
-    return tuple(_read(path) for path in paths if path.relative_to(PACKAGE).parts[0] not in NOT_THE_PROGRAM)
+    return tuple(_read(path) for path in sorted(PACKAGE.rglob("*.py")))
 
 
 def _read(path: Path) -> Module:

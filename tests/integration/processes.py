@@ -219,6 +219,7 @@ class Simulated(Process):
     def __init__(self, *options: str, name: str = "simulated") -> None:
         super().__init__(name)
         self.control_port = free_port()
+        self.environ["PYTHONPATH"] = str(CHECKOUT)
         self._options = options
 
     @property
@@ -229,7 +230,7 @@ class Simulated(Process):
     def command(self) -> list[str]:
         """Give the command line."""
         ports = ["--port", str(self.port), "--control-port", str(self.control_port)]
-        return [sys.executable, "-P", "-m", "mpp.testing", *ports, "--name", self.name, *self._options]
+        return [sys.executable, "-P", "-m", "tests.simulated", *ports, "--name", self.name, *self._options]
 
     def is_ready(self) -> bool:
         """Tell whether it can be controlled."""
@@ -244,7 +245,7 @@ class Simulated(Process):
         self._control("POST", "/state", values)
 
     def spoil(self, fault: str, *, share: float = 1.0, spare_probes: bool = False, **arguments: object) -> None:
-        """Let something go wrong; see ``mpp.testing.faults.FAULTS``."""
+        """Let something go wrong; see ``tests.simulated.faults.FAULTS``."""
         wanted = {"name": fault, "share": share, "spare_probes": spare_probes, "arguments": arguments}
         self._control("POST", "/fault", wanted)
 

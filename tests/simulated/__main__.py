@@ -1,4 +1,4 @@
-"""``python -m mpp.testing``: run one simulated Prometheus until SIGTERM or Ctrl-C."""
+"""``python -m tests.simulated``: run one simulated Prometheus until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 import time
 from typing import Any
 
-from mpp.testing.control import Control
-from mpp.testing.faults import FAULTS
-from mpp.testing.prometheus import SimulatedPrometheus
-from mpp.testing.queries import BadQuery, duration
-from mpp.testing.server import SimulatedServer, listen
+from tests.simulated.control import Control
+from tests.simulated.faults import FAULTS
+from tests.simulated.prometheus import SimulatedPrometheus
+from tests.simulated.queries import BadQuery, duration
+from tests.simulated.server import SimulatedServer, listen
 
 
 def _duration(text: str) -> float:
@@ -22,10 +22,12 @@ def _duration(text: str) -> float:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m mpp.testing", description="Run a simulated Prometheus, for tests and demos.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulated", description="Run a simulated Prometheus, for tests and demos."
+    )
     parser.add_argument("--port", type=int, default=0, help="TCP port; 0 (default) picks a free one")
     parser.add_argument("--interface", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--control-port", type=int, help="also serve the control pages there (see mpp/testing/control.py)")
+    parser.add_argument("--control-port", type=int, help="also serve the control pages there (see tests/simulated/control.py)")
     parser.add_argument("--version", default="2.42.0", help="simulated version of Prometheus (default: %(default)s)")
     parser.add_argument("--name", default="a", help="value of its external label (default: %(default)s)")
     parser.add_argument("--prefix", default="", help="route prefix, like /prometheus")
@@ -62,7 +64,7 @@ def main() -> int:
             where = reactor.listenTCP(options.control_port, control, interface=options.interface).getHost()
             print(f"control on http://{where.host}:{where.port}", flush=True)
     except error.CannotListenError as problem:
-        print(f"python -m mpp.testing: --port {problem.port}: cannot listen: {problem.socketError}", file=sys.stderr)
+        print(f"python -m tests.simulated: --port {problem.port}: cannot listen: {problem.socketError}", file=sys.stderr)
         return 1
     if options.fault:
         sim.spoil(FAULTS[options.fault](), share=options.share)

@@ -14,9 +14,9 @@ from twisted.internet import protocol
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from mpp.testing.framing import frame, stream
-from mpp.testing.messages import Request, SimulatedResponse
-from mpp.testing.plan import Plan, is_probe
+from tests.simulated.framing import frame, stream
+from tests.simulated.messages import Request, SimulatedResponse
+from tests.simulated.plan import Plan, is_probe
 
 LINGER = 0.05
 """Seconds between the last bytes and RST: an immediate RST would discard the bytes."""

@@ -15,11 +15,11 @@ import json
 
 from attrs import define
 
-from mpp.testing.faults import FAULTS
-from mpp.testing.messages import JSON, Request, SimulatedResponse, compact, text
-from mpp.testing.plan import Plan
-from mpp.testing.prometheus import SimulatedPrometheus
-from mpp.testing.server import SimulatedServer
+from tests.simulated.faults import FAULTS
+from tests.simulated.messages import JSON, Request, SimulatedResponse, compact, text
+from tests.simulated.plan import Plan
+from tests.simulated.prometheus import SimulatedPrometheus
+from tests.simulated.server import SimulatedServer
 
 SETTABLE = (
     "version",

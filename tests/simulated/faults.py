@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from attrs import field, frozen
 
-from mpp.testing.plan import IFault, ILine
+from tests.simulated.plan import IFault, ILine
 
 
 @frozen

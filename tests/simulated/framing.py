@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 
-from mpp.testing.messages import Request, SimulatedResponse
+from tests.simulated.messages import Request, SimulatedResponse
 
 CHUNKED_FROM = 2048
 """Go's server announces the length of bodies up to this size and sends larger ones in chunks."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from mpp.testing import queries
-from mpp.testing.messages import (
+from tests.simulated import queries
+from tests.simulated.messages import (
     EXPOSITION,
     HTML,
     JSON,
@@ -29,7 +29,7 @@ from mpp.testing.messages import (
 )
 
 if TYPE_CHECKING:
-    from mpp.testing.prometheus import SimulatedPrometheus
+    from tests.simulated.prometheus import SimulatedPrometheus
 
 DAY = 24 * 3600.0
 PIECE = b"# a line of filler that stands for a sample, 64 bytes of it....\n" * 256

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field
 
-from mpp.testing import queries
-from mpp.testing.messages import HTML, Request, SimulatedResponse, api_error, text
-from mpp.testing.pages import DAY, PAGES, not_ready
-from mpp.testing.plan import IFault, Plan
+from tests.simulated import queries
+from tests.simulated.messages import HTML, Request, SimulatedResponse, api_error, text
+from tests.simulated.pages import DAY, PAGES, not_ready
+from tests.simulated.plan import IFault, Plan
 
 NO_MODIFICATION_TIME = 0
 """The time in gzip headers, constant so that the same body always results in the same bytes."""

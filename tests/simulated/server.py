@@ -7,9 +7,9 @@ from typing import Any
 from attrs import frozen
 from twisted.internet import defer, protocol
 
-from mpp.testing.connection import ISite, SimulatedConnection
-from mpp.testing.framing import chunk
-from mpp.testing.prometheus import SimulatedPrometheus
+from tests.simulated.connection import ISite, SimulatedConnection
+from tests.simulated.framing import chunk
+from tests.simulated.prometheus import SimulatedPrometheus
 
 BACKLOG = 1024
 """The listen backlog. Go uses the kernel's limit, 4096 on Linux; with Twisted's 50, connections would wait for SYN retries."""

@@ -39,8 +39,6 @@ NOT_OURS = {
     ("core/headers.py", "b'(?<=\\\\r\\\\n)(?:%b):[^\\\\r\\\\n]*\\\\r\\\\n' % names"),
     # One character, or one class of characters, for one character of the text.
     ("core/text/linear_pattern.py", "re.escape(text) if plain else text"),
-    # The simulated Prometheus has label values matched by what its own tests ask for; they are a few characters long.
-    ("testing/queries.py", "wanted"),
 }
 """Patterns that are made while mpp runs: file, and expression. Each says why it may be."""
 
