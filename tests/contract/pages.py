@@ -30,7 +30,7 @@ from mpp.selection.verdict import verdict
 from tests.contract import source
 from tests.status_support import NOW, A, B, view, well
 
-_EVENTS = (("event_log.record", 0), ("self.note", 0), ("program.record", 0), ("Problems", 1))
+_EVENTS = (("event_log.record", 0), ("self.note", 0), ("_note_down", 0), ("program.record", 0), ("Problems", 1))
 """The functions that have an event on the page, and which of their arguments is its kind."""
 
 
