@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 # Not txaio's logger, which follows the log level: the access log is written at any level.
@@ -18,6 +19,7 @@ from mpp.proxy.decisions import access_fields as access
 _log = Logger(namespace=access.COMPONENT)
 
 
+@frozen
 class AccessLog:
     """
     The access log, which gets each request when it has ended.
@@ -26,9 +28,8 @@ class AccessLog:
     :param client_of: returns the address of a request's client.
     """
 
-    def __init__(self, clock: IReactorTime, client_of: Callable[[RequestInfo], str]) -> None:
-        self.clock = clock
-        self._client_of = client_of
+    _clock: IReactorTime
+    _client_of: Callable[[RequestInfo], str]
 
     def log(
         self,
@@ -57,7 +58,7 @@ class AccessLog:
             backend=backend,
             attempts=attempts,
             reason=access.reason_of(reasons),
-            duration_s=self.clock.seconds() - began,
+            duration_s=self._clock.seconds() - began,
             bytes=sent,
         )
 

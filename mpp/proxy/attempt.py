@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from txaio import tx
@@ -42,6 +43,7 @@ class AttemptListener(Protocol):
 
 
 @implementer(IProgress)
+@define(eq=False, weakref_slot=False)
 class Attempt:
     """
     One attempt of a request on one backend. It ends with one call of its listener, unless it is cancelled before.
@@ -58,46 +60,24 @@ class Attempt:
     :ivar alive_at: when the server last showed that it is alive; 0 if nothing has waited for that.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_listener",
-        "_marked",
-        "_moving",
-        "_response",
-        "_seen",
-        "_stalled",
-        "alive_at",
-        "backend",
-        "context",
-        "deadline",
-        "dequeued_at",
-        "idle",
-        "queued",
-        "received",
-        "sent_at",
-        "took",
-        "was_stale",
-    )
-
-    def __init__(self, listener: AttemptListener, backend: Backend, context: ForwardContext, deadline: RequestDeadline) -> None:
-        self._listener = listener
-        self.backend = backend
-        self.context = context
-        self.deadline = deadline
-        self.sent_at = context.clock.seconds()
-        self.dequeued_at = 0.0
-        self.took = 0.0
-        self.received = 0
-        self.queued = False
-        self.was_stale = False
-        self.idle = 0.0
-        self.alive_at = 0.0
-        self._response: Deferred[IResponse] | None = None
-        self._cancelled = False
-        self._moving = False
-        self._stalled = 0.0
-        self._marked = 0
-        self._seen = 0
+    _listener: AttemptListener
+    backend: Backend
+    context: ForwardContext
+    deadline: RequestDeadline
+    sent_at: float
+    dequeued_at: float = 0.0
+    took: float = 0.0
+    received: int = 0
+    queued: bool = False
+    was_stale: bool = False
+    idle: float = 0.0
+    alive_at: float = 0.0
+    _response: Deferred[IResponse] | None = None
+    _cancelled: bool = False
+    _moving: bool = False
+    _stalled: float = 0.0
+    _marked: int = 0
+    _seen: int = 0
 
     def __repr__(self) -> str:
         return f"<Attempt on {self.backend.name}, {self.received} bytes, stalled for {self._stalled:g} s>"

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -44,6 +45,7 @@ from mpp.proxy.retry_state import RetryState
 SELECTION_WAIT_S = 10.0
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class Attempts:
     """
     All attempts of one client request. They end with one call of ``deliver``, ``fail`` or ``failed``, unless cancelled before.
@@ -56,30 +58,16 @@ class Attempts:
     :ivar reasons: why attempts failed, were moved or were hedged, one line each.
     """
 
-    __slots__ = (
-        "_callbacks",
-        "_context",
-        "_deadline",
-        "_waiting",
-        "by_affinity",
-        "plan",
-        "reasons",
-        "retry_state",
-        "running",
-        "started",
-    )
-
-    def __init__(self, context: ForwardContext, deadline: RequestDeadline, callbacks: ExchangeCallbacks) -> None:
-        self._context = context
-        self._deadline = deadline
-        self._callbacks = callbacks
-        self.running: list[Attempt] = []
-        self.started = 0
-        self.retry_state: RetryState | None = None
-        self.by_affinity = ""
-        self.plan: RequestPlan | None = None
-        self.reasons: tuple[str, ...] = ()
-        self._waiting: Deferred[Selection] | None = None
+    _context: ForwardContext
+    _deadline: RequestDeadline
+    _callbacks: ExchangeCallbacks
+    running: list[Attempt] = field(factory=list, init=False)
+    started: int = 0
+    retry_state: RetryState | None = None
+    by_affinity: str = ""
+    plan: RequestPlan | None = None
+    reasons: tuple[str, ...] = ()
+    _waiting: Deferred[Selection] | None = None
 
     def start(self) -> None:
         """
@@ -157,7 +145,7 @@ class Attempts:
             if retry_state.abandoned is not None:
                 context.metrics.retried(*retry_state.abandoned)
                 retry_state.abandoned = None
-        attempt = Attempt(self, backend, context, self._deadline)
+        attempt = Attempt(self, backend, context, self._deadline, context.clock.seconds())
         self.started += 1
         self.running.append(attempt)
         attempt.send(fresh=not self._deadline.read)

@@ -102,6 +102,7 @@ class _ServerLiveness:
     refused_at: float = -inf
 
 
+@define(eq=False)
 class LivenessChecks:
     """
     The liveness checks of all servers, see Note [Liveness checks].
@@ -109,22 +110,13 @@ class LivenessChecks:
     :ivar upstreams: sends the checks; replaced by a reload.
     """
 
-    def __init__(
-        self,
-        upstreams: IUpstreams,
-        selections: ISelections,
-        metrics: Metrics,
-        clock: IReactorTime,
-        ticker: Ticker,
-        instance: Instance,
-    ) -> None:
-        self._instance = instance
-        self.upstreams = upstreams
-        self._selections = selections
-        self._metrics = metrics
-        self._clock = clock
-        self._ticker = ticker
-        self._servers: dict[Backend, _ServerLiveness] = {}
+    upstreams: IUpstreams
+    _selections: ISelections
+    _metrics: Metrics
+    _clock: IReactorTime
+    _ticker: Ticker
+    _instance: Instance
+    _servers: dict[Backend, _ServerLiveness] = field(factory=dict, init=False)
 
     def __repr__(self) -> str:
         asked = [backend.name for backend, server in self._servers.items() if server.asked is not None]

@@ -6,6 +6,7 @@ A `RetryState` is made after the first failure, which most requests never have. 
 
 from __future__ import annotations
 
+from attrs import define, field
 from txaio import tx
 
 from mpp.core.errors import Cause, UpstreamError
@@ -36,6 +37,7 @@ def take_retry_token(what: str, context: ForwardContext, info: RequestInfo) -> b
     return False
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class RetryState:
     """
     The failed attempts of one request, and what they mean for further ones.
@@ -50,40 +52,21 @@ class RetryState:
     :ivar again: the number of attempts on backends that had failed the request and returned to service since.
     """
 
-    __slots__ = (
-        "_context",
-        "_crashed",
-        "_crashes",
-        "_deadline",
-        "_maybe_done",
-        "_seen",
-        "_unauthorized",
-        "abandoned",
-        "again",
-        "blamed",
-        "fallback",
-        "last_reason",
-        "refreshed",
-        "suspect",
-        "tried",
-    )
-
-    def __init__(self, context: ForwardContext, deadline: RequestDeadline) -> None:
-        self._context = context
-        self._deadline = deadline
-        self.tried: list[Backend] = []
-        self.blamed: list[Backend] = []
-        self.last_reason = ""
-        self.refreshed = False
-        self.abandoned: tuple[str, str] | None = None
-        self.fallback: tuple[IResponse, Attempt] | None = None
-        self.suspect = False
-        self.again = 0
-        self._crashes = 0
-        self._crashed: set[Backend] = set()
-        self._maybe_done = False
-        self._seen: dict[Backend, Observation | None] = {}
-        self._unauthorized = 0
+    _context: ForwardContext
+    _deadline: RequestDeadline
+    tried: list[Backend] = field(factory=list)
+    blamed: list[Backend] = field(factory=list)
+    last_reason: str = ""
+    refreshed: bool = False
+    abandoned: tuple[str, str] | None = None
+    fallback: tuple[IResponse, Attempt] | None = None
+    suspect: bool = False
+    again: int = 0
+    _crashes: int = 0
+    _crashed: set[Backend] = field(factory=set)
+    _maybe_done: bool = False
+    _seen: dict[Backend, Observation | None] = field(factory=dict)
+    _unauthorized: int = 0
 
     @property
     def is_query_of_death(self) -> bool:
