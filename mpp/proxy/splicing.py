@@ -85,7 +85,7 @@ class _Part:
         self._request.answered(self)
 
     def fail(self, why: LocalReply) -> None:
-        """End the request: no server answers these steps."""
+        """End the request, because no server answers these steps."""
         self._request.fail(why)
 
     def failed(self, failure: Failure) -> None:
@@ -93,7 +93,7 @@ class _Part:
         self._request.failed(failure)
 
     def splice(self, plan: RequestPlan) -> None:
-        """A part is not divided again."""
+        """Raise an error, because a part is never divided again."""
         raise AssertionError(f"a part was divided: {plan}")
 
 
@@ -130,7 +130,7 @@ class SplicedAttempts:
 
     def start(self) -> None:
         """
-        Send all parts.
+        Start the attempts of all parts.
 
         :raise LoopDetected: this mpp has sent the request itself.
         """
@@ -145,7 +145,7 @@ class SplicedAttempts:
 
     @property
     def started(self) -> int:
-        """How many attempts one part needed at most; a request of several parts that all succeed at once needs one."""
+        """The most attempts that one part needed; 1 if all parts succeed at once."""
         return max(part.attempts.started for part in self._parts)
 
     @property
@@ -172,9 +172,9 @@ class SplicedAttempts:
             self._joining.cancel()
 
     def response_failed(self, attempt: Attempt, error: UpstreamError) -> None:
-        """Do nothing: a joined response is there as a whole before its first byte is sent."""
+        """Do nothing, because a joined response is complete before its first byte is sent."""
 
-    # What becomes of the parts
+    # The end of the parts
 
     def answered(self, part: _Part) -> None:
         """Join the parts when all have a response."""
@@ -187,7 +187,7 @@ class SplicedAttempts:
             self._joining.addErrback(self._broken)
 
     def fail(self, why: LocalReply) -> None:
-        """End the request: no server answers one of the parts."""
+        """End the request, because no server answers one of the parts."""
         if not self.ended:
             self.cancel()
             self._request.fail(why)
