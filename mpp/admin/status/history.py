@@ -15,7 +15,7 @@ MOST_HOLES = 20
 
 
 def history(view: StatusView, backend: Backend) -> dict[str, Any]:
-    """Return what a server lacks, and how far its history has been compared with those of the others."""
+    """Return what a server lacks, and how far its history has been compared with the histories of the others."""
     progress = view.looked_back.get(backend, Progress())
     jobs, missing = view.coverage.jobs, view.coverage.missing.get(backend, NOTHING)
     total = sum(job.targets for job in jobs.values())
