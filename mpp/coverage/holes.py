@@ -18,10 +18,8 @@ for.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from operator import and_
 
 from attrs import define, frozen
 
@@ -160,15 +158,8 @@ def judged(
             holes = {
                 job: _holes(answer.get(job, {}), sums, windows, jobs.get(job, UNKNOWN_JOB), gone) for job, sums in best.items()
             }
-            whole = Intervals.of((end - windows.length * (2 - LACKING), end) for end in gone)
-            # Where each job lacks all of its targets, although the windows at its edges have some samples.
-            empty = [_empty(holes[job]) for job, sums in best.items() if gone and any(sums.values())]
-            found[backend] = Missing.of(functools.reduce(and_, empty) | whole if empty else whole, holes)
+            found[backend] = Missing.of(_whole(answer, best, windows, gone), holes)
     return {backend: missing for backend, missing in found.items() if missing}
-
-
-def _empty(holes: Iterable[Hole]) -> Intervals:
-    return Intervals.of((hole.start, hole.end) for hole in holes if hole.missing == hole.of)
 
 
 def _known(answers: Mapping[Backend, Sums | Unanswered]) -> dict[Backend, Sums]:
@@ -184,6 +175,18 @@ def _gone(own: Sums, best: Sums, windows: Windows) -> frozenset[int]:
     there = {end for sums in own.values() for end, value in sums.items() if value}
     others = {end for sums in best.values() for end, value in sums.items() if value}
     return frozenset(end for end in windows.ends if end in others and end not in there)
+
+
+def _whole(own: Sums, best: Sums, windows: Windows, gone: frozenset[int]) -> Intervals:
+    """Return the times of windows in which a server has nothing, and of those beside them of which it has a part only."""
+    length = windows.length
+    beside = {end + step for end in gone for step in (-length, length)} - gone
+    part = [end for end in beside if _total(own, end) < LACKING * _total(best, end)]
+    return Intervals.of([*((end - length * (2 - LACKING), end) for end in gone), *((end - length, end) for end in part)])
+
+
+def _total(sums: Sums, end: int) -> float:
+    return sum(job.get(end, 0.0) for job in sums.values())
 
 
 @define
