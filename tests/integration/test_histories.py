@@ -73,7 +73,7 @@ class HistoriesTests(SynchronousTestCase):
         self.assert_found(missing["b"], self.restart, 13, 13)
         weight = mpp.metric("mpp_backend_missing_target_seconds", backend=self.servers["a"].address)
         self.assertLess(abs(weight - (13 * 600 + 5 * 3 * 3600)), 13 * 2 * WINDOW + 5 * 2 * WINDOW)
-        self.assertIn("compared the last 2.5d of 2 servers", mpp.log())
+        self.assertIn("compared the last 2d 12h of 2 servers", mpp.log())
 
     def test_switched_off(self) -> None:
         """Nothing is asked with --no-coverage."""
