@@ -23,13 +23,13 @@ from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from mpp.core.settings import KubeSettings
 from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.kubernetes.client import KubeClient
 from mpp.discovery.kubernetes.cluster_access import ClusterAccess
 from mpp.discovery.kubernetes.credentials import ClusterCredentials
 from mpp.discovery.kubernetes.exec_plugin import IssuedCredential
 from mpp.discovery.kubernetes.locator import KubeLocator
+from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.discovery.kubernetes.user import ExecPlugin
 from tests.fake_https import FakeAuthority, name_of
 

@@ -14,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from mpp.config.options import GROUPS, OPTIONS, Option
+from mpp.config.options import OPTIONS
+from mpp.discovery.kinds.option import GROUPS, Option
 
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _FLAGS = frozenset(option.flag for option in OPTIONS)

@@ -11,8 +11,9 @@ from typing import Any
 
 from mpp.config.configured import COMMAND_LINE, DEFAULT, DERIVED, ENVIRONMENT, FILE, ConfiguredValue, EffectiveConfig
 from mpp.config.loader import ParsedConfig
-from mpp.config.options import OPTIONS, Option
+from mpp.config.options import OPTIONS
 from mpp.core.settings import Settings
+from mpp.discovery.kinds.option import Option
 
 _PLACE = re.compile(r"(?P<place>.*?:[0-9]+): .*", re.DOTALL)
 _DEFAULTS = Settings()

@@ -15,6 +15,7 @@ from mpp.app.listen.endpoints import endpoint, is_inherited
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.files import UnreadableFile, read_small
 from mpp.discovery.file import MAX_BYTES
+from mpp.discovery.kinds.endpoints_file import EndpointsFileSettings
 
 if TYPE_CHECKING:
     from mpp.config.loader import ConfigSources
@@ -30,7 +31,7 @@ def check_config(sources: ConfigSources, reactor: Any) -> str:
     """
     # Imported here because at a start these modules are imported only after the reactor.
     from mpp.app.components import build
-    from mpp.discovery.kinds import LocatorPlanner
+    from mpp.discovery.kinds.planner import LocatorPlanner
 
     parsed = sources.read()
     # Sockets from systemd exist in the service only, and not for the command that checks its file.
@@ -60,8 +61,9 @@ def check(settings: Settings, reactor: Any) -> None:
     errors += [error for text in settings.admin_listen for error in _errors(partial(endpoint, reactor, text, "--admin-listen"))]
     if settings.workers > 1 and not hasattr(os, "memfd_create"):
         errors.append(ConfigError("--workers", f"{settings.workers} workers need Linux; expected 1 here"))
-    if settings.endpoints_file is not None:
-        errors += _errors(partial(_check_readable, "--endpoints-file", settings.endpoints_file))
+    endpoints_file = settings.discovery[EndpointsFileSettings].path
+    if endpoints_file is not None:
+        errors += _errors(partial(_check_readable, "--endpoints-file", endpoints_file))
     if errors:
         raise ConfigErrors(errors)
 

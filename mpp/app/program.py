@@ -37,7 +37,7 @@ from mpp.core.metrics import Metrics
 from mpp.core.model import MIB, RequestInfo
 from mpp.core.periodic import PeriodicCheck
 from mpp.core.settings import Settings
-from mpp.discovery.kinds import LocatorPlanner
+from mpp.discovery.kinds.planner import LocatorPlanner
 from mpp.proxy.decisions.explain import Explanation, explain
 from mpp.security.web_config.service import WebConfigService
 from mpp.security.web_config.values import WebConfig

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mpp._version import __version__
 from mpp.config.help import help_text
-from mpp.config.options import CHECK_CONFIG, COMPLETION, HELP, HELP_WORDS, OPTIONS, VERSION, Option
+from mpp.config.options import CHECK_CONFIG, COMPLETION, HELP, HELP_WORDS, OPTIONS, VERSION
 from mpp.config.shell_completion import completion
 from mpp.core.errors import ConfigError
 from mpp.core.text.values import is_boolean
+from mpp.discovery.kinds.option import Option
 
 Given = dict[Option, tuple[str, list[str]]]
 """The given options, each with its name as the operator wrote it, and the texts of its values."""

@@ -16,7 +16,7 @@ from attrs import field, frozen
 from mpp.config import file_backends as config_backends
 from mpp.config.configured import ConfiguredValue
 from mpp.config.file_sections import sections
-from mpp.config.options import CONFIG, OPTIONS, Option
+from mpp.config.options import CONFIG, OPTIONS
 from mpp.core.errors import ConfigError
 from mpp.core.files import UnreadableFile, read_small
 from mpp.core.http_config import HTTPConfigs
@@ -32,6 +32,7 @@ from mpp.core.text.values import (
     parse_workers,
 )
 from mpp.core.yaml_mapping import MappingReader, boolean_of, number_of, read_tree, text_of
+from mpp.discovery.kinds.option import Option
 
 # Parsing YAML takes a second per MiB; this is enough for some thousand lines.
 MAX_BYTES = 256 * 1024

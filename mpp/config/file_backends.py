@@ -16,23 +16,17 @@ from attrs import frozen
 
 from mpp.config.endpoint_patterns import parse_url_pattern
 from mpp.config.file_http_config import read_http_config
-from mpp.config.options import OPTIONS, Option
 from mpp.core.errors import ConfigError
 from mpp.core.http_config import DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.text.values import parse_parameters
 from mpp.core.url_pattern import URLPattern
 from mpp.core.yaml_mapping import MappingReader
+from mpp.discovery.kinds.all_kinds import BY_NAME, KINDS
+from mpp.discovery.kinds.source_kind import SourceKind
 
 KEYS = ("http_config", "backends", "locators")
 
-LOCATORS: Mapping[str, tuple[Option, ...]] = {
-    name: tuple(option for option in OPTIONS if option.locates == name)
-    for name in dict.fromkeys(option.locates for option in OPTIONS if option.locates)
-}
-"""The options that configure each locator."""
-
 _PROBE_PARAMS = "probe-params"
-_WITH_SOURCES = ("file-sd", "http-sd", "dns")
 
 
 def read_http_configs(tree: MappingReader, folder: str) -> HTTPConfigs:
@@ -109,31 +103,31 @@ def _probe_params(entry: MappingReader) -> str | None:
 def _locator_rule(entry: MappingReader, folder: str) -> LocatorRule:
     name, config = _entry(entry, folder, "name", "source")
     config = config or HTTPConfig()
-    if name and name not in LOCATORS:
+    if name and name not in BY_NAME:
         entry.wrong("name", f"no such locator; {_nearest(name)}")
-    which = _source(entry, name, folder) if "source" in entry.table and name in LOCATORS else ""
-    source = DiscoverySource.written(name, which) if which else DiscoverySource(name)
-    return LocatorRule(source, config, entry.where("source" if which else "name"))
+    source = _source(entry, BY_NAME[name], folder) if "source" in entry.table and name in BY_NAME else ""
+    return LocatorRule(DiscoverySource(name, source), config, entry.where("source" if source else "name"))
 
 
 def _nearest(name: str) -> str:
     """Return a hint at the locator with the most similar name, or with an option of a similar name."""
-    options = {option.flag.removeprefix("--"): locator for locator, group in LOCATORS.items() for option in group}
-    near = difflib.get_close_matches(name.replace("_", "-"), (*LOCATORS, *options), n=1, cutoff=0.5)
-    return f"did you mean {options.get(near[0], near[0])}?" if near else f"expected one of {', '.join(LOCATORS)}"
+    options = {option.flag.removeprefix("--"): kind.name for kind in KINDS for option in kind.locating}
+    near = difflib.get_close_matches(name.replace("_", "-"), (*BY_NAME, *options), n=1, cutoff=0.5)
+    return f"did you mean {options.get(near[0], near[0])}?" if near else f"expected one of {', '.join(BY_NAME)}"
 
 
-def _source(entry: MappingReader, name: str, folder: str) -> str:
-    """Read the ``source`` of an entry; empty, and an error, if the locator has only one source."""
-    option = LOCATORS[name][0]
+def _source(entry: MappingReader, kind: SourceKind[Any], folder: str) -> str:
+    """Return the normal form of the ``source`` of an entry; empty, and an error, if the locator has only one source."""
+    option = kind.locating[0]
     text = entry.text("source")
-    if name not in _WITH_SOURCES:
-        entry.wrong("source", f"only for {', '.join(_WITH_SOURCES)}; single servers have their place in backends")
+    if kind.source is None:
+        named = ", ".join(each.name for each in KINDS if each.source is not None)
+        entry.wrong("source", f"only for {named}; single servers have their place in backends")
     elif text and option.secret(text):
         entry.wrong("source", "a user and password (an @) have no place in this file; give the URL without them")
     elif text:
         try:
-            return str(option.anchored(option.parse(text), folder))
+            return kind.source(str(option.anchored(option.parse(text), folder)))
         except ValueError as error:
             entry.wrong("source", str(error))
     return ""
@@ -146,10 +140,10 @@ def not_configured(rules: Iterable[LocatorRule], values: Mapping[str, Any]) -> I
     :param values: the configured values by the fields of the settings.
     """
     for rule in rules:
-        name, options = rule.source.locator, LOCATORS[rule.source.locator]
-        texts = next((values[option.field] for option in options if values.get(option.field)), None)
+        kind = BY_NAME[rule.source.locator]
+        texts = next((values[option.field] for option in kind.locating if values.get(option.field)), None)
         if not texts:
-            flags = " or ".join(option.flag.removeprefix("--") for option in options)
-            yield ConfigError(rule.place, f"the locator {name} is not configured; expected {flags}, too")
-        elif rule.source.source and rule.source not in [DiscoverySource.written(name, text) for text in texts]:
-            yield ConfigError(rule.place, f"there is no such {name}; expected a configured one, written in the same way")
+            flags = " or ".join(option.flag.removeprefix("--") for option in kind.locating)
+            yield ConfigError(rule.place, f"the locator {kind.name} is not configured; expected {flags}, too")
+        elif rule.source.source and kind.source is not None and rule.source.source not in map(kind.source, texts):
+            yield ConfigError(rule.place, f"there is no such {kind.name}; expected a configured one, written in the same way")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from mpp._version import __version__
-from mpp.config.options import GROUPS, HELP_WORDS, OPTIONS, Option
+from mpp.config.options import HELP_WORDS, OPTIONS
+from mpp.discovery.kinds.option import GROUPS, Option
 
 # The widths of the columns: the longest option fits, and the lines fit in a usual terminal.
 _LEFT, _RIGHT = 36, 68

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from mpp.config.command_line import Given, from_command_line
-from mpp.config.options import CONFIG, OPTIONS, Option, evolved
+from mpp.config.options import CONFIG, OPTIONS
 from mpp.core.errors import ConfigError, ConfigErrors
-from mpp.core.settings import Settings
+from mpp.core.settings import DiscoverySettings, Settings
 from mpp.core.text.variables import unknown_names
+from mpp.discovery.kinds.all_kinds import KINDS
+from mpp.discovery.kinds.option import Option
 
 if TYPE_CHECKING:
     from mpp.config.configured import ConfiguredValue
@@ -119,7 +121,7 @@ class ConfigSources:
             errors += _not_configured(file.http, values)
         name = given[CONFIG][1][-1] if CONFIG in given else "command line and environment"
         shown = file.sections if file else ()
-        return ParsedConfig(evolved(Settings(), values), words, warnings, tuple(errors), unknown, name, shown)
+        return ParsedConfig(settings_of(values), words, warnings, tuple(errors), unknown, name, shown)
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str]) -> ParsedConfig:
@@ -153,6 +155,16 @@ def _not_configured(http: HTTPConfigs, values: Mapping[str, Any]) -> list[Config
     from mpp.config.file_backends import not_configured
 
     return list(not_configured(http.locators, values))
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Return the settings with these values of fields, see `Option.field`, and otherwise with the defaults."""
+    general = {name: value for name, value in values.items() if "." not in name}
+    own: dict[str, dict[str, Any]] = {kind.name: {} for kind in KINDS}
+    for path in values.keys() - general.keys():
+        kind, _, name = path.partition(".")
+        own[kind][name] = values[path]
+    return Settings(discovery=DiscoverySettings(*(kind.settings(**own[kind.name]) for kind in KINDS)), **general)
 
 
 def _from_environment(environ: Mapping[str, str]) -> tuple[Given, tuple[str, ...]]:

@@ -2,21 +2,14 @@
 The table of all options.
 
 The command line, the environment, the configuration file, ``--help`` and the documentation are made from the same `OPTIONS`.
-`mpp.core.text.values` parses single values; `mpp.config.loader` decides which source takes precedence.
+`mpp.core.text.values` parses single values; `mpp.config.loader` decides which source takes precedence. The options of discovery
+sources are in `mpp.discovery.kinds`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from attrs import Factory, evolve, frozen
-
-from mpp.core.settings import Settings
 from mpp.core.text.values import (
     parse_affinity_options,
-    parse_apps,
     parse_boolean,
     parse_count,
     parse_delay,
@@ -29,158 +22,16 @@ from mpp.core.text.values import (
     parse_networks,
     parse_parameters,
     parse_path,
-    parse_paths,
     parse_port,
     parse_positive,
-    parse_prefix,
-    parse_scheme,
     parse_selector,
     parse_share,
     parse_size,
     parse_timeout,
-    parse_url,
-    parse_url_or_file,
-    parse_urls,
-    parse_word,
     parse_workers,
-    secret_in_text,
-    secret_in_url_or_file,
-    secret_in_urls,
 )
-from mpp.core.text.written import (
-    mask_unless_file,
-    mask_url,
-    unmasked,
-    written_boolean,
-    written_duration,
-    written_share,
-    written_size,
-)
-
-GENERAL = "General"
-DISCOVERY = "Where the servers are"
-SELECTION = "Which server gets the requests"
-LISTENING = "Clients"
-REQUESTS = "Retries, time limits and queues"
-LOGGING = "Logs"
-KUBERNETES = "Servers in Kubernetes"
-MARATHON = "Servers in Marathon"
-
-GROUPS = (GENERAL, DISCOVERY, LISTENING, SELECTION, REQUESTS, LOGGING, KUBERNETES, MARATHON)
-"""The groups of options, in the order of the help."""
-
-SAME, SHARE, DROP = "same", "share", "drop"
-"""The value of an option in a worker: the same value, an equal share of it (at least 1, if it is not 0), or the default."""
-
-_KINDS: Mapping[Callable[[str], Any], tuple[str, Callable[[Any], str]]] = {
-    **dict.fromkeys((parse_path, parse_paths), ("FILE", str)),
-    **dict.fromkeys((parse_delay, parse_idle_timeout, parse_interval, parse_timeout), ("DURATION", written_duration)),
-    **dict.fromkeys((parse_count, parse_positive, parse_workers), ("NUMBER", str)),
-    **dict.fromkeys((parse_url, parse_url_or_file), ("URL", str)),
-    **{parse_boolean: ("VALUE", written_boolean), parse_share: ("SHARE", written_share), parse_size: ("SIZE", written_size)},
-    **{parse_endpoint: ("ENDPOINT", str), parse_port: ("PORT", str)},
-}
-"""The metavar and the formatter of values, by the parser of an option; ``VALUE`` and `str` for other parsers."""
-
-_DEFAULTS = Settings()
-
-
-def _field(option: Option) -> str:
-    name = option.flag.removeprefix("--").replace("-", "_")
-    return name.replace("_", ".", 1) if option.group in (KUBERNETES, MARATHON) else name
-
-
-def _variables(option: Option) -> tuple[str, ...]:
-    return (f"MPP_{option.flag.removeprefix('--').replace('-', '_').upper()}",) if option.field else ()
-
-
-def no_secret(text: str) -> str:
-    """Return the empty text: the value contains no secret."""
-    return ""
-
-
-@frozen
-class Option:
-    """
-    An option, with its names and its value.
-
-    :ivar flag: the name on the command line, such as ``--port``.
-    :ivar group: the heading in the help, one of `GROUPS`.
-    :ivar help: the help text.
-    :ivar parse: returns the value for the field, or raises ValueError with the text quoted and what was expected.
-    :ivar field: the field of Settings that it fills, or ``group.field``; empty if the option only makes mpp print something. By
-        default it follows from the flag.
-    :ivar env: the names of environment variables; the first one that is set and not empty is used. By default it is ``MPP_`` and
-        the flag in upper case.
-    :ivar repeatable: true if it may be given several times; the field is a tuple. In the environment, spaces separate the values.
-    :ivar locates: the name of the locator that it configures; at least one such option has to be given.
-    :ivar choices: values that a shell offers, not necessarily all valid ones.
-    :ivar metavar: the name of its value in the manual.
-    :ivar chapter: the chapter of the manual that explains it.
-    :ivar not_ours: a prefix of values in the environment that no operator has written; they are ignored.
-    :ivar secret: returns why a value may not stand in a configuration file, if it contains a secret; otherwise an empty text.
-    :ivar unseen: how to give such a value in a separate file.
-    :ivar mask: returns the value, a text, without secrets.
-    :ivar restart: why a reload cannot change the option; empty if it can.
-    :ivar restart_if: returns whether that holds for a change, given the active and the new settings.
-    :ivar per_worker: `SAME`, `SHARE` or `DROP`. The default is `DROP` for discovery, which only the parent does.
-    """
-
-    flag: str
-    group: str
-    help: str
-    parse: Callable[[str], Any] = parse_word
-    short: str = ""
-    field: str = Factory(_field, takes_self=True)
-    env: tuple[str, ...] = Factory(_variables, takes_self=True)
-    repeatable: bool = False
-    locates: str = ""
-    not_ours: str = ""
-    metavar: str = Factory(lambda option: _KINDS.get(option.parse, ("VALUE", str))[0], takes_self=True)
-    chapter: str = ""
-    choices: tuple[str, ...] = ()
-    secret: Callable[[str], str] = no_secret
-    unseen: str = ""
-    mask: Callable[[str], str] = unmasked
-    restart: str = ""
-    restart_if: Callable[[Settings, Settings], bool] = lambda active, new: True
-    per_worker: str = Factory(lambda option: DROP if option.group in (DISCOVERY, KUBERNETES, MARATHON) else SAME, takes_self=True)
-
-    @property
-    def switch(self) -> bool:
-        """True if the value may be left out: ``--verbose``, ``--verbose=true`` and ``--verbose true`` mean the same."""
-        return self.parse is parse_boolean
-
-    @property
-    def default(self) -> str:
-        """The default as the operator would write it; empty for a switch, or without a default."""
-        return self.written(self.of(_DEFAULTS)) if self.field and not self.switch else ""
-
-    def written(self, value: Any) -> str:
-        """Return a value as it is written in the configuration; empty for None."""
-        if value is None:
-            return ""
-        if isinstance(value, list | tuple):
-            return (" " if self.repeatable else ",").join(value)
-        return _KINDS.get(self.parse, ("VALUE", str))[1](value)
-
-    def of(self, settings: Settings) -> Any:
-        """Return the value of this option's field in the settings."""
-        value: Any = settings
-        for name in self.field.split("."):
-            value = getattr(value, name)
-        return value
-
-    def anchored(self, value: Any, folder: str) -> Any:
-        """Return a value with its relative paths joined to a folder; the value itself if it has no paths, or without a folder."""
-        if self.parse is parse_path:
-            return os.path.join(folder, value)
-        if self.parse is parse_paths:
-            return os.pathsep.join(os.path.join(folder, path) for path in value.split(os.pathsep) if path)
-        if self.secret in (secret_in_text, secret_in_url_or_file) and value.startswith("@"):
-            return "@" + os.path.join(folder, value[1:])
-        return value
-
+from mpp.discovery.kinds.all_kinds import KINDS
+from mpp.discovery.kinds.option import DISCOVERY, DROP, GENERAL, LISTENING, LOGGING, REQUESTS, SELECTION, SHARE, Option
 
 HELP = Option("--help", GENERAL, "show help", parse_boolean, short="-h", field="")
 VERSION = Option("--version", GENERAL, "print the version", parse_boolean, short="-v", field="")
@@ -213,163 +64,7 @@ HELP_WORDS = ("help", "h")
 
 OPTIONS: tuple[Option, ...] = (
     CONFIG,
-    Option(
-        "--endpoints-file",
-        DISCOVERY,
-        "A file path containing a list of endpoints to use, one per line: a URL or host:port. This file is re-read at every"
-        " selection interval",
-        parse_path,
-        locates="file",
-        chapter="Endpoints file",
-    ),
-    Option(
-        "--endpoint",
-        DISCOVERY,
-        "An endpoint to use: a URL or host:port; may be repeated (in the environment: separated by spaces)",
-        field="endpoints",
-        repeatable=True,
-        locates="endpoint",
-        metavar="URL",
-    ),
-    Option(
-        "--file-sd",
-        DISCOVERY,
-        "A file in Prometheus' file_sd format, JSON or YAML, whose targets to use; its name may be a pattern such as"
-        " targets/*.json; may be repeated. Re-read at every selection interval",
-        parse_path,
-        repeatable=True,
-        locates="file-sd",
-        metavar="PATTERN",
-        chapter="Files and HTTP",
-    ),
-    Option(
-        "--http-sd",
-        DISCOVERY,
-        "A URL that returns targets in the format of Prometheus' HTTP service discovery, or @ and the path of a file that holds"
-        " the URL (to hide a password in it); may be repeated",
-        parse_url_or_file,
-        repeatable=True,
-        locates="http-sd",
-        secret=secret_in_url_or_file,
-        mask=mask_url,
-        unseen="as @ and the path of a file that holds the URL",
-        chapter="Files and HTTP",
-    ),
-    Option(
-        "--dns",
-        DISCOVERY,
-        "A host name with a port, all of whose addresses (A, AAAA) are endpoints; or srv+NAME for a fully qualified SRV record;"
-        " may be repeated. Looked up at every selection interval",
-        repeatable=True,
-        locates="dns",
-        metavar="NAME:PORT",
-        chapter="DNS",
-    ),
-    Option(
-        "--marathon-url",
-        MARATHON,
-        "The URL for the marathon API endpoint used to locate prometheus instances; several, separated by commas, are tried in"
-        " turn",
-        parse_urls,
-        field="marathon.urls",
-        locates="marathon",
-        secret=secret_in_urls,
-        mask=mask_url,
-        unseen="by --marathon-credentials-file",
-        metavar="URLS",
-        chapter="Marathon",
-    ),
-    Option(
-        "--marathon-apps",
-        MARATHON,
-        "A comma-separated list of marathon app IDs whose tasks will be queried for prometheus endpoints",
-        parse_apps,
-        metavar="IDS",
-    ),
-    Option(
-        "--marathon-principal-secret",
-        MARATHON,
-        "The principal secret used to handle authentication with marathon: the JSON, or @ and the path of a file that holds it",
-        secret=secret_in_text,
-        mask=mask_unless_file,
-        unseen="as @ and the path of a file that holds it",
-        metavar="JSON",
-    ),
-    Option(
-        "--marathon-auth-endpoint",
-        MARATHON,
-        "The authentication endpoint to use with the 'marathon-principal-secret', overriding the value contained within the"
-        " secret",
-        parse_url,
-        mask=mask_url,
-    ),
-    Option(
-        "--marathon-credentials-file",
-        MARATHON,
-        "A file that holds user:password for HTTP basic authentication with marathon",
-        parse_path,
-    ),
-    Option(
-        "--marathon-port",
-        MARATHON,
-        "The port, by index or name, where prometheus is listening in marathon tasks",
-        not_ours="tcp://",
-        metavar="PORT",
-    ),
-    Option(
-        "--kubeconfig",
-        KUBERNETES,
-        "The path to a kubeconfig file used to communicate with the kubernetes api server to locate prometheus instances;"
-        " without it the pod's own service account is used",
-        parse_paths,
-        field="kube.kubeconfig",
-        env=("MPP_KUBECONFIG", "KUBECONFIG"),
-        chapter="Kubernetes",
-    ),
-    Option(
-        "--kube-service-name",
-        KUBERNETES,
-        "The service name used to locate prometheus endpoints; takes precedence over 'kube-pod-label-selector'",
-        env=("MPP_KUBE_SERVICE_NAME", "MPP_SERVICE_NAME"),
-        locates="kubernetes",
-        metavar="NAME",
-    ),
-    Option(
-        "--kube-pod-label-selector",
-        KUBERNETES,
-        "The label selector used to find prometheus pods",
-        locates="kubernetes",
-        metavar="SELECTOR",
-    ),
-    Option(
-        "--kube-namespace",
-        KUBERNETES,
-        "The namespace in which prometheus pods/endpoints exist; by default the pod's or the context's own",
-        metavar="NAME",
-    ),
-    Option(
-        "--kube-port",
-        KUBERNETES,
-        "The port (name or number) where prometheus is listening on individual pods/endpoints; by default one named web,"
-        " http-web, http or prometheus, else 9090, else the first",
-        not_ours="tcp://",
-        metavar="PORT",
-    ),
-    Option(
-        "--kube-scheme",
-        KUBERNETES,
-        "The scheme of requests to the servers in kubernetes: http or https",
-        parse_scheme,
-        choices=("http", "https"),
-        metavar="SCHEME",
-    ),
-    Option(
-        "--kube-path-prefix",
-        KUBERNETES,
-        "The path prefix of the servers in kubernetes, such as /prometheus",
-        parse_prefix,
-        metavar="PATH",
-    ),
+    *(option for kind in KINDS for option in kind.options),
     Option(
         "--insecure",
         DISCOVERY,
@@ -377,7 +72,6 @@ OPTIONS: tuple[Option, ...] = (
         parse_boolean,
         short="-k",
         env=("MPP_INSECURE_CERTS",),
-        per_worker=SAME,
     ),
     Option(
         "--routing-strategy",
@@ -662,12 +356,3 @@ OPTIONS: tuple[Option, ...] = (
     HELP,
     VERSION,
 )
-
-
-def evolved(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """Return the settings with other values; the name of a value is a field, or ``group.field``."""
-    flat: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
-    for group in {name.partition(".")[0] for name in values if "." in name}:
-        fields = {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{group}.")}
-        flat[group] = evolve(getattr(settings, group), **fields)
-    return evolve(settings, **flat)

@@ -7,9 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from mpp.config.options import COMPLETION, HELP_WORDS, OPTIONS, Option
+from mpp.config.options import COMPLETION, HELP_WORDS, OPTIONS
 from mpp.core.errors import ConfigError
 from mpp.core.text.values import parse_path
+from mpp.discovery.kinds.option import Option
 
 _BASH = """\
 # bash completion for mpp, version 4 or later:  . <(mpp --completion bash)

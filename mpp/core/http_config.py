@@ -4,16 +4,12 @@ The HTTP client configuration for backends, like Prometheus' ``http_config``: cr
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Collection, Mapping
 
 from attrs import field, frozen
 
 from mpp.core.model import Backend
 from mpp.core.url_pattern import URLPattern
-
-_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 
 FILES = ("username_file", "password_file", "credentials_file", "ca_file", "cert_file", "key_file")
 """The attributes of an `HTTPConfig` that are paths of files."""
@@ -91,13 +87,6 @@ class DiscoverySource:
 
     locator: str
     source: str = ""
-
-    @classmethod
-    def written(cls, locator: str, source: str) -> DiscoverySource:
-        """Return the source that the operator wrote, normalized so that it can be compared."""
-        if locator == "file-sd":
-            source = os.path.abspath(source)
-        return cls(locator, _USERINFO.sub("", source) if locator == "http-sd" else source)
 
 
 DiscoverySources = Mapping[Backend, Collection[DiscoverySource]]

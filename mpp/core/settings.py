@@ -1,57 +1,42 @@
 """
 The settings of mpp as values: checked, in seconds and bytes. Their text form is described in `mpp.config.options`.
+Those of discovery sources are in `mpp.discovery.kinds`.
 """
 
 from __future__ import annotations
+
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
 from mpp.core.http_config import HTTPConfigs
 from mpp.core.model import MIB
 
+S = TypeVar("S")
 
-@frozen
-class MarathonSettings:
+
+@frozen(init=False)
+class DiscoverySettings:
     """
-    The settings of the Marathon locator.
+    The settings of all discovery sources, found by their class (``settings.discovery[DNSSettings]``), so that this module need
+    not know what kinds there are.
 
-    :ivar urls: base URLs, tried one after the other; a path prefix such as ``/service/marathon`` is kept.
-    :ivar apps: app ids, with the leading slash.
-    :ivar principal_secret: the service account's JSON, or ``@`` and the path of a file that holds it; empty for none.
-    :ivar auth_endpoint: login URL that overrides the secret's, or empty.
-    :ivar credentials_file: path of a file that holds ``user:password`` for HTTP basic, or empty.
-    :ivar port: index or name of the port; the first by default.
+    :param sources: the settings of each kind that is configured; those of other kinds are the defaults.
     """
 
-    urls: tuple[str, ...] = ()
-    apps: tuple[str, ...] = ()
-    principal_secret: str = field(default="", repr=False)
-    auth_endpoint: str = ""
-    credentials_file: str = ""
-    port: str = "0"
+    _sources: tuple[Any, ...]
+
+    def __init__(self, *sources: Any) -> None:
+        changed = [each for each in sources if each != type(each)()]
+        self.__attrs_init__(tuple(sorted(changed, key=lambda each: type(each).__name__)))
+
+    def __getitem__(self, kind: type[S]) -> S:
+        """Return the settings of a kind, by their class."""
+        return next((each for each in self._sources if type(each) is kind), kind())
 
 
-@frozen
-class KubeSettings:
-    """
-    The settings of the Kubernetes locator.
-
-    :ivar kubeconfig: path or paths (separated by colons) of kubeconfig files; empty for in-cluster configuration.
-    :ivar namespace: empty for the namespace of the pod or of the context, or else ``default``.
-    :ivar service_name: takes precedence over ``pod_label_selector``; one of them enables the locator.
-    :ivar pod_label_selector: the selector, passed to the API server verbatim.
-    :ivar port: name or number of the port, empty for a sensible default.
-    :ivar scheme: of the backends, ``http`` or ``https``.
-    :ivar path_prefix: of the backends, empty or like ``/prometheus``.
-    """
-
-    kubeconfig: str = ""
-    namespace: str = ""
-    service_name: str = ""
-    pod_label_selector: str = ""
-    port: str = ""
-    scheme: str = "http"
-    path_prefix: str = ""
+NO_DISCOVERY = DiscoverySettings()
+"""The settings without any discovery source."""
 
 
 @frozen
@@ -61,13 +46,7 @@ class Settings:
 
     :ivar config: path of the configuration file, or None.
     :ivar http: HTTP client configurations of the backends; in the configuration file only.
-    :ivar endpoints_file: path of the endpoints file, or None.
-    :ivar endpoints: URLs or ``host:port`` of single backends.
-    :ivar file_sd: paths of file_sd files, the last element may be a glob.
-    :ivar http_sd: URLs of HTTP service discovery.
-    :ivar dns: ``name:port`` (A and AAAA) or ``srv+name`` (SRV, fully qualified).
-    :ivar marathon: settings of the Marathon locator.
-    :ivar kube: settings of the Kubernetes locator.
+    :ivar discovery: the settings of the discovery sources.
     :ivar insecure: certificates of https backends and APIs are not verified.
     :ivar routing_strategy: ``name`` or ``name:argument``.
     :ivar selection_interval: seconds between two selection rounds.
@@ -110,13 +89,7 @@ class Settings:
 
     config: str | None = None
     http: HTTPConfigs = field(factory=HTTPConfigs)
-    endpoints_file: str | None = None
-    endpoints: tuple[str, ...] = ()
-    file_sd: tuple[str, ...] = ()
-    http_sd: tuple[str, ...] = ()
-    dns: tuple[str, ...] = ()
-    marathon: MarathonSettings = MarathonSettings()
-    kube: KubeSettings = KubeSettings()
+    discovery: DiscoverySettings = NO_DISCOVERY
     insecure: bool = False
     routing_strategy: str = "single-most-data"
     selection_interval: float = 10.0

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from mpp.core.http_config import HTTPConfig
 from mpp.core.settings import Settings
+from mpp.discovery.kinds.all_kinds import KINDS
 from mpp.security.web_config.values import WebConfig
 
 _SECRET = ("password_file", "credentials_file", "key_file")
@@ -44,11 +45,8 @@ def secret_files(settings: Settings, web_config: WebConfig | None) -> Iterator[s
         yield from _of_web_config(settings.web_config, web_config)
     for config in configs:
         yield from _of_http_config(config)
-    marathon = settings.marathon
-    yield from filter(None, (marathon.credentials_file,))
-    yield from _behind_at((marathon.principal_secret, *settings.http_sd))
-    if settings.kube.service_name or settings.kube.pod_label_selector:
-        yield from filter(None, settings.kube.kubeconfig.split(os.pathsep))
+    for kind in KINDS:
+        yield from kind.secret_files(settings.discovery[kind.settings])
     yield from map(_private_key, (each for each in (*settings.listen, *settings.admin_listen) if each.startswith("ssl:")))
 
 
@@ -64,10 +62,6 @@ def _of_http_config(config: HTTPConfig) -> Iterator[str]:
     yield from filter(None, (getattr(config, name) for name in _SECRET))
     for header in config.headers:
         yield from header.files
-
-
-def _behind_at(texts: Iterable[str]) -> Iterator[str]:
-    return (text[1:] for text in texts if text.startswith("@"))
 
 
 def _private_key(endpoint: str) -> str:

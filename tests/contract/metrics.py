@@ -11,9 +11,11 @@ from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.core.errors import ConfigError
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.discovery.kinds import LocatorPlanner
+from mpp.discovery.kinds.planner import LocatorPlanner
+from mpp.discovery.kubernetes.settings import KubeSettings
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.proxy.decisions import placement
+from tests.configured import configured
 from tests.contract import source
 
 ANY = "*"
@@ -89,7 +91,7 @@ def _locators() -> set[str]:
     found = set()
     for count in (1, 2):
         several = ("srv+prom.example.org",) * count
-        settings = Settings(
+        settings = configured(
             endpoints=(ANY,),
             endpoints_file=ANY,
             file_sd=several,
@@ -99,7 +101,7 @@ def _locators() -> set[str]:
             kube=KubeSettings(service_name=ANY),
         )
         for plan in LocatorPlanner(None, {}).plans(settings):
-            name = plan.key[0] if isinstance(plan.key[0], str) else plan.source.locator
+            name = str(plan.key[0])
             found.add(name if count == 1 else "".join(ANY if each.isdigit() else each for each in name))
     return found
 

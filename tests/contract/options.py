@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mpp.config import file as config_file
-from mpp.config.options import HELP_WORDS, OPTIONS, Option
+from mpp.config.options import HELP_WORDS, OPTIONS
+from mpp.discovery.kinds.option import Option
 from mpp.security.web_config.ciphers import CIPHERS
 from tests.contract import metrics, source
 

@@ -20,8 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
-from mpp.core.settings import KubeSettings, Settings
 from mpp.discovery.kubernetes.locator import KubeLocator, build
+from mpp.discovery.kubernetes.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, endpoint, endpoint_slice, listen, pod
 from tests.integration.processes import CHECKOUT
@@ -107,7 +107,7 @@ class KubectlTests(TestCase):
 
     async def located(self, **kube: str) -> list[str]:
         """Give the hosts that mpp locates with the kubeconfig."""
-        settings = Settings(kube=KubeSettings(kubeconfig=str(self.folder / "config"), **kube))
+        settings = KubeSettings(kubeconfig=str(self.folder / "config"), **kube)
         self.locators.append(build(settings, reactor, os.environ))
         return [found.backend.host for found in await self.locators[-1].locate()]
 

@@ -13,8 +13,9 @@ from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.metrics_sum import families
 from mpp.app.workers.shared_sockets import SocketOpener
 from mpp.app.workers.supervisor import WorkerSupervisor
-from mpp.config.options import DROP, OPTIONS, SHARE, evolved
-from mpp.core.settings import Settings
+from mpp.config.options import OPTIONS
+from mpp.core.settings import NO_DISCOVERY, Settings
+from mpp.discovery.kinds.option import DROP, SHARE
 from mpp.selection.service import SelectionService
 
 
@@ -51,12 +52,12 @@ def _parent_program(program: Program, selections: SelectionService) -> ParentPro
 
 
 def workers_settings(settings: Settings) -> Settings:
-    """Return the settings for one worker, see ``per_worker`` of `mpp.config.options.Option`."""
+    """Return the settings for one worker: without discovery; see ``per_worker`` of `mpp.discovery.kinds.option.Option`."""
     defaults = Settings()
     dropped = {option.field: option.of(defaults) for option in OPTIONS if option.per_worker == DROP}
     wholes = {option.field: option.of(settings) for option in OPTIONS if option.per_worker == SHARE}
     shares = {name: whole and max(1, whole // settings.workers) for name, whole in wholes.items()}
-    return evolved(settings, {**dropped, **shares})
+    return evolve(settings, discovery=NO_DISCOVERY, **dropped, **shares)
 
 
 def encoded(settings: Settings) -> str:

@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from mpp.core.errors import ConfigError
-from mpp.core.settings import KubeSettings
 from mpp.core.text.server_name import ServerName
 from mpp.discovery.kubernetes import user as kube_user
 from mpp.discovery.kubernetes.kubeconfig import KubeconfigEntry, read_bytes, read_kubeconfig, read_text
 from mpp.discovery.kubernetes.pem import check_ca, check_client
+from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.wire.tls import TLSPolicy
 
 OPTION = "--kubeconfig"

@@ -13,9 +13,9 @@ from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mpp.core.errors import DiscoveryError
-from mpp.core.settings import KubeSettings
 from mpp.discovery.kubernetes.client import APIQuery, KubeClient, RequestRejected
 from mpp.discovery.kubernetes.objects import Read, read_endpoints, read_pod, read_slice
+from mpp.discovery.kubernetes.settings import KubeSettings
 
 # A slice of the usual 100 endpoints has 50 KB, a pod has 15 KB: some MB at most for a page, and one page is usual.
 PAGE = 100

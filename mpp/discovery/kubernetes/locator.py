@@ -30,7 +30,6 @@ from zope.interface import implementer
 from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.interfaces import IVerifiedLocator
 from mpp.core.model import DiscoveredBackend
-from mpp.core.settings import KubeSettings, Settings
 from mpp.discovery.http_api.look_ups import PendingLookups
 from mpp.discovery.kubernetes.client import KubeClient, RequestRejected, connecting
 from mpp.discovery.kubernetes.cluster_access import SERVICE_ACCOUNT, read_access
@@ -38,6 +37,7 @@ from mpp.discovery.kubernetes.collections import Collection, Collections, list_a
 from mpp.discovery.kubernetes.credentials import ClusterCredentials
 from mpp.discovery.kubernetes.exec_plugin import run_plugin
 from mpp.discovery.kubernetes.objects import discovered, one_line
+from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.discovery.kubernetes.watch import ResourceWatch
 
 _log = make_logger()
@@ -50,23 +50,20 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9-]{1,63}")
 
 
-def check(settings: Settings, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> None:
+def check(kube: KubeSettings, environ: Mapping[str, str], *, insecure: bool = False, account: str = SERVICE_ACCOUNT) -> None:
     """
-    Reject settings that can never work, without any request. Does nothing when Kubernetes is not configured.
+    Reject settings that can never work, without any request.
 
     :param environ: mpp's environment.
     :raise ConfigError: an option has an invalid value, or the kubeconfig or the service account cannot be used.
     """
-    kube = settings.kube
-    if not (kube.service_name or kube.pod_label_selector):
-        return
     if kube.service_name and not _LABEL.fullmatch(kube.service_name):
         raise ConfigError("--kube-service-name", f"{kube.service_name!r} is not the name of a service, such as prometheus")
     if kube.namespace and not _LABEL.fullmatch(kube.namespace):
         raise ConfigError("--kube-namespace", f"{kube.namespace!r} is not the name of a namespace, such as monitoring")
     if not _is_port(kube.port):
         raise ConfigError("--kube-port", f"{kube.port!r} is neither a port number (1 to 65535) nor the name of a port")
-    read_access(kube, environ, insecure=settings.insecure, account=account)
+    read_access(kube, environ, insecure=insecure, account=account)
 
 
 def _is_port(text: str) -> bool:
@@ -75,17 +72,19 @@ def _is_port(text: str) -> bool:
     return not text or _PORT_NAME.fullmatch(text) is not None
 
 
-def build(settings: Settings, reactor: Any, environ: Mapping[str, str], *, account: str = SERVICE_ACCOUNT) -> KubeLocator:
+def build(
+    kube: KubeSettings, reactor: Any, environ: Mapping[str, str], *, insecure: bool = False, account: str = SERVICE_ACCOUNT
+) -> KubeLocator:
     """
     Return the locator for the program. Opens and reads nothing yet.
 
     :param environ: mpp's environment: holds the address of a pod's API server, and is passed to plugins.
     """
     # Resolve the paths now: twistd may change the current directory before they are read.
-    kubeconfig = os.pathsep.join(os.path.abspath(path) for path in settings.kube.kubeconfig.split(os.pathsep) if path)
-    kube = evolve(settings.kube, kubeconfig=kubeconfig)
+    kubeconfig = os.pathsep.join(os.path.abspath(path) for path in kube.kubeconfig.split(os.pathsep) if path)
+    kube = evolve(kube, kubeconfig=kubeconfig)
     credentials = ClusterCredentials(
-        lambda: read_access(kube, environ, insecure=settings.insecure, account=account),
+        lambda: read_access(kube, environ, insecure=insecure, account=account),
         lambda plugin: run_plugin(plugin, reactor, environ),
         clock=reactor,
         wall=time.time,

@@ -14,8 +14,8 @@ from typing import Any
 from attrs import frozen
 
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.core.settings import KubeSettings
 from mpp.core.text import bounds
+from mpp.discovery.kubernetes.settings import KubeSettings
 
 # Names in the manifests of projects that install Prometheus; the operator's is "web" or "http-web". The first ones can only mean
 # the web interface: a neighboring port may be "reloader-web".

@@ -21,11 +21,11 @@ from zope.interface import implementer
 from mpp.core.errors import DiscoveryError, PartlyDiscovered
 from mpp.core.interfaces import ILocator
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.core.settings import MarathonSettings, Settings
 from mpp.core.urls import take_credentials
 from mpp.discovery.http_api.json_api import APIResponse, JSONClient, NoResponse
 from mpp.discovery.http_api.look_ups import PendingLookups
 from mpp.discovery.marathon.login import Login, read_credentials_file, secret_reader
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.discovery.marathon.settings_check import check
 from mpp.discovery.marathon.tasks import ParsedTasks, read_tasks
 from mpp.wire.tls import TLSPolicy
@@ -45,15 +45,16 @@ MASTER_TIMEOUT_S = 20.0
 # Every other failure, of any app, fails the whole look-up: the last good list is better than half a list.
 
 
-def build(settings: Settings, reactor: Any) -> MarathonLocator:
+def build(settings: MarathonSettings, reactor: Any, *, insecure: bool) -> MarathonLocator:
     """
     Return the locator for the configured apps.
 
+    :param insecure: do not verify the certificates of the masters.
     :raise ConfigError: see `mpp.discovery.marathon.settings_check.check`.
     """
-    check(settings.marathon)
-    api = JSONClient.connecting(reactor, TLSPolicy(insecure=settings.insecure))
-    return MarathonLocator(settings.marathon, api, wall=time.time)
+    check(settings)
+    api = JSONClient.connecting(reactor, TLSPolicy(insecure=insecure))
+    return MarathonLocator(settings, api, wall=time.time)
 
 
 @frozen

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from mpp.core.errors import ConfigError, DiscoveryError
-from mpp.core.settings import MarathonSettings
 from mpp.core.urls import shown, take_credentials
 from mpp.discovery.marathon.login import read_credentials_file, read_principal, secret_reader
+from mpp.discovery.marathon.settings import MarathonSettings
 
 
 def check(settings: MarathonSettings) -> None:

@@ -12,6 +12,7 @@ from mpp.app.checks import check, check_config
 from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
+from tests.configured import configured
 
 
 class CheckTests(SynchronousTestCase):
@@ -24,14 +25,14 @@ class CheckTests(SynchronousTestCase):
     def test_no_such_file(self) -> None:
         """An endpoints file that is not there when mpp starts is most likely a slip of the pen."""
         self.assertEqual(
-            self.problem(Settings(endpoints_file="/nowhere/endpoints")),
+            self.problem(configured(endpoints_file="/nowhere/endpoints")),
             "--endpoints-file: '/nowhere/endpoints' cannot be read (No such file or directory); expected a file",
         )
 
     def test_folder(self) -> None:
         """A folder is no endpoints file."""
         self.assertEqual(
-            self.problem(Settings(endpoints_file="/")), "--endpoints-file: '/' cannot be read (Is a directory); expected a file"
+            self.problem(configured(endpoints_file="/")), "--endpoints-file: '/' cannot be read (Is a directory); expected a file"
         )
 
     def test_pipe(self) -> None:
@@ -39,7 +40,7 @@ class CheckTests(SynchronousTestCase):
         path = os.path.abspath(self.mktemp())
         os.mkfifo(path)
         self.assertEqual(
-            self.problem(Settings(endpoints_file=path)),
+            self.problem(configured(endpoints_file=path)),
             f"--endpoints-file: {path!r} cannot be read (not a regular file); expected a file",
         )
 

@@ -14,10 +14,13 @@ from mpp.app.extensions import build_affinities, build_strategy
 from mpp.core.errors import ConfigError
 from mpp.core.facts import ServerState
 from mpp.core.model import Backend, Observation, Standing
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.discovery.kinds import LocatorPlanner
+from mpp.core.settings import Settings
+from mpp.discovery.kinds.planner import LocatorPlanner
+from mpp.discovery.kubernetes.settings import KubeSettings
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.proxy.decisions.affinity import CookieAffinity, HeaderAffinity, SourceIPAffinity
 from mpp.selection.strategies import DAY, MinimumHistory, RandomStrategy, SingleMostData
+from tests.configured import configured
 from tests.documents import all_blocks
 
 
@@ -102,7 +105,7 @@ class BuildTests(SynchronousTestCase):
     def test_configured_locators(self) -> None:
         """The locators that are configured are made; none is none."""
         self.assertEqual(self.located(Settings()), [])
-        settings = Settings(
+        settings = configured(
             endpoints_file="endpoints",
             endpoints=("prom-a:9090",),
             file_sd=("targets/*.json",),
@@ -115,10 +118,10 @@ class BuildTests(SynchronousTestCase):
     def test_locators_that_can_never_work(self) -> None:
         """What is wrong with a locator's options is told before anything starts."""
         for settings, option in (
-            (Settings(endpoints=("x:y",)), "--endpoint"),
-            (Settings(file_sd=("targets",)), "--file-sd"),
-            (Settings(marathon=MarathonSettings(("http://marathon:8080",))), "--marathon-apps"),
-            (Settings(kube=KubeSettings(kubeconfig="/nonexistent", service_name="prom")), "--kubeconfig"),
+            (configured(endpoints=("x:y",)), "--endpoint"),
+            (configured(file_sd=("targets",)), "--file-sd"),
+            (configured(marathon=MarathonSettings(("http://marathon:8080",))), "--marathon-apps"),
+            (configured(kube=KubeSettings(kubeconfig="/nonexistent", service_name="prom")), "--kubeconfig"),
         ):
             error = self.assertRaises(ConfigError, self.located, settings)
             self.assertEqual(error.option, option)

@@ -21,13 +21,17 @@ from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError, ConfigErrors
 from mpp.core.headers import ConfiguredFields
 from mpp.core.http_config import DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
-from mpp.core.settings import KubeSettings, MarathonSettings, Reloaded, Settings
+from mpp.core.settings import Reloaded, Settings
 from mpp.core.url_pattern import URLPattern
-from mpp.discovery.kinds import LocatorPlanner
+from mpp.discovery.kinds.endpoint import EndpointSettings
+from mpp.discovery.kinds.planner import LocatorPlanner
+from mpp.discovery.kubernetes.settings import KubeSettings
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.discovery.merged import MergedLocator
 from mpp.security.web_config.file import LoadedConfig
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.verdict.verdict import ConfigProblem
+from tests.configured import configured
 from tests.logged import logged
 
 
@@ -40,8 +44,8 @@ class ChangesTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Options are named as in a file, in the order of the table; their values are not told."""
-        before = Settings(endpoints=("a:1",), marathon=MarathonSettings(principal_secret="s3cr3t"))
-        after = Settings(config="f", endpoints=("b:1",), kube=KubeSettings(namespace="n"), retries=5)
+        before = configured(endpoints=("a:1",), marathon=MarathonSettings(principal_secret="s3cr3t"))
+        after = configured(config="f", endpoints=("b:1",), kube=KubeSettings(namespace="n"), retries=5)
         self.assertEqual(changes(before, after), ("endpoint", "marathon-principal-secret", "kube-namespace", "retries"))
         self.assertEqual(changes(before, before), ())
 
@@ -57,7 +61,7 @@ class WiringTests(SynchronousTestCase):
 
     def wire(self, last: Components | None = None, **settings: object) -> Components:
         """Wire some settings."""
-        return build(Settings(**settings), LocatorPlanner(MemoryReactorClock(), {}), last)  # type: ignore[arg-type]
+        return build(configured(**settings), LocatorPlanner(MemoryReactorClock(), {}), last)  # type: ignore[arg-type]
 
     def test_unchanged(self) -> None:
         """A locator or affinity that is configured as before goes on with all it remembers."""
@@ -116,7 +120,7 @@ class FakeProgram:
     """A program that notes what it is told."""
 
     def __init__(self) -> None:
-        self.settings = Settings(endpoints=("a:1",))
+        self.settings = configured(endpoints=("a:1",))
         self.backends = self.client_side = self
         self.verifying: Deferred[None] = succeed(None)
         self.following: Deferred[None] = succeed(None)
@@ -177,7 +181,9 @@ class ReloaderTests(SynchronousTestCase):
     def test_changed(self) -> None:
         """What has changed is in force, and told by name."""
         self.assertEqual(self.reload("endpoint: b:1\nretries: 5\n"), Reloaded(("endpoint", "retries")))
-        self.assertEqual((self.program.settings.endpoints, self.applied, self.told), (("b:1",), [5], [None]))
+        self.assertEqual(
+            (self.program.settings.discovery[EndpointSettings].urls, self.applied, self.told), (("b:1",), [5], [None])
+        )
         self.assertEqual(self.lines, ["configuration reloaded from mpp.yaml, changed: endpoint, retries"])
         self.assertEqual(self.noted, [("reload", "the configuration was read again, changed: endpoint, retries")])
 
@@ -186,7 +192,7 @@ class ReloaderTests(SynchronousTestCase):
         self.program.following = Deferred()
         self.file.write_text("endpoint: b:1\n")
         reloading = self.reloader.reload()
-        self.assertEqual(self.program.settings.endpoints, ("b:1",))
+        self.assertEqual(self.program.settings.discovery[EndpointSettings].urls, ("b:1",))
         self.assertNoResult(reloading)
         self.program.following.callback(None)
         self.assertEqual(self.successResultOf(reloading), Reloaded(("endpoint",)))
@@ -246,7 +252,8 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(reloaded.errors, ("--web-config: web.yml: has no key at all",))
         web_config.content, self.program.refusal = LoadedConfig(WebConfig(), None, {}), ConfigError("--port", "is taken")
         self.assertEqual(self.reload("endpoint: b:1\n").errors, ("--port: is taken",))
-        self.assertEqual((self.program.settings.endpoints, web_config.secured), (("a:1",), []))
+        self.assertEqual(self.program.settings.discovery[EndpointSettings].urls, ("a:1",))
+        self.assertEqual(web_config.secured, [])
 
     def test_one_after_the_other(self) -> None:
         """A reload waits for the one before, and reads the file when it is its turn."""
@@ -258,7 +265,7 @@ class ReloaderTests(SynchronousTestCase):
         self.program.verifying.callback(None)
         self.successResultOf(first)
         self.successResultOf(second)
-        self.assertEqual(self.program.settings.endpoints, ("c:1",))
+        self.assertEqual(self.program.settings.discovery[EndpointSettings].urls, ("c:1",))
 
     def test_bug(self) -> None:
         """A bug is logged, and the next reload is made all the same."""

@@ -20,8 +20,8 @@ from mpp.app.logs.observer import LineObserver
 from mpp.config.help import help_text
 from mpp.config.loader import read
 from mpp.core.errors import ConfigError
-from mpp.core.settings import Settings
 from mpp.tap import Launch, Options
+from tests.configured import configured
 
 
 class DeafService(Service):
@@ -50,14 +50,14 @@ class OptionsTests(Captured):
         """What is configured is kept for the service."""
         options = Options()
         options.parseOptions(["--endpoints-file", "f", "--port=80"])
-        self.assertEqual(options.parsed.settings, Settings(endpoints_file="f", port=80))
+        self.assertEqual(options.parsed.settings, configured(endpoints_file="f", port=80))
 
     def test_arguments_of_the_process(self) -> None:
         """Without arguments it reads those of the process."""
         self.patch(sys, "argv", ["mpp", "--endpoints-file", "f"])
         options = Options()
         options.parseOptions()
-        self.assertEqual(options.parsed.settings, Settings(endpoints_file="f"))
+        self.assertEqual(options.parsed.settings, configured(endpoints_file="f"))
 
     def test_refused(self) -> None:
         """Bad input is one line on stderr, and the end: no usage, which would hide it."""

@@ -25,7 +25,8 @@ from mpp.app.workers.codec import backend_in, backend_out, coverage_out, selecti
 from mpp.app.workers.ipc import IPCChannel
 from mpp.app.workers.known import AT_ONCE, ReceivedBackends, SentBackends
 from mpp.app.workers.remote_selections import RemoteSelections, without
-from mpp.config.options import OPTIONS, evolved
+from mpp.config.loader import settings_of
+from mpp.config.options import OPTIONS
 from mpp.core.coverage import WHOLE_POOL, Coverage, Hole, Job, Missing
 from mpp.core.facts import ServerState
 from mpp.core.http_config import DiscoverySource
@@ -33,8 +34,9 @@ from mpp.core.interfaces import ISelections
 from mpp.core.intervals import Intervals
 from mpp.core.metrics import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
-from mpp.core.settings import Settings
+from mpp.core.settings import NO_DISCOVERY, Settings
 from mpp.selection.query_of_death import REMEMBERED_S
+from tests.configured import configured
 
 A, B, C = (Backend("http", f"prom-{name}", 9090, "/p") for name in "abc")
 FACTS = ServerState("3.5.0", 1.0, 2.0, 3.0, None, 4.0, True, 5.0)
@@ -537,15 +539,17 @@ class ParentTests(SynchronousTestCase):
 
     def test_shares(self) -> None:
         """A worker has its share of what is limited, and looks for no servers."""
-        settings = Settings(workers=4, endpoints=("a:1",), max_connections=10, max_concurrency=256, max_queue=2, reuse_port=True)
+        settings = configured(
+            workers=4, endpoints=("a:1",), max_connections=10, max_concurrency=256, max_queue=2, reuse_port=True
+        )
         theirs = parent.workers_settings(settings)
         self.assertEqual((theirs.max_connections, theirs.max_concurrency, theirs.max_queue), (2, 64, 1))
-        self.assertEqual((theirs.endpoints, theirs.reuse_port, theirs.workers), ((), False, 4))
+        self.assertEqual((theirs.discovery, theirs.reuse_port, theirs.workers), (NO_DISCOVERY, False, 4))
 
     def test_workers_discover_nothing(self) -> None:
         """A worker has no option of any locator, so that only the parent asks the discovery sources."""
         locating = [option for option in OPTIONS if option.locates]
-        settings = evolved(Settings(workers=2), {option.field: "configured" for option in locating})
+        settings = settings_of({"workers": 2, **{option.field: "configured" for option in locating}})
         theirs = parent.workers_settings(settings)
         self.assertEqual([option.flag for option in locating if option.of(theirs)], [])
 

@@ -9,51 +9,54 @@ from mpp.config.command_line import answer
 from mpp.config.help import help_text
 from mpp.config.loader import ConfigSources, read
 from mpp.core.errors import ConfigError
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+from mpp.core.settings import Settings
+from mpp.discovery.kubernetes.settings import KubeSettings
+from mpp.discovery.marathon.settings import MarathonSettings
+from tests.configured import configured
 
 FILE = ["--endpoints-file", "f"]
 
 UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
-    ([], {}, Settings(endpoints_file="f")),
-    (["--port", "80"], {}, Settings(endpoints_file="f", port=80)),
-    (["--port=80"], {}, Settings(endpoints_file="f", port=80)),
-    (["--port=80", "--port=81"], {}, Settings(endpoints_file="f", port=81)),
-    ([], {"MPP_PORT": "80"}, Settings(endpoints_file="f", port=80)),
-    (["--port=81"], {"MPP_PORT": "80"}, Settings(endpoints_file="f", port=81)),
-    ([], {"MPP_PORT": ""}, Settings(endpoints_file="f")),
-    ([], {"MPP_PORT": "tcp://10.0.0.1:9090"}, Settings(endpoints_file="f")),
-    ([], {"MPP_ENDPOINTS_FILE": "g"}, Settings(endpoints_file="f")),
-    (["--endpoints-file=a=b"], {}, Settings(endpoints_file="a=b")),
-    (["--verbose"], {}, Settings(endpoints_file="f", verbose=True)),
-    (["-V"], {}, Settings(endpoints_file="f", verbose=True)),
-    (["--verbose=no"], {"MPP_VERBOSE": "1"}, Settings(endpoints_file="f", verbose=False)),
-    ([], {"MPP_VERBOSE": "YES"}, Settings(endpoints_file="f", verbose=True)),
-    (["--allow-unsafe-paths"], {}, Settings(endpoints_file="f", allow_unsafe_paths=True)),
-    (["--routing-strategy", "minimum-history:1d"], {}, Settings(endpoints_file="f", routing_strategy="minimum-history:1d")),
-    (["--routing-strategy", "of-my-own:x"], {}, Settings(endpoints_file="f", routing_strategy="of-my-own:x")),
-    (["--selection-interval", "1m30s"], {}, Settings(endpoints_file="f", selection_interval=90.0)),
-    (["--affinity-options", "sourceip,cookies"], {}, Settings(endpoints_file="f", affinity_options=("sourceip", "cookies"))),
-    (["--affinity-options", "none"], {}, Settings(endpoints_file="f", affinity_options=())),
-    (["--retries", "0"], {}, Settings(endpoints_file="f", retries=0)),
-    (["--response-buffer", "64KiB"], {}, Settings(endpoints_file="f", response_buffer=65536)),
-    (["--max-request-body", "1MB"], {}, Settings(endpoints_file="f", max_request_body=10**6)),
-    (["--trusted-proxies", "none"], {}, Settings(endpoints_file="f", trusted_proxies=())),
-    (["--trusted-proxies", "192.0.2.1"], {}, Settings(endpoints_file="f", trusted_proxies=("192.0.2.1/32",))),
-    (["--web-cors-origin", "https://a[.]test"], {}, Settings(endpoints_file="f", web_cors_origin="https://a[.]test")),
-    ([], {"MPP_WEB_CORS_ORIGIN": "null"}, Settings(endpoints_file="f", web_cors_origin="null")),
-    (["--listen", "tcp:1", "--listen=tcp:2"], {}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
-    (["--listen", "tcp:1", "--port=2"], {}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
-    (["--listen", "tcp:1"], {"MPP_PORT": "2"}, Settings(endpoints_file="f", port=2, listen=("tcp:1",))),
-    (["--listen", "tcp:1"], {"MPP_PORT": "tcp://x"}, Settings(endpoints_file="f", port=None, listen=("tcp:1",))),
-    ([], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
-    (["-k", "true", "--verbose"], {}, Settings(endpoints_file="f", insecure=True, verbose=True)),
-    (["-k"], {"MPP_VERBOSE": "no"}, Settings(endpoints_file="f", insecure=True)),
-    ([], {"MPP_INSECURE_CERTS": "true"}, Settings(endpoints_file="f", insecure=True)),
-    (["--endpoint", "a:1", "--endpoint=b:2"], {}, Settings(endpoints_file="f", endpoints=("a:1", "b:2"))),
+    ([], {}, configured(endpoints_file="f")),
+    (["--port", "80"], {}, configured(endpoints_file="f", port=80)),
+    (["--port=80"], {}, configured(endpoints_file="f", port=80)),
+    (["--port=80", "--port=81"], {}, configured(endpoints_file="f", port=81)),
+    ([], {"MPP_PORT": "80"}, configured(endpoints_file="f", port=80)),
+    (["--port=81"], {"MPP_PORT": "80"}, configured(endpoints_file="f", port=81)),
+    ([], {"MPP_PORT": ""}, configured(endpoints_file="f")),
+    ([], {"MPP_PORT": "tcp://10.0.0.1:9090"}, configured(endpoints_file="f")),
+    ([], {"MPP_ENDPOINTS_FILE": "g"}, configured(endpoints_file="f")),
+    (["--endpoints-file=a=b"], {}, configured(endpoints_file="a=b")),
+    (["--verbose"], {}, configured(endpoints_file="f", verbose=True)),
+    (["-V"], {}, configured(endpoints_file="f", verbose=True)),
+    (["--verbose=no"], {"MPP_VERBOSE": "1"}, configured(endpoints_file="f", verbose=False)),
+    ([], {"MPP_VERBOSE": "YES"}, configured(endpoints_file="f", verbose=True)),
+    (["--allow-unsafe-paths"], {}, configured(endpoints_file="f", allow_unsafe_paths=True)),
+    (["--routing-strategy", "minimum-history:1d"], {}, configured(endpoints_file="f", routing_strategy="minimum-history:1d")),
+    (["--routing-strategy", "of-my-own:x"], {}, configured(endpoints_file="f", routing_strategy="of-my-own:x")),
+    (["--selection-interval", "1m30s"], {}, configured(endpoints_file="f", selection_interval=90.0)),
+    (["--affinity-options", "sourceip,cookies"], {}, configured(endpoints_file="f", affinity_options=("sourceip", "cookies"))),
+    (["--affinity-options", "none"], {}, configured(endpoints_file="f", affinity_options=())),
+    (["--retries", "0"], {}, configured(endpoints_file="f", retries=0)),
+    (["--response-buffer", "64KiB"], {}, configured(endpoints_file="f", response_buffer=65536)),
+    (["--max-request-body", "1MB"], {}, configured(endpoints_file="f", max_request_body=10**6)),
+    (["--trusted-proxies", "none"], {}, configured(endpoints_file="f", trusted_proxies=())),
+    (["--trusted-proxies", "192.0.2.1"], {}, configured(endpoints_file="f", trusted_proxies=("192.0.2.1/32",))),
+    (["--web-cors-origin", "https://a[.]test"], {}, configured(endpoints_file="f", web_cors_origin="https://a[.]test")),
+    ([], {"MPP_WEB_CORS_ORIGIN": "null"}, configured(endpoints_file="f", web_cors_origin="null")),
+    (["--listen", "tcp:1", "--listen=tcp:2"], {}, configured(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
+    (["--listen", "tcp:1", "--port=2"], {}, configured(endpoints_file="f", port=2, listen=("tcp:1",))),
+    (["--listen", "tcp:1"], {"MPP_PORT": "2"}, configured(endpoints_file="f", port=2, listen=("tcp:1",))),
+    (["--listen", "tcp:1"], {"MPP_PORT": "tcp://x"}, configured(endpoints_file="f", port=None, listen=("tcp:1",))),
+    ([], {"MPP_LISTEN": "tcp:1 tcp:2"}, configured(endpoints_file="f", port=None, listen=("tcp:1", "tcp:2"))),
+    (["-k", "true", "--verbose"], {}, configured(endpoints_file="f", insecure=True, verbose=True)),
+    (["-k"], {"MPP_VERBOSE": "no"}, configured(endpoints_file="f", insecure=True)),
+    ([], {"MPP_INSECURE_CERTS": "true"}, configured(endpoints_file="f", insecure=True)),
+    (["--endpoint", "a:1", "--endpoint=b:2"], {}, configured(endpoints_file="f", endpoints=("a:1", "b:2"))),
     (
         ["--marathon-url=http://m1:8080,http://m2:8080/service/marathon", "--marathon-apps", "prom, /a/b"],
         {},
-        Settings(
+        configured(
             endpoints_file="f",
             marathon=MarathonSettings(("http://m1:8080", "http://m2:8080/service/marathon"), ("/prom", "/a/b")),
         ),
@@ -61,9 +64,9 @@ UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
     (
         ["--kube-path-prefix", "/prom/"],
         {"MPP_SERVICE_NAME": "prometheus", "KUBECONFIG": "k", "MPP_KUBE_PORT": "tcp://10.0.0.1:9090"},
-        Settings(endpoints_file="f", kube=KubeSettings(kubeconfig="k", service_name="prometheus", path_prefix="/prom")),
+        configured(endpoints_file="f", kube=KubeSettings(kubeconfig="k", service_name="prometheus", path_prefix="/prom")),
     ),
-    (["--listen=tcp:3"], {"MPP_LISTEN": "tcp:1 tcp:2"}, Settings(endpoints_file="f", port=None, listen=("tcp:3",))),
+    (["--listen=tcp:3"], {"MPP_LISTEN": "tcp:1 tcp:2"}, configured(endpoints_file="f", port=None, listen=("tcp:3",))),
 ]
 
 REFUSED: list[tuple[list[str], dict[str, str], str]] = [
@@ -187,7 +190,7 @@ class ReadTests(SynchronousTestCase):
     def test_locator_in_environment(self) -> None:
         """The environment alone is enough to start."""
         settings = read([], {"MPP_ENDPOINTS_FILE": "g"}).settings
-        self.assertEqual(settings, Settings(endpoints_file="g"))
+        self.assertEqual(settings, configured(endpoints_file="g"))
 
     def test_kubernetes_port(self) -> None:
         """A port that Kubernetes put into the environment is ignored with a warning."""

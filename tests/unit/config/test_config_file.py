@@ -10,32 +10,36 @@ from mpp.config.file import KEYS, read_text
 from mpp.config.loader import ConfigSources, read
 from mpp.config.options import OPTIONS
 from mpp.core.errors import ConfigError
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+from mpp.core.settings import Settings
+from mpp.discovery.kinds.endpoint import EndpointSettings
+from mpp.discovery.kubernetes.settings import KubeSettings
+from mpp.discovery.marathon.settings import MarathonSettings
+from tests.configured import configured
 from tests.documents import configuration
 
 UNDERSTOOD: list[tuple[str, Settings]] = [
-    ("port: 80\n", Settings(endpoints=("a:1",), port=80)),
-    ('{"port": 80, "verbose": true}', Settings(endpoints=("a:1",), port=80, verbose=True)),
-    ("verbose: yes\ninsecure: off\n", Settings(endpoints=("a:1",), verbose=True)),
+    ("port: 80\n", configured(endpoints=("a:1",), port=80)),
+    ('{"port": 80, "verbose": true}', configured(endpoints=("a:1",), port=80, verbose=True)),
+    ("verbose: yes\ninsecure: off\n", configured(endpoints=("a:1",), verbose=True)),
     ("selection-interval: 1m30s\nrequest-timeout: 250ms\n", Settings(("a:1"), selection_interval=90.0, request_timeout=0.25)),
-    ("hedge-after: 0\n", Settings(endpoints=("a:1",))),
-    ("retry-budget: 0.1\n", Settings(endpoints=("a:1",), retry_budget=0.1)),
-    ("retry-budget: 10%\n", Settings(endpoints=("a:1",), retry_budget=0.1)),
-    ("response-buffer: 65536\n", Settings(endpoints=("a:1",), response_buffer=65536)),
-    ("max-request-body: 1MB\n", Settings(endpoints=("a:1",), max_request_body=10**6)),
-    ("listen: tcp:1\n", Settings(endpoints=("a:1",), port=None, listen=("tcp:1",))),
-    ("listen: [tcp:1, 'tcp:2']\nport: 3\n", Settings(endpoints=("a:1",), port=3, listen=("tcp:1", "tcp:2"))),
-    ("affinity-options: [sourceip, cookies]\n", Settings(endpoints=("a:1",), affinity_options=("sourceip", "cookies"))),
-    ("affinity-options: sourceip,cookies\n", Settings(endpoints=("a:1",), affinity_options=("sourceip", "cookies"))),
-    ("affinity-options: none\n", Settings(endpoints=("a:1",), affinity_options=())),
+    ("hedge-after: 0\n", configured(endpoints=("a:1",))),
+    ("retry-budget: 0.1\n", configured(endpoints=("a:1",), retry_budget=0.1)),
+    ("retry-budget: 10%\n", configured(endpoints=("a:1",), retry_budget=0.1)),
+    ("response-buffer: 65536\n", configured(endpoints=("a:1",), response_buffer=65536)),
+    ("max-request-body: 1MB\n", configured(endpoints=("a:1",), max_request_body=10**6)),
+    ("listen: tcp:1\n", configured(endpoints=("a:1",), port=None, listen=("tcp:1",))),
+    ("listen: [tcp:1, 'tcp:2']\nport: 3\n", configured(endpoints=("a:1",), port=3, listen=("tcp:1", "tcp:2"))),
+    ("affinity-options: [sourceip, cookies]\n", configured(endpoints=("a:1",), affinity_options=("sourceip", "cookies"))),
+    ("affinity-options: sourceip,cookies\n", configured(endpoints=("a:1",), affinity_options=("sourceip", "cookies"))),
+    ("affinity-options: none\n", configured(endpoints=("a:1",), affinity_options=())),
     ("trusted-proxies:\n- 192.0.2.1\n- 10.0.0.0/8\n", Settings(trusted_proxies=("192.0.2.1/32", "10.0.0.0/8"))),
-    ("kube-port: 9090\nkube-namespace: '123'\n", Settings(kube=KubeSettings(port="9090", namespace="123"))),
-    ("kubeconfig: a:/b\n", Settings(kube=KubeSettings(kubeconfig="/etc/mpp/a:/b"))),
-    ("endpoints-file: targets\n", Settings(endpoints_file="/etc/mpp/targets")),
-    ("file-sd: [t/*.json, /x.yml]\n", Settings(file_sd=("/etc/mpp/t/*.json", "/x.yml"))),
+    ("kube-port: 9090\nkube-namespace: '123'\n", configured(kube=KubeSettings(port="9090", namespace="123"))),
+    ("kubeconfig: a:/b\n", configured(kube=KubeSettings(kubeconfig="/etc/mpp/a:/b"))),
+    ("endpoints-file: targets\n", configured(endpoints_file="/etc/mpp/targets")),
+    ("file-sd: [t/*.json, /x.yml]\n", configured(file_sd=("/etc/mpp/t/*.json", "/x.yml"))),
     (
         "marathon-apps: [a, /b]\nmarathon-principal-secret: '@secret.json'\nmarathon-url: [http://m:1, http://m:2]\n",
-        Settings(
+        configured(
             marathon=MarathonSettings(
                 urls=("http://m:1", "http://m:2"), apps=("/a", "/b"), principal_secret="@/etc/mpp/secret.json"
             )
@@ -112,8 +116,7 @@ class TextTests(SynchronousTestCase):
                 reading = read_text(text, "mpp.yaml", "/etc/mpp")
                 self.assertEqual(reading.errors, ())
                 for option, value in reading.given.items():
-                    group, _, name = option.field.rpartition(".")
-                    self.assertEqual(value, getattr(getattr(expected, group) if group else expected, name))
+                    self.assertEqual(value, option.of(expected))
 
     def test_refused(self) -> None:
         """What is wrong is told with file and line, the nearest right name or what was expected, and without any secret."""
@@ -169,12 +172,12 @@ class FileTests(SynchronousTestCase):
     def test_alone(self) -> None:
         """A locating option in the file is enough to start."""
         settings = read(["--config", str(self.path)], {}).settings
-        self.assertEqual(settings, Settings(config=str(self.path), endpoints=("a:9090",), port=1, retries=1, listen=("tcp:1",)))
+        self.assertEqual(settings, configured(config=str(self.path), endpoints=("a:9090",), port=1, retries=1, listen=("tcp:1",)))
 
     def test_precedence(self) -> None:
         """The command line wins over the environment, which wins over the file."""
         settings = read(["--retries=3"], {"MPP_CONFIG": str(self.path), "MPP_RETRIES": "2", "MPP_PORT": "2"}).settings
-        self.assertEqual((settings.retries, settings.port, settings.endpoints), (3, 2, ("a:9090",)))
+        self.assertEqual((settings.retries, settings.port, settings.discovery[EndpointSettings].urls), (3, 2, ("a:9090",)))
 
     def test_blame(self) -> None:
         """An error that is found later names the line."""
@@ -194,8 +197,8 @@ class FileTests(SynchronousTestCase):
             ConfigSources(("--config=mpp.yaml", "--kubeconfig=k"), {"MPP_FILE_SD": "s.json"}, str(self.folder)).read().settings
         )
         self.assertEqual(
-            (settings.endpoints_file, settings.kube.kubeconfig, settings.file_sd),
-            (str(self.folder / "e"), str(self.folder / "k"), (str(self.folder / "s.json"),)),
+            [KEYS[key].of(settings) for key in ("endpoints-file", "kubeconfig", "file-sd")],
+            [str(self.folder / "e"), str(self.folder / "k"), (str(self.folder / "s.json"),)],
         )
 
     def test_unreadable(self) -> None:

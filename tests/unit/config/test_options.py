@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from attrs import fields, has
+from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.config.command_line import from_command_line
 from mpp.config.help import EXAMPLES, help_text
-from mpp.config.options import GROUPS, OPTIONS
+from mpp.config.options import OPTIONS
 from mpp.core.settings import Settings
+from mpp.discovery.kinds.all_kinds import KINDS
+from mpp.discovery.kinds.option import GROUPS
 
 
-def defaults(group: type[Any], prefix: str = "") -> dict[str, Any]:
-    """Give the default of each setting, ``group.field`` for those in a group."""
-    found: dict[str, Any] = {}
-    for field in fields(group):
-        grouped = has(type(field.default))
-        found |= defaults(type(field.default), f"{field.name}.") if grouped else {prefix + field.name: field.default}
-    return found
+def defaults() -> dict[str, Any]:
+    """Return the default of each setting, ``kind.field`` for those of discovery sources."""
+    own = {f"{kind.name}.{field.name}": field.default for kind in KINDS for field in fields(kind.settings)}
+    return own | {field.name: field.default for field in fields(Settings) if field.name != "discovery"}
 
 
 class OptionsTests(SynchronousTestCase):
@@ -28,7 +27,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_every_setting_has_one_option(self) -> None:
         """There is no setting that cannot be set, and none that two options set."""
-        settings = [name for name in defaults(Settings) if name != "http"]  # in the configuration file only
+        settings = [name for name in defaults() if name != "http"]  # in the configuration file only
         self.assertEqual(sorted(option.field for option in OPTIONS if option.field), sorted(settings))
 
     def test_names_are_unique(self) -> None:
@@ -44,7 +43,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_defaults_are_what_settings_has(self) -> None:
         """What the help says of a default is the default."""
-        known = defaults(Settings)
+        known = defaults()
         for option in OPTIONS:
             if option.default:
                 with self.subTest(option=option.flag):

@@ -11,12 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.interfaces import ILocator
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.core.settings import KubeSettings, Settings
 from mpp.discovery.http_api.json_api import JSONClient
+from mpp.discovery.kinds.planner import LocatorPlanner
 from mpp.discovery.kubernetes.cluster_access import ClusterAccess
 from mpp.discovery.kubernetes.collections import PAGE
 from mpp.discovery.kubernetes.locator import check
+from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.wire.tls import TLSPolicy
+from tests.configured import configured
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod
 from tests.locator_contract import locator_tests
 from tests.logged import logged
@@ -412,12 +414,11 @@ class CheckTests(SynchronousTestCase):
 
     def problem(self, **kube: str) -> str:
         """Give why these settings can never work."""
-        settings = Settings(kube=KubeSettings(**kube))
-        return str(self.assertRaises(ConfigError, check, settings, {}))
+        return str(self.assertRaises(ConfigError, check, KubeSettings(**kube), {}))
 
     def test_not_configured(self) -> None:
-        """Without a service or a selector nothing is checked."""
-        check(Settings(kube=KubeSettings(kubeconfig="/nowhere")), {})
+        """Without a service or a selector there is no locator, and nothing is checked."""
+        self.assertEqual(LocatorPlanner(None, {}).plans(configured(kube=KubeSettings(kubeconfig="/nowhere"))), ())
 
     def test_options(self) -> None:
         """A value that can never be right is named with its option."""

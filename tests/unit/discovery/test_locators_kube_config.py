@@ -13,8 +13,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import ConfigError
-from mpp.core.settings import KubeSettings
 from mpp.discovery.kubernetes.cluster_access import ClusterAccess, read_access
+from mpp.discovery.kubernetes.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import pair
 from tests.unit.core.test_plain_yaml import NESTED, alias_bomb, merge_bomb

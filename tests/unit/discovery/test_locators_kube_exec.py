@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mpp.core.errors import DiscoveryError
-from mpp.core.settings import KubeSettings
 from mpp.discovery.kubernetes.cluster_access import ClusterAccess
 from mpp.discovery.kubernetes.exec_plugin import TIMEOUT_S, IssuedCredential, read_credential, run_plugin
+from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.discovery.kubernetes.user import ExecPlugin
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import InMemory, pair

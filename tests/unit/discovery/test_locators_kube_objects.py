@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.settings import KubeSettings
 from mpp.discovery.kubernetes.objects import (
     ParsedObjects,
     Port,
@@ -19,6 +18,7 @@ from mpp.discovery.kubernetes.objects import (
     read_pod,
     read_slice,
 )
+from mpp.discovery.kubernetes.settings import KubeSettings
 from tests.fake_kube import endpoint, endpoint_slice, endpoints_object, pod
 
 

@@ -16,8 +16,8 @@ from twisted.trial.unittest import TestCase
 
 from mpp.core.errors import DiscoveryError
 from mpp.core.model import Backend
-from mpp.core.settings import KubeSettings, Settings
 from mpp.discovery.kubernetes.locator import KubeLocator, build, check
+from mpp.discovery.kubernetes.settings import KubeSettings
 from tests.fake_https import FakeAuthority
 from tests.fake_kube import FakeKube, listen, pair, pod
 from tests.kubeconfigs import make_kubeconfig
@@ -92,12 +92,12 @@ class _Served(TestCase):
         """Make the locator that a kubeconfig gives; it is stopped, and all of it gone, at the end."""
         path = make_kubeconfig(self.folder, user, {key: value for key, value in self.cluster(**cluster).items() if value})
         kube = KubeSettings(kubeconfig=str(path), pod_label_selector="app=prometheus")
-        return self.built(Settings(kube=kube, insecure=insecure), os.environ)
+        return self.built(kube, os.environ, insecure=insecure)
 
-    def built(self, settings: Settings, environ: Any, **options: Any) -> KubeLocator:
+    def built(self, kube: KubeSettings, environ: Any, **options: Any) -> KubeLocator:
         """Give a locator; it is stopped, and all of it gone, at the end."""
-        check(settings, environ, **options)
-        self.built_locators.append(build(settings, reactor, environ, **options))
+        check(kube, environ, **options)
+        self.built_locators.append(build(kube, reactor, environ, **options))
         return self.built_locators[-1]
 
     def stopped(self) -> Deferred[None]:
@@ -155,8 +155,8 @@ class CredentialFormTests(_Served):
         for name, content in (("token", b"good-token"), ("ca.crt", self.authority.pem), ("namespace", b"monitoring")):
             (self.folder / name).write_bytes(content)
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port.getHost().port)}
-        settings = Settings(kube=KubeSettings(pod_label_selector="app=prometheus"))
-        self.assertEqual(len(await self.built(settings, environ, account=str(self.folder)).locate()), 1)
+        kube = KubeSettings(pod_label_selector="app=prometheus")
+        self.assertEqual(len(await self.built(kube, environ, account=str(self.folder)).locate()), 1)
 
     async def test_verified(self) -> None:
         """The server's certificate is verified by the given authority and name, or by none at all; as data or file."""

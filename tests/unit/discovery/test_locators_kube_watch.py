@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import DiscoveryError
-from mpp.core.settings import KubeSettings
 from mpp.discovery.kubernetes.cluster_access import ClusterAccess
+from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.discovery.kubernetes.stream import LineStream
 from mpp.discovery.kubernetes.watch import VersionExpired, pause, read_event
 from tests.fake_kube import InMemory, endpoint, endpoint_slice, endpoints_object, pod

@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import DiscoveryError, PartlyDiscovered
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.core.settings import MarathonSettings
 from mpp.core.urls import basic
 from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.marathon.locator import MarathonLocator
+from mpp.discovery.marathon.settings import MarathonSettings
 from tests.fake_marathon import LOGIN_PATH, PASSWORD, UID, FakeMarathon, FakeNetwork, host_app, pem, principal_secret, task
 from tests.locator_contract import locator_tests
 

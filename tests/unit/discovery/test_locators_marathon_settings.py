@@ -12,9 +12,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import ConfigError
-from mpp.core.settings import MarathonSettings, Settings
 from mpp.discovery.marathon.locator import build
 from mpp.discovery.marathon.login import expiry, read_principal
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.discovery.marathon.settings_check import check
 from tests.fake_marathon import key, principal_secret
 
@@ -123,11 +123,11 @@ class CheckTests(SynchronousTestCase):
     def test_build(self) -> None:
         """The locator is made of sound settings only, and opens nothing."""
         reactor = MemoryReactorClock()
-        locator = build(Settings(marathon=configured()), reactor)
+        locator = build(configured(), reactor, insecure=False)
         self.assertEqual(repr(locator), "<MarathonLocator http://marathon.mesos:8080: /prometheus>")
         locator.stop()
         self.assertEqual((reactor.tcpClients, reactor.getDelayedCalls()), ([], []))
-        self.assertRaises(ConfigError, build, Settings(), reactor)
+        self.assertRaises(ConfigError, build, MarathonSettings(), reactor, insecure=False)
 
 
 class ExpiryTests(SynchronousTestCase):

@@ -13,9 +13,9 @@ from twisted.web.server import Site
 
 from mpp.core.errors import DiscoveryError
 from mpp.core.model import Backend, DiscoveredBackend
-from mpp.core.settings import MarathonSettings, Settings
 from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.marathon.locator import MarathonLocator, build
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.wire.tls import TLSPolicy
 from tests.fake_https import FakeAuthority
 from tests.fake_marathon import LOGIN_PATH, FakeMarathon, host_app, principal_secret, task
@@ -89,7 +89,7 @@ class MarathonOverTLSTests(TestCase):
 
     async def test_insecure(self) -> None:
         """With --insecure nothing is verified; stopping closes the connection that was kept."""
-        locator = build(Settings(marathon=self.settings(), insecure=True), reactor)
+        locator = build(self.settings(), reactor, insecure=True)
         self.assertEqual(await locator.locate(), EXPECTED)
         locator.stop()
         await self.served.lost

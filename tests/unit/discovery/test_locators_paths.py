@@ -13,8 +13,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.interfaces import ILocator
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
-from mpp.discovery.kinds import LocatorPlanner
+from mpp.discovery.kinds.planner import LocatorPlanner
+from mpp.discovery.kubernetes.settings import KubeSettings
+from mpp.discovery.marathon.settings import MarathonSettings
+from tests.configured import configured
 from tests.fake_marathon import principal_secret
 
 
@@ -32,7 +34,7 @@ class RelativePathTests(SynchronousTestCase):
 
     def locator(self, **settings: Any) -> ILocator:
         """Make the locator of some settings, and go elsewhere."""
-        (plan,) = LocatorPlanner(self.reactor, {}).plans(Settings(**settings))
+        (plan,) = LocatorPlanner(self.reactor, {}).plans(configured(**settings))
         locator = plan.build()
         os.chdir("/")
         return locator

@@ -35,6 +35,7 @@ from mpp.wire.downstream.channels import Channels
 from mpp.wire.downstream.early_rejection import EarlyRejectionChannel
 from mpp.wire.downstream.request_limits import Limits
 from mpp.wire.memory_budget import MemoryBudget
+from tests.configured import configured
 from tests.fake_https import FakeAuthority
 from tests.forward_support import FakeResponse
 from tests.unit.proxy.test_proxy import Client, ProxyCase
@@ -501,7 +502,7 @@ class FrontTests(SynchronousTestCase):
 
     def test_costs_nothing_without(self) -> None:
         """Without a web configuration requests are made as ever, with nothing before them."""
-        program = Program(Settings(endpoints=("prom:9090",)), MemoryReactorClock())
+        program = Program(configured(endpoints=("prom:9090",)), MemoryReactorClock())
         channel = program.sites.clients.buildProtocol(None)
         self.assertIs(channel._request_factory, ProxyRequest)
         self.assertIs(type(channel), ProxyChannel)

@@ -10,9 +10,12 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.http_config import ConfiguredHeader, HTTPConfig, HTTPConfigs
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
+from mpp.core.settings import Settings
+from mpp.discovery.kubernetes.settings import KubeSettings
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.security.secret_files import is_readable_by_all, secret_files, warning_of
 from mpp.security.web_config.values import PEMSource, TLSServer, WebConfig
+from tests.configured import configured
 
 USERS = WebConfig(users={b"a": b"hash"})
 INLINE = WebConfig(TLSServer(PEMSource("cert", text="C"), PEMSource("key", text="K")))
@@ -31,7 +34,7 @@ class SecretFilesTests(SynchronousTestCase):
         """Every file of the configuration that holds a secret is named, and no other one."""
         header = ConfiguredHeader("X-Key", ("value",), ("s3cret",))
         for settings, web_config, paths in (
-            (Settings(config="mpp.yaml", endpoints_file="e", file_sd=("f",)), None, []),
+            (configured(config="mpp.yaml", endpoints_file="e", file_sd=("f",)), None, []),
             (Settings(config="mpp.yaml", http=http(HTTPConfig(headers=(header,)))), None, ["mpp.yaml"]),
             (Settings(config="mpp.yaml", http=http(HTTPConfig(headers=(ConfiguredHeader("X", ("value",)),)))), None, []),
             (Settings(http=http(HTTPConfig(headers=(ConfiguredHeader("X", files=("a", "b")),)))), None, ["a", "b"]),
@@ -42,11 +45,11 @@ class SecretFilesTests(SynchronousTestCase):
             (Settings(web_config="web.yml"), USERS, ["web.yml"]),
             (Settings(web_config="web.yml"), INLINE, ["web.yml"]),
             (Settings(web_config="web.yml"), APART, ["k.pem"]),
-            (Settings(marathon=MarathonSettings(credentials_file="c", principal_secret="@s")), None, ["c", "s"]),
-            (Settings(marathon=MarathonSettings(principal_secret="{}")), None, []),
-            (Settings(http_sd=("http://u:p@a/", "@sd")), None, ["sd"]),
-            (Settings(kube=KubeSettings(kubeconfig="a:b")), None, []),
-            (Settings(kube=KubeSettings(kubeconfig="a:b", service_name="s")), None, ["a", "b"]),
+            (configured(marathon=MarathonSettings(credentials_file="c", principal_secret="@s")), None, ["c", "s"]),
+            (configured(marathon=MarathonSettings(principal_secret="{}")), None, []),
+            (configured(http_sd=("http://u:p@a/", "@sd")), None, ["sd"]),
+            (configured(kube=KubeSettings(kubeconfig="a:b")), None, []),
+            (configured(kube=KubeSettings(kubeconfig="a:b", service_name="s")), None, ["a", "b"]),
             (Settings(listen=("tcp:1", "ssl:1:privateKey=k.pem:certKey=c.pem")), None, ["k.pem"]),
             (Settings(admin_listen=("ssl:1:k.pem:c.pem", r"ssl:2:privateKey=a\:b")), None, ["k.pem", "a:b"]),
             (Settings(listen=("ssl:1",)), None, ["server.pem"]),
@@ -92,7 +95,7 @@ class ReadableTests(SynchronousTestCase):
         for each in (self.file, other):
             each.chmod(0o644)
         path = str(self.file)
-        settings = Settings(http_sd=(f"@{path}", f"@{path}"), web_config=str(other))
+        settings = configured(http_sd=(f"@{path}", f"@{path}"), web_config=str(other))
         self.assertEqual(
             warning_of(settings, USERS),
             f"every user of this machine can read files with secrets: {other}, {path}; expected mode 0640 or less",

@@ -21,11 +21,12 @@ from twisted.trial.unittest import TestCase
 
 from mpp.core.errors import DiscoveryError, UpstreamError
 from mpp.core.model import Backend
-from mpp.core.settings import KubeSettings, MarathonSettings, Settings
 from mpp.discovery.http_api.json_api import JSONClient
 from mpp.discovery.http_sd import HTTPSDLocator
 from mpp.discovery.kubernetes.locator import build, check
+from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.discovery.marathon.locator import MarathonLocator
+from mpp.discovery.marathon.settings import MarathonSettings
 from mpp.wire.memory_budget import MemoryBudget
 from mpp.wire.tls import TLSPolicy
 from mpp.wire.upstream.dialer import Dialer
@@ -86,7 +87,7 @@ class ServerNamesTests(TestCase):
         if policy.server_name:
             cluster["tls-server-name"] = policy.server_name
         path = make_kubeconfig(folder, {"token": SECRET}, cluster)
-        settings = Settings(kube=KubeSettings(kubeconfig=str(path), pod_label_selector="app=prometheus"))
+        settings = KubeSettings(kubeconfig=str(path), pod_label_selector="app=prometheus")
         check(settings, os.environ)
         locator = build(settings, self.running, os.environ)
         try:

@@ -1,0 +1,69 @@
+"""
+The construction of the configured locators, each from the description of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from attrs import define, field, frozen
+
+from mpp.core.http_config import DiscoverySource
+from mpp.core.interfaces import ILocator
+from mpp.core.model import DiscoveredBackend
+from mpp.core.settings import Settings
+from mpp.discovery.kinds.all_kinds import KINDS
+from mpp.discovery.kinds.source_kind import SourceContext
+
+
+@frozen
+class LocatorPlan:
+    """
+    The plan to build one locator.
+
+    :ivar key: locators with equal keys discover the same backends; begins with the locator's name.
+    :ivar source: the source of its backends; a locator of several sources names the source with each backend.
+    :ivar build: builds the locator; raises `mpp.core.errors.ConfigError` if its configuration can never work.
+    """
+
+    key: tuple[Hashable, ...]
+    source: DiscoverySource = field(eq=False)
+    build: Callable[[], ILocator] = field(eq=False)
+
+    def sources(self, located: DiscoveredBackend) -> list[DiscoverySource]:
+        """Return the discovery sources that listed this backend."""
+        return [DiscoverySource(self.source.locator, source) for source in located.sources] or [self.source]
+
+
+@define
+class LocatorPlanner:
+    """
+    A planner of the locators that are configured.
+
+    :param environ: mpp's environment: in a pod, Kubernetes sets the API server's address in it.
+    """
+
+    _reactor: Any
+    _environ: Mapping[str, str] = field(repr=False)
+    _names: Any = None
+
+    def plans(self, settings: Settings) -> tuple[LocatorPlan, ...]:
+        """Return a plan for each configured locator, in the order in which their backends are ranked."""
+        return tuple(self._plans(settings))
+
+    def _plans(self, settings: Settings) -> Iterator[LocatorPlan]:
+        context = SourceContext(settings, self._reactor, self._environ, self._name_servers)
+        for kind in KINDS:
+            depends_on = [getattr(settings, name) for name in kind.depends_on]
+            for name, source, own in kind.parts(settings.discovery[kind.settings]):
+                build = partial(kind.make, name, own, context)
+                yield LocatorPlan((name, own, *depends_on), DiscoverySource(kind.name, source), build)
+
+    def _name_servers(self) -> Any:
+        if self._names is None:
+            from mpp.discovery.name_servers import NameServers
+
+            self._names = NameServers("/etc/resolv.conf", self._reactor)
+        return self._names

@@ -1,0 +1,89 @@
+"""
+The description of a kind of discovery source: all that the rest of mpp knows about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from attrs import evolve, field, frozen
+
+from mpp.core.settings import Settings
+from mpp.discovery.kinds.option import Option
+
+if TYPE_CHECKING:
+    from mpp.core.interfaces import ILocator
+
+S = TypeVar("S")
+
+
+@frozen
+class SourceContext:
+    """
+    What a locator may need besides the settings of its kind.
+
+    :ivar settings: the settings of the whole program.
+    :ivar environ: mpp's environment: in a pod, Kubernetes sets the API server's address in it.
+    :ivar name_servers: returns the DNS client, a single one, since it watches its configuration for as long as the program runs.
+    """
+
+    settings: Settings
+    reactor: Any
+    environ: Mapping[str, str] = field(repr=False)
+    name_servers: Callable[[], Any]
+
+
+@frozen
+class SourceKind(Generic[S]):
+    """
+    A kind of discovery source.
+
+    :ivar name: the name of its locators in logs, metrics, and ``locators:`` of the configuration file.
+    :ivar settings: the class of its settings; without arguments it makes the defaults, which configure no source.
+    :ivar options: its options. Each is given with a field of the kind's settings as ``field``; the kind's name is put in front of
+        it, and ``source`` is set to the settings.
+    :ivar make: builds a locator from its name, its settings and the context; raises `mpp.core.errors.ConfigError` if these
+        settings can never work. It imports the locator's module, which takes longer than the rest of a start.
+    :ivar several: the field that lists sources if each of them has a locator of its own; otherwise empty.
+    :ivar source: returns the normal form of the path, URL or name of one source, by which ``locators:`` may name it; None if
+        the kind has no such names.
+    :ivar depends_on: fields of the general settings; the locator is built again when one of them changes.
+    :ivar is_configured: whether settings configure a source; by default, when an option with ``locates`` has a value.
+    :ivar secret_files: returns the paths of the files with secrets that settings name.
+    """
+
+    name: str
+    settings: type[S]
+    options: tuple[Option, ...]
+    make: Callable[[str, S, SourceContext], ILocator]
+    several: str = ""
+    source: Callable[[str], str] | None = None
+    depends_on: tuple[str, ...] = ()
+    is_configured: Callable[[S], bool] | None = None
+    secret_files: Callable[[S], Iterable[str]] = lambda own: ()
+
+    def __attrs_post_init__(self) -> None:
+        options = (evolve(option, field=f"{self.name}.{option.field}", source=self.settings) for option in self.options)
+        object.__setattr__(self, "options", tuple(options))
+
+    @property
+    def locating(self) -> tuple[Option, ...]:
+        """The options that turn it on."""
+        return tuple(option for option in self.options if option.locates)
+
+    def parts(self, own: S) -> list[tuple[str, str, S]]:
+        """
+        Return the name, the source and the settings of each locator; none if no source is configured.
+
+        The names are unique: ``dns`` for a single locator, otherwise ``dns-1``, ``dns-2``.
+        """
+        is_configured = self.is_configured or (lambda own: any(option.value_in(own) for option in self.locating))
+        if not is_configured(own):
+            return []
+        if not self.several or self.source is None:
+            return [(self.name, "", own)]
+        texts = getattr(own, self.several)
+        parts: list[Any] = [evolve(cast(Any, own), **{self.several: (text,)}) for text in texts]
+        names = [self.name if len(texts) == 1 else f"{self.name}-{number}" for number in range(1, len(texts) + 1)]
+        return list(zip(names, map(self.source, texts), parts, strict=True))

@@ -1,0 +1,28 @@
+"""The settings of Kubernetes."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class KubeSettings:
+    """
+    The settings of the Kubernetes locator.
+
+    :ivar kubeconfig: path or paths (separated by colons) of kubeconfig files; empty for in-cluster configuration.
+    :ivar namespace: empty for the namespace of the pod or of the context, or else ``default``.
+    :ivar service_name: takes precedence over ``pod_label_selector``; one of them turns the locator on.
+    :ivar pod_label_selector: passed to the API server verbatim.
+    :ivar port: name or number of the port; empty: see `mpp.discovery.kubernetes.objects.choose_port`.
+    :ivar scheme: of the backends, ``http`` or ``https``.
+    :ivar path_prefix: of the backends, empty or like ``/prometheus``.
+    """
+
+    kubeconfig: str = ""
+    namespace: str = ""
+    service_name: str = ""
+    pod_label_selector: str = ""
+    port: str = ""
+    scheme: str = "http"
+    path_prefix: str = ""

@@ -1,0 +1,26 @@
+"""The settings of Marathon."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+
+@frozen
+class MarathonSettings:
+    """
+    The settings of the Marathon locator.
+
+    :ivar urls: base URLs, tried one after the other; a path prefix such as ``/service/marathon`` is kept.
+    :ivar apps: app ids, with the leading slash.
+    :ivar principal_secret: the service account's JSON, or ``@`` and the path of a file that holds it; empty for none.
+    :ivar auth_endpoint: login URL that overrides the secret's, or empty.
+    :ivar credentials_file: path of a file that holds ``user:password`` for HTTP basic, or empty.
+    :ivar port: index or name of the port; the first by default.
+    """
+
+    urls: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    principal_secret: str = field(default="", repr=False)
+    auth_endpoint: str = ""
+    credentials_file: str = ""
+    port: str = "0"
