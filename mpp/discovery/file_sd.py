@@ -25,7 +25,7 @@ from mpp.core.errors import ConfigError, PartlyDiscovered
 from mpp.core.files import read_small
 from mpp.core.interfaces import ILocator
 from mpp.core.model import MIB, Backend, DiscoveredBackend
-from mpp.discovery.target_groups import ParsedTargetGroups, parse_json, parse_yaml, read_groups
+from mpp.discovery.target_groups import ParsedTargetGroups, decoded, parse_json, parse_yaml, read_groups
 
 _log = make_logger()
 
@@ -192,12 +192,8 @@ def _parse(path: str, data: bytes) -> ParsedTargetGroups:
 
     :raises ValueError: it is no list of target groups.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text (byte {error.start})") from None
     parse = parse_json if path.lower().endswith(".json") else parse_yaml
-    return read_groups(parse(text))
+    return read_groups(parse(decoded(data)))
 
 
 def _log_problems(path: str, problems: Iterable[str], known: Iterable[str]) -> None:

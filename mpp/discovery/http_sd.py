@@ -26,7 +26,7 @@ from mpp.core.text.values import parse_url
 from mpp.core.urls import shown, take_credentials
 from mpp.discovery.http_api.json_api import APIResponse, JSONClient
 from mpp.discovery.http_api.look_ups import PendingLookups
-from mpp.discovery.target_groups import parse_json, read_groups
+from mpp.discovery.target_groups import decoded, parse_json, read_groups
 
 _log = make_logger()
 
@@ -129,9 +129,9 @@ class HTTPSDLocator:
         self._shown = request.shown
         headers = {**self._headers, "Authorization": request.authorization} if request.authorization else self._headers
         response = await self._api.request("GET", request.url, headers=headers, hide=request.hide)
-        text = self._text(response)
+        self._check(response)
         try:
-            groups = parse_json(text)
+            groups = parse_json(decoded(response.body))
             # For Prometheus, null is a list without entries (Go's encoding/json); programs in Go write an empty list like this.
             parsed = read_groups([] if groups is None else groups)
         except ValueError as error:
@@ -139,12 +139,8 @@ class HTTPSDLocator:
         self._log_problems(parsed.problems)
         return tuple(map(DiscoveredBackend, parsed.backends))
 
-    def _text(self, response: APIResponse) -> str:
-        """
-        Return the text of a response that conforms to the contract.
-
-        :raises DiscoveryError: the response does not conform.
-        """
+    def _check(self, response: APIResponse) -> None:
+        """Raise DiscoveryError if a response does not conform to the contract."""
         if response.status != 200:
             raise response.rejected()
         content_type = response.headers.get("content-type", "")
@@ -152,10 +148,6 @@ class HTTPSDLocator:
             raise DiscoveryError(f"{self._shown}: expected Content-Type application/json, not {content_type[:100]!r}")
         if len(response.body) > MAX_BYTES:
             raise DiscoveryError(f"{self._shown}: the response is larger than {MAX_BYTES // MIB} MiB")
-        try:
-            return response.body.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DiscoveryError(f"{self._shown}: not UTF-8 text (byte {error.start})") from None
 
     def _log_problems(self, problems: tuple[str, ...]) -> None:
         for problem in problems:

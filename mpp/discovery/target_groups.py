@@ -165,6 +165,14 @@ def _kind(value: object) -> str:
     return next((name for kind, name in kinds.items() if isinstance(value, kind)), "a number")
 
 
+def decoded(data: bytes) -> str:
+    """Return a text in UTF-8, without a byte order mark; raise ValueError if it is none."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text (byte {error.start})") from None
+
+
 def parse_json(text: str) -> object:
     """
     Parse a JSON text.

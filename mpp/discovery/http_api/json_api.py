@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
@@ -141,7 +140,10 @@ class JSONClient:
         """
         hidden = tuple(filter(None, (*hide, *_secrets(headers or {}))))
         whole = Deferred.fromCoroutine(self._follow(method, url, dict(headers or {}), data, hidden))
-        return await whole.addTimeout(timeout, self._clock, _late(url, timeout))
+        try:
+            return await whole.addTimeout(timeout, self._clock)
+        except TimeoutError:
+            raise NoResponse(f"{shown(url)}: no response within {timeout:g} s") from None
 
     async def open(self, method: str, url: str, *, headers: Mapping[str, str] | None = None) -> IResponse:
         """
@@ -227,17 +229,6 @@ def _secrets(headers: Mapping[str, str]) -> list[str]:
     secrets = [re.split(r"[ =]", value, maxsplit=1)[-1] for value in values]
     basics = [base64.b64decode(value[6:]).decode("utf-8", "replace") for value in values if value.startswith("Basic ")]
     return secrets + [each.partition(":")[2] for each in basics]
-
-
-def _late(url: str, timeout: float) -> Any:
-    """Return a callback that replaces the failure of a request that has timed out by a readable error."""
-
-    def late(result: Any, _: float) -> Any:
-        if isinstance(result, Failure):
-            raise NoResponse(f"{shown(url)}: no response within {timeout:g} s") from None
-        return result
-
-    return late
 
 
 def _said(body: bytes, content_type: str) -> str:

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 @frozen
 class DNSSettings:
-    """
-    The settings of discovery by DNS.
-
-    :ivar names: ``name:port`` (A and AAAA) or ``srv+name`` (SRV, fully qualified) each.
-    """
+    """The names to look up: ``name:port`` (A and AAAA) or ``srv+name`` (SRV, fully qualified)."""
 
     names: tuple[str, ...] = ()
 

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 @frozen
 class EndpointSettings:
-    """
-    The settings of single endpoints.
-
-    :ivar urls: a URL or ``host:port`` each.
-    """
+    """The endpoints, a URL or ``host:port`` each."""
 
     urls: tuple[str, ...] = ()
 

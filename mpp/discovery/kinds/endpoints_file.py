@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 @frozen
 class EndpointsFileSettings:
-    """
-    The settings of the endpoints file.
-
-    :ivar path: its path, or None.
-    """
+    """The path of the endpoints file, or None."""
 
     path: str | None = None
 

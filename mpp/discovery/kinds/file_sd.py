@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 @frozen
 class FileSDSettings:
-    """
-    The settings of file_sd.
-
-    :ivar patterns: paths of files, whose last element may have wildcards.
-    """
+    """The paths of files in the format of file_sd; the last element of each may have wildcards."""
 
     patterns: tuple[str, ...] = ()
 

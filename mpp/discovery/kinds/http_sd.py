@@ -21,11 +21,7 @@ _USERINFO = re.compile(r"(?<=://)[^/?#]*@")
 
 @frozen
 class HTTPSDSettings:
-    """
-    The settings of HTTP service discovery.
-
-    :ivar urls: URLs, or ``@`` and the path of a file that holds one.
-    """
+    """The URLs of HTTP service discovery, each as it is, or as ``@`` and the path of a file that holds it."""
 
     urls: tuple[str, ...] = ()
 

@@ -20,10 +20,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.errors import DiscoveryError
@@ -125,7 +124,9 @@ class ResourceWatch:
         query = watching(self._collection.query, self._version, seconds)
         opened = Deferred.fromCoroutine(self._client.open(query))
         try:
-            response = await opened.addTimeout(_HEAD_TIMEOUT_S, self._clock, onTimeoutCancel=_no_head)
+            response = await opened.addTimeout(_HEAD_TIMEOUT_S, self._clock)
+        except TimeoutError:
+            raise DiscoveryError(f"no response to a watch within {_HEAD_TIMEOUT_S:g} s") from None
         except RequestRejected as error:
             raise VersionExpired(str(error)) if error.status == _GONE else error from None
         lines = LineStream(self._line, self._clock, seconds + _GRACE_S)
@@ -188,12 +189,6 @@ def read_event(line: bytes) -> tuple[str, dict[str, Any]]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise DiscoveryError("a line of a watch is no event") from None
     return kind, item
-
-
-def _no_head(outcome: Any, seconds: float) -> Any:
-    if isinstance(outcome, Failure) and outcome.check(CancelledError):
-        raise DiscoveryError(f"no response to a watch within {seconds:g} s")
-    return outcome
 
 
 def _no_listener() -> None:
