@@ -10,6 +10,7 @@ from mpp.config.help import help_text
 from mpp.config.loader import ConfigSources, read
 from mpp.core.errors import ConfigError
 from mpp.core.settings import Settings
+from mpp.discovery.kinds.all_kinds import KINDS
 from mpp.discovery.kubernetes.settings import KubeSettings
 from mpp.discovery.marathon.settings import MarathonSettings
 from tests.configured import configured
@@ -69,13 +70,15 @@ UNDERSTOOD: list[tuple[list[str], dict[str, str], Settings]] = [
     (["--listen=tcp:3"], {"MPP_LISTEN": "tcp:1 tcp:2"}, configured(endpoints_file="f", port=None, listen=("tcp:3",))),
 ]
 
+LOCATING = [option.flag for kind in KINDS for option in kind.locating]
+"""The options of which one has to be given."""
+
 REFUSED: list[tuple[list[str], dict[str, str], str]] = [
     (
         [],
         {},
         "--endpoints-file: missing; mpp needs a source of Prometheus servers: this option, its variable"
-        " MPP_ENDPOINTS_FILE, or one of --endpoint, --file-sd, --http-sd, --dns, --marathon-url, --kube-service-name,"
-        " --kube-pod-label-selector",
+        f" MPP_ENDPOINTS_FILE, or one of {', '.join(LOCATING[1:])}",
     ),
     ([*FILE, "--kube-scheme", "ftp"], {}, "--kube-scheme: 'ftp' is neither http nor https"),
     (

@@ -12,6 +12,7 @@ from mpp.config.loader import ConfigSources
 from mpp.core.backend_url import parse_endpoint
 from mpp.core.http_config import ConfiguredHeader, DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.url_pattern import URLPattern
+from mpp.discovery.kinds.all_kinds import BY_NAME
 
 BASIC = "basic_auth: {username: u, password_file: p}"
 
@@ -215,7 +216,7 @@ REFUSED: list[tuple[str, str]] = [
     ("locators: [{name: endpoints-file, http_config: {}}]\n", "f:1: locators 1: name: no such locator; did you mean file?"),
     (
         "locators: [{name: zookeeper, http_config: {}}]\n",
-        "f:1: locators 1: name: no such locator; expected one of file, endpoint, file-sd, http-sd, dns, marathon, kubernetes",
+        f"f:1: locators 1: name: no such locator; expected one of {', '.join(BY_NAME)}",
     ),
     (
         "locators:\n- name: endpoint\n  source: a:1\n  http_config: {}\n",
