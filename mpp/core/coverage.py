@@ -1,8 +1,8 @@
 """
-Values that say what each server lacks of what the others have, by scrape job. Frozen; who found it out does not matter here.
+Values for the data that each server lacks and other servers have, by scrape job.
 
-All times are seconds since the epoch, as the server that lacks the data stamps its samples. The unit is the missing
-target-second: a hole of 20 s with 1,000 targets weighs more than an hour of a single one.
+Times are seconds since the epoch, by the clock of the server that lacks the data. The unit of missing data is the target-second:
+a hole of 20 s with 1,000 targets counts more than an hour of a single one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mpp.core.intervals import ALWAYS, NEVER, Intervals
 from mpp.core.model import Backend
 
 DEFAULT_WINDOW_S = 120.0
-"""Two of Prometheus' default scrape intervals, for a job of which the interval is not known."""
+"""The window of a job with an unknown scrape interval: two of Prometheus' default scrape intervals."""
 
 
 @frozen
@@ -27,8 +27,8 @@ class Hole:
 
     :ivar start: seconds since the epoch, or minus infinity.
     :ivar end: the same (exclusive), or infinity while it goes on.
-    :ivar missing: how many targets it lacks, at least one.
-    :ivar of: how many targets the best server has.
+    :ivar missing: the number of targets that the server lacks, at least one.
+    :ivar of: the number of targets that the best server has.
     """
 
     start: float
@@ -42,7 +42,7 @@ class Job:
     """
     One scrape job of the pool.
 
-    :ivar targets: how many targets the best server has, at least one.
+    :ivar targets: the number of targets that the best server has, at least one.
     :ivar window: the time in which each target is scraped at least once, which is two scrape intervals, in seconds.
     """
 
@@ -56,13 +56,12 @@ UNKNOWN_JOB = Job()
 @frozen
 class Missing:
     """
-    What one server lacks; make it by `of`.
+    The data that one server lacks; made by `of`.
 
-    :ivar whole: the times in which it lacks all targets of all jobs, those included that nobody remembers.
-    :ivar jobs: its further holes by job, in the order of time; those of one job do not overlap, nor do they overlap with
-        ``whole``.
-    :ivar drift: how many targets it has always lacked, by job: no hole in its history, but a difference of the servers, which
-        counts for queries that name the job, and is never warned about.
+    :ivar whole: the times in which it lacks all targets of all jobs, also of jobs that no longer exist.
+    :ivar jobs: its further holes by job, in the order of time; the holes of a job overlap neither each other nor ``whole``.
+    :ivar drift: the number of targets that it has always lacked, by job: no hole in its history, but a permanent difference of
+        the servers, which matters for queries that name the job, and causes no warning.
     """
 
     whole: Intervals = NEVER
@@ -71,7 +70,7 @@ class Missing:
 
     @classmethod
     def of(cls, whole: Intervals, jobs: Mapping[str, Iterable[Hole]], drift: Mapping[str, int] | None = None) -> Missing:
-        """Return it from holes in any order. Where holes of one job overlap, the one with more missing targets counts."""
+        """Return the value for holes in any order. Where holes of a job overlap, the one with more missing targets counts."""
         flat = {job: _flat(tuple(holes), whole) for job, holes in jobs.items()}
         return cls(whole, {job: holes for job, holes in flat.items() if holes}, drift or {})
 
@@ -79,7 +78,7 @@ class Missing:
         return bool(self.whole or self.jobs or self.drift)
 
     def __or__(self, other: Missing) -> Missing:
-        """Return what is missing by either of two sources."""
+        """Return the union of the missing data of two values."""
         return Missing.of(
             self.whole | other.whole,
             {job: (*self.jobs.get(job, ()), *other.jobs.get(job, ())) for job in {*self.jobs, *other.jobs}},
@@ -87,7 +86,7 @@ class Missing:
         )
 
     def only(self, times: Intervals) -> Missing:
-        """Return the part of it that lies within some times; drift has no time, and stays."""
+        """Return the missing data within some times; drift has no time, and stays."""
         cut = {
             job: [evolve(hole, start=start, end=end) for hole in holes for start, end in times.within(hole.start, hole.end)]
             for job, holes in self.jobs.items()
@@ -95,11 +94,11 @@ class Missing:
         return Missing.of(self.whole & times, cut, self.drift)
 
     def replaced(self, times: Intervals, by: Missing) -> Missing:
-        """Return it with another finding for some times, such as those that were surveyed again after a restart."""
+        """Return the missing data with the part within some times replaced, such as after a new survey of these times."""
         return self.only(ALWAYS - times) | by.only(times)
 
     def shift(self, seconds: float) -> Missing:
-        """Return it for a clock that is ahead by some seconds."""
+        """Return the missing data by a clock that is ahead by some seconds."""
         moved = {
             job: tuple(evolve(hole, start=hole.start + seconds, end=hole.end + seconds) for hole in holes)
             for job, holes in self.jobs.items()
@@ -107,7 +106,7 @@ class Missing:
         return evolve(self, whole=self.whole.shift(seconds), jobs=moved)
 
     def holes(self, job: str, targets: int) -> tuple[Hole, ...]:
-        """Return all holes of one job in the order of time, given how many targets the job has."""
+        """Return all holes of one job in the order of time; ``targets`` is the number of targets of the job."""
         own = self.jobs.get(job, ())
         if not self.whole:
             return own
@@ -115,12 +114,12 @@ class Missing:
 
     @property
     def times(self) -> Intervals:
-        """When it lacks anything, drift apart."""
+        """The times in which the server lacks data, apart from drift."""
         return self.whole | Intervals.of((hole.start, hole.end) for holes in self.jobs.values() for hole in holes)
 
     def gaps(self, jobs: Mapping[str, Job]) -> tuple[Gap, ...]:
         """
-        Return it as shares of all targets, in the order of time, for the strategies.
+        Return the gaps as shares of all targets, in the order of time, for the strategies.
 
         :param jobs: all jobs of the pool.
         """
@@ -145,7 +144,7 @@ NOTHING = Missing()
 
 
 def _changes(holes: Iterable[Hole]) -> list[tuple[float, float, int]]:
-    """Return the times between which the sum of the missing targets is the same, each with its start, its end and that sum."""
+    """Return start, end and number of missing targets of each interval in which this number does not change."""
     deltas: dict[float, int] = {}
     for hole in holes:
         deltas[hole.start] = deltas.get(hole.start, 0) + hole.missing
@@ -158,7 +157,7 @@ def _changes(holes: Iterable[Hole]) -> list[tuple[float, float, int]]:
 
 
 def _flat(holes: tuple[Hole, ...], whole: Intervals) -> tuple[Hole, ...]:
-    """Return holes of one job without overlaps, outside of those of the whole server."""
+    """Return the holes of one job without overlaps, and without the times in ``whole``."""
     edges = sorted({*whole.edges, *(edge for hole in holes for edge in (hole.start, hole.end))})
     found: list[Hole] = []
     waiting = sorted(holes, key=_start, reverse=True)
@@ -189,10 +188,10 @@ def _missing(hole: Hole) -> int:
 @frozen
 class Coverage:
     """
-    What all servers lack, as far as it is known. A server of which nothing is known counts as one that lacks nothing.
+    The data that servers are known to lack. A server without an entry lacks nothing.
 
     :ivar jobs: all jobs of the pool, by name.
-    :ivar missing: by server; those that lack nothing may be left out.
+    :ivar missing: the missing data by server; a server that lacks nothing may be left out.
     """
 
     jobs: Mapping[str, Job] = field(factory=dict)
@@ -201,10 +200,10 @@ class Coverage:
     """The names of the jobs, for `mpp.promql.jobs.JobMatchers`."""
 
     times: Intervals = field(init=False, repr=False, eq=False)
-    """When any server lacks anything, drift apart."""
+    """The times in which a server lacks data, apart from drift."""
 
     has_drift: bool = field(init=False, repr=False, eq=False)
-    """Whether any server has drifted; if none has, a query that reads nothing within ``times`` needs no plan."""
+    """Whether any server has drift; without drift, a query that reads no data within ``times`` needs no plan."""
 
     longest_window: float = field(init=False, repr=False, eq=False)
     """The longest window of all jobs, in seconds."""
@@ -230,9 +229,9 @@ class Coverage:
         return bool(self.times or self.has_drift)
 
     def job(self, name: str) -> Job:
-        """Return what is known of a job."""
+        """Return the known properties of a job, or `UNKNOWN_JOB`."""
         return self.jobs.get(name, UNKNOWN_JOB)
 
 
 WHOLE_POOL = Coverage()
-"""No server is known to lack anything."""
+"""The value while no server is known to lack data."""

@@ -103,7 +103,7 @@ class ISelections(Interface):
     """The current Selection, and the ways to renew it."""
 
     current: Selection = Attribute("The newest Selection; an empty one before the first round has finished.")
-    coverage: Coverage = Attribute("What the servers lack of their history, as far as known. Replaced as a whole.")
+    coverage: Coverage = Attribute("The known gaps in the servers' histories; replaced as a whole.")
     suspects: ISuspectQueries = Attribute("The reads that may have crashed servers lately; mostly there are none.")
 
     def ready() -> Deferred[Selection]:
@@ -161,11 +161,7 @@ class ISelections(Interface):
 
 
 class IResponse(Interface):
-    """
-    The response of a backend, complete or partly received.
-
-    While it is not ``complete`` its connection is paused, and nothing more happens until ``relay`` or ``cancel`` is called.
-    """
+    """The response of a backend; until it is ``complete``, its connection is paused until ``relay`` or ``cancel`` is called."""
 
     status: int = Attribute("Status code, 200 to 599.")
     reason: bytes = Attribute("Reason phrase, may be empty.")

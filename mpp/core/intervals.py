@@ -1,9 +1,9 @@
 """
-Sets of half-open intervals of numbers, such as points in time. Pure; knows nothing of what the numbers are.
+Sets of half-open intervals of numbers, such as points in time. Pure.
 
-An interval holds its start and not its end, so that two adjoining ones have no point in common and none is between them. A set is
-kept as its edges in ascending order, starts at the even places and ends at the odd ones: a number is in the set if the number of
-edges up to it is odd, which bisection finds.
+An interval contains its start but not its end, so two adjoining intervals have no point in common and none between them. A set is
+stored as its edges in ascending order, starts at even and ends at odd indexes: a number is in the set if the number of edges up
+to it is odd, which bisection finds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Intervals:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[float, float]]) -> Intervals:
-        """Return the union of intervals in any order; those that do not end after their start are empty."""
+        """Return the union of intervals in any order; an interval that does not end after its start is empty."""
         edges: list[float] = []
         for start, end in sorted(pairs):
             if end <= start:
@@ -59,7 +59,7 @@ class Intervals:
         return self._combined(other, lambda here, there: here and not there)
 
     def _combined(self, other: Intervals, holds: Callable[[bool, bool], bool]) -> Intervals:
-        """Return the points for which ``holds`` is true, by whether each set has them. It must be false for those of neither."""
+        """Return the points for which ``holds(in self, in other)`` is true, which must be false for points of neither set."""
         edges: list[float] = []
         for edge in sorted({*self.edges, *other.edges}):
             if holds(edge in self, edge in other) != (len(edges) % 2 == 1):
@@ -68,12 +68,12 @@ class Intervals:
 
     @property
     def hull(self) -> tuple[float, float] | None:
-        """The smallest interval that holds the whole set; None for the empty set."""
+        """The smallest interval that contains the whole set; None for the empty set."""
         return (self.edges[0], self.edges[-1]) if self.edges else None
 
     @property
     def measure(self) -> float:
-        """The sum of the lengths."""
+        """The sum of the lengths of all intervals."""
         return sum(end - start for start, end in self)
 
     def shift(self, by: float) -> Intervals:
@@ -84,26 +84,26 @@ class Intervals:
         """
         Return the set with each interval beginning ``before`` earlier and ending ``after`` later.
 
-        Negative lengths make the intervals shorter; those of which nothing is left are gone.
+        Negative lengths make the intervals shorter; an interval that becomes empty is removed.
         """
         return Intervals.of((start - before, end + after) for start, end in self)
 
     def overlaps(self, start: float, end: float) -> bool:
-        """Return whether the set has a point of an interval."""
+        """Return whether the set contains a point of an interval."""
         if end <= start:
             return False
         first = bisect_right(self.edges, start)
         return first % 2 == 1 or (first < len(self.edges) and self.edges[first] < end)
 
     def covers(self, start: float, end: float) -> bool:
-        """Return whether the set has all points of an interval."""
+        """Return whether the set contains all points of an interval."""
         if end <= start:
             return True
         first = bisect_right(self.edges, start)
         return first % 2 == 1 and end <= self.edges[first]
 
     def within(self, start: float, end: float) -> Intervals:
-        """Return the part of the set that an interval has."""
+        """Return the part of the set within an interval."""
         if end <= start:
             return NEVER
         first, last = bisect_right(self.edges, start), bisect_left(self.edges, end)
@@ -111,12 +111,12 @@ class Intervals:
         return Intervals((*((start,) if first % 2 else ()), *inside, *((end,) if last % 2 else ())))
 
     def overlap(self, start: float, end: float) -> float:
-        """Return how much of an interval the set has, as a length."""
+        """Return the length of the part of the set within an interval."""
         return self.within(start, end).measure
 
 
 NEVER = Intervals()
-"""No number."""
+"""The empty set."""
 
 ALWAYS = Intervals((-math.inf, math.inf))
-"""All numbers."""
+"""The set of all numbers."""

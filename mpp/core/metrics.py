@@ -46,7 +46,7 @@ _COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Requests sent to another backend because this one lacks data that they read and the other one has.",
         ("backend",),
     ),
-    "mpp_joined_responses": ("Responses to range queries that were joined from those of several backends.", ()),
+    "mpp_joined_responses": ("Responses to range queries that were joined from the responses of several backends.", ()),
     "mpp_incomplete_requests": (
         "Requests that read data which no single backend has, so that their responses lack it.",
         (),
@@ -231,7 +231,7 @@ class Metrics:
         self._counters["mpp_rerouted_requests"].inc(backend)
 
     def joined(self) -> None:
-        """Count a response that was joined from those of several backends."""
+        """Count a response that was joined from the responses of several backends."""
         self._counters["mpp_joined_responses"].inc()
 
     def incomplete(self) -> None:

@@ -1,10 +1,10 @@
 """
-What data a request to Prometheus' API asks for: its query or selectors, and the times. Pure; reads no PromQL.
+Parse the requests for data in Prometheus' API: the query or selectors, and the times. Pure; PromQL is not parsed.
 
 Source: Prometheus documentation, "HTTP API", and ``web/api/v1/api.go``: points in time are Unix times, rounded to milliseconds,
 or RFC 3339, cut to milliseconds; a step is a number of seconds or a duration, cut to milliseconds. Parameters are searched for as
-bytes and decoded only where needed, since every request passes here. A name that is percent-encoded is not found; then the
-request counts as one that is not understood, and what is not understood goes where it always went.
+bytes and decoded only where needed, because every request is parsed. A percent-encoded parameter name is not found; a request
+that cannot be parsed is forwarded without regard to its data.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from mpp.core.model import RequestInfo
 from mpp.core.prometheus import query_timeout as timeouts
 
 MOST_STEPS = 11_000
-"""Steps of a range query; Prometheus rejects a query with more."""
+"""Maximum steps of a range query; Prometheus rejects a query with more."""
 _MOST_SELECTORS = 64
 _LONGEST_TIME = 100
 _UNIX = re.compile(rb"-?[0-9]{1,12}(?:\.[0-9]{0,9})?(?:e\+?[0-9]{1,2})?")
-# No sample has a time beyond: the year 2286, and the same time before the epoch.
+# No sample has a later time (the year 2286), or an earlier one than the same time before the epoch.
 _END_MS = 10**13
 
 
 class DataKind(Enum):
-    """What a path of the API returns."""
+    """The kind of data that a path of the API returns."""
 
     INSTANT = "instant query"
     RANGE = "range query"
@@ -52,9 +52,9 @@ _PATH = re.compile(rb"/api/v1/(?:(query(?:_range|_exemplars)?|series|labels)|lab
 @frozen
 class DataRequest:
     """
-    What a request asks for.
+    The data that a request asks for.
 
-    :ivar queries: the query, or the selectors, as they were sent: percent-encoded. None at all: all series.
+    :ivar queries: the query, or the selectors, percent-encoded as they were sent; empty for all series.
     :ivar start: the first step, or the start of the time, in milliseconds since the epoch.
     :ivar end: the end of the time (inclusive); for an instant query the same.
     :ivar step: milliseconds between two steps; 1 if there is one step.
@@ -72,16 +72,16 @@ class DataRequest:
 
 
 def kind_of(path: bytes) -> DataKind | None:
-    """Return what a path returns, behind any prefix; None if it is not one of those that return data."""
+    """Return the kind of data that a path, behind any prefix, returns; None if it returns no data."""
     found = _PATH.search(path)
     return None if found is None else _KINDS.get(found[1], DataKind.SERIES)
 
 
 def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
     """
-    Return what a request asks for, None if that is not understood: most likely the server will reject it.
+    Return the data that a request asks for; None if it cannot be parsed, so that the server most likely rejects it.
 
-    :param kind: that of its path.
+    :param kind: the kind of its path.
     :param now: seconds since the epoch, for a request without a time.
     """
     form = info.body if info.body and timeouts.is_form(info) else b""
@@ -113,7 +113,7 @@ def _query(kind: DataKind, texts: tuple[bytes, bytes], now: int) -> DataRequest 
 
 
 def _value(texts: tuple[bytes, bytes], name: bytes) -> bytes:
-    """Return the first value of a parameter, the form's before that of the query string (Go's Request.FormValue)."""
+    """Return the first value of a parameter, of the form or else of the query string (Go's Request.FormValue)."""
     for text in texts:
         position = _position(text, name)
         if position is not None:
@@ -122,7 +122,7 @@ def _value(texts: tuple[bytes, bytes], name: bytes) -> bytes:
 
 
 def _position(text: bytes, name: bytes) -> tuple[int, int] | None:
-    """Return where the first value of a parameter begins and ends in a query string or form; None if it is not there."""
+    """Return the start and end of the first value of a parameter in a query string or form; None if it is missing."""
     name += b"="
     before = 0 if text.startswith(name) else text.find(b"&" + name) + 1
     if not before and not text.startswith(name):
@@ -132,15 +132,15 @@ def _position(text: bytes, name: bytes) -> tuple[int, int] | None:
 
 
 def _all(texts: tuple[bytes, bytes], name: bytes) -> tuple[bytes, ...]:
-    """Return all values of a parameter that may be given more than once, also if brackets in its name are percent-encoded."""
+    """Return all values of a parameter that may be repeated, also if brackets in its name are percent-encoded."""
     names = (name + b"=", name.replace(b"[", b"%5B").replace(b"]", b"%5D") + b"=")
-    # A request with very many is not understood anyway.
+    # A request with very many selectors is not parsed anyway.
     pairs = (pair for text in texts for pair in text.split(b"&", 2 * _MOST_SELECTORS))
     return tuple(pair.partition(b"=")[2] for pair in pairs if pair.startswith(names))
 
 
 def _time(texts: tuple[bytes, bytes], name: bytes, default: int | None) -> int | None:
-    """Return a point in time in milliseconds; the default if there is none, None if it is not understood."""
+    """Return a point in time in milliseconds; the default if it is missing, None if it is invalid."""
     value = _value(texts, name)
     if not value:
         return default

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from urllib.parse import unquote_plus, urlsplit
 
 from mpp.core.text.linear_pattern import LinearPattern
@@ -81,6 +82,16 @@ def parse_idle_timeout(text: str) -> float:
     return _between(text, MIN_INTERVAL, MAX_TIMEOUT, "5m or 1m30s (100ms to 7d)")
 
 
+def parse_timeout(text: str) -> float:
+    """Return the seconds of a time limit, from `MIN_TIMEOUT` to `MAX_TIMEOUT`."""
+    return _between(text, MIN_TIMEOUT, MAX_TIMEOUT, "10s or 1m30s (10ms to 7d)")
+
+
+def parse_delay(text: str) -> float:
+    """Return the seconds of a delay, from 0 to `MAX_TIMEOUT`."""
+    return _between(text, 0.0, MAX_TIMEOUT, "10s or 1m30s (0 to 7d)")
+
+
 def _between(text: str, least: float, most: float, expected: str) -> float:
     try:
         seconds = parse_duration(text)
@@ -88,22 +99,6 @@ def _between(text: str, least: float, most: float, expected: str) -> float:
         seconds = -1.0
     if not least <= seconds <= most:
         raise ValueError(f"{text!r} is not a duration such as {expected}")
-    return seconds
-
-
-def parse_timeout(text: str) -> float:
-    """Return the seconds of a time limit, from `MIN_TIMEOUT` to `MAX_TIMEOUT`."""
-    seconds = parse_delay(text)
-    if seconds < MIN_TIMEOUT:
-        raise ValueError(f"{text!r} is too short; expected a duration such as 10s or 1m30s (at least 10ms)")
-    return seconds
-
-
-def parse_delay(text: str) -> float:
-    """Return the seconds of a delay, from 0 to `MAX_TIMEOUT`."""
-    seconds = parse_duration(text)
-    if seconds > MAX_TIMEOUT:
-        raise ValueError(f"{text!r} is too long; expected a duration such as 10s or 1m30s (at most 7d)")
     return seconds
 
 
@@ -127,30 +122,28 @@ def parse_size(text: str) -> int:
 
 def parse_count(text: str) -> int:
     """Return a whole number that is not negative."""
-    # int() alone would accept "+1", "1_000" and digits of other scripts.
-    if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise ValueError(f"{text!r} is not a whole number (0 or more)")
-    return int(text)
+    return _whole(text, 0, 999_999, "a whole number (0 or more)")
 
 
 def parse_positive(text: str) -> int:
     """Return a whole number above 0."""
-    if not re.fullmatch(r"[0-9]{1,7}", text) or not int(text):
-        raise ValueError(f"{text!r} is not a whole number (1 or more)")
-    return int(text)
+    return _whole(text, 1, 9_999_999, "a whole number (1 or more)")
 
 
 def parse_workers(text: str) -> int:
     """Return a number of worker processes, from 1 to `MAX_WORKERS`."""
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= MAX_WORKERS:
-        raise ValueError(f"{text!r} is not a number of workers (1 to {MAX_WORKERS})")
-    return int(text)
+    return _whole(text, 1, MAX_WORKERS, f"a number of workers (1 to {MAX_WORKERS})")
 
 
 def parse_port(text: str) -> int:
     """Return a TCP port number."""
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise ValueError(f"{text!r} is not a port number (1 to 65535)")
+    return _whole(text, 1, 65535, "a port number (1 to 65535)")
+
+
+def _whole(text: str, least: int, most: int, expected: str) -> int:
+    # int() alone would accept "+1", "1_000" and digits of other scripts.
+    if not re.fullmatch(r"[0-9]{1,7}", text) or not least <= int(text) <= most:
+        raise ValueError(f"{text!r} is not {expected}")
     return int(text)
 
 
@@ -294,23 +287,23 @@ def parse_apps(text: str) -> tuple[str, ...]:
 
 def parse_scheme(text: str) -> str:
     """Return the scheme, ``http`` or ``https``."""
-    if text not in ("http", "https"):
-        raise ValueError(f"{text!r} is neither http nor https")
-    return text
+    return _one_of(text, ("http", "https"), "neither http nor https")
 
 
 def parse_log_format(text: str) -> str:
     """Return the log format, ``logfmt`` or ``json``."""
-    if text not in ("logfmt", "json"):
-        raise ValueError(f"{text!r} is neither logfmt nor json")
-    return text
+    return _one_of(text, ("logfmt", "json"), "neither logfmt nor json")
 
 
 def parse_log_level(text: str) -> str:
     """Return a log level in lower case."""
-    if text.lower() not in ("debug", "info", "warn", "error"):
-        raise ValueError(f"{text!r} is not a level (debug, info, warn, error)")
-    return text.lower()
+    return _one_of(text.lower(), ("debug", "info", "warn", "error"), "not a level (debug, info, warn, error)")
+
+
+def _one_of(text: str, known: Collection[str], problem: str) -> str:
+    if text not in known:
+        raise ValueError(f"{text!r} is {problem}")
+    return text
 
 
 def parse_prefix(text: str) -> str:

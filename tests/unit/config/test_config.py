@@ -137,15 +137,15 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
         (
             [*FILE, f"{flag}=100y"],
             {},
-            f"{flag}: '100y' is too long; expected a duration such as 10s or 1m30s (at most 7d)",
+            f"{flag}: '100y' is not a duration such as 10s or 1m30s ({least} to 7d)",
         )
-        for flag in (
-            "--drain-timeout",
-            "--request-timeout",
-            "--suspect-after",
-            "--crash-suspect",
-            "--stall-timeout",
-            "--hedge-after",
+        for flag, least in (
+            ("--drain-timeout", "0"),
+            ("--request-timeout", "10ms"),
+            ("--suspect-after", "10ms"),
+            ("--crash-suspect", "0"),
+            ("--stall-timeout", "10ms"),
+            ("--hedge-after", "0"),
         )
     ),
     ([*FILE, "--workers=1000"], {}, "--workers: '1000' is not a number of workers (1 to 256)"),
