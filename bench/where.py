@@ -22,7 +22,7 @@ _PARTS = (
     ("sockets (recv, send)", ("mpp/wire/tuned/transports.py",)),
     ("Deferreds", ("twisted/internet/defer.py",)),
     ("Twisted, the rest", ("twisted/",)),
-    ("HTTP (mpp.wire, llhttp)", ("mpp/wire/", "mpp/core/headers.py", "httptools")),
+    ("HTTP (mpp.wire, llhttp)", ("mpp/wire/", "mpp/core/http/headers.py", "httptools")),
     (
         "forwarding (mpp.proxy, policy, affinity)",
         (
@@ -32,7 +32,7 @@ _PARTS = (
             "mpp/core/prometheus/query_timeout.py",
         ),
     ),
-    ("counting (mpp.core.metrics, tally)", ("mpp/core/metrics.py", "mpp/core/counters.py")),
+    ("counting (mpp.core.metrics.registry, tally)", ("mpp/core/metrics/registry.py", "mpp/core/metrics/counters.py")),
     ("the rest of mpp", ("mpp/",)),
 )
 

@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from mpp.core.coverage import WHOLE_POOL
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IDownstream, IProgress, IResponse, ISelections, IUpstreams
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Headers, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.context import ForwardContext

@@ -24,7 +24,7 @@ from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.config.file import read_text
 from mpp.config.options import OPTIONS
 from mpp.core.errors import Cause
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import MIB, Backend, Choice, Observation, Selection, Standing
 from mpp.core.prometheus.outcomes import ANSWERED
 from mpp.core.prometheus.responses import LIMITED, RULES

@@ -25,7 +25,7 @@ from twisted.internet.task import Clock
 from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers.aggregate import MetricsGatherer
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.security.web_config.active_config import ActiveConfig
 from mpp.security.web_config.file import WebConfigFile

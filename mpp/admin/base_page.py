@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from mpp.admin.status.html import CONTENT_SECURITY_POLICY
-from mpp.core import headers
+from mpp.core.http import heads as headers
 from mpp.core.model import RequestInfo
 
 TEXT = b"text/plain; charset=utf-8"

@@ -1,6 +1,6 @@
 """
 The gauges. They are computed at scrape time from values that other parts publish, so that they always agree with them.
-The counters and histograms are in `mpp.core.metrics`.
+The counters and histograms are in `mpp.core.metrics.registry`.
 """
 
 from __future__ import annotations

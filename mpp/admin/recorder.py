@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 
 from mpp.admin.status.report import state
-from mpp.core.metrics import LOCAL
+from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Selection
-from mpp.core.periodic import PeriodicCheck
+from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.selection.recent import SLOT_S, SLOTS, CounterSample, RecentTraffic, Totals, recall
 
 _METRICS = ("mpp_requests_total", "mpp_retries_total", "mpp_hedges_total", "mpp_ejections_total")

@@ -37,8 +37,8 @@ from mpp.admin.status import query_string as question
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.identity import Identity
 from mpp.config.configured import EffectiveConfig
-from mpp.core import headers
-from mpp.core.metrics import CONTENT_TYPE, Metrics
+from mpp.core.http import heads as headers
+from mpp.core.metrics.registry import CONTENT_TYPE, Metrics
 from mpp.core.model import RequestInfo, Selection
 from mpp.core.settings import Reloaded
 from mpp.proxy.decisions import cross_site

@@ -16,7 +16,7 @@ from mpp.app.client_side import Role
 from mpp.app.components import Components
 from mpp.app.upkeep import SeriesExpiry
 from mpp.core.interfaces import ILocator, ISelections
-from mpp.core.metrics import LOCAL, Metrics
+from mpp.core.metrics.registry import LOCAL, Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
 from mpp.core.settings import Settings
@@ -168,7 +168,7 @@ class Backends:
         self._expect_configured()
 
     def check(self) -> None:
-        """Remove the expired counters of former backends, locators and affinities, see `mpp.core.series`."""
+        """Remove the expired counters of former backends, locators and affinities, see `mpp.core.metrics.series`."""
         self._upkeep.remove_expired()
 
     def _expect_configured(self) -> None:

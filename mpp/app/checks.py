@@ -72,7 +72,7 @@ def _check_front(settings: Settings, reactor: Any) -> None:
     # Imported here for the reason given in `check_config`.
     from prometheus_client import CollectorRegistry
 
-    from mpp.core.metrics import Metrics
+    from mpp.core.metrics.registry import Metrics
     from mpp.security.web_config.service import WebConfigService
 
     WebConfigService(settings, reactor, Metrics(CollectorRegistry())).check(settings)

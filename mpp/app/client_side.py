@@ -12,10 +12,10 @@ from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, succeed
 
 from mpp.admin.base_page import PageResponse
+from mpp.core.http.instance import Instance
 from mpp.core.http_config import DiscoverySources
-from mpp.core.instance import Instance
 from mpp.core.interfaces import ISelections
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend
 from mpp.core.settings import Reloaded, Settings
 from mpp.security.web_config.service import Handover
@@ -75,7 +75,7 @@ class ClientSide(Protocol):
         """See `mpp.admin.recorder.Collect`."""
 
     def local_errors(self) -> Mapping[int, int]:
-        """Return the number of local replies with an error, by status code, see `mpp.core.metrics.Metrics.local_errors`."""
+        """Return the number of local error replies by status code, see `mpp.core.metrics.registry.Metrics.local_errors`."""
 
 
 class InProcess:

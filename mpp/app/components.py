@@ -15,8 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from mpp.app import extensions
 from mpp.core.errors import ConfigError, ConfigErrors
+from mpp.core.http.instance import Instance
 from mpp.core.http_config import DiscoverySource, DiscoverySources
-from mpp.core.instance import Instance
 from mpp.core.interfaces import ILocator, IStrategy, IUpstreams
 from mpp.core.model import Backend
 from mpp.core.settings import Settings

@@ -33,9 +33,9 @@ from mpp.app.systemd import ServiceManager, SystemdNotifier
 from mpp.config.configured import EffectiveConfig
 from mpp.config.diff import check_lasting
 from mpp.core.errors import ConfigError
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import MIB, RequestInfo
-from mpp.core.periodic import PeriodicCheck
+from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.core.settings import Settings
 from mpp.discovery.kinds.planner import LocatorPlanner
 from mpp.proxy.decisions.explain import Explanation, explain

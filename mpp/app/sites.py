@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from mpp.admin.resource import AdminPages, AdminRoot
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.settings import Settings
 from mpp.proxy.forwarder import Forwarder
 from mpp.proxy.site import page_limits

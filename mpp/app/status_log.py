@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 
-from mpp.core import local_errors as failures
-from mpp.core.local_errors import LocalErrors
-from mpp.core.periodic import PeriodicCheck
+from mpp.core.metrics import local_errors as failures
+from mpp.core.metrics.local_errors import LocalErrors
+from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, Situation, Verdict, VerdictState, judge
 
 _log = make_logger()

@@ -14,7 +14,7 @@ from mpp.admin.status.identity import Identity
 from mpp.app.backends import Backends
 from mpp.app.client_side import ClientSide
 from mpp.app.status_log import StatusLog
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Selection
 from mpp.core.settings import Settings
 from mpp.coverage.history.service import Progress

@@ -16,7 +16,7 @@ from txaio.tx import make_logger
 
 from mpp.core.interfaces import ISelections
 from mpp.core.model import Selection, Standing
-from mpp.core.periodic import PeriodicCheck
+from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.selection.verdict.verdict import BAD, judge_servers
 
 _log = make_logger()

@@ -1,5 +1,5 @@
 """
-Removal of the metric series of backends, locators and affinities that no longer exist. `mpp.core.series` decides
+Removal of the metric series of backends, locators and affinities that no longer exist. `mpp.core.metrics.series` decides
 which series are removed and when.
 """
 
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from mpp.core import series
-from mpp.core.metrics import Metrics
+from mpp.core.metrics import series
+from mpp.core.metrics.registry import Metrics
 
 
 class SeriesExpiry:

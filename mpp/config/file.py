@@ -31,7 +31,7 @@ from mpp.core.text.values import (
     parse_urls,
     parse_workers,
 )
-from mpp.core.yaml_mapping import MappingReader, boolean_of, number_of, read_tree, text_of
+from mpp.core.yaml.mapping import MappingReader, boolean_of, number_of, read_tree, text_of
 from mpp.discovery.kinds.option import Option
 
 # Parsing YAML takes a second per MiB; this is enough for some thousand lines.

@@ -20,7 +20,7 @@ from mpp.core.errors import ConfigError
 from mpp.core.http_config import DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.text.values import parse_parameters
 from mpp.core.url_pattern import URLPattern
-from mpp.core.yaml_mapping import MappingReader
+from mpp.core.yaml.mapping import MappingReader
 from mpp.discovery.kinds.all_kinds import BY_NAME, KINDS
 from mpp.discovery.kinds.source_kind import SourceKind
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 from attrs import evolve
 
-from mpp.core.headers import REQUEST_DROPPED, field_value
+from mpp.core.http.headers import REQUEST_DROPPED, field_value
 from mpp.core.http_config import FILES, ConfiguredHeader, HTTPConfig
 from mpp.core.text.server_name import ServerName
-from mpp.core.yaml_mapping import MappingReader, kind_of
+from mpp.core.yaml.mapping import MappingReader, kind_of
 
 _SECRET = "a secret has no place in this file; give {} instead"
 _NOT_SUPPORTED = "not supported"

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from mpp.config.configured import FILE, ConfiguredValue
 from mpp.core.http_config import FILES
-from mpp.core.text.written import SECRET
-from mpp.core.text.yaml_events import Table
-from mpp.core.yaml_mapping import PlainScalar
+from mpp.core.text.secrets import SECRET
+from mpp.core.yaml.events import Table
+from mpp.core.yaml.mapping import PlainScalar
 
 Path = tuple[str, ...]
 """The keys that lead to a value; the key of a list is followed by the number of the element."""

@@ -102,7 +102,7 @@ class BadRequest(MppError):
 
 
 class LoopDetected(MppError):
-    """A request has come back to the mpp that sent it, see Note [Instance] in `mpp.core.instance`."""
+    """A request has come back to the mpp that sent it, see Note [Instance] in `mpp.core.http.instance`."""
 
 
 class ClientTooSlow(MppError):

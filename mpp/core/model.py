@@ -140,7 +140,7 @@ class Observation:
     :ivar turned_away: an intermediary may have rejected the probe: it got 429, or a 503 that is not from Prometheus.
     :ivar unproven: it is ready, but rejects the probe's query, so that its queries cannot be judged; BUSY for that.
     :ivar limited: an intermediary rejected requests lately with a 503, although the backend was ready.
-    :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.core.instance`.
+    :ivar is_self: it is this mpp itself, and never used, see Note [Instance] in `mpp.core.http.instance`.
     :ivar leaving: its source reports that it is being stopped on purpose; its probe finds no fault. NOT_READY for that.
     :ivar ready_took: how long its last answers to ``/-/ready`` took, in seconds, oldest first, of any status; 20 at most.
     :ivar lack: the newest data that it lacks and another server has, see `mpp.coverage.lacks`; None for nothing.

@@ -25,8 +25,8 @@ from mpp.core.coverage import NOTHING, Missing
 from mpp.core.facts import Lack
 from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Observation
-from mpp.core.pacing import of_each
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome
+from mpp.core.scheduling.pacing import of_each
 from mpp.coverage.gaps import Gaps
 from mpp.coverage.knowledge import Knowledge
 from mpp.coverage.lack_log import LackLog

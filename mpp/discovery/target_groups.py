@@ -22,7 +22,7 @@ from attrs import frozen
 
 from mpp.core.backend_url import parse_endpoint
 from mpp.core.model import Backend
-from mpp.core.text.yaml_events import read_yaml
+from mpp.core.yaml.events import read_yaml
 
 # Parsing YAML takes a second per MiB, on the reactor's thread; this is room for some thousand servers.
 MAX_YAML_BYTES = 256 * 1024

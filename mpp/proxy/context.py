@@ -10,9 +10,9 @@ from typing import Protocol
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.interfaces import ISelections, IUpstreams
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus.cors import AllowedOrigins
 from mpp.core.settings import Settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from attrs import evolve
 from txaio import tx
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, RequestInfo
 from mpp.core.prometheus import paths, responses

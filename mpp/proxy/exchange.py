@@ -16,10 +16,10 @@ from __future__ import annotations
 from twisted.python.failure import Failure
 from txaio import tx
 
-from mpp.core import headers
 from mpp.core.errors import LoopDetected, UpstreamError
+from mpp.core.http import heads
 from mpp.core.interfaces import IDownstream, IResponse
-from mpp.core.metrics import LOCAL
+from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend
 from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy.attempt import Attempt
@@ -155,7 +155,7 @@ class Exchange:
     def _timing(self, attempt: Attempt) -> bytes:
         waited = attempt.dequeued_at - attempt.sent_at if attempt.dequeued_at else 0.0
         total = self._context.clock.seconds() - self._began
-        return headers.server_timing(total, attempt.backend, attempt.took - waited, waited)
+        return heads.server_timing(total, attempt.backend, attempt.took - waited, waited)
 
     def fail(self, why: LocalReply) -> None:
         """Send a local reply, because no backend gave a usable response."""

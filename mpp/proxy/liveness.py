@@ -27,9 +27,9 @@ from twisted.python.failure import Failure
 from txaio import tx
 
 from mpp.core.errors import Cause, UpstreamError
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IResponse, ISelections, IUpstreams
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Standing
 from mpp.core.prometheus.own_requests import own_request_head
 from mpp.proxy.ticker import ROUNDING, Ticker

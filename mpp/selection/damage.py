@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Observation
 from mpp.selection.event_log import EventLog
 

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from mpp.core.coverage import Coverage
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, DiscoveredBackend, Observation, Standing
 from mpp.coverage.history.service import LookBack
 from mpp.coverage.knowledge import Knowledge

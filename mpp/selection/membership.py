@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from twisted.internet.interfaces import IReactorTime
 from txaio.tx import make_logger
 
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Observation, Standing
 from mpp.selection.event_log import EventLog
 from mpp.selection.outliers import ejection, vouching

@@ -12,7 +12,7 @@ from txaio.tx import make_logger
 
 from mpp.core.facts import closed
 from mpp.core.interfaces import IStrategy
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.text.durations import duration
 from mpp.selection.event_log import EventLog

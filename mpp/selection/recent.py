@@ -151,7 +151,7 @@ def _between(
 def _counted(before: CounterSample, after: CounterSample, name: str) -> tuple[Totals, Totals]:
     """
     Return the counters of a backend in two samples; they restarted at 0 in between if it was removed for long, see
-    `mpp.core.series`.
+    `mpp.core.metrics.series`.
     """
     first, last = (look.totals.get(name, _NOTHING) for look in (before, after))
     restarted = last.requests < first.requests or last.retries < first.retries or last.ejections < first.ejections

@@ -20,9 +20,9 @@ from zope.interface import implementer
 
 from mpp.core.coverage import WHOLE_POOL, Coverage
 from mpp.core.interfaces import ISelections, IStrategy
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Observation, Selection, Standing
-from mpp.core.pacing import of_each, with_breaks
+from mpp.core.scheduling.pacing import of_each, with_breaks
 from mpp.selection.event_log import EventLog
 from mpp.selection.evidence import Evidence, Probed
 from mpp.selection.probe_schedule import ProbeSchedule

@@ -20,7 +20,7 @@ from txaio.tx import make_logger
 from zope.interface import implementer
 
 from mpp.core.model import Backend
-from mpp.core.pacing import of_each
+from mpp.core.scheduling.pacing import of_each
 
 _log = make_logger()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from zope.interface import implementer
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.interfaces import IBodyConsumer, IResponse
 from mpp.core.model import Headers
 

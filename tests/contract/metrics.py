@@ -9,7 +9,7 @@ from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
 from mpp.app.extensions import build_affinities, build_strategy
 from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.core.errors import ConfigError
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.discovery.kinds.planner import LocatorPlanner
 from mpp.discovery.kubernetes.settings import KubeSettings

@@ -14,9 +14,9 @@ from mpp.admin.status import effective
 from mpp.admin.status import json_document as document
 from mpp.admin.status.identity import Identity
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
-from mpp.core import headers
 from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.facts import Lack, Replay
+from mpp.core.http import heads as headers
 from mpp.core.intervals import Intervals
 from mpp.core.model import Observation, Standing
 from mpp.coverage import drift

@@ -13,7 +13,7 @@ from attrs import Factory, frozen
 
 from mpp.admin.status.identity import Identity
 from mpp.core.coverage import WHOLE_POOL, Coverage
-from mpp.core.local_errors import LocalErrors
+from mpp.core.metrics.local_errors import LocalErrors
 from mpp.core.model import Backend, Selection
 from mpp.core.settings import Settings
 from mpp.coverage.history.service import Progress

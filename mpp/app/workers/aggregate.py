@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from mpp.app.workers import metrics_sum as sums
 from mpp.app.workers.metrics_sum import Families
 from mpp.app.workers.process import WorkerProcess
-from mpp.core.local_errors import CODES
-from mpp.core.metrics import LOCAL
+from mpp.core.metrics.local_errors import CODES
+from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend
 
 _LOAD = "mpp_backend_requests"

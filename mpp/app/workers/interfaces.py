@@ -23,7 +23,7 @@ class ParentProgram:
     The part of the parent's program that the worker supervisor uses.
 
     :ivar selections: the service that makes the parent's Selection.
-    :ivar token: the token by which mpp recognizes its own requests, see `mpp.core.instance`.
+    :ivar token: the token by which mpp recognizes its own requests, see `mpp.core.http.instance`.
     :ivar addresses: returns the known IP addresses of a backend.
     :ivar sources: returns the discovery sources that listed a backend; None when they are not known.
     :ivar status: returns the status page; its arguments are the format, and whether the client uses TLS.

@@ -61,7 +61,7 @@ def known(found: Families, parents: Families) -> Families:
     """
     Return the samples whose backend, locator or affinity is in the parent's metrics too.
 
-    So the series of ended workers expire together with the parent's series, see `mpp.core.series`.
+    So the series of ended workers expire together with the parent's series, see `mpp.core.metrics.series`.
     """
     there = {(name, label, value) for name, _, _, samples in parents for label, value in _names(samples)}
     return [

@@ -25,9 +25,9 @@ from mpp.app.workers.codec import backend_in, familiar_in, packed
 from mpp.app.workers.interfaces import ParentProgram
 from mpp.app.workers.ipc import NotificationHandlers, RequestHandlers
 from mpp.app.workers.process import WorkerProcess
-from mpp.core.metrics import CONTENT_TYPE
+from mpp.core.metrics.registry import CONTENT_TYPE
 from mpp.core.model import Backend, Standing
-from mpp.core.periodic import PeriodicCheck
+from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.core.settings import Settings
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.security.web_config.values import WebConfig

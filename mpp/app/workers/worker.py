@@ -34,7 +34,7 @@ from mpp.app.workers.process import COUNTS_DESCRIPTOR, FIRST_SOCKET, LINE_DESCRI
 from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.app.workers.shared_sockets import SocketAdopter
 from mpp.core.errors import ConfigError
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.settings import Reloaded, Settings
 from mpp.security.web_config.service import Handover
 

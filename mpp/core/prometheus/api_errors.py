@@ -11,7 +11,7 @@ import zlib
 
 from attrs import frozen
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.model import Headers
 
 # Far more than any error text of Prometheus; it limits the work on the error pages of other programs.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.model import Headers
 from mpp.core.prometheus import paths
 from mpp.core.text.linear_pattern import LinearPattern

@@ -5,9 +5,9 @@ Build the head of requests that mpp itself makes, and recognize requests that ha
 from __future__ import annotations
 
 from mpp._version import __version__
-from mpp.core import headers, instance
 from mpp.core.errors import LoopDetected
-from mpp.core.instance import Instance
+from mpp.core.http import headers, instance
+from mpp.core.http.instance import Instance
 from mpp.core.model import Backend, RequestInfo
 
 

@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.model import RequestInfo
 
 _NAME = b"timeout="

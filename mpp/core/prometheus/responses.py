@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 from attrs import frozen
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.model import Headers, Standing
 from mpp.core.prometheus import api_errors, paths
 from mpp.core.prometheus.outcomes import ANSWERED, Outcome, Retry

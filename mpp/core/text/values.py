@@ -45,7 +45,6 @@ _PART = re.compile(r"([0-9]{1,12}+\.?+[0-9]{0,12}+|\.[0-9]{1,12}+)(ns|us|\u00b5s
 
 _BYTES = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]*)", re.IGNORECASE)
-
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)")
 
 # A matcher's value is a string in double quotes, with escapes; "*+" as in `mpp.selection.probing.metrics_scanner`.
@@ -54,7 +53,6 @@ _SELECTOR = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]*+(?:\{{\s*+(?:{_MATCHER}\s*+(?
 # RFC 3986 section 3.4.
 _QUERY_STRING = re.compile(r"(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _OWN_PARAMETERS = ("query", "time", "timeout")
-
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -172,24 +170,6 @@ def parse_paths(text: str) -> str:
     return parse_path(text)
 
 
-def secret_in_text(text: str) -> str:
-    """Return an error for a secret in a text that may only be ``@`` and the path of its file; empty for no error."""
-    return "" if text.startswith("@") else "a secret has no place in this file; give it as @ and the path of a file, or"
-
-
-def secret_in_urls(text: str) -> str:
-    """Return an error for URLs with a user and password; empty for no error."""
-    # Searched for everywhere, because a password may contain the characters that end the host.
-    return "a user and password (an @) have no place in this file; give the URL" if "@" in text else ""
-
-
-def secret_in_url_or_file(text: str) -> str:
-    """Return an error for a URL with a user and password; empty for no error, and for ``@`` and the path of a file."""
-    if text.startswith("@") or not secret_in_urls(text):
-        return ""
-    return "a user and password (an @) have no place in this file; give the URL in a file, as @ and its path, or"
-
-
 def parse_word(text: str) -> str:
     """Return a text that is not empty, without surrounding blanks."""
     if not text.strip():
@@ -198,7 +178,7 @@ def parse_word(text: str) -> str:
 
 
 def parse_parameters(text: str) -> str:
-    """Return the query string of a URL (RFC 3986 section 3.4) without the parameters that probes set themselves."""
+    """Return the query string of a URL without the parameters that probes set themselves."""
     if not _QUERY_STRING.fullmatch(text):
         raise ValueError(f"{text!r} is no query string; expected name=value, several with & between them, percent-encoded")
     for name in (part.partition("=")[0] for part in text.split("&")):

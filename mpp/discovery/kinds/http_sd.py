@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from mpp.core.errors import ConfigError, DiscoveryError
-from mpp.core.text.values import parse_url_or_file, secret_in_url_or_file
-from mpp.core.text.written import mask_url
+from mpp.core.text.secrets import mask_url, secret_in_url_or_file
+from mpp.core.text.values import parse_url_or_file
 from mpp.discovery.kinds.option import DISCOVERY, Option
 from mpp.discovery.kinds.source_kind import SourceContext, SourceKind
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mpp.core.text.values import parse_apps, parse_path, parse_url, parse_urls, secret_in_text, secret_in_urls
-from mpp.core.text.written import mask_unless_file, mask_url
+from mpp.core.text.secrets import mask_unless_file, mask_url, secret_in_text, secret_in_urls
+from mpp.core.text.values import parse_apps, parse_path, parse_url, parse_urls
 from mpp.discovery.kinds.option import MARATHON as IN_MARATHON
 from mpp.discovery.kinds.option import Option
 from mpp.discovery.kinds.source_kind import SourceContext, SourceKind

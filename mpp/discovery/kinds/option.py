@@ -11,6 +11,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from mpp.core.settings import Settings
+from mpp.core.text.secrets import secret_in_text, secret_in_url_or_file, unmasked
 from mpp.core.text.values import (
     parse_boolean,
     parse_count,
@@ -29,10 +30,8 @@ from mpp.core.text.values import (
     parse_url_or_file,
     parse_word,
     parse_workers,
-    secret_in_text,
-    secret_in_url_or_file,
 )
-from mpp.core.text.written import unmasked, written_boolean, written_duration, written_share, written_size
+from mpp.core.text.written import written_boolean, written_duration, written_share, written_size
 
 GENERAL = "General"
 DISCOVERY = "Where the servers are"

@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from mpp.core.errors import ConfigError, DiscoveryError
 from mpp.core.secret_file import SecretFile
-from mpp.core.text.yaml_events import PlainYAMLError, as_typed, read_yaml
+from mpp.core.yaml.events import PlainYAMLError, as_typed, read_yaml
 
 OPTION = "--kubeconfig"
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from zope.interface import implementer
 
-from mpp.core import headers
+from mpp.core.http import headers
+from mpp.core.http.route_cookie import ROUTE_COOKIE
 from mpp.core.interfaces import IAffinity
 from mpp.core.model import Backend, RequestInfo, Selection
-from mpp.core.route_cookie import ROUTE_COOKIE
 from mpp.proxy.decisions.client_address import Network, TrustedProxies
 
 _COOKIE_SIZE = len(b"cookie")

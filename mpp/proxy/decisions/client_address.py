@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.model import RequestInfo
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

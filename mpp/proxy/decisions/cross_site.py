@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.model import RequestInfo
 from mpp.proxy.decisions.client_address import TrustedProxies
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mpp.core import headers
-from mpp.core.instance import Instance
+from mpp.core.http import heads
+from mpp.core.http.instance import Instance
 from mpp.core.model import Backend, Headers, RequestInfo, Selection
 from mpp.core.prometheus import paths
 from mpp.core.prometheus import query_timeout as timeouts
@@ -75,7 +75,7 @@ class RequestDeadline:
         trusted = proxies is not None and proxies.trusts_peer(info)
         if prefixes != paths.NO_PREFIXES or backend.prefix:
             target = paths.with_prefix(backend.prefix, target, prefixes)
-        return headers.request_head(info, backend, target, len(body), sender, from_trusted_proxy=trusted), body
+        return heads.request_head(info, backend, target, len(body), sender, from_trusted_proxy=trusted), body
 
     def redirect(self, fields: Headers) -> Headers:
         """

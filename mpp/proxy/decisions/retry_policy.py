@@ -9,8 +9,8 @@ import random
 import re
 from collections.abc import Collection
 
-from mpp.core import headers
 from mpp.core.errors import Cause, Phase, UpstreamError
+from mpp.core.http import headers
 from mpp.core.model import Backend, Headers, Selection, Standing
 from mpp.core.prometheus import api_errors
 from mpp.core.prometheus.outcomes import Outcome, Retry

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from txaio.tx import make_logger
 
-from mpp.core import headers
+from mpp.core.http import headers
 from mpp.core.model import Headers
 
 _log = make_logger()

@@ -16,9 +16,9 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
-from mpp.core import headers
+from mpp.core.http import heads
 from mpp.core.interfaces import IDownstream, IResponse
-from mpp.core.metrics import LOCAL
+from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import cors, paths
 from mpp.proxy.exchange import Exchange
@@ -137,7 +137,7 @@ class ProxyRequest(server.Request):
         chunked = response.length is None and not bodyless and not self.info.http_10
         if response.length is None and not bodyless and self.info.http_10:
             channel.persistent = False
-        head = headers.response_head(
+        head = heads.response_head(
             response.status,
             response.reason,
             response.headers,
@@ -173,17 +173,17 @@ class ProxyRequest(server.Request):
     def fail(self, status: int, error_type: str, message: str, retry_after: int | None) -> None:
         """Send a local reply with an error. Pages of other origins may read it under the same rule as Prometheus' errors."""
         info, channel = self.info, self.channel
-        added = headers.connection_field(persistent=channel.persistent, http_10=info.http_10) + self.extra
+        added = heads.connection_field(persistent=channel.persistent, http_10=info.http_10) + self.extra
         allowed = channel.site.forwarder.context.allowed_origins.fields(cors.origin_of(info.target, info.headers))
         added += allowed
         if allowed and cors.is_preflight(info.method, info.headers):
             # The browser gets the error as the response to its actual request, see `mpp.core.prometheus.cors`.
-            channel.write(headers.response_head(204, b"No Content", (), added, length=None, bodyless=True, chunked=False))
+            channel.write(heads.response_head(204, b"No Content", (), added, length=None, bodyless=True, chunked=False))
             self._answered()
             return
         if retry_after is not None:
             added += ((b"Retry-After", b"%d" % retry_after),)
-        answer = headers.error_answer(status, error_type, message, added, bodyless=info.method == b"HEAD")
+        answer = heads.error_answer(status, error_type, message, added, bodyless=info.method == b"HEAD")
         self._sent = len(answer.partition(b"\r\n\r\n")[2])
         channel.write(answer)
         self._answered()
@@ -206,4 +206,4 @@ class ProxyRequest(server.Request):
         for cookie in cookies:
             fields += ((b"Set-Cookie", cookie),)
         persistent, http_10 = self.channel.persistent, self.info.http_10
-        return fields if persistent and not http_10 else fields + headers.connection_field(persistent=persistent, http_10=http_10)
+        return fields if persistent and not http_10 else fields + heads.connection_field(persistent=persistent, http_10=http_10)

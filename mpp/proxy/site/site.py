@@ -11,9 +11,9 @@ from typing import Any
 from twisted.web import server
 from twisted.web.resource import IResource
 
-from mpp.core import headers
 from mpp.core.errors import BadRequest
-from mpp.core.metrics import LOCAL
+from mpp.core.http import heads
+from mpp.core.metrics.registry import LOCAL
 from mpp.core.model import Headers, RequestInfo
 from mpp.proxy.forwarder import Forwarder
 from mpp.proxy.site.request import ProxyRequest
@@ -86,4 +86,4 @@ def _error_page(error: BadRequest, added: Headers) -> bytes:
     :param added: further header fields of the response.
     """
     error_type = "bad_data" if error.status < 500 else "unavailable"
-    return headers.error_answer(error.status, error_type, error.detail, ((b"Connection", b"close"), *added))
+    return heads.error_answer(error.status, error_type, error.detail, ((b"Connection", b"close"), *added))

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mpp.core.headers import ConfiguredFields
+from mpp.core.http.headers import ConfiguredFields
 from mpp.core.interfaces import IResponse, IUpstreams
 from mpp.core.model import Backend
 

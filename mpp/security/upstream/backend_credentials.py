@@ -13,10 +13,10 @@ from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from txaio.tx import make_logger
 
-from mpp.core import headers
 from mpp.core.errors import ConfigError, ConfigErrors, DiscoveryError
 from mpp.core.files import Stamp, stamp
-from mpp.core.headers import ConfiguredFields
+from mpp.core.http import headers
+from mpp.core.http.headers import ConfiguredFields
 from mpp.core.http_config import DiscoverySource, DiscoverySources, HTTPConfig, HTTPConfigs
 from mpp.core.model import Backend
 from mpp.core.secret_file import SecretFile

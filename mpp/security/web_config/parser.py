@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from mpp.core.model import Headers
 from mpp.core.text.values import parse_count, parse_duration
-from mpp.core.text.yaml_events import PlainYAMLError, Table, read_yaml
+from mpp.core.yaml.events import PlainYAMLError, Table, read_yaml
 from mpp.security.web_config.ciphers import CIPHERS, CURVES, TLS_13, TOO_OLD, VERSIONS
 from mpp.security.web_config.sections import WebConfigError, WebConfigSection, choice, kind
 from mpp.security.web_config.values import ClientAuth, PEMSource, RateLimit, TLSServer, WebConfig

@@ -12,8 +12,8 @@ from typing import Any
 from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
-from mpp.core import headers
 from mpp.core.errors import LoopDetected
+from mpp.core.http import headers
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend, Headers, RequestInfo
 from mpp.core.prometheus import paths

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from mpp.core.text.yaml_events import Table
+from mpp.core.yaml.events import Table
 
 # YAML 1.1, which is what the toolkit's parser reads.
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

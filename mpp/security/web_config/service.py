@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IProtocolFactory
 from txaio.tx import make_logger
 
 from mpp.core.errors import ConfigError
-from mpp.core.metrics import Metrics
-from mpp.core.periodic import PeriodicCheck
+from mpp.core.metrics.registry import Metrics
+from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.core.settings import Settings
 from mpp.security.web_config.active_config import ActiveConfig, context_of
 from mpp.security.web_config.bcrypt_pool import BcryptPool

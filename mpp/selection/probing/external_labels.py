@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from mpp.core.text import bounds
-from mpp.core.text.yaml_events import Table, read_yaml
+from mpp.core.yaml.events import Table, read_yaml
 
 MAX_SECTION = 16 * 1024
 """Maximum number of bytes of the section; a longer one counts as unknown."""

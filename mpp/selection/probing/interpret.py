@@ -10,7 +10,7 @@ from attrs import evolve
 
 from mpp.core.errors import Cause, UpstreamError
 from mpp.core.facts import ServerState
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.model import Standing
 from mpp.core.prometheus.responses import is_foreign_503
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse, RuntimeInfo, parse_object, quote
@@ -40,7 +40,7 @@ IN_USE = "all connections that it accepts are in use by mpp"
 
 
 IS_SELF = "this mpp itself responds there, so it is never used"
-"""The reason why a backend is not used that sends mpp's requests back, see Note [Instance] in `mpp.core.instance`."""
+"""The reason why a backend is not used that sends mpp's requests back, see Note [Instance] in `mpp.core.http.instance`."""
 
 
 def has_come_back(outcome: ProbeOutcome, own: Instance) -> bool:

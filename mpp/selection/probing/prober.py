@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mpp.core.errors import UpstreamError
 from mpp.core.facts import NO_FACTS, ServerState
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IUpstreams
 from mpp.core.model import Backend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, RuntimeInfo, is_same_start, read_replay, read_runtime

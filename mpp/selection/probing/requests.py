@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from mpp.core.errors import Cause, Phase, UpstreamError
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IResponse, IUpstreams
 from mpp.core.model import MIB, Backend
 from mpp.core.prometheus.own_requests import own_request_head

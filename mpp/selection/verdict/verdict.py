@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from mpp.core.local_errors import LocalErrors
+from mpp.core.metrics.local_errors import LocalErrors
 from mpp.core.model import Observation, Selection, Standing
 from mpp.core.text.humanize import listing
 from mpp.coverage import drift

@@ -14,7 +14,8 @@ from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.config.loader import ConfigSources
 from mpp.config.options import OPTIONS
 from mpp.core.settings import Settings
-from mpp.core.text.written import mask_unless_file, mask_url, written_duration, written_share, written_size
+from mpp.core.text.secrets import mask_unless_file, mask_url
+from mpp.core.text.written import written_duration, written_share, written_size
 from tests.status_support import FOREIGN
 
 FILE = """\

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.gauges import GaugeCollector
 from mpp.admin.recorder import LOOKED_AT, Recorder, read_totals
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.selection.event_log import REMEMBERED, EventLog
 from mpp.selection.recent import SLOT_S, SLOTS, RecentTraffic

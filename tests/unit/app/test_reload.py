@@ -19,7 +19,7 @@ from mpp.app.reload import Reloader, SighupListener
 from mpp.config.diff import changes
 from mpp.config.loader import ConfigSources
 from mpp.core.errors import ConfigError, ConfigErrors
-from mpp.core.headers import ConfiguredFields
+from mpp.core.http.headers import ConfiguredFields
 from mpp.core.http_config import DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.settings import Reloaded, Settings
 from mpp.core.url_pattern import URLPattern

@@ -16,7 +16,7 @@ from mpp.app.client_side import ParentLink, Role
 from mpp.app.program import Program
 from mpp.app.status_log import REMIND_S, StatusLog
 from mpp.app.workers.remote_selections import RemoteSelections
-from mpp.core.local_errors import OVER_S
+from mpp.core.metrics.local_errors import OVER_S
 from mpp.core.model import Choice, Observation, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.selection.verdict.verdict import ConfigProblem, Situation

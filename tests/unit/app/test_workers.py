@@ -32,7 +32,7 @@ from mpp.core.facts import ServerState
 from mpp.core.http_config import DiscoverySource
 from mpp.core.interfaces import ISelections
 from mpp.core.intervals import Intervals
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 from mpp.core.settings import NO_DISCOVERY, Settings
 from mpp.selection.query_of_death import REMEMBERED_S

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.app.workers.aggregate import MetricsGatherer
 from mpp.app.workers.metrics_sum import families
 from mpp.app.workers.process import WorkerProcess
-from mpp.core.metrics import LOCAL, Metrics
+from mpp.core.metrics.registry import LOCAL, Metrics
 
 
 class Told:

@@ -4,9 +4,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core import headers
 from mpp.core.errors import LoopDetected
-from mpp.core.instance import Instance
+from mpp.core.http import heads
+from mpp.core.http.instance import Instance
 from mpp.core.model import Backend, Headers, RequestInfo
 
 BACKEND = Backend("http", "prom-a", 9090)
@@ -21,7 +21,7 @@ def request(fields: Headers = (), **changes: object) -> RequestInfo:
 
 def head(fields: Headers = (), **changes: object) -> list[bytes]:
     facts = request(fields, **changes)
-    return headers.request_head(facts, BACKEND, facts.target, len(facts.body), INSTANCE).split(b"\r\n")
+    return heads.request_head(facts, BACKEND, facts.target, len(facts.body), INSTANCE).split(b"\r\n")
 
 
 class RequestHeadTests(SynchronousTestCase):
@@ -77,7 +77,7 @@ class RequestHeadTests(SynchronousTestCase):
     def reported(self, *fields: tuple[bytes, bytes], **changes: object) -> list[bytes]:
         """Return what a backend is told of the client's connection by a request from a trusted proxy."""
         facts = request((*fields, (b"Host", b"mpp:9090")), **changes)
-        built = headers.request_head(facts, BACKEND, b"/x", 0, INSTANCE, from_trusted_proxy=True)
+        built = heads.request_head(facts, BACKEND, b"/x", 0, INSTANCE, from_trusted_proxy=True)
         names = (b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
         return sorted(line for line in built.split(b"\r\n") if line.partition(b":")[0].lower() in names)
 
@@ -149,7 +149,7 @@ class ResponseHeadTests(SynchronousTestCase):
 
     def build(self, fields: Headers = (), status: int = 200, **changes: object) -> list[bytes]:
         keywords: dict[str, object] = {"length": None, "bodyless": False, "chunked": False, **changes}
-        return headers.response_head(status, b"Why", fields, ((b"MPP.ServedBy", b"a:1"),), **keywords).split(b"\r\n")  # type: ignore[arg-type]
+        return heads.response_head(status, b"Why", fields, ((b"MPP.ServedBy", b"a:1"),), **keywords).split(b"\r\n")  # type: ignore[arg-type]
 
     def test_reason_phrase(self) -> None:
         """A client gets the server's reason phrase, but nothing in it that a terminal acts upon."""
@@ -169,7 +169,7 @@ class ResponseHeadTests(SynchronousTestCase):
             (503, b"\xff", b"Service Unavailable"),
             (599, b"\x1b", b""),
         ):
-            head = headers.response_head(status, reason, (), (), length=None, bodyless=True, chunked=False)
+            head = heads.response_head(status, reason, (), (), length=None, bodyless=True, chunked=False)
             self.assertEqual(head, b"HTTP/1.1 %d %b\r\n\r\n" % (status, sent))
 
     def test_whole_answer_gets_a_length(self) -> None:
@@ -207,7 +207,7 @@ class ChainedTests(SynchronousTestCase):
 
     def test_the_nearest_says_who_served(self) -> None:
         """A client is told one server, the one that its mpp asked."""
-        built = headers.response_head(
+        built = heads.response_head(
             200, b"OK", ((b"mpp.servedby", b"b:2"),), ((b"MPP.ServedBy", b"a:1"),), length=0, bodyless=False, chunked=False
         )
         self.assertEqual(built.lower().count(b"mpp.servedby"), 1)
@@ -215,7 +215,7 @@ class ChainedTests(SynchronousTestCase):
 
     def test_only_the_nearest_counts_attempts(self) -> None:
         """A client is told the attempts of its own mpp, and nothing where that made one."""
-        built = headers.response_head(200, b"OK", ((b"Mpp.Attempts", b"2"),), (), length=0, bodyless=False, chunked=False)
+        built = heads.response_head(200, b"OK", ((b"Mpp.Attempts", b"2"),), (), length=0, bodyless=False, chunked=False)
         self.assertNotIn(b"attempts", built.lower())
 
     def test_cookie_of_the_inner_one_gets_a_name_of_its_own(self) -> None:
@@ -230,7 +230,7 @@ class ChainedTests(SynchronousTestCase):
         ):
             fields = ((b"SET-COOKIE", given), (b"set-cookie", b"a=b"), (b"Connection", b"X"), (b"X", b"1"))
             own = ((b"Set-Cookie", b"MPP.Route=i1"),)
-            built = headers.response_head(200, b"OK", fields, own, length=0, bodyless=False, chunked=False, served_by=BACKEND)
+            built = heads.response_head(200, b"OK", fields, own, length=0, bodyless=False, chunked=False, served_by=BACKEND)
             lines = [line for line in built.split(b"\r\n") if line.lower().startswith(b"set-cookie")]
             self.assertEqual(lines, [b"SET-COOKIE: " + expected, b"set-cookie: a=b", b"Set-Cookie: MPP.Route=i1"])
 
@@ -255,10 +255,10 @@ class ConnectionFieldTests(SynchronousTestCase):
     def test_field_says_what_is_not_the_default(self) -> None:
         """HTTP/1.1 keeps alive by default, HTTP/1.0 does not."""
         close, keep = ((b"Connection", b"close"),), ((b"Connection", b"keep-alive"),)
-        self.assertEqual(headers.connection_field(persistent=True, http_10=False), ())
-        self.assertEqual(headers.connection_field(persistent=True, http_10=True), keep)
-        self.assertEqual(headers.connection_field(persistent=False, http_10=False), close)
-        self.assertEqual(headers.connection_field(persistent=False, http_10=True), close)
+        self.assertEqual(heads.connection_field(persistent=True, http_10=False), ())
+        self.assertEqual(heads.connection_field(persistent=True, http_10=True), keep)
+        self.assertEqual(heads.connection_field(persistent=False, http_10=False), close)
+        self.assertEqual(heads.connection_field(persistent=False, http_10=True), close)
 
 
 class ServerTimingTests(SynchronousTestCase):
@@ -267,10 +267,8 @@ class ServerTimingTests(SynchronousTestCase):
     def test_queue_is_told_when_there_was_one(self) -> None:
         """All times are in milliseconds; the queue's only if the request waited."""
         backend = Backend("http", "::1", 9090, "/p")
-        self.assertEqual(
-            headers.server_timing(0.0357, backend, 0.0345, 0.0), b'mpp;dur=35.7, upstream;dur=34.5;desc="[::1]:9090"'
-        )
-        self.assertIn(b"queue;dur=1.1, upstream", headers.server_timing(0.0357, backend, 0.0345, 0.0011))
+        self.assertEqual(heads.server_timing(0.0357, backend, 0.0345, 0.0), b'mpp;dur=35.7, upstream;dur=34.5;desc="[::1]:9090"')
+        self.assertIn(b"queue;dur=1.1, upstream", heads.server_timing(0.0357, backend, 0.0345, 0.0011))
 
 
 class ErrorAnswerTests(SynchronousTestCase):
@@ -278,7 +276,7 @@ class ErrorAnswerTests(SynchronousTestCase):
 
     def test_shape_is_prometheus(self) -> None:
         """Grafana can show an error of mpp, because it looks like one of Prometheus."""
-        answer = headers.error_answer(503, "unavailable", 'no "server"', ((b"Retry-After", b"5"),))
+        answer = heads.error_answer(503, "unavailable", 'no "server"', ((b"Retry-After", b"5"),))
         top, _, body = answer.partition(b"\r\n\r\n")
         self.assertEqual(json.loads(body), {"status": "error", "errorType": "unavailable", "error": 'no "server"'})
         lines = top.split(b"\r\n")
@@ -289,4 +287,4 @@ class ErrorAnswerTests(SynchronousTestCase):
 
     def test_head_gets_no_body(self) -> None:
         """An error to HEAD has the head only."""
-        self.assertTrue(headers.error_answer(503, "unavailable", "x", bodyless=True).endswith(b"\r\n\r\n"))
+        self.assertTrue(heads.error_answer(503, "unavailable", "x", bodyless=True).endswith(b"\r\n\r\n"))

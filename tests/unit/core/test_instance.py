@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 
 
 class InstanceTests(SynchronousTestCase):

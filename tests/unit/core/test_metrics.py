@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.admin.gauges import BackendLoad, GaugeCollector, LocatorState, Snapshot
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Selection, Standing
 
 A, B = Backend("http", "a", 9090), Backend("http", "b", 9090)

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.pacing import AT_ONCE, STEPS_AT_ONCE, of_each, with_breaks
+from mpp.core.scheduling.pacing import AT_ONCE, STEPS_AT_ONCE, of_each, with_breaks
 
 
 class OfEachTests(SynchronousTestCase):

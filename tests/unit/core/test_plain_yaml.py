@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.text import yaml_events as plain_yaml
-from mpp.core.text.yaml_events import OtherScalar, PlainYAMLError, Table, as_typed, read_yaml
+from mpp.core.yaml import events as plain_yaml
+from mpp.core.yaml.events import OtherScalar, PlainYAMLError, Table, as_typed, read_yaml
 
 DEPTH = 8
 

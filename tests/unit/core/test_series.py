@@ -1,4 +1,4 @@
-"""Tests of `mpp.core.series`: which series of counters exist, and for how long."""
+"""Tests of `mpp.core.metrics.series`: which series of counters exist, and for how long."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.app.upkeep import SeriesExpiry
-from mpp.core.metrics import Metrics
-from mpp.core.series import KEPT_INTERVALS, expired, gone_since
+from mpp.core.metrics.registry import Metrics
+from mpp.core.metrics.series import KEPT_INTERVALS, expired, gone_since
 
 INTERVAL = 10.0
 KEPT_S = KEPT_INTERVALS * INTERVAL

@@ -1,9 +1,9 @@
-"""Tests of `mpp.core.counters`: counting, as prometheus_client itself would."""
+"""Tests of `mpp.core.metrics.counters`: counting, as prometheus_client itself would."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.counters import LabelledCounter, LabelledHistogram
+from mpp.core.metrics.counters import LabelledCounter, LabelledHistogram
 
 BOUNDS = (0.01, 0.1, 1.0)
 VALUES = (0.0, 0.01, 0.011, 0.5, 1.0, 7.0)

@@ -15,7 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.errors import ConfigError
-from mpp.core.headers import ConfiguredFields
+from mpp.core.http.headers import ConfiguredFields
 from mpp.core.http_config import ConfiguredHeader, DiscoverySource, HTTPConfig, HTTPConfigs, LocatorRule
 from mpp.core.interfaces import IResponse
 from mpp.core.model import Backend

@@ -18,7 +18,7 @@ from mpp.admin.resource import AdminRoot
 from mpp.app.logs import format as logs
 from mpp.app.program import Program
 from mpp.core.errors import ConfigError
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import MIB
 from mpp.core.settings import Settings
 from mpp.proxy.decisions import access_fields as access

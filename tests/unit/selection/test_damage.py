@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Observation, Standing
 from mpp.selection.damage import REMEMBERED_S
 from mpp.selection.outliers.ejection import FOLLOW_UP_S

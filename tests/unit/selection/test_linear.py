@@ -36,7 +36,7 @@ PACKAGE = Path(mpp.__file__).parent
 
 NOT_OURS = {
     # Of the names of header fields, each of which can match behind a line end only; see `OwnFieldsTests`.
-    ("core/headers.py", "b'(?<=\\\\r\\\\n)(?:%b):[^\\\\r\\\\n]*\\\\r\\\\n' % names"),
+    ("core/http/headers.py", "b'(?<=\\\\r\\\\n)(?:%b):[^\\\\r\\\\n]*\\\\r\\\\n' % names"),
     # One character, or one class of characters, for one character of the text.
     ("core/text/linear_pattern.py", "re.escape(text) if plain else text"),
 }

@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mpp.core.interfaces import IStrategy
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, DiscoveredBackend, Observation, Standing
-from mpp.core.pacing import AT_ONCE
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
+from mpp.core.scheduling.pacing import AT_ONCE
 from mpp.selection.service import SelectionService
 from mpp.selection.strategies import SingleMostData, rank
 

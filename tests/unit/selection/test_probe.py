@@ -14,7 +14,7 @@ from zope.interface import implementer
 from mpp._version import __version__
 from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.facts import Replay, ServerState
-from mpp.core.instance import Instance
+from mpp.core.http.instance import Instance
 from mpp.core.interfaces import IBodyConsumer, IProgress, IResponse, IUpstreams
 from mpp.core.model import MIB, Backend, Headers, Observation, Standing
 from mpp.core.prometheus.own_requests import own_request_head

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from mpp.core.facts import ServerState
 from mpp.core.interfaces import ISelections, IStrategy
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, DiscoveredBackend, Observation, Selection, Standing
 from mpp.selection.outliers.ejection import FOLLOW_UP_S
 from mpp.selection.publication import STRATEGY_FAILED, describe_change

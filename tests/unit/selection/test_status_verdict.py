@@ -17,7 +17,7 @@ from mpp.admin.status.data import LocatorView, StatusView
 from mpp.admin.status.identity import Identity
 from mpp.app import systemd as notify
 from mpp.core.facts import Lack, Replay
-from mpp.core.local_errors import OVER_S, LocalErrors, follow
+from mpp.core.metrics.local_errors import OVER_S, LocalErrors, follow
 from mpp.core.model import Backend, Choice, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain

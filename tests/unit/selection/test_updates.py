@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mpp.core.interfaces import IStrategy
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Choice, Observation, Standing
 from mpp.selection.event_log import EventLog
 from mpp.selection.publication import Publication

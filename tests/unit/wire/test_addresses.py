@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend
-from mpp.core.pacing import AT_ONCE
+from mpp.core.scheduling.pacing import AT_ONCE
 from mpp.wire.address_book import FIRST_WAIT_S, LOST_AFTER_S, REFRESH_WAIT_S, AddressBook
 from tests.fake_resolver import HeldResolver
 from tests.logged import logged

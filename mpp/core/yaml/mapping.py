@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from attrs import define, frozen
 
 from mpp.core.errors import ConfigError
-from mpp.core.text.yaml_events import PlainYAMLError, Table, as_typed, read_yaml
+from mpp.core.yaml.events import PlainYAMLError, Table, as_typed, read_yaml
 
 # An option, a list, an entry, http_config, tls_config, a value: no valid configuration nests deeper.
 _MAX_DEPTH = 10

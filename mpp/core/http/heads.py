@@ -12,37 +12,12 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from attrs import field, frozen
-
-from mpp.core import instance, route_cookie
 from mpp.core.errors import LoopDetected
-from mpp.core.instance import Instance
+from mpp.core.http import instance, route_cookie
+from mpp.core.http.headers import HOP_BY_HOP, REQUEST_DROPPED
+from mpp.core.http.instance import Instance
 from mpp.core.model import Backend, Headers, RequestInfo
 
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"http2-settings",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-REQUEST_DROPPED = _HOP_BY_HOP | {
-    b"content-length",
-    b"expect",
-    b"host",
-    instance.FIELD,
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-proto",
-}
-"""Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
 # The fields that decide how mpp writes its own. X-Forwarded-Port is passed on only from a trusted proxy.
 _REQUEST_READ = frozenset(
     (b"connection", instance.FIELD, b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto")
@@ -50,7 +25,7 @@ _REQUEST_READ = frozenset(
 # The fields that are not passed on unchanged.
 _REQUEST_SPECIAL = REQUEST_DROPPED | _REQUEST_READ | {b"cookie"}
 # A backend that is an mpp reports its own server and its own attempts; the client gets the values of this mpp instead.
-_RESPONSE_DROPPED = _HOP_BY_HOP | {b"mpp.servedby", b"mpp.attempts"}
+_RESPONSE_DROPPED = HOP_BY_HOP | {b"mpp.servedby", b"mpp.attempts"}
 # The fields that are dropped, changed, or looked at.
 _RESPONSE_SPECIAL = _RESPONSE_DROPPED | {b"set-cookie", b"content-length"}
 _BODYLESS = frozenset((204, 304))
@@ -58,19 +33,6 @@ _WITHOUT_BODY = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # One host and optional port (RFC 3986 sections 3.2.2 and 3.2.3), never empty: some proxies append their value to the client's.
 _one_host = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~-]+)(?::[0-9]{1,5})?").fullmatch
 _port = re.compile(rb"[0-9]{1,5}").fullmatch
-# All control characters except the tab.
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-def values(headers: Headers, name: bytes) -> list[bytes]:
-    """Return all values of a header field, in order. ``name`` is lower case."""
-    # Most names have another length: comparing lengths first saves the lower-case copies.
-    size = len(name)
-    found = []
-    for key, value in headers:
-        if len(key) == size and key.lower() == name:
-            found.append(value)
-    return found
 
 
 def _nominated(connections: list[bytes], always: frozenset[bytes]) -> set[bytes]:
@@ -169,43 +131,6 @@ def _pass_on_origin(info: RequestInfo, host: bytes, received: Mapping[bytes, lis
     return reported_host if _one_host(reported_host := reported.get(b"x-forwarded-host", b"")) else host
 
 
-def field_value(text: str) -> bytes:
-    """
-    Return the value of a header field as it is sent, without surrounding blanks.
-
-    :raise ValueError: the value has a control character. The message does not repeat the value.
-    """
-    value = text.strip().encode("utf-8", "surrogateescape")
-    if _CONTROLS.search(value):
-        raise ValueError("has characters that a header must not contain; expected one line")
-    return value
-
-
-@frozen
-class ConfiguredFields:
-    """
-    The header fields that are configured for requests to a backend.
-
-    :ivar lines: the fields as they are sent.
-    :ivar others: matches fields of the same names in a request head.
-    """
-
-    lines: bytes = field(repr=False)
-    others: re.Pattern[bytes] = field(eq=False)
-
-    @classmethod
-    def of(cls, fields: Headers) -> ConfiguredFields | None:
-        """Return the configured fields as one value; None if there are none."""
-        names = b"|".join(sorted({re.escape(name.lower()) for name, _ in fields}))
-        others = re.compile(rb"(?<=\r\n)(?:%b):[^\r\n]*\r\n" % names, re.IGNORECASE)
-        return cls(b"".join([b"%b: %b\r\n" % each for each in fields]), others) if fields else None
-
-    def put_into(self, head: bytes) -> bytes:
-        """Return a request head in which these fields replace any fields of the same names."""
-        line, _, rest = self.others.sub(b"", head).partition(b"\r\n")
-        return b"%b\r\n%b%b" % (line, self.lines, rest)
-
-
 def response_head(
     status: int,
     reason: bytes,
@@ -226,8 +151,8 @@ def response_head(
     :param length: the body's length if it is known; written unless the backend sent ``Content-Length``.
     :param bodyless: the response is to HEAD: the backend's ``Content-Length`` is kept, and none is added.
     :param chunked: the body will be sent in chunks.
-    :param served_by: the backend; its id is added to the name of an inner mpp's cookie, see `mpp.core.route_cookie`; None for
-        local replies.
+    :param served_by: the backend; its id is added to the name of an inner mpp's cookie, see `mpp.core.http.route_cookie`; None
+        for local replies.
     """
     parts = [b"HTTP/1.1 %d " % status, reason if reason == b"OK" else _plain_reason(status, reason), b"\r\n"]
     announced = _pass_on(headers, served_by, parts)

@@ -20,9 +20,9 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from mpp.core import series
-from mpp.core.counters import LabelledCounter, LabelledHistogram
-from mpp.core.local_errors import CODES
+from mpp.core.metrics import series
+from mpp.core.metrics.counters import LabelledCounter, LabelledHistogram
+from mpp.core.metrics.local_errors import CODES
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -140,7 +140,7 @@ class Metrics:
                 histogram.expect_each(self._backends)
 
     def expect_backend(self, backend: str) -> None:
-        """Expose all series of a backend, at 0 at first; see Note [Series begin at 0] in `mpp.core.series`."""
+        """Expose all series of a backend, at 0 at first; see Note [Series begin at 0] in `mpp.core.metrics.series`."""
         self._backends[backend] = None
 
     def expect_configured(self, locators: Iterable[str], affinities: Iterable[str]) -> None:
@@ -181,7 +181,7 @@ class Metrics:
         self._requests.inc(LOCAL, code)
 
     def local_errors(self) -> dict[int, int]:
-        """Return the number of local replies since the start, for each code in `mpp.core.local_errors.CODES`."""
+        """Return the number of local replies since the start, for each code in `mpp.core.metrics.local_errors.CODES`."""
         values = self._requests.values
         return {code: values.get((LOCAL, code), 0) for code in CODES}
 

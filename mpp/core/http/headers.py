@@ -1,0 +1,86 @@
+"""Read the values of header fields, and put configured fields into requests to backends. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import field, frozen
+
+from mpp.core.http import instance
+from mpp.core.model import Headers
+
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""Fields that concern one connection only (RFC 9110 section 7.6.1), and their relatives."""
+REQUEST_DROPPED = HOP_BY_HOP | {
+    b"content-length",
+    b"expect",
+    b"host",
+    instance.FIELD,
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+}
+"""Fields of requests that mpp writes itself, or has already acted on (Expect: RFC 9110 section 10.1.1)."""
+# All control characters except the tab.
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def values(headers: Headers, name: bytes) -> list[bytes]:
+    """Return all values of a header field, in order. ``name`` is lower case."""
+    # Most names have another length: comparing lengths first saves the lower-case copies.
+    size = len(name)
+    found = []
+    for key, value in headers:
+        if len(key) == size and key.lower() == name:
+            found.append(value)
+    return found
+
+
+def field_value(text: str) -> bytes:
+    """
+    Return the value of a header field as it is sent, without surrounding blanks.
+
+    :raise ValueError: the value has a control character. The message does not repeat the value.
+    """
+    value = text.strip().encode("utf-8", "surrogateescape")
+    if _CONTROLS.search(value):
+        raise ValueError("has characters that a header must not contain; expected one line")
+    return value
+
+
+@frozen
+class ConfiguredFields:
+    """
+    The header fields that are configured for requests to a backend.
+
+    :ivar lines: the fields as they are sent.
+    :ivar others: matches fields of the same names in a request head.
+    """
+
+    lines: bytes = field(repr=False)
+    others: re.Pattern[bytes] = field(eq=False)
+
+    @classmethod
+    def of(cls, fields: Headers) -> ConfiguredFields | None:
+        """Return the configured fields as one value; None if there are none."""
+        names = b"|".join(sorted({re.escape(name.lower()) for name, _ in fields}))
+        others = re.compile(rb"(?<=\r\n)(?:%b):[^\r\n]*\r\n" % names, re.IGNORECASE)
+        return cls(b"".join([b"%b: %b\r\n" % each for each in fields]), others) if fields else None
+
+    def put_into(self, head: bytes) -> bytes:
+        """Return a request head in which these fields replace any fields of the same names."""
+        line, _, rest = self.others.sub(b"", head).partition(b"\r\n")
+        return b"%b\r\n%b%b" % (line, self.lines, rest)
