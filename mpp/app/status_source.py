@@ -121,7 +121,7 @@ class StatusSource:
 
     def _looked_back(self) -> dict[Backend, Progress]:
         rounds = self._program.backends.rounds
-        return {} if rounds is None else {backend: rounds.look_back.progress(backend) for backend in self._backends()}
+        return {} if rounds is None else rounds.look_back.progress()
 
     def _missing(self) -> dict[Backend, float]:
         coverage, now = self._program.backends.selections.coverage, self._wall()

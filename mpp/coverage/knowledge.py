@@ -26,7 +26,7 @@ from mpp.core.model import Backend
 from mpp.coverage.holes import COARSE_S, with_drift, younger
 from mpp.coverage.presence import TimeAway
 
-MOST_HOLES = 200
+MOST_HOLES = 2000
 """Maximum number of holes kept per server; beyond it those with the fewest missing target-seconds are dropped."""
 HEAD_S = 3 * 3600.0
 """Seconds before a restart in which the server's data may have been lost by it: what was not yet written to a block."""
@@ -105,7 +105,9 @@ class Knowledge:
         """Record the time of the oldest sample of each server; holes before that of all servers are forgotten."""
         tolerance = max((job.window for job in self.jobs.values()), default=UNKNOWN_JOB.window)
         found = younger(oldest, tolerance)
-        first = self._first = min((time for time in oldest.values() if time is not None), default=-math.inf)
+        first = min((time for time in oldest.values() if time is not None), default=-math.inf)
+        # The servers' first scrapes are some seconds apart.
+        self._first = first + tolerance
         for backend in oldest:
             server = self._servers.setdefault(backend, _KnownServer())
             server.younger = found.get(backend, NOTHING)

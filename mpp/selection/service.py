@@ -91,7 +91,7 @@ class SelectionService(Service):
         self._published = Publication(strategy, wall, metrics, self.event_log)
         self._evidence = self._begin_evidence(wall, coverage_query)
         self._membership, self.look_back = self._evidence.roster, self._evidence.look_back
-        self._updates = Updates(self._published, clock, self._evidence.compare)
+        self._updates = Updates(self._published, clock, self._evidence.survey.begin)
         self._follow_ups = ProbeSchedule(
             self._follow_up, self._membership.due, clock, _FOLLOW_UP_SPACING_S, most=_FOLLOW_UPS, latest=self._membership.latest
         )

@@ -33,6 +33,10 @@ from mpp.coverage.history.paced_queries import PacedQueries
 from mpp.coverage.holes import COARSE_S, Sums, Windows, judged, suspicious
 from mpp.coverage.knowledge import Knowledge
 
+MOST_JUDGED = 100
+"""Maximum number of jobs that are judged one by one: this takes some milliseconds, in which mpp does nothing else."""
+ALL_JOBS = ""
+
 Bad = Mapping[Backend, Mapping[str, Intervals]]
 """The times in which servers lack something, by job."""
 
@@ -131,11 +135,16 @@ class Comparison:
             for backend in self.backends
         }
         times = Intervals.of([(windows.start, windows.end)])
-        missing = judged(answers, windows, jobs, all_jobs=set(asked.jobs) >= set(jobs))
+        all_jobs = set(asked.jobs) >= set(jobs)
+        if len(asked.jobs) > MOST_JUDGED:
+            # So many are only asked for together if the server lacked all of them.
+            answers, jobs = {backend: _total(each) for backend, each in answers.items()}, {}
+        missing = judged(answers, windows, jobs, all_jobs=all_jobs)
         for name in asked.jobs:
             fine[name] = fine.get(name, NEVER) | times
         for backend in self.backends:
             own = missing.get(backend, NOTHING)
+            own = Missing(own.whole) if len(asked.jobs) > MOST_JUDGED else own
             self.knowledge.found(backend, times, asked.jobs, own)
             for name in asked.jobs:
                 found[backend][name] = found[backend].get(name, NOTHING) | own
@@ -150,6 +159,15 @@ class Comparison:
                     between = _between(own, name, start, end, window)
                     if between:
                         self.knowledge.found(backend, Intervals.of([(start, end)]), [name], between)
+
+
+def _total(sums: Sums) -> Sums:
+    """Return the sums of all jobs as those of one."""
+    total: dict[int, float] = {}
+    for job in sums.values():
+        for end, value in job.items():
+            total[end] = total.get(end, 0.0) + value
+    return {ALL_JOBS: total}
 
 
 def _spread(bad: Mapping[Backend, Mapping[str, Intervals]], asked: set[str], jobs: Mapping[str, Job]) -> Bad:

@@ -131,14 +131,17 @@ class LookBack:
         if self._running is not None:
             self._running.cancel()
 
-    def progress(self, backend: Backend) -> Progress:
-        """Return how far the look back has come for a server."""
-        if not self._selector or backend not in self._observed:
-            return Progress()
-        until = self._agenda.until(backend)
-        finished = until is not None and until <= self._first()
-        problem = "" if finished else self._queries.problem(backend) or self._why_not()
-        return Progress(until, finished, problem)
+    def progress(self) -> dict[Backend, Progress]:
+        """Return how far the look back has come for each server."""
+        if not self._selector:
+            return {}
+        first, why_not, found = self._first(), self._why_not(), {}
+        for backend in self._observed:
+            until = self._agenda.until(backend)
+            finished = until is not None and until <= first
+            problem = "" if finished else self._queries.problem(backend) or why_not
+            found[backend] = Progress(until, finished, problem)
+        return found
 
     def _why_not(self) -> str:
         if not self._knowledge.jobs:

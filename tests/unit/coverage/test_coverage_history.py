@@ -76,7 +76,7 @@ class LookBackTests(SynchronousTestCase):
         self.see(A, B)
         self.run_for(20)
         self.assertFalse(self.knowledge.coverage)
-        self.assertTrue(self.look_back.progress(A).finished)
+        self.assertTrue(self.look_back.progress()[A].finished)
         self.see(A, B)
         self.run_for(5)
         self.assertEqual(self.noted, [("history", "compared the last 3d of 2 servers: no holes")])
@@ -138,7 +138,7 @@ class LookBackTests(SynchronousTestCase):
         self.assertLessEqual(abs(hole[1] - (NOW - DAY)), WINDOW)
         self.assertLessEqual(self.missing(B).times.measure, 2 * DAY + WINDOW)
         self.assertGreaterEqual(min(float(asked.get("start", "inf")) for _, asked in self.histories.asked), NOW - DAY - 900)
-        self.assertTrue(self.look_back.progress(B).finished)
+        self.assertTrue(self.look_back.progress()[B].finished)
 
     def test_one_at_a_time(self) -> None:
         """No query is sent while another one is running."""
@@ -167,10 +167,10 @@ class LookBackTests(SynchronousTestCase):
         self.see(B, standing=Standing.BUSY)
         self.run_for(60)
         self.assertLessEqual(len(self.histories.asked), asked + 1)
-        self.assertIn("fewer than two", self.look_back.progress(A).problem)
+        self.assertIn("fewer than two", self.look_back.progress()[A].problem)
         self.see(B)
         self.run_for(20)
-        self.assertTrue(self.look_back.progress(A).finished)
+        self.assertTrue(self.look_back.progress()[A].finished)
 
     def test_single_server(self) -> None:
         """A single server is not asked anything."""
@@ -187,7 +187,7 @@ class LookBackTests(SynchronousTestCase):
             self.see(A, B)
         self.assertFalse(self.knowledge.coverage)
         self.assertLessEqual(sum(backend == B for backend, _ in self.histories.asked), 5)
-        self.assertIn("does not answer", self.look_back.progress(B).problem)
+        self.assertIn("does not answer", self.look_back.progress()[B].problem)
 
     def test_resumed(self) -> None:
         """After an error it goes on where it was."""
@@ -201,7 +201,7 @@ class LookBackTests(SynchronousTestCase):
         for _ in range(5):
             self.run_for(30)
             self.see(A, B)
-        self.assertTrue(self.look_back.progress(B).finished)
+        self.assertTrue(self.look_back.progress()[B].finished)
         self.assertTrue(self.missing(B).whole.covers(start + WINDOW, start + 600 - WINDOW))
 
     def test_three_servers(self) -> None:
@@ -250,7 +250,7 @@ class LookBackTests(SynchronousTestCase):
         self.b.damaged = (start, start + 7200)
         self.see(A, B)
         self.run_for(60)
-        self.assertTrue(self.look_back.progress(B).finished)
+        self.assertTrue(self.look_back.progress()[B].finished)
         self.assertTrue(self.missing(B).times.covers(start + 300, start + 6900))
         self.assertLessEqual(self.missing(B).times.measure, 7200 + 600)
 
@@ -260,14 +260,14 @@ class LookBackTests(SynchronousTestCase):
         self.a.jobs = self.b.jobs = {f"job{number}": 2 for number in range(40)}
         self.see(A, B)
         self.run_for(60)
-        progress = self.look_back.progress(A)
+        progress = self.look_back.progress()[A]
         assert progress.until is not None
         self.assertGreater(progress.until, NOW - 2 * DAY)
         self.assertIn("used up", progress.problem)
         self.clock.advance(10 * 3600)
         self.see(A, B)
         self.run_for(60)
-        again = self.look_back.progress(A).until
+        again = self.look_back.progress()[A].until
         assert again is not None
         self.assertLess(again, progress.until)
 
@@ -281,6 +281,21 @@ class LookBackTests(SynchronousTestCase):
         self.see(A, B)
         self.run_for(20)
         self.assertEqual(len(self.histories.asked), asked)
+
+    def test_many_jobs(self) -> None:
+        """A restart with very many jobs is one hole."""
+        names = [f"job{number}" for number in range(120)]
+        self.knowledge.surveyed(dict.fromkeys(names, Job(1, 30.0)))
+        self.a.jobs = self.b.jobs = dict.fromkeys(names, 1)
+        self.a.oldest = self.b.oldest = NOW - 8 * 3600
+        start = NOW - 5 * 3600
+        self.b.holes.append((start, start + 600, None, 99))
+        self.see(A, B)
+        self.run_for(60)
+        self.assertTrue(self.look_back.progress()[B].finished)
+        (hole,) = self.missing(B).whole
+        self.assertLessEqual(abs(hole[0] - start) + abs(hole[1] - start - 600), 2 * WINDOW)
+        self.assertEqual(self.missing(B).jobs, {})
 
     def test_stop(self) -> None:
         """Nothing is asked after the end."""
