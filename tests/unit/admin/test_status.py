@@ -22,7 +22,9 @@ from mpp.admin.status.html import CONTENT_SECURITY_POLICY
 from mpp.admin.status.identity import Identity
 from mpp.admin.status.links import linked
 from mpp.admin.status.sparkline import picture
+from mpp.core.coverage import Coverage, Job, Missing
 from mpp.core.facts import Lack, Replay, ServerState
+from mpp.core.intervals import Intervals
 from mpp.core.model import Backend, Observation, Selection, Standing
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import ago, latency, listing, number, rate, share
@@ -533,6 +535,7 @@ class DocumentTests(SynchronousTestCase):
             recent={A.name: recent, B.name: recent, C.name: recent},
             events=(Event(NOW, "return", "it is back"),),
             identity=Identity("gateway-1", 4711, ("0.0.0.0:9090",)),
+            coverage=Coverage({"node": Job(80, 30.0)}, {A: Missing.of(Intervals.of([(NOW - 900, NOW - 600)]), {}, {"app": 2})}),
         )
         return dict(json.loads(document.render(value)))
 

@@ -18,7 +18,8 @@ from mpp.app.status_log import REMIND_S, StatusLog
 from mpp.app.workers.remote_selections import RemoteSelections
 from mpp.core.metrics.local_errors import OVER_S
 from mpp.core.model import Choice, Observation, Selection, Standing
-from mpp.core.settings import Settings
+from mpp.core.settings import DiscoverySettings, Settings
+from mpp.discovery.kinds.endpoint import EndpointSettings
 from mpp.selection.verdict.verdict import ConfigProblem, Situation
 from tests.logged import logged
 from tests.status_support import NOW, A, B, well
@@ -112,5 +113,5 @@ class StatusLogTests(SynchronousTestCase):
         remote = RemoteSelections(self.clock.seconds)
         link = ParentLink(remote.bound_to, remote.addresses, lambda *how: Deferred(), None)
         for role, logs in ((Role[Program](), True), (Role[Program](parent=link), False)):
-            program = Program(Settings(endpoints=("a:1",)), MemoryReactorClock(), role)
+            program = Program(Settings(discovery=DiscoverySettings(EndpointSettings(("a:1",)))), MemoryReactorClock(), role)
             self.assertEqual(program.status_log in list(program), logs)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.coverage import NOTHING, Missing
 from mpp.core.facts import ServerState
-from mpp.core.metrics import Metrics
+from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, DiscoveredBackend, Observation, Standing
 from mpp.core.prometheus.runtimeinfo import ProbeOutcome, ProbeResponse
 from mpp.selection.service import SelectionService
