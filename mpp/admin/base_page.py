@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from mpp.admin.status.html import CONTENT_SECURITY_POLICY
-from mpp.core.http import heads as headers
+from mpp.core.http import heads
 from mpp.core.model import RequestInfo
 
 TEXT = b"text/plain; charset=utf-8"
@@ -73,7 +73,7 @@ class Pages(Resource):
 
     def __init__(self, hint: str) -> None:
         Resource.__init__(self)
-        self._missing = Page(lambda request: (404, JSON, headers.error_body("not_found", hint)))
+        self._missing = Page(lambda request: (404, JSON, heads.error_body("not_found", hint)))
 
     def page_at(self, path: bytes) -> Any:
         """Return the resource at a raw path, which is ``/mpp`` or begins with ``/mpp/``."""
@@ -144,7 +144,7 @@ class SameOriginOnly(Resource):
         """Reject a cross-site request whose method may change something; pass every other request to the page."""
         if request.method not in READS and self._is_cross_site(request.info):
             message = "requests of other sites' pages change nothing here (Sec-Fetch-Site, Origin); see --trusted-proxies"
-            return answer(request, 403, JSON, headers.error_body("forbidden", message))
+            return answer(request, 403, JSON, heads.error_body("forbidden", message))
         return self._page.render(request)
 
 
@@ -156,7 +156,7 @@ def reject_method(request: Any, allowed: tuple[bytes, ...], message: str) -> byt
     :param message: the error message, which says how the page can be used.
     """
     request.setHeader(b"Allow", b", ".join(allowed))
-    return answer(request, 405, JSON, headers.error_body("bad_data", message))
+    return answer(request, 405, JSON, heads.error_body("bad_data", message))
 
 
 def answer(request: Any, code: int, content_type: bytes, body: bytes) -> bytes:

@@ -37,7 +37,7 @@ from mpp.admin.status import query_string as question
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.identity import Identity
 from mpp.config.configured import EffectiveConfig
-from mpp.core.http import heads as headers
+from mpp.core.http import heads
 from mpp.core.metrics.registry import CONTENT_TYPE, Metrics
 from mpp.core.model import RequestInfo, Selection
 from mpp.core.settings import Reloaded
@@ -67,7 +67,7 @@ class _ReloadPage(Resource):
             return reject_method(request, (b"POST", b"PUT"), "the configuration is reloaded by POST")
         if not self._enabled():
             off = "reloading by HTTP is off; start mpp with --enable-lifecycle, or send it SIGHUP"
-            return answer(request, 403, JSON, headers.error_body("forbidden", off))
+            return answer(request, 403, JSON, heads.error_body("forbidden", off))
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
         self._reload().addCallback(self._finish, request, gone)
@@ -77,7 +77,7 @@ class _ReloadPage(Resource):
         if gone:
             return
         if reloaded.errors:
-            code, body = 500, headers.error_body("internal", "; ".join(reloaded.errors))
+            code, body = 500, heads.error_body("internal", "; ".join(reloaded.errors))
         else:
             code, body = 200, json.dumps({"status": "success", "data": {"changed": reloaded.changed}}).encode()
         request.write(answer(request, code, JSON, body))
@@ -225,7 +225,7 @@ class AdminPages(Pages):
             return 200, HTML, explained.nothing_asked(self._identity())
         if not asked.target:
             usage = "what stands behind the question mark is explained: /mpp/explain?/api/v1/query?query=up"
-            return 400, JSON, headers.error_body("bad_data", usage)
+            return 400, JSON, heads.error_body("bad_data", usage)
         explanation = self._explain(info._replace(method=asked.method, target=asked.target, body=b""))
         if wanted == "html":
             return 200, HTML, explained.as_page(explanation, self._identity())
@@ -238,7 +238,7 @@ _EXPLAINED: dict[str, Callable[[Explanation], tuple[bytes, bytes]]] = {
 }
 
 
-_NO_SUCH_FORMAT: PageResponse = 400, JSON, headers.error_body("bad_data", "format has to be html or json")
+_NO_SUCH_FORMAT: PageResponse = 400, JSON, heads.error_body("bad_data", "format has to be html or json")
 
 
 def _form(request: Any) -> str:

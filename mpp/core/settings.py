@@ -1,6 +1,6 @@
 """
-The settings of mpp as values: checked, in seconds and bytes. Their text form is described in `mpp.config.options`.
-Those of discovery sources are in `mpp.discovery.kinds`.
+The settings of mpp as values: checked, in seconds and bytes. Their text form is described in `mpp.config.options`. The
+settings of discovery sources are in `mpp.discovery.kinds`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ S = TypeVar("S")
 @frozen(init=False)
 class DiscoverySettings:
     """
-    The settings of all discovery sources, found by their class (``settings.discovery[DNSSettings]``), so that this module need
-    not know what kinds there are.
+    The settings of all discovery sources, by their class (``settings.discovery[DNSSettings]``): core does not know the kinds.
 
-    :param sources: the settings of each kind that is configured; those of other kinds are the defaults.
+    :param sources: the settings of each configured kind; other kinds have their defaults.
     """
 
     _sources: tuple[Any, ...]

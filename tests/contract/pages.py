@@ -16,7 +16,7 @@ from mpp.admin.status.identity import Identity
 from mpp.config.configured import ConfiguredValue, EffectiveConfig
 from mpp.core.coverage import Coverage, Hole, Job, Missing
 from mpp.core.facts import Lack, Replay
-from mpp.core.http import heads as headers
+from mpp.core.http import heads
 from mpp.core.intervals import Intervals
 from mpp.core.model import Observation, Standing
 from mpp.coverage import drift
@@ -43,7 +43,7 @@ def lines() -> set[str]:
         *_explain_words(),
         *_keys("config", [effective.document(_config("x")), effective.document(_config(None))]),
         *_words("config.values[].origin", source.passed("ConfiguredValue", 3) | source.returned("_origin") - {""}),
-        *_keys("error", [json.loads(headers.error_body("", ""))]),
+        *_keys("error", [json.loads(heads.error_body("", ""))]),
         *_words("error.errorType", _error_types()),
         *(f"reload.{key}" for key in source.keys_of("dumps", "changed")),
     }
