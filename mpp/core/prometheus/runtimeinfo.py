@@ -17,6 +17,7 @@ from attrs import frozen
 from mpp.core.errors import UpstreamError
 from mpp.core.facts import Replay
 from mpp.core.model import Headers
+from mpp.core.prometheus.responses import one_line
 from mpp.core.text import bounds
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0, "y": 365 * 86400.0}
@@ -31,8 +32,6 @@ _SAME_START_S = 10.0
 
 # No server runs a million queries at once: longer numbers are invalid.
 _SLOTS = re.compile(r"[1-9][0-9]{0,5}")
-
-_QUOTED = 160
 
 
 @frozen
@@ -57,10 +56,9 @@ ProbeOutcome = ProbeResponse | UpstreamError
 
 def quote(answer: ProbeResponse) -> str:
     """Return the status and the beginning of the error or body of a response, in one line for a log."""
-    said = parse_object(answer.body).get("error")
-    text = said[:4096] if isinstance(said, str) else answer.body[:4096].decode("utf-8", "replace")
-    text = "".join(c for c in " ".join(text.split()) if c.isprintable())
-    return f"{answer.status}: {text[:_QUOTED]}" if text else str(answer.status)
+    error = parse_object(answer.body).get("error")
+    text = one_line(error if isinstance(error, str) else answer.body[:4096].decode("utf-8", "replace"))
+    return f"{answer.status}: {text}" if text else str(answer.status)
 
 
 def parse_object(body: bytes) -> Mapping[str, Any]:
