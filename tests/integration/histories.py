@@ -33,7 +33,7 @@ class Lost:
 
 class WithHistory(Scraper):
     """
-    A real Prometheus that scrapes its jobs every 15 s, and has done so before.
+    A real Prometheus that scrapes its jobs every 15 s, and has done so before: ``up``, and a counter ``requests_total``.
 
     :param start: when its history begins, seconds since the epoch.
     :param end: when it ends.
@@ -56,14 +56,17 @@ class WithHistory(Scraper):
         with tempfile.TemporaryDirectory(prefix="mpp-test-history-") as folder:
             seed = Path(folder, "seed.om")
             with open(seed, "w") as written:
-                written.write("# TYPE up gauge\n")
-                for job, targets in jobs.items():
-                    for number, instance in enumerate(targets):
-                        own = [each for each in lost if each.job in (None, job) and number >= len(targets) - each.targets]
-                        labels = f'up{{instance="{instance}",job="{job}"}}'
-                        for at in range(start + phase, end, INTERVAL_S):
-                            if not any(each.start <= at < each.end for each in own):
-                                written.write(f"{labels} 1 {at}\n")
+                for metric, kind in (("up", "gauge"), ("requests", "counter")):
+                    written.write(f"# TYPE {metric} {kind}\n")
+                    for job, targets in jobs.items():
+                        for number, instance in enumerate(targets):
+                            own = [each for each in lost if each.job in (None, job) and number >= len(targets) - each.targets]
+                            name = metric if kind == "gauge" else f"{metric}_total"
+                            labels = f'{name}{{instance="{instance}",job="{job}"}}'
+                            for at in range(start + phase, end, INTERVAL_S):
+                                if not any(each.start <= at < each.end for each in own):
+                                    value = 1 if kind == "gauge" else (at - start) * (number + 1) // 7 % 100_003
+                                    written.write(f"{labels} {value} {at}\n")
                 written.write("# EOF\n")
             command = [promtool_of(binary), "tsdb", "create-blocks-from", "openmetrics", str(seed), str(Path(folder, "data"))]
             subprocess.run(command, check=True, capture_output=True, timeout=300, cwd="/")
