@@ -208,6 +208,12 @@ class Coverage:
     longest_window: float = field(init=False, repr=False, eq=False)
     """The longest window of all jobs, in seconds."""
 
+    by_window: tuple[tuple[float, frozenset[str]], ...] = field(init=False, repr=False, eq=False)
+    """The names of the jobs by their window, in ascending order: a plan must not look at each of thousands of jobs."""
+
+    targets: Mapping[str, int] = field(init=False, repr=False, eq=False)
+    """The number of targets of each job, by name."""
+
     @longest_window.default
     def _longest_window(self) -> float:
         return max((job.window for job in self.jobs.values()), default=DEFAULT_WINDOW_S)
@@ -216,6 +222,17 @@ class Coverage:
     def _names(self) -> frozenset[str]:
         found = frozenset(self.jobs)
         return found.union(*(frozenset((*each.jobs, *each.drift)) for each in self.missing.values()))
+
+    @by_window.default
+    def _by_window(self) -> tuple[tuple[float, frozenset[str]], ...]:
+        found: dict[float, list[str]] = {}
+        for name in self.names:
+            found.setdefault(self.job(name).window, []).append(name)
+        return tuple((window, frozenset(names)) for window, names in sorted(found.items()))
+
+    @targets.default
+    def _targets(self) -> Mapping[str, int]:
+        return {name: self.job(name).targets for name in self.names}
 
     @times.default
     def _times(self) -> Intervals:

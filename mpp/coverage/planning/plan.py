@@ -185,7 +185,7 @@ def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) ->
     if not others:
         return ""
     away = Intervals.of((steps.time(each.first), steps.time(each.last) + 1) for each in parts if each.backend != own)
-    times, jobs = lacks.lacked(own, away)
+    times, jobs = lacks.lacked(own, away), lacks.lacked_jobs(own, away)
     which = ", ".join(f"{missing} of {of} targets of {job}" for job, missing, of in jobs[:_MOST_TIMES])
     what = f"lacks {written(times)}" if times else "lacks some of what is looked back on"
     return f"{own.name} {what}{f' ({which})' if which else ''}; {', '.join(others)} {'has' if len(others) == 1 else 'have'} more"
@@ -202,7 +202,7 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
         # Only times at which there is a step count.
         at = Intervals.of((s, e) for s, e in at if steps.time(steps.after(int(s) - 1)) < e)
         if at:
-            missing |= lacks.lacked(part.backend, at)[0]
+            missing |= lacks.lacked(part.backend, at)
             avoidable |= any(at - lacks.material(each) for each in candidates)
     if not missing:
         return QueryPlan(parts)

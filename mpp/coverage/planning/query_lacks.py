@@ -15,7 +15,7 @@ has left it a scrape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import define, field, frozen
 
@@ -57,12 +57,23 @@ class _Group:
     """
     Jobs that a selector reads and that are scraped at one interval.
 
-    :ivar targets: how many targets they have.
+    :ivar window: two scrape intervals, in seconds.
+    :ivar jobs: their names; none for a job that is not known.
+    :ivar targets: how many targets they have in all.
     """
 
     window: float
-    jobs: tuple[str, ...]
+    jobs: frozenset[str]
     targets: int
+
+    def lacking(self, missing: Missing) -> list[str]:
+        """Return those of the jobs that have holes besides the ones of the whole server, or that have drifted."""
+        few, many = sorted((self.jobs, {**missing.jobs, **missing.drift}), key=len)
+        return [job for job in few if job in many]
+
+
+Grouped = tuple[tuple[Selector, tuple[_Group, ...]], ...]
+"""The selectors of a query, each with the jobs that it reads."""
 
 
 @define
@@ -70,14 +81,14 @@ class QueryLacks:
     """
     What each server lacks of what a query reads; made by `lacks_of`.
 
-    :ivar selectors: what the query reads.
+    :ivar selectors: what the query reads, and of which jobs.
     :ivar coverage: what the servers lack.
     :ivar lookback: how far instant selectors look back, in seconds.
     :ivar window: the longest window of the jobs that are read, in milliseconds: how exactly the edges of holes are known.
     :ivar servers: by server; those that are not named lack nothing.
     """
 
-    selectors: tuple[Selector, ...]
+    selectors: Grouped
     coverage: Coverage
     lookback: float
     window: int
@@ -105,33 +116,36 @@ class QueryLacks:
     def read_by(self, steps: Intervals) -> Intervals:
         """Return all times that an evaluation at one of some times needs; both in milliseconds."""
         found = NEVER
-        for selector in self.selectors:
+        for selector, _ in self.selectors:
             start, end = span(selector, self.window / 1000 if selector.newest else 0.0)
             read = ALWAYS.within(start, end) if selector.fixed else steps.widen(-start, end)
             found |= read
         return found
 
-    def lacked(self, backend: Backend, steps: Intervals) -> tuple[Intervals, tuple[tuple[str, int, int], ...]]:
-        """
-        Return when a server lacks what some evaluations need, and the job, missing and whole number of targets of each hole.
-
-        :param steps: in milliseconds; so is the result.
-        """
+    def lacked(self, backend: Backend, steps: Intervals) -> Intervals:
+        """Return when a server lacks what some evaluations need; both in milliseconds."""
         missing, read = self.coverage.missing.get(backend, NOTHING), self.read_by(steps)
-        found = NEVER
-        jobs: dict[str, tuple[str, int, int]] = {}
-        for job in self._jobs():
-            for hole in missing.holes(job, self.coverage.job(job).targets):
-                part = read.within(ms(hole.start), ms(hole.end))
-                if part:
-                    found |= part
-                    jobs[job] = (job, max(hole.missing, jobs.get(job, (job, 0, 0))[1]), hole.of)
-        if not self.coverage.names:
-            found = read & _in_ms(missing.whole)
-        return found, tuple(jobs[job] for job in sorted(jobs))
+        found = read & _in_ms(missing.whole)
+        for job in self._lacking(missing):
+            for hole in missing.jobs.get(job, ()):
+                found |= read.within(ms(hole.start), ms(hole.end))
+        return found
 
-    def _jobs(self) -> frozenset[str]:
-        return frozenset().union(*(selector.jobs.select(self.coverage.names) for selector in self.selectors))
+    def lacked_jobs(self, backend: Backend, steps: Intervals) -> tuple[tuple[str, int, int], ...]:
+        """Return the jobs of which a server lacks what some evaluations need, each with the missing and all of its targets."""
+        missing, read = self.coverage.missing.get(backend, NOTHING), self.read_by(steps)
+        found = {}
+        if read & _in_ms(missing.whole):
+            names = frozenset[str]().union(*(group.jobs for _, groups in self.selectors for group in groups))
+            found = {job: (job, self.coverage.targets[job], self.coverage.targets[job]) for job in names}
+        for job in self._lacking(missing):
+            for hole in missing.jobs.get(job, ()):
+                if read.within(ms(hole.start), ms(hole.end)):
+                    found[job] = (job, max(hole.missing, found.get(job, (job, 0, 0))[1]), hole.of)
+        return tuple(found[job] for job in sorted(found))
+
+    def _lacking(self, missing: Missing) -> set[str]:
+        return {job for _, groups in self.selectors for group in groups for job in group.lacking(missing)}
 
 
 def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float = DEFAULT_LOOKBACK_S) -> QueryLacks:
@@ -141,30 +155,27 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
     :param selectors: `mpp.promql.reads.QueryReads.selectors`, after ``within``.
     :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
     """
-    distinct = tuple({(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values())
-    grouped = [(each, _groups(each.jobs, coverage)) for each in distinct]
+    distinct = {(each.start, each.end, each.newest, each.fixed, each.jobs): each for each in selectors}.values()
+    groups = {jobs: _groups(jobs, coverage) for jobs in {each.jobs for each in distinct}}
+    grouped = tuple((each, groups[each.jobs]) for each in distinct)
     servers = {backend: Lacking(*_lines(grouped, missing, lookback)) for backend, missing in coverage.missing.items() if missing}
-    windows = [group.window for _, groups in grouped for group in groups]
+    windows = [group.window for each in groups.values() for group in each]
     affected = NEVER
     for lacking in servers.values():
         affected |= lacking.looked_back_on.above(0) | lacking.needed.above(0)
-    return QueryLacks(distinct, coverage, lookback, ms(max(windows, default=0.0)), servers, affected.widen(1, 1))
+    return QueryLacks(grouped, coverage, lookback, ms(max(windows, default=0.0)), servers, affected.widen(1, 1))
 
 
-def _groups(jobs: Jobs, coverage: Coverage) -> list[_Group]:
-    """Return the jobs that a selector reads, those of one interval together; a job that nobody knows if there is none."""
-    by_window: dict[float, list[str]] = {}
-    for name in jobs.select(coverage.names):
-        by_window.setdefault(coverage.job(name).window, []).append(name)
-    if not by_window:
-        return [_Group(UNKNOWN_JOB.window, (), UNKNOWN_JOB.targets)]
-    return [
-        _Group(window, tuple(names), sum(coverage.job(name).targets for name in names))
-        for window, names in sorted(by_window.items())
-    ]
+def _groups(jobs: Jobs, coverage: Coverage) -> tuple[_Group, ...]:
+    """Return the jobs that a selector reads, those of one interval together; a job that is not known if there is none."""
+    selected = jobs.select(coverage.names)
+    if not selected:
+        return (_Group(UNKNOWN_JOB.window, frozenset(), UNKNOWN_JOB.targets),)
+    shared = ((window, names if selected is coverage.names else selected & names) for window, names in coverage.by_window)
+    return tuple(_Group(window, names, sum(map(coverage.targets.__getitem__, names))) for window, names in shared if names)
 
 
-def _lines(grouped: Sequence[tuple[Selector, list[_Group]]], missing: Missing, lookback: float) -> tuple[Polyline, Polyline]:
+def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polyline, Polyline]:
     """Return what a server lacks of what is needed, and of all that is looked at."""
     needed, looked_back_on = _Sum(), _Sum()
     for selector, groups in grouped:
@@ -183,11 +194,11 @@ def _lost(group: _Group, missing: Missing, jobs: Jobs) -> Polyline:
     bends: list[tuple[int, int]] = []
     for start, end in missing.whole:
         bends += ((ms(start), group.targets), (ms(end), -group.targets))
-    named = group.jobs if len(group.jobs) <= len(missing.jobs) else [job for job in missing.jobs if job in set(group.jobs)]
-    for job in named:
+    for job in group.lacking(missing):
         for hole in missing.jobs.get(job, ()):
             bends += ((ms(hole.start), hole.missing), (ms(hole.end), -hole.missing))
-    bends += ((0, targets) for job, targets in missing.drift.items() if job in group.jobs and jobs.names(job))
+        if job in missing.drift and jobs.names(job):
+            bends.append((0, missing.drift[job]))
     return Polyline.of(bends)
 
 
@@ -212,12 +223,12 @@ class _Sum:
         return Polyline.of(self.bends, self.base)
 
 
-def _material(selectors: Iterable[Selector], coverage: Coverage, missing: Missing) -> Intervals:
+def _material(selectors: Grouped, coverage: Coverage, missing: Missing) -> Intervals:
     """Return the times of evaluation at which what a server lacks is material, in milliseconds."""
     found = NEVER
-    for selector in selectors:
+    for selector, groups in selectors:
         point = selector.newest and selector.start == selector.end
-        for window, holes, targets in _distinct(selector.jobs, coverage, missing):
+        for window, holes, targets in _distinct(groups, coverage, missing):
             if point:
                 end = ms(selector.end)
                 lacking = Intervals.of((ms(hole.start), ms(hole.end)) for hole in holes).widen(-ms(window), 1)
@@ -237,21 +248,19 @@ def _material_range(selector: Selector, holes: Iterable[Hole], window: float, ta
     return total.line().above(MATERIAL * targets * (end - start))
 
 
-def _distinct(jobs: Jobs, coverage: Coverage, missing: Missing) -> Iterator[tuple[float, tuple[Hole, ...], int]]:
+def _distinct(groups: Iterable[_Group], coverage: Coverage, missing: Missing) -> Iterator[tuple[float, tuple[Hole, ...], int]]:
     """
-    Return the holes of the jobs that a selector reads, those of each job for itself, with its window and its targets.
+    Return the holes of the jobs that a selector reads, by job, each with its window and its targets.
 
-    Jobs with the same holes are returned once, for a server has mostly lacked all of them together.
+    The jobs that lack the same are returned once: mostly that is the time in which the whole server was away.
     """
-    seen: set[tuple[object, ...]] = set()
-    for name in jobs.select(coverage.names) or ("",):
-        job, own = coverage.job(name), missing.jobs.get(name, ())
-        key = (job.window, own, job.targets if own else 0)
-        if key in seen or not (own or missing.whole):
-            continue
-        seen.add(key)
-        targets = max((job.targets, *(hole.of for hole in own)))
-        yield job.window, missing.holes(name, targets), targets
+    for group in groups:
+        named = [job for job in group.lacking(missing) if job in missing.jobs]
+        if missing.whole and (not group.jobs or len(named) < len(group.jobs)):
+            yield group.window, missing.holes("", group.targets), group.targets
+        for job in named:
+            targets = max(coverage.targets[job], *(hole.of for hole in missing.jobs[job]))
+            yield group.window, missing.holes(job, targets), targets
 
 
 def _in_ms(times: Intervals) -> Intervals:
