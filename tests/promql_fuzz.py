@@ -20,6 +20,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mpp.core.coverage import Coverage, Hole, Job, Missing
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend
+from mpp.coverage.planning.plan import plan
+from mpp.coverage.planning.query_lacks import lacks_of
+from mpp.coverage.planning.steps import Steps
 from mpp.promql.memory import QueryMemory
 from mpp.promql.reader import read
 from mpp.promql.reads import QueryReads
@@ -33,6 +39,8 @@ MOST_S = 0.005
 LONGEST_S = 60.0
 """The time in which 1,000 queries must pass; then the process ends with a traceback."""
 NOW = 1_700_000_000
+RANGE_S = 86_400
+STEP_S = 60
 JOBS = frozenset(f"j{number}" for number in range(2000))
 """As many jobs as one pool may have; the queries name some of them."""
 
@@ -42,7 +50,8 @@ ReadsStage = Callable[[QueryReads], object]
 
 def reads_stages() -> Mapping[str, ReadsStage]:
     """Return by name what follows from the reads of a query; equal reads are given to it once."""
-    return {"job matchers": _matched, "times": _placed}
+    pool = coverage()
+    return {"job matchers": _matched, "times": _placed, "plan": lambda reads: _planned(reads, pool)}
 
 
 def rules() -> RuleBook:
@@ -58,6 +67,16 @@ def rules() -> RuleBook:
     return reading.book()
 
 
+def coverage() -> Coverage:
+    """Return three servers of 2,000 jobs: each was down once and has lost some targets of one job for a while."""
+    missing = {}
+    for number, name in enumerate("abc"):
+        first = NOW - RANGE_S + 7200 * number
+        holes = {f"j{number + 1}": [Hole(first + 3600, first + 5400, 5, 20)]}
+        missing[Backend("http", name, 9090)] = Missing.of(Intervals.of([(first, first + 600)]), holes)
+    return Coverage({job: Job(20, 30.0) for job in JOBS}, missing)
+
+
 def _matched(reads: QueryReads) -> None:
     for jobs in {part.jobs for part in (*reads.selectors, *reads.from_start, *reads.from_end)}:
         assert jobs.select(JOBS)
@@ -71,6 +90,16 @@ def _placed(reads: QueryReads) -> None:
         start, end = part.looked_back_on(NOW, 300.0)
         assert reach is not None
         assert reach[0] <= start <= end <= reach[1]
+
+
+def _planned(reads: QueryReads, pool: Coverage) -> None:
+    """Plan a query that was not seen before, for one day; each step must be in one part."""
+    steps = Steps.until((NOW - RANGE_S) * 1000, NOW * 1000, STEP_S * 1000)
+    lacks = lacks_of(reads.within(NOW - RANGE_S, NOW).selectors, pool)
+    parts = plan(lacks, steps, tuple(pool.missing), splice=not reads.whole).parts
+    assert [part.first for part in parts] == [0, *(part.last + 1 for part in parts[:-1])]
+    assert parts[-1].last == steps.count - 1
+    assert len(parts) == 1 or not reads.whole
 
 
 def run(seed: int, queries: int) -> dict[str, Any]:
