@@ -38,7 +38,7 @@ def first_choice(context: ForwardContext, deadline: RequestDeadline, selection: 
     if context.unreadable.until:
         backend = policy.spare(selection, backend, context.unreadable.backends(deadline.info), context.rng)
         by_affinity = by_affinity if backend == preferred else ""
-    if backend is not None and not deadline.sticky and context.selections.coverage:
+    if backend is not None and context.selections.coverage:
         return _by_coverage(context, deadline, selection, backend, by_affinity)
     return backend, by_affinity, None
 

@@ -62,6 +62,11 @@ class RequestPlan:
         """Whether the response is made by mpp: joined from those of several servers, or with a warning."""
         return len(self.plan.parts) > 1 or bool(self.plan.warning)
 
+    @property
+    def is_material(self) -> bool:
+        """Whether the request's own server lacks so much of what it reads that the client would be warned."""
+        return bool(self.lacks.material(self.own).within(self.steps.start, self.steps.time(self.steps.count - 1) + 1))
+
     def ranked(self, candidates: Sequence[Backend]) -> list[Backend]:
         """Return servers by what they lack of the request, least first; in the given order where they count as equal."""
         return planning.ranked(self.lacks, self.steps, candidates)

@@ -10,8 +10,10 @@ from collections.abc import Collection
 
 from mpp.core.coverage import Coverage
 from mpp.core.model import Backend, RequestInfo, Selection
-from mpp.core.prometheus import data_requests, paths
+from mpp.core.prometheus import data_requests, paths, remote_read
 from mpp.coverage.planning.planner import Planner, RequestPlan
+
+_REMOTE_READ = b"/api/v1/read"
 
 
 def request_plan(
@@ -33,14 +35,17 @@ def request_plan(
     :param excluded: servers that cannot answer the request.
     :param splice: whether different servers may answer different steps of a range query.
     """
-    kind = data_requests.kind_of(paths.path_of(info.target))
-    if kind is None:
+    path = paths.path_of(info.target)
+    kind, remote = data_requests.kind_of(path), path.endswith(_REMOTE_READ)
+    if kind is None and not remote:
         return None
     candidates = in_service(selection, excluded)
     if len(candidates) < 2 or own not in candidates:
         return None
-    request = data_requests.find(kind, info, now)
-    return None if request is None else planner.plan(request, coverage, candidates, own, splice=splice)
+    request = remote_read.find(info.body) if kind is None else data_requests.find(kind, info, now)
+    plan = None if request is None else planner.plan(request, coverage, candidates, own, splice=splice)
+    # The external labels, and so the identity of every series, change with the server.
+    return None if remote and plan is not None and not plan.is_material else plan
 
 
 def next_best(plan: RequestPlan, selection: Selection, tried: Collection[Backend]) -> Backend | None:

@@ -15,6 +15,7 @@ from mpp.core.errors import Cause, Phase, UpstreamError
 from mpp.core.intervals import NEVER, Intervals
 from mpp.core.model import Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from tests.forward_support import A, B, C, FakeDownstream, FakeResponse, World
+from tests.remote_reads import compressed, matcher, query
 
 JOBS = {"node": Job(80, 30.0)}
 # Its own server, A, lacks a time; so does B, another one. C has all.
@@ -295,3 +296,24 @@ class SplicedTests(SynchronousTestCase):
         self.assertEqual(len(bodies), 2)
         self.assertTrue(bodies[0].startswith(b"query=up&start=9000.000&end="), bodies)
         self.assertIn(b"&end=13000.000&step=100", bodies[1])
+
+
+class RemoteReadTests(SynchronousTestCase):
+    """Remote read, whose clients stay with one server."""
+
+    def asked(self, start: int, end: int) -> list[Backend]:
+        """Return the servers that remote reads of many clients are sent to."""
+        made = world(A, B, selected=(A, B))
+        made.selections.current = evolve(made.selections.current, sticky=(A, B))
+        made.selections.coverage = Coverage(JOBS, {A: COVERAGE.missing[A]})
+        body = compressed(query(start * 1000, end * 1000, matcher(0, "__name__", "up")))
+        for number in range(20):
+            info = RequestInfo(b"POST", b"/api/v1/read", (), body, f"203.0.113.{number}")
+            made.forwarder.forward(FakeDownstream(info))
+        return [sent.backend for sent in made.upstreams.sent]
+
+    def test_a_client_leaves_its_server_for_a_material_lack_only(self) -> None:
+        """For the external labels change with the server, and with them the identity of every series."""
+        self.assertEqual(set(self.asked(10_100, 10_900)), {B})
+        self.assertEqual(set(self.asked(5_000, 6_000)), {A, B})
+        self.assertEqual(set(self.asked(0, 500_000)), {A, B})
