@@ -261,7 +261,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "--no-coverage",
         SELECTION,
-        "Do not ask the servers for their newest data; a server that has stopped scraping is then used like any other",
+        "Do not compare the servers' data: one that has stopped scraping, or has holes, is then used like any other",
         parse_boolean,
         chapter="Newest data",
     ),

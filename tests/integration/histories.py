@@ -68,6 +68,8 @@ class WithHistory(Scraper):
                                     value = 1 if kind == "gauge" else (at - start) * (number + 1) // 7 % 100_003
                                     written.write(f"{labels} {value} {at}\n")
                 written.write("# EOF\n")
-            command = [promtool_of(binary), "tsdb", "create-blocks-from", "openmetrics", str(seed), str(Path(folder, "data"))]
+            # The whole text is read once for each block, so these are long.
+            create = [promtool_of(binary), "tsdb", "create-blocks-from", "--max-block-duration=24h"]
+            command = [*create, "openmetrics", str(seed), str(Path(folder, "data"))]
             subprocess.run(command, check=True, capture_output=True, timeout=300, cwd="/")
             shutil.copytree(Path(folder, "data"), self.folder / "data", dirs_exist_ok=True)
