@@ -197,6 +197,7 @@ class _BadWindows:
     :ivar start: where the first one begins.
     :ivar end: where the last one ends.
     :ivar count: how many there are.
+    :ivar first: how many targets were missing in the first one.
     :ivar missing: the most targets that were missing in one of them.
     :ivar of: how many targets the best server had then.
     :ivar sure: one of them is one of a whole server's hole.
@@ -205,6 +206,7 @@ class _BadWindows:
     start: int
     end: int
     count: int = 0
+    first: int = 0
     missing: int = 0
     of: int = 1
     sure: bool = False
@@ -222,6 +224,7 @@ def _holes(own: Mapping[int, float], best: Mapping[int, float], windows: Windows
             run = run or _BadWindows(end - windows.length, end)
             run.end, run.count, run.sure = end, run.count + 1, run.sure or end in gone
             missing = max(1, round(expected - had))
+            run.first = run.first or missing
             if missing > run.missing:
                 run.missing, run.of = missing, max(missing, round(expected))
         else:
@@ -234,6 +237,9 @@ def _closed(run: _BadWindows | None, length: int) -> list[Hole]:
     """Return the hole of a run of bad windows, none if they are too few."""
     if run is None or not (run.sure or run.count >= (3 if run.of <= SMALL else 2)):
         return []
+    if run.first < LACKING * run.missing:
+        # It began within this window.
+        return [Hole(run.start, run.end, run.missing, run.of)]
     unseen = (0.5 if run.of <= SMALL else 1 - LACKING) * run.of / run.missing
     return [Hole(run.start - length * min(1.0, unseen), run.end, run.missing, run.of)]
 

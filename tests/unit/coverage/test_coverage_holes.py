@@ -49,6 +49,10 @@ class JudgedTests(SynchronousTestCase):
         """A job of which a part was lost for some windows has a hole, which may have begun before it showed."""
         self.assertEqual(lacking([80, 80, 60, 60, 60, 80]), (Hole(T0 + 60 - 0.4 * 30, T0 + 150, 20, 80),))
 
+    def test_begins_within_a_window(self) -> None:
+        """A hole that shows in a part of its first window began there."""
+        self.assertEqual(lacking([80, 80, 40, 0, 0, 80])[0].start, T0 + 60)
+
     def test_one_window(self) -> None:
         """A single bad window of one job is none."""
         self.assertEqual(lacking([80, 60, 80]), ())
