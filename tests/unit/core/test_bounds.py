@@ -93,7 +93,7 @@ class BoundsTests(SynchronousTestCase):
         """All others are taken as they are."""
         self.assertEqual([bounds.point_in_time(NOW), bounds.span(15 * 86400), bounds.quantity(10**15)], [NOW, 1296000.0, 1e15])
 
-    def test_version(self) -> None:
+    def test_version_is_short_and_printable(self) -> None:
         """A version is a short text that can be shown."""
         self.assertEqual(bounds.version("3.5.0-rc.1+\u202edirty\x1b[31m"), "3.5.0-rc.1+dirty[31m")
         self.assertEqual(len(bounds.version("9" * 60_000)), 64)
@@ -111,13 +111,13 @@ class FromServersTests(SynchronousTestCase):
         for strategy in (SingleMostData(), MinimumHistory(3600.0)):
             strategy.select(shown.selection.observations, None, NOW)
 
-    def test_metrics(self) -> None:
+    def test_no_metric_value_breaks_page_json_or_strategy(self) -> None:
         """Whatever value a metric has, the status page, the JSON and the strategies do without it, or with it."""
         for name in METRICS:
             for number in NUMBERS:
                 self.check(facts_of(f'{name} {number}\n{name}{{version="1"}} {number}\n'))
 
-    def test_runtimeinfo(self) -> None:
+    def test_no_runtimeinfo_breaks_page_json_or_strategy(self) -> None:
         """Whatever retention, start and clock a server reports, in whatever type."""
         for retention in RETENTIONS:
             self.check(facts_of("", info(storageRetention=retention)))
@@ -127,12 +127,12 @@ class FromServersTests(SynchronousTestCase):
             for number in JSON_NUMBERS:
                 self.check(facts_of("", b'{"data":{"%b":%b}}' % (key.encode(), number.encode())))
 
-    def test_date(self) -> None:
+    def test_no_date_breaks_page_json_or_strategy(self) -> None:
         """Whatever a Date field says."""
         for date in DATES:
             self.check(facts_of("", info(startTime="2023-11-14T22:13:20Z"), date.encode()))
 
-    def test_replay(self) -> None:
+    def test_no_replay_progress_breaks_page_json_or_strategy(self) -> None:
         """Whatever progress of a replay is reported."""
         for number in JSON_NUMBERS:
             for keys in ((b"max",), (b"current", b"max"), (b"min", b"current", b"max")):
@@ -140,7 +140,7 @@ class FromServersTests(SynchronousTestCase):
                 replay = read_replay(ProbeResponse(200, b'{"data":{%b}}' % body), None, NOW)
                 self.check(ServerState(), standing=Standing.NOT_READY, replay=replay)
 
-    def test_retention(self) -> None:
+    def test_huge_retention_counts_as_unknown_limit(self) -> None:
         """A retention of hundreds of digits is none that is known, though it is some limit; what stands beside it counts."""
         for digits in DIGITS:
             self.assertEqual(read_retention(f"{digits}d"), (None, True))
@@ -148,6 +148,6 @@ class FromServersTests(SynchronousTestCase):
         self.assertEqual(read_retention("15d or 10GB"), (1296000.0, True))
 
     @given(st.text(max_size=80), st.binary(max_size=80))
-    def test_anything(self, text: str, date: bytes) -> None:
+    def test_no_other_type_in_place_of_a_number_breaks_anything(self, text: str, date: bytes) -> None:
         """Whatever else stands in place of a number."""
         facts_of(f"process_start_time_seconds {text}", info(storageRetention=text, startTime=text, serverTime=text), date)

@@ -32,7 +32,7 @@ class IsolatedTests(SynchronousTestCase):
 class WithoutOwnTests(SynchronousTestCase):
     """Programs of others."""
 
-    def test_secrets(self) -> None:
+    def test_own_variables_are_removed_and_others_kept(self) -> None:
         """None of mpp's variables is left, and all others are."""
         given = {"MPP_HTTP_SD": "http://u:s3cr3t@sd", "MPP_": "x", "MPPX": "1", "PATH": "/bin", "my_MPP_": "2"}
         self.assertEqual(without_own(given), {"MPPX": "1", "PATH": "/bin", "my_MPP_": "2"})

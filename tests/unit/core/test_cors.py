@@ -20,7 +20,7 @@ QUERY = b"/api/v1/query?query=up"
 class OriginTests(SynchronousTestCase):
     """Which requests are made by a page, to the API."""
 
-    def test_origin(self) -> None:
+    def test_only_origins_of_api_requests_are_read(self) -> None:
         """Only the API has such pages, behind any prefix; an origin that is too long for one is none."""
         for target, fields, expected in (
             (QUERY, ((b"oRIGIN", PAGE),), PAGE),
@@ -49,14 +49,14 @@ class AllowedTests(SynchronousTestCase):
             self.assertEqual(fields[b"Vary"], b"Origin")
         return fields.get(b"Access-Control-Allow-Origin")
 
-    def test_all(self) -> None:
+    def test_all_origins_are_allowed_by_default(self) -> None:
         """All of them may by default, and nothing is said to programs that are no pages."""
         self.assertEqual(Settings().web_cors_origin, cors.ALL)
         self.assertEqual(self.allowed(cors.ALL, PAGE), b"*")
         self.assertEqual(AllowedOrigins().fields(b""), ())
         self.assertEqual(AllowedOrigins("x").fields(b""), ())
 
-    def test_some(self) -> None:
+    def test_expression_matches_the_whole_origin(self) -> None:
         """The expression has to match the whole origin, which is returned as it came."""
         for pattern, origin, expected in (
             (r"https?://(a|b)\.test", b"https://a.test", b"https://a.test"),
@@ -151,7 +151,7 @@ class ErrorTests(ProxyCase):
         self.assertIn(b"HTTP/1.1 503 ", received)
         self.assertIn(b"\r\nAccess-Control-Allow-Origin: *\r\n", received)
 
-    def test_preflight(self) -> None:
+    def test_preflight_gets_204_where_mpp_rejects(self) -> None:
         """mpp answers a preflight request with 204 where it would answer it with an error of its own, and nowhere else."""
         asks = b"Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n"
         self.world.selections.publish(Selection(2, Choice(), ()))
@@ -205,7 +205,7 @@ class ErrorTests(ProxyCase):
         self.assertEqual(received.count(b"Access-Control"), 1)
         self.assertIn(b"\r\nAccess-Control-Allow-Origin: https://its.test\r\n", received)
 
-    def test_configured(self) -> None:
+    def test_only_allowed_origins_read_errors(self) -> None:
         """Only the pages that the option allows can read mpp's errors; other values count from the next request on."""
         for pattern, status in ((r"https://page\.test", b"405"), (r"https://other\.test", b"405")):
             self.world.reload(web_cors_origin=pattern)

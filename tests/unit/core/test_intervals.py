@@ -72,31 +72,31 @@ class ModelTests(SynchronousTestCase):
         self.assertEqual(found.covers(start, end), asked <= cells(pairs))
 
     @given(PAIRS, POINT)
-    def test_points(self, pairs: list[tuple[int, int]], point: int) -> None:
+    def test_interval_contains_its_start_and_not_its_end(self, pairs: list[tuple[int, int]], point: int) -> None:
         """An interval has its start and not its end."""
         self.assertEqual(point in Intervals.of(pairs), point in cells(pairs))
 
     @given(PAIRS, st.integers(-9, 9))
-    def test_shifted(self, pairs: list[tuple[int, int]], by: int) -> None:
+    def test_shift_moves_all_points(self, pairs: list[tuple[int, int]], by: int) -> None:
         """All points move by as much."""
         self.assertEqual(cells_of(Intervals.of(pairs).shift(by)), {cell + by for cell in cells(pairs)})
 
     @given(PAIRS, st.integers(0, 4), st.integers(0, 4))
-    def test_widened(self, pairs: list[tuple[int, int]], before: int, after: int) -> None:
+    def test_widened_set_contains_points_near_enough(self, pairs: list[tuple[int, int]], before: int, after: int) -> None:
         """A wider set has the points that are near enough to one of the set."""
         widened = Intervals.of(pairs).widen(before, after)
         self.assert_well_formed(widened)
         self.assertEqual(cells_of(widened), {near for cell in cells(pairs) for near in range(cell - before, cell + after + 1)})
 
     @given(PAIRS, st.integers(0, 4), st.integers(0, 4))
-    def test_narrowed(self, pairs: list[tuple[int, int]], before: int, after: int) -> None:
+    def test_narrowed_set_contains_points_far_from_edges(self, pairs: list[tuple[int, int]], before: int, after: int) -> None:
         """A narrower set has the points that are as far from the edges of it."""
         had = cells(pairs)
         expected = {cell for cell in had if had.issuperset(range(cell - before, cell + after + 1))}
         self.assertEqual(cells_of(Intervals.of(pairs).widen(-before, -after)), expected)
 
     @given(PAIRS)
-    def test_hull(self, pairs: list[tuple[int, int]]) -> None:
+    def test_hull_spans_first_start_to_last_end(self, pairs: list[tuple[int, int]]) -> None:
         """The hull reaches from the first point to the end of the last interval."""
         had = cells(pairs)
         self.assertEqual(Intervals.of(pairs).hull, (min(had), max(had) + 1) if had else None)
@@ -114,7 +114,7 @@ class EndlessTests(SynchronousTestCase):
         self.assertEqual(found.overlap(0, 15), 5)
         self.assertEqual(found.shift(5), Intervals.of([(15, math.inf)]))
 
-    def test_always(self) -> None:
+    def test_difference_from_all_numbers_is_the_rest(self) -> None:
         """The difference from all numbers is the rest of them."""
         rest = ALWAYS - Intervals.of([(1, 2)])
         self.assertEqual(list(rest), [(-math.inf, 1), (2, math.inf)])

@@ -68,13 +68,13 @@ BAD = {
 class ParseEndpointTests(SynchronousTestCase):
     """One endpoint."""
 
-    def test_good(self) -> None:
+    def test_valid_endpoints_are_normalized(self) -> None:
         """URLs with and without port and prefix, host:port and IPv6 literals are understood, and put into one spelling."""
         for text, url in GOOD.items():
             with self.subTest(text=text):
                 self.assertEqual(parse_endpoint(text).url, url)
 
-    def test_bad(self) -> None:
+    def test_invalid_endpoint_is_rejected_with_what_was_expected(self) -> None:
         """What is no endpoint is refused, with what was expected."""
         for text, problem in BAD.items():
             with self.subTest(text=text):

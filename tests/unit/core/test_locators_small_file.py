@@ -25,7 +25,7 @@ class SmallFileTests(SynchronousTestCase):
         """Give why it is not read."""
         return str(self.assertRaises(UnreadableFile, self.read))
 
-    def test_content(self) -> None:
+    def test_content_is_returned_up_to_the_bound(self) -> None:
         """The content is given as it is, up to the bound."""
         for content in (b"", b"a\r\n\xff", b"x" * MIB):
             self.path.write_bytes(content)

@@ -13,7 +13,7 @@ URL = "http://user:hush@api.example/list?token=hush"
 class URLTests(SynchronousTestCase):
     """URLs with secrets in them."""
 
-    def test_shown(self) -> None:
+    def test_secrets_of_urls_are_hidden(self) -> None:
         """User, password, query and fragment are not shown."""
         self.assertEqual(shown(URL), "http://api.example/list")
         self.assertEqual(shown("https://u:p@ss@[::1]:6443/a#b"), "https://[::1]:6443/a")
@@ -27,16 +27,16 @@ class URLTests(SynchronousTestCase):
         self.assertEqual(take_credentials("http://token@e"), ("http://e", basic("token", "")))
         self.assertEqual(take_credentials("http://e/@"), ("http://e/@", ""))
 
-    def test_basic(self) -> None:
+    def test_basic_credentials_follow_rfc_7617(self) -> None:
         """HTTP basic as in RFC 7617, section 2."""
         self.assertEqual(basic("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
 
-    def test_origin(self) -> None:
+    def test_default_port_of_a_scheme_may_be_omitted(self) -> None:
         """The port of a scheme need not be written."""
         self.assertEqual(origin("https://a/b"), origin("https://a:443/c"))
         self.assertNotEqual(origin("https://a/"), origin("http://a/"))
 
-    def test_redirected(self) -> None:
+    def test_redirect_leads_elsewhere_without_credentials(self) -> None:
         """A redirect leads somewhere else, without anybody's password."""
         self.assertEqual(redirected("http://a/b/c", "../d"), "http://a/d")
         self.assertEqual(redirected("http://a/b", "https://u:p@e/"), "https://e/")

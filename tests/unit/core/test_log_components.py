@@ -28,7 +28,7 @@ class ComponentTests(SynchronousTestCase):
         known = {part for module in source.modules() for part in _prefixes(module.name.removeprefix("mpp."))}
         self.assertEqual(set(COMPONENTS) - known, {"access"})
 
-    def test_components(self) -> None:
+    def test_component_is_that_of_the_nearest_entry(self) -> None:
         """A module's component is that of the nearest entry; Twisted's is one for all; extensions keep their names."""
         expected = {
             "mpp.discovery.merged": "mpp.discovery",
@@ -42,7 +42,7 @@ class ComponentTests(SynchronousTestCase):
         }
         self.assertEqual({namespace: component_of(namespace) for namespace in expected}, expected)
 
-    def test_manual(self) -> None:
+    def test_manual_lists_exactly_the_components(self) -> None:
         """The manual lists exactly the components there are."""
         _, _, rest = MANUAL.read_text(encoding="utf-8").partition("``component``\n")
         table = rest.split("   ==")[1]

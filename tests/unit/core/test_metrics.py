@@ -49,7 +49,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.value("mpp_held_bytes"), 17)
         self.assertEqual((self.value("mpp_client_connections"), self.value("mpp_client_connections_limit")), (5, 480))
 
-    def test_itself(self) -> None:
+    def test_metric_tells_which_backend_is_mpp_itself(self) -> None:
         """A backend that is mpp itself has a metric that says so."""
         self.assertEqual(self.value("mpp_backend_is_self", backend="a:9090"), 0)
         self.selection = Selection(2, Choice((B,)), (Observation(A, Standing.NOT_READY, is_self=True), OBSERVATIONS[1]))
@@ -143,7 +143,7 @@ class MetricsTests(SynchronousTestCase):
         families = list(text_string_to_metric_families(page.decode()))
         self.assertEqual(len({family.name for family in families}), len(families), "the lines of a family are not together")
 
-    def test_counted(self) -> None:
+    def test_own_reads_create_no_zero_series(self) -> None:
         """What the program itself looks at has no series that are 0, of which there are many when there are many servers."""
         self.metrics.expect_backend("a:9090")
         self.metrics.retried("b:9090", "reset")

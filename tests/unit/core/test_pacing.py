@@ -52,7 +52,7 @@ class OfEachTests(SynchronousTestCase):
         self.failureResultOf(done, CancelledError)
         self.assertEqual(self.cancelled, [0, 1, 2])
 
-    def test_dropped(self) -> None:
+    def test_dropped_deferred_is_collected_without_an_error(self) -> None:
         """One that nobody waits for any more is collected without an error."""
         self.begin(3)
         self.running.clear()
@@ -60,7 +60,7 @@ class OfEachTests(SynchronousTestCase):
             gc.collect()
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_failure(self) -> None:
+    def test_one_failure_ends_all(self) -> None:
         """One that fails ends all of them."""
         done = self.begin(3)
         self.running[1].errback(ZeroDivisionError())

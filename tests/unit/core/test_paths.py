@@ -21,7 +21,7 @@ class UnsafeTests(SynchronousTestCase):
         ):
             self.assertEqual(paths.is_unsafe_behind(method, path, ("",)), unsafe, (method, path))
 
-    def test_prefixes(self) -> None:
+    def test_path_made_unsafe_by_a_prefix_is_rejected(self) -> None:
         """A path that only a server's prefix makes unsafe is refused, in every spelling, and with its methods only."""
         prefixes = ("", "/api/v1")
         self.assertTrue(paths.is_unsafe_behind(b"GET", b"/admin/tsdb/snapshot", prefixes))
@@ -112,7 +112,7 @@ class TakesTimeoutTests(SynchronousTestCase):
 class StickyTests(SynchronousTestCase):
     """Requests that are kept on one server."""
 
-    def test_paths(self) -> None:
+    def test_federation_and_remote_read_are_sticky(self) -> None:
         """Federation and remote read, however they are written and behind any prefix; nothing else."""
         for path in (
             b"/federate",

@@ -39,12 +39,12 @@ class PlainYAMLTests(SynchronousTestCase):
         """Give why a text cannot be read."""
         return self.assertRaises(PlainYAMLError, self.read, text)
 
-    def test_text(self) -> None:
+    def test_scalars_are_text(self) -> None:
         """Scalars are text, whatever YAML makes of them elsewhere; nothing is nothing, unless it has quotes."""
         value = self.read("---\na: [10:30, yes, 1.0, 2024-01-01, '~', ~]\nb: null\nc:\nd: ''\n...\n")
         self.assertEqual(value, {"a": ["10:30", "yes", "1.0", "2024-01-01", "~", None], "b": None, "c": None, "d": ""})
 
-    def test_typed(self) -> None:
+    def test_scalars_have_types_on_demand(self) -> None:
         """Scalars have their types on demand; keys are text, and so is what has quotes."""
         text = "on: [yes, False, 'no', 7, -7, 0, 1.5, null, ~, x, '', '7', !!str 7]\n"
         value = [True, False, "no", 7, -7, 0, 1.5, None, None, "x", "", "7", "7"]
@@ -52,18 +52,18 @@ class PlainYAMLTests(SynchronousTestCase):
         for other in ("10:30", "2024-01-01", "017", "0x1f", ".inf", "1_000", "9" * 100_000, "1" + ":1" * 50_000):
             self.assertEqual(read_yaml(other, depth=DEPTH, scalar=as_typed), OtherScalar(other))
 
-    def test_repeated(self) -> None:
+    def test_repeated_key_may_be_reported(self) -> None:
         """A key that comes a second time can be told instead of refused; then its later value counts."""
         told: list[tuple[str, int]] = []
         value = read_yaml("a: 1\nb: 2\na: 3\n", depth=DEPTH, repeated=lambda key, line: told.append((key, line)))
         self.assertEqual((value, told), ({"a": "3", "b": "2"}, [("a", 3)]))
 
-    def test_json(self) -> None:
+    def test_json_is_read_as_yaml(self) -> None:
         """JSON is YAML."""
         text = '{"a": [1, true, null, "x"]}'
         self.assertEqual(read_yaml(text, depth=DEPTH, scalar=as_typed), {"a": [1, True, None, "x"]})
 
-    def test_nothing(self) -> None:
+    def test_empty_text_is_none(self) -> None:
         """A text of comments, or of nothing, is nothing."""
         for text in ("# nobody\n", "---\n", ""):
             self.assertIsNone(self.read(text))
@@ -77,14 +77,14 @@ class PlainYAMLTests(SynchronousTestCase):
                 self.read(text)
             self.assertIn("a second document begins; expected one", str(caught.exception), text)
 
-    def test_lines(self) -> None:
+    def test_each_key_has_its_line(self) -> None:
         """Each key knows its line, at every depth."""
         value = self.read("# options\nport: 9090\nkube:\n  - name: a\n\n    port: b\n")
         self.assertIsInstance(value, Table)
         self.assertEqual(value.lines, {"port": 2, "kube": 3})
         self.assertEqual(value["kube"][0].lines, {"name": 4, "port": 6})
 
-    def test_aliases(self) -> None:
+    def test_aliases_are_resolved(self) -> None:
         """Aliases stand for lists, mappings and text."""
         group = {"targets": ["a:1"], "labels": {"x": "a:1"}}
         text = "- &g {targets: &t [&a a:1], labels: {x: *a}}\n- *g\n- {targets: *t}\n"
@@ -108,12 +108,12 @@ class PlainYAMLTests(SynchronousTestCase):
             error = self.refused(text)
             self.assertEqual((str(error), error.line), ("line 1: nested too deeply", 1))
 
-    def test_depth(self) -> None:
+    def test_greatest_allowed_depth_is_read(self) -> None:
         """As deep as was allowed is not too deep."""
         self.read("[" * DEPTH + "]" * DEPTH)
         self.refused("[" * (DEPTH + 1) + "]" * (DEPTH + 1))
 
-    def test_errors(self) -> None:
+    def test_errors_name_their_line(self) -> None:
         """What is none, or more than is read here, is told with its line."""
         table = {
             "a: 1\n\tb: 2\n": "line 2: not YAML: ",

@@ -142,7 +142,7 @@ QUERY = (
 class MatrixTests(SynchronousTestCase):
     """What responses mean."""
 
-    def test_matrix(self) -> None:
+    def test_every_response_has_its_retry_and_standing(self) -> None:
         """Every kind of response leads to the retry, and to the standing, that it deserves."""
         for why, status, body, retry, standing in MATRIX:
             found = verdict(status, body)

@@ -23,7 +23,7 @@ class DecisionTests(SynchronousTestCase):
         self.assertEqual(gone, {"b": 5.0, "c": 5.0})
         self.assertEqual(gone_since(gone, ["a", "b", "c"], {"a", "c"}, 9.0), {"b": 5.0})
 
-    def test_expiry(self) -> None:
+    def test_series_expire_after_thirty_selection_intervals(self) -> None:
         """The series go thirty selection intervals after the backend has."""
         self.assertEqual(KEPT_INTERVALS, 30)
         for since, gone in ((100.0, ["a"]), (100.5, [])):

@@ -46,7 +46,7 @@ class ServerNameTests(SynchronousTestCase):
         ):
             self.assertRaises(ValueError, ServerName.parse, text)
 
-    def test_certificates(self) -> None:
+    def test_certificate_is_valid_for_each_of_its_names(self) -> None:
         """A certificate is good for a host if one of its names, each by itself, is the host's."""
         for what, host, names, good in NAMINGS:
             read = read_subject_names(der(*names))

@@ -67,7 +67,7 @@ class ReadSubjectNamesTests(SynchronousTestCase):
         names = [f"DNS:host-{number}.example" for number in range(5000)]
         self.assertEqual(len(read_subject_names(der(*names)).dns), 5000)
 
-    def test_text(self) -> None:
+    def test_names_are_shown_in_one_short_line(self) -> None:
         """The names are shown in one short line."""
         many = SubjectNames(("a.example", "b.example"), (bytes((10, 0, 0, 1)), bytes(15) + b"\1", bytes(4)))
         self.assertEqual(str(many), "a.example, b.example, 10.0.0.1 and 2 more")

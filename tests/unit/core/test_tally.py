@@ -19,7 +19,7 @@ class TallyTests(SynchronousTestCase):
     def assert_same(self) -> None:
         self.assertEqual(generate_latest(self.ours).decode(), generate_latest(self.theirs).decode())
 
-    def test_counts(self) -> None:
+    def test_counters_have_labels(self) -> None:
         """Counters with labels."""
         counts = LabelledCounter("mpp_requests", "All of them.", ("backend", "code"))
         self.ours.register(counts)
@@ -41,7 +41,7 @@ class TallyTests(SynchronousTestCase):
             histogram.observe(value)
         self.assert_same()
 
-    def test_distributions(self) -> None:
+    def test_histogram_has_one_series_per_label_value(self) -> None:
         """A histogram with a label has one series for each value."""
         distributions = LabelledHistogram("mpp_seconds", "How long.", BOUNDS, "backend")
         self.ours.register(distributions)

@@ -28,7 +28,7 @@ def limited(facts: RequestInfo, seconds: float) -> tuple[bytes, bytes]:
 class AskedTests(SynchronousTestCase):
     """What a client asked for."""
 
-    def test_values(self) -> None:
+    def test_seconds_and_durations_are_read(self) -> None:
         """Numbers of seconds and Prometheus durations are read, nonsense is nothing."""
         for text, seconds in (
             (b"5", 5.0),
@@ -70,7 +70,7 @@ class AskedTests(SynchronousTestCase):
 class LimitedTests(SynchronousTestCase):
     """What a server is told."""
 
-    def test_target(self) -> None:
+    def test_timeout_in_a_target_is_added_or_lowered(self) -> None:
         """A timeout is put in, or made smaller, and nothing else changes."""
         for before, after in (
             (b"?query=up%7B%7D", b"?query=up%7B%7D&timeout=1500ms"),
@@ -85,7 +85,7 @@ class LimitedTests(SynchronousTestCase):
         ):
             self.assertEqual(limited(get(before), 1.5)[0], b"/api/v1/query" + after, before)
 
-    def test_body(self) -> None:
+    def test_timeout_in_a_form_is_added_or_lowered(self) -> None:
         """In a form it is the body that says so; any other body is left alone."""
         for facts, body in (
             (post(b"query=up"), b"query=up&timeout=1500ms"),

@@ -155,12 +155,12 @@ class ListTests(SynchronousTestCase):
             self.assertEqual(unsafe_paths.methods(path), CHANGES, path)
         self.assertEqual(unsafe_paths.methods(b"/api/v1/series"), {b"DELETE"})
 
-    def test_spellings(self) -> None:
+    def test_no_spelling_hides_a_path(self) -> None:
         """No spelling that some gateway understands hides a path."""
         for path in SPELLINGS:
             self.assertEqual(unsafe_paths.methods(path), FORWARDED_METHODS, path)
 
-    def test_safe(self) -> None:
+    def test_reading_paths_are_not_unsafe(self) -> None:
         """What only reads is not unsafe, however similar its path."""
         for path in SAFE:
             self.assertEqual(unsafe_paths.methods(path), frozenset(), path)
@@ -339,7 +339,7 @@ def decoded(overlong: re.Match[bytes]) -> bytes:
 class TimeTests(SynchronousTestCase):
     """What judging a path costs."""
 
-    def test_bounded(self) -> None:
+    def test_longest_path_is_checked_within_20_ms(self) -> None:
         """The longest path that is forwarded, or the longest that is searched, takes at most 20 ms more than letters."""
 
         def took(path: bytes) -> float:

@@ -152,13 +152,13 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
 class ValuesTests(SynchronousTestCase):
     """Every way to write a value, right and wrong."""
 
-    def test_accepted(self) -> None:
+    def test_valid_value_is_parsed(self) -> None:
         """A value that is written right is understood."""
         for parse, text, expected in GOOD:
             with self.subTest(parse=parse.__name__, text=text):
                 self.assertEqual(parse(text), expected)
 
-    def test_refused(self) -> None:
+    def test_invalid_value_is_quoted_with_what_was_expected(self) -> None:
         """A value that is written wrong is quoted, and what was expected is said."""
         for parse, text, message in BAD:
             with self.subTest(parse=parse.__name__, text=text):

@@ -18,7 +18,7 @@ def unknown(*names: str) -> list[tuple[str, str]]:
 class UnknownNamesTests(SynchronousTestCase):
     """Names that nothing reads."""
 
-    def test_mistyped(self) -> None:
+    def test_mistyped_name_comes_with_the_nearest_one(self) -> None:
         """A mistyped name comes with the nearest right one, if one is near."""
         for name, nearest in (
             ("MPP_ROUTNG_STRATEGY", "MPP_ROUTING_STRATEGY"),
@@ -31,11 +31,11 @@ class UnknownNamesTests(SynchronousTestCase):
             with self.subTest(name=name):
                 self.assertEqual(unknown(name), [(name, nearest)])
 
-    def test_known(self) -> None:
+    def test_known_variables_are_not_reported(self) -> None:
         """The variables of options, of the tuned parts and of the tests are known; others are none of mpp's."""
         self.assertEqual(unknown(*KNOWN, "MPP_PLAIN", "MPP_TEST_PROMETHEUS", "MPPX", "PATH", "MY_MPP_PORT"), [])
 
-    def test_empty(self) -> None:
+    def test_empty_variable_counts_as_not_set(self) -> None:
         """A variable without a value counts as not set."""
         self.assertEqual(list(unknown_names({"MPP_ROUTNG_STRATEGY": ""}, KNOWN)), [])
 
