@@ -23,7 +23,7 @@ class CompletionTests(SynchronousTestCase):
                 written = rf"-l {option.flag[2:]}\b" if shell == "fish" else rf"{option.flag}(?![\w-])"
                 self.assertTrue(re.search(written, script), (shell, option.flag))
 
-    def test_values(self) -> None:
+    def test_options_of_a_few_words_offer_these(self) -> None:
         """Options that take one of a few words offer these."""
         for flag, values in (
             ("--log-level", ("debug", "info", "warn", "error")),
@@ -35,7 +35,7 @@ class CompletionTests(SynchronousTestCase):
                     line = next(line for line in completion(shell).splitlines() if re.search(rf"(?:--|-l ){flag[2:]}\b.*", line))
                     self.assertEqual([value for value in values if value not in line], [])
 
-    def test_printed(self) -> None:
+    def test_completion_is_printed_instead_of_anything_else(self) -> None:
         """It is printed instead of anything else."""
         self.assertEqual(answer(["--completion", "fish"]), completion("fish"))
         self.assertEqual(answer(["--completion=zsh", "--verbose"]), completion("zsh"))

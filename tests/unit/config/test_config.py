@@ -176,14 +176,14 @@ REFUSED: list[tuple[list[str], dict[str, str], str]] = [
 class ReadTests(SynchronousTestCase):
     """Command line and environment become Settings."""
 
-    def test_understood(self) -> None:
+    def test_command_line_wins_over_environment_and_default(self) -> None:
         """The command line wins over the environment, which wins over the default."""
         for argv, environ, expected in UNDERSTOOD:
             with self.subTest(argv=argv, environ=environ):
                 settings = read([*FILE, *argv], environ).settings
                 self.assertEqual(settings, expected)
 
-    def test_refused(self) -> None:
+    def test_bad_input_ends_in_one_line(self) -> None:
         """Bad input ends in one line that names the option as the operator wrote it and says what was expected."""
         for argv, environ, message in REFUSED:
             with self.subTest(argv=argv, environ=environ):
@@ -227,12 +227,12 @@ class ReadTests(SynchronousTestCase):
 class BlameTests(SynchronousTestCase):
     """An error found later is about the word that the operator used."""
 
-    def test_variable(self) -> None:
+    def test_errors_name_the_variable_that_was_set(self) -> None:
         """Who has set a variable reads of that variable."""
         reading = read(FILE, {"MPP_PORT": "80"})
         self.assertEqual(str(reading.with_option_name(ConfigError("--port", "80 is taken"))), "MPP_PORT: 80 is taken")
 
-    def test_default(self) -> None:
+    def test_errors_name_the_option_of_a_default(self) -> None:
         """Who has set nothing reads of the option."""
         reading = read(FILE, {})
         self.assertEqual(str(reading.with_option_name(ConfigError("--port", "9090 is taken"))), "--port: 9090 is taken")
@@ -246,13 +246,13 @@ class BlameTests(SynchronousTestCase):
 class AnswerTests(SynchronousTestCase):
     """Command lines that only ask for something to be printed."""
 
-    def test_help(self) -> None:
+    def test_help_is_printed_whatever_else_is_wrong(self) -> None:
         """Help can be had by option, letter and word, whatever else is wrong with the values."""
         for argv in (["--help"], ["-h"], ["help"], ["h"], ["help", "me"], ["--port", "abc", "--help"], ["-V", "-h"]):
             with self.subTest(argv=argv):
                 self.assertEqual(answer(argv), help_text())
 
-    def test_version(self) -> None:
+    def test_version_is_printed_by_option_and_letter(self) -> None:
         """The version can be had by option and letter."""
         for argv in (["--version"], ["-v"], [*FILE, "--version"]):
             with self.subTest(argv=argv):
@@ -276,7 +276,7 @@ class SeenByAllTests(SynchronousTestCase):
         """Return what is warned of."""
         return ConfigSources((*FILE, *argv), environ).read().warnings
 
-    def test_warned(self) -> None:
+    def test_each_visible_secret_is_warned_of_once(self) -> None:
         """Each is warned of once, with the form that nobody sees, and without the secret."""
         seen = "a secret on the command line can be read by every user of this machine (ps); give it"
         for argv, warning in (
@@ -297,7 +297,7 @@ class SeenByAllTests(SynchronousTestCase):
             with self.subTest(argv=argv):
                 self.assertEqual(self.warnings(*argv), (warning,))
 
-    def test_unseen(self) -> None:
+    def test_secrets_in_files_and_environment_are_not_warned_of(self) -> None:
         """In files and in the environment they are not seen."""
         for argv in (("--http-sd=http://sd/",), ("--http-sd=@sd.url",), ("--marathon-principal-secret=@secret.json",)):
             self.assertEqual(self.warnings(*argv), ())

@@ -104,12 +104,12 @@ REFUSED: list[tuple[str, str]] = [
 class TextTests(SynchronousTestCase):
     """What can stand in the file."""
 
-    def test_keys(self) -> None:
+    def test_every_option_has_a_key(self) -> None:
         """Every option but those that print, check or name the file has a key: its own words."""
         without = {"--config", "--check-config", "--completion", "--help", "--version"}
         self.assertEqual({f"--{key}" for key in KEYS}, {option.flag for option in OPTIONS} - without)
 
-    def test_understood(self) -> None:
+    def test_values_have_the_types_of_yaml(self) -> None:
         """Numbers and switches are YAML's, durations and sizes text; several values are a list, or one. Paths begin there."""
         for text, expected in UNDERSTOOD:
             with self.subTest(text=text):
@@ -118,7 +118,7 @@ class TextTests(SynchronousTestCase):
                 for option, value in reading.given.items():
                     self.assertEqual(value, option.of(expected))
 
-    def test_refused(self) -> None:
+    def test_errors_name_file_line_and_what_was_expected(self) -> None:
         """What is wrong is told with file and line, the nearest right name or what was expected, and without any secret."""
         for text, message in REFUSED:
             with self.subTest(text=text[:50]):
@@ -136,7 +136,7 @@ class TextTests(SynchronousTestCase):
         errors = read_text("port: x\nport: y\nprot: 1\nretries: z\n", "f").errors
         self.assertEqual([error.option for error in errors], ["f:2", "f:2: port", "f:3: prot", "f:4: retries"])
 
-    def test_bounded(self) -> None:
+    def test_errors_of_a_foreign_file_are_bounded(self) -> None:
         """A file that is something else altogether is not answered with thousands of lines."""
         self.assertLess(len(read_text("".join(f"k{n}: 1\n" for n in range(5000)), "f").errors), 60)
 
@@ -144,7 +144,7 @@ class TextTests(SynchronousTestCase):
 class ExamplesTests(SynchronousTestCase):
     """The examples in the documentation."""
 
-    def test_examples(self) -> None:
+    def test_documented_examples_are_valid(self) -> None:
         """They work as they stand there."""
         reading = read_text(configuration("mpp.yaml"), "mpp.yaml")
         self.assertEqual((reading.errors, len(reading.given)), ((), 8))
@@ -169,28 +169,28 @@ class FileTests(SynchronousTestCase):
         self.path = self.folder / "mpp.yaml"
         self.path.write_text("endpoint: a:9090\nport: 1\nretries: 1\nlisten: tcp:1\n")
 
-    def test_alone(self) -> None:
+    def test_locating_option_in_the_file_is_enough_to_start(self) -> None:
         """A locating option in the file is enough to start."""
         settings = read(["--config", str(self.path)], {}).settings
         self.assertEqual(settings, configured(config=str(self.path), endpoints=("a:9090",), port=1, retries=1, listen=("tcp:1",)))
 
-    def test_precedence(self) -> None:
+    def test_command_line_and_environment_win_over_the_file(self) -> None:
         """The command line wins over the environment, which wins over the file."""
         settings = read(["--retries=3"], {"MPP_CONFIG": str(self.path), "MPP_RETRIES": "2", "MPP_PORT": "2"}).settings
         self.assertEqual((settings.retries, settings.port, settings.discovery[EndpointSettings].urls), (3, 2, ("a:9090",)))
 
-    def test_blame(self) -> None:
+    def test_later_error_names_the_line(self) -> None:
         """An error that is found later names the line."""
         error = read(["--config", str(self.path)], {}).with_option_name(ConfigError("--port", "1 is taken"))
         self.assertEqual(str(error), f"{self.path}:2: port: 1 is taken")
 
-    def test_overridden(self) -> None:
+    def test_overridden_value_in_the_file_is_checked(self) -> None:
         """What is wrong in the file is wrong, even if something else wins over it."""
         self.path.write_text("endpoint: a:9090\nport: x\n")
         error = self.assertRaises(ConfigError, read, ["--config", str(self.path), "--port", "1"], {})
         self.assertEqual(str(error), f"{self.path}:2: port: expected a whole number, found the text 'x'")
 
-    def test_folder(self) -> None:
+    def test_relative_paths_of_the_file_begin_in_its_folder(self) -> None:
         """Relative paths begin in the folder where mpp was started; those in the file, where the file is."""
         self.path.write_text("endpoints-file: e\n")
         settings = (
@@ -201,7 +201,7 @@ class FileTests(SynchronousTestCase):
             [str(self.folder / "e"), str(self.folder / "k"), (str(self.folder / "s.json"),)],
         )
 
-    def test_unreadable(self) -> None:
+    def test_unreadable_file_is_blamed_on_its_option(self) -> None:
         """A file that cannot be read is blamed on who named it."""
         for path, why in (("/nowhere", "No such file or directory"), ("/", "Is a directory")):
             with self.subTest(path=path):
@@ -211,7 +211,7 @@ class FileTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, read, ["--config", str(self.path)], {})
         self.assertEqual(error.problem, f"{str(self.path)!r} cannot be read (not UTF-8 text); expected a file")
 
-    def test_several(self) -> None:
+    def test_errors_of_all_sources_are_reported_together(self) -> None:
         """All sources' mistakes are told together."""
         self.path.write_text("prot: 1\nretries: x\n")
         error = self.assertRaises(ConfigError, read, ["--config", str(self.path), "--port=x"], {})

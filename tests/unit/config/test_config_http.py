@@ -256,7 +256,7 @@ NOT_CONFIGURED: list[tuple[str, str, str]] = [
 class HTTPConfigTests(SynchronousTestCase):
     """Prometheus' forms."""
 
-    def test_understood(self) -> None:
+    def test_settings_of_prometheus_are_understood(self) -> None:
         """What Prometheus takes for its own targets counts for backends, all or some of them."""
         for text, expected in UNDERSTOOD:
             with self.subTest(text=text):
@@ -264,7 +264,7 @@ class HTTPConfigTests(SynchronousTestCase):
                 self.assertEqual((reading.errors, reading.http), ((), expected))
                 self.assertNotIn("cr3t", repr(reading.http))
 
-    def test_refused(self) -> None:
+    def test_errors_name_line_and_key_without_secrets(self) -> None:
         """What is wrong is told with its line and the way to it; secrets are neither taken nor shown."""
         for text, message in REFUSED:
             with self.subTest(text=text):
@@ -276,7 +276,7 @@ class HTTPConfigTests(SynchronousTestCase):
 class NotConfiguredTests(SynchronousTestCase):
     """Locators that the file speaks of, and that there are or are not."""
 
-    def test_locators(self) -> None:
+    def test_unconfigured_locator_is_rejected(self) -> None:
         """Whoever is named has to be configured: in the file, on the command line, or in the environment."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
@@ -303,7 +303,7 @@ class NotConfiguredTests(SynchronousTestCase):
 class FitsTests(SynchronousTestCase):
     """Which backend an entry is for."""
 
-    def test_urls(self) -> None:
+    def test_first_matching_backend_entry_counts(self) -> None:
         """The first entry under ``backends`` that fits a server counts, and without one the general configuration does."""
         first, second, other = HTTPConfig(username="1"), HTTPConfig(username="2"), HTTPConfig(username="3")
         patterns = ("*://*-b.*:*", "https://*:*", "*")
@@ -312,7 +312,7 @@ class FitsTests(SynchronousTestCase):
         self.assertEqual([configs.of(backend), configs.of(parse_endpoint("b:1"))], [second, first])
         self.assertIs(HTTPConfigs(other).of(backend), other)
 
-    def test_precedence(self) -> None:
+    def test_url_wins_over_locator_and_general_settings(self) -> None:
         """A URL that fits wins over who found it, and that over the general; of locators the first in the file counts."""
         backend, general = parse_endpoint("https://prom-a"), HTTPConfig(username="general")
         by_url, kube, one, dns = (HTTPConfig(username=name) for name in ("url", "kube", "one", "dns"))

@@ -87,12 +87,12 @@ REFUSED: list[tuple[str, str]] = [
 class EndpointPatternsTests(SynchronousTestCase):
     """What is understood, and what it is for."""
 
-    def test_fits(self) -> None:
+    def test_pattern_matches_each_part_of_a_url(self) -> None:
         """A pattern is for a server when each of its parts fits the same part of the server's URL."""
         for pattern, endpoint in FITS:
             self.assertTrue(parse_url_pattern(pattern).fits(parse_endpoint(endpoint)), (pattern, endpoint))
 
-    def test_documented(self) -> None:
+    def test_documented_rules_are_valid(self) -> None:
         """Every rule that the documentation shows is understood."""
         text = "\n".join(block.text for block in all_blocks())
         found = re.findall(r"^ *- url: (\S+)$", text, re.MULTILINE)
@@ -105,7 +105,7 @@ class EndpointPatternsTests(SynchronousTestCase):
         for pattern, endpoint in FITS_NOT:
             self.assertFalse(parse_url_pattern(pattern).fits(parse_endpoint(endpoint)), (pattern, endpoint))
 
-    def test_refused(self) -> None:
+    def test_bad_pattern_is_rejected_in_one_line(self) -> None:
         """What is no pattern is refused in one line that says what was expected, and repeats no password."""
         for pattern, problem in REFUSED:
             self.assertEqual(str(self.assertRaises(ValueError, parse_url_pattern, pattern)), problem, pattern)

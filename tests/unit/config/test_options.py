@@ -68,7 +68,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(listed, {group: [each.flag for each in OPTIONS if each.group == group] for group in GROUPS})
         self.assertLess(help_text().index("--port value"), help_text().index("--marathon-url value"))
 
-    def test_examples(self) -> None:
+    def test_examples_of_the_help_are_valid(self) -> None:
         """The examples of the help are understood."""
         for example in EXAMPLES:
             with self.subTest(example=example):
