@@ -147,7 +147,7 @@ class AddressBookTests(SynchronousTestCase):
         self.resolver.answer(0, "10.0.0.1")
         self.assertEqual(self.book.addresses(A), ("10.0.0.1",))
 
-    def test_cancelled(self) -> None:
+    def test_cancelled_wait_keeps_the_late_response(self) -> None:
         """Cancelling stops the wait; the answer counts when it comes."""
         refreshed = self.book.refresh([A])
         refreshed.cancel()

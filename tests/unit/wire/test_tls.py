@@ -131,7 +131,7 @@ class ServerNamesTests(TestCase):
     def users(self) -> Iterator[Any]:
         yield from (self.on_the_data_path, self.by_http_sd, self.by_kubernetes, self.by_marathon)
 
-    async def test_names(self) -> None:
+    async def test_each_certificate_name_is_verified(self) -> None:
         """Each kind of naming, good or not, on each kind of connection."""
         for what, host, names, good in NAMINGS:
             if not host.isascii():

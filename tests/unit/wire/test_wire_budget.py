@@ -48,7 +48,7 @@ class BudgetTests(SynchronousTestCase):
     def gave_way(self, *uploads: Upload) -> list[bool]:
         return [upload.gave_way for upload in uploads]
 
-    def test_held(self) -> None:
+    def test_buffered_bytes_count_until_released(self) -> None:
         """What is held counts until it is released, on the account of its client."""
         one, two = self.upload("a", 100), self.upload("a", 50)
         one.hold(120)
@@ -81,13 +81,13 @@ class BudgetTests(SynchronousTestCase):
         self.assertFalse(slowest.hold(20))
         self.assertEqual((self.gave_way(*others, slowest), slowest.holding.size), ([False] * 4, 10))
 
-    def test_whole(self) -> None:
+    def test_complete_request_displaces_incomplete_ones(self) -> None:
         """One that is whole displaces whichever is not."""
         fast = [self.upload(client, 500, 1e9) for client in "ab"]
         self.assertTrue(Upload(self.budget, "c").hold(100, whole=True))
         self.assertEqual(self.gave_way(*fast), [True, False])
 
-    def test_begun(self) -> None:
+    def test_request_in_progress_is_not_displaced(self) -> None:
         """What is being answered does not give way: a server may be at work on it."""
         begun = [self.upload("a", 500), self.upload("b", 500)]
         for each in begun:
@@ -95,7 +95,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertFalse(Upload(self.budget, "c", 1e9).hold(1))
         self.assertEqual(self.gave_way(*begun), [False, False])
 
-    def test_share(self) -> None:
+    def test_one_client_gets_half_at_most(self) -> None:
         """One client holds half at most: beyond that its own requests give way, and nobody else's."""
         others = [self.upload("b", 100), self.upload("c", 100)]
         own = [self.upload("a", 200, 1.0), self.upload("a", 300, 2.0)]
@@ -109,7 +109,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertFalse(Upload(self.budget, "a", 50.0).hold(501))
         self.assertEqual(self.gave_way(other, own), [False, True])
 
-    def test_reassigned(self) -> None:
+    def test_bytes_of_a_proxy_move_to_its_client(self) -> None:
         """What was held for a proxy is held for its client when it is known who that is."""
         upload = self.upload("proxy", 100)
         self.budget.reassign(upload.holding, "a")
@@ -117,7 +117,7 @@ class BudgetTests(SynchronousTestCase):
         self.budget.release(upload.holding)
         self.assertEqual((self.budget.buffered_by("a"), self.budget.buffered), (0, 0))
 
-    def test_responses(self) -> None:
+    def test_responses_get_half_at_most(self) -> None:
         """Responses get half at most, and none gives way to them."""
         self.assertTrue(self.budget.take(500))
         self.assertFalse(self.budget.take(1))
@@ -128,7 +128,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertFalse(self.budget.take(1))
         self.assertEqual(self.gave_way(upload, other), [False, False])
 
-    def test_overdraw(self) -> None:
+    def test_bytes_in_memory_count_beyond_the_limit(self) -> None:
         """What is in memory already is counted even when it passes the limit."""
         self.budget.overdraw(1005)
         self.assertFalse(self.budget.take(1))
@@ -136,7 +136,7 @@ class BudgetTests(SynchronousTestCase):
         self.budget.give(1005)
         self.assertEqual(self.budget.buffered, 0)
 
-    def test_slack(self) -> None:
+    def test_more_than_needed_is_freed(self) -> None:
         """Something is freed beyond what is needed, so that not all are looked at for each segment that arrives."""
         uploads = [self.upload(str(number), 5, float(number)) for number in range(200)]
         self.upload("a", 1, 500.0)

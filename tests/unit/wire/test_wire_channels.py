@@ -34,7 +34,7 @@ class DrainTests(SynchronousTestCase):
         self.addCleanup(drained.cancel)
         return drained
 
-    def test_idle(self) -> None:
+    def test_idle_connection_is_closed_at_once(self) -> None:
         """A connection that has been idle for a second is closed at once."""
         side = ServerSide(PromptRequest)
         side.receive(GET)
@@ -85,7 +85,7 @@ class DrainTests(SynchronousTestCase):
         other.receive(GET)
         self.assertEqual((other.sent, other.transport.disconnecting), (b"</>", True))
 
-    def test_busy(self) -> None:
+    def test_response_in_progress_is_finished(self) -> None:
         """An answer that is being made is finished; it says that it is the last."""
         side = ServerSide()
         side.receive(GET + GET)
@@ -112,7 +112,7 @@ class DrainTests(SynchronousTestCase):
         side.receive(GET)
         self.assertFalse(side.channel.persistent)
 
-    def test_arriving(self) -> None:
+    def test_arriving_request_is_waited_for(self) -> None:
         """A request that is arriving is waited for."""
         side = ServerSide(PromptRequest)
         side.receive(GET[:-2])
@@ -130,7 +130,7 @@ class DrainTests(SynchronousTestCase):
         side.clock.advance(DRAIN_STEP_S)
         self.assertTrue(side.requests[0].told_to_end)
 
-    def test_nothing(self) -> None:
+    def test_draining_ends_at_once_without_connections(self) -> None:
         """Draining is over at once when nobody is connected; waiting for it can be given up."""
         side = ServerSide()
         waiting = side.channels.drain()
@@ -151,7 +151,7 @@ class DrainTests(SynchronousTestCase):
 class IdleTests(SynchronousTestCase):
     """Connections without a request."""
 
-    def test_idle(self) -> None:
+    def test_idle_client_is_closed_after_a_while(self) -> None:
         """A client that has been idle too long is closed, whether it ever sent a request or not."""
         for received in (b"", GET):
             side = ServerSide(PromptRequest)
@@ -188,7 +188,7 @@ class IdleTests(SynchronousTestCase):
 class SlowRequestTests(SynchronousTestCase):
     """Requests that do not become complete."""
 
-    def test_head(self) -> None:
+    def test_trickling_head_is_rejected(self) -> None:
         """A head that trickles in is refused, however steadily it does."""
         side = ServerSide()
         side.receive(GET[:3])
@@ -223,7 +223,7 @@ class SlowRequestTests(SynchronousTestCase):
         later(side, HEAD_S)
         self.assertEqual((side.sent, side.transport.disconnecting), (b"</>", False))
 
-    def test_body(self) -> None:
+    def test_stalled_body_is_rejected(self) -> None:
         """A body of which nothing comes any more is refused, and its memory given back."""
         side = ServerSide()
         side.receive(POST + b"x" * 500)
@@ -274,7 +274,7 @@ class HalfClosedTests(SynchronousTestCase):
     def hang_up(self, side: ServerSide) -> None:
         side.channel.readConnectionLost()
 
-    def test_answered(self) -> None:
+    def test_half_closed_client_gets_all_responses(self) -> None:
         """All that was asked is answered, then the connection ends."""
         side = ServerSide()
         side.receive(GET + GET + GET[:-2])
@@ -303,7 +303,7 @@ class HalfClosedTests(SynchronousTestCase):
             self.hang_up(side)
             self.assertEqual((side.transport.disconnecting, side.budget.buffered, side.sent), (True, 0, b""))
 
-    def test_refused(self) -> None:
+    def test_rejected_half_closed_client_is_disconnected(self) -> None:
         """A refused client that has read why is let go."""
         side = ServerSide()
         side.receive(b"garbage\r\n\r\n")
@@ -311,7 +311,7 @@ class HalfClosedTests(SynchronousTestCase):
         self.hang_up(side)
         self.assertTrue(side.transport.disconnecting)
 
-    def test_slow(self) -> None:
+    def test_slow_half_closed_client_gets_time(self) -> None:
         """A client that is still to take its answer is given the time."""
         side = ServerSide()
         side.receive(GET)
@@ -368,7 +368,7 @@ class SlowReaderTests(SynchronousTestCase):
         later(side, TAKE_S)
         self.assertTrue(side.transport.aborted)
 
-    def test_closing(self) -> None:
+    def test_client_that_does_not_close_is_reset(self) -> None:
         """A client that does not let its connection end is reset."""
         side = ServerSide(PromptRequest)
         side.receive(LAST)
@@ -400,7 +400,7 @@ class RoomTests(SynchronousTestCase):
         sides[0].channels.make_room(2)
         self.assertEqual(self.closed(sides), [False, True, True, False, False])
 
-    def test_active(self) -> None:
+    def test_active_client_is_not_closed_for_room(self) -> None:
         """Nobody is closed who asks, is answered, or was answered within the last second."""
         sides = self.sides(3)
         sides[0].receive(GET)
@@ -416,7 +416,7 @@ class RoomTests(SynchronousTestCase):
         side.receive(GET)
         self.assertEqual((side.channel.persistent, side.transport.disconnecting), (False, True))
 
-    def test_left(self) -> None:
+    def test_each_disconnection_is_reported(self) -> None:
         """Whoever asked for it is told of each connection's end."""
         side = ServerSide()
         counts: list[int] = []
@@ -424,7 +424,7 @@ class RoomTests(SynchronousTestCase):
         side.disconnect()
         self.assertEqual(counts, [0])
 
-    def test_empty(self) -> None:
+    def test_nothing_is_closed_without_clients(self) -> None:
         """Where nobody is there is nobody to close."""
         side = ServerSide()
         side.disconnect()

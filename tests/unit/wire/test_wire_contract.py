@@ -222,7 +222,7 @@ class PlainTests(TestCase):
         self.assertEqual(self.budget.buffered, 0)
 
     @inlineCallbacks
-    def test_small(self) -> Any:
+    def test_small_responses_come_in_order_on_one_connection(self) -> Any:
         """Small answers come whole, in order, and over one connection on each side."""
         for _ in range(3):
             self.client.ask(b"/small")
@@ -231,7 +231,7 @@ class PlainTests(TestCase):
         self.assertEqual(len(self.backends.connections), 1)
 
     @inlineCallbacks
-    def test_large(self) -> Any:
+    def test_large_response_is_relayed_whole(self) -> Any:
         """A large answer is relayed whole, and the connection lives on."""
         self.client.ask(b"/large")
         data = yield self.client.until(LARGE[-1000:])
@@ -283,21 +283,21 @@ class PlainTests(TestCase):
         return waiting
 
     @inlineCallbacks
-    def test_chunks(self) -> Any:
+    def test_chunked_response_is_relayed_in_chunks(self) -> Any:
         """A chunked answer is relayed in chunks to its end."""
         self.client.ask(b"/chunks")
         data = yield self.client.until(b"\r\n0\r\n\r\n")
         self.assertGreater(len(data), 500_000)
 
     @inlineCallbacks
-    def test_unsized(self) -> Any:
+    def test_unsized_response_ends_for_the_client(self) -> Any:
         """An answer that ends with the backend's connection has a certain end for the client."""
         self.client.ask(b"/unsized")
         data = yield self.client.until(b"\r\n0\r\n\r\n")
         self.assertGreater(len(data), len(LARGE))
 
     @inlineCallbacks
-    def test_truncated(self) -> Any:
+    def test_truncated_response_resets_the_client(self) -> Any:
         """An answer that breaks off after its first bytes went out resets the client's connection."""
         self.client.ask(b"/truncated")
         reason = yield self.client.ended
@@ -324,7 +324,7 @@ class PlainTests(TestCase):
         self.assertEqual(len(self.channels), 0)
 
     @inlineCallbacks
-    def test_close(self) -> Any:
+    def test_last_response_is_whole_before_the_close(self) -> Any:
         """A last answer comes whole before the connection ends cleanly."""
         self.client.ask(b"/large", b"Connection: close")
         reason = yield self.client.ended
@@ -332,14 +332,14 @@ class PlainTests(TestCase):
         self.assertEqual(bytes(self.client.data[-len(LARGE) :]), LARGE)
 
     @inlineCallbacks
-    def test_refused(self) -> Any:
+    def test_client_that_sends_too_much_can_read_why(self) -> Any:
         """A client that sends much more than is allowed can read why it is refused."""
         self.client.transport.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" + LARGE)  # type: ignore[union-attr]
         data = yield self.client.until(b"\r\n\r\n")
         self.assertTrue(data.startswith(b"HTTP/1.1 413 "))
 
     @inlineCallbacks
-    def test_drain(self) -> Any:
+    def test_draining_finishes_requests(self) -> Any:
         """Draining lets what is under way end."""
         self.client.ask(b"/large")
         yield self.more()

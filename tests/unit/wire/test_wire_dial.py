@@ -55,7 +55,7 @@ class RaceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         return failed.cause  # type: ignore[no-any-return]
 
-    def test_connected(self) -> None:
+    def test_first_address_is_tried_at_once(self) -> None:
         """The first address is tried at once; when it answers, that is it."""
         dialing = self.dial("10.0.0.1", "10.0.0.2")
         self.assertEqual(self.reactor.tcpClients[0][:2], ("10.0.0.1", 9090))
@@ -114,7 +114,7 @@ class RaceTests(SynchronousTestCase):
         self.refuse(1, error.NoRouteError())
         self.assertEqual(self.cause(dialing), Cause.REFUSED)
 
-    def test_causes(self) -> None:
+    def test_cause_of_a_failure_is_named(self) -> None:
         """What went wrong is named."""
         for reason, cause in (
             (error.ConnectionRefusedError(), Cause.REFUSED),
@@ -143,7 +143,7 @@ class RaceTests(SynchronousTestCase):
             cause = cause_of(reason)
             self.assertEqual(str(UpstreamError(Phase.CONNECT, cause, detail_of(reason, cause))), said)
 
-    def test_timeout(self) -> None:
+    def test_connect_timeout_covers_all_addresses(self) -> None:
         """The time for connecting covers all addresses together."""
         dialing = self.dial("10.0.0.1", "10.0.0.2")
         self.reactor.pump([0.25, 0.74])
@@ -168,7 +168,7 @@ class RaceTests(SynchronousTestCase):
         self.assertEqual(self.cause(self.dial("10.0.0.1", backend=Backend("https", "prom-a", 9090))), Cause.TLS)
         self.assertEqual(self.tried, [])
 
-    def test_cancel(self) -> None:
+    def test_cancelling_stops_all_attempts(self) -> None:
         """Cancelling stops all attempts and leaves nothing."""
         dialing = self.dial("10.0.0.1", "10.0.0.2", "10.0.0.3")
         self.reactor.advance(0.25)
@@ -241,7 +241,7 @@ class TLSTests(TestCase):
         return dialer.dial(Backend("https", host, port))
 
     @inlineCallbacks
-    def test_verified(self) -> Any:
+    def test_backend_with_a_valid_name_is_connected(self) -> Any:
         """A backend that proves its name, or its IP address, is connected to, and answers."""
         for host, name in (
             ("prom-a.example", x509.DNSName("prom-a.example")),

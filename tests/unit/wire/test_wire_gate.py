@@ -136,7 +136,7 @@ class GateTests(TestCase):
         self.assertEqual(self.clients[0].recv(100), b"")
 
     @inlineCallbacks
-    def test_sweep(self) -> Any:
+    def test_newly_idle_connections_are_found_by_the_sweep(self) -> Any:
         """Connections that become idle while others wait are found by the sweep."""
         self.connect(3)
         yield self.settle()
@@ -201,7 +201,7 @@ class OtherPortTests(SynchronousTestCase):
         self.assertFalse(gate.guard(object()))
         gate.check()
 
-    def test_privates(self) -> None:
+    def test_twisted_has_the_private_attributes_of_the_gate(self) -> None:
         """This release of Twisted has what the gate leans on: how many are accepted at once, and by what it is logged."""
         port = tcp.Port(0, Factory(), reactor=MemoryReactor())
         self.assertTrue(hasattr(port, "_logger"))

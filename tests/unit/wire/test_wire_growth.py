@@ -52,7 +52,7 @@ class DecisionTests(SynchronousTestCase):
         ):
             self.assertEqual(may_open(others, limit, retry=retry), expected, (others, limit, retry))
 
-    def test_judge(self) -> None:
+    def test_silence_counts_after_a_while(self) -> None:
         """Silence means nothing for a while; then it depends on what is heard of the server elsewhere."""
         wait, ask, full, failed = SilenceMeaning
         for waited, silent, patience, heard, limited, can_ask, expected in (
@@ -186,7 +186,7 @@ class GrowthTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(each).status for each in asked], [200] * 32)
         self.assertEqual((len(self.dialer.dialed), len(self.named())), (dialed, 1))
 
-    def test_discarded(self) -> None:
+    def test_closed_kept_connections_make_room_for_waiting_requests(self) -> None:
         """Requests that wait for a connection get one when what is kept is closed meanwhile, whatever they wait for."""
         for limit, pause in ((100, 0.0), (100, 0.05), (4, 0.0), (4, 1.0)):
             self.server.limit = limit
@@ -342,7 +342,7 @@ class GrowthTests(SynchronousTestCase):
         self.assertEqual([self.successResultOf(each).status for each in asked], [200] * 6)
         self.assertEqual(self.named(), [])
 
-    def test_refused(self) -> None:
+    def test_refused_connection_is_reported_to_its_request(self) -> None:
         """When a new connection is refused, a request that waits for it is told, and can go elsewhere."""
         self.ask()
         self.dialer.hold = True
@@ -385,7 +385,7 @@ class GrowthTests(SynchronousTestCase):
         self.server.serve()
         self.assertEqual(self.successResultOf(asked[4]).status, 200)
 
-    def test_close(self) -> None:
+    def test_no_wait_and_no_timer_outlive_the_close(self) -> None:
         """At the end nothing waits, and no timer is left."""
         asked = [self.ask() for _ in range(6)]
         closed = self.pool.close()

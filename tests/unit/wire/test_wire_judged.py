@@ -56,7 +56,7 @@ class JudgedTests(SynchronousTestCase):
     def side(self, request: type[Judged] = Judged, **how: Any) -> ServerSide:
         return ServerSide(request, kind=EarlyRejectionChannel, **how)
 
-    def test_waits(self) -> None:
+    def test_nothing_is_read_while_undecided(self) -> None:
         """While it is not decided nothing is read, and nobody is encouraged to send."""
         side = self.side()
         side.receive(post(5, b"Expect: 100-continue"))
@@ -64,7 +64,7 @@ class JudgedTests(SynchronousTestCase):
         self.assertEqual((method, target, version, fields[0]), (b"POST", b"/", b"1.1", (b"Host", b"a")))
         self.assertEqual((side.sent, side.reading), (b"", False))
 
-    def test_admitted(self) -> None:
+    def test_admitted_body_is_read(self) -> None:
         """When it is let through its body is read, and it is received by the same request."""
         for expectation, sent in ((b"Expect: 100-continue", CONTINUE), (b"X: y", b"")):
             side = self.side()
@@ -78,7 +78,7 @@ class JudgedTests(SynchronousTestCase):
             self.assertEqual((side.sent, side.transport.disconnecting, side.reading), (sent + b"answer", False, True))
             self.assertEqual(side.budget.buffered, 0)
 
-    def test_refused(self) -> None:
+    def test_rejected_client_reads_why_without_continue(self) -> None:
         """When it is refused its client reads why, and is never told to go on; the connection ends, and nothing is kept."""
         for late in (False, True):
             side = self.side(Judged if late else Refused)
@@ -93,13 +93,13 @@ class JudgedTests(SynchronousTestCase):
             side.channels.check_timeouts(60)
             self.assertTrue(side.transport.aborted)
 
-    def test_chunks(self) -> None:
+    def test_chunked_body_is_not_read_while_undecided(self) -> None:
         """A body of unknown length is not read either."""
         side = self.side(Refused)
         side.receive(CHUNKS + b"5\r\nhello\r\n")
         self.assertEqual((side.sent, side.budget.buffered), (REFUSED, 0))
 
-    def test_whole(self) -> None:
+    def test_complete_request_is_judged_once(self) -> None:
         """A request that arrives whole is received as ever, and asked about once."""
         side = self.side()
         side.receive(GET)
@@ -138,7 +138,7 @@ class JudgedTests(SynchronousTestCase):
         request.channel.request_done()
         self.assertEqual((len(request.lost), side.sent, side.budget.buffered, len(side.channels)), (1, b"", 0, 0))
 
-    def test_time(self) -> None:
+    def test_decision_time_is_not_counted_against_the_client(self) -> None:
         """How long a decision takes is not counted against the client; how long the body takes is."""
         side = self.side()
         side.receive(post(5, b"Expect: 100-continue"))

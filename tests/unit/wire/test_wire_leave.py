@@ -47,7 +47,7 @@ class LeaveTests(SynchronousTestCase):
     def addresses(self) -> list[str]:
         return [connection.address for connection in self.dialer.connections]
 
-    def test_idle(self) -> None:
+    def test_idle_connection_to_the_old_address_is_closed(self) -> None:
         """An idle connection to the old address is closed, and the next request, a probe too, goes to the new one."""
         self.ask()
         self.answer()
@@ -59,7 +59,7 @@ class LeaveTests(SynchronousTestCase):
             self.assertEqual(self.successResultOf(asked).status, 200)
         self.assertEqual(self.addresses, [OLD, NEW])
 
-    def test_busy(self) -> None:
+    def test_request_in_progress_ends_on_the_old_address(self) -> None:
         """A request under way gets its response from the old address; the next one does not use the connection."""
         asked = self.ask()
         self.move(NEW)
@@ -80,7 +80,7 @@ class LeaveTests(SynchronousTestCase):
         self.ask(), self.ask(PROM_B)
         self.assertEqual(self.addresses, [OLD, OLD])
 
-    def test_slots(self) -> None:
+    def test_old_requests_take_no_slot_of_the_new_address(self) -> None:
         """Requests that hang on the old address take no slot of the new one: what waits is sent there at once."""
         self.build(max_active=2)
         for _ in range(2):

@@ -41,7 +41,7 @@ class OpeningTests(SynchronousTestCase):
         self.assertTrue(owner.failures[0].check(CancelledError))
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_stopped(self) -> None:
+    def test_owner_that_stops_the_port_is_not_told(self) -> None:
         """Its owner, who stops it, is not told."""
         owner = Owner()
         opening = Opening(owner, prove=True, began=0.0)

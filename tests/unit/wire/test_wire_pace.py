@@ -19,7 +19,7 @@ def after(*received: int) -> ArrivalRate:
 class PaceTests(SynchronousTestCase):
     """Bytes over the last twenty seconds."""
 
-    def test_rate(self) -> None:
+    def test_pace_covers_the_last_twenty_seconds(self) -> None:
         """What has come counts by the time that it took, and only what came in the last twenty seconds."""
         self.assertEqual(after().rate(102.0, 1000), 500.0)
         self.assertEqual(after(10**6, *[10**6] * 30).rate(131.0, 10**6), 0.0)
@@ -29,14 +29,14 @@ class PaceTests(SynchronousTestCase):
         """The first segment of a request is faster than any trickle."""
         self.assertGreater(after().rate(100.0, 10), BODY_BYTES / BODY_S)
 
-    def test_steady(self) -> None:
+    def test_steady_body_may_take_hours(self) -> None:
         """At 500 bytes per second it may go on for hours."""
         pace = ArrivalRate(0.0)
         for second in range(1, 10_000):
             pace.mark(float(second), 500 * second)
             self.assertFalse(pace.stalled(float(second), 500 * second), second)
 
-    def test_stalled(self) -> None:
+    def test_early_bytes_do_not_excuse_a_stall(self) -> None:
         """Much at the beginning is no credit for later."""
         pace = after(10**7, *[10**7] * 19)
         self.assertFalse(pace.stalled(120.0, 10**7))

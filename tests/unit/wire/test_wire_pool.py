@@ -54,12 +54,12 @@ class PoolTests(SynchronousTestCase):
     def transport(self, index: int = -1) -> Any:
         return self.dialer.connections[index].transport
 
-    def test_interface(self) -> None:
+    def test_pool_provides_upstreams(self) -> None:
         """The pool is what the forwarder sends requests through."""
         verifyObject(IUpstreams, self.pool)
         self.assertEqual(repr(self.pool), "<Pool empty>")
 
-    def test_reuse(self) -> None:
+    def test_next_request_reuses_the_connection(self) -> None:
         """The next request goes on the kept connection."""
         for _ in range(2):
             asked = self.ask()
@@ -78,7 +78,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual((self.pool.active(PROM_A), self.pool.active(PROM_B)), (0, 1))
         self.assertEqual(self.pool.active(Backend("http", "prom-c", 9090)), 0)
 
-    def test_fresh(self) -> None:
+    def test_fresh_connection_is_kept_for_others(self) -> None:
         """A request that wants it gets a new connection, which is kept for others."""
         self.ask()
         self.answer()
@@ -118,7 +118,7 @@ class PoolTests(SynchronousTestCase):
         self.ask()
         self.assertEqual(len(self.dialer.dialed), 2)
 
-    def test_relayed(self) -> None:
+    def test_connection_is_kept_after_a_relayed_response(self) -> None:
         """A connection is kept again when the last byte of a relayed answer has come."""
         asked = self.pool.send(PROM_A, GET, b"", fresh=False, buffer=0)
         self.answer(data=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell")
@@ -150,7 +150,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 2 idle>")
         self.assertTrue(self.transport(2).disconnecting)
 
-    def test_discard(self) -> None:
+    def test_connections_of_a_removed_backend_are_closed(self) -> None:
         """The connections of a backend that is gone are closed, those in use after their answer."""
         self.ask(), self.ask()
         self.answer(0)
@@ -173,7 +173,7 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(first).status, 200)
         self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
 
-    def test_turns(self) -> None:
+    def test_excess_requests_wait_in_order(self) -> None:
         """What exceeds the limit waits for its turn, in order, and uses the connection that is free then."""
         self.pool.max_active = 1
         first, second, third = self.ask(), self.ask(), self.ask()
@@ -216,7 +216,7 @@ class PoolTests(SynchronousTestCase):
         self.ask(PROM_B)
         self.assertEqual(self.pool.active(PROM_B), 1)
 
-    def test_urgent(self) -> None:
+    def test_probe_does_not_wait_in_the_queue(self) -> None:
         """A probe does not wait behind those whose server it asks after."""
         self.pool.max_active = 1
         self.ask()
@@ -289,7 +289,7 @@ class PoolTests(SynchronousTestCase):
         self.assertTrue(self.transport().aborted)
         self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 0 idle>")
 
-    def test_close(self) -> None:
+    def test_close_ends_everything(self) -> None:
         """Closing ends everything, tells those who wait, and fires when the last connection is gone."""
         self.ask()
         self.answer()
@@ -306,7 +306,7 @@ class PoolTests(SynchronousTestCase):
         self.failureResultOf(waiting, UpstreamError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_closed(self) -> None:
+    def test_closed_pool_sends_nothing(self) -> None:
         """A closed pool sends nothing, and closes at once when there is nothing to close."""
         self.successResultOf(self.pool.close())
         self.successResultOf(self.pool.close())
@@ -451,7 +451,7 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(consumer.ended)
         self.assertEqual(repr(self.pool), "<Pool prom-a:9090: 0 active, 1 idle>")
 
-    def test_paused(self) -> None:
+    def test_paused_stream_holds_no_slot(self) -> None:
         """A stream that its client does not read holds no slot either, and is not taken for a slow response."""
         response, _ = self.stream()
         response.pause()

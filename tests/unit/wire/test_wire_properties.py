@@ -171,7 +171,7 @@ class RequestProperties(SynchronousTestCase):
         self.assertEqual(ask(each_byte(data)), whole)
 
     @given(st.binary(max_size=200), CUTS)
-    def test_anything(self, data: bytes, at: list[int]) -> None:
+    def test_any_bytes_are_parsed_alike_however_split(self, data: bytes, at: list[int]) -> None:
         """The same is true of anything at all."""
         self.assertEqual(ask(cut(data, at)), ask([data]))
 
@@ -198,6 +198,6 @@ class AnswerProperties(SynchronousTestCase):
         self.assertEqual(answer(each_byte(data), head_only=head_only), whole)
 
     @given(st.binary(max_size=200), CUTS, st.booleans())
-    def test_anything(self, data: bytes, at: list[int], head_only: bool) -> None:
+    def test_any_response_is_parsed_alike_however_split(self, data: bytes, at: list[int], head_only: bool) -> None:
         """The same is true of anything at all."""
         self.assertEqual(answer(cut(data, at), head_only=head_only), answer([data], head_only=head_only))

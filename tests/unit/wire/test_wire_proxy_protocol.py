@@ -64,7 +64,7 @@ WRONG: tuple[tuple[str, bytes], ...] = (
 class ParseTests(SynchronousTestCase):
     """What a header says."""
 
-    def test_headers(self) -> None:
+    def test_both_versions_of_the_header_are_parsed(self) -> None:
         """Both versions are understood, and nothing of what follows is taken; a part of a header is awaited."""
         for title, data, source, destination in HEADERS:
             with self.subTest(title):
@@ -73,7 +73,7 @@ class ParseTests(SynchronousTestCase):
                 for end in range(1, len(data)):
                     self.assertIsNone(parse(data[:end]), data[:end])
 
-    def test_wrong(self) -> None:
+    def test_wrong_header_is_an_error(self) -> None:
         """Anything else is an error."""
         for title, data in WRONG:
             with self.subTest(title):
@@ -120,7 +120,7 @@ class Listener:
 class ConnectionTests(SynchronousTestCase):
     """A connection through a load balancer."""
 
-    def test_address(self) -> None:
+    def test_site_sees_the_address_of_the_header(self) -> None:
         """The site sees the client's address from the first call on, however the header is cut."""
         for title, data, source, destination in HEADERS:
             with self.subTest(title):
@@ -139,7 +139,7 @@ class ConnectionTests(SynchronousTestCase):
         listener.connection.dataReceived(V2 + b"GET")
         self.assertEqual(listener.protocol.received, b"GET")
 
-    def test_wrong(self) -> None:
+    def test_connection_with_a_wrong_header_is_reset(self) -> None:
         """A connection without a proper header is reset, and never reaches the site."""
         for title, data in WRONG:
             with self.subTest(title):
@@ -150,7 +150,7 @@ class ConnectionTests(SynchronousTestCase):
                 self.assertEqual(listener.protocol.calls, [])
                 self.assertEqual(listener.clock.getDelayedCalls(), [])
 
-    def test_late(self) -> None:
+    def test_late_header_closes_the_connection(self) -> None:
         """A header that takes longer than five seconds is not waited for."""
         listener = Listener()
         listener.connection.dataReceived(V1[:-1])
@@ -160,7 +160,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertTrue(listener.transport.disconnected)
         self.assertEqual(listener.protocol.calls, [])
 
-    def test_ends(self) -> None:
+    def test_end_of_the_connection_is_passed_on(self) -> None:
         """The site learns that the client has closed its sending side, and the connection."""
         listener = Listener()
         self.assertFalse(IHalfCloseableProtocol.providedBy(listener.connection))

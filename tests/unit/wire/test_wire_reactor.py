@@ -73,19 +73,19 @@ class LeanReactorTests(SynchronousTestCase):
         """This release of Twisted has all that the lean loop leans on."""
         self.assertEqual(reactor.changed_privates(), ())
 
-    def test_changed(self) -> None:
+    def test_changed_twisted_is_detected(self) -> None:
         """A release of Twisted that has changed is found out."""
         self.patch(EPollReactor, "doIteration", None)
         self.assertEqual(reactor.changed_privates(), ("EPollReactor.doIteration is doPoll",))
 
-    def test_read(self) -> None:
+    def test_only_readable_connections_are_read(self) -> None:
         """Who can read does, and nobody else."""
         first, second = self.reader(), self.reader()
         first.other.send(b"x")
         self.reactor.doPoll(0)
         self.assertEqual((first.data, second.data), ([b"x"], []))
 
-    def test_turn(self) -> None:
+    def test_writes_are_sent_after_all_reads(self) -> None:
         """What is written while others are still read is sent when all have been."""
         story: list[str] = []
         first, second = self.reader(), self.reader()
@@ -103,7 +103,7 @@ class LeanReactorTests(SynchronousTestCase):
         self.assertEqual(story, ["read", "read", "sent", "sent"])
         self.assertIsNone(self.reactor.turn)
 
-    def test_end(self) -> None:
+    def test_ended_connection_is_removed(self) -> None:
         """Who says that it is over is removed, and told so."""
         reader = self.reader(answer=main.CONNECTION_LOST)
         reader.other.send(b"x")
@@ -111,7 +111,7 @@ class LeanReactorTests(SynchronousTestCase):
         self.assertEqual([type(each) for each in reader.lost], [type(main.CONNECTION_LOST)])
         self.assertNotIn(reader, self.reactor.getReaders())
 
-    def test_bug(self) -> None:
+    def test_bug_ends_one_connection_only(self) -> None:
         """A bug in one connection ends that one, is logged, and the others go on."""
         reader, other = self.reader(failing=True), self.reader()
         reader.other.send(b"x"), other.other.send(b"y")
@@ -145,7 +145,7 @@ class LeanReactorTests(SynchronousTestCase):
 class GarbageTests(SynchronousTestCase):
     """What holds up the reactor from outside."""
 
-    def test_frozen(self) -> None:
+    def test_early_objects_are_frozen_for_the_collector(self) -> None:
         """What is there when the reactor begins to run is not looked through for garbage any more."""
         code = (
             "import gc; from mpp.wire.tuned.reactor import install; install(tuned=True); from twisted.internet import reactor;"

@@ -49,7 +49,7 @@ class RequestReaderTests(SynchronousTestCase):
         reading.feed(b"GET http://b:1/x?y HTTP/1.1\r\n\r\n")
         self.assertEqual(reading.rejection and reading.rejection.status, 400)
 
-    def test_requests(self) -> None:
+    def test_requests_have_their_fields_as_sent(self) -> None:
         """Requests are given whole, with their fields as sent and their bodies decoded."""
         subject = reader()
         subject.feed(PIPELINE)
@@ -337,7 +337,7 @@ class RequestReaderTests(SynchronousTestCase):
             each.close()
         self.assertEqual(budget.buffered, 0)
 
-    def test_whose(self) -> None:
+    def test_arriving_bytes_count_for_the_client_of_the_head(self) -> None:
         """What arrives is held for the peer, and when the head tells whose it is, for that client."""
         budget = MemoryBudget(10**6)
         subject = RequestParser(Limits(), budget, lambda headers: dict(headers).get(b"For", b"peer").decode())

@@ -38,7 +38,7 @@ class RelayTests(Keeping, SynchronousTestCase):
         self.upstream.dataReceived(b"world")
         self.assertEqual((self.server.sent, self.done, relay.sent), (b"helloworld", [None], 10))
 
-    def test_chunked(self) -> None:
+    def test_body_is_chunked_when_the_head_says_so(self) -> None:
         """A body is sent in chunks when the head said so."""
         self.relay(chunked=True)
         self.upstream.dataReceived(b"hello")

@@ -81,13 +81,13 @@ def check(target: bytes, version: bytes, headers: Headers) -> AnnouncedBody:
 class CheckHeadTests(SynchronousTestCase):
     """Which heads are accepted."""
 
-    def test_accepted(self) -> None:
+    def test_unambiguous_requests_are_accepted(self) -> None:
         """Unambiguous requests for a path are served."""
         for title, target, version, headers, expected in ACCEPTED:
             with self.subTest(title):
                 self.assertEqual(check_head(target, version, headers, at_most(100)), expected)
 
-    def test_refused(self) -> None:
+    def test_ambiguous_requests_are_rejected(self) -> None:
         """Whatever two programs could read in two ways is refused, with the status that says what is wrong."""
         for title, target, version, headers, status in REFUSED:
             with self.subTest(title):
@@ -119,7 +119,7 @@ class CheckHeadTests(SynchronousTestCase):
 class CheckListsTests(SynchronousTestCase):
     """Fields that are taken apart."""
 
-    def test_bounded(self) -> None:
+    def test_lists_of_a_head_are_bounded_together(self) -> None:
         """They may have so many bytes together and no more; the operator is told which one has."""
         half = b"," * (MAX_LIST // 2)
         check_lists(((b"Cookie", half), (b"cookie", half), (b"Connection", half), (b"X", half * 100)))
@@ -144,7 +144,7 @@ class OriginFormTests(SynchronousTestCase):
                 self.assertEqual(origin_form(target, ((b"X", b"y"), *HOST)), (path, ((b"X", b"y"), (b"Host", authority))))
                 self.assertEqual(origin_form(target, ()), (path, ()))
 
-    def test_refused(self) -> None:
+    def test_other_forms_of_targets_are_rejected(self) -> None:
         """Other forms and schemes, user information and a missing host fail."""
         for target in (
             b"a:80",

@@ -79,7 +79,7 @@ BAD: list[tuple[bytes, int]] = [
 class RequestsTests(SynchronousTestCase):
     """Requests come in, answers go out."""
 
-    def test_request(self) -> None:
+    def test_request_has_its_fields_as_sent(self) -> None:
         """A request is handed over whole, with its fields as sent."""
         side = ServerSide()
         side.receive(post(5, b"X-Case: Kept") + b"hello")
@@ -87,7 +87,7 @@ class RequestsTests(SynchronousTestCase):
         fields = ((b"Host", b"a"), (b"Content-Length", b"5"), (b"X-Case", b"Kept"))
         self.assertEqual(request.incoming, (b"POST", b"/", b"1.1", fields, b"hello"))
 
-    def test_memory(self) -> None:
+    def test_body_counts_until_the_response(self) -> None:
         """A body counts until its request is answered."""
         side = ServerSide()
         side.receive(post(5000) + b"x" * 5000)
@@ -113,7 +113,7 @@ class RequestsTests(SynchronousTestCase):
         side.requests[2].answer()
         self.assertEqual(side.sent, b"</1></2></3>")
 
-    def test_reading(self) -> None:
+    def test_reading_continues_during_a_response(self) -> None:
         """While a request is answered reading goes on, so that a disconnect is seen; it stops when another one waits."""
         side = ServerSide()
         side.receive(get(b"/1"))
@@ -174,7 +174,7 @@ class RequestsTests(SynchronousTestCase):
         self.assertTrue(side.sent.startswith(b"</1></></></4></5>HTTP/1.1 400 "), side.sent)
         self.assertEqual(side.sent.count(b"HTTP/1.1"), 1)
 
-    def test_continue(self) -> None:
+    def test_waiting_client_is_told_to_continue(self) -> None:
         """A client that waits to be told to go on is told so, when its turn has come."""
         side = ServerSide()
         side.receive(get(b"/1") + post(5, b"Expect: 100-continue"))
@@ -190,14 +190,14 @@ class RequestsTests(SynchronousTestCase):
         side.receive(post(5, b"Expect: 100-continue") + b"hello")
         self.assertEqual((side.sent, len(side.requests)), (b"", 1))
 
-    def test_upgrade(self) -> None:
+    def test_upgrade_request_is_served_as_an_ordinary_one(self) -> None:
         """A request to upgrade is answered as an ordinary one, and so is what follows it."""
         side = ServerSide(PromptRequest)
         side.receive(get(b"/1", b"Connection: Upgrade", b"Upgrade: websocket") + get(b"/2"))
         side.receive(get(b"/3"))
         self.assertEqual(side.sent, b"</1></2></3>")
 
-    def test_facts(self) -> None:
+    def test_channel_has_both_addresses_and_its_security(self) -> None:
         """A channel knows both ends' addresses, and whether it is secure."""
         side = ServerSide()
         self.assertEqual(side.channel.addresses(), (side.transport.getPeer(), side.transport.getHost()))
@@ -215,7 +215,7 @@ class BadRequestTests(SynchronousTestCase):
         side.receive(*segments)
         return side
 
-    def test_answers(self) -> None:
+    def test_bad_request_gets_its_status(self) -> None:
         """Each is answered with the status that says what is wrong; nothing of it becomes a request, nothing is logged."""
         for data, status in BAD:
             with self.subTest(data[:80]):
@@ -240,7 +240,7 @@ class BadRequestTests(SynchronousTestCase):
         side.requests[0].answer()
         self.assertTrue(side.sent.startswith(b"</1>HTTP/1.1 400 "))
 
-    def test_lingering(self) -> None:
+    def test_rejected_client_is_read_for_a_while(self) -> None:
         """A refused client is listened to for a while, so that it can read why; then it is reset."""
         side = self.receive(b"garbage\r\n\r\n")
         side.receive(b"more")
@@ -276,7 +276,7 @@ class BadRequestTests(SynchronousTestCase):
 class EndTests(SynchronousTestCase):
     """How connections end."""
 
-    def test_persistent(self) -> None:
+    def test_connection_persists_when_client_and_version_say_so(self) -> None:
         """The connection lives on exactly when the client and its version say so."""
         for data, persistent in (
             (get(b"/"), True),
@@ -306,7 +306,7 @@ class EndTests(SynchronousTestCase):
         side.disconnect()
         self.assertEqual(side.requests[0].lost, [])
 
-    def test_abort(self) -> None:
+    def test_aborted_response_resets_the_connection(self) -> None:
         """An answer that breaks off resets the connection; its request is told."""
         side = ServerSide()
         side.receive(get(b"/1") + get(b"/2"))
@@ -324,7 +324,7 @@ class EndTests(SynchronousTestCase):
         side.disconnect(RESET)
         self.assertEqual([request.lost for request in side.requests], [[]])
 
-    def test_surplus(self) -> None:
+    def test_client_that_sends_too_much_can_read_its_response(self) -> None:
         """A client that sends more than it announced can read its last answer nevertheless."""
         side = ServerSide(PromptRequest)
         side.receive(get(b"/", b"Connection: close") + b"surplus")

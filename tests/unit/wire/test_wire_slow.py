@@ -24,7 +24,7 @@ class Response:
 class ParkingTests(SynchronousTestCase):
     """`may_park`: which paused response gives its slot back."""
 
-    def test_table(self) -> None:
+    def test_number_of_parked_responses_is_bounded(self) -> None:
         """As many as there are slots are parked, and at most half of them for one client, but one at least."""
         for parked, of_client, limit, expected in (
             (0, 0, 1, True),
@@ -50,7 +50,7 @@ class ResettingTests(SynchronousTestCase):
         chosen = to_reset([PausedReader(Response(), *reader) for reader in readers], limit)
         return None if chosen is None else (chosen.client, chosen.taken)
 
-    def test_table(self) -> None:
+    def test_slowest_response_is_reset(self) -> None:
         """The response that took least goes: of all when all places are used up, else of the clients that use too many."""
         for limit, readers, expected in (
             (2, (), None),
@@ -87,7 +87,7 @@ class SlowReadersTests(SynchronousTestCase):
         self.assertFalse(self.readers.end(response))
         self.assertEqual((self.readers.parked, self.readers.accounts), (0, {}))
 
-    def test_unknown(self) -> None:
+    def test_response_that_was_never_paused_is_ignored(self) -> None:
         """A response that was never paused is none of its business."""
         response = Response()
         self.assertEqual((self.readers.resume(response), self.readers.end(response)), (False, False))

@@ -29,7 +29,7 @@ class ChangedPrivatesTests(SynchronousTestCase):
         transports.connect(reactor, "10.0.0.1", 80, protocol.ClientFactory(), eager=True)
         self.assertEqual(reactor.tcpClients[0][:2], ("10.0.0.1", 80))
 
-    def test_changed(self) -> None:
+    def test_changed_twisted_is_detected(self) -> None:
         """A release of Twisted that has changed is found out, and a port of its own kind is left as it is."""
         self.patch(tcp.Port, "transport", object)
         transports.changed_privates.cache_clear()
@@ -252,7 +252,7 @@ class EagerWritesTests(SynchronousTestCase):
         self.transport.write(b"after")
         self.assertEqual(self.theirs.recv(100), b"")
 
-    def test_error(self) -> None:
+    def test_failed_write_is_reported_later(self) -> None:
         """A write that fails is told by the end of the connection, later, and not inside ``write``."""
         self.theirs.close()
         self.transport.write(b"hello")
@@ -302,7 +302,7 @@ class LoopbackTests(TestCase):
     """Both sides over the loopback, with the real reactor."""
 
     @defer.inlineCallbacks
-    def test_echo(self) -> Any:
+    def test_large_data_arrives_whole_and_in_order(self) -> Any:
         """Large data passes both eager transports whole and in order."""
         from twisted.internet import reactor
 
@@ -345,7 +345,7 @@ class LookTests(SynchronousTestCase):
         self.assertFalse(transports.has_arrived(transport))
         self.assertFalse(transports.has_arrived(object()))
 
-    def test_unsent(self) -> None:
+    def test_unsent_bytes_are_counted(self) -> None:
         """What waits to be sent is counted, wherever it waits."""
         transport, far = self.pair()
         transport.connected = 1

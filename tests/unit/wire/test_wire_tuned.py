@@ -39,7 +39,7 @@ print(json.dumps([type(reactor).__name__, port.transport.__name__, dialer.eager]
 class DecisionTests(SynchronousTestCase):
     """What decides."""
 
-    def test_environment(self) -> None:
+    def test_mpp_plain_accepts_any_word_but_no(self) -> None:
         """Any word but those for no asks for Twisted's own parts."""
         for text, plain in (("1", True), ("yes", True), ("please", True), ("", False), ("0", False), ("No", False)):
             self.assertEqual(tuned.is_asked_for({"MPP_PLAIN": text}), plain, text)
@@ -49,7 +49,7 @@ class DecisionTests(SynchronousTestCase):
         """This release of Twisted has all that is needed."""
         self.assertEqual(tuned.changed_privates(), ())
 
-    def test_changed(self) -> None:
+    def test_changed_twisted_is_used_as_it_is(self) -> None:
         """A release of Twisted that differs in one thing is used as it is, in everything, and the log says what that is."""
         self.patch(os, "environ", {})
         self.forget()
@@ -64,7 +64,7 @@ class DecisionTests(SynchronousTestCase):
             self.assertEqual(tuned.changed_privates(), (said,))
             patch.restore()
 
-    def test_told(self) -> None:
+    def test_log_says_when_plain_parts_are_used(self) -> None:
         """The log says when Twisted's own parts are used, and why; otherwise nothing, at its usual level."""
         for environ, broken, said in (
             ({}, False, []),
@@ -126,7 +126,7 @@ class ProgramTests(SynchronousTestCase):
         run = subprocess.run(code, cwd=ROOT, env={**clean, **environ}, capture_output=True, text=True, check=True, timeout=60)
         return json.loads(run.stdout)
 
-    def test_plain(self) -> None:
+    def test_mpp_plain_tunes_nothing(self) -> None:
         """With MPP_PLAIN nothing in the whole program is tuned; without it, everything is."""
         self.assertEqual(self.built(), ["LeanReactor", "EagerServer", True])
         self.assertEqual(self.built(MPP_PLAIN="1"), ["EPollReactor", "Server", False])

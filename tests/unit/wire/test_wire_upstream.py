@@ -116,7 +116,7 @@ class AskingTests(SynchronousTestCase):
 class WholeAnswerTests(SynchronousTestCase):
     """Answers that are held until they are complete."""
 
-    def test_answer(self) -> None:
+    def test_response_has_its_fields_body_and_length(self) -> None:
         """An answer is given with its fields as sent, its whole body and its length."""
         up = Upstream()
         up.ask()
@@ -129,7 +129,7 @@ class WholeAnswerTests(SynchronousTestCase):
         self.assertEqual(repr(response), "<Response 200 complete, 5 bytes buffered>")
         self.assertEqual(up.ended, [True])
 
-    def test_memory(self) -> None:
+    def test_buffered_bytes_count_until_released(self) -> None:
         """What is held is counted until it is released; releasing twice gives back once."""
         up = Upstream()
         up.ask()
@@ -153,7 +153,7 @@ class WholeAnswerTests(SynchronousTestCase):
             self.assertEqual(len(up.response.headers), 1)
         self.assertEqual(up.ended, [True, True])
 
-    def test_interim(self) -> None:
+    def test_interim_responses_are_skipped(self) -> None:
         """1xx answers are passed over; their fields are not mixed with the final ones."""
         up = Upstream()
         up.ask()
@@ -161,7 +161,7 @@ class WholeAnswerTests(SynchronousTestCase):
         self.assertEqual((up.response.status, up.response.reason, len(up.response.headers)), (200, b"OK", 2))
         self.assertTrue(up.connection.alive)
 
-    def test_head(self) -> None:
+    def test_response_to_head_has_no_body(self) -> None:
         """No body follows an answer to HEAD, whatever it announces; the connection serves the next request."""
         up = Upstream()
         for announced in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
@@ -210,7 +210,7 @@ class WholeAnswerTests(SynchronousTestCase):
 class KeepingTests(SynchronousTestCase):
     """Which connections can be used again."""
 
-    def test_kept(self) -> None:
+    def test_connection_is_kept_when_both_sides_agree(self) -> None:
         """A connection is kept exactly when both sides say so and the end of the answer is certain."""
         for answer, kept in (
             (OK, True),
@@ -230,7 +230,7 @@ class KeepingTests(SynchronousTestCase):
                 self.assertTrue(up.response.complete)
                 self.assertEqual((up.ended, up.connection.alive), ([kept], kept))
 
-    def test_unasked(self) -> None:
+    def test_unexpected_bytes_end_an_idle_connection(self) -> None:
         """Bytes that nobody asked for end an idle connection."""
         up = Upstream()
         up.receive(OK)
@@ -275,7 +275,7 @@ class FailureTests(SynchronousTestCase):
                 self.assertEqual(up.error, (phase, cause, False))
                 self.assertEqual((up.budget.buffered, up.ended, up.gone), (0, [False], 1))
 
-    def test_garbled(self) -> None:
+    def test_garbled_response_fails(self) -> None:
         """What is not HTTP/1.x, or not certain in its framing, is no answer."""
         for answer, phase in (
             (b"<html>", Phase.HEAD),
@@ -304,7 +304,7 @@ class FailureTests(SynchronousTestCase):
         up.receive(b"HTTP/1.1 200 OK\r\n", *[b"X: %b\r\n" % (b"x" * 60_000)] * 20)
         self.assertEqual(up.error, (Phase.HEAD, Cause.GARBLED, False))
 
-    def test_stale(self) -> None:
+    def test_stale_connection_says_nothing_about_the_backend(self) -> None:
         """A kept connection that ends before any byte of the answer says nothing about the backend."""
         for reason, cause in ((CLEAN, Cause.CLOSED), (RESET, Cause.RESET)):
             up = Upstream()
@@ -324,7 +324,7 @@ class FailureTests(SynchronousTestCase):
         up.disconnect()
         self.assertEqual(up.error, (Phase.HEAD, Cause.CLOSED, False))
 
-    def test_cancel(self) -> None:
+    def test_cancelling_resets_the_connection(self) -> None:
         """Cancelling resets the connection and leaves nothing."""
         for received in (b"", b"HTTP/1.1", OK[:-1]):
             up = Upstream()
@@ -393,7 +393,7 @@ class BegunAnswerTests(SynchronousTestCase):
         self.assertEqual((response.complete, response.buffered, up.budget.buffered), (False, [b"hello"], 5))
         self.assertFalse(up.reading)
 
-    def test_relay(self) -> None:
+    def test_consumer_gets_buffered_and_later_bytes(self) -> None:
         """A consumer gets what is held, then what arrives; the memory is given back."""
         up = Upstream()
         response = self.begun(up)
@@ -429,7 +429,7 @@ class BegunAnswerTests(SynchronousTestCase):
         response.resume()
         self.assertEqual((consumer.ended, up.budget.buffered), (True, 0))
 
-    def test_pause(self) -> None:
+    def test_slow_consumer_pauses_the_backend(self) -> None:
         """A slow consumer makes the backend wait; what had been read already is held and counted."""
         up = Upstream()
         response = self.begun(up, hold=0)
@@ -455,7 +455,7 @@ class BegunAnswerTests(SynchronousTestCase):
         response.resume()
         self.assertEqual((consumer.body, consumer.ended), (b"helloworld", True))
 
-    def test_failure(self) -> None:
+    def test_consumer_is_told_of_a_truncation(self) -> None:
         """A consumer is told when the backend breaks off."""
         for stream, end, cause in (
             (sized(10), lambda up: up.disconnect(), Cause.CLOSED),
@@ -490,7 +490,7 @@ class BegunAnswerTests(SynchronousTestCase):
         response.relay(consumer)
         self.assertEqual(consumer.events, [b"hello", "end"])
 
-    def test_cancel(self) -> None:
+    def test_cancelling_a_response_resets_its_connection(self) -> None:
         """Cancelling an answer resets its connection, delivers nothing more and gives its memory back."""
         up = Upstream()
         response = self.begun(up)
@@ -568,7 +568,7 @@ class LenientTests(SynchronousTestCase):
         ("endless interim responses with LF", b"HTTP/1.1 100 Continue\n\n" * 4000),
     )
 
-    def test_accepted(self) -> None:
+    def test_tolerable_responses_are_normalized(self) -> None:
         """They reach the client with one length and its fields, however they are cut into segments."""
         for (title, data, kept), size in itertools.product(self.ACCEPTED, (1, 7, 10**6)):
             with self.subTest(title, size=size):
@@ -583,7 +583,7 @@ class LenientTests(SynchronousTestCase):
                 self.assertLessEqual(lengths, [b"5"])
                 self.assertEqual(up.ended, [kept])
 
-    def test_refused(self) -> None:
+    def test_ambiguous_responses_fail_at_once(self) -> None:
         """What could be read in two ways, or is not HTTP, fails at once."""
         for (title, data), size in itertools.product(self.REFUSED, (1, 10**6)):
             with self.subTest(title, size=size):

@@ -55,14 +55,14 @@ class WebTests(SynchronousTestCase):
         side.receive(data)
         return side
 
-    def test_facts(self) -> None:
+    def test_request_has_both_addresses_and_its_security(self) -> None:
         """A request knows both ends' addresses, and whether it is secure."""
         side = ServerSide()
         web = WebChannel(side.channel)
         self.assertEqual((web.getPeer(), web.getHost()), (side.transport.getPeer(), side.transport.getHost()))
         self.assertFalse(web.isSecure())
 
-    def test_page(self) -> None:
+    def test_resource_of_twisted_web_is_rendered(self) -> None:
         """A resource of twisted.web is rendered, and the connection lives on."""
         side = self.receive(get(b"/a") + get(b"/b"))
         self.assertEqual(side.sent.count(b"\r\n\r\npage"), 2)
@@ -70,12 +70,12 @@ class WebTests(SynchronousTestCase):
         self.assertNotIn(b"Connection:", side.sent)
         self.assertFalse(side.transport.disconnecting)
 
-    def test_chunks(self) -> None:
+    def test_page_of_unknown_length_is_chunked(self) -> None:
         """A page of unknown length is sent in chunks."""
         side = self.receive(get(b"/chunks"))
         self.assertTrue(side.sent.endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"))
 
-    def test_close(self) -> None:
+    def test_last_response_says_close(self) -> None:
         """An answer that is the connection's last says so."""
         for data in (get(b"/", b"Connection: close"), b"GET /chunks HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"):
             side = self.receive(data)
