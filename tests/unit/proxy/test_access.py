@@ -46,7 +46,7 @@ class DescribeTests(SynchronousTestCase):
             },
         )
 
-    def test_bounded(self) -> None:
+    def test_lines_are_bounded_whatever_a_client_sends(self) -> None:
         """A client cannot make lines long."""
         facts = RequestInfo(b"GET", b"/" + b"p" * 5000 + b"?query=" + b"q" * 5000, ((b"X-Panel-Id", b"i" * 5000),))
         told = describe(facts, facts.peer)
@@ -56,7 +56,7 @@ class DescribeTests(SynchronousTestCase):
 class QueryTests(SynchronousTestCase):
     """The beginning of the query."""
 
-    def test_table(self) -> None:
+    def test_query_is_found_where_prometheus_finds_it(self) -> None:
         """The query is found where Prometheus would find it."""
         for parameters, body, query in (
             (b"query=up", b"", "up"),
@@ -77,7 +77,7 @@ class QueryTests(SynchronousTestCase):
 class UserTests(SynchronousTestCase):
     """The user's name."""
 
-    def test_table(self) -> None:
+    def test_user_name_is_logged_without_secrets(self) -> None:
         """The name is told, and nothing that might be a secret."""
         for field, name in (
             (b"Basic " + base64.b64encode(b"ann:pass:word"), "ann"),
@@ -96,7 +96,7 @@ class UserTests(SynchronousTestCase):
 class TraceTests(SynchronousTestCase):
     """The trace id."""
 
-    def test_table(self) -> None:
+    def test_valid_trace_ids_are_logged(self) -> None:
         """It is told when it is one, of later versions of the format too."""
         for field, found in (
             (f"00-{TRACE}-00f067aa0ba902b7-01", TRACE),
@@ -112,7 +112,7 @@ class TraceTests(SynchronousTestCase):
 class ReasonTests(SynchronousTestCase):
     """Why it took more than one attempt, or failed."""
 
-    def test_table(self) -> None:
+    def test_each_reason_is_logged_once_in_order(self) -> None:
         """Each reason is told once, in order, and bounded."""
         for whys, text in (
             ((), ""),

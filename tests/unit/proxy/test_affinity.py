@@ -218,7 +218,7 @@ class ChainTests(SynchronousTestCase):
         self.assertEqual(len(chain.remember(request(), moved, 0)), 1)
         self.assertEqual(source.preferred(request(), BOTH, 0), moved)
 
-    def test_none(self) -> None:
+    def test_nothing_is_preferred_without_an_affinity(self) -> None:
         """Without any affinity nothing is preferred and nothing is set."""
         chain = AffinityChain(())
         self.assertEqual(chain.preferred(request(), BOTH, 0), (None, ""))

@@ -35,7 +35,7 @@ def forwarded(value: bytes) -> tuple[bytes, bytes]:
 class CrossSiteTests(SynchronousTestCase):
     """Who may change something."""
 
-    def test_programs(self) -> None:
+    def test_programs_that_are_no_browsers_are_not_rejected(self) -> None:
         """What is no browser says nothing of itself, and is never meant."""
         self.assertFalse(asked())
         self.assertFalse(asked((b"Referer", b"http://evil.test/")))
@@ -56,7 +56,7 @@ class CrossSiteTests(SynchronousTestCase):
         self.assertTrue(asked(site(b"same-origin"), origin(b"http://evil.test")))
         self.assertTrue(asked(site(b"cross-site"), origin(b"http://mpp:9090")))
 
-    def test_origin(self) -> None:
+    def test_origin_must_match_the_requested_host_and_port(self) -> None:
         """The page's host and port have to be those that the client asks for."""
         for value, expected in (
             (b"http://mpp:9090", False),
@@ -92,7 +92,7 @@ class CrossSiteTests(SynchronousTestCase):
         facts = RequestInfo(b"POST", b"/mpp/reload", (origin(b"http://mpp"),), b"", PEER)
         self.assertTrue(is_cross_site(facts, None))
 
-    def test_proxies(self) -> None:
+    def test_forwarded_host_is_trusted_from_named_proxies(self) -> None:
         """X-Forwarded-Host is believed of proxies that are named, and then of a Unix socket, too."""
         fields = (origin(b"https://mon.test"), forwarded(b"mon.test"))
         self.assertTrue(asked(*fields))
@@ -110,7 +110,7 @@ class CrossSiteTests(SynchronousTestCase):
         self.assertFalse(asked(origin(b"https://mon.test"), forwarded(b"mon.test, inner:8080"), trusted=TRUSTED))
         self.assertFalse(asked(origin(b"https://mon.test"), forwarded(b"inner"), forwarded(b"mon.test:443"), trusted=TRUSTED))
 
-    def test_time(self) -> None:
+    def test_long_fields_are_checked_within_20_ms(self) -> None:
         """However long the fields are, it takes no more than 20 ms."""
         for value in (b"," * 2**20, b"://" * 2**18, b"a," * 2**19):
             began = time.process_time()

@@ -21,7 +21,7 @@ NOT_READY = FakeResponse(503, b"Service Unavailable")
 class StandInTests(SynchronousTestCase):
     """The stand-ins are what they stand in for."""
 
-    def test_interfaces(self) -> None:
+    def test_stand_ins_provide_the_real_interfaces(self) -> None:
         """What these tests prove holds for the real things."""
         world = World()
         for interface, thing in (

@@ -42,7 +42,7 @@ class AccessLogCase(ProxyCase):
 class AnsweredTests(AccessLogCase):
     """Requests that a backend answered."""
 
-    def test_get(self) -> None:
+    def test_served_request_is_logged_with_its_fields(self) -> None:
         """A request has who asked, what, who answered, how long it took and how large it was."""
         self.client.get(fields=b"Authorization: Basic %b\r\nX-Dashboard-Uid: d1\r\n" % base64.b64encode(b"ann:s3cret"))
         self.world.clock.advance(0.25)
@@ -69,13 +69,13 @@ class AnsweredTests(AccessLogCase):
         self.client.get(b"/mpp/health", b"X-Forwarded-For: 198.51.100.7\r\n")
         self.one(client="198.51.100.7")
 
-    def test_form(self) -> None:
+    def test_query_of_a_form_is_logged(self) -> None:
         """A form's query is told."""
         self.client.send(b"POST /api/v1/query HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\n\r\nquery=sum%28a")
         self.answer(FakeResponse(200))
         self.one(method="POST", query="sum(a", bytes=0)
 
-    def test_stream(self) -> None:
+    def test_bytes_of_a_relayed_body_are_counted(self) -> None:
         """Of an answer that is passed on as it comes the bytes of its body are counted."""
         self.client.get()
         response = StreamedResponse(None)
@@ -86,7 +86,7 @@ class AnsweredTests(AccessLogCase):
         response.consumer.body_ended()
         self.one(status=200, bytes=1000)
 
-    def test_off(self) -> None:
+    def test_nothing_is_logged_unless_enabled(self) -> None:
         """Nothing is told unless it is wanted."""
         self.build()
         self.client.get()
@@ -98,14 +98,14 @@ class AnsweredTests(AccessLogCase):
 class TroubleTests(AccessLogCase):
     """Requests that went another way."""
 
-    def test_retry(self) -> None:
+    def test_reason_of_a_retry_is_logged(self) -> None:
         """Why there was a second attempt is told."""
         self.client.get()
         self.world.upstreams.sent[0].answer.errback(REFUSED)
         self.answer(FakeResponse(200, b"x"))
         self.one(status=200, backend="b:9090", attempts=2, reason="a:9090: connect: refused")
 
-    def test_hedge(self) -> None:
+    def test_reason_of_a_hedge_is_logged(self) -> None:
         """So is why one was made beside the first."""
         self.build(access_log=True, hedge_after=1.0)
         self.world.upstreams.there = True
@@ -114,7 +114,7 @@ class TroubleTests(AccessLogCase):
         self.answer(FakeResponse(200), 1)
         self.one(status=200, backend="b:9090", attempts=2, reason="a:9090: slow")
 
-    def test_nobody(self) -> None:
+    def test_each_failed_attempt_is_logged_once(self) -> None:
         """When nobody could answer it is told what became of each attempt, once."""
         self.client.get()
         for number in range(3):

@@ -192,7 +192,7 @@ class BrokenOffTests(CrashCase):
         self.end(RESET)
         self.assertEqual((self.world.upstreams.backends, self.world.selections.suspected), ([A, B], []))
 
-    def test_limit(self) -> None:
+    def test_crash_suspect_sets_the_least_duration(self) -> None:
         """--crash-suspect says what long is; with 0 nothing is ever suspected."""
         self.use(A, B, crash_suspect=1.0)
         client = self.request()
@@ -319,7 +319,7 @@ class AskedAgainTests(CrashCase):
         self.wait(5)
         self.assertEqual(self.world.upstreams.backends, [A])
 
-    def test_later(self) -> None:
+    def test_suspected_query_is_forgotten_after_ten_minutes(self) -> None:
         """After ten minutes it is a query like any other."""
         self.world.clock.advance(REMEMBERED_S)
         self.publish(a=DOWN)

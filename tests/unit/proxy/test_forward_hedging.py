@@ -99,7 +99,7 @@ class ReturnedServerTests(StuckCase):
         wait(self.world, 2 * SUSPECT_AFTER)
         self.assertEqual(self.world.upstreams.backends, [A, B, B, B, C])
 
-    def test_budget(self) -> None:
+    def test_attempts_on_a_returned_server_use_the_retry_budget(self) -> None:
         """All these attempts come out of the retry budget: many waiting requests are no storm on the server that returns."""
         self.use(World(standbys=(B,), retry_budget=0.0))
         for _ in range(400):

@@ -38,7 +38,7 @@ class GarbageTests(ProxyCase):
         self.world.upstreams.sent.clear()
         self.assertEqual(self.alive() - self.others, Counter())
 
-    def test_answered(self) -> None:
+    def test_served_request_leaves_no_garbage(self) -> None:
         """The usual end, with the connection kept."""
         self.client.get()
         self.answer(FakeResponse(200))
@@ -67,14 +67,14 @@ class GarbageTests(ProxyCase):
         self.assertIn(b"HTTP/1.1 503 ", self.client.received())
         self.assert_nothing_left()
 
-    def test_refused(self) -> None:
+    def test_rejected_request_leaves_no_garbage(self) -> None:
         """A request that reaches nobody."""
         for target, status in ((b"/-/quit", b"405"), (b"/debug/pprof", b"403")):
             self.client.get(target)
             self.assertIn(b"HTTP/1.1 " + status + b" ", self.client.received())
             self.assert_nothing_left()
 
-    def test_streamed(self) -> None:
+    def test_relayed_response_leaves_no_garbage(self) -> None:
         """An answer that comes in pieces."""
         body = self.stream()
         body.body_received(b"hello")

@@ -66,7 +66,7 @@ class ProxiesTests(SynchronousTestCase):
         facts = facts._replace(headers=((b"Forwarded", b";" * 10**6 + b"for=198.51.100.1"),))
         self.assertEqual(TrustedProxies(TRUSTED).client_address(facts), "10.0.0.1")
 
-    def test_teller(self) -> None:
+    def test_only_named_proxies_are_trusted(self) -> None:
         """Only proxies that were named are believed by those who rely on it, not whoever is in the same network."""
         facts = RequestInfo(b"GET", b"/", ((b"X-Forwarded-For", b"198.51.100.1, 10.0.0.2"),), peer="10.0.0.1")
         for trusted, expected in (
@@ -83,7 +83,7 @@ class ProxiesTests(SynchronousTestCase):
 class NetworkTests(SynchronousTestCase):
     """The network that a client has to itself."""
 
-    def test_network(self) -> None:
+    def test_networks_are_24_bits_of_ipv4_and_64_of_ipv6(self) -> None:
         """It is the /24 of an IPv4 address, in whatever form, and the /64 of an IPv6 one; what is no address is its own."""
         for address, network in (
             ("203.0.113.9", "203.0.113.0/24"),

@@ -10,11 +10,11 @@ from mpp.proxy.site.page_limits import MAX_BODY, MAX_EXPLAINED, MAX_PARAMETERS, 
 class PageLimitsTests(SynchronousTestCase):
     """Bounds, by path."""
 
-    def test_target(self) -> None:
+    def test_explain_allows_longer_targets(self) -> None:
         """What is to be explained has a longer target inside."""
         self.assertEqual((max_target(b"/mpp/health"), max_target(b"/mpp/explain")), (MAX_TARGET, MAX_EXPLAINED))
 
-    def test_body(self) -> None:
+    def test_own_pages_reject_bodies(self) -> None:
         """Own pages have no body, but for those that take POST; all else has what the operator allows."""
         for target, most in (
             (b"/mpp/health", 0),
@@ -30,7 +30,7 @@ class PageLimitsTests(SynchronousTestCase):
         ):
             self.assertEqual(max_body(target, 1000), most, target)
 
-    def test_arguments(self) -> None:
+    def test_first_parameters_are_decoded_in_order(self) -> None:
         """The first parameters are read, decoded, in their order; what has no value is none."""
         self.assertEqual(arguments(b""), {})
         self.assertEqual(

@@ -24,7 +24,7 @@ def selection(*standings: Standing, selected: tuple[Backend, ...] = (A,), ejecte
 class ElsewhereTests(SynchronousTestCase):
     """`elsewhere`, row by row."""
 
-    def test_table(self) -> None:
+    def test_waiting_request_moves_where_there_is_room(self) -> None:
         """A waiting request goes to a server in service that has room, or to the newly selected one."""
         for title, known, waits_on, excluded, room, expected in (
             ("the standby has room", selection(VIABLE, VIABLE), A, (), (B,), B),
@@ -45,7 +45,7 @@ class ElsewhereTests(SynchronousTestCase):
         ):
             self.assertEqual(elsewhere(known, waits_on, excluded, lambda each, room=room: each in room), expected, title)
 
-    def test_queries(self) -> None:
+    def test_query_avoids_servers_without_query_slots(self) -> None:
         """A query does not go to a server whose query slots are taken, unless that is the selected one now."""
         for title, known, room, expected in (
             ("the standby is viable", selection(VIABLE, VIABLE), (B,), B),

@@ -19,7 +19,7 @@ NO, ONCE, YES = Retry.NO, Retry.ONCE, Retry.YES
 class IsProofTests(SynchronousTestCase):
     """Which responses prove that a server answers queries."""
 
-    def test_table(self) -> None:
+    def test_success_of_the_api_proves_a_server_healthy(self) -> None:
         """A success of the API does, compressed or not, whole or begun; another page with a good status does not."""
         success = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
         gzipped: Headers = ((b"Content-Encoding", b"gzip"),)

@@ -304,7 +304,7 @@ class KubernetesProbeTests(ProxyCase):
         super().setUp()
         self.lines = logged(self, lambda event: formatEvent(event) if "Kubernetes" in formatEvent(event) else "")
 
-    def test_probe(self) -> None:
+    def test_kubernetes_probe_is_forwarded_and_warned_of(self) -> None:
         """A probe is forwarded like any other request, and the first one is warned of, with what to ask for instead."""
         for path in (b"/-/healthy", b"/-/ready", b"/-/healthy"):
             self.client.get(path, self.KUBELET)
@@ -562,7 +562,7 @@ class OwnPagesTests(ProxyCase):
         documented = set(re.findall(r"(?m)^``/mpp/(\w+)\S*``$", text))
         self.assertEqual(documented, {name.decode() for name in self.own.children if name})
 
-    def test_health(self) -> None:
+    def test_health_is_ok_while_the_process_responds(self) -> None:
         """Health is OK as long as the process answers."""
         self.assertEqual(self.page(b"/mpp/health")[::2], (b"200", b"OK\n"))
         self.assertEqual(self.page(b"/mpp/health", b"HEAD")[::2], (b"200", b""))
@@ -607,7 +607,7 @@ class OwnPagesTests(ProxyCase):
         self.assertEqual(self.page(b"/mpp/status", b"OPTIONS")[0], b"405")
         self.assertEqual(self.page(b"/mpp/ready", b"POST")[0], b"405")
 
-    def test_metrics(self) -> None:
+    def test_metrics_can_be_scraped(self) -> None:
         """Prometheus can scrape it."""
         self.world.metrics.watch(GaugeCollector(lambda: Snapshot(self.world.selections.current, (), 0)))
         code, head, body = self.page(b"/mpp/metrics")
@@ -634,7 +634,7 @@ class OwnPagesTests(ProxyCase):
             self.assertEqual(json.loads(body)["schema"], 1)
         self.assertEqual(self.page(b"/mpp/status?format=xml")[0], b"400")
 
-    def test_explain(self) -> None:
+    def test_explanation_comes_as_text_page_or_json(self) -> None:
         """Who asks which backend would answer is told as text, as a page, or as JSON, by his own cookies; nothing is sent."""
         self.world.selections.publish(
             Selection(1, Choice((A, B)), (Observation(A, Standing.VIABLE), Observation(B, Standing.VIABLE)))
@@ -653,7 +653,7 @@ class OwnPagesTests(ProxyCase):
         self.assertEqual((json.loads(body)["outcome"], json.loads(body)["target"]), ("refused", "/-/reload"))
         self.assertEqual(self.world.upstreams.sent, [])
 
-    def test_config(self) -> None:
+    def test_config_comes_as_page_or_json(self) -> None:
         """The configuration in force is a page for people and JSON for programs, and not there where the own pages are not."""
         _, _, body = self.page(b"/mpp/config?format=json")
         self.assertEqual(json.loads(body)["values"][0]["name"], "port")
@@ -704,7 +704,7 @@ class OwnPagesTests(ProxyCase):
         self.client.get(b"/mpp/health")
         self.assertTrue(self.client.received().endswith(b"OK\n"))
 
-    def test_bodies(self) -> None:
+    def test_body_is_rejected_by_the_head_alone(self) -> None:
         """A body is refused by the head alone, and the connection ends; an empty one is none."""
         for target in (b"/mpp/health", b"/mpp/status?format=json", b"/mpp", b"/mpp/nothing"):
             for fields in (
@@ -747,7 +747,7 @@ class ReloadTests(ProxyCase):
         head, _, body = self.client.received().partition(b"\r\n\r\n")
         return int(head.split()[1]), json.loads(body)
 
-    def test_applied(self) -> None:
+    def test_reload_returns_what_has_changed(self) -> None:
         """The client waits until it is over, and is told what has changed; its connection can be used again."""
         self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertEqual(self.client.received(), b"")
@@ -756,7 +756,7 @@ class ReloadTests(ProxyCase):
         self.client.get(b"/mpp/health")
         self.assertTrue(self.client.received().endswith(b"OK\n"))
 
-    def test_refused(self) -> None:
+    def test_reload_errors_have_the_shape_of_prometheus(self) -> None:
         """What is wrong is told in the shape of Prometheus' errors."""
         self.reloaded.callback(Reloaded(errors=("f:1: a: x", "f:2: b: y")))
         self.client.get(b"/mpp/reload", method=b"PUT", fields=b"Content-Length: 0\r\n")
@@ -769,7 +769,7 @@ class ReloadTests(ProxyCase):
         self.reloaded.callback(Reloaded())
         self.assertEqual(self.client.received(), b"")
 
-    def test_body(self) -> None:
+    def test_large_body_of_a_reload_is_rejected(self) -> None:
         """A small body, such as some clients send by themselves, is ignored; a large one is refused by the head."""
         self.client.send(b"POST /mpp/reload HTTP/1.1\r\nHost: mpp\r\nContent-Length: 4096\r\n\r\n" + b"x" * 4096)
         self.reloaded.callback(Reloaded())
@@ -777,7 +777,7 @@ class ReloadTests(ProxyCase):
         self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 4097\r\n")
         self.assertEqual(self.body()[0], 413)
 
-    def test_off(self) -> None:
+    def test_reload_is_rejected_where_not_enabled(self) -> None:
         """Nobody reloads where it is not allowed."""
         self.lifecycle = False
         self.client.get(b"/mpp/reload", method=b"POST", fields=b"Content-Length: 0\r\n")
@@ -815,14 +815,14 @@ class ReloadTests(ProxyCase):
         self.client.get(b"/mpp/status?format=json", fields=b"Sec-Fetch-Site: cross-site\r\n")
         self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200 "))
 
-    def test_get(self) -> None:
+    def test_get_does_not_reload(self) -> None:
         """Looking changes nothing."""
         self.client.get(b"/mpp/reload")
         received = self.client.received()
         self.assertTrue(received.startswith(b"HTTP/1.1 405 "))
         self.assertIn(b"Allow: POST, PUT\r\n", received)
 
-    def test_reconfigured(self) -> None:
+    def test_rejected_path_is_forwarded_once_allowed(self) -> None:
         """What was refused is forwarded when it is allowed."""
         self.client.get(b"/-/quit", method=b"POST", fields=b"Content-Length: 0\r\n")
         self.assertIn(b" 403 ", self.client.received())

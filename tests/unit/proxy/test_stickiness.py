@@ -23,7 +23,7 @@ def selection(*selected: Backend, down: tuple[Backend, ...] = (), ejected: tuple
 class StickyServersTests(SynchronousTestCase):
     """The servers among which clients are kept, one Selection after the other."""
 
-    def test_history(self) -> None:
+    def test_sticky_server_stays_until_it_is_out_of_service(self) -> None:
         """A server stays sticky until it goes out of service, and when it is back the others stay."""
         sticky: tuple[Backend, ...] = ()
         for now, expected in [
