@@ -17,7 +17,7 @@ SELECTION = Selection(7, Choice((B,), (C, A)), SEEN, 5.0, (B,)).with_past(Choice
 class DemotionTests(SynchronousTestCase):
     """Three servers; A lacks newest data, so B serves all requests, and A and B those for the past."""
 
-    def test_selected(self) -> None:
+    def test_next_backend_replaces_the_only_selected_one(self) -> None:
         """The next one takes the traffic of the only one, also when the backend is one of several for the past."""
         after = demoted(SELECTION, Observation(B, Standing.DOWN, "refused"))
         self.assertEqual((after.generation, after.changed_at, after.sticky), (7, 5.0, (B,)))

@@ -165,7 +165,7 @@ class HardEvidenceTests(SynchronousTestCase):
 class ReturnTests(SynchronousTestCase):
     """Good probes, and how many it takes; see Note [Enough good probes]."""
 
-    def test_table(self) -> None:
+    def test_probes_after_an_ejection_lead_to_a_return(self) -> None:
         """Probes after an ejection: how it ends, after each sequence."""
         for ejected_by, probes, back in [
             (DOWN, [VIABLE], False),
@@ -274,7 +274,7 @@ class FollowUpTests(SynchronousTestCase):
 class FlappingTests(SynchronousTestCase):
     """Servers that come and go; see Note [Flapping]."""
 
-    def test_hold(self) -> None:
+    def test_ejection_time_doubles_up_to_a_limit(self) -> None:
         """The shortest time out is none at first, then doubles up to a limit."""
         self.assertEqual([ejection_time(n) for n in range(10)], [0, 0, 1, 2, 4, 8, 16, 32, 60, 60])
         self.assertEqual(ejection_time(10_000), MAX_EJECTION_S)
@@ -313,7 +313,7 @@ class FlappingTests(SynchronousTestCase):
         story.spare = False
         self.assertEqual(story.out_for(), 0.5)
 
-    def test_forgiven(self) -> None:
+    def test_two_good_minutes_forgive_one_ejection(self) -> None:
         """Two minutes of being well make good one ejection, long enough make good all."""
         story = admitted()
         for _ in range(6):

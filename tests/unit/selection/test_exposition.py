@@ -40,7 +40,7 @@ class MetricsScannerTests(SynchronousTestCase):
         """Samples of wanted metrics are found, with labels and values as they stand; all other lines are passed over."""
         self.assertEqual(scan(PAGE)["up"], FOUND)
 
-    def test_nan(self) -> None:
+    def test_nan_is_a_value(self) -> None:
         """NaN is a value."""
         ((labels, value),) = scan(PAGE)["gone"]
         self.assertEqual((labels, math.isnan(value)), ("", True))

@@ -10,7 +10,7 @@ from mpp.selection.probing.external_labels import parse
 class ParseTests(SynchronousTestCase):
     """What is made of the section."""
 
-    def test_values(self) -> None:
+    def test_label_values_are_texts(self) -> None:
         """Values are texts, whatever their type would be, with quotes and JSON's escapes or without."""
         for written, value in [
             (b"a", "a"),
@@ -23,11 +23,11 @@ class ParseTests(SynchronousTestCase):
         ]:
             self.assertEqual(parse(b"  external_labels:\n    zone: %b\n" % written), (("zone", value),), written)
 
-    def test_several(self) -> None:
+    def test_labels_are_ordered_by_name(self) -> None:
         """Labels come by name."""
         self.assertEqual(parse(b"  external_labels:\n    b: x\n    a: y\n"), (("a", "y"), ("b", "x")))
 
-    def test_none(self) -> None:
+    def test_missing_section_means_no_labels(self) -> None:
         """A configuration without the section has no labels."""
         self.assertEqual(parse(b""), ())
 

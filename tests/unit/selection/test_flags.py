@@ -22,7 +22,7 @@ def answer(flags: object) -> ProbeResponse:
 class ReadFlagsTests(SynchronousTestCase):
     """What is made of a response to /api/v1/status/flags."""
 
-    def test_recorded(self) -> None:
+    def test_flags_without_addresses_and_paths_are_recorded(self) -> None:
         """All flags are there but addresses, paths, and the retention by time."""
         for version, number in (("2.42.0", 41), ("3.5.3", 54)):
             page = (RECORDED / f"prometheus-{version}-flags.json").read_bytes()
@@ -32,7 +32,7 @@ class ReadFlagsTests(SynchronousTestCase):
             for name in set(all_of_them) - set(read):
                 self.assertRegex(name, r"file$|path$|address$|url$|prefix$|assets$|console\.|tsdb\.retention(\.time)?$")
 
-    def test_sets(self) -> None:
+    def test_order_of_features_makes_no_difference(self) -> None:
         """The order of features makes no difference."""
         self.assertEqual(read_flags(answer({"enable-feature": "b,a"})), read_flags(answer({"enable-feature": "a,b"})))
 
@@ -49,7 +49,7 @@ class ReadFlagsTests(SynchronousTestCase):
         ):
             self.assertEqual(read_flags(outcome), ())
 
-    def test_hostile(self) -> None:
+    def test_hostile_flags_are_bounded_and_printable(self) -> None:
         """Whatever a server reports is bounded, and fit to be shown; long values are told apart all the same."""
         read = read_flags(answer({f"flag-{number}": "x" for number in range(5000)}))
         self.assertEqual(len(read), 300)

@@ -101,7 +101,7 @@ class FollowUpsTests(SynchronousTestCase):
         names = [name for name, _ in self.begun]
         self.assertEqual(names, [f"n{number:02}" for number in range(16)])
 
-    def test_failed(self) -> None:
+    def test_failed_follow_up_is_logged_and_repeated(self) -> None:
         """One that fails is logged, and begins again when it is due."""
         self.plan(a=0.0)
         self.clock.advance(0)
@@ -110,7 +110,7 @@ class FollowUpsTests(SynchronousTestCase):
         self.clock.advance(0.05)
         self.assertEqual(len(self.begun), 2)
 
-    def test_pause(self) -> None:
+    def test_pause_cancels_follow_ups_until_it_ends(self) -> None:
         """A pause cancels what runs and what is to come; afterwards it goes on."""
         self.plan(a=0.0, b=1.0)
         self.clock.advance(0)

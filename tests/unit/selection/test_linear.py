@@ -183,7 +183,7 @@ def cost(scan: Callable[[Any], object], text: Any) -> float:
 class RegularExpressionsTests(SynchronousTestCase):
     """Those in mpp's sources."""
 
-    def test_linear(self) -> None:
+    def test_no_regular_expression_is_slower_than_linear(self) -> None:
         """Whatever comes of repeating what a regular expression matches, it takes time in proportion to the text."""
         found = [each for each in expressions() if isinstance(each, Found)]
         self.assertGreater(len(found), 60)
@@ -315,7 +315,7 @@ def quietly(parse: Callable[[str], object], text: str) -> None:
 class ScannersTests(SynchronousTestCase):
     """What is put together of more than a regular expression."""
 
-    def test_linear(self) -> None:
+    def test_no_scanner_is_slower_than_linear(self) -> None:
         """Eight times the input takes about eight times the time, for every scanner and whatever its input repeats."""
         for name, scan in SCANNERS.items():
             for piece in PIECES:

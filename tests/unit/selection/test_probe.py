@@ -179,7 +179,7 @@ class ProberTests(SynchronousTestCase):
         self.successResultOf(probed)
         return asked
 
-    def test_head(self) -> None:
+    def test_probe_is_a_plain_get_below_the_prefix(self) -> None:
         """A probe's request is one plain HTTP/1.1 GET below the backend's prefix."""
         head = own_request_head(A, "/-/ready", INSTANCE).decode()
         self.assertTrue(head.startswith("GET /prometheus/-/ready HTTP/1.1\r\nHost: prom-a:9090\r\n"))
@@ -199,7 +199,7 @@ class ProberTests(SynchronousTestCase):
         probed.cancel()
         self.assertEqual([sent.cancelled for sent in self.upstreams.sent], [True] * 3)
 
-    def test_params(self) -> None:
+    def test_probes_carry_the_configured_parameters(self) -> None:
         """All requests of a probe carry the parameters that are configured for that server."""
         self.prober = Prober(self.upstreams, self.clock, INSTANCE, wall=self.wall, params={A: "namespace=m"}.__getitem__)
         self.prober.probe(A, self.previous(standing=Standing.NOT_READY))
@@ -217,7 +217,7 @@ class ProberTests(SynchronousTestCase):
         self.answer_well()
         self.assertEqual(self.upstreams.pending("/metrics").path, "/metrics?namespace=m")
 
-    def test_itself(self) -> None:
+    def test_own_token_in_a_probe_marks_mpp_itself(self) -> None:
         """A backend that sends the probe back with the own token is mpp itself, until it answers otherwise."""
         said = b'{"error":"this request has come back to the mpp that sent it (%b)"}'
 
@@ -499,7 +499,7 @@ class ProberTests(SynchronousTestCase):
         self.answer_well()
         self.assertIsNone(self.successResultOf(probed).replay)
 
-    def test_refused(self) -> None:
+    def test_unreachable_server_is_down(self) -> None:
         """A server that cannot be reached is down."""
         probed = self.prober.probe(A, None)
         for path in ("/-/ready", "/api/v1/query", "/api/v1/status"):
@@ -534,7 +534,7 @@ class ProberTests(SynchronousTestCase):
             self.failureResultOf(probed, CancelledError)
             self.assertTrue(all(sent.cancelled for sent in self.upstreams.sent if sent.path != "/-/ready"))
 
-    def test_hung(self) -> None:
+    def test_silent_server_is_down_after_a_second(self) -> None:
         """A server that answers nothing is down after a second, and no request is left."""
         probed = self.prober.probe(A, None)
         self.clock.advance(PROBE_TIMEOUT_S)
@@ -542,7 +542,7 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual((observation.standing, observation.took), (Standing.DOWN, PROBE_TIMEOUT_S))
         self.assertEqual([sent.cancelled for sent in self.upstreams.sent], [True] * 3)
 
-    def test_starved(self) -> None:
+    def test_ready_server_with_a_slow_query_is_busy(self) -> None:
         """A ready server whose query does not return in time is busy; its facts are read all the same."""
         probed = self.prober.probe(A, None)
         self.answer("/-/ready", 200)
@@ -569,7 +569,7 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(probed).standing, Standing.NOT_READY)
         self.assertEqual((ready.ended, query.ended), ("released", "cancelled"))
 
-    def test_1x(self) -> None:
+    def test_server_1x_is_viable_when_it_answers_a_query(self) -> None:
         """A 1.x server, which has neither /-/ready nor runtimeinfo, is viable when it answers a query."""
         probed = self.prober.probe(A, None)
         self.answer_well(runtime=None)

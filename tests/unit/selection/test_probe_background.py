@@ -74,7 +74,7 @@ class BackgroundReadsTests(SynchronousTestCase):
         self.successResultOf(self.begin(outdated=False))
         self.assertEqual(self.begun, 1)
 
-    def test_slow(self) -> None:
+    def test_slow_server_is_waited_for_once(self) -> None:
         """A server that is slow is waited for once, until it has been quick again."""
         for seconds, waits in ((WAIT_S + 1, True), (WAIT_S + 1, False), (WAIT_S - 1, False), (WAIT_S - 1, True)):
             waited = self.begin()
@@ -115,7 +115,7 @@ class BackgroundReadsTests(SynchronousTestCase):
         self.begin(started_at=2000.0)
         self.assertEqual(self.begun, 2)
 
-    def test_gone(self) -> None:
+    def test_removed_server_is_forgotten(self) -> None:
         """Nothing is remembered of a server that is not listed any more, and what is read of it is cancelled."""
         waited = self.begin()
         self.begin(backend=B)
@@ -139,7 +139,7 @@ class BackgroundReadsTests(SynchronousTestCase):
         self.under_way[A].callback(READ)
         self.assertEqual((self.reads.latest(A, ServerState()), self.cancelled), (READ, []))
 
-    def test_bug(self) -> None:
+    def test_unexpected_failure_is_logged(self) -> None:
         """A reading that fails otherwise is logged, and is a failure like any other."""
         waited = self.begin()
         self.under_way[A].errback(ZeroDivisionError("a bug"))
@@ -148,7 +148,7 @@ class BackgroundReadsTests(SynchronousTestCase):
         self.begin()
         self.assertEqual(self.begun, 1)
 
-    def test_stopped(self) -> None:
+    def test_no_read_starts_after_the_end(self) -> None:
         """Nothing is read any more at the end."""
         waited = self.begin()
         self.reads.stop()

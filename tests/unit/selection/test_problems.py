@@ -20,7 +20,7 @@ class ProblemsTests(SynchronousTestCase):
             self.problems.look({"dns": problem, "file": ""})
         self.assertEqual(self.noted, [("discovery", "dns: refused"), ("discovery", "dns: 404"), ("return", "dns works again")])
 
-    def test_gone(self) -> None:
+    def test_removed_configuration_is_no_problem(self) -> None:
         """What is not configured any more is neither broken nor well."""
         for problems in ({"dns": "refused"}, {}, {"dns": ""}):
             self.problems.look(problems)

@@ -77,7 +77,7 @@ class SuspectQueriesTests(SynchronousTestCase):
         self.assertNotIn("a", self.suspects)
         self.assertFalse(self.suspects.until)
 
-    def test_bounded(self) -> None:
+    def test_number_of_suspects_is_bounded(self) -> None:
         """However many there are, the memory does not grow; the newest ones stay."""
         for number in range(3 * MEMORY):
             self.suspects.add(str(number))

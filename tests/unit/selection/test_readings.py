@@ -48,7 +48,7 @@ def samples(name: str) -> Samples:
 class JudgeTests(SynchronousTestCase):
     """What a backend is worth."""
 
-    def test_table(self) -> None:
+    def test_readiness_decides_before_the_query(self) -> None:
         """Readiness decides first, then whether a real query is answered."""
         unavailable = ProbeResponse(503, b"Service Unavailable")
         stopping = ProbeResponse(503, b"Service Unavailable", ((b"X-Prometheus-Stopping", b"true"),))
@@ -94,7 +94,7 @@ class JudgeTests(SynchronousTestCase):
                 self.assertEqual(judged, standing)
                 self.assertIn(why, said)
 
-    def test_unproven(self) -> None:
+    def test_rejected_query_leaves_a_ready_server_unproven(self) -> None:
         """Only a ready server that refuses the query itself is one of which nothing is known; a starved one is busy."""
         forbidden, starved = (
             ProbeResponse(403, b""),
@@ -114,7 +114,7 @@ class JudgeTests(SynchronousTestCase):
         ]:
             self.assertEqual(is_unproven(ready, query), unproven, (ready, query))
 
-    def test_refusal(self) -> None:
+    def test_server_that_rejects_a_probe_is_reachable(self) -> None:
         """A server that refuses a probe is there; one that cannot be reached, or answers with a server error, is not."""
         forbidden, gateway = ProbeResponse(403, b"Forbidden"), ProbeResponse(502, b"Bad Gateway")
         unavailable, login = ProbeResponse(503, b"Service Unavailable"), ProbeResponse(302, b"", ((b"Location", b"/login"),))
@@ -164,17 +164,17 @@ class JudgeTests(SynchronousTestCase):
 class FactsTests(SynchronousTestCase):
     """What recorded answers say."""
 
-    def test_1x(self) -> None:
+    def test_state_of_1x_has_ingestion_only(self) -> None:
         """1.x tells how much it ingested, and not how old its data is."""
         facts = read_facts(samples("prometheus-1.8.2-metrics.txt"), None, ServerState(), NOW)
         self.assertEqual(facts, ServerState(version="1.8.2", started_at=1510752200.0, samples=12345678.0, read_at=NOW))
 
-    def test_25(self) -> None:
+    def test_state_of_2_5_has_oldest_and_newest_sample(self) -> None:
         """2.5 tells its oldest and newest sample in milliseconds."""
         facts = read_facts(samples("prometheus-2.5.0-metrics.txt"), None, ServerState(), NOW)
         self.assertEqual((facts.version, facts.oldest, facts.newest, facts.samples), ("2.5.0", 1541000000.0, 1542283275.0, None))
 
-    def test_242(self) -> None:
+    def test_state_of_2_42_is_complete(self) -> None:
         """2.42 tells everything, with the start and the retention from runtimeinfo."""
         runtime = read_runtime(ProbeResponse(200, (RECORDED / "prometheus-2.42.0-runtimeinfo.json").read_bytes()))
         facts = read_facts(samples("prometheus-2.42.0-metrics.txt"), runtime, ServerState(), NOW)
@@ -190,12 +190,12 @@ class FactsTests(SynchronousTestCase):
             ),
         )
 
-    def test_replaying(self) -> None:
+    def test_state_of_a_replaying_server_is_unknown(self) -> None:
         """A server that replays its WAL holds nothing that is known of."""
         facts = read_facts(samples("prometheus-2.42.0-replaying-metrics.txt"), None, ServerState(), NOW)
         self.assertEqual((facts.oldest, facts.newest), (None, None))
 
-    def test_empty(self) -> None:
+    def test_far_future_oldest_sample_means_no_data(self) -> None:
         """A new server says that its oldest sample is of the far future, which means that it has none."""
         facts = read_facts(samples("prometheus-3.5.3-empty-metrics.txt"), None, ServerState(), NOW)
         self.assertEqual((facts.version, facts.oldest, facts.newest), ("3.5.3", None, None))
@@ -206,7 +206,7 @@ class FactsTests(SynchronousTestCase):
         facts = read_facts({}, None, old, NOW)
         self.assertEqual(facts, ServerState(retention_s=86400.0, retention_by_size=True, read_at=NOW))
 
-    def test_runtime(self) -> None:
+    def test_start_and_retention_are_read_from_runtimeinfo(self) -> None:
         """Start and retention are read out of runtimeinfo, as far as they are there."""
         recorded = (RECORDED / "prometheus-3.5.3-runtimeinfo.json").read_bytes()
         for outcome, runtime in [
@@ -232,7 +232,7 @@ class FactsTests(SynchronousTestCase):
             read_facts({"prometheus_target_scrape_pool_targets": [("", float("nan"))]}, None, ServerState(), NOW).targets
         )
 
-    def test_clock(self) -> None:
+    def test_clock_is_read_from_the_response_or_its_date(self) -> None:
         """A server's clock is read from its answer or, before 3.0, from the answer's Date; with neither it is not known."""
         told = b'{"data":{"serverTime":"2023-11-14T22:13:50.5Z"}}'
         date = ((b"Date", b"Tue, 14 Nov 2023 22:13:50 GMT"),)
@@ -249,7 +249,7 @@ class FactsTests(SynchronousTestCase):
             self.assertEqual(runtime.skew, skew)
             self.assertEqual(read_facts({}, runtime, ServerState(), NOW).skew, skew)
 
-    def test_replay(self) -> None:
+    def test_replay_progress_gives_the_remaining_time(self) -> None:
         """The share of the WAL that is replayed is told, and from its growth how long it still takes."""
         recorded = ProbeResponse(200, (RECORDED / "prometheus-3.5.3-walreplay.json").read_bytes())
         first = read_replay(recorded, None, 100.0)
@@ -289,7 +289,7 @@ class FactsTests(SynchronousTestCase):
         ):
             self.assertIsNone(read_query_slots(outcome))
 
-    def test_retention(self) -> None:
+    def test_retention_is_by_time_by_size_or_both(self) -> None:
         """Retention is by time, by size, or both, in any order."""
         for text, expected in [
             ("15d", (15 * 86400.0, False)),

@@ -12,7 +12,7 @@ INF = float("inf")
 class RecallTests(SynchronousTestCase):
     """Differences of looks."""
 
-    def test_rates(self) -> None:
+    def test_rates_are_between_the_first_and_last_sample(self) -> None:
         """Rates and shares are those between the first look and the last."""
         looks = (
             CounterSample(100.0, {"a": Totals(1000, 10, 5, 0, ((0.1, 900.0), (1.0, 1000.0)))}, {"a": "selected"}),
@@ -26,7 +26,7 @@ class RecallTests(SynchronousTestCase):
         self.assertAlmostEqual(recent.p50, 0.1)
         self.assertAlmostEqual(recent.p99, 0.982)
 
-    def test_now(self) -> None:
+    def test_current_rates_are_separate_after_ten_seconds(self) -> None:
         """What happens now is told apart from the last minutes, from ten seconds on, in rates and in latencies."""
         looks = (
             CounterSample(0.0, {"a": Totals()}, {}),
@@ -65,7 +65,7 @@ class RecallTests(SynchronousTestCase):
 class QuantileTests(SynchronousTestCase):
     """Quantiles of histograms."""
 
-    def test_table(self) -> None:
+    def test_quantile_is_interpolated_within_a_bucket(self) -> None:
         """Within a bucket it is interpolated; above the last finite bound nothing is known."""
         for share, histogram, expected in [
             (0.5, (), None),

@@ -22,7 +22,7 @@ class RoundsTests(SynchronousTestCase):
         self.begun.append(Deferred())
         return self.begun[-1]
 
-    def test_joined(self) -> None:
+    def test_requests_for_a_round_join_the_running_one(self) -> None:
         """Everyone who asks while a round runs waits for that one."""
         waiters = [self.rounds.join() for _ in range(3)]
         self.assertEqual(len(self.begun), 1)
@@ -32,7 +32,7 @@ class RoundsTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(len(self.begun), 1)
 
-    def test_spacing(self) -> None:
+    def test_next_round_waits_for_the_least_interval(self) -> None:
         """The next round does not begin too soon after the last one; everyone waits for that same one."""
         self.rounds.join()
         self.begun[0].callback(None)
@@ -44,7 +44,7 @@ class RoundsTests(SynchronousTestCase):
         for waiter in waiters:
             self.successResultOf(waiter)
 
-    def test_outdated(self) -> None:
+    def test_outdated_round_is_followed_by_another(self) -> None:
         """An outdated round is followed by another one; who asked before waits for the first, who asks then for the second."""
         before = self.rounds.join()
         self.rounds.refresh()
@@ -101,7 +101,7 @@ class RoundsTests(SynchronousTestCase):
         self.begun[0].callback(None)
         self.successResultOf(waiters[1])
 
-    def test_stop(self) -> None:
+    def test_stop_cancels_the_running_round(self) -> None:
         """Stopping cancels the running round, lets everyone go, and begins no other one."""
         waiters = [self.rounds.join()]
         self.rounds.refresh()
@@ -131,7 +131,7 @@ class RepeatedTests(SynchronousTestCase):
         self.called: list[float] = []
         self.repeated = PeriodicCall(lambda: self.called.append(self.clock.seconds()), self.clock, 10.0)
 
-    def test_change(self) -> None:
+    def test_changed_interval_applies_at_once(self) -> None:
         """Another interval counts at once, also when it is shorter."""
         self.repeated.start()
         self.clock.advance(1)

@@ -195,7 +195,7 @@ class SelectionServiceTests(SynchronousTestCase):
         self.start(seen(A), seen(B))
         self.assertEqual(self.counted("mpp_truncated_responses_total", **labels), 0)
 
-    def test_reconfigured(self) -> None:
+    def test_changed_strategy_selects_at_once(self) -> None:
         """Another strategy chooses at once among what is known, another interval counts from then on; nothing is forgotten."""
         self.start(seen(A), seen(B, days=5))
         self.assertEqual(self.service.current.selected, (A,))
@@ -786,7 +786,7 @@ class SelectionServiceTests(SynchronousTestCase):
             [(o.standing, o.why) for o in selection.observations], [(Standing.NOT_READY, "pod not ready"), (VIABLE, "")]
         )
 
-    def test_leaving(self) -> None:
+    def test_stopping_server_is_no_alarm(self) -> None:
         """A server that is being stopped is no alarm for as long as its probes succeed, and an ordinary failure after that."""
         self.start(seen(A), seen(B))
         self.world.not_ready[A] = "p-0 is terminating"
@@ -812,7 +812,7 @@ class SelectionServiceTests(SynchronousTestCase):
         observation = self.service.current.observations[0]
         self.assertEqual((observation.standing, observation.leaving), (DOWN, False))
 
-    def test_stop(self) -> None:
+    def test_stop_releases_all_waiting_requests(self) -> None:
         """Stopping cancels the round and lets go all who wait; afterwards there are no more rounds."""
         self.service.startService()
         waiters = [self.service.ready(), self.service.reselect()]

@@ -309,7 +309,7 @@ TABLE: tuple[tuple[str, Situation, str, tuple[str, ...], str], ...] = (
 class VerdictTests(SynchronousTestCase):
     """The table."""
 
-    def test_table(self) -> None:
+    def test_each_situation_has_its_level_states_and_text(self) -> None:
         """Each situation has its level, its states and its words."""
         for name, given, level, states, text in TABLE:
             verdict = judge(given)
@@ -355,7 +355,7 @@ class OneVoiceTests(SynchronousTestCase):
             shown = re.sub(r"</?a[^>]*>", "", page.render(view).decode())
             self.assertIn(f'<section id="verdict" class="verdict {level}"><p>{text}</p>', shown, name)
 
-    def test_metric(self) -> None:
+    def test_metric_has_a_sample_for_each_state(self) -> None:
         """There is a sample for each state, 1 for those that hold."""
         for name, given, _, states, _ in TABLE:
             registry = CollectorRegistry()
@@ -364,7 +364,7 @@ class OneVoiceTests(SynchronousTestCase):
                 value = registry.get_sample_value("mpp_verdict", {"state": state.value})
                 self.assertEqual(value, float(state.value in states), f"{name}: {state}")
 
-    def test_explanation(self) -> None:
+    def test_explanation_agrees_with_the_verdict(self) -> None:
         """No answer is promised while no server can be reached, and none without reserve while none is usable."""
         facts = RequestInfo(b"GET", b"/api/v1/query?query=up", (), b"", "203.0.113.9")
         for name, given, _, states, text in TABLE:
@@ -408,14 +408,14 @@ class LocalErrorsTests(SynchronousTestCase):
         run = LocalErrors(100.0, 100.0, {503: 2})
         self.assertEqual(follow(run, {}, 10_000.0, usable=False), run)
 
-    def test_over(self) -> None:
+    def test_run_of_errors_ends_after_a_while(self) -> None:
         """It is over when a server is usable and no error came for a while."""
         run = LocalErrors(100.0, 130.0, {503: 2})
         self.assertEqual(follow(run, {}, 130.0 + OVER_S - 1, usable=True), run)
         self.assertIsNone(follow(run, {503: 0}, 130.0 + OVER_S, usable=True))
         self.assertEqual(run.summary, "clients got 503 from 00:01:40 to 00:02:10 UTC, 2 in all")
 
-    def test_none(self) -> None:
+    def test_reset_counter_is_no_error(self) -> None:
         """Without errors there is no run, and a counter that was set back is no error."""
         self.assertIsNone(follow(None, {503: 0}, 1.0, usable=True))
         self.assertIsNone(follow(None, {503: -5}, 1.0, usable=True))

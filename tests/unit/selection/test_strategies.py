@@ -43,7 +43,7 @@ def served_by(*backends: Backend) -> Choice:
 class SlackTests(SynchronousTestCase):
     """How much more another server must have; see Note [Hysteresis]."""
 
-    def test_table(self) -> None:
+    def test_slack_depends_on_retention(self) -> None:
         """The slack is a block (and 2 h) at the limit of retention, small below it, and never more than half of the history."""
         for history, retention, by_size, expected in [
             (0, 15 * DAY, False, 0),
@@ -275,7 +275,7 @@ class MinimumHistoryTests(SynchronousTestCase):
 class DescribeTests(SynchronousTestCase):
     """Lengths of history, for humans."""
 
-    def test_table(self) -> None:
+    def test_duration_has_the_largest_fitting_unit(self) -> None:
         """The largest unit that fits is used."""
         for seconds, text in [(0, "0ms"), (59, "59s"), (60, "1m"), (5400, "1h 30m"), (15 * DAY, "15d")]:
             self.assertEqual(duration(seconds), text)
