@@ -58,26 +58,26 @@ class CredentialsTests(SynchronousTestCase):
         places = {name: f"f:1: {name}" for name in config}
         return str(self.assertRaises(ConfigError, BackendCredentials, HTTPConfigs(HTTPConfig(**config, places=places))))
 
-    def test_none(self) -> None:
+    def test_nothing_is_sent_where_nothing_is_configured(self) -> None:
         """Nothing is sent where nothing is configured."""
         credentials = BackendCredentials(HTTPConfigs())
         self.assertEqual((credentials.adds_fields, sent(credentials, A), credentials.refresh(0.0)), (False, None, False))
 
-    def test_basic(self) -> None:
+    def test_user_and_password_are_sent_as_basic(self) -> None:
         """User and password are sent as HTTP basic; without the line end that an editor adds."""
         config = HTTPConfig(username_file=self.write("u", "alice\n"), password_file=self.write("p", "s3cr3t\n"))
         credentials = BackendCredentials(HTTPConfigs(rules=((URLPattern(host="*prom-a*"), config),)))
         self.assertTrue(credentials.adds_fields)
         self.assertEqual([sent(credentials, each) for each in (A, B)], [b"Basic YWxpY2U6czNjcjN0", None])
 
-    def test_token(self) -> None:
+    def test_token_is_sent_with_its_scheme(self) -> None:
         """A token is sent with its scheme."""
         path = self.write("t", "token\n")
         for scheme in ("Bearer", "Token"):
             credentials = BackendCredentials(HTTPConfigs(HTTPConfig(auth_type=scheme, credentials_file=path)))
             self.assertEqual(sent(credentials, A), f"{scheme} token".encode())
 
-    def test_headers(self) -> None:
+    def test_configured_headers_become_fields_in_order(self) -> None:
         """Values, secrets and files become a field each, in this order; a file that changes is read again."""
         path = self.write("h", "three\n")
         header = ConfiguredHeader("X-Tenant", values=("one", "zw\u00f6lf"), secrets=("two",), files=(path,))
@@ -95,7 +95,7 @@ class CredentialsTests(SynchronousTestCase):
         assert fields is not None
         self.assertIn("X-Tenant: four\r\n", fields.lines.decode())
 
-    def test_changed(self) -> None:
+    def test_changed_file_is_read_again(self) -> None:
         """A file that changes is read again; while it is of no use, the credentials stay, and that is told once."""
         path = self.write("t", "one")
         credentials = BackendCredentials(HTTPConfigs(HTTPConfig(credentials_file=path)))
@@ -112,7 +112,7 @@ class CredentialsTests(SynchronousTestCase):
         gone = f"credentials not reloaded, the former ones stay in use: credentials_file: {path}: No such file or directory"
         self.assertEqual(self.lines, [again, gone, again])
 
-    def test_certificates(self) -> None:
+    def test_another_authority_means_new_connections(self) -> None:
         """Another authority means other connections; the same one in a file that was touched does not."""
         path = self.write("ca", self.authority.pem)
         credentials = BackendCredentials(HTTPConfigs(HTTPConfig(ca_file=path)))
@@ -126,14 +126,14 @@ class CredentialsTests(SynchronousTestCase):
         self.assertTrue(credentials.refresh(0.0))
         self.assertIsNot(credentials.tls(A), before)
 
-    def test_insecure(self) -> None:
+    def test_setting_of_a_backend_wins_over_insecure(self) -> None:
         """What is said for a backend wins over --insecure, in both directions."""
         for general, own, verified in ((True, None, False), (True, False, True), (False, True, False), (False, None, True)):
             credentials = BackendCredentials(HTTPConfigs(HTTPConfig(insecure_skip_verify=own)), insecure=general)
             mode = credentials.tls(A).clientConnectionForTLS(None).get_verify_mode()
             self.assertEqual(mode != SSL.VERIFY_NONE, verified, (general, own))
 
-    def test_versions(self) -> None:
+    def test_tls_1_2_is_the_least_version(self) -> None:
         """TLS 1.2 is the least, and may be refused."""
         # The extension "supported versions" of the first message (RFC 8446 section 4.2.1).
         for minimum, versions in (("TLS12", b"\x00\x2b\x00\x05\x04\x03\x04\x03\x03"), ("TLS13", b"\x00\x2b\x00\x03\x02\x03\x04")):
@@ -226,7 +226,7 @@ class CredentialsTests(SynchronousTestCase):
         )
         self.assertEqual([credentials.set_sources({A: each}) for each in origins], [False, False, True, False])
 
-    def test_reloaded(self) -> None:
+    def test_reload_counts_at_once(self) -> None:
         """A reload counts at once for whom it says something, by whom they were found last."""
         before = BackendCredentials(self.rules("old", dns="old-dns"))
         before.set_sources({A: [DiscoverySource("dns")], B: [DiscoverySource("file")]})
@@ -276,7 +276,7 @@ class AuthorizedTests(SynchronousTestCase):
         upstreams: Any = self.recording
         self.authorized = AuthorizedUpstreams(upstreams, lambda backend: ConfiguredFields.of(self.OWN) if backend == A else None)
 
-    def test_own(self) -> None:
+    def test_own_credentials_replace_those_of_the_client(self) -> None:
         """A backend that mpp has credentials or headers for sees these, and not the client's of these names."""
         self.authorized.send(A, self.HEAD.replace(b"\r\n\r\n", b"\r\nx-tenant: c\r\n\r\n"), b"body", fresh=True, buffer=1)
         own = b"Authorization: Bearer own\r\nX-Tenant: a\r\nX-Tenant: b\r\n"

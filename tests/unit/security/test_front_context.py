@@ -46,11 +46,11 @@ class ClientCertificateTests(SynchronousTestCase):
         client.set_connect_state()
         return client
 
-    def test_accepted(self) -> None:
+    def test_certificate_with_an_allowed_name_is_accepted(self) -> None:
         """A certificate of the authority with an allowed name is accepted."""
         shake_hands(self.client(self.authority.sign("DNS:grafana.example")), self.server("grafana.example"))
 
-    def test_unreadable(self) -> None:
+    def test_unreadable_certificate_is_rejected(self) -> None:
         """A stranger's certificate that cannot be read is refused like any other one, and not by an error of the program."""
         version_8 = (bytes.fromhex("a003020102"), bytes.fromhex("a003020107"))
         for pem, patch, sans in (

@@ -89,7 +89,7 @@ class CurrentTests(SynchronousTestCase):
         self.assertEqual(self.shown(current), "elsewhere")
         self.assertEqual(self.good(), 1)
 
-    def test_chain(self) -> None:
+    def test_whole_chain_is_shown(self) -> None:
         """Certificates after the first are shown as well, and what stands before a key does not matter."""
         self.write("cert.pem", (self.folder / "cert.pem").read_bytes() + b"text\n" + self.authority.pem)
         parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
@@ -114,13 +114,13 @@ class CurrentTests(SynchronousTestCase):
         self.connected(self.current())
         self.assertEqual([warning["message"] for warning in self.flushWarnings()], [])
 
-    def test_inline(self) -> None:
+    def test_certificate_and_key_may_be_inline(self) -> None:
         """Certificate and key may stand in the file itself."""
         texts = ((self.folder / name).read_text().strip().replace("\n", "\n    ") for name in ("cert.pem", "key.pem"))
         self.write("web.yml", "tls_server_config:\n  cert: |\n    {}\n  key: |\n    {}\n".format(*texts))
         self.assertEqual(self.shown(self.current()), "localhost")
 
-    def test_broken(self) -> None:
+    def test_broken_file_changes_only_the_metric(self) -> None:
         """What is broken changes nothing but the metric, until it is mended."""
         current = self.current()
         for text in ("tls_server_config: [", "tls_server_config: {cert_file: gone.pem, key_file: key.pem}", "{}", "rate_limit:"):
@@ -167,7 +167,7 @@ class CurrentTests(SynchronousTestCase):
         self.later()
         self.assertFalse(current.allows())
 
-    def test_loosened(self) -> None:
+    def test_file_without_users_needs_an_explicit_reload(self) -> None:
         """A file with no users any more is not taken over by itself, but by an explicit reload."""
         users = WEB + f"basic_auth_users: {{alice: {HASH}}}\n"
         self.write("web.yml", users)
@@ -209,7 +209,7 @@ class CurrentTests(SynchronousTestCase):
         self.later()
         self.assertEqual(list(current.config.users), [b"alice"])
 
-    def test_same(self) -> None:
+    def test_unchanged_file_keeps_tls_sessions(self) -> None:
         """A file that says the same as before makes no difference to TLS sessions; after a broken one all is well again."""
         current = self.current()
         self.write("web.yml", "broken: [")
@@ -248,7 +248,7 @@ tls_server_config:
             self.assertIsNotNone(tls.allowed_sans, text[:written])
         self.assertEqual(self.good(), 1)
 
-    def test_refused(self) -> None:
+    def test_error_at_the_start_names_file_and_key(self) -> None:
         """What is wrong at the start is said in one line with file and key."""
         self.write("other.pem", self.authority.issue("x"))
         self.write("encrypted.pem", ENCRYPTED)
@@ -280,7 +280,7 @@ tls_server_config:
         os.remove(self.folder / "web.yml")
         self.assertIn("web.yml: cannot be read (No such file", str(self.assertRaises(ConfigError, self.current)))
 
-    def test_curves(self) -> None:
+    def test_curves_are_offered_in_their_order(self) -> None:
         """Several curves are taken in their order; so what pyOpenSSL hides is still there."""
         self.write("web.yml", WEB.replace("}", ", curve_preferences: [CurveP384, CurveP256]}"))
         current = self.current()

@@ -95,7 +95,7 @@ class GuardCase(ProxyCase):
 class PasswordTests(GuardCase):
     """Basic authentication."""
 
-    def test_none(self) -> None:
+    def test_missing_password_is_asked_for(self) -> None:
         """Who has no password is asked for one, in a form that browsers and Prometheus' clients understand."""
         self.guard(USERS)
         self.client.get(QUERY)
@@ -115,7 +115,7 @@ class PasswordTests(GuardCase):
         self.assertNotIn(b"WWW-Authenticate", head)
         self.assertEqual((body["errorType"], self.world.forwarder.context.instance.token in body["error"]), ("loop", True))
 
-    def test_right(self) -> None:
+    def test_right_password_is_not_forwarded(self) -> None:
         """A right password is for mpp alone: the servers do not get it; the next request does not wait."""
         self.guard(USERS)
         for number in range(2):
@@ -129,7 +129,7 @@ class PasswordTests(GuardCase):
             self.assertNotIn(b"uthorization", sent.head)
             self.assertIn(b"X-Other: 1\r\n", sent.head)
 
-    def test_wrong(self) -> None:
+    def test_wrong_password_keeps_the_connection(self) -> None:
         """A wrong password is refused, and the connection may be used again."""
         self.guard(USERS)
         self.client.get(QUERY, field("alice", "x"))
@@ -162,7 +162,7 @@ class PasswordTests(GuardCase):
         self.say(True)
         self.assertTrue(self.client.received().startswith(b"HTTP/1.1 200"))
 
-    def test_gone(self) -> None:
+    def test_client_that_leaves_early_costs_no_query(self) -> None:
         """A client that hangs up before its password is verified costs no query."""
         self.guard(USERS)
         self.client.get(QUERY, field("alice", "secret"))
@@ -178,7 +178,7 @@ class PasswordTests(GuardCase):
         self.say(True)
         self.assertEqual(self.client.received().count(b"HTTP/1.1 200"), 2)
 
-    def test_flood(self) -> None:
+    def test_flood_of_passwords_is_rejected_unverified(self) -> None:
         """Too many passwords from one network are refused unseen, with the advice to come later."""
         self.guard(USERS)
         for number in range(MOST_OF_NETWORK + 1):
@@ -211,7 +211,7 @@ class BodyTests(GuardCase):
         method = b"GET" if path.startswith(b"/mpp/") else b"POST"
         self.client.send(b"%b %b HTTP/1.1\r\nHost: mpp\r\nContent-Length: 8\r\n%b\r\n" % (method, path, fields))
 
-    def test_refused(self) -> None:
+    def test_client_without_password_gets_401_before_its_body(self) -> None:
         """Who has no password gets its 401 before the body, and never the word to send it; the connection ends."""
         self.guard(USERS)
         self.announce(b"Expect: 100-continue\r\n")
@@ -221,7 +221,7 @@ class BodyTests(GuardCase):
         self.assertIn(b'\r\nWWW-Authenticate: Basic realm="mpp"', head)
         self.assertTrue(self.client.transport.disconnecting)
 
-    def test_wrong(self) -> None:
+    def test_wrong_password_gets_401_before_the_body(self) -> None:
         """So does who has a wrong one."""
         self.guard(USERS)
         self.announce(field("alice", "x") + b"Expect: 100-continue\r\n")
@@ -229,7 +229,7 @@ class BodyTests(GuardCase):
         self.say(False)
         self.assertIn(b" 401 ", self.split()[0])
 
-    def test_right(self) -> None:
+    def test_right_password_lets_the_body_in(self) -> None:
         """With the right password the body is waited for; the servers get it, and no password."""
         self.guard(USERS)
         for number in range(2):
@@ -246,7 +246,7 @@ class BodyTests(GuardCase):
             self.assertNotIn(b"uthorization", sent.head)
         self.assertEqual(self.asked, [])
 
-    def test_open(self) -> None:
+    def test_body_is_read_where_no_password_is_needed(self) -> None:
         """Where nobody is asked for a password the body is read."""
         for text, path, status in ((USERS, b"/mpp/health", b"200"), (HEADERS, b"/mpp/metrics", b"200")):
             self.guard(text)
@@ -263,7 +263,7 @@ class BodyTests(GuardCase):
         self.announce(path=b"/mpp/metrics")
         self.assertTrue(self.client.received().startswith(b"HTTP/1.1 429 "))
 
-    def test_gone(self) -> None:
+    def test_client_that_leaves_early_leaves_nothing(self) -> None:
         """A client that hangs up before its password is verified leaves nothing."""
         self.guard(USERS)
         self.announce(field("alice", "secret"))
@@ -275,7 +275,7 @@ class BodyTests(GuardCase):
 class CrossOriginTests(GuardCase):
     """What a page of another origin may read of a refusal."""
 
-    def test_refused(self) -> None:
+    def test_other_origins_read_password_errors(self) -> None:
         """It is told that a password is missing or wrong, and that there are too many requests; in both cases once."""
         origin = b"Origin: https://page.test\r\n"
         self.guard(HEADERS + "rate_limit: {interval: 1s, burst: 3}\n" + USERS)
@@ -292,7 +292,7 @@ class CrossOriginTests(GuardCase):
 class StatusTests(GuardCase):
     """What the status page tells of it."""
 
-    def test_listener(self) -> None:
+    def test_listener_without_tls_is_not_said_to_have_it(self) -> None:
         """A listener without TLS is not said to have it, though others have; passwords are asked for on all."""
         for text, protected in ((HEADERS, False), (USERS, True)):
             self.guard(text)
@@ -321,7 +321,7 @@ class AccessLogTests(GuardCase):
         self.assertNotIn("secret", str(lines))
         return [tuple(line.get(name) for name in names) for line in lines]
 
-    def test_user(self) -> None:
+    def test_verified_user_is_logged(self) -> None:
         """The user whose password was right is told of, the first time and when he is known; Grafana's user is somebody else."""
         for number in range(2):
             self.client.get(QUERY, field("alice", "secret") + b"X-Grafana-User: bob\r\n")
@@ -336,7 +336,7 @@ class AccessLogTests(GuardCase):
         self.say(True)
         self.assertEqual(self.told("user", "path", "status"), [("alice", "/mpp/metrics", 200)])
 
-    def test_refused(self) -> None:
+    def test_rejected_client_is_logged_with_the_reason(self) -> None:
         """Who is refused is told of, with his address, what he asked, and why not."""
         self.client.get(QUERY)
         ((client, user, path, query, status, backend, reason),) = self.told(
@@ -353,7 +353,7 @@ class AccessLogTests(GuardCase):
             self.say(False)
         self.assertEqual(self.told("user", "status"), [("alice", 401), (None, 401)])
 
-    def test_unverified(self) -> None:
+    def test_unverified_name_is_not_logged_as_user(self) -> None:
         """A name that nobody verifies, as for the probes, is not told of as a user."""
         self.client.get(b"/mpp/health", field("alice", "x"))
         self.assertEqual(self.told("user", "status"), [(None, 200)])
@@ -376,7 +376,7 @@ class AccessLogTests(GuardCase):
 class AnswerTests(GuardCase):
     """What else the file asks for."""
 
-    def test_headers(self) -> None:
+    def test_every_response_has_the_configured_fields(self) -> None:
         """Every answer has the configured fields, once; an own page keeps those that it needs."""
         self.guard(HEADERS)
         self.client.get()
@@ -420,7 +420,7 @@ class AdminTests(ProxyCase):
         client.get(path)
         return client.received().split(b" ")[1]
 
-    def test_apart(self) -> None:
+    def test_admin_pages_are_on_their_listener_only(self) -> None:
         """There they all are, and nothing else; elsewhere only health and ready."""
         admin = Client(self.site_of(AdminRoot(self.own, self.world.metrics)))
         for path, status in ((b"/mpp/metrics", b"200"), (b"/mpp/health", b"200"), (QUERY, b"404"), (b"/", b"404")):
@@ -468,7 +468,7 @@ class FrontTests(SynchronousTestCase):
         settings = Settings(web_config=str(folder / "web.yml"))
         return WebConfigService(settings, MemoryReactorClock(), Metrics(CollectorRegistry()))
 
-    def test_tls(self) -> None:
+    def test_certificate_encrypts_all_listeners(self) -> None:
         """With a certificate all that is listened on is encrypted, and what is by itself is refused."""
         front = self.front("tls_server_config: {cert_file: both.pem, key_file: both.pem}")
         site: Any = object()
@@ -480,7 +480,7 @@ class FrontTests(SynchronousTestCase):
         ):
             self.assertEqual(self.assertRaises(ConfigError, front.check, settings).option, option)
 
-    def test_guards(self) -> None:
+    def test_configured_guards_are_listed(self) -> None:
         """What the file asks for is told as that."""
         limit = "\nrate_limit: {interval: 1s, burst: 1}\n"
         tls = "tls_server_config: {cert_file: both.pem, key_file: both.pem, min_version: TLS13,"

@@ -29,23 +29,23 @@ class LooseningTests(SynchronousTestCase):
         """Return the keys that are blamed."""
         return [each.partition(": ")[0] for each in loosened(before, after)]
 
-    def test_users(self) -> None:
+    def test_removing_the_last_users_loosens(self) -> None:
         """The last users gone is less; one of two, other hashes and the first users are not."""
         one, other = WebConfig(users={b"a": b"1"}), WebConfig(users={b"c": b"3"})
         self.assertEqual(self.keys(TWO, WebConfig()), ["basic_auth_users"])
         for before, after in ((TWO, one), (one, other), (WebConfig(), one), (WebConfig(), WebConfig())):
             self.assertEqual(loosened(before, after), ())
 
-    def test_tls(self) -> None:
+    def test_removing_tls_loosens(self) -> None:
         """TLS gone is less, whatever was asked of certificates; TLS that comes is not."""
         self.assertEqual(self.keys(WebConfig(STRICT), WebConfig()), ["tls_server_config"])
         self.assertEqual(loosened(WebConfig(), WebConfig(STRICT)), ())
 
-    def test_both(self) -> None:
+    def test_all_loosenings_are_named(self) -> None:
         """Everything that is less is told."""
         self.assertEqual(self.keys(WebConfig(TLS, TWO.users), WebConfig()), ["basic_auth_users", "tls_server_config"])
 
-    def test_types(self) -> None:
+    def test_weaker_client_authentication_loosens(self) -> None:
         """Of any two types of client authentication it is known which asks less."""
         for before in ClientAuth:
             for after in ClientAuth:
@@ -53,7 +53,7 @@ class LooseningTests(SynchronousTestCase):
                     found = self.keys(WebConfig(evolve(TLS, client_auth=before)), WebConfig(evolve(TLS, client_auth=after)))
                     self.assertEqual(found, ["tls_server_config.client_auth_type"] if after in WEAKER[before] else [])
 
-    def test_names(self) -> None:
+    def test_allowing_any_name_loosens(self) -> None:
         """Any name in place of some is less; other names, and none at all, are not."""
         self.assertEqual(
             self.keys(WebConfig(STRICT), WebConfig(evolve(STRICT, allowed_sans=None))), ["tls_server_config.client_allowed_sans"]
@@ -61,14 +61,14 @@ class LooseningTests(SynchronousTestCase):
         for names in (("a",), ("c",), ()):
             self.assertEqual(loosened(WebConfig(STRICT), WebConfig(evolve(STRICT, allowed_sans=names))), ())
 
-    def test_authority(self) -> None:
+    def test_system_authorities_loosen(self) -> None:
         """The system's authorities in place of one is less; another one is not."""
         gone = evolve(STRICT, client_ca=PEMSource("client_ca_file"))
         self.assertEqual(self.keys(WebConfig(STRICT), WebConfig(gone)), ["tls_server_config.client_ca_file"])
         self.assertEqual(loosened(WebConfig(STRICT), WebConfig(evolve(STRICT, client_ca=PEMSource("client_ca_file", "x")))), ())
         self.assertEqual(loosened(WebConfig(gone), WebConfig(STRICT)), ())
 
-    def test_others(self) -> None:
+    def test_headers_and_rate_limits_do_not_loosen(self) -> None:
         """Headers and rate limits let nobody in."""
         limited = evolve(TWO, rate_limit=RateLimit(1.0, 1), headers=((b"X-Frame-Options", b"deny"),))
         self.assertEqual(loosened(limited, TWO), ())

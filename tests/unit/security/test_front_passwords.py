@@ -59,7 +59,7 @@ class PasswordsTests(SynchronousTestCase):
         self.passwords.verdict(authorization, "peer")
         self.say(True)
 
-    def test_right(self) -> None:
+    def test_right_password_is_verified_once(self) -> None:
         """A right password is verified once, and known for a while."""
         verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
         self.assertEqual(self.asked[0][:2], (b"secret", b"hash-a"))
@@ -82,7 +82,7 @@ class PasswordsTests(SynchronousTestCase):
         for number in range(MOST_WAITING):
             self.passwords.verdict(basic("mallory", str(number)), f"network {number}")
 
-    def test_familiar(self) -> None:
+    def test_familiar_password_is_verified_before_strangers(self) -> None:
         """A right password of the last day is verified before all strangers, whatever its network has sent, once for all."""
         self.make_known(basic("alice", "secret"))
         self.flood()
@@ -140,7 +140,7 @@ class PasswordsTests(SynchronousTestCase):
             self.passwords.known(basic("alice", "secret"))
         self.assertEqual(self.shared, [b"alice"] * 2)
 
-    def test_age(self) -> None:
+    def test_inherited_entries_keep_their_age(self) -> None:
         """What another process begins with is as old as it was."""
         self.make_known(basic("alice", "secret"))
         self.clock.advance(FAMILIAR_S - 1)
@@ -162,7 +162,7 @@ class PasswordsTests(SynchronousTestCase):
         other.learn(*self.passwords.verified[0])
         self.assertIsNone(other.known(basic("alice", "secret")))
 
-    def test_wrong(self) -> None:
+    def test_wrong_password_is_verified_each_time(self) -> None:
         """A wrong password is wrong each time anew."""
         for _ in range(2):
             verdict = self.passwords.verdict(basic("alice", "x"), "peer")
@@ -189,7 +189,7 @@ class PasswordsTests(SynchronousTestCase):
         self.passwords.verdict(basic("alice", "secret").replace(b"Basic", b"bASIC"), "peer")
         self.assertEqual(len(self.asked), 1)
 
-    def test_shared(self) -> None:
+    def test_same_credentials_share_one_verification(self) -> None:
         """The same credentials again wait for the same answer."""
         verdicts = [self.passwords.verdict(basic("alice", "secret"), f"peer {n}") for n in range(1000)]
         self.assertEqual(len(self.asked), 1)
@@ -216,7 +216,7 @@ class PasswordsTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), MOST_WAITING)
         self.assertEqual(self.passwords.known(basic("bob", "b")), b"bob")
 
-    def test_changed(self) -> None:
+    def test_changed_hash_forgets_its_user_only(self) -> None:
         """Who has another hash, or none any more, is not known; the others stay known."""
         for user in ("alice", "bob"):
             self.make_known(basic(user, "secret"))
@@ -231,7 +231,7 @@ class PasswordsTests(SynchronousTestCase):
         self.say(True)
         self.assertIs(self.successResultOf(verdict), PasswordCheck.WRONG)
 
-    def test_bounded(self) -> None:
+    def test_number_of_known_credentials_is_bounded(self) -> None:
         """Of all credentials found right so many are known; what was used least lately is verified again."""
         first, second = (b"Basic  " + b" " * number + basic("alice", "secret")[6:] for number in range(2))
         for number in range(MOST_REMEMBERED + 1):
@@ -243,12 +243,12 @@ class PasswordsTests(SynchronousTestCase):
         self.assertIsNone(self.passwords.known(second))
         self.assertIn(f"{MOST_REMEMBERED} known", repr(self.passwords))
 
-    def test_long(self) -> None:
+    def test_only_72_bytes_of_a_password_count(self) -> None:
         """Of a very long password bcrypt's 72 bytes count."""
         self.passwords.verdict(basic("alice", "x" * 100), "peer")
         self.assertEqual(self.asked[0][0], b"x" * 72)
 
-    def test_broken(self) -> None:
+    def test_broken_verification_lets_no_client_in(self) -> None:
         """When a verification breaks, nobody is let in, and nothing hangs."""
         verdict = self.passwords.verdict(basic("alice", "secret"), "peer")
         self.asked.pop()[2].errback(MemoryError())
@@ -259,7 +259,7 @@ class PasswordsTests(SynchronousTestCase):
 class ComputingTests(TestCase):
     """bcrypt itself, on its thread."""
 
-    async def test_verify(self) -> None:
+    async def test_password_matches_its_own_hash_only(self) -> None:
         """A password has its own hash and no other, in the spelling of htpasswd, too; nonsense is nobody's hash."""
         computing = BcryptPool(reactor)
         computing.start()
@@ -277,7 +277,7 @@ class ComputingTests(TestCase):
                 self.assertIs(await computing.verify_familiar(password, against), right)
         computing.stop()
 
-    async def test_lanes(self) -> None:
+    async def test_two_familiar_passwords_are_verified_at_a_time(self) -> None:
         """Two familiar passwords are verified at a time, and none of them waits for a stranger's."""
         computing = BcryptPool(reactor)
         computing.start()
@@ -296,12 +296,12 @@ class ComputingTests(TestCase):
 class BucketTests(SynchronousTestCase):
     """The rate limit."""
 
-    def test_rate(self) -> None:
+    def test_burst_passes_and_then_one_per_interval(self) -> None:
         """A burst passes at once, then one request for each interval."""
         bucket = RateLimiter(RateLimit(0.5, 2), 0.0)
         self.assertEqual([bucket.take(at) for at in (0, 0, 0, 0.5, 0.6, 1.0)], [True, True, False, True, False, True])
 
-    def test_pause(self) -> None:
+    def test_pause_saves_up_no_more_than_a_burst(self) -> None:
         """A long pause saves up no more than a burst."""
         bucket = RateLimiter(RateLimit(0.5, 2), 0.0)
         self.assertEqual([bucket.take(100.0) for _ in range(3)], [True, True, False])

@@ -91,7 +91,7 @@ WRONG = (
 class ReadingTests(SynchronousTestCase):
     """Reading the file."""
 
-    def test_everything(self) -> None:
+    def test_all_settings_of_the_exporter_toolkit_are_parsed(self) -> None:
         """All that the exporter-toolkit knows is understood, and paths are relative to the file."""
         config = read_web_config(EVERYTHING, "/etc/mpp")
         tls = config.tls
@@ -143,7 +143,7 @@ class ReadingTests(SynchronousTestCase):
                 error = self.assertRaises(WebConfigError, read_web_config, text, "")
                 self.assertIn("has no key at all; expected tls_server_config, http_server_config,", str(error))
 
-    def test_inline(self) -> None:
+    def test_path_wins_over_inline_certificate(self) -> None:
         """Certificates may stand in the file itself; a path wins over them."""
         config = read_web_config("tls_server_config: {cert: CERT, key: KEY, key_file: k}", "")
         assert config.tls is not None
@@ -168,7 +168,7 @@ class ReadingTests(SynchronousTestCase):
         assert config.tls is not None
         self.assertEqual(len(set(config.tls.ciphers)), len(CIPHERS))
 
-    def test_wrong(self) -> None:
+    def test_errors_name_line_and_key_without_secrets(self) -> None:
         """What is wrong is said with line and key, and without what may be a secret."""
         for text, message in WRONG:
             with self.subTest(text=text):

@@ -37,7 +37,7 @@ class TLSOnlyTests(SynchronousTestCase):
         self.outer.makeConnection(self.transport)
         self.turn = lambda: clock.advance(0)
 
-    def test_plain(self) -> None:
+    def test_plain_http_is_answered_in_plain_http(self) -> None:
         """Who speaks plain HTTP is told so, in plain HTTP; nobody behind it hears of the request."""
         self.outer.dataReceived(b"GET /api/v1/query?query=up HTTP/1.1\r\nHost: x\r\n\r\n")
         head, _, body = self.transport.value().partition(b"\r\n\r\n")
@@ -48,7 +48,7 @@ class TLSOnlyTests(SynchronousTestCase):
         self.outer.dataReceived(b"more of it")
         self.assertEqual((self.transport.value(), self.inner.received), (head + b"\r\n\r\n" + body, b""))
 
-    def test_tls(self) -> None:
+    def test_tls_is_passed_on_in_any_segmentation(self) -> None:
         """Who speaks TLS is heard, even if what he says begins like plain HTTP would, and arrives byte by byte."""
         client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
         client.set_connect_state()
@@ -63,7 +63,7 @@ class TLSOnlyTests(SynchronousTestCase):
         self.deliver(client)
         self.assertEqual(self.inner.received, b"GET / HTTP/1.1\r\n\r\n")
 
-    def test_gone(self) -> None:
+    def test_disconnection_before_a_byte_is_passed_on(self) -> None:
         """One who leaves without a word is gone for those behind it, too."""
         self.outer.connectionLost(None)
         self.assertTrue(self.inner.ended)

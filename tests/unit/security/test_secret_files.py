@@ -30,7 +30,7 @@ def http(config: HTTPConfig) -> HTTPConfigs:
 class SecretFilesTests(SynchronousTestCase):
     """Where secrets are."""
 
-    def test_table(self) -> None:
+    def test_every_secret_file_is_named(self) -> None:
         """Every file of the configuration that holds a secret is named, and no other one."""
         header = ConfiguredHeader("X-Key", ("value",), ("s3cret",))
         for settings, web_config, paths in (
@@ -73,7 +73,7 @@ class ReadableTests(SynchronousTestCase):
         self.file = self.folder / "inner" / "secret"
         self.file.write_text("s3cret")
 
-    def test_mode(self) -> None:
+    def test_readability_depends_on_file_and_folder_modes(self) -> None:
         """It depends on the mode of the file, and on those of all folders above it, through symbolic links."""
         link = self.folder / "link"
         link.symlink_to(self.file)
@@ -83,7 +83,7 @@ class ReadableTests(SynchronousTestCase):
             with self.subTest(mode=mode, above=above):
                 self.assertEqual((is_readable_by_all(str(self.file)), is_readable_by_all(str(link))), (readable, readable))
 
-    def test_gone(self) -> None:
+    def test_missing_file_is_not_readable_by_others(self) -> None:
         """What is not there, and what is no path, nobody can read."""
         for path in (str(self.folder / "gone"), "a\0b", str(self.file / "below")):
             self.assertFalse(is_readable_by_all(path))

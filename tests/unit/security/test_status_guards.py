@@ -13,7 +13,7 @@ ASKED = "RequireAndVerifyClientCert"
 class GuardsTests(SynchronousTestCase):
     """From nothing to all there is."""
 
-    def test_table(self) -> None:
+    def test_missing_protection_is_shown_at_a_glance(self) -> None:
         """It is told at a glance whether there is anything, and what; what is no protection is not taken for one."""
         for guards, word, said in (
             (ListenerSecurity(), "not protected", "no TLS and no passwords."),
