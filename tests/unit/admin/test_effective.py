@@ -54,7 +54,7 @@ class EffectiveTests(SynchronousTestCase):
         self.shown = effective(reading, 1_700_000_000.0)
         return {each.name: each for each in self.shown.values}
 
-    def test_origin(self) -> None:
+    def test_each_value_names_its_origin(self) -> None:
         """Each value says where it was written: the line of the file, the variable, the option, or nowhere."""
         values = self.config("-V", "--retries=3", file=FILE, MPP_LOG_FORMAT="json")
         for name, value, text, origin, place in [
@@ -96,12 +96,12 @@ class EffectiveTests(SynchronousTestCase):
         self.assertEqual(set(values), {option.flag.removeprefix("--") for option in OPTIONS if option.field})
         self.assertEqual({each.name for each in values.values() if each.origin != "default"}, {"endpoint"})
 
-    def test_derived(self) -> None:
+    def test_derived_value_is_not_called_a_default(self) -> None:
         """A value that nobody gave, and that is not the default, is not called one."""
         values = self.config("--endpoint", "a:1", "--listen", "tcp:9091")
         self.assertEqual(values["port"], ConfiguredValue("port", None, "", "derived"))
 
-    def test_secrets(self) -> None:
+    def test_no_secret_is_shown(self) -> None:
         """No secret is shown, wherever it was given; what is none is."""
         secret = "hunter2"
         values = self.config(
@@ -126,7 +126,7 @@ class EffectiveTests(SynchronousTestCase):
                 if option.secret(text):
                     self.assertNotIn("hunter2", option.mask(text), option.flag)
 
-    def test_written(self) -> None:
+    def test_shown_defaults_could_be_written_into_the_file(self) -> None:
         """What is shown as a default could be written into the file, and would mean the same."""
         for option in OPTIONS:
             value = option.field and option.of(Settings())
@@ -137,7 +137,7 @@ class EffectiveTests(SynchronousTestCase):
 class WrittenTests(SynchronousTestCase):
     """How values are written."""
 
-    def test_numbers(self) -> None:
+    def test_numbers_have_the_units_of_the_configuration(self) -> None:
         """Durations, sizes and shares have the units that the configuration takes."""
         for value, text in (
             (0.0, "0"),
@@ -152,7 +152,7 @@ class WrittenTests(SynchronousTestCase):
             self.assertEqual(written_size(size), text)
         self.assertEqual([written_share(share) for share in (0.0, 0.2, 0.125, 1.0)], ["0%", "20%", "12.5%", "100%"])
 
-    def test_masks(self) -> None:
+    def test_paths_of_secret_files_are_shown_and_secrets_masked(self) -> None:
         """Paths of files with secrets are shown, secrets are not."""
         self.assertEqual([mask_unless_file(text) for text in ("", "@/a", "{}")], ["", "@/a", "<secret>"])
         for text, masked in (
@@ -167,7 +167,7 @@ class WrittenTests(SynchronousTestCase):
 class PageTests(SynchronousTestCase):
     """How it is shown."""
 
-    def test_page(self) -> None:
+    def test_page_separates_configured_from_default_values(self) -> None:
         """What was configured is apart from the defaults, and nothing foreign becomes markup."""
         config = EffectiveConfig(
             (ConfiguredValue("port", 9090, "9090", "default"), ConfiguredValue("dns", FOREIGN, FOREIGN, "file", f"{FOREIGN}:3")),
@@ -178,7 +178,7 @@ class PageTests(SynchronousTestCase):
         self.assertIn("1 value configured, 1 by default", page)
         self.assertNotIn("<script>alert", page)
 
-    def test_json(self) -> None:
+    def test_json_has_typed_values(self) -> None:
         """Programs get values, not only texts; before anything was read there are none."""
         config = EffectiveConfig((ConfiguredValue("retries", 2, "2", "default"),), 5.0)
         self.assertEqual(

@@ -53,13 +53,13 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(told.verdict, "a:9090 would answer this.")
         self.assertIn("The routing strategy single-most-data selects a:9090.", told.reasons)
 
-    def test_federation(self) -> None:
+    def test_sticky_server_for_federation_is_named(self) -> None:
         """The server on which a client is kept for federation is named, and that it stays there."""
         told = explanation(b"/federate?match[]=up", evolve(ONE, sticky=(B,)), COOKIE)
         self.assertEqual((told.backends, told.decided_by, told.affinity), (("b:9090",), "affinity", "sticky"))
         self.assertIn("Federation and remote read keep this client on b:9090 as long as it is in service.", told.reasons)
 
-    def test_lack(self) -> None:
+    def test_server_that_lacks_newest_data_is_named(self) -> None:
         """A server that lacks newest data is named, but not for requests about the time before."""
         lacking = Observation(B, Standing.VIABLE, lack=Lack(80, 80, 1_700_000_000.0, stopped=True))
         selection = evolve(ONE, observations=(Observation(A, Standing.VIABLE), lacking)).with_past(Choice((B,), (A,)))
@@ -86,14 +86,14 @@ class ExplainTests(SynchronousTestCase):
             self.assertEqual(explanation(target, headers=chain).client, "203.0.113.9")
             self.assertEqual(explanation(target, headers=chain, trusted_proxies=("203.0.113.9/32",)).client, "198.51.100.7")
 
-    def test_affinity(self) -> None:
+    def test_cookie_decides_while_its_server_is_selected(self) -> None:
         """A client is sent where its cookie says, as long as that one is selected."""
         told = explanation(selection=TWO, headers=COOKIE)
         self.assertEqual((told.backends, told.decided_by, told.affinity), (("b:9090",), "affinity", "cookies"))
         self.assertEqual(told.next_backends, ("a:9090", "c:9090"))
         self.assertEqual(explanation(headers=COOKIE).decided_by, "strategy")
 
-    def test_chance(self) -> None:
+    def test_chance_decides_among_several_selected(self) -> None:
         """Among several selected ones chance decides for a new client."""
         told = explanation(selection=TWO)
         self.assertEqual((told.backends, told.next_backends, told.decided_by), (("a:9090", "b:9090"), (), "chance"))
@@ -106,7 +106,7 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual((told.backends, told.next_backends), (("b:9090",), ("a:9090",)))
         self.assertIn("b:9090 is down: refused.", told.reasons)
 
-    def test_write(self) -> None:
+    def test_requests_that_may_change_something_are_sent_once(self) -> None:
         """What may change something is sent once."""
         told = explanation(b"/api/v1/rules", method=b"DELETE")
         self.assertEqual((told.read, told.next_backends), (False, ()))
@@ -124,7 +124,7 @@ class ExplainTests(SynchronousTestCase):
         told = explanation(selection=Selection(1, Choice((A,), (B,)), WELL[:2]), retries=2)
         self.assertIn("It is a read: if it fails it is tried on one other server, next on b:9090.", told.reasons)
 
-    def test_deadline(self) -> None:
+    def test_only_queries_have_their_own_deadline(self) -> None:
         """A query's own timeout counts, and no path but a query's has one."""
         self.assertEqual(explanation(b"/api/v1/query?query=up&timeout=5s").deadline_seconds, 6.0)
         self.assertEqual(explanation(b"/api/v1/labels?timeout=5s").deadline_seconds, 120.0)
@@ -169,7 +169,7 @@ class ExplainTests(SynchronousTestCase):
 class QuestionTests(SynchronousTestCase):
     """What stands behind the question mark."""
 
-    def test_table(self) -> None:
+    def test_any_query_url_can_be_explained(self) -> None:
         """Any query URL can be put behind it, raw or as a form sends it."""
         up = b"/api/v1/query?query=up"
         for asked, question in [
@@ -197,7 +197,7 @@ class QuestionTests(SynchronousTestCase):
         ]:
             self.assertEqual(read(asked), question, asked)
 
-    def test_format(self) -> None:
+    def test_format_parameter_wins_over_accept(self) -> None:
         """What is asked for counts, then what the client accepts."""
         for asked, accept, otherwise, expected in [
             ("json", b"text/html", "text", "json"),

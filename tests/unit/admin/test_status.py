@@ -59,7 +59,7 @@ class VerdictTests(SynchronousTestCase):
     def verdict(self, *observations: Observation, **more: Any) -> str:
         return report.make(view(*observations, **more)).verdict
 
-    def test_table(self) -> None:
+    def test_first_sentence_names_unhealthy_and_serving_servers(self) -> None:
         """The first sentence says who is not well and who serves."""
         ejected = well(B, standing=Standing.SUSPECT, why="reset", ejected_at=NOW - 90)
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(1, 4, NOW - 9, 1))
@@ -100,7 +100,7 @@ class VerdictTests(SynchronousTestCase):
             "Both servers are healthy. The routing strategy selects none; requests are sent to prom-a:9090, the best standby.",
         )
 
-    def test_degraded(self) -> None:
+    def test_degraded_choice_is_reported_first(self) -> None:
         """A choice that is not what was asked for is told first."""
         self.assertEqual(self.verdict(well(A), degraded="none has enough"), "None has enough. prom-a:9090 serves.")
 
@@ -117,7 +117,7 @@ class VerdictTests(SynchronousTestCase):
 class ListenerTests(SynchronousTestCase):
     """What protects the listener, beside the verdict."""
 
-    def test_page(self) -> None:
+    def test_protection_is_shown_in_the_refreshed_part(self) -> None:
         """It is seen in a word, in the part of the page that is renewed."""
         for guards, word in ((ListenerSecurity(), "not protected"), (ListenerSecurity(True), "protected")):
             main = page(well(A), security=guards).partition("<main>")[2].partition("</section>")[0]
@@ -127,14 +127,14 @@ class ListenerTests(SynchronousTestCase):
 class IdentityTests(SynchronousTestCase):
     """Which of several mpp it is."""
 
-    def test_page(self) -> None:
+    def test_host_process_and_version_stand_at_the_top(self) -> None:
         """Host, addresses, process and version stand at the top, and the host in the title of the tab."""
         shown = page(well(A), identity=Identity("gateway-1", 4711, ("0.0.0.0:9090", "unix:/run/mpp.sock")))
         self.assertIn("gateway-1, listens on 0.0.0.0:9090 and unix:/run/mpp.sock, pid 4711</span></header>", shown)
         self.assertIn(__version__, shown.partition("</header>")[0])
         self.assertIn(" mpp gateway-1: The only server", shown.partition("</title>")[0])
 
-    def test_unknown(self) -> None:
+    def test_unknown_identity_is_left_out(self) -> None:
         """What is not known is left out."""
         self.assertEqual((Identity().described, Identity(pid=4).described), ("", "pid 4"))
 
@@ -142,7 +142,7 @@ class IdentityTests(SynchronousTestCase):
 class WorkersTests(SynchronousTestCase):
     """How many processes serve."""
 
-    def test_page(self) -> None:
+    def test_missing_worker_is_shown(self) -> None:
         """Several are told of, and above all when one is missing."""
         self.assertNotIn("Workers", page(well(A)))
         self.assertIn("<dt>Workers</dt><dd>2</dd>", page(well(A), settings={"workers": 2}, workers=2))
@@ -176,7 +176,7 @@ class DownTests(SynchronousTestCase):
         self.assertIn("has not reported its state", html)
         self.assertNotIn("<dt>Version</dt>", html)
 
-    def test_programs(self) -> None:
+    def test_json_separates_current_from_past(self) -> None:
         """Programs can tell what is current from what was."""
         values = view(well(A), well(B, standing=Standing.DOWN))
         self.assertEqual([each["facts_current"] for each in document.document(values)["backends"]], [True, False])
@@ -189,7 +189,7 @@ class WhyTests(SynchronousTestCase):
         told = report.make(view(*observations, **more)).backends[number]
         return told.role, told.why
 
-    def test_selected(self) -> None:
+    def test_selected_server_says_what_it_has(self) -> None:
         """Who serves says what it has."""
         self.assertEqual(self.why(well(A), well(B))[0], "selected")
         self.assertIn("15d of history; no healthy server has clearly more", self.why(well(A), well(B))[1])
@@ -225,7 +225,7 @@ class WhyTests(SynchronousTestCase):
             self.assertIn(words, why)
             self.assertIn("a healthy standby", why)
 
-    def test_ejected(self) -> None:
+    def test_ejected_server_says_since_when_and_why(self) -> None:
         """Who was taken out of service says since when and for what, whatever its last probe said."""
         out = well(A, standing=Standing.SUSPECT, why="3 requests in a row failed, the last: reset", ejected_at=NOW - 90)
         self.assertEqual(
@@ -239,7 +239,7 @@ class WhyTests(SynchronousTestCase):
             observation = Observation(B, Standing.NOT_READY, why)
             self.assertTrue(self.why(well(A), observation, number=1)[1].startswith(shown))
 
-    def test_replaying(self) -> None:
+    def test_replaying_server_shows_progress_and_remaining_time(self) -> None:
         """A server that replays its WAL says how far it is and how long it still takes."""
         replaying = well(B, standing=Standing.NOT_READY, why="not ready", replay=Replay(3, 4, NOW - 44, 1))
         role, why = self.why(well(A), replaying, number=1)
@@ -333,7 +333,7 @@ class PageTests(SynchronousTestCase):
         ):
             self.assertIn(words, html)
 
-    def test_now(self) -> None:
+    def test_current_rates_stand_beside_the_last_ten_minutes(self) -> None:
         """What happens now stands beside the last ten minutes, and alone as long as these are no longer."""
         latest = TrafficSpan(12.0, 360, 180, 2, 0.3, 2.5)
         html = page(well(A), recent={A.name: RecentTraffic(600.0, 600, 180, 2, 0.001, 0.002, latest=latest)})
@@ -373,7 +373,7 @@ class PageTests(SynchronousTestCase):
         selection = view(well(A), replaying).selection
         self.assertEqual([report.state(o, selection) for o in selection.observations], ["selected", "replaying"])
 
-    def test_drift(self) -> None:
+    def test_differences_in_a_pair_are_shown_with_values(self) -> None:
         """What differs in a pair is told with the values of both; nothing of it when there is one server."""
         html = page(well(A), well(B, facts_version="2.42.0", facts_reload_ok=False))
         for words in ("different versions", ">prom-a:9090</a>: 3.5.3", ">prom-b:9090/x</a>: 2.42.0", "the last reload failed"):
@@ -417,7 +417,7 @@ class PageTests(SynchronousTestCase):
         served = page(well(A), well(B), recent={A.name: RecentTraffic(600.0, 10), B.name: RecentTraffic(600.0, 10)})
         self.assertIn("<td>0%</td>", served)
 
-    def test_events(self) -> None:
+    def test_events_are_shown_newest_first(self) -> None:
         """What happened is told with time and reason, newest first."""
         events = (Event(NOW - 61, "ejection", "prom-b is ejected, down: refused"), Event(NOW - 3600, "return", "it is back"))
         html = page(well(A), events=events)
@@ -572,7 +572,7 @@ class DocumentTests(SynchronousTestCase):
 class PictureTests(SynchronousTestCase):
     """The last minutes, drawn."""
 
-    def test_bars(self) -> None:
+    def test_sparkline_has_a_bar_for_each_slot(self) -> None:
         """There is a bar for each slot, at most as many as fit; what was rare can be seen; nothing is drawn of nothing."""
         slots = (TrafficSlot(10.0, 0, 0, 0, "standby"), TrafficSlot(10.0, 1000, 1, 0, "selected"))
         drawn = picture(RecentTraffic(slots=slots))
@@ -599,7 +599,7 @@ class WordsTests(SynchronousTestCase):
         ):
             self.assertEqual(duration(seconds), text)
 
-    def test_numbers(self) -> None:
+    def test_numbers_are_short_and_small_ones_not_zero(self) -> None:
         """Rates, shares, latencies and lists are short, and what is little is not nothing."""
         self.assertEqual([rate(n) for n in (0, 0.05, 0.5, 12.34, 1234.5)], ["0.0/s", "3.0/min", "0.5/s", "12.3/s", "1,234/s"])
         self.assertEqual([share(n) for n in (0, 0.0001, 0.0123, 0.5, 1)], ["0%", "<0.1%", "1.2%", "50%", "100%"])
