@@ -29,13 +29,13 @@ class CheckTests(SynchronousTestCase):
             "--endpoints-file: '/nowhere/endpoints' cannot be read (No such file or directory); expected a file",
         )
 
-    def test_folder(self) -> None:
+    def test_folder_is_no_endpoints_file(self) -> None:
         """A folder is no endpoints file."""
         self.assertEqual(
             self.problem(configured(endpoints_file="/")), "--endpoints-file: '/' cannot be read (Is a directory); expected a file"
         )
 
-    def test_pipe(self) -> None:
+    def test_named_pipe_is_no_endpoints_file(self) -> None:
         """A named pipe is no endpoints file either, and stops nothing."""
         path = os.path.abspath(self.mktemp())
         os.mkfifo(path)
@@ -44,7 +44,7 @@ class CheckTests(SynchronousTestCase):
             f"--endpoints-file: {path!r} cannot be read (not a regular file); expected a file",
         )
 
-    def test_endpoint(self) -> None:
+    def test_bad_endpoint_is_found_before_any_port_is_opened(self) -> None:
         """An endpoint that makes no sense is found before anything is opened."""
         self.assertEqual(
             self.problem(Settings(listen=("foo:1",))),
@@ -66,7 +66,7 @@ class CheckConfigTests(SynchronousTestCase):
         """Give all that is wrong."""
         return [str(error) for error in self.assertRaises(ConfigError, check_config, sources, MemoryReactorClock()).all]
 
-    def test_ok(self) -> None:
+    def test_sound_file_is_reported_as_ok(self) -> None:
         """A sound file is called so by its name."""
         self.assertEqual(check_config(self.sources("endpoint: a:9090\n"), MemoryReactorClock()), "mpp.yaml: ok")
 
@@ -76,7 +76,7 @@ class CheckConfigTests(SynchronousTestCase):
             check_config(ConfigSources(("--endpoint", "a:9090"), {}), MemoryReactorClock()), "command line and environment: ok"
         )
 
-    def test_everything(self) -> None:
+    def test_all_errors_are_found_at_once(self) -> None:
         """What is written wrong, what is not there and what cannot work is found at once, each where it was written."""
         sources = self.sources(
             "prot: 80\nlisten: ['tcp:1', 'foo:1']\nendpoints-file: gone\nrouting-strategy: best\n"
@@ -115,7 +115,7 @@ class CheckConfigTests(SynchronousTestCase):
         problems = self.problems(self.sources("port: 80\n", environ=environ))
         self.assertEqual((len(problems), problems[1]), (2, unknown))
 
-    def test_systemd(self) -> None:
+    def test_socket_of_systemd_need_not_exist_at_a_check(self) -> None:
         """A socket that systemd will hand over need not be there when the file is checked."""
         inherited = "systemd:domain=INET6:name=mpp"
         sources = self.sources(f"endpoint: a:9090\nlisten: {inherited}\nadmin-listen: {inherited}\n")

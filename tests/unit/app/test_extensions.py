@@ -77,7 +77,7 @@ class BuildTests(SynchronousTestCase):
         """An installed strategy gets what stands behind the first colon."""
         self.assertIsInstance(build_strategy("picky:a:b", entry_points=entry_points), RandomStrategy)
 
-    def test_refusals(self) -> None:
+    def test_bad_extension_is_rejected_in_one_line(self) -> None:
         """A mistake is answered in one line that names the option, the culprit, and what was expected."""
         for spec, message in {
             "most": (
@@ -130,7 +130,7 @@ class BuildTests(SynchronousTestCase):
         """Give the names of the locators that are made."""
         return [plan.build().name for plan in LocatorPlanner(MemoryReactorClock(), {}).plans(settings)]
 
-    def test_affinities(self) -> None:
+    def test_affinities_are_tried_in_order(self) -> None:
         """Affinities are made in the order they are tried."""
         made = build_affinities(["header:X-Dashboard-Uid", "sourceip", "cookies"], [ip_network("10.0.0.0/8")])
         self.assertEqual([affinity.name for affinity in made], ["header:X-Dashboard-Uid", "sourceip", "cookies"])
@@ -158,7 +158,7 @@ class DocumentedTests(SynchronousTestCase):
     def build(self, spec: str) -> Any:
         return build_strategy(spec, entry_points=lambda group: [self.point] if group == "mpp.strategies" else [])
 
-    def test_selects(self) -> None:
+    def test_documented_strategy_selects_by_version(self) -> None:
         """It selects the servers with the version, and without any such server the best one, and says so."""
         servers = [Backend("http", name, 9090) for name in ("a", "b", "c")]
         versions = ("2.42.0+ds", "3.5.0", "")

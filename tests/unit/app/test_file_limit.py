@@ -12,7 +12,7 @@ from mpp.app.file_limit import MOST_CONNECTIONS, OWN_DESCRIPTORS, raise_file_lim
 class FileLimitTests(SynchronousTestCase):
     """The number of open files."""
 
-    def test_raised(self) -> None:
+    def test_limit_is_raised_to_the_hard_limit(self) -> None:
         """The limit becomes what the system grants at most."""
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
@@ -21,7 +21,7 @@ class FileLimitTests(SynchronousTestCase):
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
         self.assertEqual(raise_file_limit(), before[1])
 
-    def test_room(self) -> None:
+    def test_each_client_may_take_two_files(self) -> None:
         """Of the files allowed, each client may take two, one of them for a backend; some are left for mpp itself."""
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)

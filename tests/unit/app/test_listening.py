@@ -69,7 +69,7 @@ class Recorded:
 class UnixTests(SynchronousTestCase):
     """Unix sockets."""
 
-    def test_mode(self) -> None:
+    def test_sockets_have_mode_0660_by_default(self) -> None:
         """User and group may connect, for clients and for admins, unless a mode is given in whatever way."""
         for text, path, mode in (
             ("unix:/run/mpp.sock", "/run/mpp.sock", 0o660),
@@ -130,7 +130,7 @@ class PortTests(SynchronousTestCase):
             str(error), "--port: 80 may not be opened by this user; expected a port above 1023, or the right to open lower ones"
         )
 
-    def test_none(self) -> None:
+    def test_unrequested_port_is_not_opened(self) -> None:
         """No port is opened that is not asked for."""
         memory = MemoryReactorClock()
         self.assertEqual(listen(Settings(port=None), memory, FACTORY), [])
@@ -148,7 +148,7 @@ class PortTests(SynchronousTestCase):
 class EndpointTests(SynchronousTestCase):
     """``--listen``."""
 
-    def test_backlog(self) -> None:
+    def test_endpoint_gets_the_backlog_of_the_port(self) -> None:
         """An endpoint that says nothing of it gets the same backlog as the port; one that does keeps its own."""
         for text, backlog in (("tcp:1", BACKLOG), ("tcp6:1", BACKLOG), ("tcp:1:backlog=7", 7), ("tcp:1:127.0.0.1:7", 7)):
             with self.subTest(text=text):
@@ -165,7 +165,7 @@ class EndpointTests(SynchronousTestCase):
             str(error), "--listen: 'tcp:1:interface=192.0.2.1' is no address of this machine; expected one of its own"
         )
 
-    def test_refused(self) -> None:
+    def test_bad_endpoint_is_rejected_in_one_line(self) -> None:
         """What is wrong with an endpoint is said in one line."""
         for text, message in (
             ("foo:1", "'foo:1' is not a Twisted server endpoint (Unknown endpoint type: 'foo')"),
@@ -191,7 +191,7 @@ class EndpointTests(SynchronousTestCase):
                 error = self.assertRaises(ConfigError, endpoint, MemoryReactorClock(), text)
                 self.assertEqual(str(error), f"--listen: {message}")
 
-    def test_renewed(self) -> None:
+    def test_changed_certificate_is_used_for_new_connections(self) -> None:
         """A certificate is read again for new connections; while its files are broken the former one stays in use."""
         authority, path = FakeAuthority(), FilePath(self.mktemp())
         reactor = MemoryReactorClock()
@@ -228,7 +228,7 @@ class EndpointTests(SynchronousTestCase):
 class WhereTests(SynchronousTestCase):
     """How an address is written in the log."""
 
-    def test_addresses(self) -> None:
+    def test_addresses_are_written_as_usual(self) -> None:
         """As one would write it elsewhere."""
         for address, text in (
             (IPv4Address("TCP", "127.0.0.1", 9090), "127.0.0.1:9090"),
@@ -276,7 +276,7 @@ class SocketTests(TestCase):
         return opened
 
     @inlineCallbacks
-    def test_shared(self) -> Any:
+    def test_shared_port_can_be_opened_twice(self) -> Any:
         """A port that is opened to be shared can be opened once more, for both families, and each of the two can be closed."""
         number = free_port()
         (first,) = self.listen(port=number, reuse_port=True)

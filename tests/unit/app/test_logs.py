@@ -53,7 +53,7 @@ def failed(why: str) -> Failure:
 class FieldsTests(SynchronousTestCase):
     """What is told of an event."""
 
-    def test_event(self) -> None:
+    def test_event_has_time_level_message_and_origin(self) -> None:
         """An event has its time, level, message and origin, then what it carries."""
         self.assertEqual(
             told("{backend} is well", backend="a:9090", standing=Standing.NOT_READY, away=1.5, count=2, well=False),
@@ -80,7 +80,7 @@ class FieldsTests(SynchronousTestCase):
         self.assertEqual((found["msg"], found["msg_"], found["ts_"], found["stack_"]), ("x", "of joy", 3, "of hay"))
         self.assertIn("a_b_c", told("x", **{"a b=c": 1}))
 
-    def test_failure(self) -> None:
+    def test_failure_has_its_error_and_traceback(self) -> None:
         """A failure has its error in a word, and its traceback."""
         events: list[Any] = []
         logger = Logger("mpp.test", observer=LogPublisher(events.append))
@@ -126,7 +126,7 @@ class FieldsTests(SynchronousTestCase):
         logger.warn("Strange")
         self.assertEqual([logs.level_of(event) for event in events], ["debug", "warn"])
 
-    def test_levels(self) -> None:
+    def test_levels_and_formats_are_those_of_the_options(self) -> None:
         """The levels are those that may be configured, and so are the formats."""
         for level in logs.LEVELS:
             self.assertEqual(values.parse_log_level(level.upper()), level)
@@ -139,14 +139,14 @@ class FieldsTests(SynchronousTestCase):
 class RenderersTests(SynchronousTestCase):
     """How a line is written."""
 
-    def test_logfmt(self) -> None:
+    def test_words_are_bare_and_all_else_quoted(self) -> None:
         """Words stand as they are, all else in quotes."""
         self.assertEqual(
             logs.logfmt({"a": "word:9090", "b": "two words", "c": "", "d": 'a"b', "e": "x=y", "f": 0.5, "g": True, "h": "é"}),
             'a=word:9090 b="two words" c="" d="a\\"b" e="x=y" f=0.5 g=true h=é',
         )
 
-    def test_json(self) -> None:
+    def test_numbers_are_json_numbers(self) -> None:
         """Numbers are numbers, and what JSON has no word for is text."""
         found = {
             name: logs.plain(value) for name, value in {"a": 1, "b": 0.25, "c": float("nan"), "d": False, "e": b"\xff"}.items()
@@ -184,7 +184,7 @@ class RenderersTests(SynchronousTestCase):
         self.assertEqual([logs.logfmt({"a": word}) for word in words], [f"a={word}" for word in words])
 
     @given(st.dictionaries(st.text(max_size=10), st.text(max_size=30) | st.binary(max_size=30) | st.floats() | st.integers()))
-    def test_anything(self, own: dict[str, Any]) -> None:
+    def test_any_event_can_be_parsed_again(self, own: dict[str, Any]) -> None:
         """Whatever an event carries, a line can be read again, and says the same."""
         event = {**own, "log_time": 0.0, "log_format": "x", "log_namespace": "n"}
         # By this name the parent's log gets the fields of a worker's line.

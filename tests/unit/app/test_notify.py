@@ -68,7 +68,7 @@ class Inbox:
 class SupervisorTests(SynchronousTestCase):
     """What the environment says of the service manager."""
 
-    def test_environment(self) -> None:
+    def test_notify_socket_and_watchdog_are_read(self) -> None:
         """A socket, a watchdog that is ours, and nothing when there is no socket of this machine."""
         for environ, expected in (
             ({}, ServiceManager()),
@@ -134,7 +134,7 @@ class NoticesTests(SynchronousTestCase):
         expected = "STATUS=serving from prom-b:9090 (1 of 2); prom-a:9090 down (connection refused)"
         self.assertEqual(self.inbox.messages(), [["READY=1", expected]])
 
-    def test_watchdog(self) -> None:
+    def test_watchdog_is_notified_twice_as_often_as_needed(self) -> None:
         """It says that it is alive twice as often as it has to, also while it finishes what is in flight."""
         notices = self.notices(watchdog_s=0.5)
         self.first_round()
@@ -146,7 +146,7 @@ class NoticesTests(SynchronousTestCase):
         self.clock.pump([0.25] * 4)
         self.assertEqual(self.inbox.messages(), [["WATCHDOG=1"]] * 4)
 
-    def test_stopping(self) -> None:
+    def test_stopping_is_notified_at_its_beginning(self) -> None:
         """Stopping is told at its beginning; when it is over there is nothing more to tell."""
         notices = self.notices()
         self.first_round()

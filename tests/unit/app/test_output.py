@@ -146,7 +146,7 @@ class DescriptorTests(SynchronousTestCase):
             self.out.write(b"one\n")
         self.assertEqual(self.later, [])
 
-    def test_closed(self) -> None:
+    def test_closed_output_stops_nothing(self) -> None:
         """An output that is closed stops nothing."""
         os.close(self.pipe.given)
         self.out.write(b"one\n")
@@ -218,13 +218,13 @@ class ObserverTests(SynchronousTestCase):
         self.assertTrue(all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in written))
         return [line.decode().partition("msg=")[2].partition(" ")[0] for line in written]
 
-    def test_levels(self) -> None:
+    def test_less_important_lines_are_not_written(self) -> None:
         """What is less important than the level is not written; the access log always is."""
         self.assertEqual(self.lines("debug"), ["debug", "info", "warn", "error", "critical", "request"])
         self.assertEqual(self.lines("warn"), ["warn", "error", "critical", "request"])
         self.assertEqual(self.lines("error"), ["error", "critical", "request"])
 
-    def test_priorities(self) -> None:
+    def test_journal_lines_begin_with_their_priority(self) -> None:
         """For the journal each line begins with syslog's number of its level; so does the one that tells of a loss."""
         written: list[bytes] = []
         lines = LineObserver("logfmt", "debug", priorities=True)
@@ -236,7 +236,7 @@ class ObserverTests(SynchronousTestCase):
             [line[:6] for line in (*written, lines.notice(1))], [b"<%d>ts=" % number for number in (7, 6, 4, 3, 3, 4)]
         )
 
-    def test_change(self) -> None:
+    def test_format_and_level_change_between_lines(self) -> None:
         """Format and level may be others from one line to the next."""
         written: list[bytes] = []
         lines = LineObserver("logfmt", "warn")
@@ -281,7 +281,7 @@ class PlaceTests(SynchronousTestCase):
         """twistd itself refuses a daemon that is to log to standard output."""
         self.assertIsNone(self.log({"logfile": "-"}))
 
-    def test_file(self) -> None:
+    def test_log_file_of_twistd_is_rotated_by_a_signal(self) -> None:
         """twistd's log file has the same lines, and is rotated by a signal."""
         path = Path(self.mktemp())
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
@@ -298,7 +298,7 @@ class PlaceTests(SynchronousTestCase):
         self.log({"nodaemon": True})
         self.assertIn(b'"msg":"hello"', pipe.read())
 
-    def test_journal(self) -> None:
+    def test_only_the_journal_gets_priorities(self) -> None:
         """Only where standard output is the journal's end, and not something else, its lines say how important they are."""
         pipe = Reader()
         self.addCleanup(pipe.close)

@@ -42,14 +42,14 @@ def _own(event: Mapping[str, Any]) -> str:
 class ChangesTests(SynchronousTestCase):
     """What differs."""
 
-    def test_names(self) -> None:
+    def test_changed_options_are_named_without_values(self) -> None:
         """Options are named as in a file, in the order of the table; their values are not told."""
         before = configured(endpoints=("a:1",), marathon=MarathonSettings(principal_secret="s3cr3t"))
         after = configured(config="f", endpoints=("b:1",), kube=KubeSettings(namespace="n"), retries=5)
         self.assertEqual(changes(before, after), ("endpoint", "marathon-principal-secret", "kube-namespace", "retries"))
         self.assertEqual(changes(before, before), ())
 
-    def test_http(self) -> None:
+    def test_changed_http_settings_are_named_by_place(self) -> None:
         """How servers are spoken to is named by where it is said."""
         config = HTTPConfig(username="u")
         after = HTTPConfigs(config, ((URLPattern(), config),), (LocatorRule(DiscoverySource("dns"), config),))
@@ -63,7 +63,7 @@ class WiringTests(SynchronousTestCase):
         """Wire some settings."""
         return build(configured(**settings), LocatorPlanner(MemoryReactorClock(), {}), last)  # type: ignore[arg-type]
 
-    def test_unchanged(self) -> None:
+    def test_unchanged_locators_and_affinities_are_kept(self) -> None:
         """A locator or affinity that is configured as before goes on with all it remembers."""
         first = self.wire(endpoints=("a:1",), endpoints_file="f")
         second = self.wire(first, endpoints=("b:1",), endpoints_file="f")
@@ -178,7 +178,7 @@ class ReloaderTests(SynchronousTestCase):
         reloaded: Reloaded = self.successResultOf(self.reloader.reload())
         return reloaded
 
-    def test_changed(self) -> None:
+    def test_changed_options_are_active_and_reported(self) -> None:
         """What has changed is in force, and told by name."""
         self.assertEqual(self.reload("endpoint: b:1\nretries: 5\n"), Reloaded(("endpoint", "retries")))
         self.assertEqual(
@@ -204,7 +204,7 @@ class ReloaderTests(SynchronousTestCase):
         self.assertIs(self.program.settings, before)
         self.assertEqual(self.lines, ["configuration reloaded from mpp.yaml, nothing has changed"])
 
-    def test_wrong(self) -> None:
+    def test_wrong_configuration_changes_nothing(self) -> None:
         """All that is wrong is told, and nothing changes."""
         before = self.program.settings
         reloaded = self.reload("endpoint: b:1\nretries: x\nprot: 1\n")
@@ -223,7 +223,7 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(self.noted, [("refused", why)])
         self.assertIs(self.program.settings, before)
 
-    def test_blame(self) -> None:
+    def test_later_error_names_the_line(self) -> None:
         """What is found by whatever step is told with the line."""
         text = "endpoint: b:1\nport: 1\n"
         wrong = ConfigError("--port", "is taken")
@@ -267,7 +267,7 @@ class ReloaderTests(SynchronousTestCase):
         self.successResultOf(second)
         self.assertEqual(self.program.settings.discovery[EndpointSettings].urls, ("c:1",))
 
-    def test_bug(self) -> None:
+    def test_bug_is_logged_and_the_next_reload_works(self) -> None:
         """A bug is logged, and the next reload is made all the same."""
         self.program.verifying = Deferred()
         self.program.verifying.errback(ZeroDivisionError())
@@ -287,7 +287,7 @@ class AtOnce:
 class HangUpTests(SynchronousTestCase):
     """SIGHUP."""
 
-    def test_signal(self) -> None:
+    def test_sighup_reloads_while_running_only(self) -> None:
         """It is acted on while the program runs, and ignored while it stops."""
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         called: list[str] = []

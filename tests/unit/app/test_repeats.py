@@ -50,7 +50,7 @@ class RepeatsTestCase(SynchronousTestCase):
 class RepeatsTests(RepeatsTestCase):
     """Which lines are written."""
 
-    def test_flood(self) -> None:
+    def test_repeated_warning_is_written_once_a_minute(self) -> None:
         """Of a warning that comes ten times a second, one line is written a minute, with how often it came."""
         for _ in range(1000):
             self.log.warn("{backend}: certificate has expired", backend="a:9090")
@@ -98,7 +98,7 @@ class RepeatsTests(RepeatsTestCase):
                 self.log.failure("bug")
         self.assertEqual(self.messages(), ["full", "full", "full", "empty", "full", "bug", "bug"])
 
-    def test_information(self) -> None:
+    def test_information_is_written_each_time(self) -> None:
         """Information is written each time: it may answer somebody who waits for it."""
         for tell in (self.log.info, self.log.debug):
             tell("read again")
@@ -120,7 +120,7 @@ class RepeatsTests(RepeatsTestCase):
         self.clock.advance(QUIET_S)
         self.assertEqual(self.messages(), ["a is back after 3.5 s (2 more since 2023-11-14T22:13:20.000Z)"])
 
-    def test_end(self) -> None:
+    def test_counted_repeats_are_written_at_the_end(self) -> None:
         """What has been counted is told at the end of the program; what comes after that is written."""
         self.log.warn("full")
         self.log.warn("full")
@@ -175,10 +175,10 @@ class SamenessTests(SynchronousTestCase):
         tell(Logger("mpp.test", observer=LogPublisher(events.append)))
         return logs.sameness(events[0], logs.fields(events[0]))
 
-    def test_short(self) -> None:
+    def test_sameness_key_is_short(self) -> None:
         """It is short, however long the line is."""
         self.assertEqual(len(self.same(lambda log: log.warn("x" * 100_000)) or ""), 32)
 
-    def test_anything(self) -> None:
+    def test_any_line_has_a_sameness_key(self) -> None:
         """Whatever a line holds, it has one."""
         self.assertIsNotNone(self.same(lambda log: log.warn("{a}", a="\ud800", b=b"\xff", c=float("nan"))))

@@ -30,14 +30,14 @@ class SocketsTests(SynchronousTestCase):
         self.sockets.reconfigure(Settings(port=port, listen=listen))()
         return self.told
 
-    def test_changes(self) -> None:
+    def test_new_sockets_open_before_old_ones_close(self) -> None:
         """What is new is opened before what is gone is closed; what stays is left alone."""
         self.assertEqual(self.follow("a", port=1), ["open 1", "open a"] if self.told[0] == "open 1" else ["open a", "open 1"])
         self.assertEqual(self.follow("a", "b"), ["open b", "close 1"])
         self.assertEqual(self.sockets.open, ["a", "b"])
         self.assertEqual(self.follow("b", "a"), [])
 
-    def test_taken(self) -> None:
+    def test_failed_opening_changes_nothing(self) -> None:
         """When one cannot be opened nothing has changed."""
         self.follow("a")
         self.assertRaises(ConfigError, self.follow, "b", "taken")

@@ -60,7 +60,7 @@ class StatusLogTests(SynchronousTestCase):
         self.now = Situation(selection, **changed)
         return self.look()
 
-    def test_changes(self) -> None:
+    def test_each_change_of_status_is_logged_once(self) -> None:
         """A change is logged once, at the level that it has, and the good end of it too."""
         self.assertEqual(self.look(5), [])
         good = "info status is good: Both servers are healthy; prom-a:9090 serves."

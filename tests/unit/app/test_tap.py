@@ -46,7 +46,7 @@ class Captured(SynchronousTestCase):
 class OptionsTests(Captured):
     """The command line of ``twistd mpp``."""
 
-    def test_understood(self) -> None:
+    def test_options_are_kept_for_the_service(self) -> None:
         """What is configured is kept for the service."""
         options = Options()
         options.parseOptions(["--endpoints-file", "f", "--port=80"])
@@ -59,14 +59,14 @@ class OptionsTests(Captured):
         options.parseOptions()
         self.assertEqual(options.parsed.settings, configured(endpoints_file="f"))
 
-    def test_refused(self) -> None:
+    def test_bad_input_is_one_line_on_stderr(self) -> None:
         """Bad input is one line on stderr, and the end: no usage, which would hide it."""
         refusal = self.assertRaises(SystemExit, Options().parseOptions, ["--port", "abc"])
         self.assertEqual(refusal.code, EXIT_STATUS)
         self.assertEqual(self.err.getvalue(), "mpp: --port: 'abc' is not a port number (1 to 65535)\n")
         self.assertEqual(self.out.getvalue(), "")
 
-    def test_answers(self) -> None:
+    def test_help_and_version_are_printed_alone(self) -> None:
         """Help and version are printed, and that is all."""
         for argv, text in ((["--help"], help_text()), (["-v"], f"mpp version {__version__}")):
             with self.subTest(argv=argv):
@@ -139,7 +139,7 @@ class LaunchTests(Captured):
             call(*arguments, **keywords)
         self.assertEqual(self.asked, [])
 
-    def test_deaf(self) -> None:
+    def test_program_that_cannot_listen_names_the_option(self) -> None:
         """A program that cannot listen ends, blaming the word that the operator used."""
         launch = self.launch(DeafService(), {"MPP_PORT": "9090"})
         refusal = self.assertRaises(FatalError, launch.privilegedStartService)
@@ -165,10 +165,10 @@ class LogTests(Captured):
         launch.setServiceParent(application)
         return application
 
-    def test_own(self) -> None:
+    def test_twistd_uses_the_observer_of_mpp(self) -> None:
         """twistd takes the observer of mpp for its own, from the first line on."""
         self.assertIs(self.launch(log := LineObserver("json", "info")).getComponent(ILogObserver), log)
 
-    def test_none(self) -> None:
+    def test_twistd_logs_in_its_own_way_when_told_to(self) -> None:
         """twistd logs in its own way where it was told to."""
         self.assertIsNone(self.launch(None).getComponent(ILogObserver, None))

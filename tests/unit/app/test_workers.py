@@ -79,7 +79,7 @@ def arrived(selection: Selection) -> Selection:
 class WordsTests(SynchronousTestCase):
     """What is said arrives as it was."""
 
-    def test_selection(self) -> None:
+    def test_selection_arrives_with_every_observation(self) -> None:
         """A Selection arrives with all that is known of every backend."""
         for each in (selection(A, C), selection(), Selection()):
             self.assertEqual(arrived(each), each)
@@ -91,7 +91,7 @@ class WordsTests(SynchronousTestCase):
         told = evolve(selection(A), observations=(evolve(seen(A), ready_took=(0.2504, 0.0011)),))
         self.assertEqual(arrived(told).observed[A].ready_took, (0.25, 0.001))
 
-    def test_unproven(self) -> None:
+    def test_unknown_backends_are_not_busy(self) -> None:
         """A worker knows of which backends nothing is known: it does not hold them to be busy."""
         told = evolve(selection(A), observations=(evolve(seen(A), standing=Standing.BUSY, unproven=True),))
         there = arrived(told)
@@ -146,7 +146,7 @@ class WordsTests(SynchronousTestCase):
         writer.write(many, lambda _: (), lambda _: None)
         self.assertEqual((writer.news, writer.ahead()), ([], []))
 
-    def test_limited(self) -> None:
+    def test_limited_backends_arrive_as_limited(self) -> None:
         """A worker knows which backends are limited."""
         told = evolve(selection(A), observations=(evolve(seen(A), limited=True),))
         self.assertTrue(arrived(told).is_limited(A))
@@ -156,7 +156,7 @@ class WordsTests(SynchronousTestCase):
         told = evolve(selection(A), choice=Choice((A, Backend("http", "nowhere", 1)), (B,)))
         self.assertEqual(arrived(told).choice, Choice((A,), (B,)))
 
-    def test_backend(self) -> None:
+    def test_backend_arrives_with_its_prefix(self) -> None:
         """A backend arrives with its prefix."""
         self.assertEqual(backend_in(sent(backend_out(A))), A)
 
@@ -198,14 +198,14 @@ class LineTests(SynchronousTestCase):
         self.asked.append(Deferred())
         return self.asked[-1]
 
-    def test_words(self) -> None:
+    def test_messages_arrive_in_order(self) -> None:
         """Words arrive in order, with what was said."""
         self.ends.near.notify("say", 1, ["two"])
         self.ends.near.notify("say")
         self.ends.flush()
         self.assertEqual(self.ends.heard, [(1, ["two"]), ()])
 
-    def test_answers(self) -> None:
+    def test_each_question_gets_its_own_answer(self) -> None:
         """Each question gets its own answer, in whatever order they are given."""
         first, second = self.ends.near.request("what"), self.ends.near.request("what")
         self.ends.flush()
@@ -224,7 +224,7 @@ class LineTests(SynchronousTestCase):
         self.ends.flush()
         self.assertFalse(self.ends.transports[0].disconnecting)
 
-    def test_cancelled(self) -> None:
+    def test_question_can_be_cancelled(self) -> None:
         """Who asks may give up."""
         waiting = self.ends.near.request("what")
         waiting.cancel()
@@ -238,7 +238,7 @@ class LineTests(SynchronousTestCase):
         self.failureResultOf(self.ends.near.request("what"), ConnectionDone)
         self.assertEqual(self.ends.ended, ["near"])
 
-    def test_nonsense(self) -> None:
+    def test_nonsense_closes_the_channel(self) -> None:
         """Who says what makes no sense is cut off."""
         for nonsense in ('["unknown"]', "[]", "7", "{", '["say"', '["?", 1, "unknown"]'):
             with self.subTest(nonsense=nonsense):
@@ -283,7 +283,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         """It is what requests know as selections."""
         self.assertTrue(verifyObject(ISelections, self.remote))
 
-    def test_published(self) -> None:
+    def test_published_selection_is_active(self) -> None:
         """What the parent publishes is in force, with the addresses; who waited for the first one goes on."""
         waiting = self.remote.ready()
         self.publish(Selection())
@@ -293,7 +293,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.remote.ready()), selection(A))
         self.assertEqual((self.remote.addresses(A), self.remote.addresses(B)), (("10.0.0.1", "10.0.0.2"), ()))
 
-    def test_coverage(self) -> None:
+    def test_lacking_ranges_arrive_unchanged(self) -> None:
         """What the servers lack arrives as it was, also what has no beginning or no end."""
         self.assertIs(self.remote.coverage, WHOLE_POOL)
         holes = {"node": [Hole(100.0, 200.0, 3, 10), Hole(300.0, math.inf, 10, 10)]}
@@ -321,7 +321,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.publish(selection(A))
         self.assertEqual(self.successResultOf(waiting), selection(A))
 
-    def test_origins(self) -> None:
+    def test_locator_of_a_backend_is_known_before_requests(self) -> None:
         """Who finds a backend is known before a request can be sent to it; nothing is said of whom it is not known of."""
         told: list[Any] = []
         self.remote.bound_to(lambda _: None, lambda origins: told.append((self.remote.current, origins)), lambda *_: None)
@@ -329,7 +329,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.publish(selection(A), found=found)
         self.assertEqual(told, [(Selection(), {backend: tuple(origins) for backend, origins in found.items()})])
 
-    def test_forgotten(self) -> None:
+    def test_unpublished_backend_is_forgotten(self) -> None:
         """Who is not published any more is forgotten."""
         forgotten: list[Backend] = []
         self.assertIs(self.remote.bound_to(forgotten.append, lambda _: None, lambda *_: None), self.remote)
@@ -356,7 +356,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual(self.told, [["report", 1, backend_out(A), 2, "reset"]])
         self.assertEqual(self.remote.current, selection(A))
 
-    def test_rescued(self) -> None:
+    def test_rescued_requests_are_reported_to_the_parent(self) -> None:
         """The parent hears of each request that a server out of service has answered."""
         self.publish(selection(A))
         self.remote.rescued(A, B)
@@ -369,13 +369,13 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual(self.told, [["storage", backend_out(A), "checksum mismatch"]])
         self.assertEqual(self.remote.current, selection(A))
 
-    def test_suspect(self) -> None:
+    def test_suspected_query_is_recorded_and_reported(self) -> None:
         """A read that a server may have died of is remembered here at once, and the parent tells the others."""
         self.remote.suspect("key", "why")
         self.assertEqual(self.told, [["suspect", "key", "why"]])
         self.assertEqual(self.remote.suspects.left(), [("key", REMEMBERED_S)])
 
-    def test_answers(self) -> None:
+    def test_successes_are_reported_once_while_a_backend_fails(self) -> None:
         """Answers are told while somebody is failing, once of each backend until something new is known."""
         self.publish(selection(A))
         self.remote.answered(A)
@@ -391,7 +391,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.remote.answered(A)
         self.assertEqual(len(self.told), 4)
 
-    def test_reselect(self) -> None:
+    def test_new_selection_is_the_published_or_awaited_one(self) -> None:
         """Who wants a new Selection gets the one that the parent has published by then, or has to do with the last one."""
         self.publish(selection(A))
         first, second, third = self.remote.reselect(), self.remote.reselect(), self.remote.reselect()
@@ -402,7 +402,7 @@ class RemoteSelectionsTests(SynchronousTestCase):
         self.assertEqual((self.successResultOf(first).selected, self.successResultOf(second).selected), ((B,), (B,)))
         self.failureResultOf(third, CancelledError)
 
-    def test_without(self) -> None:
+    def test_excluded_backend_is_used_last(self) -> None:
         """Who is taken out is used last; nobody takes its place who is no better, and known worse things stand."""
         both = without(selection(A, B), A, Standing.DOWN, "dead")
         self.assertEqual((both.selected, both.choice.standbys), ((B,), (C, A)))
@@ -444,7 +444,7 @@ class TurnsTests(SynchronousTestCase):
         self.turns = AcceptRotation(self.counts, 0, lambda: self.port.accepted, self.clock)
         self.turns.guard(self.port)
 
-    def test_alone(self) -> None:
+    def test_single_worker_accepts_all_clients(self) -> None:
         """Who is alone takes everyone, and says how many there are."""
         for _ in range(3):
             self.port.doRead()
@@ -504,7 +504,7 @@ class SumsTests(SynchronousTestCase):
         """Give the lines of the page."""
         return sums.exposition(sums.add(self.metrics(0, 0), workers)).decode().splitlines()
 
-    def test_added(self) -> None:
+    def test_counters_of_workers_are_added_up(self) -> None:
         """Counters and histograms are added up, and so is what is in flight; what the parent knows is the parent's."""
         lines = self.page(self.metrics(2, 1), self.metrics(3, 4))
         for line in (
@@ -519,7 +519,7 @@ class SumsTests(SynchronousTestCase):
         ):
             self.assertEqual(lines.count(line), 1, line)
 
-    def test_departed(self) -> None:
+    def test_counters_outlive_their_worker(self) -> None:
         """What a worker has counted stays counted after its end; what it had in flight does not."""
         lines = self.page(sums.counted(self.metrics(2, 1)), self.metrics(3, 4))
         self.assertIn('mpp_requests_total{backend="a",code="200"} 5.0', lines)
@@ -537,7 +537,7 @@ class SumsTests(SynchronousTestCase):
 class ParentTests(SynchronousTestCase):
     """What of the configuration is whose."""
 
-    def test_shares(self) -> None:
+    def test_worker_has_its_share_of_limits(self) -> None:
         """A worker has its share of what is limited, and looks for no servers."""
         settings = configured(
             workers=4, endpoints=("a:1",), max_connections=10, max_concurrency=256, max_queue=2, reuse_port=True

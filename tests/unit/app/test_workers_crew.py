@@ -179,7 +179,7 @@ class CrewTests(SynchronousTestCase):
         for played in self.stage.played:
             played.heard()
 
-    def test_suspect(self) -> None:
+    def test_suspected_query_is_known_to_all_workers(self) -> None:
         """What one worker suspects all of them know, and one that starts later knows it for the rest of the time."""
         said = json.dumps(["suspect", "key", "why"]).encode()
         self.first.hand.channel.dataReceived(struct.pack("!I", len(said)) + said)
@@ -195,7 +195,7 @@ class CrewTests(SynchronousTestCase):
             worker.say("kube_probe", "/-/ready")
         self.assertEqual(["asks mpp for /-/ready" in line for line in lines], [True])
 
-    def test_coverage(self) -> None:
+    def test_lacking_ranges_are_sent_to_each_worker(self) -> None:
         """What the servers lack is sent to each worker when it has changed, and to one that starts later."""
         self.world.coverage = Coverage({"node": Job(80, 30.0)}, {A: Missing(Intervals.of([(-math.inf, 900.0)]))})
         self.world.changed()
@@ -228,7 +228,7 @@ class CrewTests(SynchronousTestCase):
             each.answer()
         self.stage.advance(PATIENCE_S)
 
-    def test_hangs(self) -> None:
+    def test_worker_that_misses_several_polls_is_killed(self) -> None:
         """Who does not answer several polls in a row is killed."""
         self.stage.advance(PATIENCE_S)
         for _ in range(HUNG - 1):
@@ -240,7 +240,7 @@ class CrewTests(SynchronousTestCase):
         ended = "worker 1 (process 1) has ended with exit status 0; another one starts in 0.1 s"
         self.assertEqual(self.world.noted, [("worker", "worker 1 hangs and is killed"), ("worker", ended)])
 
-    def test_busy(self) -> None:
+    def test_busy_worker_is_not_taken_for_hung(self) -> None:
         """Who is too busy for a page, again and again, is not taken for one that hangs."""
         for _ in range(HUNG):
             page = self.crew.in_step()
@@ -263,13 +263,13 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual((word, settings, unpacked(handover)), ("boot", "boot", self.world.front))
         self.assertEqual(token, self.world.token)
 
-    def test_familiar(self) -> None:
+    def test_verified_credentials_are_shared(self) -> None:
         """Credentials that one worker has verified are known to the others and to the parent."""
         self.first.say("familiar", *familiar_out(ALICE))
         self.assertEqual((self.first.heard(), self.second.heard()), ([], [["familiar", *familiar_out(ALICE)]]))
         self.assertEqual(self.world.learned, [ALICE])
 
-    def test_replaced(self) -> None:
+    def test_dead_worker_is_replaced(self) -> None:
         """Who dies is replaced; who dies of its start again later and later."""
         self.first.die()
         self.stage.advance(0.1)

@@ -27,7 +27,7 @@ class Told:
 class LocalErrorsTests(SynchronousTestCase):
     """Two workers, and one that has died."""
 
-    def test_sum(self) -> None:
+    def test_local_errors_are_added_up_by_code(self) -> None:
         """Errors of mpp itself are added up by code, those of workers that have ended too; those of servers are not counted."""
         hands = [Told((LOCAL, 503), (LOCAL, 503), ("a:9090", 503), (LOCAL, 404)), Told((LOCAL, 504))]
         gathering = MetricsGatherer(lambda: cast("list[WorkerProcess]", hands), list, lambda names: [])
