@@ -70,7 +70,7 @@ def locator_tests(make_source: Callable[[SynchronousTestCase], HangingSource]) -
     class HangingLocatorTests(prompt_locator_tests(make_source)):  # type: ignore[misc]
         """What every locator keeps to whose source can hang."""
 
-        def test_cancelled(self) -> None:
+        def test_cancelled_lookup_leaves_nothing(self) -> None:
             """A look-up can be given up; nothing of it goes on, and the next one works."""
             self.source.hang()
             looked = self.look()
@@ -143,7 +143,7 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
             self.source.have(TWO, THREE, ONE)
             self.assertEqual(self.located(), tuple(map(_backend, (TWO, THREE, ONE))))
 
-        def test_ready(self) -> None:
+        def test_unquestioned_servers_are_ready(self) -> None:
             """Servers that nothing is known against are listed as ready."""
             self.source.have(ONE)
             self.assertEqual(self.successResultOf(self.look()), (DiscoveredBackend(_backend(ONE)),))
@@ -153,13 +153,13 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
             self.source.have(ONE, TWO, ONE)
             self.assertEqual(self.located(), (_backend(ONE), _backend(TWO)))
 
-        def test_follows(self) -> None:
+        def test_each_lookup_returns_the_current_addresses(self) -> None:
             """Each look-up sees what was added, and what was removed."""
             for addresses in ((ONE,), (ONE, TWO, THREE), (THREE,)):
                 self.source.have(*addresses)
                 self.assertEqual(self.located(), tuple(map(_backend, addresses)))
 
-        def test_failure(self) -> None:
+        def test_failure_is_reported_in_one_line(self) -> None:
             """A source that cannot be read is told in one line; the list of before is not repeated as if it were fresh."""
             self.source.have(ONE)
             self.located()
@@ -172,7 +172,7 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
             self.refused()
             self.assertEqual(list(self.source.leftovers()), [])
 
-        def test_recovers(self) -> None:
+        def test_lookup_after_a_failure_succeeds(self) -> None:
             """When the source works again, so does the locator, without being told."""
             self.source.have(ONE)
             self.located()
@@ -194,7 +194,7 @@ def prompt_locator_tests(make_source: Callable[[SynchronousTestCase], Source]) -
             self.located()
             self.assertEqual(list(self.source.leftovers()), [])
 
-        def test_watched(self) -> None:
+        def test_watch_reports_changes(self) -> None:
             """Between start and stop, and only then, a change of a source that can be watched is told; a look-up then sees it."""
             changes: list[str] = []
             self.source.have(ONE)

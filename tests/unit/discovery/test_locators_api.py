@@ -116,7 +116,7 @@ class ApiTests(SynchronousTestCase):
         self.assertNotIn("hush", why)
         return why
 
-    def test_json(self) -> None:
+    def test_json_is_decoded(self) -> None:
         """JSON is read."""
         self.server.answers["/list"] = (200, {}, b'{"a": [1]}')
         self.assertEqual(
@@ -130,14 +130,14 @@ class ApiTests(SynchronousTestCase):
             self.server.answers["/list"] = (200, {}, body)
             self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: the response is not JSON")
 
-    def test_post(self) -> None:
+    def test_body_is_sent_unchanged(self) -> None:
         """A body is sent as it is; any status is an answer."""
         self.server.answers["/login"] = (403, {"X-Why": "no"}, b"no")
         answer = self.result(self.api.request("POST", "http://a/login", data=b"data"))
         self.assertEqual(self.server.seen, [("POST", "/login", None, b"data")])
         self.assertEqual((answer.status, answer.headers["x-why"], answer.body), (403, "no", b"no"))
 
-    def test_gzip(self) -> None:
+    def test_compressed_response_is_unpacked(self) -> None:
         """A compressed answer is unpacked."""
         self.server.answers["/list"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(b"[1]"))
         self.assertEqual(self.result(get_json(self.api, "http://a/list")), [1])
@@ -177,7 +177,7 @@ class ApiTests(SynchronousTestCase):
         self.result(get_json(api, "http://a/list"))
         self.assertEqual(self.server.headers[0].getRawHeaders("Impersonate-Group"), ["a", "\u00e4"])
 
-    def test_status(self) -> None:
+    def test_other_status_than_200_is_an_error(self) -> None:
         """Another status than 200 is an error with the server's words."""
         self.server.answers["/list"] = (403, {}, b'{"kind": "Status", "message": "pods is forbidden"}')
         self.assertEqual(self.refusal(get_json(self.api, "http://a/list?hush")), "http://a/list: status 403: pods is forbidden")
@@ -192,7 +192,7 @@ class ApiTests(SynchronousTestCase):
         answer = self.result(self.api.request("GET", "http://a/list", hide=["hush", ""]))
         self.assertEqual(answer.error_text(), "bad: ...")
 
-    def test_timeout(self) -> None:
+    def test_slow_response_is_cancelled_in_time(self) -> None:
         """An answer that does not come, or does not end, is given up in time, and the connection is dropped."""
         self.server.answers["/list"] = (200, {}, None)
         asked = self.begin(get_json(self.api, "http://a/list?hush", timeout=2.0))
@@ -203,7 +203,7 @@ class ApiTests(SynchronousTestCase):
         self.assertEqual(str(self.failureResultOf(asked, NoResponse).value), "http://a/list: no response within 2 s")
         self.assertEqual((self.server.lost, self.clock.getDelayedCalls()), (1, []))
 
-    def test_cancelled(self) -> None:
+    def test_cancelled_request_drops_its_connection(self) -> None:
         """A request that is given up drops its connection, and fails as what it is."""
         self.server.answers["/list"] = (200, {}, None)
         asked = self.begin(get_json(self.api, "http://a/list"))
@@ -221,7 +221,7 @@ class ApiTests(SynchronousTestCase):
         self.server.answers["/list"] = (200, {}, b"[]" + b" " * (1024 * 1024 - 2))
         self.assertEqual(self.result(get_json(self.api, "http://a/list")), [])
 
-    def test_redirect(self) -> None:
+    def test_redirects_carry_credentials_to_the_same_origin_only(self) -> None:
         """Redirects of GET are followed; credentials go along to the same origin only."""
         self.server.answers = {
             "/a": (301, {"Location": "b?c=d"}, b""),
@@ -256,7 +256,7 @@ class ApiTests(SynchronousTestCase):
         ):
             self.assertEqual(self.refusal(get_json(self.api, url)), expected)
 
-    def test_open(self) -> None:
+    def test_response_may_be_read_in_parts_or_dropped(self) -> None:
         """An answer can be read as it comes, or to its end, or be dropped."""
         self.server.answers["/list"] = (200, {}, b"[]")
         response = self.result(self.api.open("GET", "http://a/list"))
@@ -275,7 +275,7 @@ class ApiTests(SynchronousTestCase):
         """There is nothing to be closed where nothing is kept."""
         self.assertIsNone(self.successResultOf(self.api.close()))
 
-    def test_failures(self) -> None:
+    def test_failure_names_the_url_without_secrets(self) -> None:
         """A failure to reach a server is told in plain words, with the URL but without what is secret in it."""
         broken_off = ResponseNeverReceived([Failure(errors.ConnectionDone())])
         refused = ResponseNeverReceived([Failure(SSL.Error([("SSL routines", "", "certificate verify failed")]))])
@@ -308,7 +308,7 @@ class ApiTests(SynchronousTestCase):
 class WordsTests(SynchronousTestCase):
     """What a server says itself."""
 
-    def test_words(self) -> None:
+    def test_message_is_one_short_line(self) -> None:
         """The message of a JSON object, or the first line of a plain text; one short line."""
         for body, content_type, expected in (
             (b'{"message": "App \'/x\' does not exist"}', "application/json", "App '/x' does not exist"),
@@ -325,13 +325,13 @@ class WordsTests(SynchronousTestCase):
         ):
             self.assertEqual(APIResponse("u", 404, {"content-type": content_type}, body).error_text(), expected)
 
-    def test_refused(self) -> None:
+    def test_error_has_place_status_and_message(self) -> None:
         """An error says where or what, the status, and the words if there are any."""
         self.assertEqual(str(APIResponse("http://a", 404).rejected()), "http://a: status 404")
         said = APIResponse("http://a", 404, {"content-type": "text/plain"}, b"no")
         self.assertEqual(str(said.rejected("--option")), "--option: status 404: no")
 
-    def test_repr(self) -> None:
+    def test_repr_hides_body_and_secrets(self) -> None:
         """What was answered, and what is to be hidden, is in no repr."""
         self.assertEqual(
             repr(APIResponse("http://a", 200, {"a": "hush"}, b"hush", ("hush",))), "APIResponse(url='http://a', status=200)"
@@ -361,7 +361,7 @@ class ConnectionsTests(SynchronousTestCase):
         """Have the server write."""
         transport.protocol.dataReceived(data)
 
-    def test_kept(self) -> None:
+    def test_connection_is_reused_until_it_is_idle_too_long(self) -> None:
         """A connection is used again, and is dropped when it was not used for a while."""
         for _ in range(2):
             asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
@@ -373,7 +373,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.reactor.advance(60)
         self.assertTrue(transport.disconnecting)
 
-    def test_close(self) -> None:
+    def test_close_aborts_all_connections(self) -> None:
         """Closing aborts what is in use and what is kept, and is over when all is gone."""
         Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/")).addErrback(lambda failure: failure.trap(NoResponse))
         transport = self.connect()
@@ -385,7 +385,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual((set(self.connections.open), self.reactor.getDelayedCalls()), (set(), []))
         self.successResultOf(self.api.close())
 
-    def test_dropped(self) -> None:
+    def test_too_large_response_drops_its_connection(self) -> None:
         """An answer that is too large, or not wanted any more, has its connection aborted, not closed in order."""
         self.patch(api_module, "MAX_BYTES", 10)
         asked = Deferred.fromCoroutine(get_json(self.api, "http://192.0.2.1:8080/"))
@@ -426,12 +426,12 @@ class SecretFileTests(SynchronousTestCase):
         """Give why the file as it is cannot be used."""
         return str(self.assertRaises(DiscoveryError, SecretFile(self.path).read))
 
-    def test_read(self) -> None:
+    def test_blanks_and_bom_of_a_secret_are_stripped(self) -> None:
         """Blanks and line ends around it, and a byte order mark, do not count; each reading is anew."""
         self.assertEqual(self.read(b"\xef\xbb\xbf hush\r\n"), "hush")
         self.assertEqual(self.read(b"other"), "other")
 
-    def test_refused(self) -> None:
+    def test_unusable_secret_is_named_not_quoted(self) -> None:
         """What cannot be used is named, not quoted."""
         self.assertEqual(self.refused(), f"{self.path}: No such file or directory")
         for content, expected in (

@@ -16,7 +16,7 @@ LIMIT = 10_000
 class DecodeTests(SynchronousTestCase):
     """Bodies and their codings."""
 
-    def test_unpacked(self) -> None:
+    def test_one_layer_of_gzip_is_unpacked(self) -> None:
         """One layer of gzip is undone; identity is none."""
         for codings in ("gzip", "GZIP", " gzip ", "x-gzip", "identity, gzip", "gzip,"):
             self.assertEqual(decode(gzip.compress(b"content"), codings, LIMIT), b"content", codings)
@@ -41,7 +41,7 @@ class DecodeTests(SynchronousTestCase):
         self.assertLess(len(str(caught.exception)), 150)
         self.assertTrue(str(caught.exception).isprintable())
 
-    def test_damaged(self) -> None:
+    def test_damaged_gzip_is_rejected(self) -> None:
         """What is no gzip, is cut off, or goes on behind its end is refused."""
         whole = gzip.compress(b"content" * 100)
         for body in (

@@ -124,7 +124,7 @@ class AddressContractTests(locator_tests(AddressSource)):  # type: ignore[misc]
         self.source.have("10.0.0.2:9090", "10.0.0.10:9090", "10.0.0.1:9090")
         self.assertEqual([b.host for b in self.located()], ["10.0.0.1", "10.0.0.2", "10.0.0.10"])
 
-    def test_follows(self) -> None:
+    def test_each_lookup_returns_the_current_addresses(self) -> None:
         """Each look-up sees what was added, and what was removed."""
         for addresses in (("10.0.0.1:9090",), ("10.0.0.1:9090", "10.0.0.2:9090"), ("10.0.0.2:9090",)):
             self.source.have(*addresses)
@@ -163,7 +163,7 @@ class SpecTests(DNSCase):
         for spec in ("http://me:s3cret@prom:9090", "srv+https://me:s3cret@_web._tcp.prom.example.org"):
             self.assertNotIn("s3cret", str(self.assertRaises(ConfigError, self.make, spec)))
 
-    def test_repr(self) -> None:
+    def test_repr_shows_the_spec(self) -> None:
         """It shows its spec."""
         self.assertEqual(repr(self.make(SRV)), f"<DNSLocator {SRV}>")
 
@@ -209,7 +209,7 @@ class AddressesTests(DNSCase):
         looked = self.make("broken:9090").locate()
         self.assertEqual(str(self.failureResultOf(looked, DiscoveryError).value), "broken: label too long")
 
-    def test_joined(self) -> None:
+    def test_stuck_lookup_is_shared(self) -> None:
         """While a look-up is stuck in its thread there is no second one; all who wait get its answer."""
         first, second = self.locator.locate(), self.locator.locate()
         first.cancel()
@@ -221,7 +221,7 @@ class AddressesTests(DNSCase):
         self.urls("10.0.0.1")
         self.assertEqual(len(self.resolver.asked), 2)
 
-    def test_late(self) -> None:
+    def test_late_response_is_used_by_the_next_lookup(self) -> None:
         """An answer that comes when nobody waits any more is the next look-up's, once: slow is better than never."""
         for addresses in (("10.0.0.1",), ()):
             self.locator.locate().addErrback(lambda f: f.trap(CancelledError))
@@ -235,7 +235,7 @@ class AddressesTests(DNSCase):
         self.assertEqual(len(self.resolver.asked), 2)
         self.assertEqual(len(self.urls("10.0.0.2")), 1)
 
-    def test_lost(self) -> None:
+    def test_endless_lookup_is_abandoned(self) -> None:
         """A look-up that never ends is given up for lost after a while, and what it says then does not count."""
         for _ in range(MAX_JOINED + 1):
             self.locator.locate().addErrback(lambda f: f.trap(CancelledError))
@@ -261,7 +261,7 @@ class ServicesTests(DNSCase):
         self.names.answers = answers
         return str(self.failureResultOf(self.make(SRV).locate(), DiscoveryError).value)
 
-    def test_order(self) -> None:
+    def test_services_are_ordered_by_priority_and_weight(self) -> None:
         """Low priority comes first, then high weight, then the name; the names stay names."""
         self.names.answers = [
             record(20, 0, "d.example.org", 9090),
@@ -296,7 +296,7 @@ class ServicesTests(DNSCase):
         problem = "a.example.org:0: the port must be a number from 1 to 65535, not '0'"
         self.assertIn(f"DNS record of {SRV} skipped: {problem}", self.logged)
 
-    def test_failures(self) -> None:
+    def test_failure_names_the_host_and_is_no_empty_list(self) -> None:
         """Whatever goes wrong is told with the name, and is no empty list."""
         message = dns.Message()
         table: list[tuple[list[dns.RRHeader] | Exception, str]] = [

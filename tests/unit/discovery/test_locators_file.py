@@ -81,12 +81,12 @@ class FileLocatorTests(SynchronousTestCase):
         self.assertTrue(verifyObject(ILocator, self.locator))
         self.assertIn(self.path, repr(self.locator))
 
-    def test_lines(self) -> None:
+    def test_blanks_comments_and_bom_are_ignored(self) -> None:
         """Blank lines, comments, surrounding space, CRLF and a BOM do not count; the file's order does."""
         content = b"\xef\xbb\xbf# the pair\r\n\r\n  http://prom-b:9090\t# second\r\n\tprom-a:9090 \r\n#prom-c:9090"
         self.assertEqual(self.located(content), (B, A))
 
-    def test_duplicates(self) -> None:
+    def test_repeated_endpoint_is_one_backend(self) -> None:
         """An endpoint listed twice, in whatever spelling, is one backend, at its first place."""
         self.assertEqual(self.located(b"prom-a:9090\nprom-b:9090\nHTTP://PROM-A:9090/\n"), (A, B))
 

@@ -70,7 +70,7 @@ class FileSDLocatorTests(SynchronousTestCase):
         (self.folder / name).write_text(text, encoding="utf-8")
         return str(self.folder / name)
 
-    def test_sources(self) -> None:
+    def test_each_backend_has_the_patterns_that_list_it(self) -> None:
         """It is told of each backend which of the patterns list it."""
         self.write("a.json", groups("prom-a:9090", "prom-b:9090"))
         self.write("b.json", groups("prom-b:9090"))
@@ -88,7 +88,7 @@ class FileSDLocatorTests(SynchronousTestCase):
         assert isinstance(error, PartlyDiscovered)
         return str(error), tuple(each.backend for each in error.discovered)
 
-    def test_patterns(self) -> None:
+    def test_order_follows_patterns_and_file_names(self) -> None:
         """The patterns' order counts, then the names'; a server in several files is one."""
         self.write("z.yml", "- targets: ['prom-a:9090']\n")
         self.write("b.json", groups("prom-c:9090"))
@@ -118,7 +118,7 @@ class FileSDLocatorTests(SynchronousTestCase):
         self.assertEqual(self.located(), (A,))
         self.assertEqual(len(self.logged), 1)
 
-    def test_relative(self) -> None:
+    def test_pattern_may_be_relative(self) -> None:
         """A pattern may be relative."""
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(self.folder)
@@ -130,7 +130,7 @@ class FileSDLocatorTests(SynchronousTestCase):
         """Write a file into the current directory."""
         Path("a.json").write_text(groups("prom-a:9090"))
 
-    def test_formats(self) -> None:
+    def test_file_name_extension_selects_the_format(self) -> None:
         """The ending tells the format; a byte order mark does not count."""
         for name, text in (("a.JSON", groups("prom-a:9090")), ("a.yaml", "\ufeff- targets: [prom-a:9090]"), ("a.YML", "# none")):
             self.locator = FileSDLocator([self.write(name, text)])
@@ -142,7 +142,7 @@ class FileSDLocatorTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, FileSDLocator, ["good.json", pattern])
             self.assertIn(f"--file-sd: {pattern!r}: expected a path that ends in .json, .yml or .yaml", str(error))
 
-    def test_repr(self) -> None:
+    def test_repr_shows_the_patterns(self) -> None:
         """It shows its patterns."""
         self.assertEqual(repr(FileSDLocator(["/a/*.json", "/b.yml"])), "<FileSDLocator /a/*.json /b.yml>")
 

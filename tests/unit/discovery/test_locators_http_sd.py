@@ -139,7 +139,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.agent.flush()
         return str(self.failureResultOf(looked, DiscoveryError).value)
 
-    def test_request(self) -> None:
+    def test_request_is_like_that_of_prometheus(self) -> None:
         """It asks as Prometheus does, with user and password as HTTP basic."""
         self.located()
         ((line, headers),) = self.fake.asked
@@ -173,7 +173,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.located()
         self.assertNotIn("authorization", self.fake.asked[0][1])
 
-    def test_labels(self) -> None:
+    def test_labels_of_an_address_count_as_in_files(self) -> None:
         """The labels that say where a server is count as in files."""
         self.fake.body = b'[{"targets": ["prom-a"], "labels": {"__scheme__": "https", "__path_prefix__": "/p"}}]'
         self.assertEqual([b.url for b in self.located()], ["https://prom-a:443/p"])
@@ -204,7 +204,7 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         for self.fake.body, problem in table:
             self.assertEqual(self.refused(), f"{SHOWN}: {problem}")
 
-    def test_status(self) -> None:
+    def test_other_status_than_200_is_repeated(self) -> None:
         """Only 200 is an answer; what the server says is repeated."""
         for self.fake.status in (204, 404, 503):
             self.fake.body = b'{"error": "out of targets"}' if self.fake.status != 204 else b""
@@ -226,6 +226,6 @@ class HTTPSDLocatorTests(SynchronousTestCase):
         self.located()
         self.assertEqual(len(self.logged), 2)
 
-    def test_repr(self) -> None:
+    def test_repr_shows_the_url_without_secrets(self) -> None:
         """It shows its URL, without what may be secret."""
         self.assertEqual(repr(self.locator), f"<HTTPSDLocator {SHOWN}>")

@@ -172,7 +172,7 @@ class ServiceTests(_Located):
             self.fake.put("endpointslices", endpoint_slice(f"prometheus-{number}", each))
         self.assertEqual(len(set(self.located())), 1000)
 
-    def test_pages(self) -> None:
+    def test_list_in_several_pages_is_read_to_its_end(self) -> None:
         """A list in several pages is read to its end."""
         for number in range(2 * PAGE + 1):
             each = [endpoint(f"10.1.{number // 200}.{number % 200}", f"prometheus-{number:03}")]
@@ -317,12 +317,12 @@ class PodTests(_Located):
         self.assertIsNone(self.successResultOf(world.locator.verify()))
         self.assertEqual(world.fake.seen, [])
 
-    def test_forbidden(self) -> None:
+    def test_forbidden_list_is_reported_in_the_words_of_the_server(self) -> None:
         """A role that does not allow it is told in the server's own words."""
         self.fake.fault(forbidden=frozenset({("list", "pods")}))
         self.assertIn("pods in namespace 'monitoring': status 403: pods is forbidden: User", self.refused())
 
-    def test_repr(self) -> None:
+    def test_repr_shows_what_is_looked_for(self) -> None:
         """A locator tells what it looks for."""
         self.assertEqual(repr(InMemory(PODS).locator), "<KubeLocator pods 'app=prometheus'>")
         self.assertEqual(repr(InMemory(SERVICE).locator), "<KubeLocator service 'prometheus'>")
@@ -358,7 +358,7 @@ class CredentialTests(_Located):
         self.assertNotIn("s3cr3t-token", told)
         self.assertEqual(self.fake.refused, 1)
 
-    def test_impersonation(self) -> None:
+    def test_impersonation_is_sent_in_headers(self) -> None:
         """In whose name one asks is said in headers, one for each group."""
         fields = (("Impersonate-User", "bob"), ("Impersonate-Group", "dev"), ("Impersonate-Group", "ops"))
         self.world.access = evolve(ACCESS, impersonation=fields)
@@ -396,7 +396,7 @@ class CredentialTests(_Located):
         self.world.credentials._read = good
         self.assertEqual(self.located(), ())
 
-    def test_garbage(self) -> None:
+    def test_response_that_is_no_list_is_an_error(self) -> None:
         """An answer that is no list is an error, whatever it is."""
         for answer in (7, [], {}, {"items": {}, "metadata": {}}, {"items": [], "metadata": 1}):
             self.fake._list = lambda *_, answer=answer: answer  # type: ignore[method-assign,misc,assignment]
@@ -420,7 +420,7 @@ class CheckTests(SynchronousTestCase):
         """Without a service or a selector there is no locator, and nothing is checked."""
         self.assertEqual(LocatorPlanner(None, {}).plans(configured(kube=KubeSettings(kubeconfig="/nowhere"))), ())
 
-    def test_options(self) -> None:
+    def test_impossible_value_names_its_option(self) -> None:
         """A value that can never be right is named with its option."""
         for option, value in (
             *(("--kube-service-name", name) for name in ("Prometheus", "a/b", "a,b=c", "-a")),

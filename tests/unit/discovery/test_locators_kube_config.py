@@ -69,14 +69,14 @@ class _Files(SynchronousTestCase):
 class KubeconfigTests(_Files):
     """A kubeconfig in good order."""
 
-    def test_least(self) -> None:
+    def test_server_is_enough(self) -> None:
         """A server is all that is needed."""
         content = kubeconfig(cluster={"server": "http://localhost:8080/"})
         self.assertEqual(self.read(content), ClusterAccess("http://localhost:8080", "default"))
         del content["contexts"][0]["context"]["user"]
         self.assertEqual(self.read(content), ClusterAccess("http://localhost:8080", "default"))
 
-    def test_json(self) -> None:
+    def test_kubeconfig_may_be_json_with_a_bom(self) -> None:
         """A kubeconfig may be JSON, and may begin with a byte order mark."""
         access = self.read("\ufeff" + json.dumps(kubeconfig(context={"namespace": "monitoring"}, user={"token": "t"}), indent=1))
         self.assertEqual(access, ClusterAccess("https://kube.example:6443", "monitoring", authorization="Bearer t"))
@@ -91,12 +91,12 @@ class KubeconfigTests(_Files):
         for path in ("secrets/token", str(self.folder / "secrets/token")):
             self.assertEqual(self.read(kubeconfig(user={"tokenFile": path, "token": "x"})).authorization, "Bearer from-file")
 
-    def test_password(self) -> None:
+    def test_user_and_password_are_sent_as_basic(self) -> None:
         """A user name and a password make HTTP basic."""
         access = self.read(kubeconfig(user={"username": "alice", "password": "s3cr3t-password"}))
         self.assertEqual(access.authorization, "Basic " + base64.b64encode(b"alice:s3cr3t-password").decode())
 
-    def test_impersonation(self) -> None:
+    def test_impersonation_has_user_uid_groups_and_extras(self) -> None:
         """In whose name one asks: user, uid, groups and more."""
         user = {"as": "bob", "as-uid": "7", "as-groups": ["dev", "ops"], "as-user-extra": {"example.com/reason": ["test", "x"]}}
         extra = "Impersonate-Extra-example.com%2Freason"
@@ -104,7 +104,7 @@ class KubeconfigTests(_Files):
         expected += [("Impersonate-Group", "ops"), (extra, "test"), (extra, "x")]
         self.assertEqual(self.read(kubeconfig(user=user)).impersonation, tuple(expected))
 
-    def test_certificates(self) -> None:
+    def test_certificates_are_in_files_or_inline(self) -> None:
         """Certificates are in files or in the kubeconfig itself, which counts more."""
         files = {"client-certificate": self.write("c.pem", CLIENT), "client-key": self.write("k.pem", CLIENT_KEY)}
         data = {f"{key}-data": base64.b64encode(Path(path).read_bytes()).decode() for key, path in files.items()}
@@ -135,7 +135,7 @@ class KubeconfigTests(_Files):
         access = read_access(KubeSettings(kubeconfig=os.pathsep.join(paths)), {})
         self.assertEqual(access, ClusterAccess("https://kube.example:6443", "default", authorization="Bearer of-b"))
 
-    def test_plugin(self) -> None:
+    def test_plugin_has_command_arguments_and_environment(self) -> None:
         """A plugin's command, arguments and environment; what it is told of the cluster if it wants to know."""
         content = kubeconfig(
             user={
@@ -188,7 +188,7 @@ class KubeconfigTests(_Files):
 class BadKubeconfigTests(_Files):
     """Every bad kubeconfig has a message that names file, key and what was expected."""
 
-    def test_contexts(self) -> None:
+    def test_unknown_context_is_named_with_the_known_ones(self) -> None:
         """An unknown context, cluster or user is named, with those that there are."""
         content = kubeconfig()
         for changes, expected in (
@@ -209,7 +209,7 @@ class BadKubeconfigTests(_Files):
         ):
             self.assertEqual(self.refused({**content, **changes}), f"--kubeconfig: {expected}")
 
-    def test_clusters(self) -> None:
+    def test_unreachable_cluster_setting_is_named(self) -> None:
         """A cluster that cannot be reached like that is named."""
         url = "expected a URL such as https://host:6443"
         for cluster, expected in (
@@ -234,7 +234,7 @@ class BadKubeconfigTests(_Files):
             told, "--kubeconfig: config: clusters[kube].cluster.certificate-authority: ca.pem: No such file or directory"
         )
 
-    def test_users(self) -> None:
+    def test_contradictory_credentials_are_rejected(self) -> None:
         """Credentials that contradict each other, are missing in part, or are none are named."""
         version = "client.authentication.k8s.io/v1"
         self.write("empty", "\n")
@@ -261,7 +261,7 @@ class BadKubeconfigTests(_Files):
             told = self.refused(kubeconfig(user=user))
             self.assertIn(f"--kubeconfig: config: users[alice].user.{expected}", told)
 
-    def test_keys(self) -> None:
+    def test_bad_key_is_named_by_its_certificate(self) -> None:
         """A key that is encrypted, none, or another one's is named by its certificate's key."""
         certificate = {"client-certificate": self.write("c", CLIENT)}
         none = "its key is not a private key in PEM, or not the certificate's key"
@@ -273,7 +273,7 @@ class BadKubeconfigTests(_Files):
             told = self.refused(kubeconfig(user={**certificate, "client-key": self.write("k", key)}))
             self.assertEqual(told, f"--kubeconfig: config: users[alice].user.client-certificate: {expected}")
 
-    def test_files(self) -> None:
+    def test_file_that_is_no_kubeconfig_is_named_not_quoted(self) -> None:
         """A file that is no kubeconfig is named, and not quoted."""
         for content, expected in (
             (b"\xff\xfe", "config: not UTF-8 text"),
@@ -320,7 +320,7 @@ class InClusterTests(_Files):
         self.assertNotIn("s3cr3t-token", repr(access))
         self.assertEqual(self.access(insecure=True), evolve(access, tls=evolve(access.tls, insecure=True, ca=None)))
 
-    def test_addresses(self) -> None:
+    def test_ipv6_addresses_get_brackets(self) -> None:
         """IPv6 addresses get brackets, names do not."""
         for host, expected in (("fd00::1", "https://[fd00::1]:443"), ("kubernetes.default", "https://kubernetes.default:443")):
             self.assertEqual(self.access(KUBERNETES_SERVICE_HOST=host).server, expected)

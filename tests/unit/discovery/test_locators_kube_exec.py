@@ -96,7 +96,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.reactor.environ, {**environ, "HOME": "/other", "PROFILE": "prod", "MPP_OF_THE_KUBECONFIG": "1"})
         self.assertEqual(self.reactor.process.done, ["closeStdin"])
 
-    def test_token(self) -> None:
+    def test_printed_token_is_returned(self) -> None:
         """What it prints, in pieces, is a token; nothing is left behind."""
         for piece in (credential(token="s3cr3t")[:20], credential(token="s3cr3t")[20:]):
             self.reactor.protocol.outReceived(piece)
@@ -105,7 +105,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.issued), IssuedCredential("Bearer s3cr3t"))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_fails(self) -> None:
+    def test_failing_program_is_reported_with_its_last_output(self) -> None:
         """A program that fails is told with its status and its last words, without anything that could be a secret."""
         self.reactor.protocol.outReceived(b"secret output")
         words = b"Traceback\nlogin with hidden eyJhbGciOiJSUzI1NiIsImtpZCI6Ij failed: session of --password=hidden has expired\n"
@@ -120,7 +120,7 @@ class RunTests(SynchronousTestCase):
         self.end(1)
         self.assertEqual(self.refused(), f"{WHO}exit status 1: bad password: ...")
 
-    def test_killed(self) -> None:
+    def test_killed_program_is_reported_with_the_signal(self) -> None:
         """A program that was killed is told with the signal."""
         self.end(None, 15)
         self.assertEqual(self.refused(), f"{WHO}ended by signal 15")
@@ -132,7 +132,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.reactor.process.done, ["closeStdin", "KILL", "loseConnection"])
         self.end(None, 9)
 
-    def test_cancelled(self) -> None:
+    def test_cancelling_kills_the_program(self) -> None:
         """Giving up kills the program."""
         self.issued.cancel()
         self.failureResultOf(self.issued)
@@ -173,13 +173,13 @@ class CredentialTests(SynchronousTestCase):
         self.assertNotIn("s3cr3t", told)
         return told
 
-    def test_expiry(self) -> None:
+    def test_expiry_has_optional_fractions_and_offset(self) -> None:
         """A point in time, with or without fractions and offset."""
         for text, expected in (("2024-05-01T00:00:00Z", 0), ("2024-05-01T02:00:00.5+02:00", 0.5), ("2024-05-01T00:00:01", 1)):
             issued = read_credential(credential(token="t", expirationTimestamp=text), PLUGIN)
             self.assertEqual(issued.expires, 1714521600 + expected)
 
-    def test_certificate(self) -> None:
+    def test_certificate_comes_with_its_key(self) -> None:
         """A certificate with its key."""
         certificate, key = pair(FakeAuthority().issue("alice"))
         output = credential(clientCertificateData=certificate.decode(), clientKeyData=key.decode())
@@ -224,7 +224,7 @@ class CacheTests(SynchronousTestCase):
             self.successResultOf(each)
         self.assertEqual(len(self.world.plugins), 1)
 
-    def test_expires(self) -> None:
+    def test_credential_is_used_until_it_expires(self) -> None:
         """What it gave is used until it expires."""
         looked = self.located()
         self.finish("one", expires=100.0)
@@ -266,7 +266,7 @@ class CacheTests(SynchronousTestCase):
         deferred.cancel()
         return deferred
 
-    def test_fails(self) -> None:
+    def test_failure_is_not_cached(self) -> None:
         """A program that fails is the look-up's failure; the next one runs it again."""
         looked = self.located()
         self.world.plugins[-1][1].errback(DiscoveryError("exit status 1"))
@@ -292,13 +292,13 @@ class RealProcessTests(TestCase):
         """Make a plugin of a script."""
         return evolve(PLUGIN, command=sys.executable, arguments=("-c", script), environ=(("KUBERNETES_EXEC_INFO", "{}"),))
 
-    async def test_token(self) -> None:
+    async def test_real_program_prints_a_token(self) -> None:
         """A program that prints a token, and reads its input to the end before."""
         output = credential(token="t").decode()
         script = f"import os, sys; sys.stdin.read(); assert os.environ['KUBERNETES_EXEC_INFO'] == '{{}}'; print('''{output}''')"
         self.assertEqual(await run_plugin(self.plugin(script), reactor, os.environ), IssuedCredential("Bearer t"))
 
-    async def test_fails(self) -> None:
+    async def test_real_program_ends_with_an_error(self) -> None:
         """A program that ends with an error."""
         with self.assertRaisesRegex(DiscoveryError, "exit status 3: please log in$"):
             await run_plugin(self.plugin("import sys; print('please log in', file=sys.stderr); sys.exit(3)"), reactor, os.environ)
@@ -350,7 +350,7 @@ class RealProcessTests(TestCase):
         with self.assertRaisesRegex(DiscoveryError, "ended by signal 13$"):
             await run_plugin(self.script("kill -PIPE $$; exit 1"), reactor, os.environ)
 
-    async def test_locale(self) -> None:
+    async def test_program_has_the_locale_of_mpp(self) -> None:
         """A program has the locale that mpp was started with, also where that is "C", which Python changes for itself."""
         for locale in ({}, {"LC_CTYPE": "C"}, {"LC_CTYPE": "C.UTF-8"}, {"LANG": "C"}, {"LC_ALL": "C"}):
             plugin = self.script('echo "${LC_CTYPE-unset} ${LANG-unset} ${LC_ALL-unset}" > "$1"; exit 1')
@@ -367,7 +367,7 @@ class RealProcessTests(TestCase):
         with self.assertRaisesRegex(DiscoveryError, "Exec format error$"):
             await run_plugin(plugin, reactor, os.environ)
 
-    async def test_killed(self) -> None:
+    async def test_abandoned_program_is_killed(self) -> None:
         """A program that is given up is gone."""
         watched = WatchedReactor()
         running = run_plugin(self.plugin("import time; time.sleep(60)"), watched, os.environ)

@@ -31,7 +31,7 @@ def urls(*readings: ParsedObjects) -> list[str]:
 class PortTests(SynchronousTestCase):
     """``--kube-port`` and what counts without it."""
 
-    def test_order(self) -> None:
+    def test_wanted_number_or_name_of_a_port_counts(self) -> None:
         """A wanted number counts as it is, a wanted name if it is there; else well-known names, 9090, the first."""
         many = (Port("reloader-web", 8080), Port("grpc", 10901), Port("http", 80), Port("", 9090))
         for ports, wanted, expected in (
@@ -55,7 +55,7 @@ class PortTests(SynchronousTestCase):
 class SliceTests(SynchronousTestCase):
     """EndpointSlices."""
 
-    def test_conditions(self) -> None:
+    def test_endpoint_without_conditions_is_ready(self) -> None:
         """An endpoint without conditions is ready; one that terminates is listed as not ready, since it may still serve."""
         conditions: list[Any] = [{}, {"ready": None}, {"ready": True}, {"ready": False}, {"ready": True, "terminating": True}]
         conditions += [{"ready": False, "serving": True, "terminating": True}]
@@ -68,7 +68,7 @@ class SliceTests(SynchronousTestCase):
             ],
         )
 
-    def test_ports(self) -> None:
+    def test_ports_of_other_protocols_are_ignored(self) -> None:
         """Ports of other protocols and ports without a number do not count."""
         each = [endpoint("10.0.0.1", "p-0")]
         ports = [{"name": "web", "port": 1, "protocol": "UDP"}, {"name": "web", "port": None}, {"name": None, "port": 2}]
@@ -97,7 +97,7 @@ class SliceTests(SynchronousTestCase):
         new = endpoint_slice("new", [endpoint("10.0.0.1", "p-0")])
         self.assertEqual(urls(read_slice(old, ""), read_slice(new, "")), ["10.0.0.1:9090"])
 
-    def test_recreated(self) -> None:
+    def test_recreated_pod_is_another_server(self) -> None:
         """A pod that was made anew under its old name is another server: both addresses are listed while both are there."""
         old = endpoint_slice("old", [endpoint("10.0.0.1", "p-0", uid="1", conditions={"ready": False})])
         new = endpoint_slice("new", [endpoint("10.0.0.2", "p-0", uid="2")])
@@ -108,14 +108,14 @@ class SliceTests(SynchronousTestCase):
         each: list[dict[str, Any]] = [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2", "10.0.0.3"]}]
         self.assertEqual(urls(read_slice(endpoint_slice("a", each), "")), ["10.0.0.1:9090", "10.0.0.2:9090"])
 
-    def test_addresses(self) -> None:
+    def test_ipv6_is_normalized_and_nonsense_reported(self) -> None:
         """IPv6 in its one spelling; names, zones and nonsense are reported."""
         addresses = ("2001:DB8:0::5", "fe80::1%eth0", "prom.example", "10.0.0.300")
         reading = read_slice(endpoint_slice("a", [endpoint(each, f"p-{each}") for each in addresses]), "")
         self.assertEqual(urls(reading), ["[2001:db8::5]:9090"])
         self.assertEqual(len(reading.problems), 3)
 
-    def test_order(self) -> None:
+    def test_order_is_that_of_pod_names(self) -> None:
         """The order is that of the pods' names, whatever that of the slices: it breaks ties, on every mpp alike."""
         each = [endpoint(f"10.0.0.{n}", f"p-{n}") for n in (2, 0, 1)]
         self.assertEqual(urls(read_slice(endpoint_slice("a", each), "")), [f"10.0.0.{n}:9090" for n in range(3)])
@@ -124,7 +124,7 @@ class SliceTests(SynchronousTestCase):
 class EndpointsTests(SynchronousTestCase):
     """Endpoints."""
 
-    def test_subsets(self) -> None:
+    def test_all_subsets_count(self) -> None:
         """All subsets count, each with its own ports; addresses that are not ready are listed as such."""
         pods = [{"ip": f"10.0.0.{n}", "targetRef": {"name": f"p-{n}", "uid": f"u-{n}"}} for n in range(3)]
         subsets = [
@@ -136,7 +136,7 @@ class EndpointsTests(SynchronousTestCase):
             ["10.0.0.0:1", "10.0.0.1:2", "10.0.0.2:2 p-2 is not ready"],
         )
 
-    def test_problems(self) -> None:
+    def test_subset_without_the_port_is_reported(self) -> None:
         """A subset without the port is reported, the others count."""
         subsets = [{"addresses": [{"ip": "10.0.0.1"}]}, {"addresses": [{"ip": "10.0.0.2"}], "ports": [{"port": 9090}]}]
         reading = read_endpoints(endpoints_object("prometheus", subsets), "")
@@ -149,7 +149,7 @@ class EndpointsTests(SynchronousTestCase):
 class PodTests(SynchronousTestCase):
     """Pods."""
 
-    def test_phases(self) -> None:
+    def test_only_running_pods_count(self) -> None:
         """Only running pods count; those that are being deleted may still serve, and count as not ready."""
         for phase in ("Pending", "Succeeded", "Failed", "Unknown"):
             self.assertEqual(read_pod(pod("p-0", "10.0.0.1", phase=phase), ""), ParsedObjects())
@@ -167,7 +167,7 @@ class PodTests(SynchronousTestCase):
         (found,) = read_pod(item, "").candidates
         self.assertEqual(found.not_ready, "p-0 is not ready")
 
-    def test_addresses(self) -> None:
+    def test_first_address_of_a_pod_counts(self) -> None:
         """The first address counts; without any the pod is reported."""
         item = pod("p-0", "2001:db8::1")
         item["status"]["podIPs"].append({"ip": "10.0.0.1"})
@@ -177,7 +177,7 @@ class PodTests(SynchronousTestCase):
         del item["status"]["podIPs"]
         self.assertEqual(read_pod(item, "").problems, ("Pod p-0 runs and has no IP address",))
 
-    def test_ports(self) -> None:
+    def test_ports_of_containers_and_sidecars_count(self) -> None:
         """Ports of all containers count, and of native sidecars; not those of init containers that end."""
         item = pod("p-0", "10.0.0.1")
         item["spec"]["containers"].insert(0, {"name": "reloader", "ports": [{"name": "reloader-web", "containerPort": 8080}]})
@@ -205,7 +205,7 @@ class HostileTests(SynchronousTestCase):
     @given(
         st.dictionaries(st.sampled_from(["metadata", "endpoints", "ports", "subsets", "spec", "status"]), ANYTHING, max_size=5)
     )
-    def test_anything(self, item: dict[str, Any]) -> None:
+    def test_any_json_is_read_without_an_exception(self, item: dict[str, Any]) -> None:
         """Whatever JSON comes, it is read without an exception."""
         for read in (read_slice, read_endpoints, read_pod):
             urls(read(item, ""))

@@ -158,7 +158,7 @@ class CredentialFormTests(_Served):
         kube = KubeSettings(pod_label_selector="app=prometheus")
         self.assertEqual(len(await self.built(kube, environ, account=str(self.folder)).locate()), 1)
 
-    async def test_verified(self) -> None:
+    async def test_server_certificate_is_verified(self) -> None:
         """The server's certificate is verified by the given authority and name, or by none at all; as data or file."""
         data = base64.b64encode(self.authority.pem).decode()
         other = base64.b64encode(FakeAuthority().pem).decode()
@@ -238,7 +238,7 @@ class RealWatchTests(_Served):
                 (found,) = await self.watching.locate()
                 self.assertEqual(bool(found.not_ready), not ready)
 
-    async def test_stopped(self) -> None:
+    async def test_stopping_closes_the_connection(self) -> None:
         """Stopping closes the connection, so that the server need not wait; starting again works."""
         for _ in range(2):
             await self.told(lambda: self.watching.start(self.change))

@@ -107,7 +107,7 @@ class WatchTests(_Watched):
         self.fake.delete("pods", "prometheus-0")
         self.assertEqual(self.changes(), 1)
 
-    def test_stop(self) -> None:
+    def test_stopping_cuts_the_stream(self) -> None:
         """Stopping cuts the stream, and nothing is told any more."""
         self.start()
         self.assertEqual(len(self.fake.watches), 1)
@@ -129,14 +129,14 @@ class SliceWatchTests(_Watched):
 
     kube = SERVICE
 
-    def test_slices(self) -> None:
+    def test_change_in_any_slice_is_reported(self) -> None:
         """A change in any slice is told."""
         self.start()
         self.fake.put("endpointslices", endpoint_slice("a", [endpoint("10.0.0.1", "prometheus-0")]))
         self.fake.put("endpointslices", endpoint_slice("b", [endpoint("10.0.0.2", "prometheus-1")]))
         self.assertEqual(self.changes(), 2)
 
-    def test_endpoints(self) -> None:
+    def test_endpoints_are_watched_where_there_are_no_slices(self) -> None:
         """Where there are no slices, the Endpoints object is watched."""
         self.fake.fault(not_served=frozenset({"endpointslices"}))
         self.start()
@@ -253,7 +253,7 @@ class TroubledWatchTests(_Watched):
         self.make_ready()
         self.assertEqual(self.changes(), 1)
 
-    def test_forbidden(self) -> None:
+    def test_forbidden_watch_is_reported_once(self) -> None:
         """A role that allows to list and not to watch is told once; look-ups go on."""
         self.fake.fault(forbidden=frozenset({("watch", "pods")}))
         self.start()
@@ -277,7 +277,7 @@ class TroubledWatchTests(_Watched):
         self.world.advance(30)
         self.assertEqual((self.changes(), len(self.fake.watches)), (1, 1))
 
-    def test_garbage(self) -> None:
+    def test_stream_of_garbage_is_retried(self) -> None:
         """A stream of something else is given up, and tried again."""
         for garbage in (b"<html>\n", b"[]\n", b'{"type":"ADDED","object":[]}\n', b'{"type":"ERROR","object":{"code":500}}\n'):
             self.start()
@@ -295,7 +295,7 @@ class TroubledWatchTests(_Watched):
             self.world.advance(0.1)
         self.assertLess(len(self.fake.seen), 12)
 
-    def test_bug(self) -> None:
+    def test_bug_in_a_watch_is_logged_and_retried(self) -> None:
         """A bug in the watching is logged, and does not end it."""
         self.start()
         self.world.locator._resource_watch._is_news = lambda *_: 1 / 0  # type: ignore[method-assign,assignment,return-value]
@@ -321,7 +321,7 @@ class TroubledWatchTests(_Watched):
 class PartsTests(SynchronousTestCase):
     """The pure parts."""
 
-    def test_pauses(self) -> None:
+    def test_pauses_double_with_jitter(self) -> None:
         """Pauses double up to half a minute, and are never the same twice."""
         rng = random.Random(1)
         longest = [max(pause(failures, rng) for _ in range(100)) for failures in range(8)]
@@ -330,7 +330,7 @@ class PartsTests(SynchronousTestCase):
             self.assertTrue(most / 2 <= shortest[number] < longest[number] <= most)
         self.assertLessEqual(pause(100_000, rng), 30)
 
-    def test_events(self) -> None:
+    def test_event_has_type_and_metadata(self) -> None:
         """An event is a type and an object with metadata; 410 is told apart."""
         item = {"metadata": {"resourceVersion": "7"}}
         self.assertEqual(read_event(json.dumps({"type": "ADDED", "object": item}).encode()), ("ADDED", item))
@@ -338,7 +338,7 @@ class PartsTests(SynchronousTestCase):
         for line in (b"{", b"7", b"{}", b'{"type":"ADDED","object":{"metadata":7}}', b'{"type":"ERROR","object":7}', b"[" * 9999):
             self.assertRaises(DiscoveryError, read_event, line)
 
-    def test_lines(self) -> None:
+    def test_lines_are_found_across_pieces(self) -> None:
         """Lines are found wherever the pieces end; empty ones do not count; one without an end is refused."""
         clock, taken = Clock(), []
         lines = LineStream(taken.append, clock, 10)

@@ -11,7 +11,7 @@ from mpp.discovery.http_api.look_ups import PendingLookups
 class LookUpsTests(SynchronousTestCase):
     """What is given up, and what is not."""
 
-    def test_cancelled(self) -> None:
+    def test_all_running_lookups_are_cancelled(self) -> None:
         """All that have not ended are given up."""
         look_ups = PendingLookups()
         running = [look_ups.add(Deferred()) for _ in range(2)]
@@ -20,7 +20,7 @@ class LookUpsTests(SynchronousTestCase):
             self.failureResultOf(each, CancelledError)
         look_ups.cancel()
 
-    def test_ended(self) -> None:
+    def test_ended_lookup_keeps_its_outcome(self) -> None:
         """What has ended keeps its outcome, and is forgotten: a Deferred that is handed out waits for others meanwhile."""
         look_ups = PendingLookups()
         looked: Deferred[int] = Deferred()

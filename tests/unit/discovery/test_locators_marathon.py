@@ -109,7 +109,7 @@ class MarathonCase(SynchronousTestCase):
 class AppsTests(MarathonCase):
     """Which apps are asked for, and where."""
 
-    def test_prefix(self) -> None:
+    def test_path_prefix_of_the_url_is_kept(self) -> None:
         """The path prefix of the URL is kept, with or without a slash at its end."""
         for url in (BASE, BASE + "/"):
             self.assertEqual(self.located(self.make(urls=(url,))), (A,))
@@ -124,7 +124,7 @@ class AppsTests(MarathonCase):
         """An app is found with or without the leading slash."""
         self.assertEqual(self.located(self.make(apps=(APP.lstrip("/"),))), (A,))
 
-    def test_scaled(self) -> None:
+    def test_scaled_app_is_seen_by_the_next_lookup(self) -> None:
         """An app scaled from 1 to 3 is seen by the next look-up, and so is the way back."""
         locator = self.make()
         self.assertEqual(self.located(locator), (A,))
@@ -212,14 +212,14 @@ class AppsTests(MarathonCase):
         self.fake.apps[APP + "/tasks"] = {"id": "strange"}
         self.assertIn("it has no 'tasks'", self.refused(self.make()))
 
-    def test_forbidden(self) -> None:
+    def test_rejection_names_the_app(self) -> None:
         """A refusal names the app."""
         self.fake.status = 403
         self.assertEqual(
             self.refused(self.make()), f"--marathon-apps: {APP}: https://master/service/marathon/v2/apps{APP}: status 403"
         )
 
-    def test_repr(self) -> None:
+    def test_repr_hides_credentials(self) -> None:
         """The repr says where is looked for what, without credentials."""
         locator = self.make(urls=("https://user:hush@master/service/marathon/",))
         self.assertEqual(repr(locator), f"<MarathonLocator {BASE}: {APP}>")
@@ -294,7 +294,7 @@ class LoginTests(MarathonCase):
             locator = self.make(principal_secret=principal_secret(private_key=pem(form)))
             self.assertEqual(self.located(locator), (A,))
 
-    def test_password(self) -> None:
+    def test_account_without_a_key_uses_its_password(self) -> None:
         """An account without a key logs in with its password."""
         secret = principal_secret(scheme=None, private_key=None, password=PASSWORD)
         self.assertEqual(self.located(self.make(principal_secret=secret)), (A,))

@@ -42,7 +42,7 @@ class CheckTests(SynchronousTestCase):
             file.write(text)
         return path
 
-    def test_sound(self) -> None:
+    def test_sound_settings_are_accepted(self) -> None:
         """What can work is accepted."""
         for settings in (
             {},
@@ -57,17 +57,17 @@ class CheckTests(SynchronousTestCase):
         ):
             check(configured(**settings))
 
-    def test_incomplete(self) -> None:
+    def test_url_and_apps_need_one_another(self) -> None:
         """URL and apps need one another."""
         self.assertRegex(self.refused(urls=()), r"\A--marathon-url: missing; ")
         self.assertRegex(self.refused(apps=()), r"\A--marathon-apps: missing; ")
 
-    def test_port(self) -> None:
+    def test_port_is_an_index_or_a_name(self) -> None:
         """The port is an index or a name."""
         for port in ("", "-1 ", "99999", "web port"):
             self.assertRegex(self.refused(port=port), r"\A--marathon-port: .* is neither an index such as 0 nor a port's name\Z")
 
-    def test_url(self) -> None:
+    def test_url_with_a_query_or_password_is_rejected(self) -> None:
         """A URL with a query would lose it, or its password."""
         why = self.refused(urls=("http://u:hush@a/marathon?token=hush",))
         self.assertEqual(why, "--marathon-url: http://a/marathon: a query (?) or fragment (#) has no place in it")
@@ -82,14 +82,14 @@ class CheckTests(SynchronousTestCase):
         """An endpoint for logins is of no use without a secret."""
         self.assertEqual(self.refused(auth_endpoint="https://a"), f"{AUTH}: of no use without {SECRET}")
 
-    def test_files(self) -> None:
+    def test_unreadable_file_is_named(self) -> None:
         """A file that cannot be read is named."""
         self.assertEqual(self.refused(principal_secret="@/nowhere"), f"{SECRET}: /nowhere: No such file or directory")
         self.assertEqual(self.refused(credentials_file="/nowhere"), f"{CREDENTIALS}: /nowhere: No such file or directory")
         path = self.written("hush")
         self.assertEqual(self.refused(credentials_file=path), f"{CREDENTIALS}: {path}: expected one line, user:password")
 
-    def test_secret(self) -> None:
+    def test_unusable_secret_is_named_not_quoted(self) -> None:
         """A secret that can never work is refused, with what is wrong, but not with what it says."""
         elliptic = ec.generate_private_key(ec.SECP256R1())
         pem = elliptic.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -120,7 +120,7 @@ class CheckTests(SynchronousTestCase):
         self.assertNotIn("hush", repr(read))
         self.assertNotIn("RSA", repr(read_principal(principal_secret())))
 
-    def test_build(self) -> None:
+    def test_locator_is_built_of_sound_settings_only(self) -> None:
         """The locator is made of sound settings only, and opens nothing."""
         reactor = MemoryReactorClock()
         locator = build(configured(), reactor, insecure=False)
@@ -138,7 +138,7 @@ class ExpiryTests(SynchronousTestCase):
         for token in ("", "opaque", "a.b.c", "a.e30.c", "a.W10.c", "a.\u00e9.c", "a." + "bnVsbA" + ".c"):
             self.assertIsNone(expiry(token), token)
 
-    def test_expiry(self) -> None:
+    def test_claim_exp_is_read(self) -> None:
         """The claim exp is a point in time, with or without a fraction."""
         for expires in (1_700_000_000, 1_700_000_000.5):
             claims = base64.urlsafe_b64encode(json.dumps({"exp": expires}).encode()).rstrip(b"=").decode()

@@ -95,7 +95,7 @@ class PortsTests(SynchronousTestCase):
         """Assert that a task cannot be reached, and why."""
         self.assertEqual(read_tasks(app, [{**of, "id": "t"}], port), ParsedTasks((), (f"task t {expected}",)))
 
-    def test_host(self) -> None:
+    def test_host_mode_uses_the_assigned_port(self) -> None:
         """In host mode: the host's address and the assigned port."""
         definitions = [{"name": "push", "port": 0}, {"name": "web", "port": 0}]
         app = host_app([], portDefinitions=definitions)
@@ -124,13 +124,13 @@ class PortsTests(SynchronousTestCase):
         for app in (old(OLD_HOST), old({})):
             self.assertListens(app, task("10.0.0.1", [31005]), "10.0.0.1:31005")
 
-    def test_bridge(self) -> None:
+    def test_bridge_mode_uses_the_assigned_host_port(self) -> None:
         """In bridge mode: the host's address and the assigned host port, not the container's."""
         self.assertListens(host_app([], **BRIDGE), own("172.17.0.2"), "10.0.0.1:31005")
         self.assertListens(host_app([], **BRIDGE), own("172.17.0.2"), "10.0.0.1:31006", "push")
         self.assertListens(old(OLD_BRIDGE), own("172.17.0.2"), "10.0.0.1:31005", "web")
 
-    def test_container(self) -> None:
+    def test_container_network_uses_the_address_of_the_task(self) -> None:
         """In a container network: the task's own address and the container port, whatever host ports there are."""
         app = host_app([], **CONTAINER)
         self.assertListens(app, own("9.0.2.130"), "9.0.2.130:8080")
@@ -238,7 +238,7 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(reading.problems, ())
         return len(reading.backends)
 
-    def test_states(self) -> None:
+    def test_only_running_tasks_count(self) -> None:
         """Only running tasks count."""
         for state in ("TASK_STAGING", "TASK_STARTING", "TASK_KILLING", "TASK_UNREACHABLE", "TASK_LOST", "TASK_FAILED"):
             self.assertEqual(self.count(task("10.0.0.1", [31005], state=state)), 0, state)
@@ -258,7 +258,7 @@ class StateTests(SynchronousTestCase):
         staged = task("", [], state="TASK_STAGING", startedAt=None)
         self.assertEqual(self.count(staged, portDefinitions=[]), 0)
 
-    def test_health(self) -> None:
+    def test_failing_check_marks_a_task_unhealthy(self) -> None:
         """A task that fails one of its checks is listed as unhealthy, not left out; one that was not checked yet is healthy."""
         alive = {
             "alive": True,
@@ -279,7 +279,7 @@ class StateTests(SynchronousTestCase):
         without_count = task("10.0.0.1", [31005], healthCheckResults=[{"alive": False}])
         self.assertEqual(len(read_tasks(host_app([]), [without_count], "0").unhealthy), 1)
 
-    def test_garbage(self) -> None:
+    def test_what_is_no_task_is_ignored(self) -> None:
         """What is no task is passed over; members of the wrong kind count as missing."""
         self.assertEqual(self.count(None, 7, "task", [], {}, task("10.0.0.1", [31005])), 1)
         app = host_app([], networks="host", container=7, portDefinitions={}, ipAddress="x")

@@ -76,7 +76,7 @@ class MarathonOverTLSTests(TestCase):
         self.addCleanup(api.close)
         return MarathonLocator(self.settings(), api, wall=time.time)
 
-    async def test_verified(self) -> None:
+    async def test_all_networking_modes_are_found_over_tls(self) -> None:
         """All networking modes are found behind a master that is down; a 401 leads to one new login; scaling is seen."""
         locator = self.make(TLSPolicy(ca=self.authority.pem))
         self.assertEqual(await locator.locate(), EXPECTED)
@@ -87,14 +87,14 @@ class MarathonOverTLSTests(TestCase):
         self.assertEqual([each.backend.host for each in located[:3]], ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
         self.assertEqual((len(located), len(self.fake.logins)), (5, 2))
 
-    async def test_insecure(self) -> None:
+    async def test_insecure_verifies_nothing(self) -> None:
         """With --insecure nothing is verified; stopping closes the connection that was kept."""
         locator = build(self.settings(), reactor, insecure=True)
         self.assertEqual(await locator.locate(), EXPECTED)
         locator.stop()
         await self.served.lost
 
-    async def test_refused(self) -> None:
+    async def test_unknown_authority_is_rejected(self) -> None:
         """A certificate of an authority that is not known is refused, before any secret is sent."""
         locator = self.make(TLSPolicy(ca=FakeAuthority("another").pem))
         with self.assertRaises(DiscoveryError) as caught:

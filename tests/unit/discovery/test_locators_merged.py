@@ -80,34 +80,34 @@ class VerifyTests(SynchronousTestCase):
     def tearDown(self) -> None:
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_content(self) -> None:
+    def test_every_locator_verifies(self) -> None:
         """All that can tell are asked; there is nothing to say when none of them refuses."""
         self.first.verifying.callback(None)
         self.assertNoResult(self.verified)
         self.second.verifying.callback(None)
         self.assertIsNone(self.successResultOf(self.verified))
 
-    def test_refused(self) -> None:
+    def test_rejection_is_reported_at_once(self) -> None:
         """A refusal is told at once, in the words of who refuses."""
         error = ConfigError("--selector", "refused")
         self.second.verifying.errback(error)
         self.assertIs(self.failureResultOf(self.verified, ConfigError).value, error)
         self.first.verifying.callback(None)
 
-    def test_slow(self) -> None:
+    def test_slow_locator_rejects_nothing(self) -> None:
         """Who does not answer soon refuses nothing."""
         self.first.verifying.callback(None)
         self.clock.advance(VERIFY_TIMEOUT_S)
         self.assertIsNone(self.successResultOf(self.verified))
 
-    def test_bug(self) -> None:
+    def test_bug_rejects_nothing_and_is_logged(self) -> None:
         """A bug refuses nothing, and is logged."""
         self.first.verifying.errback(ZeroDivisionError())
         self.second.verifying.callback(None)
         self.assertIsNone(self.successResultOf(self.verified))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_cancelled(self) -> None:
+    def test_verification_can_be_cancelled(self) -> None:
         """Who asks may give up."""
         self.verified.cancel()
         self.failureResultOf(self.verified, CancelledError)
@@ -247,7 +247,7 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertEqual(len(self.first.asked), 2)
         self.merged.stop()
 
-    def test_stopped(self) -> None:
+    def test_stopping_ends_all_lookups_without_a_failure(self) -> None:
         """Stopping ends all look-ups, and counts as no failure."""
         self.merged.locate().addErrback(lambda _: None)
         self.clock.advance(FIRST_WAIT_S)
@@ -265,7 +265,7 @@ class MergedLocatorTests(SynchronousTestCase):
         self.assertEqual(merged.sources[0].problem, "bug in the locator: ZeroDivisionError: a bug")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_cancelled(self) -> None:
+    def test_cancelling_counts_as_no_failure(self) -> None:
         """Cancelling ends the wait, and counts as no failure; the look-ups go on until they are stopped."""
         located = self.merged.locate()
         located.cancel()

@@ -62,7 +62,7 @@ class RelativePathTests(SynchronousTestCase):
         Path("b.yml").write_text(json.dumps([{"targets": ["prom-b:9090"]}]))
         self.assertEqual(self.located(self.locator(file_sd=("*.json", "./b.yml"))), ["prom-a", "prom-b"])
 
-    def test_kubeconfig(self) -> None:
+    def test_first_existing_kubeconfig_of_a_list_is_used(self) -> None:
         """A kubeconfig, and the first one of a list that is there."""
         content = {
             "clusters": [{"name": "fake", "cluster": {"server": "http://127.0.0.1:1"}}],

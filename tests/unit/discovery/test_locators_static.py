@@ -33,7 +33,7 @@ class StaticLocatorTests(SynchronousTestCase):
         locator = StaticLocator(["prom-b:9090", "http://prom-a:9090/", "HTTP://PROM-B:9090"])
         self.assertEqual(self.successResultOf(locator.locate()), (DiscoveredBackend(B), DiscoveredBackend(A)))
 
-    def test_none(self) -> None:
+    def test_no_endpoints_are_no_backends(self) -> None:
         """No endpoints are no backends."""
         self.assertEqual(self.successResultOf(StaticLocator([]).locate()), ())
 
@@ -42,13 +42,13 @@ class StaticLocatorTests(SynchronousTestCase):
         expected = "--endpoint: 'prom-b': no port given: expected host:port, like prom-a:9090, or a URL"
         self.assertEqual(self.refused("prom-b"), expected)
 
-    def test_password(self) -> None:
+    def test_password_is_not_repeated(self) -> None:
         """A password is not repeated, whatever is wrong with the endpoint."""
         for text in ("http://me:s3cret@prom:9090", "me:s3cret@prom", "ftp://me:s3cret@prom:9", "htp:/me:s3@/s3cret@prom"):
             said = self.refused(text)
             self.assertNotIn("s3", said)
             self.assertIn("***@prom", said)
 
-    def test_token(self) -> None:
+    def test_query_is_not_repeated(self) -> None:
         """What stands in a query may be a token, and is not repeated."""
         self.assertNotIn("s3cret", self.refused("http://prom:9090/?token=s3cret"))

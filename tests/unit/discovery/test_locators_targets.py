@@ -23,7 +23,7 @@ class ReadGroupsTests(SynchronousTestCase):
         """Give why a list cannot be used."""
         return str(self.assertRaises(ValueError, read_groups, groups))
 
-    def test_groups(self) -> None:
+    def test_targets_of_all_groups_are_listed_once(self) -> None:
         """The targets of all groups are listed in order, each once."""
         groups = [{"targets": ["prom-b:9090", "prom-a:9090"], "labels": {"env": "x"}}, {"targets": ["PROM-B:9090"]}]
         self.assertEqual(read_groups(groups), targets.ParsedTargetGroups((B, A), ()))
@@ -33,7 +33,7 @@ class ReadGroupsTests(SynchronousTestCase):
         for groups in ([], [{}], [{"targets": [], "labels": {}}], [{"targets": None, "labels": None}]):
             self.assertEqual(read_groups(groups), targets.ParsedTargetGroups((), ()))
 
-    def test_where(self) -> None:
+    def test_scheme_and_prefix_come_from_labels(self) -> None:
         """Scheme and prefix come from labels; a target without a port has its scheme's, as in Prometheus."""
         table: list[tuple[dict[str, object], str]] = [
             ({}, "http://prom:80"),
@@ -51,7 +51,7 @@ class ReadGroupsTests(SynchronousTestCase):
         for labels, url in table:
             self.assertEqual(urls("prom", **labels), [url], labels)
 
-    def test_ipv6(self) -> None:
+    def test_ipv6_addresses_stand_in_brackets(self) -> None:
         """IPv6 addresses stand in brackets."""
         self.assertEqual(urls("[2001:DB8::1]:9090"), ["http://[2001:db8::1]:9090"])
 
@@ -98,7 +98,7 @@ class ReadGroupsTests(SynchronousTestCase):
         for value, kind in ((None, "nothing"), ({}, "an object"), ("x", "text")):
             self.assertIn(f"found {kind}", self.refused(value))
 
-    def test_password(self) -> None:
+    def test_password_in_a_target_is_not_repeated(self) -> None:
         """A password in a target is not repeated."""
         self.assertNotIn("s3cret", self.refused([{"targets": ["http://me:s3cret@prom:9090"]}]))
 
@@ -117,7 +117,7 @@ class ReadGroupsTests(SynchronousTestCase):
 class WithoutSecretsTests(SynchronousTestCase):
     """What may be shown."""
 
-    def test_shown(self) -> None:
+    def test_secrets_are_left_out_and_long_text_is_cut(self) -> None:
         """User, password and query are left out, and what is long is cut."""
         table = {
             "prom:9090": "prom:9090",
@@ -133,11 +133,11 @@ class WithoutSecretsTests(SynchronousTestCase):
 class ParseJSONTests(SynchronousTestCase):
     """JSON."""
 
-    def test_value(self) -> None:
+    def test_json_is_parsed(self) -> None:
         """JSON is read."""
         self.assertEqual(parse_json('[{"targets": ["a:1"]}]'), [{"targets": ["a:1"]}])
 
-    def test_errors(self) -> None:
+    def test_bad_json_is_reported_with_its_line(self) -> None:
         """What is none is told with its line; what nests without end stops nothing."""
         table = {"[\n1,\n}": "line 3: not JSON: Expecting value", "[" * 200_000: "nested too deeply"}
         for text, problem in table.items():
@@ -151,13 +151,13 @@ class ParseYAMLTests(SynchronousTestCase):
         """Give why a text cannot be read."""
         return str(self.assertRaises(ValueError, parse_yaml, text))
 
-    def test_value(self) -> None:
+    def test_yaml_scalars_are_text(self) -> None:
         """All scalars are text, whatever YAML makes of them elsewhere; nothing is nothing."""
         text = "---\n- targets: [a:1, 10:30, '~']\n  labels: {a: yes, b: 1.0, c: ~, d: null, e: }\n- targets:\n  - b:2\n...\n"
         labels = {"a": "yes", "b": "1.0", "c": None, "d": None, "e": None}
         self.assertEqual(parse_yaml(text), [{"targets": ["a:1", "10:30", "~"], "labels": labels}, {"targets": ["b:2"]}])
 
-    def test_json(self) -> None:
+    def test_json_is_read_as_yaml(self) -> None:
         """JSON is YAML."""
         self.assertEqual(parse_yaml('[{"targets": ["a:1"]}]'), [{"targets": ["a:1"]}])
 
@@ -172,7 +172,7 @@ class ParseYAMLTests(SynchronousTestCase):
         lines += [f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
         self.assertEqual(self.refused("\n".join(lines)), "line 7: aliases expand to too many values")
 
-    def test_errors(self) -> None:
+    def test_bad_yaml_is_reported_with_its_line(self) -> None:
         """What is none, or more than target groups need, is told with its line."""
         table = {
             "a: 1\n\tb: 2\n": "line 2: not YAML: ",
