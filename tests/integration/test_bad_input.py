@@ -496,19 +496,19 @@ class BadInputTests(TestCase):
         everything = "".join(told) + out + err
         return ("keeps running" if serves else str(process.returncode)), found or everything[-500:], everything
 
-    async def test_kubernetes(self) -> None:
+    async def test_bad_kubernetes_input_ends_in_one_line(self) -> None:
         """Kubeconfigs, selectors, rights."""
         await self.check(KUBERNETES)
 
-    async def test_marathon(self) -> None:
+    async def test_bad_marathon_input_ends_in_one_line(self) -> None:
         """Secrets, apps, masters."""
         await self.check(MARATHONS)
 
-    async def test_others(self) -> None:
+    async def test_other_bad_input_ends_in_one_line(self) -> None:
         """Files, URLs, names."""
         await self.check(OTHERS)
 
-    async def test_daemon(self) -> None:
+    async def test_daemon_logs_a_late_error(self) -> None:
         """A daemon that learns of it when its parent has long gone says so in its log, and leaves no pid file."""
         self.sources = Sources(self)
         folder = self.sources.folder

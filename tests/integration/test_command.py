@@ -136,7 +136,7 @@ class CommandTestCase(SynchronousTestCase):
 class AnswerTests(CommandTestCase):
     """Commands that print something and end."""
 
-    def test_help(self) -> None:
+    def test_help_is_printed_by_both_commands(self) -> None:
         """Help can be had in every way, from both commands."""
         for command in (
             (*MPP, "--help"),
@@ -150,7 +150,7 @@ class AnswerTests(CommandTestCase):
                 ended = run(command)
                 self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, help_text() + "\n", ""))
 
-    def test_version(self) -> None:
+    def test_version_is_printed_by_both_commands(self) -> None:
         """The version can be had in every way, from both commands."""
         for command in ((*MPP, "--version"), (*MPP, "-v"), (*TWISTD_MPP, "--version")):
             with self.subTest(command=command):
@@ -165,7 +165,7 @@ class AnswerTests(CommandTestCase):
 class WrongInputTests(CommandTestCase):
     """Commands that cannot work."""
 
-    def test_refused(self) -> None:
+    def test_wrong_input_ends_in_one_line(self) -> None:
         """Each wrong input is one line on stderr and a status, from both commands."""
         for argv, more, message in WRONG:
             given = [*argv] if "missing" in message or "MPP_ENDPOINTS_FILE" in more else [*self.file, *argv]
@@ -173,7 +173,7 @@ class WrongInputTests(CommandTestCase):
                 with self.subTest(argv=given, more=more, command=command):
                     self.assert_refused(run((*command, *given), more), message)
 
-    def test_strategies(self) -> None:
+    def test_wrong_strategy_names_the_right_ones(self) -> None:
         """A wrong strategy is told what strategies there are, and a missing argument that it is missing."""
         for text in ("fastest", "minimum-history", "minimum-history:", "minimum-history:long", "random:7"):
             for argv, more, word in (
@@ -187,7 +187,7 @@ class WrongInputTests(CommandTestCase):
                     self.assertTrue(ended.stderr.startswith(f"mpp: {word}: "), ended.stderr)
                     self.assertIn(text.partition(":")[0], ended.stderr)
 
-    def test_affinity(self) -> None:
+    def test_wrong_affinity_is_named(self) -> None:
         """A wrong affinity is named."""
         ended = run((*MPP, *self.file, "--affinity-options", "cookies,karma"))
         self.assertEqual(ended.returncode, 2)
@@ -273,7 +273,7 @@ class CheckConfigTests(CommandTestCase):
         path.write_text(text)
         return ["--config", str(path)]
 
-    def test_ok(self) -> None:
+    def test_sound_file_ends_with_status_0(self) -> None:
         """A sound file ends with status 0, though the port is taken, and nothing is logged."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -284,7 +284,7 @@ class CheckConfigTests(CommandTestCase):
                     ended = run((*command, *config, "--check-config"))
                     self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, f"{config[1]}: ok\n", ""))
 
-    def test_everything(self) -> None:
+    def test_all_errors_are_reported_at_once(self) -> None:
         """All that is wrong is told at once, one line each, and the status is 2; a start with such a file ends alike."""
         config = self.write("prot: 1\nretries: many\n")
         lines = (

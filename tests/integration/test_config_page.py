@@ -47,7 +47,7 @@ class Configured(Mpp):
 class ConfigPageTests(SynchronousTestCase):
     """What the page says, who may see it, and that it follows reloads."""
 
-    def test_page(self) -> None:
+    def test_page_shows_values_and_origins_without_secrets(self) -> None:
         """Each worker shows what is in force and its origin, on the admin listener only, without secrets, after reloads too."""
         mpp = Configured(free_port())
         self.addCleanup(mpp.close)

@@ -54,21 +54,21 @@ class SimulatedTests(LimitCase):
         self.addCleanup(self.limiter.close)
         self.start(f"http://127.0.0.1:{self.limiter.port}")
 
-    def test_short(self) -> None:
+    def test_short_responses_wait_for_connections(self) -> None:
         """Responses of half a second; then the same again, when the limit is known."""
         self.server.spoil("late", seconds=0.5, spare_probes=True)
         for _ in range(2):
             self.burst("/api/v1/labels", 200, 0.5)
         self.assertEqual(self.server.count("/api/v1/labels"), 2 * AT_ONCE)
 
-    def test_long(self) -> None:
+    def test_long_responses_are_not_held_against_the_server(self) -> None:
         """Responses that take longer than a probe may: the server cannot be asked meanwhile, and that is not held against it."""
         self.server.spoil("late", seconds=2, spare_probes=True)
         self.burst("/api/v1/labels", 200, 2)
         self.assertEqual(self.server.count("/api/v1/labels"), AT_ONCE)
         self.assertNotIn("is down", self.mpp.log())
 
-    def test_writes(self) -> None:
+    def test_writes_run_once(self) -> None:
         """Requests that want a connection of their own get one, and run once."""
 
         def write() -> tuple[int, float]:
@@ -94,14 +94,14 @@ class RealTests(LimitCase):
             configuration.write(f"remote_read: [{{url: '{url}', remote_timeout: 500ms, read_recent: true}}]\n")
         return server
 
-    def test_plain(self) -> None:
+    def test_limit_of_a_real_server_over_tcp(self) -> None:
         """Over TCP."""
         server = self.prometheus()
         server.start()
         self.start(server.url)
         self.burst("/api/v1/query?query=up", 200, 0.5)
 
-    def test_tls(self) -> None:
+    def test_limit_of_a_real_server_over_tls(self) -> None:
         """Over TLS, where the handshake hangs on a connection that is not accepted."""
         server = self.prometheus()
         certificate, web = server.folder / "served.pem", server.folder / "web.yml"

@@ -52,7 +52,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(found[0], status, found)
         self.assertIn(words, json.dumps(found[1]))
 
-    def test_password(self) -> None:
+    def test_script_reads_401_until_the_password_is_right(self) -> None:
         """A script with a wrong password reads 401; with the right one, the browser makes its request."""
         web = Path(self.mktemp()).absolute()
         web.write_text(f"basic_auth_users: {{alice: {hashed('s3cret')}}}\n")
@@ -62,7 +62,7 @@ class PageTests(SynchronousTestCase):
         self.fetched(mpp, QUERY, headers=basic("alice", "s3cret"))
         self.assertGreater(self.server.state()["counts"].get("/api/v1/query", 0), before)
 
-    def test_rejected(self) -> None:
+    def test_script_reads_why_a_request_is_rejected(self) -> None:
         """A script reads why mpp does not forward its request."""
         mpp = self.start([self.server.url])
         for method, path, status, words in (

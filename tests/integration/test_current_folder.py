@@ -51,7 +51,7 @@ class CurrentFolderTests(SynchronousTestCase):
         wait_until(lambda: mpp.log().count("mpp serves") >= 3, "the workers serve")
         return mpp
 
-    def test_modules(self) -> None:
+    def test_no_module_is_imported_from_the_current_folder(self) -> None:
         """Neither a module that mpp uses, nor one that Python imports at each start, is taken from the current folder."""
         self.plant("attrs", "attr", "twisted", "json", "mpp", "sitecustomize", "usercustomize")
         mpp = self.run_workers()

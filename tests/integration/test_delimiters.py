@@ -198,15 +198,15 @@ class DelimiterTests(SynchronousTestCase):
         self.assertEqual(dear, [])
         self.assertNotIn("Traceback", self.server.mpp.log())
 
-    def test_targets(self) -> None:
+    def test_no_delimiter_in_a_target_splits_a_request(self) -> None:
         """In a target."""
         self.check(targets())
 
-    def test_fields(self) -> None:
+    def test_no_delimiter_in_a_field_splits_a_request(self) -> None:
         """In a field."""
         self.check(fields())
 
-    def test_forms(self) -> None:
+    def test_no_delimiter_in_a_form_splits_a_request(self) -> None:
         """In the body of a form."""
         self.check(bodies())
 

@@ -208,7 +208,7 @@ class HTTPSDTests(DiscoveryCase):
 class EndpointTests(DiscoveryCase):
     """Servers on the command line."""
 
-    def test_several(self) -> None:
+    def test_several_endpoints_serve_together(self) -> None:
         """All that are given serve, beside those of other locators; each is one server, however often it is listed."""
         path = Path(self.mktemp()).absolute().with_suffix(".json")
         path.write_text(groups(self.second))
@@ -293,7 +293,7 @@ class SRVTests(TestCase):
         self.assertEqual(len(await self.located("few")), 3)
         self.assertEqual(len(await self.located("many")), 200)
 
-    async def test_targets(self) -> None:
+    async def test_srv_targets_are_found_over_udp(self) -> None:
         """The targets are found over UDP."""
         self.assertEqual(await self.located("few"), [f"http://prom-{n}.example.org:9090" for n in range(3)])
 
@@ -307,7 +307,7 @@ class SRVTests(TestCase):
             await self.located("nobody")
         self.assertIn("srv+_web._tcp.nobody.example.org: no such name", str(caught.exception))
 
-    async def test_cancelled(self) -> None:
+    async def test_unanswered_lookup_can_be_cancelled(self) -> None:
         """A look-up that nobody answers can be given up, and the same name be asked for again."""
         self.zone.silent = True
         for _ in range(2):

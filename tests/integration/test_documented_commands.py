@@ -96,11 +96,11 @@ class PairCase(SynchronousTestCase):
 class SessionTests(PairCase):
     """Commands that are shown with their output."""
 
-    def test_explain(self) -> None:
+    def test_explain_page_responds_as_documented(self) -> None:
         """The page says which server would answer a request, as it is shown."""
         self.follow(blocks("explain"), self.terminal(), self.mpp().port)
 
-    def test_reload(self) -> None:
+    def test_reload_reports_the_documented_changes(self) -> None:
         """A reload reports the options that have changed, as it is shown."""
         config = self.folder / "mpp.yaml"
         config.write_text("retries: 2\n")
@@ -133,7 +133,7 @@ class CommandLineTests(PairCase):
         """The example with trusted proxies works."""
         self.assert_serves(blocks("behind-a-proxy"))
 
-    def test_grafana(self) -> None:
+    def test_documented_affinities_for_grafana_work(self) -> None:
         """The example with affinities for Grafana works."""
         self.assert_serves(blocks("grafana"))
 
@@ -163,7 +163,7 @@ class ToolsTests(PairCase):
         (command,) = blocks("promtool-test")
         self.assertIn("SUCCESS", self.run_text(CHECKOUT, command, str(Path(promtool_of(require_binary())).parent)))
 
-    def test_haproxy(self) -> None:
+    def test_haproxy_fails_over_to_the_other_mpp(self) -> None:
         """HAProxy, configured as it is shown, goes on with the other mpp when one has ended."""
         haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
         if haproxy is None:
@@ -201,7 +201,7 @@ class ToolsTests(PairCase):
         found = set(re.findall(r'runbook_url: "(https://[^/]+)/', rules))
         self.assertEqual((len(found), "https://mpp.example.org" in found), (1, False))
 
-    def test_documentation(self) -> None:
+    def test_documentation_builds_without_warnings(self) -> None:
         """The documentation is built without a warning."""
         (command,) = blocks("build-docs")
         for name in ("mpp", "docs", "NEWS.rst"):
@@ -219,7 +219,7 @@ class ToolsTests(PairCase):
             for name in option.env:
                 self.assertIn(f">{name}<", page)
 
-    def test_demo(self) -> None:
+    def test_demo_runs_as_documented(self) -> None:
         """The demo starts a pair with mpp in front, prints what to try, and ends by itself after the time of ``--for``."""
         (command,) = blocks("demo")
         self.assertIn("mpp is ready. Open:", self.run_text(CHECKOUT, f"{command} --for 1"))

@@ -93,7 +93,7 @@ class MarathonTests(DiscoveryCase):
 
     document = "marathon"
 
-    async def test_plain(self) -> None:
+    async def test_marathon_with_one_of_two_masters_down(self) -> None:
         """Two masters, one of which is down."""
         fake = FakeMarathon(time.time)
         fake.prefix = ""
@@ -106,7 +106,7 @@ class MarathonTests(DiscoveryCase):
         }
         await self.assert_works(self.line("mpp --marathon-url http://m1", **addresses))
 
-    async def test_dcos(self) -> None:
+    async def test_dcos_service_account_over_tls(self) -> None:
         """A service account, over TLS."""
         fake = FakeMarathon(time.time)
         fake.asks_for = "token="
@@ -161,13 +161,13 @@ class KubernetesTests(DiscoveryCase):
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.api.getHost().port)}
         await self.assert_works(self.line("mpp --kube-service-name"), environ, *enter)
 
-    async def test_outside(self) -> None:
+    async def test_kubeconfig_by_option_and_variables(self) -> None:
         """With a kubeconfig, given by the option and by each of its variables."""
         line, path = self.line("mpp --kube-service-name"), self.kubeconfig()
         await self.assert_works(f"{line} --kubeconfig {path}")
         for name in ("KUBECONFIG", "MPP_KUBECONFIG"):
             await self.assert_works(line, {name: path})
 
-    async def test_pods(self) -> None:
+    async def test_pods_are_found_by_label(self) -> None:
         """Pods by label."""
         await self.assert_works(self.line("mpp --kube-pod-label-selector"), {"KUBECONFIG": self.kubeconfig()})

@@ -27,7 +27,7 @@ class EndpointsFileTests(SynchronousTestCase):
         """Give the number of backends that the file gave last."""
         return self.mpp.metric("mpp_discovered_backends")
 
-    def test_edited(self) -> None:
+    def test_edited_file_adds_and_removes_servers(self) -> None:
         """Servers come and go with the file's lines; nobody fails."""
         with Load(self.mpp.port, clients=4) as load:
             self.mpp.write_endpoints(self.first.url, "", "# both now", f"  {self.second.address}  ", self.first.url)
@@ -46,7 +46,7 @@ class EndpointsFileTests(SynchronousTestCase):
         wait_until(lambda: self.mpp.is_selected(self.second.address), "the second one serves", 5)
         self.assertEqual(self.listed(), 2)
 
-    def test_broken(self) -> None:
+    def test_broken_line_is_logged_with_its_number(self) -> None:
         """A bad line is named in the log with its number, and the others count."""
         with Load(self.mpp.port, clients=4) as load:
             self.mpp.write_endpoints(self.first.url, "http://what is this", self.second.url, "ftp://127.0.0.1:21")
@@ -59,7 +59,7 @@ class EndpointsFileTests(SynchronousTestCase):
         for line in (2, 4):
             self.assertEqual(log.count(f"{self.mpp.endpoints_file}:{line}"), 1, log)
 
-    def test_removed(self) -> None:
+    def test_last_good_list_outlives_the_file(self) -> None:
         """Without the file the last good list counts; it is logged once and shows in the metrics."""
         with Load(self.mpp.port, clients=4) as load:
             self.mpp.endpoints_file.unlink()

@@ -34,7 +34,7 @@ class ExposedTests(SynchronousTestCase):
         mpp.start()
         return [line for line in mpp.log().splitlines() if text in line and "level=warn" in line]
 
-    def test_files(self) -> None:
+    def test_exposed_files_are_named_in_one_warning(self) -> None:
         """Configuration and web configuration at 0644 are named in one warning, with workers as well; at 0640 in none."""
         web = self.folder / "web.yml"
         web.write_text(f"basic_auth_users: {{alice: {hashed('s3cret')}}}\n")

@@ -62,7 +62,7 @@ class KillTests(_Failover):
         """No request fails with ``single-most-data``."""
         self.kill_and_restart("single-most-data")
 
-    def test_random(self) -> None:
+    def test_random_survives_kill_and_restart(self) -> None:
         """No request fails with ``random``."""
         self.kill_and_restart("random")
 
@@ -70,7 +70,7 @@ class KillTests(_Failover):
         """No request fails with ``minimum-history``."""
         self.kill_and_restart("minimum-history:5h")
 
-    def test_sigstop(self) -> None:
+    def test_sigstop_fails_no_request(self) -> None:
         """A server that hangs and is continued fails no request."""
         servers = self.real_pair()
         mpp = self.mpp([server.url for server in servers])
@@ -120,7 +120,7 @@ class StandingTests(_Failover):
         """A server (newest version) that replays its WAL is listed and not selected."""
         self.replaying(require_binary())
 
-    def test_empty(self) -> None:
+    def test_empty_server_serves_only_when_the_full_one_dies(self) -> None:
         """A new, empty server is not chosen by ``single-most-data``, though it is listed first, until the other one dies."""
         empty, full = Prometheus(require_binary()), Prometheus(require_binary(), history=HISTORY)
         for server in (empty, full):

@@ -147,17 +147,17 @@ class OldTests(_Through):
 
     binary = (binaries() or ("",))[0]
 
-    def test_plain(self) -> None:
+    def test_responses_are_those_of_the_backend(self) -> None:
         """Status, body and headers are the backend's own for every call."""
         for call in CALLS:
             self.compare(call, {})
 
-    def test_gzip(self) -> None:
+    def test_compressed_bodies_are_unchanged(self) -> None:
         """Compressed bodies go through unchanged."""
         for call in CALLS:
             self.compare(call, {"Accept-Encoding": "gzip"})
 
-    def test_promtool(self) -> None:
+    def test_promtool_gets_the_same_through_mpp(self) -> None:
         """promtool gives through mpp what it gives directly."""
         span = ["--start", str(THEN - 1800), "--end", str(THEN)]
         for arguments in (
@@ -191,7 +191,7 @@ class OldTests(_Through):
         self.assertEqual((status, data), (200, own[2]))
         self.assertIn(b"seed-a:9090", data)
 
-    def test_federate(self) -> None:
+    def test_federation_has_the_external_label(self) -> None:
         """Federation gives samples with the external label of the server that answered."""
 
         def federated() -> tuple[bytes, str]:
@@ -211,7 +211,7 @@ class OldTests(_Through):
         self.assertNotIn(b"transfer-encoding", head.lower())
         self.assertEqual(body, fetch(self.pair[0].port, target)[2])
 
-    def test_pipelining(self) -> None:
+    def test_pipelined_requests_are_answered_in_order(self) -> None:
         """Requests sent in one go are answered in order."""
         one = b"GET /api/v1/query?query=%d&time=1 HTTP/1.1\r\nHost: x\r\n%b\r\n"
         answer = raw(self.mpp.port, one % (11, b"") + one % (22, b"") + one % (33, b"Connection: close\r\n"))

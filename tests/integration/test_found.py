@@ -124,7 +124,7 @@ class FoundCase(SynchronousTestCase):
 class RealTests(FoundCase):
     """Prometheus servers with users of their own."""
 
-    def test_users(self) -> None:
+    def test_users_change_without_a_failed_request(self) -> None:
         """Users change in files and in the configuration, and a server moves from one locator to another: nobody notices."""
         a, b = (Guarded(require_binary(), name, user) for name, user in (("a", "alice"), ("b", "bob")))
         self.begin(a, b)
@@ -196,7 +196,7 @@ class RealTests(FoundCase):
 class HeaderTests(FoundCase):
     """Gateways that ask for a header."""
 
-    def test_tenants(self) -> None:
+    def test_each_server_gets_its_own_headers(self) -> None:
         """Each gets its own, whatever the client sends; values and files change, and nobody notices."""
         a, b = (Simulated(name=name) for name in ("a", "b"))
         self.begin(a, b)

@@ -312,7 +312,7 @@ class HostileTests(SynchronousTestCase):
             seen = converse(self.mpp.port, case)
             yield case, seen, self.reached() - before
 
-    def test_table(self) -> None:
+    def test_hostile_requests_leave_nothing_behind(self) -> None:
         """Each case is answered as it should be, and leaves nothing behind."""
         descriptors = self.mpp.descriptors()
         wrong = []
@@ -362,7 +362,7 @@ class HostileTests(SynchronousTestCase):
 
 def main() -> None:
     """Print the table."""
-    tests = HostileTests("test_table")
+    tests = HostileTests("test_hostile_requests_leave_nothing_behind")
     tests.setUp()
     try:
         for case, seen, reached in tests.table():

@@ -97,7 +97,7 @@ class HostileServersTests(SynchronousTestCase):
             time.sleep(0.05)
         self.assertLess(slowest, within(2.0))
 
-    def test_numbers(self) -> None:
+    def test_strange_numbers_break_no_page_and_no_round(self) -> None:
         """Whatever numbers a server reports, the status page and its JSON are there, and no round fails."""
         digits = ("9" * 306, "9" * 400, "9" * 4400)
         for number in (*digits, "1e999", "-5", "NaN"):
@@ -122,7 +122,7 @@ class HostileServersTests(SynchronousTestCase):
                 self.assertNotIn(word, mpp.log(), number[:20])
             mpp.close()
 
-    def test_credentials(self) -> None:
+    def test_path_that_looks_like_a_host_gets_no_credentials(self) -> None:
         """A server whose path looks like the host of a rule gets nothing that is meant for that host."""
         token, targets, config = (self.folder / name for name in ("token", "targets.json", "mpp.yaml"))
         token.write_text("s3cr3t")

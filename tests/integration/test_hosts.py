@@ -208,11 +208,11 @@ class MovedHostTests(DiscoveryCase):
         self.wait_moved()
         self.assertEqual(load.stop().failures, [])
 
-    def test_option(self) -> None:
+    def test_endpoint_follows_its_moved_host(self) -> None:
         """The host of ``--endpoint``."""
         self.assert_moves("--endpoint", self.name)
 
-    def test_workers(self) -> None:
+    def test_workers_leave_the_old_server(self) -> None:
         """The workers leave the old server, too."""
         self.assert_moves("--endpoint", self.name, "--workers", "2")
 
@@ -235,7 +235,7 @@ class MovedHostTests(DiscoveryCase):
         targets.body = json.dumps([{"targets": [self.name]}])
         self.assert_moves("--http-sd", f"http://127.0.0.1:{targets.port}/targets")
 
-    def test_frozen(self) -> None:
+    def test_frozen_old_server_delays_no_request(self) -> None:
         """When the old server is frozen, requests are answered by the new one soon after the name has moved."""
         load = self.launch("--endpoint", self.name, clients=40)
         wait_until(lambda: self.first.state()["connections"] > 20, "many connections are kept", 10)

@@ -93,7 +93,7 @@ class ImpostorTests(TestCase):
         for text in ("Traceback", "Unhandled", "  File ", "service_identity", TOKEN):
             self.assertNotIn(text, mpp.log())
 
-    async def test_backends(self) -> None:
+    async def test_impostor_backends_get_no_token(self) -> None:
         """Backends get no bearer token; the one whose certificate has a good name beside odd ones gets it."""
         bad, good = [self.impostor(*names) for names in BAD], self.impostor(*GOOD)
         http_config = {
@@ -121,7 +121,7 @@ class ImpostorTests(TestCase):
         self.assertIn(b"Authorization: Basic ", good.decrypted)
         self.assert_quiet(mpp)
 
-    async def test_kubernetes(self) -> None:
+    async def test_impostor_api_server_gets_no_token(self) -> None:
         """The token of a kubeconfig is not sent to an API server that is none."""
         for names in BAD[::2]:
             await self.check_kubernetes(self.impostor(*names), good=False)
@@ -140,7 +140,7 @@ class ImpostorTests(TestCase):
         self.assert_quiet(mpp)
         await deferToThread(mpp.kill)
 
-    async def test_marathon(self) -> None:
+    async def test_impostor_marathon_gets_no_password(self) -> None:
         """The password in Marathon's URL is not sent."""
         for names in BAD[::2]:
             await self.check_marathon(self.impostor(*names), good=False)

@@ -155,7 +155,7 @@ class KubectlTests(TestCase):
             everything = await self.kubectl(path, "get", "pods", "--chunk-size=1", "-o", "name")
             self.assertEqual(len(everything.split()), 3)
 
-    async def test_refusals(self) -> None:
+    async def test_kubectl_understands_rejections(self) -> None:
         """kubectl understands what the server says when it refuses."""
         for path, _ in kubectls():
             self.fake.fault(forbidden=frozenset({("list", "pods")}))
@@ -170,7 +170,7 @@ class KubectlTests(TestCase):
             _, told, _ = await self.run_kubectl(path, "get", "pods")
             self.assertIn("Unauthorized", told)
 
-    async def test_watch(self) -> None:
+    async def test_kubectl_follows_a_watch_to_its_end(self) -> None:
         """kubectl follows a watch, and ends with it."""
         self.kubeconfig({"token": "good-token"})
         for path, _ in kubectls():

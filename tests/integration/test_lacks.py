@@ -84,7 +84,7 @@ class LacksTests(SynchronousTestCase):
         self.assertEqual([self.lack(mpp, server) for server in self.servers], [None, None])
         self.assertEqual({server for _, server in self.newest(mpp, 60)}, {server.address for server in self.servers})
 
-    def test_restarted(self) -> None:
+    def test_restarted_server_serves_after_its_first_scrapes(self) -> None:
         """A server that comes back takes no queries for newest data before it has scraped its targets."""
         mpp, (_, victim) = self.begin("random", "--workers", "2"), self.servers
         victim.kill()

@@ -53,7 +53,7 @@ class StoppedBeforeTests(SynchronousTestCase):
                 self.assertTrue(json.loads(body)["data"]["result"], strategy)
             self.assertIn(f"{self.old.address} has not scraped since", mpp.log())
 
-    def test_alert(self) -> None:
+    def test_alert_fires_for_the_server_that_lacks_data(self) -> None:
         """``MppServerLacksData`` fires in a real Prometheus that scrapes mpp, for the server that lacks data."""
         mpp = self.begin("random")
         watcher = Prometheus(require_binary(), name="watcher")

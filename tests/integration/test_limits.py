@@ -120,7 +120,7 @@ class CrowdTests(SynchronousTestCase):
         """Count lines of the log."""
         return sum(text in line for line in mpp.log().splitlines())
 
-    def test_places(self) -> None:
+    def test_idle_connections_make_room(self) -> None:
         """Idle connections make room for those that ask; nobody is refused, and mpp stays within its files."""
         mpp = self.begin()
         self.connect(mpp.port, 60)

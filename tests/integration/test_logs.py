@@ -76,7 +76,7 @@ class FormatTests(LogCase):
                 self.assertLessEqual({"debug", "info", "warn"}, {line["level"] for line in lines})
                 self.assertEqual(lines[-1]["msg"], "Server Shut Down.")
 
-    def test_level(self) -> None:
+    def test_log_level_selects_lines_but_not_the_access_log(self) -> None:
         """Only what is as important as the level is written, and the access log."""
         mpp = self.mpp([f"127.0.0.1:{free_port()}"], "--log-level", "warn", "--access-log")
         fetch(mpp.port, "/api/v1/query?query=up")
@@ -103,7 +103,7 @@ class FormatTests(LogCase):
 class ReloadedTests(LogCase):
     """Another configuration, while lines are written."""
 
-    def test_everything(self) -> None:
+    def test_log_options_change_under_load(self) -> None:
         """Format, level and access log change under load: every line is whole, and no request is missing."""
         server = self.server()
         keys = {"endpoint": server.url, "access_log": True, "enable_lifecycle": True}
@@ -143,7 +143,7 @@ class ReloadedTests(LogCase):
 class AccessTests(LogCase):
     """The access log of real requests."""
 
-    def test_requests(self) -> None:
+    def test_each_request_is_one_access_line(self) -> None:
         """Each request is one line with its fields, and nothing a client sends breaks out of it."""
         server = self.server()
         credentials = base64.b64encode(b"ann:s3cret").decode()
@@ -165,7 +165,7 @@ class AccessTests(LogCase):
                 self.assertNotIn("s3cret", mpp.log())
                 self.assertNotIn(credentials, mpp.log())
 
-    def test_retry(self) -> None:
+    def test_retried_server_is_in_the_access_line(self) -> None:
         """A server that breaks off is told of in the line of the request that another one answered."""
         first, second = self.server(), self.server()
         mpp = self.mpp([first.url, second.url], "--access-log")
@@ -263,7 +263,7 @@ class ReaderTests(LogCase):
         self.ask(mpp)
         self.end(process)
 
-    def test_journal(self) -> None:
+    def test_journal_lines_begin_with_their_level(self) -> None:
         """Where the journal takes the output, lines begin with their level in syslog's numbers; why it does not start, too."""
         end, given = os.pipe()
         self.addCleanup(os.close, end)
@@ -295,7 +295,7 @@ class ReaderTests(LogCase):
         told = [(line[:3], read_logfmt(line[3:])["level"]) for line in lines]
         self.assertEqual(set(told), {("<6>", "info"), ("<7>", "debug")})
 
-    def test_closed(self) -> None:
+    def test_closed_stdout_is_not_written_to(self) -> None:
         """mpp serves without standard output, and writes to nobody else's descriptor."""
         process, mpp = self.running(None)
         self.ask(mpp)

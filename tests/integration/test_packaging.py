@@ -68,20 +68,20 @@ class PackagingTests(SynchronousTestCase):
         """Give the wheel."""
         return next(path for path in self.archives() if path.suffix == ".whl")
 
-    def test_names(self) -> None:
+    def test_one_wheel_and_one_source_archive(self) -> None:
         """One wheel for every platform, and one source archive."""
         self.assertEqual(
             [path.name for path in self.archives()], [f"mpp-{__version__}-py3-none-any.whl", f"mpp-{__version__}.tar.gz"]
         )
 
-    def test_metadata(self) -> None:
+    def test_package_index_accepts_both_archives(self) -> None:
         """The package index would accept both without a warning."""
         ended = run(sys.executable, "-m", "twine", "check", "--strict", *self.archives(), cwd=self.folder)
         if "No module named twine" in ended.stderr:
             raise SkipTest("twine is not installed; script/test installs it")
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
-    def test_wheel(self) -> None:
+    def test_wheel_has_all_modules_and_no_tests(self) -> None:
         """The wheel has every module, the plugin and the type marker; nothing of Twisted's own, no tests."""
         names = set(ZipFile(self.wheel()).namelist())
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / "mpp").rglob("*.py")}
@@ -89,7 +89,7 @@ class PackagingTests(SynchronousTestCase):
         beside = {name for name in names if not name.endswith(".py") and ".dist-info/" not in name}
         self.assertEqual(beside, {"mpp/py.typed"})
 
-    def test_source(self) -> None:
+    def test_source_archive_has_all_to_build_and_test(self) -> None:
         """The source archive has what is needed to build, test and run from it."""
         with tarfile.open(next(path for path in self.archives() if path.suffix == ".gz")) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
@@ -109,7 +109,7 @@ class PackagingTests(SynchronousTestCase):
         self.assertNotIn("twisted/__init__.py", names)
         self.assertNotIn("twisted/plugins/__init__.py", names)
 
-    def test_installed(self) -> None:
+    def test_installed_wheel_has_both_commands(self) -> None:
         """In an empty environment, both commands are there after ``pip install``, and Twisted is whole."""
         home = self.folder / "venv"
         venv.create(home, with_pip=True)

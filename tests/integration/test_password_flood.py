@@ -95,7 +95,7 @@ class FloodTests(SynchronousTestCase):
         status = fetch(mpp.port, QUERY, headers={**basic(user, password), **headers}, timeout=30)[0]
         return status, time.monotonic() - began
 
-    def test_forgotten(self) -> None:
+    def test_forgotten_password_is_verified_beside_a_flood(self) -> None:
         """Who comes back after the time for which a password is known is served within a second, and not behind the flood."""
         mpp = self.start(Forgetful)
         self.assertEqual(self.ask(mpp)[0], 200)
@@ -122,7 +122,7 @@ class FloodTests(SynchronousTestCase):
         self.assertEqual(stranger[0], 200)
         self.assertIn(429, neighbour)
 
-    def test_workers(self) -> None:
+    def test_verified_password_is_shared_by_workers(self) -> None:
         """A password that one worker has verified is known to the others, so that no new connection waits behind the flood."""
         mpp = self.start(Mpp, "--workers", "2")
         self.assertEqual(self.ask(mpp)[0], 200)

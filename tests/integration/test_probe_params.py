@@ -38,7 +38,7 @@ class ParameterTests(SynchronousTestCase):
         status, fields, _ = fetch(mpp.port, f"{QUERY}&{PARAMS}")
         self.assertEqual((status, fields["mpp.servedby"]), (200, self.strict.address))
 
-    def test_option(self) -> None:
+    def test_probe_params_are_sent_by_probes(self) -> None:
         """With the parameter in --probe-params the server is observed like any other."""
         self.assert_known(self.begin("--probe-params", PARAMS))
 
@@ -71,7 +71,7 @@ class ParameterTests(SynchronousTestCase):
             self.assertEqual(fetch(mpp.port, f"{QUERY}&{PARAMS}")[0], 200, mpp.log()[-2000:])
         self.assertIn(b"they reject the probe's query", fetch(mpp.port, "/mpp/status?format=json")[2])
 
-    def test_wrong(self) -> None:
+    def test_wrong_probe_params_are_rejected(self) -> None:
         """Parameters that cannot be are refused with the option and what was expected."""
         with self.assertRaises(Exception) as raised:
             self.begin("--probe-params", "a b")

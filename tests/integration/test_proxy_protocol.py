@@ -54,7 +54,7 @@ class ProxyProtocolTests(SynchronousTestCase):
         lines = [json.loads(line) for line in self.mpp.log().splitlines() if line.startswith("{")]
         return [line["client"] for line in lines if line.get("path") == "/api/v1/labels"]
 
-    def test_address(self) -> None:
+    def test_address_of_the_proxy_header_is_logged(self) -> None:
         """The log has the address of the header on that listener, and that of the socket on the other one."""
         self.assertIn(b" 200 OK", talk(self.proxied, HEADER + REQUEST))
         self.assertIn(b" 200 OK", talk(self.proxied, HEADER[:9], HEADER[9:], REQUEST, pause=0.05))

@@ -69,7 +69,7 @@ class RealPairTests(KilledCase):
         first, second = self.servers
         return (first, second) if self.mpp.is_selected(first.address) else (second, first)
 
-    def test_killed(self) -> None:
+    def test_query_of_death_spares_the_last_server(self) -> None:
         """The other server does not get the query as long as it is the last one; short queries notice nothing."""
         victim, _ = self.victim()
         with Load(self.mpp.port, clients=4, pause=0.01) as load:
@@ -92,7 +92,7 @@ class RealPairTests(KilledCase):
         status = json.loads(fetch(self.mpp.port, "/mpp/status?format=json")[2])
         self.assertIn("crash", [event["kind"] for event in status["events"]])
 
-    def test_stopped(self) -> None:
+    def test_stopped_server_hands_on_long_queries(self) -> None:
         """A server that was told to stop closes its port first: its long queries go on elsewhere."""
         victim, other = self.victim()
         with Load(self.mpp.port, clients=4, pause=0.002) as load:
@@ -134,7 +134,7 @@ class SimulatedPairTests(KilledCase):
         self.assertEqual(mpp.metric("mpp_query_of_death_refusals_total"), 21)
         self.assertEqual(fetch(mpp.port, "/api/v1/query?query=count(up)")[0], 200)
 
-    def test_off(self) -> None:
+    def test_crash_suspect_0_retries_long_queries(self) -> None:
         """With --crash-suspect 0 a long query is tried on the other server."""
         mpp = self.begin([self.first.url, self.second.url], "--crash-suspect", "0")
         mpp.wait_selected(self.first.address)

@@ -87,7 +87,7 @@ class RejectedCase(SynchronousTestCase):
 class MethodTests(RejectedCase):
     """Each method of the parser."""
 
-    def test_each(self) -> None:
+    def test_only_seven_methods_are_forwarded(self) -> None:
         """Seven methods are forwarded; all others that the parser knows get a 405, with and without ``--allow-unsafe-paths``."""
         for options in ((), ("--allow-unsafe-paths",)):
             mpp = shared_mpp(*options)
@@ -156,7 +156,7 @@ class MethodTests(RejectedCase):
 class PathTests(RejectedCase):
     """Paths that would change one server of a pair."""
 
-    def test_listed(self) -> None:
+    def test_no_spelling_of_a_listed_path_is_forwarded(self) -> None:
         """No spelling of a listed path reaches a server, with any method that it is listed for."""
         mpp = shared_mpp()
         with self.nothing_arrives():
@@ -169,7 +169,7 @@ class PathTests(RejectedCase):
                     self.assertEqual(exchange(mpp.port, method, path, b"Content-Length: 0")[0], 403, (method, path))
             self.assertEqual(exchange(mpp.port, "DELETE", b"/api/v1/series")[0], 403)
 
-    def test_reads(self) -> None:
+    def test_reading_paths_are_forwarded_unchanged(self) -> None:
         """What only reads reaches the server as it was sent."""
         mpp = shared_mpp()
         reads = [("GET", path) for path in (*SAFE, *CHANGING) if path]
@@ -179,7 +179,7 @@ class PathTests(RejectedCase):
             self.assertEqual(exchange(mpp.port, method, path, b"Content-Length: 0")[0], 200, (method, path))
             self.assertEqual(self.behind.paths[-1].partition(b"?timeout=")[0], path)
 
-    def test_allowed(self) -> None:
+    def test_unsafe_paths_are_forwarded_when_allowed(self) -> None:
         """With ``--allow-unsafe-paths`` all of them go through, as they were sent."""
         mpp = shared_mpp("--allow-unsafe-paths")
         for path in (*ALWAYS, *SPELLINGS, *CHANGING):
@@ -206,7 +206,7 @@ class PathTests(RejectedCase):
 class CrossSiteTests(RejectedCase):
     """Changes that a page of another site has a browser ask for."""
 
-    def test_reload(self) -> None:
+    def test_browsers_reload_from_own_pages_only(self) -> None:
         """A browser may reload the configuration for mpp's own pages only, curl always."""
         mpp = self.start("--enable-lifecycle", "--trusted-proxies", "127.0.0.1")
         for fields, status in (

@@ -139,7 +139,7 @@ class ReloadTests(SynchronousTestCase):
         third, name = connect()
         self.assertEqual((name, ask(third), ask(first)), ("two.example", 200, 200))
 
-    def test_certificate(self) -> None:
+    def test_reloaded_certificate_is_for_new_connections(self) -> None:
         """A new certificate of an ``ssl:`` endpoint is shown to those who come after a reload; who is connected stays so."""
         for workers in (1, 2):
             self.renew_certificate(workers)
@@ -262,7 +262,7 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(mpp.metric(SUCCESSFUL), 1)
         self.assertGreater(mpp.metric(SUCCEEDED_AT), began)
 
-    def test_ports(self) -> None:
+    def test_reload_replaces_ports_and_keeps_connections(self) -> None:
         """Another port is opened and the old one closed; connections that are open live on."""
         mpp = self.mpp()
         before, after = mpp.port, free_port()
@@ -309,7 +309,7 @@ class ReloadTests(SynchronousTestCase):
         self.under_load(mpp, "which then answers", mend)
         self.assertEqual(self.serving(mpp), {self.servers[1].address})
 
-    def test_many(self) -> None:
+    def test_quick_reloads_run_one_after_the_other(self) -> None:
         """Reloads in quick succession are made one after the other, and the last one counts."""
         mpp = self.mpp()
 
@@ -322,14 +322,14 @@ class ReloadTests(SynchronousTestCase):
         self.under_load(mpp, "20 reloads in a row", change)
         wait_until(lambda: self.serving(mpp) == {self.servers[1].address}, "the last one counts", 5)
 
-    def test_methods(self) -> None:
+    def test_only_post_and_put_reload(self) -> None:
         """Only POST and PUT reload, and only where it is allowed."""
         mpp = self.mpp()
         self.assertEqual([fetch(mpp.port, "/mpp/reload", method=method)[0] for method in ("GET", "HEAD", "PUT")], [405, 405, 200])
         mpp.write(endpoint=self.urls)
         self.assertEqual([mpp.post()[0], mpp.post()[0], fetch(mpp.port, "/mpp/reload")[0]], [200, 403, 405])
 
-    def test_twistd(self) -> None:
+    def test_twistd_leaves_sighup_to_mpp(self) -> None:
         """twistd leaves the signal to mpp."""
         mpp = self.mpp(*TWISTD_MPP)
         mpp.write(endpoint=self.urls[:1])

@@ -96,7 +96,7 @@ class GatewayTests(PairCase):
 
     STATUSES = (404, 408, 421, 425, 501, 505, 507, 520, 525, 530, 599)
 
-    def test_statuses(self) -> None:
+    def test_no_status_of_a_gateway_reaches_clients(self) -> None:
         """Half of the requests meet a gateway that fails them in some way; no client sees a status of it."""
         first, second = self.pair()
         said = "".join(f"location = /api/v1/label/s{status}/values {{ return {status}; }}" for status in self.STATUSES)
@@ -162,13 +162,13 @@ class BrokenBlockTests(PairCase):
             server.close()
         mpp.close()
 
-    def test_chunks(self) -> None:
+    def test_overwritten_chunks_are_read_elsewhere(self) -> None:
         """A chunk file is overwritten: queries that read it are answered by the other server."""
         for binary in binaries():
             with self.subTest(version=version_of(binary)):
                 self.check(binary, "chunks/000001")
 
-    def test_index(self) -> None:
+    def test_overwritten_index_is_read_elsewhere(self) -> None:
         """An index is overwritten: queries, series, labels and label values are answered by the other server."""
         for binary in binaries():
             with self.subTest(version=version_of(binary)):

@@ -45,7 +45,7 @@ class RestartTestCase(SynchronousTestCase):
 class StopTests(RestartTestCase):
     """SIGTERM."""
 
-    def test_quiet(self) -> None:
+    def test_idle_mpp_ends_within_a_second(self) -> None:
         """Without requests in flight mpp ends within about a second, though clients keep their connections."""
         mpp = self.begin()
         kept = [socket.create_connection(("127.0.0.1", mpp.port)) for _ in range(20)]

@@ -97,7 +97,7 @@ class SecuredTests(SynchronousTestCase):
         url = "https://127.0.0.1:*"
         return {"endpoint": [s.url for s in self.servers], "backends": [{"url": url, "http_config": http_config}]}
 
-    def test_everything(self) -> None:
+    def test_changed_certificates_fail_no_request(self) -> None:
         """Requests of clients without any credentials, and with wrong ones, are answered, while certificates change."""
         mpp = Configured(**self.keys())
         self.addCleanup(mpp.close)

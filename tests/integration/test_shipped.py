@@ -52,14 +52,14 @@ class PromtoolTests(SynchronousTestCase):
             raise SkipTest("no prometheus binary: run script/fetch-prometheus or set MPP_TEST_PROMETHEUS")
         return [promtool_of(binary) for binary in binaries()]
 
-    def test_check(self) -> None:
+    def test_promtool_accepts_the_rules(self) -> None:
         """Every Prometheus takes the rules."""
         for promtool in self.promtools():
             for name in ("mpp.rules.yml", "mpp.outside.rules.yml"):
                 ended = run(promtool, "check", "rules", f"contrib/prometheus/{name}")
                 self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
-    def test_alerts(self) -> None:
+    def test_each_alert_fires_when_it_should(self) -> None:
         """Each alert fires when it should, and none for a pair that is well."""
         for promtool in self.promtools():
             for name in ("mpp.rules.test.yml", "mpp.outside.rules.test.yml"):
@@ -156,7 +156,7 @@ class ManPageTests(SynchronousTestCase):
         self.assertIn("mpp - one address for a pair of Prometheus servers", shown)
         self.assertEqual([option.flag for option in OPTIONS if option.flag not in shown], [])
 
-    def test_sections(self) -> None:
+    def test_man_page_has_its_sections(self) -> None:
         """It has the sections that operators look for, with what belongs there."""
         text = re.sub(r"\\f[A-Z]|\\", "", self.page)
         parts = re.split(r"(?m)^\.SH (.*)$", text)[1:]
@@ -170,7 +170,7 @@ class ManPageTests(SynchronousTestCase):
             for word in words:
                 self.assertIn(word, found[title])
 
-    def test_file(self) -> None:
+    def test_man_page_is_written_whole_or_not_at_all(self) -> None:
         """It is written to a file when it is whole; without Sphinx one line says so, and the last page stays."""
         folder = Path(tempfile.mkdtemp(prefix="mpp-test-man-"))
         self.addCleanup(shutil.rmtree, folder)
@@ -183,7 +183,7 @@ class ManPageTests(SynchronousTestCase):
         self.assertEqual(page.read_text(), self.page)
         self.assertEqual([path.name for path in folder.iterdir()], ["mpp.1"])
 
-    def test_mandoc(self) -> None:
+    def test_mandoc_accepts_the_man_page(self) -> None:
         """mandoc, which other systems have, has nothing to complain about but long lines in the source."""
         ended = run(program("mandoc"), "-T", "lint", given=self.page)
         complaints = [line for line in ended.stdout.splitlines() if "longer than 80 bytes" not in line]
@@ -200,7 +200,7 @@ class CompletionTests(SynchronousTestCase):
         (folder / "script").write_text(completion(shell))
         return folder / "script"
 
-    def test_bash(self) -> None:
+    def test_bash_completes_options_values_and_files(self) -> None:
         """bash offers options, values and files."""
         ask = """. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mpp; printf '%s\n' "${COMPREPLY[@]}" """
         for words, offered in (
@@ -214,12 +214,12 @@ class CompletionTests(SynchronousTestCase):
             ended = run(program("bash"), "--norc", "-c", ask, self.script("bash"), "mpp", *words)
             self.assertEqual((ended.stderr, ended.stdout.splitlines()), ("", offered), words)
 
-    def test_zsh(self) -> None:
+    def test_zsh_accepts_the_script(self) -> None:
         """zsh takes the script."""
         ended = run(program("zsh"), "-f", "-n", self.script("zsh"))
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
 
-    def test_fish(self) -> None:
+    def test_fish_completes_options_values_and_files(self) -> None:
         """fish offers options, values and files."""
         script = self.script("fish")
         for line, offered in (
@@ -247,12 +247,12 @@ class UnitFileTests(SynchronousTestCase):
             text = (CHECKOUT / "systemd" / name).read_text(encoding="utf-8")
             (self.folder / name).write_text(text.replace("/opt/mpp/bin/mpp ", f"{sys.executable} -m mpp "))
 
-    def test_verify(self) -> None:
+    def test_systemd_verifies_the_unit(self) -> None:
         """systemd has nothing to complain about."""
         ended = run(self.analyze, "verify", "--man=no", self.folder / "mpp.service", self.folder / "mpp.socket")
         self.assertEqual((ended.returncode, ended.stdout + ended.stderr), (0, ""))
 
-    def test_security(self) -> None:
+    def test_systemd_rates_the_exposure_low(self) -> None:
         """A broken mpp can do little: systemd's measure of exposure is that of its own best kept services."""
         ended = run(self.analyze, "security", "--offline=yes", "--threshold=15", self.folder / "mpp.service")
         if "unrecognized option" in ended.stderr:
@@ -345,7 +345,7 @@ class SocketActivationTests(SynchronousTestCase):
         made: socket.socket = wait_until(connected, "the port is open")
         return made
 
-    def test_reload(self) -> None:
+    def test_systemd_reload_applies_sound_files_only(self) -> None:
         """A reload of a wrong file fails, says why, and leaves mpp alone; one of a sound file is applied."""
         with self.connect():
             self.wait_for("READY=1")

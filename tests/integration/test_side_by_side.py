@@ -51,13 +51,13 @@ class RunnerTests(SynchronousTestCase):
         """Return when a test began or ended."""
         return float(Path(file).with_suffix(f".{what}").read_text())
 
-    def test_passed(self) -> None:
+    def test_summary_is_the_sum_of_all_files(self) -> None:
         """The summary is the sum of those of all files, and the status is 0."""
         status, lines = self.run_files(self.write("a", "pass"), self.write("b", "self.skipTest('no such tool')"))
         self.assertEqual((status, lines[-1]), (0, "PASSED (skips=1, successes=1)"))
         self.assertIn("no such tool", lines)
 
-    def test_failed(self) -> None:
+    def test_each_failure_counts_and_names_its_file(self) -> None:
         """A test that fails, a file that cannot be imported and a process that dies each count, and their files are named."""
         failing, broken = self.write("failing", "self.fail('no')"), self.write("broken", "pass", "import nowhere_to_be_found")
         dying = self.write("dying", "os.kill(os.getpid(), 9)")
@@ -80,13 +80,13 @@ class RunnerTests(SynchronousTestCase):
 class ParserTests(SynchronousTestCase):
     """The decisions of the runner."""
 
-    def test_order(self) -> None:
+    def test_unrecorded_and_long_files_start_first(self) -> None:
         """A file without a record starts first, then the one that took longest."""
         self.assertEqual(
             longest_first(["x/a.py", "x/b.py", "x/new.py"], {"a.py": 3.0, "b.py": 40.0}), ["x/new.py", "x/b.py", "x/a.py"]
         )
 
-    def test_outcomes(self) -> None:
+    def test_every_outcome_is_parsed(self) -> None:
         """Every outcome is found, and a process that failed without naming a test is an error."""
         for output, status, expected in (
             ("PASSED (successes=3)\n", 0, "PASSED (successes=3)"),

@@ -82,32 +82,32 @@ class SocketTests(SynchronousTestCase):
         """Ask whether it is ready."""
         return fetch(self.simulated.port, "/-/ready", timeout=timeout)[0]
 
-    def test_refuse(self) -> None:
+    def test_refused_port_serves_again_when_mended(self) -> None:
         """While it refuses, nobody listens; afterwards it serves on the same port."""
         self.simulated.spoil("refuse")
         self.assertRaises(ConnectionRefusedError, self.ready)
         self.simulated.mend()
         self.assertEqual(self.ready(), 200)
 
-    def test_vanish(self) -> None:
+    def test_vanished_server_serves_again_when_mended(self) -> None:
         """While it has vanished, connections are made by the kernel and nothing answers; afterwards it serves."""
         self.simulated.spoil("vanish")
         self.assertRaises(TimeoutError, self.ready)
         self.simulated.mend()
         self.assertEqual(self.ready(), 200)
 
-    def test_reset(self) -> None:
+    def test_half_an_answer_ends_in_a_reset(self) -> None:
         """Half an answer and a reset arrive as that."""
         self.simulated.spoil("half-reset")
         self.assertRaises(ConnectionResetError, self.ready)
 
-    def test_sigterm(self) -> None:
+    def test_sigterm_ends_it_whatever_hangs(self) -> None:
         """SIGTERM ends it with status 0, whatever hangs."""
         self.simulated.spoil("silence")
         self.assertRaises(TimeoutError, self.ready)
         self.assertEqual(self.simulated.stop(), 0)
 
-    def test_counts(self) -> None:
+    def test_unanswered_requests_are_counted(self) -> None:
         """Requests are counted, those that nobody answered too."""
         self.simulated.spoil("close")
         self.assertRaises(http.client.RemoteDisconnected, self.ready)

@@ -104,7 +104,7 @@ class BodiesTests(StarvingCase):
         self.assertIn(503, [status(each, 0.1) for each in stalled])
         self.assertNotIn("Traceback", self.mpp.log())
 
-    def test_trickle(self) -> None:
+    def test_trickling_clients_displace_no_others(self) -> None:
         """Clients that keep their bodies alive with a few bytes a second displace none that really sends."""
         sources = ("127.0.0.8", "127.0.0.9", "127.0.0.10")
         stalled = [each for source in sources for each in self.fill("/api/v1/query", source, missing=100_000)]
@@ -184,7 +184,7 @@ class UnknownTests(StarvingCase):
 class HeadsTests(StarvingCase):
     """Heads that do not become complete."""
 
-    def test_counted(self) -> None:
+    def test_unfinished_heads_are_counted_and_bounded(self) -> None:
         """Unfinished heads are held, and bounded with all else; new requests are answered all the time."""
         before = self.mpp.resident()
         unfinished = b"GET /api/v1/query?query=up HTTP/1.1\r\nHost: a\r\n" + b"X: " + b"x" * 63_000

@@ -202,7 +202,7 @@ class DocumentTests(PairCase):
             self.assertEqual(told["backends"], [fetch(self.mpp.port, asked, headers=headers)[1]["mpp.servedby"]])
         self.assertEqual(self.first.count("/mpp/explain"), 0)
 
-    def test_drift(self) -> None:
+    def test_drift_is_shown_with_its_values(self) -> None:
         """Servers that differ are told as no pair, each difference with its values."""
         changed = {"config": "scrape_configs: []\n", "targets": ["a:1"], "ahead": 30, "reload_ok": False, "retention": 86400}
         changed["flags"] = {"query.lookback-delta": "1s", "query.timeout": "1m"}

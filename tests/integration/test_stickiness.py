@@ -51,7 +51,7 @@ class CookieTests(_Sticky):
         self.assertNotIn("Secure", field)
         self.assertNotIn(server.split(":")[1], value)
 
-    def test_kept(self) -> None:
+    def test_cookie_keeps_its_server_on_every_mpp(self) -> None:
         """A client with a cookie stays where it was, on every instance of mpp, and gets no second one."""
         first, second = self.start(), self.start()
         server, value, _ = self.first(first)
@@ -61,7 +61,7 @@ class CookieTests(_Sticky):
                 self.assertEqual((headers["mpp.servedby"], headers.get("set-cookie")), (server, None))
         self.assertEqual(second.metric("mpp_affinity_hits_total", type="cookies"), 5)
 
-    def test_stripped(self) -> None:
+    def test_cookie_is_hidden_from_the_server(self) -> None:
         """The server does not see mpp's cookie, only the others."""
         mpp = self.start()
         _, value, _ = self.first(mpp)
@@ -87,7 +87,7 @@ class CookieTests(_Sticky):
         _, headers, _ = fetch(self.start().port, "/api/v1/labels", headers={"Cookie": "MPP.Route=http://192.0.2.1/"})
         self.assertIn("set-cookie", headers)
 
-    def test_off(self) -> None:
+    def test_affinity_none_sets_no_cookie(self) -> None:
         """``none`` sets no cookie."""
         mpp = self.start("--affinity-options", "none")
         self.assertNotIn("set-cookie", fetch(mpp.port, "/api/v1/labels")[1])
@@ -148,7 +148,7 @@ class SourceAddressTests(_Sticky):
         mpp.wait_selected(home)
         self.assertEqual(self.served(mpp, X_Forwarded_For="192.0.2.77"), away)
 
-    def test_untrusted(self) -> None:
+    def test_untrusted_peers_do_not_choose_the_address(self) -> None:
         """What an untrusted peer tells about addresses is ignored."""
         mpp = self.start("--affinity-options", "sourceip", "--trusted-proxies", "none")
         self.assertEqual(len({self.served(mpp, X_Forwarded_For=f"192.0.2.{number}") for number in range(12)}), 1)

@@ -122,7 +122,7 @@ class FailedHedgeTests(SynchronousTestCase):
         self.other.mend()
         self.assert_helped(mpp, answer)
 
-    def test_restarted(self) -> None:
+    def test_waiting_request_is_answered_by_a_restarted_server(self) -> None:
         """The waiting request is answered by the other server when that has been killed and started anew meanwhile."""
         mpp = self.begin()
         self.stuck.spoil("silence")

@@ -139,7 +139,7 @@ class ClientCertificateTests(WebConfigCase):
         except (ssl.SSLError, ConnectionError):
             return False
 
-    def test_types(self) -> None:
+    def test_each_client_auth_type_admits_whom_it_should(self) -> None:
         """Each of Go's five words lets in whom it should, and nobody else."""
         none, ours = self.client(None), self.client(self.authority, "grafana.example.org")
         strange = self.client(FakeAuthority("another CA"), "grafana.example.org")
@@ -179,7 +179,7 @@ class TLSTests(WebConfigCase):
         done = subprocess.run(command, input=b"Q\n", capture_output=True, timeout=20)
         return (done.stdout + done.stderr).decode(errors="replace")
 
-    def test_agreed(self) -> None:
+    def test_versions_ciphers_and_curves_follow_the_file(self) -> None:
         """Versions, ciphers and curves are those that the file allows."""
         more = "cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384], curve_preferences: [CurveP384, CurveP256]"
         mpp = self.start(f"{TLS}, {more}}}")
@@ -192,7 +192,7 @@ class TLSTests(WebConfigCase):
         self.change(mpp, f"{TLS}, min_version: TLS13}}")
         self.assertIn("alert protocol version", self.s_client(mpp.port, "-tls1_2"))
 
-    def test_curl(self) -> None:
+    def test_curl_needs_tls_and_a_password(self) -> None:
         """curl is served over TLS with a password, and told without one that it needs one, or that it needs TLS."""
         if shutil.which("curl") is None:
             raise SkipTest("no curl")
@@ -336,7 +336,7 @@ class ChangeTests(WebConfigCase):
         self.assertGreaterEqual(len(outcome.names), 4)
         self.assertNotIn("Traceback", mpp.log())
 
-    def test_broken(self) -> None:
+    def test_broken_file_is_reported_once_and_changes_nothing(self) -> None:
         """What is broken is told once in the log and by a metric; what was good stays."""
         mpp = self.start(f"{TLS}}}\nbasic_auth_users: {{alice: {hashed('s3cret')}}}")
         alice = basic("alice", "s3cret")
@@ -500,7 +500,7 @@ class BadInputTests(WebConfigCase):
         done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stderr.strip().replace(str(folder), "{folder}")
 
-    def test_all(self) -> None:
+    def test_each_error_names_file_line_and_key(self) -> None:
         """Each ends mpp with status 2 and one line that names file, line and key."""
         with ThreadPoolExecutor(3) as pool:
             rows = list(pool.map(lambda row: self.said(row[0], row[1][1], row[1][2]), enumerate(BAD)))
@@ -515,7 +515,7 @@ class BadInputTests(WebConfigCase):
 class ExampleTests(SynchronousTestCase):
     """The example of the documentation."""
 
-    def test_securing(self) -> None:
+    def test_documented_commands_secure_mpp(self) -> None:
         """The commands work as they are written; only ports and the server's address are others."""
         for tool in ("openssl", "curl"):
             if shutil.which(tool) is None:
@@ -552,7 +552,7 @@ class ExampleTests(SynchronousTestCase):
 class AdminListenTests(WebConfigCase):
     """A listener of its own for mpp's pages."""
 
-    def test_apart(self) -> None:
+    def test_admin_pages_are_on_their_listener_only(self) -> None:
         """Metrics and status are there only, queries elsewhere only."""
         port = free_port()
         mpp = Mpp([self.simulated.url], "--admin-listen", f"tcp:{port}:interface=127.0.0.1")

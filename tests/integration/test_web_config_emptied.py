@@ -113,7 +113,7 @@ class EmptiedCase(SynchronousTestCase):
 class EmptiedTests(EmptiedCase):
     """One process."""
 
-    def test_emptied(self) -> None:
+    def test_emptied_file_lets_no_stranger_in(self) -> None:
         """However the file is emptied or taken away, no stranger gets an answer, and the operator is told."""
         changes: dict[str, Callable[[], object]] = {
             text or "nothing": lambda text=text: overwrite(self.path, text)  # type: ignore[misc]
@@ -160,7 +160,7 @@ class EmptiedTests(EmptiedCase):
         print(dict(statuses))
         wait_until(lambda: self.good_is_told() == 1, "the copy is in force", 10)
 
-    def test_explicit(self) -> None:
+    def test_explicit_reload_may_lift_protection(self) -> None:
         """SIGHUP and POST /mpp/reload take a file over that lets everybody in, if it has a key; without one they do not."""
         overwrite(self.path, "")
         said = json.loads(self.ask("/mpp/reload", "POST"))
@@ -197,7 +197,7 @@ class WorkersTests(EmptiedCase):
         found = children(self.mpp.pid)
         return found if len(found) == 2 and worker not in found else []
 
-    def test_killed(self) -> None:
+    def test_new_worker_asks_for_passwords(self) -> None:
         """A worker that starts while the file is empty asks for passwords as the others do."""
         for text in ("", "basic_auth_users: {}\n"):
             with self.subTest(text=text):
@@ -211,7 +211,7 @@ class WorkersTests(EmptiedCase):
                 self.assertEqual({fetch(self.mpp.port, QUERY, headers=self.alice)[0] for _ in range(20)}, {200})
         self.assertEqual(self.good_is_told(), 0)
 
-    def test_explicit(self) -> None:
+    def test_explicit_reload_counts_for_all_workers(self) -> None:
         """An explicit reload counts for all of them, and so does the next protection."""
         overwrite(self.path, "basic_auth_users: {}\n")
         self.assertEqual(json.loads(self.ask("/mpp/reload", "POST"))["data"]["changed"], ["web-config"])

@@ -85,7 +85,7 @@ class WorkersTestCase(SynchronousTestCase):
 class SharingTests(WorkersTestCase):
     """Clients and counts."""
 
-    def test_spread(self) -> None:
+    def test_connections_are_spread_evenly(self) -> None:
         """Connections are spread evenly over the workers, few and many."""
         for count, most in ((16, 4), (200, 20)):
             with self.subTest(count=count):
@@ -111,7 +111,7 @@ class SharingTests(WorkersTestCase):
         self.assertEqual(self.mpp.metric("mpp_workers"), 2)
         self.assertEqual(self.mpp.metric("mpp_backend_standing", standing="viable"), 2)
 
-    def test_status(self) -> None:
+    def test_status_page_is_the_same_from_every_worker(self) -> None:
         """The status page is the same from every worker, and knows all of a server."""
         for _ in range(6):
             status, headers, body = fetch(self.mpp.port, "/mpp/status")
@@ -119,7 +119,7 @@ class SharingTests(WorkersTestCase):
             self.assertIn(b"2 of 2 backends viable, 2 selected", body)
             self.assertIn(b"<dd>3.5.0</dd>", body)
 
-    def test_probes(self) -> None:
+    def test_workers_do_not_multiply_probes(self) -> None:
         """Servers are probed as often as by a single process."""
         rounds, before = self.mpp.metric("mpp_selection_rounds_total"), self.servers[0].count("/-/ready")
         wait_until(lambda: self.mpp.metric("mpp_selection_rounds_total") >= rounds + 3, "three rounds", 10)
@@ -162,7 +162,7 @@ class DeathTests(WorkersTestCase):
 
         wait_until(takes, "it takes clients", 10)
 
-    def test_stopped(self) -> None:
+    def test_hung_worker_delays_no_new_client(self) -> None:
         """While a worker hangs, the other one takes all new clients, and pages come within two seconds."""
         self.crowd(4)
         stuck = self.workers[0]
@@ -247,7 +247,7 @@ class StopTests(WorkersTestCase):
         self.assertTrue(all(connections(worker, self.mpp.port) for worker in self.workers))
         return crowd
 
-    def test_drain(self) -> None:
+    def test_all_workers_drain(self) -> None:
         """What all workers have in flight is answered, then all end; nobody new is let in."""
         crowd = self.slow()
         self.mpp.signal(signal.SIGTERM)

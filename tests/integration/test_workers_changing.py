@@ -79,7 +79,7 @@ class ReloadTests(WorkersCase):
         wait_until(lambda: "set-cookie" in fetch(mpp.port, QUERY)[1], "both are selected, and there are cookies again")
         self.assertEqual(children(mpp.pid), before)
 
-    def test_refused(self) -> None:
+    def test_wrong_reload_is_reported_by_any_worker(self) -> None:
         """What is wrong is told to who asked, whichever worker that was, and changes nothing."""
         mpp = self.mpp()
         for text, said in (("prot: 1\n", "prot: no such key"), ("", "workers: another number of workers needs a restart")):
@@ -108,7 +108,7 @@ class ReloadTests(WorkersCase):
 class ShownTests(WorkersCase):
     """What is told of the work of all."""
 
-    def test_status(self) -> None:
+    def test_status_page_counts_all_workers(self) -> None:
         """The status page tells what the workers did and do, not only the one that is asked."""
         mpp = self.started(Mpp(self.urls, "--workers", "2", "--affinity-options", "none"))
         self.assertEqual(json.loads(fetch(mpp.port, "/mpp/status?format=json")[2])["backends"][0]["recent"]["requests"], 0)
@@ -142,7 +142,7 @@ class ShownTests(WorkersCase):
         """Tell how many requests the metrics say are under way on a server."""
         return mpp.metric("mpp_backend_requests", backend=server.address, state="active")
 
-    def test_logs(self) -> None:
+    def test_each_request_is_logged_once_with_its_worker(self) -> None:
         """The access log has each request once, in the format asked for, with the worker; so has whatever else is logged."""
         mpp = self.started(Mpp(self.urls, "--workers", "2", "--access-log", "--log-format", "json"))
         for number in range(20):
@@ -156,7 +156,7 @@ class ShownTests(WorkersCase):
         self.assertEqual(sorted(str(each["query"]) for each in told()), sorted(f"up + {number}" for number in range(20)))
         self.assertEqual({each["worker"] for each in told()}, {0, 1})
 
-    def test_hangs(self) -> None:
+    def test_hung_worker_is_replaced(self) -> None:
         """A worker that hangs is replaced, and its clients learn of it."""
         mpp = self.started(Mpp(self.urls, "--workers", "2"))
         stuck = children(mpp.pid)[0]
@@ -182,7 +182,7 @@ class SocketTests(WorkersCase):
         self.assertGreater(tally.requests, 20)
         self.assertEqual(set(tally.statuses), {200}, f"{tally}\n{mpp.log()[-3000:]}")
 
-    def test_unix(self) -> None:
+    def test_unix_socket_has_its_mode_and_is_removed(self) -> None:
         """A UNIX socket is served by the workers; its file has the mode asked for or 0660, and is gone at the end."""
         folder = tempfile.mkdtemp(prefix="mpp-test-")  # its path is short enough for a Unix socket, wherever the checkout is
         self.addCleanup(shutil.rmtree, folder)
