@@ -107,7 +107,7 @@ class ReadmeTests(SynchronousTestCase):
         """Read it."""
         self.text = (ROOT / "README.rst").read_text(encoding="utf-8")
 
-    def test_short(self) -> None:
+    def test_readme_is_short(self) -> None:
         """It is read in minutes, and its picture is loaded at once."""
         self.assertLessEqual(len(self.text.splitlines()), 250)
         (picture,) = re.findall(r"(?m)^\.\. image:: (\S+)$", self.text)

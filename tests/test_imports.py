@@ -21,7 +21,7 @@ def loaded_by(module: str) -> set[str]:
 class ImportsTests(SynchronousTestCase):
     """Importing a module of mpp has no effects."""
 
-    def test_plugin(self) -> None:
+    def test_plugin_imports_nothing_of_mpp(self) -> None:
         """The plugin, which every twistd on the machine imports, loads nothing of mpp, no reactor and no web server."""
         loaded = loaded_by("twisted.plugins.mpp_plugin")
         self.assertEqual({name for name in loaded if name.split(".")[0] == "mpp"}, set())

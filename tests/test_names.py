@@ -31,7 +31,7 @@ class NamesTests(SynchronousTestCase):
             for file in _FILE.findall(text):
                 self.assertTrue((ROOT / file).exists(), f"{page.name}: {file}")
 
-    def test_resolves(self) -> None:
+    def test_name_resolves_to_a_definition(self) -> None:
         """A name resolves up to what a module defines; a former name does not."""
         self.assertTrue(resolves("mpp.core"))
         self.assertTrue(resolves("mpp.core.errors.ConfigError"))

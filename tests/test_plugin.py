@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 class PluginTests(SynchronousTestCase):
     """The plugin file and where it lies."""
 
-    def test_found(self) -> None:
+    def test_exactly_one_subcommand_is_named_mpp(self) -> None:
         """There is exactly one subcommand named mpp."""
         self.assertEqual([plugin.tapname for plugin in getPlugins(IServiceMaker) if plugin.tapname == "mpp"], ["mpp"])
 

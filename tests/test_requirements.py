@@ -34,7 +34,7 @@ class RequirementsTests(SynchronousTestCase):
         for requirement in required()[0]:
             self.assertIsNotNone(_FLOOR.fullmatch(requirement), requirement)
 
-    def test_constraints(self) -> None:
+    def test_constraints_are_exactly_the_floors(self) -> None:
         """The constraints are exactly the floors, so that what is tested is what is promised."""
         floors = [floor for each in required() for requirement in each if (floor := _FLOOR.fullmatch(requirement))]
         expected = "".join(f"{floor['name']}=={floor['version']}\n" for floor in floors)
@@ -45,7 +45,7 @@ class RequirementsTests(SynchronousTestCase):
         """The run with the lowest releases takes them from that file."""
         self.assertIn(f"lowest: PIP_CONSTRAINT = {{tox_root}}{{/}}{CONSTRAINTS.name}\n", (ROOT / "tox.ini").read_text())
 
-    def test_build(self) -> None:
+    def test_mpp_is_built_with_what_its_tests_use(self) -> None:
         """What builds mpp is what the tests build it with."""
         build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
         self.assertEqual(build, [requirement for requirement in required()[1] if requirement.startswith("setuptools")])

@@ -22,7 +22,7 @@ class ImportsTests(SynchronousTestCase):
         """No import goes up in the order of packages."""
         self.assertEqual(rooms.upward() - rooms.arrows("upward"), set())
 
-    def test_order(self) -> None:
+    def test_everything_in_mpp_has_a_place_in_the_order(self) -> None:
         """All that lies in ``mpp/`` has a place in the order."""
         self.assertEqual(rooms.unplaced() - rooms.listed("unplaced"), set())
 

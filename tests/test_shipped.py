@@ -161,7 +161,7 @@ class PrometheusTests(SynchronousTestCase):
             )
             self.assertEqual(set(rule["annotations"]), {"summary", "description", "runbook_url"}, rule["alert"])
 
-    def test_runbook(self) -> None:
+    def test_each_alert_links_to_its_section(self) -> None:
         """Each alert links to its section of the documentation, and there is no section of another one."""
         text = (ROOT / "docs/guides/alerts.rst").read_text(encoding="utf-8")
         sections = re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)
@@ -174,19 +174,19 @@ class PrometheusTests(SynchronousTestCase):
 class MetricsPageTests(SynchronousTestCase):
     """The documentation's page of metrics; their labels and HELP texts are put in when it is built."""
 
-    def test_metrics(self) -> None:
+    def test_page_has_every_metric_once(self) -> None:
         """It has every metric, each once, and no other."""
         text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
         self.assertEqual(sorted(re.findall(r"(?m)^\.\. mpp-metric:: (\w+)$", text)), sorted(families()))
 
-    def test_reasons(self) -> None:
+    def test_page_has_every_reason_of_a_failed_attempt(self) -> None:
         """It has every reason for which an attempt fails, and no other."""
         text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
         table = text.partition(".. _reasons:")[2].partition("Connections and memory")[0]
         answered = {rule.outcome.reason for rule in RULES if rule.outcome is not ANSWERED} | {LIMITED.reason}
         self.assertEqual(set(re.findall(r"(?m)^``(\w+)``", table)), answered | {cause.value for cause in Cause})
 
-    def test_states(self) -> None:
+    def test_page_has_every_state_of_the_verdict(self) -> None:
         """It has every state of the verdict."""
         text = (ROOT / "docs/reference/metrics.rst").read_text(encoding="utf-8")
         states = text.partition("The states are ")[2].partition(". ")[0]
@@ -217,7 +217,7 @@ class GrafanaTests(SynchronousTestCase):
         shown = {re.sub(r"_bucket$", "", name) for expression in expressions for name in NAME.findall(expression)}
         self.assertEqual(families() - shown, {"mpp_selected_backends"})
 
-    def test_panels(self) -> None:
+    def test_every_panel_is_complete(self) -> None:
         """Every panel has its own number, a title, a description, a query, and its place without another one."""
         self.assertEqual(len({panel["id"] for panel in self.dashboard["panels"]}), len(self.dashboard["panels"]))
         taken: set[tuple[int, int]] = set()
@@ -254,7 +254,7 @@ class KubernetesTests(SynchronousTestCase):
         self.pod = self.objects["Deployment"]["spec"]["template"]
         (self.container,) = self.pod["spec"]["containers"]
 
-    def test_kinds(self) -> None:
+    def test_manifest_has_all_kinds_that_mpp_needs(self) -> None:
         """All that mpp needs is there, in whatever namespace it is put."""
         kinds = {"Deployment", "Service", "PodDisruptionBudget", "ServiceAccount", "Role", "RoleBinding"}
         self.assertEqual(set(self.objects), kinds)
@@ -276,23 +276,23 @@ class KubernetesTests(SynchronousTestCase):
         self.assertEqual(self.objects["PodDisruptionBudget"]["spec"], {"minAvailable": 1, "selector": spec["selector"]})
         self.assertIs(self.pod["spec"]["enableServiceLinks"], False)
 
-    def test_environment(self) -> None:
+    def test_manifest_sets_variables_of_mpp_only(self) -> None:
         """The variables are mpp's."""
         known = {name for option in OPTIONS for name in option.env}
         self.assertLessEqual({variable["name"] for variable in self.container["env"]}, known)
 
-    def test_ending(self) -> None:
+    def test_kubernetes_waits_longer_than_mpp_drains(self) -> None:
         """Kubernetes waits for longer than mpp takes to finish what is in flight, the pause before it included."""
         pause = float(self.container["lifecycle"]["preStop"]["exec"]["command"][1])
         self.assertGreater(self.pod["spec"]["terminationGracePeriodSeconds"], pause + Settings().drain_timeout)
 
-    def test_probes(self) -> None:
+    def test_liveness_differs_from_readiness(self) -> None:
         """Alive is not the same as ready."""
         paths = {name: self.container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
         expected = {"startupProbe": "/mpp/ready", "livenessProbe": "/mpp/health", "readinessProbe": "/mpp/ready"}
         self.assertEqual(paths, expected)
 
-    def test_restricted(self) -> None:
+    def test_pods_meet_the_restricted_standard(self) -> None:
         """The pods may run where Kubernetes enforces its "restricted" standard, on a root file system that is read-only."""
         pod, container = self.pod["spec"]["securityContext"], self.container["securityContext"]
         self.assertTrue(pod["runAsNonRoot"] and pod["seccompProfile"] == {"type": "RuntimeDefault"})
@@ -326,7 +326,7 @@ class SystemdTests(SynchronousTestCase):
         commands = re.findall(r"(?m)^ExecReload=(.*)$", text)
         self.assertEqual(commands, [f"{start} --check-config", "/bin/kill -HUP $MAINPID"])
 
-    def test_configuration(self) -> None:
+    def test_shipped_configuration_is_sound(self) -> None:
         """The configuration file is sound, also with what is commented out."""
         text = (ROOT / "systemd" / "mpp.yaml").read_text(encoding="utf-8")
         self.assertEqual(read_text(text, "mpp.yaml").errors, ())
@@ -342,12 +342,12 @@ class SystemdTests(SynchronousTestCase):
         """What would fail again is not tried again."""
         self.assertEqual(self.service["Service"]["RestartPreventExitStatus"], str(EXIT_STATUS))
 
-    def test_memory(self) -> None:
+    def test_systemd_bounds_memory_above_the_buffers(self) -> None:
         """systemd slows mpp down at 300 MiB beyond what requests and responses may hold, and ends it at twice that."""
         high, most = (int(self.service["Service"][name].removesuffix("M")) for name in ("MemoryHigh", "MemoryMax"))
         self.assertEqual((high, most), (BUFFER_MEMORY // MIB + 300, 2 * high))
 
-    def test_defaults(self) -> None:
+    def test_environment_file_sets_variables_of_mpp_only(self) -> None:
         """The variables in the environment file are mpp's, also those that are commented out."""
         text = (ROOT / "systemd" / "mpp.default").read_text(encoding="utf-8")
         names = re.findall(r"(?m)^#?(MPP_\w+)=", text)
@@ -369,7 +369,7 @@ class DockerTests(SynchronousTestCase):
         self.assertRegex(text, r"(?m)^ARG PYTHON=python:3\.\d+\.\d+-slim-[a-z]+$")
         self.assertEqual(set(re.findall(r"(?m)^FROM (\S+)", text)), {"${PYTHON}"})
 
-    def test_nobody(self) -> None:
+    def test_program_runs_as_a_user_without_files(self) -> None:
         """The program runs as a user who owns nothing, and Kubernetes knows the same one."""
         text = (ROOT / "Dockerfile").read_text()
         (pod,) = [each for each in documents(KUBERNETES / "mpp.yaml") if each["kind"] == "Deployment"]

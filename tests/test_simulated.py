@@ -77,7 +77,7 @@ class AnswerTests(Simulated):
         self.assertEqual(self.data("/api/v1/query?query=count(up)")["result"][0]["value"][1], "3")
         self.assertEqual(len(self.data('/api/v1/query?query=up{instance="prom-a:9090"}')["result"]), 1)
 
-    def test_arithmetic(self) -> None:
+    def test_one_plus_one_is_two(self) -> None:
         """Grafana's health check ``1+1`` gives 2, at the time that was asked for."""
         self.assertEqual(self.data("/api/v1/query?query=1%2B1&time=4"), {"resultType": "scalar", "result": [4, "2"]})
         self.assertEqual(self.data("/api/v1/query?query=vector(1)&time=4")["result"], [{"metric": {}, "value": [4, "1"]}])
@@ -88,7 +88,7 @@ class AnswerTests(Simulated):
         self.assertEqual(self.data(f"/api/v1/query?query=max(up)&time={NOW - 2 * DAY}")["result"], [])
         self.assertNotEqual(self.data(f"/api/v1/query?query=max(up)&time={NOW - DAY / 2}")["result"], [])
 
-    def test_range(self) -> None:
+    def test_range_query_gives_a_point_per_step(self) -> None:
         """A range query gives a point for each step that is covered."""
         self.make(history=60.0)
         matrix = self.data(f"/api/v1/query_range?query=up&start={NOW - 120}&end={NOW}&step=10s")["result"]
@@ -106,20 +106,20 @@ class AnswerTests(Simulated):
         self.assertEqual(self.status("/api/v1/query_range?query=up&start=0&end=11001&step=1"), 400)
         self.assertRaises(BadQuery, duration, "5 parsecs")
 
-    def test_form(self) -> None:
+    def test_query_may_be_a_form(self) -> None:
         """A query may come as a form."""
         form = "Content-Type: application/x-www-form-urlencoded\r\n"
         answer = self.line.ask("/api/v1/query", method="POST", headers=form, body="query=1%2B1&time=4")
         self.assertTrue(answer.endswith(b'{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}'))
 
-    def test_methods(self) -> None:
+    def test_head_is_answered_for_readiness_only(self) -> None:
         """HEAD is answered on the readiness path and nowhere else; label values are GET only."""
         self.assertEqual(self.line.ask("/-/ready", method="HEAD").partition(b"\r\n\r\n")[2], b"")
         self.assertEqual(self.status("/api/v1/query?query=1", method="HEAD"), 405)
         self.assertEqual(self.status("/api/v1/label/job/values", method="POST"), 405)
         self.assertEqual(self.status("/nope"), 404)
 
-    def test_gzip(self) -> None:
+    def test_gzip_is_sent_when_accepted(self) -> None:
         """A client that accepts gzip gets it, and the same bytes each time."""
         first = self.line.ask("/api/v1/labels", headers="Accept-Encoding: gzip\r\n")
         self.assertIn(b"Content-Encoding: gzip", first)
@@ -139,7 +139,7 @@ class AnswerTests(Simulated):
         self.assertEqual([self.status(path) for path in ("/metrics", "/-/healthy", "/api/v1/status/walreplay")], [200] * 3)
         self.assertNotIn(b"lowest_timestamp_seconds", self.line.ask("/metrics"))
 
-    def test_prefix(self) -> None:
+    def test_route_prefix_is_before_every_path(self) -> None:
         """With a route prefix, everything is below it."""
         self.make(prefix="/prometheus")
         self.assertEqual(self.status("/prometheus/-/ready"), 200)
@@ -152,7 +152,7 @@ class AnswerTests(Simulated):
         self.assertEqual(self.sim.counts, {"/api/v1/query": 1})
         self.assertEqual(self.sim.requests[0].target, b"/api/v1/query?query=up%5B5m%5D&x=a+b")
 
-    def test_pipelining(self) -> None:
+    def test_pipelined_requests_are_answered_in_order(self) -> None:
         """Requests sent in one go are answered in order."""
         self.line.protocol.dataReceived(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
         self.clock.advance(0)
@@ -232,14 +232,14 @@ class VersionTests(Simulated):
         self.assertEqual(self.data("/api/v1/query?query=up")["result"], [])
         self.assertEqual(self.data("/api/v1/labels"), [])
 
-    def test_paths(self) -> None:
+    def test_unknown_path_of_a_version_is_404(self) -> None:
         """A path that a version does not know yet is 404."""
         self.make(version="1.8.2")
         self.assertEqual([self.status(path) for path in ("/-/ready", "/api/v1/labels", "/api/v1/status/buildinfo")], [404] * 3)
         self.make(version="2.42.0")
         self.assertEqual(self.status("/api/v1/notifications/live"), 404)
 
-    def test_stopping(self) -> None:
+    def test_stopping_server_of_3_0_says_so(self) -> None:
         """From 3.0 on, a server that is not ready says whether it stops."""
         self.make(version="3.5.0", ready=False, stopping=True)
         self.assertIn(b"X-Prometheus-Stopping: true", self.line.ask("/-/ready"))
@@ -284,25 +284,25 @@ class FaultTests(Simulated):
         self.sim.mend()
         return Line(self.server).ask(self.ASK)
 
-    def test_silence(self) -> None:
+    def test_silence_keeps_the_connection(self) -> None:
         """``Silence`` and ``Vanish`` say nothing and stay connected."""
         for fault in (faults.Silence(), faults.Vanish()):
             self.assertEqual(self.spoiled(fault, 60), b"")
             self.assertFalse(self.line.transport.disconnecting)
 
-    def test_late(self) -> None:
+    def test_late_delays_the_right_answer(self) -> None:
         """``Late`` gives the right answer, after its seconds."""
         self.assertEqual(self.spoiled(faults.Late(2.0), 1.9), b"")
         self.clock.advance(0.1)
         self.assertTrue(self.line.transport.value().endswith(b'"result":[4,"2"]}}'))
 
-    def test_status(self) -> None:
+    def test_status_answers_everything_with_one_error(self) -> None:
         """``Status`` answers everything with one error."""
         self.assertTrue(
             self.spoiled(faults.Status(500, b"{}")).startswith(b"HTTP/1.1 500 Spoiled\r\nContent-Type: application/json")
         )
 
-    def test_half(self) -> None:
+    def test_half_sends_half_of_the_body(self) -> None:
         """The three halves send head and half of the body, then FIN, RST or nothing."""
         body = self.healthy().partition(b"\r\n\r\n")[2]
         for fault, ended in ((faults.HalfThenClose(), True), (faults.HalfThenReset(), True), (faults.HalfThenSilence(), False)):
@@ -316,11 +316,11 @@ class FaultTests(Simulated):
             self.assertEqual(self.spoiled(fault, 0.1), b"")
             self.assertTrue(self.line.transport.disconnecting)
 
-    def test_garbage(self) -> None:
+    def test_garbage_is_not_http(self) -> None:
         """``Garbage`` is not HTTP."""
         self.assertFalse(self.spoiled(faults.Garbage()).startswith(b"HTTP"))
 
-    def test_drip(self) -> None:
+    def test_drip_sends_a_byte_each_50_ms(self) -> None:
         """``Drip`` sends one byte every 50 ms."""
         self.assertEqual(len(self.spoiled(faults.Drip(), 1.0)), 21)
 
@@ -334,7 +334,7 @@ class FaultTests(Simulated):
         arrived = self.spoiled(faults.WrongLength(10))
         self.assertIn(b"Content-Length: %d\r\n" % (len(arrived.partition(b"\r\n\r\n")[2]) + 10), arrived)
 
-    def test_interim(self) -> None:
+    def test_interim_responses_precede_the_right_one(self) -> None:
         """``Interim`` puts informational answers before the right one."""
         arrived = self.spoiled(faults.Interim())
         self.assertTrue(arrived.startswith(b"HTTP/1.1 100 Continue\r\n\r\n"))
@@ -358,7 +358,7 @@ class FaultTests(Simulated):
         self.assertEqual([self.status(path) for path in ("/-/ready", "/metrics", "/api/v1/query?query=vector(1)")], [200] * 3)
         self.assertEqual(self.status(self.ASK), 500)
 
-    def test_mended(self) -> None:
+    def test_mend_ends_a_fault(self) -> None:
         """``mend`` ends it, and whoever holds the socket is told of both."""
         told = []
         self.sim.plan_changed.append(lambda: told.append(self.sim.plan is not None))
@@ -395,25 +395,25 @@ class ControlTests(Simulated):
         answer = self.control.answer(Request(method, target.encode(), (), body))
         return answer.status, json.loads(answer.body) if answer.status == 200 else answer.body
 
-    def test_state(self) -> None:
+    def test_state_can_be_set_and_read(self) -> None:
         """State can be set and is told."""
         status, state = self.ask("POST", "/state", b'{"ready": false}')
         self.assertEqual((status, state["ready"], self.sim.ready), (200, False, False))
 
-    def test_fault(self) -> None:
+    def test_fault_can_be_set_and_removed(self) -> None:
         """A fault can be set and taken away."""
         self.ask("POST", "/fault", b'{"name": "late", "share": 0.5, "arguments": {"seconds": 3}}')
         assert isinstance(self.sim.plan, Plan)
         self.assertEqual(self.sim.plan.fault, faults.Late(3))
         self.assertEqual(self.ask("DELETE", "/fault")[1]["fault"], None)
 
-    def test_counts(self) -> None:
+    def test_counts_can_be_read_and_reset(self) -> None:
         """Counts are told, and forgotten on demand."""
         self.line.ask("/-/ready")
         self.assertEqual(self.ask("GET", "/")[1]["counts"], {"/-/ready": 1})
         self.assertEqual(self.ask("POST", "/forget")[1]["counts"], {})
 
-    def test_nonsense(self) -> None:
+    def test_nonsense_is_400_with_the_reason(self) -> None:
         """What makes no sense is a 400 that says what is wrong."""
         for method, target, body in (
             ("GET", "/x", b""),
