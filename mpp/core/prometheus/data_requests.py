@@ -23,7 +23,11 @@ from mpp.core.prometheus import query_timeout as timeouts
 MOST_STEPS = 11_000
 """Maximum steps of a range query; Prometheus rejects a query with more."""
 _MOST_SELECTORS = 64
+_MOST_PARAMETERS = 2 * _MOST_SELECTORS
 _LONGEST_TIME = 100
+# Digits of a number of seconds that is within the time below.
+_DIGITS = 11
+_WHOLE = frozenset((b"stats", b"limit"))
 _UNIX = re.compile(rb"-?[0-9]{1,12}(?:\.[0-9]{0,9})?(?:e\+?[0-9]{1,2})?")
 # No sample has a later time (the year 2286), or an earlier one than the same time before the epoch.
 _END_MS = 10**13
@@ -88,7 +92,8 @@ def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
     texts = (form, info.target.partition(b"?")[2])
     if kind in (DataKind.INSTANT, DataKind.RANGE):
         return _query(kind, texts, round(now * 1000))
-    start, end = _time(texts, b"start", -_END_MS), _time(texts, b"end", _END_MS)
+    values = _values(texts)
+    start, end = _time(values.get(b"start"), -_END_MS), _time(values.get(b"end"), _END_MS)
     queries = _all(texts, b"query" if kind is DataKind.EXEMPLARS else b"match[]")
     if start is None or end is None or len(queries) > _MOST_SELECTORS:
         return None
@@ -96,29 +101,37 @@ def find(kind: DataKind, info: RequestInfo, now: float) -> DataRequest | None:
 
 
 def _query(kind: DataKind, texts: tuple[bytes, bytes], now: int) -> DataRequest | None:
-    query, delta = _value(texts, b"query"), _value(texts, b"lookback_delta")
+    values = _values(texts)
+    query, delta = values.get(b"query"), values.get(b"lookback_delta")
     lookback = timeouts.seconds_of(delta) if delta else None
     if not query or (delta and lookback is None):
         return None
-    whole = next((f"it has the parameter {name.decode()}" for name in (b"stats", b"limit") if _value(texts, name)), "")
+    whole = "" if _WHOLE.isdisjoint(values) else "it has a parameter that holds for the whole range"
     if kind is DataKind.INSTANT:
-        at = _time(texts, b"time", now)
-        return None if at is None else DataRequest(kind, (query,), at, at, lookback=lookback, whole=whole)
-    start, end = _time(texts, b"start", None), _time(texts, b"end", None)
-    seconds = timeouts.seconds_of(_value(texts, b"step")[:_LONGEST_TIME])
-    step = math.floor(seconds * 1000) if seconds else 0
+        at = _time(values.get(b"time"), now)
+        return None if at is None else DataRequest(kind, (query,), at, at, 1, lookback, whole)
+    start, end, step = _time(values.get(b"start"), None), _time(values.get(b"end"), None), _step(values.get(b"step", b""))
     if start is None or end is None or end < start or step < 1 or (end - start) // step >= MOST_STEPS:
         return None
     return DataRequest(kind, (query,), start, end, step, lookback, whole)
 
 
-def _value(texts: tuple[bytes, bytes], name: bytes) -> bytes:
-    """Return the first value of a parameter, of the form or else of the query string (Go's Request.FormValue)."""
+def _step(value: bytes) -> int:
+    """Return a step in milliseconds, 0 if it is invalid."""
+    if value.isdigit() and len(value) < _DIGITS:
+        return int(value) * 1000
+    seconds = timeouts.seconds_of(value[:_LONGEST_TIME])
+    return math.floor(seconds * 1000) if seconds else 0
+
+
+def _values(texts: tuple[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return the first value of each parameter, of the form or else of the query string (Go's Request.FormValue)."""
+    found: dict[bytes, bytes] = {}
     for text in texts:
-        position = _position(text, name)
-        if position is not None:
-            return text[position[0] : position[1]]
-    return b""
+        for pair in text.split(b"&", _MOST_PARAMETERS) if text else ():
+            name, _, value = pair.partition(b"=")
+            found.setdefault(name, value)
+    return found
 
 
 def _position(text: bytes, name: bytes) -> tuple[int, int] | None:
@@ -135,15 +148,16 @@ def _all(texts: tuple[bytes, bytes], name: bytes) -> tuple[bytes, ...]:
     """Return all values of a parameter that may be repeated, also if brackets in its name are percent-encoded."""
     names = (name + b"=", name.replace(b"[", b"%5B").replace(b"]", b"%5D") + b"=")
     # A request with very many selectors is not parsed anyway.
-    pairs = (pair for text in texts for pair in text.split(b"&", 2 * _MOST_SELECTORS))
+    pairs = (pair for text in texts for pair in text.split(b"&", _MOST_PARAMETERS))
     return tuple(pair.partition(b"=")[2] for pair in pairs if pair.startswith(names))
 
 
-def _time(texts: tuple[bytes, bytes], name: bytes, default: int | None) -> int | None:
+def _time(value: bytes | None, default: int | None) -> int | None:
     """Return a point in time in milliseconds; the default if it is missing, None if it is invalid."""
-    value = _value(texts, name)
     if not value:
         return default
+    if value.isdigit() and len(value) < _DIGITS:
+        return int(value) * 1000
     if len(value) > _LONGEST_TIME:
         return None
     if b"%" in value or b"+" in value:

@@ -101,7 +101,7 @@ class QueryTests(SynchronousTestCase):
     def test_parameters_that_change_what_is_read(self) -> None:
         """The look back, and what only one server can answer."""
         found = asked("/api/v1/query?query=up&time=1&lookback_delta=1m&stats=all")
-        self.assertEqual(found and (found.lookback, found.whole), (60.0, "it has the parameter stats"))
+        self.assertEqual(found and (found.lookback, found.whole), (60.0, "it has a parameter that holds for the whole range"))
         self.assertIsNone(asked("/api/v1/query?query=up&lookback_delta=x"))
 
 
