@@ -15,7 +15,7 @@ from mpp.core.metrics.registry import Metrics
 from mpp.core.model import Backend, Observation, Standing
 from mpp.selection.event_log import EventLog
 from mpp.selection.outliers import ejection, vouching
-from mpp.selection.outliers.ejection import BackendRecord
+from mpp.selection.outliers.record import BackendRecord
 
 _log = make_logger()
 

@@ -34,16 +34,15 @@ a backend that fails requests meanwhile is ejected, for it is then not the last 
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mpp.core.model import Observation, Standing
 from mpp.selection.outliers import limiting
-from mpp.selection.outliers.limiting import LimiterState
+from mpp.selection.outliers.record import GOOD_PROBES, Absence, BackendRecord
 
 # One failure may be chance, two the same chance on two connections at once. A request is tried on another backend as soon
 # as it fails, so waiting for the third costs no client more than a retry.
 SOFT_FAILURES = 3
-GOOD_PROBES = 2
 FOLLOW_UP_S = 0.25
 FOLLOW_UP_SHARE = 0.25
 _BASE_EJECTION_S = 1.0
@@ -51,78 +50,6 @@ _BASE_EJECTION_S = 1.0
 MAX_EJECTION_S = 60.0
 # Twice the longest ejection, so that being out does not count as good behavior for a server at that limit.
 FORGIVEN_AFTER_S = 120.0
-
-
-@frozen
-class Absence:
-    """
-    The state of a backend that is out of service.
-
-    :ivar since: when it went out of service.
-    :ivar until: earliest time at which a probe may return it to service, see Note [Flapping].
-    :ivar standing: its current standing: the worst since the last probe, ``SUSPECT`` after a good one.
-    :ivar why: the reason, one line for people.
-    :ivar needs: number of good probes in a row that return it to service, see Note [Enough good probes].
-    :ivar good: number of good probes so far.
-    :ivar refused: whether its refused probe is the only reason, see `mpp.selection.outliers.vouching`.
-    """
-
-    since: float
-    until: float
-    standing: Standing
-    why: str
-    needs: int = GOOD_PROBES
-    good: int = 0
-    refused: bool = False
-
-
-@frozen
-class BackendRecord:
-    """
-    The service record of one backend. All times are of the same clock.
-
-    :ivar admitted: whether it has been in service: being out before that is no ejection.
-    :ivar failures: number of requests that failed softly in a row.
-    :ivar failed_at: time of the last one of these.
-    :ivar others_answered: whether a request succeeded on another backend since the first of these.
-    :ivar reports: number of failed requests of all kinds so far. A good probe that started at a smaller number does not count.
-    :ivar ejections: number of recent ejections, see Note [Flapping].
-    :ivar returned_at: time of its last return to service.
-    :ivar returns: number of its returns, see `mpp.core.model.Observation`.
-    :ivar due: time of its next probe unless a round comes first; None when it can wait for the round.
-    :ivar rescues: number of requests in a row that failed here and succeeded on a backend out of service, see
-        `mpp.selection.outliers.vouching`.
-    :ivar rescued_at: time of the last one of these.
-    :ivar vouched_at: the last time at which only requests kept it in service, see `mpp.selection.outliers.vouching`; None: its
-        probes do.
-    :ivar absence: why and since when it is out of service; None while it is in.
-    :ivar limiting: the state of its requests that were turned away.
-    """
-
-    admitted: bool = False
-    failures: int = 0
-    failed_at: float = 0.0
-    others_answered: bool = False
-    reports: int = 0
-    ejections: int = 0
-    returned_at: float = 0.0
-    returns: int = 0
-    due: float | None = None
-    rescues: int = 0
-    rescued_at: float = 0.0
-    vouched_at: float | None = None
-    absence: Absence | None = None
-    limiting: LimiterState = limiting.NOTHING
-
-    @property
-    def in_service(self) -> bool:
-        """Whether it takes traffic, or could."""
-        return self.absence is None and (self.admitted or self.vouched_at is not None)
-
-    @property
-    def ejected(self) -> bool:
-        """Whether it was in service, and is out."""
-        return self.absence is not None and self.admitted
 
 
 def failed(record: BackendRecord, standing: Standing, why: str, now: float, *, spare: bool) -> BackendRecord:

@@ -28,7 +28,8 @@ from attrs import evolve
 
 from mpp.core.model import Observation, Standing
 from mpp.selection.outliers import ejection
-from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, SOFT_FAILURES, Absence, BackendRecord
+from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, SOFT_FAILURES
+from mpp.selection.outliers.record import Absence, BackendRecord
 
 RESCUES = SOFT_FAILURES
 

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend, Observation, Standing
 from mpp.selection.outliers import ejection
-from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, MAX_EJECTION_S, BackendRecord, ejection_time
+from mpp.selection.outliers.ejection import FOLLOW_UP_S, FORGIVEN_AFTER_S, MAX_EJECTION_S, ejection_time
+from mpp.selection.outliers.record import BackendRecord
 
 VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 A = Backend("http", "prom-a", 9090)

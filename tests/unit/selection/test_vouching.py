@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mpp.core.model import Backend, Observation, Standing
 from mpp.selection.outliers import ejection, vouching
-from mpp.selection.outliers.ejection import FORGIVEN_AFTER_S, BackendRecord
+from mpp.selection.outliers.ejection import FORGIVEN_AFTER_S
+from mpp.selection.outliers.record import BackendRecord
 
 VIABLE, BUSY, SUSPECT, NOT_READY, DOWN = Standing
 B = Backend("http", "prom-b", 9090)
