@@ -183,7 +183,7 @@ def makeService(options: Options) -> IService:
 
 def _program(options: Options, reactor: Any, log: LineObserver | None) -> Program:
     """
-    Build the program: alone, or as the parent of workers.
+    Build the program as a single process or as the parent of workers.
 
     :raise ConfigError: it cannot be built from the settings.
     """

@@ -1,5 +1,5 @@
 """
-What the servers lack: of their newest data, by a survey in each round, and of their history, by a look back at it.
+The search for data that the servers lack: a survey in each round finds gaps in their newest data, a look back the older ones.
 
 Read `mpp.coverage.lacks` first, which judges the newest data; `mpp.coverage.holes` judges the past; `mpp.core.coverage` holds
 what was found. Only `mpp.coverage.survey` sends queries. `mpp.coverage.planning` decides which server answers which steps of a

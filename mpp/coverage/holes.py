@@ -54,7 +54,7 @@ class Unanswered(Enum):
 
 
 Sums = Mapping[str, Mapping[int, float]]
-"""The sums by job, each by the end of its window in seconds since the epoch. What is not named is 0."""
+"""The sums by job, each by the end of its window in seconds since the epoch. Sums that are not named are 0."""
 
 
 @frozen
@@ -142,7 +142,7 @@ def judged(
 
     :param answers: the sums over all targets of some jobs, by server.
     :param jobs: what is known of the jobs of the pool.
-    :param all_jobs: the sums are those of all jobs: a server that has none of them in a window lacks all.
+    :param all_jobs: the sums cover all jobs, so that a server without any of them in a window lacks all of its data there.
     """
     known = _known(answers)
     best = {
@@ -178,7 +178,7 @@ def _gone(own: Sums, best: Sums, windows: Windows) -> frozenset[int]:
 
 
 def _whole(own: Sums, best: Sums, windows: Windows, gone: frozenset[int]) -> Intervals:
-    """Return the times of windows in which a server has nothing, and of those beside them of which it has a part only."""
+    """Return the windows in which a server has nothing, and the windows beside them in which it has only a part."""
     length = windows.length
     beside = {end + step for end in gone for step in (-length, length)} - gone
     part = [end for end in beside if _total(own, end) < LACKING * _total(best, end)]
@@ -271,7 +271,7 @@ def younger(oldest: Mapping[Backend, float | None], tolerance: float = 0.0) -> d
 
 def with_drift(missing: Missing, start: float, end: float) -> Missing:
     """
-    Return it with drift in place of the holes that are as old as the look back.
+    Replace the holes that are as old as the look back by drift.
 
     :param start: the oldest time that was looked at.
     :param end: the newest one.
@@ -288,7 +288,7 @@ def with_drift(missing: Missing, start: float, end: float) -> Missing:
 
 
 def joined(found: Sequence[Mapping[Backend, Missing]]) -> dict[Backend, Missing]:
-    """Return what each server lacks by several findings, such as those of several days."""
+    """Merge several findings, for instance one per day, of what each server lacks."""
     total: dict[Backend, Missing] = {}
     for each in found:
         for backend, missing in each.items():

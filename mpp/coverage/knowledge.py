@@ -1,16 +1,16 @@
 """
-What each server lacks, merged from all that is known: the survey of the newest data, the times in which servers were away, the
-look back, and the age of their oldest samples. No I/O; the time is an argument.
+The knowledge of what each server lacks, merged from all sources: the survey of the newest data, the times in which servers were
+away, the look back, and the age of their oldest samples. No I/O; the time is an argument.
 
 # Note [Two sources]
 
-What the survey sees goes on until it ends; then it is kept as a hole that has ended. It is known at once, but its edges are only
-as exact as the survey is frequent. The look back finds the edges later, and what it finds for a time replaces what was known of
-that time. So `Knowledge.again` has the times that are to be looked at again: around each hole that has ended, and the time before
-and during each absence of a server, because a restart may lose what was there before, and a server that could not be reached may
-have gone on scraping.
+A lack that the survey sees goes on until it ends; then it is kept as a hole that has ended. It is known at once, but its edges
+are only as exact as the survey is frequent. The look back finds the edges later, and what it finds for a time replaces what was
+known of that time. So `Knowledge.again` has the times that are to be looked at again: around each hole that has ended, and the
+time before and during each absence of a server, because a restart may lose what was there before, and a server that could not be
+reached may have gone on scraping.
 
-All times are those of the server's own clock: the caller adds its skew to what mpp has seen by the clock of mpp.
+All times are by the server's own clock: the caller adds its skew to what mpp has seen by the clock of mpp.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mpp.coverage.holes import COARSE_S, with_drift, younger
 from mpp.coverage.presence import TimeAway
 
 MOST_HOLES = 2000
-"""Maximum number of holes kept per server; beyond it those with the fewest missing target-seconds are dropped."""
+"""Maximum number of holes kept per server; beyond it the holes with the fewest missing target-seconds are dropped."""
 HEAD_S = 3 * 3600.0
 """Seconds before a restart in which the server's data may have been lost by it: what was not yet written to a block."""
 AWAY_S = 600.0
@@ -39,10 +39,10 @@ SAME_SHARE = 0.05
 @define
 class _KnownServer:
     """
-    What is known of one server.
+    The knowledge of one server's gaps.
 
     :ivar history: the holes that have ended.
-    :ivar live: those that go on.
+    :ivar live: the holes that go on.
     :ivar younger: the time for which it has no data because its history is shorter than another server's.
     :ivar again: the times that are to be looked at again.
     """
@@ -56,7 +56,7 @@ class _KnownServer:
 @define
 class Knowledge:
     """
-    What each server lacks.
+    The knowledge of what each server lacks.
 
     :ivar coverage: all of it; a new value for each change.
     :ivar jobs: the jobs of the pool, by the last survey.
@@ -151,7 +151,7 @@ class Knowledge:
         server.history = _bounded(Missing.of(before.whole - times, kept) | by.only(times))
 
     def looked_at(self, start: float, end: float) -> None:
-        """Record for which time the look back has compared all servers, for telling drift from holes."""
+        """Record for which time the look back has compared all servers, to distinguish drift from holes."""
         self._looked_at = (start, end)
 
     def keep(self, backends: Collection[Backend]) -> None:
@@ -200,7 +200,7 @@ def _is_unchanged(before: Missing, now: Missing) -> bool:
 
 
 def _begun(now: Missing, before: Missing, at: float) -> Missing:
-    """Return what a server lacks now; what it lacked before begins anew, so that what has ended keeps its own number."""
+    """Return what a server lacks now; let a lack that went on begin at ``at``, so its part before keeps its number of targets."""
     from_now = Intervals.of([(at, math.inf)])
     old, all_old = _open(before), bool(before.whole)
     jobs = {
@@ -211,7 +211,7 @@ def _begun(now: Missing, before: Missing, at: float) -> Missing:
 
 
 def _bounded(missing: Missing) -> Missing:
-    """Return it with the greatest `MOST_HOLES` of its holes by job."""
+    """Drop all holes by job except the greatest `MOST_HOLES`."""
     count = sum(map(len, missing.jobs.values()))
     if count <= MOST_HOLES:
         return missing

@@ -99,7 +99,7 @@ class Lacks:
         self.undecided = False
         """Whether a difference was seen that needs another window to be decided."""
         self.missing: dict[Backend, Missing] = {}
-        """What each server lacks by the last survey, by job: holes that go on. Servers that lack nothing are not named."""
+        """The holes of each server by the last survey, by job; they go on. Servers that lack nothing are not named."""
         self.jobs: dict[str, Job] = {}
         """All jobs of which a server has targets, by the last survey."""
 
@@ -179,7 +179,7 @@ class Lacks:
         if idle and each.server_state.newest is not None:
             since = min(since, each.server_state.newest)
         own_total = sum(counts.up for counts in parsed.values())
-        # A server that has nothing also lacks the jobs that no other server reports any more.
+        # A server that has nothing also lacks the jobs that no other server reports now.
         whole = Intervals.of([] if own_total else [(max(hole.start for (hole,) in holes.values()), math.inf)])
         self.missing[backend] = Missing.of(whole, holes)
         return Lack(missing, total, since, stopped=own_total == 0, back=each.back_at is not None)

@@ -275,7 +275,7 @@ class Survey:
         self._tell()
 
     def _tell(self) -> None:
-        """Tell what each server lacks at the moment, by the clock of each server."""
+        """Report what each server lacks at the moment, by the clock of that server."""
         now = self._wall()
         for backend in self._servers:
             lack, skew = self._found.get(backend), self._observed[backend].facts.skew or 0.0

@@ -1,8 +1,8 @@
 """
 The reading of a selector's matchers: the conditions on the labels that say where its samples come from. Pure.
 
-What takes long is limited for the query as a whole. A matcher beyond a limit is left out, so that the selector counts as one that
-reads more.
+Work that takes long is limited for the query as a whole. A matcher beyond a limit is left out, so that the selector counts as one
+that reads more.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ class Evidence:
         self.look_back.reconfigure(prober, coverage_query)
 
     def stop(self) -> None:
-        """Stop both comparisons."""
+        """Stop the survey and the look back."""
         self.survey.stop()
         self.look_back.stop()
 

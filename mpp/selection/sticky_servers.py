@@ -21,7 +21,7 @@ def sticky_servers(last: tuple[Backend, ...], selection: Selection) -> tuple[Bac
     """
     Return the sticky servers, see Note [Sticky servers]; empty when no former one and no selected server is in service.
 
-    :param last: those of the Selection before.
+    :param last: the sticky servers of the Selection before.
     :param selection: the Selection for which they are wanted.
     """
     return tuple(filter(selection.is_in_service, last)) or tuple(filter(selection.is_in_service, selection.selected))

@@ -1,4 +1,4 @@
-"""Tells ``twistd`` about mpp. Every twistd on the machine imports this file, so it imports nothing of ours."""
+"""The plugin that adds mpp to ``twistd``. Every twistd on the machine imports this file, so it imports nothing of ours."""
 
 from twisted.application.service import ServiceMaker
 

@@ -44,7 +44,7 @@ class Agenda:
             self._looked[backend] = Intervals.of([(at - SETTLED_S, math.inf)])
 
     def again(self, backend: Backend, times: Intervals) -> None:
-        """Have some times of a server looked at again."""
+        """Add times of a server that the look back must compare again."""
         if times and backend in self._looked:
             self._looked[backend] -= times
 

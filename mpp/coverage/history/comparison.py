@@ -1,9 +1,9 @@
 """
-Compares the histories of some servers for one day or less: asks them by `mpp.coverage.history.paced_queries`, and tells
-`mpp.coverage.knowledge` what they lack. See Note [Looking back] in `mpp.coverage.holes`.
+Compares the histories of some servers for one day or less: asks them by `mpp.coverage.history.paced_queries`, and
+reports to `mpp.coverage.knowledge` what they lack. See Note [Looking back] in `mpp.coverage.holes`.
 
-What lies between the edges of a long hole is not asked for with all targets: it is as bad as its edges, if the witnesses say that
-it is bad all along.
+The time between the edges of a long hole is not compared with all targets: it is presumed to be as bad as at the edges, if the
+witnesses lack samples all along.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Comparison:
 
     async def run(self) -> None:
         """
-        Ask the servers, and tell what they lack.
+        Query the servers, and report what they lack.
 
-        :raise Interrupted: a server cannot be asked at the moment; what was found until then is told already.
+        :raise Interrupted: a server cannot be queried at the moment; the findings until then are reported already.
         """
         jobs = {name: job for name, job in self.knowledge.jobs.items() if job.window <= COARSE_S}
         names = jobs_of_day(jobs, int(self.span.end // DAY_S))
@@ -89,7 +89,7 @@ class Comparison:
         self._fill(bad, found, fine)
 
     async def _witnesses(self, names: Sequence[str]) -> tuple[Witness, ...]:
-        """Return the targets that stand for their jobs: those of the middle of the span, or of its end or beginning."""
+        """Return the targets that stand for their jobs: found in the middle of the span, or else at its end or beginning."""
         length = self.span.end - self.span.start
         for part in (0.5, 0.95, 0.05):
             path = witnesses_path(self.selector, names, self.span.start + part * length)
@@ -150,7 +150,7 @@ class Comparison:
                 found[backend][name] = found[backend].get(name, NOTHING) | own
 
     def _fill(self, bad: Bad, found: Mapping[Backend, Mapping[str, Missing]], fine: Mapping[str, Intervals]) -> None:
-        """Tell what is missing between the edges that were asked for with all targets."""
+        """Report what is missing between the edges of holes, which were compared with all targets."""
         for backend, by_job in bad.items():
             for name, times in by_job.items():
                 window = self.knowledge.jobs[name].window
@@ -162,7 +162,7 @@ class Comparison:
 
 
 def _total(sums: Sums) -> Sums:
-    """Return the sums of all jobs as those of one."""
+    """Add the sums of all jobs up, as if they were one job."""
     total: dict[int, float] = {}
     for job in sums.values():
         for end, value in job.items():
@@ -171,7 +171,7 @@ def _total(sums: Sums) -> Sums:
 
 
 def _spread(bad: Mapping[Backend, Mapping[str, Intervals]], asked: set[str], jobs: Mapping[str, Job]) -> Bad:
-    """Return the bad times, those of all jobs that have no witnesses included where all jobs that have some are bad."""
+    """Return the bad times; if all jobs with witnesses are bad at a time, so are the jobs without witnesses."""
     found: dict[Backend, dict[str, Intervals]] = {}
     for backend, by_job in bad.items():
         found[backend] = dict(by_job)

@@ -1,7 +1,7 @@
 """
 Decides what servers are asked about their history: which targets are the witnesses of a day, and in which pieces. Pure.
 
-`mpp.coverage.holes` reads the answers. What a query costs a server is what it reads: `SAMPLE_S` of CPU time per sample.
+`mpp.coverage.holes` reads the answers. A query costs a server `SAMPLE_S` of CPU time for each sample that it reads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOST_STEPS = 11_000
 
 _VALUE_BYTES = 24
 _SERIES_BYTES = 100
-# What has a meaning in a regular expression of RE2 outside of brackets.
+# Characters with a meaning in a regular expression of RE2 outside of brackets.
 _SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
@@ -64,7 +64,7 @@ def witnesses_path(selector: str, jobs: Sequence[str], at: float) -> str:
 
 
 def read_witnesses(outcomes: Iterable[ProbeOutcome]) -> tuple[Witness, ...]:
-    """Return the witnesses by the answers of all servers: those of each job from the server that names most of them."""
+    """Return the witnesses by the responses of all servers; for each job, from the server that names most of them."""
     best: dict[str, set[str]] = {}
     for outcome in outcomes:
         own: dict[str, set[str]] = {}
@@ -130,7 +130,7 @@ def day_windows(day: int) -> Windows:
 @frozen
 class Refinement:
     """
-    What is asked for again, with all targets.
+    A second query of the same times, now for all targets instead of the witnesses.
 
     :ivar jobs: of these jobs, which have one interval.
     :ivar windows: in these windows.
@@ -142,10 +142,10 @@ class Refinement:
 
 def refinements(times: Mapping[str, Collection[Intervals]], jobs: Mapping[str, Job], slow_s: float) -> list[Refinement]:
     """
-    Return what is asked for again, the newest first.
+    Return the times to query again for all targets, the newest first.
 
-    Of a long time only both ends are: a window of `COARSE_S` on each side of each edge. What lies between them is as bad as it is
-    there.
+    Of a long time only both ends are queried: a window of `COARSE_S` on each side of each edge. The time between them is presumed
+    to be as bad as the ends.
 
     :param times: the suspicious times of each server, by job.
     :param slow_s: jobs with a longer scrape interval are judged by an hour.

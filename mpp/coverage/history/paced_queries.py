@@ -104,7 +104,7 @@ class PacedQueries:
         Send one query, and wait for the pause after it.
 
         :param cost: seconds of CPU time.
-        :return: a response of status 200, or of 422 or 500, which tell an error of the query or of the storage.
+        :return: a response of status 200, or of 422 or 500, which report an error of the query or of the storage.
         :raise Interrupted: the server cannot be asked at the moment, or does not answer.
         """
         if not self.may_ask(backend):

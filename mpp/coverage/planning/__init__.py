@@ -1,6 +1,6 @@
 """
 The decision which server answers which steps of a query, by what each server lacks. Pure, and nothing here knows HTTP.
 
-Read `mpp.coverage.planning.plan` first: it decides. What the servers lack comes from `mpp.core.coverage`; what a query reads
-is described by `mpp.coverage.planning.selectors`.
+Read `mpp.coverage.planning.plan` first: it decides. `mpp.core.coverage` describes what the servers lack,
+`mpp.coverage.planning.selectors` what a query reads.
 """

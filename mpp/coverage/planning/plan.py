@@ -1,13 +1,13 @@
 """
 Decides which server answers which steps of a query, so that as little as possible is missing. Pure.
 
-# Note [Who answers]
+# Note [Which server answers]
 
-At each step the servers that count as good as the best are good enough: by what is needed first, among those by what is looked
-back on (`mpp.coverage.planning.steps`). A server that is good enough at each step gets the whole query, the client's own server
-first. Else the steps are divided into the fewest parts, `MOST_PARTS` at most; where a division into as few leaves a choice, the
-client's own server gets the steps. If the query cannot be divided, or into too many parts only, the server that lacks least in
-all gets all of it.
+At each step the servers that count as good as the best are good enough: judged by the needed data first, then by the data that is
+looked back on (`mpp.coverage.planning.steps`). A server that is good enough at each step gets the whole query, the client's own
+server first. Else the steps are divided into the fewest parts, `MOST_PARTS` at most; where a division into as few leaves a
+choice, the client's own server gets the steps. If the query cannot be divided, or into too many parts only, the server that lacks
+least in all gets all of it.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Part:
 @frozen
 class QueryPlan:
     """
-    Which server answers which steps.
+    The decision which server answers which steps.
 
     :ivar parts: in the order of the steps; each step is in one of them.
-    :ivar warning: what the client is told about data that is missing in the answer, one line; empty for nothing.
+    :ivar warning: a line for the client about data that is missing in the response; empty if none is.
     :ivar missing: the times of that data, in milliseconds since the epoch.
     """
 

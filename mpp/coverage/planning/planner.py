@@ -2,12 +2,12 @@
 Decides by what the servers lack which of them should answer a request. Pure, but it remembers what it has worked out.
 
 `mpp.core.prometheus.data_requests` says what a request asks for, `mpp.promql` what its query reads, and
-`mpp.coverage.planning.plan` who answers.
+`mpp.coverage.planning.plan` which server answers.
 
 # Note [What it costs]
 
 Nothing as long as no server lacks anything. Otherwise most requests read no time in which a server lacks something; for a query
-that was seen before this is found out from its encoded text, without decoding it. What servers lack of a query is kept for each
+that was seen before this is found out from its encoded text, without decoding it. The lacks of the servers are kept for each
 query until `Coverage` changes.
 """
 
@@ -33,17 +33,17 @@ MOST_KEPT = 256
 """Queries for which it is remembered what the servers lack; with many holes that takes some 10 KiB for each."""
 
 _EVERYTHING = QueryReads((SelectorReads(0.0, 0.0, newest=False, jobs=ALL_JOBS),))
-"""What a request without a selector reads."""
+"""The reads of a request without a selector."""
 
 
 @frozen
 class RequestPlan:
     """
-    Which servers are to answer a request for which it matters.
+    The choice of servers for a request whose data some servers lack.
 
     :ivar lacks: what each server lacks of what the request reads.
     :ivar steps: its steps.
-    :ivar plan: who answers which of them.
+    :ivar plan: which server answers which of them.
     :ivar own: the server that would have answered it otherwise.
     """
 
@@ -59,7 +59,7 @@ class RequestPlan:
 
     @property
     def is_spliced(self) -> bool:
-        """Whether the response is made by mpp: joined from those of several servers, or with a warning."""
+        """Whether mpp makes the response: it joins the responses of several servers, or adds a warning."""
         return len(self.plan.parts) > 1 or bool(self.plan.warning)
 
     @property
@@ -88,7 +88,7 @@ class RequestPlan:
 
     def warning(self, answered_by: Sequence[Backend], candidates: Sequence[Backend]) -> str:
         """
-        Return what the client is told about missing data, one line; empty for nothing.
+        Return a line for the client about data that is missing in the response; empty if none is.
 
         :param answered_by: the servers that have answered the parts, which are others than planned after a failure.
         """
@@ -133,7 +133,7 @@ class Planner:
             span = reads.reach(request.start / 1000, request.end / 1000, max(lookback, coverage.longest_window))
             if span is None or not coverage.times.overlaps(*span):
                 return None
-        # What a query reads behind "@ start()" depends on the request, so it cannot be kept.
+        # The time that a query reads by "@ start()" depends on the request, so the lacks cannot be kept.
         keep = evaluated and not any(each.fixed for each in reads.selectors)
         lacks = self._kept_lacks(request, reads, coverage, lookback) if keep else lacks_of(reads.selectors, coverage, lookback)
         steps = Steps.until(request.start, request.end, request.step) if evaluated else Steps(0)

@@ -63,7 +63,7 @@ class Polyline:
 
     @property
     def steepest(self) -> int:
-        """The greatest slope."""
+        """The greatest slope of all segments."""
         return max(self.slopes, default=0)
 
     def bends(self) -> Iterable[tuple[int, int]]:

@@ -1,5 +1,5 @@
 """
-What each server lacks of what one query reads, as functions of the time of evaluation. Pure.
+The share of a query's data that each server lacks, as functions of the time of evaluation. Pure.
 
 Made once for a query and a state of `mpp.core.coverage.Coverage`; `mpp.coverage.planning.plan` then asks it for any range of
 steps. Times in here are whole milliseconds, as Prometheus' own; the unit of a lack is the missing target-millisecond.
@@ -39,10 +39,10 @@ DEFAULT_LOOKBACK_S = 300.0
 @frozen
 class Lacking:
     """
-    What one server lacks of what a query reads, by the time of evaluation.
+    The data of a query that one server lacks, by the time of evaluation.
 
     :ivar needed: the missing target-milliseconds of what is needed.
-    :ivar looked_back_on: those of all that is looked at.
+    :ivar looked_back_on: the missing target-milliseconds of all data that is looked at.
     """
 
     needed: Polyline = ZERO
@@ -67,7 +67,7 @@ class _Group:
     targets: int
 
     def lacking(self, missing: Missing) -> list[str]:
-        """Return those of the jobs that have holes besides the ones of the whole server, or that have drifted."""
+        """Return the jobs of the group that have holes of their own, or that have drifted."""
         few, many = sorted((self.jobs, {**missing.jobs, **missing.drift}), key=len)
         return [job for job in few if job in many]
 
@@ -79,13 +79,13 @@ Grouped = tuple[tuple[Selector, tuple[_Group, ...]], ...]
 @define
 class QueryLacks:
     """
-    What each server lacks of what a query reads; made by `lacks_of`.
+    The data of a query that each server lacks; made by `lacks_of`.
 
     :ivar selectors: what the query reads, and of which jobs.
     :ivar coverage: what the servers lack.
     :ivar lookback: how far instant selectors look back, in seconds.
     :ivar window: the longest window of the jobs that are read, in milliseconds: how exactly the edges of holes are known.
-    :ivar servers: by server; those that are not named lack nothing.
+    :ivar servers: the lacks by server; a server that is not named lacks nothing.
     """
 
     selectors: Grouped
@@ -97,7 +97,7 @@ class QueryLacks:
     """The times of evaluation, in milliseconds, at which any server lacks anything of what the query reads."""
 
     levels: dict[tuple[Backend, ...], tuple[tuple[Segment, ...], ...]] = field(factory=dict, repr=False, eq=False)
-    """What `mpp.coverage.planning.plan` keeps of its comparisons, by the servers that it compared."""
+    """Results that `mpp.coverage.planning.plan` keeps of its comparisons, by the servers that it compared."""
 
     _material: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
 
@@ -167,7 +167,7 @@ def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float 
 
 
 def _groups(jobs: Jobs, coverage: Coverage) -> tuple[_Group, ...]:
-    """Return the jobs that a selector reads, those of one interval together; a job that is not known if there is none."""
+    """Return the jobs that a selector reads, grouped by scrape interval; a group without names if none is known."""
     selected = jobs.select(coverage.names)
     if not selected:
         return (_Group(UNKNOWN_JOB.window, frozenset(), UNKNOWN_JOB.targets),)
@@ -219,7 +219,7 @@ class _Sum:
             self.bends += ((time - end, change), (time - start, -change))
 
     def line(self) -> Polyline:
-        """Return it as a function of the time of evaluation."""
+        """Return the sum as a function of the time of evaluation."""
         return Polyline.of(self.bends, self.base)
 
 

@@ -1,5 +1,5 @@
 """
-What a query reads, as the plan needs to know it. Pure; `mpp.promql.reads` reads it from the text of a query.
+The interface of a query's selectors, as far as the plan needs it. Pure; `mpp.promql.reads` implements it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ _FOREVER_MS = 1 << 53
 
 
 class Jobs(Protocol):
-    """Which jobs a selector reads: `mpp.promql.jobs.JobMatchers`. Hashable."""
+    """The condition which jobs a selector reads; implemented by `mpp.promql.jobs.JobMatchers`. Hashable."""
 
     def select(self, jobs: frozenset[str]) -> frozenset[str]:
-        """Return those of some jobs that it reads."""
+        """Return the given jobs that the selector reads."""
 
     def names(self, job: str) -> bool:
-        """Return whether it asks for a job by its name."""
+        """Return whether the selector names the job."""
 
 
 class Selector(Protocol):
-    """What one selector reads: `mpp.promql.reads.SelectorReads`, which says what the fields mean."""
+    """The time and the jobs that one selector reads; `mpp.promql.reads.SelectorReads` describes the fields."""
 
     @property
     def start(self) -> float:
@@ -33,7 +33,7 @@ class Selector(Protocol):
 
     @property
     def newest(self) -> bool:
-        """An instant selector: what it needs and looks back on comes before ``start``."""
+        """Whether it is an instant selector, which reads a time before ``start`` as far back as the lookback."""
 
     @property
     def fixed(self) -> bool:
@@ -50,7 +50,7 @@ def span(selector: Selector, before: float) -> tuple[int, int]:
 
 
 def ms(seconds: float) -> int:
-    """Return a time in whole milliseconds; those without a beginning or an end become ones that no sample is beyond."""
+    """Return a time in whole milliseconds; an infinite time becomes one that is beyond all samples."""
     if math.isinf(seconds):
         return _FOREVER_MS if seconds > 0 else -_FOREVER_MS
     return round(seconds * 1000)

@@ -1,8 +1,9 @@
 """
 Compares what servers lack at the steps of a range, without looking at each step. Pure.
 
-What a server lacks is a straight line between its bends (`mpp.coverage.planning.polyline`), so a comparison of two servers
-changes at most once between two bends, at a step that a division finds. All numbers are whole, so nothing depends on rounding.
+The amount that a server lacks is a straight line between its bends (`mpp.coverage.planning.polyline`), so a comparison of two
+servers changes at most once between two bends, at a step that a division finds. All numbers are whole, so nothing depends on
+rounding.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def total(line: Polyline, steps: Steps, first: int, last: int) -> int:
 
 def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: Tolerance, steps: Steps) -> list[Segment]:
     """
-    Return the segments, cut where needed, each with those of its good servers that count as good as the best of them.
+    Return the segments, cut where needed, each with the servers that count as good as the best of its servers.
 
     :param lines: what each server lacks, by its number.
     """
@@ -156,7 +157,7 @@ def _append(found: list[Segment], segment: Segment) -> None:
 def _piece(
     first: int, last: int, among: Sequence[int], ends: Sequence[tuple[int, int]], tolerance: Tolerance
 ) -> Iterator[Segment]:
-    """Return the segments of a run of steps in which all lacks grow or shrink evenly, given those at both ends."""
+    """Return the segments of a run of steps in which all lacks grow or shrink evenly, given the lacks at both ends."""
     if ends.count(ends[0]) == len(ends):
         yield Segment(first, last, sum(1 << number for number in among))
         return

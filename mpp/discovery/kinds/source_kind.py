@@ -21,7 +21,7 @@ S = TypeVar("S")
 @frozen
 class SourceContext:
     """
-    What a locator may need besides the settings of its kind.
+    The parts of the program that a locator may need besides the settings of its kind.
 
     :ivar settings: the settings of the whole program.
     :ivar environ: mpp's environment: in a pod, Kubernetes sets the API server's address in it.

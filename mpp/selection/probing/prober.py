@@ -98,7 +98,7 @@ class Prober:
         Send one query of the look back, which waits behind the requests of clients.
 
         :return Deferred(ProbeOutcome): as for `ask`, but the body may have `HISTORY_BYTES`, and the time limit is
-            `HISTORY_TIMEOUT_S`, which the server is told.
+            `HISTORY_TIMEOUT_S`, which is also sent to the server.
         """
         path = with_params(path, f"timeout={HISTORY_TIMEOUT_S:g}s")
         sent = self._requests.ask(backend, path, timeout=HISTORY_TIMEOUT_S, most=HISTORY_BYTES, urgent=False)
