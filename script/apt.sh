@@ -22,7 +22,7 @@ trap 'rm -rf "$work"' EXIT
 
 say() { echo "$self: $*" >&2; }
 
-# apt with everything it writes inside our own folder; works for root and for everyone else, whatever is installed here.
+# apt with everything it writes inside our own folder; works for root and for all other users, whatever is installed here.
 private=(
     -o Dir::State::status=/dev/null
     -o "Dir::Cache=$work/cache" -o APT::Sandbox::User= -o Acquire::Retries=0 -o Acquire::Languages=none
@@ -41,7 +41,7 @@ use_lists() {  # name: from now on, use package lists of our own
     lists=(-o "Dir::State::Lists=$work/$1/lists")
 }
 
-# What this machine's own package sources offer.
+# Uses the packages that this machine's own package sources offer.
 select_stable() {
     lists=()
     offers "${private[@]}" && return
@@ -55,7 +55,7 @@ mirror() {  # prints the URI of the mirror that this machine takes Debian from
         awk '$1 == "Debian" && $2 == "main" && $3 == "Packages" && $5 !~ /-/ { print $4; exit }'
 }
 
-# What Debian's unstable suite offers on the same mirror; on a snapshot mirror, of that day.
+# Uses the packages that Debian's unstable suite offers on the same mirror; on a snapshot mirror, of that day.
 select_unstable() {
     select_stable || return 1
     local uri keyring=/usr/share/keyrings/debian-archive-keyring.gpg signed=""
@@ -98,7 +98,7 @@ fetch() {  # suite: what is there already is not fetched again
     fresh=$work/unpacked
     if "select_$name" && unpack "$fresh" && works "$fresh"; then
         rm -rf "${cache:?}/$name" "$cache/$name.failed"
-        # Somebody else may have done the same in the meantime.
+        # Another process may have done the same in the meantime.
         mv -T "$fresh" "$cache/$name" 2>/dev/null || works "$cache/$name"
         say "unpacked '$name': $(version "$cache/$name")"
     else

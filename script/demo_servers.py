@@ -30,7 +30,7 @@ class Server:
     """
     A server process of the demo.
 
-    :ivar environ: variables of the process besides those of the demo.
+    :ivar environ: variables of the process in addition to the demo's environment.
     :ivar ready_url: the URL that returns 200 when the server is ready.
     """
 

@@ -36,7 +36,7 @@ use_venv() {
         "$python" -m venv .venv
     fi
     wanted="$extra $(fingerprint setup.py pyproject.toml mpp/_version.py)"
-    # What was installed with an extra does without it, too.
+    # An environment that was installed with an extra serves without it, too.
     if [ "$(cat .venv/mpp-requirements 2>/dev/null)" != "$wanted" ] &&
         { [ -n "$extra" ] || ! grep -qF "$wanted" .venv/mpp-requirements 2>/dev/null; }; then
         echo "installing mpp and what it needs into .venv" >&2

@@ -1,4 +1,4 @@
-"""What passes over the wire: paths, methods, header fields, cookies."""
+"""The part of the contract that passes over the wire: paths, methods, header fields, cookies."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _methods_of_reload() -> tuple[bytes, ...]:
 
 
 def _field_names() -> set[str]:
-    """Return the names of header fields as they stand in the code, those without a hyphen only where fields are made."""
+    """Return the names of header fields as they stand in the code, names without a hyphen only where fields are made."""
     pairs = {name.decode("latin-1") for name, _ in source.pairs(bytes, bytes)}
     return {
         *source.constants(rf"^{_HYPHENATED}(?=$|: )", bytes),

@@ -77,5 +77,5 @@ def _fields() -> set[str]:
         for node in ast.walk(call):
             if isinstance(node, ast.Dict):
                 found |= {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
-    # Those say how something is logged, and are no fields.
+    # Names with this beginning say how an event is logged, and are no fields.
     return {name for name in found if not name.startswith("log_")} - {"failure"}

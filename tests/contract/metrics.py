@@ -56,7 +56,7 @@ def lines() -> set[str]:
     found |= {f"{name} gauge" for name in source.passed("Gauge", 0)}
     found |= {f"{name}{_ending(kind)} {kind}" for name, kind, *_ in MetricsGatherer(tuple, list, lambda names: []).own_families()}
     exposed = {line.partition(" ")[0].partition("{")[0].removesuffix("_total") for line in found}
-    # Whatever is exposed in another way than those above is noticed by its name.
+    # A metric that is exposed in another way than the ones above is noticed by its name.
     rest = {name for name in source.constants(r"^mpp_[a-z_]+$") if _family(name) not in exposed}
     return found | {f"{name} named in the code, and not exposed" for name in rest}
 
@@ -87,7 +87,7 @@ def _affinities() -> list[str]:
 
 
 def _locators() -> set[str]:
-    """Return the names of all locators; of those of which there may be several also with a number, written as ``*``."""
+    """Return the names of all locators; if there may be several of a kind, also with a number, written as ``*``."""
     found = set()
     for count in (1, 2):
         several = ("srv+prom.example.org",) * count

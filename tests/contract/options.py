@@ -1,4 +1,4 @@
-"""What mpp is configured by: options, variables, and the keys of its files."""
+"""The part of the contract that configures mpp: options, variables, and the keys of its files."""
 
 from __future__ import annotations
 

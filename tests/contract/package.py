@@ -1,4 +1,4 @@
-"""What an installation brings: commands, the plugin, entry points, exit statuses, signals, files outside of ``mpp/``."""
+"""The contract of an installation: commands, plugin, entry points, exit statuses, signals, files outside ``mpp/``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def files() -> set[str]:
 
 def _distribution() -> Distribution:
     """Run ``setup.py``, up to where it would do something."""
-    # What setuptools puts in place of Python's own, which later releases do not have.
+    # setuptools puts it in place of Python's own, which later releases do not have.
     from distutils.core import run_setup
 
     with chdir(ROOT):
@@ -62,7 +62,7 @@ def _entry_points() -> Iterator[str]:
 
 
 def _plugins() -> list[str]:
-    """Return the names of the plugins of the checkout; an import would find those that are installed."""
+    """Return the names of the plugins of the checkout; an import would find the installed ones."""
     made = runpy.run_path(str(ROOT / "twisted" / "plugins" / "mpp_plugin.py"))
     return [each.tapname for each in made.values() if isinstance(each, ServiceMaker)]
 
@@ -91,7 +91,7 @@ def _methods(interface: type[Interface]) -> Iterator[str]:
 
 
 def _signals() -> set[str]:
-    """Return the signals that mpp knows; Twisted's own are those that end the process."""
+    """Return the signals that mpp knows; Twisted's own are the ones that end the process."""
     return {
         name
         for module in source.modules()

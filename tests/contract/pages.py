@@ -125,7 +125,7 @@ def _keys(page: str, documents: list[dict[str, Any]]) -> Iterator[str]:
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
-        # Of those of drift the keys are names of servers.
+        # In the values of drift the keys are names of servers.
         for key, inner in value.items():
             yield from _flat(f"{path}.{'*' if path.endswith('.values') else key}", inner)
     elif isinstance(value, list | tuple):

@@ -210,7 +210,7 @@ def loggers() -> Iterator[tuple[Module, ast.Call]]:
     for module in modules():
         names = {"_log"}
         for node in module.nodes:
-            # As in: tell = _log.warn if it_matters else _log.info
+            # As in: write = _log.warn if it_matters else _log.info
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and "_log." in ast.unparse(node.value):
                 names.add(node.targets[0].id)
         for node in module.nodes:

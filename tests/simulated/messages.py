@@ -41,7 +41,7 @@ class Request:
         return found
 
     def header(self, name: str) -> str:
-        """All values of a header field, joined; empty when there is none."""
+        """Return all values of a header field, joined; empty when there is none."""
         wanted = name.lower().encode()
         return ", ".join(value.decode("latin-1") for key, value in self.headers if key.lower() == wanted)
 
