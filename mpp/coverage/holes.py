@@ -43,7 +43,7 @@ _SCRAPES = 2
 
 
 class Unanswered(Enum):
-    """Why there are no sums of a server."""
+    """The reason why there are no sums of a server."""
 
     UNKNOWN = "unknown"
     """It could not be asked, so it counts as equal."""
@@ -73,17 +73,17 @@ class Windows:
 
     @property
     def end(self) -> int:
-        """Where the last one ends."""
+        """The end of the last window, in seconds since the epoch."""
         return self.start + self.length * self.count
 
     @property
     def ends(self) -> range:
-        """Where each of them ends: the steps of the range query."""
+        """The ends of the windows, which are the steps of the range query."""
         return range(self.start + self.length, self.end + 1, self.length)
 
 
 def read_sums(outcome: ProbeOutcome) -> Sums | Unanswered:
-    """Return what a server says to the range query for its sums."""
+    """Parse the response of a server to the range query for its sums."""
     if isinstance(outcome, UpstreamError):
         return Unanswered.UNKNOWN
     if outcome.status in (422, 500):
@@ -234,7 +234,7 @@ def _holes(own: Mapping[int, float], best: Mapping[int, float], windows: Windows
 
 
 def _closed(run: _BadWindows | None, length: int) -> list[Hole]:
-    """Return the hole of a run of bad windows, none if they are too few."""
+    """Return the hole that consecutive bad windows form, or nothing if they are too few."""
     if run is None or not (run.sure or run.count >= (3 if run.of <= SMALL else 2)):
         return []
     if run.first < LACKING * run.missing:

@@ -47,7 +47,7 @@ class JobLines:
 
 
 def _scalar(written: bytes) -> str:
-    """Return the text of a YAML scalar, or an empty string if it is ambiguous; JSON has escaped its quotes."""
+    """Return the text of a YAML scalar, whose quotes are escaped for JSON; an empty string if it is ambiguous."""
     text = written.decode("utf-8", "replace")
     if text[:2] == '\\"' == text[-2:]:
         text = text[2:-2]

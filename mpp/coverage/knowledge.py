@@ -102,7 +102,7 @@ class Knowledge:
         server.again |= Intervals.of([(start - (HEAD_S if absence.restarted else AWAY_S), end + COARSE_S)])
 
     def aged(self, oldest: Mapping[Backend, float | None]) -> None:
-        """Record the time of the oldest sample of each server; holes before that of all servers are forgotten."""
+        """Record the time of the oldest sample of each server; holes older than all of these samples are forgotten."""
         tolerance = max((job.window for job in self.jobs.values()), default=UNKNOWN_JOB.window)
         found = younger(oldest, tolerance)
         first = min((time for time in oldest.values() if time is not None), default=-math.inf)
@@ -116,7 +116,7 @@ class Knowledge:
                 server.history = server.history.only(Intervals.of([(first, math.inf)]))
 
     def again(self, backend: Backend) -> Intervals:
-        """Return the times of a server that are to be looked at again, and forget them."""
+        """Return the times of a server that the look back must compare again, and forget them."""
         server = self._servers.setdefault(backend, _KnownServer())
         found, server.again = server.again, NEVER
         return found
@@ -151,7 +151,7 @@ class Knowledge:
         server.history = _bounded(Missing.of(before.whole - times, kept) | by.only(times))
 
     def looked_at(self, start: float, end: float) -> None:
-        """Record for which time the look back has compared all servers, to distinguish drift from holes."""
+        """Record the time for which the look back has compared all servers, to distinguish drift from holes."""
         self._looked_at = (start, end)
 
     def keep(self, backends: Collection[Backend]) -> None:

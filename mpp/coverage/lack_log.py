@@ -14,7 +14,7 @@ _log = make_logger()
 
 class LackLog:
     """
-    The writer of these messages.
+    The writer of log messages about data that servers lack.
 
     :param note: called with the kind and the text of each event for the event log.
     """

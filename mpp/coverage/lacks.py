@@ -91,7 +91,7 @@ class Surveyed:
 
 
 class Lacks:
-    """The jobs that each server lacks, updated with each survey."""
+    """The jobs whose newest data each server lacks, updated with each survey."""
 
     def __init__(self) -> None:
         self._jobs: dict[Backend, dict[str, _JobState]] = {}

@@ -66,7 +66,7 @@ class Presence:
 
     def _ended(self, at: float, started_at: float | None) -> TimeAway:
         """
-        Return the absence that ends now.
+        Return the absence of a server that ends now.
 
         :param started_at: the start time of the new process; None if it is not known to be a new one.
         """

@@ -44,7 +44,7 @@ PAUSE_MOST_S = 300.0
 
 
 class QuerySender(Protocol):
-    """A sender of small requests to a backend: `mpp.selection.probing.prober.Prober`."""
+    """The interface of a sender of small requests to a backend; see `mpp.selection.probing.prober.Prober`."""
 
     def ask(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """See `Prober`."""

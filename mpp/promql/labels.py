@@ -57,7 +57,7 @@ class LabelCondition:
         return next(iter(self.values)) if one else ""
 
     def selects(self, value: str) -> bool:
-        """Return whether one value is selected."""
+        """Return whether the condition accepts a value of the label."""
         return self.matches(value) is not self.negative
 
     def matches(self, value: str) -> bool:
@@ -69,7 +69,7 @@ class LabelCondition:
         )
 
     def select(self, among: frozenset[str]) -> frozenset[str]:
-        """Return the selected values among many."""
+        """Return the values that the condition accepts among the given ones."""
         found = self.values & among
         # Without a call for each value: there may be thousands.
         if self.prefixes:

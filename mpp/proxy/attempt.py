@@ -33,7 +33,7 @@ class AttemptListener(Protocol):
     """The object that an attempt reports its end to: `mpp.proxy.attempts.Attempts`."""
 
     def answered(self, attempt: Attempt, response: IResponse, /) -> None:
-        """Handle a response, which is complete or buffered as far as it may be."""
+        """Handle a response that is complete, or has filled the response buffer."""
 
     def failed(self, attempt: Attempt, error: UpstreamError, /) -> None:
         """Handle the error of an attempt without a response."""

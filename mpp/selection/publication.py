@@ -94,7 +94,7 @@ class Publication:
             )
 
     def _for_the_past(self, observations: tuple[Observation, ...], now: float) -> Choice | None:
-        """Return the choice for requests that need no data that a server lacks; None if no server lacks anything."""
+        """Return the choice for requests whose data all servers have; None if no server lacks any data."""
         if all(o.lack is None for o in observations):
             return None
         last = self._decided if self._decided.past is None else self._decided.past

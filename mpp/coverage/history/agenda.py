@@ -22,7 +22,7 @@ SETTLED_S = 20.0
 @frozen
 class Span:
     """
-    A time to be looked at, at most one day: seconds since the epoch.
+    A time that the look back compares at once, at most one day; in seconds since the epoch.
 
     :ivar wanting: the servers that have not been looked at for it.
     """
@@ -34,12 +34,12 @@ class Span:
 
 @define
 class Agenda:
-    """The times that have been looked at, by server."""
+    """The times that the look back has compared, by server."""
 
     _looked: dict[Backend, Intervals] = field(factory=dict, init=False)
 
     def see(self, backend: Backend, at: float) -> None:
-        """Record a server that is seen for the first time, if it is."""
+        """Record a server; a known one is left as it is."""
         if backend not in self._looked:
             self._looked[backend] = Intervals.of([(at - SETTLED_S, math.inf)])
 
@@ -49,14 +49,14 @@ class Agenda:
             self._looked[backend] -= times
 
     def done(self, backends: Collection[Backend], span: Span) -> None:
-        """Record that some servers have been looked at."""
+        """Record that a span of some servers has been compared."""
         for backend in backends:
             if backend in self._looked:
                 self._looked[backend] |= Intervals.of([(span.start, span.end)])
 
     def next(self, backends: Collection[Backend], first: float, until: float, longest: float = DAY_S) -> Span | None:
         """
-        Return what is looked at next; None if there is nothing left.
+        Return the next span to compare; None if there is nothing left.
 
         :param backends: the servers that can be asked.
         :param first: nothing before this time is looked at.
@@ -74,7 +74,7 @@ class Agenda:
         return Span(start, end, frozenset(b for b, times in left.items() if times.overlaps(start, end)))
 
     def until(self, backend: Backend) -> float | None:
-        """Return down to which time a server has been looked at without an exception; None if it is not known."""
+        """Return the oldest time down to which a server has been compared without a gap; None if the server is not known."""
         looked = self._looked.get(backend)
         return looked.edges[-2] if looked else None
 

@@ -102,7 +102,7 @@ class Comparison:
         return ()
 
     def _correct(self, bad: Bad, asked: set[str], windows: Windows) -> None:
-        """Forget what was known to be missing as a whole where the witnesses are there."""
+        """Delete the known absences of all data from the times in which the witnesses have samples."""
         for backend in self.backends:
             known = self.knowledge.known(backend).whole.within(windows.start, windows.end)
             for job in asked if known else ():
@@ -110,7 +110,7 @@ class Comparison:
                 self.knowledge.found(backend, well, [job], NOTHING)
 
     def _edges(self, bad: Bad, jobs: Mapping[str, Job]) -> dict[str, list[Intervals]]:
-        """Return the times whose edges are to be found, by job: the bad ones, and the holes that are known."""
+        """Return the times whose exact edges must be found, by job: the bad times and the known holes."""
         times: dict[str, list[Intervals]] = {}
         for backend in self.backends:
             known = self.knowledge.known(backend).only(Intervals.of([(self.span.start, self.span.end)]))
@@ -124,7 +124,7 @@ class Comparison:
     async def _refine(
         self, asked: Refinement, found: dict[Backend, dict[str, Missing]], fine: dict[str, Intervals], bad: Bad
     ) -> None:
-        """Ask for all targets of some jobs around an edge. Nothing, if that would cost too much."""
+        """Query all targets of some jobs around an edge, unless that would cost too much."""
         jobs, windows = self.knowledge.jobs, asked.windows
         samples_per_s = sum(2 * jobs[name].targets / jobs[name].window for name in asked.jobs if name in jobs)
         if not self.queries.can_afford(self.backends, SAMPLE_S * samples_per_s * windows.length * windows.count):
@@ -187,7 +187,7 @@ def _until(windows: Windows, until: float) -> Windows:
 
 
 def _between(edges: Missing, job: str, start: float, end: float, window: float) -> Missing:
-    """Return what is missing between two edges: as much as next to them."""
+    """Return the hole between two edges, in which as much is missing as next to the edges."""
     reach_start, reach_end = start - window, end + window
     if edges.whole.overlaps(reach_start, start) or edges.whole.overlaps(end, reach_end):
         return Missing(Intervals.of([(start, end)]))

@@ -39,7 +39,7 @@ _SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 @frozen(order=True)
 class Witness:
-    """A target that is asked for in place of all targets of its job."""
+    """A target that is queried in place of all targets of its job."""
 
     job: str
     instance: str
@@ -114,7 +114,7 @@ def pieces(windows: Windows, series: int, samples_per_s: float) -> Iterator[Wind
 
 
 def halves(windows: Windows) -> tuple[Windows, ...]:
-    """Return both halves of windows that were too much to ask for, the newer one first; none of a single one."""
+    """Split windows that were too many for one query into two halves, the newer one first; return nothing for a single window."""
     if windows.count < 2:
         return ()
     older = windows.count // 2
@@ -123,7 +123,7 @@ def halves(windows: Windows) -> tuple[Windows, ...]:
 
 
 def day_windows(day: int) -> Windows:
-    """Return the windows of the witnesses for a day since the epoch."""
+    """Return the windows into which the query for witnesses divides a day, given its number since the epoch."""
     return Windows(day * DAY_S, COARSE_S, DAY_S // COARSE_S)
 
 
@@ -175,7 +175,7 @@ class SurveyBudget:
     left: float = field(default=1.0)
 
     def after(self, windows: Windows, samples_per_s: float) -> SurveyBudget | None:
-        """Return what is left after a query, None if it would be too much."""
+        """Return the budget that is left after a query, None if the query would exceed it."""
         left = self.left - SAMPLE_S * samples_per_s * windows.length * windows.count
         return SurveyBudget(left) if left >= 0 else None
 
@@ -193,7 +193,7 @@ def _instant(query: str, at: float) -> str:
 
 
 def _labels(outcome: ProbeOutcome) -> list[Mapping[str, object]]:
-    """Return the labels of all series of an answer; none if it is no answer."""
+    """Return the labels of all series in a response; none if the response is not valid."""
     body = getattr(outcome, "body", b"") if getattr(outcome, "status", 0) == 200 else b""
     data = parse_object(body).get("data")
     result = data.get("result") if isinstance(data, dict) else None

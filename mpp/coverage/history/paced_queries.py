@@ -35,14 +35,14 @@ LAST_RETRY_S = 3600.0
 
 
 class HistorySender(Protocol):
-    """A sender of queries to a backend: `mpp.selection.probing.prober.Prober`."""
+    """The interface of a sender of queries to a backend; see `mpp.selection.probing.prober.Prober`."""
 
     def ask_history(self, backend: Backend, path: str) -> Deferred[ProbeOutcome]:
         """See `Prober`."""
 
 
 class Interrupted(Exception):
-    """A server cannot be asked at the moment, so the comparison ends, and is repeated later."""
+    """The error that ends a comparison because a server cannot be queried at the moment; the comparison is repeated later."""
 
 
 @define
@@ -78,7 +78,7 @@ class PacedQueries:
         self._accounts: dict[Backend, _ServerBudget] = {}
 
     def may_ask(self, backend: Backend) -> bool:
-        """Return whether a server can be asked now."""
+        """Return whether a server can be queried now."""
         account = self._accounts.get(backend)
         return self._idle(backend) and (account is None or account.due <= self._clock.seconds())
 
@@ -87,12 +87,12 @@ class PacedQueries:
         return backend in self._accounts and self._accounts[backend].failures > 0
 
     def problem(self, backend: Backend) -> str:
-        """Return why a server is not asked at the moment, one line; empty if it is."""
+        """Return the reason why a server gets no queries at the moment, one line; empty if it gets them."""
         account = self._accounts.get(backend)
         return "" if account is None or account.due <= self._clock.seconds() else account.problem
 
     def can_afford(self, backends: Collection[Backend], cost: float) -> bool:
-        """Return whether the budget of each of some servers has as much, in seconds of CPU time."""
+        """Return whether each of some servers has a number of seconds of CPU time left in its budget."""
         return all(self._renewed(backend).left >= cost for backend in backends)
 
     def keep(self, backends: Collection[Backend]) -> None:

@@ -96,7 +96,7 @@ class LookBack:
                 self._agenda.see(observation.backend, self._wall() + min(0.0, observation.facts.skew or 0.0))
 
     def begin(self) -> None:
-        """Go on with the look back, if there is something to compare."""
+        """Continue the look back if there is something to compare."""
         if not self._selector or self._stopped:
             return
         for backend in self._observed:
@@ -132,7 +132,7 @@ class LookBack:
             self._running.cancel()
 
     def progress(self) -> dict[Backend, Progress]:
-        """Return how far the look back has come for each server."""
+        """Return the progress of the look back for each server."""
         if not self._selector:
             return {}
         first, why_not, found = self._first(), self._why_not(), {}
@@ -154,7 +154,7 @@ class LookBack:
         return observation is not None and observation.standing is Standing.VIABLE and is_usable(observation)
 
     def _first(self) -> float:
-        """Return the time before which there is nothing to compare."""
+        """Return the time before which no two servers have samples to compare."""
         now = self._wall()
         retentions = [each.facts.retention_s for each in self._observed.values() if each.facts.retention_s]
         unknown = now - min(MOST_S, max(retentions, default=UNKNOWN_HISTORY_S))
@@ -168,7 +168,7 @@ class LookBack:
         return self._agenda.next(able, self._first(), self._wall() + min(0.0, skew) - SETTLED_S, self._longest())
 
     def _longest(self) -> float:
-        """Return how many seconds can be looked at together, so that their witnesses cost a part of the budget only."""
+        """Return the longest span, in seconds, for which a query of all witnesses takes only a part of the budget."""
         intervals = sorted(job.window / 2 for job in self._knowledge.jobs.values())[: MOST_WITNESSES // WITNESSES_OF_A_JOB]
         samples_per_s = WITNESSES_OF_A_JOB * sum(1 / max(MIN_INTERVAL_S, interval) for interval in intervals)
         return max(3600.0, min(DAY_S, BUDGET_S / 5 / (SAMPLE_S * samples_per_s)))
@@ -191,7 +191,7 @@ class LookBack:
         self._conclude()
 
     def _conclude(self) -> None:
-        """Record that everything has been looked at, if it has."""
+        """Finish the look back if no span is left to compare."""
         first = self._first()
         reached = [self._agenda.until(backend) for backend in self._observed]
         if len(reached) < 2 or any(until is None or until > first for until in reached):

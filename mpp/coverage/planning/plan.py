@@ -37,7 +37,7 @@ Levels = tuple[tuple[Segment, ...], ...]
 
 @frozen
 class Part:
-    """The steps of one server, by their numbers: from ``first`` to ``last`` (inclusive)."""
+    """The steps that one server answers: from number ``first`` to number ``last`` (inclusive)."""
 
     backend: Backend
     first: int
@@ -87,7 +87,7 @@ def plan(
 
 
 def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> list[Backend]:
-    """Return the candidates by what they lack of all steps, least first; in the given order where they count as equal."""
+    """Sort the candidates by the amount that they lack at all steps, least first; equal ones keep the given order."""
     sums = {
         each: tuple(total(line, steps, 0, steps.count - 1) for line in (lacks.of(each).needed, lacks.of(each).looked_back_on))
         for each in candidates
@@ -105,7 +105,7 @@ def ranked(lacks: QueryLacks, steps: Steps, candidates: Sequence[Backend]) -> li
 
 
 def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backend: Backend, than: Backend) -> bool:
-    """Return whether a server counts as good as another one at each of some steps, so that a hedge may go to it."""
+    """Return whether a server counts as good as another one at each of the given steps, so that it may get a hedged request."""
     pair = (backend, than)
     segments = [Segment(first, last, 3)]
     lines = [lacks.of(each).needed for each in pair]
@@ -113,7 +113,7 @@ def lacks_no_more(lacks: QueryLacks, steps: Steps, first: int, last: int, backen
 
 
 def _levels(lacks: QueryLacks, candidates: tuple[Backend, ...]) -> Levels:
-    """Return which candidates are good enough when, the times in milliseconds; kept once it is known, for it suits any range."""
+    """Return the candidates that are good enough at each time, in milliseconds; kept, because the result suits any range."""
     found = lacks.levels.get(candidates)
     if found is None:
         if len(lacks.levels) >= _MOST_LEVELS:
@@ -168,7 +168,7 @@ def _parts(segments: Sequence[Segment], candidates: Sequence[Backend], count: in
 
 
 def _runs(segments: Sequence[Segment], number: int) -> list[tuple[int, int]]:
-    """Return the runs of steps at which a server is good enough."""
+    """Return the sequences of consecutive steps at which a server is good enough."""
     found: list[tuple[int, int]] = []
     for segment in segments:
         if segment.good >> number & 1:
@@ -180,7 +180,7 @@ def _runs(segments: Sequence[Segment], number: int) -> list[tuple[int, int]]:
 
 
 def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) -> str:
-    """Return why the client's own server does not answer all, one line for explain; empty if it does."""
+    """Return the reason why the client's own server does not answer all steps, one line for explain; empty if it does."""
     others = tuple(dict.fromkeys(part.backend.name for part in parts if part.backend != own))
     if not others:
         return ""
@@ -192,7 +192,7 @@ def why(lacks: QueryLacks, steps: Steps, own: Backend, parts: Sequence[Part]) ->
 
 
 def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candidates: Sequence[Backend]) -> QueryPlan:
-    """Return the plan with these parts, and with the warning if what is missing in them is material."""
+    """Return the plan of these parts, with a warning if a material amount of data is missing in them."""
     missing, avoidable = NEVER, False
     for part in parts:
         if not lacks.of(part.backend).needed:
@@ -213,7 +213,7 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
 
 
 def written(times: Intervals) -> str:
-    """Return times in words; of more than three, the first ones and how many more there are."""
+    """Return the text of some times; of more than three, the first ones and the number of the others."""
     all_times = list(times)
     found = [_pair(start, end) for start, end in all_times[:_MOST_TIMES]]
     more = len(all_times) - len(found)

@@ -54,7 +54,7 @@ class RequestPlan:
 
     @property
     def backend(self) -> Backend:
-        """The server that answers all of it, or its first steps."""
+        """The server that answers the whole request, or its first steps."""
         return self.plan.parts[0].backend
 
     @property
@@ -68,7 +68,7 @@ class RequestPlan:
         return bool(self.lacks.material(self.own).within(self.steps.start, self.steps.time(self.steps.count - 1) + 1))
 
     def ranked(self, candidates: Sequence[Backend]) -> list[Backend]:
-        """Return servers by what they lack of the request, least first; in the given order where they count as equal."""
+        """Sort servers by the amount of the request's data that they lack, least first; equal ones keep the given order."""
         return planning.ranked(self.lacks, self.steps, candidates)
 
     def lacks_no_more(self, backend: Backend, than: Backend) -> bool:
@@ -76,7 +76,7 @@ class RequestPlan:
         return planning.lacks_no_more(self.lacks, self.steps, 0, self.steps.count - 1, backend, than)
 
     def part(self, number: int) -> RequestPlan:
-        """Return the plan for the steps of one part: all of them are answered by its server."""
+        """Return the plan for the steps of one part, which the part's server answers alone."""
         part = self.plan.parts[number]
         count = part.last - part.first + 1
         steps = Steps(self.steps.time(part.first), self.steps.step, count)
@@ -96,13 +96,13 @@ class RequestPlan:
         return planning.with_warning(self.lacks, self.steps, parts, candidates).warning
 
     def why(self) -> str:
-        """Return why the request's own server does not answer all of it, one line; empty if it does."""
+        """Return the reason why the request's own server does not answer the whole request, one line; empty if it does."""
         return planning.why(self.lacks, self.steps, self.own, self.plan.parts)
 
 
 class Planner:
     """
-    The memory of queries, and of what the servers lack of them.
+    The memory of queries, and of the data that each server lacks for them.
 
     :param memory: what queries read.
     """
@@ -143,7 +143,7 @@ class Planner:
         return RequestPlan(lacks, steps, planning.plan(lacks, steps, candidates, own, splice=splice), own)
 
     def _fixed(self, request: DataRequest) -> QueryReads:
-        """Return what a request without an evaluation reads: all that its selectors name, in its time."""
+        """Return the reads of a request that evaluates no query: all series that its selectors name, in its range of time."""
         found = [self._memory.read(query) for query in request.queries] or [_EVERYTHING]
         start, end = request.start / 1000, request.end / 1000
         jobs = dict.fromkeys(each.jobs for reads in found for each in reads.selectors)

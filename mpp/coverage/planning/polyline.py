@@ -33,7 +33,7 @@ class Polyline:
 
     @classmethod
     def of(cls, bends: Iterable[tuple[int, int]], base: int = 0) -> Polyline:
-        """Return the function by its bends in any order, each with its time and by how much the slope changes there."""
+        """Build the function from its bends in any order, each with its time and the change of the slope there."""
         changes: dict[int, int] = {}
         for time, change in bends:
             changes[time] = changes.get(time, 0) + change
@@ -52,11 +52,11 @@ class Polyline:
         return bool(self.times or self.base)
 
     def at(self, time: int) -> int:
-        """Return the value at a time."""
+        """Return the function's value at a time."""
         return self.piece(bisect_right(self.times, time) - 1, time)[0]
 
     def piece(self, place: int, time: int) -> tuple[int, int]:
-        """Return the value at a time and the slope there, given the number of the last bend up to it, -1 for none."""
+        """Return the function's value and slope at a time, given the number of the last bend up to this time, -1 for none."""
         if place < 0:
             return self.base, 0
         return self.values[place] + self.slopes[place] * (time - self.times[place]), self.slopes[place]
@@ -67,18 +67,18 @@ class Polyline:
         return max(self.slopes, default=0)
 
     def bends(self) -> Iterable[tuple[int, int]]:
-        """Return the bends, each with its time and by how much the slope changes there, as `of` takes them."""
+        """Return the bends, each with its time and the change of the slope there, as `of` takes them."""
         before = 0
         for time, slope in zip(self.times, self.slopes, strict=True):
             yield time, slope - before
             before = slope
 
     def within(self, start: int, end: int) -> tuple[int, ...]:
-        """Return the times of the bends from a time up to another one (exclusive)."""
+        """Return the times of the bends between two times, the second one excluded."""
         return self.times[bisect_left(self.times, start) : bisect_left(self.times, end)]
 
     def above(self, limit: float) -> Intervals:
-        """Return the times at which the value is greater than a limit; the edges are rounded outwards to milliseconds."""
+        """Return the times at which the function is greater than a limit; the edges are rounded outwards to milliseconds."""
         if not self.times:
             return Intervals.of([(float("-inf"), float("inf"))] if self.base > limit else [])
         found = [(float("-inf"), float(self.times[0]))] if self.base > limit else []

@@ -102,11 +102,11 @@ class QueryLacks:
     _material: dict[Backend, Intervals] = field(factory=dict, repr=False, eq=False)
 
     def of(self, backend: Backend) -> Lacking:
-        """Return what one server lacks."""
+        """Return the lacks of one server."""
         return self.servers.get(backend, _WHOLE)
 
     def material(self, backend: Backend) -> Intervals:
-        """Return the times of evaluation, in milliseconds, at which what a server lacks is material. Kept once it is known."""
+        """Return the times of evaluation, in milliseconds, at which a server lacks a material amount; the result is kept."""
         found = self._material.get(backend)
         if found is None:
             missing = self.coverage.missing.get(backend, NOTHING)
@@ -114,7 +114,7 @@ class QueryLacks:
         return found
 
     def read_by(self, steps: Intervals) -> Intervals:
-        """Return all times that an evaluation at one of some times needs; both in milliseconds."""
+        """Return the times of all samples that evaluations at the given times need; both in milliseconds."""
         found = NEVER
         for selector, _ in self.selectors:
             start, end = span(selector, self.window / 1000 if selector.newest else 0.0)
@@ -123,7 +123,7 @@ class QueryLacks:
         return found
 
     def lacked(self, backend: Backend, steps: Intervals) -> Intervals:
-        """Return when a server lacks what some evaluations need; both in milliseconds."""
+        """Return the times at which a server lacks data that evaluations at the given times need; both in milliseconds."""
         missing, read = self.coverage.missing.get(backend, NOTHING), self.read_by(steps)
         found = read & _in_ms(missing.whole)
         for job in self._lacking(missing):
@@ -132,7 +132,7 @@ class QueryLacks:
         return found
 
     def lacked_jobs(self, backend: Backend, steps: Intervals) -> tuple[tuple[str, int, int], ...]:
-        """Return the jobs of which a server lacks what some evaluations need, each with the missing and all of its targets."""
+        """Return the jobs of which a server lacks data that evaluations need, each with its missing and all targets."""
         missing, read = self.coverage.missing.get(backend, NOTHING), self.read_by(steps)
         found = {}
         if read & _in_ms(missing.whole):
@@ -150,7 +150,7 @@ class QueryLacks:
 
 def lacks_of(selectors: Iterable[Selector], coverage: Coverage, lookback: float = DEFAULT_LOOKBACK_S) -> QueryLacks:
     """
-    Return what each server lacks of what a query reads.
+    Return the data of a query that each server lacks.
 
     :param selectors: `mpp.promql.reads.QueryReads.selectors`, after ``within``.
     :param lookback: the server's ``--query.lookback-delta`` or the request's ``lookback_delta``, in seconds.
@@ -176,7 +176,7 @@ def _groups(jobs: Jobs, coverage: Coverage) -> tuple[_Group, ...]:
 
 
 def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polyline, Polyline]:
-    """Return what a server lacks of what is needed, and of all that is looked at."""
+    """Return the lacks of a server: of the needed data, and of all data that is looked at."""
     needed, looked_back_on = _Sum(), _Sum()
     for selector, groups in grouped:
         for group in groups:
@@ -190,7 +190,7 @@ def _lines(grouped: Grouped, missing: Missing, lookback: float) -> tuple[Polylin
 
 
 def _lost(group: _Group, missing: Missing, jobs: Jobs) -> Polyline:
-    """Return how many target-milliseconds of a group a server has lacked up to a time."""
+    """Return the target-milliseconds of a group that a server has lacked until a time, as a function of that time."""
     bends: list[tuple[int, int]] = []
     for start, end in missing.whole:
         bends += ((ms(start), group.targets), (ms(end), -group.targets))
@@ -204,13 +204,13 @@ def _lost(group: _Group, missing: Missing, jobs: Jobs) -> Polyline:
 
 @define
 class _Sum:
-    """The sum of what a server lacks of several reads."""
+    """The sum of the target-milliseconds that a server lacks of several reads."""
 
     bends: list[tuple[int, int]] = field(factory=list)
     base: int = 0
 
     def add(self, lost: Polyline, selector: Selector, before: float) -> None:
-        """Add what is lost from ``before`` seconds before the start of a read to its end."""
+        """Add the loss in the time from ``before`` seconds before the start of a read to its end."""
         start, end = span(selector, before)
         if selector.fixed:
             self.base += lost.at(end) - lost.at(start)
@@ -224,7 +224,7 @@ class _Sum:
 
 
 def _material(selectors: Grouped, coverage: Coverage, missing: Missing) -> Intervals:
-    """Return the times of evaluation at which what a server lacks is material, in milliseconds."""
+    """Return the times of evaluation, in milliseconds, at which a server lacks a material amount."""
     found = NEVER
     for selector, groups in selectors:
         point = selector.newest and selector.start == selector.end

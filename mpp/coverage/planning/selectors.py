@@ -29,7 +29,7 @@ class Selector(Protocol):
 
     @property
     def end(self) -> float:
-        """When it ends (inclusive)."""
+        """When the read ends (inclusive)."""
 
     @property
     def newest(self) -> bool:
@@ -37,15 +37,15 @@ class Selector(Protocol):
 
     @property
     def fixed(self) -> bool:
-        """``start`` and ``end`` are points in time, the same at each step."""
+        """Whether ``start`` and ``end`` are points in time, the same at each step."""
 
     @property
     def jobs(self) -> Jobs:
-        """The jobs that it reads."""
+        """The jobs that the selector reads."""
 
 
 def span(selector: Selector, before: float) -> tuple[int, int]:
-    """Return what a selector reads in milliseconds, from ``before`` seconds before its start on."""
+    """Return the time that a selector reads, in milliseconds, from ``before`` seconds before its start on."""
     return ms(selector.start - before), ms(selector.end)
 
 

@@ -33,7 +33,7 @@ class Steps:
 
     @classmethod
     def until(cls, start: int, end: int, step: int) -> Steps:
-        """Return the steps from ``start`` on that are not after ``end``; all in milliseconds."""
+        """Return the steps from ``start`` until ``end`` at the latest; all in milliseconds."""
         return cls(start, step, max(0, end - start) // step + 1)
 
     def time(self, number: int) -> int:
@@ -41,7 +41,7 @@ class Steps:
         return self.start + number * self.step
 
     def after(self, time: int) -> int:
-        """Return the first step that is later than a time; it may be before the first one or after the last one."""
+        """Return the number of the first step later than a time; it may be below 0 or beyond the last step."""
         return (time - self.start) // self.step + 1
 
 
@@ -74,12 +74,12 @@ class Tolerance:
     window: int
 
     def allows(self, lack: int, best: int) -> bool:
-        """Return whether a lack counts as no greater than that of the best server."""
+        """Return whether a lack counts as no greater than the lack of the best server."""
         return lack <= best + self.window and 2 * lack <= 3 * best
 
 
 def pieces(lines: Iterable[Polyline], steps: Steps, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Return the runs of steps, from one step to another, between which all lines are straight."""
+    """Return the sequences of steps in which all lines are straight, as the first and the last step."""
     low, high = steps.time(first), steps.time(last)
     starts = {first, *(steps.after(time) for line in lines for time in line.within(low, high))}
     ordered = sorted(starts)
@@ -127,7 +127,7 @@ def compared(segments: Iterable[Segment], lines: Sequence[Polyline], tolerance: 
 
 def at_steps(segments: Sequence[Segment], steps: Steps) -> list[Segment]:
     """
-    Return segments by steps.
+    Convert segments from times to the steps of a range.
 
     :param segments: by milliseconds since the epoch, in order, without a time between two of them, and as long as the steps.
     """
@@ -147,7 +147,7 @@ def _first(segment: Segment) -> int:
 
 
 def _append(found: list[Segment], segment: Segment) -> None:
-    """Add a segment; one that only goes on with the last one is joined to it."""
+    """Add a segment; join it to the last one if only the end differs."""
     if found and found[-1].good == segment.good and found[-1].last + 1 == segment.first:
         found[-1] = Segment(found[-1].first, segment.last, segment.good)
     else:
@@ -157,7 +157,7 @@ def _append(found: list[Segment], segment: Segment) -> None:
 def _piece(
     first: int, last: int, among: Sequence[int], ends: Sequence[tuple[int, int]], tolerance: Tolerance
 ) -> Iterator[Segment]:
-    """Return the segments of a run of steps in which all lacks grow or shrink evenly, given the lacks at both ends."""
+    """Return the segments of consecutive steps at which all lacks grow or shrink evenly, given the lacks at both ends."""
     if ends.count(ends[0]) == len(ends):
         yield Segment(first, last, sum(1 << number for number in among))
         return
@@ -172,7 +172,7 @@ def _piece(
 
 
 def _range(first: int, last: int, own: tuple[int, int], ends: Sequence[tuple[int, int]], tolerance: Tolerance) -> tuple[int, int]:
-    """Return the first and the last step at which a server is as good as each other one; the first is later if there is none."""
+    """Return the first and last step at which a server counts as good as each other one; the first is greater if there is none."""
     low, high, length = first, last, last - first
     for other in ends:
         for begin, end in (

@@ -113,7 +113,7 @@ class BackendCredentials:
 
     def take_over(self, last: BackendCredentials) -> None:
         """
-        Choose the credentials of the backends of the former object, after a reload and before the next discovery.
+        Choose credentials for the backends that the replaced object knew, after a reload and before the next discovery.
 
         If there are credentials per locator but none match a backend, it keeps its former ones: it may belong to a newly
         configured locator, and must not get the default credentials until this locator has responded.

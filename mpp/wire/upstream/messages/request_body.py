@@ -35,7 +35,7 @@ class UnsentBody:
 
 
 def send_large(transport: Any, head: bytes, body: bytes) -> UnsentBody | None:
-    """Send a request without copying its body; return the record of what has left, None if the body is not that large."""
+    """Send a request; if its body is large, do not copy it, and return the record of the part that is not sent yet, else None."""
     if len(body) < TRANSPORT_BUFFER:
         transport.writeSequence((head, body))
         return None
