@@ -25,7 +25,7 @@ def check_lasting(last: Settings, new: Settings) -> None:
     """
     Check that a reload changes no option that only a restart can change.
 
-    :raise ConfigError: it does.
+    :raise ConfigError: it changes such an option.
     """
     for option in OPTIONS:
         if option.restart and option.of(last) != option.of(new) and option.restart_if(last, new):

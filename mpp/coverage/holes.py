@@ -62,9 +62,9 @@ class Windows:
     """
     Windows of time, each beginning where the one before it ends.
 
-    :ivar start: where the first one begins, seconds since the epoch.
-    :ivar length: of each, in seconds.
-    :ivar count: how many there are.
+    :ivar start: the beginning of the first window, in seconds since the epoch.
+    :ivar length: the length of each window, in seconds.
+    :ivar count: the number of windows.
     """
 
     start: int
@@ -192,14 +192,14 @@ def _total(sums: Sums, end: int) -> float:
 @define
 class _BadWindows:
     """
-    Bad windows in a row.
+    Consecutive windows in which targets are missing.
 
-    :ivar start: where the first one begins.
-    :ivar end: where the last one ends.
-    :ivar count: how many there are.
-    :ivar first: how many targets were missing in the first one.
-    :ivar missing: the most targets that were missing in one of them.
-    :ivar of: how many targets the best server had then.
+    :ivar start: the beginning of the first window.
+    :ivar end: the end of the last window.
+    :ivar count: the number of windows.
+    :ivar first: the number of targets that are missing in the first window.
+    :ivar missing: the largest number of targets that are missing in one window.
+    :ivar of: the number of targets that the best server has in that window.
     :ivar sure: one of them is one of a whole server's hole.
     """
 
@@ -273,8 +273,8 @@ def with_drift(missing: Missing, start: float, end: float) -> Missing:
     """
     Replace the holes that are as old as the look back by drift.
 
-    :param start: the oldest time that was looked at.
-    :param end: the newest one.
+    :param start: the oldest time that was compared.
+    :param end: the newest time that was compared.
     """
     looked_at = Intervals.of([(start, end)]) - missing.whole
     drift, jobs = dict(missing.drift), {}

@@ -200,7 +200,7 @@ def _is_unchanged(before: Missing, now: Missing) -> bool:
 
 
 def _begun(now: Missing, before: Missing, at: float) -> Missing:
-    """Return what a server lacks now; let a lack that went on begin at ``at``, so its part before keeps its number of targets."""
+    """Return ``now``, in which holes begin at ``at`` if they were open before: their past is recorded with its own numbers."""
     from_now = Intervals.of([(at, math.inf)])
     old, all_old = _open(before), bool(before.whole)
     jobs = {

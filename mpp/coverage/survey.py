@@ -82,8 +82,8 @@ class Survey:
     :param selector: the metric that says whether a target was scraped; empty: no query is sent, and no server lacks anything.
     :param counted: called after each survey of a server with its name, ``ok`` or ``failed``, and its duration in seconds.
     :param note: called with the kind and the text of each event for the event log.
-    :param knowledge: gets what the survey finds.
-    :param learned: called when it has.
+    :param knowledge: receives the findings of the survey.
+    :param learned: called when ``knowledge`` has new findings.
     """
 
     def __init__(

@@ -99,7 +99,7 @@ class Attempt:
         """
         Send the request, and send it again on a fresh connection if the kept one is dead.
 
-        :param fresh: use no kept connection.
+        :param fresh: whether a new connection must be used, and no kept one.
         :raise LoopDetected: this mpp has sent the request itself; it is not sent again.
         """
         context, deadline = self.context, self.deadline

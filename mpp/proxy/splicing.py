@@ -103,8 +103,8 @@ class SplicedAttempts:
 
     :param plan: which server answers which steps.
     :param at: the request's start, by the monotonic clock.
-    :ivar plan: the same.
-    :ivar ended: whether the parts do not matter any longer.
+    :ivar plan: the parameter.
+    :ivar ended: whether the results of the parts are no longer needed.
     """
 
     def __init__(self, context: ForwardContext, info: RequestInfo, at: float, plan: RequestPlan, request: SplicedRequest) -> None:

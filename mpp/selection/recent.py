@@ -38,9 +38,9 @@ class Totals:
     """
     The counters of one backend since the start.
 
-    :ivar requests: number of responses from it.
-    :ivar errors: number of these with a status of 500 or more.
-    :ivar retries: number of attempts on it that were abandoned for another one, hedged requests included.
+    :ivar requests: number of responses from the backend.
+    :ivar errors: number of responses with a status of 500 or more.
+    :ivar retries: number of attempts on the backend that were abandoned for another one, hedged requests included.
     :ivar ejections: number of its ejections.
     :ivar latency: pairs of upper bound and number of attempts that took no longer, as in a Prometheus histogram, in order.
     """

@@ -163,7 +163,7 @@ class Metrics:
             tally.remove(label, values)
 
     def counted(self, names: Collection[str]) -> Iterator[Metric]:
-        """Return the families with samples of these names, without the series that are 0."""
+        """Return the metric families that have samples of the given names, without the series whose value is 0."""
         return (tally.counted() for tally in self._tallies if not tally.sample_names.isdisjoint(names))
 
     def request_began(self) -> None:

@@ -1,5 +1,5 @@
 """
-What a remote read asks for: the selectors and times in its body. Pure, and bounded: the body is written by strangers.
+The parser of the body of a remote read: its selectors and times. Pure, and bounded, because any client may write the body.
 
 Source: the remote read API of Prometheus (``prompb/remote.proto``: ``ReadRequest``, ``Query``, ``LabelMatcher``), and the block
 format of Snappy (``format_description.txt``).
@@ -14,7 +14,7 @@ from urllib.parse import quote
 from mpp.core.prometheus.data_requests import DataKind, DataRequest
 
 MOST_BYTES = 64 * 1024
-"""Bytes of the longest body that is read; those of real requests have some hundred."""
+"""Bytes of the longest body that is parsed; the bodies of real requests have a few hundred."""
 MOST_UNCOMPRESSED = 1024 * 1024
 MOST_ELEMENTS = 10_000
 """Elements of a compressed body: to copy them takes some milliseconds."""

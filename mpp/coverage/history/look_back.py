@@ -84,8 +84,8 @@ def sums_path(selector: str, windows: Windows, *, jobs: Sequence[str] = (), witn
     Return the path of the range query for the sums by job.
 
     :param selector: the metric that says whether a target was scraped, such as ``up``.
-    :param jobs: which jobs to ask for, with all targets.
-    :param witnesses: or which targets.
+    :param jobs: the jobs to query with all their targets.
+    :param witnesses: the targets to query if ``jobs`` is empty.
     """
     asked = _of_jobs(selector, jobs or sorted({each.job for each in witnesses}))
     if witnesses:
@@ -132,8 +132,8 @@ class Refinement:
     """
     A second query of the same times, now for all targets instead of the witnesses.
 
-    :ivar jobs: of these jobs, which have one interval.
-    :ivar windows: in these windows.
+    :ivar jobs: the queried jobs, which have the same scrape interval.
+    :ivar windows: the queried windows of time.
     """
 
     jobs: tuple[str, ...]
@@ -169,7 +169,7 @@ class SurveyBudget:
     """
     The CPU time that a look back may cost one server.
 
-    :ivar left: seconds.
+    :ivar left: the remaining seconds of CPU time.
     """
 
     left: float = field(default=1.0)

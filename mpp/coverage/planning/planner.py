@@ -41,10 +41,10 @@ class RequestPlan:
     """
     The choice of servers for a request whose data some servers lack.
 
-    :ivar lacks: what each server lacks of what the request reads.
-    :ivar steps: its steps.
-    :ivar plan: which server answers which of them.
-    :ivar own: the server that would have answered it otherwise.
+    :ivar lacks: the request's data that each server lacks.
+    :ivar steps: the steps of the request.
+    :ivar plan: the server that answers each step.
+    :ivar own: the server that would have answered the request if no server lacked anything.
     """
 
     lacks: QueryLacks
@@ -104,7 +104,7 @@ class Planner:
     """
     The memory of queries, and of the data that each server lacks for them.
 
-    :param memory: what queries read.
+    :param memory: the reads of the queries that were seen before.
     """
 
     def __init__(self, memory: QueryMemory) -> None:

@@ -172,7 +172,7 @@ def _piece(
 
 
 def _range(first: int, last: int, own: tuple[int, int], ends: Sequence[tuple[int, int]], tolerance: Tolerance) -> tuple[int, int]:
-    """Return the first and last step at which a server counts as good as each other one; the first is greater if there is none."""
+    """Return the first and last step at which a server counts as good as all others; the first is greater if there is none."""
     low, high, length = first, last, last - first
     for other in ends:
         for begin, end in (

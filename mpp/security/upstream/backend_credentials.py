@@ -141,7 +141,7 @@ class _LoadedCredentials:
     """
     The credentials of one ``http`` configuration, with the contents of its files.
 
-    :ivar config: this configuration.
+    :ivar config: the ``http`` configuration.
     :ivar fields: the header fields, or None.
     :ivar policy: the policy of TLS connections.
     :ivar refreshed_at: the time of the last change of the header fields; minus infinity before the first one.

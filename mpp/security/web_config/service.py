@@ -106,7 +106,7 @@ class WebConfigService(MultiService):
         """
         Check that no endpoint has a TLS certificate of its own besides the one of the web configuration.
 
-        :raise ConfigError: an endpoint has one.
+        :raise ConfigError: an endpoint has a certificate of its own.
         """
         endpoints = (("--listen", settings.listen), ("--admin-listen", settings.admin_listen))
         for option, text in ((option, text) for option, texts in endpoints for text in texts):

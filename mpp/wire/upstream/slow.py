@@ -44,7 +44,7 @@ class PausedReader:
     """
     A client that has paused its response.
 
-    :ivar of: the response.
+    :ivar of: the paused response.
     :ivar client: the client's address.
     :ivar taken: bytes that the client read in the last `SPAN_S` seconds.
     :ivar parked: the response has given its slot back.
@@ -140,7 +140,7 @@ class SlowReaders:
         return account is not None and self._unpark(account)
 
     def park_more(self, limit: int) -> list[Paused]:
-        """Park the paused responses that may be parked now, because others have ended or are read on; return them."""
+        """Park and return the paused responses that may be parked now that other ones have ended or have continued."""
         waiting = ((response, account) for response, account in self.accounts.items() if account.paused and not account.parked)
         return [response for response, account in waiting if self._park(account, limit)]
 
