@@ -66,7 +66,7 @@ class Explanation:
         if self.outcome == "own":
             return "mpp would answer this itself."
         if self.outcome == "refused":
-            return "mpp would refuse this."
+            return "mpp would reject this request."
         if self.outcome == "unavailable":
             return f"No server would answer this. {self.servers}".rstrip()
         if self.level == BAD:
