@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from mpp.admin.status import drift_section, history_section
 from mpp.admin.status import report as reports
 from mpp.admin.status.data import StatusView
 from mpp.admin.status.html import explain_form, frame, pairs, text
 from mpp.admin.status.links import Links, linked, links_to, place_of
-from mpp.admin.status.report import BackendReport, Report
+from mpp.admin.status.report import BackendReport
 from mpp.admin.status.sparkline import picture
 from mpp.core.facts import ServerState
 from mpp.core.model import Backend
@@ -21,7 +22,6 @@ _LEGEND = (
     "Ribbon: selected (green), standby (gray), replaying its WAL (amber), ejected or unusable (red)."
 )
 _EVENTS = 15
-_NAMED = 4
 
 
 def render(view: StatusView) -> bytes:
@@ -33,10 +33,10 @@ def render(view: StatusView) -> bytes:
     main = "".join(
         (
             f'<section id="verdict" class="verdict {report.level}"><p>{linked(report.verdict, links)}</p>'
-            f"<p>{text(report.count)}</p>",
+            f"<p>{text(report.count)}</p>{_histories(view, links)}",
             f"{_guards(view)}</section>",
-            _part("servers", f'<div class="cards">{cards}</div><p class="soft small">{_LEGEND}</p>' if cards else ""),
-            _part("drift", _drift(report, links)),
+            _part("servers", f'<div class="cards">{cards}</div>{_legend(view)}' if cards else ""),
+            _part("drift", drift_section.section(report, links)),
             _part("events", _events(view, links)),
             _part("locators", _locators(view)),
             _part("itself", f"<h2>mpp itself</h2>{_itself(view)}"),
@@ -58,6 +58,16 @@ def _part(name: str, inner: str) -> str:
     return f'<section id="{name}">{inner}</section>'
 
 
+def _legend(view: StatusView) -> str:
+    legend = f"{_LEGEND}<br>{history_section.LEGEND}" if history_section.is_shown(view) else _LEGEND
+    return f'<p class="soft small">{legend}</p>'
+
+
+def _histories(view: StatusView, links: Links) -> str:
+    told = history_section.summary(view)
+    return f"<p>{linked(told, links)}</p>" if told else ""
+
+
 def _guards(view: StatusView) -> str:
     word, level = guarded.verdict(view.security)
     return f'<p id="guards"><span class="badge {level}">{word}</span> {text(guarded.describe(view.security))}</p>'
@@ -77,7 +87,7 @@ def _card(each: BackendReport, view: StatusView, links: Links, *, folded: bool) 
         f'<article id="{place_of(each.backend)}" class="card {each.level} {each.role}">'
         f'<div class="head"><h3>{_server(each.backend)}</h3><span class="badge {calm}">{each.role}</span></div>'
         f'<p class="why">{linked(each.why, links)}</p><figure>{progress}{picture(each.recent)}</figure>'
-        f"<div>{_traffic(each)}</div><div>{facts}</div></article>"
+        f'<div>{_traffic(each)}</div><div class="history">{history_section.section(each, view)}</div><div>{facts}</div></article>'
     )
 
 
@@ -158,34 +168,6 @@ def _configuration(server_state: ServerState, now: float) -> str:
     loaded = "" if server_state.config_at is None else f"loaded {ago(now - server_state.config_at)}"
     failed = ' <span class="bad">the last reload failed</span>' if server_state.reload_ok is False else ""
     return text(" ".join(filter(None, (server_state.config_hash[:8], loaded)))) + failed
-
-
-_DRIFT_LOOKS = {drift.WARN: "warn", drift.NOTE: "soft"}
-
-
-def _drift(report: Report, links: Links) -> str:
-    if len(report.backends) < 2:
-        return ""
-    if not report.drift and not report.comparable:
-        return '<h2>Drift</h2><p class="soft">Not known: fewer than two servers can be compared at the moment.</p>'
-    if not report.drift:
-        return '<h2>Drift</h2><p class="soft">None: the healthy servers report no difference.</p>'
-    rows = "".join(
-        f'<tr><th class="{_DRIFT_LOOKS[each.level]}">{each.kind}</th><td>{text(each.text)}<br><span class="soft">'
-        + "<br>".join(_group(value, names, links) for value, names in each.groups)
-        + "</span></td></tr>"
-        for each in report.drift
-    )
-    intro = "Servers that differ give different responses to the same query."
-    return f'<h2>Drift</h2><p class="soft small">{intro}</p><div class="scroll"><table>{rows}</table></div>'
-
-
-def _group(value: str, names: tuple[str, ...], links: Links) -> str:
-    """Return a value and the servers that have it as HTML; of many servers the first ones, and the others in a tooltip."""
-    shown = ", ".join(linked(name, links) for name in names[:_NAMED])
-    if len(names) > _NAMED:
-        shown = f'<span title="{text(", ".join(names))}">{len(names)} servers: {shown} and {len(names) - _NAMED} others</span>'
-    return f"{shown}: {text(value)}"
 
 
 def _server(backend: Backend) -> str:

@@ -25,7 +25,7 @@ p { margin: 0; overflow-wrap: anywhere; }
 .verdict p + p { margin-top: .15rem; color: var(--soft); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem; margin: 1rem 0 .6rem; }
 .card { padding: 1rem 1.1rem; background: var(--card); border: 1px solid var(--line); border-top: 3px solid var(--idle);
-  border-radius: 6px; min-width: 0; display: grid; grid-row: span 5; grid-template-rows: subgrid; row-gap: 0;
+  border-radius: 6px; min-width: 0; display: grid; grid-row: span 6; grid-template-rows: subgrid; row-gap: 0;
   grid-template-columns: minmax(0, 1fr); }
 .card.good.selected { border-top-color: var(--good); } .card.warn { border-top-color: var(--warn); }
 .card.bad { border-top-color: var(--bad); }
@@ -47,6 +47,10 @@ progress { display: block; width: 100%; height: .5rem; margin: 0 0 .8rem; accent
 .s-selected { fill: var(--good); } .s-standby { fill: var(--idle); } .s-replaying { fill: var(--warn); }
 .s-ejected, .s-unusable { fill: var(--bad); }
 .axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .78rem; }
+svg.strip { display: block; width: 100%; height: 22px; } .history { font-size: .9rem; } .history figure { margin-top: .5rem; }
+.history p { margin-top: .3rem; } .has { fill: var(--bar); } .lack { fill: var(--card); } .tick { fill: var(--warn); }
+.unseen { fill: none; stroke: var(--bar); stroke-dasharray: 3 3; vector-effect: non-scaling-stroke; }
+ul.holes { list-style: none; padding: 0; margin: .3rem 0 0; } .holes li { margin: 0; }
 .scroll { margin-top: .4rem; overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .8rem; border-top: 1px solid var(--line); }
