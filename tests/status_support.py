@@ -44,3 +44,7 @@ def view(*observations: Observation, selected: tuple[Backend, ...] = (A,), degra
     settings = Settings(**more.pop("settings", {}))
     locators = more.pop("locators", (LocatorView("file", True, 2),))
     return StatusView(selection, settings, locators, NOW - 7200, NOW, **more)
+
+
+def unplanned(selection: Selection, own: Backend) -> None:
+    """Return no plan: no server lacks anything of a request."""

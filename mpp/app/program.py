@@ -4,6 +4,7 @@ The whole program: its parts are built, connected, started and stopped here.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -39,6 +40,7 @@ from mpp.core.scheduling.periodic import PeriodicCheck
 from mpp.core.settings import Settings
 from mpp.discovery.kinds.planner import LocatorPlanner
 from mpp.proxy.decisions.explain import Explanation, explain
+from mpp.proxy.placing import planned
 from mpp.security.web_config.service import WebConfigService
 from mpp.security.web_config.values import WebConfig
 from mpp.selection.problems import Problems
@@ -240,7 +242,8 @@ class Program(MultiService):
     def _explain(self, info: RequestInfo) -> Explanation:
         context = self.backends.forwarder.context
         selections, now = self.backends.selections, context.clock.seconds()
-        return explain(info, selections.current, context.affinity, self.settings, now, selections.suspects)
+        plan = functools.partial(planned, context, info)
+        return explain(info, selections.current, context.affinity, self.settings, now, selections.suspects, plan)
 
     # Start and stop
 

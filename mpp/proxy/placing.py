@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 
-from mpp.core.model import Backend, Selection
+from mpp.core.model import Backend, RequestInfo, Selection
 from mpp.coverage.planning.planner import RequestPlan
 from mpp.proxy.attempt import Attempt
 from mpp.proxy.context import ForwardContext
@@ -47,13 +47,7 @@ def _by_coverage(
     context: ForwardContext, deadline: RequestDeadline, selection: Selection, own: Backend, by_affinity: str
 ) -> FirstChoice:
     """Return the server that lacks least of what the request reads: its own server unless that lacks more."""
-    info, unreadable = deadline.info, context.unreadable
-    unfit = unreadable.backends(info) if unreadable.until else ()
-    # A server may have died of a request that is suspect: such a one is not sent to several servers at once.
-    splice = not context.selections.suspects.until and info.method in (b"GET", b"POST")
-    plan = rerouting.request_plan(
-        context.planner, context.selections.coverage, selection, info, own, context.wall(), excluded=unfit, splice=splice
-    )
+    plan = planned(context, deadline.info, selection, own)
     if plan is None:
         return own, by_affinity, None
     if plan.plan.warning:
@@ -63,6 +57,22 @@ def _by_coverage(
     if len(plan.plan.parts) == 1:
         context.metrics.rerouted(own.name)
     return plan.backend, "", plan
+
+
+def planned(context: ForwardContext, info: RequestInfo, selection: Selection, own: Backend) -> RequestPlan | None:
+    """
+    Return which servers should answer a request by what they lack; None if that does not matter.
+
+    :param own: the server that would answer the request otherwise.
+    """
+    coverage, unreadable = context.selections.coverage, context.unreadable
+    if not coverage:
+        return None
+    unfit = unreadable.backends(info) if unreadable.until else ()
+    # A server may have died of a request that is suspect: such a one is not sent to several servers at once.
+    splice = not context.selections.suspects.until and info.method in (b"GET", b"POST")
+    wall = context.wall()
+    return rerouting.request_plan(context.planner, coverage, selection, info, own, wall, excluded=unfit, splice=splice)
 
 
 def next_choice(

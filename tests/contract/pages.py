@@ -93,7 +93,7 @@ def _status_words() -> Iterator[str]:
 
 def _explain_words() -> Iterator[str]:
     yield from _words("explain.outcome", source.passed("Explanation", 3) | source.passed("local", 2))
-    yield from _words("explain.decided_by", source.passed("Explanation", 7))
+    yield from _words("explain.decided_by", source.returned("_decided_by") | source.passed("_Destination", 1))
     yield from _words("explain.level", verdict.LEVELS)
 
 

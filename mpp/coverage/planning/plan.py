@@ -215,12 +215,13 @@ def with_warning(lacks: QueryLacks, steps: Steps, parts: tuple[Part, ...], candi
 def written(times: Intervals) -> str:
     """Return the text of some times; of more than three, the first ones and the number of the others."""
     all_times = list(times)
-    found = [_pair(start, end) for start, end in all_times[:_MOST_TIMES]]
+    found = [from_to(start, end) for start, end in all_times[:_MOST_TIMES]]
     more = len(all_times) - len(found)
     return " and ".join(found) + (f" and {more} more times" if more else "")
 
 
-def _pair(start: float, end: float) -> str:
+def from_to(start: float, end: float) -> str:
+    """Return two times in words; they are milliseconds since the epoch."""
     first, last = _moment(start), _moment(end)
     return f"{first} to {last[11:] if first[:10] == last[:10] else last} UTC"
 

@@ -58,9 +58,14 @@ class RequestPlan:
         return self.plan.parts[0].backend
 
     @property
+    def is_divided(self) -> bool:
+        """Whether several servers answer the request, each some of its steps."""
+        return len(self.plan.parts) > 1
+
+    @property
     def is_spliced(self) -> bool:
         """Whether mpp makes the response: it joins the responses of several servers, or adds a warning."""
-        return len(self.plan.parts) > 1 or bool(self.plan.warning)
+        return self.is_divided or bool(self.plan.warning)
 
     @property
     def is_material(self) -> bool:
@@ -98,6 +103,16 @@ class RequestPlan:
     def why(self) -> str:
         """Return the reason why the request's own server does not answer the whole request, one line; empty if it does."""
         return planning.why(self.lacks, self.steps, self.own, self.plan.parts)
+
+    def sentences(self) -> list[str]:
+        """Return sentences about the lack of the request's own server, the server of each part, and the client's warning."""
+        found = [f"{why}."] if (why := self.why()) else []
+        for part in self.plan.parts if self.is_divided else ():
+            times = planning.from_to(self.steps.time(part.first), self.steps.time(part.last))
+            found.append(f"{part.backend.name} answers {part.last - part.first + 1} of {self.steps.count} steps, from {times}.")
+        if self.plan.warning:
+            found.append(f'The response gets a warning: "{self.plan.warning}".')
+        return found
 
 
 class Planner:

@@ -6,7 +6,7 @@ sends nothing and records nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
@@ -17,6 +17,8 @@ from mpp.core.prometheus.unsafe_paths import FORWARDED_METHODS
 from mpp.core.settings import Settings
 from mpp.core.text.durations import duration
 from mpp.core.text.humanize import listing
+from mpp.coverage.planning.planner import RequestPlan
+from mpp.proxy.decisions import rerouting
 from mpp.proxy.decisions import retry_policy as policy
 from mpp.proxy.decisions.affinity import AffinityChain
 from mpp.proxy.decisions.client_address import client_address_of, routing_proxies
@@ -24,6 +26,12 @@ from mpp.proxy.decisions.placement import STICKY, for_time, sticky_choice
 from mpp.proxy.decisions.request_deadline import RequestDeadline
 from mpp.selection.query_of_death import healthy, key_of
 from mpp.selection.verdict.verdict import BAD, GOOD, WARN, VerdictFinding, VerdictState, judge_servers
+
+PlanFor = Callable[[Selection, Backend], RequestPlan | None]
+"""
+Returns which servers answer the request by what they lack, None if that does not matter; for the selection and the server that
+would answer otherwise.
+"""
 
 
 @frozen
@@ -36,9 +44,12 @@ class Explanation:
     :ivar outcome: ``forwarded``, ``own`` (mpp answers itself), ``refused`` or ``unavailable`` (no server is known or
         reachable).
     :ivar reasons: sentences that explain the rest, in the order of the decision.
-    :ivar backends: the backend that would be tried first, or several of which one is chosen at random.
-    :ivar next_backends: the backends of retries, in order, up to the first random choice; empty for a request that is sent once.
-    :ivar decided_by: ``affinity``, ``strategy`` or ``chance``; empty unless forwarded.
+    :ivar backends: the backend that would be tried first; if `decided_by` is ``chance``, several of which one is chosen at
+        random; if it is ``coverage``, all that would answer a part, in the order of the parts.
+    :ivar next_backends: the backends of retries, in order, up to the first random choice; empty for a request that is sent once,
+        and for one that is answered in parts, whose retries differ.
+    :ivar decided_by: ``affinity``, ``strategy``, ``chance``, or ``coverage`` if another backend than that of the affinity or
+        strategy has more of the data; empty unless forwarded.
     :ivar affinity: the name of the affinity that decided, or empty.
     :ivar read: whether the request may be sent to another backend when one fails.
     :ivar deadline_seconds: the seconds until the response must begin.
@@ -73,6 +84,8 @@ class Explanation:
             return f"{listing(self.backends)} would be asked for this as a last resort. {self.servers}".rstrip()
         if len(self.backends) == 1:
             return f"{self.backends[0]} would answer this."
+        if self.decided_by == "coverage":
+            return f"{listing(self.backends)} would answer this together, each for some of the steps."
         return f"One of {listing(self.backends)} would answer this, taken at random."
 
 
@@ -83,6 +96,7 @@ def explain(
     settings: Settings,
     now: float,
     suspects: ISuspectQueries,
+    plan: PlanFor,
 ) -> Explanation:
     """
     Explain what mpp would do with a request.
@@ -107,7 +121,7 @@ def explain(
     if deadline.read and suspects.until and key_of(info) in suspects and healthy(selection, ()) < 2:
         why = "A server may have died of this query minutes ago, so it is not sent to the last healthy one (--crash-suspect)."
         return _local(info, client, "refused", why)
-    return _forwarded(info, client, selection, affinity, settings, deadline)
+    return _forwarded(info, client, selection, affinity, settings, deadline, plan)
 
 
 _LEVELS = {"own": GOOD, "refused": WARN, "unavailable": BAD}
@@ -119,27 +133,28 @@ def _local(info: RequestInfo, client: str, outcome: str, *reasons: str) -> Expla
 
 
 def _forwarded(
-    info: RequestInfo, client: str, selection: Selection, affinity: AffinityChain, settings: Settings, deadline: RequestDeadline
+    info: RequestInfo,
+    client: str,
+    selection: Selection,
+    affinity: AffinityChain,
+    settings: Settings,
+    deadline: RequestDeadline,
+    plan_for: PlanFor,
 ) -> Explanation:
     selection = for_time(selection, info)
-    if deadline.sticky:
-        preferred, name = sticky_choice(deadline, selection, routing_proxies(settings.trusted_proxies).client_address)
-    else:
-        preferred, name = affinity.preferred(info, selection, deadline.began)
-    first = policy.choose(selection, preferred, (), random.Random())
-    assert first is not None, "at least one server is known"
-    by_chance = preferred is None and len(selection.selected) > 1
-    candidates = selection.selected if by_chance else (first,)
-    after = _after(selection, candidates, settings.retries) if deadline.read and not by_chance else ()
+    preferred, name = _preferred(info, selection, affinity, settings, deadline)
+    first = _destination(selection, preferred, plan_for)
+    after = _after(selection, first, settings.retries) if deadline.read and len(first.backends) == 1 else ()
     ends_at = deadline.ends_at - deadline.began
-    asked = [o for o in selection.observations if o.backend in candidates]
+    asked = [o for o in selection.observations if o.backend in first.backends]
     servers = judge_servers(selection)
     reasons = (
         _by_affinity(preferred, name, settings),
         _by_strategy(selection, settings),
+        *dict.fromkeys(sentence for plan in first.plans for sentence in plan.sentences()),
         *_standings(asked),
         *(f"{o.backend.name} {o.lack}, and is tried last for newest data." for o in selection.observations if o.lack is not None),
-        _repeats(deadline, min(settings.retries, len(selection.ranked) - 1), after),
+        _repeats(deadline, min(settings.retries, len(selection.ranked) - 1), after, in_parts=first.in_parts),
         _deadline(deadline, ends_at),
     )
     return Explanation(
@@ -148,15 +163,24 @@ def _forwarded(
         client,
         "unavailable" if servers.state is VerdictState.ALL_DOWN else "forwarded",
         reasons,
-        tuple(backend.name for backend in candidates),
+        tuple(backend.name for backend in first.backends),
         tuple(backend.name for backend in after),
-        "affinity" if preferred is not None else "chance" if by_chance else "strategy",
-        name,
+        first.decided_by,
+        "" if first.decided_by == "coverage" else name,
         deadline.read,
         ends_at,
         _level(servers, asked),
         servers.text if servers.level == BAD else "",
     )
+
+
+def _preferred(
+    info: RequestInfo, selection: Selection, affinity: AffinityChain, settings: Settings, deadline: RequestDeadline
+) -> tuple[Backend | None, str]:
+    """Return the backend that an affinity keeps the client on, and the name of the affinity."""
+    if deadline.sticky:
+        return sticky_choice(deadline, selection, routing_proxies(settings.trusted_proxies).client_address)
+    return affinity.preferred(info, selection, deadline.began)
 
 
 def _level(servers: VerdictFinding, asked: Sequence[Observation]) -> str:
@@ -166,12 +190,58 @@ def _level(servers: VerdictFinding, asked: Sequence[Observation]) -> str:
     return GOOD if all(observation.standing is Standing.VIABLE for observation in asked) else WARN
 
 
-def _after(selection: Selection, candidates: tuple[Backend, ...], most: int) -> tuple[Backend, ...]:
+@frozen
+class _Destination:
+    """
+    Where a request would be sent first.
+
+    :ivar backends: see `Explanation`.
+    :ivar decided_by: see `Explanation`.
+    :ivar plans: the plans that matter: one, or one for each backend that chance may choose.
+    """
+
+    backends: tuple[Backend, ...]
+    decided_by: str
+    plans: tuple[RequestPlan, ...]
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether several backends would answer, each some of the steps."""
+        return any(plan.is_divided for plan in self.plans)
+
+
+def _destination(selection: Selection, preferred: Backend | None, plan_for: PlanFor) -> _Destination:
+    """Return where the request would be sent first."""
+    first = policy.choose(selection, preferred, (), random.Random())
+    assert first is not None, "at least one server is known"
+    own = (first,) if preferred is not None or len(selection.selected) < 2 else selection.selected
+    plans = tuple(plan for each in own if (plan := plan_for(selection, each)) is not None)
+    divided = next((plan for plan in plans if plan.is_divided), None)
+    if divided is not None:
+        return _Destination(tuple(dict.fromkeys(part.backend for part in divided.plan.parts)), "coverage", (divided,))
+    planned = {plan.own: plan.backend for plan in plans}
+    found = tuple(dict.fromkeys(planned.get(each, each) for each in own))
+    return _Destination(found, _decided_by(preferred, own, found), plans)
+
+
+def _decided_by(preferred: Backend | None, own: tuple[Backend, ...], found: tuple[Backend, ...]) -> str:
+    """Return what decides to which of some backends a request is sent that is not divided."""
+    if len(found) == 1 and found != own:
+        return "coverage"
+    if len(own) > 1:
+        return "chance"
+    return "strategy" if preferred is None else "affinity"
+
+
+def _after(selection: Selection, first: _Destination, most: int) -> tuple[Backend, ...]:
     """Return the backends of retries, in order, up to the first choice that is random: one of several selected backends."""
-    tried = list(candidates[:1])
+    tried = list(first.backends)
     after: list[Backend] = []
-    while len(after) < most and sum(backend not in tried for backend in selection.selected) <= 1:
-        backend = policy.choose(selection, None, tried, random.Random())
+    while len(after) < most:
+        best = rerouting.next_best(first.plans[0], selection, tried) if first.plans else None
+        if best is None and sum(backend not in tried for backend in selection.selected) > 1:
+            break
+        backend = policy.choose(selection, best, tried, random.Random())
         if backend is None:
             break
         tried.append(backend)
@@ -204,13 +274,15 @@ def _standings(observations: Sequence[Observation]) -> list[str]:
     return sentences + [f"{o.backend.name} is {o.standing.name.lower().replace('_', ' ')}: {o.why}." for o in others]
 
 
-def _repeats(deadline: RequestDeadline, most: int, after: tuple[Backend, ...]) -> str:
+def _repeats(deadline: RequestDeadline, most: int, after: tuple[Backend, ...], *, in_parts: bool) -> str:
     """Return a sentence about the retries if the request fails: on how many other servers, `most` at most, and in which order."""
     if not deadline.read:
         return "It may change something, so it is sent once; only if nothing of it was sent is another server tried."
     if not most:
         return "It is a read, but no other server is tried if this one fails."
     others = "one other server" if most == 1 else f"up to {most} other servers"
+    if in_parts:
+        return f"It is a read: a part that fails is tried on {others}, first on the one that lacks least of its steps."
     order = f"next on {after[0].name}" if after else "first on another selected one, at random"
     return f"It is a read: if it fails it is tried on {others}, {order}."
 

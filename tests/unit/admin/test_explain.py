@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 from typing import Any
@@ -12,14 +13,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from mpp.admin import explain_page as explained
 from mpp.admin.status.identity import Identity
 from mpp.admin.status.query_string import PageQuery, read, wanted_format
+from mpp.core.coverage import Coverage, Job, Missing
 from mpp.core.facts import Lack
-from mpp.core.model import Choice, Headers, Observation, RequestInfo, Selection, Standing
+from mpp.core.intervals import Intervals
+from mpp.core.model import Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Settings
 from mpp.proxy.decisions.affinity import AffinityChain, CookieAffinity, SourceIPAffinity
 from mpp.proxy.decisions.explain import Explanation, explain
+from mpp.proxy.placing import planned
 from mpp.selection.query_of_death import SuspectQueries, key_of
 from tests.forward_support import A, B, C, World
-from tests.status_support import FOREIGN
+from tests.status_support import FOREIGN, unplanned
 
 WELL = tuple(Observation(backend, Standing.VIABLE) for backend in (A, B, C))
 ONE = Selection(1, Choice((A,), (B, C)), WELL)
@@ -37,9 +41,10 @@ def explanation(
     """Explain a request of a client with cookies."""
     facts = RequestInfo(method, target, headers, b"", "203.0.113.9")
     suspects = SuspectQueries(lambda: 100.0)
+    plan = settings.pop("plan", unplanned)
     for suspect in settings.pop("suspects", ()):
         suspects.add(key_of(facts._replace(target=suspect)))
-    return explain(facts, selection, AffinityChain((CookieAffinity(),)), Settings(**settings), 100.0, suspects)
+    return explain(facts, selection, AffinityChain((CookieAffinity(),)), Settings(**settings), 100.0, suspects, plan)
 
 
 class ExplainTests(SynchronousTestCase):
@@ -147,7 +152,7 @@ class ExplainTests(SynchronousTestCase):
         """A client that asks is not remembered: it stays where chance or hash would have it."""
         affinity = SourceIPAffinity(())
         facts = RequestInfo(b"GET", b"/x", (), b"", "203.0.113.9")
-        explain(facts, TWO, AffinityChain((affinity,)), Settings(), 100.0, SuspectQueries(lambda: 100.0))
+        explain(facts, TWO, AffinityChain((affinity,)), Settings(), 100.0, SuspectQueries(lambda: 100.0), unplanned)
         self.assertEqual(len(affinity._recent), 0)
 
     def test_forwarding_does_what_was_explained(self) -> None:
@@ -161,9 +166,87 @@ class ExplainTests(SynchronousTestCase):
                 world.forwarder.context.settings,
                 world.clock.seconds(),
                 world.selections.suspects,
+                unplanned,
             )
             world.request(target=target, headers=headers)
             self.assertEqual(tuple(backend.name for backend in world.upstreams.backends), told.backends)
+
+
+HOLED = Coverage(
+    {"node": Job(80, 30.0)},
+    {A: Missing.of(Intervals.of([(10_000, 11_000)]), {}), B: Missing.of(Intervals.of([(20_000, 21_000)]), {})},
+)
+RANGE = b"/api/v1/query_range?query=up&start=9000&end=23000&step=100"
+
+
+class CoverageTests(SynchronousTestCase):
+    """Requests for data that a server lacks: what is explained is what forwarding does."""
+
+    def explained(self, target: bytes, selected: tuple[Backend, ...] = (A,), standbys: tuple[Backend, ...] = (B,)) -> Explanation:
+        """Explain a request for data, then forward it: the backends that are named are asked."""
+        world = World(selected=selected, standbys=standbys)
+        observations = tuple(Observation(each, Standing.VIABLE) for each in (*selected, *standbys))
+        world.selections.current = Selection(1, Choice(selected, standbys), observations)
+        world.selections.coverage = HOLED
+        context, info = world.forwarder.context, RequestInfo(b"GET", target, (), b"", "203.0.113.9")
+        told = explain(
+            info,
+            world.selections.current,
+            context.affinity,
+            context.settings,
+            world.clock.seconds(),
+            world.selections.suspects,
+            functools.partial(planned, context, info),
+        )
+        world.request(target=target)
+        asked = tuple(dict.fromkeys(backend.name for backend in world.upstreams.backends))
+        self.assertTrue(set(asked) <= set(told.backends), (asked, told))
+        if told.decided_by == "coverage":
+            self.assertEqual(asked, told.backends)
+        return told
+
+    def test_instant_query(self) -> None:
+        """Another server than the selected one answers, and it is said what the selected one lacks."""
+        told = self.explained(b"/api/v1/query?query=up&time=10500")
+        self.assertEqual((told.backends, told.next_backends, told.decided_by), (("b:9090",), ("a:9090",), "coverage"))
+        self.assertEqual(told.verdict, "b:9090 would answer this.")
+        why = [reason for reason in told.reasons if reason.startswith("a:9090 lacks")]
+        self.assertEqual(why, ["a:9090 lacks 1970-01-01 02:54:30 to 02:55:00 UTC (80 of 80 targets of node); b:9090 has more."])
+
+    def test_parts(self) -> None:
+        """Of a range, each part is named with its server and times."""
+        told = self.explained(RANGE)
+        self.assertEqual((told.backends, told.next_backends, told.decided_by), (("b:9090", "a:9090"), (), "coverage"))
+        self.assertEqual(told.verdict, "b:9090 and a:9090 would answer this together, each for some of the steps.")
+        parts = [reason for reason in told.reasons if "steps, from" in reason]
+        self.assertEqual(len(parts), 2, told.reasons)
+        self.assertTrue(parts[0].startswith("b:9090 answers ") and "from 1970-01-01 02:30:00 to " in parts[0], parts)
+        self.assertTrue(parts[1].startswith("a:9090 answers ") and parts[1].endswith(" to 06:23:20 UTC."), parts)
+        self.assertTrue(
+            any(reason.startswith("It is a read: a part that fails is tried on one other server") for reason in told.reasons)
+        )
+
+    def test_chance(self) -> None:
+        """Where one server is chosen at random, it is one of those that have the data."""
+        told = self.explained(b"/api/v1/query?query=up&time=10500", (A, B, C), ())
+        self.assertEqual((told.backends, told.decided_by), (("b:9090", "c:9090"), "chance"))
+        told = self.explained(b"/api/v1/query?query=up&time=10500", (A, B), ())
+        self.assertEqual((told.backends, told.decided_by), (("b:9090",), "coverage"))
+        told = self.explained(RANGE, (A, B), ())
+        self.assertEqual((told.backends, told.decided_by), (("b:9090", "a:9090"), "coverage"))
+
+    def test_nobody_has_it(self) -> None:
+        """The warning that the client gets is quoted, and the affinity or strategy still decides."""
+        told = self.explained(b"/api/v1/query?query=increase(up[12000s])&time=21500")
+        warned = [reason for reason in told.reasons if reason.startswith('The response gets a warning: "mpp: no ')]
+        self.assertEqual((told.backends, told.decided_by, len(warned)), (("a:9090",), "strategy", 1), told.reasons)
+
+    def test_it_does_not_matter(self) -> None:
+        """Nothing is said of holes out of reach, and federation stays."""
+        for target in (b"/api/v1/query?query=up&time=15000", b"/federate?match[]=up"):
+            told = self.explained(target)
+            self.assertEqual((told.backends, told.decided_by in ("strategy", "affinity")), (("a:9090",), True))
+            self.assertFalse([reason for reason in told.reasons if " lacks " in reason])
 
 
 class QuestionTests(SynchronousTestCase):

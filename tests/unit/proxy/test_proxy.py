@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -27,6 +28,7 @@ from mpp.core.interfaces import IBodyConsumer
 from mpp.core.model import MIB, Backend, Choice, Headers, Observation, RequestInfo, Selection, Standing
 from mpp.core.settings import Reloaded
 from mpp.proxy.decisions.explain import Explanation, explain
+from mpp.proxy.placing import planned
 from mpp.proxy.site import page_limits
 from mpp.proxy.site.kube_probes import KubeProbes
 from mpp.proxy.site.resource import ProxyResource
@@ -118,7 +120,8 @@ class ProxyCase(SynchronousTestCase):
     def explain(self, facts: RequestInfo) -> Explanation:
         context, selections = self.world.forwarder.context, self.world.selections
         now = self.world.clock.seconds()
-        return explain(facts, selections.current, context.affinity, context.settings, now, selections.suspects)
+        plan = functools.partial(planned, context, facts)
+        return explain(facts, selections.current, context.affinity, context.settings, now, selections.suspects, plan)
 
     def answer(self, response: FakeResponse, number: int = -1) -> None:
         self.world.upstreams.sent[number].answer.callback(response)

@@ -26,7 +26,7 @@ from mpp.security.web_config.protection import ListenerSecurity
 from mpp.selection.query_of_death import SuspectQueries
 from mpp.selection.strategies import MinimumHistory, SingleMostData
 from mpp.selection.verdict.verdict import ConfigProblem, Situation, VerdictState, judge
-from tests.status_support import NOW, A, B, well
+from tests.status_support import NOW, A, B, unplanned, well
 
 C = Backend("http", "prom-c", 9090)
 SINCE = NOW - 60
@@ -368,7 +368,7 @@ class OneVoiceTests(SynchronousTestCase):
         """No answer is promised while no server can be reached, and none without reserve while none is usable."""
         facts = RequestInfo(b"GET", b"/api/v1/query?query=up", (), b"", "203.0.113.9")
         for name, given, _, states, text in TABLE:
-            told = explain(facts, given.selection, AffinityChain(()), Settings(), 1.0, SuspectQueries(lambda: 1.0))
+            told = explain(facts, given.selection, AffinityChain(()), Settings(), 1.0, SuspectQueries(lambda: 1.0), unplanned)
             if "itself" in states or states[0] == "starting":
                 continue
             self.assertEqual(told.outcome == "unavailable", states[0] in ("all_down", "no_server_known"), name)
@@ -382,7 +382,7 @@ class OneVoiceTests(SynchronousTestCase):
         """The answer says that there would be none; who would be tried is told nevertheless."""
         facts = RequestInfo(b"GET", b"/api/v1/query?query=up", (), b"", "203.0.113.9")
         given = situation(down(A), down(C))
-        told = explain(facts, given.selection, AffinityChain(()), Settings(), 1.0, SuspectQueries(lambda: 1.0))
+        told = explain(facts, given.selection, AffinityChain(()), Settings(), 1.0, SuspectQueries(lambda: 1.0), unplanned)
         self.assertEqual(told.verdict, "No server would answer this. Both servers are down.")
         self.assertEqual((told.backends, told.next_backends), (("prom-a:9090",), ("prom-c:9090",)))
 
